@@ -1,0 +1,155 @@
+"""What precsearch needs of an inference engine: the `Backend` and `Session` protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from precsearch.space import Precision
+
+__all__ = [
+    "Array",
+    "Backend",
+    "BackendOptions",
+    "Feed",
+    "Fingerprint",
+    "KernelTime",
+    "QuantScheme",
+    "Session",
+]
+
+Array = npt.NDArray[np.generic]
+Feed = Mapping[str, Array]
+"""Input (or output) name → array."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuantScheme:
+    """How a backend wants INT8 written into the graph.
+
+    Attributes:
+        name: Recorded in the plan.
+        activation: ``uint8`` (asymmetric) or ``int8`` (symmetric, zero point 0).
+        weight_bits: 8, or 7 where products of 8-bit numbers saturate (x86 without VNNI).
+        active: Op types that compute in INT8 (weights per channel, symmetric int8).
+        passive: Op types that can keep their tensors quantised, inputs and output.
+        carried: Op types that a quantised tensor passes through unchanged, scale included.
+        outputs_of: Active op types whose output must be quantised for them to run in INT8.
+    """
+
+    name: str
+    activation: str
+    weight_bits: int
+    active: frozenset[str]
+    passive: frozenset[str]
+    carried: frozenset[str]
+    outputs_of: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """Where a measurement was made: versions and device, compared before a replay is judged."""
+
+    backend: str
+    versions: Mapping[str, str] = field(default_factory=dict)
+    device: str = ""
+    features: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BackendOptions:
+    """Build knobs, recorded in the plan by name.
+
+    Attributes:
+        threads: CPU threads of one inference; 0 is the number of physical cores.
+        model_folder: Folder that external weights are relative to; never recorded.
+    """
+
+    threads: int = 0
+    model_folder: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KernelTime:
+    """One kernel of an engine's profile.
+
+    Attributes:
+        node: Name of the ONNX node that it computes (the first one, if fused).
+        op_type: The kernel's own operator, e.g. ``QLinearConv``.
+        seconds: Time of one inference, median over the profiled ones.
+    """
+
+    node: str
+    op_type: str
+    seconds: float
+
+
+@runtime_checkable
+class Session(Protocol):
+    """An engine that is ready to run. Not thread-safe."""
+
+    def run(self, feed: Feed) -> dict[str, Array]:
+        """The outputs for one feed, by output name.
+
+        Raises:
+            RunError: The engine failed.
+        """
+        ...
+
+    def time(self, feed: Feed, repeats: int) -> list[float]:
+        """Device seconds of each of ``repeats`` inferences in a row.
+
+        Raises:
+            RunError: The engine failed.
+        """
+        ...
+
+    def profile(self, feed: Feed, runs: int) -> tuple[KernelTime, ...]:
+        """The kernels of one inference; empty if the backend cannot tell. At most once a session.
+
+        Raises:
+            RunError: The engine failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free it."""
+        ...
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """A way to build and run ONNX models. Constructed with `BackendOptions` in the worker."""
+
+    name: str
+    precisions: frozenset[Precision]
+    """What it truly runs."""
+    scheme: QuantScheme
+
+    def fingerprint(self) -> Fingerprint:
+        """Versions and device."""
+        ...
+
+    def build(self, model: bytes) -> bytes:
+        """An engine from a lowered ONNX model.
+
+        Raises:
+            BuildError: The model was refused.
+        """
+        ...
+
+    def open(self, artifact: bytes, *, profiled: bool = False) -> Session:
+        """Make an engine ready; ``profiled`` if `Session.profile` will be called.
+
+        Raises:
+            BuildError: The engine was refused.
+        """
+        ...
+
+    def achieved(self, op_type: str) -> Precision:
+        """The precision that a kernel of this type computes in."""
+        ...

@@ -1,0 +1,1 @@
+"""Work on ONNX graphs: read, prepare, group, quantise, cast, lower. Runs no model."""

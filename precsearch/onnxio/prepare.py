@@ -1,0 +1,240 @@
+"""One-time preparation of a model: what every lowered model of it has in common.
+
+Deterministic and exact in FP32 but for the folding of BatchNormalization: the operator set is
+raised to what Q/DQ per channel needs, Constant nodes become initializers, BatchNormalization is
+folded into the Conv before it, documentation strings and inferred shapes are dropped.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnx_ir.passes.common as passes
+from onnx import version_converter
+
+from precsearch.errors import ModelError
+from precsearch.onnxio.graph import Dim, GraphView, NodeView, Weight
+from precsearch.onnxio.read import SourceModel
+
+__all__ = ["MIN_OPSET", "prepare"]
+
+MIN_OPSET = 13
+"""Quantisation per channel needs QuantizeLinear-13."""
+
+_BULK = 1024
+"""Elements from which a constant is data and no conversion rule needs to look into it."""
+
+
+def prepare(source: SourceModel, min_opset: int = MIN_OPSET) -> GraphView:
+    """The graph that groups and lowerings are made from.
+
+    Args:
+        source: The model as read.
+        min_opset: Raise the default operator set to this where it is lower.
+
+    Raises:
+        ModelError: The graph is malformed or cannot be raised to ``min_opset``.
+    """
+    proto = source.proto
+    if source.opset < min_opset:
+        proto = _raise_opset(proto, min_opset)
+    try:
+        model = ir.from_proto(proto)
+        for value in [v for v in model.graph.inputs if v.name in model.graph.initializers]:
+            model.graph.inputs.remove(value)
+        passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+        _set_base(model, str(source.folder))
+        _fold_batch_norms(model.graph)
+        passes.RemoveUnusedNodesPass()(model)
+        passes.TopologicalSortPass()(model)
+        model = passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(
+            model
+        ).model
+    except (ValueError, TypeError, KeyError, RuntimeError, AttributeError) as error:
+        raise ModelError(
+            f"the graph of {source.path.name!r} is malformed ({error}); check it with "
+            "onnx.checker and export it again"
+        ) from error
+    return _view(model)
+
+
+def _set_base(model: ir.Model, folder: str) -> None:
+    ir.external_data.set_base_dir(model.graph, folder)
+
+
+def _raise_opset(proto: onnx.ModelProto, target: int) -> onnx.ModelProto:
+    """Convert to a newer operator set without handing the bulk of the weights through."""
+    slim = onnx.ModelProto()
+    slim.CopyFrom(proto)
+    held: dict[str, onnx.TensorProto] = {}
+    listed = {i.name for i in slim.graph.input}
+    for tensor in proto.graph.initializer:
+        if int(np.prod(tensor.dims, dtype=np.int64)) > _BULK and tensor.name not in listed:
+            held[tensor.name] = tensor
+            slim.graph.input.append(
+                onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            )
+    kept = [t for t in slim.graph.initializer if t.name not in held]
+    del slim.graph.initializer[:]
+    slim.graph.initializer.extend(kept)
+    try:
+        raised = version_converter.convert_version(slim, target)
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(
+            f"the model's operator set cannot be raised to {target} ({error}); export the model "
+            f"with opset {target} or newer"
+        ) from error
+    inputs = [i for i in raised.graph.input if i.name not in held]
+    del raised.graph.input[:]
+    raised.graph.input.extend(inputs)
+    raised.graph.initializer.extend(held.values())
+    return raised
+
+
+def _constant(value: ir.Value | None) -> np.ndarray | None:
+    if value is None or value.const_value is None or value.is_graph_input():
+        return None
+    return np.asarray(value.const_value.numpy())
+
+
+def _fold_batch_norms(graph: ir.Graph) -> None:
+    """Fold inference BatchNormalization into the Conv whose only reader it is."""
+    for norm in list(graph):
+        if norm.domain not in ("", "ai.onnx") or norm.op_type != "BatchNormalization":
+            continue
+        conv = norm.inputs[0].producer() if norm.inputs[0] is not None else None
+        if conv is None or conv.op_type != "Conv" or conv.domain not in ("", "ai.onnx"):
+            continue
+        between = conv.outputs[0]
+        if len(between.uses()) == 1 and not between.is_graph_output():
+            _fold_one(graph, conv, norm)
+
+
+def _fold_one(graph: ir.Graph, conv: ir.Node, norm: ir.Node) -> None:
+    if any(len(o.uses()) or o.is_graph_output() for o in norm.outputs[1:]):
+        return
+    weight = _constant(conv.inputs[1])
+    has_bias = len(conv.inputs) > 2 and conv.inputs[2] is not None
+    bias = _constant(conv.inputs[2]) if has_bias else None
+    moments = [_constant(v) for v in norm.inputs[1:5]]
+    training = norm.attributes.get("training_mode")
+    if (
+        weight is None
+        or (has_bias and bias is None)
+        or any(m is None or m.dtype != np.float32 for m in moments)
+        or weight.dtype != np.float32
+        or (training is not None and training.as_int())
+    ):
+        return
+    gamma, beta, mean, variance = (m for m in moments if m is not None)
+    epsilon = norm.attributes.get("epsilon")
+    eps = np.float32(epsilon.as_float() if epsilon is not None else 1e-5)
+    # + - x / sqrt on IEEE types alone, so that the folded weights are the same bytes everywhere.
+    factor = gamma / np.sqrt(variance + eps)
+    folded = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
+    shift = (bias if bias is not None else np.zeros_like(mean)) - mean
+    out = norm.outputs[0]
+    new = [
+        _initializer(graph, f"{out.name}//weight", folded),
+        _initializer(graph, f"{out.name}//bias", shift * factor + beta),
+    ]
+    merged = ir.Node("", "Conv", [conv.inputs[0], *new], list(conv.attributes.values()))
+    graph.insert_before(norm, merged)
+    _take_over(graph, merged.outputs[0], out)
+    graph.remove([norm, conv], safe=True)
+
+
+def _initializer(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
+    value = ir.Value(name=name, const_value=ir.Tensor(array.astype(np.float32), name=name))
+    value.shape = ir.Shape(array.shape)
+    value.dtype = ir.DataType.FLOAT
+    graph.register_initializer(value)
+    return value
+
+
+def _take_over(graph: ir.Graph, new: ir.Value, old: ir.Value) -> None:
+    """Let ``new`` stand wherever ``old`` stood, under its name."""
+    name, new.shape, new.type = old.name, old.shape, old.type
+    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+    old.name = f"{name}//replaced"
+    new.name = name
+
+
+def _view(model: ir.Model) -> GraphView:
+    graph = model.graph
+    used = {v for n in graph.all_nodes() for v in n.inputs if v is not None} | set(graph.outputs)
+    weights = {
+        name: _weight(name, value)
+        for name, value in graph.initializers.items()
+        if value in used and value.const_value is not None
+    }
+    elem_types: dict[str, int] = {}
+    shapes: dict[str, tuple[Dim, ...]] = {}
+    values = [*graph.inputs, *graph.initializers.values(), *(o for n in graph for o in n.outputs)]
+    for value in values:
+        if value.name and isinstance(value.type, ir.TensorType):
+            elem_types[value.name] = int(value.type.dtype)
+        if value.name and value.shape is not None:
+            shapes[value.name] = tuple(d if isinstance(d, int) else None for d in value.shape)
+    return GraphView(
+        nodes=tuple(_node(i, node) for i, node in enumerate(graph)),
+        weights=weights,
+        inputs=tuple(ir.serde.serialize_value(v) for v in graph.inputs),
+        outputs=tuple(ir.serde.serialize_value(v) for v in graph.outputs),
+        elem_types=elem_types,
+        shapes=shapes,
+        opsets={d or "": v for d, v in sorted(graph.opset_imports.items())},
+        ir_version=model.ir_version,
+        functions=tuple(ir.serde.serialize_function(f) for f in model.functions.values()),
+        name=graph.name or "graph",
+    )
+
+
+def _weight(name: str, value: ir.Value) -> Weight:
+    tensor = value.const_value
+    if tensor is None:
+        raise ModelError(f"initializer {name!r} has no data; export the model again")
+    shape = tuple(d for d in tensor.shape if isinstance(d, int))
+    return Weight(name, int(tensor.dtype), shape, tensor)
+
+
+def _captured(node: ir.Node) -> frozenset[str]:
+    """Tensors of the main graph that the node's subgraphs use."""
+    found: set[str] = set()
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            graphs = [attribute.as_graph()]
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            graphs = list(attribute.as_graphs())
+        else:
+            continue
+        for sub in graphs:
+            inner = list(ir.traversal.RecursiveGraphIterator(sub))
+            used = [v for n in inner for v in n.inputs if v is not None] + list(sub.outputs)
+            found |= {v.name or "" for v in used if v.graph is node.graph}
+    return frozenset(found - {""})
+
+
+def _node(index: int, node: ir.Node) -> NodeView:
+    outputs = tuple(o.name or "" for o in node.outputs)
+    key = next((o for o in outputs if o), f"node {index}")
+    node.name = key
+    node.doc_string = None
+    node.metadata_props.clear()
+    domain = "" if node.domain == "ai.onnx" else node.domain
+    return NodeView(
+        index=index,
+        key=key,
+        op_type=node.op_type,
+        domain=domain,
+        inputs=tuple((v.name or "") if v is not None else "" for v in node.inputs),
+        outputs=outputs,
+        attributes={
+            n: a.value
+            for n, a in node.attributes.items()
+            if a.type not in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+        },
+        captures=_captured(node),
+        proto=ir.serde.serialize_node(node),
+    )

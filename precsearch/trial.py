@@ -1,0 +1,193 @@
+"""One trial as pure data: what was proposed, and what came out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from precsearch.space import Assignment, Precision
+
+__all__ = [
+    "Accuracy",
+    "Aggregation",
+    "Failed",
+    "Fidelity",
+    "Latency",
+    "Measured",
+    "Measurement",
+    "Outcome",
+    "Proposal",
+    "Trial",
+]
+
+
+class Fidelity(str, Enum):
+    """How much of an engine a trial needs."""
+
+    PROXY = "proxy"
+    """Accuracy alone, untimed; guides a search and never decides it."""
+    ENGINE = "engine"
+    """Built, run and timed."""
+
+
+class Aggregation(str, Enum):
+    """How per-sample losses become the one loss that a tolerance bounds."""
+
+    RMS = "rms"
+    """√(Σ wᵢ eᵢ² / Σ wᵢ), as in relative L2 over all samples (wᵢ = ‖Rᵢ‖²)."""
+    MEAN = "mean"
+    """Σ wᵢ eᵢ / Σ wᵢ."""
+    MAX = "max"
+    """The worst sample."""
+    NONE = "none"
+    """Not made of per-sample losses (a user's function of all outputs)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """The loss of an engine against the reference, on one part of the data.
+
+    Attributes:
+        loss: The aggregate that the tolerance bounds, lower is better; ``inf`` if any output was
+            not finite.
+        upper: The loss that a fresh draw of samples stays under with good probability, estimated by
+            resampling the samples; the search judges by it. At least ``loss``.
+        by_output: Aggregate loss per output name.
+        per_sample: Loss of each sample for the worst output; empty where there is none.
+        weights: Weight of each sample in the aggregate, as long as ``per_sample``.
+        aggregation: How the samples combine.
+    """
+
+    loss: float
+    upper: float
+    by_output: Mapping[str, float] = field(default_factory=dict)
+    per_sample: tuple[float, ...] = ()
+    weights: tuple[float, ...] = ()
+    aggregation: Aggregation = Aggregation.NONE
+
+    @property
+    def worst(self) -> float:
+        """The largest per-sample loss; ``loss`` where there are no samples."""
+        return max(self.per_sample, default=self.loss)
+
+    def quantile(self, q: float) -> float:
+        """Nearest-rank quantile of the per-sample losses, ``0 < q <= 1``."""
+        if not self.per_sample:
+            return self.loss
+        ranked = sorted(self.per_sample)
+        return ranked[max(0, math.ceil(q * len(ranked)) - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Time of one inference, measured interleaved with the FP32 engine.
+
+    Attributes:
+        seconds: Median over rounds of the candidate's per-round medians.
+        low, high: Bootstrap 95 % interval of ``seconds``.
+        ratio: Median over rounds of candidate / FP32, below 1 is faster.
+        ratio_low, ratio_high: Bootstrap 95 % interval of ``ratio``.
+        samples: The per-round medians in seconds.
+        baseline: FP32's per-round medians of the same rounds, in seconds.
+    """
+
+    seconds: float
+    low: float
+    high: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    samples: tuple[float, ...] = ()
+    baseline: tuple[float, ...] = ()
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds were measured."""
+        return len(self.samples)
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What an engine showed.
+
+    Attributes:
+        accuracy: On the search part of the data.
+        latency: ``None`` at proxy fidelity.
+        group_seconds: Time per group key for one inference, from the engine's profile, where the
+            backend gives one. Profiling slows an engine: compare these with each other only.
+        achieved: What each group that was asked for less than FP32 ran in, by group key.
+        build_seconds: Time to build the artifact and to open it.
+        artifact_bytes: Size of what would be shipped.
+    """
+
+    accuracy: Accuracy
+    latency: Latency | None = None
+    group_seconds: Mapping[str, float] = field(default_factory=dict)
+    achieved: Mapping[str, Precision] = field(default_factory=dict)
+    build_seconds: float = 0.0
+    artifact_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The engine ran."""
+
+    measurement: Measurement
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The engine did not run; not an accuracy failure, and not an exception.
+
+    Attributes:
+        stage: Where: ``lower``, ``build``, ``run``, ``time``.
+        kind: What: ``error``, ``crash``, ``timeout``, ``memory``.
+        message: One sentence.
+    """
+
+    stage: str
+    kind: str
+    message: str
+
+
+Outcome = Measured | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What a strategy wants to know. ``reason`` is for people and takes no part in equality."""
+
+    assignment: Assignment
+    fidelity: Fidelity = Fidelity.ENGINE
+    reason: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A proposal and its outcome.
+
+    Attributes:
+        number: Position in the search, from 0.
+        proposal: Its assignment is canonical.
+        outcome: What came out.
+        model_digest: SHA-256 of the lowered model, "" if it could not be lowered.
+        seconds: Wall time that it took.
+    """
+
+    number: int
+    proposal: Proposal
+    outcome: Outcome
+    model_digest: str = ""
+    seconds: float = 0.0
+
+    @property
+    def assignment(self) -> Assignment:
+        """The canonical assignment."""
+        return self.proposal.assignment
+
+    @property
+    def measurement(self) -> Measurement | None:
+        """The measurement, ``None`` if the trial failed."""
+        return self.outcome.measurement if isinstance(self.outcome, Measured) else None

@@ -39,6 +39,11 @@ class QuantScheme:
         passive: Op types that can keep their tensors quantised, inputs and output.
         carried: Op types that a quantised tensor passes through unchanged, scale included.
         outputs_of: Active op types whose output must be quantised for them to run in INT8.
+        split_bias: Write the bias of an INT8 MatMul or Gemm as a subtraction of its negative.
+            ONNX Runtime otherwise fuses MatMul and Add into a Gemm, which it then runs in FP32
+            with the weight dequantised at every run.
+        guard_float: Write something between an FP32 Conv or Gemm that reads a dequantised tensor
+            and a QuantizeLinear after it. ONNX Runtime otherwise quantises its weight on its own.
     """
 
     name: str
@@ -48,6 +53,8 @@ class QuantScheme:
     passive: frozenset[str]
     carried: frozenset[str]
     outputs_of: frozenset[str]
+    split_bias: bool = False
+    guard_float: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,6 @@ def prepare(source: SourceModel, min_opset: int = MIN_OPSET) -> GraphView:
         _set_base(model, str(source.folder))
         _fold_batch_norms(model.graph)
         passes.RemoveUnusedNodesPass()(model)
-        passes.TopologicalSortPass()(model)
         model = passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(
             model
         ).model
@@ -56,7 +55,7 @@ def prepare(source: SourceModel, min_opset: int = MIN_OPSET) -> GraphView:
             f"the graph of {source.path.name!r} is malformed ({error}); check it with "
             "onnx.checker and export it again"
         ) from error
-    return _view(model)
+    return _view(model, proto.graph)
 
 
 def _set_base(model: ir.Model, folder: str) -> None:
@@ -161,7 +160,7 @@ def _take_over(graph: ir.Graph, new: ir.Value, old: ir.Value) -> None:
     new.name = name
 
 
-def _view(model: ir.Model) -> GraphView:
+def _view(model: ir.Model, declared: onnx.GraphProto) -> GraphView:
     graph = model.graph
     used = {v for n in graph.all_nodes() for v in n.inputs if v is not None} | set(graph.outputs)
     weights = {
@@ -169,6 +168,7 @@ def _view(model: ir.Model) -> GraphView:
         for name, value in graph.initializers.items()
         if value in used and value.const_value is not None
     }
+    inputs = {v.name for v in graph.inputs}
     elem_types: dict[str, int] = {}
     shapes: dict[str, tuple[Dim, ...]] = {}
     values = [*graph.inputs, *graph.initializers.values(), *(o for n in graph for o in n.outputs)]
@@ -180,8 +180,8 @@ def _view(model: ir.Model) -> GraphView:
     return GraphView(
         nodes=tuple(_node(i, node) for i, node in enumerate(graph)),
         weights=weights,
-        inputs=tuple(ir.serde.serialize_value(v) for v in graph.inputs),
-        outputs=tuple(ir.serde.serialize_value(v) for v in graph.outputs),
+        inputs=tuple(_declared(v) for v in declared.input if v.name in inputs),
+        outputs=tuple(_declared(v) for v in declared.output),
         elem_types=elem_types,
         shapes=shapes,
         opsets={d or "": v for d, v in sorted(graph.opset_imports.items())},
@@ -189,6 +189,11 @@ def _view(model: ir.Model) -> GraphView:
         functions=tuple(ir.serde.serialize_function(f) for f in model.functions.values()),
         name=graph.name or "graph",
     )
+
+
+def _declared(value: onnx.ValueInfoProto) -> onnx.ValueInfoProto:
+    """As the model's author wrote it: what shape inference adds depends on onnx's version."""
+    return onnx.ValueInfoProto(name=value.name, type=value.type)
 
 
 def _weight(name: str, value: ir.Value) -> Weight:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
@@ -10,12 +11,22 @@ import onnx
 from precsearch.backend import QuantScheme
 from precsearch.onnxio.graph import GraphView, NodeView
 
-__all__ = ["Role", "data_slots", "fp16_capable", "fp16_slots", "int8_role", "weight_slot"]
+__all__ = [
+    "Role",
+    "data_slots",
+    "fp16_capable",
+    "fp16_outputs",
+    "fp16_slots",
+    "int8_role",
+    "weight_slot",
+]
 
 _FLOAT = onnx.TensorProto.FLOAT
 
 # Their FP16 form loses what they are there for, or TensorRT's parser wants FP32 (roi, scales).
-_KEEP_FP32 = frozenset({"Cast", "NonMaxSuppression", "QuantizeLinear", "DequantizeLinear"})
+_KEEP_FP32 = frozenset(
+    {"Cast", "NonMaxSuppression", "QuantizeLinear", "DequantizeLinear", "If", "Loop", "Scan"}
+)
 
 
 class Role(str, Enum):
@@ -53,7 +64,7 @@ def int8_role(node: NodeView, graph: GraphView, scheme: QuantScheme) -> Role:
     """How ``scheme`` can treat ``node``."""
     if node.domain or node.captures or not node.outputs or not node.outputs[0]:
         return Role.FLOAT
-    if not graph.is_float(node.outputs[0]):
+    if not graph.is_float(node.outputs[0]) or _already_quantised(node, graph):
         return Role.FLOAT
     if node.op_type in scheme.active:
         return Role.ACTIVE if _active(node, graph) else Role.FLOAT
@@ -65,6 +76,15 @@ def int8_role(node: NodeView, graph: GraphView, scheme: QuantScheme) -> Role:
         single = sum(1 for o in node.outputs if o) == 1
         return Role.CARRIED if single and node.inputs[0] not in graph.weights else Role.FLOAT
     return Role.FLOAT
+
+
+def _already_quantised(node: NodeView, graph: GraphView) -> bool:
+    """Whether the model's author has put Q/DQ around this node: it is left as it is."""
+    before = (graph.producer.get(t) for t in node.inputs if t)
+    after = (u for t in node.outputs if t for u in graph.users(t))
+    return any(n is not None and n.is_op("DequantizeLinear") for n in before) or any(
+        n.is_op("QuantizeLinear") for n in after
+    )
 
 
 def _active(node: NodeView, graph: GraphView) -> bool:
@@ -81,50 +101,70 @@ def _active(node: NodeView, graph: GraphView) -> bool:
             node.int_attribute("transA", 0) == 0
             and node.float_attribute("alpha", 1.0) == 1.0
             and node.float_attribute("beta", 1.0) == 1.0
+            and (len(node.inputs) < 3 or not node.inputs[2] or node.inputs[2] in graph.weights)
         )
     return True
 
 
+@dataclass(frozen=True)
+class _HalfForm:
+    """Which parameters of an operator may be FP16 wherever they may be FP32."""
+
+    inputs: frozenset[int]
+    variadic: bool
+    outputs: frozenset[int]
+
+
 @lru_cache(maxsize=4096)
-def _schema_slots(op_type: str, opset: int) -> tuple[frozenset[int], bool] | None:
-    """Input slots that may be FP16 wherever they may be FP32, and whether the last is variadic."""
+def _half_form(op_type: str, opset: int) -> _HalfForm | None:
     if not onnx.defs.has(op_type, opset):
         return None
     schema = onnx.defs.get_schema(op_type, opset)
     allowed = {c.type_param_str: set(c.allowed_type_strs) for c in schema.type_constraints}
 
     def takes_half(type_str: str) -> bool:
-        options = allowed.get(type_str, {type_str})
-        return {"tensor(float)", "tensor(float16)"} <= options
+        return {"tensor(float)", "tensor(float16)"} <= allowed.get(type_str, {type_str})
 
-    if not any(takes_half(o.type_str) for o in schema.outputs):
-        return None
+    outputs = frozenset(i for i, p in enumerate(schema.outputs) if takes_half(p.type_str))
     slots = frozenset(i for i, p in enumerate(schema.inputs) if takes_half(p.type_str))
+    if op_type == "Resize":
+        slots &= {0}  # TensorRT's parser wants roi and scales in FP32
     last = schema.inputs[-1] if schema.inputs else None
     variadic = last is not None and last.option == onnx.defs.OpSchema.FormalParameterOption.Variadic
-    return slots, variadic
+    return _HalfForm(slots, variadic, outputs) if outputs else None
 
 
 def fp16_capable(node: NodeView, graph: GraphView) -> bool:
     """Whether ONNX has an FP16 form of the node: float in, float out, no subgraph."""
     if node.domain or node.captures or node.op_type in _KEEP_FP32:
         return False
-    if any(a in node.attributes for a in ("body", "then_branch", "else_branch")):
-        return False
     reads = any(t and graph.is_float(t) for t in node.inputs)
     writes = any(o and graph.is_float(o) for o in node.outputs)
-    return reads and writes and _schema_slots(node.op_type, graph.opsets.get("", 1)) is not None
+    return reads and writes and _half_form(node.op_type, graph.opsets.get("", 1)) is not None
 
 
 def fp16_slots(node: NodeView, graph: GraphView) -> tuple[int, ...]:
     """The input slots of an FP16-capable node that take FP16 tensors."""
-    found = _schema_slots(node.op_type, graph.opsets.get("", 1))
-    if found is None:
+    form = _half_form(node.op_type, graph.opsets.get("", 1))
+    if form is None:
         return ()
-    slots, variadic = found
-    last = max(slots, default=-1)
+    last = max(form.inputs, default=-1)
     return tuple(
         s
         for s, t in enumerate(node.inputs)
-        if t and graph.is_float(t) and (s in slots or (variadic and s > last >= 0))
+        if t and graph.is_float(t) and (s in form.inputs or (form.variadic and s > last >= 0))
+    )
+
+
+def fp16_outputs(node: NodeView, graph: GraphView) -> tuple[int, ...]:
+    """The outputs of an FP16-capable node that are FP16 when it computes in FP16."""
+    form = _half_form(node.op_type, graph.opsets.get("", 1))
+    if form is None:
+        return ()
+    # A variadic output (Split) is one formal parameter for all of them.
+    single = form.outputs == {0}
+    return tuple(
+        i
+        for i, t in enumerate(node.outputs)
+        if t and graph.is_float(t) and (i in form.outputs or (single and node.is_op("Split")))
     )

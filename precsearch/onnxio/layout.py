@@ -1,0 +1,163 @@
+"""Which tensors are quantised, where, and which share a scale: decided before anything is written.
+
+Placement follows the backend's `QuantScheme`: one Q per tensor shared by its INT8 readers; the
+output of a Conv (after the Relu or Clip that the engine fuses) where the backend runs it in INT8
+only then; Add, Concat and pooling keep their tensors quantised where they were asked to; Reshape,
+MaxPool and the like pass a quantised tensor on with its scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from precsearch.backend import QuantScheme
+from precsearch.onnxio.graph import GraphView, NodeView
+from precsearch.onnxio.roles import Role, data_slots, int8_role
+from precsearch.onnxio.scales import QuantParams, ScaleSource, Tie
+from precsearch.space import Assignment, Precision, SearchSpace
+
+__all__ = ["QuantLayout", "fused_tail", "node_groups", "quantisable", "quantise_layout"]
+
+_FUSED = ("Relu", "Clip")
+
+
+@dataclass(frozen=True)
+class QuantLayout:
+    """The INT8 part of a lowering.
+
+    Attributes:
+        replaced: Tensors of which only the quantised form exists: every reader, FP32 ones too,
+            reads what DequantizeLinear gives back.
+        reads: (node index, input slot) → those inputs read the dequantised tensor.
+        params: Scale and zero point by tensor, for all of both.
+        active: Indices of the nodes that compute in INT8, in graph order.
+    """
+
+    replaced: frozenset[str]
+    reads: frozenset[tuple[int, int]]
+    params: Mapping[str, QuantParams]
+    active: tuple[int, ...]
+
+
+def node_groups(space: SearchSpace) -> dict[str, str]:
+    """Node key → key of its group."""
+    return {node: group.key for group in space.groups for node in group.nodes}
+
+
+def fused_tail(node: NodeView, graph: GraphView, groups: Mapping[str, str]) -> str:
+    """The tensor at the end of the Relu and Clip that follow ``node`` in its group."""
+    tensor = node.outputs[0]
+    while True:
+        user = graph.only_user(tensor)
+        if user is None or not user.is_op(*_FUSED) or user.inputs[0] != tensor:
+            return tensor
+        if groups.get(user.key) != groups.get(node.key):
+            return tensor
+        tensor = user.outputs[0]
+
+
+def quantisable(graph: GraphView, scheme: QuantScheme, space: SearchSpace) -> tuple[str, ...]:
+    """Every tensor that some assignment quantises, sorted: what calibration must look at."""
+    groups = node_groups(space)
+    found: set[str] = set()
+    for node in graph.nodes:
+        group = space.by_key.get(groups.get(node.key, ""))
+        if group is None or Precision.INT8 not in group.choices:
+            continue
+        role = int8_role(node, graph, scheme)
+        if role in (Role.ACTIVE, Role.PASSIVE):
+            found |= {node.inputs[s] for s in data_slots(node, graph)}
+            if role is Role.PASSIVE or node.op_type in scheme.outputs_of:
+                found.add(fused_tail(node, graph, groups))
+    return tuple(sorted(found))
+
+
+class _Placement:
+    """Collects what one assignment quantises."""
+
+    def __init__(self, graph: GraphView, scheme: QuantScheme, space: SearchSpace) -> None:
+        self.graph = graph
+        self.scheme = scheme
+        self.groups = node_groups(space)
+        self.passive = frozenset(g.key for g in space.groups if g.passive)
+        self.replaced: set[str] = set()
+        self.reads: set[tuple[int, int]] = set()
+        self.active: list[int] = []
+        self.ties: list[Tie] = []
+
+    def place(self, node: NodeView) -> None:
+        """Quantise what an INT8 node reads and, where needed, what it writes."""
+        role = int8_role(node, self.graph, self.scheme)
+        if role not in (Role.ACTIVE, Role.PASSIVE):
+            return
+        if role is Role.PASSIVE and self.groups[node.key] not in self.passive:
+            return  # the mask's Add in an attention core, say: INT8 there means the products
+        slots = data_slots(node, self.graph)
+        self.reads |= {(node.index, s) for s in slots}
+        if role is Role.ACTIVE:
+            self.active.append(node.index)
+        if role is Role.ACTIVE and node.op_type not in self.scheme.outputs_of:
+            return
+        tail = fused_tail(node, self.graph, self.groups)
+        self.replaced.add(tail)
+        if node.is_op("Concat"):
+            # One scale for all, so that joining is a copy and not a requantisation.
+            self.ties += [Tie(tail, node.inputs[s], exact=False) for s in slots]
+
+    def carry(self, wanted: frozenset[str]) -> None:
+        """Let quantised tensors through the nodes that do not change values."""
+        for node in self.graph.nodes:
+            if not node.inputs or node.inputs[0] not in self.replaced:
+                continue
+            if node.outputs[0] not in wanted or node.outputs[0] in self.replaced:
+                continue
+            if int8_role(node, self.graph, self.scheme) is Role.CARRIED:
+                self.reads.add((node.index, 0))
+                self.replaced.add(node.outputs[0])
+                self.ties.append(Tie(node.inputs[0], node.outputs[0], exact=True))
+
+    def wanted(self) -> frozenset[str]:
+        """Tensors that an INT8 node reads, directly or through nodes that carry."""
+        found = {self.graph.nodes[i].inputs[s] for i, s in self.reads}
+        for node in reversed(self.graph.nodes):
+            wants = bool(node.outputs) and node.outputs[0] in found
+            if wants and int8_role(node, self.graph, self.scheme) is Role.CARRIED:
+                found.add(node.inputs[0])
+        return frozenset(found)
+
+
+def quantise_layout(
+    graph: GraphView,
+    scheme: QuantScheme,
+    space: SearchSpace,
+    assignment: Assignment,
+    scales: ScaleSource,
+) -> QuantLayout:
+    """Decide the quantised tensors of an assignment.
+
+    Args:
+        graph: The prepared model.
+        scheme: The backend's placement rules.
+        space: Its groups.
+        assignment: Canonical.
+        scales: Calibrated ranges, or a plan's scales.
+
+    Raises:
+        ModelError: A tensor that must be quantised was not calibrated.
+        PlanError: The plan's scales do not fit.
+    """
+    int8 = assignment.keys_at(Precision.INT8)
+    placement = _Placement(graph, scheme, space)
+    for node in graph.nodes:
+        if placement.groups.get(node.key) in int8:
+            placement.place(node)
+    placement.carry(placement.wanted())
+    quantised = placement.replaced | {graph.nodes[i].inputs[s] for i, s in placement.reads}
+    params = scales.assign(quantised, placement.ties)
+    return QuantLayout(
+        frozenset(placement.replaced),
+        frozenset(placement.reads),
+        {t: params[t] for t in sorted(params)},
+        tuple(placement.active),
+    )

@@ -1,0 +1,202 @@
+"""The typed lowering: an assignment becomes an ONNX model with Cast and Q/DQ nodes.
+
+Byte-deterministic: the same model, assignment and scales give the same bytes with every supported
+version of Python, NumPy, onnx and protobuf. No inferred shapes, producer or documentation strings
+are written, and the bytes of constants are joined rather than serialised again, which also makes a
+trial cheap: only its nodes are new.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import onnx
+
+from precsearch.backend import QuantScheme
+from precsearch.onnxio.emit import Emitter, WeightCache
+from precsearch.onnxio.graph import GraphView
+from precsearch.onnxio.layout import node_groups, quantise_layout
+from precsearch.onnxio.quirks import engine_forms
+from precsearch.onnxio.roles import fp16_capable
+from precsearch.onnxio.scales import QuantParams, ScaleSource
+from precsearch.onnxio.write import write_node
+from precsearch.space import Assignment, Precision, SearchSpace
+
+__all__ = ["Lowered", "Lowering"]
+
+_FLOAT = onnx.TensorProto.FLOAT
+_HALF = onnx.TensorProto.FLOAT16
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A model that a backend can build.
+
+    Attributes:
+        model: The serialised ``ModelProto``; external weights stay external.
+        digest: Identifies it among the lowerings of one prepared model, cheaper than `sha256`.
+        params: Scale and zero point of every quantised activation.
+        asked: Name of a node that must compute in less than FP32 → the precision asked of it.
+        owners: Name of each node, added ones too → key of the group that it belongs to.
+        parts: Group key → digest of its nodes and constants.
+    """
+
+    model: bytes
+    digest: str
+    params: Mapping[str, QuantParams]
+    asked: Mapping[str, Precision]
+    owners: Mapping[str, str]
+    parts: Mapping[str, str]
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the bytes, as hex."""
+        return hashlib.sha256(self.model).hexdigest()
+
+
+class Lowering:
+    """Lowers assignments of one prepared model; caches its converted weights.
+
+    Args:
+        graph: The prepared model.
+        space: Its groups.
+        scheme: The backend's quantisation.
+        scales: Calibrated ranges, or a plan's scales.
+        int8_float: The float type around INT8 nodes: FP32 for ONNX Runtime on a CPU, FP16 for a
+            GPU. FP16 needs operator set 19.
+    """
+
+    def __init__(
+        self,
+        graph: GraphView,
+        space: SearchSpace,
+        scheme: QuantScheme,
+        scales: ScaleSource,
+        int8_float: Precision = Precision.FP32,
+    ) -> None:
+        self.graph = graph
+        self.space = space
+        self.scheme = scheme
+        self.scales = scales
+        self.int8_float = int8_float
+        self._groups = node_groups(space)
+        self._cache = WeightCache()
+
+    def lower(self, assignment: Assignment) -> Lowered:
+        """The model for a canonical assignment.
+
+        Raises:
+            OptionError: The assignment is outside of the space.
+            ModelError: A tensor to quantise was not calibrated.
+            PlanError: A plan's scales do not fit.
+        """
+        self.space.check(assignment)
+        layout = quantise_layout(self.graph, self.scheme, self.space, assignment, self.scales)
+        half = self._half_nodes(assignment, layout.active)
+        emitter = Emitter(
+            self.graph,
+            layout,
+            half,
+            self.scheme,
+            self.int8_float is Precision.FP16,
+            self._cache,
+        )
+        forms = engine_forms(self.graph, layout, self.scheme)
+        spans: list[tuple[str, int]] = []
+        for node in self.graph.nodes:
+            write_node(emitter, node, forms)
+            spans.append((self._groups.get(node.key, node.key), len(emitter.nodes)))
+        for output in self.graph.outputs:
+            if self.graph.is_float(output.name):
+                emitter.read(output.name, _FLOAT)
+            elif output.name in self.graph.weights:
+                emitter.weight(output.name, _FLOAT)
+        spans.append(("", len(emitter.nodes)))
+        asked = {self.graph.nodes[i].key: Precision.INT8 for i in layout.active}
+        asked |= {
+            self.graph.nodes[i].key: Precision.FP16 for i in sorted(half - frozenset(layout.active))
+        }
+        return self._assemble(emitter, spans, layout.params, asked)
+
+    def _half_nodes(self, assignment: Assignment, active: tuple[int, ...]) -> frozenset[int]:
+        lowered = {Precision.FP16}
+        if self.int8_float is Precision.FP16:
+            lowered.add(Precision.INT8)
+        return frozenset(
+            n.index
+            for n in self.graph.nodes
+            if assignment[self._groups.get(n.key, "")] in lowered and fp16_capable(n, self.graph)
+        ) | (frozenset(active) if self.int8_float is Precision.FP16 else frozenset())
+
+    def _assemble(
+        self,
+        emitter: Emitter,
+        spans: Iterable[tuple[str, int]],
+        params: Mapping[str, QuantParams],
+        asked: Mapping[str, Precision],
+    ) -> Lowered:
+        owners: dict[str, str] = {}
+        pieces: dict[str, list[bytes]] = {}
+        start = 0
+        for key, end in spans:
+            part = pieces.setdefault(key, [])
+            for node in emitter.nodes[start:end]:
+                owners[node.name] = key
+                part.append(node.SerializeToString(deterministic=True))
+                part += [_fingerprint(emitter.weights.get(t, b"")) for t in node.input]
+            start = end
+        parts = {k: hashlib.sha256(b"".join(p)).hexdigest()[:16] for k, p in pieces.items()}
+        skeleton = _skeleton(self.graph, emitter.nodes)
+        digest = hashlib.sha256(skeleton[1])
+        for key, short in sorted(parts.items()):
+            digest.update(f"{key}={short}\n".encode())
+        model = _join(skeleton, emitter.weights.values())
+        return Lowered(model, digest.hexdigest(), params, asked, owners, parts)
+
+
+def _fingerprint(data: bytes) -> bytes:
+    """Enough of a constant to tell it apart: its head, its tail and its length.
+
+    Constants of one model differ in their names, which are at the tail; a whole hash of every
+    weight in every trial would cost more than the lowering.
+    """
+    return data[:64] + data[-64:] + len(data).to_bytes(8, "little")
+
+
+def _skeleton(graph: GraphView, nodes: Iterable[onnx.NodeProto]) -> tuple[bytes, bytes]:
+    """The serialised model without its graph, and the graph without its constants."""
+    model = onnx.ModelProto(ir_version=graph.ir_version)
+    for domain, version in sorted(graph.opsets.items()):
+        model.opset_import.append(onnx.OperatorSetIdProto(domain=domain, version=version))
+    model.functions.extend(graph.functions)
+    body = onnx.GraphProto(name=graph.name, node=nodes, input=graph.inputs, output=graph.outputs)
+    return (
+        model.SerializeToString(deterministic=True),
+        body.SerializeToString(deterministic=True),
+    )
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def _join(skeleton: tuple[bytes, bytes], weights: Iterable[bytes]) -> bytes:
+    """One ``ModelProto`` from its parts.
+
+    Protocol Buffers lets the fields of a message stand in any order: GraphProto.initializer is
+    field 5 and ModelProto.graph field 7, both length-delimited (wire type 2).
+    """
+    head, body = skeleton
+    pieces = [body]
+    for weight in weights:
+        pieces += [bytes([5 << 3 | 2]), _varint(len(weight)), weight]
+    length = sum(map(len, pieces))
+    return b"".join([head, bytes([7 << 3 | 2]), _varint(length), *pieces])

@@ -1,0 +1,130 @@
+"""Writing one node of the model in the form that an assignment gives it."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from precsearch.onnxio.emit import Emitter, WeightForm
+from precsearch.onnxio.graph import NodeView
+from precsearch.onnxio.quirks import EngineForms
+from precsearch.onnxio.roles import fp16_outputs, fp16_slots, weight_slot
+
+__all__ = ["write_node"]
+
+_FLOAT = onnx.TensorProto.FLOAT
+_HALF = onnx.TensorProto.FLOAT16
+
+_MAX_BIAS_STEPS = np.float32(2.0**30)
+"""ONNX Runtime stores the bias of an INT8 Conv as int32 in steps of the product of both scales."""
+
+
+def write_node(emitter: Emitter, node: NodeView, forms: EngineForms) -> None:
+    """Append ``node`` and whatever its inputs need before it."""
+    graph = emitter.graph
+    quantised = node.index in emitter.active
+    half = frozenset(fp16_slots(node, graph)) if node.index in emitter.half else frozenset()
+    weight = weight_slot(node, graph) if quantised else None
+    inputs = list(node.inputs)
+    for slot, tensor in enumerate(node.inputs):
+        wanted = _HALF if slot in half else _FLOAT
+        if slot == weight:
+            form = _weight_form(emitter, node, wanted, node.index in forms.split)
+            inputs[slot] = emitter.int8_weight(tensor, form)
+        elif tensor in graph.weights and not graph.is_float(tensor):
+            emitter.weight(tensor, _FLOAT)
+        elif tensor and graph.is_float(tensor):
+            dequantised = (node.index, slot) in emitter.layout.reads
+            inputs[slot] = emitter.read(tensor, wanted, dequantised=dequantised)
+    for tensor in sorted(node.captures):
+        if tensor in graph.weights or graph.is_float(tensor):
+            emitter.read(tensor, _FLOAT)
+    halves = frozenset(fp16_outputs(node, graph)) if node.index in emitter.half else frozenset()
+    outputs = {
+        position: emitter.define(tensor, _HALF if position in halves else _FLOAT)
+        for position, tensor in enumerate(node.outputs)
+        if tensor and graph.is_float(tensor)
+    }
+    _write(emitter, node, inputs, outputs, forms)
+
+
+def _write(
+    emitter: Emitter,
+    node: NodeView,
+    inputs: list[str],
+    outputs: dict[int, str],
+    forms: EngineForms,
+) -> None:
+    if node.index in forms.split:
+        _write_gemm(emitter, node, inputs, outputs[0])
+    elif node.index in forms.negated:
+        constant = next(t for t in node.inputs if t in emitter.graph.weights)
+        other = next(i for t, i in zip(node.inputs, inputs, strict=True) if t != constant)
+        _write_as(emitter, node, "Sub", [other, _negated(emitter, constant)], outputs[0])
+    elif node.index in forms.leaky:
+        made = _write_as(emitter, node, "LeakyRelu", inputs, outputs[0])
+        made.attribute.append(helper.make_attribute("alpha", 0.0))
+    elif node.index in forms.guarded:
+        inner = f"{node.outputs[0]}//inner"
+        emitter.copy(node, inputs, {0: inner})
+        guard = emitter.node("LeakyRelu", [inner], outputs[0])
+        guard.attribute.append(helper.make_attribute("alpha", 1.0))
+        guard.name = f"{node.key}//guard"
+    else:
+        emitter.copy(node, inputs, outputs)
+
+
+def _write_as(
+    emitter: Emitter, node: NodeView, op_type: str, inputs: list[str], output: str
+) -> onnx.NodeProto:
+    made = emitter.node(op_type, inputs, output)
+    made.name = node.key
+    return made
+
+
+def _negated(emitter: Emitter, name: str) -> str:
+    array = np.asarray(emitter.graph.weights[name].array, dtype=np.float32)
+    return emitter.constant(f"{name}//negated", -array)
+
+
+def _write_gemm(emitter: Emitter, node: NodeView, inputs: list[str], output: str) -> None:
+    has_bias = len(node.inputs) > 2 and bool(node.inputs[2])
+    product = f"{node.outputs[0]}//product" if has_bias else output
+    _write_as(emitter, node, "MatMul", inputs[:2], product)
+    if has_bias:
+        sub = emitter.node("Sub", [product, _negated(emitter, node.inputs[2])], output)
+        sub.name = f"{node.key}//bias"
+
+
+def _weight_form(emitter: Emitter, node: NodeView, elem_type: int, split: bool) -> WeightForm:
+    """How an active node's weight is quantised: per output channel where it has one axis for it."""
+    weight = emitter.graph.weights[node.inputs[1]]
+    if node.is_op("Conv"):
+        return WeightForm(0, elem_type, floor=_scale_floor(emitter, node))
+    if node.is_op("ConvTranspose"):
+        return WeightForm(1 if node.int_attribute("group", 1) == 1 else None, elem_type)
+    if node.is_op("Gemm"):
+        stored_transposed = bool(node.int_attribute("transB", 0))
+        if split:
+            return WeightForm(1, elem_type, transposed=stored_transposed)
+        return WeightForm(0 if stored_transposed else 1, elem_type)
+    return WeightForm(1 if len(weight.shape) == 2 else None, elem_type)
+
+
+def _scale_floor(emitter: Emitter, node: NodeView) -> np.ndarray | None:
+    """Least weight scales that keep the int32 bias of each channel from overflowing.
+
+    A channel whose weights are next to nothing beside its bias (a pruned or folded one) would
+    otherwise lose the bias; raising its scale costs nothing that the bias does not drown.
+    """
+    bias = emitter.graph.weights.get(node.inputs[2]) if len(node.inputs) > 2 else None
+    if bias is None:
+        return None
+    values = np.abs(np.asarray(bias.array, dtype=np.float32)).reshape(-1)
+    step = np.float32(emitter.layout.params[node.inputs[0]].scale)
+    floor = values / step / _MAX_BIAS_STEPS
+    weight = np.asarray(emitter.graph.weights[node.inputs[1]].array, dtype=np.float32)
+    peak = np.max(np.abs(weight.reshape(weight.shape[0], -1)), axis=1, initial=np.float32(0))
+    limit = np.float32(2 ** (emitter.scheme.weight_bits - 1) - 1)
+    return floor if np.any(peak / limit < floor) else None

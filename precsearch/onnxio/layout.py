@@ -32,12 +32,14 @@ class QuantLayout:
         reads: (node index, input slot) → those inputs read the dequantised tensor.
         params: Scale and zero point by tensor, for all of both.
         active: Indices of the nodes that compute in INT8, in graph order.
+        passive: Indices of the nodes that keep their tensors quantised, in graph order.
     """
 
     replaced: frozenset[str]
     reads: frozenset[tuple[int, int]]
     params: Mapping[str, QuantParams]
     active: tuple[int, ...]
+    passive: tuple[int, ...]
 
 
 def node_groups(space: SearchSpace) -> dict[str, str]:
@@ -84,6 +86,7 @@ class _Placement:
         self.replaced: set[str] = set()
         self.reads: set[tuple[int, int]] = set()
         self.active: list[int] = []
+        self.kept: list[int] = []
         self.ties: list[Tie] = []
 
     def place(self, node: NodeView) -> None:
@@ -95,8 +98,7 @@ class _Placement:
             return  # the mask's Add in an attention core, say: INT8 there means the products
         slots = data_slots(node, self.graph)
         self.reads |= {(node.index, s) for s in slots}
-        if role is Role.ACTIVE:
-            self.active.append(node.index)
+        (self.active if role is Role.ACTIVE else self.kept).append(node.index)
         if role is Role.ACTIVE and node.op_type not in self.scheme.outputs_of:
             return
         tail = fused_tail(node, self.graph, self.groups)
@@ -160,4 +162,5 @@ def quantise_layout(
         frozenset(placement.reads),
         {t: params[t] for t in sorted(params)},
         tuple(placement.active),
+        tuple(placement.kept),
     )

@@ -115,7 +115,8 @@ class Lowering:
             elif output.name in self.graph.weights:
                 emitter.weight(output.name, _FLOAT)
         spans.append(("", len(emitter.nodes)))
-        asked = {self.graph.nodes[i].key: Precision.INT8 for i in layout.active}
+        int8 = sorted((*layout.active, *layout.passive))
+        asked = {self.graph.nodes[i].key: Precision.INT8 for i in int8}
         asked |= {
             self.graph.nodes[i].key: Precision.FP16 for i in sorted(half - frozenset(layout.active))
         }

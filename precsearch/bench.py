@@ -1,0 +1,272 @@
+"""What the worker process does: it holds data, reference and the FP32 engine, and measures others.
+
+Runs in the child process of a `precsearch.workers.Worker`; a crash here kills no one else.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from precsearch.backend import Backend, BackendOptions, Feed, Fingerprint, KernelTime, Session
+from precsearch.data import Dataset
+from precsearch.measure import (
+    TimingOptions,
+    against_itself,
+    compare,
+    head_to_head,
+    noise_floor,
+)
+from precsearch.metrics import metric
+from precsearch.onnxio.scales import TensorRange
+from precsearch.reference.ranges import Calibration, collect_ranges
+from precsearch.reference.runner import reference_outputs
+from precsearch.space import Precision
+from precsearch.trial import Accuracy, Fidelity, Latency, Measurement
+
+__all__ = ["Bench", "BenchSetup", "Candidate", "ReferenceBench", "Scored"]
+
+_PROXY_FEEDS = 64
+_TIMED_FEEDS = 8
+_PROFILE_RUNS = 3
+
+Announce = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An engine to measure.
+
+    Attributes:
+        model: The lowered model, serialised.
+        digest: Its identity among the trials of a search.
+        asked: Node name → precision that it was asked for.
+        owners: Node name → group key.
+    """
+
+    model: bytes
+    digest: str
+    asked: Mapping[str, Precision]
+    owners: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Part of the data with the outputs that are wanted on it."""
+
+    data: Dataset
+    reference: tuple[Mapping[str, object], ...]
+
+
+@dataclass(frozen=True)
+class BenchSetup:
+    """All that a bench needs to start again after a crash.
+
+    Attributes:
+        backend: Constructs the backend from `options`.
+        options: Its knobs.
+        baseline: The FP32 engine's model.
+        search: The part of the data that the search looks at.
+        metric: Name of the loss.
+        noise: Relative noise of latency; 0 before it is known.
+        timing: How long to time.
+    """
+
+    backend: Callable[[BackendOptions], Backend]
+    options: BackendOptions
+    baseline: Candidate
+    search: Scored
+    metric: str
+    noise: float = 0.0
+    timing: TimingOptions = field(default_factory=TimingOptions)
+
+
+class ReferenceBench:
+    """Runs the original model: reference outputs and calibration."""
+
+    def __init__(self, announce: Announce) -> None:
+        self._announce = announce
+
+    def outputs(
+        self, model: bytes | str, feeds: Sequence[Feed], folder: str
+    ) -> tuple[Mapping[str, object], ...]:
+        """See `precsearch.reference.runner.reference_outputs`."""
+        self._announce("reference")
+        return reference_outputs(model, feeds, folder)
+
+    def ranges(self, calibration: Calibration, feeds: Sequence[Feed]) -> dict[str, TensorRange]:
+        """See `precsearch.reference.ranges.collect_ranges`."""
+        self._announce("calibrate")
+        return collect_ranges(calibration, feeds)
+
+
+class Bench:
+    """Measures candidates against the FP32 engine on one device."""
+
+    def __init__(self, setup: BenchSetup, announce: Announce) -> None:
+        self._setup = setup
+        self._announce = announce
+        self._backend = setup.backend(setup.options)
+        self._metric = metric(setup.metric)
+        self._baseline: Session | None = None
+        feeds = setup.search.data.feeds
+        step = max(1, len(feeds) // _TIMED_FEEDS)
+        self._timed = feeds[::step][:_TIMED_FEEDS]
+        self._noise = setup.noise
+        self._latency: Latency | None = None
+
+    def fingerprint(self) -> Fingerprint:
+        """Versions and device."""
+        return self._backend.fingerprint()
+
+    def calibrate_noise(self) -> float:
+        """Time the FP32 engine against itself; the relative floor under which all is a tie."""
+        self._announce("time")
+        twin = self._open(self._setup.baseline.model)
+        try:
+            floor, self._latency = noise_floor(twin, self._fp32(), self._timed, self._setup.timing)
+        finally:
+            twin.close()
+        self._noise = floor
+        return floor
+
+    def measure(self, candidate: Candidate, fidelity: Fidelity) -> Measurement:
+        """Accuracy, and at engine fidelity latency, profile and achieved precision.
+
+        Raises:
+            BuildError: The backend refused the model.
+            RunError: The engine failed.
+        """
+        self._announce("build")
+        start = time.perf_counter()
+        artifact = self._backend.build(candidate.model)
+        session = self._backend.open(artifact)
+        built = time.perf_counter() - start
+        try:
+            self._announce("run")
+            if fidelity is Fidelity.PROXY:
+                return Measurement(
+                    self._accuracy(session, self._setup.search, _PROXY_FEEDS), build_seconds=built
+                )
+            accuracy = self._accuracy(session, self._setup.search)
+            self._announce("time")
+            latency = self._time(candidate, session)
+        finally:
+            session.close()
+        kernels = self._profile(artifact)
+        return Measurement(
+            accuracy=accuracy,
+            latency=latency,
+            group_seconds=_group_seconds(kernels, candidate.owners),
+            achieved=_achieved(kernels, candidate, self._backend),
+            build_seconds=built,
+            artifact_bytes=len(artifact),
+        )
+
+    def confirm(self, candidates: Sequence[Candidate], rebuilds: int) -> list[tuple[Latency, ...]]:
+        """Each candidate's latency, ``rebuilds`` times newly opened, all in the same rounds.
+
+        Raises:
+            BuildError: The backend refused a model.
+            RunError: An engine failed.
+        """
+        found: list[tuple[Latency, ...]] = []
+        for _ in range(rebuilds):
+            self._announce("build")
+            sessions = [self._open(c.model) for c in candidates]
+            self._announce("time")
+            try:
+                found.append(head_to_head(sessions, self._fp32(), self._timed, self._setup.timing))
+            finally:
+                for session in sessions:
+                    session.close()
+        return [tuple(row[i] for row in found) for i in range(len(candidates))]
+
+    def score(self, candidate: Candidate, part: Scored) -> Accuracy:
+        """Accuracy on another part of the data.
+
+        Raises:
+            BuildError: The backend refused the model.
+            RunError: The engine failed.
+        """
+        self._announce("build")
+        session = self._open(candidate.model)
+        self._announce("run")
+        try:
+            return self._accuracy(session, part)
+        finally:
+            session.close()
+
+    def _open(self, model: bytes) -> Session:
+        return self._backend.open(self._backend.build(model))
+
+    def _fp32(self) -> Session:
+        if self._baseline is None:
+            self._baseline = self._open(self._setup.baseline.model)
+        return self._baseline
+
+    def _accuracy(self, session: Session, part: Scored, limit: int | None = None) -> Accuracy:
+        data = part.data
+        feeds = data.feeds[:limit]
+        outputs = [session.run(feed) for feed in feeds]
+        sizes = data.sizes[: len(feeds)]
+        labels = None if data.labels is None else data.labels[: sum(sizes)]
+        return self._metric.score(outputs, part.reference[: len(feeds)], labels, sizes=sizes)
+
+    def _time(self, candidate: Candidate, session: Session) -> Latency:
+        setup = self._setup
+        if candidate.digest == setup.baseline.digest:
+            if self._latency is None:
+                self.calibrate_noise()
+            assert self._latency is not None
+            return against_itself(self._latency)
+        return compare(session, self._fp32(), self._timed, self._noise, setup.timing)
+
+    def _profile(self, artifact: bytes) -> tuple[KernelTime, ...]:
+        session = self._backend.open(artifact, profiled=True)
+        try:
+            return session.profile(self._timed[0], _PROFILE_RUNS)
+        finally:
+            session.close()
+
+
+_ADDED = re.compile(r"(_nchwc|//raw|//inner|//product|//bias|//half)$")
+
+
+def owner(name: str, owners: Mapping[str, str]) -> str:
+    """The group that a kernel belongs to, "" if its name says nothing.
+
+    Engines name a fused kernel after one of its nodes or its output tensor, with a suffix.
+    """
+    name = name.removeprefix("fused ")
+    for _ in range(6):
+        if name in owners:
+            return owners[name]
+        shorter = _ADDED.sub("", name)
+        name = shorter if shorter != name else name.rpartition("/")[0]
+    return ""
+
+
+def _group_seconds(kernels: Sequence[KernelTime], owners: Mapping[str, str]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for kernel in kernels:
+        key = owner(kernel.node, owners)
+        found[key] = found.get(key, 0.0) + kernel.seconds
+    return found
+
+
+def _achieved(
+    kernels: Sequence[KernelTime], candidate: Candidate, backend: Backend
+) -> dict[str, Precision]:
+    """What the kernels of each lowered group computed in: the highest of its asked nodes."""
+    if not kernels:
+        return {}
+    ran = {k.node: backend.achieved(k.op_type) for k in kernels}
+    found: dict[str, Precision] = {}
+    for node in candidate.asked:
+        key = candidate.owners[node]
+        precision = ran.get(node, Precision.FP32)
+        found[key] = max(found.get(key, precision), precision, key=lambda p: p.bits)
+    return found

@@ -1,0 +1,300 @@
+"""The plan: a recipe (what to build, hashed) and evidence (what was measured, not hashed).
+
+A recipe holds no path, clock, host or code. Its JSON is canonical: sorted keys, one line per group
+and per scale, floats that matter as hexadecimal, so that two plans can be compared with any diff.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from precsearch.backend import Fingerprint
+from precsearch.codec import structure, unstructure
+from precsearch.errors import PlanError
+from precsearch.space import Assignment, Precision
+from precsearch.trial import Accuracy, Latency
+
+__all__ = [
+    "SCHEMA",
+    "Evidence",
+    "Finalist",
+    "GroupEvidence",
+    "GroupRecipe",
+    "Plan",
+    "Recipe",
+    "ScaleRecipe",
+    "TrialEvidence",
+    "read_plan",
+]
+
+SCHEMA = 1
+"""Raised with every change of the format; older plans get a clear answer."""
+
+_MAX_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRecipe:
+    """One group's decision.
+
+    Attributes:
+        key: The group.
+        kind: What it is, for people.
+        precision: As asked.
+        digest: Of its nodes and constants in the materialised model; tells where a replay differs.
+    """
+
+    key: str
+    kind: str
+    precision: Precision
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleRecipe:
+    """How one activation is quantised. ``scale`` is an FP32 value as `float.hex` writes it."""
+
+    tensor: str
+    scale: str
+    zero_point: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that decides the bytes of the materialised model, and how to build it.
+
+    Attributes:
+        model_sha256: Of the original model with its external weights.
+        materialised_sha256: Of the lowered model.
+        lowering: Name and version of the lowering.
+        scheme: Name of the backend's quantisation scheme.
+        granularity: How the groups were made.
+        space_sha256: Digest of the search space.
+        backend: Name of the backend.
+        options: Build knobs by name.
+        shapes: Input name → shape that was measured.
+        groups: In graph order.
+        scales: Sorted by tensor.
+    """
+
+    model_sha256: str
+    materialised_sha256: str
+    lowering: str
+    scheme: str
+    granularity: str
+    space_sha256: str
+    backend: str
+    options: Mapping[str, int | str] = field(default_factory=dict)
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    groups: tuple[GroupRecipe, ...] = ()
+    scales: tuple[ScaleRecipe, ...] = ()
+
+    @property
+    def assignment(self) -> Assignment:
+        """The decisions."""
+        return Assignment.of({g.key: g.precision for g in self.groups})
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON, as hex."""
+        text = json.dumps(unstructure(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class GroupEvidence:
+    """What a group ran in, and why it was given its precision."""
+
+    key: str
+    achieved: Precision
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrialEvidence:
+    """One trial, abridged.
+
+    Attributes:
+        number: Its position.
+        assignment: First 12 hex digits of the assignment's digest.
+        counts: Groups per precision below FP32.
+        fidelity: ``engine`` or ``proxy``.
+        loss, ratio: What came out; ``None`` where there was none.
+        failed: ``stage/kind: message`` if it failed.
+        why: Why the strategy asked.
+        pareto: Whether it is on the front of loss and latency.
+    """
+
+    number: int
+    assignment: str
+    counts: Mapping[str, int]
+    fidelity: str
+    loss: float | None = None
+    ratio: float | None = None
+    failed: str = ""
+    why: str = ""
+    pareto: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finalist:
+    """An engine of the last round, in the order fixed before the holdout was opened."""
+
+    trial: int
+    ratio: float
+    search_loss: float
+    holdout_loss: float | None
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was measured, where and when. Not part of the plan's digest.
+
+    Attributes:
+        version: precsearch's.
+        created: UTC, ISO 8601.
+        where: Versions and device.
+        metric, tolerance: As asked.
+        strategy: Its name.
+        seed: Of every random choice.
+        data: What the data was: digests, sample counts, ``random``, ``holdout``.
+        calibration: Method.
+        noise: Relative floor of latency.
+        baseline: FP32's latency.
+        latency: The chosen engine's, confirmed.
+        accuracy: The chosen engine's on the search part.
+        holdout: The chosen engine's on the holdout, ``None`` without one.
+        groups: Achieved precision and reason by group, in graph order.
+        finalists: Who was looked at on the holdout.
+        trials: Every trial.
+        warnings: What the user should know.
+        stopped: Why the search ended.
+        seconds: Wall time of the run.
+    """
+
+    version: str
+    created: str
+    where: Fingerprint
+    metric: str
+    tolerance: float
+    strategy: str
+    seed: int
+    data: Mapping[str, str | int | bool]
+    calibration: str
+    noise: float
+    baseline: Latency
+    latency: Latency
+    accuracy: Accuracy
+    holdout: Accuracy | None = None
+    groups: tuple[GroupEvidence, ...] = ()
+    finalists: tuple[Finalist, ...] = ()
+    trials: tuple[TrialEvidence, ...] = ()
+    warnings: tuple[str, ...] = ()
+    stopped: str = "done"
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A recipe and its evidence."""
+
+    recipe: Recipe
+    evidence: Evidence
+
+    def to_json(self) -> str:
+        """Canonical text, ending with a line break."""
+        data = {
+            "schema": SCHEMA,
+            "digest": self.recipe.digest,
+            "recipe": unstructure(self.recipe),
+            "evidence": unstructure(self.evidence),
+        }
+        return _canonical(data) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        """Read what `to_json` writes.
+
+        Raises:
+            PlanError: It is malformed, of another schema, or its recipe was edited by hand.
+        """
+        data = _parse(text)
+        if data.get("schema") != SCHEMA:
+            raise PlanError(
+                f"the plan has schema {data.get('schema')!r}, this version reads {SCHEMA}; make it "
+                "again with 'precsearch optimize'"
+            )
+        extra = sorted(set(data) - {"schema", "digest", "recipe", "evidence"})
+        if extra:
+            raise PlanError(f"the plan has an unknown key {extra[0]!r}; remove it")
+        try:
+            plan = cls(
+                structure(data.get("recipe"), Recipe), structure(data.get("evidence"), Evidence)
+            )
+        except ValueError as error:
+            raise PlanError(f"the plan is malformed: {error}") from error
+        if plan.recipe.digest != data.get("digest"):
+            raise PlanError(
+                "the plan's recipe does not match its digest: it was edited by hand; restore it or "
+                "make it again with 'precsearch optimize'"
+            )
+        return plan
+
+
+def read_plan(path: str | Path) -> Plan:
+    """Read a plan file.
+
+    Raises:
+        PlanError: It is missing, too large, or not a plan.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise PlanError(f"{str(path)!r} is too large to be a plan; check the file")
+        return Plan.from_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise PlanError(f"the plan {str(path)!r} cannot be read: {reason}") from error
+    except UnicodeDecodeError as error:
+        raise PlanError(f"{str(path)!r} is not a plan: it is not text") from error
+
+
+def _parse(text: str) -> dict[str, Any]:
+    def no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise PlanError("the plan names a key twice in one object; restore it")
+        return found
+
+    def no_constants(name: str) -> float:
+        raise PlanError(f"the plan holds {name}, which is not JSON; restore it")
+
+    try:
+        data = json.loads(text, object_pairs_hook=no_twins, parse_constant=no_constants)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise PlanError(f"the plan is not valid JSON ({error}); restore it") from error
+    if not isinstance(data, dict):
+        raise PlanError("the plan is not a JSON object; restore it")
+    return data
+
+
+def _canonical(value: object, indent: int = 0) -> str:
+    """JSON with sorted keys in which a record without records inside stands on one line."""
+    pad = " " * (indent + 1)
+    if isinstance(value, dict) and any(_nested(v) for v in value.values()):
+        rows = [f"{pad}{json.dumps(k)}: {_canonical(value[k], indent + 1)}" for k in sorted(value)]
+        return "{\n" + ",\n".join(rows) + "\n" + " " * indent + "}"
+    if isinstance(value, list) and any(isinstance(v, dict) for v in value):
+        rows = [f"{pad}{_canonical(v, indent + 1)}" for v in value]
+        return "[\n" + ",\n".join(rows) + "\n" + " " * indent + "]"
+    return json.dumps(value, sort_keys=True, allow_nan=False)
+
+
+def _nested(value: object) -> bool:
+    return isinstance(value, (dict, list)) and bool(value)

@@ -1,0 +1,105 @@
+"""What a run is asked to do, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from precsearch.errors import OptionError
+from precsearch.plan import Plan
+from precsearch.space import Precision
+
+__all__ = ["OptimizeConfig", "OptimizeResult"]
+
+
+@dataclass(frozen=True)
+class OptimizeConfig:
+    """The options of `precsearch.optimize`; `precsearch optimize --help` explains each.
+
+    Attributes:
+        model: The ONNX file.
+        data: Samples to calibrate and to search with; ``None`` is random data, with a warning.
+        tol: Bound on the loss, in the metric's own terms.
+        metric: Name of the loss, or ``module:function``.
+        backend: Name of the engine.
+        precisions: What groups may be given; ``None`` is everything that the backend truly runs.
+        strategy: Name of the search strategy.
+        max_builds: Most engines to build and time.
+        time_budget: Most seconds to search.
+        seed: Of every random choice.
+        threads: CPU threads of one inference; 0 is the number of physical cores.
+        batch: Samples of one inference, where the model leaves it open.
+        input_shapes: Input name → shape, where the model leaves dimensions open.
+        calibration: Other samples to calibrate with.
+        calibration_method: ``minmax``, ``percentile`` or ``mse``.
+        holdout: Samples that the search never sees.
+        granularity: ``node``, ``group`` or ``block``.
+        output: The plan; by default ``<model stem>.plan.json`` in the current folder.
+        artifact: Where to write the optimised model; ``None`` writes none.
+        run_dir: The journal's folder; by default ``<model stem>.precsearch`` beside the plan.
+        resume: Go on with the journal in `run_dir`.
+        force: Overwrite plan, artifact and journal.
+    """
+
+    model: Path
+    data: Path | None = None
+    tol: float = 1e-2
+    metric: str = "rel-l2"
+    backend: str = "onnxruntime"
+    precisions: tuple[Precision, ...] | None = None
+    strategy: str = "auto"
+    max_builds: int | None = None
+    time_budget: float | None = None
+    seed: int = 0
+    threads: int = 0
+    batch: int = 1
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    calibration: Path | None = None
+    calibration_method: str = "minmax"
+    holdout: Path | None = None
+    granularity: str = "group"
+    output: Path | None = None
+    artifact: Path | None = None
+    run_dir: Path | None = None
+    resume: bool = False
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise OptionError(f"the batch must be at least 1, not {self.batch}")
+        if self.threads < 0:
+            raise OptionError(f"the number of threads must not be negative, not {self.threads}")
+        if self.resume and self.force:
+            raise OptionError("a run is either resumed or started afresh: drop --resume or --force")
+
+    @property
+    def plan_path(self) -> Path:
+        """Where the plan goes."""
+        return self.output or Path(f"{self.model.stem}.plan.json")
+
+    @property
+    def run_path(self) -> Path:
+        """Where the journal goes."""
+        return self.run_dir or self.plan_path.parent / f"{self.model.stem}.precsearch"
+
+
+@dataclass(frozen=True)
+class OptimizeResult:
+    """What came of a run.
+
+    Attributes:
+        plan: The plan, ``None`` if not even FP32 is within the bound.
+        plan_path: Where it was written.
+        artifact_path: Where the optimised model was written, if it was asked for.
+        met: Whether the plan is within the bound.
+        interrupted: Whether it is the best so far of a search that was stopped.
+        summary: What a person should know, a sentence each.
+    """
+
+    plan: Plan | None
+    plan_path: Path | None
+    artifact_path: Path | None
+    met: bool
+    interrupted: bool
+    summary: tuple[str, ...] = ()

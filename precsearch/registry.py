@@ -1,0 +1,76 @@
+"""Names → strategies and backends, through entry points so that anyone can add their own.
+
+A package that declares an entry point ``mine = "my_pkg:Mine"`` in ``precsearch.strategies`` makes
+``--strategy mine`` work. What precsearch ships is listed here too, so that it also runs from a
+source tree that is not installed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Any, cast
+
+from precsearch.backend import Backend, BackendOptions
+from precsearch.errors import OptionError
+from precsearch.strategy import Strategy
+
+__all__ = ["BackendFactory", "backend_factory", "backend_names", "strategy", "strategy_names"]
+
+BackendFactory = Callable[[BackendOptions], Backend]
+
+_STRATEGIES = {
+    "auto": "precsearch_strategies.auto:Auto",
+    "bisection": "precsearch_strategies.bisection:Bisection",
+    "tpe": "precsearch_strategies.tpe:Tpe",
+    "uniform": "precsearch_strategies.uniform:Uniform",
+}
+_BACKENDS = {"onnxruntime": "precsearch.backends.onnxruntime:OnnxRuntimeBackend"}
+
+
+def _known(group: str, shipped: dict[str, str]) -> dict[str, str]:
+    found = {e.name: e.value for e in entry_points(group=group)}
+    return {**found, **shipped}
+
+
+def _load(kind: str, name: str, known: dict[str, str]) -> Any:  # noqa: ANN401 - a plug-in is anything
+    if name not in known:
+        raise OptionError(f"there is no {kind} {name!r}; use one of {', '.join(sorted(known))}")
+    module, _, attribute = known[name].partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise OptionError(f"the {kind} {name!r} cannot be loaded: {error}") from error
+
+
+def strategy_names() -> tuple[str, ...]:
+    """The strategies that can be asked for, sorted."""
+    return tuple(sorted(_known("precsearch.strategies", _STRATEGIES)))
+
+
+def backend_names() -> tuple[str, ...]:
+    """The backends that can be asked for, sorted."""
+    return tuple(sorted(_known("precsearch.backends", _BACKENDS)))
+
+
+def strategy(name: str) -> Strategy:
+    """A strategy with its default options.
+
+    Raises:
+        OptionError: There is none of this name, or it is no strategy.
+    """
+    made = _load("strategy", name, _known("precsearch.strategies", _STRATEGIES))()
+    if not isinstance(made, Strategy):
+        raise OptionError(f"the strategy {name!r} has no method propose(problem)")
+    return made
+
+
+def backend_factory(name: str) -> BackendFactory:
+    """What constructs a backend from its options.
+
+    Raises:
+        OptionError: There is none of this name.
+    """
+    loaded = _load("backend", name, _known("precsearch.backends", _BACKENDS))
+    return cast(BackendFactory, loaded)

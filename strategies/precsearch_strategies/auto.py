@@ -1,0 +1,147 @@
+"""The default search: models propose, proxies screen, engines decide."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from precsearch.errors import OptionError
+from precsearch.goal import Problem
+from precsearch.space import Assignment
+from precsearch.strategy import Proposals
+from precsearch_strategies.candidates import candidates
+from precsearch_strategies.elimination import Elimination
+from precsearch_strategies.encoding import Encoding, Floats, Labels
+from precsearch_strategies.errormodel import ErrorModel
+from precsearch_strategies.known import Asking, Known
+from precsearch_strategies.latencymodel import LatencyModel
+from precsearch_strategies.sensitivity import single_squares
+from precsearch_strategies.tpe import tpe_search
+from precsearch_strategies.uniform import uniform_assignments
+
+__all__ = ["Auto"]
+
+
+@dataclass(frozen=True)
+class Auto:
+    """Finds the fastest measured engine within the bound in few builds.
+
+    The FP32 engine is the gate. Then the uniform engines; what each group costs in accuracy, at
+    proxy fidelity; and from both an error model and a latency model, refitted on every engine.
+    Each round ranks a pool of candidates by expected improvement (Jones et al., *Journal of Global
+    Optimization* 13, 1998) times the probability of being within the bound (Gardner et al., ICML
+    2014), screens the first few by proxy, and builds the best. It ends when no candidate is
+    expected to gain anything beyond the noise; a stale search goes on with TPE before it ends.
+
+    Attributes:
+        builds: Engines at most, where the budget names no number.
+        patience: Engines in a row that may fail to improve before it ends.
+        probes: Candidates screened by proxy at a time.
+        screens: Screenings at most before each build.
+        least: Ends where the expected improvement is below this share of the noise.
+    """
+
+    builds: int = 60
+    patience: int = 12
+    probes: int = 4
+    screens: int = 4
+    least: float = 0.05
+
+    def __post_init__(self) -> None:
+        if min(self.builds, self.patience, self.probes, self.screens) < 1:
+            raise OptionError("auto's builds, patience, probes and screens must be at least 1")
+
+    def propose(self, problem: Problem, /) -> Proposals:
+        """Search ``problem``."""
+        known = Known(problem)
+        first, *rest = uniform_assignments(problem)
+        (gate,) = yield from known.build([first], "FP32 is the gate")
+        if gate.measurement is None or not problem.goal.admits(gate.measurement):
+            return
+        if not problem.space.free:
+            return
+        yield from known.build(rest, "uniform")
+        encoding = Encoding(problem.space)
+        squares = yield from single_squares(known, encoding)
+        limit = problem.budget.max_builds or self.builds
+        settled = yield from self._rounds(known, encoding, squares, limit)
+        if not settled:
+            yield from tpe_search(known, limit=limit, patience=math.ceil(self.patience / 3))
+
+    def _rounds(
+        self, known: Known, encoding: Encoding, squares: Floats, limit: int
+    ) -> Asking[bool]:
+        """Build what the models propose. Returns whether they expect nothing more."""
+        n, p = encoding.size
+        elimination = Elimination(n, encoding.edges, p)
+        stale, reference = 0, known.best_ratio()
+        while known.builds < limit and stale < math.ceil(2 * self.patience / 3):
+            chosen = yield from self._screened(known, encoding, squares, elimination)
+            if chosen is None:
+                return True
+            yield from known.build([chosen], "expected to be the fastest within the bound")
+            stale += 1
+            if known.best_ratio() < reference * (1 - known.problem.goal.noise):
+                stale, reference = 0, known.best_ratio()
+        return False
+
+    def _screened(
+        self, known: Known, encoding: Encoding, squares: Floats, elimination: Elimination
+    ) -> Asking[Assignment | None]:
+        """The candidate of most worth that its proxy does not rule out, ``None`` if none is."""
+        for screening in range(self.screens + 1):
+            rng = np.random.default_rng([known.problem.seed, known.builds, len(known.proxies)])
+            errors = ErrorModel.fit(known, encoding, squares)
+            latency = LatencyModel.fit(known, encoding)
+            pool = candidates(known, encoding, errors, latency, elimination, rng)
+            ranked = self._ranked(known, encoding, errors, latency, pool)
+            if not ranked:
+                return None
+            if ranked[0] in known.proxies or screening == self.screens:
+                return next((a for a in ranked if a in known.proxies), ranked[0])
+            unknown = [a for a in ranked if a not in known.proxies][: self.probes]
+            yield from known.probe(unknown, "screening a candidate")
+        return None
+
+    def _ranked(
+        self,
+        known: Known,
+        encoding: Encoding,
+        errors: ErrorModel,
+        latency: LatencyModel,
+        pool: Labels,
+    ) -> list[Assignment]:
+        """Untried candidates of the pool that are worth an engine, best first."""
+        best = known.best_ratio()
+        mean, spread = latency.predict(pool)
+        chance = errors.chance(errors.predict(pool))
+        probed = {
+            encoding.encode(a).tobytes(): slack
+            for a, t in known.proxies.items()
+            if (slack := known.slack(t)) is not None
+        }
+        for i, row in enumerate(pool):
+            slack = probed.get(row.tobytes())
+            if slack is not None:
+                chance[i] = errors.chance_after_proxy(slack)
+        worth = chance * _expected_gain(mean, spread, best)
+        found: list[Assignment] = []
+        for i in np.argsort(-worth, kind="stable").tolist():
+            if worth[i] < self.least * known.problem.goal.noise * best:
+                break
+            assignment = encoding.decode(pool[i])
+            if assignment not in known.engines:
+                found.append(assignment)
+            if len(found) == 3 * self.probes:
+                break
+        return found
+
+
+def _expected_gain(mean: Floats, spread: Floats, best: float) -> Floats:
+    """Expected improvement over ``best`` of normally distributed ratios."""
+    spread = np.maximum(spread, 1e-9)
+    z = np.clip((best - mean) / spread, -30.0, 30.0)
+    below = np.array([0.5 * math.erfc(-v / math.sqrt(2)) for v in z.tolist()])
+    return np.asarray((best - mean) * below + spread * np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi))

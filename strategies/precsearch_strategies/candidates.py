@@ -1,0 +1,163 @@
+"""What might be worth building next: a pool from the models, to be ranked and screened."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from precsearch.space import Precision
+from precsearch_strategies.elimination import Elimination
+from precsearch_strategies.encoding import Encoding, Floats, Labels
+from precsearch_strategies.errormodel import ErrorModel
+from precsearch_strategies.known import Known
+from precsearch_strategies.latencymodel import LatencyModel
+from precsearch_strategies.solver import Costs, solve
+
+__all__ = ["candidates", "runs"]
+
+_SLACKS = (1.0, 1.15, 0.93, 0.85, 0.7, 0.5)
+_SAMPLED_UP_TO = 300  # groups; beyond it a draw from the latency model costs too long
+
+
+def candidates(
+    known: Known,
+    encoding: Encoding,
+    errors: ErrorModel,
+    latency: LatencyModel,
+    elimination: Elimination,
+    rng: np.random.Generator,
+) -> Labels:
+    """(c, n) distinct labels in a fixed order, canonical; they may have been tried already.
+
+    The solutions of the knapsack for several bounds, under the mean of the latency model and under
+    two draws from its posterior (Thompson sampling: what might be fast for all that is known);
+    prefixes of the ranking by squared error per gain; all of these with passive groups in
+    float; the moves around the incumbents; and the failed engines repaired.
+    """
+    n = encoding.size[0]
+    bounds = [(s / errors.kappa) ** 2 - errors.base for s in _SLACKS]
+    bounds = [max(b, 0.0) for b in bounds]
+    starts = [encoding.encode(a) for a in known.incumbents()[:1]] or [encoding.lowest]
+    draws = [latency.mean()]
+    if n <= _SAMPLED_UP_TO:
+        draws += [latency.sample(rng) for _ in range(2)]
+    found: list[Labels] = []
+    for weights in draws:
+        costs = _costs(encoding, errors, latency, weights)
+        found += solve(costs, elimination, bounds, starts)
+    mean = _costs(encoding, errors, latency, draws[0])
+    found += _prefixes(encoding, mean, bounds)
+    found += _passive_float(encoding, found)
+    for assignment in known.incumbents():
+        found += _moves(encoding, mean, encoding.encode(assignment))
+    found += _repaired(known, encoding, errors, mean)
+    pool = encoding.canonical(np.array(found, dtype=np.intp).reshape(-1, n))
+    distinct = {row.tobytes(): i for i, row in reversed(list(enumerate(pool)))}
+    return np.asarray(pool[sorted(distinct.values())])
+
+
+def _costs(encoding: Encoding, errors: ErrorModel, latency: LatencyModel, weights: Floats) -> Costs:
+    time, pair = latency.costs(weights)
+    finite = np.isfinite(errors.squares)
+    squares = np.where(finite, errors.squares, 1e9)
+    return Costs(time, encoding.edges, pair, squares, encoding.allowed & finite)
+
+
+def _density(costs: Costs) -> Floats:
+    """(n, p) squared error per time gained, ``inf`` where nothing is gained."""
+    gain = costs.time[:, :1] - costs.time
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where((gain > 0) & costs.allowed, costs.squares / gain, np.inf)
+
+
+def _prefixes(encoding: Encoding, costs: Costs, bounds: list[float]) -> list[Labels]:
+    """For each lower precision, the best prefix of the ranking that each bound admits."""
+    found = []
+    for label in range(1, encoding.size[1]):
+        density = _density(costs)[:, label]
+        order = np.argsort(density, kind="stable")
+        order = order[np.isfinite(density[order])]
+        used = np.cumsum(costs.squares[order, label])
+        for bound in bounds:
+            x = np.zeros(encoding.size[0], dtype=np.intp)
+            x[order[used <= bound]] = label
+            found.append(x)
+    return found
+
+
+def _passive_float(encoding: Encoding, many: list[Labels]) -> list[Labels]:
+    if Precision.INT8 not in encoding.space.precisions or not encoding.passive.any():
+        return []
+    label = encoding.space.precisions.index(Precision.INT8)
+    idle = [encoding.passive & (x == label) for x in many]
+    return [np.asarray(np.where(i, 0, x), dtype=np.intp) for i, x in zip(idle, many, strict=True)]
+
+
+def runs(encoding: Encoding, x: Labels) -> list[list[int]]:
+    """Connected sets of groups of one label, in order of their first group."""
+    seen, found = set[int](), []
+    for first in range(len(x)):
+        if first in seen:
+            continue
+        seen.add(first)
+        run = [first]
+        for i in run:
+            near = [j for j in encoding.adjacent[i] if j not in seen and x[j] == x[first]]
+            seen.update(near)
+            run += near
+        found.append(sorted(run))
+    return found
+
+
+def _moves(encoding: Encoding, costs: Costs, x: Labels, short: int = 40) -> list[Labels]:
+    """Neighbours of an incumbent: one group or one run moved, and swaps; best predicted first."""
+    p = encoding.size[1]
+    change = costs.time_changes(x)
+    change[np.arange(len(x)), x] = np.inf
+    extra = costs.squares - costs.squares[np.arange(len(x)), x][:, None]
+    order = np.argsort(change, axis=None, kind="stable")
+    order = order[np.isfinite(change.ravel()[order])]
+    moves = [divmod(flat, p) for flat in order.tolist()]
+    takes, gives = moves[: short // 4], [m for m in moves if extra[m] < 0][: short // 4]
+    found = [_with(x, [move]) for move in moves[:short]]
+    found += [_with(x, [one, other]) for one in takes for other in gives if one[0] != other[0]]
+    for run in runs(encoding, x)[: 2 * short]:
+        if len(run) > 1:
+            for label in range(p):
+                moved = [(i, label) for i in run if encoding.allowed[i, label]]
+                found.append(_with(x, moved))
+    return found
+
+
+def _with(x: Labels, moves: list[tuple[int, int]]) -> Labels:
+    moved: Labels = x.copy()
+    for group, label in moves:
+        moved[group] = label
+    return moved
+
+
+def _repaired(
+    known: Known, encoding: Encoding, errors: ErrorModel, costs: Costs, most: int = 3
+) -> list[Labels]:
+    """The fastest engines beyond the bound, their worst squared error per gain given back."""
+    rows = [
+        (ratio, slack, a)
+        for a, t in known.engines.items()
+        if (ratio := known.ratio(t)) is not None
+        and ratio < known.best_ratio()
+        and (slack := known.slack(t)) is not None
+        and slack > 1
+    ]
+    found = []
+    for _, slack, assignment in sorted(rows, key=lambda row: (row[0], row[2].entries))[:most]:
+        x = encoding.encode(assignment)
+        part = errors.squares[np.arange(len(x)), x]
+        density = _density(costs)[np.arange(len(x)), x]
+        total = float(part.sum())
+        if not np.isfinite(total) or not np.isfinite(slack):
+            continue
+        for aim in (0.97, 0.85):
+            order = np.argsort(np.where(x > 0, -density, np.inf), kind="stable")
+            left = total - np.cumsum(part[order])
+            count = int(np.argmax(left <= total * (aim / slack) ** 2)) + 1
+            found.append(_with(x, [(int(i), 0) for i in order[:count]]))
+    return found

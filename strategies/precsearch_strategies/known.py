@@ -1,0 +1,111 @@
+"""What one search has learnt so far, and the one place where a strategy of this package asks."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from typing import TypeVar
+
+from precsearch.goal import Problem
+from precsearch.space import Assignment
+from precsearch.trial import Fidelity, Proposal, Trial
+
+__all__ = ["Asking", "Known"]
+
+T = TypeVar("T")
+Asking = Generator[Sequence[Proposal], Sequence[Trial], T]
+"""A part of a strategy: proposes like one, and returns what it found out."""
+
+
+class Known:
+    """The trials of one search by canonical assignment; state of a generator, never shared.
+
+    Args:
+        problem: What is searched.
+        trials: Trials that are known already, for a warm start.
+    """
+
+    def __init__(self, problem: Problem, trials: Iterable[Trial] = ()) -> None:
+        self.problem = problem
+        self.engines: dict[Assignment, Trial] = {}
+        self.proxies: dict[Assignment, Trial] = {}
+        for trial in trials:
+            self._record(trial)
+
+    def _record(self, trial: Trial) -> None:
+        engine = trial.proposal.fidelity is Fidelity.ENGINE
+        (self.engines if engine else self.proxies)[trial.assignment] = trial
+
+    def ask(
+        self, assignments: Iterable[Assignment], fidelity: Fidelity, reason: str
+    ) -> Asking[list[Trial]]:
+        """Propose what is not known yet, as one batch.
+
+        Returns:
+            The trials of all ``assignments``, in their order, known ones included.
+        """
+        wanted = [self.problem.space.canonical(a) for a in assignments]
+        memory = self.engines if fidelity is Fidelity.ENGINE else self.proxies
+        new = [a for a in dict.fromkeys(wanted) if a not in memory]
+        if new:
+            trials = yield [Proposal(a, fidelity, reason) for a in new]
+            for assignment, trial in zip(new, trials, strict=True):
+                memory[assignment] = trial
+        return [memory[a] for a in wanted]
+
+    def build(self, assignments: Iterable[Assignment], reason: str) -> Asking[list[Trial]]:
+        """Ask for engines."""
+        return (yield from self.ask(assignments, Fidelity.ENGINE, reason))
+
+    def probe(
+        self, assignments: Iterable[Assignment], reason: str, batch: int = 64
+    ) -> Asking[list[Trial]]:
+        """Ask for proxies, in batches, so that a long list can be interrupted and journalled."""
+        wanted, found = list(assignments), []
+        for first in range(0, len(wanted), batch):
+            part = wanted[first : first + batch]
+            found += yield from self.ask(part, Fidelity.PROXY, reason)
+        return found
+
+    def slack(self, trial: Trial | None) -> float | None:
+        """How much of the bound a trial uses, 1 is all; ``None`` if it failed or is missing."""
+        if trial is None or trial.measurement is None:
+            return None
+        return max(0.0, self.problem.goal.slack(trial.measurement))
+
+    def passes(self, trial: Trial) -> bool | None:
+        """Whether the trial is within the bound; ``None`` if it failed."""
+        if trial.measurement is None:
+            return None
+        return self.problem.goal.passes(trial.measurement)
+
+    @property
+    def builds(self) -> int:
+        """Engines asked for so far, failed ones included."""
+        return len(self.engines)
+
+    def ratio(self, trial: Trial | None) -> float | None:
+        """The measured latency over FP32's; ``None`` if there is none."""
+        if trial is None or trial.measurement is None or trial.measurement.latency is None:
+            return None
+        return trial.measurement.latency.ratio
+
+    def passing(self) -> list[Trial]:
+        """The timed engines within the bound, fastest first."""
+        rows = [
+            (ratio, t.assignment.entries, t)
+            for t in self.engines.values()
+            if (ratio := self.ratio(t)) is not None and self.passes(t)
+        ]
+        return [row[2] for row in sorted(rows, key=lambda row: row[:2])]
+
+    def best_ratio(self) -> float:
+        """The least measured ratio within the bound; FP32's 1 where none passes."""
+        found = [r for t in self.passing() if (r := self.ratio(t)) is not None]
+        return min(found, default=1.0)
+
+    def incumbents(self) -> list[Assignment]:
+        """Where to search on: the preferable passing engine, and the fastest one."""
+        best = self.problem.goal.best(self.engines.values())
+        found = [] if best is None else [best.assignment]
+        found += [t.assignment for t in self.passing()[:1]]
+        return list(dict.fromkeys(found))

@@ -1,0 +1,66 @@
+"""The trivial engines: one precision everywhere, and the usual exceptions from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from precsearch.goal import Problem
+from precsearch.space import Assignment, LayerGroup, Precision
+from precsearch.strategy import Proposals
+from precsearch_strategies.known import Known
+
+__all__ = ["Uniform", "uniform_assignments"]
+
+
+def uniform_assignments(problem: Problem) -> tuple[Assignment, ...]:
+    """FP32 first, then every trivial rival, lowest precision first, each canonical form once.
+
+    For each lower precision: everywhere; everywhere but where a prior advises against it (there
+    the next precision that no prior advises against); and for INT8 both again with the passive
+    groups (Add, Concat, pooling) left in float. NVIDIA's and ONNX Runtime's quantisers differ
+    from each other mostly in that last point, and which of them is faster depends on the backend.
+    """
+    space = problem.space
+    found = [problem.all_fp32()]
+    for precision in reversed(space.precisions[1:]):
+        tolerated = {g.key: _tolerated(problem, g, precision) for g in space.free}
+        everywhere = {g.key: g.nearest(precision) for g in space.free}
+        for asked in (everywhere, tolerated):
+            found.append(Assignment.of(asked))
+            if precision is Precision.INT8:
+                found.extend(_passive_float(problem, asked))
+    return tuple(dict.fromkeys(space.canonical(a) for a in found))
+
+
+def _tolerated(problem: Problem, group: LayerGroup, precision: Precision) -> Precision:
+    """The lowest choice from ``precision`` upward that no prior advises against."""
+    for choice in reversed(group.choices):
+        if choice.bits >= precision.bits and group.key not in problem.avoided(choice):
+            return choice
+    return Precision.FP32
+
+
+def _passive_float(problem: Problem, asked: dict[str, Precision]) -> list[Assignment]:
+    """``asked`` with the passive INT8 groups in FP32, and in FP16 where that is offered."""
+    passive = [g for g in problem.space.free if g.passive and asked[g.key] is Precision.INT8]
+    above = {g.key: _tolerated(problem, g, Precision.FP16) for g in passive}
+    full = dict.fromkeys(above, Precision.FP32)
+    return [Assignment.of({**asked, **change}) for change in (above, full)]
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Builds the trivial engines and stops: the rivals that every search must beat.
+
+    NVIDIA's ``trtexec --best``, AutoCast and ONNX Runtime's static quantiser each amount to one
+    of them.
+    """
+
+    def propose(self, problem: Problem, /) -> Proposals:
+        """FP32 as the gate, then all others as one batch."""
+        known = Known(problem)
+        first, *rest = uniform_assignments(problem)
+        (gate,) = yield from known.build([first], "FP32 is the gate")
+        if gate.measurement is None or not problem.goal.admits(gate.measurement):
+            return
+        yield from known.build(rest, "uniform")

@@ -1,0 +1,122 @@
+"""From a path to a checked `Dataset`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from precsearch.backend import Array
+from precsearch.data.archive import MAX_BYTES, read_npz
+from precsearch.data.check import FeedCheck
+from precsearch.data.cut import cut
+from precsearch.data.dataset import Dataset
+from precsearch.data.polygraphy import read_polygraphy
+from precsearch.data.script import read_script
+from precsearch.data.spec import InputSpec, batch_axis, resolve
+from precsearch.data.synthetic import random_feeds
+from precsearch.errors import DataError, OptionError
+
+__all__ = ["load"]
+
+_NO_SHAPES: Mapping[str, tuple[int, ...]] = {}
+
+
+def load(
+    path: str | Path | None,
+    specs: Sequence[InputSpec],
+    *,
+    batch: int = 1,
+    shapes: Mapping[str, tuple[int, ...]] = _NO_SHAPES,
+    seed: int = 0,
+    outputs: Collection[str] | None = None,
+    limit: int = MAX_BYTES,
+) -> Dataset:
+    """Read data for a model.
+
+    Args:
+        path: One ``.npz``; a folder of ``.npz`` (or Polygraphy ``.json``) files, one feed each; a
+            Polygraphy inputs ``.json``; a ``.py`` with ``load_data()``; ``None`` for seeded random
+            numbers. In one ``.npz``, if every input array has one axis more than the input, each
+            entry of it is a whole feed; otherwise axis 0 holds samples, cut into feeds.
+        specs: The model's inputs.
+        batch: Samples in a feed, where the model's batch is dynamic and the data does not say.
+        shapes: Input name → shape that the user fixed (``--input-shape``).
+        seed: Of random numbers.
+        outputs: Names of the model's outputs, to check the keys ``__ref__<output>`` against.
+        limit: Bytes that the data may have unpacked.
+
+    Raises:
+        DataError: The data cannot be read or does not fit the model.
+        OptionError: ``batch`` or ``shapes`` contradict the model, each other or the data.
+    """
+    resolved = resolve(specs, shapes)
+    axis = batch_axis(resolved)
+    if batch < 1 or (batch > 1 and axis.fixed not in (None, batch)):
+        fixed = f"; the model or --input-shape fixes it at {axis.fixed}" if axis.fixed else ""
+        raise OptionError(f"a batch of {batch} is not possible{fixed}")
+    check = FeedCheck(resolved, frozenset(outputs) if outputs is not None else None)
+    if path is None:
+        raw, assumed = random_feeds(resolved, batch, seed)
+        return check.dataset(raw, random=True, notes=assumed)
+    path = Path(path)
+    what, notes = repr(path.name), tuple[str, ...]()
+    if path.suffix == ".npz" and path.is_file():
+        stacked = read_npz(path, what, limit)
+        check.keys(stacked, what)
+        raw, notes = cut(stacked, resolved, batch, what)
+    else:
+        raw = _read_feeds(path, limit)
+    if not raw:
+        raise DataError(f"{what} holds no samples; give at least one")
+    data = check.dataset(raw, notes=notes)
+    if batch > 1 and axis.offender is None and any(n != batch for n in data.sizes):
+        raise OptionError(
+            f"--batch {batch} does not apply to {what}, whose whole feeds hold "
+            f"{sorted(set(data.sizes))} samples; store feeds of {batch} or leave it out"
+        )
+    return data
+
+
+def _read_feeds(path: Path, limit: int) -> list[dict[str, Array]]:
+    if path.is_dir():
+        return _read_folder(path, limit)
+    if not path.is_file():
+        raise DataError(f"there is no data file or folder {str(path)!r}; check the path")
+    if path.suffix == ".json":
+        return read_polygraphy(path, limit)
+    if path.suffix == ".py":
+        return read_script(path, limit)
+    raise DataError(
+        f"{path.name!r} is not data that precsearch reads; give an .npz, a folder of .npz files, "
+        "a Polygraphy .json or a .py with load_data()"
+    )
+
+
+def _read_folder(folder: Path, limit: int) -> list[dict[str, Array]]:
+    files = sorted(p for p in folder.iterdir() if p.suffix in (".npz", ".json") and p.is_file())
+    kinds = {p.suffix for p in files}
+    if len(kinds) != 1:
+        found = "both .npz and .json" if kinds else "no .npz"
+        raise DataError(
+            f"the data folder {folder.name!r} holds {found} files; store one .npz per feed in it"
+        )
+    feeds: list[dict[str, Array]] = []
+    left = limit
+    for file in files:
+        found_here = _read_member(file, left)
+        left -= _bytes(found_here)
+        feeds += found_here
+    return feeds
+
+
+def _read_member(file: Path, left: int) -> list[dict[str, Array]]:
+    what = f"{file.parent.name}/{file.name}"
+    if file.suffix == ".npz":
+        return [read_npz(file, repr(what), left)]
+    return read_polygraphy(file, left)
+
+
+def _bytes(feeds: Iterable[Mapping[str, Array]]) -> int:
+    return sum(int(np.asarray(a).nbytes) for feed in feeds for a in feed.values())

@@ -114,7 +114,7 @@ def _features(encoding: Encoding, many: Labels) -> Floats:
     """(c, d) features of (c, n) labels."""
     p = encoding.size[1]
     ends_a, ends_b = many[:, encoding.edges[:, 0]], many[:, encoding.edges[:, 1]]
-    lowered = (many[:, :, None] == np.arange(1, p)).reshape(len(many), -1)
+    lowered = (many[:, :, None] == np.arange(1, p)).reshape(len(many), many.shape[1] * (p - 1))
     counts = []
     for a, b in combinations(range(p), 2):
         met = ((ends_a == a) & (ends_b == b)) | ((ends_a == b) & (ends_b == a))

@@ -7,6 +7,7 @@ same.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -34,14 +35,15 @@ FP32, FP16, INT8 = Precision.FP32, Precision.FP16, Precision.INT8
 
 
 def unit(assignment: Assignment, salt: str) -> float:
-    """A number in [0, 1) that depends on the assignment alone."""
-    digest = Assignment.of({**dict(assignment.entries), f"\0{salt}": INT8}).digest
-    return int(digest[:13], 16) / 16**13
+    """A number in (0, 1] that depends on the assignment alone."""
+    digest = hashlib.sha256(f"{assignment.digest}{salt}".encode()).hexdigest()
+    return (int(digest[:13], 16) + 1) / 16**13
 
 
 def bell(assignment: Assignment, salt: str) -> float:
-    """Roughly standard normal, by the sum of twelve uniform numbers."""
-    return sum(unit(assignment, f"{salt}{i}") for i in range(12)) - 6
+    """Standard normal (Box and Muller), and depends on the assignment alone."""
+    size = math.sqrt(-2 * math.log(unit(assignment, salt)))
+    return size * math.cos(2 * math.pi * unit(assignment, f"{salt}'"))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from precsearch.backend import Array
 from precsearch.data.archive import MAX_BYTES
 from precsearch.errors import DataError, OptionError
 
-__all__ = ["USER_ERRORS", "read_script", "user_function"]
+__all__ = ["USER_ERRORS", "describe", "read_script", "user_function"]
 
 USER_ERRORS = (
     ArithmeticError,

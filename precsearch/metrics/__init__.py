@@ -1,0 +1,47 @@
+"""Losses of an engine's outputs against the reference, by name.
+
+``metric(name).score(outputs, reference, labels, sizes=...)`` gives a `trial.Accuracy`. A loss is
+always lower-is-better; `Metric.bound` turns the user's tolerance into a bound on it (sqnr and psnr
+are floors in dB), `Metric.display` turns a loss back.
+"""
+
+from __future__ import annotations
+
+from precsearch.errors import OptionError
+from precsearch.metrics.classify import Top1, Top1Agree
+from precsearch.metrics.custom import Custom
+from precsearch.metrics.elementwise import COSINE, MAX_ABS, PSNR, REL_L2, REL_L2_MAX, SQNR
+from precsearch.metrics.protocol import Metric, resolution
+
+__all__ = ["METRICS", "Metric", "metric", "resolution"]
+
+_ALL: tuple[Metric, ...] = (
+    REL_L2,
+    REL_L2_MAX,
+    MAX_ABS,
+    COSINE,
+    SQNR,
+    PSNR,
+    Top1(),
+    Top1Agree(),
+)
+METRICS: dict[str, Metric] = {m.name: m for m in _ALL}
+"""The built-in metrics by name, the default first."""
+
+
+def metric(name: str) -> Metric:
+    """The metric of this name.
+
+    Args:
+        name: A key of `METRICS`, ``module:function`` or ``file.py:function``.
+
+    Raises:
+        OptionError: There is none, or the function cannot be imported.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    if ":" in name:
+        return Custom.load(name)
+    raise OptionError(
+        f"there is no metric {name!r}; choose {', '.join(METRICS)} or module:function"
+    )

@@ -1,0 +1,98 @@
+"""A metric that is the user's own function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from precsearch.backend import Array, Feed
+from precsearch.data.script import USER_ERRORS, describe, user_function
+from precsearch.errors import DataError
+from precsearch.metrics.blocks import broken, compared
+from precsearch.metrics.protocol import checked_tolerance
+from precsearch.metrics.resample import aggregate, upper
+from precsearch.trial import Accuracy, Aggregation
+
+__all__ = ["Custom"]
+
+
+@dataclass(frozen=True)
+class Custom:
+    """``function(outputs, reference, labels)`` gives the loss, or one loss per sample.
+
+    It is called with the sequences of output mappings and the labels that `Metric.score` gets.
+    Per-sample losses are averaged.
+
+    Attributes:
+        name: Where the function is, as the user wrote it.
+        function: It.
+    """
+
+    name: str
+    function: Callable[..., object]
+    needs_labels: bool = False
+    discrete: bool = False
+    unit: str = ""
+
+    @classmethod
+    def load(cls, where: str) -> Custom:
+        """From ``module:function`` or ``file.py:function``.
+
+        Raises:
+            OptionError: There is no such function, or importing it fails.
+        """
+        return cls(where, user_function(where))
+
+    def score(
+        self,
+        outputs: Sequence[Feed],
+        reference: Sequence[Feed],
+        labels: Array | None = None,
+        *,
+        sizes: Sequence[int] | None = None,
+        seed: int = 0,
+    ) -> Accuracy:
+        """See `Metric.score`; the function is not called if an output is not finite.
+
+        Raises:
+            DataError: References do not fit the outputs; the function fails or gives no loss.
+        """
+        if broken(outputs, reference, compared(outputs, reference)):
+            return Accuracy(math.inf, math.inf)
+        try:
+            result = self.function(outputs, reference, labels)
+            errors = np.asarray(result, dtype=np.float64)
+        except USER_ERRORS as error:
+            raise DataError(f"the metric {self.name!r} failed: {describe(error)}") from error
+        if errors.ndim > 1 or errors.size == 0:
+            raise DataError(
+                f"the metric {self.name!r} returned an array of shape {errors.shape}; return a "
+                "number, or one number per sample"
+            )
+        errors = np.where(np.isfinite(errors), errors, math.inf)
+        if errors.ndim == 0:
+            return Accuracy(float(errors), float(errors))
+        weights = np.ones_like(errors)
+        loss = aggregate(errors, weights, Aggregation.MEAN)
+        return Accuracy(
+            loss=loss,
+            upper=upper(errors, weights, Aggregation.MEAN, loss, seed),
+            per_sample=tuple(errors.tolist()),
+            weights=tuple(weights.tolist()),
+            aggregation=Aggregation.MEAN,
+        )
+
+    def bound(self, tolerance: float) -> float:
+        """See `Metric.bound`.
+
+        Raises:
+            OptionError: ``tolerance`` is negative or no number.
+        """
+        return checked_tolerance(tolerance, self.name)
+
+    def display(self, loss: float) -> float:
+        """See `Metric.display`."""
+        return loss

@@ -1,0 +1,180 @@
+"""What repeats: structural signatures of groups, repeated sequences of them, and their size."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from precsearch.onnxio.graph import GraphView, NodeView
+
+__all__ = ["block_names", "macs", "repeated_blocks", "signature"]
+
+
+def signature(nodes: Sequence[NodeView], graph: GraphView) -> str:
+    """A hash of operators, attributes, wiring and known shapes; equal for repeats of a layer."""
+    inner: dict[str, tuple[int, int]] = {}
+    outer: dict[str, int] = {}
+
+    def label(tensor: str) -> object:
+        weight = graph.weights.get(tensor)
+        if weight is not None:
+            return ("constant", weight.elem_type, weight.shape)
+        if tensor in inner:
+            return inner[tensor]
+        if not tensor:
+            return None
+        return (outer.setdefault(tensor, len(outer)), graph.shapes.get(tensor))
+
+    rows: list[object] = []
+    for position, node in enumerate(nodes):
+        attributes = sorted(a.SerializeToString(deterministic=True) for a in node.proto.attribute)
+        inputs = [label(t) for t in node.inputs]
+        shapes = [graph.shapes.get(t) for t in node.outputs]
+        rows.append((node.domain, node.op_type, attributes, inputs, shapes))
+        inner.update({t: (position, i) for i, t in enumerate(node.outputs) if t})
+    return hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
+
+
+def macs(nodes: Iterable[NodeView], graph: GraphView) -> int:
+    """Multiply-accumulates for one sample; unknown dimensions count as 1."""
+    return sum(_macs(n, graph) for n in nodes) // _batch(graph)
+
+
+def _batch(graph: GraphView) -> int:
+    """The fixed batch: what the first input and the first output have as leading dimension."""
+    leading = {
+        next((d.dim_value for d in value.type.tensor_type.shape.dim), 0)
+        for value in (*graph.inputs[:1], *graph.outputs[:1])
+    }
+    return max(leading.pop(), 1) if len(leading) == 1 else 1
+
+
+def _size(tensor: str, graph: GraphView) -> int | None:
+    shape = graph.shapes.get(tensor)
+    if shape is None:
+        return None
+    size = 1
+    for dim in shape:
+        size *= 1 if dim is None else dim
+    return size
+
+
+def _macs(node: NodeView, graph: GraphView) -> int:
+    if not node.is_op("Conv", "ConvTranspose", "MatMul", "Gemm"):
+        return 0
+    weight = graph.weights.get(node.inputs[1])
+    if node.is_op("Conv", "ConvTranspose"):
+        # Each output of a Conv, each input of a ConvTranspose meets one slice of the weight.
+        size = _size(node.outputs[0] if node.is_op("Conv") else node.inputs[0], graph)
+        if size is None or weight is None or not weight.shape:
+            return 0
+        return size * (weight.size // max(weight.shape[0], 1))
+    size = _size(node.outputs[0], graph)
+    shape = graph.shapes.get(node.inputs[1]) if weight is None else weight.shape
+    if size is None or not shape:
+        return weight.size if weight is not None else 0
+    transposed = node.is_op("Gemm") and node.int_attribute("transB", 0)
+    inner = shape[-1] if transposed or len(shape) == 1 else shape[-2]
+    return size * (1 if inner is None else inner)
+
+
+def block_names(
+    parts: Sequence[Sequence[int]], signatures: Sequence[str], graph: GraphView
+) -> list[str]:
+    """For every group the repeated block that it is in: ``block0``, ``block1`` …, or "".
+
+    Groups without floating-point results neither make nor break a repetition; those in the midst
+    of a block belong to it.
+
+    Args:
+        parts: Node indices of the groups, in graph order.
+        signatures: Theirs.
+        graph: The prepared model.
+    """
+    floats = [
+        number
+        for number, part in enumerate(parts)
+        if any(graph.is_float(t) for i in part for t in graph.nodes[i].outputs if t)
+    ]
+    widths = _cut_widths(parts, graph)
+    names = [""] * len(parts)
+    ranges = repeated_blocks([signatures[n] for n in floats], [widths[n] for n in floats])
+    for count, (start, end) in enumerate(ranges):
+        for number in range(floats[start], floats[end - 1] + 1):
+            names[number] = f"block{count}"
+    return names
+
+
+def _cut_widths(parts: Sequence[Sequence[int]], graph: GraphView) -> list[int]:
+    """How many FP32 tensors are written before each group and read in it or later."""
+    place = {i: number for number, part in enumerate(parts) for i in part}
+    changes = [0] * (len(parts) + 1)
+    for tensor, node in graph.producer.items():
+        written = place[node.index]
+        read = max((place[u.index] for u in graph.users(tensor)), default=written)
+        if read > written and graph.is_float(tensor):
+            changes[written + 1] += 1
+            changes[read + 1] -= 1
+    return np.cumsum(changes).tolist()[:-1] if parts else []
+
+
+@dataclass(frozen=True)
+class _Run:
+    """``count`` repeats of ``period`` positions, with room for ``slack`` other starts."""
+
+    start: int
+    period: int
+    count: int
+    slack: int
+
+
+def repeated_blocks(signatures: Sequence[str], widths: Sequence[int]) -> list[tuple[int, int]]:
+    """Find sequences that repeat back to back, at least twice.
+
+    Args:
+        signatures: Of the groups in order.
+        widths: Number of tensors that cross the cut before each group. Where a sequence could
+            begin at several places (the LayerNorm after a block looks like the one before it), it
+            begins at the narrowest, the last of equals.
+
+    Returns:
+        Half-open ranges of positions, one for each repeat, ascending and disjoint.
+    """
+    numbers = {s: i for i, s in enumerate(dict.fromkeys(signatures))}
+    ids = np.array([numbers[s] for s in signatures], dtype=np.intp)
+    found: list[tuple[int, int]] = []
+    segments = [(0, len(ids))]
+    while segments:
+        low, high = segments.pop()
+        run = _longest(ids[low:high])
+        if run is None:
+            continue
+        first = low + run.start
+        starts = range(first, first + run.slack + 1)
+        length = run.period * run.count
+        start = min(
+            starts,
+            key=lambda s: (sum(widths[b] for b in range(s, s + length, run.period)), -s),
+        )
+        found += [(b, b + run.period) for b in range(start, start + length, run.period)]
+        segments += [(low, start), (start + length, high)]
+    return sorted(found)
+
+
+def _longest(ids: npt.NDArray[np.intp]) -> _Run | None:
+    """The repetition that covers most, of equals the one with the shortest period."""
+    best: _Run | None = None
+    for period in range(2, len(ids) // 2 + 1):
+        same = np.concatenate([[False], ids[:-period] == ids[period:], [False]])
+        edges = np.flatnonzero(same[1:] != same[:-1])
+        for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+            if end - start < period or len(set(ids[start : start + period].tolist())) < 2:
+                continue  # too short, or one layer over and over, which is no block
+            count, slack = divmod(end - start + period, period)
+            if best is None or count * period > best.count * best.period:
+                best = _Run(start, period, count, slack)
+    return best

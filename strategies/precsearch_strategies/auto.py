@@ -18,6 +18,7 @@ from precsearch_strategies.errormodel import ErrorModel
 from precsearch_strategies.known import Asking, Known
 from precsearch_strategies.latencymodel import LatencyModel
 from precsearch_strategies.sensitivity import single_squares
+from precsearch_strategies.suspicion import failures
 from precsearch_strategies.tpe import tpe_search
 from precsearch_strategies.uniform import uniform_assignments
 
@@ -63,6 +64,7 @@ class Auto:
         if not problem.space.free:
             return
         yield from known.build(rest, "uniform")
+        yield from known.probe(rest, "how far to believe proxies")
         encoding = Encoding(problem.space)
         squares = yield from single_squares(known, encoding)
         limit = problem.budget.max_builds or self.builds
@@ -117,6 +119,7 @@ class Auto:
         best = known.best_ratio()
         mean, spread = latency.predict(pool)
         chance = errors.chance(errors.predict(pool))
+        suspect = failures(known, encoding)[np.arange(pool.shape[1]), pool].max(axis=1)
         probed = {
             encoding.encode(a).tobytes(): slack
             for a, t in known.proxies.items()
@@ -126,7 +129,7 @@ class Auto:
             slack = probed.get(row.tobytes())
             if slack is not None:
                 chance[i] = errors.chance_after_proxy(slack)
-        worth = chance * _expected_gain(mean, spread, best)
+        worth = chance / (1 + suspect) * _expected_gain(mean, spread, best)
         found: list[Assignment] = []
         for i in np.argsort(-worth, kind="stable").tolist():
             if worth[i] < self.least * known.problem.goal.noise * best:

@@ -6,15 +6,17 @@ import numpy as np
 
 from precsearch.space import Precision
 from precsearch_strategies.elimination import Elimination
-from precsearch_strategies.encoding import Encoding, Floats, Labels
+from precsearch_strategies.encoding import Bools, Encoding, Floats, Labels
 from precsearch_strategies.errormodel import ErrorModel
 from precsearch_strategies.known import Known
 from precsearch_strategies.latencymodel import LatencyModel
 from precsearch_strategies.solver import Costs, solve
+from precsearch_strategies.suspicion import failures
 
 __all__ = ["candidates", "runs"]
 
-_SLACKS = (1.0, 1.15, 0.93, 0.85, 0.7, 0.5)
+_SLACKS = (1.0, 1.3, 1.15, 0.93, 0.85, 0.7, 0.5)
+_HOPELESS = 3  # failures with a choice and no success: the solver leaves it out
 _SAMPLED_UP_TO = 300  # groups; beyond it a draw from the latency model costs too long
 
 
@@ -40,11 +42,14 @@ def candidates(
     draws = [latency.mean()]
     if n <= _SAMPLED_UP_TO:
         draws += [latency.sample(rng) for _ in range(2)]
+    suspect = failures(known, encoding)
+    models = [_costs(encoding, errors, latency, w, suspect < _HOPELESS) for w in draws]
+    mean = models[0]
+    if (suspect > 0).any():
+        models.append(_costs(encoding, errors, latency, draws[0], suspect == 0))
     found: list[Labels] = []
-    for weights in draws:
-        costs = _costs(encoding, errors, latency, weights)
+    for costs in models:
         found += solve(costs, elimination, bounds, starts)
-    mean = _costs(encoding, errors, latency, draws[0])
     found += _prefixes(encoding, mean, bounds)
     found += _passive_float(encoding, found)
     for assignment in known.incumbents():
@@ -55,11 +60,13 @@ def candidates(
     return np.asarray(pool[sorted(distinct.values())])
 
 
-def _costs(encoding: Encoding, errors: ErrorModel, latency: LatencyModel, weights: Floats) -> Costs:
+def _costs(
+    encoding: Encoding, errors: ErrorModel, latency: LatencyModel, weights: Floats, usable: Bools
+) -> Costs:
     time, pair = latency.costs(weights)
     finite = np.isfinite(errors.squares)
     squares = np.where(finite, errors.squares, 1e9)
-    return Costs(time, encoding.edges, pair, squares, encoding.allowed & finite)
+    return Costs(time, encoding.edges, pair, squares, encoding.allowed & finite & usable)
 
 
 def _density(costs: Costs) -> Floats:

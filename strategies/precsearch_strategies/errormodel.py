@@ -11,7 +11,7 @@ from precsearch.space import Assignment
 from precsearch_strategies.encoding import Encoding, Floats, Labels
 from precsearch_strategies.known import Known
 
-__all__ = ["ErrorModel"]
+__all__ = ["ErrorModel", "proxy_error"]
 
 _FLOOR = 1e-6  # squared slack that every lowered group is taken to cost at least
 
@@ -46,7 +46,7 @@ class ErrorModel:
         squares = squares.copy()
         squares[:, 1:] = np.maximum(squares[:, 1:], _FLOOR)
         base = (known.slack(known.engines.get(Assignment())) or 0.0) ** 2
-        bias, spread = _proxy_error(known)
+        bias, spread = proxy_error(known)
         rows = _observations(known, bias)
         sets = np.array([encoding.encode(a) for a, _ in rows], dtype=np.intp)
         sets = sets.reshape(-1, encoding.size[0])
@@ -97,7 +97,8 @@ def _total(squares: Floats, sets: Labels) -> Floats:
     return np.asarray(squares[np.arange(sets.shape[1]), sets].sum(axis=1))
 
 
-def _proxy_error(known: Known) -> tuple[float, float]:
+def proxy_error(known: Known) -> tuple[float, float]:
+    """Mean and standard deviation of the logarithm of an engine's slack over its proxy's."""
     logs = [
         max(-3.0, min(3.0, math.log(slack / proxy)))
         for a in sorted(known.proxies, key=lambda a: a.entries)

@@ -1,4 +1,4 @@
-"""Time that each group saves at each precision, from the profiles of the uniform engines."""
+"""Time that each group saves at each precision, from the engines' profiles."""
 
 from __future__ import annotations
 
@@ -6,59 +6,69 @@ import numpy as np
 
 from precsearch.space import Assignment
 from precsearch.trial import Trial
-from precsearch_strategies.encoding import Encoding, Floats
+from precsearch_strategies.encoding import Bools, Encoding, Floats
 from precsearch_strategies.known import Known
 
 __all__ = ["profile_gains"]
+
+_USUAL = 0.4  # share of its time that a group saves at a precision that no engine has shown yet
 
 
 def profile_gains(known: Known, encoding: Encoding) -> Floats:
     """(n, p): how much of FP32's latency a group saves, negative where it is slower; FP32 0.
 
-    The engine with the most groups at a precision stands for it: the group's time in the FP32
-    engine's profile less its time there, over the whole FP32 profile, scaled so that the gains of
-    the groups lowered there add up to the measured difference in latency (profiling slows an
-    engine, so its seconds count only relative to each other). Groups without a profile get a
-    share of the measured difference by multiply-accumulates, or equal shares. Latency differences
-    of engines with *one* group lowered are not used: INT8 pays in runs, and they do not add up.
+    The most lowered engine that has a group at a precision stands for it, as a rule a uniform one:
+    the group's time in the FP32 engine's profile less its time there, over the whole FP32 profile,
+    scaled so that all gains of that engine add up to its measured difference in latency (profiling
+    slows an engine, so its seconds count only relative to each other). What no engine has shown
+    saves the same part of its time as what was shown did. Without profiles, an engine's measured
+    difference is shared by FP32 time or multiply-accumulates. Latency differences of engines with
+    *one* group lowered are not used on purpose: INT8 pays in runs, and they do not add up.
     """
     n, p = encoding.size
-    gains = np.zeros((n, p))
-    shares = _shares(encoding)
-    for label in range(1, p):
-        trial = _most_lowered(known, encoding, label)
-        if trial is None:
-            gains[:, label] = 0.4 * shares * encoding.allowed[:, label]
-            continue
-        lowered = encoding.encode(trial.assignment) == label
+    shares, gains = _shares(known, encoding), np.zeros((n, p))
+    seen = np.zeros((n, p), dtype=bool)
+    for trial in _timed(known):
+        labels = encoding.encode(trial.assignment)
         target = 1.0 - (known.ratio(trial) or 1.0)
         column = _from_profiles(known, encoding, trial)
         if column is None:
-            column = target * shares / max(float(shares[lowered].sum()), 1e-12)
+            column = target * shares / max(float(shares[labels > 0].sum()), 1e-12)
         else:
-            column = _scaled(column, lowered, target)
-            rest = column[lowered].mean() if lowered.any() else 0.0
-            column = np.where(lowered, column, min(rest, 0.0))
-        gains[:, label] = column * encoding.allowed[:, label]
-    return gains
+            column = _scaled(column, labels > 0, target)
+        new = np.flatnonzero((labels > 0) & ~seen[np.arange(n), labels])
+        gains[new, labels[new]] = column[new]
+        seen[new, labels[new]] = True
+    for label in range(1, p):
+        shown = seen[:, label]
+        weight = float(shares[shown].sum())
+        rate = float(gains[shown, label].sum()) / weight if weight > 0.2 else _USUAL
+        gains[:, label] = np.where(shown, gains[:, label], rate * shares)
+    return gains * encoding.allowed
 
 
-def _shares(encoding: Encoding) -> Floats:
+def _timed(known: Known) -> list[Trial]:
+    """Timed engines with something lowered, the most lowered first."""
+    rows = [
+        (-len(a), a.entries, t)
+        for a, t in known.engines.items()
+        if len(a) and known.ratio(t) is not None
+    ]
+    return [row[2] for row in sorted(rows, key=lambda row: row[:2])]
+
+
+def _shares(known: Known, encoding: Encoding) -> Floats:
+    """(n,): each free group's share of FP32's latency, as well as it is known."""
+    full = known.engines.get(Assignment())
+    profile = full.measurement.group_seconds if full and full.measurement else {}
+    total = sum(profile[k] for k in sorted(profile))
+    if total > 0:
+        return np.array([profile.get(g.key, 0.0) / total for g in encoding.space.free])
     macs = np.array([float(g.macs) for g in encoding.space.free])
     if macs.sum() > 0:
         macs = macs + 0.02 * macs.mean()
         return np.asarray(macs / macs.sum())
     return np.full(macs.shape, 1.0 / max(len(macs), 1))
-
-
-def _most_lowered(known: Known, encoding: Encoding, label: int) -> Trial | None:
-    precision = encoding.space.precisions[label]
-    rows = [
-        (-len(a.keys_at(precision)), len(a), a.entries, t)
-        for a, t in known.engines.items()
-        if known.ratio(t) is not None and a.keys_at(precision)
-    ]
-    return min(rows, key=lambda row: row[:3])[3] if rows else None
 
 
 def _from_profiles(known: Known, encoding: Encoding, trial: Trial) -> Floats | None:
@@ -74,7 +84,7 @@ def _from_profiles(known: Known, encoding: Encoding, trial: Trial) -> Floats | N
     )
 
 
-def _scaled(column: Floats, lowered: np.ndarray, target: float) -> Floats:
+def _scaled(column: Floats, lowered: Bools, target: float) -> Floats:
     """Fit the sum to what was measured, by scale where that is sane, else leave it to the fit."""
     total = float(column[lowered].sum())
     scale = target / total if abs(total) > 1e-9 else 1.0

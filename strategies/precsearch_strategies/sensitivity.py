@@ -25,8 +25,8 @@ def single_squares(known: Known, encoding: Encoding) -> Asking[Floats]:
 
     Returns:
         (n, p): squared slack (1 is all of the bound), 0 for FP32, ``inf`` where the group does not
-        offer the precision, where the output was not finite or where the proxy failed. If most
-        proxies failed, the share of a uniform engine's error instead.
+        offer the precision or where the output was not finite. Where a proxy failed, the median of
+        the other groups; if most failed, equal shares of a uniform engine's error.
     """
     n, p = encoding.size
     squares = np.full((n, p), math.inf)
@@ -34,16 +34,20 @@ def single_squares(known: Known, encoding: Encoding) -> Asking[Floats]:
     rows = _contexts(encoding)
     trials = yield from known.probe([a for *_, a, _ in rows], "one group lowered alone")
     base = (known.slack(known.engines.get(Assignment())) or 0.0) ** 2
-    failed = 0
+    failed = []
     for (i, label, _, others), trial in zip(rows, trials, strict=True):
         slack = known.slack(trial)
-        failed += slack is None
-        if slack is not None:
+        if slack is None:
+            failed.append((i, label))
+        else:
             rest = float(sum(squares[j, label] for j in others))
             rest = rest if math.isfinite(rest) else 0.0
             squares[i, label] = max(slack**2 - base - rest, 0.0)
-    if rows and failed > len(rows) / 2:
+    if len(failed) > len(rows) / 2:
         return _shares(known, encoding)
+    for i, label in failed:
+        column = squares[:, label][np.isfinite(squares[:, label])]
+        squares[i, label] = float(np.median(column)) if column.size else 1.0
     return squares
 
 

@@ -12,6 +12,7 @@ from precsearch.goal import Problem
 from precsearch.space import Assignment, Precision
 from precsearch.strategy import Proposals
 from precsearch.trial import Trial
+from precsearch_strategies.errormodel import proxy_error
 from precsearch_strategies.known import Asking, Known
 from precsearch_strategies.uniform import uniform_assignments
 
@@ -79,6 +80,8 @@ def tpe_search(
     if not varied:
         return
     choices = {g.key: [c.value for c in g.choices] for g in varied}
+    if screen:
+        yield from known.probe(uniform_assignments(known.problem)[1:], "how far to believe proxies")
     study = _study(known, choices)
     stale = missed = 0
     reference = known.best_ratio()
@@ -89,9 +92,9 @@ def tpe_search(
         fresh = assignment not in known.engines
         if fresh and screen:
             (proxy,) = yield from known.probe([assignment], "TPE, screened")
-            slack = known.slack(proxy)
-            if slack is not None and slack > 1:
-                study.tell(trial, _gated(1.0, slack))
+            slack, (bias, spread) = known.slack(proxy), proxy_error(known)
+            if slack is not None and slack * math.exp(bias - spread) > 1:
+                study.tell(trial, _gated(1.0, slack * math.exp(bias)))
                 missed += 1
                 continue
         (engine,) = yield from known.build([assignment], "TPE")

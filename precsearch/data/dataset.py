@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from precsearch.backend import Array, Feed
+from precsearch.errors import DataError
 
 __all__ = ["Dataset", "Parts"]
 
@@ -97,35 +98,23 @@ class Dataset:
             holdout: Data that the search must never see, if the user gave some.
             calibration: Data to calibrate on, if the user gave some.
             seed: Of the draw.
+
+        Raises:
+            DataError: Only one of data and holdout has references, which makes losses incomparable.
         """
-        n = len(self)
-        order = _shuffled(n, seed)
-        few = self.samples < _ALL_SHARED or n < 4
-        notes: list[str] = []
-        if holdout is not None:
-            shared = self.samples < _HALVES_SHARED or n < 2
-            if calibration is not None:
-                cut = (0, n)
-            else:
-                cut = (0, n) if shared else (n // 2, n)
-                if shared:
-                    notes.append(
-                        f"calibration and search share all {self.samples} samples (fewer than "
-                        f"{_HALVES_SHARED})"
-                    )
-        elif few:
-            cut = (0, n)
-            notes.append(
-                f"{self.samples} samples are too few to hold any out: nothing confirms the result "
-                "on unseen data (give --holdout)"
+        if holdout is not None and (self.references is None) != (holdout.references is None):
+            raise DataError(
+                "only one of --data and --holdout holds reference outputs ('__ref__<output>'); "
+                "store them in both or in neither"
             )
-        else:
-            quarter = max(1, n // 4)
-            cut = (0 if calibration is not None else quarter, n - quarter)
-            holdout = self._pick(order[cut[1] :])
-        search = self._pick(order[cut[0] : cut[1]])
+        n = len(self)
+        start, stop, notes = _shares(self, holdout is not None, calibration is not None)
+        order = _shuffled(n, seed)
+        search = self._pick(order[start:stop])
         if calibration is None:
-            calibration = self._pick(order[: cut[0]]) if cut[0] else search
+            calibration = self._pick(order[:start]) if start else search
+        if holdout is None and stop < n:
+            holdout = self._pick(order[stop:])
         if holdout is not None:
             notes += _overlap(search, holdout)
         return Parts(calibration, search, holdout, tuple(notes))
@@ -149,6 +138,30 @@ class Parts:
     search: Dataset
     holdout: Dataset | None
     notes: tuple[str, ...] = ()
+
+
+def _shares(data: Dataset, has_holdout: bool, has_calibration: bool) -> tuple[int, int, list[str]]:
+    """Where the search part starts and stops in the shuffled feeds, and what to say about it.
+
+    Calibration takes what lies before, or shares the search part if nothing does; the holdout
+    takes what lies after.
+    """
+    n, samples = len(data), data.samples
+    if not has_holdout and (samples < _ALL_SHARED or n < 4):
+        note = (
+            f"{samples} samples are too few to hold any out: nothing confirms the result on unseen "
+            "data (give --holdout)"
+        )
+        return 0, n, [note]
+    if not has_holdout:
+        quarter = n // 4
+        return 0 if has_calibration else quarter, n - quarter, []
+    if has_calibration:
+        return 0, n, []
+    if samples < _HALVES_SHARED or n < 2:
+        note = f"calibration and search share all {samples} samples (fewer than {_HALVES_SHARED})"
+        return 0, n, [note]
+    return n // 2, n, []
 
 
 def _shuffled(n: int, seed: int) -> list[int]:

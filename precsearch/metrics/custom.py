@@ -64,13 +64,14 @@ class Custom:
             return Accuracy(math.inf, math.inf)
         try:
             result = self.function(outputs, reference, labels)
-            errors = np.asarray(result, dtype=np.float64)
+            errors = np.asarray([] if result is None else result, dtype=np.float64)
         except USER_ERRORS as error:
             raise DataError(f"the metric {self.name!r} failed: {describe(error)}") from error
         if errors.ndim > 1 or errors.size == 0:
+            what = f"an array of shape {errors.shape}" if errors.size else "nothing"
             raise DataError(
-                f"the metric {self.name!r} returned an array of shape {errors.shape}; return a "
-                "number, or one number per sample"
+                f"the metric {self.name!r} returned {what}; return a number, or one number per "
+                "sample"
             )
         errors = np.where(np.isfinite(errors), errors, math.inf)
         if errors.ndim == 0:

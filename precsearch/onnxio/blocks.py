@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -102,7 +103,8 @@ def block_names(
     ]
     widths = _cut_widths(parts, graph)
     names = [""] * len(parts)
-    ranges = repeated_blocks([signatures[n] for n in floats], [widths[n] for n in floats])
+    cuts = [widths[n] for n in floats] + [0]
+    ranges = repeated_blocks([signatures[n] for n in floats], cuts)
     for count, (start, end) in enumerate(ranges):
         for number in range(floats[start], floats[end - 1] + 1):
             names[number] = f"block{count}"
@@ -110,16 +112,16 @@ def block_names(
 
 
 def _cut_widths(parts: Sequence[Sequence[int]], graph: GraphView) -> list[int]:
-    """How many FP32 tensors are written before each group and read in it or later."""
+    """How many groups before each one write an FP32 tensor that it or a later one reads."""
     place = {i: number for number, part in enumerate(parts) for i in part}
     changes = [0] * (len(parts) + 1)
-    for tensor, node in graph.producer.items():
-        written = place[node.index]
-        read = max((place[u.index] for u in graph.users(tensor)), default=written)
-        if read > written and graph.is_float(tensor):
-            changes[written + 1] += 1
+    for number, part in enumerate(parts):
+        tensors = (t for i in part for t in graph.nodes[i].outputs if graph.is_float(t))
+        read = max((place[u.index] for t in tensors for u in graph.users(t)), default=number)
+        if read > number:
+            changes[number + 1] += 1
             changes[read + 1] -= 1
-    return np.cumsum(changes).tolist()[:-1] if parts else []
+    return list(accumulate(changes[:-1]))
 
 
 @dataclass(frozen=True)
@@ -137,9 +139,10 @@ def repeated_blocks(signatures: Sequence[str], widths: Sequence[int]) -> list[tu
 
     Args:
         signatures: Of the groups in order.
-        widths: Number of tensors that cross the cut before each group. Where a sequence could
-            begin at several places (the LayerNorm after a block looks like the one before it), it
-            begins at the narrowest, the last of equals.
+        widths: Number of groups whose results cross the cut before each group, and after the
+            last. Where a sequence could begin at several places it begins at the first narrowest
+            cut, or after a chain of equals there: a LayerNorm that feeds the first block is not
+            part of it just because every block ends in such a one.
 
     Returns:
         Half-open ranges of positions, one for each repeat, ascending and disjoint.
@@ -154,12 +157,15 @@ def repeated_blocks(signatures: Sequence[str], widths: Sequence[int]) -> list[tu
         if run is None:
             continue
         first = low + run.start
-        starts = range(first, first + run.slack + 1)
         length = run.period * run.count
-        start = min(
-            starts,
-            key=lambda s: (sum(widths[b] for b in range(s, s + length, run.period)), -s),
-        )
+        costs = [
+            sum(widths[first + shift : first + shift + length + 1 : run.period])
+            for shift in range(run.slack + 1)
+        ]
+        shift = costs.index(min(costs))
+        while costs[shift + 1 : shift + 2] == [costs[shift]]:
+            shift += 1
+        start = first + shift
         found += [(b, b + run.period) for b in range(start, start + length, run.period)]
         segments += [(low, start), (start + length, high)]
     return sorted(found)

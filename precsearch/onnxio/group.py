@@ -63,24 +63,24 @@ def group(
         parts = [Pattern(_kind((n,), graph), (n.index,)) for n in graph.nodes]
     else:
         parts = _gather(graph, before)
-    signatures = [signature([graph.nodes[i] for i in p.nodes], graph) for p in parts]
-    blocks = block_names([p.nodes for p in parts], signatures, graph)
+    cores = [signature(_core(p, graph), graph) for p in parts]
+    blocks = block_names([p.nodes for p in parts], cores, graph)
     if granularity == "block":
         parts, blocks = _merged(parts, blocks, before)
-        signatures = [signature([graph.nodes[i] for i in p.nodes], graph) for p in parts]
+    members = [[graph.nodes[i] for i in p.nodes] for p in parts]
     roles = [int8_role(n, graph, scheme) for n in graph.nodes]
     groups = tuple(
         LayerGroup(
-            key=graph.nodes[part.nodes[-1]].key,
+            key=nodes[-1].key,
             kind=part.kind,
-            nodes=tuple(graph.nodes[i].key for i in part.nodes),
+            nodes=tuple(n.key for n in nodes),
             choices=_choices(part, graph, roles, precisions),
             passive=_is_passive(part, graph, roles),
-            signature=hashed,
+            signature=signature(nodes, graph),
             block=block,
-            macs=macs([graph.nodes[i] for i in part.nodes], graph),
+            macs=macs(nodes, graph),
         )
-        for part, hashed, block in zip(parts, signatures, blocks, strict=True)
+        for part, nodes, block in zip(parts, members, blocks, strict=True)
     )
     quantised = [Precision.INT8 in g.choices for g in groups]
     return SearchSpace(groups, _edges(parts, graph, roles, quantised), granularity)
@@ -117,6 +117,13 @@ def _kind(nodes: Sequence[NodeView], graph: GraphView) -> str:
     if named:
         return named
     return "layout" if any(_is_layout(n, graph) for n in nodes) else "node"
+
+
+def _core(part: Pattern, graph: GraphView) -> list[NodeView]:
+    """What computes in a group. Its layout differs where the same layer has other neighbours."""
+    nodes = [graph.nodes[i] for i in part.nodes]
+    core = [n for n in nodes if not (_is_layout(n, graph) or _is_integer(n, graph))]
+    return core or nodes
 
 
 def _gather(graph: GraphView, before: Sequence[tuple[int, ...]]) -> list[Pattern]:
@@ -233,7 +240,8 @@ def _edges(
     found: set[tuple[int, int]] = set()
     for node in graph.nodes:
         number = owner[node.index]
-        for tensor in (*node.inputs, *node.captures):
+        reads = () if node.is_op("Shape", "Size") else (*node.inputs, *node.captures)
+        for tensor in reads:
             found |= {(o, number) for o in origins.get(tensor, ()) if o != number}
         mine = frozenset({number})
         if roles[node.index] is Role.CARRIED and not quantised[number]:

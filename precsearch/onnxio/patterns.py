@@ -22,7 +22,6 @@ _KINDS = {
     "AveragePool": "pool",
     "GlobalAveragePool": "pool",
     "GlobalMaxPool": "pool",
-    "MaxPool": "pool",
     "LpPool": "pool",
     "BatchNormalization": "batchnorm",
     "InstanceNormalization": "instancenorm",

@@ -135,6 +135,8 @@ class Backend(Protocol):
     name: str
     precisions: frozenset[Precision]
     """What it truly runs."""
+    refusal: str
+    """Why it does not run the others, as half a sentence."""
     scheme: QuantScheme
 
     def fingerprint(self) -> Fingerprint:
@@ -154,6 +156,14 @@ class Backend(Protocol):
 
         Raises:
             BuildError: The engine was refused.
+        """
+        ...
+
+    def scheme_named(self, name: str) -> QuantScheme:
+        """The scheme of a plan that may have been made on another machine.
+
+        Raises:
+            OptionError: There is none of this name.
         """
         ...
 

@@ -57,7 +57,7 @@ class Scored:
     """Part of the data with the outputs that are wanted on it."""
 
     data: Dataset
-    reference: tuple[Mapping[str, object], ...]
+    reference: tuple[Feed, ...]
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class ReferenceBench:
 
     def outputs(
         self, model: bytes | str, feeds: Sequence[Feed], folder: str
-    ) -> tuple[Mapping[str, object], ...]:
+    ) -> tuple[Feed, ...]:
         """See `precsearch.reference.runner.reference_outputs`."""
         self._announce("reference")
         return reference_outputs(model, feeds, folder)
@@ -208,12 +208,10 @@ class Bench:
         return self._baseline
 
     def _accuracy(self, session: Session, part: Scored, limit: int | None = None) -> Accuracy:
-        data = part.data
-        feeds = data.feeds[:limit]
-        outputs = [session.run(feed) for feed in feeds]
-        sizes = data.sizes[: len(feeds)]
-        labels = None if data.labels is None else data.labels[: sum(sizes)]
-        return self._metric.score(outputs, part.reference[: len(feeds)], labels, sizes=sizes)
+        data = part.data if limit is None else part.data.take(range(min(limit, len(part.data))))
+        outputs = [session.run(feed) for feed in data.feeds]
+        reference = part.reference[: len(outputs)]
+        return self._metric.score(outputs, reference, data.flat_labels, sizes=data.sizes)
 
     def _time(self, candidate: Candidate, session: Session) -> Latency:
         setup = self._setup

@@ -194,10 +194,7 @@ class SearchSpace:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over all groups and edges, as hex."""
-        rows = [
-            [g.key, g.kind, list(g.nodes), [c.value for c in g.choices], g.passive]
-            for g in self.groups
-        ]
-        text = json.dumps([self.granularity, rows, sorted(self.edges)], separators=(",", ":"))
+        """SHA-256 over which nodes are decided together, as hex; the choices take no part."""
+        rows = [[g.key, list(g.nodes), g.passive] for g in self.groups]
+        text = json.dumps([self.granularity, rows], separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()

@@ -23,7 +23,7 @@ from precsearch.backend import (
     KernelTime,
     QuantScheme,
 )
-from precsearch.errors import BuildError, RunError
+from precsearch.errors import BuildError, OptionError, RunError
 from precsearch.reference.session import first_line, ort_errors, session_options
 from precsearch.space import Precision
 
@@ -173,6 +173,10 @@ class OnnxRuntimeBackend:
 
     name = "onnxruntime"
     precisions = frozenset({Precision.FP32, Precision.INT8})
+    refusal = (
+        "ONNX Runtime's CPU provider computes FP16 graphs in FP32 and drops the casts, so it would "
+        "be neither faster nor a judge of FP16 accuracy"
+    )
 
     def __init__(self, options: BackendOptions) -> None:
         self.options = options
@@ -214,6 +218,13 @@ class OnnxRuntimeBackend:
         except ort_errors() as error:
             raise BuildError(first_line(error)) from error
         return OnnxRuntimeSession(session, prefix)
+
+    def scheme_named(self, name: str) -> QuantScheme:
+        """See `precsearch.backend.Backend.scheme_named`."""
+        for bits in (8, 7):
+            if scheme(bits).name == name:
+                return scheme(bits)
+        raise OptionError(f"the onnxruntime backend has no quantisation scheme {name!r}")
 
     def achieved(self, op_type: str) -> Precision:
         """See `precsearch.backend.Backend.achieved`."""

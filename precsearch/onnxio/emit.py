@@ -9,7 +9,7 @@ A tensor ``t`` of the original model can exist in several forms. Its FP32 form i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,6 +32,7 @@ __all__ = ["Emitter", "WeightCache", "WeightForm", "is_made_here"]
 _FLOAT = onnx.TensorProto.FLOAT
 _HALF = onnx.TensorProto.FLOAT16
 _SEPARATOR = "//"
+_HALF_SCALE_OPSET = 19
 
 Array = npt.NDArray[np.generic]
 
@@ -46,6 +47,17 @@ class WeightCache:
     """Serialised constants by name: quantising and retyping a weight is done once a model."""
 
     protos: dict[str, bytes] = field(default_factory=dict)
+
+    def add(self, key: str, name: str, array: Array) -> None:
+        """Serialise ``array`` as the tensor ``name`` and keep it under ``key``."""
+        proto = numpy_helper.from_array(np.asarray(array), name)
+        self.protos[key] = proto.SerializeToString(deterministic=True)
+
+
+def _to_half(array: Array) -> Array:
+    """Rounded to FP16; beyond 65504 FP16 has infinity, and so have we."""
+    with np.errstate(over="ignore"):
+        return array.astype(np.float16)
 
 
 @dataclass(frozen=True)
@@ -103,17 +115,17 @@ class Emitter:
         self.cache = cache
         self.nodes: list[onnx.NodeProto] = []
         self.weights: dict[str, bytes] = {}
+        self._half_scales = graph.opsets.get("", 1) >= _HALF_SCALE_OPSET
         self._native: dict[str, int] = {}
         self._made: set[str] = set()
 
     # -- constants --------------------------------------------------------------------------
 
-    def constant(self, name: str, array: Array) -> str:
-        """A small constant that this lowering adds."""
+    def constant(self, name: str, array: Callable[[], Array]) -> str:
+        """A constant that this lowering adds; ``array`` is asked for it once a model."""
         if name not in self.weights:
             if name not in self.cache.protos:
-                tensor = numpy_helper.from_array(np.asarray(array), name)
-                self.cache.protos[name] = tensor.SerializeToString(deterministic=True)
+                self.cache.add(name, name, array())
             self.weights[name] = self.cache.protos[name]
         return name
 
@@ -123,11 +135,7 @@ class Emitter:
         if elem_type != _HALF:
             self.weights[name] = source.proto_bytes
             return name
-        made = f"{name}{_SEPARATOR}half"
-        if made not in self.cache.protos:
-            with np.errstate(over="ignore"):  # beyond 65504 FP16 has infinity, and so have we
-                return self.constant(made, source.array.astype(np.float16))
-        return self.constant(made, np.float16(0))
+        return self.constant(f"{name}{_SEPARATOR}half", lambda: _to_half(source.array))
 
     def int8_weight(self, name: str, form: WeightForm) -> str:
         """A weight as INT8 constant → DequantizeLinear; the float form's name is returned."""
@@ -143,10 +151,16 @@ class Emitter:
             q, scale = quantise_weight(
                 weight, axis, bits=self.scheme.weight_bits, half=half, floor=form.floor
             )
-            self.constant(f"{stem}/scale", scale.astype(np.float16) if half else scale)
-            self.constant(f"{stem}/zero", np.zeros(scale.shape, np.int8))
-            self.constant(stem, q)
-        args = [self.constant(n, np.int8(0)) for n in (stem, f"{stem}/scale", f"{stem}/zero")]
+            made: dict[str, Array] = {
+                stem: q,
+                f"{stem}/scale": scale.astype(np.float16) if half else scale,
+                f"{stem}/zero": np.zeros(scale.shape, np.int8),
+            }
+            for part, array in made.items():
+                self.cache.add(part, part, array)
+        args = [stem, f"{stem}/scale", f"{stem}/zero"]
+        for part in args:
+            self.weights[part] = self.cache.protos[part]
         node = self.node("DequantizeLinear", args, f"{stem}/dq")
         if axis is not None:
             node.attribute.append(onnx.helper.make_attribute("axis", axis))
@@ -201,8 +215,9 @@ class Emitter:
             return made
         self._made.add(made)
         params = self.layout.params[tensor]
-        # An FP16 scale below the normal range loses its digits: such a tensor goes through FP32.
-        fits = params.scale >= float(MIN_HALF_SCALE)
+        # An FP16 scale below the normal range loses its digits, and before operator set 19 there
+        # is none: such a tensor goes through FP32.
+        fits = self._half_scales and params.scale >= float(MIN_HALF_SCALE)
         quantised = self._quantised(tensor, params, fits)
         if elem_type == _HALF and not fits:
             wide = self._dequantised(tensor, _FLOAT, f"{made}/wide")
@@ -229,7 +244,7 @@ class Emitter:
         that both sides of a Q/DQ pair agree.
         """
         scale = np.float32(params.scale)
-        if self.int8_half and params.scale >= float(MIN_HALF_SCALE):
+        if self.int8_half and self._half_scales and params.scale >= float(MIN_HALF_SCALE):
             scale = np.float32(round_up_to_half(np.asarray(scale)))
         stem = f"{tensor}{_SEPARATOR}"
         value: Array = np.asarray(scale, np.float16 if half else np.float32)
@@ -240,8 +255,7 @@ class Emitter:
         for name, array in zip(names, (value, zero), strict=True):
             key = f"{name}={tag}"
             if key not in self.cache.protos:
-                proto = numpy_helper.from_array(array, name)
-                self.cache.protos[key] = proto.SerializeToString(deterministic=True)
+                self.cache.add(key, name, array)
             self.weights[name] = self.cache.protos[key]
         return names
 

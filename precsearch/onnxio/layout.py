@@ -59,20 +59,23 @@ def fused_tail(node: NodeView, graph: GraphView, groups: Mapping[str, str]) -> s
         tensor = user.outputs[0]
 
 
-def quantisable(graph: GraphView, scheme: QuantScheme, space: SearchSpace) -> tuple[str, ...]:
-    """Every tensor that some assignment quantises, sorted: what calibration must look at."""
+def quantisable(
+    graph: GraphView, scheme: QuantScheme, space: SearchSpace
+) -> dict[str, frozenset[str]]:
+    """Group key → the tensors that INT8 there quantises: what calibration must look at."""
     groups = node_groups(space)
-    found: set[str] = set()
+    found: dict[str, set[str]] = {}
     for node in graph.nodes:
         group = space.by_key.get(groups.get(node.key, ""))
         if group is None or Precision.INT8 not in group.choices:
             continue
         role = int8_role(node, graph, scheme)
-        if role in (Role.ACTIVE, Role.PASSIVE):
-            found |= {node.inputs[s] for s in data_slots(node, graph)}
+        if role is Role.ACTIVE or (role is Role.PASSIVE and group.passive):
+            tensors = found.setdefault(group.key, set())
+            tensors |= {node.inputs[s] for s in data_slots(node, graph)}
             if role is Role.PASSIVE or node.op_type in scheme.outputs_of:
-                found.add(fused_tail(node, graph, groups))
-    return tuple(sorted(found))
+                tensors.add(fused_tail(node, graph, groups))
+    return {key: frozenset(tensors) for key, tensors in found.items()}
 
 
 class _Placement:

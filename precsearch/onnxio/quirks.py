@@ -45,6 +45,7 @@ def engine_forms(graph: GraphView, layout: QuantLayout, scheme: QuantScheme) -> 
             if scheme.split_bias:
                 split |= {node.index} if node.is_op("Gemm") else set()
                 negated |= _bias_add(node, graph)
+                guarded |= {node.index} if _half_quantised(node, graph, layout) else set()
         elif scheme.guard_float and _would_be_quantised(node, graph, layout):
             follower = graph.only_user(node.outputs[0])
             if node.is_op("MatMul"):
@@ -64,6 +65,19 @@ def _bias_add(node: NodeView, graph: GraphView) -> set[int]:
     if add is None or not add.is_op("Add"):
         return set()
     return {add.index} if any(t in graph.weights for t in add.inputs) else set()
+
+
+def _half_quantised(node: NodeView, graph: GraphView, layout: QuantLayout) -> bool:
+    """Whether QuantizeLinear and something else read an INT8 MatMul without a bias.
+
+    ONNX Runtime then finds neither the pattern with a quantised output nor the one without.
+    """
+    tensor = node.outputs[0]
+    if not node.is_op("MatMul", "Gemm") or tensor not in layout.params:
+        return False
+    uses = graph.consumers.get(tensor, ())
+    quantised = all((user.index, slot) in layout.reads for user, slot in uses)
+    return not quantised or tensor in graph.output_names
 
 
 def _would_be_quantised(node: NodeView, graph: GraphView, layout: QuantLayout) -> bool:

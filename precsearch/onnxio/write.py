@@ -56,6 +56,9 @@ def _write(
     outputs: dict[int, str],
     forms: EngineForms,
 ) -> None:
+    final = outputs.get(0, "")
+    if node.index in forms.guarded:
+        outputs = {**outputs, 0: f"{node.outputs[0]}//inner"}
     if node.index in forms.split:
         _write_gemm(emitter, node, inputs, outputs[0])
     elif node.index in forms.negated:
@@ -65,14 +68,12 @@ def _write(
     elif node.index in forms.leaky:
         made = _write_as(emitter, node, "LeakyRelu", inputs, outputs[0])
         made.attribute.append(helper.make_attribute("alpha", 0.0))
-    elif node.index in forms.guarded:
-        inner = f"{node.outputs[0]}//inner"
-        emitter.copy(node, inputs, {0: inner})
-        guard = emitter.node("LeakyRelu", [inner], outputs[0])
-        guard.attribute.append(helper.make_attribute("alpha", 1.0))
-        guard.name = f"{node.key}//guard"
     else:
         emitter.copy(node, inputs, outputs)
+    if node.index in forms.guarded:
+        guard = emitter.node("LeakyRelu", [outputs[0]], final)
+        guard.attribute.append(helper.make_attribute("alpha", 1.0))
+        guard.name = f"{node.key}//guard"
 
 
 def _write_as(
@@ -84,8 +85,8 @@ def _write_as(
 
 
 def _negated(emitter: Emitter, name: str) -> str:
-    array = np.asarray(emitter.graph.weights[name].array, dtype=np.float32)
-    return emitter.constant(f"{name}//negated", -array)
+    weight = emitter.graph.weights[name]
+    return emitter.constant(f"{name}//negated", lambda: -np.asarray(weight.array, np.float32))
 
 
 def _write_gemm(emitter: Emitter, node: NodeView, inputs: list[str], output: str) -> None:

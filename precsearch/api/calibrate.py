@@ -1,0 +1,103 @@
+"""Calibration of a run: once per data and method, stored in the run directory and reused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from precsearch.workers import Worker
+
+from precsearch.api.files import write_text
+from precsearch.api.setup import Inputs, Target
+from precsearch.onnxio.layout import quantisable
+from precsearch.onnxio.lower import Lowering
+from precsearch.onnxio.scales import RangeScales, TensorRange
+from precsearch.reference.ranges import Calibration
+from precsearch.space import Assignment, Precision, SearchSpace
+
+__all__ = ["calibrated"]
+
+
+def calibrated(
+    target: Target, inputs: Inputs, method: str, worker: Worker, run_dir: Path
+) -> tuple[Target, Lowering, tuple[str, ...]]:
+    """Ranges of everything that may be quantised, and the lowering that uses them.
+
+    Args:
+        target: Model and backend.
+        inputs: Its data.
+        method: ``minmax``, ``percentile`` or ``mse``.
+        worker: Holds a `precsearch.bench.ReferenceBench`.
+        run_dir: Where ranges are stored.
+
+    Returns:
+        The target with INT8 taken from the groups that cannot have it, the lowering, and a sentence
+        for each such group.
+
+    Raises:
+        OptionError: The method is unknown.
+        ModelError: ONNX Runtime refuses the model.
+        WorkerError: It crashed or hung on the model.
+    """
+    tensors = quantisable(target.graph, target.scheme, target.space)
+    path = run_dir / f"ranges-{_key(target, inputs, method)}.json"
+    ranges = _read(path)
+    if ranges is None:
+        plain = Lowering(target.graph, target.space, target.scheme, RangeScales({}, target.scheme))
+        calibration = Calibration(
+            plain.lower(Assignment()).model,
+            target.options.model_folder,
+            tuple(sorted(frozenset().union(*tensors.values()))),
+            method,
+        )
+        ranges = worker.call("ranges", calibration, inputs.parts.calibration.feeds)
+        _write(path, ranges)
+    space, lost = _prune(target.space, tensors, ranges)
+    scales = RangeScales(ranges, target.scheme)
+    target = replace(target, space=space)
+    lowering = Lowering(target.graph, space, target.scheme, scales, target.int8_float)
+    return target, lowering, lost
+
+
+def _key(target: Target, inputs: Inputs, method: str) -> str:
+    parts = (target.source.digest, target.space.digest, method, inputs.parts.calibration.digest)
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+
+
+def _write(path: Path, ranges: Mapping[str, TensorRange]) -> None:
+    rows = {t: [r.low.hex(), r.high.hex()] for t, r in sorted(ranges.items())}
+    write_text(path, json.dumps(rows, indent=0))
+
+
+def _read(path: Path) -> dict[str, TensorRange] | None:
+    """The stored ranges; ``None`` if there are none or they are damaged: they are made again."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            t: TensorRange(float.fromhex(low), float.fromhex(high))
+            for t, (low, high) in rows.items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+
+
+def _prune(
+    space: SearchSpace, tensors: Mapping[str, frozenset[str]], ranges: Mapping[str, TensorRange]
+) -> tuple[SearchSpace, tuple[str, ...]]:
+    """Take INT8 from groups with a tensor that was not finite during calibration."""
+    bad = {key for key, wanted in tensors.items() if not wanted <= ranges.keys()}
+    kept = (
+        replace(g, choices=tuple(c for c in g.choices if c is not Precision.INT8))
+        if g.key in bad
+        else g
+        for g in space.groups
+    )
+    lost = tuple(
+        f"group {g.key!r} stays out of INT8: it holds infinite values"
+        for g in space.groups
+        if g.key in bad
+    )
+    return replace(space, groups=tuple(kept)), lost

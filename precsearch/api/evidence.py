@@ -1,0 +1,185 @@
+"""From a finished search to a plan."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from precsearch import __version__
+from precsearch.api.config import OptimizeConfig
+from precsearch.api.confirm import Choice
+from precsearch.api.explain import explain_groups, ledger
+from precsearch.api.setup import Inputs, Target
+from precsearch.backend import Fingerprint
+from precsearch.goal import Problem, pareto
+from precsearch.onnxio.lower import Lowered
+from precsearch.onnxio.scales import QuantParams
+from precsearch.plan import (
+    Evidence,
+    GroupRecipe,
+    Plan,
+    Recipe,
+    ScaleRecipe,
+    TrialEvidence,
+)
+from precsearch.space import Assignment, SearchSpace
+from precsearch.trial import Accuracy, Failed, Latency, Trial
+
+__all__ = ["LOWERING", "Finish", "make_plan", "make_recipe"]
+
+LOWERING = "typed-1"
+"""Raised whenever the bytes that the lowering writes change."""
+
+
+@dataclass(frozen=True)
+class Finish:
+    """How a search ended.
+
+    Attributes:
+        choice: The engine that ships.
+        trials: All trials.
+        where: Versions and device.
+        baseline: FP32's latency.
+        stopped: Why the search ended.
+        warnings: What the user should know.
+        seconds: Wall time.
+    """
+
+    choice: Choice
+    trials: Sequence[Trial]
+    where: Fingerprint
+    baseline: Latency
+    stopped: str
+    warnings: tuple[str, ...]
+    seconds: float
+
+
+def make_recipe(
+    target: Target, space: SearchSpace, assignment: Assignment, lowered: Lowered, inputs: Inputs
+) -> Recipe:
+    """The part of a plan that decides the model's bytes."""
+    feed = inputs.data.feeds[0]
+    groups = tuple(
+        GroupRecipe(g.key, g.kind, assignment[g.key], lowered.parts.get(g.key, ""))
+        for g in space.groups
+    )
+    scales = tuple(_scale(t, p) for t, p in sorted(lowered.params.items()))
+    return Recipe(
+        model_sha256=target.source.digest,
+        materialised_sha256=lowered.sha256,
+        lowering=LOWERING,
+        scheme=target.scheme.name,
+        granularity=space.granularity,
+        space_sha256=target.space.digest,
+        backend=target.backend.name,
+        options={"threads": target.options.threads},
+        shapes={name: tuple(array.shape) for name, array in sorted(feed.items())},
+        groups=groups,
+        scales=scales,
+    )
+
+
+def _scale(tensor: str, params: QuantParams) -> ScaleRecipe:
+    return ScaleRecipe(tensor, params.scale.hex(), params.zero_point)
+
+
+def make_plan(
+    config: OptimizeConfig,
+    problem: Problem,
+    target: Target,
+    inputs: Inputs,
+    lowered: Lowered,
+    finish: Finish,
+) -> Plan:
+    """The plan for the chosen engine, with the evidence of the whole search."""
+    choice = finish.choice
+    measured = choice.measurement
+    assert measured.latency is not None
+    assignment = choice.trial.assignment
+    evidence = Evidence(
+        version=__version__,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        where=finish.where,
+        metric=config.metric,
+        tolerance=config.tol,
+        strategy=config.strategy,
+        seed=config.seed,
+        data=inputs.facts(),
+        calibration=config.calibration_method,
+        noise=problem.goal.noise,
+        baseline=_short_latency(finish.baseline),
+        latency=_short_latency(measured.latency),
+        accuracy=_short_accuracy(measured.accuracy),
+        holdout=None if choice.holdout is None else _short_accuracy(choice.holdout),
+        groups=explain_groups(problem, assignment, measured.achieved, ledger(finish.trials)),
+        finalists=choice.looks,
+        trials=_trials(finish.trials),
+        warnings=finish.warnings,
+        stopped=finish.stopped,
+        seconds=round(finish.seconds, 3),
+    )
+    recipe = make_recipe(target, problem.space, assignment, lowered, inputs)
+    return Plan(recipe, evidence)
+
+
+def _short_latency(latency: Latency) -> Latency:
+    """Rounded to what the clock resolves, so that a plan stays readable."""
+    return Latency(
+        *(
+            float(f"{v:.6g}")
+            for v in (
+                latency.seconds,
+                latency.low,
+                latency.high,
+                latency.ratio,
+                latency.ratio_low,
+                latency.ratio_high,
+            )
+        ),
+        samples=tuple(float(f"{s:.5g}") for s in latency.samples),
+        baseline=tuple(float(f"{s:.5g}") for s in latency.baseline),
+    )
+
+
+def _short_accuracy(accuracy: Accuracy) -> Accuracy:
+    return Accuracy(
+        loss=accuracy.loss,
+        upper=accuracy.upper,
+        by_output=accuracy.by_output,
+        per_sample=tuple(float(f"{s:.5g}") for s in accuracy.per_sample),
+        weights=(),
+        aggregation=accuracy.aggregation,
+    )
+
+
+def _counts(assignment: Assignment) -> Mapping[str, int]:
+    return dict(sorted(Counter(p.value for _, p in assignment.entries).items()))
+
+
+def _trials(trials: Sequence[Trial]) -> tuple[TrialEvidence, ...]:
+    front = {t.number for t in pareto(trials)}
+    rows = []
+    for trial in trials:
+        found = trial.measurement
+        outcome = trial.outcome
+        failed = ""
+        if isinstance(outcome, Failed):
+            failed = f"{outcome.stage}/{outcome.kind}: {outcome.message}"
+        rows.append(
+            TrialEvidence(
+                number=trial.number,
+                assignment=trial.assignment.digest[:12],
+                counts=_counts(trial.assignment),
+                fidelity=trial.proposal.fidelity.value,
+                loss=None if found is None else float(f"{found.accuracy.loss:.6g}"),
+                ratio=None
+                if found is None or found.latency is None
+                else float(f"{found.latency.ratio:.5g}"),
+                failed=failed,
+                why=trial.proposal.reason,
+                pareto=trial.number in front,
+            )
+        )
+    return tuple(rows)

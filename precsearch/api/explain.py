@@ -1,0 +1,139 @@
+"""Reasons: for each group's choice, and for the user when the answer is not what they hoped for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from precsearch.goal import Problem
+from precsearch.metrics import Metric
+from precsearch.plan import GroupEvidence
+from precsearch.space import Assignment, LayerGroup, Precision
+from precsearch.trial import Fidelity, Trial
+
+__all__ = ["Ledger", "explain_groups", "explain_result", "ledger"]
+
+_WIDER = (2.0, 3.0, 10.0)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What is known about single groups.
+
+    Attributes:
+        cost: (group, precision) → loss with that group alone lowered.
+        saved: Group → seconds that its lowest precision saves in the profiles, where it was seen.
+    """
+
+    cost: Mapping[tuple[str, Precision], float]
+    saved: Mapping[str, float]
+
+
+def ledger(trials: Sequence[Trial]) -> Ledger:
+    """Collect single-group losses and profile times from the trials."""
+    cost: dict[tuple[str, Precision], float] = {}
+    plain: Mapping[str, float] = {}
+    lowest: dict[str, float] = {}
+    for trial in trials:
+        found = trial.measurement
+        if found is None:
+            continue
+        if len(trial.assignment) == 1:
+            key, precision = trial.assignment.entries[0]
+            # An engine's loss is over all samples, a proxy's over some: the engine's stands.
+            if trial.proposal.fidelity is Fidelity.ENGINE or (key, precision) not in cost:
+                cost[key, precision] = found.accuracy.loss
+        if not trial.assignment and found.group_seconds:
+            plain = found.group_seconds
+        for key in trial.assignment:
+            if key in found.group_seconds:
+                seconds = found.group_seconds[key]
+                lowest[key] = min(seconds, lowest.get(key, seconds))
+    saved = {k: plain[k] - lowest[k] for k in lowest if k in plain}
+    return Ledger(cost, saved)
+
+
+def explain_groups(
+    problem: Problem, chosen: Assignment, achieved: Mapping[str, Precision], book: Ledger
+) -> tuple[GroupEvidence, ...]:
+    """One reason a group, in graph order; groups that cannot be decided are left out."""
+    return tuple(
+        GroupEvidence(
+            group.key,
+            achieved.get(group.key, chosen[group.key]),
+            _reason(problem, group, chosen, achieved, book),
+        )
+        for group in problem.space.free
+    )
+
+
+def _reason(
+    problem: Problem,
+    group: LayerGroup,
+    chosen: Assignment,
+    achieved: Mapping[str, Precision],
+    book: Ledger,
+) -> str:
+    precision = chosen[group.key]
+    lowest = group.choices[-1]
+    cost = book.cost.get((group.key, precision if precision in group.choices[1:] else lowest))
+    parts = []
+    if cost is not None:
+        parts.append(
+            f"alone in {lowest if precision is Precision.FP32 else precision} it costs {cost:.2e}"
+        )
+    saved = book.saved.get(group.key)
+    if saved is not None:
+        parts.append(f"{'saves' if saved >= 0 else 'loses'} {abs(saved) * 1e6:.1f} us in profiles")
+    if precision is not Precision.FP32:
+        ran = achieved.get(group.key, precision)
+        if ran is not precision:
+            parts.append(f"asked {precision}, ran {ran}")
+        return "; ".join(["measured in the fastest engine within the bound", *parts])
+    if cost is not None and cost > problem.goal.bound.tolerance:
+        return "; ".join(["too much error by itself", *parts])
+    if group.passive:
+        return "; ".join(["kept as its neighbours are, or measured no faster", *parts])
+    return "; ".join(["the fastest engine within the bound did without it", *parts])
+
+
+def explain_result(
+    problem: Problem, metric: Metric, chosen: Assignment, trials: Sequence[Trial]
+) -> tuple[str, ...]:
+    """Sentences for the user where nothing, or not much, could be lowered."""
+    if chosen.entries:
+        return ()
+    book = ledger(trials)
+    bound = problem.goal.bound.tolerance
+    if not problem.space.free:
+        return ("FP32 is the answer: no group of this model has a lower precision here.",)
+    said = []
+    if book.cost:
+        (key, precision), cheapest = min(book.cost.items(), key=lambda row: row[1])
+        verb = "is over the bound" if cheapest > bound else "fits, but no engine was faster"
+        said.append(
+            f"FP32 is the answer: the cheapest group to lower ({key} to {precision}) costs "
+            f"{metric.display(cheapest)}, which {verb}."
+        )
+    else:
+        said.append("FP32 is the answer: no engine within the bound was faster.")
+    said += [s for s in (_wider(trials, metric, bound * w) for w in _WIDER) if s]
+    return tuple(dict.fromkeys(said))
+
+
+def _wider(trials: Sequence[Trial], metric: Metric, bound: float) -> str:
+    """What a wider bound would have bought, by the engines that were measured."""
+    rows = [
+        (m.latency.ratio, m.accuracy.loss)
+        for t in trials
+        if (m := t.measurement) is not None and m.latency is not None and m.accuracy.loss <= bound
+    ]
+    if not rows:
+        return ""
+    ratio, loss = min(rows)
+    if ratio > 0.97:
+        return ""
+    return (
+        f"A bound of {metric.display(loss)} would buy {1 / ratio:.2f}x the speed, as measured in "
+        "this search."
+    )

@@ -1,0 +1,275 @@
+"""Replaying a plan: `build` gives the same bytes or says what differs, `verify` measures again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from precsearch.workers import Worker
+
+from precsearch.api.config import OptimizeConfig
+from precsearch.api.evidence import LOWERING
+from precsearch.api.files import check_free, copy_beside, write_bytes
+from precsearch.api.setup import (
+    Target,
+    bench_setup,
+    candidate,
+    open_inputs,
+    open_target,
+    reference_of,
+    reference_worker,
+)
+from precsearch.bench import Bench
+from precsearch.errors import PlanError, ReplayError
+from precsearch.onnxio.lower import Lowered, Lowering
+from precsearch.onnxio.read import SourceModel, read_model
+from precsearch.onnxio.scales import FixedScales, QuantParams
+from precsearch.plan import Plan, Recipe, read_plan
+from precsearch.space import Assignment, Precision
+from precsearch.trial import Accuracy, Latency
+
+__all__ = ["BuildReport", "VerifyReport", "build", "verify"]
+
+_LIMIT_S = 3600.0
+_REBUILDS = 3
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What `build` made.
+
+    Attributes:
+        verdict: ``identical``: byte for byte what the plan promises.
+        path: The file.
+        sha256: Of the file, as hex.
+        size: Bytes.
+    """
+
+    verdict: str
+    path: Path
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What `verify` measured.
+
+    Attributes:
+        passed: Within the tolerance, and not slower than FP32 beyond the noise.
+        verdict: ``identical``: the model is byte for byte what the plan promises.
+        metric: Name of the loss.
+        tolerance: The bound on it, in the metric's terms.
+        loss: On the data given.
+        accuracy: With samples and outputs.
+        latency: Relative to FP32 on this machine.
+        noise: Relative floor of latency on this machine.
+        slower: Whether it is slower than FP32 beyond the noise.
+        lines: Sentences for people: what differs from the plan's evidence, warnings.
+    """
+
+    passed: bool
+    verdict: str
+    metric: str
+    tolerance: float
+    loss: float
+    accuracy: Accuracy
+    latency: Latency
+    noise: float
+    slower: bool
+    lines: tuple[str, ...]
+
+    @property
+    def ratio(self) -> float:
+        """Latency relative to FP32."""
+        return self.latency.ratio
+
+
+@dataclass(frozen=True)
+class _Materialised:
+    plan: Plan
+    target: Target
+    lowering: Lowering
+    lowered: Lowered
+
+
+def _source(recipe: Recipe, model: Path) -> SourceModel:
+    source = read_model(model)
+    if source.digest != recipe.model_sha256:
+        raise ReplayError(
+            f"{model.name!r} is not the model that the plan was made for (SHA-256 "
+            f"{source.digest[:12]}, the plan has {recipe.model_sha256[:12]}); give the original "
+            "model or make a new plan"
+        )
+    return source
+
+
+def _params(recipe: Recipe) -> dict[str, QuantParams]:
+    try:
+        return {s.tensor: QuantParams(float.fromhex(s.scale), s.zero_point) for s in recipe.scales}
+    except (ValueError, OverflowError) as error:
+        raise PlanError(f"the plan has a scale that is no hexadecimal float: {error}") from error
+
+
+def _materialise(plan: Plan, model: Path, threads: int | None) -> _Materialised:
+    recipe = plan.recipe
+    if recipe.lowering != LOWERING:
+        raise ReplayError(
+            f"the plan was lowered by {recipe.lowering!r}, this version has {LOWERING!r}; install "
+            f"precsearch {plan.evidence.version} or make a new plan"
+        )
+    source = _source(recipe, model)
+    used = tuple({g.precision for g in recipe.groups} | {Precision.FP32})
+    count = int(recipe.options.get("threads", 0)) if threads is None else threads
+    target = open_target(source, recipe.backend, used, recipe.granularity, count, recipe.scheme)
+    if target.space.digest != recipe.space_sha256:
+        raise ReplayError(
+            "this version groups the model's layers differently from the one that made the plan; "
+            f"install precsearch {plan.evidence.version} or make a new plan"
+        )
+    scales = FixedScales(_params(recipe))
+    scheme = target.scheme
+    lowering = Lowering(target.graph, target.space, scheme, scales, target.int8_float)
+    lowered = lowering.lower(recipe.assignment)
+    if lowered.sha256 != recipe.materialised_sha256:
+        raise ReplayError(_first_difference(recipe, target, lowered))
+    return _Materialised(plan, target, lowering, lowered)
+
+
+def _first_difference(recipe: Recipe, target: Target, lowered: Lowered) -> str:
+    for group in recipe.groups:
+        if lowered.parts.get(group.key, "") != group.digest:
+            nodes = target.space.by_key[group.key].nodes
+            return (
+                f"the plan does not reproduce: the first node that differs is {nodes[0]!r} (group "
+                f"{group.key!r}); compare the versions of onnx, onnx_ir and numpy with those in "
+                "the plan's evidence"
+            )
+    return (
+        "the plan does not reproduce: inputs, outputs or constants outside of all groups differ; "
+        "compare the versions of onnx and onnx_ir with those in the plan's evidence"
+    )
+
+
+def _model_beside(plan: Path, model: Path | None) -> Path:
+    if model is not None:
+        return model
+    stem = plan.name.removesuffix(".json").removesuffix(".plan")
+    guess = plan.parent / f"{stem}.onnx"
+    if not guess.is_file():
+        raise PlanError(f"name the model with --model: there is no {guess.name!r} beside the plan")
+    return guess
+
+
+def build(
+    plan: str | Path, model: str | Path | None, output: str | Path, *, force: bool = False
+) -> BuildReport:
+    """Materialise a plan's model, byte for byte.
+
+    Args:
+        plan: The plan file.
+        model: The original model; ``None`` looks for ``<stem>.onnx`` beside the plan.
+        output: Where to write.
+        force: Replace what is there.
+
+    Raises:
+        InputError: Plan or model cannot be read, or the output cannot be written.
+        ReplayError: The model is another one, or the result differs from what the plan promises.
+    """
+    plan, output = Path(plan), Path(output)
+    source = _model_beside(plan, None if model is None else Path(model))
+    check_free([output], force=force)
+    made = _materialise(read_plan(plan), source, None)
+    lowered = made.lowered
+    copy_beside(made.target.source.external, output)
+    write_bytes(output, lowered.model)
+    return BuildReport("identical", output, lowered.sha256, len(lowered.model))
+
+
+def verify(
+    plan: str | Path,
+    model: str | Path | None = None,
+    data: str | Path | None = None,
+    *,
+    tol: float | None = None,
+    threads: int | None = None,
+) -> VerifyReport:
+    """Materialise a plan's model and measure it on this machine.
+
+    Args:
+        plan: The plan file.
+        model: The original model; ``None`` looks for ``<stem>.onnx`` beside the plan.
+        data: Samples, all of them are used; ``None`` is random data.
+        tol: Another bound than the plan's.
+        threads: Another number of threads than the plan's.
+
+    Raises:
+        InputError: Plan, model or data cannot be read.
+        ReplayError: The model is another one, or the result differs from what the plan promises.
+        EngineError: The engine does not run here.
+    """
+    path = Path(plan)
+    source = _model_beside(path, None if model is None else Path(model))
+    found = read_plan(path)
+    made = _materialise(found, source, threads)
+    evidence, target = found.evidence, made.target
+    shapes = found.recipe.shapes
+    batch = next((s[0] for s in shapes.values() if s), 1)
+    config = OptimizeConfig(
+        source,
+        Path(data) if data is not None else None,
+        evidence.tolerance if tol is None else tol,
+        evidence.metric,
+        batch=max(1, batch),
+        seed=evidence.seed,
+    )
+    inputs = open_inputs(config, target.graph)
+    with reference_worker() as runner:
+        scored = reference_of(target, inputs.data, runner)
+    baseline = made.lowering.lower(Assignment())
+    setup = bench_setup(config, target, baseline, scored)
+    engine = candidate(made.lowered)
+    with Worker(Bench, (setup,), limit_s=_LIMIT_S) as worker:
+        where = worker.call("fingerprint")
+        noise = worker.call("calibrate_noise")
+        accuracy = worker.call("score", engine, scored)
+        rows = worker.call("confirm", [engine], _REBUILDS)[0]
+    latency = sorted(rows, key=lambda r: r.ratio)[len(rows) // 2]
+    slower = latency.ratio_low > 1 + noise
+    lines = [*inputs.data.notes]
+    if inputs.data.random:
+        lines.insert(0, "no --data was given: the loss is measured on random numbers")
+    lines += _other_place(found, where.device, dict(where.versions), where.features)
+    return VerifyReport(
+        passed=accuracy.loss <= inputs.bound and not slower,
+        verdict="identical",
+        metric=evidence.metric,
+        tolerance=config.tol,
+        loss=accuracy.loss,
+        accuracy=accuracy,
+        latency=latency,
+        noise=noise,
+        slower=slower,
+        lines=tuple(lines),
+    )
+
+
+def _other_place(
+    plan: Plan, device: str, versions: dict[str, str], features: tuple[str, ...]
+) -> list[str]:
+    """How this machine differs from the one that the plan was measured on."""
+    where = plan.evidence.where
+    lines = []
+    if where.device != device:
+        lines.append(f"the plan was measured on {where.device}, this is {device}")
+    if tuple(where.features) != tuple(features):
+        lines.append(
+            f"the plan was measured with {', '.join(where.features) or 'no known CPU features'}, "
+            f"this CPU has {', '.join(features) or 'none of them'}"
+        )
+    lines += [
+        f"{name} is {versions.get(name, 'missing')} here, {version} in the plan"
+        for name, version in sorted(where.versions.items())
+        if versions.get(name) != version
+    ]
+    return lines

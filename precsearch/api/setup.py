@@ -1,0 +1,209 @@
+"""Everything before the first trial: model, data, groups, reference outputs, calibration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from precsearch.codec import dumps, unstructure
+from precsearch.workers import Worker
+
+from precsearch import __version__
+from precsearch.api.config import OptimizeConfig
+from precsearch.backend import Backend, BackendOptions, QuantScheme
+from precsearch.bench import BenchSetup, Candidate, ReferenceBench, Scored
+from precsearch.data import Dataset, InputSpec, Parts, input_specs, load
+from precsearch.errors import OptionError
+from precsearch.metrics import Metric, metric
+from precsearch.onnxio.graph import GraphView
+from precsearch.onnxio.group import group
+from precsearch.onnxio.lower import Lowered
+from precsearch.onnxio.prepare import MIN_OPSET, prepare
+from precsearch.onnxio.read import SourceModel
+from precsearch.registry import BackendFactory, backend_factory
+from precsearch.space import Precision, SearchSpace
+
+__all__ = ["Inputs", "Target", "candidate", "open_inputs", "open_target", "prune", "reference_of"]
+
+HALF_OPSET = 19
+"""FP16 scales of Q/DQ need QuantizeLinear-19."""
+
+_LIMIT_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """A model and the backend that it is for.
+
+    Attributes:
+        source: The model as read.
+        graph: Prepared.
+        space: Its groups.
+        backend: For its declarations; engines are opened in workers.
+        scheme: How INT8 is written: the backend's own, or that of a plan.
+        factory: Constructs the backend there.
+        options: Its knobs.
+    """
+
+    source: SourceModel
+    graph: GraphView
+    space: SearchSpace
+    backend: Backend
+    scheme: QuantScheme
+    factory: BackendFactory
+    options: BackendOptions
+
+    @property
+    def reference_model(self) -> bytes | str:
+        """What the reference runs: the file itself, so that external weights are found."""
+        return str(self.source.path.resolve())
+
+    @property
+    def int8_float(self) -> Precision:
+        """The float type around INT8 nodes."""
+        return Precision.FP32
+
+
+def open_target(
+    source: SourceModel,
+    backend: str,
+    precisions: tuple[Precision, ...] | None,
+    granularity: str,
+    threads: int,
+    scheme: str | None = None,
+) -> Target:
+    """Prepare and group a model for a backend.
+
+    Args:
+        source: The model as read.
+        backend: Name of the backend.
+        precisions: What groups may be given; ``None`` is all that the backend truly runs.
+        granularity: ``node``, ``group`` or ``block``.
+        threads: CPU threads of one inference.
+        scheme: Name of a plan's quantisation scheme; ``None`` is the one for this machine.
+
+    Raises:
+        OptionError: The backend is unknown or does not truly run a precision.
+        ModelError: The graph is malformed.
+    """
+    factory = backend_factory(backend)
+    folder = str(source.folder) if source.external else ""
+    options = BackendOptions(threads=threads, model_folder=folder)
+    made = factory(options)
+    wanted = frozenset(precisions or made.precisions) | {Precision.FP32}
+    missing = wanted - made.precisions
+    if missing:
+        raise OptionError(
+            f"the {backend} backend does not truly run {min(missing)}: {made.refusal}; leave it "
+            "out of --precisions"
+        )
+    both = {Precision.FP16, Precision.INT8} <= wanted
+    graph = prepare(source, HALF_OPSET if both else MIN_OPSET)
+    chosen = made.scheme if scheme is None else made.scheme_named(scheme)
+    space = group(graph, chosen, wanted, granularity)
+    return Target(source, graph, space, made, chosen, factory, options)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A run's data.
+
+    Attributes:
+        data: Samples to calibrate and search with.
+        parts: How they are split.
+        metric: The loss.
+        bound: The user's tolerance as a bound on the loss.
+    """
+
+    data: Dataset
+    parts: Parts
+    metric: Metric
+    bound: float
+
+    def facts(self) -> dict[str, str | int | bool]:
+        """What the plan says about the data."""
+        holdout = self.parts.holdout
+        return {
+            "digest": self.data.digest,
+            "random": self.data.random,
+            "calibration_samples": sum(self.parts.calibration.sizes),
+            "search_samples": sum(self.parts.search.sizes),
+            "holdout_samples": sum(holdout.sizes) if holdout is not None else 0,
+            "holdout": "none" if holdout is None else holdout.digest,
+        }
+
+
+def open_inputs(config: OptimizeConfig, graph: GraphView) -> Inputs:
+    """Read and split the data.
+
+    Raises:
+        DataError: A source does not fit the model.
+        OptionError: The metric is unknown or lacks what it needs.
+    """
+    specs: tuple[InputSpec, ...] = input_specs(graph.inputs)
+    options = {"batch": config.batch, "shapes": config.input_shapes, "seed": config.seed}
+    data = load(config.data, specs, **options)
+    holdout = load(config.holdout, specs, **options) if config.holdout else None
+    calibration = load(config.calibration, specs, **options) if config.calibration else None
+    parts = data.split(holdout=holdout, calibration=calibration, seed=config.seed)
+    measure = metric(config.metric)
+    return Inputs(data, parts, measure, measure.bound(config.tol))
+
+
+def identity(config: OptimizeConfig, target: Target, inputs: Inputs) -> dict[str, str]:
+    """What a resumed run must agree in, by name."""
+    holdout = inputs.parts.holdout
+    calibration = inputs.parts.calibration
+    return {
+        "model": target.source.digest,
+        "precisions": ",".join(str(p) for p in target.space.precisions),
+        "space": target.space.digest,
+        "data": inputs.data.digest,
+        "calibration": f"{config.calibration_method} {calibration.digest}",
+        "holdout": "none" if holdout is None else holdout.digest,
+        "backend": config.backend,
+        "tol": repr(config.tol),
+        "metric": config.metric,
+        "strategy": config.strategy,
+        "seed": str(config.seed),
+        "threads": str(config.threads),
+        "batch": str(config.batch),
+        "input-shape": dumps(unstructure(dict(config.input_shapes))),
+        "version": __version__,
+    }
+
+
+def reference_of(target: Target, part: Dataset, worker: Worker) -> Scored:
+    """A part of the data with the outputs that are wanted on it.
+
+    Raises:
+        ModelError: ONNX Runtime refuses the model.
+        WorkerError: It crashed or hung on the model.
+    """
+    given = part.references
+    if given is not None:
+        return Scored(part, tuple(given))
+    folder = target.options.model_folder
+    return Scored(part, worker.call("outputs", target.reference_model, part.feeds, folder))
+
+
+def reference_worker() -> Worker:
+    """A worker for reference outputs and calibration."""
+    return Worker(ReferenceBench, (), limit_s=_LIMIT_S)
+
+
+def candidate(lowered: Lowered) -> Candidate:
+    """What is sent to a bench."""
+    return Candidate(lowered.model, lowered.digest, lowered.asked, lowered.owners)
+
+
+def bench_setup(
+    config: OptimizeConfig, target: Target, baseline: Lowered, search: Scored
+) -> BenchSetup:
+    """What a bench starts from."""
+    return BenchSetup(
+        backend=target.factory,
+        options=target.options,
+        baseline=candidate(baseline),
+        search=search,
+        metric=config.metric,
+    )

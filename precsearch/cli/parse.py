@@ -1,0 +1,72 @@
+"""Values of options as the user writes them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+
+from precsearch.errors import OptionError
+from precsearch.space import Precision
+
+__all__ = ["parse_duration", "parse_precisions", "parse_shapes"]
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)", re.ASCII)
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?\s*[smh]\s*)+|\d+(?:\.\d+)?", re.ASCII)
+_MOST_DIMENSIONS = 32
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of ``90s``, ``30m``, ``1h``, ``1h30m``; a bare number is seconds.
+
+    Raises:
+        OptionError: It is none of these, or not positive.
+    """
+    stripped = text.strip().lower()
+    if _DURATION.fullmatch(stripped):
+        seconds = sum(float(n) * _UNITS[unit] for n, unit in _PART.findall(stripped))
+        if seconds > 0 and math.isfinite(seconds):
+            return seconds
+    raise OptionError(f"--time-budget takes a time such as 90s, 30m or 1h, not {text!r}")
+
+
+def parse_precisions(text: str) -> tuple[Precision, ...]:
+    """``fp32,int8`` as precisions, highest first, each once.
+
+    Raises:
+        OptionError: A name is not fp32, fp16 or int8, or there is none.
+    """
+    names = [part.strip().lower() for part in text.split(",") if part.strip()]
+    known = {p.value: p for p in Precision}
+    for name in names:
+        if name not in known:
+            raise OptionError(
+                f"--precisions takes fp32, fp16 and int8, separated by commas, not {name!r}"
+            )
+    if not names:
+        raise OptionError("--precisions is empty; name some of fp32, fp16 and int8")
+    return tuple(p for p in Precision if p.value in names)
+
+
+def parse_shapes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """``x:8x3x224x224`` per input as input name → shape.
+
+    The name may hold colons; the shape comes after the last one. An empty shape is a scalar's.
+
+    Raises:
+        OptionError: One is not of this form, a dimension is not positive, or an input comes twice.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for text in texts:
+        name, colon, shape = text.rpartition(":")
+        sizes = [part.strip() for part in shape.lower().split("x")] if shape.strip() else []
+        valid = all(re.fullmatch(r"[0-9]{1,9}", s) and int(s) > 0 for s in sizes)
+        if not (colon and name and valid and len(sizes) <= _MOST_DIMENSIONS):
+            raise OptionError(
+                f"--input-shape takes NAME:SIZExSIZE, such as x:8x3x224x224, not {text!r}"
+            )
+        if name in shapes:
+            raise OptionError(f"--input-shape names the input {name!r} twice; keep one")
+        shapes[name] = tuple(int(s) for s in sizes)
+    return shapes

@@ -14,7 +14,7 @@ from precsearch.cli.text import (
     speedup,
 )
 from precsearch.cli.trials import why
-from precsearch.cli.view import View, asked
+from precsearch.cli.view import View, asked, fold
 from precsearch.events import (
     Event,
     FinalistJudged,
@@ -29,7 +29,7 @@ from precsearch.events import (
 from precsearch.goal import Bound
 from precsearch.trial import Fidelity, Trial
 
-__all__ = ["PROXIES_PER_LINE", "plain_lines"]
+__all__ = ["PROXIES_PER_LINE", "PlainLog"]
 
 PROXIES_PER_LINE = 100
 """Proxies pass in silence; their count is said this often, and with the next engine."""
@@ -42,56 +42,75 @@ _REASONS = {
 }
 
 
-def plain_lines(
-    before: View, after: View, event: Event, seconds: float, glyphs: Glyphs = UNICODE
-) -> tuple[str, ...]:
-    """What to print for one event.
+class PlainLog:
+    """Turns events into lines; holds the view so far and what was not said yet."""
 
-    Args:
-        before: The view before the event.
-        after: The view after it.
-        event: The event.
-        seconds: Since the run began, for events that carry no time.
-        glyphs: Symbols.
+    def __init__(self, glyphs: Glyphs = UNICODE) -> None:
+        self._glyphs = glyphs
+        self._view = View()
+        self._proxies = 0
+        self._replayed = 0
 
-    Returns:
-        Lines without line breaks; none for events that say little.
-    """
-    said = _said(before, after, event, glyphs)
-    if not said:
-        return ()
-    if isinstance(event, (TrialFinished, SearchFinished)):
-        seconds = event.elapsed
-    return tuple(f"[{duration(seconds):>6}] {line}" for line in said)
+    def lines(self, event: Event, seconds: float) -> tuple[str, ...]:
+        """What to print for one event.
 
+        Args:
+            event: The event.
+            seconds: Since the run began, for events that carry no time.
 
-def _said(before: View, after: View, event: Event, glyphs: Glyphs) -> list[str]:
-    match event:
-        case RunStarted():
-            return [f"precsearch {clean(event.version)}: {clean(event.model)}"]
-        case StageStarted():
-            return [f"{clean(event.stage)}: {clean(event.detail)}".rstrip(": ")]
-        case Warned():
-            return [f"warning: {clean(event.message)}"] if before != after else []
-        case SearchStarted():
-            return [_search_line(event, glyphs)]
-        case TrialFinished():
-            return _trial_lines(before, after, event, glyphs)
-        case SearchFinished():
-            reason = _REASONS.get(event.reason, clean(event.reason))
-            done = f"search ended after {event.builds} engines: {reason}"
-            return [*_replayed(after), *_proxies(before), done]
-        case FinalistJudged():
-            verdict = "pass" if event.passed else "over bound"
-            scale = Scale(after.search.bound.metric if after.search else "", glyphs)
-            return [
-                f"finalist {event.number}: loss {scale(event.loss)}, "
-                f"{speedup(event.ratio)} FP32's speed, {verdict}"
-            ]
-        case PlanWritten():
-            return [f"plan written: {clean(event.path)}"]
-        case _:
+        Returns:
+            Lines without line breaks; none for events that say little.
+        """
+        before, self._view = self._view, fold(self._view, event)
+        if isinstance(event, (TrialFinished, SearchFinished)):
+            seconds = event.elapsed
+        said = self._said(event, new=before != self._view)
+        return tuple(f"[{duration(seconds):>6}] {line}" for line in said)
+
+    def _said(self, event: Event, *, new: bool) -> list[str]:
+        match event:
+            case RunStarted():
+                return [f"precsearch {clean(event.version)}: {clean(event.model)}"]
+            case StageStarted():
+                return [f"{clean(event.stage)}: {clean(event.detail)}".rstrip(": ")]
+            case Warned():
+                return [f"warning: {clean(event.message)}"] if new else []
+            case SearchStarted():
+                return [_search_line(event, self._glyphs)]
+            case TrialFinished():
+                return self._finished(event)
+            case SearchFinished():
+                reason = _REASONS.get(event.reason, clean(event.reason))
+                return [*self._counted(), f"search ended after {event.builds} engines: {reason}"]
+            case FinalistJudged():
+                return [_finalist_line(self._view, event, self._glyphs)]
+            case PlanWritten():
+                return [f"plan written: {clean(event.path)}"]
+            case _:
+                return []
+
+    def _finished(self, event: TrialFinished) -> list[str]:
+        trial = event.trial
+        if event.replayed:
+            self._replayed += 1
             return []
+        if trial.proposal.fidelity is Fidelity.PROXY:
+            self._proxies += 1
+            return self._counted() if self._proxies >= PROXIES_PER_LINE else []
+        line = _trial_line(self._view, trial, self._glyphs)
+        best = "  <- best so far" if trial is self._view.best else ""
+        reason = why(trial)
+        return [*self._counted(), f"{line}{best}{f'  ({reason})' if reason else ''}"]
+
+    def _counted(self) -> list[str]:
+        """The trials that passed in silence since the last line."""
+        lines = []
+        if self._replayed:
+            lines.append(f"{self._replayed} trials taken from the journal")
+        if self._proxies:
+            lines.append(f"{self._proxies} assignments scored by proxy")
+        self._replayed = self._proxies = 0
+        return lines
 
 
 def _search_line(event: SearchStarted, glyphs: Glyphs) -> str:
@@ -111,33 +130,13 @@ def _search_line(event: SearchStarted, glyphs: Glyphs) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _trial_lines(before: View, after: View, event: TrialFinished, glyphs: Glyphs) -> list[str]:
-    trial = event.trial
-    if trial.proposal.fidelity is Fidelity.PROXY:
-        due = after.proxies % PROXIES_PER_LINE == 0
-        return [f"{after.proxies} proxies scored"] if due else []
-    lines = [*_replayed(after)] if before.replayed == after.replayed and _first(before) else []
-    lines += _proxies(before)
-    if event.replayed:
-        return lines
-    best = after.best
-    mark = "  <- best so far" if best is not None and best is trial else ""
-    reason = why(trial)
-    return [*lines, f"{_trial_line(after, trial, glyphs)}{mark}{f'  ({reason})' if reason else ''}"]
-
-
-def _first(before: View) -> bool:
-    """Whether everything so far came from a journal."""
-    return before.replayed > 0 and before.replayed == len(before.engines) + before.proxies
-
-
-def _replayed(view: View) -> list[str]:
-    return [f"{view.replayed} trials taken from the journal"] if view.replayed else []
-
-
-def _proxies(before: View) -> list[str]:
-    """The count of proxies, if it was not said since the last engine."""
-    return []
+def _finalist_line(view: View, event: FinalistJudged, glyphs: Glyphs) -> str:
+    scale = Scale(view.search.bound.metric if view.search is not None else "", glyphs)
+    verdict = "pass" if event.passed else "over bound"
+    return (
+        f"finalist {event.number}: loss {scale(event.loss)}, {speedup(event.ratio)} FP32's speed, "
+        f"{verdict}"
+    )
 
 
 def _trial_line(view: View, trial: Trial, glyphs: Glyphs) -> str:

@@ -61,7 +61,7 @@ def _write(
         outputs = {**outputs, 0: f"{node.outputs[0]}//inner"}
     if node.index in forms.split:
         _write_gemm(emitter, node, inputs, outputs[0])
-    elif node.index in forms.negated:
+    elif node.index in forms.negated and node.index not in emitter.half:
         constant = next(t for t in node.inputs if t in emitter.graph.weights)
         other = next(i for t, i in zip(node.inputs, inputs, strict=True) if t != constant)
         _write_as(emitter, node, "Sub", [other, _negated(emitter, constant)], outputs[0])

@@ -9,7 +9,7 @@ from precsearch.trial import Trial
 from precsearch_strategies.encoding import Bools, Encoding, Floats
 from precsearch_strategies.known import Known
 
-__all__ = ["profile_gains"]
+__all__ = ["has_profiles", "profile_gains"]
 
 _USUAL = 0.4  # share of its time that a group saves at a precision that no engine has shown yet
 
@@ -45,6 +45,14 @@ def profile_gains(known: Known, encoding: Encoding) -> Floats:
         rate = float(gains[shown, label].sum()) / weight if weight > 0.2 else _USUAL
         gains[:, label] = np.where(shown, gains[:, label], rate * shares)
     return gains * encoding.allowed
+
+
+def has_profiles(known: Known) -> bool:
+    """Whether the FP32 engine and another say where their time goes."""
+    profiled = [
+        a for a, t in known.engines.items() if t.measurement and t.measurement.group_seconds
+    ]
+    return Assignment() in profiled and len(profiled) > 1
 
 
 def _timed(known: Known) -> list[Trial]:

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from precsearch_strategies.encoding import Encoding, Floats, Labels
-from precsearch_strategies.gains import profile_gains
+from precsearch_strategies.gains import has_profiles, profile_gains
 from precsearch_strategies.known import Known
 
 __all__ = ["LatencyModel"]
@@ -49,10 +49,11 @@ class LatencyModel:
         lower = gains[:, 1:]
         typical = max(float(np.abs(lower[encoding.allowed[:, 1:]]).mean()), 1e-4)
         pairs, m = len(list(combinations(range(p), 2))), len(encoding.edges)
+        unsure = 0.3 if has_profiles(known) else 0.8
         boundary, single = np.full(pairs, 0.25 * typical), np.full(m, 0.3 * typical)
         prior = np.concatenate([-lower.ravel(), boundary, np.zeros(m)])
         scale = np.concatenate(
-            [0.3 * np.abs(lower).ravel() + 0.3 * typical, 2.0 * boundary, single]
+            [unsure * np.abs(lower).ravel() + 0.3 * typical, 2.0 * boundary, single]
         )
         timed = [
             (a, r)
@@ -62,7 +63,9 @@ class LatencyModel:
         sets = np.array([encoding.encode(a) for a, _ in timed], dtype=np.intp).reshape(-1, n)
         ratios = np.array([r for _, r in timed])
         noise = np.maximum(0.5 * known.problem.goal.noise * ratios, 0.002)
-        return cls(encoding, prior, scale, _features(encoding, sets), ratios - 1.0, noise)
+        rows = _features(encoding, sets)
+        wide = _widening((ratios - 1.0) - rows @ prior, rows * scale, noise)
+        return cls(encoding, prior, wide * scale, rows, ratios - 1.0, noise)
 
     def _weigh(self, prior: Floats, values: Floats) -> Floats:
         """The coefficients that fit ``values`` starting from ``prior``."""
@@ -108,6 +111,19 @@ class LatencyModel:
             if a == 0:
                 time[:, b] += max(cost, 0.0) * self.encoding.walls
         return time, pair
+
+
+def _widening(left: Floats, seen: Floats, noise: Floats, pseudo: float = 4.0) -> float:
+    """How much wider than assumed the coefficients are spread, from what the prior misses by.
+
+    The maximum of the marginal likelihood in the prior's scale (MacKay, *Neural Computation* 4,
+    1992), where the noise is small, with ``pseudo`` engines that were as assumed.
+    """
+    if not len(left):
+        return 1.0
+    gram = seen @ seen.T + np.diag(noise**2)
+    square = float(left @ np.linalg.solve(gram, left))
+    return float(np.sqrt((square + pseudo) / (len(left) + pseudo)))
 
 
 def _features(encoding: Encoding, many: Labels) -> Floats:

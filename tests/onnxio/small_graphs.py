@@ -11,11 +11,27 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from precsearch.backend import QuantScheme
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.prepare import prepare
 from precsearch.onnxio.read import SourceModel
 
 Shape = Sequence[int | str]
+
+SCHEME = QuantScheme(
+    name="u8s8",
+    activation="uint8",
+    weight_bits=8,
+    active=frozenset({"Conv", "MatMul", "Gemm"}),
+    passive=frozenset(
+        {"Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool", "LeakyRelu", "Sigmoid"}
+    ),
+    carried=frozenset(
+        {"MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice"}
+    ),
+    outputs_of=frozenset({"Conv"}),
+)
+"""What ONNX Runtime wants on x86, in short."""
 
 
 def view(model: onnx.ModelProto) -> GraphView:
@@ -84,7 +100,12 @@ class GraphBuilder:
         )
         opsets = [helper.make_opsetid("", self.opset)]
         opsets += [helper.make_opsetid(d, 1) for d in self.domains]
-        return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+        inferred = onnx.shape_inference.infer_shapes(model)
+        for mine, found in zip(graph.output, inferred.graph.output, strict=True):
+            mine.CopyFrom(found)
+        model.graph.CopyFrom(graph)
+        return model
 
 
 # Layers.

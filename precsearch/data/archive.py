@@ -7,6 +7,7 @@ compared first, nothing is unpickled, and whatever goes wrong is one sentence.
 from __future__ import annotations
 
 import lzma
+import math
 import struct
 import tokenize
 import zipfile
@@ -114,20 +115,17 @@ def read_npy(stream: IO[bytes], size: int, what: str) -> Array:
             f"{what} holds Python objects, which are never unpickled; save it as an array of "
             "numbers (are its rows of unequal length?)"
         )
-    count = 1
-    for n in shape:
-        count *= n
-    wanted = count * dtype.itemsize
+    wanted = math.prod(shape) * dtype.itemsize
     # A header may claim any size: nothing is allocated before the file is known to have it.
     if dtype.itemsize == 0 or dtype.subdtype is not None or min(shape, default=0) < 0:
         raise DataError(f"{what} has the unusable type {dtype}; save it as an array of numbers")
     data = stream.read(wanted) if wanted <= size else b""
     if len(data) != wanted or stream.read(1):
-        raise DataError(
-            f"{what} does not have the {wanted:,} bytes that its header promises; save it again"
-        )
-    flat = np.frombuffer(data, dtype=dtype)
-    array: Array = flat.reshape(shape, order="F" if fortran else "C")
+        raise DataError(f"{what} does not have as many bytes as its header promises; save it again")
+    try:
+        array: Array = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+    except (ValueError, OverflowError) as error:  # no elements, and an axis longer than any
+        raise DataError(f"{what} has an impossible shape; save it again") from error
     return array if dtype.isnative else array.astype(dtype.newbyteorder("="))
 
 

@@ -31,7 +31,7 @@ class FeedCheck:
     def __init__(self, specs: Sequence[InputSpec], outputs: Collection[str] | None = None) -> None:
         self._specs = {s.name: s for s in specs}
         self._outputs = outputs
-        self._batched = batch_axis(specs).offender is None
+        self._axis = batch_axis(specs)
         self._notes: dict[str, None] = {}
 
     def dataset(
@@ -125,8 +125,13 @@ class FeedCheck:
             return array.astype(want)
 
     def _size(self, feed: Feed) -> int:
-        leads = {a.shape[0] if a.ndim else 1 for a in feed.values()}
-        return leads.pop() if self._batched and len(leads) == 1 else 1
+        if self._axis.offender is None:
+            leads = {a.shape[0] if a.ndim else 1 for a in feed.values()}
+            return leads.pop() if len(leads) == 1 else 1
+        for name, spec in self._specs.items():
+            if self._axis.symbol in (spec.dims or ()) and self._axis.symbol is not None:
+                return int(feed[name].shape[(spec.dims or ()).index(self._axis.symbol)])
+        return 1
 
     def _note_shapes(self, feeds: Sequence[Feed]) -> None:
         for name in self._specs:

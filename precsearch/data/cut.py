@@ -33,16 +33,7 @@ def cut(
     Raises:
         DataError: Ranks or lengths do not fit, or no sample is there.
     """
-    ranked = [s for s in specs if s.dims is not None]
-    extra = {s.name: stacked[s.name].ndim - len(s.dims or ()) for s in ranked}
-    whole = bool(ranked) and all(e == 1 for e in extra.values())
-    for spec in ranked:
-        if not whole and extra[spec.name] != 0:
-            raise DataError(
-                f"input {spec.name!r} of {what} has shape {stacked[spec.name].shape}, which is "
-                f"neither samples on axis 0 of {spec} nor, for every input alike, whole feeds with "
-                f"one more leading axis; reshape it"
-            )
+    whole = _is_whole(stacked, specs, what)
     n = _length(stacked, specs, what)
     if whole:
         _check_lengths(stacked, n, "feeds", what)
@@ -66,6 +57,20 @@ def cut(
     left = n % size
     note = f"the last {left} of {n} samples of {what} do not fill a batch of {size} and are unused"
     return feeds, (note,) if left else ()
+
+
+def _is_whole(stacked: Mapping[str, Array], specs: Sequence[InputSpec], what: str) -> bool:
+    """Whether every entry is a whole feed: *all* inputs have one axis more than the model's."""
+    extra = {s: stacked[s.name].ndim - len(s.dims) for s in specs if s.dims is not None}
+    whole = bool(extra) and all(e == 1 for e in extra.values())
+    for spec, axes in extra.items():
+        if not whole and axes != 0:
+            raise DataError(
+                f"input {spec.name!r} of {what} has shape {stacked[spec.name].shape}, which is "
+                f"neither samples on axis 0 of {spec} nor, for every input alike, whole feeds with "
+                "one more leading axis; reshape it"
+            )
+    return whole
 
 
 def _length(stacked: Mapping[str, Array], specs: Sequence[InputSpec], what: str) -> int:

@@ -52,31 +52,43 @@ def load(
         OptionError: ``batch`` or ``shapes`` contradict the model, each other or the data.
     """
     resolved = resolve(specs, shapes)
-    axis = batch_axis(resolved)
-    if batch < 1 or (batch > 1 and axis.fixed not in (None, batch)):
-        fixed = f"; the model or --input-shape fixes it at {axis.fixed}" if axis.fixed else ""
-        raise OptionError(f"a batch of {batch} is not possible{fixed}")
+    _check_batch(batch, resolved)
     check = FeedCheck(resolved, frozenset(outputs) if outputs is not None else None)
     if path is None:
         raw, assumed = random_feeds(resolved, batch, seed)
         return check.dataset(raw, random=True, notes=assumed)
     path = Path(path)
-    what, notes = repr(path.name), tuple[str, ...]()
-    if path.suffix == ".npz" and path.is_file():
-        stacked = read_npz(path, what, limit)
-        check.keys(stacked, what)
-        raw, notes = cut(stacked, resolved, batch, what)
-    else:
-        raw = _read_feeds(path, limit)
+    what = repr(path.name)
+    try:
+        raw, notes = _read(path, check, resolved, batch, limit)
+    except OSError as error:
+        raise DataError(f"{what} cannot be read ({error}); check the path") from error
     if not raw:
         raise DataError(f"{what} holds no samples; give at least one")
     data = check.dataset(raw, notes=notes)
-    if batch > 1 and axis.offender is None and any(n != batch for n in data.sizes):
+    if batch > 1 and set(data.sizes) != {batch}:
         raise OptionError(
             f"--batch {batch} does not apply to {what}, whose whole feeds hold "
             f"{sorted(set(data.sizes))} samples; store feeds of {batch} or leave it out"
         )
     return data
+
+
+def _check_batch(batch: int, specs: Sequence[InputSpec]) -> None:
+    fixed = batch_axis(specs).fixed
+    if batch < 1 or (batch > 1 and fixed not in (None, batch)):
+        why = f"the model or --input-shape fixes it at {fixed}" if fixed else "it starts at 1"
+        raise OptionError(f"a batch of {batch} is not possible: {why}")
+
+
+def _read(
+    path: Path, check: FeedCheck, specs: Sequence[InputSpec], batch: int, limit: int
+) -> tuple[list[dict[str, Array]], tuple[str, ...]]:
+    if path.suffix != ".npz" or not path.is_file():
+        return _read_feeds(path, limit), ()
+    stacked = read_npz(path, repr(path.name), limit)
+    check.keys(stacked, repr(path.name))
+    return cut(stacked, specs, batch, repr(path.name))
 
 
 def _read_feeds(path: Path, limit: int) -> list[dict[str, Array]]:

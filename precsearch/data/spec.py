@@ -128,7 +128,7 @@ class BatchAxis:
 
     Attributes:
         fixed: The batch size where the model fixes it.
-        symbol: The batch's symbol where it has one.
+        symbol: The batch's symbol where it has one; also where some input has it on another axis.
         offender: An input that does not start with the batch; ``None`` if all do.
     """
 
@@ -154,14 +154,15 @@ def batch_axis(specs: Sequence[InputSpec]) -> BatchAxis:
     numbers = {d for _, d in leads if isinstance(d, int)}
     symbols = {d for _, d in leads if isinstance(d, str)}
     elsewhere = any(map(_is_batch, inner)) or (len(symbols) > 1 and bool(symbols & inner))
+    named = next((d for d in sorted(inner | symbols) if _is_batch(d)), None)
     for spec, lead in leads:
         number_among_dynamic = isinstance(lead, int) and len(numbers) < len({d for _, d in leads})
         named_otherwise = isinstance(lead, str) and (
             is_sequence(lead) or (elsewhere and not _is_batch(lead) and lead not in inner)
         )
         if not spec.dims or number_among_dynamic or named_otherwise:
-            return BatchAxis(offender=spec)
+            return BatchAxis(symbol=named, offender=spec)
     if len(numbers) > 1:
-        return BatchAxis(offender=next(s for s, d in leads if d != leads[0][1]))
+        return BatchAxis(symbol=named, offender=next(s for s, d in leads if d != leads[0][1]))
     symbol = next((d for _, d in leads if isinstance(d, str)), None)
     return BatchAxis(fixed=next(iter(numbers), None), symbol=symbol)

@@ -112,6 +112,9 @@ def test_noise_is_refused(data: bytes) -> None:
 HOSTILE = {
     "pickled object": npz(x=np.array([[1], [1, 2]], dtype=object)),
     "huge claim": zipped({"x.npy": header("(1 << 40,)".replace("1 << 40", str(1 << 40)))}),
+    "impossible axis": zipped({"x.npy": header(f"(0, {1 << 70})")}),
+    "number of 8000 digits": zipped({"x.npy": header("(" + "9" * 4000 + ",) * 2")}),
+    "product of 8000 digits": zipped({"x.npy": header(f"({'9' * 4000}, {'9' * 4000})")}),
     "huge claim in many axes": zipped({"x.npy": header(str((1 << 40,) * 30))}),
     "negative shape": zipped({"x.npy": header("(-1,)") + b"1234"}),
     "shape of text": zipped({"x.npy": header("('a',)")}),
@@ -140,6 +143,13 @@ def test_hostile_archives_are_refused(data: bytes) -> None:
     with pytest.raises(DataError) as caught:
         read(data)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [f"(0, {1 << 70})", f"({'9' * 4000}, {'9' * 4000})"])
+def test_impossible_headers_are_refused_outside_of_archives_too(shape: str) -> None:
+    data = header(shape)
+    with pytest.raises(DataError):
+        read_npy(io.BytesIO(data), len(data), "it")
 
 
 def test_a_pickle_is_called_by_its_name() -> None:

@@ -190,6 +190,8 @@ def test_feeds_of_different_shapes_are_told(tmp_path: Path) -> None:
 
 
 def test_missing_or_foreign_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        load(tmp_path / ("long" * 1000), IMAGE)
     for name, message in (("none.npz", "no data file"), ("empty", "no .npz"), ("a.csv", "Polyg")):
         path = tmp_path / name
         if name == "empty":
@@ -258,6 +260,7 @@ def test_without_data_the_numbers_are_random_and_say_so() -> None:
 
 def test_random_data_follow_batch_and_input_shape() -> None:
     assert load(None, STATE, batch=3).feeds[0]["state"].shape == (2, 3, 4)
+    assert load(None, STATE, batch=3).sizes == (3,) * 16
     assert load(None, STATE, shapes={"x": (5, 3)}).feeds[0]["state"].shape == (2, 5, 4)
     image = (InputSpec("x", F4, ("n", 3, "height", "width")),)
     with pytest.raises(DataError, match="--input-shape x:1x3xNxN"):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from precsearch import __version__
+from precsearch._version import __version__
 from precsearch.api.config import OptimizeConfig
 from precsearch.api.confirm import Choice
 from precsearch.api.explain import explain_groups, ledger

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from precsearch.journal import Journal
 from precsearch.workers import Worker
 
-from precsearch import __version__
+from precsearch._version import __version__
 from precsearch.api.config import OptimizeConfig, OptimizeResult
 from precsearch.api.files import check_free
 from precsearch.api.setup import (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from precsearch.codec import dumps, unstructure
 from precsearch.workers import Worker
 
-from precsearch import __version__
+from precsearch._version import __version__
 from precsearch.api.config import OptimizeConfig
 from precsearch.backend import Backend, BackendOptions, QuantScheme
 from precsearch.bench import BenchSetup, Candidate, ReferenceBench, Scored

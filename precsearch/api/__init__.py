@@ -1,0 +1,62 @@
+"""`optimize`, `build`, `verify`, `inspect`: the composition root."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from precsearch.api.config import OptimizeConfig, OptimizeResult
+from precsearch.api.inspection import Inspection, inspect
+from precsearch.api.optimize import optimize_events
+from precsearch.api.replay import BuildReport, VerifyReport, build, verify
+from precsearch.errors import PrecsearchError
+from precsearch.plan import Plan
+
+__all__ = [
+    "BuildReport",
+    "Inspection",
+    "OptimizeConfig",
+    "OptimizeResult",
+    "VerifyReport",
+    "build",
+    "inspect",
+    "optimize",
+    "optimize_events",
+    "verify",
+]
+
+_PATHS = ("model", "data", "calibration", "holdout", "output", "artifact", "run_dir")
+
+
+def optimize(model: str | Path, **options: Any) -> Plan:  # noqa: ANN401 - see OptimizeConfig
+    """Find the fastest measured engine within a tolerance, and write its plan.
+
+    Args:
+        model: The ONNX file.
+        **options: The other fields of `OptimizeConfig`; paths may be strings.
+
+    Returns:
+        The plan, which is also on disk.
+
+    Raises:
+        TypeError: There is no such option.
+        InputError: Something that was given is wrong; the message says what to change.
+        PrecsearchError: Not even the FP32 engine is within the tolerance.
+        KeyboardInterrupt: The search was interrupted; the best plan so far is on disk.
+    """
+    given = {"model": model, **options}
+    for name in _PATHS:
+        if isinstance(given.get(name), str):
+            given[name] = Path(given[name])
+    events = optimize_events(OptimizeConfig(**given))
+    while True:
+        try:
+            next(events)
+        except StopIteration as stop:
+            result: OptimizeResult = stop.value
+            break
+    if result.interrupted:
+        raise KeyboardInterrupt
+    if result.plan is None:
+        raise PrecsearchError(" ".join(result.summary))
+    return result.plan

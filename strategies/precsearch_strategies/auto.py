@@ -18,7 +18,7 @@ from precsearch_strategies.errormodel import ErrorModel
 from precsearch_strategies.known import Asking, Known
 from precsearch_strategies.latencymodel import LatencyModel
 from precsearch_strategies.sensitivity import single_squares
-from precsearch_strategies.suspicion import failures
+from precsearch_strategies.suspicion import suspicion
 from precsearch_strategies.tpe import tpe_search
 from precsearch_strategies.uniform import uniform_assignments
 
@@ -41,7 +41,9 @@ class Auto:
         patience: Engines in a row that may fail to improve before it ends.
         probes: Candidates screened by proxy at a time.
         screens: Screenings at most before each build.
-        least: Ends where the expected improvement is below this share of the noise.
+        least: Least expected improvement that an engine is built for, as a share of the noise.
+        promise: Least improvement in a draw that one is built for, likewise.
+        draws: Draws from the latency model's posterior in each round.
     """
 
     builds: int = 60
@@ -49,6 +51,8 @@ class Auto:
     probes: int = 4
     screens: int = 4
     least: float = 0.05
+    promise: float = 1.0
+    draws: int = 2
 
     def __post_init__(self) -> None:
         if min(self.builds, self.patience, self.probes, self.screens) < 1:
@@ -93,53 +97,69 @@ class Auto:
         self, known: Known, encoding: Encoding, squares: Floats, elimination: Elimination
     ) -> Asking[Assignment | None]:
         """The candidate of most worth that its proxy does not rule out, ``None`` if none is."""
-        for screening in range(self.screens + 1):
-            rng = np.random.default_rng([known.problem.seed, known.builds, len(known.proxies)])
-            errors = ErrorModel.fit(known, encoding, squares)
-            latency = LatencyModel.fit(known, encoding)
-            pool = candidates(known, encoding, errors, latency, elimination, rng)
-            ranked = self._ranked(known, encoding, errors, latency, pool)
-            if not ranked:
-                return None
-            if ranked[0] in known.proxies or screening == self.screens:
-                return next((a for a in ranked if a in known.proxies), ranked[0])
+        ranked: list[Assignment] = []
+        for _ in range(self.screens):
+            ranked = self._ranked(known, encoding, squares, elimination)
+            if not ranked or ranked[0] in known.proxies:
+                return ranked[0] if ranked else None
             unknown = [a for a in ranked if a not in known.proxies][: self.probes]
             yield from known.probe(unknown, "screening a candidate")
-        return None
+        ranked = self._ranked(known, encoding, squares, elimination)
+        return next((a for a in ranked if a in known.proxies), ranked[0] if ranked else None)
 
     def _ranked(
-        self,
-        known: Known,
-        encoding: Encoding,
-        errors: ErrorModel,
-        latency: LatencyModel,
-        pool: Labels,
+        self, known: Known, encoding: Encoding, squares: Floats, elimination: Elimination
     ) -> list[Assignment]:
-        """Untried candidates of the pool that are worth an engine, best first."""
-        best = known.best_ratio()
-        mean, spread = latency.predict(pool)
-        chance = errors.chance(errors.predict(pool))
-        suspect = failures(known, encoding)[np.arange(pool.shape[1]), pool].max(axis=1)
-        probed = {
-            encoding.encode(a).tobytes(): slack
-            for a, t in known.proxies.items()
-            if (slack := known.slack(t)) is not None
-        }
-        for i, row in enumerate(pool):
-            slack = probed.get(row.tobytes())
-            if slack is not None:
-                chance[i] = errors.chance_after_proxy(slack)
-        worth = chance / (1 + suspect) * _expected_gain(mean, spread, best)
+        """Untried candidates that are worth an engine, best first.
+
+        By expected improvement. Where that is nil, as it is among many equally unknown groups, by
+        what a draw from the latency model's posterior promises (Thompson sampling), if that is
+        beyond the noise.
+        """
+        rng = np.random.default_rng([known.problem.seed, known.builds, len(known.proxies)])
+        errors = ErrorModel.fit(known, encoding, squares)
+        latency = LatencyModel.fit(known, encoding)
+        draws = [latency.sample(rng) for _ in range(self.draws)]
+        pool = candidates(known, encoding, errors, latency, elimination, draws)
+        chance = _chances(known, encoding, errors, pool)
+        best, noise = known.best_ratio(), known.problem.goal.noise
+        gain = chance * _expected_gain(*latency.predict(pool), best)
+        found = self._first(known, encoding, pool, gain, self.least * noise * best)
+        if found or not draws:
+            return found
+        fastest = [encoding.encode(t.assignment) for t in known.passing()[:1]]
+        than = fastest[0] if fastest else np.zeros_like(encoding.lowest)
+        promise = chance * latency.saved(pool, than, draws)
+        return self._first(known, encoding, pool, promise, self.promise * noise * best)
+
+    def _first(
+        self, known: Known, encoding: Encoding, pool: Labels, worth: Floats, least: float
+    ) -> list[Assignment]:
+        """The untried ones of ``pool`` of at least this worth, best first; not many."""
         found: list[Assignment] = []
         for i in np.argsort(-worth, kind="stable").tolist():
-            if worth[i] < self.least * known.problem.goal.noise * best:
+            if worth[i] < least or len(found) == 3 * self.probes:
                 break
             assignment = encoding.decode(pool[i])
             if assignment not in known.engines:
                 found.append(assignment)
-            if len(found) == 3 * self.probes:
-                break
         return found
+
+
+def _chances(known: Known, encoding: Encoding, errors: ErrorModel, pool: Labels) -> Floats:
+    """(c,) probability that an engine builds and is within the bound."""
+    chance = errors.chance(errors.predict(pool))
+    probed = {
+        encoding.encode(a).tobytes(): slack
+        for a, t in known.proxies.items()
+        if (slack := known.slack(t)) is not None
+    }
+    for i, row in enumerate(pool):
+        slack = probed.get(row.tobytes())
+        if slack is not None:
+            chance[i] = errors.chance_after_proxy(slack)
+    sound = 1.0 - suspicion(known, encoding)
+    return np.asarray(chance * sound[np.arange(pool.shape[1]), pool].prod(axis=1))
 
 
 def _expected_gain(mean: Floats, spread: Floats, best: float) -> Floats:

@@ -30,7 +30,7 @@ class Bisection:
     monotone along the ranking, and for what the ranking misplaced, the groups left behind are
     lowered in segments, the largest first, halved where they fail (onnxconverter-common's
     ``auto_mixed_precision``; ddmin, Zeller & Hildebrandt, *IEEE TSE* 28, 2002). The lowest
-    precision goes first; the groups that it leaves behind are then tried at the next.
+    precision goes first; the groups that it leaves behind are then bisected at the next.
 
     Attributes:
         rank: ``sensitivity`` (squared error by proxy per time gained), ``macs`` (most first) or
@@ -56,17 +56,19 @@ class Bisection:
         base = problem.all_fp32()
         limit = problem.budget.max_builds or self.builds
         order: dict[Precision, list[str]] = {}
-        for precision in reversed(problem.space.precisions[1:]):
-            left = [g.key for g in problem.space.free if _lowers(g, base, precision)]
-            whole = base.with_(dict.fromkeys(left, precision))
-            (end,) = yield from known.build([whole], f"all {precision}")
-            if known.passes(end):
-                base = whole
-                continue
-            if not order:
-                order = yield from self._orders(known)
-            ranked = [k for k in order[precision] if k in left]
-            base = yield from _lower(known, base, ranked, precision, limit)
+        for work in (_bisect, _split):
+            for precision in reversed(problem.space.precisions[1:]):
+                left = {g.key for g in problem.space.free if _lowers(g, base, precision)}
+                if work is _bisect and left and known.builds < limit:
+                    whole = base.with_(dict.fromkeys(left, precision))
+                    (end,) = yield from known.build([whole], f"all {precision}")
+                    if known.passes(end):
+                        base = whole
+                        continue
+                if left and not order:
+                    order = yield from self._orders(known)
+                ranked = [k for k in order.get(precision, []) if k in left]
+                base = yield from work(known, base, ranked, precision, limit)
 
     def _orders(self, known: Known) -> Asking[dict[Precision, list[str]]]:
         """Keys of the free groups for each lower precision, least harmful first."""
@@ -92,16 +94,18 @@ def _lowers(group: LayerGroup, base: Assignment, precision: Precision) -> bool:
     return precision in group.choices and base[group.key].bits > precision.bits
 
 
-def _lower(
+def _bisect(
     known: Known, base: Assignment, ranked: list[str], precision: Precision, limit: int
 ) -> Asking[Assignment]:
-    """``base`` with as many of ``ranked`` lowered as the bound admits."""
+    """``base`` with the longest prefix of ``ranked`` lowered, as far as that is monotone."""
     good, bad = 0, len(ranked)
-    while bad - good > 1 and known.builds < limit:
+    while bad - good > 1:
         found: bool | None = None
         middle = (good + bad) // 2
         # A build that fails says nothing about accuracy: try its neighbours instead.
         for count in sorted(range(good + 1, bad), key=lambda c: (abs(c - middle), c))[:4]:
+            if known.builds >= limit:
+                break
             asked = base.with_(dict.fromkeys(ranked[:count], precision))
             (trial,) = yield from known.build([asked], f"{count} least harmful at {precision}")
             found = known.passes(trial)
@@ -110,8 +114,7 @@ def _lower(
                 break
         if found is None:
             break
-    base = base.with_(dict.fromkeys(ranked[:good], precision))
-    return (yield from _split(known, base, ranked[good:], precision, limit))
+    return base.with_(dict.fromkeys(ranked[:good], precision))
 
 
 def _split(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from precsearch.space import Precision
@@ -11,13 +13,12 @@ from precsearch_strategies.errormodel import ErrorModel
 from precsearch_strategies.known import Known
 from precsearch_strategies.latencymodel import LatencyModel
 from precsearch_strategies.solver import Costs, solve
-from precsearch_strategies.suspicion import failures
+from precsearch_strategies.suspicion import suspicion
 
 __all__ = ["candidates", "runs"]
 
 _SLACKS = (1.0, 1.3, 1.15, 0.93, 0.85, 0.7, 0.5)
-_HOPELESS = 3  # failures with a choice and no success: the solver leaves it out
-_SAMPLED_UP_TO = 300  # groups; beyond it a draw from the latency model costs too long
+_HOPELESS = 0.8  # suspicion from which on the solver leaves a choice out
 
 
 def candidates(
@@ -26,27 +27,26 @@ def candidates(
     errors: ErrorModel,
     latency: LatencyModel,
     elimination: Elimination,
-    rng: np.random.Generator,
+    draws: list[Floats],
 ) -> Labels:
     """(c, n) distinct labels in a fixed order, canonical; they may have been tried already.
 
     The solutions of the knapsack for several bounds, under the mean of the latency model and under
-    two draws from its posterior (Thompson sampling: what might be fast for all that is known);
-    prefixes of the ranking by squared error per gain; all of these with passive groups in
-    float; the moves around the incumbents; and the failed engines repaired.
+    ``draws`` from its posterior; prefixes of the ranking by squared error per gain; all of these
+    with passive groups in float; the moves around the incumbents; and the failed engines repaired.
     """
     n = encoding.size[0]
     bounds = [(s / errors.kappa) ** 2 - errors.base for s in _SLACKS]
     bounds = [max(b, 0.0) for b in bounds]
     starts = [encoding.encode(a) for a in known.incumbents()[:1]] or [encoding.lowest]
-    draws = [latency.mean()]
-    if n <= _SAMPLED_UP_TO:
-        draws += [latency.sample(rng) for _ in range(2)]
-    suspect = failures(known, encoding)
-    models = [_costs(encoding, errors, latency, w, suspect < _HOPELESS) for w in draws]
+    suspect = suspicion(known, encoding)
+    usual = latency.mean()
+    models = [_costs(encoding, errors, latency, w, suspect < _HOPELESS) for w in (usual, *draws)]
     mean = models[0]
     if (suspect > 0).any():
-        models.append(_costs(encoding, errors, latency, draws[0], suspect == 0))
+        # A failed engine forfeits what it would have gained: here, half of all there is to gain.
+        stake = 0.5 * np.maximum(mean.time[:, :1] - mean.time, 0.0).max(axis=1).sum()
+        models.append(replace(mean, time=mean.time + stake * suspect))
     found: list[Labels] = []
     for costs in models:
         found += solve(costs, elimination, bounds, starts)

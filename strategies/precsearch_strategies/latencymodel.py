@@ -97,6 +97,11 @@ class LatencyModel:
         known = (cross * np.linalg.solve(gram, cross.T).T).sum(axis=1)
         return mean, np.sqrt(np.maximum(own - known, 0.0))
 
+    def saved(self, many: Labels, than: Labels, draws: list[Floats]) -> Floats:
+        """(c,) the most that any draw has (c, n) labels be faster than the (n,) labels ``than``."""
+        rows = _features(self.encoding, than[None]) - _features(self.encoding, many)
+        return np.asarray(np.max([rows @ weights for weights in draws], axis=0))
+
     def costs(self, weights: Floats) -> tuple[Floats, Floats]:
         """(n, p) time of groups and (m, p, p) time of edges, for the solver."""
         n, p = self.encoding.size

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from precsearch.errors import OptionError
 from precsearch.space import Precision
 
-__all__ = ["parse_duration", "parse_precisions", "parse_shapes"]
+__all__ = ["integer", "parse_duration", "parse_precisions", "parse_shapes", "real"]
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)", re.ASCII)
@@ -70,3 +70,30 @@ def parse_shapes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
             raise OptionError(f"--input-shape names the input {name!r} twice; keep one")
         shapes[name] = tuple(int(s) for s in sizes)
     return shapes
+
+
+def integer(option: str, least: int) -> Callable[[str], int]:
+    """A parser of whole numbers of at least ``least`` for the option named ``option``."""
+
+    def parse(text: str) -> int:
+        value = int(text) if re.fullmatch(r"\s*[+-]?[0-9]{1,18}\s*", str(text)) else least - 1
+        if value < least:
+            raise OptionError(f"{option} takes a whole number of at least {least}, not {text!r}")
+        return value
+
+    return parse
+
+
+def real(option: str) -> Callable[[str], float]:
+    """A parser of finite numbers for the option named ``option``."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise OptionError(f"{option} takes a number such as 1e-2, not {text!r}")
+        return value
+
+    return parse

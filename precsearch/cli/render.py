@@ -121,8 +121,6 @@ def _progress(view: View, page: _Page) -> Text:
         parts.append(f"{view.builds} engines")
     if view.proxies:
         parts.append(f"{view.proxies} proxies")
-    if budget.seconds is not None:
-        parts.append(f"{duration(budget.seconds)} at most")
     left = view.seconds_left
     if left is not None:
         parts.append(f"{duration(max(left - page.waited, 0.0))} left")
@@ -161,8 +159,9 @@ def _best(view: View, page: _Page, scale: Scale) -> list[Text]:
     wanted, got = asked(best.assignment), ran(best)
     fp32 = view.search.groups - sum(wanted.values())
     shown = counts({**wanted, "fp32": max(fp32, 0)}, page.glyphs)
-    achieved = f", of which ran: {counts(got, page.glyphs)}" if got != wanted else ""
-    second = Text(f"  {shown}{achieved}   trial {best.number}", style="dim")
+    lost = sum(count - min(got.get(name, 0), count) for name, count in wanted.items())
+    missed = f" ({lost} ran higher than asked)" if lost else ""
+    second = Text(f"  {shown}{missed}   trial {best.number}", style="dim")
     return [page.line(first), page.line(second)]
 
 

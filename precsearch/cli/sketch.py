@@ -17,7 +17,7 @@ MIN_WIDTH = 34
 
 _LABEL = 9
 _SLOWEST = 1.6
-_DECADES = 3.0
+_DECADES = 1.3
 """Losses further than this below or above the bound are drawn at the edge."""
 
 
@@ -122,7 +122,7 @@ def _mark(point: Point, glyphs: Glyphs) -> tuple[str, str]:
 
 def _time_axis(axes: _Axes) -> Text:
     left, right = f"{axes.left * 100:.0f} %", f"{axes.right * 100:.0f} %"
-    title = "of FP32's time"
+    title = "latency relative to FP32"
     room = axes.width - len(left) - len(right)
     middle = title.center(room) if room > len(title) else " " * max(room, 1)
     return Text(" " * (_LABEL + 1) + left + middle + right, style="dim", no_wrap=True)

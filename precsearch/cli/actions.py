@@ -1,0 +1,95 @@
+"""What each command does once its options are known; each gives an exit code."""
+
+from __future__ import annotations
+
+import sys
+from enum import IntEnum
+from pathlib import Path
+
+from rich.console import Console
+from rich.status import Status
+
+from precsearch import api
+from precsearch.api import OptimizeConfig
+from precsearch.cli.live import JsonLines, consume, glyphs_of, progress
+from precsearch.cli.page import Page
+from precsearch.cli.reports import build_lines, inspect_lines, verify_lines
+from precsearch.cli.summary import optimize_lines, result_fields
+from precsearch.cli.text import ASCII
+from precsearch.space import Precision
+
+__all__ = ["Exit", "build", "inspect", "optimize", "verify"]
+
+
+class Exit(IntEnum):
+    """Exit codes."""
+
+    DONE = 0
+    BUG = 1
+    INPUT = 2
+    UNMET = 3
+    REPLAY = 4
+    INTERRUPTED = 130
+    PIPE = 141
+    """Whoever read our output went away; what a shell reports for SIGPIPE."""
+
+
+def optimize(config: OptimizeConfig, *, json: bool) -> Exit:
+    """Search, showing progress on stderr (or events on stdout), and print what was found."""
+    out = Console(file=sys.stdout)
+    events = api.optimize_events(config)
+    if json:
+        lines = JsonLines(out)
+        result = consume(events, lines)
+    else:
+        with progress(Console(file=sys.stderr)) as show:
+            result = consume(events, show)
+    code = Exit.INTERRUPTED if result.interrupted else Exit.DONE if result.met else Exit.UNMET
+    if json:
+        lines.result({**result_fields(result), "exit": int(code)})
+    else:
+        page = _page(out)
+        page.write(out, optimize_lines(config, result, page))
+    return code
+
+
+def build(plan: Path, model: Path | None, output: Path, *, force: bool) -> Exit:
+    """Replay a plan into a file."""
+    out = Console(file=sys.stdout)
+    page = _page(out)
+    page.write(out, build_lines(api.build(plan, model, output, force=force), page))
+    return Exit.DONE
+
+
+def verify(
+    plan: Path, model: Path | None, data: Path | None, *, tol: float | None, threads: int | None
+) -> Exit:
+    """Replay a plan and measure it on this machine."""
+    out = Console(file=sys.stdout)
+    page = _page(out)
+    with _waiting("rebuilding and measuring"):
+        report = api.verify(plan, model, data, tol=tol, threads=threads)
+    page.write(out, verify_lines(report, page))
+    return Exit.DONE if report.passed else Exit.REPLAY
+
+
+def inspect(
+    model: Path, *, backend: str, precisions: tuple[Precision, ...] | None, granularity: str
+) -> Exit:
+    """Print a model's groups."""
+    out = Console(file=sys.stdout)
+    page = _page(out)
+    found = api.inspect(model, backend=backend, precisions=precisions, granularity=granularity)
+    page.write(out, inspect_lines(found, page))
+    return Exit.DONE
+
+
+def _page(console: Console) -> Page:
+    return Page(console.width, glyphs_of(console))
+
+
+def _waiting(what: str) -> Status:
+    """A spinner on stderr where that is a terminal; nothing elsewhere."""
+    console = Console(file=sys.stderr)
+    dull = console.is_dumb_terminal or glyphs_of(console) is ASCII
+    return console.status(what, spinner="line" if dull else "dots")

@@ -1,0 +1,170 @@
+"""The commands. Parsing gives an action; `precsearch.cli.main` performs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from precsearch._version import __version__
+from precsearch.api import OptimizeConfig
+from precsearch.cli import actions, options
+from precsearch.cli.parse import parse_duration, parse_precisions, parse_shapes
+
+__all__ = ["Action", "app"]
+
+Action = Callable[[], actions.Exit]
+
+app = typer.Typer(
+    name="precsearch",
+    rich_markup_mode="markdown",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"precsearch {__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog="Start with: `precsearch optimize MODEL --data SAMPLES --tol 1e-2`")
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            metavar=" ",
+            callback=_show_version,
+            is_eager=True,
+            help="Show the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    """Make an ONNX model faster within a tolerance.
+
+    precsearch finds for each layer group FP32, FP16 or INT8, so that the engine is the fastest
+    *measured* one whose outputs stay within your tolerance. It writes a plan that you can review,
+    commit and replay.
+    """
+
+
+@app.command()
+def optimize(
+    model: options.Model,
+    *,
+    tol: options.Tolerance = 1e-2,
+    metric: options.Metric = "rel-l2",
+    data: options.Data = None,
+    holdout: options.Holdout = None,
+    calibration: options.Calibration = None,
+    calibration_method: options.CalibrationMethod = "minmax",
+    batch: options.Batch = 1,
+    input_shape: options.InputShape = None,
+    max_builds: options.MaxBuilds = None,
+    time_budget: options.TimeBudget = None,
+    strategy: options.Strategy = "auto",
+    seed: options.Seed = 0,
+    backend: options.Backend = "onnxruntime",
+    precisions: options.Precisions = None,
+    granularity: options.Granularity = "group",
+    threads: options.Threads = 0,
+    output: options.PlanOutput = None,
+    artifact: options.Artifact = None,
+    run_dir: options.RunDir = None,
+    resume: options.Resume = False,
+    force: options.Force = False,
+    json: options.Json = False,
+) -> Action:
+    """Find the fastest engine within a tolerance, and write a plan.
+
+    Ctrl-C ends the search early; the best plan so far is still written.
+
+    Example:
+        precsearch optimize resnet.onnx --data samples.npz --tol 1e-2
+    """
+    config = OptimizeConfig(
+        model=model,
+        data=data,
+        tol=tol,
+        metric=metric,
+        backend=backend,
+        precisions=None if precisions is None else parse_precisions(precisions),
+        strategy=strategy,
+        max_builds=max_builds,
+        time_budget=None if time_budget is None else parse_duration(time_budget),
+        seed=seed,
+        threads=threads,
+        batch=batch,
+        input_shapes=parse_shapes(input_shape or ()),
+        calibration=calibration,
+        calibration_method=calibration_method,
+        holdout=holdout,
+        granularity=granularity,
+        output=output,
+        artifact=artifact,
+        run_dir=run_dir,
+        resume=resume,
+        force=force,
+    )
+    return lambda: actions.optimize(config, json=json)
+
+
+@app.command()
+def build(
+    plan: options.Plan,
+    *,
+    output: options.ModelOutput,
+    model: options.Original = None,
+    force: options.Force = False,
+) -> Action:
+    """Write a plan's optimised model, byte for byte as it was found.
+
+    Refuses with exit code 4 if the plan does not reproduce here, and says what differs.
+
+    Example:
+        precsearch build resnet.plan.json --model resnet.onnx -o resnet.int8.onnx
+    """
+    return lambda: actions.build(plan, model, output, force=force)
+
+
+@app.command()
+def verify(
+    plan: options.Plan,
+    *,
+    model: options.Original = None,
+    data: options.VerifyData = None,
+    tol: options.OtherTolerance = None,
+    threads: options.OtherThreads = None,
+) -> Action:
+    """Rebuild a plan's model and measure it on this machine; a gate for CI.
+
+    Exit code 4 if it does not reproduce, is over the tolerance or slower than FP32.
+
+    Example:
+        precsearch verify resnet.plan.json --model resnet.onnx --data fresh.npz
+    """
+    return lambda: actions.verify(plan, model, data, tol=tol, threads=threads)
+
+
+@app.command()
+def inspect(
+    model: options.Model,
+    *,
+    backend: options.Backend = "onnxruntime",
+    precisions: options.Precisions = None,
+    granularity: options.Granularity = "group",
+) -> Action:
+    """Show a model's layer groups and what each may run in; nothing is built.
+
+    Example:
+        precsearch inspect resnet.onnx --precisions fp32,int8
+    """
+    wanted = None if precisions is None else parse_precisions(precisions)
+    return lambda: actions.inspect(
+        model, backend=backend, precisions=wanted, granularity=granularity
+    )

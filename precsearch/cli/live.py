@@ -1,0 +1,161 @@
+"""Shows a run while it goes on: a live view, plain lines or JSON lines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Protocol, TypeVar
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.text import Text
+
+from precsearch.cli.plain import PlainLog
+from precsearch.cli.render import render
+from precsearch.cli.text import ASCII, UNICODE, Glyphs
+from precsearch.cli.view import View, fold
+from precsearch.codec import dumps, unstructure
+from precsearch.events import Event
+
+__all__ = ["JsonLines", "Show", "consume", "glyphs_of", "progress"]
+
+Result = TypeVar("Result")
+_REFRESHES = 8.0
+
+
+class Show(Protocol):
+    """Where events go."""
+
+    def show(self, event: Event) -> None:
+        """Show one more event."""
+        ...
+
+    def stopping(self) -> None:
+        """The user asked to stop."""
+        ...
+
+
+def glyphs_of(console: Console) -> Glyphs:
+    """The symbols that a console can show."""
+    return UNICODE if console.encoding.lower().startswith("utf") else ASCII
+
+
+class JsonLines:
+    """Each event as one JSON object with its name under ``type``, as in the journal."""
+
+    def __init__(self, console: Console) -> None:
+        self._file = console.file
+
+    def show(self, event: Event) -> None:
+        """See `Show.show`."""
+        self._write(unstructure(event, Event))
+
+    def result(self, fields: Mapping[str, object]) -> None:
+        """Write the last line, of type ``Result``."""
+        self._write({"type": "Result", **fields})
+
+    def _write(self, data: object) -> None:
+        self._file.write(f"{dumps(data)}\n")
+        self._file.flush()
+
+    def stopping(self) -> None:
+        """See `Show.stopping`; the last events tell it themselves."""
+
+
+class _Plain:
+    """Lines as they come."""
+
+    def __init__(self, console: Console, clock: Callable[[], float]) -> None:
+        self._console = console
+        self._clock = clock
+        self._started = clock()
+        self._log = PlainLog(glyphs_of(console))
+
+    def show(self, event: Event) -> None:
+        for line in self._log.lines(event, self._clock() - self._started):
+            self._write(line)
+
+    def stopping(self) -> None:
+        self._write("stopping: writing the best plan so far")
+
+    def _write(self, line: str) -> None:
+        self._console.file.write(f"{line}\n")
+        self._console.file.flush()
+
+
+class _Drawn:
+    """A view that redraws itself; what `rich.live.Live` is given."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._view = View()
+        self._since = clock()
+
+    def show(self, event: Event) -> None:
+        after = fold(self._view, event)
+        # The clock goes on from the last time that an event told.
+        if after.elapsed != self._view.elapsed:
+            self._since = self._clock()
+        self._view = after
+
+    def stopping(self) -> None:
+        self._view = replace(self._view, stopping=True)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self.draw(options.max_width, console.height, glyphs_of(console))
+
+    def draw(self, width: int, height: int, glyphs: Glyphs) -> Text:
+        """The view now. One line stays free, so that the terminal does not scroll."""
+        waited = self._clock() - self._since
+        return render(self._view, width, max(height - 1, 1), glyphs=glyphs, waited=waited)
+
+
+@contextmanager
+def progress(console: Console, clock: Callable[[], float] = time.monotonic) -> Iterator[Show]:
+    """Progress on ``console``: drawn if it is a terminal that can, else plain lines."""
+    if not console.is_terminal or console.is_dumb_terminal:
+        yield _Plain(console, clock)
+        return
+    drawn = _Drawn(clock)
+    with Live(
+        drawn,
+        console=console,
+        refresh_per_second=_REFRESHES,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        vertical_overflow="crop",
+    ):
+        yield drawn
+
+
+def consume(events: Generator[Event, None, Result], show: Show) -> Result:
+    """Show every event and return the generator's result.
+
+    An interrupt that arrives here is handed to the generator, which then ends in order. So is the
+    end of whoever read our output: nobody sees the rest, but the plan is still written.
+
+    Raises:
+        BrokenPipeError: The reader went away; the generator has ended.
+    """
+    gone: BrokenPipeError | None = None
+    interrupted = False
+    while True:
+        try:
+            event = events.throw(KeyboardInterrupt()) if interrupted else next(events)
+        except StopIteration as stop:
+            if gone is not None:
+                raise gone from None
+            result: Result = stop.value
+            return result
+        interrupted = False
+        try:
+            if gone is None:
+                show.show(event)
+        except KeyboardInterrupt:
+            interrupted = True
+            show.stopping()
+        except BrokenPipeError as error:
+            gone, interrupted = error, True

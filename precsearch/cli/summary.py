@@ -1,0 +1,206 @@
+"""What `optimize` found, for people."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections import Counter
+
+from rich.text import Text
+
+from precsearch.api import OptimizeConfig, OptimizeResult
+from precsearch.cli.page import Page
+from precsearch.cli.text import (
+    Scale,
+    clean,
+    counts,
+    duration,
+    milliseconds,
+    speedup,
+    speedup_interval,
+)
+from precsearch.metrics import METRICS
+from precsearch.plan import Evidence, Plan
+
+__all__ = ["loss_bound", "next_steps", "optimize_lines", "result_fields"]
+
+_MOST_ALTERNATIVES = 5
+_STOPPED = {
+    "done": "the strategy had no further question",
+    "builds": "the budget of engines was spent",
+    "time": "the time budget was spent",
+    "interrupted": "interrupted",
+}
+
+
+def optimize_lines(config: OptimizeConfig, result: OptimizeResult, page: Page) -> list[Text]:
+    """The summary of a run.
+
+    Args:
+        config: What was asked.
+        result: What came out.
+        page: Width and symbols.
+    """
+    lines = [_headline(config, result, page)]
+    if result.plan is not None:
+        lines += [Text(), *_facts(result, result.plan, page)]
+    for sentence in result.summary:
+        lines += page.sentence(sentence, "")
+    if result.plan is not None:
+        lines += _alternatives(result.plan.evidence, page)
+        for warning in result.plan.evidence.warnings:
+            lines += page.sentence(warning, "! ", "yellow")
+    steps = next_steps(config, result)
+    if steps:
+        lines += [Text(), Text("next:", style="bold")]
+        lines += [Text(f"  {step}", style="cyan") for step in steps]
+    return lines
+
+
+def _headline(config: OptimizeConfig, result: OptimizeResult, page: Page) -> Text:
+    name = clean(config.model.name)
+    prefix = "interrupted; best so far: " if result.interrupted else ""
+    bound = Scale(config.metric, page.glyphs).bound(loss_bound(config.metric, config.tol))
+    if result.plan is None or not result.met:
+        said = f"{name}: nothing within {bound}"
+        return Text(f"interrupted; {said}" if result.interrupted else said, style="bold red")
+    latency = result.plan.evidence.latency
+    interval = speedup_interval(latency.ratio_low, latency.ratio_high)
+    if not result.plan.recipe.assignment.entries:
+        return Text(f"{prefix}{name}: FP32 is the fastest within {bound}", style="bold")
+    return Text.assemble(
+        (f"{prefix}{name}: ", "bold"),
+        (f"{speedup(latency.ratio)} FP32's speed", "bold green"),
+        f" ({interval})" if interval else "",
+        (f", within {bound}", "bold"),
+    )
+
+
+def loss_bound(metric: str, tolerance: float) -> float:
+    """The tolerance as a bound on the loss (they differ where the metric is in dB)."""
+    known = METRICS.get(metric)
+    return known.bound(tolerance) if known is not None else tolerance
+
+
+def _facts(result: OptimizeResult, plan: Plan, page: Page) -> list[Text]:
+    evidence = plan.evidence
+    latency = evidence.latency
+    rows = [
+        ("loss", _loss(evidence, page)),
+        (
+            "latency",
+            f"{milliseconds(latency.seconds)} ({milliseconds(latency.low)} to "
+            f"{milliseconds(latency.high)}), FP32 {milliseconds(evidence.baseline.seconds)}",
+        ),
+        ("groups", _groups(plan, page)),
+        ("search", _search(evidence)),
+    ]
+    lines = page.facts(rows)
+    if result.plan_path is not None:
+        lines.append(page.place("plan", result.plan_path))
+    if result.artifact_path is not None:
+        lines.append(page.place("model", result.artifact_path))
+    return lines
+
+
+def _loss(evidence: Evidence, page: Page) -> str:
+    scale = Scale(evidence.metric, page.glyphs)
+    bound = loss_bound(evidence.metric, evidence.tolerance)
+    parts = [f"{_with_share(evidence.accuracy.loss, bound, scale)} on the search samples"]
+    if evidence.holdout is not None:
+        parts.append(f"{_with_share(evidence.holdout.loss, bound, scale)} on the holdout")
+    worst = evidence.holdout or evidence.accuracy
+    if len(worst.per_sample) > 1 and math.isfinite(worst.worst):
+        parts.append(f"worst sample {scale(worst.worst)}")
+    return ", ".join(parts)
+
+
+def _with_share(loss: float, bound: float, scale: Scale) -> str:
+    share = scale.share(loss, bound)
+    return f"{scale(loss)} ({share} of the bound)" if share else scale(loss)
+
+
+def _groups(plan: Plan, page: Page) -> str:
+    achieved = {g.key: g.achieved.value for g in plan.evidence.groups}
+    decided = [g for g in plan.recipe.groups if g.key in achieved]
+    wanted = Counter(g.precision.value for g in decided or plan.recipe.groups)
+    ran = Counter(achieved[g.key] for g in decided)
+    said = counts(wanted, page.glyphs)
+    if decided and ran != wanted:
+        return f"{said} asked; ran: {counts(ran, page.glyphs)}"
+    fixed = len(plan.recipe.groups) - len(decided)
+    return f"{said}, all as asked; {fixed} more have no choice" if fixed and decided else said
+
+
+def _search(evidence: Evidence) -> str:
+    engines = sum(1 for t in evidence.trials if t.fidelity == "engine")
+    proxies = len(evidence.trials) - engines
+    also = f" and {proxies} proxies" if proxies else ""
+    why = _STOPPED.get(evidence.stopped, clean(evidence.stopped))
+    return f"{engines} engines{also} in {duration(evidence.seconds)}; {why}"
+
+
+def _alternatives(evidence: Evidence, page: Page) -> list[Text]:
+    """Faster engines on the front that are over the bound: what a wider one would buy."""
+    scale = Scale(evidence.metric, page.glyphs)
+    bound = loss_bound(evidence.metric, evidence.tolerance)
+    rows = sorted(
+        (t.loss, t.ratio)
+        for t in evidence.trials
+        if t.pareto and t.loss is not None and t.ratio is not None and t.loss > bound
+    )
+    faster = [(loss, ratio) for loss, ratio in rows if ratio < evidence.latency.ratio]
+    if not faster:
+        return []
+    said = ", ".join(
+        f"{speedup(ratio)} at {scale(loss)}" for loss, ratio in faster[:_MOST_ALTERNATIVES]
+    )
+    return page.sentence(f"over the bound, measured in this search: {said}", "", "dim")
+
+
+def next_steps(config: OptimizeConfig, result: OptimizeResult) -> list[str]:
+    """Commands that make sense now."""
+    steps = []
+    if result.interrupted:
+        steps.append("the same command with --resume goes on where this one stopped")
+    if result.plan_path is None:
+        return steps
+    plan = str(result.plan_path)
+    model = ["--model", str(config.model)]
+    if result.artifact_path is None:
+        optimised = str(result.plan_path.parent / f"{config.model.stem}.optimised.onnx")
+        steps.append(_command("build", plan, *model, "-o", optimised))
+    source = config.holdout or config.data
+    data = ["--data", str(source)] if source is not None else []
+    steps.append(_command("verify", plan, *model, *data))
+    return steps
+
+
+def _command(*parts: str) -> str:
+    return clean(shlex.join(["precsearch", *parts]))
+
+
+def result_fields(result: OptimizeResult) -> dict[str, object]:
+    """The result as the last line of ``--json``."""
+    fields: dict[str, object] = {
+        "met": result.met,
+        "interrupted": result.interrupted,
+        "plan": None if result.plan_path is None else str(result.plan_path),
+        "artifact": None if result.artifact_path is None else str(result.artifact_path),
+        "summary": list(result.summary),
+    }
+    if result.plan is not None:
+        evidence = result.plan.evidence
+        fields |= {
+            "digest": result.plan.recipe.digest,
+            "metric": evidence.metric,
+            "tolerance": evidence.tolerance,
+            "loss": evidence.accuracy.loss,
+            "holdout_loss": None if evidence.holdout is None else evidence.holdout.loss,
+            "ratio": evidence.latency.ratio,
+            "ratio_low": evidence.latency.ratio_low,
+            "ratio_high": evidence.latency.ratio_high,
+            "seconds": evidence.latency.seconds,
+            "warnings": list(evidence.warnings),
+        }
+    return fields

@@ -176,10 +176,10 @@ def _longest(ids: npt.NDArray[np.intp]) -> _Run | None:
     best: _Run | None = None
     for period in range(2, len(ids) // 2 + 1):
         same = np.concatenate([[False], ids[:-period] == ids[period:], [False]])
-        edges = np.flatnonzero(same[1:] != same[:-1])
-        for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-            if end - start < period or len(set(ids[start : start + period].tolist())) < 2:
-                continue  # too short, or one layer over and over, which is no block
+        edges = np.flatnonzero(same[1:] != same[:-1]).reshape(-1, 2)
+        for start, end in edges[edges[:, 1] - edges[:, 0] >= period].tolist():
+            if len(set(ids[start : start + period].tolist())) < 2:
+                continue  # one layer over and over is no block
             count, slack = divmod(end - start + period, period)
             if best is None or count * period > best.count * best.period:
                 best = _Run(start, period, count, slack)

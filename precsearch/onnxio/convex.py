@@ -14,9 +14,7 @@ __all__ = ["convex_parts", "in_graph_order"]
 Parts = list[tuple[int, ...]]
 
 
-def convex_parts(
-    predecessors: Sequence[Iterable[int]], wanted: Iterable[Iterable[int]]
-) -> list[tuple[int, ...]]:
+def convex_parts(predecessors: Sequence[Iterable[int]], wanted: Iterable[Iterable[int]]) -> Parts:
     """Partition a graph along ``wanted``, splitting only what would close a cycle.
 
     Args:
@@ -27,63 +25,63 @@ def convex_parts(
         Parts that cover every vertex once, in no particular order: each is a wanted set, a piece
         of one, or a single vertex.
     """
-    sets = [tuple(sorted(set(s))) for s in wanted]
-    graph = _Quotient(predecessors)
-    whole = graph.with_parts(sets)
-    tangled = whole.on_cycles()
-    if not tangled:
-        return whole.parts
-    # Sets on no cycle stay whole; the others join one after the other, each in as few pieces as
-    # keep the graph acyclic.
-    free = [s for s in sets if whole.part_of[s[0]] not in tangled]
-    pieces = list(free)
-    for vertices in (s for s in sets if whole.part_of[s[0]] in tangled):
-        pieces += _split(graph.with_parts(pieces), vertices)
-    return graph.with_parts(pieces).parts
+    whole = _Quotient(predecessors, [tuple(sorted(set(s))) for s in wanted])
+    found: Parts = []
+    for component in whole.components():
+        tangled = [whole.parts[p] for p in component]
+        found += tangled if len(tangled) == 1 else _untangle(predecessors, tangled)
+    return found
+
+
+def in_graph_order(
+    predecessors: Sequence[Iterable[int]], parts: Iterable[tuple[int, ...]]
+) -> Parts:
+    """Convex parts in topological order, least last vertex first among those that are free.
+
+    Raises:
+        ValueError: The parts are not convex.
+    """
+    graph = _Quotient(predecessors, parts)
+    order = graph.order()
+    if len(order) != len(graph.parts):
+        raise ValueError("the parts close a cycle")
+    return [graph.parts[p] for p in order]
 
 
 class _Quotient:
-    """A graph some of whose vertices are contracted."""
+    """A graph with some sets of vertices contracted, every other vertex being a part of its own.
 
-    def __init__(self, predecessors: Sequence[Iterable[int]]) -> None:
-        self.base = [tuple(p) for p in predecessors]
-        self.parts: Parts = [(v,) for v in range(len(self.base))]
-        self.part_of = list(range(len(self.base)))
-        self.before: list[set[int]] = [set(p) for p in self.base]
+    Attributes:
+        parts: The contracted sets, then the other vertices.
+        part_of: The number of each vertex's part.
+        before: The parts that each part depends on.
+    """
 
-    def with_parts(self, sets: Iterable[tuple[int, ...]]) -> _Quotient:
-        """The same graph with ``sets`` contracted and every other vertex alone."""
-        made = _Quotient.__new__(_Quotient)
-        made.base = self.base
-        made.parts = list(sets)
-        made.part_of = [-1] * len(self.base)
-        for number, part in enumerate(made.parts):
+    def __init__(
+        self, predecessors: Sequence[Iterable[int]], sets: Iterable[tuple[int, ...]]
+    ) -> None:
+        self.parts: Parts = list(sets)
+        self.part_of = [-1] * len(predecessors)
+        for number, part in enumerate(self.parts):
             for vertex in part:
-                made.part_of[vertex] = number
-        for vertex, number in enumerate(made.part_of):
+                self.part_of[vertex] = number
+        for vertex, number in enumerate(self.part_of):
             if number < 0:
-                made.part_of[vertex] = len(made.parts)
-                made.parts.append((vertex,))
-        made.before = [
-            {made.part_of[u] for v in part for u in self.base[v]} - {number}
-            for number, part in enumerate(made.parts)
+                self.part_of[vertex] = len(self.parts)
+                self.parts.append((vertex,))
+        self.before = [
+            {self.part_of[u] for v in part for u in predecessors[v]} - {number}
+            for number, part in enumerate(self.parts)
         ]
-        return made
-
-    def after(self) -> list[list[int]]:
-        """The successors of every part."""
-        found: list[list[int]] = [[] for _ in self.parts]
-        for part, sources in enumerate(self.before):
-            for source in sources:
-                found[source].append(part)
-        return found
 
     def order(self) -> list[int]:
         """Parts in topological order, least last vertex first; those behind a cycle are missing."""
-        after = self.after()
+        after: list[list[int]] = [[] for _ in self.parts]
+        for part, sources in enumerate(self.before):
+            for source in sources:
+                after[source].append(part)
         waiting = [len(b) for b in self.before]
-        last = [max(p) for p in self.parts]
-        ready = [(last[p], p) for p, count in enumerate(waiting) if count == 0]
+        ready = [(max(self.parts[p]), p) for p, count in enumerate(waiting) if count == 0]
         heapq.heapify(ready)
         found: list[int] = []
         while ready:
@@ -92,19 +90,57 @@ class _Quotient:
             for follower in after[part]:
                 waiting[follower] -= 1
                 if waiting[follower] == 0:
-                    heapq.heappush(ready, (last[follower], follower))
+                    heapq.heappush(ready, (max(self.parts[follower]), follower))
         return found
 
-    def on_cycles(self) -> frozenset[int]:
-        """The parts on a cycle, or between two of them."""
-        left = set(range(len(self.parts))) - set(self.order())
-        after = self.after()
-        trimmed = True
-        while trimmed:
-            ends = {p for p in left if not left.intersection(after[p])}
-            left -= ends
-            trimmed = bool(ends)
-        return frozenset(left)
+    def components(self) -> list[list[int]]:
+        """The strongly connected components (Tarjan 1972), each ascending."""
+        seen: dict[int, int] = {}
+        low: dict[int, int] = {}
+        open_parts: dict[int, None] = {}  # in the order of being seen
+        found: list[list[int]] = []
+        for root in range(len(self.parts)):
+            path = [] if root in seen else [(root, iter(self.before[root]))]
+            while path:
+                part, rest = path[-1]
+                if part not in seen:
+                    seen[part] = low[part] = len(seen)
+                    open_parts[part] = None
+                source = next(rest, None)
+                if source is None:
+                    path.pop()
+                    if path:
+                        low[path[-1][0]] = min(low[path[-1][0]], low[part])
+                    if low[part] == seen[part]:
+                        found.append(_pop_down_to(part, open_parts))
+                elif source not in seen:
+                    path.append((source, iter(self.before[source])))
+                elif source in open_parts:
+                    low[part] = min(low[part], seen[source])
+        return found
+
+
+def _pop_down_to(part: int, open_parts: dict[int, None]) -> list[int]:
+    popped: list[int] = []
+    while not popped or popped[-1] != part:
+        popped.append(open_parts.popitem()[0])
+    return sorted(popped)
+
+
+def _untangle(predecessors: Sequence[Iterable[int]], tangled: Parts) -> Parts:
+    """Split the parts of one component: each joins the rest in as few pieces as possible.
+
+    Every path that leaves a part and comes back stays within the component, so nothing else needs
+    to be looked at.
+    """
+    vertices = sorted(v for part in tangled for v in part)
+    local = {v: i for i, v in enumerate(vertices)}
+    graph = [[local[u] for u in predecessors[v] if u in local] for v in vertices]
+    pieces: Parts = []
+    for part in tangled:
+        if len(part) > 1:
+            pieces += _split(_Quotient(graph, pieces), tuple(local[v] for v in part))
+    return [tuple(vertices[i] for i in part) for part in _Quotient(graph, pieces).parts]
 
 
 def _split(graph: _Quotient, vertices: tuple[int, ...]) -> Parts:
@@ -128,18 +164,3 @@ def _split(graph: _Quotient, vertices: tuple[int, ...]) -> Parts:
     for vertex in vertices:
         pieces.setdefault(number[graph.part_of[vertex]], []).append(vertex)
     return [tuple(pieces[n]) for n in sorted(pieces)]
-
-
-def in_graph_order(
-    predecessors: Sequence[Iterable[int]], parts: Iterable[tuple[int, ...]]
-) -> list[tuple[int, ...]]:
-    """Convex parts in topological order, least last vertex first among those that are free.
-
-    Raises:
-        ValueError: The parts are not convex.
-    """
-    graph = _Quotient(predecessors).with_parts(parts)
-    order = graph.order()
-    if len(order) != len(graph.parts):
-        raise ValueError("the parts close a cycle")
-    return [graph.parts[p] for p in order]

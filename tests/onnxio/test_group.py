@@ -12,11 +12,7 @@ from small_graphs import (
     MODELS,
     SCHEME,
     GraphBuilder,
-    attention,
     conv,
-    layer_norm,
-    linear,
-    silu,
     transformer,
     view,
 )
@@ -24,7 +20,7 @@ from small_graphs import (
 from precsearch.errors import OptionError
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.group import GRANULARITIES, group
-from precsearch.space import Assignment, LayerGroup, Precision, SearchSpace
+from precsearch.space import Precision, SearchSpace
 
 FP32, FP16, INT8 = Precision.FP32, Precision.FP16, Precision.INT8
 EVERY = frozenset(Precision)
@@ -189,137 +185,3 @@ def test_a_sum_with_a_constant_is_never_quantised() -> None:
     b = GraphBuilder()
     x = b.op("Add", b.input(["n", 6, 4]), b.weight(6, 4))
     assert choices(space_of(b, x)) == [("node", (FP32, FP16), False)]
-
-
-# Layout nodes.
-
-
-def sizes(space: SearchSpace) -> list[tuple[str, int]]:
-    return [(g.kind, len(g.nodes)) for g in space.groups]
-
-
-def test_layout_nodes_join_what_they_rearrange() -> None:
-    b = GraphBuilder()
-    x = linear(b, b.input([1, 6, 12]), 12, 12)
-    parts = b.ops("Split", b.op("Reshape", x, b.ints(1, 6, 2, 6)), count=2, axis=2)
-    y = b.op("Add", *(b.op("Squeeze", p, b.ints(2)) for p in parts))
-    space = space_of(b, y)
-    assert sizes(space) == [("matmul", 6), ("add", 1)]
-    assert space.edges == ((0, 1),)
-
-
-def test_layout_nodes_at_the_input_are_a_group_of_their_own() -> None:
-    b = GraphBuilder()
-    x = b.op("Reshape", b.op("Transpose", b.input([1, 8, 3, 8]), perm=[0, 2, 1, 3]), b.ints(1, -1))
-    space = space_of(b, b.op("Relu", x))
-    assert choices(space) == [("layout", (FP32, FP16), False), ("node", (FP32, FP16), False)]
-
-
-def test_a_shape_computed_from_the_tensor_itself_does_not_split_the_group() -> None:
-    assert sizes(group(view(MODELS["shape_computed"]()), SCHEME, EVERY)) == [("matmul", 8)]
-
-
-def test_a_shape_computed_from_a_later_result_does() -> None:
-    b = GraphBuilder()
-    x = linear(b, b.input([4, 8]), 8, 8)
-    detour = b.op("Shape", b.op("Sqrt", x))
-    assert sizes(space_of(b, b.op("Reshape", x, detour))) == [
-        ("matmul", 2),
-        ("node", 1),
-        ("node", 1),
-        ("layout", 1),
-    ]
-
-
-def test_a_relu_that_is_not_the_only_reader_stays_alone() -> None:
-    space = group(view(MODELS["fan_out"]()), SCHEME, EVERY)
-    assert ("node", (FP32, FP16), False) in choices(space)
-
-
-# Edges.
-
-
-def test_edges_follow_fp32_tensors_and_skip_shapes() -> None:
-    b = GraphBuilder()
-    x = linear(b, b.input([4, 8]), 8, 8)
-    like = b.op("ConstantOfShape", b.op("Shape", x))
-    space = space_of(b, b.op("Add", b.op("Relu", like), b.op("Sqrt", x)))
-    kinds = [g.kind for g in space.groups]
-    shape = next(i for i, g in enumerate(space.groups) if len(g.choices) == 1)
-    assert kinds.count("add") == 1
-    assert all(shape not in edge for edge in space.edges)
-
-
-def test_edges_reach_into_subgraphs() -> None:
-    space = group(view(MODELS["conditional"]()), SCHEME, EVERY)
-    assert space.edges == ((0, 1), (1, 2))
-
-
-@pytest.mark.parametrize("precisions", [frozenset({FP32, INT8}), EVERY])
-def test_edges_pass_through_what_carries_quantised_tensors(
-    precisions: frozenset[Precision],
-) -> None:
-    """The Reshape is a group of its own here; the Add still counts as the product's neighbour."""
-    b = GraphBuilder()
-    x = linear(b, b.input([4, 8]), 8, 8)
-    y = b.op("Reshape", x, b.op("Shape", b.op("Sqrt", x)))
-    b.output(b.op("Add", y, y))
-    space = group(view(b.model()), SCHEME, precisions)
-    product, add = space.groups[0], space.groups[-1]
-    assert (0, len(space.groups) - 1) in space.edges
-    both = Assignment.of({product.key: INT8, add.key: INT8})
-    assert space.canonical(both) == both
-    assert space.canonical(Assignment.of({add.key: INT8})) == Assignment()
-
-
-# Signatures and sizes.
-
-
-def test_equal_layers_have_equal_signatures() -> None:
-    space = group(view(transformer(blocks=3)), SCHEME, EVERY)
-    blocks: dict[str, list[LayerGroup]] = {}
-    for found in space.groups:
-        blocks.setdefault(found.block, []).append(found)
-    rows = [[g.signature for g in blocks[f"block{i}"]] for i in range(3)]
-    assert rows[0] == rows[1] == rows[2]
-
-
-@pytest.mark.parametrize("change", ["attribute", "constant shape", "activation shape", "wiring"])
-def test_what_a_signature_sees(change: str) -> None:
-    def signature(changed: bool) -> str:
-        b = GraphBuilder()
-        length = 7 if changed and change == "activation shape" else 6
-        width = 5 if changed and change == "constant shape" else 4
-        x, y = b.input([1, length, 4]), b.input([1, length, 4])
-        summed = b.op("Add", x, x if changed and change == "wiring" else y)
-        product = b.op("MatMul", summed, b.weight(4, width))
-        perm = [0, 2, 1] if changed and change == "attribute" else [1, 0, 2]
-        space = space_of(b, b.op("Transpose", product, perm=perm))
-        return "".join(g.signature for g in space.groups)
-
-    assert signature(False) == signature(False)
-    assert signature(False) != signature(True)
-
-
-def macs_of(b: GraphBuilder, y: str) -> int:
-    return sum(g.macs for g in space_of(b, y).groups)
-
-
-def test_macs_of_one_sample() -> None:
-    b = GraphBuilder()
-    assert macs_of(b, conv(b, b.input(["n", 3, 8, 8]), 3, 4, stride=2)) == 4 * 4 * 4 * 27
-    b = GraphBuilder()
-    assert macs_of(b, conv(b, b.input([5, 3, 8, 8]), 3, 4)) == 8 * 8 * 4 * 27
-    b = GraphBuilder()
-    transposed = b.op("ConvTranspose", b.input(["n", 3, 8, 8]), b.weight(3, 4, 2, 2))
-    assert macs_of(b, transposed) == 8 * 8 * 3 * 4 * 2 * 2
-    b = GraphBuilder()
-    assert macs_of(b, linear(b, b.input(["n", "s", 8]), 8, 4)) == 8 * 4
-    b = GraphBuilder()
-    gemm = b.op("Gemm", b.input(["n", 12]), b.weight(8, 12), transB=1)
-    assert macs_of(b, gemm) == 12 * 8
-    b = GraphBuilder()
-    q, k, v = (b.input([1, 2, 6, 8]) for _ in range(3))
-    assert macs_of(b, attention(b, q, k, v, 8)) == 2 * 2 * 6 * 6 * 8
-    b = GraphBuilder()
-    assert macs_of(b, silu(b, layer_norm(b, b.input([1, 16]), 16))) == 0

@@ -110,8 +110,18 @@ def test_graph_order_refuses_what_is_not_convex() -> None:
         in_graph_order([[], [0], [1]], [(0, 2), (1,)])
 
 
-def test_a_long_chain_is_done_in_linear_time() -> None:
+def test_what_lies_between_two_tangles_stays_whole() -> None:
+    # 0→1→2 and 6→7→8 leave their sets and come back; 3, 4, 5 lie between.
+    graph: Graph = [[], [0], [1], [2], [3], [4], [5], [6], [7]]
+    parts = convex_parts(graph, [(0, 2), (3, 4, 5), (6, 8)])
+    assert (3, 4, 5) in parts
+    assert len(parts) == 7
+
+
+@pytest.mark.parametrize("tangled", [False, True])
+def test_a_long_chain_takes_no_time(tangled: bool) -> None:
     size = 20_000
     graph = [[v - 1] if v else [] for v in range(size)]
-    wanted = [tuple(range(i, i + 10)) for i in range(0, size, 10)]
-    assert len(convex_parts(graph, wanted)) == size // 10
+    step = (0, 1, 3) if tangled else (0, 1, 2, 3)
+    wanted = [tuple(i + s for s in step) for i in range(0, size, 4)]
+    assert len(convex_parts(graph, wanted)) == (3 if tangled else 1) * size // 4

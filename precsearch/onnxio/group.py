@@ -67,23 +67,33 @@ def group(
     blocks = block_names([p.nodes for p in parts], cores, graph)
     if granularity == "block":
         parts, blocks = _merged(parts, blocks, before)
-    members = [[graph.nodes[i] for i in p.nodes] for p in parts]
     roles = [int8_role(n, graph, scheme) for n in graph.nodes]
     groups = tuple(
-        LayerGroup(
-            key=nodes[-1].key,
-            kind=part.kind,
-            nodes=tuple(n.key for n in nodes),
-            choices=_choices(part, graph, roles, precisions),
-            passive=_is_passive(part, graph, roles),
-            signature=signature(nodes, graph),
-            block=block,
-            macs=macs(nodes, graph),
-        )
-        for part, nodes, block in zip(parts, members, blocks, strict=True)
+        _layer_group(part, block, graph, roles, precisions)
+        for part, block in zip(parts, blocks, strict=True)
     )
     quantised = [Precision.INT8 in g.choices for g in groups]
     return SearchSpace(groups, _edges(parts, graph, roles, quantised), granularity)
+
+
+def _layer_group(
+    part: Pattern,
+    block: str,
+    graph: GraphView,
+    roles: Sequence[Role],
+    precisions: frozenset[Precision],
+) -> LayerGroup:
+    nodes = [graph.nodes[i] for i in part.nodes]
+    return LayerGroup(
+        key=nodes[-1].key,
+        kind=part.kind,
+        nodes=tuple(n.key for n in nodes),
+        choices=_choices(part, graph, roles, precisions),
+        passive=_is_passive(part, graph, roles),
+        signature=signature(nodes, graph),
+        block=block,
+        macs=macs(nodes, graph),
+    )
 
 
 def _predecessors(graph: GraphView) -> list[tuple[int, ...]]:

@@ -127,7 +127,7 @@ def build(
     Refuses with exit code 4 if the plan does not reproduce here, and says what differs.
 
     Example:
-        precsearch build resnet.plan.json --model resnet.onnx -o resnet.int8.onnx
+        precsearch build resnet.plan.json --model resnet.onnx -o fast.onnx
     """
     return lambda: actions.build(plan, model, output, force=force)
 
@@ -141,12 +141,12 @@ def verify(
     tol: options.OtherTolerance = None,
     threads: options.OtherThreads = None,
 ) -> Action:
-    """Rebuild a plan's model and measure it on this machine; a gate for CI.
+    """Rebuild a plan's model and measure it here; a gate for CI.
 
     Exit code 4 if it does not reproduce, is over the tolerance or slower than FP32.
 
     Example:
-        precsearch verify resnet.plan.json --model resnet.onnx --data fresh.npz
+        precsearch verify resnet.plan.json --data fresh.npz
     """
     return lambda: actions.verify(plan, model, data, tol=tol, threads=threads)
 
@@ -159,7 +159,7 @@ def inspect(
     precisions: options.Precisions = None,
     granularity: options.Granularity = "group",
 ) -> Action:
-    """Show a model's layer groups and what each may run in; nothing is built.
+    """Show a model's layer groups and their choices; builds nothing.
 
     Example:
         precsearch inspect resnet.onnx --precisions fp32,int8

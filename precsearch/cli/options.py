@@ -1,4 +1,7 @@
-"""The options of the commands: types, names and help. A flag's blank metavar hides its type."""
+"""The options of the commands: types, names and help.
+
+Defaults are said in the help itself, which keeps it short; a flag's blank metavar hides its type.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,7 @@ Original = Annotated[
     Option(
         "--model",
         metavar="FILE",
+        show_default=False,
         help="The original ONNX model. Default: the plan's name with .onnx, beside it.",
     ),
 ]
@@ -34,7 +38,8 @@ Tolerance = Annotated[
         "--tol",
         parser=real("--tol"),
         metavar="T",
-        help="How far outputs may be from FP32's, in the metric's terms.",
+        show_default=False,
+        help="How far outputs may be from FP32's, in the metric's terms. Default: 0.01.",
         rich_help_panel=_WANTED,
     ),
 ]
@@ -44,6 +49,7 @@ OtherTolerance = Annotated[
         "--tol",
         parser=real("--tol"),
         metavar="T",
+        show_default=False,
         help="Another tolerance than the plan's, in its metric's terms.",
     ),
 ]
@@ -51,8 +57,9 @@ Metric = Annotated[
     str,
     Option(
         metavar="NAME",
+        show_default=False,
         help="How the distance is measured: rel-l2, rel-l2-max, max-abs, cosine, sqnr, psnr (dB, "
-        "a floor), top1, top1-agree, or your own as module:function.",
+        "a floor), top1, top1-agree, or your own as module:function. Default: rel-l2.",
         rich_help_panel=_WANTED,
     ),
 ]
@@ -61,6 +68,7 @@ Data = Annotated[
     Path | None,
     Option(
         metavar="PATH",
+        show_default=False,
         help="Samples to calibrate and judge with: an .npz, a folder of them, a Polygraphy .json, "
         "or a .py with load_data(). Default: random numbers, which mean little.",
         rich_help_panel=_DATA,
@@ -71,6 +79,7 @@ VerifyData = Annotated[
     Option(
         "--data",
         metavar="PATH",
+        show_default=False,
         help="Samples to judge with, best ones that the search has not seen. Default: random "
         "numbers, which mean little.",
     ),
@@ -79,6 +88,7 @@ Holdout = Annotated[
     Path | None,
     Option(
         metavar="PATH",
+        show_default=False,
         help="Samples for the final check alone. Default: half of --data.",
         rich_help_panel=_DATA,
     ),
@@ -87,6 +97,7 @@ Calibration = Annotated[
     Path | None,
     Option(
         metavar="PATH",
+        show_default=False,
         help="Samples for INT8 ranges alone. Default: a part of --data.",
         rich_help_panel=_DATA,
     ),
@@ -94,8 +105,9 @@ Calibration = Annotated[
 CalibrationMethod = Annotated[
     str,
     Option(
-        metavar="minmax|percentile|mse",
-        help="How INT8 ranges are chosen.",
+        metavar="METHOD",
+        show_default=False,
+        help="How INT8 ranges are chosen: minmax, percentile or mse. Default: minmax.",
         rich_help_panel=_DATA,
     ),
 ]
@@ -104,7 +116,9 @@ Batch = Annotated[
     Option(
         parser=integer("--batch", 1),
         metavar="N",
-        help="Samples per inference, where the model leaves it open; also what is timed.",
+        show_default=False,
+        help="Samples per inference, where the model leaves it open; also what is timed. "
+        "Default: 1.",
         rich_help_panel=_DATA,
     ),
 ]
@@ -112,6 +126,7 @@ InputShape = Annotated[
     list[str] | None,
     Option(
         metavar="NAME:SHAPE",
+        show_default=False,
         help="Shape of an input with open dimensions, such as x:8x3x224x224. Repeatable.",
         rich_help_panel=_DATA,
     ),
@@ -122,6 +137,7 @@ MaxBuilds = Annotated[
     Option(
         parser=integer("--max-builds", 1),
         metavar="N",
+        show_default=False,
         help="Most engines to build and time. Default: the strategy decides.",
         rich_help_panel=_EFFORT,
     ),
@@ -130,6 +146,7 @@ TimeBudget = Annotated[
     str | None,
     Option(
         metavar="TIME",
+        show_default=False,
         help="Longest time to search, such as 90s, 30m or 1h30m. Default: no limit.",
         rich_help_panel=_EFFORT,
     ),
@@ -138,7 +155,8 @@ Strategy = Annotated[
     str,
     Option(
         metavar="NAME",
-        help="How to search: auto, bisection, tpe or uniform.",
+        show_default=False,
+        help="How to search: auto, bisection, tpe or uniform. Default: auto.",
         rich_help_panel=_EFFORT,
     ),
 ]
@@ -147,18 +165,26 @@ Seed = Annotated[
     Option(
         parser=integer("--seed", 0),
         metavar="N",
-        help="Of every random choice.",
+        show_default=False,
+        help="Seed of every random choice. Default: 0.",
         rich_help_panel=_EFFORT,
     ),
 ]
 
 Backend = Annotated[
-    str, Option(metavar="NAME", help="Engine to optimise for.", rich_help_panel=_ENGINE)
+    str,
+    Option(
+        metavar="NAME",
+        show_default=False,
+        help="Engine to optimise for. Default: onnxruntime.",
+        rich_help_panel=_ENGINE,
+    ),
 ]
 Precisions = Annotated[
     str | None,
     Option(
         metavar="LIST",
+        show_default=False,
         help="What layer groups may run in, such as fp32,int8. Default: all that the engine truly "
         "runs.",
         rich_help_panel=_ENGINE,
@@ -167,9 +193,10 @@ Precisions = Annotated[
 Granularity = Annotated[
     str,
     Option(
-        metavar="node|group|block",
-        help="What is decided together: single nodes, fused patterns such as Conv+Relu, or whole "
-        "repeated blocks.",
+        metavar="NAME",
+        show_default=False,
+        help="What is decided together: node, group (fused patterns such as Conv+Relu) or block "
+        "(whole repeated blocks). Default: group.",
         rich_help_panel=_ENGINE,
     ),
 ]
@@ -178,7 +205,8 @@ Threads = Annotated[
     Option(
         parser=integer("--threads", 0),
         metavar="N",
-        help="CPU threads of one inference; 0 is the number of physical cores.",
+        show_default=False,
+        help="CPU threads of one inference. Default: 0, the number of physical cores.",
         rich_help_panel=_ENGINE,
     ),
 ]
@@ -188,6 +216,7 @@ OtherThreads = Annotated[
         "--threads",
         parser=integer("--threads", 0),
         metavar="N",
+        show_default=False,
         help="CPU threads of one inference. Default: the plan's.",
     ),
 ]
@@ -198,6 +227,7 @@ PlanOutput = Annotated[
         "--output",
         "-o",
         metavar="FILE",
+        show_default=False,
         help="Where to write the plan. Default: MODEL's name with .plan.json, here.",
         rich_help_panel=_OUTPUT,
     ),
@@ -214,12 +244,18 @@ ModelOutput = Annotated[
 ]
 Artifact = Annotated[
     Path | None,
-    Option(metavar="FILE", help="Also write the optimised model.", rich_help_panel=_OUTPUT),
+    Option(
+        metavar="FILE",
+        show_default=False,
+        help="Also write the optimised model.",
+        rich_help_panel=_OUTPUT,
+    ),
 ]
 RunDir = Annotated[
     Path | None,
     Option(
         metavar="DIR",
+        show_default=False,
         help="Where to keep the journal. Default: MODEL's name with .precsearch, beside the plan.",
         rich_help_panel=_OUTPUT,
     ),

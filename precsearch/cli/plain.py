@@ -11,6 +11,7 @@ from precsearch.cli.text import (
     clean,
     counts,
     duration,
+    many,
     speedup,
 )
 from precsearch.cli.trials import why
@@ -50,22 +51,23 @@ class PlainLog:
         self._view = View()
         self._proxies = 0
         self._replayed = 0
+        self._ahead = 0.0
 
     def lines(self, event: Event, seconds: float) -> tuple[str, ...]:
         """What to print for one event.
 
         Args:
             event: The event.
-            seconds: Since the run began, for events that carry no time.
+            seconds: On the clock, since the process began to listen.
 
         Returns:
             Lines without line breaks; none for events that say little.
         """
         before, self._view = self._view, fold(self._view, event)
         if isinstance(event, (TrialFinished, SearchFinished)):
-            seconds = event.elapsed
+            self._ahead = event.elapsed - seconds  # a resumed run has a past
         said = self._said(event, new=before != self._view)
-        return tuple(f"[{duration(seconds):>6}] {line}" for line in said)
+        return tuple(f"[{duration(seconds + self._ahead):>6}] {line}" for line in said)
 
     def _said(self, event: Event, *, new: bool) -> list[str]:
         match event:
@@ -81,7 +83,10 @@ class PlainLog:
                 return self._finished(event)
             case SearchFinished():
                 reason = _REASONS.get(event.reason, clean(event.reason))
-                return [*self._counted(), f"search ended after {event.builds} engines: {reason}"]
+                return [
+                    *self._counted(),
+                    f"search ended after {many(event.builds, 'engine')}: {reason}",
+                ]
             case FinalistJudged():
                 return [_finalist_line(self._view, event, self._glyphs)]
             case PlanWritten():
@@ -106,9 +111,9 @@ class PlainLog:
         """The trials that passed in silence since the last line."""
         lines = []
         if self._replayed:
-            lines.append(f"{self._replayed} trials taken from the journal")
+            lines.append(f"{many(self._replayed, 'trial')} taken from the journal")
         if self._proxies:
-            lines.append(f"{self._proxies} assignments scored by proxy")
+            lines.append(f"{many(self._proxies, 'assignment')} scored by proxy")
         self._replayed = self._proxies = 0
         return lines
 
@@ -117,11 +122,11 @@ def _search_line(event: SearchStarted, glyphs: Glyphs) -> str:
     scale = Scale(event.bound.metric, glyphs)
     limits = []
     if event.budget.max_builds is not None:
-        limits.append(f"at most {event.budget.max_builds} engines")
+        limits.append(f"at most {many(event.budget.max_builds, 'engine')}")
     if event.budget.seconds is not None:
         limits.append(f"at most {duration(event.budget.seconds)}")
     parts = [
-        f"search: {clean(event.strategy)} over {event.groups} groups",
+        f"search: {clean(event.strategy)} over {many(event.groups, 'group')}",
         scale.bound(event.bound.tolerance),
         *limits,
         f"timing noise {glyphs.plus_minus}{event.noise * 100:.1f} %",
@@ -140,7 +145,7 @@ def _finalist_line(view: View, event: FinalistJudged, glyphs: Glyphs) -> str:
 
 
 def _trial_line(view: View, trial: Trial, glyphs: Glyphs) -> str:
-    head = f"engine {trial.number}: {counts(asked(trial.assignment), glyphs)}"
+    head = f"engine {trial.number}: {counts(asked(trial.assignment), glyphs) or 'all fp32'}"
     verdict = view.verdict(trial).value
     measurement = trial.measurement
     if measurement is None:

@@ -15,6 +15,7 @@ from precsearch.cli.text import (
     clean,
     counts,
     duration,
+    many,
     middle,
     speedup,
     speedup_interval,
@@ -97,7 +98,8 @@ def _head(view: View, page: _Page) -> list[Text]:
         part
         for part in (
             clean(start.device),
-            f"{clean(start.strategy)} over {start.groups} groups, {start.nodes} nodes",
+            f"{clean(start.strategy)} over {many(start.groups, 'group')}, "
+            f"{many(start.nodes, 'node')}",
         )
         if part
     )
@@ -118,9 +120,9 @@ def _progress(view: View, page: _Page) -> Text:
     if budget.max_builds is not None:
         parts.append(f"{view.builds} of {budget.max_builds} engines")
     else:
-        parts.append(f"{view.builds} engines")
+        parts.append(many(view.builds, "engine"))
     if view.proxies:
-        parts.append(f"{view.proxies} proxies")
+        parts.append(many(view.proxies, "proxy", "proxies"))
     left = view.seconds_left
     if left is not None:
         parts.append(f"{duration(max(left - page.waited, 0.0))} left")
@@ -246,9 +248,8 @@ def _trial_line(view: View, page: _Page) -> Text:
     proposal = started.proposal
     what = "proxy" if proposal.fidelity is Fidelity.PROXY else "engine"
     place = f", {view.batch_done + 1} of {view.batch}" if view.batch > 1 else ""
-    text = Text(
-        f"{what} {started.number}{place}: {counts(asked(proposal.assignment), page.glyphs)} asked"
-    )
+    groups = counts(asked(proposal.assignment), page.glyphs) or "all fp32"
+    text = Text(f"{what} {started.number}{place}: {groups}")
     return text.append(f"  {clean(proposal.reason)}", style="dim")
 
 

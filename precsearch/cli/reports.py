@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from precsearch.api import BuildReport, Inspection, VerifyReport
@@ -26,7 +27,6 @@ from precsearch.space import LayerGroup
 __all__ = ["build_lines", "inspect_lines", "verify_lines"]
 
 _KEY_AT_LEAST = 16
-_FIXED = "  {kind:<13} {nodes:>5}  {choices:<14} {macs:>7}  {block}"
 
 
 def build_lines(report: BuildReport, page: Page) -> list[Text]:
@@ -103,35 +103,49 @@ def inspect_lines(found: Inspection, page: Page) -> list[Text]:
     return lines
 
 
+_HEADING = ("group", "kind", "nodes", "choices", "MACs", "block")
+_NUMBERS = frozenset({"nodes", "MACs"})
+
+
 def _table(groups: Sequence[LayerGroup], page: Page) -> list[Text]:
-    blocks = any(g.block for g in groups)
-    fixed = 13 + 6 + 13 + 8 + (14 if blocks else 0)
-    room = max(page.width - fixed - 4, _KEY_AT_LEAST)
-    width = min(room, max(len(clean(g.key)) for g in groups))
-    width = max(width, len("group"))
-
-    def row(cells: tuple[str, str, str, str, str, str], style: str = "") -> Text:
-        key, kind, nodes, choices, macs, block = cells
-        name = middle(clean(key), width, page.glyphs)
-        text = Text(f"{name}", style=style, no_wrap=True)
-        text.append(" " * max(width - text.cell_len, 0))
-        text.append(f" {clean(kind)[:13]:<13} {nodes:>5} {choices:<12} {macs:>7}")
-        text.append(f" {middle(clean(block), 13, page.glyphs)}" if blocks else "")
-        text.rstrip()
-        return text
-
-    lines = [row(("group", "kind", "nodes", "choices", "MACs", "block"), "dim")]
-    for repeat in _repeats(groups):
-        for group in repeat.groups:
-            choices = "/".join(c.value.removeprefix("fp") for c in group.choices)
-            macs = magnitude(group.macs) if group.macs else ""
-            size = str(len(group.nodes))
-            lines.append(row((group.key, group.kind, size, choices, macs, group.block)))
+    """One row a group; its key gets the width that the other columns leave."""
+    repeats = _repeats(groups)
+    rows = [_HEADING, *(_cells(g) for r in repeats for g in r.groups)]
+    widths = [max(cell_len(row[n]) for row in rows) for n in range(len(_HEADING))]
+    if not any(g.block for g in groups):
+        widths[-1] = 0
+    others = sum(w + 2 for w in widths[1:] if w)
+    widths[0] = min(widths[0], max(page.width - others, _KEY_AT_LEAST))
+    lines = [_line(_HEADING, widths, page, "dim")]
+    for repeat in repeats:
+        lines += [_line(_cells(g), widths, page) for g in repeat.groups]
         if repeat.blocks:
-            more = f"{len(repeat.blocks)} more like {repeat.groups[0].block}"
-            names = middle(", ".join(map(clean, repeat.blocks)), 40, page.glyphs)
-            lines.append(Text(f"  {page.glyphs.ellipsis} {more}: {names}", style="dim"))
+            first, last = repeat.blocks[0], repeat.blocks[-1]
+            names = first if first == last else f"{first} to {last}"
+            more = f"{len(repeat.blocks)} more like {repeat.groups[0].block}: {names}"
+            lines.append(Text(f"  {page.glyphs.ellipsis} {clean(more)}", style="dim"))
     return lines
+
+
+def _cells(group: LayerGroup) -> tuple[str, ...]:
+    return (
+        clean(group.key),
+        clean(group.kind),
+        str(len(group.nodes)),
+        " ".join(c.value for c in group.choices),
+        magnitude(group.macs) if group.macs else "",
+        clean(group.block),
+    )
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], page: Page, style: str = "") -> Text:
+    parts = []
+    for title, cell, width in zip(_HEADING, cells, widths, strict=True):
+        if width:
+            shown = middle(cell, width, page.glyphs)
+            room = " " * (width - cell_len(shown))
+            parts.append(room + shown if title in _NUMBERS else shown + room)
+    return Text("  ".join(parts).rstrip(), style=style)
 
 
 def _repeats(groups: Sequence[LayerGroup]) -> list[_Repeat]:

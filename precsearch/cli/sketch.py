@@ -101,14 +101,24 @@ def sketch(
     line = axes.row(bound)
     cells[line] = [(glyphs.bound, "dim yellow")] * axes.width
     for point in sorted(points, key=lambda p: (p.best, p.passes)):
-        cells[axes.row(point.loss)][axes.column(point.ratio)] = _mark(point, glyphs)
-    labels = {0: scale(10**axes.high), axes.height - 1: scale(10**axes.low), line: "bound"}
+        row = axes.row(point.loss)
+        # The grid is coarse; on which side of the line a point is must be true all the same.
+        if not point.loss <= bound:
+            row = min(row, max(line - 1, 0))
+        elif point.passes:
+            row = max(row, min(line + 1, axes.height - 1))
+        cells[row][axes.column(point.ratio)] = _mark(point, glyphs)
+    labels = {
+        0: scale(10**axes.high, 2),
+        axes.height - 1: scale(10**axes.low, 2),
+        line: "bound",
+    }
     lines = []
-    for number, row in enumerate(cells):
+    for number, symbols in enumerate(cells):
         text = Text(no_wrap=True)
         text.append(labels.get(number, "")[:_LABEL].rjust(_LABEL), style="dim")
         text.append(glyphs.axis, style="dim")
-        for symbol, style in row:
+        for symbol, style in symbols:
             text.append(symbol, style=style)
         lines.append(text)
     return (*lines, _time_axis(axes))

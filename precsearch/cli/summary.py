@@ -15,6 +15,7 @@ from precsearch.cli.text import (
     clean,
     counts,
     duration,
+    many,
     milliseconds,
     speedup,
     speedup_interval,
@@ -135,9 +136,9 @@ def _groups(plan: Plan, page: Page) -> str:
 def _search(evidence: Evidence) -> str:
     engines = sum(1 for t in evidence.trials if t.fidelity == "engine")
     proxies = len(evidence.trials) - engines
-    also = f" and {proxies} proxies" if proxies else ""
+    also = f" and {many(proxies, 'proxy', 'proxies')}" if proxies else ""
     why = _STOPPED.get(evidence.stopped, clean(evidence.stopped))
-    return f"{engines} engines{also} in {duration(evidence.seconds)}; {why}"
+    return f"{many(engines, 'engine')}{also} in {duration(evidence.seconds)}; {why}"
 
 
 def _alternatives(evidence: Evidence, page: Page) -> list[Text]:

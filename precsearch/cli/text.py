@@ -19,6 +19,7 @@ __all__ = [
     "counts",
     "duration",
     "magnitude",
+    "many",
     "middle",
     "milliseconds",
     "number",
@@ -82,12 +83,12 @@ class Scale:
     metric: str
     glyphs: Glyphs = UNICODE
 
-    def __call__(self, loss: float) -> str:
+    def __call__(self, loss: float, digits: int = 3) -> str:
         """A loss with its unit."""
         known = METRICS.get(self.metric)
         if known is None:
-            return number(loss)
-        shown = number(known.display(loss))
+            return number(loss, digits)
+        shown = number(known.display(loss), digits)
         return f"{shown} {known.unit}" if known.unit else shown
 
     def bound(self, loss: float) -> str:
@@ -166,7 +167,12 @@ def counts(per_precision: Mapping[str, int], glyphs: Glyphs = UNICODE) -> str:
     order = {"int8": 0, "fp16": 1, "fp32": 2}
     rows = sorted(per_precision.items(), key=lambda row: (order.get(row[0], 3), row[0]))
     shown = [f"{count} {clean(name)}" for name, count in rows if count]
-    return f" {glyphs.dot} ".join(shown) or "none"
+    return f" {glyphs.dot} ".join(shown)
+
+
+def many(count: int, one: str, more: str = "") -> str:
+    """``1 engine``, ``2 engines``, ``2 proxies``."""
+    return f"{count} {one if count == 1 else more or one + 's'}"
 
 
 def clean(text: str) -> str:

@@ -51,7 +51,7 @@ class Auto:
     probes: int = 4
     screens: int = 4
     least: float = 0.05
-    promise: float = 1.0
+    promise: float = 0.5
     draws: int = 2
 
     def __post_init__(self) -> None:

@@ -91,10 +91,9 @@ def tpe_search(
         assignment = space.canonical((base or Assignment()).with_(asked))
         fresh = assignment not in known.engines
         if fresh and screen:
-            (proxy,) = yield from known.probe([assignment], "TPE, screened")
-            slack, (bias, spread) = known.slack(proxy), proxy_error(known)
-            if slack is not None and slack * math.exp(bias - spread) > 1:
-                study.tell(trial, _gated(1.0, slack * math.exp(bias)))
+            beyond = yield from _ruled_out(known, assignment)
+            if beyond is not None:
+                study.tell(trial, _gated(1.0, beyond))
                 missed += 1
                 continue
         (engine,) = yield from known.build([assignment], "TPE")
@@ -103,6 +102,15 @@ def tpe_search(
         stale += fresh
         if known.best_ratio() < reference * (1 - known.problem.goal.noise):
             stale, reference = 0, known.best_ratio()
+
+
+def _ruled_out(known: Known, assignment: Assignment) -> Asking[float | None]:
+    """The slack to expect of an engine that its proxy, corrected, rules out; ``None`` if not."""
+    (proxy,) = yield from known.probe([assignment], "TPE, screened")
+    slack, (bias, spread) = known.slack(proxy), proxy_error(known)
+    if slack is None or slack * math.exp(bias - spread) <= 1:
+        return None
+    return max(slack * math.exp(bias), 1.0 + 1e-9)
 
 
 def _gated(ratio: float, slack: float) -> float:

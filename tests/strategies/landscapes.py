@@ -18,7 +18,6 @@ import numpy as np
 
 from precsearch.goal import Bound, Budget, Goal, Prior, Problem
 from precsearch.space import Assignment, LayerGroup, Precision, SearchSpace
-from precsearch.strategy import Strategy
 from precsearch.trial import (
     Accuracy,
     Failed,
@@ -152,77 +151,6 @@ class Landscape:
         }
         ranked = sorted(every, key=lambda a: (self.seconds(a), a.entries))
         return next(self.seconds(a) / self.full for a in ranked if self.admissible(a))
-
-
-@dataclass(frozen=True)
-class Found:
-    """One run of a strategy."""
-
-    landscape: Landscape
-    trials: tuple[Trial, ...]
-
-    @property
-    def engines(self) -> list[Trial]:
-        return [t for t in self.trials if t.proposal.fidelity is Fidelity.ENGINE]
-
-    @property
-    def best(self) -> Trial | None:
-        return self.landscape.problem.goal.best(self.engines)
-
-    @property
-    def ratio(self) -> float:
-        """The noise-free ratio of the engine that the caller would choose."""
-        best = self.best
-        if best is None:
-            return math.inf
-        return self.landscape.seconds(best.assignment) / self.landscape.full
-
-    def lowered_insensitive(self) -> float:
-        """Share of the groups that are not sensitive and run below FP32."""
-        best = self.best
-        insensitive = [g.key for g in self.landscape.space.free if g.key not in self.landscape.hot]
-        if best is None:
-            return 0.0
-        return sum(best.assignment[k] is not FP32 for k in insensitive) / len(insensitive)
-
-    def builds_to(self, ratio: float) -> int | None:
-        """Engines until one that passes is truly at most this slow."""
-        for count, trial in enumerate(self.engines, start=1):
-            m = trial.measurement
-            if m is None or not self.landscape.problem.goal.passes(m):
-                continue
-            if self.landscape.seconds(trial.assignment) / self.landscape.full <= ratio:
-                return count
-        return None
-
-
-def run(strategy: Strategy, landscape: Landscape, max_builds: int | None = None) -> Found:
-    """Drive a strategy as `precsearch.search` does; check that it asks only for what exists."""
-    max_builds = max_builds or landscape.problem.budget.max_builds
-    memory: dict[tuple[Assignment, Fidelity], Trial] = {}
-    trials: list[Trial] = []
-    proposals = strategy.propose(landscape.problem)
-    builds = 0
-    try:
-        batch = next(proposals)
-        while True:
-            answers = []
-            for proposal in batch:
-                canonical = landscape.space.canonical(proposal.assignment)
-                key = (canonical, proposal.fidelity)
-                if key not in memory:
-                    if proposal.fidelity is Fidelity.ENGINE:
-                        if max_builds is not None and builds >= max_builds:
-                            proposals.close()
-                            return Found(landscape, tuple(trials))
-                        builds += 1
-                    asked = Proposal(canonical, proposal.fidelity, proposal.reason)
-                    memory[key] = Trial(len(trials), asked, landscape.measure(asked))
-                    trials.append(memory[key])
-                answers.append(memory[key])
-            batch = proposals.send(answers)
-    except StopIteration:
-        return Found(landscape, tuple(trials))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@ import math
 from dataclasses import replace
 
 import pytest
-from landscapes import FP32, INT8, Recipe, run
+from harness import run
+from landscapes import FP32, INT8, Recipe
 
 from precsearch_strategies import Bisection
 

@@ -2,7 +2,8 @@ import math
 
 import numpy as np
 import pytest
-from landscapes import FP16, FP32, INT8, Landscape, Recipe, run
+from harness import run
+from landscapes import FP16, FP32, INT8, Landscape, Recipe
 
 from precsearch.space import Assignment
 from precsearch.strategy import Proposals

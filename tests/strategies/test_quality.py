@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 
 import pytest
-from landscapes import FP32, INT8, Found, Recipe, run
+from harness import Found, run
+from landscapes import FP32, INT8, Recipe
 
 from precsearch_strategies import Auto, Bisection, Uniform
 

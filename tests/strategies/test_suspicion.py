@@ -1,5 +1,6 @@
 import pytest
-from landscapes import FP32, INT8, Recipe, run
+from harness import run
+from landscapes import FP32, INT8, Recipe
 
 from precsearch.space import Assignment
 from precsearch.trial import Failed, Fidelity, Outcome, Proposal, Trial

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from precsearch.api.inspection import Inspection, inspect
 from precsearch.api.optimize import optimize_events
 from precsearch.api.replay import BuildReport, VerifyReport, build, verify
 from precsearch.errors import PrecsearchError
+from precsearch.events import Event
 from precsearch.plan import Plan
 
 __all__ = [
@@ -48,15 +51,20 @@ def optimize(model: str | Path, **options: Any) -> Plan:  # noqa: ANN401 - see O
     for name in _PATHS:
         if isinstance(given.get(name), str):
             given[name] = Path(given[name])
-    events = optimize_events(OptimizeConfig(**given))
-    while True:
-        try:
-            next(events)
-        except StopIteration as stop:
-            result: OptimizeResult = stop.value
-            break
+    result = _drained(optimize_events(OptimizeConfig(**given)))
     if result.interrupted:
         raise KeyboardInterrupt
     if result.plan is None:
         raise PrecsearchError(" ".join(result.summary))
     return result.plan
+
+
+def _drained(events: Generator[Event, None, OptimizeResult]) -> OptimizeResult:
+    """Run to the end; nobody looks at the events."""
+    result: list[OptimizeResult] = []
+
+    def returned() -> Generator[Event, None, None]:
+        result.append((yield from events))
+
+    deque(returned(), maxlen=0)
+    return result[0]

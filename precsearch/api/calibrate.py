@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from precsearch.workers import Worker
-
 from precsearch.api.files import write_text
 from precsearch.api.setup import Inputs, Target
 from precsearch.onnxio.layout import quantisable
@@ -17,6 +15,7 @@ from precsearch.onnxio.lower import Lowering
 from precsearch.onnxio.scales import RangeScales, TensorRange
 from precsearch.reference.ranges import Calibration
 from precsearch.space import Assignment, Precision, SearchSpace
+from precsearch.workers import Worker
 
 __all__ = ["calibrated"]
 

@@ -11,8 +11,6 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from precsearch.workers import Worker
-
 from precsearch.api.setup import candidate
 from precsearch.bench import Scored
 from precsearch.errors import EngineError, WorkerError
@@ -22,11 +20,12 @@ from precsearch.onnxio.lower import Lowered
 from precsearch.plan import Finalist
 from precsearch.space import Assignment, Precision
 from precsearch.trial import Accuracy, Fidelity, Latency, Measurement, Trial
+from precsearch.workers import Worker
 
-__all__ = ["Choice", "confirm", "finalists"]
+__all__ = ["Choice", "best_so_far", "confirm", "counts", "finalists"]
 
 _REBUILDS = 3
-_SLACK_STEPS = (1.0, 0.85, 0.7, 0.5)
+_SLACK_STEPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 _FASTEST = 3
 
 
@@ -73,7 +72,7 @@ def finalists(problem: Problem, trials: Sequence[Trial]) -> tuple[Trial, ...]:
         by_ratio += [best] if best is not None else []
     trivial = {problem.space.uniform(p) for p in problem.space.precisions}
     by_ratio += [t for t in timed if t.assignment in trivial and goal.admits(_measured(t))]
-    return tuple(dict.fromkeys(by_ratio))
+    return tuple({t.number: t for t in by_ratio}.values())
 
 
 def _measured(trial: Trial) -> Measurement:
@@ -96,7 +95,7 @@ def confirm(
     trials: Sequence[Trial],
     lower: Callable[[Assignment], Lowered],
     worker: Worker,
-    holdout: Callable[[], Scored] | None,
+    holdout: Callable[[], Scored | None],
 ) -> Generator[Event, None, Choice | None]:
     """Measure the finalists again and choose; ``None`` if there is none.
 
@@ -105,7 +104,7 @@ def confirm(
         trials: All of its trials.
         lower: The lowering.
         worker: Holds a `precsearch.bench.Bench`.
-        holdout: Opens the holdout; called once, after the order is fixed.
+        holdout: Opens the holdout, if there is one; called once, after the order is fixed.
     """
     chosen = finalists(problem, trials)
     if not chosen:
@@ -113,7 +112,7 @@ def confirm(
     yield StageStarted("confirm", f"{len(chosen)} finalists, each opened {_REBUILDS} times")
     timed = yield from _timed(chosen, lower, worker)
     order = _order(problem, timed)
-    part = holdout() if holdout is not None else None
+    part = holdout()
     looks: list[Finalist] = []
     for trial, measurement in order:
         accuracy = None
@@ -130,6 +129,12 @@ def confirm(
         if passed:
             return Choice(trial, measurement, accuracy, tuple(looks))
     return None
+
+
+def best_so_far(problem: Problem, trials: Sequence[Trial]) -> Choice | None:
+    """The preferable finalist by its first timing, not confirmed; ``None`` if there is none."""
+    order = _order(problem, [(t, _measured(t)) for t in finalists(problem, trials)])
+    return Choice(*order[0], None, ()) if order else None
 
 
 def _timed(

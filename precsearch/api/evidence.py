@@ -127,20 +127,19 @@ def make_plan(
 def _short_latency(latency: Latency) -> Latency:
     """Rounded to what the clock resolves, so that a plan stays readable."""
     return Latency(
-        *(
-            float(f"{v:.6g}")
-            for v in (
-                latency.seconds,
-                latency.low,
-                latency.high,
-                latency.ratio,
-                latency.ratio_low,
-                latency.ratio_high,
-            )
-        ),
-        samples=tuple(float(f"{s:.5g}") for s in latency.samples),
-        baseline=tuple(float(f"{s:.5g}") for s in latency.baseline),
+        seconds=_digits(latency.seconds),
+        low=_digits(latency.low),
+        high=_digits(latency.high),
+        ratio=_digits(latency.ratio),
+        ratio_low=_digits(latency.ratio_low),
+        ratio_high=_digits(latency.ratio_high),
+        samples=tuple(map(_digits, latency.samples)),
+        baseline=tuple(map(_digits, latency.baseline)),
     )
+
+
+def _digits(value: float) -> float:
+    return float(f"{value:.5g}")
 
 
 def _short_accuracy(accuracy: Accuracy) -> Accuracy:
@@ -148,7 +147,7 @@ def _short_accuracy(accuracy: Accuracy) -> Accuracy:
         loss=accuracy.loss,
         upper=accuracy.upper,
         by_output=accuracy.by_output,
-        per_sample=tuple(float(f"{s:.5g}") for s in accuracy.per_sample),
+        per_sample=tuple(_digits(s) for s in accuracy.per_sample),
         weights=(),
         aggregation=accuracy.aggregation,
     )
@@ -173,10 +172,10 @@ def _trials(trials: Sequence[Trial]) -> tuple[TrialEvidence, ...]:
                 assignment=trial.assignment.digest[:12],
                 counts=_counts(trial.assignment),
                 fidelity=trial.proposal.fidelity.value,
-                loss=None if found is None else float(f"{found.accuracy.loss:.6g}"),
+                loss=None if found is None else _digits(found.accuracy.loss),
                 ratio=None
                 if found is None or found.latency is None
-                else float(f"{found.latency.ratio:.5g}"),
+                else _digits(found.latency.ratio),
                 failed=failed,
                 why=trial.proposal.reason,
                 pareto=trial.number in front,

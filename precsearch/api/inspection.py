@@ -57,7 +57,7 @@ def inspect(
         sha256=source.digest,
         opset=source.opset,
         nodes=len(graph.nodes),
-        weights_bytes=sum(w.size * w.tensor.dtype.itemsize for w in graph.weights.values()),
+        weights_bytes=int(sum(w.size * w.tensor.dtype.itemsize for w in graph.weights.values())),
         inputs=tuple(str(s) for s in input_specs(graph.inputs)),
         outputs=tuple(o.name for o in graph.outputs),
         space=target.space,

@@ -3,39 +3,54 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
-from dataclasses import dataclass, replace
-
-from precsearch.journal import Journal
-from precsearch.workers import Worker
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from precsearch._version import __version__
+from precsearch.api.calibrate import calibrated
 from precsearch.api.config import OptimizeConfig, OptimizeResult
-from precsearch.api.files import check_free
+from precsearch.api.confirm import Choice, best_so_far, confirm, counts
+from precsearch.api.evidence import Finish, make_plan
+from precsearch.api.explain import explain_result
+from precsearch.api.files import check_free, copy_beside, write_bytes, write_text
 from precsearch.api.setup import (
     Inputs,
     Target,
     bench_setup,
-    calibrate,
+    candidate,
     identity,
     open_inputs,
     open_target,
     reference_of,
     reference_worker,
 )
-from precsearch.bench import Bench
+from precsearch.backend import Fingerprint
+from precsearch.bench import Bench, Scored
+from precsearch.errors import EngineError, ModelError, WorkerError
+from precsearch.evaluate import evaluators, sequential
 from precsearch.events import (
     Event,
+    PlanWritten,
     RunStarted,
+    SearchFinished,
     SearchStarted,
     StageStarted,
+    TrialFinished,
     Warned,
 )
 from precsearch.goal import Bound, Budget, Goal, Problem
+from precsearch.journal import Journal
+from precsearch.onnxio.lower import Lowered, Lowering
 from precsearch.onnxio.read import read_model
+from precsearch.plan import Plan
 from precsearch.registry import strategy
+from precsearch.search import search
 from precsearch.space import Assignment
 from precsearch.strategy import Strategy
+from precsearch.trial import Fidelity, Measured, Measurement, Proposal, Trial
+from precsearch.workers import Worker
 
 __all__ = ["optimize_events"]
 
@@ -52,13 +67,12 @@ def optimize_events(config: OptimizeConfig) -> Stream:
 
     Raises:
         InputError: Something that the user gave is wrong; the message says what to change.
-        WorkerError: The model's own FP32 engine crashes or hangs.
     """
     started = time.monotonic()
     outputs = [p for p in (config.plan_path, config.artifact) if p is not None]
-    check_free(outputs, force=config.force)
+    check_free(outputs, force=config.force or config.resume)
     source = read_model(config.model)
-    chosen_strategy = strategy(config.strategy)
+    chosen = strategy(config.strategy)
     target = open_target(
         source, config.backend, config.precisions, config.granularity, config.threads
     )
@@ -67,8 +81,8 @@ def optimize_events(config: OptimizeConfig) -> Stream:
     with Journal.open(
         config.run_path, identified, resume=config.resume, force=config.force
     ) as journal:
-        run = _Run(config, target, inputs, chosen_strategy, journal, started)
-        return (yield from _recorded(run.events(), journal))
+        run = _Run(config, target, inputs, chosen, journal, started)
+        return (yield from _recorded(run.events(identified), journal))
 
 
 def _recorded(events: Stream, journal: Journal) -> Stream:
@@ -93,7 +107,13 @@ def _recorded(events: Stream, journal: Journal) -> Stream:
 
 @dataclass
 class _Run:
-    """One run's parts; `events` goes through them once."""
+    """One run; `events` goes through it once.
+
+    Attributes:
+        warnings: What the plan will say that the user should know.
+        trials: Those of the search so far.
+        stopped: Why the search ended.
+    """
 
     config: OptimizeConfig
     target: Target
@@ -101,42 +121,48 @@ class _Run:
     strategy: Strategy
     journal: Journal
     started: float
+    warnings: list[str] = field(default_factory=list)
+    trials: list[Trial] = field(default_factory=list)
+    stopped: str = "interrupted"
 
-    def events(self) -> Stream:
-        config, memo = self.config, self.journal.memo
-        yield RunStarted(identity(config, self.target, self.inputs), config.model.name, __version__)
-        warnings = [*self.inputs.data.notes, *self.inputs.parts.notes]
-        if self.inputs.data.random:
-            warnings.insert(
-                0, "no --data was given: losses are measured on random numbers and mean little"
-            )
-        for warning in warnings:
-            yield Warned(warning)
-        with reference_worker() as runner:
-            yield StageStarted("reference", f"{len(self.inputs.parts.search)} feeds")
-            searched = reference_of(self.target, self.inputs.parts.search, runner)
-            self.target, lowering = yield from calibrate(
-                config, self.target, self.inputs, runner, warnings
-            )
-        setup = bench_setup(config, self.target, lowering.lower(Assignment()), searched)
+    def events(self, identified: dict[str, str]) -> Stream:
+        """The whole run."""
+        yield RunStarted(identified, self.config.model.name, __version__)
+        yield from self._warn(self.inputs.warnings(self.config.tol))
+        searched, lowering = yield from self._references()
+        setup = bench_setup(self.config, self.target, lowering.lower(Assignment()), searched)
         with Worker(Bench, (setup,), limit_s=_TRIAL_LIMIT_S) as worker:
-            yield StageStarted("gate", "FP32 engine against the reference")
-            where = worker.call("fingerprint")
-            noise = memo.noise or worker.call("calibrate_noise")
-            worker.restart_with(replace(setup, noise=noise))
+            yield StageStarted("gate", "the FP32 engine against the reference")
+            with _gate_errors():
+                where: Fingerprint = worker.call("fingerprint")
+                noise = self.journal.memo.noise or worker.call("calibrate_noise")
+                worker.restart_with(replace(setup, noise=noise))
+                gate = worker.call("measure", setup.baseline, Fidelity.ENGINE)
             problem = self._problem(noise)
-            search_run = _Search(self, problem, lowering, worker, memo)
-            yield SearchStarted(
-                device=where.device,
-                strategy=config.strategy,
-                groups=len(problem.space.free),
-                nodes=len(self.target.graph.nodes),
-                bound=problem.goal.bound,
-                budget=problem.budget,
-                noise=noise,
-                spent=memo.seconds,
+            if not problem.goal.admits(gate):
+                return self._unmet(gate)
+            yield self._search_started(where, problem)
+            yield from self._search(problem, lowering, worker, gate, setup.baseline.digest)
+            choice = yield from self._choose(problem, lowering, worker, gate)
+        return (yield from self._finish(problem, lowering, where, gate, choice))
+
+    def _warn(self, said: Sequence[str]) -> Generator[Event, None, None]:
+        for message in said:
+            self.warnings.append(message)
+            yield Warned(message)
+
+    def _references(self) -> Generator[Event, None, tuple[Scored, Lowering]]:
+        """Reference outputs of the search part, and calibration."""
+        config, parts = self.config, self.inputs.parts
+        with reference_worker() as runner:
+            yield StageStarted("reference", f"{parts.search.samples} samples")
+            searched = reference_of(self.target, parts.search, runner)
+            yield StageStarted("calibrate", f"{parts.calibration.samples} samples")
+            self.target, lowering, lost = calibrated(
+                self.target, self.inputs, config.calibration_method, runner, config.run_path
             )
-            return (yield from search_run.events(where, warnings))
+        yield from self._warn(lost)
+        return searched, lowering
 
     def _problem(self, noise: float) -> Problem:
         config = self.config
@@ -146,3 +172,137 @@ class _Run:
             budget=Budget(config.max_builds, config.time_budget),
             seed=config.seed,
         )
+
+    def _search_started(self, where: Fingerprint, problem: Problem) -> SearchStarted:
+        return SearchStarted(
+            device=where.device,
+            strategy=self.config.strategy,
+            groups=len(problem.space.free),
+            nodes=len(self.target.graph.nodes),
+            bound=problem.goal.bound,
+            budget=problem.budget,
+            noise=problem.goal.noise,
+            spent=self.journal.memo.seconds,
+        )
+
+    def _search(
+        self,
+        problem: Problem,
+        lowering: Lowering,
+        worker: Worker,
+        gate: Measurement,
+        gate_digest: str,
+    ) -> Generator[Event, None, None]:
+        """Run the strategy; a Ctrl-C ends it and keeps its trials."""
+
+        def measure(lowered: Lowered, fidelity: Fidelity) -> Measurement:
+            found: Measurement = worker.call("measure", candidate(lowered), fidelity)
+            return found
+
+        memo = self.journal.memo
+        known = {**memo.engines, gate_digest: Measured(gate)}
+        (evaluate,) = evaluators(lowering.lower, [measure], known)
+        begun = time.monotonic() - memo.seconds
+        loop = search(problem, self.strategy, sequential(evaluate), memo=memo, spent=memo.seconds)
+        try:
+            for event in loop:
+                if isinstance(event, TrialFinished):
+                    self.trials.append(event.trial)
+                elif isinstance(event, SearchFinished):
+                    self.stopped = event.reason
+                yield event
+        except KeyboardInterrupt:
+            loop.close()
+            builds = sum(t.proposal.fidelity is Fidelity.ENGINE for t in self.trials)
+            yield SearchFinished("interrupted", builds, time.monotonic() - begun)
+
+    def _choose(
+        self, problem: Problem, lowering: Lowering, worker: Worker, gate: Measurement
+    ) -> Generator[Event, None, Choice]:
+        """The engine that ships; FP32 where nothing else can."""
+        plain = Trial(len(self.trials), Proposal(Assignment()), Measured(gate))
+        trials = self.trials
+        if not any(t.assignment == Assignment() for t in trials):
+            trials = [*trials, plain]
+        if self.stopped != "interrupted":
+            try:
+                choice = yield from confirm(problem, trials, lowering.lower, worker, self._holdout)
+                if choice is not None:
+                    return choice
+                yield from self._warn(["no finalist is within the bound on the holdout"])
+                return Choice(plain, gate, None, ())
+            except KeyboardInterrupt:
+                self.stopped = "interrupted"
+        yield from self._warn(["interrupted: the choice was not confirmed on the holdout"])
+        return best_so_far(problem, trials) or Choice(plain, gate, None, ())
+
+    def _holdout(self) -> Scored | None:
+        part = self.inputs.parts.holdout
+        if part is None:
+            return None
+        with reference_worker() as runner:
+            return reference_of(self.target, part, runner)
+
+    def _unmet(self, gate: Measurement) -> OptimizeResult:
+        show = self.inputs.metric.display
+        said = (
+            f"the FP32 engine itself is off by {show(gate.accuracy.loss):.3g} "
+            f"({self.config.metric}), the bound is {self.config.tol:g}: nothing was searched; "
+            "raise --tol, or compare the model's own outputs with ONNX Runtime's"
+        )
+        return OptimizeResult(None, None, None, met=False, interrupted=False, summary=(said,))
+
+    def _finish(
+        self,
+        problem: Problem,
+        lowering: Lowering,
+        where: Fingerprint,
+        gate: Measurement,
+        choice: Choice,
+    ) -> Stream:
+        """Write plan and artifact."""
+        config = self.config
+        lowered = lowering.lower(choice.trial.assignment)
+        assert gate.latency is not None
+        finish = Finish(
+            choice,
+            tuple(self.trials),
+            where,
+            gate.latency,
+            self.stopped,
+            tuple(self.warnings),
+            time.monotonic() - self.started,
+        )
+        plan = make_plan(config, problem, self.target, self.inputs, lowered, finish)
+        write_text(config.plan_path, plan.to_json())
+        if config.artifact is not None:
+            copy_beside(self.target.source.external, config.artifact)
+            write_bytes(config.artifact, lowered.model)
+        yield _written(config.plan_path, plan, choice)
+        summary = explain_result(problem, self.inputs.metric, choice.trial.assignment, self.trials)
+        return OptimizeResult(
+            plan,
+            config.plan_path,
+            config.artifact,
+            met=not choice.looks or any(look.passed for look in choice.looks),
+            interrupted=self.stopped == "interrupted",
+            summary=summary,
+        )
+
+
+def _written(path: Path, plan: Plan, choice: Choice) -> PlanWritten:
+    return PlanWritten(
+        path=str(path),
+        ratio=plan.evidence.latency.ratio,
+        loss=plan.evidence.accuracy.loss,
+        counts=counts(choice, choice.trial.assignment),
+    )
+
+
+@contextmanager
+def _gate_errors() -> Iterator[None]:
+    """What ends a later trial ends the run here: there is nothing to compare with."""
+    try:
+        yield
+    except (EngineError, WorkerError) as error:
+        raise ModelError(f"the model's own FP32 engine fails on this backend: {error}") from error

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from precsearch.workers import Worker
-
 from precsearch.api.config import OptimizeConfig
 from precsearch.api.evidence import LOWERING
 from precsearch.api.files import check_free, copy_beside, write_bytes
@@ -27,6 +25,7 @@ from precsearch.onnxio.scales import FixedScales, QuantParams
 from precsearch.plan import Plan, Recipe, read_plan
 from precsearch.space import Assignment, Precision
 from precsearch.trial import Accuracy, Latency
+from precsearch.workers import Worker
 
 __all__ = ["BuildReport", "VerifyReport", "build", "verify"]
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from precsearch.codec import dumps, unstructure
-from precsearch.workers import Worker
+from pathlib import Path
 
 from precsearch._version import __version__
 from precsearch.api.config import OptimizeConfig
 from precsearch.backend import Backend, BackendOptions, QuantScheme
 from precsearch.bench import BenchSetup, Candidate, ReferenceBench, Scored
+from precsearch.codec import dumps, unstructure
 from precsearch.data import Dataset, InputSpec, Parts, input_specs, load
-from precsearch.errors import OptionError
-from precsearch.metrics import Metric, metric
+from precsearch.errors import DataError, OptionError
+from precsearch.metrics import Metric, metric, resolution
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.group import group
 from precsearch.onnxio.lower import Lowered
@@ -21,8 +20,20 @@ from precsearch.onnxio.prepare import MIN_OPSET, prepare
 from precsearch.onnxio.read import SourceModel
 from precsearch.registry import BackendFactory, backend_factory
 from precsearch.space import Precision, SearchSpace
+from precsearch.workers import Worker
 
-__all__ = ["Inputs", "Target", "candidate", "open_inputs", "open_target", "prune", "reference_of"]
+__all__ = [
+    "HALF_OPSET",
+    "Inputs",
+    "Target",
+    "bench_setup",
+    "candidate",
+    "identity",
+    "open_inputs",
+    "open_target",
+    "reference_of",
+    "reference_worker",
+]
 
 HALF_OPSET = 19
 """FP16 scales of Q/DQ need QuantizeLinear-19."""
@@ -119,6 +130,23 @@ class Inputs:
     metric: Metric
     bound: float
 
+    def warnings(self, tolerance: float) -> tuple[str, ...]:
+        """What the user should know before the search."""
+        said = [*self.data.notes, *self.parts.notes]
+        if self.data.random:
+            said.insert(
+                0,
+                "no --data was given: losses are measured on random numbers and say little about "
+                "real inputs",
+            )
+        step = resolution(self.metric, self.parts.search.samples)
+        if step > tolerance:
+            said.append(
+                f"{self.parts.search.samples} samples resolve {self.metric.name} in steps of "
+                f"{step:.2g}, coarser than the tolerance {tolerance:g}: give more samples"
+            )
+        return tuple(said)
+
     def facts(self) -> dict[str, str | int | bool]:
         """What the plan says about the data."""
         holdout = self.parts.holdout
@@ -140,12 +168,29 @@ def open_inputs(config: OptimizeConfig, graph: GraphView) -> Inputs:
         OptionError: The metric is unknown or lacks what it needs.
     """
     specs: tuple[InputSpec, ...] = input_specs(graph.inputs)
-    options = {"batch": config.batch, "shapes": config.input_shapes, "seed": config.seed}
-    data = load(config.data, specs, **options)
-    holdout = load(config.holdout, specs, **options) if config.holdout else None
-    calibration = load(config.calibration, specs, **options) if config.calibration else None
+    outputs = tuple(o.name for o in graph.outputs)
+
+    def opened(path: Path | None) -> Dataset:
+        return load(
+            path,
+            specs,
+            batch=config.batch,
+            shapes=config.input_shapes,
+            seed=config.seed,
+            outputs=outputs,
+        )
+
+    data = opened(config.data)
+    holdout = opened(config.holdout) if config.holdout else None
+    calibration = opened(config.calibration) if config.calibration else None
     parts = data.split(holdout=holdout, calibration=calibration, seed=config.seed)
     measure = metric(config.metric)
+    for name, part in (("data", parts.search), ("holdout", parts.holdout)):
+        if measure.needs_labels and part is not None and part.labels is None:
+            raise DataError(
+                f"the metric {config.metric!r} needs labels, which the {name} lacks: store them "
+                "under the key 'labels', or choose another --metric"
+            )
     return Inputs(data, parts, measure, measure.bound(config.tol))
 
 

@@ -19,6 +19,8 @@ _LABEL = 9
 _SLOWEST = 1.6
 _DECADES = 1.3
 """Losses further than this below or above the bound are drawn at the edge."""
+_FARTHEST = 300.0
+"""Labels beyond ten to this power would overflow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ def _axes(points: Sequence[Point], bound: float, width: int, height: int) -> _Ax
         left -= 0.1
     levels = [v for p in points if math.isfinite(v := _log(p.loss))]
     middle = _log(bound) if bound > 0 else max(levels, default=0.0)
+    middle = min(max(middle, -_FARTHEST), _FARTHEST)
     low = max(min([*levels, middle - 0.5]), middle - _DECADES)
     high = min(max([*levels, middle + 0.5]), middle + _DECADES)
     return _Axes(left, right, low, high, width, height)

@@ -1,0 +1,329 @@
+"""Frozen dataclasses ↔ data that strict JSON can hold.
+
+Enums go by value, tuples as lists, an `Assignment` as an object, a union of dataclasses as an
+object with a ``type``. JSON has no infinite numbers, so those are the strings ``"inf"``, ``"-inf"``
+and ``"nan"``. Reading is strict: nothing is coerced, nothing unknown is skipped.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import is_dataclass
+from enum import Enum
+from functools import cache
+from types import UnionType
+from typing import Any, TypeVar, Union, cast, get_args, get_origin
+
+from cattrs import Converter, transform_error
+from cattrs.errors import (
+    BaseValidationError,
+    ForbiddenExtraKeysError,
+    StructureHandlerNotFoundError,
+)
+from cattrs.gen import make_dict_structure_fn
+
+from precsearch.errors import InputError
+from precsearch.space import Assignment, Precision
+from precsearch.trial import Aggregation, Fidelity
+
+__all__ = ["dumps", "structure", "unstructure"]
+
+T = TypeVar("T")
+Hook = Callable[[Any], Any]
+StructureHook = Callable[[Any, Any], Any]
+
+_TAG = "type"
+_SPECIAL = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
+_ENUMS: tuple[type[Enum], ...] = (Aggregation, Fidelity, Precision)
+_FLOAT = frozenset({float})
+"""Most of a journal is rows of plain floats: those are taken over as they are."""
+
+_MALFORMED = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    OverflowError,
+    InputError,  # a record that checks itself
+    BaseValidationError,
+    ForbiddenExtraKeysError,
+    StructureHandlerNotFoundError,
+)
+
+
+def dumps(data: object) -> str:
+    """Compact JSON on one line with sorted keys.
+
+    Raises:
+        ValueError: A float in ``data`` is not finite; `unstructure` takes care of those.
+    """
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def unstructure(value: object, cls: Any = None) -> Any:  # noqa: ANN401 - types are values here
+    """``value`` as data for JSON.
+
+    Args:
+        value: A dataclass, or what dataclasses hold.
+        cls: What to write it as; needed for a union, whose members are told apart by a ``type``.
+    """
+    return _converter(detailed=False).unstructure(value, cls)
+
+
+def structure(data: object, cls: type[T]) -> T:
+    """What `unstructure` made ``data`` from.
+
+    Args:
+        data: Parsed JSON.
+        cls: A dataclass, a union of dataclasses, or what dataclasses hold.
+
+    Raises:
+        ValueError: It does not fit; the message is one sentence that says where.
+    """
+    try:
+        return _converter(detailed=False).structure(data, cls)
+    except _MALFORMED:
+        pass
+    # Keeping track of places makes reading slower, so only what is known to be bad is read so.
+    try:
+        return _converter(detailed=True).structure(data, cls)
+    except _MALFORMED as error:
+        raise ValueError(_sentence(error)) from None
+
+
+def _sentence(error: Exception) -> str:
+    first, _, rest = transform_error(error, format_exception=_explain)[0].partition(" @ $")
+    place = rest.removeprefix(".")
+    text = " ".join(first.split())
+    return f"at {place!r}: {text}" if place else text
+
+
+def _explain(error: BaseException, _: type | None) -> str:
+    if isinstance(error, KeyError):
+        return f"{error.args[0]!r} is missing"
+    if isinstance(error, ForbiddenExtraKeysError):
+        return f"unknown key {min(error.extra_fields)!r}"
+    return str(error) or type(error).__name__
+
+
+@cache
+def _converter(*, detailed: bool) -> Converter:
+    converter = Converter(detailed_validation=detailed, forbid_extra_keys=True)
+    for kind in (int, str, bool):
+        converter.register_structure_hook(kind, _exactly(kind))
+    converter.register_structure_hook(float, _read_float)
+    converter.register_unstructure_hook(float, _write_float)
+    converter.register_structure_hook(Assignment, _read_assignment)
+    converter.register_unstructure_hook(Assignment, _write_assignment)
+    for choice in _ENUMS:  # by name: cattrs takes an enum of strings for a string
+        converter.register_structure_hook(choice, _reads_enum(choice))
+        converter.register_unstructure_hook(choice, _write_enum)
+    converter.register_structure_hook_factory(_is_record, _reads_record(detailed))
+    converter.register_structure_hook_factory(_is_tuple, _reads_tuple)
+    converter.register_unstructure_hook_factory(_is_tuple, _writes_tuple)
+    converter.register_structure_hook_factory(_is_mapping, _reads_mapping)
+    converter.register_unstructure_hook_factory(_is_mapping, _writes_mapping)
+    converter.register_structure_hook_factory(_is_record_union, _reads_union)
+    converter.register_unstructure_hook_factory(_is_record_union, _writes_union)
+    converter.register_structure_hook_factory(_is_scalar_union, _reads_scalars)
+    converter.register_unstructure_hook_factory(_is_scalar_union, lambda _, __: _write_scalar)
+    return converter
+
+
+def _shown(value: object) -> str:
+    names = {dict: "an object", list: "a list", type(None): "null"}
+    return names.get(type(value)) or json.dumps(value)[:60]
+
+
+def _exactly(kind: type) -> StructureHook:
+    name = {int: "a whole number", str: "a string", bool: "true or false"}[kind]
+
+    def read(value: Any, _: Any) -> Any:  # noqa: ANN401
+        if type(value) is kind:
+            return value
+        raise ValueError(f"expected {name}, not {_shown(value)}")
+
+    return read
+
+
+def _read_float(value: Any, _: Any) -> float:  # noqa: ANN401
+    kind = type(value)
+    if kind is float or kind is int:
+        return float(value)
+    if kind is str and value in _SPECIAL:
+        return _SPECIAL[value]
+    raise ValueError(f"expected a number, not {_shown(value)}")
+
+
+def _write_float(value: float) -> float | str:
+    value = float(value)
+    return value if math.isfinite(value) else str(value)
+
+
+def _write_enum(value: Enum) -> Any:  # noqa: ANN401
+    return value.value
+
+
+def _reads_enum(cls: type[Enum]) -> StructureHook:
+    members = {m.value: m for m in cls}
+
+    def read(value: Any, _: Any) -> Enum:  # noqa: ANN401
+        try:
+            return members[value]
+        except (KeyError, TypeError):
+            names = ", ".join(str(m) for m in members)
+            raise ValueError(f"expected one of {names}, not {_shown(value)}") from None
+
+    return read
+
+
+def _read_assignment(value: Any, _: Any) -> Assignment:  # noqa: ANN401
+    if type(value) is not dict:
+        raise ValueError(f"expected an assignment, not {_shown(value)}")
+    return Assignment.of({key: _read_precision(p, Precision) for key, p in value.items()})
+
+
+_read_precision = _reads_enum(Precision)
+
+
+def _write_assignment(value: Assignment) -> dict[str, str]:
+    return {key: precision.value for key, precision in value.entries}
+
+
+def _is_record(cls: Any) -> bool:  # noqa: ANN401
+    return isinstance(cls, type) and is_dataclass(cls) and cls is not Assignment
+
+
+def _reads_record(detailed: bool) -> Callable[[type, Converter], StructureHook]:
+    def make(cls: type, converter: Converter) -> StructureHook:
+        fields: StructureHook = make_dict_structure_fn(
+            cls,
+            converter,
+            _cattrs_forbid_extra_keys=True,
+            _cattrs_detailed_validation=detailed,
+        )
+
+        def read(value: Any, kind: Any) -> Any:  # noqa: ANN401
+            if type(value) is not dict:
+                raise ValueError(f"expected an object, not {_shown(value)}")
+            return fields(value, kind)
+
+        return read
+
+    return make
+
+
+def _is_tuple(cls: Any) -> bool:  # noqa: ANN401
+    return get_origin(cls) is tuple
+
+
+def _reads_tuple(cls: Any, converter: Converter) -> StructureHook:  # noqa: ANN401
+    kinds = get_args(cls)
+    repeated = len(kinds) == 2 and kinds[1] is Ellipsis
+    hooks = [converter.get_structure_hook(k) for k in kinds if k is not Ellipsis]
+
+    def read(value: Any, _: Any) -> Any:  # noqa: ANN401
+        if type(value) is not list:
+            raise ValueError(f"expected a list, not {_shown(value)}")
+        if repeated:
+            if kinds[0] is float and set(map(type, value)) <= _FLOAT:
+                return tuple(value)
+            return tuple([hooks[0](v, kinds[0]) for v in value])
+        if len(value) != len(kinds):
+            raise ValueError(f"expected {len(kinds)} entries, not {len(value)}")
+        return tuple([h(v, k) for h, v, k in zip(hooks, value, kinds, strict=True)])
+
+    return read
+
+
+def _writes_tuple(cls: Any, converter: Converter) -> Hook:  # noqa: ANN401
+    kinds = get_args(cls)
+    hooks = [converter.get_unstructure_hook(k) for k in kinds if k is not Ellipsis]
+    if len(kinds) == 2 and kinds[1] is Ellipsis:
+        return lambda value: [hooks[0](v) for v in value]
+    return lambda value: [hook(v) for hook, v in zip(hooks, value, strict=True)]
+
+
+def _is_mapping(cls: Any) -> bool:  # noqa: ANN401
+    return get_origin(cls) in (dict, Mapping)
+
+
+def _reads_mapping(cls: Any, converter: Converter) -> StructureHook:  # noqa: ANN401
+    key_kind, kind = get_args(cls)
+    key_hook, hook = converter.get_structure_hook(key_kind), converter.get_structure_hook(kind)
+
+    def read(value: Any, _: Any) -> Any:  # noqa: ANN401
+        if type(value) is not dict:
+            raise ValueError(f"expected an object, not {_shown(value)}")
+        if key_kind is not str:
+            return {key_hook(k, key_kind): hook(v, kind) for k, v in value.items()}
+        if kind is float and set(map(type, value.values())) <= _FLOAT:
+            return dict(value)
+        return {k: hook(v, kind) for k, v in value.items()}
+
+    return read
+
+
+def _writes_mapping(cls: Any, converter: Converter) -> Hook:  # noqa: ANN401
+    key_hook, hook = (converter.get_unstructure_hook(k) for k in get_args(cls))
+    return lambda value: {key_hook(k): hook(v) for k, v in value.items()}
+
+
+def _members(cls: Any) -> Sequence[Any]:  # noqa: ANN401
+    return get_args(cls) if get_origin(cls) in (Union, UnionType) else ()
+
+
+def _is_record_union(cls: Any) -> bool:  # noqa: ANN401
+    members = _members(cls)
+    return bool(members) and all(_is_record(m) for m in members)
+
+
+def _reads_union(cls: Any, converter: Converter) -> StructureHook:  # noqa: ANN401
+    hooks = {m.__name__: (m, converter.get_structure_hook(m)) for m in _members(cls)}
+
+    def read(value: Any, _: Any) -> Any:  # noqa: ANN401
+        if type(value) is not dict:
+            raise ValueError(f"expected an object, not {_shown(value)}")
+        left = dict(value)
+        name = left.pop(_TAG, None)
+        if not isinstance(name, str) or name not in hooks:
+            raise ValueError(f"{_TAG!r} must be one of {', '.join(hooks)}, not {_shown(name)}")
+        kind, hook = hooks[name]
+        return hook(left, kind)
+
+    return read
+
+
+def _writes_union(cls: Any, converter: Converter) -> Hook:  # noqa: ANN401
+    hooks = {m: converter.get_unstructure_hook(m) for m in _members(cls)}
+
+    def write(value: Any) -> dict[str, Any]:  # noqa: ANN401
+        return {_TAG: type(value).__name__, **cast(dict[str, Any], hooks[type(value)](value))}
+
+    return write
+
+
+def _is_scalar_union(cls: Any) -> bool:  # noqa: ANN401
+    members = _members(cls)
+    return bool(members) and all(m in (int, str, bool, float, type(None)) for m in members)
+
+
+def _reads_scalars(cls: Any, converter: Converter) -> StructureHook:  # noqa: ANN401
+    members = _members(cls)
+    number = converter.get_structure_hook(float) if float in members else None
+
+    def read(value: Any, _: Any) -> Any:  # noqa: ANN401
+        if type(value) in members:
+            return value
+        if number is not None:
+            return number(value, float)
+        names = ", ".join("null" if m is type(None) else m.__name__ for m in members)
+        raise ValueError(f"expected one of {names}, not {_shown(value)}")
+
+    return read
+
+
+def _write_scalar(value: Any) -> Any:  # noqa: ANN401
+    return _write_float(value) if isinstance(value, float) else value

@@ -1,0 +1,84 @@
+"""Messages between a worker and its child: pickles with their sizes in front."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from collections.abc import Sequence
+from typing import Any, BinaryIO
+
+__all__ = ["GRACE_S", "GREETING", "Frame", "exactly", "load", "pack", "receive", "send"]
+
+GREETING = b"\0precsearch worker\0"
+"""The first that a child sends; what comes before it was printed by something else."""
+
+GRACE_S = 2.0
+"""Seconds that either side leaves the other to finish by itself."""
+
+Frame = Sequence[bytes | bytearray | memoryview]
+
+
+class _Chunks(list[bytes]):
+    """A file whose large writes are kept as they are, not copied."""
+
+    def write(self, data: bytes) -> None:
+        self.append(bytes(data))  # no copy of what is bytes already
+
+
+def pack(message: object) -> Frame:
+    """A message as bytes to send one after the other; models and arrays are not copied.
+
+    Raises:
+        TypeError: It cannot be pickled; or `AttributeError` or `pickle.PicklingError`.
+    """
+    buffers: list[pickle.PickleBuffer] = []
+    body = _Chunks()
+    pickle.Pickler(body, 5, buffer_callback=buffers.append).dump(message)
+    rest = [b.raw() for b in buffers]
+    sizes = [sum(map(len, body)), *(r.nbytes for r in rest)]
+    return [struct.pack(f">Q{len(sizes)}Q", len(sizes), *sizes), *body, *rest]
+
+
+def send(stream: BinaryIO, frame: Frame) -> None:
+    """Write a packed message.
+
+    Raises:
+        OSError: The other side is gone.
+    """
+    for part in frame:
+        stream.write(part)
+    stream.flush()
+
+
+def receive(stream: BinaryIO) -> list[bytearray]:
+    """Read a packed message.
+
+    Raises:
+        EOFError: The other side is gone.
+        OSError: Likewise.
+    """
+    (count,) = struct.unpack(">Q", exactly(stream, 8))
+    sizes = struct.unpack(f">{count}Q", exactly(stream, 8 * count))
+    return [exactly(stream, size) for size in sizes]
+
+
+def exactly(stream: BinaryIO, size: int) -> bytearray:
+    """Read so many bytes.
+
+    Raises:
+        EOFError: There are fewer.
+        OSError: The other side is gone.
+    """
+    data = bytearray(size)
+    view = memoryview(data)
+    while view:
+        read: int = stream.readinto(view)  # type: ignore[attr-defined]
+        if not read:
+            raise EOFError
+        view = view[read:]
+    return data
+
+
+def load(parts: list[bytearray]) -> Any:  # noqa: ANN401 - a message is anything
+    """Unpack a message. Both sides are ours: nothing else can write to the pipes."""
+    return pickle.loads(parts[0], buffers=parts[1:])  # noqa: S301 - see above

@@ -1,0 +1,169 @@
+"""`Worker`: calls into a child process that is replaced when it dies."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from precsearch.errors import WorkerCrashed, WorkerError, WorkerTimeout
+from precsearch.workers.process import Child
+from precsearch.workers.wire import pack
+
+__all__ = ["Worker"]
+
+
+class Worker:
+    """Serves the methods of ``factory(*args, announce)`` from a child process.
+
+    The object tells through ``announce(stage)`` what it is at, so that a crash can be attributed.
+    After a crash or a timeout, the next call starts a fresh child. One call at a time; others wait.
+
+    Args:
+        factory: Importable, so not from the script that is run.
+        args: Its arguments, picklable.
+        limit_s: Seconds that a start or a call may take.
+        preload: Modules that the child imports at once, while we do something else.
+        memory_limit: Bytes of address space, where the system can limit them.
+    """
+
+    def __init__(
+        self,
+        factory: Callable[..., object],
+        args: Sequence[object] = (),
+        *,
+        limit_s: float,
+        preload: Sequence[str] = ("onnxruntime",),
+        memory_limit: int | None = None,
+    ) -> None:
+        self._factory = factory
+        self._args = tuple(args)
+        self._limit_s = limit_s
+        self._options = {"preload": list(preload), "memory": memory_limit}
+        self._lock = threading.RLock()
+        self._closed = False
+        self._made = False
+        self._child = Child(self._options)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the current or last child; its process group has the same."""
+        return self._child.process.pid
+
+    def call(self, method: str, /, *args: object, limit_s: float | None = None) -> Any:  # noqa: ANN401
+        """The result of a method, run in the child.
+
+        Args:
+            method: Its name.
+            args: Its arguments, picklable.
+            limit_s: Seconds that it may take, if not the worker's own limit.
+
+        Raises:
+            PrecsearchError: The method raised it. Like all of these it has an attribute ``stage``:
+                what the child announced last, "start" before that.
+            MemoryError: Likewise.
+            EngineError: The method raised anything else; this is one line of it.
+            WorkerCrashed: The child died.
+            WorkerTimeout: It passed the limit and was killed.
+            WorkerError: `stop` was called, or the worker is closed.
+        """
+        with self._lock:
+            if self._closed:
+                raise _at("start", WorkerError("the worker is closed"))
+            if not self._child.alive:
+                self._discard()
+                self._child = Child(self._options)
+            if not self._made:
+                self._ask(None, (self._factory, self._args), self._limit_s)
+                self._made = True
+            return self._ask(method, args, self._limit_s if limit_s is None else limit_s)
+
+    def restart_with(self, *args: object) -> None:
+        """Construct the served object anew at the next call, with other arguments."""
+        with self._lock:
+            self._args = args
+            self._made = False
+
+    def log_tail(self) -> str:
+        """The end of what the current or last child printed, native libraries included."""
+        return self._child.log()
+
+    def stop(self) -> None:
+        """Kill the child; from any thread. A call that is running raises `WorkerError`."""
+        self._child.kill("stopped")
+
+    def close(self) -> None:
+        """End the child; a call that runs in another thread is cut short. May be called twice."""
+        if not self._lock.acquire(blocking=False):
+            self.stop()
+            self._lock.acquire()
+        try:
+            self._closed = True
+            self._child.end()
+        finally:
+            self._lock.release()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _discard(self) -> None:
+        self._made = False
+        self._child.kill("")
+        self._child.reap()
+
+    def _ask(self, method: str | None, args: tuple[object, ...], limit_s: float) -> Any:  # noqa: ANN401
+        child = self._child
+        child.stage = "start"
+        request = pack((limit_s, method, args))
+        timer = threading.Timer(limit_s, child.kill, ("expired",))
+        timer.daemon = True
+        timer.start()
+        try:
+            kind, value = child.ask(request)
+        except (EOFError, OSError):
+            raise self._death(limit_s) from None
+        except BaseException:  # Ctrl-C, say: its reply would be taken for that to the next request
+            self._discard()
+            raise
+        finally:
+            timer.cancel()
+        if kind == "result":
+            return value
+        if method is None:
+            self._discard()
+        raise _at(child.stage, value)
+
+    def _death(self, limit_s: float) -> BaseException:
+        """What ended the child, as an error."""
+        child = self._child
+        self._discard()
+        where = f"at stage {child.stage!r}"
+        if child.killed_for == "expired":
+            text = f"the worker passed its limit of {limit_s:g} s {where} and was killed"
+            return _at(child.stage, WorkerTimeout(text))
+        if child.killed_for == "stopped":
+            return _at(child.stage, WorkerError(f"the worker was stopped {where}"))
+        how = _ending(child.process.returncode)
+        return _at(child.stage, WorkerCrashed(f"the worker {how} {where}"))
+
+
+def _at(stage: str, error: BaseException) -> BaseException:
+    """``error`` with a stage, for whoever makes an outcome of it."""
+    error.__dict__["stage"] = stage
+    return error
+
+
+def _ending(code: int | None) -> str:
+    if code is None:
+        return "does not answer and cannot be killed"
+    if code >= 0:
+        return f"exited with code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"died of {name}" + (" (the system may be out of memory)" if name == "SIGKILL" else "")

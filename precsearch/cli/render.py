@@ -30,6 +30,7 @@ _SPINS_PER_SECOND = 10
 _BESIDE = 112
 """From this width on, the sketch stands beside the table."""
 _FEWEST_ROWS = 4
+_LONGEST_WAIT = 1e8
 _MOST_SKETCH = 14
 
 
@@ -76,7 +77,7 @@ def render(
     Returns:
         The lines as one text.
     """
-    page = _Page(max(width, 1), height, glyphs, max(waited, 0.0))
+    page = _Page(max(width, 1), height, glyphs, min(max(waited, 0.0), _LONGEST_WAIT))
     foot = [_current(view, page), *_warning(view, page)]
     head = _head(view, page)[: max(height - len(foot), 1)]
     room = height - len(head) - len(foot) - 2

@@ -147,7 +147,7 @@ def fold(view: View, event: Event) -> View:
         case Warned():
             return replace(view, warnings=tuple(dict.fromkeys((*view.warnings, event.message))))
         case SearchStarted():
-            return replace(view, search=event, elapsed=max(view.elapsed, event.spent))
+            return replace(view, search=event, elapsed=_time(event.spent, view.elapsed))
         case BatchProposed():
             return replace(view, batch=len(event.proposals), batch_done=0)
         case TrialStarted():
@@ -156,7 +156,11 @@ def fold(view: View, event: Event) -> View:
             return _finish_trial(view, event)
         case SearchFinished():
             return replace(
-                view, finished=event, running=(), builds=event.builds, elapsed=event.elapsed
+                view,
+                finished=event,
+                running=(),
+                builds=event.builds,
+                elapsed=_time(event.elapsed, view.elapsed),
             )
         case FinalistJudged():
             return replace(view, finalists=(*view.finalists, event))
@@ -171,13 +175,18 @@ def _finish_trial(view: View, event: TrialFinished) -> View:
         running=tuple(r for r in view.running if r.number != trial.number),
         batch_done=view.batch_done + 1,
         builds=event.builds,
-        elapsed=event.elapsed,
+        elapsed=_time(event.elapsed, view.elapsed),
         replayed=view.replayed + event.replayed,
     )
     if trial.proposal.fidelity is Fidelity.PROXY:
         return replace(view, proxies=view.proxies + 1)
     others = tuple(t for t in view.engines if t.number != trial.number)
     return replace(view, engines=(*others, trial))
+
+
+def _time(seconds: float, before: float) -> float:
+    """A time that never runs backwards, whatever a journal says."""
+    return max(seconds, before) if math.isfinite(seconds) else before
 
 
 def _timed(trial: Trial) -> bool:

@@ -35,6 +35,7 @@ Hook = Callable[[Any], Any]
 StructureHook = Callable[[Any, Any], Any]
 
 _TAG = "type"
+_SCALARS = (int, str, bool, float, type(None))
 _SPECIAL = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 _ENUMS: tuple[type[Enum], ...] = (Aggregation, Fidelity, Precision)
 _FLOAT = frozenset({float})
@@ -121,20 +122,25 @@ def _converter(*, detailed: bool) -> Converter:
         converter.register_structure_hook(choice, _reads_enum(choice))
         converter.register_unstructure_hook(choice, _write_enum)
     converter.register_structure_hook_factory(_is_record, _reads_record(detailed))
-    converter.register_structure_hook_factory(_is_tuple, _reads_tuple)
-    converter.register_unstructure_hook_factory(_is_tuple, _writes_tuple)
-    converter.register_structure_hook_factory(_is_mapping, _reads_mapping)
-    converter.register_unstructure_hook_factory(_is_mapping, _writes_mapping)
-    converter.register_structure_hook_factory(_is_record_union, _reads_union)
-    converter.register_unstructure_hook_factory(_is_record_union, _writes_union)
-    converter.register_structure_hook_factory(_is_scalar_union, _reads_scalars)
-    converter.register_unstructure_hook_factory(_is_scalar_union, lambda _, __: _write_scalar)
+    for fits, reads, writes in (
+        (lambda cls: _origin(cls) is tuple, _reads_tuple, _writes_tuple),
+        (lambda cls: _origin(cls) in (dict, Mapping), _reads_mapping, _writes_mapping),
+        (lambda cls: _is_union_of(cls, _is_record), _reads_union, _writes_union),
+        (lambda cls: _is_union_of(cls, _SCALARS.__contains__), _reads_scalars, _writes_scalars),
+    ):
+        converter.register_structure_hook_factory(fits, reads)
+        converter.register_unstructure_hook_factory(fits, writes)
     return converter
 
 
 def _shown(value: object) -> str:
     names = {dict: "an object", list: "a list", type(None): "null"}
     return names.get(type(value)) or json.dumps(value)[:60]
+
+
+def _expect_object(value: object) -> None:
+    if type(value) is not dict:
+        raise ValueError(f"expected an object, not {_shown(value)}")
 
 
 def _exactly(kind: type) -> StructureHook:
@@ -180,8 +186,7 @@ def _reads_enum(cls: type[Enum]) -> StructureHook:
 
 
 def _read_assignment(value: Any, _: Any) -> Assignment:  # noqa: ANN401
-    if type(value) is not dict:
-        raise ValueError(f"expected an assignment, not {_shown(value)}")
+    _expect_object(value)
     return Assignment.of({key: _read_precision(p, Precision) for key, p in value.items()})
 
 
@@ -215,10 +220,6 @@ def _reads_record(detailed: bool) -> Callable[[type, Converter], StructureHook]:
     return make
 
 
-def _is_tuple(cls: Any) -> bool:  # noqa: ANN401
-    return get_origin(cls) is tuple
-
-
 def _reads_tuple(cls: Any, converter: Converter) -> StructureHook:  # noqa: ANN401
     kinds = get_args(cls)
     repeated = len(kinds) == 2 and kinds[1] is Ellipsis
@@ -246,17 +247,12 @@ def _writes_tuple(cls: Any, converter: Converter) -> Hook:  # noqa: ANN401
     return lambda value: [hook(v) for hook, v in zip(hooks, value, strict=True)]
 
 
-def _is_mapping(cls: Any) -> bool:  # noqa: ANN401
-    return get_origin(cls) in (dict, Mapping)
-
-
 def _reads_mapping(cls: Any, converter: Converter) -> StructureHook:  # noqa: ANN401
     key_kind, kind = get_args(cls)
     key_hook, hook = converter.get_structure_hook(key_kind), converter.get_structure_hook(kind)
 
     def read(value: Any, _: Any) -> Any:  # noqa: ANN401
-        if type(value) is not dict:
-            raise ValueError(f"expected an object, not {_shown(value)}")
+        _expect_object(value)
         if key_kind is not str:
             return {key_hook(k, key_kind): hook(v, kind) for k, v in value.items()}
         if kind is float and set(map(type, value.values())) <= _FLOAT:
@@ -271,21 +267,24 @@ def _writes_mapping(cls: Any, converter: Converter) -> Hook:  # noqa: ANN401
     return lambda value: {key_hook(k): hook(v) for k, v in value.items()}
 
 
-def _members(cls: Any) -> Sequence[Any]:  # noqa: ANN401
-    return get_args(cls) if get_origin(cls) in (Union, UnionType) else ()
+def _origin(cls: Any) -> Any:  # noqa: ANN401
+    return get_origin(cls)
 
 
-def _is_record_union(cls: Any) -> bool:  # noqa: ANN401
+def _is_union_of(cls: Any, fits: Callable[[Any], bool]) -> bool:  # noqa: ANN401
     members = _members(cls)
-    return bool(members) and all(_is_record(m) for m in members)
+    return bool(members) and all(map(fits, members))
+
+
+def _members(cls: Any) -> Sequence[Any]:  # noqa: ANN401
+    return get_args(cls) if _origin(cls) in (Union, UnionType) else ()
 
 
 def _reads_union(cls: Any, converter: Converter) -> StructureHook:  # noqa: ANN401
     hooks = {m.__name__: (m, converter.get_structure_hook(m)) for m in _members(cls)}
 
     def read(value: Any, _: Any) -> Any:  # noqa: ANN401
-        if type(value) is not dict:
-            raise ValueError(f"expected an object, not {_shown(value)}")
+        _expect_object(value)
         left = dict(value)
         name = left.pop(_TAG, None)
         if not isinstance(name, str) or name not in hooks:
@@ -305,11 +304,6 @@ def _writes_union(cls: Any, converter: Converter) -> Hook:  # noqa: ANN401
     return write
 
 
-def _is_scalar_union(cls: Any) -> bool:  # noqa: ANN401
-    members = _members(cls)
-    return bool(members) and all(m in (int, str, bool, float, type(None)) for m in members)
-
-
 def _reads_scalars(cls: Any, converter: Converter) -> StructureHook:  # noqa: ANN401
     members = _members(cls)
     number = converter.get_structure_hook(float) if float in members else None
@@ -325,5 +319,5 @@ def _reads_scalars(cls: Any, converter: Converter) -> StructureHook:  # noqa: AN
     return read
 
 
-def _write_scalar(value: Any) -> Any:  # noqa: ANN401
-    return _write_float(value) if isinstance(value, float) else value
+def _writes_scalars(_: Any, __: Converter) -> Hook:  # noqa: ANN401
+    return lambda value: _write_float(value) if isinstance(value, float) else value

@@ -78,7 +78,7 @@ class Evaluated:
 
 EvaluateOne = Callable[[Proposal], Evaluated]
 Steps = Generator[tuple[int, Evaluated | None], None, None]
-"""Positions in the batch; with ``None`` when an evaluation begins, with its result when it ended."""
+"""Positions in the batch: with ``None`` when one begins, with the result when it is done."""
 Evaluate = Callable[[Sequence[Proposal]], Steps]
 
 

@@ -1,1 +1,1 @@
-"""Inference engines. Each is reached by its name through `precsearch.registry`; none knows another."""
+"""Inference engines, each reached by its name through `precsearch.registry`."""

@@ -1,0 +1,11 @@
+"""The journal of a run: its events as JSON lines, and the memo that makes resuming a re-run.
+
+A line is written with one system call and a finished trial is on disk before the next one begins,
+so a kill at any moment loses nothing that was finished; the line that it tears is cut off again.
+"""
+
+from precsearch.journal.memo import Memo
+from precsearch.journal.reading import NAME, read, read_from
+from precsearch.journal.writing import Journal
+
+__all__ = ["NAME", "Journal", "Memo", "read", "read_from"]

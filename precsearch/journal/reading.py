@@ -1,0 +1,80 @@
+"""Reading a journal, also one that is being written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import overload
+
+from precsearch.codec import structure
+from precsearch.errors import InputError
+from precsearch.events import Event
+
+__all__ = ["NAME", "event_of", "read", "read_from"]
+
+NAME = "journal.jsonl"
+"""Name of the journal in its run directory."""
+
+
+def read(path: str | Path) -> Sequence[Event]:
+    """The events of a journal, or of the one in a run directory; a torn last line is left out.
+
+    Events are decoded when they are looked at, which raises `InputError` for a damaged one.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    return read_from(path, 0)[0]
+
+
+def read_from(path: str | Path, offset: int) -> tuple[Sequence[Event], int]:
+    """The events from a place in a journal on, and the place to go on reading from.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    path = Path(path)
+    path = path / NAME if path.is_dir() else path
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            data = file.read()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(f"the journal {str(path)!r} cannot be read: {reason}") from error
+    whole = data.rfind(b"\n") + 1
+    return _Events(path, data[:whole].splitlines()), offset + whole
+
+
+def event_of(line: bytes) -> Event:
+    """The event of a line.
+
+    Raises:
+        ValueError: There is none; the message is one sentence.
+    """
+    event: Event = structure(json.loads(line), Event)  # type: ignore[arg-type]
+    return event
+
+
+class _Events(Sequence[Event]):
+    """The events of lines, decoded when asked for."""
+
+    def __init__(self, path: Path, lines: Sequence[bytes]) -> None:
+        self._path = path
+        self._lines = lines
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    @overload
+    def __getitem__(self, index: int) -> Event: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Event]: ...
+    def __getitem__(self, index: int | slice) -> Event | Sequence[Event]:
+        if isinstance(index, slice):
+            return _Events(self._path, self._lines[index])
+        try:
+            return event_of(self._lines[index])
+        except ValueError as error:
+            raise InputError(f"{str(self._path)!r} holds a damaged event: {error}") from error

@@ -76,7 +76,7 @@ def integer(option: str, least: int) -> Callable[[str], int]:
     """A parser of whole numbers of at least ``least`` for the option named ``option``."""
 
     def parse(text: str) -> int:
-        value = int(text) if re.fullmatch(r"\s*[+-]?[0-9]{1,18}\s*", str(text)) else least - 1
+        value = int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", str(text)) else least - 1
         if value < least:
             raise OptionError(f"{option} takes a whole number of at least {least}, not {text!r}")
         return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -77,7 +78,8 @@ def render(
     Returns:
         The lines as one text.
     """
-    page = _Page(max(width, 1), height, glyphs, min(max(waited, 0.0), _LONGEST_WAIT))
+    waited = min(max(waited, 0.0), _LONGEST_WAIT) if math.isfinite(waited) else 0.0
+    page = _Page(max(width, 1), height, glyphs, waited)
     foot = [_current(view, page), *_warning(view, page)]
     head = _head(view, page)[: max(height - len(foot), 1)]
     room = height - len(head) - len(foot) - 2

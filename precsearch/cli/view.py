@@ -84,7 +84,10 @@ class View:
     @property
     def goal(self) -> Goal | None:
         """What is wanted, ``None`` before the search."""
-        return Goal(self.search.bound, self.search.noise) if self.search is not None else None
+        if self.search is None:
+            return None
+        noise = self.search.noise
+        return Goal(self.search.bound, noise if math.isfinite(noise) and noise > 0 else 0.0)
 
     @property
     def best(self) -> Trial | None:

@@ -91,11 +91,11 @@ class _Drawn:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._view = View()
-        self._since = clock()
+        self._started = self._since = clock()
 
     def show(self, event: Event) -> None:
         after = fold(self._view, event)
-        # The clock goes on from the last time that an event told.
+        # What moves between events goes on from the last time that one told.
         if after.elapsed != self._view.elapsed:
             self._since = self._clock()
         self._view = after
@@ -108,8 +108,16 @@ class _Drawn:
 
     def draw(self, width: int, height: int, glyphs: Glyphs) -> Text:
         """The view now. One line stays free, so that the terminal does not scroll."""
-        waited = self._clock() - self._since
-        return render(self._view, width, max(height - 1, 1), glyphs=glyphs, waited=waited)
+        now = self._clock()
+        spent = self._view.search.spent if self._view.search is not None else 0.0
+        return render(
+            self._view,
+            width,
+            max(height - 1, 1),
+            glyphs=glyphs,
+            waited=now - self._since,
+            clock=now - self._started + spent,
+        )
 
 
 @contextmanager

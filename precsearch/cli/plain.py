@@ -51,21 +51,21 @@ class PlainLog:
         self._view = View()
         self._proxies = 0
         self._replayed = 0
-        self._ahead = 0.0
+        self._ahead = 0.0  # a resumed run has a past
 
     def lines(self, event: Event, seconds: float) -> tuple[str, ...]:
         """What to print for one event.
 
         Args:
             event: The event.
-            seconds: On the clock, since the process began to listen.
+            seconds: Since the process began.
 
         Returns:
             Lines without line breaks; none for events that say little.
         """
         before, self._view = self._view, fold(self._view, event)
-        if isinstance(event, (TrialFinished, SearchFinished)):
-            self._ahead = event.elapsed - seconds  # a resumed run has a past
+        if isinstance(event, SearchStarted):
+            self._ahead = event.spent
         said = self._said(event, new=before != self._view)
         return tuple(f"[{duration(seconds + self._ahead):>6}] {line}" for line in said)
 

@@ -37,12 +37,13 @@ _MOST_SKETCH = 14
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """What to draw on, and the time since the last event."""
+    """What to draw on, the time since the last event, and the clock."""
 
     width: int
     height: int
     glyphs: Glyphs
     waited: float
+    clock: float
 
     def line(self, text: Text | str, style: str = "") -> Text:
         """``text`` cut to the width."""
@@ -64,7 +65,13 @@ class _Page:
 
 
 def render(
-    view: View, width: int, height: int = 24, *, glyphs: Glyphs = UNICODE, waited: float = 0.0
+    view: View,
+    width: int,
+    height: int = 24,
+    *,
+    glyphs: Glyphs = UNICODE,
+    waited: float = 0.0,
+    clock: float | None = None,
 ) -> Text:
     """Draw a run.
 
@@ -73,13 +80,15 @@ def render(
         width: Cells of a line; none is longer.
         height: Lines; there are no more, if it is at least 4.
         glyphs: Symbols.
-        waited: Seconds since the last event, for the clock and the spinner.
+        waited: Seconds since the last event that told the time, for what moves in between.
+        clock: Seconds to show; by default those of the search.
 
     Returns:
         The lines as one text.
     """
     waited = min(max(waited, 0.0), _LONGEST_WAIT) if math.isfinite(waited) else 0.0
-    page = _Page(max(width, 1), height, glyphs, waited)
+    shown = view.elapsed + (0.0 if view.finished else waited) if clock is None else clock
+    page = _Page(max(width, 1), height, glyphs, waited, shown)
     foot = [_current(view, page), *_warning(view, page)]
     head = _head(view, page)[: max(height - len(foot), 1)]
     room = height - len(head) - len(foot) - 2
@@ -90,8 +99,7 @@ def render(
 
 def _head(view: View, page: _Page) -> list[Text]:
     title = Text.assemble(("precsearch", "bold"), "  ", (clean(view.model), "cyan"))
-    clock = view.elapsed + (0.0 if view.finished else page.waited)
-    lines = [page.ends(title, Text(duration(clock), style="dim"))]
+    lines = [page.ends(title, Text(duration(page.clock), style="dim"))]
     start = view.search
     if start is None:
         return lines

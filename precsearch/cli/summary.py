@@ -74,6 +74,7 @@ def _headline(config: OptimizeConfig, result: OptimizeResult, page: Page) -> Tex
         (f"{speedup(latency.ratio)} FP32's speed", "bold green"),
         f" ({interval})" if interval else "",
         (f", within {bound}", "bold"),
+        ("; not clearly faster", "yellow") if not latency.ratio_high < 1 else "",
     )
 
 

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
-from runs import engine, event_lists, synthetic_run
 
 from precsearch.cli.live import glyphs_of
 from precsearch.cli.render import render
@@ -16,6 +15,7 @@ from precsearch.cli.text import ASCII, UNICODE, Glyphs, Scale
 from precsearch.cli.view import View, fold
 from precsearch.events import Event, SearchStarted, TrialFinished
 from precsearch.goal import Bound, Budget
+from tests.cli.runs import engine, event_lists, synthetic_run
 
 GLYPHS = st.sampled_from([UNICODE, ASCII])
 

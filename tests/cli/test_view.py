@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from runs import GROUPS, engine, event_lists, synthetic_run
 
 from precsearch.cli.view import Verdict, View, asked, fold, ran
 from precsearch.events import (
@@ -18,6 +17,7 @@ from precsearch.events import (
 )
 from precsearch.goal import Bound, Budget
 from precsearch.trial import Accuracy, Failed, Measured, Measurement, Trial
+from tests.cli.runs import GROUPS, engine, event_lists, synthetic_run
 
 STARTED = SearchStarted("a CPU", "auto", GROUPS, 122, Bound(1e-2), Budget(10, 100.0), 0.02)
 

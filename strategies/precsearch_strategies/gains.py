@@ -17,8 +17,8 @@ _USUAL = 0.4  # share of its time that a group saves at a precision that no engi
 def profile_gains(known: Known, encoding: Encoding) -> Floats:
     """(n, p): how much of FP32's latency a group saves, negative where it is slower; FP32 0.
 
-    The most lowered engine that has a group at a precision stands for it, as a rule a uniform one:
-    the group's time in the FP32 engine's profile less its time there, over the whole FP32 profile,
+    The fastest engine that has a group at a precision stands for it, since the search is for ones
+    like it: the group's time in the FP32 engine's profile less its time there, over the whole FP32 profile,
     scaled so that all gains of that engine add up to its measured difference in latency (profiling
     slows an engine, so its seconds count only relative to each other). What no engine has shown
     saves the same part of its time as what was shown did. Without profiles, an engine's measured
@@ -56,11 +56,11 @@ def has_profiles(known: Known) -> bool:
 
 
 def _timed(known: Known) -> list[Trial]:
-    """Timed engines with something lowered, the most lowered first."""
+    """Timed engines with something lowered, the fastest first."""
     rows = [
-        (-len(a), a.entries, t)
+        (ratio, a.entries, t)
         for a, t in known.engines.items()
-        if len(a) and known.ratio(t) is not None
+        if len(a) and (ratio := known.ratio(t)) is not None
     ]
     return [row[2] for row in sorted(rows, key=lambda row: row[:2])]
 

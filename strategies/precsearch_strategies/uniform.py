@@ -17,8 +17,9 @@ def uniform_assignments(problem: Problem) -> tuple[Assignment, ...]:
 
     For each lower precision: everywhere; everywhere but where a prior advises against it (there
     the next precision that no prior advises against); and for INT8 both again with the passive
-    groups (Add, Concat, pooling) left in float. NVIDIA's and ONNX Runtime's quantisers differ
-    from each other mostly in that last point, and which of them is faster depends on the backend.
+    groups (Add, Concat, pooling) left in float, and then with the products of two activations
+    (attention) in float too. NVIDIA's and ONNX Runtime's quantisers differ from each other mostly
+    in these points, and which of them is faster depends on the backend.
     """
     space = problem.space
     found = [problem.all_fp32()]
@@ -45,7 +46,13 @@ def _passive_float(problem: Problem, asked: dict[str, Precision]) -> list[Assign
     passive = [g for g in problem.space.free if g.passive and asked[g.key] is Precision.INT8]
     above = {g.key: _tolerated(problem, g, Precision.FP16) for g in passive}
     full = dict.fromkeys(above, Precision.FP32)
-    return [Assignment.of({**asked, **change}) for change in (above, full)]
+    float_too = {
+        g.key: Precision.FP32
+        for g in problem.space.free
+        if g.kind == "attention" and asked[g.key] is Precision.INT8
+    }
+    changes = (above, full, {**full, **float_too})
+    return [Assignment.of({**asked, **change}) for change in changes]
 
 
 @dataclass(frozen=True)

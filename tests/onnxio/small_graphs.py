@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
-from small_layers import (
+from tests.onnxio.small_layers import (
     GELU_FORMS,
     NORM_FORMS,
     SCHEME,

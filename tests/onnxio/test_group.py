@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto
-from small_graphs import (
+from tests.onnxio.small_graphs import (
     MODELS,
     SCHEME,
     GraphBuilder,
@@ -97,7 +97,7 @@ def test_any_wiring_of_these_operators_gives_convex_groups(model: onnx.ModelProt
 def test_the_result_does_not_depend_on_the_hash_seed() -> None:
     here = Path(__file__).parent
     code = (
-        "from small_graphs import *; from precsearch.onnxio.group import *;"
+        "from tests.onnxio.small_graphs import *; from precsearch.onnxio.group import *;"
         "from precsearch.space import Precision;"
         "s = [group(view(m()), SCHEME, frozenset(Precision)) for m in MODELS.values()];"
         "print([(x.digest, x.edges, [g.signature for g in x.groups]) for x in s])"

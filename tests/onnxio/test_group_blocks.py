@@ -2,7 +2,7 @@ from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
-from small_graphs import (
+from tests.onnxio.small_graphs import (
     GELU_FORMS,
     SCHEME,
     GraphBuilder,

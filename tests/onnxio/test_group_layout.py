@@ -1,7 +1,7 @@
 """Layout nodes, the integer nodes that serve them, and edges."""
 
 import pytest
-from small_graphs import (
+from tests.onnxio.small_graphs import (
     MODELS,
     SCHEME,
     GraphBuilder,

@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 from onnx import TensorProto
-from small_graphs import (
+from tests.onnxio.small_graphs import (
     GELU_FORMS,
     NORM_FORMS,
     SCHEME,

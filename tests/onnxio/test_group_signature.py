@@ -1,7 +1,7 @@
 """Signatures and sizes of groups."""
 
 import pytest
-from small_graphs import (
+from tests.onnxio.small_graphs import (
     SCHEME,
     GraphBuilder,
     attention,

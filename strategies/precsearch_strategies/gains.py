@@ -18,8 +18,8 @@ def profile_gains(known: Known, encoding: Encoding) -> Floats:
     """(n, p): how much of FP32's latency a group saves, negative where it is slower; FP32 0.
 
     The fastest engine that has a group at a precision stands for it, since the search is for ones
-    like it: the group's time in the FP32 engine's profile less its time there, over the whole FP32 profile,
-    scaled so that all gains of that engine add up to its measured difference in latency (profiling
+    like it: the group's time in the FP32 engine's profile less its time there, over the whole of
+    the former, scaled so that all gains of that engine add up to its measured difference in latency (profiling
     slows an engine, so its seconds count only relative to each other). What no engine has shown
     saves the same part of its time as what was shown did. Without profiles, an engine's measured
     difference is shared by FP32 time or multiply-accumulates. Latency differences of engines with

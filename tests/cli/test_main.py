@@ -16,9 +16,10 @@ from precsearch.api import (
     OptimizeResult,
     VerifyReport,
 )
+from precsearch.cli.actions import Exit
 from precsearch.cli.commands import app
 from precsearch.cli.live import consume
-from precsearch.cli.main import Exit, run
+from precsearch.cli.main import run
 from precsearch.errors import ReplayError, RunError
 from precsearch.events import Event, Warned
 from precsearch.space import LayerGroup, Precision, SearchSpace
@@ -176,7 +177,11 @@ REPORT = VerifyReport(
     ("report", "code", "said"),
     [
         (REPORT, Exit.DONE, "verified, within rel-l2 ≤ 0.01"),
-        (replace(REPORT, passed=False, loss=0.02), Exit.REPLAY, "the loss is over the bound"),
+        (
+            replace(REPORT, passed=False, loss=0.02),
+            Exit.REPLAY,
+            "the loss is not within rel-l2 ≤ 0.01",
+        ),
         (
             replace(REPORT, passed=False, slower=True, latency=latency(1.2)),
             Exit.REPLAY,

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from precsearch.cli.live import glyphs_of
 from precsearch.cli.render import render
 from precsearch.cli.sketch import MIN_HEIGHT, MIN_WIDTH, Point, sketch
+from precsearch.cli.streams import glyphs_of
 from precsearch.cli.text import ASCII, UNICODE, Glyphs, Scale
 from precsearch.cli.view import View, fold
 from precsearch.events import Event, SearchStarted, TrialFinished
@@ -163,7 +163,7 @@ def test_a_point_is_on_its_side_of_the_bound(loss: float, height: int) -> None:
     assert (row > line) == (loss <= bound)
 
 
-def test_glyphs_follow_the_encoding(tmp_path: object) -> None:
+def test_glyphs_follow_the_encoding() -> None:
     class Fixed(Console):
         encoding = "ascii"
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -47,13 +49,15 @@ class Builder:
         self.weights.append(numpy_helper.from_array(values, name))
         return name
 
-    def node(self, op_type: str, inputs: list[str], **attributes: object) -> str:
+    def node(self, op_type: str, inputs: list[str], **attributes: Any) -> str:
         out = f"t{len(self.nodes)}"
         self.nodes.append(helper.make_node(op_type, inputs, [out], f"n{out}", **attributes))
         self.live.append(out)
         return out
 
-    def model(self, shape: list[object], outputs: list[tuple[str, list[object]]]) -> Model:
+    def model(
+        self, shape: Sequence[str | int], outputs: Sequence[tuple[str, Sequence[str | int]]]
+    ) -> Model:
         graph = helper.make_graph(
             self.nodes,
             "random",
@@ -128,7 +132,7 @@ def conv_models(draw: st.DrawFn) -> Model:
     shape = (10, CHANNELS) if trans_b else (CHANNELS, 10)
     inputs = [flat, b.weight(shape), b.weight((10,))]
     logits = b.node("Gemm", inputs, transB=int(trans_b))
-    outputs: list[tuple[str, list[object]]] = [(logits, ["n", 10])]
+    outputs: list[tuple[str, Sequence[str | int]]] = [(logits, ["n", 10])]
     if draw(st.booleans()) and last != "x":
         outputs.append((last, ["n", CHANNELS, SIZE, SIZE]))
     return b.model(["n", CHANNELS, SIZE, SIZE], outputs)

@@ -74,7 +74,8 @@ def test_all_fp32_is_the_model_itself(model: Model) -> None:
     original = BACKEND.open(model.data)
     feed = feed_of(model)
     for name, value in original.run(feed).items():
-        np.testing.assert_allclose(session.run(feed)[name], value, rtol=1e-5, atol=1e-5)
+        found, wanted = (np.asarray(v, np.float32) for v in (session.run(feed)[name], value))
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
 
 
 @FEW
@@ -113,9 +114,9 @@ def test_what_is_asked_in_int8_runs_in_int8_and_nothing_else(
     session = BACKEND.open(lowered.model, profiled=True)
     kernels = {k.node: k.op_type for k in session.profile(feed_of(model), 1)}
     active = {g.key for g in space.free if not g.passive}
-    for node in lowered.asked:
-        if lowered.owners[node] in active:
-            assert BACKEND.achieved(kernels[node]) is Precision.INT8, (node, kernels)
+    for name in lowered.asked:
+        if lowered.owners[name] in active:
+            assert BACKEND.achieved(kernels[name]) is Precision.INT8, (name, kernels)
     for node in graph.nodes:
         # (a product of two tensors that are quantised anyway is the same in either arithmetic)
         weighted = node.is_op("Conv", "Gemm", "MatMul") and node.inputs[1] in graph.weights

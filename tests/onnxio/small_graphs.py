@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
+
 from tests.onnxio.small_layers import (
     GELU_FORMS,
     NORM_FORMS,

@@ -8,6 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto
+
+from precsearch.errors import OptionError
+from precsearch.onnxio.graph import GraphView
+from precsearch.onnxio.group import GRANULARITIES, group
+from precsearch.space import Precision, SearchSpace
 from tests.onnxio.small_graphs import (
     MODELS,
     SCHEME,
@@ -16,11 +21,6 @@ from tests.onnxio.small_graphs import (
     transformer,
     view,
 )
-
-from precsearch.errors import OptionError
-from precsearch.onnxio.graph import GraphView
-from precsearch.onnxio.group import GRANULARITIES, group
-from precsearch.space import Precision, SearchSpace
 
 FP32, FP16, INT8 = Precision.FP32, Precision.FP16, Precision.INT8
 EVERY = frozenset(Precision)

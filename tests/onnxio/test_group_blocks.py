@@ -2,6 +2,10 @@ from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
+
+from precsearch.onnxio.blocks import repeated_blocks
+from precsearch.onnxio.group import group
+from precsearch.space import Precision, SearchSpace
 from tests.onnxio.small_graphs import (
     GELU_FORMS,
     SCHEME,
@@ -14,10 +18,6 @@ from tests.onnxio.small_graphs import (
     transformer,
     view,
 )
-
-from precsearch.onnxio.blocks import repeated_blocks
-from precsearch.onnxio.group import group
-from precsearch.space import Precision, SearchSpace
 
 EVERY = frozenset(Precision)
 

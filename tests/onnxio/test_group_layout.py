@@ -1,6 +1,9 @@
 """Layout nodes, the integer nodes that serve them, and edges."""
 
 import pytest
+
+from precsearch.onnxio.group import group
+from precsearch.space import Assignment, Precision, SearchSpace
 from tests.onnxio.small_graphs import (
     MODELS,
     SCHEME,
@@ -8,9 +11,6 @@ from tests.onnxio.small_graphs import (
     linear,
     view,
 )
-
-from precsearch.onnxio.group import group
-from precsearch.space import Assignment, Precision, SearchSpace
 
 FP32, FP16, INT8 = Precision.FP32, Precision.FP16, Precision.INT8
 EVERY = frozenset(Precision)

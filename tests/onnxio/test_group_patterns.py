@@ -2,6 +2,9 @@ from collections.abc import Callable
 
 import pytest
 from onnx import TensorProto
+
+from precsearch.onnxio.group import group
+from precsearch.space import LayerGroup, Precision
 from tests.onnxio.small_graphs import (
     GELU_FORMS,
     NORM_FORMS,
@@ -17,9 +20,6 @@ from tests.onnxio.small_graphs import (
     silu,
     view,
 )
-
-from precsearch.onnxio.group import group
-from precsearch.space import LayerGroup, Precision
 
 EVERY = frozenset(Precision)
 

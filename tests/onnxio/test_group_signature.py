@@ -1,6 +1,9 @@
 """Signatures and sizes of groups."""
 
 import pytest
+
+from precsearch.onnxio.group import group
+from precsearch.space import LayerGroup, Precision, SearchSpace
 from tests.onnxio.small_graphs import (
     SCHEME,
     GraphBuilder,
@@ -12,9 +15,6 @@ from tests.onnxio.small_graphs import (
     transformer,
     view,
 )
-
-from precsearch.onnxio.group import group
-from precsearch.space import LayerGroup, Precision, SearchSpace
 
 EVERY = frozenset(Precision)
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from landscapes import FP32, Landscape
-
 from precsearch.space import Assignment
 from precsearch.strategy import Strategy
 from precsearch.trial import Fidelity, Proposal, Trial
+from tests.strategies.landscapes import FP32, Landscape
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@ import math
 from dataclasses import replace
 
 import pytest
-from harness import run
-from landscapes import FP32, INT8, Recipe
 
 from precsearch_strategies import Bisection
+from tests.strategies.harness import run
+from tests.strategies.landscapes import FP32, INT8, Recipe
 
 TWO = (FP32, INT8)
 

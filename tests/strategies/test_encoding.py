@@ -1,10 +1,10 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from landscapes import Recipe
 
 from precsearch.space import Assignment
 from precsearch_strategies.encoding import Encoding
+from tests.strategies.landscapes import Recipe
 
 
 @settings(max_examples=60, deadline=None)

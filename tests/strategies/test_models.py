@@ -2,8 +2,6 @@ import math
 
 import numpy as np
 import pytest
-from harness import run
-from landscapes import FP16, FP32, INT8, Landscape, Recipe
 
 from precsearch.space import Assignment
 from precsearch.strategy import Proposals
@@ -15,6 +13,8 @@ from precsearch_strategies.known import Known
 from precsearch_strategies.latencymodel import LatencyModel
 from precsearch_strategies.sensitivity import single_squares
 from precsearch_strategies.uniform import uniform_assignments
+from tests.strategies.harness import run
+from tests.strategies.landscapes import FP16, FP32, INT8, Landscape, Recipe
 
 
 def engines(landscape: Landscape, many: list[Assignment]) -> Known:

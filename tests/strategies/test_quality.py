@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 
 import pytest
-from harness import Found, run
-from landscapes import FP32, INT8, Recipe
 
 from precsearch_strategies import Auto, Bisection, Uniform
+from tests.strategies.harness import Found, run
+from tests.strategies.landscapes import FP32, INT8, Recipe
 
 TWO = (FP32, INT8)
 SEEDS = range(6)

@@ -7,16 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from harness import Found, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from landscapes import FP32, INT8, Landscape, Recipe
 
 from precsearch.errors import OptionError
 from precsearch.space import Assignment
 from precsearch.strategy import Strategy
 from precsearch.trial import Fidelity
 from precsearch_strategies import Auto, Bisection, Tpe, Uniform
+from tests.strategies.harness import Found, run
+from tests.strategies.landscapes import FP32, INT8, Landscape, Recipe
 
 ALL: list[Strategy] = [
     Uniform(),
@@ -119,8 +119,8 @@ def test_works_with_one_lower_precision(strategy: Strategy) -> None:
 _SCRIPT = """
 import sys
 sys.path[:0] = {path!r}
-from harness import run
-from landscapes import Recipe
+from tests.strategies.harness import run
+from tests.strategies.landscapes import Recipe
 from precsearch_strategies import Auto, Bisection, Tpe
 landscape = Recipe(groups=8, passive=0.2, skip=0.3, pairs=2, fails=0.05).draw(5)
 for strategy in (Auto(builds=12), Bisection(), Tpe(builds=10)):

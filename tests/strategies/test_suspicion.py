@@ -1,6 +1,4 @@
 import pytest
-from harness import run
-from landscapes import FP32, INT8, Recipe
 
 from precsearch.space import Assignment
 from precsearch.trial import Failed, Fidelity, Outcome, Proposal, Trial
@@ -8,6 +6,8 @@ from precsearch_strategies import Auto
 from precsearch_strategies.encoding import Encoding
 from precsearch_strategies.known import Known
 from precsearch_strategies.suspicion import suspicion
+from tests.strategies.harness import run
+from tests.strategies.landscapes import FP32, INT8, Recipe
 
 
 def test_what_ran_once_is_not_suspect() -> None:

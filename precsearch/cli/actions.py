@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import IntEnum
 from pathlib import Path
 
@@ -11,9 +10,10 @@ from rich.status import Status
 
 from precsearch import api
 from precsearch.api import OptimizeConfig
-from precsearch.cli.live import JsonLines, consume, glyphs_of, progress
+from precsearch.cli.live import JsonLines, consume, progress
 from precsearch.cli.page import Page
 from precsearch.cli.reports import build_lines, inspect_lines, verify_lines
+from precsearch.cli.streams import glyphs_of, stderr, stdout
 from precsearch.cli.summary import optimize_lines, result_fields
 from precsearch.cli.text import ASCII
 from precsearch.space import Precision
@@ -36,13 +36,13 @@ class Exit(IntEnum):
 
 def optimize(config: OptimizeConfig, *, json: bool) -> Exit:
     """Search, showing progress on stderr (or events on stdout), and print what was found."""
-    out = Console(file=sys.stdout)
+    out = stdout()
     events = api.optimize_events(config)
     if json:
         lines = JsonLines(out)
         result = consume(events, lines)
     else:
-        with progress(Console(file=sys.stderr)) as show:
+        with progress(stderr()) as show:
             result = consume(events, show)
     code = Exit.INTERRUPTED if result.interrupted else Exit.DONE if result.met else Exit.UNMET
     if json:
@@ -55,7 +55,7 @@ def optimize(config: OptimizeConfig, *, json: bool) -> Exit:
 
 def build(plan: Path, model: Path | None, output: Path, *, force: bool) -> Exit:
     """Replay a plan into a file."""
-    out = Console(file=sys.stdout)
+    out = stdout()
     page = _page(out)
     page.write(out, build_lines(api.build(plan, model, output, force=force), page))
     return Exit.DONE
@@ -65,7 +65,7 @@ def verify(
     plan: Path, model: Path | None, data: Path | None, *, tol: float | None, threads: int | None
 ) -> Exit:
     """Replay a plan and measure it on this machine."""
-    out = Console(file=sys.stdout)
+    out = stdout()
     page = _page(out)
     with _waiting("rebuilding and measuring"):
         report = api.verify(plan, model, data, tol=tol, threads=threads)
@@ -77,7 +77,7 @@ def inspect(
     model: Path, *, backend: str, precisions: tuple[Precision, ...] | None, granularity: str
 ) -> Exit:
     """Print a model's groups."""
-    out = Console(file=sys.stdout)
+    out = stdout()
     page = _page(out)
     found = api.inspect(model, backend=backend, precisions=precisions, granularity=granularity)
     page.write(out, inspect_lines(found, page))
@@ -90,6 +90,6 @@ def _page(console: Console) -> Page:
 
 def _waiting(what: str) -> Status:
     """A spinner on stderr where that is a terminal; nothing elsewhere."""
-    console = Console(file=sys.stderr)
+    console = stderr()
     dull = console.is_dumb_terminal or glyphs_of(console) is ASCII
     return console.status(what, spinner="line" if dull else "dots")

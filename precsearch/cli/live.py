@@ -14,12 +14,13 @@ from rich.text import Text
 
 from precsearch.cli.plain import PlainLog
 from precsearch.cli.render import render
-from precsearch.cli.text import ASCII, UNICODE, Glyphs
+from precsearch.cli.streams import glyphs_of
+from precsearch.cli.text import Glyphs
 from precsearch.cli.view import View, fold
 from precsearch.codec import dumps, unstructure
 from precsearch.events import Event
 
-__all__ = ["JsonLines", "Show", "consume", "glyphs_of", "progress"]
+__all__ = ["JsonLines", "Show", "consume", "progress"]
 
 Result = TypeVar("Result")
 _REFRESHES = 8.0
@@ -35,11 +36,6 @@ class Show(Protocol):
     def stopping(self) -> None:
         """The user asked to stop."""
         ...
-
-
-def glyphs_of(console: Console) -> Glyphs:
-    """The symbols that a console can show."""
-    return UNICODE if console.encoding.lower().startswith("utf") else ASCII
 
 
 class JsonLines:

@@ -9,11 +9,11 @@ import traceback
 from collections.abc import Sequence
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from precsearch.cli.actions import Exit
 from precsearch.cli.commands import app
+from precsearch.cli.streams import stderr
 from precsearch.cli.text import clean
 from precsearch.errors import InputError, PrecsearchError, ReplayError
 
@@ -68,7 +68,7 @@ def run(argv: Sequence[str]) -> Exit:
 
 def _say(message: str) -> None:
     text = Text.assemble(("error: ", "bold red"), clean(message))
-    Console(file=sys.stderr).print(text, soft_wrap=True, highlight=False)
+    stderr().print(text, soft_wrap=True, highlight=False)
 
 
 def _misused(error: Exception) -> Exit:
@@ -91,10 +91,11 @@ def _bug(error: Exception) -> Exit:
     said = str(error).strip() or "no message"
     what = said if isinstance(error, PrecsearchError) else f"{type(error).__name__}: {said}"
     _say(what)
-    hint = "please report it with this traceback"
-    if not wanted:
-        hint = f"please report it with the traceback that {_TRACEBACK}=1 shows"
-    Console(file=sys.stderr).print(f"This is a bug in precsearch; {hint}.", soft_wrap=True)
+    known = isinstance(error, PrecsearchError)
+    blame = "If the model runs elsewhere, this is" if known else "This is"
+    which = "this traceback" if wanted else f"the traceback that {_TRACEBACK}=1 shows"
+    hint = f"{blame} a bug in precsearch; please report it with {which}."
+    stderr().print(hint, soft_wrap=True, highlight=False)
     return Exit.BUG
 
 

@@ -153,9 +153,9 @@ def _trial_line(view: View, trial: Trial, glyphs: Glyphs) -> str:
     loss = measurement.accuracy.loss
     bound: Bound | None = view.search.bound if view.search is not None else None
     scale = Scale(bound.metric if bound is not None else "", glyphs)
-    share = scale.share(loss, bound.tolerance) if bound is not None else ""
+    share = scale.of_bound(loss, bound.tolerance) if bound is not None else ""
     parts = [head, f"loss {scale(loss) if math.isfinite(loss) else 'inf'}"]
-    parts[-1] += f" ({share} of the bound)" if share else ""
+    parts[-1] += f" ({share})" if share else ""
     if measurement.latency is not None:
         parts.append(f"{speedup(measurement.latency.ratio)} FP32's speed")
     return ", ".join([*parts, verdict])

@@ -161,13 +161,13 @@ def _best(view: View, page: _Page, scale: Scale) -> list[Text]:
         return [page.line("  no engine within the bound yet", "dim"), Text()]
     latency, loss = measurement.latency, measurement.accuracy.loss
     interval = speedup_interval(latency.ratio_low, latency.ratio_high)
-    share = scale.share(loss, view.search.bound.tolerance)
+    share = scale.of_bound(loss, view.search.bound.tolerance)
     first = Text.assemble(
         label,
         (f"{speedup(latency.ratio)} FP32's speed", "bold green"),
         (f" ({interval})" if interval else "", "green"),
         f"   loss {scale(loss)}",
-        f", {share} of the bound" if share else "",
+        f", {share}" if share else "",
     )
     wanted, got = asked(best.assignment), ran(best)
     fp32 = view.search.groups - sum(wanted.values())

@@ -48,20 +48,20 @@ def verify_lines(report: VerifyReport, page: Page) -> list[Text]:
     """The summary of a verification."""
     scale = Scale(report.metric, page.glyphs)
     bound = loss_bound(report.metric, report.tolerance)
-    share = scale.share(report.loss, bound)
+    share = scale.of_bound(report.loss, bound)
     over = report.loss > bound or report.loss != report.loss
     latency = report.latency
     interval = speedup_interval(latency.ratio_low, latency.ratio_high)
     verdict = ("verified", "bold green") if report.passed else ("not verified", "bold red")
     reasons = []
     if over:
-        reasons.append("the loss is over the bound")
+        reasons.append(f"the loss is not within {scale.bound(bound)}")
     if report.slower:
         reasons.append("it is slower than FP32 on this machine")
     why = f": {' and '.join(reasons)}" if reasons else f", within {scale.bound(bound)}"
     rows = [
         ("model", f"{report.verdict} to what the plan promises"),
-        ("loss", f"{scale(report.loss)}{f' ({share} of the bound)' if share else ''}"),
+        ("loss", f"{scale(report.loss)}{f' ({share})' if share else ''}"),
         (
             "speed",
             f"{speedup(latency.ratio)} FP32's speed{f' ({interval})' if interval else ''}, "

@@ -118,8 +118,8 @@ def _loss(evidence: Evidence, page: Page) -> str:
 
 
 def _with_share(loss: float, bound: float, scale: Scale) -> str:
-    share = scale.share(loss, bound)
-    return f"{scale(loss)} ({share} of the bound)" if share else scale(loss)
+    share = scale.of_bound(loss, bound)
+    return f"{scale(loss)} ({share})" if share else scale(loss)
 
 
 def _groups(plan: Plan, page: Page) -> str:

@@ -107,6 +107,11 @@ class Scale:
             return f"{number(min(share, 1e6), 2)}x"
         return f"{share * 100:.0f} %"
 
+    def of_bound(self, loss: float, bound: float) -> str:
+        """`share` in words: ``79 % of the bound``, ``18x the bound``; empty likewise."""
+        share = self.share(loss, bound)
+        return f"{share} {'of ' if share.endswith('%') else ''}the bound" if share else ""
+
 
 def number(value: float, digits: int = 3) -> str:
     """A number with some significant digits: ``0.00798``, ``1.2e-5``, ``inf``."""

@@ -53,7 +53,7 @@ def event_of(line: bytes) -> Event:
     Raises:
         ValueError: There is none; the message is one sentence.
     """
-    event: Event = structure(json.loads(line), Event)  # type: ignore[arg-type]
+    event: Event = structure(json.loads(line.decode()), Event)  # type: ignore[arg-type]
     return event
 
 

@@ -91,6 +91,7 @@ class Journal:
         except OSError as error:
             with suppress(OSError):  # leave no half of a line for a later one to be glued to
                 os.ftruncate(self._descriptor, self._size)
+                os.lseek(self._descriptor, self._size, os.SEEK_SET)
             raise _unwritable(self.path, error) from error
         self._size += len(line)
 

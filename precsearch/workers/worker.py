@@ -13,6 +13,9 @@ from precsearch.workers.wire import pack
 
 __all__ = ["Worker"]
 
+_START_S = 60.0
+"""A limit that is short for a call must not forbid a slow disk to load an interpreter."""
+
 
 class Worker:
     """Serves the methods of ``factory(*args, announce)`` from a child process.
@@ -23,7 +26,7 @@ class Worker:
     Args:
         factory: Importable, so not from the script that is run.
         args: Its arguments, picklable.
-        limit_s: Seconds that a start or a call may take.
+        limit_s: Seconds that a call may take; constructing the object may take a minute more.
         preload: Modules that the child imports at once, while we do something else.
         memory_limit: Bytes of address space, where the system can limit them.
     """
@@ -75,7 +78,7 @@ class Worker:
                 self._discard()
                 self._child = Child(self._options)
             if not self._made:
-                self._ask(None, (self._factory, self._args), self._limit_s)
+                self._ask(None, (self._factory, self._args), self._limit_s + _START_S)
                 self._made = True
             return self._ask(method, args, self._limit_s if limit_s is None else limit_s)
 

@@ -1,4 +1,4 @@
-"""A whole run as a script, to be killed: ``python drill.py RUN_DIR LANDSCAPE_JSON WORKERS SECONDS``.
+"""A whole run as a script, to be killed: ``drill.py RUN_DIR LANDSCAPE_JSON WORKERS SECONDS``.
 
 Not guarded by ``if __name__ == "__main__"``, like many a user's script. Prints the pids of its
 workers, then the number of every trial once the journal has it, then "done".

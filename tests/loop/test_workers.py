@@ -25,7 +25,7 @@ from precsearch.errors import (
     WorkerError,
     WorkerTimeout,
 )
-from precsearch.evaluate import Evaluate, pooled, sequential
+from precsearch.evaluate import Evaluate, pooled
 from precsearch.goal import Problem
 from precsearch.search import search
 from precsearch.space import Assignment
@@ -75,11 +75,11 @@ def test_large_payloads_arrive_unchanged(shared: Worker) -> None:
 
 def test_our_errors_come_as_they_are_and_others_in_one_line(shared: Worker) -> None:
     pid = shared.call("pid")
-    with pytest.raises(BuildError, match="^refused$"):
+    with pytest.raises(BuildError, match=r"^refused$"):
         shared.call("fail", "build")
     with pytest.raises(MemoryError, match="Unable to allocate"):
         shared.call("fail", "memory")
-    with pytest.raises(EngineError, match="^KeyError: ") as caught:
+    with pytest.raises(EngineError, match=r"^KeyError: ") as caught:
         shared.call("fail", "other")
     assert "\n" not in str(caught.value)
     assert stage_of(caught.value) == "start"
@@ -136,6 +136,7 @@ def test_a_child_that_dies_between_calls_is_replaced(shared: Worker) -> None:
     pid = shared.call("pid")
     os.kill(pid, signal.SIGKILL)
     assert wait_for_end(pid, 5)
+    time.sleep(0.1)  # its threads end after it
     assert shared.call("pid") != pid
 
 
@@ -265,7 +266,7 @@ ORPHAN = """
 
 
 @pytest.mark.parametrize(
-    ("busy_with", "limit_s"), [("", 60.0), ("hang", 60.0), ("hang_with_lock", 2.0)]
+    ("busy_with", "limit_s"), [("", 60.0), ("hang", 60.0), ("hang_with_lock", 0.5)]
 )
 def test_a_killed_parent_leaves_no_child(busy_with: str, limit_s: float) -> None:
     path = os.pathsep.join([str(HERE.parents[1]), str(HERE)])
@@ -293,30 +294,30 @@ FAULTS = {
 class FaultsAndHealthy:
     def propose(self, problem: Problem, /) -> Proposals:
         yield [
-            Proposal(Assignment.of({**healthy, **fault.when}))
+            Proposal(Assignment.of({**changes, **fault.when}))
             for fault in FAULTS.values()
-            for healthy in ({}, {"g4": INT8})
+            for changes in ({}, {"g4": INT8})
+            if changes or fault.kind in ("segv", "hang")
         ]
         yield [Proposal(Assignment()), Proposal(Assignment.of({"g4": INT8}))]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_search_survives_everything_that_an_engine_can_do(workers: int) -> None:
+def test_a_search_survives_everything_that_an_engine_can_do() -> None:
     space = toy_space()
     landscape = replace(toy_landscape(space, 5), faults=tuple(FAULTS.values()))
     with ExitStack() as stack:
         arguments = (landscape.to_json(), 0.0)
         pool = [
-            stack.enter_context(Worker(ToyBench, arguments, limit_s=1.0, preload=()))
-            for _ in range(workers)
+            stack.enter_context(Worker(ToyBench, arguments, limit_s=2.0, preload=()))
+            for _ in range(2)
         ]
-        each = in_workers(space, pool)
-        evaluate = sequential(each[0]) if workers == 1 else pooled(each)
+        evaluate = pooled(in_workers(space, pool))
         _, trials = finish(search(toy_problem(space), FaultsAndHealthy(), evaluate))
     failures = [
         (t.outcome.stage, t.outcome.kind) if isinstance(t.outcome, Failed) else None for t in trials
     ]
-    assert failures == [*(stage for stage in FAULTS for _ in range(2)), None, None]
+    crash, exit_, hang, memory, error = FAULTS
+    assert failures == [crash, crash, exit_, hang, hang, memory, error, None, None]
     _, expected = finish(search(toy_problem(space), FaultsAndHealthy(), _healthy(landscape)))
     assert [t.outcome for t in trials[-2:]] == [t.outcome for t in expected[-2:]]
 

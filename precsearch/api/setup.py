@@ -13,6 +13,7 @@ from precsearch.codec import dumps, unstructure
 from precsearch.data import Dataset, InputSpec, Parts, input_specs, load
 from precsearch.errors import DataError, OptionError
 from precsearch.metrics import Metric, metric, resolution
+from precsearch.onnxio.convert import without_names
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.group import group
 from precsearch.onnxio.lower import Lowered
@@ -66,6 +67,9 @@ class Target:
     @property
     def reference_model(self) -> bytes | str:
         """What the reference runs: the file itself, so that external weights are found."""
+        anonymous = without_names(self.source.proto)
+        if anonymous is not None:
+            return bytes(anonymous.SerializeToString())
         return str(self.source.path.resolve())
 
     @property

@@ -7,23 +7,31 @@ folded into the Conv before it, documentation strings and inferred shapes are dr
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
-from onnx import version_converter
 
 from precsearch.errors import ModelError
+from precsearch.onnxio.convert import raise_opset, with_dense_weights
 from precsearch.onnxio.graph import Dim, GraphView, NodeView, Weight
 from precsearch.onnxio.read import SourceModel
+from precsearch.onnxio.wellformed import check_nodes, is_sorted
 
 __all__ = ["MIN_OPSET", "prepare"]
 
 MIN_OPSET = 13
 """Quantisation per channel needs QuantizeLinear-13."""
 
-_BULK = 1024
-"""Elements from which a constant is data and no conversion rule needs to look into it."""
+_MIN_IR = 7
+"""What came with that operator set; before 4, every constant had to be an input as well."""
+
+_LISTS = ("Optional", "SplitToSequence")
+_GRAPH = ir.AttributeType.GRAPH
 
 
 def prepare(source: SourceModel, min_opset: int = MIN_OPSET) -> GraphView:
@@ -36,59 +44,49 @@ def prepare(source: SourceModel, min_opset: int = MIN_OPSET) -> GraphView:
     Raises:
         ModelError: The graph is malformed or cannot be raised to ``min_opset``.
     """
-    proto = source.proto
+    check_nodes(source.proto.graph, source.opset)
+    proto = with_dense_weights(source.proto)
     if source.opset < min_opset:
-        proto = _raise_opset(proto, min_opset)
-    try:
-        model = ir.from_proto(proto)
-        for value in [v for v in model.graph.inputs if v.name in model.graph.initializers]:
-            model.graph.inputs.remove(value)
-        passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-        _set_base(model, str(source.folder))
-        _fold_batch_norms(model.graph)
-        passes.RemoveUnusedNodesPass()(model)
-        model = passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(
-            model
-        ).model
-    except (ValueError, TypeError, KeyError, RuntimeError, AttributeError) as error:
-        raise ModelError(
-            f"the graph of {source.path.name!r} is malformed ({error}); check it with "
-            "onnx.checker and export it again"
-        ) from error
+        proto = raise_opset(proto, min_opset, str(source.folder))
+    with _quiet():
+        try:
+            model = _model(proto, str(source.folder))
+        except (ValueError, TypeError, KeyError, RuntimeError, AttributeError) as error:
+            raise ModelError(
+                f"the graph of {source.path.name!r} is malformed ({error}); check it with "
+                "onnx.checker and export it again"
+            ) from error
     return _view(model, proto.graph)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """onnx_ir logs whole tracebacks of what we say in a sentence, or can do without."""
+    logger = logging.getLogger("onnx_ir")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _model(proto: onnx.ModelProto, folder: str) -> ir.Model:
+    model = ir.from_proto(proto)
+    if not is_sorted(proto.graph):
+        model.graph.sort()
+    for value in [v for v in model.graph.inputs if v.name in model.graph.initializers]:
+        model.graph.inputs.remove(value)
+    passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    _set_base(model, folder)
+    _fold_batch_norms(model.graph)
+    passes.RemoveUnusedNodesPass()(model)
+    infer = passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)
+    return infer(model).model
 
 
 def _set_base(model: ir.Model, folder: str) -> None:
     ir.external_data.set_base_dir(model.graph, folder)
-
-
-def _raise_opset(proto: onnx.ModelProto, target: int) -> onnx.ModelProto:
-    """Convert to a newer operator set without handing the bulk of the weights through."""
-    slim = onnx.ModelProto()
-    slim.CopyFrom(proto)
-    held: dict[str, onnx.TensorProto] = {}
-    listed = {i.name for i in slim.graph.input}
-    for tensor in proto.graph.initializer:
-        if int(np.prod(tensor.dims, dtype=np.int64)) > _BULK and tensor.name not in listed:
-            held[tensor.name] = tensor
-            slim.graph.input.append(
-                onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
-            )
-    kept = [t for t in slim.graph.initializer if t.name not in held]
-    del slim.graph.initializer[:]
-    slim.graph.initializer.extend(kept)
-    try:
-        raised = version_converter.convert_version(slim, target)
-    except (RuntimeError, ValueError) as error:
-        raise ModelError(
-            f"the model's operator set cannot be raised to {target} ({error}); export the model "
-            f"with opset {target} or newer"
-        ) from error
-    inputs = [i for i in raised.graph.input if i.name not in held]
-    del raised.graph.input[:]
-    raised.graph.input.extend(inputs)
-    raised.graph.initializer.extend(held.values())
-    return raised
 
 
 def _constant(value: ir.Value | None) -> np.ndarray | None:
@@ -173,7 +171,7 @@ def _view(model: ir.Model, declared: onnx.GraphProto) -> GraphView:
     shapes: dict[str, tuple[Dim, ...]] = {}
     values = [*graph.inputs, *graph.initializers.values(), *(o for n in graph for o in n.outputs)]
     for value in values:
-        if value.name and isinstance(value.type, ir.TensorType):
+        if value.name and isinstance(value.type, ir.TensorType) and _is_tensor(value):
             elem_types[value.name] = int(value.type.dtype)
         if value.name and value.shape is not None:
             shapes[value.name] = tuple(d if isinstance(d, int) else None for d in value.shape)
@@ -185,9 +183,29 @@ def _view(model: ir.Model, declared: onnx.GraphProto) -> GraphView:
         elem_types=elem_types,
         shapes=shapes,
         opsets={d or "": v for d, v in sorted(graph.opset_imports.items())},
-        ir_version=model.ir_version,
+        ir_version=max(model.ir_version, _MIN_IR),
         functions=tuple(ir.serde.serialize_function(f) for f in model.functions.values()),
         name=graph.name or "graph",
+    )
+
+
+def _is_tensor(value: ir.Value) -> bool:
+    """Whether a value is a tensor: shape inference calls a sequence of tensors one, too."""
+    node = value.producer()
+    if node is None:
+        return True
+    if node.op_type == "Identity":
+        return node.inputs[0] is None or _is_tensor(node.inputs[0])
+    if node.op_type in ("If", "Loop"):
+        bodies = [a.as_graph() for a in node.attributes.values() if a.type == _GRAPH]
+        offset = 1 if node.op_type == "Loop" else 0
+        position = node.outputs.index(value) + offset
+        return all(
+            isinstance(o.type, ir.TensorType) and _is_tensor(o)
+            for o in (b.outputs[position] for b in bodies if position < len(b.outputs))
+        )
+    return node.op_type not in _LISTS and not (
+        node.op_type.startswith("Sequence") and node.op_type not in ("SequenceAt", "SequenceLength")
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -107,64 +108,92 @@ def _active(node: NodeView, graph: GraphView) -> bool:
 
 
 @dataclass(frozen=True)
-class _HalfForm:
-    """Which parameters of an operator may be FP16 wherever they may be FP32."""
+class _Schema:
+    """Type parameters of an operator that may be FP16 wherever they may be FP32, "" elsewhere."""
 
-    inputs: frozenset[int]
-    variadic: bool
-    outputs: frozenset[int]
+    inputs: tuple[str, ...]
+    variadic_input: bool
+    outputs: tuple[str, ...]
+    variadic_output: bool
+
+    def input(self, slot: int) -> str:
+        return _at(self.inputs, slot, self.variadic_input)
+
+    def output(self, position: int) -> str:
+        return _at(self.outputs, position, self.variadic_output)
+
+
+def _at(parameters: tuple[str, ...], position: int, variadic: bool) -> str:
+    if position >= len(parameters) and not (variadic and parameters):
+        return ""
+    return parameters[min(position, len(parameters) - 1)]
 
 
 @lru_cache(maxsize=4096)
-def _half_form(op_type: str, opset: int) -> _HalfForm | None:
-    if not onnx.defs.has(op_type, opset):
+def _schema(op_type: str, opset: int) -> _Schema | None:
+    if op_type in _KEEP_FP32 or not onnx.defs.has(op_type, opset):
         return None
     schema = onnx.defs.get_schema(op_type, opset)
     allowed = {c.type_param_str: set(c.allowed_type_strs) for c in schema.type_constraints}
 
-    def takes_half(type_str: str) -> bool:
-        return {"tensor(float)", "tensor(float16)"} <= allowed.get(type_str, {type_str})
+    def half(type_str: str) -> str:
+        both = {"tensor(float)", "tensor(float16)"} <= allowed.get(type_str, set())
+        return type_str if both else ""
 
-    outputs = frozenset(i for i, p in enumerate(schema.outputs) if takes_half(p.type_str))
-    slots = frozenset(i for i, p in enumerate(schema.inputs) if takes_half(p.type_str))
+    def variadic(parameters: Sequence[onnx.defs.OpSchema.FormalParameter]) -> bool:
+        many = onnx.defs.OpSchema.FormalParameterOption.Variadic
+        return bool(parameters) and parameters[-1].option == many
+
+    inputs = [half(p.type_str) for p in schema.inputs]
     if op_type == "Resize":
-        slots &= {0}  # TensorRT's parser wants roi and scales in FP32
-    last = schema.inputs[-1] if schema.inputs else None
-    variadic = last is not None and last.option == onnx.defs.OpSchema.FormalParameterOption.Variadic
-    return _HalfForm(slots, variadic, outputs) if outputs else None
+        inputs[1:] = [""] * len(inputs[1:])  # TensorRT's parser wants roi and scales in FP32
+    outputs = tuple(half(p.type_str) for p in schema.outputs)
+    return _Schema(tuple(inputs), variadic(schema.inputs), outputs, variadic(schema.outputs))
+
+
+_NO_FORM: tuple[tuple[int, ...], tuple[int, ...]] = (), ()
+
+
+def _half_form(node: NodeView, graph: GraphView) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The input slots and outputs that are FP16 when the node computes in FP16, none if it cannot.
+
+    All tensors of a type parameter must be known to be FP32, or none of its inputs is: with one of
+    unknown type among them, the others must stay as they are.
+    """
+    schema = None if node.domain else _schema(node.op_type, graph.opsets.get("", 1))
+    if schema is None or node.captures:
+        return _NO_FORM
+    slots: dict[str, list[int]] = {}
+    others: set[str] = set()
+    for slot, tensor in enumerate(node.inputs):
+        parameter = schema.input(slot) if tensor else ""
+        if parameter and graph.is_float(tensor):
+            slots.setdefault(parameter, []).append(slot)
+        elif parameter:
+            others.add(parameter)
+    outputs: list[int] = []
+    for position, tensor in enumerate(node.outputs):
+        parameter = schema.output(position) if tensor else ""
+        if not parameter or not (graph.is_float(tensor) or parameter in slots):
+            continue
+        if parameter not in slots or not graph.is_float(tensor):
+            return _NO_FORM
+        outputs.append(position)
+    if not outputs or not others.isdisjoint(slots):
+        return _NO_FORM
+    return tuple(sorted(s for found in slots.values() for s in found)), tuple(outputs)
 
 
 def fp16_capable(node: NodeView, graph: GraphView) -> bool:
     """Whether ONNX has an FP16 form of the node: float in, float out, no subgraph."""
-    if node.domain or node.captures or node.op_type in _KEEP_FP32:
-        return False
-    reads = any(t and graph.is_float(t) for t in node.inputs)
-    writes = any(o and graph.is_float(o) for o in node.outputs)
-    return reads and writes and _half_form(node.op_type, graph.opsets.get("", 1)) is not None
+    return bool(_half_form(node, graph)[1])
 
 
 def fp16_slots(node: NodeView, graph: GraphView) -> tuple[int, ...]:
     """The input slots of an FP16-capable node that take FP16 tensors."""
-    form = _half_form(node.op_type, graph.opsets.get("", 1))
-    if form is None:
-        return ()
-    last = max(form.inputs, default=-1)
-    return tuple(
-        s
-        for s, t in enumerate(node.inputs)
-        if t and graph.is_float(t) and (s in form.inputs or (form.variadic and s > last >= 0))
-    )
+    return _half_form(node, graph)[0]
 
 
 def fp16_outputs(node: NodeView, graph: GraphView) -> tuple[int, ...]:
     """The outputs of an FP16-capable node that are FP16 when it computes in FP16."""
-    form = _half_form(node.op_type, graph.opsets.get("", 1))
-    if form is None:
-        return ()
-    # A variadic output (Split) is one formal parameter for all of them.
-    single = form.outputs == {0}
-    return tuple(
-        i
-        for i, t in enumerate(node.outputs)
-        if t and graph.is_float(t) and (i in form.outputs or (single and node.is_op("Split")))
-    )
+    return _half_form(node, graph)[1]

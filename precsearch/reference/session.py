@@ -24,9 +24,20 @@ def ort_errors() -> tuple[type[Exception], ...]:
     return (*found, RuntimeError, ValueError, TypeError)
 
 
+_NOISE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : (\w+ : )?(Load model from .* failed: ?)?")
+_UNKNOWN_OP = re.compile(r"([\w.]*):(\w+)\(-?\d+\) is not a registered function/op")
+
+
 def first_line(error: Exception) -> str:
     """The message without ONNX Runtime's prefix, on one line."""
-    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : ", "", str(error).strip())
+    text = _NOISE.sub("", str(error).strip())
+    unknown = _UNKNOWN_OP.search(text)
+    if unknown is not None:
+        domain, op_type = unknown.groups()
+        return (
+            f"it has no operator {op_type!r} of domain {domain!r}; export the model with standard "
+            "operators, or with a model-local function of that name"
+        )
     return (text.splitlines() or [type(error).__name__])[0][:400]
 
 

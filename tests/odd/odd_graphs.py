@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,6 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.onnxio.small_graphs import GraphBuilder, conv, linear
-
-__all__ = ["ODD", "REFUSED", "Make"]
-
-Make = Callable[[], onnx.ModelProto]
 
 FLOAT, HALF, INT64, BOOL = (
     TensorProto.FLOAT,
@@ -56,7 +52,7 @@ def if_captured() -> onnx.ModelProto:
         )
         for kind, op in (("then", "Neg"), ("else", "Abs"))
     }
-    nested = [helper.make_node("If", [flag], ["else_out"], **deep)]  # type: ignore[arg-type]
+    nested = [helper.make_node("If", [flag], ["else_out"], **deep)]
     y = b.op(
         "If",
         flag,
@@ -160,19 +156,6 @@ def qat(opset: int = 17) -> onnx.ModelProto:
     x = b.op("Relu", linear(b, x, 16, 16))
     b.output(linear(b, b.op("Relu", linear(b, x, 16, 16)), 16, 4))
     return b.model()
-
-
-def retyped(model: onnx.ModelProto, elem_type: int) -> onnx.ModelProto:
-    """A float model in another float type throughout."""
-    dtype = helper.tensor_dtype_to_np_dtype(elem_type)
-    for value in (*model.graph.input, *model.graph.output):
-        if value.type.tensor_type.elem_type == FLOAT:
-            value.type.tensor_type.elem_type = elem_type
-    for tensor in model.graph.initializer:
-        if tensor.data_type == FLOAT:
-            array = numpy_helper.to_array(tensor).astype(dtype)
-            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
-    return model
 
 
 def half_inside() -> onnx.ModelProto:

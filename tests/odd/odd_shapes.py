@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.onnxio.small_graphs import GraphBuilder, batch_norm, conv, linear
+from tests.onnxio.small_graphs import GraphBuilder, batch_norm, conv, gemm_head, linear
 
 FLOAT = TensorProto.FLOAT
 
@@ -114,8 +114,8 @@ def no_layers() -> onnx.ModelProto:
     return b.model()
 
 
-def training_norm() -> onnx.ModelProto:
-    """BatchNormalization shared between two convolutions' outputs, in a branch that forks."""
+def shared_conv() -> onnx.ModelProto:
+    """A BatchNormalization that is not the only reader of its Conv, so it cannot be folded."""
     b = GraphBuilder()
     x = conv(b, b.input([1, 3, 8, 8]), 3, 4)
     y = b.op("Relu", batch_norm(b, x, 4))
@@ -146,7 +146,8 @@ def sequence_output() -> onnx.ModelProto:
     """An output that is no tensor."""
     b = GraphBuilder()
     x = linear(b, b.input(["n", 8]), 8, 8)
-    b.output(b.op("SequenceConstruct", x, b.op("Relu", x)))
+    y = b.op("SequenceConstruct", x, b.op("Relu", x))
+    b.outputs.append(helper.make_tensor_sequence_value_info(y, FLOAT, None))
     return b.model()
 
 
@@ -155,4 +156,56 @@ def random_numbers() -> onnx.ModelProto:
     b = GraphBuilder()
     x = linear(b, b.input(["n", 8]), 8, 8)
     b.output(linear(b, b.op("Add", x, b.op("RandomNormalLike", x)), 8, 4))
+    return b.model()
+
+
+def dynamic_sequence() -> onnx.ModelProto:
+    """Batch and sequence are open; a mask that the shape is computed for."""
+    b = GraphBuilder()
+    x = linear(b, b.input(["batch", "sequence", 8]), 8, 8)
+    size = b.op("Gather", b.op("Shape", x), b.const(1, np.int64), axis=0)
+    steps = b.op("Range", b.const(0, np.int64), size, b.const(1, np.int64))
+    x = b.op("Add", x, b.op("Unsqueeze", b.op("Cast", steps, to=FLOAT), b.ints(0, 2)))
+    b.output(linear(b, b.op("Softmax", x, axis=-1), 8, 4))
+    return b.model()
+
+
+def out_of_order() -> onnx.ModelProto:
+    """Nodes in reverse order."""
+    model = gemm_head()
+    nodes = list(model.graph.node)[::-1]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
+
+
+# Refused.
+
+
+def too_few_inputs() -> onnx.ModelProto:
+    """An Add of one tensor."""
+    model = gemm_head()
+    model.graph.node[1].op_type = "Add"
+    return model
+
+
+def undefined_tensor() -> onnx.ModelProto:
+    """A node reads what nothing writes."""
+    model = gemm_head()
+    model.graph.node[1].input[0] = "nowhere"
+    return model
+
+
+def written_twice() -> onnx.ModelProto:
+    """Two nodes write one tensor."""
+    model = gemm_head()
+    model.graph.node.append(helper.make_node("Neg", ["in0"], [model.graph.node[0].output[0]]))
+    return model
+
+
+def string_input() -> onnx.ModelProto:
+    """Text in."""
+    b = GraphBuilder()
+    b.input(["n"], TensorProto.STRING, name="text")
+    b.output(linear(b, b.input(["n", 8]), 8, 4))
     return b.model()

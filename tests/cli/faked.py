@@ -8,21 +8,15 @@ from pathlib import Path
 from precsearch import api
 from precsearch.api import OptimizeConfig, OptimizeResult
 from precsearch.cli.main import main
-from precsearch.errors import ReplayError
 from precsearch.events import Event, PlanWritten, TrialFinished
 from tests.cli.runs import plan, synthetic_run
 
 
 def result(scenario: str) -> OptimizeResult:
-    if scenario == "unmet":
-        return OptimizeResult(None, None, None, False, False, ("FP32 itself is off by 0.4.",))
-    path = Path("m.plan.json")
-    return OptimizeResult(plan(), path, None, True, scenario == "interrupted")
+    return OptimizeResult(plan(), Path("m.plan.json"), None, True, scenario == "interrupted")
 
 
 def events(scenario: str) -> Generator[Event, None, OptimizeResult]:
-    if scenario == "replay":
-        raise ReplayError("the model is another one")
     try:
         for event in synthetic_run(builds=12, proxies=8):
             yield event

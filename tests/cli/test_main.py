@@ -252,6 +252,20 @@ def test_errors_become_codes(
     assert "Traceback" not in capsys.readouterr().err
 
 
+def test_a_bug_shows_its_traceback_on_request(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def verify(*args: object, **options: object) -> VerifyReport:
+        raise ZeroDivisionError("boom")
+
+    monkeypatch.setattr(api, "verify", verify)
+    monkeypatch.setenv("PRECSEARCH_TRACEBACK", "1")
+    assert run(["verify", "p.json"]) == Exit.BUG
+    err = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in err
+    assert "report it with this traceback" in err
+
+
 def test_foreign_text_cannot_steer_the_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,20 +18,17 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
-from precsearch.workers import Worker
-
 import precsearch
 from precsearch.api.calibrate import calibrated
 from precsearch.api.config import OptimizeConfig
 from precsearch.api.setup import (
     bench_setup,
+    bench_worker,
     candidate,
     open_inputs,
     open_target,
     reference_of,
-    reference_worker,
 )
-from precsearch.bench import Bench
 from precsearch.errors import DataError
 from precsearch.onnxio.read import read_model
 from precsearch.space import Assignment, Precision
@@ -119,7 +116,7 @@ def judge(
     target = open_target(read_model(config.model), "onnxruntime", None, "group", args.threads)
     inputs = open_inputs(config, target.graph)
     assert inputs.parts.holdout is not None
-    with reference_worker() as runner:
+    with bench_worker() as runner:
         held = reference_of(target, inputs.parts.holdout, runner)
         target, lowering, _ = calibrated(target, inputs, "minmax", runner, config.run_path)
     int8 = target.space.uniform(Precision.INT8)
@@ -127,7 +124,8 @@ def judge(
     lowered = [lowering.lower(a) for a in (Assignment(), int8, chosen)]
     engines = [candidate(one) for one in lowered]
     assert lowered[2].sha256 == plan.recipe.materialised_sha256
-    with Worker(Bench, (bench_setup(config, target, lowered[0], held),), limit_s=3600) as worker:
+    with bench_worker() as worker:
+        worker.restart_with(bench_setup(config, target, lowered[0], held))
         noise = worker.call("calibrate_noise")
         accuracies = [worker.call("score", e, held) for e in engines]
         timed = worker.call("confirm", engines, REBUILDS)

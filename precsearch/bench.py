@@ -26,7 +26,7 @@ from precsearch.reference.runner import reference_outputs
 from precsearch.space import Precision
 from precsearch.trial import Accuracy, Fidelity, Latency, Measurement
 
-__all__ = ["Bench", "BenchSetup", "Candidate", "ReferenceBench", "Scored"]
+__all__ = ["Bench", "BenchSetup", "Candidate", "ReferenceBench", "Scored", "open_bench"]
 
 _PROXY_FEEDS = 64
 _TIMED_FEEDS = 8
@@ -89,9 +89,7 @@ class ReferenceBench:
     def __init__(self, announce: Announce) -> None:
         self._announce = announce
 
-    def outputs(
-        self, model: bytes | str, feeds: Sequence[Feed], folder: str
-    ) -> tuple[Feed, ...]:
+    def outputs(self, model: bytes | str, feeds: Sequence[Feed], folder: str) -> tuple[Feed, ...]:
         """See `precsearch.reference.runner.reference_outputs`."""
         self._announce("reference")
         return reference_outputs(model, feeds, folder)
@@ -102,12 +100,12 @@ class ReferenceBench:
         return collect_ranges(calibration, feeds)
 
 
-class Bench:
+class Bench(ReferenceBench):
     """Measures candidates against the FP32 engine on one device."""
 
     def __init__(self, setup: BenchSetup, announce: Announce) -> None:
+        super().__init__(announce)
         self._setup = setup
-        self._announce = announce
         self._backend = setup.backend(setup.options)
         self._metric = metric(setup.metric)
         self._baseline: Session | None = None
@@ -228,6 +226,11 @@ class Bench:
             return session.profile(self._timed[0], _PROFILE_RUNS)
         finally:
             session.close()
+
+
+def open_bench(setup: BenchSetup | None, announce: Announce) -> ReferenceBench:
+    """What a worker serves: without a setup, the reference alone."""
+    return ReferenceBench(announce) if setup is None else Bench(setup, announce)
 
 
 _ADDED = re.compile(r"(_nchwc|//raw|//inner|//product|//bias|//half)$")

@@ -9,8 +9,8 @@ from typing import Any
 
 from precsearch.api.config import OptimizeConfig, OptimizeResult
 from precsearch.api.inspection import Inspection, inspect
-from precsearch.api.optimize import optimize_events
 from precsearch.api.replay import BuildReport, VerifyReport, build, verify
+from precsearch.api.run import optimize_events
 from precsearch.errors import PrecsearchError
 from precsearch.events import Event
 from precsearch.plan import Plan

@@ -29,7 +29,7 @@ def calibrated(
         target: Model and backend.
         inputs: Its data.
         method: ``minmax``, ``percentile`` or ``mse``.
-        worker: Holds a `precsearch.bench.ReferenceBench`.
+        worker: Serves `precsearch.bench.open_bench`.
         run_dir: Where ranges are stored.
 
     Returns:

@@ -11,13 +11,12 @@ from precsearch.api.files import check_free, copy_beside, write_bytes
 from precsearch.api.setup import (
     Target,
     bench_setup,
+    bench_worker,
     candidate,
     open_inputs,
     open_target,
     reference_of,
-    reference_worker,
 )
-from precsearch.bench import Bench
 from precsearch.errors import PlanError, ReplayError
 from precsearch.onnxio.lower import Lowered, Lowering
 from precsearch.onnxio.read import SourceModel, read_model
@@ -25,11 +24,9 @@ from precsearch.onnxio.scales import FixedScales, QuantParams
 from precsearch.plan import Plan, Recipe, read_plan
 from precsearch.space import Assignment, Precision
 from precsearch.trial import Accuracy, Latency
-from precsearch.workers import Worker
 
 __all__ = ["BuildReport", "VerifyReport", "build", "verify"]
 
-_LIMIT_S = 3600.0
 _REBUILDS = 3
 
 
@@ -223,12 +220,11 @@ def verify(
         seed=evidence.seed,
     )
     inputs = open_inputs(config, target.graph)
-    with reference_worker() as runner:
-        scored = reference_of(target, inputs.data, runner)
     baseline = made.lowering.lower(Assignment())
-    setup = bench_setup(config, target, baseline, scored)
     engine = candidate(made.lowered)
-    with Worker(Bench, (setup,), limit_s=_LIMIT_S) as worker:
+    with bench_worker() as worker:
+        scored = reference_of(target, inputs.data, worker)
+        worker.restart_with(bench_setup(config, target, baseline, scored))
         where = worker.call("fingerprint")
         noise = worker.call("calibrate_noise")
         accuracy = worker.call("score", engine, scored)

@@ -8,7 +8,7 @@ from pathlib import Path
 from precsearch._version import __version__
 from precsearch.api.config import OptimizeConfig
 from precsearch.backend import Backend, BackendOptions, QuantScheme
-from precsearch.bench import BenchSetup, Candidate, ReferenceBench, Scored
+from precsearch.bench import BenchSetup, Candidate, Scored, open_bench
 from precsearch.codec import dumps, unstructure
 from precsearch.data import Dataset, InputSpec, Parts, input_specs, load
 from precsearch.errors import DataError, OptionError
@@ -28,18 +28,16 @@ __all__ = [
     "Inputs",
     "Target",
     "bench_setup",
+    "bench_worker",
     "candidate",
     "identity",
     "open_inputs",
     "open_target",
     "reference_of",
-    "reference_worker",
 ]
 
 HALF_OPSET = 19
 """FP16 scales of Q/DQ need QuantizeLinear-19."""
-
-_LIMIT_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -235,9 +233,9 @@ def reference_of(target: Target, part: Dataset, worker: Worker) -> Scored:
     return Scored(part, worker.call("outputs", target.reference_model, part.feeds, folder))
 
 
-def reference_worker() -> Worker:
-    """A worker for reference outputs and calibration."""
-    return Worker(ReferenceBench, (), limit_s=_LIMIT_S)
+def bench_worker(limit_s: float = 3600.0) -> Worker:
+    """A worker for reference outputs and calibration; `Worker.restart_with` a setup to measure."""
+    return Worker(open_bench, (None,), limit_s=limit_s)
 
 
 def candidate(lowered: Lowered) -> Candidate:

@@ -19,15 +19,15 @@ from precsearch.api.setup import (
     Inputs,
     Target,
     bench_setup,
+    bench_worker,
     candidate,
     identity,
     open_inputs,
     open_target,
     reference_of,
-    reference_worker,
 )
 from precsearch.backend import Fingerprint
-from precsearch.bench import Bench, Scored
+from precsearch.bench import Scored
 from precsearch.errors import EngineError, ModelError, WorkerError
 from precsearch.evaluate import evaluators, sequential
 from precsearch.events import (
@@ -129,9 +129,10 @@ class _Run:
         """The whole run."""
         yield RunStarted(identified, self.config.model.name, __version__)
         yield from self._warn(self.inputs.warnings(self.config.tol))
-        searched, lowering = yield from self._references()
-        setup = bench_setup(self.config, self.target, lowering.lower(Assignment()), searched)
-        with Worker(Bench, (setup,), limit_s=_TRIAL_LIMIT_S) as worker:
+        with bench_worker(_TRIAL_LIMIT_S) as worker:
+            searched, lowering = yield from self._references(worker)
+            setup = bench_setup(self.config, self.target, lowering.lower(Assignment()), searched)
+            worker.restart_with(setup)
             yield StageStarted("gate", "the FP32 engine against the reference")
             with _gate_errors():
                 where: Fingerprint = worker.call("fingerprint")
@@ -151,16 +152,15 @@ class _Run:
             self.warnings.append(message)
             yield Warned(message)
 
-    def _references(self) -> Generator[Event, None, tuple[Scored, Lowering]]:
+    def _references(self, worker: Worker) -> Generator[Event, None, tuple[Scored, Lowering]]:
         """Reference outputs of the search part, and calibration."""
         config, parts = self.config, self.inputs.parts
-        with reference_worker() as runner:
-            yield StageStarted("reference", f"{parts.search.samples} samples")
-            searched = reference_of(self.target, parts.search, runner)
-            yield StageStarted("calibrate", f"{parts.calibration.samples} samples")
-            self.target, lowering, lost = calibrated(
-                self.target, self.inputs, config.calibration_method, runner, config.run_path
-            )
+        yield StageStarted("reference", f"{parts.search.samples} samples")
+        searched = reference_of(self.target, parts.search, worker)
+        yield StageStarted("calibrate", f"{parts.calibration.samples} samples")
+        self.target, lowering, lost = calibrated(
+            self.target, self.inputs, config.calibration_method, worker, config.run_path
+        )
         yield from self._warn(lost)
         return searched, lowering
 
@@ -221,12 +221,16 @@ class _Run:
     ) -> Generator[Event, None, Choice]:
         """The engine that ships; FP32 where nothing else can."""
         plain = Trial(len(self.trials), Proposal(Assignment()), Measured(gate))
-        trials = self.trials
+        trials, part = self.trials, self.inputs.parts.holdout
+
+        def holdout() -> Scored | None:
+            return None if part is None else reference_of(self.target, part, worker)
+
         if not any(t.assignment == Assignment() for t in trials):
             trials = [*trials, plain]
         if self.stopped != "interrupted":
             try:
-                choice = yield from confirm(problem, trials, lowering.lower, worker, self._holdout)
+                choice = yield from confirm(problem, trials, lowering.lower, worker, holdout)
                 if choice is not None:
                     return choice
                 yield from self._warn(["no finalist is within the bound on the holdout"])
@@ -235,13 +239,6 @@ class _Run:
                 self.stopped = "interrupted"
         yield from self._warn(["interrupted: the choice was not confirmed on the holdout"])
         return best_so_far(problem, trials) or Choice(plain, gate, None, ())
-
-    def _holdout(self) -> Scored | None:
-        part = self.inputs.parts.holdout
-        if part is None:
-            return None
-        with reference_worker() as runner:
-            return reference_of(self.target, part, runner)
 
     def _unmet(self, gate: Measurement) -> OptimizeResult:
         show = self.inputs.metric.display

@@ -1,0 +1,124 @@
+"""What we threw at precsearch and what it did, as a Markdown table.
+
+    python -m benchmarks.odd_models [FOLDER] -o docs/odd-models.md
+
+Every odd model of `tests/odd`, one of more than 2 GB, and, if a folder is given, each of its models
+``FOLDER/NAME/{model.onnx,data.npz}`` goes through ``precsearch optimize`` in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import onnx
+
+import precsearch
+from tests.odd.large import save_large
+from tests.odd.odd_models import MODELS, REFUSED
+
+_SEARCH = ["--tol", "5e-2", "--threads", "1", "--max-builds", "3"]
+_LIMIT_S = 600
+_MARK = "<!-- made by benchmarks/odd_models.py -->"
+_RUN = "import sys; from precsearch.cli.main import main; sys.exit(main())"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model to search, with data or without."""
+
+    name: str
+    model: Path
+    data: Path | None = None
+
+
+def fixtures(folder: Path) -> Iterator[Case]:
+    for path in sorted(folder.glob("*/model.onnx")):
+        yield Case(path.parent.name, path, path.with_name("data.npz"))
+
+
+def odd(folder: Path) -> Iterator[Case]:
+    for number, (name, make) in enumerate({**MODELS, **REFUSED}.items()):
+        path = folder / f"odd{number}" / "model.onnx"
+        path.parent.mkdir()
+        onnx.save(make(), path)
+        yield Case(name, path)
+    yield Case("over 2 GB, external data", save_large(folder / "large"))
+
+
+def facts(model: Path) -> tuple[str, ...]:
+    """Opset, nodes, groups and free groups; dashes for a model that is not read."""
+    try:
+        found = precsearch.inspect(model)
+    except precsearch.PrecsearchError:
+        return ("–",) * 4
+    free = len(found.space.free)
+    return tuple(map(str, (found.opset, found.nodes, len(found.space.groups), free)))
+
+
+def search(case: Case, out: Path) -> tuple[int, str, float]:
+    """Exit code, what was said, and seconds."""
+    command = [sys.executable, "-c", _RUN, "optimize", str(case.model), *_SEARCH]
+    command += ["-o", str(out / "plan.json"), "--run-dir", str(out / "run"), "--force"]
+    command += ["--data", str(case.data)] if case.data is not None else []
+    start = time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
+    seconds = time.monotonic() - start
+    if "Traceback" in done.stderr:
+        return done.returncode, "TRACEBACK", seconds
+    lines = (done.stdout if done.returncode in (0, 3) else done.stderr).strip()
+    said = re.sub(r"\s+", " ", lines.partition("\n\n")[0])
+    for noise in (str(case.model.parent), f"{case.model.name}: ", "error: "):
+        said = said.replace(noise, "")
+    return done.returncode, said.replace("|", "\\|"), seconds
+
+
+def table(cases: Iterator[Case], out: Path) -> Iterator[str]:
+    yield "| model | opset | nodes | groups | free | exit | what it said | s |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for case in cases:
+        code, said, seconds = search(case, out)
+        row = f"| {' | '.join((case.name, *facts(case.model), str(code), said))} | {seconds:.1f} |"
+        print(row, file=sys.stderr, flush=True)
+        yield row
+
+
+def page(folder: Path | None) -> str:
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch)
+        parts = [
+            f"Made by `python -m benchmarks.odd_models FOLDER` on {date.today()}, "
+            f"{platform.machine()}, searched with `{' '.join(_SEARCH)}`. The odd ones have random "
+            "data. *free* is the number of groups with a choice.",
+            "\n".join(["## Odd models", "", *table(odd(root), root)]),
+        ]
+        if folder is not None:
+            parts.append("\n".join(["## Real models", "", *table(fixtures(folder), root)]))
+    return "\n\n".join(parts) + "\n"
+
+
+def main() -> None:
+    """Write the table under what people wrote in the file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("-o", "--output", type=Path)
+    args = parser.parse_args()
+    text = page(args.folder)
+    if args.output is None:
+        print(text)
+        return
+    before = args.output.read_text() if args.output.exists() else "# Odd models\n\n"
+    args.output.write_text(before.partition(_MARK)[0] + f"{_MARK}\n\n{text}")
+
+
+if __name__ == "__main__":
+    main()

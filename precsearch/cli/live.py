@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from inspect import GEN_CLOSED, getgeneratorstate
 from typing import Protocol, TypeVar
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -143,23 +144,32 @@ def consume(events: Generator[Event, None, Result], show: Show) -> Result:
 
     Raises:
         BrokenPipeError: The reader went away; the generator has ended.
+        KeyboardInterrupt: The generator would not end in order.
+        RuntimeError: A pipe broke that is the generator's own, not our reader's.
     """
     gone: BrokenPipeError | None = None
-    interrupted = False
+    stop = False
     while True:
         try:
-            event = events.throw(KeyboardInterrupt()) if interrupted else next(events)
-        except StopIteration as stop:
-            if gone is not None:
-                raise gone from None
-            result: Result = stop.value
-            return result
-        interrupted = False
-        try:
+            if stop:
+                stop = False
+                event = events.throw(KeyboardInterrupt())
+            else:
+                event = next(events)
             if gone is None:
                 show.show(event)
+        except StopIteration as end:  # noqa: PERF203 - an interrupt may come anywhere in the loop
+            if gone is not None:
+                raise gone from None
+            result: Result = end.value
+            return result
         except KeyboardInterrupt:
-            interrupted = True
-            show.stopping()
+            if getgeneratorstate(events) == GEN_CLOSED:
+                raise
+            stop = True
+            if gone is None:
+                show.stopping()
         except BrokenPipeError as error:
-            gone, interrupted = error, True
+            if getgeneratorstate(events) == GEN_CLOSED:
+                raise RuntimeError("a pipe within the run broke") from error
+            gone, stop = error, True

@@ -56,7 +56,7 @@ def run(argv: Sequence[str]) -> Exit:
         _say(str(error))
         return Exit.REPLAY
     except (KeyboardInterrupt, typer.Abort):
-        _say("interrupted; nothing more was written")
+        stderr().print("interrupted", style="yellow", highlight=False)
         return Exit.INTERRUPTED
     except BrokenPipeError:
         return Exit.PIPE

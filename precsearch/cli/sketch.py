@@ -110,7 +110,7 @@ def sketch(
             row = min(row, max(line - 1, 0))
         elif point.passes:
             row = max(row, min(line + 1, axes.height - 1))
-        cells[row][axes.column(point.ratio)] = _mark(point, glyphs)
+        cells[row][axes.column(point.ratio)] = _mark(point, bound, glyphs)
     labels = {
         0: scale(10**axes.high, 2),
         axes.height - 1: scale(10**axes.low, 2),
@@ -127,10 +127,12 @@ def sketch(
     return (*lines, _time_axis(axes))
 
 
-def _mark(point: Point, glyphs: Glyphs) -> tuple[str, str]:
+def _mark(point: Point, bound: float, glyphs: Glyphs) -> tuple[str, str]:
     if point.best:
         return glyphs.best, "bold green"
-    return (glyphs.within, "green") if point.passes else (glyphs.over, "red")
+    if point.passes:
+        return glyphs.within, "green"
+    return glyphs.over, "yellow" if point.loss <= bound else "red"
 
 
 def _time_axis(axes: _Axes) -> Text:

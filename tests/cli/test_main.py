@@ -278,10 +278,10 @@ def test_foreign_text_cannot_steer_the_terminal(
 
 
 class Recorder:
-    """Shows nothing, and is interrupted at the first event."""
+    """Shows nothing, and fails at the first event."""
 
-    def __init__(self, error: BaseException) -> None:
-        self.error: BaseException | None = error
+    def __init__(self, error: BaseException | None) -> None:
+        self.error = error
         self.stopped = 0
 
     def show(self, event: Event) -> None:
@@ -312,6 +312,26 @@ def test_an_interrupt_of_the_display_reaches_the_run() -> None:
 def test_a_broken_pipe_ends_the_run_in_order() -> None:
     with pytest.raises(BrokenPipeError):
         consume(interruptible(), Recorder(BrokenPipeError()))
+
+
+def test_a_pipe_of_the_run_itself_is_not_our_reader() -> None:
+    def broken() -> Generator[Event, None, str]:
+        yield Warned("one")
+        raise BrokenPipeError
+
+    with pytest.raises(RuntimeError, match="within the run"):
+        consume(broken(), Recorder(None))
+
+
+def test_an_interrupt_before_anything_is_worth_keeping() -> None:
+    def early() -> Generator[Event, None, str]:
+        yield Warned("one")
+        raise KeyboardInterrupt
+
+    show = Recorder(None)
+    with pytest.raises(KeyboardInterrupt):
+        consume(early(), show)
+    assert show.stopped == 0
 
 
 def test_every_command_is_known() -> None:

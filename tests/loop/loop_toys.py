@@ -120,7 +120,7 @@ class ToyBench:
         losses = []
         for feed in FEEDS:
             reference = fake_reference(feed)["output"]
-            wrong = session.run(feed)["output"] - reference
+            wrong = np.subtract(session.run(feed)["output"], reference)
             losses.append(float(np.linalg.norm(wrong) / np.linalg.norm(reference)))
         accuracy = Accuracy(max(losses), max(losses), {"output": max(losses)}, tuple(losses))
         if fidelity is Fidelity.PROXY:

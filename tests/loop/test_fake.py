@@ -37,7 +37,7 @@ def session(landscape: Landscape, assignment: Assignment) -> Session:
 def relative_error(opened: Session) -> float:
     feed = FEEDS[1]
     reference = fake_reference(feed)["output"]
-    wrong = opened.run(feed)["output"] - reference
+    wrong = np.subtract(opened.run(feed)["output"], reference)
     return float(np.linalg.norm(wrong) / np.linalg.norm(reference))
 
 

@@ -1,9 +1,4 @@
-"""Frozen dataclasses ↔ data that strict JSON can hold.
-
-Enums go by value, tuples as lists, an `Assignment` as an object, a union of dataclasses as an
-object with a ``type``. JSON has no infinite numbers, so those are the strings ``"inf"``, ``"-inf"``
-and ``"nan"``. Reading is strict: nothing is coerced, nothing unknown is skipped.
-"""
+"""The cattrs converter: how each kind of value is written, and read without any coercion."""
 
 from __future__ import annotations
 
@@ -14,23 +9,16 @@ from dataclasses import is_dataclass
 from enum import Enum
 from functools import cache
 from types import UnionType
-from typing import Any, TypeVar, Union, cast, get_args, get_origin
+from typing import Any, Union, cast, get_args, get_origin
 
-from cattrs import Converter, transform_error
-from cattrs.errors import (
-    BaseValidationError,
-    ForbiddenExtraKeysError,
-    StructureHandlerNotFoundError,
-)
+from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn
 
-from precsearch.errors import InputError
 from precsearch.space import Assignment, Precision
 from precsearch.trial import Aggregation, Fidelity
 
-__all__ = ["dumps", "structure", "unstructure"]
+__all__ = ["converter"]
 
-T = TypeVar("T")
 Hook = Callable[[Any], Any]
 StructureHook = Callable[[Any, Any], Any]
 
@@ -41,96 +29,30 @@ _ENUMS: tuple[type[Enum], ...] = (Aggregation, Fidelity, Precision)
 _FLOAT = frozenset({float})
 """Most of a journal is rows of plain floats: those are taken over as they are."""
 
-_MALFORMED = (
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    OverflowError,
-    InputError,  # a record that checks itself
-    BaseValidationError,
-    ForbiddenExtraKeysError,
-    StructureHandlerNotFoundError,
-)
-
-
-def dumps(data: object) -> str:
-    """Compact JSON on one line with sorted keys.
-
-    Raises:
-        ValueError: A float in ``data`` is not finite; `unstructure` takes care of those.
-    """
-    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def unstructure(value: object, cls: Any = None) -> Any:  # noqa: ANN401 - types are values here
-    """``value`` as data for JSON.
-
-    Args:
-        value: A dataclass, or what dataclasses hold.
-        cls: What to write it as; needed for a union, whose members are told apart by a ``type``.
-    """
-    return _converter(detailed=False).unstructure(value, cls)
-
-
-def structure(data: object, cls: type[T]) -> T:
-    """What `unstructure` made ``data`` from.
-
-    Args:
-        data: Parsed JSON.
-        cls: A dataclass, a union of dataclasses, or what dataclasses hold.
-
-    Raises:
-        ValueError: It does not fit; the message is one sentence that says where.
-    """
-    try:
-        return _converter(detailed=False).structure(data, cls)
-    except _MALFORMED:
-        pass
-    # Keeping track of places makes reading slower, so only what is known to be bad is read so.
-    try:
-        return _converter(detailed=True).structure(data, cls)
-    except _MALFORMED as error:
-        raise ValueError(_sentence(error)) from None
-
-
-def _sentence(error: Exception) -> str:
-    first, _, rest = transform_error(error, format_exception=_explain)[0].partition(" @ $")
-    place = rest.removeprefix(".")
-    text = " ".join(first.split())
-    return f"at {place!r}: {text}" if place else text
-
-
-def _explain(error: BaseException, _: type | None) -> str:
-    if isinstance(error, KeyError):
-        return f"{error.args[0]!r} is missing"
-    if isinstance(error, ForbiddenExtraKeysError):
-        return f"unknown key {min(error.extra_fields)!r}"
-    return str(error) or type(error).__name__
-
 
 @cache
-def _converter(*, detailed: bool) -> Converter:
-    converter = Converter(detailed_validation=detailed, forbid_extra_keys=True)
+def converter(*, detailed: bool) -> Converter:
+    """The converter; ``detailed`` keeps track of where malformed data is, at a price."""
+    made = Converter(detailed_validation=detailed, forbid_extra_keys=True)
     for kind in (int, str, bool):
-        converter.register_structure_hook(kind, _exactly(kind))
-    converter.register_structure_hook(float, _read_float)
-    converter.register_unstructure_hook(float, _write_float)
-    converter.register_structure_hook(Assignment, _read_assignment)
-    converter.register_unstructure_hook(Assignment, _write_assignment)
+        made.register_structure_hook(kind, _exactly(kind))
+    made.register_structure_hook(float, _read_float)
+    made.register_unstructure_hook(float, _write_float)
+    made.register_structure_hook(Assignment, _read_assignment)
+    made.register_unstructure_hook(Assignment, _write_assignment)
     for choice in _ENUMS:  # by name: cattrs takes an enum of strings for a string
-        converter.register_structure_hook(choice, _reads_enum(choice))
-        converter.register_unstructure_hook(choice, _write_enum)
-    converter.register_structure_hook_factory(_is_record, _reads_record(detailed))
+        made.register_structure_hook(choice, _reads_enum(choice))
+        made.register_unstructure_hook(choice, _write_enum)
+    made.register_structure_hook_factory(_is_record, _reads_record(detailed))
     for fits, reads, writes in (
         (lambda cls: _origin(cls) is tuple, _reads_tuple, _writes_tuple),
         (lambda cls: _origin(cls) in (dict, Mapping), _reads_mapping, _writes_mapping),
         (lambda cls: _is_union_of(cls, _is_record), _reads_union, _writes_union),
         (lambda cls: _is_union_of(cls, _SCALARS.__contains__), _reads_scalars, _writes_scalars),
     ):
-        converter.register_structure_hook_factory(fits, reads)
-        converter.register_unstructure_hook_factory(fits, writes)
-    return converter
+        made.register_structure_hook_factory(fits, reads)
+        made.register_unstructure_hook_factory(fits, writes)
+    return made
 
 
 def _shown(value: object) -> str:

@@ -83,7 +83,7 @@ def test_our_errors_come_as_they_are_and_others_in_one_line(shared: Worker) -> N
         shared.call("fail", "other")
     assert "\n" not in str(caught.value)
     assert stage_of(caught.value) == "start"
-    with pytest.raises(EngineError, match="pickle|local object"):
+    with pytest.raises(EngineError, match=r"pickle|local object"):
         shared.call("unpicklable")
     with pytest.raises(EngineError, match="AttributeError"):
         shared.call("no_such_method")

@@ -95,7 +95,7 @@ def _prune(
         for g in space.groups
     )
     lost = tuple(
-        f"group {g.key!r} stays out of INT8: it holds infinite values"
+        f"group {g.key!r} stays out of INT8: it holds infinite values, or none at all"
         for g in space.groups
         if g.key in bad
     )

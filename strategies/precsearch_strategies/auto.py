@@ -34,7 +34,8 @@ class Auto:
     Each round ranks a pool of candidates by expected improvement (Jones et al., *Journal of Global
     Optimization* 13, 1998) times the probability of being within the bound (Gardner et al., ICML
     2014), screens the first few by proxy, and builds the best. It ends when no candidate is
-    expected to gain anything beyond the noise; a stale search goes on with TPE before it ends.
+    expected to gain anything beyond the noise; a stale search goes on with TPE over the groups that
+    are in dispute before it ends.
 
     Attributes:
         builds: Engines at most, where the budget names no number.
@@ -44,6 +45,7 @@ class Auto:
         least: Least expected improvement that an engine is built for, as a share of the noise.
         promise: Least improvement in a draw that one is built for, likewise.
         draws: Draws from the latency model's posterior in each round.
+        margins: Shares of the bound at which an engine is kept in reserve.
     """
 
     builds: int = 60
@@ -53,6 +55,7 @@ class Auto:
     least: float = 0.05
     promise: float = 0.5
     draws: int = 2
+    margins: tuple[float, ...] = (0.85, 0.7, 0.55)
 
     def __post_init__(self) -> None:
         if min(self.builds, self.patience, self.probes, self.screens) < 1:
@@ -72,9 +75,36 @@ class Auto:
         encoding = Encoding(problem.space)
         squares = yield from single_squares(known, encoding)
         limit = problem.budget.max_builds or self.builds
-        settled = yield from self._rounds(known, encoding, squares, limit)
+        reserved = len(self.margins) if limit > 4 * len(self.margins) else 0
+        settled = yield from self._rounds(known, encoding, squares, limit - reserved)
+        yield from self._reserves(known, encoding, squares, limit)
         if not settled:
-            yield from tpe_search(known, limit=limit, patience=math.ceil(self.patience / 3))
+            yield from self._disputed(known, limit)
+
+    def _reserves(
+        self, known: Known, encoding: Encoding, squares: Floats, limit: int
+    ) -> Asking[None]:
+        """Engines well below the bound, should the fastest not hold on other samples.
+
+        An engine chosen among many at the edge of a bound often misses it on fresh data; the
+        caller goes on to the next of its finalists then, so there had better be one.
+        """
+        elimination = Elimination(encoding.size[0], encoding.edges, encoding.size[1])
+        for share in self.margins:
+            tight = known.tightened(share)
+            if known.builds >= limit:
+                return
+            chosen = yield from self._screened(tight, encoding, squares / share**2, elimination)
+            if chosen is not None:
+                yield from tight.build([chosen], f"in reserve, at {share:.0%} of the bound")
+
+    def _disputed(self, known: Known, limit: int) -> Asking[None]:
+        """TPE over the groups in which the fastest passing engines differ from each other."""
+        fast = [t.assignment for t in known.passing()[: self.probes + 1]]
+        keys = sorted({k for a in fast for k in a if any(b[k] is not a[k] for b in fast)})
+        if keys:
+            patience = math.ceil(self.patience / 3)
+            yield from tpe_search(known, limit=limit, patience=patience, keys=keys, base=fast[0])
 
     def _rounds(
         self, known: Known, encoding: Encoding, squares: Floats, limit: int

@@ -19,11 +19,12 @@ def profile_gains(known: Known, encoding: Encoding) -> Floats:
 
     The fastest engine that has a group at a precision stands for it, since the search is for ones
     like it: the group's time in the FP32 engine's profile less its time there, over the whole of
-    the former, scaled so that all gains of that engine add up to its measured difference in latency (profiling
-    slows an engine, so its seconds count only relative to each other). What no engine has shown
-    saves the same part of its time as what was shown did. Without profiles, an engine's measured
-    difference is shared by FP32 time or multiply-accumulates. Latency differences of engines with
-    *one* group lowered are not used on purpose: INT8 pays in runs, and they do not add up.
+    the former, scaled so that all gains of that engine add up to its measured difference in
+    latency (profiling slows an engine, so its seconds count only relative to each other). What no
+    engine has shown saves the same part of its time as what was shown did. Without profiles, an
+    engine's measured difference is shared by FP32 time or multiply-accumulates. Latency
+    differences of engines with *one* group lowered are not used on purpose: INT8 pays in runs, and
+    they do not add up.
     """
     n, p = encoding.size
     shares, gains = _shares(known, encoding), np.zeros((n, p))

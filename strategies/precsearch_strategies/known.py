@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from precsearch.goal import Problem
@@ -30,6 +31,14 @@ class Known:
         self.proxies: dict[Assignment, Trial] = {}
         for trial in trials:
             self._record(trial)
+
+    def tightened(self, share: float) -> Known:
+        """The same trials, seen under ``share`` of the tolerance; what it learns is learnt here."""
+        goal = self.problem.goal
+        bound = replace(goal.bound, tolerance=share * goal.bound.tolerance)
+        seen = Known(replace(self.problem, goal=replace(goal, bound=bound)))
+        seen.engines, seen.proxies = self.engines, self.proxies
+        return seen
 
     def _record(self, trial: Trial) -> None:
         engine = trial.proposal.fidelity is Fidelity.ENGINE

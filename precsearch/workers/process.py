@@ -13,6 +13,7 @@ from contextlib import suppress
 from multiprocessing.spawn import get_executable
 from typing import Any, BinaryIO
 
+from precsearch.errors import WorkerError
 from precsearch.workers.wire import GRACE_S, GREETING, Frame, exactly, load, receive, send
 
 __all__ = ["Child"]
@@ -25,7 +26,11 @@ _LOG_BYTES = 1 << 16
 
 
 class Child:
-    """One process, from its start to its end."""
+    """One process, from its start to its end.
+
+    Raises:
+        WorkerError: It cannot be started.
+    """
 
     def __init__(self, options: Mapping[str, object]) -> None:
         self.stage = "start"
@@ -33,13 +38,7 @@ class Child:
         self._greeted = False
         self._printed = bytearray()
         self._guard = threading.Lock()  # nothing is sent to a process id that was waited for
-        self.process = subprocess.Popen(
-            [get_executable(), "-c", _BOOT, json.dumps({**options, "path": sys.path})],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,  # out of reach of the terminal's Ctrl-C
-        )
+        self.process = _start(json.dumps({**options, "path": sys.path}))
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self._requests: BinaryIO = self.process.stdin  # type: ignore[assignment]
@@ -112,3 +111,17 @@ class Child:
         with self.process.stderr as stream:
             while data := os.read(stream.fileno(), 1 << 14):
                 self._printed = (self._printed + data)[-_LOG_BYTES:]
+
+
+def _start(given: str) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            [get_executable(), "-c", _BOOT, given],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # out of reach of the terminal's Ctrl-C
+        )
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise WorkerError(f"no worker process can be started: {reason}") from error

@@ -29,6 +29,9 @@ class Worker:
         limit_s: Seconds that a call may take; constructing the object may take a minute more.
         preload: Modules that the child imports at once, while we do something else.
         memory_limit: Bytes of address space, where the system can limit them.
+
+    Raises:
+        WorkerError: No process can be started.
     """
 
     def __init__(
@@ -69,7 +72,7 @@ class Worker:
             EngineError: The method raised anything else; this is one line of it.
             WorkerCrashed: The child died.
             WorkerTimeout: It passed the limit and was killed.
-            WorkerError: `stop` was called, or the worker is closed.
+            WorkerError: `stop` was called, the worker is closed, or no process can be started.
         """
         with self._lock:
             if self._closed:
@@ -115,7 +118,7 @@ class Worker:
 
     def _discard(self) -> None:
         self._made = False
-        self._child.kill("")
+        self._child.kill("discarded")
         self._child.reap()
 
     def _ask(self, method: str | None, args: tuple[object, ...], limit_s: float) -> Any:  # noqa: ANN401

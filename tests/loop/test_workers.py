@@ -180,6 +180,14 @@ def test_what_cannot_be_made_says_why_each_time() -> None:
                 worker.call("count")
 
 
+def test_a_process_that_cannot_be_started_is_no_engines_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("precsearch.workers.process.get_executable", lambda: "/no/such/python")
+    with pytest.raises(WorkerError, match="No such file"):
+        Worker(Oddities, ("x",), limit_s=30)
+
+
 def test_a_closed_worker_leaves_no_process() -> None:
     worker = Worker(Oddities, ("x",), limit_s=30, preload=("no_such_module",))
     assert worker.call("echo", 1) == 1

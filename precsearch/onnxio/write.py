@@ -27,7 +27,10 @@ def write_node(emitter: Emitter, node: NodeView, forms: EngineForms) -> None:
     half = frozenset(fp16_slots(node, graph)) if node.index in emitter.half else frozenset()
     weight = weight_slot(node, graph) if quantised else None
     inputs = list(node.inputs)
+    renewed = _renewed_slot(emitter, node, forms)
     for slot, tensor in enumerate(node.inputs):
+        if slot == renewed:
+            continue
         wanted = _HALF if slot in half else _FLOAT
         if slot == weight:
             form = _weight_form(emitter, node, wanted, node.index in forms.split)
@@ -61,10 +64,9 @@ def _write(
         outputs = {**outputs, 0: f"{node.outputs[0]}//inner"}
     if node.index in forms.split:
         _write_gemm(emitter, node, inputs, outputs[0])
-    elif node.index in forms.negated and node.index not in emitter.half:
-        constant = next(t for t in node.inputs if t in emitter.graph.weights)
-        other = next(i for t, i in zip(node.inputs, inputs, strict=True) if t != constant)
-        _write_as(emitter, node, "Sub", [other, _negated(emitter, constant)], outputs[0])
+    elif (slot := _renewed_slot(emitter, node, forms)) is not None:
+        args = [inputs[1 - slot], _negated(emitter, node, slot)]
+        _write_as(emitter, node, "Sub", args, outputs[0])
     elif node.index in forms.leaky:
         made = _write_as(emitter, node, "LeakyRelu", inputs, outputs[0])
         made.attribute.append(helper.make_attribute("alpha", 0.0))
@@ -84,9 +86,21 @@ def _write_as(
     return made
 
 
-def _negated(emitter: Emitter, name: str) -> str:
-    weight = emitter.graph.weights[name]
-    return emitter.constant(f"{name}//negated", lambda: -np.asarray(weight.array, np.float32))
+def _renewed_slot(emitter: Emitter, node: NodeView, forms: EngineForms) -> int | None:
+    """The input slot of a constant bias of which the negative is written instead."""
+    if node.index in forms.split:
+        return 2 if len(node.inputs) > 2 and node.inputs[2] else None
+    if node.index in forms.negated and node.index not in emitter.half:
+        return next(s for s, t in enumerate(node.inputs) if t in emitter.graph.weights)
+    return None
+
+
+def _negated(emitter: Emitter, node: NodeView, slot: int) -> str:
+    name, half = node.inputs[slot], node.index in emitter.half
+    weight, dtype = emitter.graph.weights[name], np.float16 if half else np.float32
+    stem = f"{name}//negated{'//half' if half else ''}"
+    with np.errstate(over="ignore"):
+        return emitter.constant(stem, lambda: -np.asarray(weight.array).astype(dtype))
 
 
 def _write_gemm(emitter: Emitter, node: NodeView, inputs: list[str], output: str) -> None:
@@ -94,7 +108,7 @@ def _write_gemm(emitter: Emitter, node: NodeView, inputs: list[str], output: str
     product = f"{node.outputs[0]}//product" if has_bias else output
     _write_as(emitter, node, "MatMul", inputs[:2], product)
     if has_bias:
-        sub = emitter.node("Sub", [product, _negated(emitter, node.inputs[2])], output)
+        sub = emitter.node("Sub", [product, _negated(emitter, node, 2)], output)
         sub.name = f"{node.key}//bias"
 
 

@@ -56,13 +56,23 @@ def odd(folder: Path) -> Iterator[Case]:
 
 
 def facts(model: Path) -> tuple[str, ...]:
-    """Opset, nodes, groups and free groups; dashes for a model that is not read."""
+    """Opset, nodes, groups and free groups; nothing for a model that is not read."""
     try:
         found = precsearch.inspect(model)
     except precsearch.PrecsearchError:
-        return ("–",) * 4
+        return ("",) * 4
     free = len(found.space.free)
     return tuple(map(str, (found.opset, found.nodes, len(found.space.groups), free)))
+
+
+def engines(plan: Path) -> str:
+    """INT8 engines that ran, and failed ones if there were any."""
+    if not plan.exists():
+        return ""
+    trials = precsearch.read_plan(plan).evidence.trials
+    asked = [t for t in trials if t.fidelity == "engine" and t.counts]
+    failed = sum(bool(t.failed) for t in asked)
+    return f"{len(asked) - failed}" + (f", {failed} failed" if failed else "")
 
 
 def search(case: Case, out: Path) -> tuple[int, str, float]:
@@ -75,19 +85,25 @@ def search(case: Case, out: Path) -> tuple[int, str, float]:
     seconds = time.monotonic() - start
     if "Traceback" in done.stderr:
         return done.returncode, "TRACEBACK", seconds
-    lines = (done.stdout if done.returncode in (0, 3) else done.stderr).strip()
-    said = re.sub(r"\s+", " ", lines.partition("\n\n")[0])
+    if done.returncode in (0, 3):
+        said = done.stdout.strip().partition("\n\n")[0]
+    else:
+        progress = re.compile(r"\[ *[\d.]+s\]")
+        said = " ".join(s for s in done.stderr.splitlines() if not progress.match(s))
+    said = " ".join(said.split())
     for noise in (str(case.model.parent), f"{case.model.name}: ", "error: "):
         said = said.replace(noise, "")
     return done.returncode, said.replace("|", "\\|"), seconds
 
 
 def table(cases: Iterator[Case], out: Path) -> Iterator[str]:
-    yield "| model | opset | nodes | groups | free | exit | what it said | s |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield "| model | opset | nodes | groups | free | INT8 engines | exit | what it said | s |"
+    yield "|---|---|---|---|---|---|---|---|---|"
     for case in cases:
+        (out / "plan.json").unlink(missing_ok=True)
         code, said, seconds = search(case, out)
-        row = f"| {' | '.join((case.name, *facts(case.model), str(code), said))} | {seconds:.1f} |"
+        cells = (case.name, *facts(case.model), engines(out / "plan.json"), str(code), said)
+        row = f"| {' | '.join(cells)} | {seconds:.1f} |"
         print(row, file=sys.stderr, flush=True)
         yield row
 

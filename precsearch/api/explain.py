@@ -134,6 +134,6 @@ def _wider(trials: Sequence[Trial], metric: Metric, bound: float) -> str:
     if ratio > 0.97:
         return ""
     return (
-        f"A bound of {metric.display(loss):.3g} would buy {1 / ratio:.2f}x the speed, as measured in "
-        "this search."
+        f"A bound of {metric.display(loss):.3g} would buy {1 / ratio:.2f}x the speed, as measured "
+        "in this search."
     )

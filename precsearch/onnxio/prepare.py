@@ -20,7 +20,8 @@ from precsearch.errors import ModelError
 from precsearch.onnxio.convert import raise_opset, with_dense_weights
 from precsearch.onnxio.graph import Dim, GraphView, NodeView, Weight
 from precsearch.onnxio.read import SourceModel
-from precsearch.onnxio.wellformed import check_nodes, is_sorted
+from precsearch.onnxio.types import complete_types
+from precsearch.onnxio.wellformed import check_names, check_nodes, is_sorted
 
 __all__ = ["MIN_OPSET", "prepare"]
 
@@ -45,6 +46,7 @@ def prepare(source: SourceModel, min_opset: int = MIN_OPSET) -> GraphView:
         ModelError: The graph is malformed or cannot be raised to ``min_opset``.
     """
     check_nodes(source.proto.graph, source.opset)
+    check_names(source.proto.graph, "//")
     proto = with_dense_weights(source.proto)
     if source.opset < min_opset:
         proto = raise_opset(proto, min_opset, str(source.folder))
@@ -175,8 +177,10 @@ def _view(model: ir.Model, declared: onnx.GraphProto) -> GraphView:
             elem_types[value.name] = int(value.type.dtype)
         if value.name and value.shape is not None:
             shapes[value.name] = tuple(d if isinstance(d, int) else None for d in value.shape)
+    nodes = tuple(_node(i, node) for i, node in enumerate(graph))
+    complete_types(nodes, elem_types, graph.opset_imports.get("", 1))
     return GraphView(
-        nodes=tuple(_node(i, node) for i, node in enumerate(graph)),
+        nodes=nodes,
         weights=weights,
         inputs=tuple(_declared(v) for v in declared.input if v.name in inputs),
         outputs=tuple(_declared(v) for v in declared.output),

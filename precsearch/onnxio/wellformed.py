@@ -8,7 +8,7 @@ import onnx
 
 from precsearch.errors import ModelError
 
-__all__ = ["check_nodes", "is_sorted", "subgraphs"]
+__all__ = ["check_names", "check_nodes", "is_sorted", "subgraphs"]
 
 _ADVICE = "check the model with onnx.checker and export it again"
 
@@ -19,6 +19,36 @@ def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
         if attribute.type == onnx.AttributeProto.GRAPH:
             yield attribute.g
         yield from attribute.graphs
+
+
+def check_names(graph: onnx.GraphProto, separator: str) -> None:
+    """Check that no tensor is called what a lowering calls a form of another one.
+
+    Args:
+        graph: The graph.
+        separator: What stands between a tensor's name and that of its form.
+
+    Raises:
+        ModelError: One is.
+    """
+    names = {t for n in graph.node for t in (*n.input, *n.output, *_inner(n)) if t}
+    names |= {v.name for v in (*graph.input, *graph.output)}
+    for name in names:
+        at = name.find(separator)
+        while at > 0:
+            if name[:at] in names:
+                raise ModelError(
+                    f"tensor {name!r} has a name that precsearch needs for a form of {name[:at]!r};"
+                    " rename it"
+                )
+            at = name.find(separator, at + 1)
+
+
+def _inner(node: onnx.NodeProto) -> Iterator[str]:
+    for sub in subgraphs(node):
+        for inner in sub.node:
+            yield from inner.output
+            yield from _inner(inner)
 
 
 def check_nodes(graph: onnx.GraphProto, opset: int, outer: frozenset[str] = frozenset()) -> None:

@@ -35,18 +35,21 @@ def scalars() -> onnx.ModelProto:
 
 
 def same_names() -> onnx.ModelProto:
-    """All nodes have one name; tensors are called what a lowering would call them."""
+    """All nodes have one name; tensors are called like what a lowering adds to others."""
     b = GraphBuilder()
     x = linear(b, b.input(["n", 8], name="x//half"), 8, 8)
     b.output(linear(b, b.op("Relu", x), 8, 4))
     model = b.model()
     for node in model.graph.node:
         node.name = "node"
-    named = {"t1": "t0//half", "t2": "t0//q", "t0": "t0"}
+    _rename(model, {"t1": "y//q", "t2": "z//raw//dq"})
+    return model
+
+
+def _rename(model: onnx.ModelProto, names: dict[str, str]) -> None:
     for node in model.graph.node:
         for tensors in (node.input, node.output):
-            tensors[:] = [named.get(t, t) for t in tensors]
-    return model
+            tensors[:] = [names.get(t, t) for t in tensors]
 
 
 def left_over() -> onnx.ModelProto:
@@ -193,6 +196,13 @@ def undefined_tensor() -> onnx.ModelProto:
     """A node reads what nothing writes."""
     model = gemm_head()
     model.graph.node[1].input[0] = "nowhere"
+    return model
+
+
+def lowered_names() -> onnx.ModelProto:
+    """A tensor is called what a lowering calls the FP16 form of another one."""
+    model = gemm_head()
+    _rename(model, {"t1": "t0//half"})
     return model
 
 

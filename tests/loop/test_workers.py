@@ -240,12 +240,12 @@ SCRIPT = """
 """
 
 
-@pytest.mark.parametrize("how", ["file", "stdin", "-c"])
+@pytest.mark.parametrize("how", ["file", "stdin"])
 def test_users_scripts_need_no_guard(tmp_path: Path, how: str) -> None:
     text = textwrap.dedent(SCRIPT)
     script = tmp_path / "script.py"
     script.write_text(text)
-    arguments = {"file": [str(script)], "stdin": ["-"], "-c": ["-c", text]}[how]
+    arguments = {"file": [str(script)], "stdin": ["-"]}[how]
     path = os.pathsep.join([str(HERE.parents[1]), str(HERE)])
     done = subprocess.run(
         [sys.executable, *arguments],

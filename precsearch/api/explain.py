@@ -113,7 +113,7 @@ def explain_result(
         verb = "is over the bound" if cheapest > bound else "fits, but no engine was faster"
         said.append(
             f"FP32 is the answer: the cheapest group to lower ({key} to {precision}) costs "
-            f"{metric.display(cheapest):.3g}, which {verb}."
+            f"{_shown(metric, cheapest)}, which {verb}."
         )
     else:
         said.append("FP32 is the answer: no engine within the bound was faster.")
@@ -134,6 +134,11 @@ def _wider(trials: Sequence[Trial], metric: Metric, bound: float) -> str:
     if ratio > 0.97:
         return ""
     return (
-        f"A bound of {metric.display(loss):.3g} would buy {1 / ratio:.2f}x the speed, as measured "
+        f"A bound of {_shown(metric, loss)} would buy {1 / ratio:.2f}x the speed, as measured "
         "in this search."
     )
+
+
+def _shown(metric: Metric, loss: float) -> str:
+    """A loss as the user thinks of it."""
+    return f"{metric.display(loss):.3g}{' ' + metric.unit if metric.unit else ''}"

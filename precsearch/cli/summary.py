@@ -48,7 +48,8 @@ def optimize_lines(config: OptimizeConfig, result: OptimizeResult, page: Page) -
     for sentence in result.summary:
         lines += page.sentence(sentence, "")
     if result.plan is not None:
-        lines += _alternatives(result.plan.evidence, page)
+        if not result.summary:  # which says it in its own words
+            lines += _alternatives(result.plan.evidence, page)
         for warning in result.plan.evidence.warnings:
             lines += page.sentence(warning, "! ", "yellow")
     steps = next_steps(config, result)

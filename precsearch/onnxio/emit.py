@@ -135,7 +135,7 @@ class Emitter:
         if elem_type != _HALF:
             self.weights[name] = source.proto_bytes
             return name
-        return self.constant(f"{name}{_SEPARATOR}half", lambda: _to_half(source.array))
+        return self.constant(f"{name}{_SEPARATOR}half", lambda: _to_half(source.load()))
 
     def int8_weight(self, name: str, form: WeightForm) -> str:
         """A weight as INT8 constant → DequantizeLinear; the float form's name is returned."""
@@ -145,7 +145,7 @@ class Emitter:
             return f"{stem}/dq"
         self._made.add(stem)
         if stem not in self.cache.protos:
-            weight = np.asarray(self.graph.weights[name].array, dtype=np.float32)
+            weight = np.asarray(self.graph.weights[name].load(), dtype=np.float32)
             if form.transposed:
                 weight = np.ascontiguousarray(weight.T)
             q, scale = quantise_weight(

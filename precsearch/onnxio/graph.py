@@ -40,6 +40,17 @@ class Weight:
         values: npt.NDArray[np.generic] = np.asarray(self.tensor.numpy())
         return values
 
+    def load(self) -> npt.NDArray[np.generic]:
+        """The values for one use: those of an external FP32 tensor are read anew and not kept.
+
+        `array` maps the file into memory and stays; over all weights that is the whole model.
+        """
+        tensor = self.tensor
+        if not isinstance(tensor, ir.ExternalTensor) or self.elem_type != onnx.TensorProto.FLOAT:
+            return self.array
+        offset = int(tensor.offset or 0)
+        return np.fromfile(tensor.path, "<f4", self.size, offset=offset).reshape(self.shape)
+
     @cached_property
     def proto_bytes(self) -> bytes:
         """The serialised ``TensorProto`` named `name`; external data stays external."""

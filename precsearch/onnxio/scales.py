@@ -31,6 +31,8 @@ __all__ = [
 MIN_HALF_SCALE = np.float32(2.0**-14)
 """The smallest normal FP16: below it a scale loses digits, and at 0 TensorRT refuses to parse."""
 
+_BLOCK_BYTES = 8 << 20
+
 _MIN_SCALE = np.float32(2.0**-100)
 """Keeps x / scale finite for a tensor that was constantly zero."""
 
@@ -210,7 +212,11 @@ def quantise_weight(
     """
     limit = np.float32(2 ** (bits - 1) - 1)
     others = None if axis is None else tuple(i for i in range(weight.ndim) if i != axis)
-    peak = np.max(np.abs(weight), axis=others, initial=np.float32(0), keepdims=True)
+    blocks = _blocks(weight)
+    peaks = [
+        np.max(np.abs(weight[b]), axis=others, initial=np.float32(0), keepdims=True) for b in blocks
+    ]
+    peak = np.concatenate(peaks) if axis == 0 else np.maximum.reduce(peaks)
     if not np.all(np.isfinite(peak)):
         raise ModelError("a weight holds values that are not finite; export the model again")
     scale = np.maximum(peak / limit, _MIN_SCALE).astype(np.float32)
@@ -221,8 +227,17 @@ def quantise_weight(
         scale = np.maximum(scale, floor.reshape(shape))
     if half:
         scale = round_up_to_half(scale)
-    q = np.clip(np.rint(weight / scale), -limit, limit).astype(np.int8)
+    q = np.empty(weight.shape, np.int8)
+    for b in blocks:
+        q[b] = np.clip(np.rint(weight[b] / (scale[b] if axis == 0 else scale)), -limit, limit)
     return q, scale.reshape(()) if axis is None else scale.reshape(-1)
+
+
+def _blocks(weight: npt.NDArray[np.float32]) -> list[slice]:
+    """Slices of the first axis that keep the intermediate results of a large weight small."""
+    rows = len(weight)
+    step = max(1, _BLOCK_BYTES * rows // max(weight.nbytes, 1))
+    return [slice(i, i + step) for i in range(0, max(rows, 1), step)]
 
 
 def round_up_to_half(scale: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

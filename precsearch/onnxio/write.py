@@ -139,7 +139,7 @@ def _scale_floor(emitter: Emitter, node: NodeView) -> np.ndarray | None:
     values = np.abs(np.asarray(bias.array, dtype=np.float32)).reshape(-1)
     step = np.float32(emitter.layout.params[node.inputs[0]].scale)
     floor = values / step / _MAX_BIAS_STEPS
-    weight = np.asarray(emitter.graph.weights[node.inputs[1]].array, dtype=np.float32)
+    weight = np.asarray(emitter.graph.weights[node.inputs[1]].load(), dtype=np.float32)
     peak = np.max(np.abs(weight.reshape(weight.shape[0], -1)), axis=1, initial=np.float32(0))
     limit = np.float32(2 ** (emitter.scheme.weight_bits - 1) - 1)
     return floor if np.any(peak / limit < floor) else None

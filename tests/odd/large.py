@@ -7,16 +7,18 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper
 
-__all__ = ["save_large"]
+__all__ = ["save_large", "save_products"]
 
 _WIDTH = 64
 
 
-def _external(name: str, rows: int, columns: int, offset: int) -> onnx.TensorProto:
+def _external(
+    name: str, rows: int, columns: int, offset: int, location: str = "large.weights"
+) -> onnx.TensorProto:
     tensor = onnx.TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[rows, columns])
     tensor.data_location = TensorProto.EXTERNAL
     for key, value in (
-        ("location", "large.weights"),
+        ("location", location),
         ("offset", offset),
         ("length", rows * columns * 4),
     ):
@@ -46,9 +48,30 @@ def save_large(folder: Path, size: int = (2 << 30) + (64 << 20)) -> Path:
         [helper.make_tensor_value_info("x3", TensorProto.FLOAT, ["batch", 4, _WIDTH])],
         initializer=[*weights, *biases],
     )
+    return _save(graph, folder, "large.weights", size + 3 * _WIDTH * _WIDTH * 4)
+
+
+def save_products(folder: Path, count: int, width: int) -> Path:
+    """``count`` products in a row, with square weights of ``width``; returns the model's path."""
+    weights, nodes = [], []
+    for i in range(count):
+        offset = i * width * width * 4
+        weights.append(_external(f"w{i}", width, width, offset, "products.weights"))
+        nodes.append(helper.make_node("MatMul", [f"x{i}", f"w{i}"], [f"x{i + 1}"]))
+    graph = helper.make_graph(
+        nodes,
+        "products",
+        [helper.make_tensor_value_info("x0", TensorProto.FLOAT, [1, width])],
+        [helper.make_tensor_value_info(f"x{count}", TensorProto.FLOAT, [1, width])],
+        initializer=weights,
+    )
+    return _save(graph, folder, "products.weights", count * width * width * 4)
+
+
+def _save(graph: onnx.GraphProto, folder: Path, location: str, size: int) -> Path:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     path = folder / "model.onnx"
     path.write_bytes(model.SerializeToString())
-    with (folder / "large.weights").open("wb") as file:
-        file.truncate(size + 3 * _WIDTH * _WIDTH * 4)
+    with (folder / location).open("wb") as file:
+        file.truncate(size)
     return path

@@ -1,0 +1,273 @@
+"""A plan survives its file, says what is wrong with a bad one, and pins its recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from precsearch.backend import Fingerprint
+from precsearch.errors import PlanError
+from precsearch.plan import (
+    Evidence,
+    Finalist,
+    GroupEvidence,
+    GroupRecipe,
+    Plan,
+    Recipe,
+    ScaleRecipe,
+    TrialEvidence,
+    read_plan,
+)
+from precsearch.space import Precision
+from precsearch.trial import Accuracy, Aggregation, Latency
+
+FLOATS = st.floats(allow_nan=False)
+TEXT = st.text(max_size=12)
+RATIOS = st.floats(0, 1e3)
+PRECISIONS = st.sampled_from(list(Precision))
+HASHES = st.text("0123456789abcdef", min_size=8, max_size=8)
+SAMPLES = st.lists(RATIOS, max_size=3).map(tuple)
+LATENCIES = st.builds(Latency, RATIOS, RATIOS, RATIOS, RATIOS, RATIOS, RATIOS, SAMPLES, SAMPLES)
+ACCURACIES = st.builds(
+    Accuracy,
+    FLOATS,
+    FLOATS,
+    st.dictionaries(TEXT, FLOATS, max_size=2),
+    st.lists(FLOATS, max_size=3).map(tuple),
+    st.lists(FLOATS, max_size=3).map(tuple),
+    st.sampled_from(list(Aggregation)),
+)
+
+
+def some(kind: st.SearchStrategy[Any], most: int = 3) -> st.SearchStrategy[Any]:
+    return st.lists(kind, max_size=most).map(tuple)
+
+
+RECIPES = st.builds(
+    Recipe,
+    model_sha256=HASHES,
+    materialised_sha256=HASHES,
+    lowering=TEXT,
+    scheme=TEXT,
+    granularity=TEXT,
+    space_sha256=HASHES,
+    backend=TEXT,
+    options=st.dictionaries(TEXT, st.integers() | TEXT, max_size=2),
+    shapes=st.dictionaries(TEXT, some(st.integers(0, 999)), max_size=2),
+    groups=some(st.builds(GroupRecipe, TEXT, TEXT, PRECISIONS, HASHES)),
+    scales=some(
+        st.builds(ScaleRecipe, TEXT, st.floats(0, 9, width=32).map(float.hex), st.integers(0, 255))
+    ),
+)
+EVIDENCE = st.builds(
+    Evidence,
+    version=TEXT,
+    created=TEXT,
+    where=st.builds(Fingerprint, TEXT, st.dictionaries(TEXT, TEXT, max_size=2), TEXT, some(TEXT)),
+    metric=TEXT,
+    tolerance=FLOATS,
+    strategy=TEXT,
+    seed=st.integers(),
+    data=st.dictionaries(TEXT, st.integers() | TEXT | st.booleans(), max_size=3),
+    calibration=TEXT,
+    noise=RATIOS,
+    baseline=LATENCIES,
+    latency=LATENCIES,
+    accuracy=ACCURACIES,
+    holdout=st.none() | ACCURACIES,
+    groups=some(st.builds(GroupEvidence, TEXT, PRECISIONS, TEXT)),
+    finalists=some(
+        st.builds(Finalist, st.integers(), RATIOS, FLOATS, st.none() | FLOATS, st.booleans())
+    ),
+    trials=some(
+        st.builds(
+            TrialEvidence,
+            st.integers(),
+            HASHES,
+            st.dictionaries(TEXT, st.integers(), max_size=2),
+            TEXT,
+            st.none() | FLOATS,
+            st.none() | RATIOS,
+            TEXT,
+            TEXT,
+            st.booleans(),
+        )
+    ),
+    warnings=some(TEXT),
+    stopped=TEXT,
+    seconds=RATIOS,
+)
+PLANS = st.builds(Plan, RECIPES, EVIDENCE)
+
+
+def plan() -> Plan:
+    """A small plan as a search writes it."""
+    latency = Latency(1e-3, 9e-4, 1.1e-3, 0.5, 0.45, 0.55, (1e-3,), (2e-3,))
+    return Plan(
+        Recipe(
+            model_sha256="aa",
+            materialised_sha256="bb",
+            lowering="typed-1",
+            scheme="ort-u8s8-8",
+            granularity="group",
+            space_sha256="cc",
+            backend="onnxruntime",
+            options={"threads": 1},
+            shapes={"x": (1, 3)},
+            groups=(
+                GroupRecipe("a", "conv", Precision.INT8, "d1"),
+                GroupRecipe("b", "gemm", Precision.FP32, "d2"),
+            ),
+            scales=(ScaleRecipe("t", (0.125).hex(), 3),),
+        ),
+        Evidence(
+            version="0.1",
+            created="2026-01-01T00:00:00+00:00",
+            where=Fingerprint("onnxruntime"),
+            metric="rel-l2",
+            tolerance=1e-2,
+            strategy="auto",
+            seed=0,
+            data={"random": False},
+            calibration="minmax",
+            noise=0.01,
+            baseline=latency,
+            latency=latency,
+            accuracy=Accuracy(math.inf, math.inf),
+        ),
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(PLANS)
+def test_reading_undoes_writing(made: Plan) -> None:
+    text = made.to_json()
+    again = Plan.from_json(text)
+    assert again == made
+    assert again.recipe.digest == made.recipe.digest
+    assert again.to_json() == text
+
+
+@settings(max_examples=60, deadline=None)
+@given(RECIPES, RECIPES)
+def test_recipes_share_a_digest_if_they_are_equal(a: Recipe, b: Recipe) -> None:
+    assert (a.digest == b.digest) == (a == b)
+
+
+OTHER = {
+    **dict.fromkeys(("model_sha256", "materialised_sha256", "space_sha256"), "00"),
+    **dict.fromkeys(("lowering", "scheme", "granularity", "backend"), "other"),
+    "options": {"threads": 2},
+    "shapes": {"x": (2, 3)},
+    "groups": (),
+    "scales": (ScaleRecipe("t", (0.25).hex(), 3),),
+}
+
+
+@pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(Recipe)])
+def test_every_field_of_a_recipe_counts(name: str) -> None:
+    recipe = plan().recipe
+    other = dataclasses.replace(recipe, **{name: OTHER[name]})  # type: ignore[arg-type]
+    assert other.digest != recipe.digest
+
+
+def test_evidence_does_not_count() -> None:
+    made = plan()
+    other = dataclasses.replace(made.evidence, seed=7, noise=0.2, warnings=("hot",))
+    assert dataclasses.replace(made, evidence=other).recipe.digest == made.recipe.digest
+
+
+def test_a_change_of_one_group_is_a_change_of_one_line() -> None:
+    made = plan()
+    text = made.to_json()
+    assert text.endswith("}\n")
+    assert [line.strip() for line in text.splitlines() if '"kind"' in line] == [
+        '{"digest": "d1", "key": "a", "kind": "conv", "precision": "int8"},',
+        '{"digest": "d2", "key": "b", "kind": "gemm", "precision": "fp32"}',
+    ]
+    first, second = made.recipe.groups
+    other = dataclasses.replace(second, precision=Precision.INT8)
+    changed = dataclasses.replace(made.recipe, groups=(first, other))
+    before = text.splitlines()
+    after = dataclasses.replace(made, recipe=changed).to_json().splitlines()
+    differing = [a for a, b in zip(after, before, strict=True) if a != b]
+    assert [line.split(":")[0].strip() for line in differing] == ['"digest"', '{"digest"']
+
+
+def test_the_text_does_not_depend_on_the_order_of_mappings() -> None:
+    recipe = plan().recipe
+    a = dataclasses.replace(recipe, options={"a": 1, "b": 2}, shapes={"x": (1,), "y": (2,)})
+    b = dataclasses.replace(recipe, options={"b": 2, "a": 1}, shapes={"y": (2,), "x": (1,)})
+    assert a.digest == b.digest
+    texts = {dataclasses.replace(plan(), recipe=r).to_json() for r in (a, b)}
+    assert len(texts) == 1
+
+
+def test_no_number_is_beyond_json() -> None:
+    text = plan().to_json()
+    assert json.loads(text, parse_constant=pytest.fail)["evidence"]["accuracy"]["loss"] == "inf"
+
+
+def edited(change: Any) -> str:
+    data = json.loads(plan().to_json())
+    change(data)
+    return json.dumps(data)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "not valid JSON"),
+        ("[]", "not a JSON object"),
+        ("null", "not a JSON object"),
+        ("[" * 100_000, "not valid JSON"),
+        ('{"schema": 1, "schema": 1}', "names a key twice"),
+        ('{"schema": NaN}', "holds NaN, which is not JSON"),
+        ('{"schema": 1, "recipe": {"options": {"x": -Infinity}}}', "holds -Infinity"),
+        ('{"schema": 1}', "malformed: expected an object, not null"),
+        (edited(lambda d: d.update(schema=2)), "has schema 2, this version reads 1"),
+        (edited(lambda d: d.update(schema="1")), "has schema '1', this version reads 1"),
+        (edited(lambda d: d.pop("schema")), "has schema None"),
+        (edited(lambda d: d.update(extra=1)), "an unknown key 'extra'"),
+        (edited(lambda d: d["recipe"].update(extra=1)), "unknown key 'extra'"),
+        (edited(lambda d: d["recipe"]["groups"][0].update(extra=1)), "unknown key 'extra'"),
+        (edited(lambda d: d["evidence"].update(extra=1)), "unknown key 'extra'"),
+        (edited(lambda d: d["recipe"].pop("backend")), "'backend' is missing"),
+        (edited(lambda d: d["recipe"]["groups"][0].update(precision="int4")), '"int4"'),
+        (edited(lambda d: d["recipe"]["groups"][0].update(key=3)), "expected a string, not 3"),
+        (edited(lambda d: d["evidence"].update(seed=1.5)), "expected a whole number, not 1.5"),
+        (edited(lambda d: d["recipe"]["groups"][0].update(precision="fp32")), "edited by hand"),
+        (edited(lambda d: d.pop("digest")), "edited by hand"),
+        (edited(lambda d: d.update(digest=["x"])), "edited by hand"),
+    ],
+)
+def test_a_bad_plan_is_one_sentence(text: str, said: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        Plan.from_json(text)
+    message = str(caught.value)
+    assert said in message
+    assert "\n" not in message
+    assert len(message) < 400
+
+
+def test_a_bad_file_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    for data, said in ((b"\xff\xfe\x00", "not text"), (None, "cannot be read"), (b"", "JSON")):
+        path.unlink(missing_ok=True)
+        if data is not None:
+            path.write_bytes(data)
+        with pytest.raises(PlanError, match=said):
+            read_plan(path)
+    with path.open("wb") as file:
+        file.truncate(65 << 20)
+    with pytest.raises(PlanError, match="too large"):
+        read_plan(path)
+    with pytest.raises(PlanError, match="cannot be read"):
+        read_plan(tmp_path)

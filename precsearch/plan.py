@@ -277,7 +277,7 @@ def _parse(text: str) -> dict[str, Any]:
 
     try:
         data = json.loads(text, object_pairs_hook=no_twins, parse_constant=no_constants)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # malformed, or a number of 5000 digits
         raise PlanError(f"the plan is not valid JSON ({error}); restore it") from error
     if not isinstance(data, dict):
         raise PlanError("the plan is not a JSON object; restore it")

@@ -228,6 +228,7 @@ def edited(change: Any) -> str:
         ("[]", "not a JSON object"),
         ("null", "not a JSON object"),
         ("[" * 100_000, "not valid JSON"),
+        ('{"schema": ' + "1" * 5000 + "}", "not valid JSON"),
         ('{"schema": 1, "schema": 1}', "names a key twice"),
         ('{"schema": NaN}', "holds NaN, which is not JSON"),
         ('{"schema": 1, "recipe": {"options": {"x": -Infinity}}}', "holds -Infinity"),

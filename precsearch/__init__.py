@@ -4,37 +4,45 @@
 >>> plan = precsearch.optimize("model.onnx", data="data.npz", tol=1e-2)  # doctest: +SKIP
 >>> precsearch.build("model.plan.json", "model.onnx", "fast.onnx")  # doctest: +SKIP
 
-Importing this loads no inference engine; workers do.
+Importing this loads next to nothing: a name's module is imported when the name is first used, since
+every worker process imports this package and needs little of it.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
 from precsearch._version import __version__
-from precsearch.api import (
-    BuildReport,
-    Inspection,
-    OptimizeConfig,
-    OptimizeResult,
-    VerifyReport,
-    build,
-    inspect,
-    optimize,
-    optimize_events,
-    verify,
-)
-from precsearch.errors import (
-    DataError,
-    InputError,
-    ModelError,
-    OptionError,
-    OutputError,
-    PlanError,
-    PrecsearchError,
-    ReplayError,
-)
-from precsearch.goal import Bound, Budget, Goal, Problem
-from precsearch.plan import Plan, read_plan
-from precsearch.space import Assignment, LayerGroup, Precision, SearchSpace
-from precsearch.strategy import Proposals, Strategy
-from precsearch.trial import Failed, Fidelity, Measured, Measurement, Proposal, Trial
+
+if TYPE_CHECKING:
+    from precsearch.api import (
+        BuildReport,
+        Inspection,
+        OptimizeConfig,
+        OptimizeResult,
+        VerifyReport,
+        build,
+        inspect,
+        optimize,
+        optimize_events,
+        verify,
+    )
+    from precsearch.errors import (
+        DataError,
+        InputError,
+        ModelError,
+        OptionError,
+        OutputError,
+        PlanError,
+        PrecsearchError,
+        ReplayError,
+    )
+    from precsearch.goal import Bound, Budget, Goal, Problem
+    from precsearch.plan import Plan, read_plan
+    from precsearch.space import Assignment, LayerGroup, Precision, SearchSpace
+    from precsearch.strategy import Proposals, Strategy
+    from precsearch.trial import Failed, Fidelity, Measured, Measurement, Proposal, Trial
 
 __all__ = [
     "Assignment",
@@ -75,3 +83,33 @@ __all__ = [
     "read_plan",
     "verify",
 ]
+
+_NAMES = {
+    "precsearch.api": (
+        "BuildReport Inspection OptimizeConfig OptimizeResult VerifyReport "
+        "build inspect optimize optimize_events verify"
+    ),
+    "precsearch.errors": (
+        "DataError InputError ModelError OptionError OutputError PlanError PrecsearchError "
+        "ReplayError"
+    ),
+    "precsearch.goal": "Bound Budget Goal Problem",
+    "precsearch.plan": "Plan read_plan",
+    "precsearch.space": "Assignment LayerGroup Precision SearchSpace",
+    "precsearch.strategy": "Proposals Strategy",
+    "precsearch.trial": "Failed Fidelity Measured Measurement Proposal Trial",
+}
+_WHERE = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> object:
+    """Import what a public name stands for (PEP 562)."""
+    if name not in _WHERE:
+        raise AttributeError(f"module 'precsearch' has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(_WHERE[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
 from precsearch.backend import Backend, BackendOptions, Feed, Fingerprint, KernelTime, Session
 from precsearch.data import Dataset
@@ -31,6 +32,7 @@ __all__ = ["Bench", "BenchSetup", "Candidate", "ReferenceBench", "Scored", "open
 _PROXY_FEEDS = 64
 _TIMED_FEEDS = 8
 _PROFILE_RUNS = 3
+_TWINS = 3
 
 Announce = Callable[[str], None]
 
@@ -120,15 +122,24 @@ class Bench(ReferenceBench):
         return self._backend.fingerprint()
 
     def calibrate_noise(self) -> float:
-        """Time the FP32 engine against itself; the relative floor under which all is a tie."""
+        """Time the FP32 engine against itself; the relative floor under which all is a tie.
+
+        The median over several newly opened twins: two sessions of one engine differ by what their
+        memory happens to look like, and something else may use the machine for a moment.
+        """
         self._announce("time")
-        twin = self._open(self._setup.baseline.model)
-        try:
-            floor, self._latency = noise_floor(twin, self._fp32(), self._timed, self._setup.timing)
-        finally:
-            twin.close()
-        self._noise = floor
-        return floor
+        floors = []
+        for _ in range(_TWINS):
+            twin = self._open(self._setup.baseline.model)
+            try:
+                floor, self._latency = noise_floor(
+                    twin, self._fp32(), self._timed, self._setup.timing
+                )
+            finally:
+                twin.close()
+            floors.append(floor)
+        self._noise = median(floors)
+        return self._noise
 
     def measure(self, candidate: Candidate, fidelity: Fidelity) -> Measurement:
         """Accuracy, and at engine fidelity latency, profile and achieved precision.

@@ -200,7 +200,7 @@ class _Run:
             return found
 
         memo = self.journal.memo
-        known = {**memo.engines, gate_digest: Measured(gate)}
+        known = {gate_digest: Measured(gate), **memo.engines}
         (evaluate,) = evaluators(lowering.lower, [measure], known)
         begun = time.monotonic() - memo.seconds
         loop = search(problem, self.strategy, sequential(evaluate), memo=memo, spent=memo.seconds)

@@ -208,6 +208,7 @@ def identity(config: OptimizeConfig, target: Target, inputs: Inputs) -> dict[str
         "calibration": f"{config.calibration_method} {calibration.digest}",
         "holdout": "none" if holdout is None else holdout.digest,
         "backend": config.backend,
+        "scheme": target.scheme.name,
         "tol": repr(config.tol),
         "metric": config.metric,
         "strategy": config.strategy,

@@ -225,11 +225,7 @@ class Plan:
             PlanError: It is malformed, of another schema, or its recipe was edited by hand.
         """
         data = _parse(text)
-        if data.get("schema") != SCHEMA:
-            raise PlanError(
-                f"the plan has schema {data.get('schema')!r}, this version reads {SCHEMA}; make it "
-                "again with 'precsearch optimize'"
-            )
+        _check_schema(data.get("schema"))
         extra = sorted(set(data) - {"schema", "digest", "recipe", "evidence"})
         if extra:
             raise PlanError(f"the plan has an unknown key {extra[0]!r}; remove it")
@@ -255,14 +251,26 @@ def read_plan(path: str | Path) -> Plan:
     """
     path = Path(path)
     try:
-        if path.stat().st_size > _MAX_BYTES:
+        with path.open("rb") as file:  # a device has no size that could be looked at before
+            data = file.read(_MAX_BYTES + 1)
+        if len(data) > _MAX_BYTES:
             raise PlanError(f"{str(path)!r} is too large to be a plan; check the file")
-        return Plan.from_json(path.read_text(encoding="utf-8"))
+        return Plan.from_json(data.decode())
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise PlanError(f"the plan {str(path)!r} cannot be read: {reason}") from error
     except UnicodeDecodeError as error:
         raise PlanError(f"{str(path)!r} is not a plan: it is not text") from error
+
+
+def _check_schema(found: object) -> None:
+    if type(found) is int and found == SCHEMA:
+        return
+    advice = "make it again with 'precsearch optimize'"
+    if type(found) is int and found > SCHEMA:
+        advice = f"it was written by a newer precsearch: install that one, or {advice}"
+    shown = f"{found!r:.20}"
+    raise PlanError(f"the plan has schema {shown}, this version reads {SCHEMA}; {advice}")
 
 
 def _parse(text: str) -> dict[str, Any]:

@@ -4,57 +4,95 @@ from __future__ import annotations
 
 import filecmp
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import IO
 
 from precsearch.errors import OutputError
+from precsearch.onnxio.read import SourceModel
 
-__all__ = ["check_free", "copy_beside", "write_bytes", "write_text"]
+__all__ = ["check_free", "check_weights", "copy_weights", "write_bytes", "write_text"]
+
+_CHUNK = 1 << 20
 
 
-def check_free(paths: Iterable[Path], *, force: bool) -> None:
+def check_free(paths: Iterable[Path], *, force: bool, inputs: Iterable[Path | None] = ()) -> None:
     """Refuse before any work is done what could not be written after it.
 
+    Args:
+        paths: What will be written.
+        force: Replace what is there; never one of ``inputs``, nor what is no file.
+        inputs: What is read; ``None`` stands for nothing.
+
     Raises:
-        OutputError: A path exists and ``force`` is false, is a folder, or its folder is missing or
-            not writable.
+        OutputError: A path exists and ``force`` is false, is an input, comes twice, is a folder or
+            a device, or its folder is missing or not writable.
     """
+    read = [path for path in inputs if path is not None]
+    seen: list[Path] = []
     for path in paths:
-        if path.is_dir():
-            raise OutputError(f"{str(path)!r} is a folder; name a file")
-        if path.exists() and not force:
-            raise OutputError(f"{str(path)!r} exists already; add --force to replace it")
-        folder = path.resolve().parent
-        if not folder.is_dir():
-            raise OutputError(f"the folder {str(path.parent)!r} does not exist; create it first")
-        if not os.access(folder, os.W_OK):
-            raise OutputError(f"the folder {str(path.parent)!r} is not writable; name another")
+        try:
+            _check_one(path, force, read, seen)
+        except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, a loop of links
+            raise OutputError(f"{str(path)!r} cannot be written: {_reason(error)}") from error
+        seen.append(path)
+
+
+def _check_one(path: Path, force: bool, read: Iterable[Path], seen: Iterable[Path]) -> None:
+    target = path.resolve()
+    for other in read:
+        if _same(target, other):
+            raise OutputError(
+                f"{str(path)!r} is the input {str(other)!r}, which is never overwritten; name "
+                "another output"
+            )
+    if any(_same(target, other) for other in seen):
+        raise OutputError(f"{str(path)!r} is named for two outputs; name another file for one")
+    if target.is_dir():
+        raise OutputError(f"{str(path)!r} is a folder; name a file")
+    if target.exists() and not target.is_file():
+        raise OutputError(f"{str(path)!r} is a device or a pipe, not a file; name a file")
+    if target.exists() and not force:
+        raise OutputError(f"{str(path)!r} exists already; add --force to replace it")
+    folder = target.parent
+    if not folder.is_dir():
+        raise OutputError(f"the folder {str(path.parent)!r} does not exist; create it first")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"the folder {str(path.parent)!r} is not writable; name another")
+
+
+def _same(target: Path, other: Path) -> bool:
+    if target.exists() and other.exists():
+        return target.samefile(other)
+    return target == other.resolve()
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write ``path`` whole or not at all.
+    """Write ``path`` whole or not at all; where it is a link, what it points to.
 
     Raises:
         OutputError: It cannot be written (the disk is full, say).
     """
-    folder = path.resolve().parent
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=folder)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).chmod(0o666 & ~_umask())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise OutputError(f"{str(path)!r} cannot be written: {reason}") from error
+        _replace(path.resolve(), [data])
+    except (OSError, ValueError, RuntimeError) as error:
+        raise OutputError(f"{str(path)!r} cannot be written: {_reason(error)}") from error
+
+
+def _replace(target: Path, pieces: Iterable[bytes]) -> None:
+    handle, name = tempfile.mkstemp(prefix=f".{target.name[:64]}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            for piece in pieces:
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o666 & ~_umask())
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
@@ -62,28 +100,61 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def copy_beside(files: Iterable[Path], target: Path) -> None:
-    """Copy external weights into the folder of ``target``, where the model will look for them.
+def check_weights(source: SourceModel, target: Path) -> None:
+    """Refuse to put a model beside files that its weights would replace.
+
+    Args:
+        source: The model whose external weights will be copied.
+        target: Where the model will be written.
 
     Raises:
-        OutputError: A different file of that name is there, or it cannot be written.
+        OutputError: A different file is where the weights belong, or ``target`` is one of them.
     """
-    folder = target.resolve().parent
-    for file in files:
-        copy = folder / file.name
-        if copy == file:
+    for place, file in source.weights_files:
+        copy = target.resolve().parent / place
+        if _same(target, file) or target.resolve() == copy:
+            raise OutputError(
+                f"{str(target)!r} is where the model's weights belong, which are never "
+                "overwritten; name another output"
+            )
+        try:
+            other = copy.exists() and not filecmp.cmp(file, copy, shallow=False)
+        except OSError as error:
+            raise OutputError(f"{str(copy)!r} cannot be read: {_reason(error)}") from error
+        if other:
+            raise OutputError(
+                f"{place!r} beside {str(target)!r} is not the model's weights; name an output in "
+                "another folder"
+            )
+
+
+def copy_weights(source: SourceModel, target: Path) -> None:
+    """Copy a model's external weights to where the model ``target`` will look for them.
+
+    Raises:
+        OutputError: A different file is there, or it cannot be written.
+    """
+    check_weights(source, target)
+    for place, file in source.weights_files:
+        copy = target.resolve().parent / place
+        if copy.exists():
             continue
         try:
-            if copy.exists() and not filecmp.cmp(file, copy, shallow=False):
-                raise OutputError(
-                    f"{copy.name!r} beside {str(target)!r} is not the model's weights; name an "
-                    "output in another folder"
-                )
-            if not copy.exists():
-                shutil.copyfile(file, copy)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("rb") as stream:
+                _replace(copy, _chunks(stream))
         except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise OutputError(f"{str(copy)!r} cannot be written: {reason}") from error
+            raise OutputError(f"{str(copy)!r} cannot be written: {_reason(error)}") from error
+
+
+def _chunks(stream: IO[bytes]) -> Iterable[bytes]:
+    while chunk := stream.read(_CHUNK):
+        yield chunk
+
+
+def _reason(error: Exception) -> str:
+    said = error.strerror if isinstance(error, OSError) else str(error)
+    return said or type(error).__name__
 
 
 def _umask() -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from precsearch.api.config import OptimizeConfig
 from precsearch.api.evidence import LOWERING
-from precsearch.api.files import check_free, copy_beside, write_bytes
+from precsearch.api.files import check_free, copy_weights, write_bytes
 from precsearch.api.setup import (
     Target,
     bench_setup,
@@ -17,7 +20,8 @@ from precsearch.api.setup import (
     open_target,
     reference_of,
 )
-from precsearch.errors import PlanError, ReplayError
+from precsearch.backend import QuantScheme
+from precsearch.errors import InputError, PlanError, ReplayError
 from precsearch.onnxio.lower import Lowered, Lowering
 from precsearch.onnxio.read import SourceModel, read_model
 from precsearch.onnxio.scales import FixedScales, QuantParams
@@ -28,6 +32,8 @@ from precsearch.trial import Accuracy, Latency
 __all__ = ["BuildReport", "VerifyReport", "build", "verify"]
 
 _REBUILDS = 3
+_MOST_THREADS = 1 << 12
+_EDITED = "the plan was edited; restore it or make it again with 'precsearch optimize'"
 
 
 @dataclass(frozen=True)
@@ -89,22 +95,38 @@ class _Materialised:
     lowered: Lowered
 
 
-def _source(recipe: Recipe, model: Path) -> SourceModel:
-    source = read_model(model)
-    if source.digest != recipe.model_sha256:
-        raise ReplayError(
-            f"{model.name!r} is not the model that the plan was made for (SHA-256 "
-            f"{source.digest[:12]}, the plan has {recipe.model_sha256[:12]}); give the original "
-            "model or make a new plan"
-        )
-    return source
+def _params(recipe: Recipe, scheme: QuantScheme) -> dict[str, QuantParams]:
+    limits = np.iinfo(np.dtype(scheme.activation))
+    found: dict[str, QuantParams] = {}
+    for row in recipe.scales:
+        try:
+            scale = float.fromhex(row.scale)
+        except (ValueError, OverflowError):
+            scale = math.nan
+        if not (math.isfinite(scale) and np.float32(0) < np.float32(scale) < np.float32(math.inf)):
+            raise PlanError(
+                f"the plan's scale of tensor {row.tensor!r} is {row.scale!r}, not a positive "
+                f"hexadecimal float; {_EDITED}"
+            )
+        if not limits.min <= row.zero_point <= limits.max:
+            raise PlanError(
+                f"the plan's zero point of tensor {row.tensor!r} is {row.zero_point}, not of "
+                f"{scheme.activation}; {_EDITED}"
+            )
+        if row.tensor in found:
+            raise PlanError(f"the plan has two scales for tensor {row.tensor!r}; {_EDITED}")
+        found[row.tensor] = QuantParams(scale, row.zero_point)
+    return found
 
 
-def _params(recipe: Recipe) -> dict[str, QuantParams]:
-    try:
-        return {s.tensor: QuantParams(float.fromhex(s.scale), s.zero_point) for s in recipe.scales}
-    except (ValueError, OverflowError) as error:
-        raise PlanError(f"the plan has a scale that is no hexadecimal float: {error}") from error
+def _threads(recipe: Recipe) -> int:
+    count = recipe.options.get("threads", 0)
+    unknown = sorted(set(recipe.options) - {"threads"})
+    if unknown:
+        raise PlanError(f"the plan has an unknown build option {unknown[0]!r}; {_EDITED}")
+    if not isinstance(count, int) or not 0 <= count <= _MOST_THREADS:
+        raise PlanError(f"the plan's number of threads is {count!r}; {_EDITED}")
+    return count
 
 
 def _materialise(plan: Plan, model: Path, threads: int | None) -> _Materialised:
@@ -114,37 +136,61 @@ def _materialise(plan: Plan, model: Path, threads: int | None) -> _Materialised:
             f"the plan was lowered by {recipe.lowering!r}, this version has {LOWERING!r}; install "
             f"precsearch {plan.evidence.version} or make a new plan"
         )
-    source = _source(recipe, model)
+    source = read_model(model)
+    if source.digest != recipe.model_sha256:
+        raise ReplayError(
+            f"{model.name!r} is not the model that the plan was made for (SHA-256 "
+            f"{source.digest[:12]}, the plan has {recipe.model_sha256[:12]}): "
+            f"{_unlike(plan, source)}; give the original model or make a new plan"
+        )
+    made = _lowered(plan, source, threads)
+    if made.lowered.sha256 != recipe.materialised_sha256:
+        where = _first_difference(recipe, made.target, made.lowered)
+        where = where or "inputs, outputs or what no group owns differ"
+        raise ReplayError(
+            f"the plan does not reproduce: {where}"
+            "; compare the versions of onnx, onnx_ir and numpy with those in the plan's evidence"
+        )
+    return made
+
+
+def _lowered(plan: Plan, source: SourceModel, threads: int | None) -> _Materialised:
+    recipe = plan.recipe
     used = tuple({g.precision for g in recipe.groups} | {Precision.FP32})
-    count = int(recipe.options.get("threads", 0)) if threads is None else threads
+    count = _threads(recipe) if threads is None else threads
     target = open_target(source, recipe.backend, used, recipe.granularity, count, recipe.scheme)
     if target.space.digest != recipe.space_sha256:
         raise ReplayError(
             "this version groups the model's layers differently from the one that made the plan; "
             f"install precsearch {plan.evidence.version} or make a new plan"
         )
-    scales = FixedScales(_params(recipe))
+    scales = FixedScales(_params(recipe, target.scheme))
     scheme = target.scheme
     lowering = Lowering(target.graph, target.space, scheme, scales, target.int8_float)
-    lowered = lowering.lower(recipe.assignment)
-    if lowered.sha256 != recipe.materialised_sha256:
-        raise ReplayError(_first_difference(recipe, target, lowered))
-    return _Materialised(plan, target, lowering, lowered)
+    return _Materialised(plan, target, lowering, lowering.lower(recipe.assignment))
+
+
+def _unlike(plan: Plan, source: SourceModel) -> str:
+    """How another model differs from the one that a plan was made for, as far as can be told."""
+    try:
+        made = _lowered(plan, source, None)
+    except (InputError, ReplayError):
+        return "its layers are others"
+    if made.lowered.sha256 != plan.recipe.materialised_sha256:
+        where = _first_difference(plan.recipe, made.target, made.lowered)
+        return where or "its inputs, outputs or what no group owns differ"
+    if source.external:
+        return "its external weights differ, or names and notes that do not matter to an engine"
+    return "it differs in names or notes that do not matter to an engine"
 
 
 def _first_difference(recipe: Recipe, target: Target, lowered: Lowered) -> str:
+    """The first node that differs, "" if no group does."""
     for group in recipe.groups:
         if lowered.parts.get(group.key, "") != group.digest:
             nodes = target.space.by_key[group.key].nodes
-            return (
-                f"the plan does not reproduce: the first node that differs is {nodes[0]!r} (group "
-                f"{group.key!r}); compare the versions of onnx, onnx_ir and numpy with those in "
-                "the plan's evidence"
-            )
-    return (
-        "the plan does not reproduce: inputs, outputs or constants outside of all groups differ; "
-        "compare the versions of onnx and onnx_ir with those in the plan's evidence"
-    )
+            return f"the first node that differs is {nodes[0]!r} (group {group.key!r})"
+    return ""
 
 
 def _model_beside(plan: Path, model: Path | None) -> Path:
@@ -174,10 +220,10 @@ def build(
     """
     plan, output = Path(plan), Path(output)
     source = _model_beside(plan, None if model is None else Path(model))
-    check_free([output], force=force)
+    check_free([output], force=force, inputs=(plan, source))
     made = _materialise(read_plan(plan), source, None)
     lowered = made.lowered
-    copy_beside(made.target.source.external, output)
+    copy_weights(made.target.source, output)
     write_bytes(output, lowered.model)
     return BuildReport("identical", output, lowered.sha256, len(lowered.model))
 

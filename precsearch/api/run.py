@@ -14,7 +14,7 @@ from precsearch.api.config import OptimizeConfig, OptimizeResult
 from precsearch.api.confirm import Choice, best_so_far, confirm, counts
 from precsearch.api.evidence import Finish, make_plan
 from precsearch.api.explain import explain_result
-from precsearch.api.files import check_free, copy_beside, write_bytes, write_text
+from precsearch.api.files import check_free, check_weights, copy_weights, write_bytes, write_text
 from precsearch.api.setup import (
     Inputs,
     Target,
@@ -41,7 +41,7 @@ from precsearch.events import (
     Warned,
 )
 from precsearch.goal import Bound, Budget, Goal, Problem
-from precsearch.journal import Journal
+from precsearch.journal import NAME, Journal
 from precsearch.onnxio.lower import Lowered, Lowering
 from precsearch.onnxio.read import read_model
 from precsearch.plan import Plan
@@ -70,8 +70,13 @@ def optimize_events(config: OptimizeConfig) -> Stream:
     """
     started = time.monotonic()
     outputs = [p for p in (config.plan_path, config.artifact) if p is not None]
-    check_free(outputs, force=config.force or config.resume)
+    journal_path = config.run_path / NAME
+    inputs_read = (config.model, config.data, config.calibration, config.holdout, journal_path)
+    check_free(outputs, force=config.force or config.resume, inputs=inputs_read)
     source = read_model(config.model)
+    check_free(outputs, force=True, inputs=source.external)
+    if config.artifact is not None:
+        check_weights(source, config.artifact)
     chosen = strategy(config.strategy)
     target = open_target(
         source, config.backend, config.precisions, config.granularity, config.threads
@@ -131,7 +136,8 @@ class _Run:
         yield from self._warn(self.inputs.warnings(self.config.tol))
         with bench_worker(_TRIAL_LIMIT_S) as worker:
             searched, lowering = yield from self._references(worker)
-            setup = bench_setup(self.config, self.target, lowering.lower(Assignment()), searched)
+            plain = lowering.lower(Assignment())
+            setup = bench_setup(self.config, self.target, plain, searched, self.inputs.loads)
             worker.restart_with(setup)
             yield StageStarted("gate", "the FP32 engine against the reference")
             with _gate_errors():
@@ -273,7 +279,7 @@ class _Run:
         plan = make_plan(config, problem, self.target, self.inputs, lowered, finish)
         write_text(config.plan_path, plan.to_json())
         if config.artifact is not None:
-            copy_beside(self.target.source.external, config.artifact)
+            copy_weights(self.target.source, config.artifact)
             write_bytes(config.artifact, lowered.model)
         yield _written(config.plan_path, plan, choice)
         summary = explain_result(problem, self.inputs.metric, choice.trial.assignment, self.trials)

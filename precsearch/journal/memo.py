@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
+from precsearch.errors import InputError
 from precsearch.events import TrialFinished
 from precsearch.journal.reading import event_of
 from precsearch.trial import Fidelity, Outcome, Proposal, Trial
@@ -63,11 +64,17 @@ class Memo(Mapping[Proposal, Trial]):
             digest = data["trial"]["model_digest"]
             if digest and proposal["fidelity"] == Fidelity.ENGINE.value:
                 self._digests.setdefault(digest, line)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ValueError("not an event") from error
 
 
 def _trial(line: bytes) -> Trial:
-    event = event_of(line)
+    try:
+        event = event_of(line)
+    except ValueError as error:
+        raise InputError(
+            f"a trial in the journal is damaged: {error}; restore the journal, or start afresh "
+            "with --force"
+        ) from error
     assert isinstance(event, TrialFinished)
     return event.trial

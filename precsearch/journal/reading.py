@@ -53,7 +53,10 @@ def event_of(line: bytes) -> Event:
     Raises:
         ValueError: There is none; the message is one sentence.
     """
-    event: Event = structure(json.loads(line.decode()), Event)  # type: ignore[arg-type]
+    try:
+        event: Event = structure(json.loads(line.decode()), Event)  # type: ignore[arg-type]
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     return event
 
 

@@ -16,7 +16,12 @@ _BULK = 1024
 _MAX_DENSE = 1 << 30
 """Bytes that a sparse weight may take when written out."""
 
-_RULE_ERRORS = (RuntimeError, ValueError, version_converter.ConvertError)
+_RULE_ERRORS = (
+    RuntimeError,
+    ValueError,
+    version_converter.ConvertError,
+    onnx.shape_inference.InferenceError,
+)
 
 
 def raise_opset(proto: onnx.ModelProto, target: int, folder: str) -> onnx.ModelProto:

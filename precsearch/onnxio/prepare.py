@@ -53,12 +53,12 @@ def prepare(source: SourceModel, min_opset: int = MIN_OPSET) -> GraphView:
     with _quiet():
         try:
             model = _model(proto, str(source.folder))
+            return _view(model, proto.graph)
         except (ValueError, TypeError, KeyError, RuntimeError, AttributeError) as error:
             raise ModelError(
                 f"the graph of {source.path.name!r} is malformed ({error}); check it with "
                 "onnx.checker and export it again"
             ) from error
-    return _view(model, proto.graph)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,14 @@ from precsearch.errors import ModelError
 __all__ = ["SourceModel", "read_model"]
 
 _CHUNK = 1 << 20
+_MAX_BYTES = (1 << 31) - 1
+"""What a protobuf message can have; the weights of a larger model lie in files beside it."""
+
+_NEWEST_OPSET = 1 << 16
+"""Far beyond any; what is above is damage."""
+
+_IN_MEMORY = "_ORT_MEM_ADDR_"
+"""ONNX Runtime's mark for weights whose 'offset' is an address to read from."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +34,14 @@ class SourceModel:
         proto: Parsed, external weights not loaded.
         digest: SHA-256 of the file followed by its external files in order of name, as hex.
         external: Its external weight files, resolved, all inside the model's folder.
+        weights_files: The same by the place that the model names, relative to its folder.
     """
 
     path: Path
     proto: onnx.ModelProto
     digest: str
     external: tuple[Path, ...]
+    weights_files: tuple[tuple[str, Path], ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -54,6 +65,11 @@ def read_model(path: str | Path) -> SourceModel:
     if not path.is_file():
         raise ModelError(f"there is no model file {str(path)!r}; name an .onnx file")
     try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ModelError(
+                f"{str(path)!r} is over 2 GB, which no ONNX file can be; save the model with "
+                "external data"
+            )
         proto = onnx.ModelProto.FromString(path.read_bytes())
     except (DecodeError, OSError, ValueError) as error:
         raise ModelError(
@@ -63,36 +79,78 @@ def read_model(path: str | Path) -> SourceModel:
         raise ModelError(
             f"{str(path)!r} holds no ONNX graph with nodes and outputs; check the file"
         )
-    external = _external_files(proto, path)
-    return SourceModel(path, proto, _digest([path, *external]), external)
+    for opset in proto.opset_import:
+        if not 1 <= opset.version <= _NEWEST_OPSET:
+            raise ModelError(
+                f"{str(path)!r} names version {opset.version} of the operators "
+                f"{opset.domain or 'ai.onnx'!r}, which cannot be; export it again"
+            )
+    try:
+        files = _external_files(proto, path)
+        external = tuple(sorted(set(files.values())))
+        return SourceModel(
+            path, proto, _digest([path, *external]), external, tuple(sorted(files.items()))
+        )
+    except OSError as error:
+        raise ModelError(
+            f"the files of {str(path)!r} cannot be read ({error.strerror}); check them"
+        ) from error
 
 
-def _tensors(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
-    """Every tensor of a graph and its subgraphs: initializers and attribute values."""
-    found = list(graph.initializer)
-    for sparse in graph.sparse_initializer:
-        found += [sparse.values, sparse.indices]
-    for node in graph.node:
+def _tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor of a model: of its graphs, their subgraphs and its functions."""
+    for info in proto.training_info:
+        yield from _of_graph(info.initialization)
+        yield from _of_graph(info.algorithm)
+    for function in proto.functions:
+        yield from _of_nodes(function.node)
+    yield from _of_graph(proto.graph)
+
+
+def _of_graph(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    yield from _of_sparse(graph.sparse_initializer)
+    yield from _of_nodes(graph.node)
+
+
+def _of_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    for node in nodes:
         for attribute in node.attribute:
-            found += [attribute.t, *attribute.tensors]
-            for sub in (attribute.g, *attribute.graphs):
-                if sub.node:
-                    found += _tensors(sub)
-    return found
+            yield attribute.t
+            yield from attribute.tensors
+            yield from _of_sparse([attribute.sparse_tensor, *attribute.sparse_tensors])
+            if attribute.HasField("g"):
+                yield from _of_graph(attribute.g)
+            for sub in attribute.graphs:
+                yield from _of_graph(sub)
 
 
-def _external_files(proto: onnx.ModelProto, path: Path) -> tuple[Path, ...]:
+def _of_sparse(found: Iterable[onnx.SparseTensorProto]) -> Iterator[onnx.TensorProto]:
+    for sparse in found:
+        yield sparse.values
+        yield sparse.indices
+
+
+def _external_files(proto: onnx.ModelProto, path: Path) -> dict[str, Path]:
+    """External files by the place that the model names."""
     folder = path.resolve().parent
-    files: set[Path] = set()
-    for tensor in _tensors(proto.graph):
+    files: dict[str, Path] = {}
+    for tensor in _tensors(proto):
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
         entries = {e.key: e.value for e in tensor.external_data}
         location = entries.get("location", "")
         # ONNX Runtime before 1.24 opens whatever is named here, so nothing may leave the folder,
         # by an absolute path, by '..' or through a symbolic link.
-        target = (folder / location).resolve()
-        if not location or Path(location).is_absolute() or not target.is_relative_to(folder):
+        target = _resolved(folder, location)
+        if (
+            not location
+            or Path(location).is_absolute()
+            or ".." in Path(location).parts
+            or _IN_MEMORY in location
+            or target is None
+            or not target.is_relative_to(folder)
+        ):
             raise ModelError(
                 f"tensor {tensor.name!r} keeps its data in {location!r}, outside of the model's "
                 "folder; move the file beside the model and save it with a relative path"
@@ -102,8 +160,15 @@ def _external_files(proto: onnx.ModelProto, path: Path) -> tuple[Path, ...]:
                 f"the external data file {location!r} is missing; copy it beside {path.name!r}"
             )
         _check_extent(tensor.name, entries, target)
-        files.add(target)
-    return tuple(sorted(files))
+        files[Path(location).as_posix()] = target
+    return files
+
+
+def _resolved(folder: Path, location: str) -> Path | None:
+    try:
+        return (folder / location).resolve()
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, a loop of links
+        return None
 
 
 def _check_extent(name: str, entries: dict[str, str], target: Path) -> None:

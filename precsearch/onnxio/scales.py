@@ -166,6 +166,9 @@ class RangeScales:
         return found is None or found.low < 0
 
 
+_EDITED = "it was edited: restore it or make it again with 'precsearch optimize'"
+
+
 class FixedScales:
     """Scales from a plan, used on replay."""
 
@@ -180,10 +183,12 @@ class FixedScales:
         """
         missing = [t for t in sorted(tensors) if t not in self._params]
         if missing:
-            raise PlanError(f"the plan lacks the scale of tensor {missing[0]!r}; it was edited")
+            raise PlanError(f"the plan lacks the scale of tensor {missing[0]!r}; {_EDITED}")
         for tie in ties:
             if tie.exact and self._params[tie.a] != self._params[tie.b]:
-                raise PlanError(f"the plan has unequal scales for {tie.a!r} and {tie.b!r}")
+                raise PlanError(
+                    f"the plan has unequal scales for {tie.a!r} and {tie.b!r}; {_EDITED}"
+                )
         return {t: self._params[t] for t in tensors}
 
 

@@ -22,6 +22,7 @@ _BOOT = (
     "import json, sys; given = json.loads(sys.argv.pop()); sys.path[:] = given['path']; "
     "from precsearch.workers.serve import serve; serve(given['preload'], given['memory'])"
 )
+_PIPE_BYTES = 1 << 19  # models are tens of megabytes: fewer switches between the processes
 _LOG_BYTES = 1 << 16
 
 
@@ -121,6 +122,7 @@ def _start(given: str) -> subprocess.Popen[bytes]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,  # out of reach of the terminal's Ctrl-C
+            pipesize=_PIPE_BYTES,
         )
     except OSError as error:
         reason = error.strerror or type(error).__name__

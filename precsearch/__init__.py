@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Inspection,
         OptimizeConfig,
         OptimizeResult,
+        ShapeSet,
         VerifyReport,
         build,
         inspect,
@@ -72,6 +73,7 @@ __all__ = [
     "Proposals",
     "ReplayError",
     "SearchSpace",
+    "ShapeSet",
     "Strategy",
     "Trial",
     "VerifyReport",
@@ -86,7 +88,7 @@ __all__ = [
 
 _NAMES = {
     "precsearch.api": (
-        "BuildReport Inspection OptimizeConfig OptimizeResult VerifyReport "
+        "BuildReport Inspection OptimizeConfig OptimizeResult ShapeSet VerifyReport "
         "build inspect optimize optimize_events verify"
     ),
     "precsearch.errors": (

@@ -14,6 +14,7 @@ from statistics import median
 from precsearch.backend import Backend, BackendOptions, Feed, Fingerprint, KernelTime, Session
 from precsearch.data import Dataset
 from precsearch.measure import (
+    Load,
     TimingOptions,
     against_itself,
     compare,
@@ -27,7 +28,15 @@ from precsearch.reference.runner import reference_outputs
 from precsearch.space import Precision
 from precsearch.trial import Accuracy, Fidelity, Latency, Measurement
 
-__all__ = ["Bench", "BenchSetup", "Candidate", "ReferenceBench", "Scored", "open_bench"]
+__all__ = [
+    "Bench",
+    "BenchSetup",
+    "Candidate",
+    "ReferenceBench",
+    "Scored",
+    "open_bench",
+    "search_load",
+]
 
 _PROXY_FEEDS = 64
 _TIMED_FEEDS = 8
@@ -74,6 +83,7 @@ class BenchSetup:
         metric: Name of the loss.
         noise: Relative noise of latency; 0 before it is known.
         timing: How long to time.
+        loads: What is timed; nothing is the part of the data that the search looks at.
     """
 
     backend: Callable[[BackendOptions], Backend]
@@ -83,6 +93,13 @@ class BenchSetup:
     metric: str
     noise: float = 0.0
     timing: TimingOptions = field(default_factory=TimingOptions)
+    loads: tuple[Load, ...] = ()
+
+
+def search_load(data: Dataset) -> Load:
+    """Some feeds from all over the data, to be timed."""
+    step = max(1, len(data) // _TIMED_FEEDS)
+    return Load(data.feeds[::step][:_TIMED_FEEDS], samples=data.sizes[0])
 
 
 class ReferenceBench:
@@ -111,9 +128,7 @@ class Bench(ReferenceBench):
         self._backend = setup.backend(setup.options)
         self._metric = metric(setup.metric)
         self._baseline: Session | None = None
-        feeds = setup.search.data.feeds
-        step = max(1, len(feeds) // _TIMED_FEEDS)
-        self._timed = feeds[::step][:_TIMED_FEEDS]
+        self._timed = setup.loads or (search_load(setup.search.data),)
         self._noise = setup.noise
         self._latency: Latency | None = None
 
@@ -234,7 +249,7 @@ class Bench(ReferenceBench):
     def _profile(self, artifact: bytes) -> tuple[KernelTime, ...]:
         session = self._backend.open(artifact, profiled=True)
         try:
-            return session.profile(self._timed[0], _PROFILE_RUNS)
+            return session.profile(self._timed[0].feeds[0], _PROFILE_RUNS)
         finally:
             session.close()
 

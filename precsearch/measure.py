@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from precsearch.backend import Feed, Session
-from precsearch.trial import Latency
+from precsearch.trial import Latency, ShapeLatency
 
-__all__ = ["TimingOptions", "against_itself", "compare", "head_to_head", "noise_floor"]
+__all__ = ["Load", "TimingOptions", "against_itself", "compare", "head_to_head", "noise_floor"]
 
 Samples = npt.NDArray[np.float64]
 
@@ -44,6 +44,26 @@ class TimingOptions:
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class Load:
+    """What is timed: feeds of equal shapes.
+
+    Attributes:
+        feeds: Taken in turn, one a round.
+        weight: How much these shapes count beside others.
+        samples: Samples in one of them.
+    """
+
+    feeds: Sequence[Feed]
+    weight: float = 1.0
+    samples: int = 1
+
+    def latency(self, share: float, seconds: float, ratio: float) -> ShapeLatency:
+        """What was measured of it."""
+        shapes = {name: tuple(array.shape) for name, array in sorted(self.feeds[0].items())}
+        return ShapeLatency(shapes, share, self.samples, seconds, ratio)
+
+
 def _repeats(session: Session, feed: Feed, options: TimingOptions) -> int:
     first = min(session.time(feed, 2))
     return max(1, min(64, round(options.round_seconds / max(first, 1e-7))))
@@ -53,29 +73,35 @@ class _Interleaved:
     """Times several sessions round by round."""
 
     def __init__(
-        self, sessions: Sequence[Session], feeds: Sequence[Feed], options: TimingOptions
+        self, sessions: Sequence[Session], loads: Sequence[Load], options: TimingOptions
     ) -> None:
         self._sessions = sessions
-        self._feeds = feeds
+        self._loads = loads
         self._order = random.Random(options.seed)
         # The same number of inferences for all: a longer row would run with warmer caches.
-        self._repeats = min(_repeats(s, feeds[0], options) for s in sessions)
-        self._rounds: list[list[float]] = []
+        self._repeats = [
+            min(_repeats(s, load.feeds[0], options) for s in sessions) for load in loads
+        ]
+        self._rounds: list[list[list[float]]] = []
         for _ in range(options.warmup):
             self._round(0)
 
-    def _round(self, number: int) -> list[float]:
-        feed = self._feeds[number % len(self._feeds)]
+    def _round(self, number: int) -> list[list[float]]:
+        return [
+            self._medians(load.feeds[number % len(load.feeds)], repeats)
+            for load, repeats in zip(self._loads, self._repeats, strict=True)
+        ]
+
+    def _medians(self, feed: Feed, repeats: int) -> list[float]:
         medians = [0.0] * len(self._sessions)
         order = list(range(len(self._sessions)))
         self._order.shuffle(order)
         for position in order:
-            seconds = self._sessions[position].time(feed, self._repeats)
-            medians[position] = float(np.median(seconds))
+            medians[position] = float(np.median(self._sessions[position].time(feed, repeats)))
         return medians
 
     def run(self, rounds: int) -> Samples:
-        """Medians so far, shape ``(sessions, rounds)``, after ``rounds`` more."""
+        """Medians so far, shape ``(sessions, loads, rounds)``, after ``rounds`` more."""
         for _ in range(rounds):
             self._rounds.append(self._round(len(self._rounds)))
         medians: Samples = np.asarray(self._rounds, np.float64).T
@@ -90,9 +116,19 @@ def _interval(values: Samples, seed: int) -> tuple[float, float, float]:
     return float(np.median(values)), float(low), float(high)
 
 
-def _latency(candidate: Samples, baseline: Samples, seed: int) -> Latency:
-    ratio, ratio_low, ratio_high = _interval(candidate / baseline, seed)
-    seconds, low, high = _interval(candidate, seed)
+def _latency(
+    candidate: Samples, baseline: Samples, loads: Sequence[Load], options: TimingOptions
+) -> Latency:
+    """What medians of shape ``(loads, rounds)`` say."""
+    weights = np.asarray([load.weight for load in loads])
+    shares = weights / weights.sum()
+    by_shape = tuple(
+        load.latency(float(share), float(np.median(a)), float(np.median(a / b)))
+        for load, share, a, b in zip(loads, shares, candidate, baseline, strict=True)
+    )
+    candidate, baseline = shares @ candidate, shares @ baseline
+    ratio, ratio_low, ratio_high = _interval(candidate / baseline, options.seed)
+    seconds, low, high = _interval(candidate, options.seed)
     return Latency(
         seconds=seconds,
         low=low,
@@ -102,13 +138,14 @@ def _latency(candidate: Samples, baseline: Samples, seed: int) -> Latency:
         ratio_high=ratio_high,
         samples=tuple(candidate.tolist()),
         baseline=tuple(baseline.tolist()),
+        by_shape=by_shape,
     )
 
 
 def compare(
     candidate: Session,
     baseline: Session,
-    feeds: Sequence[Feed],
+    loads: Sequence[Load],
     noise: float,
     options: TimingOptions,
 ) -> Latency:
@@ -117,17 +154,17 @@ def compare(
     Args:
         candidate: The engine in question.
         baseline: The FP32 engine.
-        feeds: Inputs, taken in turn; both engines get the same in a round.
+        loads: Inputs; both engines get the same in a round.
         noise: Relative difference that counts as a tie.
         options: Rounds.
 
     Raises:
         RunError: An engine failed.
     """
-    timed = _Interleaved([candidate, baseline], feeds, options)
+    timed = _Interleaved([candidate, baseline], loads, options)
     rounds = timed.run(options.rounds)
     while True:
-        found = _latency(rounds[0], rounds[1], options.seed)
+        found = _latency(rounds[0], rounds[1], loads, options)
         outside = found.ratio_low > 1 + noise or found.ratio_high < 1 - noise
         sharp = found.ratio_high - found.ratio_low <= 2 * noise * found.ratio
         if (outside and sharp) or found.rounds >= options.max_rounds:
@@ -143,7 +180,7 @@ def against_itself(baseline: Latency) -> Latency:
 def head_to_head(
     candidates: Sequence[Session],
     baseline: Session,
-    feeds: Sequence[Feed],
+    loads: Sequence[Load],
     options: TimingOptions,
 ) -> tuple[Latency, ...]:
     """All candidates and the FP32 engine in the same rounds.
@@ -151,12 +188,12 @@ def head_to_head(
     Raises:
         RunError: An engine failed.
     """
-    rounds = _Interleaved([*candidates, baseline], feeds, options).run(options.rounds)
-    return tuple(_latency(row, rounds[-1], options.seed) for row in rounds[:-1])
+    rounds = _Interleaved([*candidates, baseline], loads, options).run(options.rounds)
+    return tuple(_latency(row, rounds[-1], loads, options) for row in rounds[:-1])
 
 
 def noise_floor(
-    first: Session, second: Session, feeds: Sequence[Feed], options: TimingOptions
+    first: Session, second: Session, loads: Sequence[Load], options: TimingOptions
 ) -> tuple[float, Latency]:
     """How far two sessions of the same engine seem to differ, and the first one's latency.
 
@@ -165,7 +202,7 @@ def noise_floor(
     Raises:
         RunError: An engine failed.
     """
-    rounds = _Interleaved([first, second], feeds, options).run(2 * options.rounds)
-    found = _latency(rounds[0], rounds[1], options.seed)
+    rounds = _Interleaved([first, second], loads, options).run(2 * options.rounds)
+    found = _latency(rounds[0], rounds[1], loads, options)
     floor = max(abs(math.log(found.ratio_low)), abs(math.log(found.ratio_high)))
     return min(max(floor, 0.005), 0.2), found

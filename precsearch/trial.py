@@ -81,8 +81,34 @@ class Accuracy:
 
 
 @dataclass(frozen=True, slots=True)
+class ShapeLatency:
+    """Time of one inference at one set of input shapes.
+
+    Attributes:
+        shapes: Input name → shape.
+        weight: Share of this set in the latency that is minimised, all shares being 1 together.
+        samples: Samples in one inference.
+        seconds: Median of the per-round medians.
+        ratio: Median of candidate / FP32.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    weight: float
+    samples: int
+    seconds: float
+    ratio: float
+
+    @property
+    def samples_per_second(self) -> float:
+        """Throughput of inferences one after the other."""
+        return self.samples / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Latency:
     """Time of one inference, measured interleaved with the FP32 engine.
+
+    With several sets of input shapes, all times are weighted means over them.
 
     Attributes:
         seconds: Median over rounds of the candidate's per-round medians.
@@ -91,6 +117,7 @@ class Latency:
         ratio_low, ratio_high: Bootstrap 95 % interval of ``ratio``.
         samples: The per-round medians in seconds.
         baseline: FP32's per-round medians of the same rounds, in seconds.
+        by_shape: The same for each set of input shapes.
     """
 
     seconds: float
@@ -101,6 +128,7 @@ class Latency:
     ratio_high: float
     samples: tuple[float, ...] = ()
     baseline: tuple[float, ...] = ()
+    by_shape: tuple[ShapeLatency, ...] = ()
 
     @property
     def rounds(self) -> int:

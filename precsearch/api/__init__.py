@@ -11,6 +11,7 @@ from precsearch.api.config import OptimizeConfig, OptimizeResult
 from precsearch.api.inspection import Inspection, inspect
 from precsearch.api.replay import BuildReport, VerifyReport, build, verify
 from precsearch.api.run import optimize_events
+from precsearch.api.shapes import ShapeSet
 from precsearch.errors import PrecsearchError
 from precsearch.events import Event
 from precsearch.plan import Plan
@@ -20,6 +21,7 @@ __all__ = [
     "Inspection",
     "OptimizeConfig",
     "OptimizeResult",
+    "ShapeSet",
     "VerifyReport",
     "build",
     "inspect",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from precsearch.api.shapes import ShapeSet
 from precsearch.errors import OptionError
 from precsearch.plan import Plan
 from precsearch.space import Precision
@@ -31,6 +32,8 @@ class OptimizeConfig:
         threads: CPU threads of one inference; 0 is the number of physical cores.
         batch: Samples of one inference, where the model leaves it open.
         input_shapes: Input name → shape, where the model leaves dimensions open.
+        shapes: Several sets of input shapes, in place of `batch` and `input_shapes`; the latency
+            that is minimised is the weighted mean over them, accuracy is measured at the first.
         calibration: Other samples to calibrate with.
         calibration_method: ``minmax``, ``percentile`` or ``mse``.
         holdout: Samples that the search never sees.
@@ -55,6 +58,7 @@ class OptimizeConfig:
     threads: int = 0
     batch: int = 1
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    shapes: tuple[ShapeSet, ...] = ()
     calibration: Path | None = None
     calibration_method: str = "minmax"
     holdout: Path | None = None
@@ -68,10 +72,17 @@ class OptimizeConfig:
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise OptionError(f"the batch must be at least 1, not {self.batch}")
+        if self.shapes and (self.input_shapes or self.batch != 1):
+            raise OptionError("--shapes says all about shapes: drop --batch and --input-shape")
         if self.threads < 0:
             raise OptionError(f"the number of threads must not be negative, not {self.threads}")
         if self.resume and self.force:
             raise OptionError("a run is either resumed or started afresh: drop --resume or --force")
+
+    @property
+    def data_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Shapes that the data is cut to."""
+        return self.shapes[0].shapes if self.shapes else self.input_shapes
 
     @property
     def plan_path(self) -> Path:

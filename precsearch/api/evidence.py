@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from precsearch._version import __version__
@@ -135,6 +135,10 @@ def _short_latency(latency: Latency) -> Latency:
         ratio_high=_digits(latency.ratio_high),
         samples=tuple(map(_digits, latency.samples)),
         baseline=tuple(map(_digits, latency.baseline)),
+        by_shape=tuple(
+            replace(s, weight=_digits(s.weight), seconds=_digits(s.seconds), ratio=_digits(s.ratio))
+            for s in latency.by_shape
+        ),
     )
 
 

@@ -20,6 +20,7 @@ from precsearch.api.setup import (
     open_target,
     reference_of,
 )
+from precsearch.api.shapes import shape_sets
 from precsearch.backend import QuantScheme
 from precsearch.errors import InputError, PlanError, ReplayError
 from precsearch.onnxio.lower import Lowered, Lowering
@@ -257,12 +258,14 @@ def verify(
     evidence, target = found.evidence, made.target
     shapes = found.recipe.shapes
     batch = next((s[0] for s in shapes.values() if s), 1)
+    sets = shape_sets(evidence.latency)
     config = OptimizeConfig(
         source,
         Path(data) if data is not None else None,
         evidence.tolerance if tol is None else tol,
         evidence.metric,
-        batch=max(1, batch),
+        batch=1 if sets else max(1, batch),
+        shapes=sets,
         seed=evidence.seed,
     )
     inputs = open_inputs(config, target.graph)
@@ -270,14 +273,15 @@ def verify(
     engine = candidate(made.lowered)
     with bench_worker() as worker:
         scored = reference_of(target, inputs.data, worker)
-        worker.restart_with(bench_setup(config, target, baseline, scored))
+        loads = inputs.loads if sets else ()
+        worker.restart_with(bench_setup(config, target, baseline, scored, loads))
         where = worker.call("fingerprint")
         noise = worker.call("calibrate_noise")
         accuracy = worker.call("score", engine, scored)
         rows = worker.call("confirm", [engine], _REBUILDS)[0]
     latency = sorted(rows, key=lambda r: r.ratio)[len(rows) // 2]
     slower = latency.ratio_low > 1 + noise
-    lines = [*inputs.data.notes]
+    lines = [*inputs.data.notes, *inputs.notes]
     if inputs.data.random:
         lines.insert(0, "no --data was given: the loss is measured on random numbers")
     lines += _other_place(found, where.device, dict(where.versions), where.features)

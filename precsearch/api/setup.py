@@ -7,11 +7,13 @@ from pathlib import Path
 
 from precsearch._version import __version__
 from precsearch.api.config import OptimizeConfig
+from precsearch.api.shapes import shape_loads
 from precsearch.backend import Backend, BackendOptions, QuantScheme
-from precsearch.bench import BenchSetup, Candidate, Scored, open_bench
+from precsearch.bench import BenchSetup, Candidate, Scored, open_bench, search_load
 from precsearch.codec import dumps, unstructure
 from precsearch.data import Dataset, InputSpec, Parts, input_specs, load
 from precsearch.errors import DataError, OptionError
+from precsearch.measure import Load
 from precsearch.metrics import Metric, metric, resolution
 from precsearch.onnxio.convert import without_names
 from precsearch.onnxio.graph import GraphView
@@ -125,16 +127,20 @@ class Inputs:
         parts: How they are split.
         metric: The loss.
         bound: The user's tolerance as a bound on the loss.
+        loads: What is timed.
+        notes: What the user should know of that.
     """
 
     data: Dataset
     parts: Parts
     metric: Metric
     bound: float
+    loads: tuple[Load, ...]
+    notes: tuple[str, ...] = ()
 
     def warnings(self, tolerance: float) -> tuple[str, ...]:
         """What the user should know before the search."""
-        said = [*self.data.notes, *self.parts.notes]
+        said = [*self.data.notes, *self.parts.notes, *self.notes]
         if self.data.random:
             said.insert(
                 0,
@@ -177,7 +183,7 @@ def open_inputs(config: OptimizeConfig, graph: GraphView) -> Inputs:
             path,
             specs,
             batch=config.batch,
-            shapes=config.input_shapes,
+            shapes=config.data_shapes,
             seed=config.seed,
             outputs=outputs,
         )
@@ -193,7 +199,12 @@ def open_inputs(config: OptimizeConfig, graph: GraphView) -> Inputs:
                 f"the metric {config.metric!r} needs labels, which the {name} lacks: store them "
                 "under the key 'labels', or choose another --metric"
             )
-    return Inputs(data, parts, measure, measure.bound(config.tol))
+    timed = search_load(parts.search)
+    loads: tuple[Load, ...] = (timed,)
+    notes: tuple[str, ...] = ()
+    if config.shapes:
+        loads, notes = shape_loads(config.shapes, timed, config.data, specs, config.seed)
+    return Inputs(data, parts, measure, measure.bound(config.tol), loads, notes)
 
 
 def identity(config: OptimizeConfig, target: Target, inputs: Inputs) -> dict[str, str]:
@@ -216,6 +227,7 @@ def identity(config: OptimizeConfig, target: Target, inputs: Inputs) -> dict[str
         "threads": str(config.threads),
         "batch": str(config.batch),
         "input-shape": dumps(unstructure(dict(config.input_shapes))),
+        "shapes": " ".join(map(str, config.shapes)),
         "version": __version__,
     }
 
@@ -245,7 +257,11 @@ def candidate(lowered: Lowered) -> Candidate:
 
 
 def bench_setup(
-    config: OptimizeConfig, target: Target, baseline: Lowered, search: Scored
+    config: OptimizeConfig,
+    target: Target,
+    baseline: Lowered,
+    search: Scored,
+    loads: tuple[Load, ...] = (),
 ) -> BenchSetup:
     """What a bench starts from."""
     return BenchSetup(
@@ -254,4 +270,5 @@ def bench_setup(
         baseline=candidate(baseline),
         search=search,
         metric=config.metric,
+        loads=loads,
     )

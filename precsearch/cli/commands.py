@@ -10,7 +10,7 @@ import typer
 from precsearch._version import __version__
 from precsearch.api import OptimizeConfig
 from precsearch.cli import actions, options
-from precsearch.cli.parse import parse_duration, parse_precisions, parse_shapes
+from precsearch.cli.parse import parse_duration, parse_precisions, parse_shape_sets, parse_shapes
 
 __all__ = ["Action", "app"]
 
@@ -65,6 +65,7 @@ def optimize(
     calibration_method: options.CalibrationMethod = "minmax",
     batch: options.Batch = 1,
     input_shape: options.InputShape = None,
+    shapes: options.Shapes = None,
     max_builds: options.MaxBuilds = None,
     time_budget: options.TimeBudget = None,
     strategy: options.Strategy = "auto",
@@ -101,6 +102,7 @@ def optimize(
         threads=threads,
         batch=batch,
         input_shapes=parse_shapes(input_shape or ()),
+        shapes=parse_shape_sets(shapes or ()),
         calibration=calibration,
         calibration_method=calibration_method,
         holdout=holdout,

@@ -131,6 +131,17 @@ InputShape = Annotated[
         rich_help_panel=_DATA,
     ),
 ]
+Shapes = Annotated[
+    list[str] | None,
+    Option(
+        metavar="SHAPES@W",
+        show_default=False,
+        help="One of several sets of input shapes with its weight, such as 'x:1x3x32x32@0.7' and "
+        "'x:16x3x32x32@0.3', to minimise the weighted latency. Inputs are separated by ';'. "
+        "Accuracy is measured at the first set. Repeatable.",
+        rich_help_panel=_DATA,
+    ),
+]
 
 MaxBuilds = Annotated[
     int | None,

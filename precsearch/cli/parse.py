@@ -6,14 +6,23 @@ import math
 import re
 from collections.abc import Callable, Iterable
 
+from precsearch.api import ShapeSet
 from precsearch.errors import OptionError
 from precsearch.space import Precision
 
-__all__ = ["integer", "parse_duration", "parse_precisions", "parse_shapes", "real"]
+__all__ = [
+    "integer",
+    "parse_duration",
+    "parse_precisions",
+    "parse_shape_sets",
+    "parse_shapes",
+    "real",
+]
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)", re.ASCII)
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?\s*[smh]\s*)+|\d+(?:\.\d+)?", re.ASCII)
+_WEIGHT = re.compile(r"\d+(?:\.\d*)?(?:[eE][+-]?\d+)?", re.ASCII)
 _MOST_DIMENSIONS = 32
 
 
@@ -49,7 +58,24 @@ def parse_precisions(text: str) -> tuple[Precision, ...]:
     return tuple(p for p in Precision if p.value in names)
 
 
-def parse_shapes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
+def parse_shape_sets(texts: Iterable[str]) -> tuple[ShapeSet, ...]:
+    """``x:1x3x32x32;y:1x5@0.5`` per set: shapes separated by semicolons, and a weight.
+
+    Raises:
+        OptionError: One is not of this form, or its weight is not above 0.
+    """
+    found = []
+    for text in texts:
+        body, at, weight = text.rpartition("@")
+        weighted = bool(at) and _WEIGHT.fullmatch(weight.strip()) is not None
+        if not weighted:
+            body, weight = text, "1"
+        shapes = parse_shapes((s.strip() for s in body.split(";") if s.strip()), "--shapes")
+        found.append(ShapeSet(shapes, float(weight)))
+    return tuple(found)
+
+
+def parse_shapes(texts: Iterable[str], option: str = "--input-shape") -> dict[str, tuple[int, ...]]:
     """``x:8x3x224x224`` per input as input name → shape.
 
     The name may hold colons; the shape comes after the last one. An empty shape is a scalar's.
@@ -63,11 +89,9 @@ def parse_shapes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
         sizes = [part.strip() for part in shape.lower().split("x")] if shape.strip() else []
         valid = all(re.fullmatch(r"[0-9]{1,9}", s) and int(s) > 0 for s in sizes)
         if not (colon and name and valid and len(sizes) <= _MOST_DIMENSIONS):
-            raise OptionError(
-                f"--input-shape takes NAME:SIZExSIZE, such as x:8x3x224x224, not {text!r}"
-            )
+            raise OptionError(f"{option} takes NAME:SIZExSIZE, such as x:8x3x224x224, not {text!r}")
         if name in shapes:
-            raise OptionError(f"--input-shape names the input {name!r} twice; keep one")
+            raise OptionError(f"{option} names the input {name!r} twice; keep one")
         shapes[name] = tuple(int(s) for s in sizes)
     return shapes
 

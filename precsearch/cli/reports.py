@@ -12,6 +12,7 @@ from rich.text import Text
 
 from precsearch.api import BuildReport, Inspection, VerifyReport
 from precsearch.cli.page import Page
+from precsearch.cli.rates import rate_rows
 from precsearch.cli.summary import loss_bound
 from precsearch.cli.text import (
     Scale,
@@ -67,6 +68,7 @@ def verify_lines(report: VerifyReport, page: Page) -> list[Text]:
             f"{speedup(latency.ratio)} FP32's speed{f' ({interval})' if interval else ''}, "
             f"{milliseconds(latency.seconds)}",
         ),
+        *rate_rows(latency),
     ]
     lines = [Text.assemble(verdict, why), Text(), *page.facts(rows)]
     for line in report.lines:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from precsearch.api import OptimizeConfig, OptimizeResult
 from precsearch.cli.page import Page
+from precsearch.cli.rates import rate_rows
 from precsearch.cli.text import (
     Scale,
     clean,
@@ -95,6 +96,7 @@ def _facts(result: OptimizeResult, plan: Plan, page: Page) -> list[Text]:
             f"{milliseconds(latency.seconds)} ({milliseconds(latency.low)} to "
             f"{milliseconds(latency.high)}), FP32 {milliseconds(evidence.baseline.seconds)}",
         ),
+        *rate_rows(latency),
         ("groups", _groups(plan, page)),
         ("search", _search(evidence)),
     ]
@@ -204,6 +206,7 @@ def result_fields(result: OptimizeResult) -> dict[str, object]:
             "ratio_low": evidence.latency.ratio_low,
             "ratio_high": evidence.latency.ratio_high,
             "seconds": evidence.latency.seconds,
+            "samples_per_second": [s.samples_per_second for s in evidence.latency.by_shape],
             "warnings": list(evidence.warnings),
         }
     return fields

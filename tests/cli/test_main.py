@@ -14,6 +14,7 @@ from precsearch.api import (
     Inspection,
     OptimizeConfig,
     OptimizeResult,
+    ShapeSet,
     VerifyReport,
 )
 from precsearch.cli.actions import Exit
@@ -107,9 +108,12 @@ def test_every_option_arrives(asked: list[OptimizeConfig]) -> None:
         )
     ]
     fields = set(inspection.signature(OptimizeConfig).parameters)
-    assert len(fields) == 22, "a new option needs a place on the command line and in this test"
+    assert len(fields) == 23, "a new option needs a place on the command line and in this test"
     assert run(["optimize", "m.onnx", "--force"]) == Exit.UNMET
     assert asked[-1].force
+    sets = ["--shapes", "x:1x3; y:2@0.5", "--shapes", "a@1:16x3"]
+    assert run(["optimize", "m.onnx", *sets]) == Exit.UNMET
+    assert asked[-1].shapes == (ShapeSet({"x": (1, 3), "y": (2,)}, 0.5), ShapeSet({"a@1": (16, 3)}))
 
 
 @pytest.mark.parametrize(
@@ -121,6 +125,9 @@ def test_every_option_arrives(asked: list[OptimizeConfig]) -> None:
         ("optimize m --batch 0", "--batch takes a whole number of at least 1, not '0'"),
         ("optimize m --time-budget soon", "--time-budget takes a time such as 90s"),
         ("optimize m --input-shape 3x4", "--input-shape takes NAME:SIZExSIZE"),
+        ("optimize m --shapes x:3x4@0", "the weight of --shapes must be above 0, not 0"),
+        ("optimize m --shapes 3x4@1", "--shapes takes NAME:SIZExSIZE"),
+        ("optimize m --shapes x:3 --batch 2", "drop --batch and --input-shape"),
         ("optimize m --resume --force", "drop --resume or --force"),
         ("optimize m n", "unexpected extra argument"),
         ("optimize m --tl 3", "no such option: --tl"),

@@ -1,0 +1,81 @@
+"""Several sets of input shapes in one search: what is timed for each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from precsearch.data import InputSpec, load
+from precsearch.errors import DataError, OptionError
+from precsearch.measure import Load
+from precsearch.trial import Latency
+
+__all__ = ["ShapeSet", "shape_loads", "shape_sets"]
+
+_FEEDS = 8
+
+
+@dataclass(frozen=True)
+class ShapeSet:
+    """Input shapes that the engine will see together.
+
+    Attributes:
+        shapes: Input name → shape; inputs that leave nothing open need none.
+        weight: How much their latency counts, relative to the other sets.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.weight) and self.weight > 0):
+            raise OptionError(f"the weight of --shapes must be above 0, not {self.weight:g}")
+
+    def __str__(self) -> str:
+        parts = (f"{name}:{'x'.join(map(str, shape))}" for name, shape in self.shapes.items())
+        return f"{';'.join(parts)}@{self.weight:g}"
+
+
+def shape_loads(
+    sets: Sequence[ShapeSet],
+    first: Load,
+    data: Path | None,
+    specs: Sequence[InputSpec],
+    seed: int,
+) -> tuple[tuple[Load, ...], tuple[str, ...]]:
+    """What is timed: for each set some feeds of its shapes.
+
+    Args:
+        sets: As the user gave them.
+        first: What is timed of the first one, whose shapes the samples of the search have.
+        data: The user's data, cut anew at the shapes of each other set.
+        specs: The model's inputs.
+        seed: Of random numbers.
+
+    Returns:
+        The loads, and a note for each set that the data cannot be cut for: it is timed on random
+        numbers.
+
+    Raises:
+        OptionError: Shapes contradict the model or each other.
+    """
+    loads, notes = [], []
+    for number, one in enumerate(sets):
+        if number == 0:
+            loads.append(Load(first.feeds, one.weight, first.samples))
+            continue
+        try:
+            found = load(data, specs, shapes=one.shapes, seed=seed)
+        except DataError:
+            found = load(None, specs, shapes=one.shapes, seed=seed)
+            notes.append(f"--data cannot be cut for {one}, which is timed on random numbers")
+        loads.append(Load(found.feeds[:_FEEDS], one.weight, found.sizes[0]))
+    return tuple(loads), tuple(notes)
+
+
+def shape_sets(latency: Latency) -> tuple[ShapeSet, ...]:
+    """The sets that a latency was measured for, none if it is just one."""
+    found = latency.by_shape if len(latency.by_shape) > 1 else ()
+    return tuple(ShapeSet(s.shapes, s.weight) for s in found)

@@ -23,8 +23,12 @@ from pathlib import Path
 import onnx
 
 import precsearch
+from precsearch.events import RunStarted
+from precsearch.journal import NAME, Journal
+from tests.loop.loop_toys import IDENTITY
 from tests.odd.large import save_large
 from tests.odd.odd_models import MODELS, REFUSED
+from tests.odd.soaking import on_onnx_runtime, on_the_fake
 
 _SEARCH = ["--tol", "5e-2", "--threads", "1", "--max-builds", "3"]
 _LIMIT_S = 600
@@ -108,6 +112,35 @@ def table(cases: Iterator[Case], out: Path) -> Iterator[str]:
         yield row
 
 
+def long_runs(folder: Path) -> str:
+    """What long searches use, and how fast a long journal opens."""
+    rows = ["| search | after | memory MB | handles | processes |", "|---|---|---|---|---|"]
+    for name, used in (
+        ("500 trials, fake backend", on_the_fake(500, folder)),
+        ("100 trials, ONNX Runtime", on_onnx_runtime(100, folder)),
+    ):
+        for number in (len(used) // 5, len(used) - 1):
+            memory, handles, processes = (
+                used[number][k] for k in ("memory", "handles", "processes")
+            )
+            rows.append(f"| {name} | {number + 1} | {memory / 1e6:.1f} | {handles} | {processes} |")
+    seconds = open_journal(folder / "fake" / NAME, folder / "long", 10_000)
+    rows += ["", f"A journal of 10,000 trials opens in {seconds:.2f} s."]
+    return "\n".join(rows)
+
+
+def open_journal(trials: Path, folder: Path, count: int) -> float:
+    """Seconds to resume a journal with ``count`` trials, repeated from another one."""
+    with Journal.open(folder, IDENTITY) as journal:
+        journal.append(RunStarted(IDENTITY, "toy.onnx", "0"))
+    lines = [s for s in trials.read_bytes().splitlines(True) if b'"TrialFinished"' in s]
+    with (folder / NAME).open("ab") as file:
+        file.writelines(lines * (count // len(lines)))
+    start = time.monotonic()
+    with Journal.open(folder, IDENTITY, resume=True):
+        return time.monotonic() - start
+
+
 def page(folder: Path | None) -> str:
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
@@ -119,6 +152,7 @@ def page(folder: Path | None) -> str:
         ]
         if folder is not None:
             parts.append("\n".join(["## Real models", "", *table(fixtures(folder), root)]))
+        parts.append("## Long runs\n\n" + long_runs(root))
     return "\n\n".join(parts) + "\n"
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from precsearch._version import __version__
 from precsearch.api.config import OptimizeConfig
-from precsearch.api.shapes import shape_loads
+from precsearch.api.shapes import in_terms_of_sets, shape_loads
 from precsearch.backend import Backend, BackendOptions, QuantScheme
 from precsearch.bench import BenchSetup, Candidate, Scored, open_bench, search_load
 from precsearch.codec import dumps, unstructure
@@ -188,9 +189,10 @@ def open_inputs(config: OptimizeConfig, graph: GraphView) -> Inputs:
             outputs=outputs,
         )
 
-    data = opened(config.data)
-    holdout = opened(config.holdout) if config.holdout else None
-    calibration = opened(config.calibration) if config.calibration else None
+    with in_terms_of_sets() if config.shapes else nullcontext():
+        data = opened(config.data)
+        holdout = opened(config.holdout) if config.holdout else None
+        calibration = opened(config.calibration) if config.calibration else None
     parts = data.split(holdout=holdout, calibration=calibration, seed=config.seed)
     measure = metric(config.metric)
     for name, part in (("data", parts.search), ("holdout", parts.holdout)):
@@ -203,7 +205,8 @@ def open_inputs(config: OptimizeConfig, graph: GraphView) -> Inputs:
     loads: tuple[Load, ...] = (timed,)
     notes: tuple[str, ...] = ()
     if config.shapes:
-        loads, notes = shape_loads(config.shapes, timed, config.data, specs, config.seed)
+        with in_terms_of_sets():
+            loads, notes = shape_loads(config.shapes, timed, config.data, specs, config.seed)
     return Inputs(data, parts, measure, measure.bound(config.tol), loads, notes)
 
 

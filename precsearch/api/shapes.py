@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from precsearch.errors import DataError, OptionError
 from precsearch.measure import Load
 from precsearch.trial import Latency
 
-__all__ = ["ShapeSet", "shape_loads", "shape_sets"]
+__all__ = ["ShapeSet", "in_terms_of_sets", "shape_loads", "shape_sets"]
 
 _FEEDS = 8
 
@@ -36,6 +37,15 @@ class ShapeSet:
     def __str__(self) -> str:
         parts = (f"{name}:{'x'.join(map(str, shape))}" for name, shape in self.shapes.items())
         return f"{';'.join(parts)}@{self.weight:g}"
+
+
+@contextmanager
+def in_terms_of_sets() -> Iterator[None]:
+    """Name the option that the user gave in what is raised inside."""
+    try:
+        yield
+    except OptionError as error:
+        raise OptionError(str(error).replace("--input-shape", "--shapes")) from error
 
 
 def shape_loads(

@@ -2,91 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import random
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from math import prod
+from collections.abc import Sequence
 from pathlib import Path
 
-import onnx
 import pytest
 
-from precsearch.api import OptimizeConfig
-from precsearch.api.calibrate import calibrated
-from precsearch.api.setup import (
-    bench_setup,
-    bench_worker,
-    candidate,
-    open_inputs,
-    open_target,
-    reference_of,
-)
-from precsearch.evaluate import EvaluateOne, evaluators, sequential
-from precsearch.events import TrialFinished
-from precsearch.goal import Bound, Budget, Goal, Problem
-from precsearch.journal import Journal
-from precsearch.measure import TimingOptions
-from precsearch.onnxio.lower import Lowered
-from precsearch.onnxio.read import read_model
-from precsearch.search import search
-from precsearch.space import Assignment, SearchSpace
-from precsearch.strategy import Proposals
-from precsearch.trial import Fidelity, Measurement, Proposal
-from precsearch.workers import Worker
-from tests.loop.loop_toys import IDENTITY, ToyBench, in_workers, toy_landscape, toy_space
-from tests.onnxio.small_graphs import residual_net
+from tests.odd.soaking import on_onnx_runtime, on_the_fake
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
-QUICK = TimingOptions(rounds=4, max_rounds=4, round_seconds=2e-4, warmup=1)
 GROWTH = 1.05
-
-
-@dataclass(frozen=True)
-class Wander:
-    """Asks for so many different assignments, in batches of five."""
-
-    trials: int
-
-    def propose(self, problem: Problem, /) -> Proposals:
-        rng = random.Random(problem.seed)
-        groups = problem.space.free
-        seen: dict[Assignment, None] = {problem.all_fp32(): None}
-        while len(seen) < self.trials:
-            asked = {g.key: rng.choice(g.choices) for g in groups}
-            seen[problem.space.canonical(Assignment.of(asked))] = None
-        wanted = list(seen)
-        for start in range(0, len(wanted), 5):
-            yield [Proposal(a) for a in wanted[start : start + 5]]
-
-
-def resources(pids: Sequence[int]) -> dict[str, int]:
-    """Bytes in memory, open handles and processes, of this process and those."""
-    found = {"memory": 0, "handles": 0, "processes": 0}
-    for pid in (os.getpid(), *pids):
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        found["memory"] += pages * os.sysconf("SC_PAGE_SIZE")
-        found["handles"] += len(list(Path(f"/proc/{pid}/fd").iterdir()))
-        tasks = Path(f"/proc/{pid}/task").iterdir()
-        found["processes"] += sum(len((t / "children").read_text().split()) for t in tasks)
-    found["files"] = len(list(Path(tempfile.gettempdir()).glob(f"precsearch*{pids[0]}*")))
-    return found
-
-
-def soak(
-    space: SearchSpace, evaluate: EvaluateOne, trials: int, run_dir: Path, pid: Callable[[], int]
-) -> Iterator[dict[str, int]]:
-    """What is in use after each trial of a search."""
-    problem = Problem(space, Goal(Bound(1e-2)), Budget())
-    with Journal.open(run_dir, IDENTITY) as journal:
-        for event in search(problem, Wander(trials), sequential(evaluate)):
-            journal.append(event)
-            if isinstance(event, TrialFinished):
-                assert event.trial.measurement is not None, event.trial.outcome
-                yield resources([pid()])
 
 
 def check(used: Sequence[dict[str, int]], trials: int) -> None:
@@ -98,31 +24,8 @@ def check(used: Sequence[dict[str, int]], trials: int) -> None:
 
 
 def test_500_trials_on_the_fake(tmp_path: Path) -> None:
-    space = toy_space(12)
-    bench = (toy_landscape(space).to_json(), 0.0)
-    with Worker(ToyBench, bench, limit_s=30, preload=()) as worker:
-        (evaluate,) = in_workers(space, [worker])
-        used = list(soak(space, evaluate, 500, tmp_path, lambda: worker.pid))
-    check(used, 500)
+    check(on_the_fake(500, tmp_path), 500)
 
 
 def test_100_trials_on_onnx_runtime(tmp_path: Path) -> None:
-    path = tmp_path / "model.onnx"
-    onnx.save(residual_net(3), path)
-    config = OptimizeConfig(path, threads=1)
-    target = open_target(read_model(path), "onnxruntime", None, "group", 1)
-    inputs = open_inputs(config, target.graph)
-    with bench_worker() as worker:
-        searched = reference_of(target, inputs.parts.search, worker)
-        target, lowering, _ = calibrated(target, inputs, "minmax", worker, tmp_path)
-        assert prod(len(g.choices) for g in target.space.free) > 200
-        setup = bench_setup(config, target, lowering.lower(Assignment()), searched)
-        worker.restart_with(replace(setup, noise=0.01, timing=QUICK))
-
-        def measure(lowered: Lowered, fidelity: Fidelity) -> Measurement:
-            found: Measurement = worker.call("measure", candidate(lowered), fidelity)
-            return found
-
-        (evaluate,) = evaluators(lowering.lower, [measure])
-        used = list(soak(target.space, evaluate, 100, tmp_path / "run", lambda: worker.pid))
-    check(used, 100)
+    check(on_onnx_runtime(100, tmp_path), 100)

@@ -1,0 +1,128 @@
+"""One plan over several sets of input shapes: the weighted latency decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import precsearch
+from precsearch import ShapeSet
+from precsearch.backend import Array, Feed, KernelTime
+from precsearch.errors import OptionError
+from precsearch.measure import Load, TimingOptions, compare, head_to_head
+from tests.onnxio.small_graphs import GraphBuilder, linear
+
+QUICK = TimingOptions(rounds=5, max_rounds=5, round_seconds=0.0, warmup=0)
+
+
+class Planned:
+    """An engine whose time is known for each batch."""
+
+    def __init__(self, seconds: Mapping[int, float]) -> None:
+        self.seconds = seconds
+
+    def run(self, feed: Feed) -> dict[str, Array]:
+        return {}
+
+    def time(self, feed: Feed, repeats: int) -> list[float]:
+        return [self.seconds[feed["x"].shape[0]]] * repeats
+
+    def profile(self, feed: Feed, runs: int) -> Sequence[KernelTime]:
+        return ()
+
+    def close(self) -> None:
+        pass
+
+
+def batches(*sizes: int, weights: Sequence[float]) -> list[Load]:
+    return [
+        Load([{"x": np.zeros((n, 3), np.float32)}], w, n)
+        for n, w in zip(sizes, weights, strict=True)
+    ]
+
+
+def test_the_latency_is_the_weighted_mean_and_the_ratio_that_of_the_sums() -> None:
+    fp32, int8 = Planned({1: 1e-3, 16: 8e-3}), Planned({1: 2e-3, 16: 2e-3})
+    loads = batches(1, 16, weights=[3, 1])
+    found = compare(int8, fp32, loads, 0.01, QUICK)  # type: ignore[arg-type]
+    assert found.seconds == pytest.approx(2e-3)
+    assert found.ratio == pytest.approx((0.75 * 2 + 0.25 * 2) / (0.75 * 1 + 0.25 * 8))
+    small, large = found.by_shape
+    assert (small.shapes, small.weight, small.samples) == ({"x": (1, 3)}, 0.75, 1)
+    assert [small.ratio, large.ratio] == pytest.approx([2.0, 0.25])
+    assert large.samples_per_second == pytest.approx(8000)
+
+
+def test_the_weights_decide_which_engine_is_faster() -> None:
+    fp32, int8 = Planned({1: 1e-3, 16: 8e-3}), Planned({1: 2e-3, 16: 2e-3})
+
+    def ratio(*weights: float) -> float:
+        loads = batches(1, 16, weights=weights)
+        return head_to_head([int8], fp32, loads, QUICK)[0].ratio  # type: ignore[list-item,arg-type]
+
+    assert ratio(1, 1) < 1
+    assert ratio(100, 1) > 1
+
+
+def model(folder: Path, batch: int | str = "n") -> Path:
+    b = GraphBuilder()
+    b.output(linear(b, b.op("Relu", linear(b, b.input([batch, 64], name="x"), 64, 64)), 64, 64))
+    path = folder / "model.onnx"
+    onnx.save(b.model(), path)
+    return path
+
+
+SETS = (ShapeSet({"x": (1, 64)}, 0.7), ShapeSet({"x": (16, 64)}, 0.3))
+
+
+@pytest.mark.parametrize("stacked", [True, False])
+def test_a_search_over_two_batches_and_its_verification(tmp_path: Path, stacked: bool) -> None:
+    path = model(tmp_path)
+    samples = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", x=samples if stacked else samples[:, None])
+    plan = precsearch.optimize(
+        path,
+        data=tmp_path / "data.npz",
+        shapes=SETS,
+        tol=0.1,
+        threads=1,
+        max_builds=2,
+        output=tmp_path / "plan.json",
+    )
+    latency = plan.evidence.latency
+    assert [(s.shapes, s.samples) for s in latency.by_shape] == [
+        ({"x": (1, 64)}, 1),
+        ({"x": (16, 64)}, 16),
+    ]
+    assert latency.seconds == pytest.approx(
+        sum(s.weight * s.seconds for s in latency.by_shape), rel=0.3
+    )
+    assert plan.recipe.shapes == {"x": (1, 64)}
+    cut = [w for w in plan.evidence.warnings if "cannot be cut" in w]
+    assert bool(cut) == (not stacked), "whole feeds are of one shape"
+    report = precsearch.verify(tmp_path / "plan.json", path, tmp_path / "data.npz")
+    assert [s.samples for s in report.latency.by_shape] == [1, 16]
+
+
+def test_without_sets_samples_per_second_are_those_of_the_batch(tmp_path: Path) -> None:
+    path = model(tmp_path)
+    plan = precsearch.optimize(
+        path, batch=4, threads=1, max_builds=1, tol=0.1, output=tmp_path / "plan.json"
+    )
+    (only,) = plan.evidence.latency.by_shape
+    assert only.samples == 4
+    assert only.samples_per_second == pytest.approx(4 / only.seconds)
+
+
+def test_what_cannot_be_is_said(tmp_path: Path) -> None:
+    path = model(tmp_path, batch=2)
+    with pytest.raises(OptionError, match="--shapes x:1x64 does not fit input"):
+        precsearch.optimize(path, shapes=SETS, output=tmp_path / "plan.json")
+    with pytest.raises(OptionError, match="drop --batch and --input-shape"):
+        precsearch.optimize(path, shapes=SETS, batch=2, output=tmp_path / "plan.json")
+    with pytest.raises(OptionError, match="must be above 0"):
+        ShapeSet({}, 0)

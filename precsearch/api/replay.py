@@ -178,20 +178,19 @@ def _unlike(plan: Plan, source: SourceModel) -> str:
     except (InputError, ReplayError):
         return "its layers are others"
     if made.lowered.sha256 != plan.recipe.materialised_sha256:
-        where = _first_difference(plan.recipe, made.target, made.lowered)
-        return where or "its inputs, outputs or what no group owns differ"
+        return _first_difference(plan.recipe, made.target, made.lowered)
     if source.external:
         return "its external weights differ, or names and notes that do not matter to an engine"
     return "it differs in names or notes that do not matter to an engine"
 
 
 def _first_difference(recipe: Recipe, target: Target, lowered: Lowered) -> str:
-    """The first node that differs, "" if no group does."""
+    """The first node that differs, of two lowered models that do."""
     for group in recipe.groups:
         if lowered.parts.get(group.key, "") != group.digest:
             nodes = target.space.by_key[group.key].nodes
             return f"the first node that differs is {nodes[0]!r} (group {group.key!r})"
-    return ""
+    return "inputs, outputs or what no group owns differ"
 
 
 def _model_beside(plan: Path, model: Path | None) -> Path:

@@ -84,6 +84,7 @@ class Lowering:
         self.int8_float = int8_float
         self._groups = node_groups(space)
         self._cache = WeightCache()
+        self._hashes: dict[bytes, bytes] = {b"": b""}
 
     def lower(self, assignment: Assignment) -> Lowered:
         """The model for a canonical assignment.
@@ -147,7 +148,7 @@ class Lowering:
             for node in emitter.nodes[start:end]:
                 owners[node.name] = key
                 part.append(node.SerializeToString(deterministic=True))
-                part += [_fingerprint(emitter.weights.get(t, b"")) for t in node.input]
+                part += [self._hash(emitter.weights.get(t, b"")) for t in node.input]
             start = end
         parts = {k: hashlib.sha256(b"".join(p)).hexdigest()[:16] for k, p in pieces.items()}
         skeleton = _skeleton(self.graph, emitter.nodes)
@@ -157,14 +158,11 @@ class Lowering:
         model = _join(skeleton, emitter.weights.values())
         return Lowered(model, digest.hexdigest(), params, asked, owners, parts)
 
-
-def _fingerprint(data: bytes) -> bytes:
-    """Enough of a constant to tell it apart: its head, its tail and its length.
-
-    Constants of one model differ in their names, which are at the tail; a whole hash of every
-    weight in every trial would cost more than the lowering.
-    """
-    return data[:64] + data[-64:] + len(data).to_bytes(8, "little")
+    def _hash(self, constant: bytes) -> bytes:
+        """Of a serialised constant, made once a model; it is the same object in every trial."""
+        if constant not in self._hashes:
+            self._hashes[constant] = hashlib.sha256(constant).digest()
+        return self._hashes[constant]
 
 
 def _skeleton(graph: GraphView, nodes: Iterable[onnx.NodeProto]) -> tuple[bytes, bytes]:

@@ -1,0 +1,97 @@
+"""The real command in its own process, on the example model or on a smaller one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples/digits"
+MODEL, DATA, HOLDOUT = (EXAMPLE / n for n in ("model.onnx", "data.npz", "holdout.npz"))
+LIMIT_S = 100
+
+
+def environment(**extra: str) -> dict[str, str]:
+    path = os.pathsep.join([str(ROOT), str(ROOT / "strategies")])
+    return {**os.environ, "PYTHONPATH": path, "COLUMNS": "100", **extra}
+
+
+def command(*args: str | Path) -> list[str]:
+    return [sys.executable, "-m", "precsearch.cli.main", *map(str, args)]
+
+
+def run(*args: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run it to the end."""
+    return subprocess.run(
+        command(*args),
+        cwd=cwd,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+
+
+def start(*args: str | Path, cwd: Path | None = None) -> subprocess.Popen[str]:
+    """Start it; stdout and stderr are one stream."""
+    return subprocess.Popen(
+        command(*args),
+        cwd=cwd,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> str:
+    """What it prints up to a line with ``text``."""
+    assert process.stdout is not None
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if text in line:
+            return seen
+    raise AssertionError(f"{text!r} never came:\n{seen}")
+
+
+def few_samples(path: Path, count: int = 64, **more: np.ndarray) -> Path:
+    """The first samples of the example's data."""
+    with np.load(DATA) as data:
+        np.savez(path, image=data["image"][:count], **more)  # type: ignore[arg-type]
+    return path
+
+
+def with_one_weight_changed(path: Path, name: str) -> Path:
+    """The example model, one element in the middle of a weight not as it was."""
+    proto = onnx.load(str(MODEL))
+    tensor = next(t for t in proto.graph.initializer if t.name == name)
+    array = numpy_helper.to_array(tensor).copy()
+    array.reshape(-1)[array.size // 2] = array.max()
+    tensor.CopyFrom(numpy_helper.from_array(array, name))
+    onnx.save(proto, str(path))
+    return path
+
+
+def processes() -> dict[int, str]:
+    """Command lines of all living processes by id."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (
+                    (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+                )
+                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+            except OSError:  # it ended meanwhile
+                continue
+            if state != "Z":
+                found[int(entry.name)] = line
+    return found

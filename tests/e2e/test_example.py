@@ -1,0 +1,208 @@
+"""A search of the example model by the real command, and everything that is done with its plan."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+from precsearch.plan import Plan, read_plan
+from precsearch.space import Precision
+from tests.e2e.command import (
+    DATA,
+    HOLDOUT,
+    MODEL,
+    few_samples,
+    run,
+    with_one_weight_changed,
+)
+
+
+class Found:
+    """A finished search."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.plan_path = folder / "digits.plan.json"
+        self.artifact = folder / "fast.onnx"
+        self.done = run(
+            *("optimize", MODEL, "--data", DATA, "--holdout", HOLDOUT, "--tol", "1e-2"),
+            *("--threads", "1", "--max-builds", "8"),
+            *("--artifact", self.artifact, "-o", self.plan_path),
+            cwd=folder,
+        )
+
+    @property
+    def plan(self) -> Plan:
+        return read_plan(self.plan_path)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    made = Found(tmp_path_factory.mktemp("found"))
+    assert made.done.returncode == 0, made.done.stderr
+    return made
+
+
+def test_the_plan_is_within_the_bound_on_data_that_the_search_never_saw(found: Found) -> None:
+    evidence = found.plan.evidence
+    assert evidence.holdout is not None
+    assert evidence.holdout.loss <= 1e-2
+    assert evidence.accuracy.upper <= 1e-2
+    assert evidence.data["holdout_samples"] == 400
+    assert evidence.finalists[-1].passed
+    assert not any(look.passed for look in evidence.finalists[:-1])
+    assert evidence.latency.ratio_low <= evidence.latency.ratio <= evidence.latency.ratio_high
+    assert sum(t.fidelity == "engine" for t in evidence.trials) <= 8
+    assert "Traceback" not in found.done.stderr
+    assert str(found.plan_path) in found.done.stdout
+
+
+def test_the_plan_says_why_and_what_was_achieved(found: Found) -> None:
+    plan = found.plan
+    asked = {g.key: g.precision for g in plan.recipe.groups}
+    for group in plan.evidence.groups:
+        assert group.achieved is asked[group.key], group
+        assert group.reason
+    if Precision.INT8 in asked.values():
+        ops = {n.op_type for n in onnx.load(str(found.artifact)).graph.node}
+        assert {"QuantizeLinear", "DequantizeLinear"} <= ops
+        assert plan.recipe.scales
+    where = str(found.folder)
+    text = found.plan_path.read_text()
+    assert where not in text.partition('"recipe"')[2]
+    assert str(MODEL) not in text
+
+
+def test_the_artifact_is_what_the_plan_promises_and_what_build_makes(found: Found) -> None:
+    data = found.artifact.read_bytes()
+    assert hashlib.sha256(data).hexdigest() == found.plan.recipe.materialised_sha256
+    again = found.folder / "again.onnx"
+    done = run("build", found.plan_path, "--model", MODEL, "-o", again)
+    assert done.returncode == 0, done.stderr
+    assert again.read_bytes() == data
+    assert "identical" in done.stdout
+
+
+def test_a_plan_moves_with_its_model_beside_it(found: Found, tmp_path: Path) -> None:
+    shutil.copy(found.plan_path, tmp_path)
+    shutil.copy(MODEL, tmp_path / "digits.onnx")
+    done = run("build", "digits.plan.json", "-o", "out.onnx", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out.onnx").read_bytes() == found.artifact.read_bytes()
+
+
+def test_verify_passes_here_and_not_with_an_impossible_bound(found: Found) -> None:
+    args = ("verify", found.plan_path, "--model", MODEL, "--data", HOLDOUT)
+    done = run(*args, "--tol", "0.05")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "verified" in done.stdout
+    done = run(*args, "--tol", "1e-12")
+    assert done.returncode == 4
+    assert "not verified: the loss is not within" in done.stdout
+
+
+def test_another_model_is_refused_by_the_name_of_its_first_other_node(
+    found: Found, tmp_path: Path
+) -> None:
+    other = with_one_weight_changed(tmp_path / "other.onnx", "stage2/block1/conv1.weight")
+    for args in (("build", "-o", tmp_path / "out.onnx"), ("verify", "--data", HOLDOUT)):
+        done = run(args[0], found.plan_path, "--model", other, *args[1:])
+        assert done.returncode == 4
+        assert "is not the model that the plan was made for" in done.stderr
+        assert "the first node that differs is 'stage2/block1" in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_a_renamed_note_is_another_file_and_the_same_model(found: Found, tmp_path: Path) -> None:
+    proto = onnx.load(str(MODEL))
+    proto.doc_string = "a note"
+    onnx.save(proto, str(tmp_path / "noted.onnx"))
+    out = tmp_path / "out.onnx"
+    done = run("build", found.plan_path, "--model", tmp_path / "noted.onnx", "-o", out)
+    assert done.returncode == 4
+    assert "names or notes that do not matter" in done.stderr
+
+
+def edit_precision(data: Any) -> None:
+    group = next(g for g in data["recipe"]["groups"] if g["kind"] == "conv")
+    group["precision"] = "fp32" if group["precision"] == "int8" else "int8"
+
+
+def edit_scale(data: Any) -> None:
+    data["recipe"]["options"]["threads"] = 7
+
+
+@pytest.mark.parametrize("edit", [edit_precision, edit_scale])
+def test_a_plan_edited_by_hand_is_refused(found: Found, tmp_path: Path, edit: Any) -> None:
+    data = json.loads(found.plan_path.read_text())
+    edit(data)
+    path = tmp_path / "edited.json"
+    path.write_text(json.dumps(data))
+    done = run("build", path, "--model", MODEL, "-o", tmp_path / "out.onnx")
+    assert done.returncode == 2
+    assert "edited by hand" in done.stderr
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_what_exists_is_kept_unless_forced(found: Found, tmp_path: Path) -> None:
+    before = found.plan_path.read_bytes()
+    done = run("optimize", MODEL, "--data", DATA, "-o", found.plan_path)
+    assert done.returncode == 2
+    assert "exists already; add --force to replace it" in done.stderr
+    assert found.plan_path.read_bytes() == before
+    out = tmp_path / "out.onnx"
+    out.write_text("mine")
+    args = ("build", found.plan_path, "--model", MODEL, "-o", out)
+    assert run(*args).returncode == 2
+    assert out.read_text() == "mine"
+    assert run(*args, "--force").returncode == 0
+    assert out.read_bytes() == found.artifact.read_bytes()
+
+
+def test_an_earlier_journal_is_kept_unless_told(found: Found, tmp_path: Path) -> None:
+    args = ("optimize", MODEL, "--data", DATA, "-o", found.folder / "second.json")
+    run_dir = found.folder / "model.precsearch"
+    before = (run_dir / "journal.jsonl").read_bytes()
+    done = run(*args, "--run-dir", run_dir)
+    assert done.returncode == 2
+    assert "holds the journal of an earlier run; add --resume" in done.stderr
+    other = few_samples(tmp_path / "few.npz")
+    done = run(
+        "optimize",
+        MODEL,
+        "--data",
+        other,
+        "-o",
+        tmp_path / "p.json",
+        "--run-dir",
+        run_dir,
+        "--resume",
+    )
+    assert done.returncode == 2
+    assert "cannot be resumed: " in done.stderr
+    assert "data was " in done.stderr
+    assert (run_dir / "journal.jsonl").read_bytes() == before
+
+
+def test_a_finished_search_is_replayed_without_an_engine(found: Found, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    shutil.copytree(found.folder / "model.precsearch", run_dir)
+    ranges = {p.name: p.stat().st_mtime_ns for p in run_dir.glob("ranges-*.json")}
+    assert len(ranges) == 1
+    done = run(
+        *("optimize", MODEL, "--data", DATA, "--holdout", HOLDOUT, "--tol", "1e-2"),
+        *("--threads", "1", "--max-builds", "8", "--resume"),
+        *("--run-dir", run_dir, "-o", tmp_path / "p.json"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "taken from the journal" in done.stderr
+    assert "engine 0" not in done.stderr
+    assert {p.name: p.stat().st_mtime_ns for p in run_dir.glob("ranges-*.json")} == ranges
+    assert read_plan(tmp_path / "p.json").evidence.trials == found.plan.evidence.trials

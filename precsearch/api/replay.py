@@ -34,6 +34,7 @@ __all__ = ["BuildReport", "VerifyReport", "build", "verify"]
 
 _REBUILDS = 3
 _MOST_THREADS = 1 << 12
+_LEAST_SCALE, _MOST_SCALE = 2.0**-149, float(np.finfo(np.float32).max)
 _EDITED = "the plan was edited; restore it or make it again with 'precsearch optimize'"
 
 
@@ -104,7 +105,7 @@ def _params(recipe: Recipe, scheme: QuantScheme) -> dict[str, QuantParams]:
             scale = float.fromhex(row.scale)
         except (ValueError, OverflowError):
             scale = math.nan
-        if not (math.isfinite(scale) and np.float32(0) < np.float32(scale) < np.float32(math.inf)):
+        if not _LEAST_SCALE <= scale <= _MOST_SCALE:
             raise PlanError(
                 f"the plan's scale of tensor {row.tensor!r} is {row.scale!r}, not a positive "
                 f"hexadecimal float; {_EDITED}"

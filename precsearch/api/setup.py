@@ -22,6 +22,7 @@ from precsearch.onnxio.group import group
 from precsearch.onnxio.lower import Lowered
 from precsearch.onnxio.prepare import MIN_OPSET, prepare
 from precsearch.onnxio.read import SourceModel
+from precsearch.reference.ranges import check_method
 from precsearch.registry import BackendFactory, backend_factory
 from precsearch.space import Precision, SearchSpace
 from precsearch.workers import Worker
@@ -176,6 +177,7 @@ def open_inputs(config: OptimizeConfig, graph: GraphView) -> Inputs:
         DataError: A source does not fit the model.
         OptionError: The metric is unknown or lacks what it needs.
     """
+    check_method(config.calibration_method)
     specs: tuple[InputSpec, ...] = input_specs(graph.inputs)
     outputs = tuple(o.name for o in graph.outputs)
 

@@ -113,7 +113,7 @@ def _prepare(
 ) -> Memo:
     """Read or empty the file and leave its position at the end."""
     memo = Memo()
-    if os.fstat(descriptor).st_size and not (resume or force):
+    if not (resume or force) and not _worthless(descriptor):
         raise OutputError(
             f"{str(path.parent)!r} holds the journal of an earlier run; add --resume to go on with "
             "it, or --force to start afresh"
@@ -127,6 +127,15 @@ def _prepare(
     os.ftruncate(descriptor, end)
     os.lseek(descriptor, end, os.SEEK_SET)
     return memo
+
+
+def _worthless(descriptor: int) -> bool:
+    """Whether a journal holds no trial: its run was refused or stopped before the first one."""
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        first = file.readline()
+        return not first or (
+            b'"RunStarted"' in first and not any(b'"TrialFinished"' in line for line in file)
+        )
 
 
 def _recall(lines: list[bytes], path: Path, identity: Mapping[str, str], memo: Memo) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
+import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
 from precsearch.errors import ModelError
@@ -136,6 +138,7 @@ def _external_files(proto: onnx.ModelProto, path: Path) -> dict[str, Path]:
     folder = path.resolve().parent
     files: dict[str, Path] = {}
     for tensor in _tensors(proto):
+        _check_size(tensor)
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
         entries = {e.key: e.value for e in tensor.external_data}
@@ -152,33 +155,61 @@ def _external_files(proto: onnx.ModelProto, path: Path) -> dict[str, Path]:
             or not target.is_relative_to(folder)
         ):
             raise ModelError(
-                f"tensor {tensor.name!r} keeps its data in {location!r}, outside of the model's "
-                "folder; move the file beside the model and save it with a relative path"
+                f"tensor {tensor.name!r} keeps its data in {location[:100]!r}, outside of the "
+                "model's folder; move the file beside the model and save it with a relative path"
             )
         if not target.is_file():
             raise ModelError(
                 f"the external data file {location!r} is missing; copy it beside {path.name!r}"
             )
-        _check_extent(tensor.name, entries, target)
+        _check_extent(tensor, entries, target)
         files[Path(location).as_posix()] = target
     return files
 
 
 def _resolved(folder: Path, location: str) -> Path | None:
     try:
-        return (folder / location).resolve()
+        target = (folder / location).resolve()
+        target.is_file()
     except (OSError, ValueError, RuntimeError):  # too long, a NUL, a loop of links
         return None
+    return target
 
 
-def _check_extent(name: str, entries: dict[str, str], target: Path) -> None:
+def _bytes_of(tensor: onnx.TensorProto) -> int | None:
+    """What the data of a tensor takes; ``None`` where its type does not tell."""
+    try:
+        bits = ir.DataType(tensor.data_type).bitwidth
+    except (ValueError, TypeError):
+        return None
+    return (math.prod(tensor.dims) * bits + 7) // 8 if min(tensor.dims, default=0) >= 0 else -1
+
+
+def _check_size(tensor: onnx.TensorProto) -> None:
+    wanted = _bytes_of(tensor)
+    found = len(tensor.raw_data) if tensor.HasField("raw_data") else wanted
+    if wanted is not None and (wanted < 0 or found != wanted):
+        raise ModelError(
+            f"tensor {tensor.name!r} has shape {list(tensor.dims)[:8]} and {found} bytes of data, "
+            "which do not fit; the file is damaged: export the model again"
+        )
+
+
+def _check_extent(tensor: onnx.TensorProto, entries: dict[str, str], target: Path) -> None:
+    name = tensor.name
     try:
         offset, length = int(entries.get("offset", 0)), int(entries.get("length", 0))
     except ValueError as error:
         raise ModelError(
             f"tensor {name!r} has a malformed external-data entry ({error}); export the model again"
         ) from error
-    if offset < 0 or length < 0 or offset + length > target.stat().st_size:
+    wanted = _bytes_of(tensor)
+    if length and wanted is not None and length != wanted:
+        raise ModelError(
+            f"tensor {name!r} needs {wanted} bytes, but its external-data entry names {length}; "
+            "export the model again"
+        )
+    if offset < 0 or length < 0 or offset + (length or wanted or 0) > target.stat().st_size:
         raise ModelError(
             f"tensor {name!r} reaches past the end of {target.name!r}; the file is truncated or "
             "belongs to another model"

@@ -19,7 +19,7 @@ from precsearch.errors import ModelError, OptionError
 from precsearch.onnxio.scales import TensorRange
 from precsearch.reference.session import first_line, open_reference, ort_errors
 
-__all__ = ["METHODS", "Calibration", "collect_ranges"]
+__all__ = ["METHODS", "Calibration", "check_method", "collect_ranges"]
 
 METHODS = ("minmax", "percentile", "mse")
 
@@ -49,10 +49,19 @@ class Calibration:
     levels: int = 255
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise OptionError(
-                f"there is no calibration method {self.method!r}; use one of {', '.join(METHODS)}"
-            )
+        check_method(self.method)
+
+
+def check_method(name: str) -> None:
+    """Refuse an unknown calibration method.
+
+    Raises:
+        OptionError: It is none of `METHODS`.
+    """
+    if name not in METHODS:
+        raise OptionError(
+            f"there is no calibration method {name!r}; use one of {', '.join(METHODS)}"
+        )
 
 
 def collect_ranges(calibration: Calibration, feeds: Sequence[Feed]) -> dict[str, TensorRange]:

@@ -123,13 +123,20 @@ def test_a_replayed_trial_is_not_written_twice(run_dir: Path) -> None:
 
 
 def test_an_earlier_journal_is_not_touched_by_accident(run_dir: Path) -> None:
-    path = write(run_dir, STARTED, Warned("precious"))
+    path = write(run_dir, STARTED, TrialFinished(trial(0), 1, 1.0))
     before = path.read_bytes()
     with pytest.raises(OutputError, match=r"--resume .* --force"):
         Journal.open(run_dir, IDENTITY)
     assert path.read_bytes() == before
     with Journal.open(run_dir, {"model": "another"}, force=True) as journal:
         assert len(journal.memo) == 0
+        journal.append(STARTED)
+    assert list(read(run_dir)) == [STARTED]
+
+
+def test_a_journal_without_trials_holds_nothing_to_lose(run_dir: Path) -> None:
+    write(run_dir, STARTED, Warned("the model was refused"))
+    with Journal.open(run_dir, IDENTITY) as journal:
         journal.append(STARTED)
     assert list(read(run_dir)) == [STARTED]
 

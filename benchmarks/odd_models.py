@@ -9,6 +9,7 @@ Every odd model of `tests/odd`, one of more than 2 GB, and, if a folder is given
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import re
 import subprocess
@@ -146,8 +147,8 @@ def page(folder: Path | None) -> str:
         root = Path(scratch)
         parts = [
             f"Made by `python -m benchmarks.odd_models FOLDER` on {date.today()}, "
-            f"{platform.machine()}, searched with `{' '.join(_SEARCH)}`. The odd ones have random "
-            "data. *free* is the number of groups with a choice.",
+            f"{platform.machine()}, {os.cpu_count()} cores, searched with `{' '.join(_SEARCH)}`. "
+            "The odd ones have random data. *free* is the number of groups with a choice.",
             "\n".join(["## Odd models", "", *table(odd(root), root)]),
         ]
         if folder is not None:

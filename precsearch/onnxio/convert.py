@@ -56,8 +56,9 @@ def raise_opset(proto: onnx.ModelProto, target: int, folder: str) -> onnx.ModelP
     try:
         raised = version_converter.convert_version(slim, target)
     except _RULE_ERRORS as error:
+        why = _unknown_op(proto) or " ".join(str(error).split())
         raise ModelError(
-            f"the model's operator set cannot be raised to {target} ({error}); export the model "
+            f"the model's operator set cannot be raised to {target} ({why}); export the model "
             f"with opset {target} or newer"
         ) from error
     inputs = [i for i in raised.graph.input if i.name not in held]
@@ -68,6 +69,15 @@ def raise_opset(proto: onnx.ModelProto, target: int, folder: str) -> onnx.ModelP
     del raised.functions[:]
     raised.functions.extend(proto.functions)
     return raised
+
+
+def _unknown_op(proto: onnx.ModelProto) -> str:
+    """A sentence on the first operator that ONNX does not define, "" if it defines all."""
+    opset = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), 1)
+    for node in proto.graph.node:
+        if node.domain in ("", "ai.onnx") and not onnx.defs.has(node.op_type, opset):
+            return f"operator set {opset} has no operator {node.op_type!r}"
+    return ""
 
 
 def with_dense_weights(proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -28,7 +28,10 @@ def reference_outputs(
     try:
         session = open_reference(model, model_folder)
     except errors as error:
-        raise ModelError(f"ONNX Runtime refuses the model: {first_line(error)}") from error
+        line = first_line(error)
+        if "; " not in line:
+            line = f"{line.rstrip('.')}; export a model that ONNX Runtime opens"
+        raise ModelError(f"ONNX Runtime refuses the model: {line}") from error
     names = [o.name for o in session.get_outputs()]
     found = []
     for feed in feeds:

@@ -25,12 +25,13 @@ def ort_errors() -> tuple[type[Exception], ...]:
 
 
 _NOISE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : (\w+ : )?(Load model from .* failed: ?)?")
+_SOURCE = re.compile(r"^/\S+:\d+ [^()]*\([^()]*\)( const)? ")
 _UNKNOWN_OP = re.compile(r"([\w.]*):(\w+)\(-?\d+\) is not a registered function/op")
 
 
 def first_line(error: Exception) -> str:
     """The message without ONNX Runtime's prefix, on one line."""
-    text = _NOISE.sub("", str(error).strip())
+    text = _SOURCE.sub("", _NOISE.sub("", str(error).strip()))
     unknown = _UNKNOWN_OP.search(text)
     if unknown is not None:
         domain, op_type = unknown.groups()

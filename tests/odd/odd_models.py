@@ -69,6 +69,8 @@ REFUSED: dict[str, Make] = {
     "Add with one input": shapes.too_few_inputs,
     "undefined tensor": shapes.undefined_tensor,
     "tensor named like a form of another": shapes.lowered_names,
+    "unknown operator, opset 11": shapes.unknown_operator,
+    "opset 99": shapes.future_opset,
     "tensor written twice": shapes.written_twice,
     "string input": shapes.string_input,
 }

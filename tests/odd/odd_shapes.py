@@ -206,6 +206,21 @@ def lowered_names() -> onnx.ModelProto:
     return model
 
 
+def unknown_operator() -> onnx.ModelProto:
+    """An operator that no operator set has, in a model that must be raised."""
+    model = gemm_head()
+    model.opset_import[0].version = 11
+    model.graph.node[1].op_type = "Mystery"
+    return model
+
+
+def future_opset() -> onnx.ModelProto:
+    """An operator set that is not there yet."""
+    model = gemm_head()
+    model.opset_import[0].version = 99
+    return model
+
+
 def written_twice() -> onnx.ModelProto:
     """Two nodes write one tensor."""
     model = gemm_head()

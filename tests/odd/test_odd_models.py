@@ -127,6 +127,8 @@ SENTENCES = {
     "Add with one input": "Add node 't1' has 1 input where ONNX wants 2",
     "undefined tensor": "Relu node 't1' reads tensor 'nowhere', which nothing writes",
     "tensor named like a form of another": "'t0//half' has a name that precsearch needs",
+    "unknown operator, opset 11": "operator set 11 has no operator 'Mystery'",
+    "opset 99": "ONNX Runtime refuses the model: ONNX Runtime only *guarantees* support",
     "tensor written twice": "tensor 't0' is written twice",
     "string input": "input 'text' is not a tensor of numbers",
 }

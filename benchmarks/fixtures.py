@@ -29,7 +29,7 @@ from precsearch.api.setup import (
     open_target,
     reference_of,
 )
-from precsearch.errors import DataError
+from precsearch.errors import DataError, OptionError
 from precsearch.onnxio.read import read_model
 from precsearch.space import Assignment, Precision
 
@@ -52,6 +52,7 @@ class Row:
     """One engine of one search."""
 
     model: str
+    batch: int
     metric: str
     tol: float
     engine: str
@@ -74,7 +75,7 @@ def search(
     folder: Path, name: str, metric: str, tol: float, out: Path, args: argparse.Namespace
 ) -> tuple[precsearch.Plan, float]:
     """One search; returns the plan and its wall time."""
-    stem = f"{name}-{metric}-{tol:g}"
+    stem = f"{name}-{metric}-{tol:g}-{args.batch}"
     start = time.monotonic()
     plan = precsearch.optimize(
         folder / name / "model.onnx",
@@ -83,6 +84,7 @@ def search(
         tol=tol,
         metric=metric,
         threads=args.threads,
+        batch=args.batch,
         max_builds=args.max_builds,
         seed=args.seed,
         output=out / f"{stem}.plan.json",
@@ -109,9 +111,10 @@ def judge(
         tol,
         metric,
         threads=args.threads,
+        batch=args.batch,
         seed=args.seed,
         holdout=folder / name / "holdout.npz",
-        run_dir=out / f"{name}-{metric}-{tol:g}.run",
+        run_dir=out / f"{name}-{metric}-{tol:g}-{args.batch}.run",
     )
     target = open_target(read_model(config.model), "onnxruntime", None, "group", args.threads)
     inputs = open_inputs(config, target.graph)
@@ -143,6 +146,7 @@ def judge(
         plain = label == "FP32"
         yield Row(
             name,
+            args.batch,
             metric,
             tol,
             label,
@@ -165,7 +169,7 @@ def judge(
 def table(rows: list[Row]) -> str:
     """Markdown, one line an engine."""
     head = (
-        "| model | bound | engine | loss | worst sample | within | ms | ratio to FP32 "
+        "| model, batch | bound | engine | loss | worst sample | within | ms | ratio to FP32 "
         "[all rebuilds] | INT8 groups asked, achieved | engines, proxies | search s |"
     )
     lines = [head, "|" + "---|" * 11]
@@ -173,7 +177,7 @@ def table(rows: list[Row]) -> str:
         groups = f"{r.asked}" if r.achieved < 0 else f"{r.asked}, {r.achieved}"
         mine = r.engine == "precsearch"
         lines.append(
-            f"| {r.model} | {r.metric} {r.tol:g} | {r.engine} | {r.loss:.2e} | {r.worst:.2e} | "
+            f"| {r.model}, {r.batch} | {r.metric} {r.tol:g} | {r.engine} | {r.loss:.2e} | {r.worst:.2e} | "
             f"{'yes' if r.passes else 'NO'} | {r.seconds * 1e3:.3f} | "
             f"{r.ratio:.3f} [{r.low:.3f}, {r.high:.3f}] | {groups} | "
             f"{f'{r.builds}, {r.proxies}' if mine else ''} | {f'{r.wall:.0f}' if mine else ''} |"
@@ -188,7 +192,7 @@ def verdict(rows: list[Row]) -> list[str]:
         plain, int8, ours = rows[i : i + 3]
         rival = min([plain.ratio] + ([int8.ratio] if int8.passes else []))
         noise = max(ours.noise, 0.01)
-        where = f"{ours.model} {ours.metric} {ours.tol:g}"
+        where = f"{ours.model}, batch {ours.batch}, {ours.metric} {ours.tol:g}"
         if not ours.passes:
             said.append(f"MISSES its bound on the holdout: {where}")
         if ours.ratio > rival * (1 + noise):
@@ -205,6 +209,7 @@ def main() -> None:
     parser.add_argument("--model", action="append", dest="models")
     parser.add_argument("--bound", action="append", dest="bounds")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--max-builds", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=Path("benchmark-runs"))
@@ -213,17 +218,17 @@ def main() -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     log = args.work / "rows.jsonl"
     done = [Row(**json.loads(s)) for s in log.read_text().splitlines()] if log.exists() else []
-    seen = {(r.model, r.metric, r.tol) for r in done}
+    seen = {(r.model, r.batch, r.metric, r.tol) for r in done}
     rows = list(done)
     for name in args.models or MODELS:
         for bound in args.bounds or BOUNDS:
             metric, _, tol = bound.partition(":")
-            if (name, metric, float(tol)) in seen:
+            if (name, args.batch, metric, float(tol)) in seen:
                 continue
             try:
                 plan, wall = search(args.folder, name, metric, float(tol), args.work, args)
-            except DataError as error:
-                print(f"{name} {bound}: {error}", flush=True)  # no labels
+            except (DataError, OptionError) as error:
+                print(f"{name} {bound}: {error}", flush=True)  # no labels, or a fixed batch
                 continue
             fresh = list(judge(args.folder, name, metric, float(tol), args.work, args, plan, wall))
             rows += fresh

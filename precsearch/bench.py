@@ -28,18 +28,9 @@ from precsearch.reference.runner import reference_outputs
 from precsearch.space import Precision
 from precsearch.trial import Accuracy, Fidelity, Latency, Measurement
 
-__all__ = [
-    "Bench",
-    "BenchSetup",
-    "Candidate",
-    "ReferenceBench",
-    "Scored",
-    "open_bench",
-    "search_load",
-]
+__all__ = ["Bench", "BenchSetup", "Candidate", "ReferenceBench", "Scored", "open_bench"]
 
 _PROXY_FEEDS = 64
-_TIMED_FEEDS = 8
 _PROFILE_RUNS = 3
 _TWINS = 3
 
@@ -96,12 +87,6 @@ class BenchSetup:
     loads: tuple[Load, ...] = ()
 
 
-def search_load(data: Dataset) -> Load:
-    """Some feeds from all over the data, to be timed."""
-    step = max(1, len(data) // _TIMED_FEEDS)
-    return Load(data.feeds[::step][:_TIMED_FEEDS], samples=data.sizes[0])
-
-
 class ReferenceBench:
     """Runs the original model: reference outputs and calibration."""
 
@@ -128,7 +113,8 @@ class Bench(ReferenceBench):
         self._backend = setup.backend(setup.options)
         self._metric = metric(setup.metric)
         self._baseline: Session | None = None
-        self._timed = setup.loads or (search_load(setup.search.data),)
+        data = setup.search.data
+        self._timed = setup.loads or (Load.spread(data.feeds, data.sizes[0]),)
         self._noise = setup.noise
         self._latency: Latency | None = None
 

@@ -21,6 +21,7 @@ __all__ = ["Load", "TimingOptions", "against_itself", "compare", "head_to_head",
 
 Samples = npt.NDArray[np.float64]
 
+_FEEDS = 8
 _RESAMPLES = 400
 _QUANTILES = (0.025, 0.975)
 
@@ -57,6 +58,12 @@ class Load:
     feeds: Sequence[Feed]
     weight: float = 1.0
     samples: int = 1
+
+    @classmethod
+    def spread(cls, feeds: Sequence[Feed], samples: int, weight: float = 1.0) -> Load:
+        """A few feeds from all over the data."""
+        step = max(1, len(feeds) // _FEEDS)
+        return cls(feeds[::step][:_FEEDS], weight, samples)
 
     def latency(self, share: float, seconds: float, ratio: float) -> ShapeLatency:
         """What was measured of it."""

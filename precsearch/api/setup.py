@@ -10,7 +10,7 @@ from precsearch._version import __version__
 from precsearch.api.config import OptimizeConfig
 from precsearch.api.shapes import in_terms_of_sets, shape_loads
 from precsearch.backend import Backend, BackendOptions, QuantScheme
-from precsearch.bench import BenchSetup, Candidate, Scored, open_bench, search_load
+from precsearch.bench import BenchSetup, Candidate, Scored, open_bench
 from precsearch.codec import dumps, unstructure
 from precsearch.data import Dataset, InputSpec, Parts, input_specs, load
 from precsearch.errors import DataError, OptionError
@@ -203,7 +203,7 @@ def open_inputs(config: OptimizeConfig, graph: GraphView) -> Inputs:
                 f"the metric {config.metric!r} needs labels, which the {name} lacks: store them "
                 "under the key 'labels', or choose another --metric"
             )
-    timed = search_load(parts.search)
+    timed = Load.spread(parts.search.feeds, parts.search.sizes[0])
     loads: tuple[Load, ...] = (timed,)
     notes: tuple[str, ...] = ()
     if config.shapes:

@@ -15,8 +15,6 @@ from precsearch.trial import Latency
 
 __all__ = ["ShapeSet", "in_terms_of_sets", "shape_loads", "shape_sets"]
 
-_FEEDS = 8
-
 
 @dataclass(frozen=True)
 class ShapeSet:
@@ -81,7 +79,7 @@ def shape_loads(
         except DataError:
             found = load(None, specs, shapes=one.shapes, seed=seed)
             notes.append(f"--data cannot be cut for {one}, which is timed on random numbers")
-        loads.append(Load(found.feeds[:_FEEDS], one.weight, found.sizes[0]))
+        loads.append(Load.spread(found.feeds, found.sizes[0], one.weight))
     return tuple(loads), tuple(notes)
 
 

@@ -162,9 +162,11 @@ def _lowered(plan: Plan, source: SourceModel, threads: int | None) -> _Materiali
     count = _threads(recipe) if threads is None else threads
     target = open_target(source, recipe.backend, used, recipe.granularity, count, recipe.scheme)
     if target.space.digest != recipe.space_sha256:
+        unknown = [g.key for g in recipe.groups if g.key not in target.space.by_key]
+        where = f" (there is no group {unknown[0]!r} now)" if unknown else ""
         raise ReplayError(
-            "this version groups the model's layers differently from the one that made the plan; "
-            f"install precsearch {plan.evidence.version} or make a new plan"
+            "this version groups the model's layers differently from the one that made the "
+            f"plan{where}; install precsearch {plan.evidence.version} or make a new plan"
         )
     scales = FixedScales(_params(recipe, target.scheme))
     scheme = target.scheme
@@ -181,8 +183,8 @@ def _unlike(plan: Plan, source: SourceModel) -> str:
     if made.lowered.sha256 != plan.recipe.materialised_sha256:
         return _first_difference(plan.recipe, made.target, made.lowered)
     if source.external:
-        return "its external weights differ, or names and notes that do not matter to an engine"
-    return "it differs in names or notes that do not matter to an engine"
+        return "its external weights differ, or names and notes"
+    return "it differs in what this plan leaves no trace of (notes, or a weight's last digits)"
 
 
 def _first_difference(recipe: Recipe, target: Target, lowered: Lowered) -> str:

@@ -10,15 +10,17 @@ from rich.status import Status
 
 from precsearch import api
 from precsearch.api import OptimizeConfig
+from precsearch.cli.doctor import diagnose, doctor_fields, doctor_lines
 from precsearch.cli.live import JsonLines, consume, progress
 from precsearch.cli.page import Page
 from precsearch.cli.reports import build_lines, inspect_lines, verify_lines
 from precsearch.cli.streams import glyphs_of, stderr, stdout
 from precsearch.cli.summary import optimize_lines, result_fields
 from precsearch.cli.text import ASCII
+from precsearch.codec import dumps
 from precsearch.space import Precision
 
-__all__ = ["Exit", "build", "inspect", "optimize", "verify"]
+__all__ = ["Exit", "build", "doctor", "inspect", "optimize", "verify"]
 
 
 class Exit(IntEnum):
@@ -81,6 +83,18 @@ def inspect(
     page = _page(out)
     found = api.inspect(model, backend=backend, precisions=precisions, granularity=granularity)
     page.write(out, inspect_lines(found, page))
+    return Exit.DONE
+
+
+def doctor(*, json: bool) -> Exit:
+    """Print what is installed and what it can do."""
+    out = stdout()
+    found = diagnose()
+    if json:
+        out.file.write(f"{dumps(doctor_fields(found))}\n")
+        return Exit.DONE
+    page = _page(out)
+    page.write(out, doctor_lines(found, page))
     return Exit.DONE
 
 

@@ -19,7 +19,6 @@ Action = Callable[[], actions.Exit]
 app = typer.Typer(
     name="precsearch",
     rich_markup_mode="markdown",
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -170,3 +169,15 @@ def inspect(
     return lambda: actions.inspect(
         model, backend=backend, precisions=wanted, granularity=granularity
     )
+
+
+@app.command()
+def doctor(*, json: options.DoctorJson = False) -> Action:
+    """Show versions, backends, CPU and GPU, and what is missing.
+
+    Add its output to a bug report.
+
+    Example:
+        precsearch doctor
+    """
+    return lambda: actions.doctor(json=json)

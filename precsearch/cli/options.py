@@ -293,3 +293,7 @@ Json = Annotated[
         rich_help_panel=_OUTPUT,
     ),
 ]
+DoctorJson = Annotated[
+    bool,
+    Option("--json", metavar=" ", help="Print one JSON object instead of text."),
+]

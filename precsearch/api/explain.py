@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from precsearch.trial import Fidelity, Trial
 
 __all__ = ["Ledger", "explain_groups", "explain_result", "ledger"]
 
-_WIDER = (2.0, 3.0, 10.0)
+_WIDER = (2.0, 3.0, 10.0, math.inf)
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,10 @@ def _wider(trials: Sequence[Trial], metric: Metric, bound: float) -> str:
     rows = [
         (m.latency.ratio, m.accuracy.loss)
         for t in trials
-        if (m := t.measurement) is not None and m.latency is not None and m.accuracy.loss <= bound
+        if (m := t.measurement) is not None
+        and m.latency is not None
+        and m.accuracy.loss <= bound
+        and math.isfinite(m.accuracy.loss)
     ]
     if not rows:
         return ""

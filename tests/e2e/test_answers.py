@@ -1,0 +1,166 @@
+"""What the command answers where there is nothing to find, where it refuses, and to machines."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from precsearch.plan import read_plan
+from precsearch.space import Assignment
+from tests.e2e.command import DATA, HOLDOUT, MODEL, few_samples, run
+
+QUICK = ("--threads", "1", "--max-builds", "3")
+
+
+def test_fp16_is_refused_with_the_reason(tmp_path: Path) -> None:
+    done = run("optimize", MODEL, "--data", DATA, "--precisions", "fp32,fp16,int8", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "does not truly run fp16" in done.stderr
+    assert "computes FP16 graphs in FP32 and drops the casts" in done.stderr
+    assert "leave it out of --precisions" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--backend", "nothing"), "there is no backend 'nothing'; use one of"),
+        (("--strategy", "nothing"), "there is no strategy 'nothing'; use one of auto"),
+        (("--metric", "nothing"), "nothing"),
+        (("--granularity", "nothing"), "granularity"),
+        (("--calibration-method", "nothing"), "nothing"),
+        (("--tol", "nan"), "nan"),
+        (("--tol", "-1"), "-1"),
+        (("--max-builds", "0"), "0"),
+        (("--batch", "0"), "0"),
+        (("--data", "nothing.npz"), "nothing.npz"),
+        (("--data", HOLDOUT, "--input-shape", "image:1x3x32x32"), "image"),
+        (("-o", "nowhere/p.json"), "the folder 'nowhere' does not exist"),
+        (("--resume", "--force"), "drop --resume or --force"),
+    ],
+)
+def test_wrong_options_are_one_sentence_before_any_work(
+    args: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    done = run("optimize", MODEL, *args, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_where_no_int8_group_fits_fp32_is_the_answer_and_why(tmp_path: Path) -> None:
+    data = few_samples(tmp_path / "few.npz")
+    args = ("--tol", "1e-5", "--threads", "1", "--max-builds", "4")
+    done = run("optimize", MODEL, "--data", data, *args, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "FP32 is the fastest within" in done.stdout
+    assert "FP32 is the answer: the cheapest group to lower (" in done.stdout
+    said = " ".join(done.stdout.split())
+    assert "which is over the bound" in said
+    assert re.search(r"A bound of 0\.0\d+ would buy \d\.\d\dx the speed, as measured", said)
+    plan = read_plan(tmp_path / "model.plan.json")
+    assert plan.recipe.assignment == Assignment()
+    assert plan.evidence.latency.ratio == 1.0
+    assert plan.recipe.scales == ()
+    done = run("build", "model.plan.json", "--model", MODEL, "-o", "out.onnx", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_a_wider_bound_would_buy_is_measured_not_guessed(tmp_path: Path) -> None:
+    data = few_samples(tmp_path / "few.npz")
+    args = ("--strategy", "uniform", "--tol", "0.012", "--threads", "1")
+    done = run("optimize", MODEL, "--data", data, *args, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    plan = read_plan(tmp_path / "model.plan.json")
+    faster = [t for t in plan.evidence.trials if t.ratio is not None and t.ratio < 0.9]
+    assert all(t.loss is not None and t.loss > 0.012 for t in faster)
+    assert ("would buy" in done.stdout) == bool(faster)
+
+
+def test_a_reference_that_fp32_misses_ends_the_run(tmp_path: Path) -> None:
+    wrong = np.random.default_rng(0).normal(size=(64, 10)).astype(np.float32)
+    data = few_samples(tmp_path / "few.npz", __ref__logits=wrong)
+    done = run("optimize", MODEL, "--data", data, *QUICK, cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert "nothing within" in done.stdout
+    said = " ".join(done.stdout.split())
+    assert "the FP32 engine itself is off by" in said
+    assert "nothing was searched" in said
+    assert "engine 0" not in done.stderr
+    assert not (tmp_path / "model.plan.json").exists()
+    rows = run("optimize", MODEL, "--data", data, *QUICK, "--force", "--json", cwd=tmp_path)
+    assert rows.returncode == 3
+    last = json.loads(rows.stdout.splitlines()[-1])
+    assert (last["type"], last["met"], last["exit"], last["plan"]) == ("Result", False, 3, None)
+
+
+def test_a_reference_of_the_users_own_is_used(tmp_path: Path) -> None:
+    from precsearch.reference.runner import reference_outputs
+
+    with np.load(DATA) as loaded:
+        feeds = [{"image": loaded["image"][i : i + 1]} for i in range(64)]
+    outputs = reference_outputs(str(MODEL), feeds)
+    right = np.concatenate([np.asarray(o["logits"]) for o in outputs])
+    data = few_samples(tmp_path / "few.npz", __ref__logits=right * np.float32(1.001))
+    done = run("optimize", MODEL, "--data", data, "--tol", "0.1", *QUICK, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    gate = next(line for line in done.stderr.splitlines() if "engine 0" in line)
+    assert "loss 0.000999 " in gate or "loss 0.001 " in gate, gate
+
+
+def test_a_bound_that_the_holdout_fails_ends_with_fp32_and_a_warning(tmp_path: Path) -> None:
+    """A holdout of noise that FP32 answers exactly and INT8 does not."""
+    data = few_samples(tmp_path / "few.npz")
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 30, (16, 1, 32, 32)).astype(np.float32)
+    np.savez(tmp_path / "hold.npz", image=noise)
+    args = ("--strategy", "uniform", "--tol", "0.03", "--threads", "1")
+    done = run(
+        "optimize", MODEL, "--data", data, "--holdout", tmp_path / "hold.npz", *args, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    plan = read_plan(tmp_path / "model.plan.json")
+    looks = plan.evidence.finalists
+    assert [look.passed for look in looks] == [False] * (len(looks) - 1) + [True]
+    assert len(looks) > 1
+    assert plan.recipe.assignment == Assignment()
+    assert plan.evidence.holdout is not None
+    assert plan.evidence.holdout.loss <= 0.03
+
+
+def test_json_lines_are_strict_json_and_nothing_else(tmp_path: Path) -> None:
+    data = few_samples(tmp_path / "few.npz")
+    args = ("--tol", "0.1", "--strategy", "uniform", "--threads", "1", "--json")
+    done = run("optimize", MODEL, "--data", data, *args, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+    def strict(text: str) -> float:
+        raise AssertionError(f"{text} is not JSON")
+
+    rows = [json.loads(line, parse_constant=strict) for line in done.stdout.splitlines()]
+    kinds = [row["type"] for row in rows]
+    assert kinds[0] == "RunStarted"
+    assert kinds[-2:] == ["PlanWritten", "Result"]
+    assert kinds.count("TrialFinished") == kinds.count("TrialStarted")
+    assert kinds.index("SearchStarted") < kinds.index("TrialFinished")
+    journal = (tmp_path / "model.precsearch/journal.jsonl").read_text().splitlines()
+    assert done.stdout.splitlines()[:-1] == journal
+    plan = read_plan(tmp_path / "model.plan.json")
+    assert rows[-1]["digest"] == plan.recipe.digest
+    assert rows[-1]["exit"] == 0
+
+
+def test_no_data_is_a_loud_warning(tmp_path: Path) -> None:
+    args = ("--strategy", "uniform", "--tol", "1", "--threads", "1")
+    done = run("optimize", MODEL, *args, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "warning: no --data was given" in done.stderr
+    assert "no --data was given" in done.stdout
+    assert read_plan(tmp_path / "model.plan.json").evidence.data["random"] is True

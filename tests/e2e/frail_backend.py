@@ -1,0 +1,47 @@
+"""A backend for tests: ONNX Runtime, but some engines end the process or fail.
+
+It becomes known to precsearch as any plug-in does: through an entry point of a distribution that
+`install` writes into a folder on the path.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+
+import onnx
+
+from precsearch.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeSession
+
+__all__ = ["Frail", "install"]
+
+
+def _joins_in_int8(artifact: bytes) -> bool:
+    """Whether a Concat keeps its tensors quantised; of the uniform engines one does."""
+    nodes = onnx.ModelProto.FromString(artifact).graph.node
+    return any(n.op_type == "Concat" and n.output[0].endswith("//raw") for n in nodes)
+
+
+class Frail(OnnxRuntimeBackend):
+    """Fails as the environment variable ``FRAIL`` says when an engine has a Concat in INT8."""
+
+    name = "frail"
+
+    def open(self, artifact: bytes, *, profiled: bool = False) -> OnnxRuntimeSession:
+        """See `precsearch.backend.Backend.open`."""
+        if _joins_in_int8(artifact):
+            if os.environ["FRAIL"] == "segfault":
+                ctypes.string_at(0)
+            raise MemoryError("bad_alloc")
+        return super().open(artifact, profiled=profiled)
+
+
+def install(folder: Path) -> None:
+    """Make the backend known to a Python that has ``folder`` on its path."""
+    info = folder / "frail-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: frail\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[precsearch.backends]\nfrail = tests.e2e.frail_backend:Frail\n"
+    )

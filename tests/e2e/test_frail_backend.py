@@ -1,0 +1,51 @@
+"""An engine that takes the worker down with it is a failed trial; the search goes on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from precsearch.events import TrialFinished
+from precsearch.journal import read
+from precsearch.plan import read_plan
+from precsearch.trial import Failed
+from tests.e2e.command import LIMIT_S, MODEL, command, environment, few_samples
+from tests.e2e.frail_backend import install
+
+
+@pytest.mark.parametrize(
+    ("how", "stage", "kind", "said"),
+    [
+        ("segfault", "build", "crash", "SIGSEGV"),
+        ("memory", "build", "memory", "out of memory: bad_alloc"),
+    ],
+)
+def test_the_search_goes_on(how: str, stage: str, kind: str, said: str, tmp_path: Path) -> None:
+    install(tmp_path)
+    env = environment(FRAIL=how)
+    env["PYTHONPATH"] += os.pathsep + str(tmp_path)
+    data = few_samples(tmp_path / "few.npz")
+    args = ("--tol", "0.1", "--strategy", "uniform", "--threads", "1", "--backend", "frail")
+    done = subprocess.run(
+        command("optimize", MODEL, "--data", data, *args, "-o", tmp_path / "p.json"),
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    trials = [e.trial for e in read(tmp_path / "model.precsearch") if isinstance(e, TrialFinished)]
+    failed = [t.outcome for t in trials if isinstance(t.outcome, Failed)]
+    assert [(f.stage, f.kind) for f in failed] == [(stage, kind)]
+    assert said in failed[0].message
+    plan = read_plan(tmp_path / "p.json")
+    assert plan.recipe.backend == "frail"
+    assert plan.recipe.assignment.entries, "what did not fail is as fast as ever"
+    told = [t.failed for t in plan.evidence.trials if t.failed]
+    assert len(told) == 1
+    assert told[0].startswith(f"{stage}/{kind}: ")
+    assert said in told[0]

@@ -245,7 +245,7 @@ def open_bench(setup: BenchSetup | None, announce: Announce) -> ReferenceBench:
     return ReferenceBench(announce) if setup is None else Bench(setup, announce)
 
 
-_ADDED = re.compile(r"(_nchwc|//raw|//inner|//product|//bias|//half)$")
+_ADDED = re.compile(r"(_nchwc|_bias_dq|_q|_dq|//raw|//inner|//product|//bias|//half)$")
 
 
 def owner(name: str, owners: Mapping[str, str]) -> str:

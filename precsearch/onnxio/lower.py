@@ -115,7 +115,9 @@ class Lowering:
                 emitter.read(output.name, _FLOAT)
             elif output.name in self.graph.weights:
                 emitter.weight(output.name, _FLOAT)
-        spans.append(("", len(emitter.nodes)))
+            maker = self.graph.producer.get(output.name)
+            key = "" if maker is None else self._groups.get(maker.key, maker.key)
+            spans.append((key, len(emitter.nodes)))
         int8 = sorted((*layout.active, *layout.passive))
         asked = {self.graph.nodes[i].key: Precision.INT8 for i in int8}
         asked |= {

@@ -27,6 +27,7 @@ _BINS = 2048
 _PERCENTILE = 99.99
 _BUDGET_BYTES = 256 << 20
 _MSE_STEPS = 64
+_ZERO = "precsearch_zero"
 
 
 @dataclass(frozen=True)
@@ -82,21 +83,52 @@ def collect_ranges(calibration: Calibration, feeds: Sequence[Feed]) -> dict[str,
     return found
 
 
-def _with_outputs(model: bytes, tensors: Sequence[str], reduce: bool) -> bytes:
-    """The model with these tensors, or their minimum and maximum, as its only outputs."""
+def _with_outputs(model: bytes, tensors: Sequence[str]) -> bytes:
+    """The model with these tensors as its only outputs."""
     proto = onnx.ModelProto.FromString(model)
     del proto.graph.output[:]
-    for index, tensor in enumerate(tensors):
-        names = [tensor]
-        if reduce:
-            names = [f"precsearch_{kind}_{index}" for kind in ("min", "max")]
-            for op_type, name in zip(("ReduceMin", "ReduceMax"), names, strict=True):
-                node = onnx.helper.make_node(op_type, [tensor], [name], name, keepdims=0)
-                proto.graph.node.append(node)
-        for name in names:
-            info = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
-            proto.graph.output.append(info)
+    proto.graph.output.extend(_output(tensor) for tensor in tensors)
     return bytes(proto.SerializeToString())
+
+
+def _output(tensor: str) -> onnx.ValueInfoProto:
+    return onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None)
+
+
+def _with_statistics(model: bytes, tensors: Sequence[str]) -> bytes:
+    """The model with three numbers per tensor as its only outputs: minimum, maximum, finite.
+
+    The last is 0 unless some value is infinite or NaN, which ReduceMin and ReduceMax skip at some
+    positions. A tensor's statistics stand right behind it: of what could run next, ONNX Runtime
+    takes what stands first, and behind all other nodes they would keep every tensor in memory.
+    """
+    proto = onnx.ModelProto.FromString(model)
+    graph = proto.graph
+    graph.initializer.append(onnx.numpy_helper.from_array(np.float32(0), _ZERO))
+    producer = {t: i for i, node in enumerate(graph.node) for t in node.output}
+    behind: dict[int, list[onnx.NodeProto]] = {}
+    del graph.output[:]
+    for index, tensor in enumerate(tensors):
+        nodes = _statistics(tensor, f"precsearch_{index}")
+        behind.setdefault(producer.get(tensor, -1), []).extend(nodes)
+        graph.output.extend(_output(n.output[0]) for n in nodes if n.op_type != "Mul")
+    ordered = list(behind.get(-1, []))
+    for index, node in enumerate(graph.node):
+        ordered += [node, *behind.get(index, [])]
+    body = onnx.GraphProto(node=ordered)
+    del graph.node[:]
+    graph.node.extend(body.node)
+    return bytes(proto.SerializeToString())
+
+
+def _statistics(tensor: str, stem: str) -> list[onnx.NodeProto]:
+    node, zeros = onnx.helper.make_node, f"{stem}_zeros"
+    return [
+        node("ReduceMin", [tensor], [f"{stem}_min"], keepdims=0),
+        node("ReduceMax", [tensor], [f"{stem}_max"], keepdims=0),
+        node("Mul", [tensor, _ZERO], [zeros]),
+        node("ReduceSum", [zeros], [f"{stem}_finite"], keepdims=0),
+    ]
 
 
 def _runs(model: bytes, folder: str, feeds: Sequence[Feed]) -> Iterator[list[npt.NDArray[Any]]]:
@@ -112,17 +144,18 @@ def _runs(model: bytes, folder: str, feeds: Sequence[Feed]) -> Iterator[list[npt
 
 def _min_max(calibration: Calibration, feeds: Sequence[Feed]) -> dict[str, TensorRange]:
     tensors = calibration.tensors
-    model = _with_outputs(calibration.model, tensors, reduce=True)
+    model = _with_statistics(calibration.model, tensors)
     low = np.full(len(tensors), np.inf, np.float32)
     high = np.full(len(tensors), -np.inf, np.float32)
+    finite = np.ones(len(tensors), np.bool_)
     for values in _runs(model, calibration.model_folder, feeds):
-        flat = np.array([float(v) for v in values], np.float32).reshape(-1, 2)
-        # minimum and maximum, not fmin and fmax: a NaN must stay visible.
+        flat = np.array([float(v) for v in values], np.float32).reshape(-1, 3)
         low, high = np.minimum(low, flat[:, 0]), np.maximum(high, flat[:, 1])
+        finite &= flat[:, 2] == 0
     return {
         t: TensorRange(float(a), float(b))
-        for t, a, b in zip(tensors, low, high, strict=True)
-        if np.isfinite(a) and np.isfinite(b)
+        for t, a, b, whole in zip(tensors, low, high, finite, strict=True)
+        if whole and np.isfinite(a) and np.isfinite(b)
     }
 
 
@@ -136,11 +169,12 @@ def _histograms(
         names, left = left[:chunk], left[chunk:]
         counts = {t: np.zeros(_BINS, np.int64) for t in names}
         largest = 1
-        model = _with_outputs(calibration.model, names, reduce=False)
+        model = _with_outputs(calibration.model, names)
         for values in _runs(model, calibration.model_folder, feeds):
             for name, value in zip(names, values, strict=True):
                 found = ranges[name]
-                span = (found.low, found.high if found.high > found.low else found.low + 1)
+                width = max(1.0, abs(found.low)) if found.high == found.low else 0.0
+                span = (found.low, found.high + width)
                 counts[name] += np.histogram(value, bins=_BINS, range=span)[0]
                 largest = max(largest, value.nbytes)
         yield from counts.items()

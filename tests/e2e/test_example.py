@@ -120,14 +120,16 @@ def test_another_model_is_refused_by_the_name_of_its_first_other_node(
     assert not (tmp_path / "out.onnx").exists()
 
 
-def test_a_renamed_note_is_another_file_and_the_same_model(found: Found, tmp_path: Path) -> None:
+def test_a_note_makes_another_file_of_which_the_plan_has_no_trace(
+    found: Found, tmp_path: Path
+) -> None:
     proto = onnx.load(str(MODEL))
     proto.doc_string = "a note"
     onnx.save(proto, str(tmp_path / "noted.onnx"))
     out = tmp_path / "out.onnx"
     done = run("build", found.plan_path, "--model", tmp_path / "noted.onnx", "-o", out)
     assert done.returncode == 4
-    assert "names or notes that do not matter" in done.stderr
+    assert "in what this plan leaves no trace of (notes, " in done.stderr
 
 
 def edit_precision(data: Any) -> None:

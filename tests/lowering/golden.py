@@ -8,6 +8,7 @@ two installations.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from precsearch.backends.onnxruntime import scheme
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.group import group
 from precsearch.onnxio.layout import quantisable
-from precsearch.onnxio.lower import Lowering
+from precsearch.onnxio.lower import Lowered, Lowering
 from precsearch.onnxio.prepare import prepare
 from precsearch.onnxio.read import read_model
 from precsearch.onnxio.scales import RangeScales, TensorRange
@@ -156,8 +157,8 @@ MODELS: dict[str, onnx.ModelProto | Path] = {
 FORMS = {"opset 13, FP32 around INT8": (13, FP32), "opset 19, FP16 around INT8": (19, FP16)}
 
 
-def lowered() -> Iterator[tuple[str, bytes, str]]:
-    """(name, bytes, their SHA-256) of every model, form and assignment."""
+def lowered() -> Iterator[tuple[str, Lowered]]:
+    """Every model in every form and assignment, by name."""
     for model_name, model in MODELS.items():
         for form, (opset, around) in FORMS.items():
             graph = prepared(model, opset)
@@ -165,10 +166,15 @@ def lowered() -> Iterator[tuple[str, bytes, str]]:
             scales = RangeScales(ranges(graph, space), SCHEME)
             lowering = Lowering(graph, space, SCHEME, scales, around)
             for name, assignment in assignments(space).items():
-                made = lowering.lower(assignment)
-                yield f"{model_name} | {form} | {name}", made.model, made.sha256
+                yield f"{model_name} | {form} | {name}", lowering.lower(assignment)
+
+
+def pinned(made: Lowered) -> list[str]:
+    """SHA-256 of the bytes, and of the digests that tell a replay where it differs."""
+    parts = json.dumps(made.parts, sort_keys=True).encode()
+    return [made.sha256, hashlib.sha256(parts).hexdigest()]
 
 
 if __name__ == "__main__":
-    made = {name: digest for name, _, digest in lowered()}
-    print(json.dumps({"lowering": LOWERING, "digests": made}, indent=1))
+    rows = ",\n".join(f'  "{n}": {json.dumps(pinned(made))}' for n, made in lowered())
+    print(f'{{\n "lowering": "{LOWERING}",\n "digests": {{\n{rows}\n }}\n}}')

@@ -10,16 +10,14 @@ import onnxruntime as ort
 import pytest
 
 from precsearch.api.evidence import LOWERING
-from tests.lowering.golden import lowered
+from tests.lowering.golden import lowered, pinned
 
 KEPT = json.loads(Path(__file__).with_name("golden.json").read_text())
-MADE = {name: (data, digest) for name, data, digest in lowered()}
+MADE = dict(lowered())
 
 
 def test_every_byte_is_as_it_was() -> None:
-    changed = {
-        name: digest for name, (_, digest) in MADE.items() if KEPT["digests"].get(name) != digest
-    }
+    changed = {n: pinned(m) for n, m in MADE.items() if KEPT["digests"].get(n) != pinned(m)}
     assert not changed, "plans made before no longer reproduce: see tests/lowering/golden.py"
     assert KEPT["digests"].keys() == MADE.keys()
 
@@ -30,14 +28,14 @@ def test_a_new_lowering_has_a_new_name() -> None:
 
 def test_assignments_differ_in_their_bytes() -> None:
     by_model: dict[str, list[str]] = {}
-    for name, (_, digest) in MADE.items():
-        by_model.setdefault(name.rpartition(" | ")[0], []).append(digest)
+    for name, made in MADE.items():
+        by_model.setdefault(name.rpartition(" | ")[0], []).append(made.sha256)
     assert all(len(set(digests)) == len(digests) for digests in by_model.values())
 
 
 @pytest.mark.parametrize("name", sorted(MADE))
 def test_what_is_pinned_is_valid_and_opens(name: str) -> None:
-    data, _ = MADE[name]
+    data = MADE[name].model
     proto = onnx.ModelProto.FromString(data)
     onnx.checker.check_model(proto, full_check=True)
     used = {t for n in proto.graph.node for t in n.input} | {o.name for o in proto.graph.output}

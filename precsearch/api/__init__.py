@@ -9,9 +9,10 @@ from typing import Any
 
 from precsearch.api.config import OptimizeConfig, OptimizeResult
 from precsearch.api.inspection import Inspection, inspect
-from precsearch.api.replay import BuildReport, VerifyReport, build, verify
+from precsearch.api.replay import BuildReport, build
 from precsearch.api.run import optimize_events
 from precsearch.api.shapes import ShapeSet
+from precsearch.api.verify import VerifyReport, verify
 from precsearch.errors import PrecsearchError
 from precsearch.events import Event
 from precsearch.plan import Plan

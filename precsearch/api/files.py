@@ -35,7 +35,7 @@ def check_free(paths: Iterable[Path], *, force: bool, inputs: Iterable[Path | No
         try:
             _check_one(path, force, read, seen)
         except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, a loop of links
-            raise OutputError(f"{str(path)!r} cannot be written: {_reason(error)}") from error
+            raise _unwritable(path, error) from error
         seen.append(path)
 
 
@@ -77,7 +77,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     try:
         _replace(path.resolve(), [data])
     except (OSError, ValueError, RuntimeError) as error:
-        raise OutputError(f"{str(path)!r} cannot be written: {_reason(error)}") from error
+        raise _unwritable(path, error) from error
 
 
 def _replace(target: Path, pieces: Iterable[bytes]) -> None:
@@ -144,12 +144,16 @@ def copy_weights(source: SourceModel, target: Path) -> None:
             with file.open("rb") as stream:
                 _replace(copy, _chunks(stream))
         except OSError as error:
-            raise OutputError(f"{str(copy)!r} cannot be written: {_reason(error)}") from error
+            raise _unwritable(copy, error) from error
 
 
 def _chunks(stream: IO[bytes]) -> Iterable[bytes]:
     while chunk := stream.read(_CHUNK):
         yield chunk
+
+
+def _unwritable(path: Path, error: Exception) -> OutputError:
+    return OutputError(f"{str(path)!r} cannot be written: {_reason(error)}; name another output")
 
 
 def _reason(error: Exception) -> str:

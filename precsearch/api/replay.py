@@ -1,4 +1,4 @@
-"""Replaying a plan: `build` gives the same bytes or says what differs, `verify` measures again."""
+"""Replaying a plan: `build` gives the same bytes, or says what differs."""
 
 from __future__ import annotations
 
@@ -8,31 +8,22 @@ from pathlib import Path
 
 import numpy as np
 
-from precsearch.api.config import OptimizeConfig
 from precsearch.api.evidence import LOWERING
 from precsearch.api.files import check_free, copy_weights, write_bytes
 from precsearch.api.setup import (
     Target,
-    bench_setup,
-    bench_worker,
-    candidate,
-    open_inputs,
     open_target,
-    reference_of,
 )
-from precsearch.api.shapes import shape_sets
 from precsearch.backend import QuantScheme
 from precsearch.errors import InputError, PlanError, ReplayError
 from precsearch.onnxio.lower import Lowered, Lowering
 from precsearch.onnxio.read import SourceModel, read_model
 from precsearch.onnxio.scales import FixedScales, QuantParams
 from precsearch.plan import Plan, Recipe, read_plan
-from precsearch.space import Assignment, Precision
-from precsearch.trial import Accuracy, Latency
+from precsearch.space import Precision
 
-__all__ = ["BuildReport", "VerifyReport", "build", "verify"]
+__all__ = ["BuildReport", "Materialised", "build", "materialise", "model_beside"]
 
-_REBUILDS = 3
 _MOST_THREADS = 1 << 12
 _LEAST_SCALE, _MOST_SCALE = 2.0**-149, float(np.finfo(np.float32).max)
 _EDITED = "the plan was edited; restore it or make it again with 'precsearch optimize'"
@@ -56,41 +47,16 @@ class BuildReport:
 
 
 @dataclass(frozen=True)
-class VerifyReport:
-    """What `verify` measured.
+class Materialised:
+    """A plan's model, lowered again and found to be what the plan promises.
 
     Attributes:
-        passed: Within the tolerance, and not slower than FP32 beyond the noise.
-        verdict: ``identical``: the model is byte for byte what the plan promises.
-        metric: Name of the loss.
-        tolerance: The bound on it, in the metric's terms.
-        loss: On the data given.
-        accuracy: With samples and outputs.
-        latency: Relative to FP32 on this machine.
-        noise: Relative floor of latency on this machine.
-        slower: Whether it is slower than FP32 beyond the noise.
-        lines: Sentences for people: what differs from the plan's evidence, warnings.
+        plan: The plan.
+        target: The model and the backend that it is for.
+        lowering: Lowers with the plan's scales.
+        lowered: The plan's model.
     """
 
-    passed: bool
-    verdict: str
-    metric: str
-    tolerance: float
-    loss: float
-    accuracy: Accuracy
-    latency: Latency
-    noise: float
-    slower: bool
-    lines: tuple[str, ...]
-
-    @property
-    def ratio(self) -> float:
-        """Latency relative to FP32."""
-        return self.latency.ratio
-
-
-@dataclass(frozen=True)
-class _Materialised:
     plan: Plan
     target: Target
     lowering: Lowering
@@ -131,7 +97,18 @@ def _threads(recipe: Recipe) -> int:
     return count
 
 
-def _materialise(plan: Plan, model: Path, threads: int | None) -> _Materialised:
+def materialise(plan: Plan, model: Path, threads: int | None) -> Materialised:
+    """Lower a plan's model.
+
+    Args:
+        plan: The plan.
+        model: The original model's file.
+        threads: Another number of threads than the plan's.
+
+    Raises:
+        InputError: The model cannot be read, or the plan was edited.
+        ReplayError: The model is another one, or the result differs from what the plan promises.
+    """
     recipe = plan.recipe
     if recipe.lowering != LOWERING:
         raise ReplayError(
@@ -156,7 +133,7 @@ def _materialise(plan: Plan, model: Path, threads: int | None) -> _Materialised:
     return made
 
 
-def _lowered(plan: Plan, source: SourceModel, threads: int | None) -> _Materialised:
+def _lowered(plan: Plan, source: SourceModel, threads: int | None) -> Materialised:
     recipe = plan.recipe
     used = tuple({g.precision for g in recipe.groups} | {Precision.FP32})
     count = _threads(recipe) if threads is None else threads
@@ -171,7 +148,7 @@ def _lowered(plan: Plan, source: SourceModel, threads: int | None) -> _Materiali
     scales = FixedScales(_params(recipe, target.scheme))
     scheme = target.scheme
     lowering = Lowering(target.graph, target.space, scheme, scales, target.int8_float)
-    return _Materialised(plan, target, lowering, lowering.lower(recipe.assignment))
+    return Materialised(plan, target, lowering, lowering.lower(recipe.assignment))
 
 
 def _unlike(plan: Plan, source: SourceModel) -> str:
@@ -196,7 +173,12 @@ def _first_difference(recipe: Recipe, target: Target, lowered: Lowered) -> str:
     return "inputs, outputs or what no group owns differ"
 
 
-def _model_beside(plan: Path, model: Path | None) -> Path:
+def model_beside(plan: Path, model: Path | None) -> Path:
+    """The model that was named, or ``<stem>.onnx`` beside the plan.
+
+    Raises:
+        PlanError: None was named, and there is none.
+    """
     if model is not None:
         return model
     stem = plan.name.removesuffix(".json").removesuffix(".plan")
@@ -222,101 +204,10 @@ def build(
         ReplayError: The model is another one, or the result differs from what the plan promises.
     """
     plan, output = Path(plan), Path(output)
-    source = _model_beside(plan, None if model is None else Path(model))
+    source = model_beside(plan, None if model is None else Path(model))
     check_free([output], force=force, inputs=(plan, source))
-    made = _materialise(read_plan(plan), source, None)
+    made = materialise(read_plan(plan), source, None)
     lowered = made.lowered
     copy_weights(made.target.source, output)
     write_bytes(output, lowered.model)
     return BuildReport("identical", output, lowered.sha256, len(lowered.model))
-
-
-def verify(
-    plan: str | Path,
-    model: str | Path | None = None,
-    data: str | Path | None = None,
-    *,
-    tol: float | None = None,
-    threads: int | None = None,
-) -> VerifyReport:
-    """Materialise a plan's model and measure it on this machine.
-
-    Args:
-        plan: The plan file.
-        model: The original model; ``None`` looks for ``<stem>.onnx`` beside the plan.
-        data: Samples, all of them are used; ``None`` is random data.
-        tol: Another bound than the plan's.
-        threads: Another number of threads than the plan's.
-
-    Raises:
-        InputError: Plan, model or data cannot be read.
-        ReplayError: The model is another one, or the result differs from what the plan promises.
-        EngineError: The engine does not run here.
-    """
-    path = Path(plan)
-    source = _model_beside(path, None if model is None else Path(model))
-    found = read_plan(path)
-    made = _materialise(found, source, threads)
-    evidence, target = found.evidence, made.target
-    shapes = found.recipe.shapes
-    batch = next((s[0] for s in shapes.values() if s), 1)
-    sets = shape_sets(evidence.latency)
-    config = OptimizeConfig(
-        source,
-        Path(data) if data is not None else None,
-        evidence.tolerance if tol is None else tol,
-        evidence.metric,
-        batch=1 if sets else max(1, batch),
-        shapes=sets,
-        seed=evidence.seed,
-    )
-    inputs = open_inputs(config, target.graph)
-    baseline = made.lowering.lower(Assignment())
-    engine = candidate(made.lowered)
-    with bench_worker() as worker:
-        scored = reference_of(target, inputs.data, worker)
-        loads = inputs.loads if sets else ()
-        worker.restart_with(bench_setup(config, target, baseline, scored, loads))
-        where = worker.call("fingerprint")
-        noise = worker.call("calibrate_noise")
-        accuracy = worker.call("score", engine, scored)
-        rows = worker.call("confirm", [engine], _REBUILDS)[0]
-    latency = sorted(rows, key=lambda r: r.ratio)[len(rows) // 2]
-    slower = latency.ratio_low > 1 + noise
-    lines = [*inputs.data.notes, *inputs.notes]
-    if inputs.data.random:
-        lines.insert(0, "no --data was given: the loss is measured on random numbers")
-    lines += _other_place(found, where.device, dict(where.versions), where.features)
-    return VerifyReport(
-        passed=accuracy.loss <= inputs.bound and not slower,
-        verdict="identical",
-        metric=evidence.metric,
-        tolerance=config.tol,
-        loss=accuracy.loss,
-        accuracy=accuracy,
-        latency=latency,
-        noise=noise,
-        slower=slower,
-        lines=tuple(lines),
-    )
-
-
-def _other_place(
-    plan: Plan, device: str, versions: dict[str, str], features: tuple[str, ...]
-) -> list[str]:
-    """How this machine differs from the one that the plan was measured on."""
-    where = plan.evidence.where
-    lines = []
-    if where.device != device:
-        lines.append(f"the plan was measured on {where.device}, this is {device}")
-    if tuple(where.features) != tuple(features):
-        lines.append(
-            f"the plan was measured with {', '.join(where.features) or 'no known CPU features'}, "
-            f"this CPU has {', '.join(features) or 'none of them'}"
-        )
-    lines += [
-        f"{name} is {versions.get(name, 'missing')} here, {version} in the plan"
-        for name, version in sorted(where.versions.items())
-        if versions.get(name) != version
-    ]
-    return lines

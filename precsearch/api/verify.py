@@ -1,0 +1,149 @@
+"""`verify`: a plan's model, materialised and measured again on this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from precsearch.api.config import OptimizeConfig
+from precsearch.api.replay import materialise, model_beside
+from precsearch.api.setup import (
+    bench_setup,
+    bench_worker,
+    candidate,
+    open_inputs,
+    reference_of,
+)
+from precsearch.api.shapes import shape_sets
+from precsearch.plan import Plan, read_plan
+from precsearch.space import Assignment
+from precsearch.trial import Accuracy, Latency
+
+__all__ = ["VerifyReport", "verify"]
+
+_REBUILDS = 3
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What `verify` measured.
+
+    Attributes:
+        passed: Within the tolerance, and not slower than FP32 beyond the noise.
+        verdict: ``identical``: the model is byte for byte what the plan promises.
+        metric: Name of the loss.
+        tolerance: The bound on it, in the metric's terms.
+        loss: On the data given.
+        accuracy: With samples and outputs.
+        latency: Relative to FP32 on this machine.
+        noise: Relative floor of latency on this machine.
+        slower: Whether it is slower than FP32 beyond the noise.
+        lines: Sentences for people: what differs from the plan's evidence, warnings.
+    """
+
+    passed: bool
+    verdict: str
+    metric: str
+    tolerance: float
+    loss: float
+    accuracy: Accuracy
+    latency: Latency
+    noise: float
+    slower: bool
+    lines: tuple[str, ...]
+
+    @property
+    def ratio(self) -> float:
+        """Latency relative to FP32."""
+        return self.latency.ratio
+
+
+def verify(
+    plan: str | Path,
+    model: str | Path | None = None,
+    data: str | Path | None = None,
+    *,
+    tol: float | None = None,
+    threads: int | None = None,
+) -> VerifyReport:
+    """Materialise a plan's model and measure it on this machine.
+
+    Args:
+        plan: The plan file.
+        model: The original model; ``None`` looks for ``<stem>.onnx`` beside the plan.
+        data: Samples, all of them are used; ``None`` is random data.
+        tol: Another bound than the plan's.
+        threads: Another number of threads than the plan's.
+
+    Raises:
+        InputError: Plan, model or data cannot be read.
+        ReplayError: The model is another one, or the result differs from what the plan promises.
+        EngineError: The engine does not run here.
+    """
+    path = Path(plan)
+    source = model_beside(path, None if model is None else Path(model))
+    found = read_plan(path)
+    made = materialise(found, source, threads)
+    evidence, target = found.evidence, made.target
+    shapes = found.recipe.shapes
+    batch = next((s[0] for s in shapes.values() if s), 1)
+    sets = shape_sets(evidence.latency)
+    config = OptimizeConfig(
+        source,
+        Path(data) if data is not None else None,
+        evidence.tolerance if tol is None else tol,
+        evidence.metric,
+        batch=1 if sets else max(1, batch),
+        shapes=sets,
+        seed=evidence.seed,
+    )
+    inputs = open_inputs(config, target.graph)
+    baseline = made.lowering.lower(Assignment())
+    engine = candidate(made.lowered)
+    with bench_worker() as worker:
+        scored = reference_of(target, inputs.data, worker)
+        loads = inputs.loads if sets else ()
+        worker.restart_with(bench_setup(config, target, baseline, scored, loads))
+        where = worker.call("fingerprint")
+        noise = worker.call("calibrate_noise")
+        accuracy = worker.call("score", engine, scored)
+        rows = worker.call("confirm", [engine], _REBUILDS)[0]
+    latency = sorted(rows, key=lambda r: r.ratio)[len(rows) // 2]
+    slower = latency.ratio_low > 1 + noise
+    lines = [*inputs.data.notes, *inputs.notes]
+    if inputs.data.random:
+        lines.insert(0, "no --data was given: the loss is measured on random numbers")
+    lines += _other_place(found, where.device, dict(where.versions), where.features)
+    return VerifyReport(
+        passed=accuracy.loss <= inputs.bound and not slower,
+        verdict="identical",
+        metric=evidence.metric,
+        tolerance=config.tol,
+        loss=accuracy.loss,
+        accuracy=accuracy,
+        latency=latency,
+        noise=noise,
+        slower=slower,
+        lines=tuple(lines),
+    )
+
+
+def _other_place(
+    plan: Plan, device: str, versions: dict[str, str], features: tuple[str, ...]
+) -> list[str]:
+    """How this machine differs from the one that the plan was measured on."""
+    where = plan.evidence.where
+    lines = []
+    if where.device != device:
+        lines.append(f"the plan was measured on {where.device}, this is {device}")
+    if tuple(where.features) != tuple(features):
+        lines.append(
+            f"the plan was measured with {', '.join(where.features) or 'no known CPU features'}, "
+            f"this CPU has {', '.join(features) or 'none of them'}"
+        )
+    lines += [
+        f"{name} is {versions.get(name, 'missing')} here, {version} in the plan"
+        for name, version in sorted(where.versions.items())
+        if versions.get(name) != version
+    ]
+    return lines

@@ -84,8 +84,8 @@ def test_ctrl_c_still_writes_the_plan() -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert process.stderr is not None
-    while "engine 0" not in process.stderr.readline():
-        pass
+    while "engine 0" not in (line := process.stderr.readline()):
+        assert line, "it ended before its first engine"
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)

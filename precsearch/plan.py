@@ -15,6 +15,7 @@ from typing import Any
 
 from precsearch.backend import Fingerprint
 from precsearch.codec import structure, unstructure
+from precsearch.codec.canonical import canonical
 from precsearch.errors import PlanError
 from precsearch.space import Assignment, Precision
 from precsearch.trial import Accuracy, Latency
@@ -36,6 +37,7 @@ SCHEMA = 1
 """Raised with every change of the format; older plans get a clear answer."""
 
 _MAX_BYTES = 64 << 20
+_ADVICE = "restore it or make it again with 'precsearch optimize'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +217,7 @@ class Plan:
             "recipe": unstructure(self.recipe),
             "evidence": unstructure(self.evidence),
         }
-        return _canonical(data) + "\n"
+        return canonical(data) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
@@ -234,11 +236,10 @@ class Plan:
                 structure(data.get("recipe"), Recipe), structure(data.get("evidence"), Evidence)
             )
         except ValueError as error:
-            raise PlanError(f"the plan is malformed: {error}") from error
+            raise PlanError(f"the plan is malformed: {error}; {_ADVICE}") from error
         if plan.recipe.digest != data.get("digest"):
             raise PlanError(
-                "the plan's recipe does not match its digest: it was edited by hand; restore it or "
-                "make it again with 'precsearch optimize'"
+                f"the plan's recipe does not match its digest: it was edited by hand; {_ADVICE}"
             )
         return plan
 
@@ -258,7 +259,8 @@ def read_plan(path: str | Path) -> Plan:
         return Plan.from_json(data.decode())
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise PlanError(f"the plan {str(path)!r} cannot be read: {reason}") from error
+        said = f"the plan {str(path)!r} cannot be read: {reason}; check the path"
+        raise PlanError(said) from error
     except UnicodeDecodeError as error:
         raise PlanError(f"{str(path)!r} is not a plan: it is not text") from error
 
@@ -290,19 +292,3 @@ def _parse(text: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise PlanError("the plan is not a JSON object; restore it")
     return data
-
-
-def _canonical(value: object, indent: int = 0) -> str:
-    """JSON with sorted keys in which a record without records inside stands on one line."""
-    pad = " " * (indent + 1)
-    if isinstance(value, dict) and any(_nested(v) for v in value.values()):
-        rows = [f"{pad}{json.dumps(k)}: {_canonical(value[k], indent + 1)}" for k in sorted(value)]
-        return "{\n" + ",\n".join(rows) + "\n" + " " * indent + "}"
-    if isinstance(value, list) and any(isinstance(v, dict) for v in value):
-        rows = [f"{pad}{_canonical(v, indent + 1)}" for v in value]
-        return "[\n" + ",\n".join(rows) + "\n" + " " * indent + "]"
-    return json.dumps(value, sort_keys=True, allow_nan=False)
-
-
-def _nested(value: object) -> bool:
-    return isinstance(value, (dict, list)) and bool(value)

@@ -166,7 +166,10 @@ class SearchSpace:
         for key, precision in assignment.entries:
             group = self.by_key.get(key)
             if group is None:
-                raise OptionError(f"the assignment names a group {key!r} that the model lacks")
+                raise OptionError(
+                    f"the assignment names a group {key!r} that the model lacks; 'precsearch "
+                    "inspect' shows those it has"
+                )
             if precision not in group.choices:
                 raise OptionError(f"group {key!r} cannot run in {precision}")
 

@@ -224,7 +224,10 @@ class OnnxRuntimeBackend:
         for bits in (8, 7):
             if scheme(bits).name == name:
                 return scheme(bits)
-        raise OptionError(f"the onnxruntime backend has no quantisation scheme {name!r}")
+        known = ", ".join(scheme(bits).name for bits in (8, 7))
+        raise OptionError(
+            f"the onnxruntime backend has no quantisation scheme {name!r}; use one of {known}"
+        )
 
     def achieved(self, op_type: str) -> Precision:
         """See `precsearch.backend.Backend.achieved`."""

@@ -77,4 +77,4 @@ def test_a_budget_is_spent_at_its_limit() -> None:
     assert not Budget().spent(10**6, 1e9)
     for wrong in ({"max_builds": 0}, {"seconds": 0.0}, {"seconds": math.nan}):
         with pytest.raises(OptionError):
-            Budget(**wrong)  # type: ignore[arg-type]
+            Budget(**wrong)

@@ -15,7 +15,7 @@ import pytest
 
 from precsearch.api import build
 from precsearch.errors import ReplayError
-from precsearch.onnxio import emit
+from precsearch.onnxio.scales import quantise_weight
 from precsearch.plan import read_plan
 from tests.hostile.world import write_world
 
@@ -119,16 +119,15 @@ def test_a_library_that_rounds_otherwise_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_world(tmp_path)
-    quantise = emit.quantise_weight
 
     def otherwise(weight: np.ndarray, *args: object, **options: object) -> object:
-        values, scales = quantise(weight, *args, **options)  # type: ignore[arg-type]
+        values, scales = quantise_weight(weight, *args, **options)  # type: ignore[arg-type]
         if weight.ndim == 2:  # the MatMul's alone
             values = values.copy()
             values.flat[len(values.flat) // 2] ^= 1
         return values, scales
 
-    monkeypatch.setattr(emit, "quantise_weight", otherwise)
+    monkeypatch.setattr("precsearch.onnxio.emit.quantise_weight", otherwise)
     output = tmp_path / "new.onnx"
     with pytest.raises(ReplayError) as caught:
         build(tmp_path / "plan.json", tmp_path / "model.onnx", output)

@@ -177,8 +177,8 @@ def table(rows: list[Row]) -> str:
         groups = f"{r.asked}" if r.achieved < 0 else f"{r.asked}, {r.achieved}"
         mine = r.engine == "precsearch"
         lines.append(
-            f"| {r.model}, {r.batch} | {r.metric} {r.tol:g} | {r.engine} | {r.loss:.2e} | {r.worst:.2e} | "
-            f"{'yes' if r.passes else 'NO'} | {r.seconds * 1e3:.3f} | "
+            f"| {r.model}, {r.batch} | {r.metric} {r.tol:g} | {r.engine} | {r.loss:.2e} | "
+            f"{r.worst:.2e} | {'yes' if r.passes else 'NO'} | {r.seconds * 1e3:.3f} | "
             f"{r.ratio:.3f} [{r.low:.3f}, {r.high:.3f}] | {groups} | "
             f"{f'{r.builds}, {r.proxies}' if mine else ''} | {f'{r.wall:.0f}' if mine else ''} |"
         )

@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PARTS = {
-    "lowering": ("tests/lowering/test_random_models.py", "tests/lowering/test_golden.py"),
+    "lowering": ("tests/hostile/test_scales.py", "tests/lowering/test_random_models.py"),
     "plan": ("tests/plan", "tests/hostile/test_hostile.py"),
     "goal": ("tests/hostile/test_goal.py",),
 }

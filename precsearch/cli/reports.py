@@ -13,7 +13,6 @@ from rich.text import Text
 from precsearch.api import BuildReport, Inspection, VerifyReport
 from precsearch.cli.page import Page
 from precsearch.cli.rates import rate_rows
-from precsearch.cli.summary import loss_bound
 from precsearch.cli.text import (
     Scale,
     clean,
@@ -24,6 +23,7 @@ from precsearch.cli.text import (
     speedup_interval,
 )
 from precsearch.space import LayerGroup
+from precsearch.text import loss_bound
 
 __all__ = ["build_lines", "inspect_lines", "verify_lines"]
 

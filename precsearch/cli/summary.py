@@ -21,10 +21,10 @@ from precsearch.cli.text import (
     speedup,
     speedup_interval,
 )
-from precsearch.metrics import METRICS
 from precsearch.plan import Evidence, Plan
+from precsearch.text import loss_bound
 
-__all__ = ["loss_bound", "next_steps", "optimize_lines", "result_fields"]
+__all__ = ["next_steps", "optimize_lines", "result_fields"]
 
 _MOST_ALTERNATIVES = 5
 _STOPPED = {
@@ -78,12 +78,6 @@ def _headline(config: OptimizeConfig, result: OptimizeResult, page: Page) -> Tex
         (f", within {bound}", "bold"),
         ("; not clearly faster", "yellow") if not latency.ratio_high < 1 else "",
     )
-
-
-def loss_bound(metric: str, tolerance: float) -> float:
-    """The tolerance as a bound on the loss (they differ where the metric is in dB)."""
-    known = METRICS.get(metric)
-    return known.bound(tolerance) if known is not None else tolerance
 
 
 def _facts(result: OptimizeResult, plan: Plan, page: Page) -> list[Text]:

@@ -7,11 +7,11 @@ import onnx
 from onnx import helper
 
 from precsearch.onnxio.emit import Emitter, WeightForm
-from precsearch.onnxio.graph import NodeView
+from precsearch.onnxio.graph import GraphView, NodeView
 from precsearch.onnxio.quirks import EngineForms
 from precsearch.onnxio.roles import fp16_outputs, fp16_slots, weight_slot
 
-__all__ = ["write_node"]
+__all__ = ["scale_floor", "weight_axis", "write_node"]
 
 _FLOAT = onnx.TensorProto.FLOAT
 _HALF = onnx.TensorProto.FLOAT16
@@ -114,32 +114,48 @@ def _write_gemm(emitter: Emitter, node: NodeView, inputs: list[str], output: str
 
 def _weight_form(emitter: Emitter, node: NodeView, elem_type: int, split: bool) -> WeightForm:
     """How an active node's weight is quantised: per output channel where it has one axis for it."""
-    weight = emitter.graph.weights[node.inputs[1]]
+    axis = weight_axis(node, emitter.graph)
     if node.is_op("Conv"):
-        return WeightForm(0, elem_type, floor=_scale_floor(emitter, node))
+        step = emitter.layout.params[node.inputs[0]].scale
+        floor = scale_floor(emitter.graph, node, step, emitter.scheme.weight_bits)
+        return WeightForm(axis, elem_type, floor=floor)
+    if node.is_op("Gemm") and split:
+        return WeightForm(1, elem_type, transposed=axis == 0)
+    return WeightForm(axis, elem_type)
+
+
+def weight_axis(node: NodeView, graph: GraphView) -> int | None:
+    """The output-channel axis of an active node's weight; ``None``: one scale for all of it."""
+    if node.is_op("Conv"):
+        return 0
     if node.is_op("ConvTranspose"):
-        return WeightForm(1 if node.int_attribute("group", 1) == 1 else None, elem_type)
+        return 1 if node.int_attribute("group", 1) == 1 else None
     if node.is_op("Gemm"):
-        stored_transposed = bool(node.int_attribute("transB", 0))
-        if split:
-            return WeightForm(1, elem_type, transposed=stored_transposed)
-        return WeightForm(0 if stored_transposed else 1, elem_type)
-    return WeightForm(1 if len(weight.shape) == 2 else None, elem_type)
+        return 0 if node.int_attribute("transB", 0) else 1
+    return 1 if len(graph.weights[node.inputs[1]].shape) == 2 else None
 
 
-def _scale_floor(emitter: Emitter, node: NodeView) -> np.ndarray | None:
-    """Least weight scales that keep the int32 bias of each channel from overflowing.
+def scale_floor(
+    graph: GraphView, node: NodeView, step: float, weight_bits: int
+) -> np.ndarray | None:
+    """Least weight scales that keep the int32 bias of each channel of a Conv from overflowing.
 
     A channel whose weights are next to nothing beside its bias (a pruned or folded one) would
     otherwise lose the bias; raising its scale costs nothing that the bias does not drown.
+
+    Args:
+        graph: The prepared model.
+        node: The Conv.
+        step: Scale of its input.
+        weight_bits: Of the scheme.
     """
-    bias = emitter.graph.weights.get(node.inputs[2]) if len(node.inputs) > 2 else None
+    has_bias = node.is_op("Conv") and len(node.inputs) > 2
+    bias = graph.weights.get(node.inputs[2]) if has_bias else None
     if bias is None:
         return None
     values = np.abs(np.asarray(bias.array, dtype=np.float32)).reshape(-1)
-    step = np.float32(emitter.layout.params[node.inputs[0]].scale)
-    floor = values / step / _MAX_BIAS_STEPS
-    weight = np.asarray(emitter.graph.weights[node.inputs[1]].load(), dtype=np.float32)
+    floor = values / np.float32(step) / _MAX_BIAS_STEPS
+    weight = np.asarray(graph.weights[node.inputs[1]].load(), dtype=np.float32)
     peak = np.max(np.abs(weight.reshape(weight.shape[0], -1)), axis=1, initial=np.float32(0))
-    limit = np.float32(2 ** (emitter.scheme.weight_bits - 1) - 1)
+    limit = np.float32(2 ** (weight_bits - 1) - 1)
     return floor if np.any(peak / limit < floor) else None

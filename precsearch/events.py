@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from precsearch.goal import Bound, Budget
+from precsearch.space import LayerGroup, Precision
 from precsearch.trial import Proposal, Trial
 
 __all__ = [
     "BatchProposed",
     "Event",
     "FinalistJudged",
+    "GroupOutline",
     "PlanWritten",
     "RunStarted",
     "SearchFinished",
@@ -59,6 +61,32 @@ class Warned:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupOutline:
+    """What a reader of a journal must know about a layer group.
+
+    Attributes:
+        key: Its name.
+        kind: What it is, for people.
+        choices: Precisions that it may be asked for, highest first.
+        nodes: Number of its nodes.
+        macs: Multiply-accumulates for one sample, 0 where unknown.
+        block: The repeated block that it belongs to, "" outside of one.
+    """
+
+    key: str
+    kind: str
+    choices: tuple[Precision, ...]
+    nodes: int
+    macs: int = 0
+    block: str = ""
+
+    @classmethod
+    def of(cls, group: LayerGroup) -> GroupOutline:
+        """The outline of a group."""
+        return cls(group.key, group.kind, group.choices, len(group.nodes), group.macs, group.block)
+
+
+@dataclass(frozen=True, slots=True)
 class SearchStarted:
     """The strategy takes over.
 
@@ -70,6 +98,7 @@ class SearchStarted:
         bound, budget: As asked.
         noise: Relative noise floor of latency from an A/A measurement.
         spent: Seconds spent before a resume.
+        outline: Every group in graph order, the undecidable ones too.
     """
 
     device: str
@@ -80,6 +109,7 @@ class SearchStarted:
     budget: Budget
     noise: float
     spent: float = 0.0
+    outline: tuple[GroupOutline, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

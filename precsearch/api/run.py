@@ -32,6 +32,7 @@ from precsearch.errors import EngineError, ModelError, WorkerError
 from precsearch.evaluate import evaluators, sequential
 from precsearch.events import (
     Event,
+    GroupOutline,
     PlanWritten,
     RunStarted,
     SearchFinished,
@@ -189,6 +190,7 @@ class _Run:
             budget=problem.budget,
             noise=problem.goal.noise,
             spent=self.journal.memo.seconds,
+            outline=tuple(map(GroupOutline.of, problem.space.groups)),
         )
 
     def _search(

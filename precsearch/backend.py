@@ -12,11 +12,15 @@ import numpy.typing as npt
 from precsearch.space import Precision
 
 __all__ = [
+    "TYPED",
+    "TYPED_HALF",
+    "WEAK",
     "Array",
     "Backend",
     "BackendOptions",
     "Feed",
     "Fingerprint",
+    "GraphForm",
     "KernelTime",
     "QuantScheme",
     "Session",
@@ -58,6 +62,35 @@ class QuantScheme:
 
 
 @dataclass(frozen=True, slots=True)
+class GraphForm:
+    """What kind of ONNX graph a backend builds an engine from.
+
+    Attributes:
+        name: ``typed``, ``typed-half`` or ``weak``; recorded in the plan.
+        min_opset: A model of an older operator set is raised to this.
+        max_opset: A model of a newer one is refused; ``None`` is no limit.
+        int8_float: The float type around INT8 nodes.
+        annotated: Whether FP16 is asked for by name, in the model's metadata, and not by types.
+    """
+
+    name: str
+    min_opset: int
+    max_opset: int | None = None
+    int8_float: Precision = Precision.FP32
+    annotated: bool = False
+
+
+TYPED = GraphForm("typed", 13)
+"""Casts and Q/DQ say everything; FP32 around INT8, as ONNX Runtime's CPU provider wants it."""
+
+TYPED_HALF = GraphForm("typed-half", 19, int8_float=Precision.FP16)
+"""The same with FP16 around INT8, whose scales QuantizeLinear-19 is the first to take."""
+
+WEAK = GraphForm("weak", 13, 17, annotated=True)
+"""An FP32 graph with Q/DQ; FP16 is asked for layer by layer (TensorRT 8.6, which ignores types)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Fingerprint:
     """Where a measurement was made: versions and device, compared before a replay is judged."""
 
@@ -74,10 +107,14 @@ class BackendOptions:
     Attributes:
         threads: CPU threads of one inference; 0 is the number of physical cores.
         model_folder: Folder that external weights are relative to; never recorded.
+        shapes: Sets of input shapes that will be run, the one of the data first.
+        build: What this backend alone knows, by name.
     """
 
     threads: int = 0
     model_folder: str = ""
+    shapes: tuple[Mapping[str, tuple[int, ...]], ...] = ()
+    build: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +122,16 @@ class KernelTime:
     """One kernel of an engine's profile.
 
     Attributes:
-        node: Name of the ONNX node that it computes (the first one, if fused).
+        nodes: Names of the ONNX nodes that it computes; of a fused kernel, those that are known.
         op_type: The kernel's own operator, e.g. ``QLinearConv``.
         seconds: Time of one inference, median over the profiled ones.
+        precision: What it computes in, ``None`` where the engine does not tell.
     """
 
-    node: str
+    nodes: tuple[str, ...]
     op_type: str
     seconds: float
+    precision: Precision | None = None
 
 
 @runtime_checkable
@@ -138,6 +177,10 @@ class Backend(Protocol):
     refusal: str
     """Why it does not run the others, as half a sentence."""
     scheme: QuantScheme
+    form: GraphForm
+    """What it builds from."""
+    compiles: bool
+    """Whether `build` costs so much that an engine is kept rather than built again."""
 
     def fingerprint(self) -> Fingerprint:
         """Versions and device."""
@@ -167,6 +210,10 @@ class Backend(Protocol):
         """
         ...
 
-    def achieved(self, op_type: str) -> Precision:
-        """The precision that a kernel of this type computes in."""
+    def form_named(self, name: str) -> GraphForm:
+        """The graph form of a plan that may have been made with another version.
+
+        Raises:
+            OptionError: There is none of this name.
+        """
         ...

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median
 
 from precsearch.backend import Backend, BackendOptions, Feed, Fingerprint, KernelTime, Session
@@ -27,6 +28,7 @@ from precsearch.reference.ranges import Calibration, collect_ranges
 from precsearch.reference.runner import reference_outputs
 from precsearch.space import Precision
 from precsearch.trial import Accuracy, Fidelity, Latency, Measurement
+from precsearch.turns import InTurns
 
 __all__ = ["Bench", "BenchSetup", "Candidate", "ReferenceBench", "Scored", "open_bench"]
 
@@ -75,6 +77,7 @@ class BenchSetup:
         noise: Relative noise of latency; 0 before it is known.
         timing: How long to time.
         loads: What is timed; nothing is the part of the data that the search looks at.
+        turns: A file that says whose turn it is, where several benches share the device.
     """
 
     backend: Callable[[BackendOptions], Backend]
@@ -85,6 +88,7 @@ class BenchSetup:
     noise: float = 0.0
     timing: TimingOptions = field(default_factory=TimingOptions)
     loads: tuple[Load, ...] = ()
+    turns: str | None = None
 
 
 class ReferenceBench:
@@ -117,6 +121,7 @@ class Bench(ReferenceBench):
         self._timed = setup.loads or (Load.spread(data.feeds, data.sizes[0]),)
         self._noise = setup.noise
         self._latency: Latency | None = None
+        self._artifacts: dict[str, bytes] = {}
 
     def fingerprint(self) -> Fingerprint:
         """Versions and device."""
@@ -131,7 +136,7 @@ class Bench(ReferenceBench):
         self._announce("time")
         floors = []
         for _ in range(_TWINS):
-            twin = self._open(self._setup.baseline.model)
+            twin = self._open(self._setup.baseline)
             try:
                 floor, self._latency = noise_floor(
                     twin, self._fp32(), self._timed, self._setup.timing
@@ -151,7 +156,7 @@ class Bench(ReferenceBench):
         """
         self._announce("build")
         start = time.perf_counter()
-        artifact = self._backend.build(candidate.model)
+        artifact = self._built(candidate)
         session = self._backend.open(artifact)
         built = time.perf_counter() - start
         try:
@@ -170,7 +175,7 @@ class Bench(ReferenceBench):
             accuracy=accuracy,
             latency=latency,
             group_seconds=_group_seconds(kernels, candidate.owners, latency.seconds),
-            achieved=_achieved(kernels, candidate, self._backend),
+            achieved=_achieved(kernels, candidate),
             build_seconds=built,
             artifact_bytes=len(artifact),
         )
@@ -185,7 +190,7 @@ class Bench(ReferenceBench):
         found: list[tuple[Latency, ...]] = []
         for _ in range(rebuilds):
             self._announce("build")
-            sessions = [self._open(c.model) for c in candidates]
+            sessions = [self._open(c) for c in candidates]
             self._announce("time")
             try:
                 found.append(head_to_head(sessions, self._fp32(), self._timed, self._setup.timing))
@@ -202,19 +207,27 @@ class Bench(ReferenceBench):
             RunError: The engine failed.
         """
         self._announce("build")
-        session = self._open(candidate.model)
+        session = self._open(candidate)
         self._announce("run")
         try:
             return self._accuracy(session, part)
         finally:
             session.close()
 
-    def _open(self, model: bytes) -> Session:
-        return self._backend.open(self._backend.build(model))
+    def _built(self, candidate: Candidate) -> bytes:
+        """The engine; one that took long to build is kept, and never built twice."""
+        if not self._backend.compiles:
+            return self._backend.build(candidate.model)
+        if candidate.digest not in self._artifacts:
+            self._artifacts[candidate.digest] = self._backend.build(candidate.model)
+        return self._artifacts[candidate.digest]
+
+    def _open(self, candidate: Candidate) -> Session:
+        return self._backend.open(self._built(candidate))
 
     def _fp32(self) -> Session:
         if self._baseline is None:
-            self._baseline = self._open(self._setup.baseline.model)
+            self._baseline = self._open(self._setup.baseline)
         return self._baseline
 
     def _accuracy(self, session: Session, part: Scored, limit: int | None = None) -> Accuracy:
@@ -240,9 +253,13 @@ class Bench(ReferenceBench):
             session.close()
 
 
-def open_bench(setup: BenchSetup | None, announce: Announce) -> ReferenceBench:
+def open_bench(setup: BenchSetup | None, announce: Announce) -> ReferenceBench | InTurns:
     """What a worker serves: without a setup, the reference alone."""
-    return ReferenceBench(announce) if setup is None else Bench(setup, announce)
+    if setup is None:
+        return ReferenceBench(announce)
+    if setup.turns is None:
+        return Bench(setup, announce)
+    return InTurns(partial(Bench, setup), setup.turns, announce)
 
 
 _ADDED = re.compile(r"(_nchwc|_bias_dq|_q|_dq|//raw|//inner|//product|//bias|//half)$")
@@ -274,22 +291,30 @@ def _group_seconds(
     excess = max(0.0, sum(k.seconds for k in kernels) - seconds) / max(1, len(kernels))
     found: dict[str, float] = {}
     for kernel in kernels:
-        key = owner(kernel.node, owners)
-        found[key] = found.get(key, 0.0) + max(kernel.seconds - excess, 0.0)
+        # Which part of a fused kernel's time is whose, nobody knows: groups get equal shares.
+        keys = sorted({owner(node, owners) for node in kernel.nodes} or {""})
+        for key in keys:
+            share = max(kernel.seconds - excess, 0.0) / len(keys)
+            found[key] = found.get(key, 0.0) + share
     total = sum(found.values())
     return {key: s * seconds / total for key, s in found.items()} if total > 0 else {}
 
 
-def _achieved(
-    kernels: Sequence[KernelTime], candidate: Candidate, backend: Backend
-) -> dict[str, Precision]:
-    """What the kernels of each lowered group computed in: the highest of its asked nodes."""
+def _achieved(kernels: Sequence[KernelTime], candidate: Candidate) -> dict[str, Precision]:
+    """What each lowered group computed in: the highest of its asked nodes; unknown ones are out.
+
+    A node that no kernel names was computed in FP32 by a kernel that only says which other node
+    it stands for, or it is part of nothing; a kernel without a precision tells nothing of its own.
+    """
     if not kernels:
         return {}
-    ran = {k.node: backend.achieved(k.op_type) for k in kernels}
+    ran = {node: k.precision for k in kernels for node in k.nodes}
     found: dict[str, Precision] = {}
+    unknown: set[str] = set()
     for node in candidate.asked:
-        key = candidate.owners[node]
-        precision = ran.get(node, Precision.FP32)
-        found[key] = max(found.get(key, precision), precision, key=lambda p: p.bits)
-    return found
+        key, precision = candidate.owners[node], ran.get(node, Precision.FP32)
+        if precision is None:
+            unknown.add(key)
+        else:
+            found[key] = max(found.get(key, precision), precision, key=lambda p: p.bits)
+    return {key: p for key, p in found.items() if key not in unknown or p is Precision.FP32}

@@ -73,13 +73,14 @@ class Recipe:
     Attributes:
         model_sha256: Of the original model with its external weights.
         materialised_sha256: Of the lowered model.
-        lowering: Name and version of the lowering.
+        lowering: Form of the graph and version of the lowering.
         scheme: Name of the backend's quantisation scheme.
         granularity: How the groups were made.
         space_sha256: Digest of the search space.
         backend: Name of the backend.
         options: Build knobs by name.
-        shapes: Input name → shape that was measured.
+        shapes: Sets of input shapes, input name → shape, that an engine is built for; the one that
+            was measured first.
         groups: In graph order.
         scales: Sorted by tensor.
     """
@@ -92,7 +93,7 @@ class Recipe:
     space_sha256: str
     backend: str
     options: Mapping[str, int | str] = field(default_factory=dict)
-    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    shapes: tuple[Mapping[str, tuple[int, ...]], ...] = ()
     groups: tuple[GroupRecipe, ...] = ()
     scales: tuple[ScaleRecipe, ...] = ()
 

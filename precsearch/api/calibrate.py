@@ -57,7 +57,7 @@ def calibrated(
     space, lost = _prune(target.space, tensors, ranges)
     scales = RangeScales(ranges, target.scheme)
     target = replace(target, space=space)
-    lowering = Lowering(target.graph, space, target.scheme, scales, target.int8_float)
+    lowering = Lowering(target.graph, space, target.scheme, scales, target.form)
     return target, lowering, lost
 
 

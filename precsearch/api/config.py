@@ -30,6 +30,7 @@ class OptimizeConfig:
         time_budget: Most seconds to search.
         seed: Of every random choice.
         threads: CPU threads of one inference; 0 is the number of physical cores.
+        workers: Engines that are built and run at a time; they are timed one at a time.
         batch: Samples of one inference, where the model leaves it open.
         input_shapes: Input name → shape, where the model leaves dimensions open.
         shapes: Several sets of input shapes, in place of `batch` and `input_shapes`; the latency
@@ -43,6 +44,7 @@ class OptimizeConfig:
         run_dir: The journal's folder; by default ``<model stem>.precsearch`` beside the plan.
         resume: Go on with the journal in `run_dir`.
         force: Overwrite plan, artifact and journal.
+        build_options: What the backend alone knows, by name.
     """
 
     model: Path
@@ -56,6 +58,7 @@ class OptimizeConfig:
     time_budget: float | None = None
     seed: int = 0
     threads: int = 0
+    workers: int = 1
     batch: int = 1
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     shapes: tuple[ShapeSet, ...] = ()
@@ -68,6 +71,7 @@ class OptimizeConfig:
     run_dir: Path | None = None
     resume: bool = False
     force: bool = False
+    build_options: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -76,6 +80,8 @@ class OptimizeConfig:
             raise OptionError("--shapes says all about shapes: drop --batch and --input-shape")
         if self.threads < 0:
             raise OptionError(f"the number of threads must not be negative, not {self.threads}")
+        if self.workers < 1:
+            raise OptionError(f"the number of workers must be at least 1, not {self.workers}")
         if self.resume and self.force:
             raise OptionError("a run is either resumed or started afresh: drop --resume or --force")
 

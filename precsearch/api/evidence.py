@@ -29,7 +29,7 @@ from precsearch.trial import Accuracy, Failed, Latency, Trial
 
 __all__ = ["LOWERING", "Finish", "make_plan", "make_recipe"]
 
-LOWERING = "typed-1"
+LOWERING = 1
 """Raised whenever the bytes that the lowering writes change."""
 
 
@@ -60,7 +60,6 @@ def make_recipe(
     target: Target, space: SearchSpace, assignment: Assignment, lowered: Lowered, inputs: Inputs
 ) -> Recipe:
     """The part of a plan that decides the model's bytes."""
-    feed = inputs.data.feeds[0]
     groups = tuple(
         GroupRecipe(g.key, g.kind, assignment[g.key], lowered.parts.get(g.key, ""))
         for g in space.groups
@@ -69,13 +68,13 @@ def make_recipe(
     return Recipe(
         model_sha256=target.source.digest,
         materialised_sha256=lowered.sha256,
-        lowering=LOWERING,
+        lowering=f"{target.form.name}-{LOWERING}",
         scheme=target.scheme.name,
         granularity=space.granularity,
         space_sha256=target.space.digest,
         backend=target.backend.name,
-        options={"threads": target.options.threads},
-        shapes={name: tuple(array.shape) for name, array in sorted(feed.items())},
+        options={"threads": target.options.threads, **target.options.build},
+        shapes=inputs.shapes,
         groups=groups,
         scales=scales,
     )

@@ -15,7 +15,7 @@ from precsearch.api.setup import (
     open_target,
 )
 from precsearch.backend import QuantScheme
-from precsearch.errors import InputError, PlanError, ReplayError
+from precsearch.errors import InputError, OptionError, PlanError, ReplayError
 from precsearch.onnxio.lower import Lowered, Lowering
 from precsearch.onnxio.read import SourceModel, read_model
 from precsearch.onnxio.scales import FixedScales, QuantParams
@@ -89,12 +89,25 @@ def _params(recipe: Recipe, scheme: QuantScheme) -> dict[str, QuantParams]:
 
 def _threads(recipe: Recipe) -> int:
     count = recipe.options.get("threads", 0)
-    unknown = sorted(set(recipe.options) - {"threads"})
-    if unknown:
-        raise PlanError(f"the plan has an unknown build option {unknown[0]!r}; {_EDITED}")
     if not isinstance(count, int) or not 0 <= count <= _MOST_THREADS:
         raise PlanError(f"the plan's number of threads is {count!r}; {_EDITED}")
     return count
+
+
+def _build_options(recipe: Recipe) -> dict[str, str]:
+    """The options that the backend alone knows, and checks."""
+    return {name: str(value) for name, value in recipe.options.items() if name != "threads"}
+
+
+def _form(plan: Plan) -> str:
+    """The graph form, if this version writes it as the plan's did."""
+    name, _, version = plan.recipe.lowering.rpartition("-")
+    if version != str(LOWERING):
+        raise ReplayError(
+            f"the plan was lowered by {plan.recipe.lowering!r}, this version has lowering "
+            f"{LOWERING}; install precsearch {plan.evidence.version} or make a new plan"
+        )
+    return name
 
 
 def materialise(plan: Plan, model: Path, threads: int | None) -> Materialised:
@@ -110,11 +123,7 @@ def materialise(plan: Plan, model: Path, threads: int | None) -> Materialised:
         ReplayError: The model is another one, or the result differs from what the plan promises.
     """
     recipe = plan.recipe
-    if recipe.lowering != LOWERING:
-        raise ReplayError(
-            f"the plan was lowered by {recipe.lowering!r}, this version has {LOWERING!r}; install "
-            f"precsearch {plan.evidence.version} or make a new plan"
-        )
+    _form(plan)
     source = read_model(model)
     if source.digest != recipe.model_sha256:
         raise ReplayError(
@@ -137,7 +146,7 @@ def _lowered(plan: Plan, source: SourceModel, threads: int | None) -> Materialis
     recipe = plan.recipe
     used = tuple({g.precision for g in recipe.groups} | {Precision.FP32})
     count = _threads(recipe) if threads is None else threads
-    target = open_target(source, recipe.backend, used, recipe.granularity, count, recipe.scheme)
+    target = _target(plan, source, used, count)
     if target.space.digest != recipe.space_sha256:
         unknown = [g.key for g in recipe.groups if g.key not in target.space.by_key]
         where = f" (there is no group {unknown[0]!r} now)" if unknown else ""
@@ -147,8 +156,25 @@ def _lowered(plan: Plan, source: SourceModel, threads: int | None) -> Materialis
         )
     scales = FixedScales(_params(recipe, target.scheme))
     scheme = target.scheme
-    lowering = Lowering(target.graph, target.space, scheme, scales, target.int8_float)
+    lowering = Lowering(target.graph, target.space, scheme, scales, target.form)
     return Materialised(plan, target, lowering, lowering.lower(recipe.assignment))
+
+
+def _target(plan: Plan, source: SourceModel, used: tuple[Precision, ...], threads: int) -> Target:
+    recipe = plan.recipe
+    try:
+        return open_target(
+            source,
+            recipe.backend,
+            used,
+            recipe.granularity,
+            threads,
+            recipe.scheme,
+            form=_form(plan),
+            build=_build_options(recipe),
+        )
+    except OptionError as error:
+        raise PlanError(f"{error}; {_EDITED}") from error
 
 
 def _unlike(plan: Plan, source: SourceModel) -> str:

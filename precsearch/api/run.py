@@ -15,6 +15,7 @@ from precsearch.api.confirm import Choice, best_so_far, confirm, counts
 from precsearch.api.evidence import Finish, make_plan
 from precsearch.api.explain import explain_result
 from precsearch.api.files import check_free, check_weights, copy_weights, write_bytes, write_text
+from precsearch.api.pool import Pool, turns_of
 from precsearch.api.setup import (
     Inputs,
     Target,
@@ -27,9 +28,8 @@ from precsearch.api.setup import (
     reference_of,
 )
 from precsearch.backend import Fingerprint
-from precsearch.bench import Scored
+from precsearch.bench import BenchSetup, Scored
 from precsearch.errors import EngineError, ModelError, WorkerError
-from precsearch.evaluate import evaluators, sequential
 from precsearch.events import (
     Event,
     GroupOutline,
@@ -80,7 +80,12 @@ def optimize_events(config: OptimizeConfig) -> Stream:
         check_weights(source, config.artifact)
     chosen = strategy(config.strategy)
     target = open_target(
-        source, config.backend, config.precisions, config.granularity, config.threads
+        source,
+        config.backend,
+        config.precisions,
+        config.granularity,
+        config.threads,
+        build=config.build_options,
     )
     inputs = open_inputs(config, target.graph)
     identified = identity(config, target, inputs)
@@ -138,19 +143,24 @@ class _Run:
         with bench_worker(_TRIAL_LIMIT_S) as worker:
             searched, lowering = yield from self._references(worker)
             plain = lowering.lower(Assignment())
-            setup = bench_setup(self.config, self.target, plain, searched, self.inputs.loads)
+            inputs = self.inputs
+            setup = bench_setup(
+                self.config, self.target, plain, searched, inputs.loads, inputs.shapes
+            )
+            setup = replace(setup, turns=turns_of(self.config.run_path, self.config.workers))
             worker.restart_with(setup)
             yield StageStarted("gate", "the FP32 engine against the reference")
             with _gate_errors():
                 where: Fingerprint = worker.call("fingerprint")
                 noise = self.journal.memo.noise or worker.call("calibrate_noise")
-                worker.restart_with(replace(setup, noise=noise))
+                setup = replace(setup, noise=noise)
+                worker.restart_with(setup)
                 gate = worker.call("measure", setup.baseline, Fidelity.ENGINE)
             problem = self._problem(noise)
             if not problem.goal.admits(gate):
                 return self._unmet(gate)
             yield self._search_started(where, problem)
-            yield from self._search(problem, lowering, worker, gate, setup.baseline.digest)
+            yield from self._search(problem, lowering, worker, gate, setup)
             choice = yield from self._choose(problem, lowering, worker, gate)
         return (yield from self._finish(problem, lowering, where, gate, choice))
 
@@ -199,30 +209,31 @@ class _Run:
         lowering: Lowering,
         worker: Worker,
         gate: Measurement,
-        gate_digest: str,
+        setup: BenchSetup,
     ) -> Generator[Event, None, None]:
         """Run the strategy; a Ctrl-C ends it and keeps its trials."""
 
-        def measure(lowered: Lowered, fidelity: Fidelity) -> Measurement:
-            found: Measurement = worker.call("measure", candidate(lowered), fidelity)
+        def measure(by: Worker, lowered: Lowered, fidelity: Fidelity) -> Measurement:
+            found: Measurement = by.call("measure", candidate(lowered), fidelity)
             return found
 
         memo = self.journal.memo
-        known = {gate_digest: Measured(gate), **memo.engines}
-        (evaluate,) = evaluators(lowering.lower, [measure], known)
+        known = {setup.baseline.digest: Measured(gate), **memo.engines}
         begun = time.monotonic() - memo.seconds
-        loop = search(problem, self.strategy, sequential(evaluate), memo=memo, spent=memo.seconds)
-        try:
-            for event in loop:
-                if isinstance(event, TrialFinished):
-                    self.trials.append(event.trial)
-                elif isinstance(event, SearchFinished):
-                    self.stopped = event.reason
-                yield event
-        except KeyboardInterrupt:
-            loop.close()
-            builds = sum(t.proposal.fidelity is Fidelity.ENGINE for t in self.trials)
-            yield SearchFinished("interrupted", builds, time.monotonic() - begun)
+        pool = Pool(setup, self.config.workers, _TRIAL_LIMIT_S, measure)
+        with pool.evaluating(worker, lowering.lower, known) as evaluate:
+            loop = search(problem, self.strategy, evaluate, memo=memo, spent=memo.seconds)
+            try:
+                for event in loop:
+                    if isinstance(event, TrialFinished):
+                        self.trials.append(event.trial)
+                    elif isinstance(event, SearchFinished):
+                        self.stopped = event.reason
+                    yield event
+            except KeyboardInterrupt:
+                loop.close()
+                builds = sum(t.proposal.fidelity is Fidelity.ENGINE for t in self.trials)
+                yield SearchFinished("interrupted", builds, time.monotonic() - begun)
 
     def _choose(
         self, problem: Problem, lowering: Lowering, worker: Worker, gate: Measurement

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from precsearch._version import __version__
 from precsearch.api.config import OptimizeConfig
 from precsearch.api.shapes import in_terms_of_sets, shape_loads
-from precsearch.backend import Backend, BackendOptions, QuantScheme
+from precsearch.backend import Backend, BackendOptions, Feed, GraphForm, QuantScheme
 from precsearch.bench import BenchSetup, Candidate, Scored, open_bench
 from precsearch.codec import dumps, unstructure
 from precsearch.data import Dataset, InputSpec, Parts, input_specs, load
-from precsearch.errors import DataError, OptionError
+from precsearch.errors import DataError, ModelError, OptionError
 from precsearch.measure import Load
 from precsearch.metrics import Metric, metric, resolution
 from precsearch.onnxio.convert import without_names
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.group import group
 from precsearch.onnxio.lower import Lowered
-from precsearch.onnxio.prepare import MIN_OPSET, prepare
+from precsearch.onnxio.prepare import prepare
 from precsearch.onnxio.read import SourceModel
 from precsearch.reference.ranges import check_method
 from precsearch.registry import BackendFactory, backend_factory
@@ -28,8 +29,8 @@ from precsearch.space import Precision, SearchSpace
 from precsearch.workers import Worker
 
 __all__ = [
-    "HALF_OPSET",
     "Inputs",
+    "ShapeTable",
     "Target",
     "bench_setup",
     "bench_worker",
@@ -38,10 +39,17 @@ __all__ = [
     "open_inputs",
     "open_target",
     "reference_of",
+    "shapes_of",
 ]
 
-HALF_OPSET = 19
-"""FP16 scales of Q/DQ need QuantizeLinear-19."""
+_MOST_SHAPES = 4
+
+ShapeTable = tuple[Mapping[str, tuple[int, ...]], ...]
+
+
+def shapes_of(feed: Feed) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Name and shape of each input, sorted."""
+    return tuple((name, tuple(array.shape)) for name, array in sorted(feed.items()))
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,7 @@ class Target:
         space: Its groups.
         backend: For its declarations; engines are opened in workers.
         scheme: How INT8 is written: the backend's own, or that of a plan.
+        form: What kind of graph it builds from, likewise.
         factory: Constructs the backend there.
         options: Its knobs.
     """
@@ -63,6 +72,7 @@ class Target:
     space: SearchSpace
     backend: Backend
     scheme: QuantScheme
+    form: GraphForm
     factory: BackendFactory
     options: BackendOptions
 
@@ -74,11 +84,6 @@ class Target:
             return bytes(anonymous.SerializeToString())
         return str(self.source.path.resolve())
 
-    @property
-    def int8_float(self) -> Precision:
-        """The float type around INT8 nodes."""
-        return Precision.FP32
-
 
 def open_target(
     source: SourceModel,
@@ -87,6 +92,9 @@ def open_target(
     granularity: str,
     threads: int,
     scheme: str | None = None,
+    *,
+    form: str | None = None,
+    build: Mapping[str, str] | None = None,
 ) -> Target:
     """Prepare and group a model for a backend.
 
@@ -97,14 +105,16 @@ def open_target(
         granularity: ``node``, ``group`` or ``block``.
         threads: CPU threads of one inference.
         scheme: Name of a plan's quantisation scheme; ``None`` is the one for this machine.
+        form: Name of a plan's graph form, likewise.
+        build: Options that the backend alone knows, by name.
 
     Raises:
         OptionError: The backend is unknown or does not truly run a precision.
-        ModelError: The graph is malformed.
+        ModelError: The graph is malformed, or of a newer operator set than the backend reads.
     """
     factory = backend_factory(backend)
     folder = str(source.folder) if source.external else ""
-    options = BackendOptions(threads=threads, model_folder=folder)
+    options = BackendOptions(threads=threads, model_folder=folder, build=dict(build or {}))
     made = factory(options)
     wanted = frozenset(precisions or made.precisions) | {Precision.FP32}
     missing = wanted - made.precisions
@@ -113,11 +123,16 @@ def open_target(
             f"the {backend} backend does not truly run {min(missing)}: {made.refusal}; leave it "
             "out of --precisions"
         )
-    both = {Precision.FP16, Precision.INT8} <= wanted
-    graph = prepare(source, HALF_OPSET if both else MIN_OPSET)
     chosen = made.scheme if scheme is None else made.scheme_named(scheme)
+    written = made.form if form is None else made.form_named(form)
+    if written.max_opset is not None and source.opset > written.max_opset:
+        raise ModelError(
+            f"the {backend} backend reads operator sets up to {written.max_opset} here, the model "
+            f"has {source.opset}; export it with opset {written.max_opset}"
+        )
+    graph = prepare(source, written.min_opset)
     space = group(graph, chosen, wanted, granularity)
-    return Target(source, graph, space, made, chosen, factory, options)
+    return Target(source, graph, space, made, chosen, written, factory, options)
 
 
 @dataclass(frozen=True)
@@ -156,6 +171,28 @@ class Inputs:
                 f"{step:.2g}, coarser than the tolerance {tolerance:g}: give more samples"
             )
         return tuple(said)
+
+    @property
+    def shapes(self) -> ShapeTable:
+        """The sets of input shapes that an engine will meet, those of the data first.
+
+        Where there are many, the first and, dimension by dimension, the least and the greatest.
+        """
+        timed = (feed for load in self.loads for feed in load.feeds)
+        met = (shapes_of(feed) for feed in (*self.data.feeds, *self._held_out(), *timed))
+        found = [dict(rows) for rows in dict.fromkeys(met)]
+        if len(found) <= _MOST_SHAPES:
+            return tuple(found)
+
+        def extreme(pick: Callable[..., int]) -> dict[str, tuple[int, ...]]:
+            return {
+                name: tuple(map(pick, *(shapes[name] for shapes in found))) for name in found[0]
+            }
+
+        return (found[0], extreme(min), extreme(max))
+
+    def _held_out(self) -> Sequence[Feed]:
+        return () if self.parts.holdout is None else self.parts.holdout.feeds
 
     def facts(self) -> dict[str, str | int | bool]:
         """What the plan says about the data."""
@@ -230,6 +267,7 @@ def identity(config: OptimizeConfig, target: Target, inputs: Inputs) -> dict[str
         "strategy": config.strategy,
         "seed": str(config.seed),
         "threads": str(config.threads),
+        "build": dumps(unstructure(dict(config.build_options))),
         "batch": str(config.batch),
         "input-shape": dumps(unstructure(dict(config.input_shapes))),
         "shapes": " ".join(map(str, config.shapes)),
@@ -267,11 +305,12 @@ def bench_setup(
     baseline: Lowered,
     search: Scored,
     loads: tuple[Load, ...] = (),
+    shapes: ShapeTable = (),
 ) -> BenchSetup:
     """What a bench starts from."""
     return BenchSetup(
         backend=target.factory,
-        options=target.options,
+        options=replace(target.options, shapes=shapes),
         baseline=candidate(baseline),
         search=search,
         metric=config.metric,

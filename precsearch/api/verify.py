@@ -85,7 +85,7 @@ def verify(
     found = read_plan(path)
     made = materialise(found, source, threads)
     evidence, target = found.evidence, made.target
-    shapes = found.recipe.shapes
+    shapes = found.recipe.shapes[0] if found.recipe.shapes else {}
     batch = next((s[0] for s in shapes.values() if s), 1)
     sets = shape_sets(evidence.latency)
     config = OptimizeConfig(
@@ -103,7 +103,7 @@ def verify(
     with bench_worker() as worker:
         scored = reference_of(target, inputs.data, worker)
         loads = inputs.loads if sets else ()
-        worker.restart_with(bench_setup(config, target, baseline, scored, loads))
+        worker.restart_with(bench_setup(config, target, baseline, scored, loads, inputs.shapes))
         where = worker.call("fingerprint")
         noise = worker.call("calibrate_noise")
         accuracy = worker.call("score", engine, scored)

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from precsearch.backend import (
+    TYPED,
     Array,
     BackendOptions,
     Feed,
     Fingerprint,
+    GraphForm,
     KernelTime,
     QuantScheme,
 )
@@ -158,7 +160,8 @@ def _kernels(events: Iterable[dict[str, Any]]) -> Iterable[KernelTime]:
             found.setdefault(key, (op_type, []))[1].append(float(event["dur"]) * 1e-6)
     for key, (op_type, seconds) in found.items():
         name = _UNIQUE_SUFFIX.sub("", key.partition(" ")[2])
-        yield KernelTime(name, op_type, median(seconds[1:] or seconds))
+        precision = Precision.INT8 if _INT8_KERNEL.match(op_type) else Precision.FP32
+        yield KernelTime((name,), op_type, median(seconds[1:] or seconds), precision)
 
 
 class OnnxRuntimeBackend:
@@ -178,8 +181,15 @@ class OnnxRuntimeBackend:
         "be neither faster nor a judge of FP16 accuracy"
     )
 
+    form = TYPED
+    compiles = False
+
     def __init__(self, options: BackendOptions) -> None:
         self.options = options
+        if options.build:
+            raise OptionError(
+                f"the onnxruntime backend has no build option {min(options.build)!r}; leave it out"
+            )
         self.features = cpu_features()
         self.scheme = scheme(weight_bits=7 if _saturates(self.features) else 8)
 
@@ -229,9 +239,13 @@ class OnnxRuntimeBackend:
             f"the onnxruntime backend has no quantisation scheme {name!r}; use one of {known}"
         )
 
-    def achieved(self, op_type: str) -> Precision:
-        """See `precsearch.backend.Backend.achieved`."""
-        return Precision.INT8 if _INT8_KERNEL.match(op_type) else Precision.FP32
+    def form_named(self, name: str) -> GraphForm:
+        """See `precsearch.backend.Backend.form_named`."""
+        if name != TYPED.name:
+            raise OptionError(
+                f"the onnxruntime backend builds from no graph form {name!r}; use {TYPED.name}"
+            )
+        return TYPED
 
 
 def _cpu_name() -> str:

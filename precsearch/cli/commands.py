@@ -10,7 +10,13 @@ import typer
 from precsearch._version import __version__
 from precsearch.api import OptimizeConfig
 from precsearch.cli import actions, options
-from precsearch.cli.parse import parse_duration, parse_precisions, parse_shape_sets, parse_shapes
+from precsearch.cli.parse import (
+    parse_build_options,
+    parse_duration,
+    parse_precisions,
+    parse_shape_sets,
+    parse_shapes,
+)
 
 __all__ = ["Action", "app"]
 
@@ -73,6 +79,7 @@ def optimize(
     precisions: options.Precisions = None,
     granularity: options.Granularity = "group",
     threads: options.Threads = 0,
+    build_option: options.BuildOption = None,
     output: options.PlanOutput = None,
     artifact: options.Artifact = None,
     run_dir: options.RunDir = None,
@@ -99,6 +106,7 @@ def optimize(
         time_budget=None if time_budget is None else parse_duration(time_budget),
         seed=seed,
         threads=threads,
+        build_options=parse_build_options(build_option or ()),
         batch=batch,
         input_shapes=parse_shapes(input_shape or ()),
         shapes=parse_shape_sets(shapes or ()),

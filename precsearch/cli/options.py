@@ -221,6 +221,27 @@ Threads = Annotated[
         rich_help_panel=_ENGINE,
     ),
 ]
+BuildOption = Annotated[
+    list[str] | None,
+    Option(
+        metavar="NAME=VALUE",
+        show_default=False,
+        help="An option of the backend alone, such as workspace_mib=4096 for TensorRT; recorded in "
+        "the plan. Repeatable.",
+        rich_help_panel=_ENGINE,
+    ),
+]
+Workers = Annotated[
+    int,
+    Option(
+        parser=integer("--workers", 1),
+        metavar="N",
+        show_default=False,
+        help="Engines to build and check at a time; they take turns to be timed, so speeds stay "
+        "true. More need more memory. Default: 1.",
+        rich_help_panel=_EFFORT,
+    ),
+]
 OtherThreads = Annotated[
     int | None,
     Option(

@@ -12,6 +12,7 @@ from precsearch.space import Precision
 
 __all__ = [
     "integer",
+    "parse_build_options",
     "parse_duration",
     "parse_precisions",
     "parse_shape_sets",
@@ -94,6 +95,25 @@ def parse_shapes(texts: Iterable[str], option: str = "--input-shape") -> dict[st
             raise OptionError(f"{option} names the input {name!r} twice; keep one")
         shapes[name] = tuple(int(s) for s in sizes)
     return shapes
+
+
+def parse_build_options(texts: Iterable[str]) -> dict[str, str]:
+    """``name=value`` per option as name → value; what they mean, the backend knows.
+
+    Raises:
+        OptionError: One is not of this form, or a name comes twice.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (name and equals and value):
+            raise OptionError(
+                f"--build-option takes NAME=VALUE, such as workspace_mib=4096, not {text!r}"
+            )
+        if name in found:
+            raise OptionError(f"--build-option names {name!r} twice; keep one")
+        found[name] = value
+    return found
 
 
 def integer(option: str, least: int) -> Callable[[str], int]:

@@ -15,7 +15,7 @@ from functools import cached_property
 
 import onnx
 
-from precsearch.backend import QuantScheme
+from precsearch.backend import TYPED, GraphForm, QuantScheme
 from precsearch.onnxio.emit import Emitter, WeightCache
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.layout import node_groups, quantise_layout
@@ -65,8 +65,7 @@ class Lowering:
         space: Its groups.
         scheme: The backend's quantisation.
         scales: Calibrated ranges, or a plan's scales.
-        int8_float: The float type around INT8 nodes: FP32 for ONNX Runtime on a CPU, FP16 for a
-            GPU. FP16 needs operator set 19.
+        form: What kind of graph is written.
     """
 
     def __init__(
@@ -75,13 +74,13 @@ class Lowering:
         space: SearchSpace,
         scheme: QuantScheme,
         scales: ScaleSource,
-        int8_float: Precision = Precision.FP32,
+        form: GraphForm = TYPED,
     ) -> None:
         self.graph = graph
         self.space = space
         self.scheme = scheme
         self.scales = scales
-        self.int8_float = int8_float
+        self.form = form
         self._groups = node_groups(space)
         self._cache = WeightCache()
         self._hashes: dict[bytes, bytes] = {b"": b""}
@@ -102,7 +101,7 @@ class Lowering:
             layout,
             half,
             self.scheme,
-            self.int8_float is Precision.FP16,
+            self.form.int8_float is Precision.FP16,
             self._cache,
         )
         forms = engine_forms(self.graph, layout, self.scheme)
@@ -127,13 +126,13 @@ class Lowering:
 
     def _half_nodes(self, assignment: Assignment, active: tuple[int, ...]) -> frozenset[int]:
         lowered = {Precision.FP16}
-        if self.int8_float is Precision.FP16:
+        if self.form.int8_float is Precision.FP16:
             lowered.add(Precision.INT8)
         return frozenset(
             n.index
             for n in self.graph.nodes
             if assignment[self._groups.get(n.key, "")] in lowered and fp16_capable(n, self.graph)
-        ) | (frozenset(active) if self.int8_float is Precision.FP16 else frozenset())
+        ) | (frozenset(active) if self.form.int8_float is Precision.FP16 else frozenset())
 
     def _assemble(
         self,

@@ -130,7 +130,7 @@ class ToyBench:
         seconds = median(samples)
         ratio = seconds / self._backend.landscape.latency(Assignment())
         latency = Latency(seconds, seconds, seconds, ratio, ratio, ratio, samples)
-        kernels = {k.node: k.seconds for k in session.profile(FEEDS[0], 1)}
+        kernels = {k.nodes[0]: k.seconds for k in session.profile(FEEDS[0], 1)}
         return Measurement(accuracy, latency, kernels)
 
     def pid(self) -> int:

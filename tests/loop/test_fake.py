@@ -90,10 +90,9 @@ def test_times_are_the_planted_ones_with_seeded_noise() -> None:
 
 def test_the_profile_names_groups_and_what_they_ran_in() -> None:
     landscape = toy_landscape(SPACE)
-    backend = FakeBackend(BackendOptions(), landscape)
     kernels = session(landscape, Assignment.of({"g1": INT8})).profile(FEEDS[0], 1)
-    assert {k.node: backend.achieved(k.op_type) for k in kernels} == {
-        g.key: INT8 if g.key == "g1" else FP32 for g in SPACE.groups
+    assert {k.nodes: k.precision for k in kernels} == {
+        (g.key,): INT8 if g.key == "g1" else FP32 for g in SPACE.groups
     }
     assert kernels[1].seconds == landscape.costs["g1"][INT8].seconds
 

@@ -19,6 +19,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from precsearch.api.evidence import LOWERING
+from precsearch.backend import TYPED, TYPED_HALF
 from precsearch.backends.onnxruntime import scheme
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.group import group
@@ -154,19 +155,19 @@ MODELS: dict[str, onnx.ModelProto | Path] = {
     "opset 11": old_conv_net(11),
     "attention": attention_net(),
 }
-FORMS = {"opset 13, FP32 around INT8": (13, FP32), "opset 19, FP16 around INT8": (19, FP16)}
+FORMS = {"opset 13, FP32 around INT8": TYPED, "opset 19, FP16 around INT8": TYPED_HALF}
 
 
 def lowered() -> Iterator[tuple[str, Lowered]]:
     """Every model in every form and assignment, by name."""
     for model_name, model in MODELS.items():
-        for form, (opset, around) in FORMS.items():
-            graph = prepared(model, opset)
+        for name_of_form, form in FORMS.items():
+            graph = prepared(model, form.min_opset)
             space = group(graph, SCHEME, frozenset(Precision))
             scales = RangeScales(ranges(graph, space), SCHEME)
-            lowering = Lowering(graph, space, SCHEME, scales, around)
+            lowering = Lowering(graph, space, SCHEME, scales, form)
             for name, assignment in assignments(space).items():
-                yield f"{model_name} | {form} | {name}", lowering.lower(assignment)
+                yield f"{model_name} | {name_of_form} | {name}", lowering.lower(assignment)
 
 
 def pinned(made: Lowered) -> list[str]:
@@ -177,4 +178,4 @@ def pinned(made: Lowered) -> list[str]:
 
 if __name__ == "__main__":
     rows = ",\n".join(f'  "{n}": {json.dumps(pinned(made))}' for n, made in lowered())
-    print(f'{{\n "lowering": "{LOWERING}",\n "digests": {{\n{rows}\n }}\n}}')
+    print(f'{{\n "lowering": {LOWERING},\n "digests": {{\n{rows}\n }}\n}}')

@@ -104,9 +104,10 @@ def test_kernels_find_their_groups(setting: Setting, precision: Precision) -> No
     kernels = setting.kernels(lowered)
     assert kernels
     for kernel in kernels:
-        found = owner(kernel.node, lowered.owners)
+        (node,) = kernel.nodes
+        found = owner(node, lowered.owners)
         assert found in groups or (not found and kernel.op_type in ADDED | FUSED), kernel
-    named = {owner(k.node, lowered.owners) for k in kernels}
+    named = {owner(k.nodes[0], lowered.owners) for k in kernels}
     active = {g.key for g in setting.space.free if not g.passive}
     assert active <= named
 

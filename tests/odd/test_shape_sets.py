@@ -101,7 +101,7 @@ def test_a_search_over_two_batches_and_its_verification(tmp_path: Path, stacked:
     assert latency.seconds == pytest.approx(
         sum(s.weight * s.seconds for s in latency.by_shape), rel=0.3
     )
-    assert plan.recipe.shapes == {"x": (1, 64)}
+    assert plan.recipe.shapes[0] == {"x": (1, 64)}
     cut = [w for w in plan.evidence.warnings if "cannot be cut" in w]
     assert bool(cut) == (not stacked), "whole feeds are of one shape"
     report = precsearch.verify(tmp_path / "plan.json", path, tmp_path / "data.npz")

@@ -60,7 +60,7 @@ RECIPES = st.builds(
     space_sha256=HASHES,
     backend=TEXT,
     options=st.dictionaries(TEXT, st.integers() | TEXT, max_size=2),
-    shapes=st.dictionaries(TEXT, some(st.integers(0, 999)), max_size=2),
+    shapes=some(st.dictionaries(TEXT, some(st.integers(0, 999)), max_size=2)),
     groups=some(st.builds(GroupRecipe, TEXT, TEXT, PRECISIONS, HASHES)),
     scales=some(
         st.builds(ScaleRecipe, TEXT, st.floats(0, 9, width=32).map(float.hex), st.integers(0, 255))
@@ -120,7 +120,7 @@ def plan() -> Plan:
             space_sha256="cc",
             backend="onnxruntime",
             options={"threads": 1},
-            shapes={"x": (1, 3)},
+            shapes=({"x": (1, 3)},),
             groups=(
                 GroupRecipe("a", "conv", Precision.INT8, "d1"),
                 GroupRecipe("b", "gemm", Precision.FP32, "d2"),
@@ -165,7 +165,7 @@ OTHER = {
     **dict.fromkeys(("model_sha256", "materialised_sha256", "space_sha256"), "00"),
     **dict.fromkeys(("lowering", "scheme", "granularity", "backend"), "other"),
     "options": {"threads": 2},
-    "shapes": {"x": (2, 3)},
+    "shapes": ({"x": (2, 3)},),
     "groups": (),
     "scales": (ScaleRecipe("t", (0.25).hex(), 3),),
 }
@@ -203,8 +203,8 @@ def test_a_change_of_one_group_is_a_change_of_one_line() -> None:
 
 def test_the_text_does_not_depend_on_the_order_of_mappings() -> None:
     recipe = plan().recipe
-    a = dataclasses.replace(recipe, options={"a": 1, "b": 2}, shapes={"x": (1,), "y": (2,)})
-    b = dataclasses.replace(recipe, options={"b": 2, "a": 1}, shapes={"y": (2,), "x": (1,)})
+    a = dataclasses.replace(recipe, options={"a": 1, "b": 2}, shapes=({"x": (1,), "y": (2,)},))
+    b = dataclasses.replace(recipe, options={"b": 2, "a": 1}, shapes=({"y": (2,), "x": (1,)},))
     assert a.digest == b.digest
     texts = {dataclasses.replace(plan(), recipe=r).to_json() for r in (a, b)}
     assert len(texts) == 1

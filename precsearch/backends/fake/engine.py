@@ -15,10 +15,12 @@ from typing import NoReturn
 import numpy as np
 
 from precsearch.backend import (
+    TYPED,
     Array,
     BackendOptions,
     Feed,
     Fingerprint,
+    GraphForm,
     KernelTime,
     QuantScheme,
 )
@@ -113,7 +115,12 @@ class FakeSession:
         """One kernel for each group."""
         landscape, assignment = self._landscape, self._assignment
         return tuple(
-            KernelTime(key, f"Fake_{assignment[key]}", landscape.cost(key, assignment[key]).seconds)
+            KernelTime(
+                (key,),
+                "Fake",
+                landscape.cost(key, assignment[key]).seconds,
+                assignment[key],
+            )
             for key in landscape.costs
         )
 
@@ -144,6 +151,8 @@ class FakeBackend:
     precisions = frozenset(Precision)
     refusal = "it runs all"
     scheme = _SCHEME
+    form = TYPED
+    compiles = False
 
     def __init__(self, options: BackendOptions, landscape: Landscape | str | None = None) -> None:
         self.options = options
@@ -172,9 +181,11 @@ class FakeBackend:
             raise OptionError(f"the fake backend has no quantisation scheme {name!r}")
         return _SCHEME
 
-    def achieved(self, op_type: str) -> Precision:
-        """See `precsearch.backend.Backend.achieved`."""
-        return Precision(op_type.removeprefix("Fake_"))
+    def form_named(self, name: str) -> GraphForm:
+        """See `precsearch.backend.Backend.form_named`."""
+        if name != TYPED.name:
+            raise OptionError(f"the fake backend has no graph form {name!r}")
+        return TYPED
 
 
 def _assignment(model: bytes) -> Assignment:

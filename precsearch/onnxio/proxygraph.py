@@ -1,0 +1,230 @@
+"""A model whose groups can be scored in any precision without opening another session.
+
+One ``If`` per group with one branch per precision; the conditions are Boolean inputs, activation
+scales are inputs too, since what shares a scale (a Concat's parts) depends on the assignment. All
+of it computes in FP32 and rounds what is stored (`precsearch.onnxio.proxybranch`), so it must run
+without graph optimisation, which may fuse a rounding away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from precsearch.backend import TYPED, GraphForm, QuantScheme
+from precsearch.onnxio.graph import GraphView
+from precsearch.onnxio.join import join_model
+from precsearch.onnxio.layout import node_groups, quantise_layout
+from precsearch.onnxio.proxybranch import Branch, scale_name, zero_name
+from precsearch.onnxio.proxyweights import ProxyWeights
+from precsearch.onnxio.scales import MIN_HALF_SCALE, ScaleSource, round_up_to_half
+from precsearch.space import Assignment, LayerGroup, Precision, SearchSpace
+
+__all__ = ["ADDED_BYTES", "ProxyGraph", "ProxyModel", "ProxyRequest"]
+
+ADDED_BYTES = 512 << 20
+"""What rounded and quantised weights may add to a model."""
+
+_LARGEST = 1 << 31
+"""Protocol Buffers' limit."""
+
+_BOOL = onnx.TensorProto.BOOL
+_FLOAT = onnx.TensorProto.FLOAT
+
+
+@dataclass(frozen=True)
+class ProxyModel:
+    """What a session is opened from.
+
+    Attributes:
+        model: The serialised ``ModelProto``; external weights stay external.
+        flags: (group key, precision below FP32) of every Boolean input, in order.
+        flag_names: Their names.
+        scaled: The activations whose scale and zero point are inputs, in order.
+        activation: Type of a quantised activation, ``uint8`` or ``int8``.
+        added_bytes: Size of the constants that the model itself has not.
+    """
+
+    model: bytes
+    flags: tuple[tuple[str, Precision], ...]
+    flag_names: tuple[str, ...]
+    scaled: tuple[str, ...]
+    activation: str
+    added_bytes: int
+
+
+@dataclass(frozen=True)
+class ProxyRequest:
+    """An assignment in terms of a proxy's inputs.
+
+    Attributes:
+        flags: The Boolean inputs, in order.
+        scales, zero_points: Of every scaled activation, in order; where the assignment quantises it
+            not, they are of no effect.
+    """
+
+    flags: tuple[bool, ...]
+    scales: tuple[float, ...]
+    zero_points: tuple[int, ...]
+
+
+class ProxyGraph:
+    """Writes the proxy of one prepared model and translates assignments for it.
+
+    Args:
+        graph: The prepared model.
+        space: Its groups.
+        scheme: The backend's quantisation.
+        scales: Calibrated ranges, or a plan's scales.
+        form: What surrounds INT8.
+        budget: Bytes of constants that may be added.
+
+    Raises:
+        ModelError: A weight is not finite, or a tensor that INT8 quantises was not calibrated.
+        PlanError: A plan's scales do not fit.
+    """
+
+    def __init__(
+        self,
+        graph: GraphView,
+        space: SearchSpace,
+        scheme: QuantScheme,
+        scales: ScaleSource,
+        form: GraphForm = TYPED,
+        budget: int = ADDED_BYTES,
+    ) -> None:
+        self.graph = graph
+        self.space = space
+        self.scheme = scheme
+        self.scales = scales
+        self._half = form.int8_float is Precision.FP16
+        self._owners = node_groups(space)
+        self._readers = self._read_outside()
+        self.proxy = self._model(budget)
+
+    def request(self, assignment: Assignment) -> ProxyRequest:
+        """The inputs that make the proxy run a canonical assignment.
+
+        Raises:
+            OptionError: The assignment is outside of the space.
+            ModelError: A tensor to quantise was not calibrated.
+            PlanError: A plan's scales do not fit.
+        """
+        self.space.check(assignment)
+        scaled = self.proxy.scaled
+        steps, zeros = [1.0] * len(scaled), [0] * len(scaled)
+        if assignment.keys_at(Precision.INT8):
+            layout = quantise_layout(self.graph, self.scheme, self.space, assignment, self.scales)
+            for position, tensor in enumerate(scaled):
+                if tensor in layout.params:
+                    steps[position] = self._step(layout.params[tensor].scale)
+                    zeros[position] = layout.params[tensor].zero_point
+        flags = tuple(assignment[key] is precision for key, precision in self.proxy.flags)
+        return ProxyRequest(flags, tuple(steps), tuple(zeros))
+
+    def _step(self, scale: float) -> float:
+        """As the lowering writes it: where FP16 surrounds INT8, a scale is rounded up to FP16."""
+        if self._half and scale >= float(MIN_HALF_SCALE):
+            return float(round_up_to_half(np.asarray(scale, np.float32)))
+        return scale
+
+    def _nominal(self) -> dict[str, float]:
+        """The activation scales if all that can runs in INT8."""
+        whole = self.space.uniform(Precision.INT8)
+        if not whole.keys_at(Precision.INT8):
+            return {}
+        layout = quantise_layout(self.graph, self.scheme, self.space, whole, self.scales)
+        return {tensor: self._step(p.scale) for tensor, p in layout.params.items()}
+
+    def _read_outside(self) -> frozenset[str]:
+        """Tensors that another group than their own reads, or the model's user."""
+        found = set(self.graph.output_names)
+        for node in self.graph.nodes:
+            mine = self._owners.get(node.key)
+            for tensor in (*node.inputs, *node.captures):
+                maker = self.graph.producer.get(tensor)
+                if maker is not None and self._owners.get(maker.key) != mine:
+                    found.add(tensor)
+        return frozenset(found)
+
+    def _model(self, budget: int) -> ProxyModel:
+        own = sum(len(w.proto_bytes) for w in self.graph.weights.values())
+        left = max(0, min(budget, _LARGEST - own - (64 << 20)))
+        weights = ProxyWeights(self.graph, self.scheme, self._nominal(), self._half, left)
+        nodes: list[onnx.NodeProto] = []
+        flags: list[tuple[str, Precision]] = []
+        scaled: set[str] = set()
+        for group in self.space.groups:
+            outputs = self._outputs(group)
+            if len(group.choices) == 1 or not outputs:
+                nodes += [self.graph.by_key[key].proto for key in group.nodes]
+                continue
+            branches = {
+                p: Branch(self.graph, group, p, weights, self._owners, half=self._half)
+                for p in group.choices
+            }
+            scaled |= {t for b in branches.values() for t in b.scaled}
+            flags += [(group.key, p) for p in group.choices[1:]]
+            nodes.append(self._choice(group.key, outputs, branches))
+        names = tuple(_flag(key, precision) for key, precision in flags)
+        inputs = self._inputs(names, sorted(scaled))
+        own_weights = [w.proto_bytes for w in self.graph.weights.values()]
+        model = join_model(self.graph, nodes, inputs, [*own_weights, *weights.added.values()])
+        return ProxyModel(
+            model,
+            tuple(flags),
+            names,
+            tuple(sorted(scaled)),
+            self.scheme.activation,
+            weights.added_bytes,
+        )
+
+    def _outputs(self, group: LayerGroup) -> list[str]:
+        made = (t for key in group.nodes for t in self.graph.by_key[key].outputs)
+        return [t for t in made if t in self._readers]
+
+    def _choice(
+        self, key: str, outputs: list[str], branches: Mapping[Precision, Branch]
+    ) -> onnx.NodeProto:
+        """``If`` the last precision's flag is set, that branch, else the choice of the others."""
+        *others, last = branches
+        then = self._body(outputs, [branches[last].name(t) for t in outputs], branches[last].nodes)
+        if len(others) == 1:
+            plain = branches[others[0]]
+            other = self._body(outputs, [plain.name(t) for t in outputs], plain.nodes)
+        else:
+            inner = self._choice(key, outputs, {p: branches[p] for p in others})
+            made = [f"{t}//above" for t in outputs]
+            inner.output[:] = made
+            other = self._body(outputs, made, [inner])
+        name = _flag(key, last)
+        return helper.make_node(
+            "If", [name], outputs, f"{name}//if", then_branch=then, else_branch=other
+        )
+
+    def _body(
+        self, tensors: Iterable[str], names: Iterable[str], nodes: Iterable[onnx.NodeProto]
+    ) -> onnx.GraphProto:
+        body = onnx.GraphProto(name="branch", node=nodes)
+        for tensor, name in zip(tensors, names, strict=True):
+            value = body.output.add(name=name)
+            if elem_type := self.graph.elem_types.get(tensor):
+                value.type.tensor_type.elem_type = elem_type
+        return body
+
+    def _inputs(self, flags: Iterable[str], scaled: Iterable[str]) -> list[onnx.ValueInfoProto]:
+        quantised = helper.np_dtype_to_tensor_dtype(np.dtype(self.scheme.activation))
+        found = list(self.graph.inputs)
+        found += [helper.make_tensor_value_info(name, _BOOL, []) for name in flags]
+        for tensor in scaled:
+            found.append(helper.make_tensor_value_info(scale_name(tensor), _FLOAT, []))
+            found.append(helper.make_tensor_value_info(zero_name(tensor), quantised, []))
+        return found
+
+
+def _flag(key: str, precision: Precision) -> str:
+    return f"{key}//is//{precision}"

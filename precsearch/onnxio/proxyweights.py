@@ -1,0 +1,132 @@
+"""The constants of a proxy: a model's weights as FP16 and INT8 store them, in FP32.
+
+What is added to the model is bounded. Beyond the bound, a weight's form is computed from the FP32
+weight at every run instead, by a cast pair or by QuantizeLinear and DequantizeLinear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+from precsearch.backend import QuantScheme
+from precsearch.onnxio.graph import GraphView, NodeView
+from precsearch.onnxio.scales import quantise_weight
+from precsearch.onnxio.write import scale_floor, weight_axis
+
+__all__ = ["ProxyWeights", "cast_pair"]
+
+_FLOAT = onnx.TensorProto.FLOAT
+_HALF = onnx.TensorProto.FLOAT16
+
+Array = npt.NDArray[np.generic]
+
+
+def cast_pair(source: str, made: str) -> list[onnx.NodeProto]:
+    """FP32 → FP16 → FP32: round to nearest even, subnormals kept, beyond 65504 infinite."""
+    half = f"{made}//h"
+    return [
+        helper.make_node("Cast", [source], [half], half, to=_HALF),
+        helper.make_node("Cast", [half], [made], made, to=_FLOAT),
+    ]
+
+
+class ProxyWeights:
+    """Makes the rounded and quantised forms of weights, each once.
+
+    Args:
+        graph: The prepared model.
+        scheme: How weights are quantised.
+        steps: Nominal scale by activation, which bounds the weight scales of a Conv with a bias.
+        half: Whether FP16 surrounds INT8, which rounds the scales and what is made with them.
+        budget: Bytes that may be added.
+
+    Attributes:
+        added: Serialised constants by name.
+        added_bytes: Their size.
+    """
+
+    def __init__(
+        self,
+        graph: GraphView,
+        scheme: QuantScheme,
+        steps: Mapping[str, float],
+        half: bool,
+        budget: int,
+    ) -> None:
+        self.graph = graph
+        self.scheme = scheme
+        self.added: dict[str, bytes] = {}
+        self.added_bytes = 0
+        self._steps = steps
+        self._half = half
+        self._budget = budget
+
+    def rounded(self, name: str, nodes: list[onnx.NodeProto]) -> str:
+        """The weight on FP16's grid; ``nodes`` gets what computes it, if it is no constant."""
+        made = f"{name}//rounded"
+        if made in self.added:
+            return made
+        weight = self.graph.weights[name]
+        if not self._fits(weight.size):
+            local = f"{made}//{len(nodes)}"
+            nodes += cast_pair(name, local)
+            return local
+        with np.errstate(over="ignore"):
+            self._add(made, weight.load().astype(np.float16).astype(np.float32))
+        return made
+
+    def quantised(self, node: NodeView, nodes: list[onnx.NodeProto]) -> str:
+        """The weight of an INT8 node as its kernel knows it."""
+        name = node.inputs[1]
+        weight = self.graph.weights[name]
+        axis = weight_axis(node, self.graph)
+        step = self._steps.get(node.inputs[0])
+        bits = self.scheme.weight_bits
+        floor = None if step is None else scale_floor(self.graph, node, step, bits)
+        alone = "" if floor is None else f"//{node.key}"
+        made = f"{name}//int8//{'' if axis is None else axis}{alone}"
+        if made in self.added:
+            return made
+        values = np.asarray(weight.load(), dtype=np.float32)
+        q, scale = quantise_weight(values, axis, bits=bits, half=self._half, floor=floor)
+        if self._fits(weight.size):
+            shape = [-1 if i == axis else 1 for i in range(values.ndim)]
+            wide = q.astype(np.float32) * (scale if axis is None else scale.reshape(shape))
+            self._add(made, wide.astype(np.float16).astype(np.float32) if self._half else wide)
+            return made
+        return self._computed(made, name, axis, scale, nodes)
+
+    def _computed(
+        self,
+        made: str,
+        name: str,
+        axis: int | None,
+        scale: npt.NDArray[np.float32],
+        nodes: list[onnx.NodeProto],
+    ) -> str:
+        self._add(f"{made}//scale", scale)
+        self._add(f"{made}//zero", np.zeros(scale.shape, np.int8))
+        args = [f"{made}//scale", f"{made}//zero"]
+        local = f"{made}//{len(nodes)}"
+        channels = {} if axis is None else {"axis": axis}
+        nodes.append(helper.make_node("QuantizeLinear", [name, *args], [f"{local}//q"], **channels))
+        nodes.append(
+            helper.make_node("DequantizeLinear", [f"{local}//q", *args], [local], **channels)
+        )
+        if not self._half:
+            return local
+        nodes += cast_pair(local, f"{local}//r")
+        return f"{local}//r"
+
+    def _fits(self, elements: int) -> bool:
+        return self.added_bytes + 4 * elements <= self._budget
+
+    def _add(self, name: str, array: Array) -> None:
+        proto = numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
+        self.added[name] = proto.SerializeToString(deterministic=True)
+        self.added_bytes += array.nbytes

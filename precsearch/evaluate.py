@@ -41,6 +41,7 @@ __all__ = [
 
 _STAGES = frozenset({"lower", "build", "run", "time"})
 _MESSAGE = 300
+_AGAIN_S = 0.2
 _NONE_KNOWN: Mapping[str, Outcome] = MappingProxyType({})
 
 
@@ -122,7 +123,8 @@ def pooled(each: Sequence[EvaluateOne], cancel: Callable[[], None] | None = None
     Args:
         each: Evaluators that do not share a worker.
         cancel: Makes running evaluations return soon (kills their workers); called when the steps
-            are closed or fail early, which otherwise waits for them.
+            are closed or fail early, which otherwise waits for them, and again until they have
+            returned: one may be about to start a worker.
     """
 
     def steps(proposals: Sequence[Proposal]) -> Steps:
@@ -142,8 +144,9 @@ def pooled(each: Sequence[EvaluateOne], cancel: Callable[[], None] | None = None
                     idle.append(one)
                     yield position, future.result()
         finally:
-            if running and cancel is not None:
+            while cancel is not None and wait(running, 0).not_done:
                 cancel()
+                wait(running, _AGAIN_S)
             threads.shutdown(wait=True, cancel_futures=True)
 
     return steps

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing.spawn import get_executable
 from typing import Any, BinaryIO
@@ -53,8 +53,12 @@ class Child:
         with self._guard:
             return not self.killed_for and self.process.poll() is None
 
-    def ask(self, request: Frame) -> tuple[str, Any]:
+    def ask(self, request: Frame, heard: Callable[[str], None]) -> tuple[str, Any]:
         """The reply: ``result`` or ``error``, and which.
+
+        Args:
+            request: What is asked.
+            heard: Told every stage that the child announces meanwhile.
 
         Raises:
             EOFError: The child is gone.
@@ -71,6 +75,7 @@ class Child:
             if kind != "stage":
                 return kind, value
             self.stage = value
+            heard(value)
 
     def kill(self, reason: str) -> None:
         """Kill the process group; from any thread."""

@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import Any, BinaryIO
 
 from precsearch.errors import EngineError, PrecsearchError
+from precsearch.turns import WAITING
 from precsearch.workers.wire import GRACE_S, GREETING, load, pack, receive, send
 
 __all__ = ["serve"]
@@ -67,11 +68,12 @@ class _Served:
     def __init__(self, replies: BinaryIO) -> None:
         self._replies = replies
         self._target: Any = None
+        self._limit_s = 0.0
 
     def answer(self, parts: list[bytearray]) -> None:
         try:
-            limit_s, method, args = load(parts)
-            faulthandler.dump_traceback_later(limit_s + GRACE_S, exit=True)
+            self._limit_s, method, args = load(parts)
+            self._limit()
             reply = pack(("result", self._call(method, args)))
         except Exception as error:  # noqa: BLE001 - whatever it is, the parent decides
             traceback.print_exc()
@@ -90,6 +92,14 @@ class _Served:
 
     def _announce(self, stage: str) -> None:
         send(self._replies, pack(("stage", stage)))
+        if stage == WAITING:
+            faulthandler.cancel_dump_traceback_later()
+        else:
+            self._limit()
+
+    def _limit(self) -> None:
+        """End this process at the latest so long after what it announced last."""
+        faulthandler.dump_traceback_later(self._limit_s + GRACE_S, exit=True)
 
 
 def _portable(error: Exception) -> Exception:

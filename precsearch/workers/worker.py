@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from precsearch.errors import WorkerCrashed, WorkerError, WorkerTimeout
+from precsearch.turns import WAITING
 from precsearch.workers.process import Child
 from precsearch.workers.wire import pack
 
@@ -26,7 +28,8 @@ class Worker:
     Args:
         factory: Importable, so not from the script that is run.
         args: Its arguments, picklable.
-        limit_s: Seconds that a call may take; constructing the object may take a minute more.
+        limit_s: Seconds that a call may take, not counting those after it announced
+            `precsearch.turns.WAITING`; constructing the object may take a minute more.
         preload: Modules that the child imports at once, while we do something else.
         memory_limit: Bytes of address space, where the system can limit them.
 
@@ -57,6 +60,27 @@ class Worker:
         """Process id of the current or last child; its process group has the same."""
         return self._child.process.pid
 
+    @property
+    def ready(self) -> bool:
+        """Whether the object is made, so that a call begins with the method itself."""
+        return self._made and self._child.alive
+
+    def prepare(self) -> None:
+        """Make the object, in a fresh child if the last one died.
+
+        Raises:
+            PrecsearchError: See `call`.
+        """
+        with self._lock:
+            if self._closed:
+                raise _at("start", WorkerError("the worker is closed"))
+            if not self._child.alive:
+                self._discard()
+                self._child = Child(self._options)
+            if not self._made:
+                self._ask(None, (self._factory, self._args), self._limit_s + _START_S)
+                self._made = True
+
     def call(self, method: str, /, *args: object, limit_s: float | None = None) -> Any:  # noqa: ANN401
         """The result of a method, run in the child.
 
@@ -75,14 +99,7 @@ class Worker:
             WorkerError: `stop` was called, the worker is closed, or no process can be started.
         """
         with self._lock:
-            if self._closed:
-                raise _at("start", WorkerError("the worker is closed"))
-            if not self._child.alive:
-                self._discard()
-                self._child = Child(self._options)
-            if not self._made:
-                self._ask(None, (self._factory, self._args), self._limit_s + _START_S)
-                self._made = True
+            self.prepare()
             return self._ask(method, args, self._limit_s if limit_s is None else limit_s)
 
     def restart_with(self, *args: object) -> None:
@@ -125,18 +142,16 @@ class Worker:
         child = self._child
         child.stage = "start"
         request = pack((limit_s, method, args))
-        timer = threading.Timer(limit_s, child.kill, ("expired",))
-        timer.daemon = True
-        timer.start()
+        limit = _Limit(limit_s, child)
         try:
-            kind, value = child.ask(request)
+            kind, value = child.ask(request, limit.heard)
         except (EOFError, OSError):
             raise self._death(limit_s) from None
         except BaseException:  # Ctrl-C, say: its reply would be taken for that to the next request
             self._discard()
             raise
         finally:
-            timer.cancel()
+            limit.end()
         if kind == "result":
             return value
         if method is None:
@@ -155,6 +170,37 @@ class Worker:
             return _at(child.stage, WorkerError(f"the worker was stopped {where}"))
         how = _ending(child.process.returncode)
         return _at(child.stage, WorkerCrashed(f"the worker {how} {where}"))
+
+
+class _Limit:
+    """Kills a child that works for too long; while it waits for its turn, the time stands still."""
+
+    def __init__(self, limit_s: float, child: Child) -> None:
+        self._left = limit_s
+        self._child = child
+        self._since = 0.0
+        self._timer: threading.Timer | None = None
+        self._go_on()
+
+    def heard(self, stage: str) -> None:
+        """The child announced what it is at."""
+        if stage == WAITING:
+            self.end()
+        elif self._timer is None:
+            self._go_on()
+
+    def end(self) -> None:
+        """Stand still."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._left -= time.monotonic() - self._since
+
+    def _go_on(self) -> None:
+        self._since = time.monotonic()
+        self._timer = threading.Timer(max(0.0, self._left), self._child.kill, ("expired",))
+        self._timer.daemon = True
+        self._timer.start()
 
 
 def _at(stage: str, error: BaseException) -> BaseException:

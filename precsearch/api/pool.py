@@ -1,0 +1,93 @@
+"""The workers of a search: one, or several that take turns on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from precsearch.api.setup import bench_worker
+from precsearch.bench import BenchSetup
+from precsearch.evaluate import Evaluate, evaluators, pooled, sequential
+from precsearch.onnxio.lower import Lowered
+from precsearch.space import Assignment
+from precsearch.trial import Fidelity, Measurement, Outcome
+from precsearch.turns import DeviceLock
+from precsearch.workers import Worker
+
+__all__ = ["Ask", "Pool", "turns_of"]
+
+_TURNS = "device.lock"
+
+Ask = Callable[[Worker, Lowered, Fidelity], Measurement]
+"""Has a worker measure a model."""
+
+
+def turns_of(run_dir: Path, workers: int) -> str | None:
+    """The file that says whose turn it is; ``None`` where one worker has the device to itself."""
+    return str((run_dir / _TURNS).resolve()) if workers > 1 else None
+
+
+@dataclass(frozen=True)
+class Pool:
+    """How many workers measure, and how.
+
+    Builds, accuracy runs and proxies of several workers go on side by side; timing is exclusive,
+    also against what this process does meanwhile: lowering, and starting a worker that has died.
+
+    Attributes:
+        setup: What every worker's bench starts from; its ``turns`` are set if there are several.
+        workers: How many.
+        limit_s: Seconds that a trial may take.
+        ask: Has a worker measure.
+    """
+
+    setup: BenchSetup
+    workers: int
+    limit_s: float
+    ask: Ask
+
+    @contextmanager
+    def evaluating(
+        self, first: Worker, lower: Callable[[Assignment], Lowered], known: Mapping[str, Outcome]
+    ) -> Iterator[Evaluate]:
+        """What `precsearch.search.search` evaluates with.
+
+        Args:
+            first: A worker that is there already; it stays open.
+            lower: The lowering.
+            known: Outcomes of engines by model digest.
+
+        Raises:
+            WorkerError: Another worker cannot be started.
+        """
+
+        def in_turn(assignment: Assignment) -> Lowered:
+            with DeviceLock.shared(self.setup.turns):
+                return lower(assignment)
+
+        with ExitStack() as stack:
+            others = [
+                stack.enter_context(bench_worker(self.limit_s)) for _ in range(self.workers - 1)
+            ]
+            for worker in others:  # all are there before anything is timed
+                worker.restart_with(self.setup)
+                worker.prepare()
+            together = [first, *others]
+            each = evaluators(in_turn, [self._measuring(w) for w in together], known)
+
+            def stop() -> None:
+                for worker in together:
+                    worker.stop()
+
+            yield pooled(each, stop) if others else sequential(each[0])
+
+    def _measuring(self, worker: Worker) -> Callable[[Lowered, Fidelity], Measurement]:
+        def measure(lowered: Lowered, fidelity: Fidelity) -> Measurement:
+            if not worker.ready:
+                with DeviceLock.shared(self.setup.turns):
+                    worker.prepare()
+            return self.ask(worker, lowered, fidelity)
+
+        return measure

@@ -1,0 +1,129 @@
+"""Whose turn it is on a device: many may work on it, or one may time on it.
+
+Timing is exclusive per device. On a CPU whatever else runs there disturbs it: builds, accuracy
+runs and proxies of the other workers, and the lowering and the starting of workers in the parent.
+All of these share the device; whoever times has it alone.
+
+The discipline is that of readers and writers, kept by the operating system (``flock``): whatever
+ends a process, by a crash or a kill, also gives back what it held.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+__all__ = ["ALONE", "WAITING", "DeviceLock", "InTurns"]
+
+ALONE = "time"
+"""The stage that wants the device alone; all others share it."""
+
+WAITING = "wait"
+"""What is announced before a turn is waited for; the time limit of a call stands still then."""
+
+Announce = Callable[[str], None]
+
+
+class DeviceLock:
+    """A turn on a device that several processes use. Not for two threads at once.
+
+    A second lock is held while the first is waited for, so that one who wants the device alone is
+    not overtaken for ever by those who share it.
+
+    Args:
+        path: A file that all of these processes can write; it is made, and so is
+            ``<path>.queue`` beside it.
+
+    Raises:
+        OSError: A file cannot be opened.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._turn, self._queue = _opened(path), _opened(f"{path}.queue")
+
+    def take(self, *, alone: bool) -> None:
+        """Wait for a turn; one that is held is given back before.
+
+        Raises:
+            OSError: The file system cannot lock.
+        """
+        import fcntl
+
+        self.release()
+        fcntl.flock(self._queue, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(self._turn, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        finally:
+            fcntl.flock(self._queue, fcntl.LOCK_UN)
+
+    def release(self) -> None:
+        """Give the turn back, if one is held."""
+        import fcntl
+
+        fcntl.flock(self._turn, fcntl.LOCK_UN)
+
+    @classmethod
+    @contextmanager
+    def shared(cls, path: str | None) -> Iterator[None]:
+        """Share the device for a while; ``None`` is a device that nobody else uses.
+
+        Raises:
+            OSError: A file cannot be opened, or not be locked.
+        """
+        if path is None:
+            yield
+            return
+        lock = cls(path)
+        try:
+            lock.take(alone=False)
+            yield
+        finally:
+            lock.close()
+
+    def close(self) -> None:
+        """Give back what is held, and the files."""
+        os.close(self._turn)
+        os.close(self._queue)
+
+
+class InTurns:
+    """Another object, whose methods take turns by the stages that they announce.
+
+    A stage holds until the next one or the end of the call, so that what follows the timing (the
+    profile) is not disturbed either.
+
+    Args:
+        make: Makes the object from what it shall announce its stages to.
+        path: See `DeviceLock`.
+        announce: Told each stage once the turn has come, and `WAITING` before.
+    """
+
+    def __init__(self, make: Callable[[Announce], object], path: str, announce: Announce) -> None:
+        self._lock = DeviceLock(path)
+        self._announce = announce
+        self._held = ""
+        self._made = make(self._enter)
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        return partial(self._call, getattr(self._made, name))
+
+    def _call(self, method: Callable[..., object], *args: object) -> object:
+        try:
+            return method(*args)
+        finally:
+            self._held = ""
+            self._lock.release()
+
+    def _enter(self, stage: str) -> None:
+        turn = "alone" if stage == ALONE else "shared"
+        if turn != self._held:
+            self._announce(WAITING)
+            self._lock.take(alone=stage == ALONE)
+            self._held = turn
+        self._announce(stage)
+
+
+def _opened(path: str) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

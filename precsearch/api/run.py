@@ -234,12 +234,14 @@ class _Run:
                 loop.close()
                 builds = sum(t.proposal.fidelity is Fidelity.ENGINE for t in self.trials)
                 yield SearchFinished("interrupted", builds, time.monotonic() - begun)
+        self.trials.sort(key=lambda t: t.number)  # several workers finish in any order
 
     def _choose(
         self, problem: Problem, lowering: Lowering, worker: Worker, gate: Measurement
     ) -> Generator[Event, None, Choice]:
         """The engine that ships; FP32 where nothing else can."""
-        plain = Trial(len(self.trials), Proposal(Assignment()), Measured(gate))
+        number = 1 + max((t.number for t in self.trials), default=-1)
+        plain = Trial(number, Proposal(Assignment()), Measured(gate))
         trials, part = self.trials, self.inputs.parts.holdout
 
         def holdout() -> Scored | None:

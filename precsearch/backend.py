@@ -48,6 +48,9 @@ class QuantScheme:
             with the weight dequantised at every run.
         guard_float: Write something between an FP32 Conv or Gemm that reads a dequantised tensor
             and a QuantizeLinear after it. ONNX Runtime otherwise quantises its weight on its own.
+        add_inputs: What of an INT8 Add of two activations is quantised. ``both``: its inputs and
+            its output; ``decided``: the shortcut of a residual Add, and its other branch if a
+            group of its own says so; of any other Add both inputs, and never the output.
     """
 
     name: str
@@ -59,6 +62,7 @@ class QuantScheme:
     outputs_of: frozenset[str]
     split_bias: bool = False
     guard_float: bool = False
+    add_inputs: str = "both"
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +204,10 @@ class Backend(Protocol):
         Raises:
             BuildError: The engine was refused.
         """
+        ...
+
+    def remarks(self, artifact: bytes) -> tuple[str, ...]:
+        """What its making or timing gave rise to say, a sentence each; mostly nothing."""
         ...
 
     def scheme_named(self, name: str) -> QuantScheme:

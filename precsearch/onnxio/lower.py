@@ -1,5 +1,7 @@
-"""The typed lowering: an assignment becomes an ONNX model with Cast and Q/DQ nodes.
+"""The lowering: an assignment becomes an ONNX model with Cast and Q/DQ nodes.
 
+Where the backend's `GraphForm` is annotated there are no Casts: the graph is FP32 with Q/DQ, and
+what computes in FP16 is named in the model's metadata (`precsearch.onnxio.annotate`).
 Byte-deterministic: the same model, assignment and scales give the same bytes with every supported
 version of Python, NumPy, onnx and protobuf. No inferred shapes, producer or documentation strings
 are written, and the bytes of constants are joined rather than serialised again, which also makes a
@@ -16,6 +18,7 @@ from functools import cached_property
 import onnx
 
 from precsearch.backend import TYPED, GraphForm, QuantScheme
+from precsearch.onnxio.annotate import METADATA_KEY, Annotation, annotate
 from precsearch.onnxio.emit import Emitter, WeightCache
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.layout import node_groups, quantise_layout
@@ -99,7 +102,7 @@ class Lowering:
         emitter = Emitter(
             self.graph,
             layout,
-            half,
+            frozenset() if self.form.annotated else half,
             self.scheme,
             self.form.int8_float is Precision.FP16,
             self._cache,
@@ -122,7 +125,25 @@ class Lowering:
         asked |= {
             self.graph.nodes[i].key: Precision.FP16 for i in sorted(half - frozenset(layout.active))
         }
-        return self._assemble(emitter, spans, layout.params, asked)
+        notes = self._annotation(emitter, spans, assignment, half, layout.params)
+        return self._assemble(emitter, spans, layout.params, asked, notes)
+
+    def _annotation(
+        self,
+        emitter: Emitter,
+        spans: Iterable[tuple[str, int]],
+        assignment: Assignment,
+        half: frozenset[int],
+        quantised: Iterable[str],
+    ) -> Annotation:
+        if not self.form.annotated or not assignment.entries:
+            return Annotation()
+        owners: dict[str, Precision] = {}
+        start = 0
+        for key, end in spans:
+            owners |= {node.name: assignment[key] for node in emitter.nodes[start:end]}
+            start = end
+        return annotate(self.graph, emitter.nodes, owners, half, quantised)
 
     def _half_nodes(self, assignment: Assignment, active: tuple[int, ...]) -> frozenset[int]:
         lowered = {Precision.FP16}
@@ -140,7 +161,9 @@ class Lowering:
         spans: Iterable[tuple[str, int]],
         params: Mapping[str, QuantParams],
         asked: Mapping[str, Precision],
+        notes: Annotation,
     ) -> Lowered:
+        said = dict.fromkeys(notes.fp16, b"fp16") | dict.fromkeys(notes.free, b"free")
         owners: dict[str, str] = {}
         pieces: dict[str, list[bytes]] = {}
         start = 0
@@ -150,9 +173,10 @@ class Lowering:
                 owners[node.name] = key
                 part.append(node.SerializeToString(deterministic=True))
                 part += [self._hash(emitter.weights.get(t, b"")) for t in node.input]
+                part.append(said.get(node.name, b""))
             start = end
         parts = {k: hashlib.sha256(b"".join(p)).hexdigest()[:16] for k, p in pieces.items()}
-        skeleton = _skeleton(self.graph, emitter.nodes)
+        skeleton = _skeleton(self.graph, emitter.nodes, notes)
         digest = hashlib.sha256(skeleton[1])
         for key, short in sorted(parts.items()):
             digest.update(f"{key}={short}\n".encode())
@@ -166,12 +190,16 @@ class Lowering:
         return self._hashes[constant]
 
 
-def _skeleton(graph: GraphView, nodes: Iterable[onnx.NodeProto]) -> tuple[bytes, bytes]:
+def _skeleton(
+    graph: GraphView, nodes: Iterable[onnx.NodeProto], notes: Annotation
+) -> tuple[bytes, bytes]:
     """The serialised model without its graph, and the graph without its constants."""
     model = onnx.ModelProto(ir_version=graph.ir_version)
     for domain, version in sorted(graph.opsets.items()):
         model.opset_import.append(onnx.OperatorSetIdProto(domain=domain, version=version))
     model.functions.extend(graph.functions)
+    if notes:
+        model.metadata_props.add(key=METADATA_KEY, value=notes.to_json())
     body = onnx.GraphProto(name=graph.name, node=nodes, input=graph.inputs, output=graph.outputs)
     return (
         model.SerializeToString(deterministic=True),

@@ -137,9 +137,9 @@ class RangeScales:
     def assign(self, tensors: Collection[str], ties: Sequence[Tie]) -> dict[str, QuantParams]:
         """See `ScaleSource.assign`. Tied tensors get the union of their ranges.
 
-        A tie of equals (`Tie.exact` false) is not made between a tensor that is never negative and
-        one that is: the zero point of the former must stay 0, or the engine can no longer fuse the
-        Relu before it into the quantisation.
+        With asymmetric activations, a tie of equals (`Tie.exact` false) is not made between a
+        tensor that is never negative and one that is: the zero point of the former must stay 0, or
+        the engine can no longer fuse the Relu before it into the quantisation.
 
         Raises:
             ModelError: A tensor was not calibrated.
@@ -148,7 +148,8 @@ class RangeScales:
         for tensor in sorted(tensors):
             classes.root(tensor)
         for tie in ties:
-            if tie.exact or self._signed(tie.a) == self._signed(tie.b):
+            symmetric = self._scheme.activation == "int8"
+            if tie.exact or symmetric or self._signed(tie.a) == self._signed(tie.b):
                 classes.join(tie.a, tie.b)
         params: dict[str, QuantParams] = {}
         for members in classes.members():

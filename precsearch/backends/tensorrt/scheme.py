@@ -1,0 +1,34 @@
+"""How TensorRT wants INT8 written into the graph: explicit, symmetric, weights per channel."""
+
+from __future__ import annotations
+
+from precsearch.backend import QuantScheme
+
+__all__ = ["scheme"]
+
+
+def scheme(add_inputs: str = "decided") -> QuantScheme:
+    """Symmetric int8 activations per tensor, symmetric int8 weights per channel, float biases.
+
+    What is Q/DQ'd is what NVIDIA's documentation of explicit quantization recommends: the inputs of
+    weighted operators and never their outputs, which the next reader quantises where it runs in
+    INT8, so that TensorRT fuses bias, activation and residual Add before it. MaxPool, Reshape and
+    the like commute with Q/DQ in TensorRT: a quantised reader of theirs is enough.
+
+    Args:
+        add_inputs: ``decided``: an INT8 Add that follows a convolution, MatMul or Gemm quantises
+            its shortcut, and whether the other branch is quantised too is a decision of its own;
+            ``both``: both inputs and the output.
+    """
+    return QuantScheme(
+        name="trt-s8s8" if add_inputs == "decided" else f"trt-s8s8-add-{add_inputs}",
+        activation="int8",
+        weight_bits=8,
+        active=frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"}),
+        passive=frozenset({"Add", "Concat", "AveragePool", "GlobalAveragePool"}),
+        carried=frozenset(
+            {"MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice"}
+        ),
+        outputs_of=frozenset(),
+        add_inputs=add_inputs,
+    )

@@ -5,6 +5,7 @@ Runs in the child process of a `precsearch.workers.Worker`; a crash here kills n
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from statistics import median
 
 from precsearch.backend import Backend, BackendOptions, Feed, Fingerprint, KernelTime, Session
 from precsearch.data import Dataset
+from precsearch.errors import BuildError
 from precsearch.measure import (
     Load,
     TimingOptions,
@@ -23,7 +25,9 @@ from precsearch.measure import (
     noise_floor,
 )
 from precsearch.metrics import metric
+from precsearch.onnxio.proxygraph import ProxyModel, ProxyRequest
 from precsearch.onnxio.scales import TensorRange
+from precsearch.reference.proxy import Proxy
 from precsearch.reference.ranges import Calibration, collect_ranges
 from precsearch.reference.runner import reference_outputs
 from precsearch.space import Precision
@@ -78,6 +82,7 @@ class BenchSetup:
         timing: How long to time.
         loads: What is timed; nothing is the part of the data that the search looks at.
         turns: A file that says whose turn it is, where several benches share the device.
+        proxy: Scores assignments without an engine; ``None`` where `Bench.probe` is not called.
     """
 
     backend: Callable[[BackendOptions], Backend]
@@ -89,6 +94,7 @@ class BenchSetup:
     timing: TimingOptions = field(default_factory=TimingOptions)
     loads: tuple[Load, ...] = ()
     turns: str | None = None
+    proxy: ProxyModel | None = None
 
 
 class ReferenceBench:
@@ -122,6 +128,7 @@ class Bench(ReferenceBench):
         self._noise = setup.noise
         self._latency: Latency | None = None
         self._artifacts: dict[str, bytes] = {}
+        self._proxy: Proxy | None = None
 
     def fingerprint(self) -> Fingerprint:
         """Versions and device."""
@@ -178,7 +185,33 @@ class Bench(ReferenceBench):
             achieved=_achieved(kernels, candidate),
             build_seconds=built,
             artifact_bytes=len(artifact),
+            remarks=self._backend.remarks(artifact),
         )
+
+    def probe(self, request: ProxyRequest) -> Measurement:
+        """Accuracy of an assignment in the proxy, which stays open.
+
+        Raises:
+            BuildError: The proxy does not open.
+            RunError: It failed.
+        """
+        self._announce("build")
+        start = time.perf_counter()
+        part = self._setup.search
+        if self._proxy is None:
+            self._proxy = self._opened_proxy()
+        opened = time.perf_counter() - start
+        self._announce("run")
+        data = part.data.take(range(min(_PROXY_FEEDS, len(part.data))))
+        found = self._scored(self._proxy.run(request, data.feeds), part, data)
+        return Measurement(found, build_seconds=opened)
+
+    def _opened_proxy(self) -> Proxy:
+        model, options = self._setup.proxy, self._setup.options
+        if model is None:
+            raise BuildError("this bench was given no proxy")
+        threads = options.threads or len(os.sched_getaffinity(0))
+        return Proxy(model, threads, threads, options.model_folder)
 
     def confirm(self, candidates: Sequence[Candidate], rebuilds: int) -> list[tuple[Latency, ...]]:
         """Each candidate's latency, ``rebuilds`` times newly opened, all in the same rounds.
@@ -232,7 +265,9 @@ class Bench(ReferenceBench):
 
     def _accuracy(self, session: Session, part: Scored, limit: int | None = None) -> Accuracy:
         data = part.data if limit is None else part.data.take(range(min(limit, len(part.data))))
-        outputs = [session.run(feed) for feed in data.feeds]
+        return self._scored([session.run(feed) for feed in data.feeds], part, data)
+
+    def _scored(self, outputs: Sequence[Feed], part: Scored, data: Dataset) -> Accuracy:
         reference = part.reference[: len(outputs)]
         return self._metric.score(outputs, reference, data.flat_labels, sizes=data.sizes)
 

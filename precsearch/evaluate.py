@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
 
@@ -68,7 +69,7 @@ class Evaluated:
 
     Attributes:
         outcome: The measurement or the failure.
-        model_digest: Of the lowered model, "" if it could not be lowered.
+        model_digest: Of the lowered model, "" if it could not be or needed not be lowered.
         seconds: Wall time that it took.
     """
 
@@ -87,6 +88,7 @@ def evaluators(
     lower: Callable[[Assignment], L],
     measures: Sequence[Callable[[L, Fidelity], Measurement]],
     known: Mapping[str, Outcome] = _NONE_KNOWN,
+    probes: Sequence[Callable[[Assignment], Measurement]] = (),
 ) -> tuple[EvaluateOne, ...]:
     """One evaluator per way to measure (per worker, that is).
 
@@ -100,10 +102,13 @@ def evaluators(
         lower: Makes a model of an assignment; never called by two threads at once.
         measures: Runs the lowered model, each in a worker of its own.
         known: Outcomes of engine trials of an earlier run by model digest.
+        probes: Score an assignment at proxy fidelity without a lowered model, each in the worker
+            of ``measures`` at its place; without them, a proxy is lowered and measured, too.
     """
     engines = _Engines(known)
     lock = threading.Lock()
-    return tuple(_Evaluator(lower, measure, engines, lock) for measure in measures)
+    paired = zip(measures, probes or [None] * len(measures), strict=True)
+    return tuple(_Evaluator(lower, measure, engines, lock, probe) for measure, probe in paired)
 
 
 def sequential(evaluate: EvaluateOne) -> Evaluate:
@@ -185,10 +190,14 @@ class _Evaluator(Generic[L]):
     measure: Callable[[L, Fidelity], Measurement]
     engines: _Engines
     lock: threading.Lock
+    probe: Callable[[Assignment], Measurement] | None
 
     def __call__(self, proposal: Proposal) -> Evaluated:
         start = time.perf_counter()
         digest = ""
+        if self.probe is not None and proposal.fidelity is Fidelity.PROXY:
+            probed = self._measured(partial(self.probe, proposal.assignment))
+            return Evaluated(probed, "", time.perf_counter() - start)
         try:
             with self.lock:
                 lowered = self.lower(proposal.assignment)
@@ -202,16 +211,14 @@ class _Evaluator(Generic[L]):
         return Evaluated(outcome, digest, time.perf_counter() - start)
 
     def _outcome(self, lowered: L, fidelity: Fidelity) -> Outcome:
-        def measured() -> Outcome:
-            return self._measured(lowered, fidelity)
-
+        measured = partial(self._measured, partial(self.measure, lowered, fidelity))
         if fidelity is Fidelity.ENGINE:
             return self.engines.outcome(lowered.digest, measured)
         return measured()
 
-    def _measured(self, lowered: L, fidelity: Fidelity) -> Outcome:
+    def _measured(self, measure: Callable[[], Measurement]) -> Outcome:
         try:
-            return Measured(self.measure(lowered, fidelity))
+            return Measured(measure())
         except InputError:
             raise
         except WorkerError as error:

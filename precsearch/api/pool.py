@@ -11,6 +11,7 @@ from precsearch.api.setup import bench_worker
 from precsearch.bench import BenchSetup
 from precsearch.evaluate import Evaluate, evaluators, pooled, sequential
 from precsearch.onnxio.lower import Lowered
+from precsearch.onnxio.proxygraph import ProxyRequest
 from precsearch.space import Assignment
 from precsearch.trial import Fidelity, Measurement, Outcome
 from precsearch.turns import DeviceLock
@@ -41,12 +42,14 @@ class Pool:
         workers: How many.
         limit_s: Seconds that a trial may take.
         ask: Has a worker measure.
+        request: An assignment as the bench's proxy wants it; ``None`` where it has no proxy.
     """
 
     setup: BenchSetup
     workers: int
     limit_s: float
     ask: Ask
+    request: Callable[[Assignment], ProxyRequest] | None = None
 
     @contextmanager
     def evaluating(
@@ -75,7 +78,12 @@ class Pool:
                 worker.restart_with(self.setup)
                 worker.prepare()
             together = [first, *others]
-            each = evaluators(in_turn, [self._measuring(w) for w in together], known)
+            each = evaluators(
+                in_turn,
+                [self._measuring(w) for w in together],
+                known,
+                [self._probing(w) for w in together] if self.request is not None else (),
+            )
 
             def stop() -> None:
                 for worker in together:
@@ -91,3 +99,17 @@ class Pool:
             return self.ask(worker, lowered, fidelity)
 
         return measure
+
+    def _probing(self, worker: Worker) -> Callable[[Assignment], Measurement]:
+        request = self.request
+        assert request is not None
+
+        def probe(assignment: Assignment) -> Measurement:
+            with DeviceLock.shared(self.setup.turns):
+                asked = request(assignment)
+                if not worker.ready:
+                    worker.prepare()
+            found: Measurement = worker.call("probe", asked)
+            return found
+
+        return probe

@@ -16,6 +16,7 @@ import onnx
 from onnx import helper
 
 from precsearch.backend import TYPED, GraphForm, QuantScheme
+from precsearch.errors import ModelError
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.join import join_model
 from precsearch.onnxio.layout import node_groups, quantise_layout
@@ -26,10 +27,10 @@ from precsearch.space import Assignment, LayerGroup, Precision, SearchSpace
 
 __all__ = ["ADDED_BYTES", "ProxyGraph", "ProxyModel", "ProxyRequest"]
 
-ADDED_BYTES = 512 << 20
-"""What rounded and quantised weights may add to a model."""
+ADDED_BYTES = 128 << 20
+"""What rounded and dequantised weights may add to a model, in FP32."""
 
-_LARGEST = 1 << 31
+_LARGEST = 2000 << 20
 """Protocol Buffers' limit."""
 
 _BOOL = onnx.TensorProto.BOOL
@@ -84,7 +85,8 @@ class ProxyGraph:
         budget: Bytes of constants that may be added.
 
     Raises:
-        ModelError: A weight is not finite, or a tensor that INT8 quantises was not calibrated.
+        ModelError: A weight is not finite, a tensor that INT8 quantises was not calibrated, or
+            the proxy is too large.
         PlanError: A plan's scales do not fit.
     """
 
@@ -152,9 +154,7 @@ class ProxyGraph:
         return frozenset(found)
 
     def _model(self, budget: int) -> ProxyModel:
-        own = sum(len(w.proto_bytes) for w in self.graph.weights.values())
-        left = max(0, min(budget, _LARGEST - own - (64 << 20)))
-        weights = ProxyWeights(self.graph, self.scheme, self._nominal(), self._half, left)
+        weights = ProxyWeights(self.graph, self.scheme, self._nominal(), self._half, budget)
         nodes: list[onnx.NodeProto] = []
         flags: list[tuple[str, Precision]] = []
         scaled: set[str] = set()
@@ -173,6 +173,12 @@ class ProxyGraph:
         names = tuple(_flag(key, precision) for key, precision in flags)
         inputs = self._inputs(names, sorted(scaled))
         own_weights = [w.proto_bytes for w in self.graph.weights.values()]
+        size = sum(map(len, own_weights)) + sum(map(len, weights.added.values()))
+        if size > _LARGEST:
+            raise ModelError(
+                f"the proxy of this model would have {size >> 20} MB, Protocol Buffers end at "
+                f"{_LARGEST >> 20}: store the weights outside of the model file"
+            )
         model = join_model(self.graph, nodes, inputs, [*own_weights, *weights.added.values()])
         return ProxyModel(
             model,

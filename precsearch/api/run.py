@@ -16,6 +16,7 @@ from precsearch.api.evidence import Finish, make_plan
 from precsearch.api.explain import explain_result
 from precsearch.api.files import check_free, check_weights, copy_weights, write_bytes, write_text
 from precsearch.api.pool import Pool, turns_of
+from precsearch.api.probing import proxy_of
 from precsearch.api.setup import (
     Inputs,
     Target,
@@ -44,6 +45,7 @@ from precsearch.events import (
 from precsearch.goal import Bound, Budget, Goal, Problem
 from precsearch.journal import NAME, Journal
 from precsearch.onnxio.lower import Lowered, Lowering
+from precsearch.onnxio.proxygraph import ProxyGraph
 from precsearch.onnxio.read import read_model
 from precsearch.plan import Plan
 from precsearch.registry import strategy
@@ -147,7 +149,12 @@ class _Run:
             setup = bench_setup(
                 self.config, self.target, plain, searched, inputs.loads, inputs.shapes
             )
-            setup = replace(setup, turns=turns_of(self.config.run_path, self.config.workers))
+            proxy = proxy_of(self.target, lowering)
+            setup = replace(
+                setup,
+                turns=turns_of(self.config.run_path, self.config.workers),
+                proxy=None if proxy is None else proxy.proxy,
+            )
             worker.restart_with(setup)
             yield StageStarted("gate", "the FP32 engine against the reference")
             with _gate_errors():
@@ -160,7 +167,7 @@ class _Run:
             if not problem.goal.admits(gate):
                 return self._unmet(gate)
             yield self._search_started(where, problem)
-            yield from self._search(problem, lowering, worker, gate, setup)
+            yield from self._search(problem, lowering, worker, gate, setup, proxy)
             choice = yield from self._choose(problem, lowering, worker, gate)
         return (yield from self._finish(problem, lowering, where, gate, choice))
 
@@ -210,6 +217,7 @@ class _Run:
         worker: Worker,
         gate: Measurement,
         setup: BenchSetup,
+        proxy: ProxyGraph | None,
     ) -> Generator[Event, None, None]:
         """Run the strategy; a Ctrl-C ends it and keeps its trials."""
 
@@ -220,7 +228,8 @@ class _Run:
         memo = self.journal.memo
         known = {setup.baseline.digest: Measured(gate), **memo.engines}
         begun = time.monotonic() - memo.seconds
-        pool = Pool(setup, self.config.workers, _TRIAL_LIMIT_S, measure)
+        request = None if proxy is None else proxy.request
+        pool = Pool(setup, self.config.workers, _TRIAL_LIMIT_S, measure, request)
         with pool.evaluating(worker, lowering.lower, known) as evaluate:
             loop = search(problem, self.strategy, evaluate, memo=memo, spent=memo.seconds)
             try:

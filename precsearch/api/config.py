@@ -23,7 +23,8 @@ class OptimizeConfig:
         data: Samples to calibrate and to search with; ``None`` is random data, with a warning.
         tol: Bound on the loss, in the metric's own terms.
         metric: Name of the loss, or ``module:function``.
-        backend: Name of the engine.
+        backend: Name of the engine; ``auto`` is TensorRT where there is one and a GPU, else ONNX
+            Runtime.
         precisions: What groups may be given; ``None`` is everything that the backend truly runs.
         strategy: Name of the search strategy.
         max_builds: Most engines to build and time.
@@ -51,7 +52,7 @@ class OptimizeConfig:
     data: Path | None = None
     tol: float = 1e-2
     metric: str = "rel-l2"
-    backend: str = "onnxruntime"
+    backend: str = "auto"
     precisions: tuple[Precision, ...] | None = None
     strategy: str = "auto"
     max_builds: int | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 from precsearch.api.setup import open_target
 from precsearch.data import input_specs
 from precsearch.onnxio.read import read_model
+from precsearch.registry import backend_name
 from precsearch.space import Precision, SearchSpace
 
 __all__ = ["Inspection", "inspect"]
@@ -40,7 +41,7 @@ class Inspection:
 def inspect(
     model: str | Path,
     *,
-    backend: str = "onnxruntime",
+    backend: str = "auto",
     precisions: tuple[Precision, ...] | None = None,
     granularity: str = "group",
 ) -> Inspection:
@@ -50,7 +51,7 @@ def inspect(
         InputError: The model cannot be read, or an option is wrong.
     """
     source = read_model(Path(model))
-    target = open_target(source, backend, precisions, granularity, 0)
+    target = open_target(source, backend_name(backend), precisions, granularity, 0)
     graph = target.graph
     return Inspection(
         model=source.path.name,

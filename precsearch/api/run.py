@@ -48,7 +48,7 @@ from precsearch.onnxio.lower import Lowered, Lowering
 from precsearch.onnxio.proxygraph import ProxyGraph
 from precsearch.onnxio.read import read_model
 from precsearch.plan import Plan
-from precsearch.registry import strategy
+from precsearch.registry import backend_name, strategy
 from precsearch.search import search
 from precsearch.space import Assignment
 from precsearch.strategy import Strategy
@@ -72,6 +72,7 @@ def optimize_events(config: OptimizeConfig) -> Stream:
         InputError: Something that the user gave is wrong; the message says what to change.
     """
     started = time.monotonic()
+    config = replace(config, backend=backend_name(config.backend))
     outputs = [p for p in (config.plan_path, config.artifact) if p is not None]
     journal_path = config.run_path / NAME
     inputs_read = (config.model, config.data, config.calibration, config.holdout, journal_path)

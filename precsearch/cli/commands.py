@@ -76,7 +76,7 @@ def optimize(
     strategy: options.Strategy = "auto",
     seed: options.Seed = 0,
     workers: options.Workers = 1,
-    backend: options.Backend = "onnxruntime",
+    backend: options.Backend = "auto",
     precisions: options.Precisions = None,
     granularity: options.Granularity = "group",
     threads: options.Threads = 0,
@@ -166,7 +166,7 @@ def verify(
 def inspect(
     model: options.Model,
     *,
-    backend: options.Backend = "onnxruntime",
+    backend: options.Backend = "auto",
     precisions: options.Precisions = None,
     granularity: options.Granularity = "group",
 ) -> Action:

@@ -18,7 +18,13 @@ from precsearch.backend import BackendOptions
 from precsearch.cli.page import Page
 from precsearch.cli.text import clean, many
 from precsearch.errors import PrecsearchError
-from precsearch.registry import backend_factory, backend_names, strategy_names
+from precsearch.registry import (
+    AutoBackend,
+    auto_backend,
+    backend_factory,
+    backend_names,
+    strategy_names,
+)
 from precsearch.space import Precision
 
 __all__ = ["BackendState", "Diagnosis", "diagnose", "doctor_fields", "doctor_lines"]
@@ -58,6 +64,7 @@ class Diagnosis:
     Attributes:
         versions: Package → version, "" where it is not installed; Python and precsearch first.
         backends: Each that can be named.
+        auto: The backend that ``--backend auto`` takes, and why.
         strategies: Names.
         system: Operating system and processor architecture.
         cores: Physical cores that this process may use.
@@ -69,6 +76,7 @@ class Diagnosis:
 
     versions: Mapping[str, str]
     backends: tuple[BackendState, ...]
+    auto: AutoBackend
     strategies: tuple[str, ...]
     system: str
     cores: int
@@ -87,6 +95,7 @@ def diagnose() -> Diagnosis:
     return Diagnosis(
         versions=versions,
         backends=backends,
+        auto=auto_backend(),
         strategies=strategy_names(),
         system=f"{platform.system()} {platform.machine()}",
         cores=cores,
@@ -180,10 +189,10 @@ def _missing(
         for name in _NEEDED
         if not versions[name]
     ]
-    said += [f"the backend {b.name} {b.note}" for b in backends if not b.runs]
-    said += [
-        f"{name} is not installed: {how}" for name, how in _OPTIONAL.items() if not versions[name]
-    ]
+    absent = [name for name in _OPTIONAL if not versions[name]]
+    broken = (b for b in backends if not b.runs and b.name not in absent)
+    said += [f"the backend {b.name} {b.note}" for b in broken]
+    said += [f"{name} is not installed: {_OPTIONAL[name]}" for name in absent]
     if not gpus:
         said.append("no NVIDIA GPU or driver was found: only CPU backends can be measured here")
     return tuple(said)
@@ -204,6 +213,7 @@ def doctor_fields(found: Diagnosis) -> dict[str, object]:
             }
             for b in found.backends
         ],
+        "auto": {"name": found.auto.name, "reason": found.auto.reason},
         "strategies": list(found.strategies),
         "system": found.system,
         "cores": found.cores,
@@ -225,6 +235,7 @@ def doctor_lines(found: Diagnosis, page: Page) -> list[Text]:
         runs = ", ".join(backend.runs) or "nothing"
         lines.append(Text(f"  {clean(backend.name):<12} runs {runs}"))
         lines += page.facts([("", text) for text in (backend.device, backend.note) if text])
+    lines += page.facts([("auto", f"takes {found.auto.name}: {found.auto.reason}")])
     lines += [Text(), Text("machine", style="bold")]
     lines += page.facts(
         [

@@ -187,7 +187,8 @@ Backend = Annotated[
     Option(
         metavar="NAME",
         show_default=False,
-        help="Engine to optimise for. Default: onnxruntime.",
+        help="Engine to optimise for: auto (tensorrt where it is installed and there is a GPU, "
+        "else onnxruntime), or one of these by name; doctor tells which there are. Default: auto.",
         rich_help_panel=_ENGINE,
     ),
 ]

@@ -72,7 +72,9 @@ class PlainLog:
     def _said(self, event: Event, *, new: bool) -> list[str]:
         match event:
             case RunStarted():
-                return [f"precsearch {clean(event.version)}: {clean(event.model)}"]
+                where = event.identity.get("backend", "")
+                on = f" on {clean(where)}" if where else ""
+                return [f"precsearch {clean(event.version)}: {clean(event.model)}{on}"]
             case StageStarted():
                 return [f"{clean(event.stage)}: {clean(event.detail)}".rstrip(": ")]
             case Warned():

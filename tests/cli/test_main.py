@@ -79,7 +79,7 @@ def test_every_option_arrives(asked: list[OptimizeConfig]) -> None:
         "--precisions int8,fp32 --strategy tpe --max-builds 7 --time-budget 30m --seed 3 "
         "--threads 2 --batch 4 --input-shape x:8x3 --input-shape y:1 --calibration c.npz "
         "--calibration-method mse --holdout h.npz --granularity node -o p.json --artifact a.onnx "
-        "--run-dir r --resume --json"
+        "--run-dir r --resume --json --workers 3 --build-option a=b"
     )
     assert run(line.split()) == Exit.UNMET
     assert asked == [
@@ -95,6 +95,8 @@ def test_every_option_arrives(asked: list[OptimizeConfig]) -> None:
             time_budget=1800.0,
             seed=3,
             threads=2,
+            workers=3,
+            build_options={"a": "b"},
             batch=4,
             input_shapes={"x": (8, 3), "y": (1,)},
             calibration=Path("c.npz"),
@@ -108,7 +110,7 @@ def test_every_option_arrives(asked: list[OptimizeConfig]) -> None:
         )
     ]
     fields = set(inspection.signature(OptimizeConfig).parameters)
-    assert len(fields) == 23, "a new option needs a place on the command line and in this test"
+    assert len(fields) == 25, "a new option needs a place on the command line and in this test"
     assert run(["optimize", "m.onnx", "--force"]) == Exit.UNMET
     assert asked[-1].force
     sets = ["--shapes", "x:1x3; y:2@0.5", "--shapes", "a@1:16x3"]
@@ -122,6 +124,7 @@ def test_every_option_arrives(asked: list[OptimizeConfig]) -> None:
         ("optimize", "missing argument 'MODEL'; see 'precsearch optimize --help'"),
         ("optimize m --tol x", "--tol takes a number such as 1e-2, not 'x'"),
         ("optimize m --precisions fp8", "--precisions takes fp32, fp16 and int8"),
+        ("optimize m --workers 0", "--workers takes a whole number of at least 1, not '0'"),
         ("optimize m --batch 0", "--batch takes a whole number of at least 1, not '0'"),
         ("optimize m --time-budget soon", "--time-budget takes a time such as 90s"),
         ("optimize m --input-shape 3x4", "--input-shape takes NAME:SIZExSIZE"),

@@ -149,7 +149,10 @@ PLAN_CASES = [
         HAND,
     ),
     Case(
-        "plan", "has a shape changed", edited(_set("recipe", "shapes", "x", to=[2, 1, 8, 8])), HAND
+        "plan",
+        "has a shape changed",
+        edited(_set("recipe", "shapes", 0, "x", to=[2, 1, 8, 8])),
+        HAND,
     ),
     Case("plan", "has its options changed", edited(_set("recipe", "options", to={})), HAND),
     Case("plan", "has its model changed", edited(_set("recipe", "model_sha256", to="0")), HAND),

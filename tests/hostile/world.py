@@ -83,7 +83,9 @@ def plan(folder: Path) -> Plan:
 
 def journal_bytes(folder: Path) -> bytes:
     """The first line of a journal that `optimize` would go on with."""
-    config = OptimizeConfig(folder / "model.onnx", folder / "data.npz", tol=0.9, threads=1)
+    config = OptimizeConfig(
+        folder / "model.onnx", folder / "data.npz", tol=0.9, threads=1, backend="onnxruntime"
+    )
     source = read_model(config.model)
     target = open_target(source, config.backend, None, config.granularity, 1)
     inputs = open_inputs(config, target.graph)

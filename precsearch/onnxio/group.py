@@ -13,6 +13,7 @@ import onnx
 from precsearch.backend import QuantScheme
 from precsearch.errors import OptionError
 from precsearch.onnxio.blocks import block_names, macs, signature
+from precsearch.onnxio.branches import with_branches
 from precsearch.onnxio.composites import Pattern
 from precsearch.onnxio.convex import convex_parts, in_graph_order
 from precsearch.onnxio.graph import GraphView, NodeView
@@ -73,7 +74,8 @@ def group(
         for part, block in zip(parts, blocks, strict=True)
     )
     quantised = [Precision.INT8 in g.choices for g in groups]
-    return SearchSpace(groups, _edges(parts, graph, roles, quantised), granularity)
+    edges = _edges(parts, graph, roles, quantised)
+    return with_branches(SearchSpace(groups, edges, granularity), graph, scheme)
 
 
 def _layer_group(

@@ -2,8 +2,9 @@
 
 Placement follows the backend's `QuantScheme`: one Q per tensor shared by its INT8 readers; the
 output of a Conv (after the Relu or Clip that the engine fuses) where the backend runs it in INT8
-only then; Add, Concat and pooling keep their tensors quantised where they were asked to; Reshape,
-MaxPool and the like pass a quantised tensor on with its scale.
+only then; Add, Concat and pooling keep their tensors quantised where they were asked to, a residual
+Add as `precsearch.onnxio.placement` says; Reshape, MaxPool and the like pass a quantised tensor on
+with its scale.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from dataclasses import dataclass
 
 from precsearch.backend import QuantScheme
 from precsearch.onnxio.graph import GraphView, NodeView
-from precsearch.onnxio.roles import Role, data_slots, int8_role
+from precsearch.onnxio.placement import BRANCH_SUFFIX, placed
+from precsearch.onnxio.roles import Role, int8_role
 from precsearch.onnxio.scales import QuantParams, ScaleSource, Tie
 from precsearch.space import Assignment, Precision, SearchSpace
 
@@ -69,12 +71,16 @@ def quantisable(
         group = space.by_key.get(groups.get(node.key, ""))
         if group is None or Precision.INT8 not in group.choices:
             continue
-        role = int8_role(node, graph, scheme)
-        if role is Role.ACTIVE or (role is Role.PASSIVE and group.passive):
-            tensors = found.setdefault(group.key, set())
-            tensors |= {node.inputs[s] for s in data_slots(node, graph)}
-            if role is Role.PASSIVE or node.op_type in scheme.outputs_of:
-                tensors.add(fused_tail(node, graph, groups))
+        found_here = placed(node, graph, scheme, group.passive)
+        if found_here is None:
+            continue
+        tensors = found.setdefault(group.key, set())
+        tensors |= {node.inputs[s] for s in found_here.slots}
+        if found_here.output:
+            tensors.add(fused_tail(node, graph, groups))
+        branch = f"{node.key}{BRANCH_SUFFIX}"
+        if branch in space.by_key:
+            found[branch] = {node.inputs[s] for s in found_here.branch}
     return {key: frozenset(tensors) for key, tensors in found.items()}
 
 
@@ -92,17 +98,15 @@ class _Placement:
         self.kept: list[int] = []
         self.ties: list[Tie] = []
 
-    def place(self, node: NodeView) -> None:
+    def place(self, node: NodeView, branch: bool) -> None:
         """Quantise what an INT8 node reads and, where needed, what it writes."""
-        role = int8_role(node, self.graph, self.scheme)
-        if role not in (Role.ACTIVE, Role.PASSIVE):
+        found = placed(node, self.graph, self.scheme, self.groups[node.key] in self.passive)
+        if found is None:
             return
-        if role is Role.PASSIVE and self.groups[node.key] not in self.passive:
-            return  # the mask's Add in an attention core, say: INT8 there means the products
-        slots = data_slots(node, self.graph)
+        slots = (*found.slots, *found.branch) if branch else found.slots
         self.reads |= {(node.index, s) for s in slots}
-        (self.active if role is Role.ACTIVE else self.kept).append(node.index)
-        if role is Role.ACTIVE and node.op_type not in self.scheme.outputs_of:
+        (self.active if found.role is Role.ACTIVE else self.kept).append(node.index)
+        if not found.output:
             return
         tail = fused_tail(node, self.graph, self.groups)
         self.replaced.add(tail)
@@ -156,7 +160,7 @@ def quantise_layout(
     placement = _Placement(graph, scheme, space)
     for node in graph.nodes:
         if placement.groups.get(node.key) in int8:
-            placement.place(node)
+            placement.place(node, branch=f"{node.key}{BRANCH_SUFFIX}" in int8)
     placement.carry(placement.wanted())
     quantised = placement.replaced | {graph.nodes[i].inputs[s] for i, s in placement.reads}
     params = scales.assign(quantised, placement.ties)

@@ -7,10 +7,7 @@ from dataclasses import dataclass
 
 from precsearch.onnxio.graph import GraphView, NodeView
 
-__all__ = ["BRANCH_SUFFIX", "Residual", "residual"]
-
-BRANCH_SUFFIX = "//branch"
-"""After an Add's key: the group that decides whether its branch is quantised too."""
+__all__ = ["Residual", "residual"]
 
 _WEIGHTED = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 _FUSED = ("Relu", "Clip", "BatchNormalization", "Identity", "Dropout")

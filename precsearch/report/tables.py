@@ -1,0 +1,105 @@
+"""The tables of a report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from precsearch.report.facts import GroupFact
+from precsearch.report.html import Cell, name, precision, table, text
+from precsearch.report.rows import Row, gained
+from precsearch.report.told import TrialFact
+from precsearch.text import Scale, counts, many, milliseconds, speedup
+
+__all__ = ["group_table", "mismatch_table", "range_table", "trial_table"]
+
+
+def group_table(groups: Sequence[GroupFact], scale: Scale) -> str:
+    """Every group: what it costs, what it gains, what it got and why."""
+    rows = [
+        [
+            text(group.place + 1, "number"),
+            name(group.key),
+            text(group.kind),
+            precision(group.asked.value) if group.free else text("no choice"),
+            text("" if group.ran is None or not group.free else group.ran.value),
+            text(_cost(group, scale), "number"),
+            text(_time(group.plain), "number"),
+            text(_time(group.chosen), "number"),
+            text("" if group.saved is None else gained(group.saved), "number"),
+            text(group.reason, "text"),
+        ]
+        for group in groups
+    ]
+    titles = (
+        "", "group", "kind", "asked", "ran", "loss alone", "FP32 time", "its time", "gain", "why",
+    )  # fmt: skip
+    return table(titles, rows, "groups")
+
+
+def _cost(group: GroupFact, scale: Scale) -> str:
+    if group.cost is None:
+        return ""
+    return f"{scale(group.cost)}{'*' if group.beside else ''}"
+
+
+def _time(seconds: float | None) -> str:
+    return "" if seconds is None else milliseconds(seconds)
+
+
+def mismatch_table(groups: Sequence[GroupFact]) -> str:
+    """How many groups ran in what they were asked for, and those that did not."""
+    free = [g for g in groups if g.free]
+    looked = [g for g in free if g.ran is not None]
+    pairs = Counter((g.asked.value, g.ran.value) for g in looked if g.ran is not None)
+    if not pairs:
+        return "<p class=dim>Nothing was built yet that could be looked at.</p>"
+    others = [g for g in looked if g.ran is not g.asked]
+    rows = [
+        [precision(asked), precision(ran), text(count, "number")]
+        for (asked, ran), count in sorted(pairs.items())
+    ]
+    summary = table(("asked", "ran in", "groups"), rows, "achieved")
+    if not others:
+        return f"{summary}<p>Every group ran in what it was asked for.</p>"
+    names = ", ".join(str(name(g.key)) for g in others)
+    return f"{summary}<p>{many(len(others), 'group')} did not run as asked: {names}.</p>"
+
+
+def trial_table(trials: Sequence[TrialFact], scale: Scale) -> str:
+    """Every trial in the order they ended."""
+    rows = [
+        [
+            text(trial.number, "number"),
+            text("engine" if trial.engine else "proxy"),
+            text(counts(trial.counts) or "all fp32"),
+            text("" if trial.loss is None else scale(trial.loss), "number"),
+            text("" if trial.ratio is None else speedup(trial.ratio), "number"),
+            text(f"{trial.verdict}{', on the front' if trial.front else ''}"),
+            text(trial.failed or trial.why, "text"),
+            text(trial.assigned if trial.engine else "", "text"),
+        ]
+        for trial in trials
+    ]
+    titles = ("trial", "what", "groups", "loss", "speed", "verdict", "why", "assignment")
+    chosen = frozenset(place for place, trial in enumerate(trials) if trial.chosen)
+    return table(titles, rows, "trials", chosen)
+
+
+def range_table(rows: Sequence[Row]) -> str:
+    """Calibrated ranges and scales."""
+    cells: list[list[Cell]] = [
+        [
+            name(str(row["tensor"])),
+            text(_said(row, "range"), "number"),
+            text(_said(row, "step"), "number"),
+            text(_said(row, "zero"), "number"),
+            text(_said(row, "used")),
+        ]
+        for row in rows
+    ]
+    return table(("tensor", "range", "scale", "zero point", ""), cells, "tensors")
+
+
+def _said(row: Mapping[str, object], key: str) -> str:
+    return str(row[key])

@@ -1,0 +1,148 @@
+"""What all charts share: colours, axes, the line of the bound."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from precsearch.goal import Bound
+from precsearch.report.rows import scale_of
+
+__all__ = [
+    "AXIS",
+    "GOLD",
+    "LINE",
+    "PRECISIONS",
+    "VERDICTS",
+    "Chart",
+    "Spec",
+    "coloured",
+    "losses",
+    "place",
+    "rule",
+    "spec",
+    "tips",
+]
+
+Spec = dict[str, Any]
+
+_SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
+# Colours that people with any colour vision tell apart (Okabe and Ito, 2008).
+PRECISIONS = {
+    "fp32": "#7f8a93",
+    "fp16": "#e69f00",
+    "int8": "#0072b2",
+    "no choice": "#d9dde0",
+    "not known": "#ffffff",
+}
+VERDICTS = {
+    "within the bound": "#009e73",
+    "too close to the bound": "#e69f00",
+    "over the bound": "#d55e00",
+    "not finite": "#7b3294",
+    "failed": "#000000",
+}
+LINE, _BOUND, GOLD = "#33414d", "#d55e00", "#f0c419"
+_CONFIG: Spec = {
+    "font": "system-ui, sans-serif",
+    "view": {"stroke": "#d9dde0"},
+    "axis": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"},
+    "legend": {
+        "orient": "top",
+        "labelFontSize": 12,
+        "title": None,
+        "symbolSize": 90,
+        "columns": {"expr": "width < 420 ? 2 : 5"},
+    },
+    "title": {"anchor": "start", "fontSize": 13, "fontWeight": "normal", "color": LINE},
+}
+
+
+# Equal widths of the axes keep the same group under itself in each chart of the strip.
+AXIS = {"minExtent": 46, "maxExtent": 46}
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A chart and its place in the page.
+
+    Attributes:
+        name: Of the figure.
+        says: What it shows, a sentence or two for people, also those who do not see it.
+        spec: The specification.
+        wide: Whether it grows with the number of groups, and scrolls.
+    """
+
+    name: str
+    says: str
+    spec: Spec
+    wide: bool = False
+
+
+def spec(data: str, height: int | Spec, **more: object) -> Spec:
+    """A chart as wide as its place in the page, over the rows of a name."""
+    return {
+        "$schema": _SCHEMA,
+        "data": {"name": data},
+        "width": "container",
+        "height": height,
+        "autosize": {"type": "fit-x", "contains": "padding"},
+        "config": _CONFIG,
+        **more,
+    }
+
+
+def tips(*fields: str) -> list[Spec]:
+    """What is shown of a row on hover."""
+    return [{"field": f, "type": "nominal", "title": f.removesuffix(" said")} for f in fields]
+
+
+def coloured(
+    field: str, colours: Mapping[str, str], seen: Collection[str] | None = None, **more: object
+) -> Spec:
+    """A colour by the value of a field; the legend names the values that were ``seen``."""
+    shown = [name for name in colours if seen is None or name in seen]
+    shown = shown or list(colours)
+    scale = {"domain": shown, "range": [colours[name] for name in shown]}
+    return {"field": field, "type": "nominal", "scale": scale, **more}
+
+
+def losses(span: tuple[float, float], title: str | None, bound: Bound | None) -> Spec:
+    """A logarithmic axis of losses."""
+    unit = f" ({bound.metric})" if bound is not None else ""
+    return {
+        "type": "quantitative",
+        "title": None if title is None else f"{title}{unit}",
+        "scale": {"type": "log", "domain": list(span), "clamp": True, "nice": False},
+        "axis": {"format": "~g", "tickCount": 5, "grid": True},
+    }
+
+
+def rule(bound: Bound | None) -> list[Spec]:
+    """The bound as a dashed line with its name."""
+    if bound is None or bound.tolerance <= 0:
+        return []
+    said = f"bound: {scale_of(bound).bound(bound.tolerance)}"
+    at = {"datum": bound.tolerance, "type": "quantitative"}
+    one = {"values": [{"said": said}]}
+    line = {"type": "rule", "strokeDash": [5, 4], "color": _BOUND, "strokeWidth": 1.5}
+    text = {"type": "text", "align": "left", "dx": 4, "dy": -6, "color": _BOUND, "fontSize": 12}
+    return [
+        {"data": one, "mark": line, "encoding": {"y": at}},
+        {
+            "data": one,
+            "mark": text,
+            "encoding": {"y": at, "x": {"value": 0}, "text": {"field": "said"}},
+        },
+    ]
+
+
+def place(count: int) -> Spec:
+    """The groups from left to right."""
+    return {
+        "field": "from",
+        "type": "quantitative",
+        "scale": {"domain": [0, max(count, 1)], "nice": False, "zero": False},
+        "axis": {"labels": False, "ticks": False, "grid": False, "title": None, "domain": False},
+    }

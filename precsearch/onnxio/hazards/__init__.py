@@ -1,0 +1,76 @@
+"""FP16 hazards by rule: what one FP32 run shows that FP16 would get wrong, and where.
+
+Four kinds: values beyond FP16's range, constants beyond it, values that FP16 rounds to zero before
+a logarithm or a division, and differences of values that FP16 holds too coarsely. FP32 must cover
+the *path* of such a value, from the node that writes it to those that read it, so every group along
+it gets the prior. They are hints: a measurement may overrule each of them.
+"""
+
+from __future__ import annotations
+
+from precsearch.backend import QuantScheme
+from precsearch.goal import Prior
+from precsearch.onnxio.graph import GraphView
+from precsearch.onnxio.hazards.finding import Finding
+from precsearch.onnxio.hazards.int8 import int8_hints
+from precsearch.onnxio.hazards.overflow import constants, inner, overflows
+from precsearch.onnxio.hazards.rounding import cancellations, coarse
+from precsearch.onnxio.hazards.screened import Screened, screened_tensors, softmax_axes
+from precsearch.onnxio.hazards.underflow import constant_underflows, underflows
+from precsearch.onnxio.roles import fp16_capable
+from precsearch.onnxio.statistics import ScreenStatistics
+from precsearch.space import Precision, SearchSpace
+
+__all__ = ["hazards", "screened_tensors", "softmax_axes"]
+
+_RULES = (overflows, constants, inner, underflows, constant_underflows, cancellations, coarse)
+
+
+def hazards(
+    graph: GraphView,
+    space: SearchSpace,
+    statistics: ScreenStatistics | None,
+    scheme: QuantScheme,
+    *,
+    int8_half: bool = False,
+) -> tuple[Prior, ...]:
+    """Priors against FP16, and weak ones against INT8, in graph order.
+
+    Args:
+        graph: The prepared model.
+        space: Its groups; a group gets priors for the precisions that it may take.
+        statistics: Of a screening run over sample data. ``None``: only constants are judged.
+        scheme: How the backend writes INT8.
+        int8_half: Whether INT8 has FP16 around it, so that FP16's hazards are INT8's too.
+
+    Returns:
+        At most one prior for each group and precision, that of its gravest hazard.
+    """
+    screened = Screened(graph, space, statistics)
+    gravest = _gravest(screened)
+    hints = int8_hints(screened, scheme)
+    priors: list[Prior] = []
+    for group in space.groups:
+        bad = gravest.get(group.key)
+        for choice in group.choices[1:]:
+            if bad is not None and (choice is Precision.FP16 or int8_half):
+                said = f"{choice.value.upper()} excluded: {bad.reason}"
+            elif choice is Precision.INT8 and group.key in hints:
+                said = f"INT8 left out at first: {hints[group.key]}"
+            else:
+                continue
+            priors.append(Prior(group.key, choice, True, said))
+    return tuple(priors)
+
+
+def _gravest(screened: Screened) -> dict[str, Finding]:
+    """Group key → its gravest finding, the first of equals."""
+    found: dict[str, Finding] = {}
+    for rule in _RULES:
+        for finding in rule(screened):
+            key = screened.group(finding.node)
+            if not fp16_capable(finding.node, screened.graph):
+                continue
+            if key not in found or finding.gravity > found[key].gravity:
+                found[key] = finding
+    return found

@@ -44,6 +44,8 @@ class Proxy:
         # Any optimisation could take a cast pair, or a Q/DQ pair, for nothing.
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.enable_mem_pattern = False
+        # A packed copy of each weight in each branch would multiply them.
+        options.add_session_config_entry("session.disable_prepacking", "1")
         self._model = model
         self._lanes = max(1, min(lanes, threads))
         try:

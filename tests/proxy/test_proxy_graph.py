@@ -1,0 +1,291 @@
+"""One session gives for any assignment what a model of its own would give."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from precsearch.backend import TYPED, TYPED_HALF, BackendOptions, GraphForm
+from precsearch.backends.onnxruntime import OnnxRuntimeBackend
+from precsearch.data import input_specs, load
+from precsearch.errors import BuildError, ModelError, OptionError, RunError
+from precsearch.onnxio.graph import GraphView
+from precsearch.onnxio.group import group
+from precsearch.onnxio.layout import node_groups, quantisable
+from precsearch.onnxio.lower import Lowering
+from precsearch.onnxio.prepare import prepare
+from precsearch.onnxio.proxygraph import ProxyGraph, ProxyRequest
+from precsearch.onnxio.read import read_model
+from precsearch.onnxio.scales import RangeScales, TensorRange
+from precsearch.reference.proxy import Proxy
+from precsearch.reference.ranges import Calibration, collect_ranges
+from precsearch.space import Assignment, LayerGroup, Precision, SearchSpace
+from tests.lowering.random_models import Model, conv_models, feed_of, matmul_models, source_of
+from tests.odd.odd_models import MODELS as ODD
+from tests.odd.test_odd_models import assignments, saved
+from tests.onnxio.small_graphs import GraphBuilder, conditional, fire_net, view
+from tests.proxy.by_hand import Arrays, plain_session, run_by_hand
+
+FP32, FP16, INT8 = Precision.FP32, Precision.FP16, Precision.INT8
+BACKEND = OnnxRuntimeBackend(BackendOptions(threads=1))
+SCHEME = BACKEND.scheme
+FEW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+MODELS = st.one_of(conv_models(), matmul_models())
+GRANULARITY = st.sampled_from(["node", "group"])
+
+
+def prepared(model: Model, opset: int) -> GraphView:
+    with tempfile.TemporaryDirectory() as folder:
+        return prepare(source_of(model, Path(folder)), opset)
+
+
+def scales_of(graph: GraphView, space: SearchSpace, feeds: list[Arrays]) -> RangeScales:
+    plain = Lowering(graph, space, SCHEME, RangeScales({}, SCHEME)).lower(Assignment()).model
+    tensors = frozenset().union(*quantisable(graph, SCHEME, space).values())
+    return RangeScales(
+        collect_ranges(Calibration(plain, "", tuple(sorted(tensors))), feeds), SCHEME
+    )
+
+
+def drawn(data: st.DataObject, space: SearchSpace, allowed: set[Precision]) -> Assignment:
+    wanted = {
+        g.key: data.draw(st.sampled_from([c for c in g.choices if c in allowed]))
+        for g in space.free
+    }
+    return space.canonical(Assignment.of(wanted))
+
+
+def relative(found: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> float:
+    off = found.astype(np.float64) - wanted.astype(np.float64)
+    return float(np.linalg.norm(off) / max(float(np.linalg.norm(wanted)), 1e-9))
+
+
+def nodes_at(space: SearchSpace, assignment: Assignment, precision: Precision) -> set[str]:
+    return {n for n, key in node_groups(space).items() if assignment[key] is precision}
+
+
+@FEW
+@given(MODELS, GRANULARITY, st.sampled_from([1.0, 300.0, 1e-4]), st.data())
+def test_fp16_is_numpys_rounding_of_every_stored_tensor(
+    model: Model, granularity: str, spread: float, data: st.DataObject
+) -> None:
+    graph = prepared(model, 13)
+    space = group(graph, SCHEME, frozenset({FP32, FP16}), granularity)
+    made = ProxyGraph(graph, space, SCHEME, RangeScales({}, SCHEME))
+    proxy = Proxy(made.proxy, 1)
+    feed = {"x": feed_of(model)["x"] * np.float32(spread)}
+    for _ in range(2):
+        assignment = drawn(data, space, {FP32, FP16})
+        wanted = run_by_hand(graph, feed, nodes_at(space, assignment, FP16))
+        (found,) = proxy.run(made.request(assignment), [feed])
+        for name, value in wanted.items():
+            np.testing.assert_array_equal(found[name], value)
+
+
+@FEW
+@given(MODELS, GRANULARITY, st.sampled_from([TYPED, TYPED_HALF]), st.data())
+def test_any_assignment_gives_what_its_lowered_model_gives(
+    model: Model, granularity: str, form: GraphForm, data: st.DataObject
+) -> None:
+    graph = prepared(model, form.min_opset)
+    space = group(graph, SCHEME, frozenset(Precision), granularity)
+    feeds = [feed_of(model, seed) for seed in range(3)]
+    scales = scales_of(graph, space, feeds)
+    made = ProxyGraph(graph, space, SCHEME, scales, form)
+    proxy = Proxy(made.proxy, 2, 2)
+    lowering = Lowering(graph, space, SCHEME, scales, form)
+    # ONNX Runtime computes FP16 nodes in FP32 without rounding: only INT8 can be compared.
+    half = form is TYPED_HALF
+    assignment = drawn(data, space, {FP32, INT8})
+    lowered = plain_session(lowering.lower(assignment).model)
+    found = proxy.run(made.request(assignment), feeds)
+    for feed, got in zip(feeds, found, strict=True):
+        for output, wanted in zip(graph.outputs, lowered.run(None, feed), strict=True):
+            assert relative(got[output.name], wanted) < (3e-2 if half else 3e-3)
+
+
+@FEW
+@given(MODELS, st.sampled_from([TYPED, TYPED_HALF]), st.data())
+def test_weights_computed_at_every_run_are_those_that_are_kept(
+    model: Model, form: GraphForm, data: st.DataObject
+) -> None:
+    graph = prepared(model, form.min_opset)
+    space = group(graph, SCHEME, frozenset(Precision))
+    feed = feed_of(model)
+    scales = scales_of(graph, space, [feed])
+    kept = ProxyGraph(graph, space, SCHEME, scales, form)
+    computed = ProxyGraph(graph, space, SCHEME, scales, form, budget=0)
+    float_bytes = sum(4 * w.size for w in graph.weights.values() if w.elem_type == 1)
+    # A byte a value for INT8 and its scales; of such small weights these are most.
+    assert computed.proxy.added_bytes <= float_bytes / 2 + 64
+    assignment = drawn(data, space, set(Precision))
+    (wanted,) = Proxy(kept.proxy, 1).run(kept.request(assignment), [feed])
+    (found,) = Proxy(computed.proxy, 1).run(computed.request(assignment), [feed])
+    for name, value in wanted.items():
+        assert relative(found[name], value) < 1e-6
+
+
+NOT_BY_HAND = {"sequence of tensors inside", "sequence as output", "an FP16 layer inside"}
+"""A sequence cannot be put into a model of its own without its type; and ONNX Runtime does not
+round what the model itself stores in FP16."""
+
+
+@pytest.mark.parametrize("name", sorted(ODD.keys() - {"random numbers inside"}))
+def test_odd_models_in_every_precision(name: str, tmp_path: Path) -> None:
+    graph = prepare(read_model(saved(ODD[name], tmp_path)), 13)
+    space = group(graph, SCHEME, frozenset(Precision))
+    data = load(
+        None,
+        input_specs(graph.inputs),
+        batch=1,
+        shapes={},
+        seed=0,
+        outputs=tuple(o.name for o in graph.outputs),
+    )
+    feed = dict(data.feeds[0])
+    tensors = quantisable(graph, SCHEME, space)
+    ranges = scales_of(graph, space, [feed])
+    able = frozenset(k for k, ts in tensors.items() if finite(ranges, ts))
+    lowering = Lowering(graph, space, SCHEME, ranges)
+    made = ProxyGraph(graph, pruned(space, able), SCHEME, ranges)
+    proxy = Proxy(made.proxy, 1)
+    for assignment in assignments(space, able):
+        (found,) = proxy.run(made.request(assignment), [feed])
+        if assignment.keys_at(FP16):
+            if not assignment.keys_at(INT8) and name not in NOT_BY_HAND:
+                half = nodes_at(space, assignment, FP16)
+                for output, value in run_by_hand(graph, feed, half).items():
+                    np.testing.assert_array_equal(found[output], value)
+            continue
+        lowered = plain_session(lowering.lower(assignment).model)
+        wanted = dict(zip([o.name for o in graph.outputs], lowered.run(None, feed), strict=True))
+        for output, value in wanted.items():
+            same(found[output], value)
+
+
+def finite(scales: RangeScales, tensors: frozenset[str]) -> bool:
+    try:
+        scales.assign(tensors, ())
+    except ModelError:
+        return False
+    return True
+
+
+def same(found: Any, wanted: Any) -> None:
+    if isinstance(wanted, list):
+        assert len(found) == len(wanted)
+        for one, other in zip(found, wanted, strict=True):
+            same(one, other)
+        return
+    assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape)
+    if wanted.dtype.kind == "f":
+        np.testing.assert_allclose(found, wanted, rtol=2e-2, atol=2e-2, equal_nan=True)
+    else:
+        np.testing.assert_array_equal(found, wanted)
+
+
+def pruned(space: SearchSpace, able: frozenset[str]) -> SearchSpace:
+    return replace(
+        space,
+        groups=tuple(
+            g if g.key in able else replace(g, choices=tuple(c for c in g.choices if c is not INT8))
+            for g in space.groups
+        ),
+    )
+
+
+def test_a_subgraph_in_a_branch_reads_what_its_own_group_made() -> None:
+    graph = view(conditional())
+    whole = LayerGroup(graph.nodes[-1].key, "all", tuple(n.key for n in graph.nodes), (FP32, FP16))
+    space = SearchSpace((whole,))
+    made = ProxyGraph(graph, space, SCHEME, RangeScales({}, SCHEME))
+    proxy = Proxy(made.proxy, 1)
+    rows = np.random.default_rng(0).normal(0, 1, (3, 8)).astype(np.float32)
+    for flag in (True, False):
+        feed: Arrays = {"in0": rows, "flag": np.asarray(flag)}
+        for assignment in (Assignment(), space.uniform(FP16)):
+            half = nodes_at(space, assignment, FP16)
+            (found,) = proxy.run(made.request(assignment), [feed])
+            for output, value in run_by_hand(graph, feed, half).items():
+                np.testing.assert_array_equal(found[output], value)
+
+
+def test_a_group_that_nobody_reads_has_no_choice() -> None:
+    b = GraphBuilder()
+    x = b.input(["n", 4])
+    b.output(b.op("Relu", x))
+    unread = b.op("Sigmoid", x)
+    graph = view(b.model())
+    space = group(graph, SCHEME, frozenset({FP32, FP16}))
+    made = ProxyGraph(graph, space, SCHEME, RangeScales({}, SCHEME))
+    assert unread not in {key for key, _ in made.proxy.flags}
+    feed: Arrays = {"in0": np.ones((1, 4), np.float32)}
+    assert Proxy(made.proxy, 1).run(made.request(Assignment()), [feed])
+
+
+def test_what_a_concat_shares_depends_on_the_assignment() -> None:
+    """Its inputs have one scale where it is quantised, and each its own elsewhere."""
+    graph = view(fire_net())
+    space = group(graph, SCHEME, frozenset({FP32, INT8}))
+    tensors = sorted(frozenset().union(*quantisable(graph, SCHEME, space).values()))
+    ranges = {t: TensorRange(0.0, 1.0 + i) for i, t in enumerate(tensors)}
+    made = ProxyGraph(graph, space, SCHEME, RangeScales(ranges, SCHEME))
+    concat = next(g for g in space.free if g.kind == "concat")
+    node = graph.by_key[concat.nodes[0]]
+    whole = space.uniform(INT8)
+    alone = whole.with_({concat.key: FP32})
+    at = [made.proxy.scaled.index(t) for t in node.inputs]
+    shared = {made.request(whole).scales[i] for i in at}
+    apart = {made.request(alone).scales[i] for i in at}
+    assert len(shared) == 1 < len(apart) == len(node.inputs)
+
+
+def test_an_assignment_outside_of_the_space_is_refused() -> None:
+    graph = view(conditional())
+    space = group(graph, SCHEME, frozenset({FP32, FP16}))
+    made = ProxyGraph(graph, space, SCHEME, RangeScales({}, SCHEME))
+    with pytest.raises(OptionError):
+        made.request(Assignment.of({space.free[0].key: INT8}))
+
+
+def test_a_tensor_without_a_scale_is_told_when_the_proxy_is_made() -> None:
+    graph = view(conditional())
+    space = group(graph, SCHEME, frozenset(Precision))
+    with pytest.raises(ModelError, match="was not calibrated"):
+        ProxyGraph(graph, space, SCHEME, RangeScales({}, SCHEME))
+
+
+def test_what_onnx_runtime_refuses_is_a_build_that_failed() -> None:
+    graph = view(conditional())
+    space = group(graph, SCHEME, frozenset({FP32, FP16}))
+    made = ProxyGraph(graph, space, SCHEME, RangeScales({}, SCHEME)).proxy
+    with pytest.raises(BuildError, match="the proxy does not open"):
+        Proxy(replace(made, model=made.model[: len(made.model) // 2]), 1)
+    with pytest.raises(RunError):
+        Proxy(made, 1).run(ProxyRequest((False,) * len(made.flags), (), ()), [{}])
+
+
+def test_feeds_side_by_side_come_back_in_order() -> None:
+    graph = view(conditional())
+    space = group(graph, SCHEME, frozenset({FP32, FP16}))
+    made = ProxyGraph(graph, space, SCHEME, RangeScales({}, SCHEME))
+    rng = np.random.default_rng(0)
+    feeds: list[Arrays] = [
+        {"in0": rng.normal(0, 1, (n, 8)).astype(np.float32), "flag": np.asarray(n % 2 == 0)}
+        for n in (1, 2, 3, 4, 5, 6, 7)
+    ]
+    request = made.request(space.uniform(FP16))
+    one = Proxy(made.proxy, 1).run(request, feeds)
+    three = Proxy(made.proxy, 3, 3).run(request, feeds)
+    for a, b in zip(one, three, strict=True):
+        assert a.keys() == b.keys()
+        for name in a:
+            np.testing.assert_array_equal(a[name], b[name])

@@ -9,7 +9,7 @@ import typer
 
 from precsearch._version import __version__
 from precsearch.api import OptimizeConfig
-from precsearch.cli import actions, options
+from precsearch.cli import actions, options, reporting
 from precsearch.cli.parse import (
     parse_build_options,
     parse_duration,
@@ -179,6 +179,35 @@ def inspect(
     return lambda: actions.inspect(
         model, backend=backend, precisions=wanted, granularity=granularity
     )
+
+
+@app.command()
+def report(
+    run: options.Reported,
+    *,
+    output: options.ReportOutput = None,
+    force: options.Force = False,
+) -> Action:
+    """Write a page about a run, or show how two plans differ.
+
+    The page is one file that needs no network. Drawing needs `pip install 'precsearch[report]'`.
+
+    Example:
+        precsearch report resnet.precsearch -o report.html
+    """
+    return lambda: reporting.report(run, output, force=force)
+
+
+@app.command()
+def watch(run: options.Watched) -> Action:
+    """Show a running or finished search from its journal.
+
+    Ctrl-C ends the showing, not the search.
+
+    Example:
+        precsearch watch resnet.precsearch
+    """
+    return lambda: reporting.watch(run)
 
 
 @app.command()

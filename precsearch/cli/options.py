@@ -265,6 +265,28 @@ PlanOutput = Annotated[
         rich_help_panel=_OUTPUT,
     ),
 ]
+Reported = Annotated[
+    list[Path],
+    Argument(
+        metavar="RUN...",
+        show_default=False,
+        help="A run directory, a plan, or a run and its plan; two plans are compared.",
+    ),
+]
+Watched = Annotated[
+    Path, Argument(metavar="RUN", show_default=False, help="A run directory or its journal.")
+]
+ReportOutput = Annotated[
+    Path | None,
+    Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        show_default=False,
+        help="Where to write the page. Default: RUN's name with .report.html, here; two plans are "
+        "compared on the terminal.",
+    ),
+]
 ModelOutput = Annotated[
     Path,
     Option(

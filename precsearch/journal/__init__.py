@@ -6,6 +6,6 @@ so a kill at any moment loses nothing that was finished; the line that it tears 
 
 from precsearch.journal.memo import Memo
 from precsearch.journal.reading import NAME, read, read_from
-from precsearch.journal.writing import Journal
+from precsearch.journal.writing import Journal, in_use
 
-__all__ = ["NAME", "Journal", "Memo", "read", "read_from"]
+__all__ = ["NAME", "Journal", "Memo", "in_use", "read", "read_from"]

@@ -48,7 +48,9 @@ def read_from(
             data = file.read()
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise InputError(f"the journal {str(path)!r} cannot be read: {reason}") from error
+        raise InputError(
+            f"the journal {str(path)!r} cannot be read: {reason}; check the path"
+        ) from error
     whole = data.rfind(b"\n") + 1
     # `dumps` sorts keys, so the name of an event ends its line.
     ends = tuple(f'"type":"{name}"}}'.encode() for name in skip)

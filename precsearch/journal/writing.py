@@ -14,7 +14,7 @@ from precsearch.events import Event, RunStarted, TrialFinished
 from precsearch.journal.memo import Memo
 from precsearch.journal.reading import NAME, event_of
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "in_use"]
 
 
 class Journal:
@@ -106,6 +106,30 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def in_use(run_dir: str | Path) -> bool:
+    """Whether a run is writing the journal of a run directory, or its path if that is given.
+
+    Raises:
+        InputError: It cannot be opened.
+    """
+    path = Path(run_dir)
+    path = path / NAME if path.is_dir() else path
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(
+            f"the journal {str(path)!r} cannot be read: {reason}; check the path"
+        ) from error
+    try:
+        _lock(descriptor, path)
+    except OutputError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _prepare(

@@ -13,6 +13,7 @@ from precsearch.report.rows import Row
 from precsearch.report.strip import ranges, sensitivity, strip, times, tradeoff
 from precsearch.report.vega import (
     AXIS,
+    FAINT,
     GOLD,
     LINE,
     PRECISIONS,
@@ -90,9 +91,8 @@ def _plane(bound: Bound | None, span: tuple[float, float], verdicts: Collection[
         },
         {
             "transform": [engine, {"filter": "isValid(datum.low)"}],
-            "mark": {"type": "rule", "opacity": 0.35, "strokeWidth": 2},
-            "encoding": {"x": {**x, "field": "low"}, "x2": {"field": "high"}, "y": y,
-                         "color": {**colour, "legend": None}},
+            "mark": {"type": "rule", "strokeWidth": 2, "color": FAINT},
+            "encoding": {"x": {**x, "field": "low"}, "x2": {"field": "high"}, "y": y},
         },
         {
             "transform": [engine],
@@ -100,7 +100,7 @@ def _plane(bound: Bound | None, span: tuple[float, float], verdicts: Collection[
             "encoding": {"x": x, "y": y, "color": colour, "tooltip": shown},
         },
         {
-            "transform": [engine, {"filter": "datum.chosen"}],
+            "data": {"name": "ships"},
             "mark": {"type": "point", "shape": "M0,-1L.236,-.325L.951,-.309L.382,.124L.588,.809"
                      "L0,.4L-.588,.809L-.382,.124L-.951,-.309L-.236,-.325Z",
                      "filled": True, "size": 420, "color": GOLD, "stroke": "#000000",
@@ -111,8 +111,8 @@ def _plane(bound: Bound | None, span: tuple[float, float], verdicts: Collection[
     return Chart(
         "plane",
         "Every engine by latency and loss; lower left is better. The line is the Pareto front, "
-        "the star what ships, the ticks at the right edge are proxies, which have a loss and no "
-        "latency. Point at one to see its assignment.",
+        "the star what ships as measured again at the end, the ticks at the right edge are "
+        "proxies, which have a loss and no latency. Point at one to see its assignment.",
         spec("trials", 380, layer=layers),
     )
 

@@ -21,7 +21,7 @@ __all__ = ["Row", "data_of", "loss_span"]
 
 Row = Mapping[str, object]
 
-_BELOW = 50.0
+_BELOW = 20.0
 _ABOVE = 300.0
 """Losses further than these factors from the bound are drawn at the edge."""
 _MOST_ROWS = 80
@@ -34,6 +34,7 @@ def data_of(facts: Facts) -> dict[str, list[Row]]:
     return {
         "groups": group_rows(facts.groups, facts.bound, span),
         "trials": trial_rows(facts.trials, facts.bound, span),
+        "ships": ship_rows(facts, span),
         "best": best_rows(facts),
         "map": map_rows(facts),
         "ranges": range_rows(facts),
@@ -122,6 +123,28 @@ def trial_rows(
             }
         )
     return rows
+
+
+def ship_rows(facts: Facts, span: tuple[float, float]) -> list[Row]:
+    """What ships as it was measured at the end; without a plan, the best so far."""
+    chosen = [t for t in facts.trials if t.chosen]
+    rows = trial_rows(chosen[:1], facts.bound, span)
+    if facts.story.plan is None:
+        return rows
+    evidence = facts.story.plan.evidence
+    latency, scale = evidence.latency, scale_of(facts.bound)
+    interval = speedup_interval(latency.ratio_low, latency.ratio_high)
+    known = rows[0] if rows else {"trial": "", "groups": "", "assignment": "", "what": "engine"}
+    confirmed = {
+        "loss": _drawn(evidence.accuracy.loss, span),
+        "loss said": scale(evidence.accuracy.loss),
+        "time": _percent(latency.ratio),
+        "speed said": f"{speedup(latency.ratio)} FP32's speed ({interval})",
+        "latency said": milliseconds(latency.seconds),
+        "why": "what ships, as measured again at the end",
+        "verdict": "chosen",
+    }
+    return [{**known, **confirmed}]
 
 
 def best_rows(facts: Facts) -> list[Row]:

@@ -11,6 +11,7 @@ from precsearch.report.rows import scale_of
 
 __all__ = [
     "AXIS",
+    "FAINT",
     "GOLD",
     "LINE",
     "PRECISIONS",
@@ -43,7 +44,7 @@ VERDICTS = {
     "not finite": "#7b3294",
     "failed": "#000000",
 }
-LINE, _BOUND, GOLD = "#33414d", "#d55e00", "#f0c419"
+LINE, _BOUND, GOLD, FAINT = "#33414d", "#d55e00", "#f0c419", "#b4bec6"
 _CONFIG: Spec = {
     "font": "system-ui, sans-serif",
     "view": {"stroke": "#d9dde0"},

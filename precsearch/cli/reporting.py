@@ -1,0 +1,82 @@
+"""What `report` and `watch` do once their options are known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.text import Text
+
+from precsearch.api.files import check_free, write_text
+from precsearch.cli.actions import Exit
+from precsearch.cli.page import Page
+from precsearch.cli.streams import glyphs_of, stdout
+from precsearch.cli.text import clean, magnitude
+from precsearch.cli.watching import watch as watch_run
+from precsearch.errors import OptionError
+from precsearch.journal import NAME
+from precsearch.report import compare, difference_lines, difference_page, is_run, run_page, tell
+
+__all__ = ["report", "watch"]
+
+_MOST = 2
+
+
+def report(paths: Sequence[Path], output: Path | None, *, force: bool) -> Exit:
+    """Write a page about a run, or compare two plans.
+
+    Raises:
+        InputError: What to report on cannot be read, or the page not be written.
+    """
+    if len(paths) > _MOST:
+        raise OptionError("a report is about one run and its plan, or compares two plans")
+    inputs = [p / NAME if p.is_dir() else p for p in paths]
+    if len(paths) == _MOST and not any(is_run(p) for p in paths):
+        return _difference(paths[0], paths[1], output, force=force)
+    target = output or Path(f"{_stem(paths[0])}.report.html")
+    check_free([target], force=force, inputs=inputs)
+    story = tell(paths)
+    _written(target, run_page(story), story.model)
+    return Exit.DONE
+
+
+def _difference(first: Path, second: Path, output: Path | None, *, force: bool) -> Exit:
+    """Say how two plans differ; as a page, if a place for one is named."""
+    if output is not None:
+        check_free([output], force=force, inputs=[first, second])
+    found = compare(first, second)
+    if output is not None:
+        _written(output, difference_page(found), f"{first} and {second}")
+        return Exit.DONE
+    out = stdout()
+    page = Page(out.width, glyphs_of(out))
+    page.write(out, [Text(clean(line)) for line in difference_lines(found)])
+    return Exit.DONE
+
+
+def watch(run: Path) -> Exit:
+    """Show a run until it has ended.
+
+    Raises:
+        InputError: Its journal cannot be read or is damaged.
+    """
+    watch_run(run, stdout())
+    return Exit.DONE
+
+
+def _written(path: Path, html: str, what: str) -> None:
+    write_text(path, html)
+    out = stdout()
+    page = Page(out.width, glyphs_of(out))
+    rows = [("size", f"{magnitude(len(html.encode()))}B, opens in any browser, needs no network")]
+    head = Text.assemble((f"{clean(what)}: ", "bold"), ("report written", "bold green"))
+    page.write(out, [head, Text(), page.place("report", path), *page.facts(rows)])
+
+
+def _stem(path: Path) -> str:
+    """``model`` of ``model.precsearch``, ``model.plan.json`` and ``model.precsearch/journal…``."""
+    path = path.resolve()
+    name = path.parent.name if path.name == NAME else path.name
+    for end in (".plan.json", ".json", ".precsearch", ".jsonl"):
+        name = name.removesuffix(end)
+    return name or "precsearch"

@@ -1,0 +1,147 @@
+"""Two plans as a page."""
+
+from __future__ import annotations
+
+import math
+
+from precsearch.plan import Plan
+from precsearch.report.difference import Change, Difference, difference_lines, kept_line
+from precsearch.report.html import figure, name, page, table, text
+from precsearch.report.rows import Row
+from precsearch.report.vega import AXIS, PRECISIONS, Chart, coloured, place, spec, tips
+from precsearch.text import Scale, counts, speedup
+
+__all__ = ["difference_page"]
+
+_BOTH = {"first": "#0072b2", "second": "#d55e00"}
+
+
+def difference_page(found: Difference) -> str:
+    """A self-contained HTML file on how two plans differ.
+
+    Raises:
+        OptionError: The package that draws is not installed.
+    """
+    title, *_ = difference_lines(found)
+    rows = {"groups": _group_rows(found), "trials": _trial_rows(found)}
+    total = len(found.second.recipe.groups)
+    body = "\n".join(
+        (
+            f'<p class="dim">precsearch report</p><h1>{text(title)}</h1>',
+            f"<p>First: {name(found.names[0])}. Second: {name(found.names[1])}.</p>",
+            f"<h2>Measured</h2>{_changes('measured', found.measured)}",
+            figure(_plane()) if rows["trials"] else "",
+            f"<h2>Groups</h2><p>{len(found.groups)} of {total} differ.</p>",
+            figure(_strip(len(rows["groups"])), len(rows["groups"])),
+            _changes("groups", found.groups, "why in the second"),
+            f'<p class="dim">{text(kept_line(found))}.</p>' if found.rebuilt else "",
+            f"<h2>Scales</h2>{_changes('scales', found.scales, 'change')}",
+            f"<h2>Options and versions</h2>{_changes('options', found.options)}",
+        )
+    )
+    return page(title, body, rows)
+
+
+def _changes(ident: str, changes: tuple[Change, ...], note: str = "") -> str:
+    if not changes:
+        return '<p class="dim">No difference.</p>'
+    more = [note] if note else []
+    rows = [
+        [
+            name(c.what) if ident in ("groups", "scales") else text(c.what),
+            text(c.first),
+            text(c.second),
+            *([text(c.note, "text")] if note else []),
+        ]
+        for c in changes
+    ]
+    return table(("", "first", "second", *more), rows, ident)
+
+
+def _group_rows(found: Difference) -> list[Row]:
+    a, b = found.first.recipe.assignment, found.second.recipe.assignment
+    return [
+        {
+            "from": number,
+            "to": number + 1,
+            "group": group.key,
+            "kind": group.kind,
+            "first": a[group.key].value,
+            "second": b[group.key].value,
+        }
+        for number, group in enumerate(found.second.recipe.groups)
+    ]
+
+
+def _trial_rows(found: Difference) -> list[Row]:
+    if found.first.evidence.metric != found.second.evidence.metric:
+        return []
+    return [*_engines(found.first, "first"), *_engines(found.second, "second")]
+
+
+def _engines(plan: Plan, which: str) -> list[Row]:
+    scale = Scale(plan.evidence.metric)
+    ours = plan.recipe.assignment.digest[:12]
+    return [
+        {
+            "plan": which,
+            "trial": trial.number,
+            "loss": trial.loss,
+            "loss said": scale(trial.loss),
+            "time": trial.ratio * 100,
+            "speed said": f"{speedup(trial.ratio)} FP32's speed",
+            "groups": counts(trial.counts) or "all fp32",
+            "chosen": trial.assignment == ours,
+        }
+        for trial in plan.evidence.trials
+        if trial.loss is not None
+        and trial.ratio is not None
+        and math.isfinite(trial.loss)
+        and trial.loss > 0
+    ]
+
+
+def _plane() -> Chart:
+    made = spec(
+        "trials",
+        320,
+        mark={"type": "point", "filled": True, "stroke": "#000000"},
+        encoding={
+            "x": {
+                "field": "time",
+                "type": "quantitative",
+                "title": "latency, % of FP32's (left is faster)",
+                "scale": {"zero": False, "padding": 12},
+            },
+            "y": {
+                "field": "loss",
+                "type": "quantitative",
+                "title": "loss",
+                "scale": {"type": "log"},
+                "axis": {"format": "~g", "tickCount": 5},
+            },
+            "color": coloured("plan", _BOTH),
+            "size": {"condition": {"test": "datum.chosen", "value": 260}, "value": 70},
+            "strokeWidth": {"condition": {"test": "datum.chosen", "value": 1.5}, "value": 0},
+            "tooltip": tips("plan", "trial", "speed said", "loss said", "groups"),
+        },
+    )
+    return Chart("plane", "The engines of both searches; the large ones are the plans'.", made)
+
+
+def _strip(count: int) -> Chart:
+    made = spec(
+        "groups",
+        56,
+        transform=[{"fold": ["first", "second"], "as": ["which", "precision"]}],
+        mark={"type": "rect", "stroke": "#ffffff", "strokeWidth": 0 if count > 150 else 0.6},
+        encoding={
+            "x": place(count),
+            "x2": {"field": "to"},
+            "y": {"field": "which", "type": "nominal", "title": None, "sort": None, "axis": AXIS},
+            "color": coloured("precision", PRECISIONS, ("fp32", "fp16", "int8")),
+            "tooltip": tips("group", "kind", "first", "second"),
+        },
+    )
+    says = "The groups of the second plan in graph order, by the precision that each plan asks for."
+    return Chart("strip", says, made, wide=True)

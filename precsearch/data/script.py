@@ -86,8 +86,8 @@ def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise OptionError(f"there is no file {str(path)!r}; name an existing .py file")
     spec = importlib.util.spec_from_file_location(f"precsearch_user_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise OptionError(f"{str(path)!r} cannot be imported; name a .py file")
+    assert spec is not None  # .py has a loader
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     try:
         with _first_on_path(path.resolve().parent):

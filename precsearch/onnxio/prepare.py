@@ -220,8 +220,7 @@ def _declared(value: onnx.ValueInfoProto) -> onnx.ValueInfoProto:
 
 def _weight(name: str, value: ir.Value) -> Weight:
     tensor = value.const_value
-    if tensor is None:
-        raise ModelError(f"initializer {name!r} has no data; export the model again")
+    assert tensor is not None  # the caller asked
     shape = tuple(d for d in tensor.shape if isinstance(d, int))
     return Weight(name, int(tensor.dtype), shape, tensor)
 

@@ -21,7 +21,10 @@ from tests.e2e.test_interrupted import still_there, workers_of
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
 
-SEARCH = ("--tol", "0.03", "--threads", "1", "--max-builds", "7", "--backend", "clocked")
+SEARCH = ("--tol", "0.03", "--threads", "1", "--backend", "clocked")
+AUTO = ("--strategy", "auto", "--max-builds", "6")
+UNIFORM = ("--strategy", "uniform")
+BISECTION = ("--strategy", "bisection", "--max-builds", "6")
 
 
 class Place:
@@ -31,7 +34,7 @@ class Place:
         self.folder = folder
         self.env = environment(**install(folder, crash=crash))
         self.env["PYTHONPATH"] += os.pathsep + str(folder)
-        self.data = few_samples(folder / "few.npz")
+        self.data = few_samples(folder / "few.npz", 32)
 
     def line(self, name: str, workers: int, *more: str) -> list[str]:
         plan, run_dir = self.folder / f"{name}.json", self.folder / name
@@ -74,7 +77,7 @@ def test_the_answer_does_not_depend_on_the_number_and_timing_is_alone(tmp_path: 
     place = Place(tmp_path)
     plans = {}
     for workers in (1, 2, 4):
-        plans[workers] = place.run(f"w{workers}", workers)
+        plans[workers] = place.run(f"w{workers}", workers, *AUTO)
         rows = diary(tmp_path / "diary")
         assert len({r.pid for r in rows if r.what == "run"}) == workers
         timed = [r for r in rows if r.what == "time"]
@@ -92,7 +95,7 @@ def test_the_answer_does_not_depend_on_the_number_and_timing_is_alone(tmp_path: 
 
 def test_a_crash_while_timing_costs_its_trial_alone(tmp_path: Path) -> None:
     place = Place(tmp_path, crash=True)
-    plan = place.run("p", 3)
+    plan = place.run("p", 3, *UNIFORM)
     outcomes = [t.outcome for t in place.trials("p") if t.proposal.fidelity == "engine"]
     failed = [o for o in outcomes if isinstance(o, Failed)]
     assert {(f.stage, f.kind) for f in failed} == {("time", "crash")}
@@ -102,7 +105,7 @@ def test_a_crash_while_timing_costs_its_trial_alone(tmp_path: Path) -> None:
 
 def test_ctrl_c_ends_all_of_them_and_the_run_goes_on_with_another_number(tmp_path: Path) -> None:
     place = Place(tmp_path)
-    process = place.start("p", 3)
+    process = place.start("p", 3, *BISECTION)
     read_until(process, "engine 1:")
     children = workers_of(process.pid)
     assert len(children) == 3
@@ -112,21 +115,21 @@ def test_ctrl_c_ends_all_of_them_and_the_run_goes_on_with_another_number(tmp_pat
     assert "Traceback" not in rest
     assert still_there(children) == []
     before = place.trials("p")
-    plan = place.run("p", 2, "--resume")
+    plan = place.run("p", 2, *BISECTION, "--resume")
     after = place.trials("p")
     assert after[: len(before)] == before
     asked = [t.proposal for t in after]
     assert all(a != b for a, b in combinations(asked, 2)), "a finished trial was evaluated again"
-    assert shown(plan) == shown(place.run("whole", 1))
+    assert shown(plan) == shown(place.run("whole", 1, *BISECTION))
 
 
 def test_a_killed_parent_leaves_none_behind_and_nothing_locked(tmp_path: Path) -> None:
     place = Place(tmp_path)
-    process = place.start("p", 2)
+    process = place.start("p", 2, *BISECTION)
     read_until(process, "engine 1:")
     children = workers_of(process.pid)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=LIMIT_S)
     assert still_there(children) == []
-    plan = place.run("p", 2, "--resume")
-    assert shown(plan) == shown(place.run("whole", 1))
+    plan = place.run("p", 2, *BISECTION, "--resume")
+    assert shown(plan) == shown(place.run("whole", 1, *BISECTION))

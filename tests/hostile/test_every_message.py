@@ -28,18 +28,18 @@ def spoken(node: ast.expr) -> str:
     return ""
 
 
-def messages() -> Iterator[str]:
-    """``Error: message`` for every error that is constructed with a literal message."""
+def messages() -> Iterator[tuple[str, str]]:
+    """File and ``Error: message`` for every error that is constructed with a literal message."""
     for path in sorted(ROOT.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
                 said = spoken(node.args[0])
                 if node.func.id in NAMES and said:
-                    yield f"{node.func.id}: {' '.join(said.split())}"
+                    yield path.as_posix(), f"{node.func.id}: {' '.join(said.split())}"
 
 
 def listed() -> str:
-    return "\n".join(sorted(set(messages()))) + "\n"
+    return "\n".join(sorted({line for _, line in messages()})) + "\n"
 
 
 def test_every_message_is_listed_once() -> None:

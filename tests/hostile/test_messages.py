@@ -94,12 +94,15 @@ name the model with --model: there is no 'plan.onnx' beside the plan
 
 The plan, forged with its digest.
 
-the onnxruntime backend has no quantisation scheme 's4'; use one of ort-u8s8-8, ort-u8s8-7
+the onnxruntime backend has no quantisation scheme 's4'; use one of ort-u8s8-8, ort-u8s8-7; the \
+plan was edited; restore it or make it again with 'precsearch optimize'
+the onnxruntime backend does not truly run fp16: …; leave it out of --precisions; the plan was edited; restore it or \
+make it again with 'precsearch optimize'
 the assignment names a group 'q' that the model lacks; 'precsearch inspect' shows those it has
 the plan's number of threads is 'many'; the plan was edited; restore it or make it again with \
 'precsearch optimize'
-the plan has an unknown build option 'rm'; the plan was edited; restore it or make it again with \
-'precsearch optimize'
+the onnxruntime backend has no build option 'rm'; leave it out; the plan was edited; restore it or \
+make it again with 'precsearch optimize'
 the plan lacks the scale of tensor 'flat'; it was edited: restore it or make it again with \
 'precsearch optimize'
 the plan has two scales for tensor 'flat'; the plan was edited; restore it or make it again with \
@@ -115,7 +118,7 @@ The plan does not reproduce.
 node that differs is '…' (group '…'); give the original model or make a new plan
 the plan does not reproduce: the first node that differs is 'conv' (group 'flat'); compare the \
 versions of onnx, onnx_ir and numpy with those in the plan's evidence
-the plan was lowered by 'typed-0', this version has '…'; install precsearch … or make a new plan
+the plan was lowered by 'typed-0', this version has lowering …; install precsearch … or make a new plan
 this version groups the model's layers differently from the one that made the plan; install \
 precsearch … or make a new plan
 

@@ -1,0 +1,298 @@
+"""Files that are answered with an error: one situation for each message about them."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from precsearch.api.files import check_free, check_weights
+from precsearch.api.setup import open_target
+from precsearch.data import Dataset, InputSpec, load
+from precsearch.events import TrialFinished, Warned
+from precsearch.journal import Journal, read
+from precsearch.onnxio.convert import with_dense_weights
+from precsearch.onnxio.prepare import prepare
+from precsearch.onnxio.proxygraph import ProxyModel
+from precsearch.onnxio.read import SourceModel, read_model
+from precsearch.reference.proxy import Proxy
+from precsearch.reference.ranges import Calibration, collect_ranges
+from precsearch.reference.runner import reference_outputs
+from precsearch.reference.screen import Screening, screen
+from precsearch.space import Assignment
+from precsearch.trial import Failed, Proposal, Trial
+from tests.hostile.world import model
+
+__all__ = ["FILES", "Say"]
+
+Say = Callable[[Path], object]
+"""Does what is answered with an error, in a folder that holds a valid world."""
+
+F32 = np.dtype(np.float32)
+IMAGE = InputSpec("x", F32, ("batch", 2))
+NOBODY = 65534
+
+
+def data(*specs: InputSpec, batch: int = 1, limit: int = 4 << 30, **arrays: object) -> Say:
+    """Arrays of one ``.npz``."""
+
+    def say(folder: Path) -> Dataset:
+        np.savez(folder / "d.npz", **{k: np.asarray(v) for k, v in arrays.items()})  # type: ignore[arg-type]
+        return load(folder / "d.npz", specs or (IMAGE,), batch=batch, limit=limit)
+
+    return say
+
+
+def no_data(*specs: InputSpec, batch: int = 1) -> Say:
+    return lambda _: load(None, specs, batch=batch)
+
+
+def feeds(*found: dict[str, object]) -> Say:
+    """A folder of feeds."""
+
+    def say(folder: Path) -> Dataset:
+        (folder / "d").mkdir()
+        for i, arrays in enumerate(found):
+            np.savez(folder / "d" / f"{i}.npz", **{k: np.asarray(v) for k, v in arrays.items()})  # type: ignore[arg-type]
+        return load(folder / "d", (IMAGE,))
+
+    return say
+
+
+def text(name: str, content: str | bytes, limit: int = 4 << 30) -> Say:
+    """A data file with this content."""
+
+    def say(folder: Path) -> Dataset:
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        return load(folder / name, (IMAGE,), limit=limit)
+
+    return say
+
+
+def header(descr: str, shape: str, count: int = 1) -> Say:
+    """``count`` arrays called x, of which only a header is there."""
+    head = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    array = b"\x93NUMPY\x01\x00" + len(head + b"\n").to_bytes(2, "little") + head + b"\n"
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zipfile dislikes the same name twice
+        for _ in range(count):
+            archive.writestr("x.npy", array)
+    return text("d.npz", stream.getvalue())
+
+
+def polygraphy(array: str) -> Say:
+    inner = {"array": array, "polygraphy_class": "ndarray"}
+    return text("d.json", json.dumps([{"x": inner}]))
+
+
+def two_arrays() -> str:
+    stream = io.BytesIO()
+    np.savez(stream, a=np.zeros(1), b=np.zeros(1))
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def split(_: Path) -> object:
+    x = {"x": np.ones((1, 2), np.float32)}
+    plain, given = (Dataset((x,) * 4, (1,) * 4, None, r) for r in (None, ({"y": x["x"]},) * 4))
+    return plain.split(holdout=given)
+
+
+def changed(change: Callable[[onnx.ModelProto], object], *, read_alone: bool = False) -> Say:
+    """The world's model, changed."""
+
+    def say(folder: Path) -> object:
+        proto = model()
+        change(proto)
+        (folder / "m.onnx").write_bytes(proto.SerializeToString())
+        source = read_model(folder / "m.onnx")
+        return source if read_alone else prepare(source)
+
+    return say
+
+
+def external(proto: onnx.ModelProto) -> None:
+    tensor = proto.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", "data.npz"), ("offset", "soon")):
+        tensor.external_data.add(key=key, value=value)
+
+
+def old_and_unknown(proto: onnx.ModelProto) -> None:
+    proto.opset_import[0].version = 9
+    proto.graph.node[1].op_type = "Refresh"
+
+
+def form_name(proto: onnx.ModelProto) -> None:
+    proto.graph.node[1].output[0] = proto.graph.node[2].input[0] = "conv//int8"
+
+
+def sparse(dims: tuple[int, ...], places: list[int]) -> Say:
+    values = numpy_helper.from_array(np.ones(len(places), np.float32), "s")
+    indices = numpy_helper.from_array(np.array(places, np.int64))
+    found = helper.make_sparse_tensor(values, indices, dims)
+    proto = model()
+    proto.graph.sparse_initializer.append(found)
+    return lambda _: with_dense_weights(proto)
+
+
+def refused(folder: Path) -> object:
+    proto = model()
+    proto.graph.node[1].domain = "nowhere"
+    return reference_outputs(proto.SerializeToString(), [], str(folder))
+
+
+def unfit(folder: Path) -> object:
+    feed = {"x": np.ones((1, 2, 3, 4), np.float32)}
+    return reference_outputs(model().SerializeToString(), [feed], str(folder))
+
+
+def uncalibrated(folder: Path) -> object:
+    feed = {"x": np.ones((1, 2, 3, 4), np.float32)}
+    calibration = Calibration(model().SerializeToString(), str(folder), ("relu",), "minmax")
+    return collect_ranges(calibration, [feed])
+
+
+def unscreened(folder: Path) -> object:
+    feed = {"x": np.ones((1, 2, 3, 4), np.float32)}
+    return screen(Screening(model().SerializeToString(), str(folder), ("relu",)), [feed])
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Without the rights of root, who may read and write everything."""
+    if os.getuid() != 0:
+        yield
+        return
+    os.setresuid(NOBODY, NOBODY, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+def unreadable(folder: Path) -> object:
+    onnx.save(
+        model(), str(folder / "m.onnx"), save_as_external_data=True, location="w", size_threshold=0
+    )
+    (folder / "w").chmod(0)
+    with as_nobody():
+        return read_model(folder / "m.onnx")
+
+
+def unwritable(folder: Path) -> None:
+    (folder / "shut").mkdir()
+    (folder / "shut").chmod(0o555)
+    with as_nobody():
+        check_free([folder / "shut" / "p.json"], force=False)
+
+
+def with_weights(folder: Path) -> SourceModel:
+    onnx.save(
+        model(), str(folder / "m.onnx"), save_as_external_data=True, location="w", size_threshold=0
+    )
+    (folder / "other").mkdir()
+    return read_model(folder / "m.onnx")
+
+
+def unreadable_weights(folder: Path) -> None:
+    source = with_weights(folder)
+    (folder / "other" / "w").write_bytes((folder / "w").read_bytes())
+    (folder / "other" / "w").chmod(0)
+    with as_nobody():
+        check_weights(source, folder / "other" / "m.onnx")
+
+
+def journal(folder: Path) -> Journal:
+    return Journal.open(folder / "run", {}, force=True)
+
+
+def closed_journal(folder: Path) -> None:
+    found = journal(folder)
+    found.close()
+    found.append(Warned("late"))
+
+
+def damaged(old: bytes, new: bytes) -> Say:
+    """A journal with one finished trial, in which something was replaced."""
+
+    def say(folder: Path) -> object:
+        with journal(folder) as found:
+            outcome = Failed("build", "error", "planted")
+            found.append(TrialFinished(Trial(0, Proposal(Assignment()), outcome), 1, 2.0))
+        path = folder / "run" / "journal.jsonl"
+        content = path.read_bytes()
+        assert old in content
+        path.write_bytes(content.replace(old, new))
+        return list(read(path))
+
+    return say
+
+
+def two_at_once(folder: Path) -> object:
+    with journal(folder):
+        return journal(folder)
+
+
+FILES: list[Say] = [
+    # data
+    feeds({"x": [[1.0, 2.0]]}, {"x": [[1.0, 2.0]], "labels": [1]}),
+    feeds(
+        {"x": np.ones((1, 2), "f4"), "labels": [1]}, {"x": np.ones((1, 2), "f4"), "labels": [1.5]}
+    ),
+    feeds({"x": np.ones((2, 2), "f4"), "labels": [1, 2, 3]}),
+    no_data(InputSpec("x", F32, None)),
+    no_data(InputSpec("x", F32, ("batch", "width"))),
+    no_data(InputSpec("x", F32, (2, 3)), batch=3),
+    data(InputSpec("x", F32, ("sequence", "batch")), x=np.ones((4, 2), "f4")),
+    data(InputSpec("x", F32, ("batch", 2)), x=np.ones((3, 0, 2), "f4")),
+    data(
+        IMAGE, InputSpec("z", F32, ("batch", 2)), x=np.ones((4, 2), "f4"), z=np.ones((5, 2), "f4")
+    ),
+    data(IMAGE, batch=3, x=np.ones((2, 4, 2), "f4")),
+    data(x=np.ones((2, 2), "f4"), __ref__y=["a", "b"]),
+    text("d.py", "def load_data():\n    yield {'x': [object()]}\n"),
+    text("d.py", "def load_data():\n    return {'x': 1}\n"),
+    text("d.py", "def load_data():\n    while True:\n        yield {'x': [[1.0, 2.0]]}\n", 1000),
+    text("d.json", b" " * (2 << 20), 1000),
+    text("d.json", '{"polygraphy_class": "RunResults"}'),
+    polygraphy("☃☃☃"),
+    polygraphy(two_arrays()),
+    header("<U0", "(1,)"),
+    header("<f4", f"(0, {1 << 70})"),
+    header("<f4", "(0, 2)", 2),
+    lambda folder: load(folder / f"{'d' * 300}.npz", (IMAGE,)),
+    split,
+    # the model
+    changed(external, read_alone=True),
+    changed(old_and_unknown),
+    changed(form_name),
+    sparse((1 << 20, 1 << 20), [0]),
+    sparse((2, 2), [9]),
+    refused,
+    unfit,
+    uncalibrated,
+    unscreened,
+    lambda _: Proxy(ProxyModel(b"no model", (), (), (), "uint8", 0), 1),
+    unreadable,
+    lambda folder: open_target(read_model(folder / "model.onnx"), "old", None, "group", 1),
+    # journals and outputs
+    closed_journal,
+    two_at_once,
+    damaged(b'"number":0', b'"number":"none"'),
+    lambda folder: read(folder / "nothing"),
+    unwritable,
+    unreadable_weights,
+    lambda folder: check_weights(with_weights(folder), folder / "other" / "w"),
+]

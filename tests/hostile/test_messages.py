@@ -96,8 +96,8 @@ The plan, forged with its digest.
 
 the onnxruntime backend has no quantisation scheme 's4'; use one of ort-u8s8-8, ort-u8s8-7; the \
 plan was edited; restore it or make it again with 'precsearch optimize'
-the onnxruntime backend does not truly run fp16: …; leave it out of --precisions; the plan was edited; restore it or \
-make it again with 'precsearch optimize'
+the onnxruntime backend does not truly run fp16: …; leave it out of --precisions; the plan was \
+edited; restore it or make it again with 'precsearch optimize'
 the assignment names a group 'q' that the model lacks; 'precsearch inspect' shows those it has
 the plan's number of threads is 'many'; the plan was edited; restore it or make it again with \
 'precsearch optimize'
@@ -118,7 +118,8 @@ The plan does not reproduce.
 node that differs is '…' (group '…'); give the original model or make a new plan
 the plan does not reproduce: the first node that differs is 'conv' (group 'flat'); compare the \
 versions of onnx, onnx_ir and numpy with those in the plan's evidence
-the plan was lowered by 'typed-0', this version has lowering …; install precsearch … or make a new plan
+the plan was lowered by 'typed-0', this version has lowering …; install precsearch \
+… or make a new plan
 this version groups the model's layers differently from the one that made the plan; install \
 precsearch … or make a new plan
 

@@ -49,8 +49,9 @@ def group(
         graph: The prepared model.
         scheme: What the backend can run in INT8.
         precisions: What the backend can run at all; FP32 is always offered.
-        granularity: ``node``: every node on its own; ``group``: fused patterns; ``block``: the
-            groups of each repeated block are one.
+        granularity: ``node``: every node on its own; ``group``: fused patterns, of a LayerNorm the
+            statistics on their own where FP16 is offered; ``block``: the groups of each repeated
+            block are one.
 
     Raises:
         OptionError: ``granularity`` is none of these.
@@ -63,9 +64,11 @@ def group(
     if granularity == "node":
         parts = [Pattern(_kind((n,), graph), (n.index,)) for n in graph.nodes]
     else:
-        parts = _gather(graph, before)
+        parts = _gather(graph, before, find_patterns(graph))
     cores = [signature(_core(p, graph), graph) for p in parts]
     blocks = block_names([p.nodes for p in parts], cores, graph)
+    if granularity == "group" and Precision.FP16 in precisions:
+        parts, blocks = _split(graph, before, parts, blocks)
     if granularity == "block":
         parts, blocks = _merged(parts, blocks, before)
     roles = [int8_role(n, graph, scheme) for n in graph.nodes]
@@ -138,9 +141,24 @@ def _core(part: Pattern, graph: GraphView) -> list[NodeView]:
     return core or nodes
 
 
-def _gather(graph: GraphView, before: Sequence[tuple[int, ...]]) -> list[Pattern]:
+def _split(
+    graph: GraphView,
+    before: Sequence[tuple[int, ...]],
+    parts: Sequence[Pattern],
+    blocks: Sequence[str],
+) -> tuple[list[Pattern], list[str]]:
+    """The groups with those parts of patterns apart that may be; blocks are those of the wholes."""
+    found = [piece for p in find_patterns(graph) for piece in p.parts or (p,)]
+    block_of = {i: b for part, b in zip(parts, blocks, strict=True) for i in part.nodes}
+    pieces = _gather(graph, before, found)
+    return pieces, [block_of[p.nodes[-1]] for p in pieces]
+
+
+def _gather(
+    graph: GraphView, before: Sequence[tuple[int, ...]], patterns: Sequence[Pattern]
+) -> list[Pattern]:
     """The groups, convex and in graph order."""
-    wanted = [(p.kind, list(p.nodes)) for p in find_patterns(graph)]
+    wanted = [(p.kind, list(p.nodes)) for p in patterns]
     owner = {i: number for number, (_, nodes) in enumerate(wanted) for i in nodes}
     halves = [fp16_capable(n, graph) for n in graph.nodes]
     for node in graph.nodes:

@@ -19,8 +19,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from precsearch.api.evidence import LOWERING
-from precsearch.backend import TYPED, TYPED_HALF
-from precsearch.backends.onnxruntime import scheme
+from precsearch.backend import TYPED, TYPED_HALF, WEAK, GraphForm, QuantScheme
+from precsearch.backends import onnxruntime
+from precsearch.backends.tensorrt.scheme import scheme as tensorrt_scheme
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.group import group
 from precsearch.onnxio.layout import quantisable
@@ -31,7 +32,8 @@ from precsearch.onnxio.scales import RangeScales, TensorRange
 from precsearch.space import Assignment, Precision, SearchSpace
 
 EXAMPLE = Path(__file__).parents[2] / "examples/digits/model.onnx"
-SCHEME = scheme(8)
+SCHEME = onnxruntime.scheme(8)
+TENSORRT = tensorrt_scheme()
 FP32, FP16, INT8 = Precision.FP32, Precision.FP16, Precision.INT8
 
 
@@ -124,9 +126,9 @@ def prepared(model: onnx.ModelProto | Path, opset: int) -> GraphView:
         return prepare(read_model(path), opset)
 
 
-def ranges(graph: GraphView, space: SearchSpace) -> dict[str, TensorRange]:
+def ranges(graph: GraphView, space: SearchSpace, scheme: QuantScheme) -> dict[str, TensorRange]:
     """Made up, some of them never negative."""
-    tensors = sorted(frozenset().union(*quantisable(graph, SCHEME, space).values()))
+    tensors = sorted(frozenset().union(*quantisable(graph, scheme, space).values()))
     return {t: TensorRange(-0.25 * (i % 4), 0.5 + 0.75 * (i % 5)) for i, t in enumerate(tensors)}
 
 
@@ -155,17 +157,22 @@ MODELS: dict[str, onnx.ModelProto | Path] = {
     "opset 11": old_conv_net(11),
     "attention": attention_net(),
 }
-FORMS = {"opset 13, FP32 around INT8": TYPED, "opset 19, FP16 around INT8": TYPED_HALF}
+FORMS: dict[str, tuple[GraphForm, QuantScheme]] = {
+    "opset 13, FP32 around INT8": (TYPED, SCHEME),
+    "opset 19, FP16 around INT8": (TYPED_HALF, SCHEME),
+    "TensorRT, weak": (WEAK, TENSORRT),
+    "TensorRT, typed": (TYPED_HALF, TENSORRT),
+}
 
 
 def lowered() -> Iterator[tuple[str, Lowered]]:
     """Every model in every form and assignment, by name."""
     for model_name, model in MODELS.items():
-        for name_of_form, form in FORMS.items():
+        for name_of_form, (form, scheme) in FORMS.items():
             graph = prepared(model, form.min_opset)
-            space = group(graph, SCHEME, frozenset(Precision))
-            scales = RangeScales(ranges(graph, space), SCHEME)
-            lowering = Lowering(graph, space, SCHEME, scales, form)
+            space = group(graph, scheme, frozenset(Precision))
+            scales = RangeScales(ranges(graph, space, scheme), scheme)
+            lowering = Lowering(graph, space, scheme, scales, form)
             for name, assignment in assignments(space).items():
                 yield f"{model_name} | {name_of_form} | {name}", lowering.lower(assignment)
 

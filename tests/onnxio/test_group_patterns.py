@@ -22,18 +22,21 @@ from tests.onnxio.small_graphs import (
 )
 
 EVERY = frozenset(Precision)
+NO_HALF = frozenset({Precision.FP32, Precision.INT8})
 
 
 def groups_of(b: GraphBuilder, *outputs: str) -> list[tuple[str, list[str]]]:
-    """Kind and operators of every group."""
-    return [(g.kind, ops) for g, ops in with_ops(b, *outputs)]
+    """Kind and operators of every group where FP16 is not offered."""
+    return [(g.kind, ops) for g, ops in with_ops(b, *outputs, precisions=NO_HALF)]
 
 
-def with_ops(b: GraphBuilder, *outputs: str) -> list[tuple[LayerGroup, list[str]]]:
+def with_ops(
+    b: GraphBuilder, *outputs: str, precisions: frozenset[Precision] = EVERY
+) -> list[tuple[LayerGroup, list[str]]]:
     for tensor in outputs:
         b.output(tensor)
     graph = view(b.model())
-    space = group(graph, SCHEME, EVERY)
+    space = group(graph, SCHEME, precisions)
     return [(g, [graph.by_key[k].op_type for k in g.nodes]) for g in space.groups]
 
 
@@ -52,6 +55,43 @@ def test_an_rms_norm_is_one_group() -> None:
     assert groups_of(b, rms_norm(b, x, 16))[1:] == [
         ("rmsnorm", ["Pow", "ReduceMean", "Add", "Sqrt", "Reciprocal", "Mul", "Mul"])
     ]
+
+
+STATISTICS = {"Pow", "Mul", "ReduceMean", "Add", "Sqrt"}
+
+
+@pytest.mark.parametrize("form", NORM_FORMS)
+def test_where_fp16_is_offered_the_statistics_of_a_norm_are_decided_apart(form: str) -> None:
+    b = GraphBuilder()
+    x = linear(b, b.input(["n", 6, 16]), 16, 16)
+    y = linear(b, layer_norm(b, x, 16, form), 16, 16)
+    _, mean, statistics, rest, _ = with_ops(b, y)
+    names = [g.kind for g, _ in (mean, statistics, rest)]
+    assert names == ["layernorm-mean", "layernorm-statistics", "layernorm"]
+    assert set(mean[1]) == {"ReduceMean", "Sub"}
+    assert len(statistics[1]) == 4
+    assert set(statistics[1]) <= STATISTICS
+    assert "Sqrt" in statistics[1] or statistics[1].count("Pow") == 2
+    for found, _ in (mean, statistics, rest):
+        assert found.choices == (Precision.FP32, Precision.FP16)
+
+
+def test_the_statistics_of_an_rms_norm_are_decided_apart() -> None:
+    b = GraphBuilder()
+    x = linear(b, b.input(["n", 6, 16]), 16, 16)
+    found = [(g.kind, ops) for g, ops in with_ops(b, rms_norm(b, x, 16))]
+    assert found[1:] == [
+        ("rmsnorm-statistics", ["Pow", "ReduceMean", "Add", "Sqrt"]),
+        ("rmsnorm", ["Reciprocal", "Mul", "Mul"]),
+    ]
+
+
+@pytest.mark.parametrize("granularity", ["node", "group", "block"])
+def test_other_granularities_do_not_split_norms(granularity: str) -> None:
+    b = GraphBuilder()
+    b.output(layer_norm(b, linear(b, b.input(["n", 6, 16]), 16, 16), 16))
+    kinds = {g.kind for g in group(view(b.model()), SCHEME, EVERY, granularity).groups}
+    assert ("layernorm-statistics" in kinds) == (granularity == "group")
 
 
 def test_a_norm_ends_at_its_gamma_and_beta() -> None:

@@ -210,6 +210,16 @@ class Backend(Protocol):
         """What its making or timing gave rise to say, a sentence each; mostly nothing."""
         ...
 
+    def anatomy(self, artifact: bytes) -> tuple[str, ...]:
+        """What an engine is made of, a line each: equal for engines of equal kernels.
+
+        Empty where an engine is its model.
+
+        Raises:
+            BuildError: The engine was refused.
+        """
+        ...
+
     def scheme_named(self, name: str) -> QuantScheme:
         """The scheme of a plan that may have been made on another machine.
 

@@ -16,6 +16,7 @@ from statistics import median
 from precsearch.backend import Backend, BackendOptions, Feed, Fingerprint, KernelTime, Session
 from precsearch.data import Dataset
 from precsearch.errors import BuildError
+from precsearch.maker import Engine
 from precsearch.measure import (
     Load,
     TimingOptions,
@@ -27,9 +28,11 @@ from precsearch.measure import (
 from precsearch.metrics import metric
 from precsearch.onnxio.proxygraph import ProxyModel, ProxyRequest
 from precsearch.onnxio.scales import TensorRange
+from precsearch.onnxio.statistics import ScreenStatistics
 from precsearch.reference.proxy import Proxy
 from precsearch.reference.ranges import Calibration, collect_ranges
 from precsearch.reference.runner import reference_outputs
+from precsearch.reference.screen import Screening, screen
 from precsearch.space import Precision
 from precsearch.trial import Accuracy, Fidelity, Latency, Measurement
 from precsearch.turns import InTurns
@@ -112,6 +115,11 @@ class ReferenceBench:
         """See `precsearch.reference.ranges.collect_ranges`."""
         self._announce("calibrate")
         return collect_ranges(calibration, feeds)
+
+    def screen(self, screening: Screening, feeds: Sequence[Feed]) -> ScreenStatistics:
+        """See `precsearch.reference.screen.screen`."""
+        self._announce("screen")
+        return screen(screening, feeds)
 
 
 class Bench(ReferenceBench):
@@ -231,6 +239,16 @@ class Bench(ReferenceBench):
                 for session in sessions:
                     session.close()
         return [tuple(row[i] for row in found) for i in range(len(candidates))]
+
+    def engine(self, candidate: Candidate) -> Engine:
+        """The engine as it is shipped, not built again if it was kept.
+
+        Raises:
+            BuildError: The backend refused the model.
+        """
+        self._announce("build")
+        artifact = self._built(candidate)
+        return Engine(artifact, self._backend.anatomy(artifact))
 
     def score(self, candidate: Candidate, part: Scored) -> Accuracy:
         """Accuracy on another part of the data.

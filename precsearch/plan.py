@@ -111,10 +111,14 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class GroupEvidence:
-    """What a group ran in, and why it was given its precision."""
+    """What a group ran in, and why it was given its precision.
+
+    ``achieved`` is ``None`` where the engine does not tell: what it fuses into one region shows no
+    more than the tensors that go in and out.
+    """
 
     key: str
-    achieved: Precision
+    achieved: Precision | None
     reason: str
 
 
@@ -179,6 +183,7 @@ class Evidence:
         warnings: What the user should know.
         stopped: Why the search ended.
         seconds: Wall time of the run.
+        engine: What the chosen engine was made of, where that differs from build to build.
     """
 
     version: str
@@ -201,6 +206,7 @@ class Evidence:
     warnings: tuple[str, ...] = ()
     stopped: str = "done"
     seconds: float = 0.0
+    engine: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from enum import Enum
 from precsearch.space import Assignment, Precision
 
 __all__ = [
+    "UNTOLD",
     "Accuracy",
     "Aggregation",
     "Failed",
@@ -21,6 +22,10 @@ __all__ = [
     "Proposal",
     "Trial",
 ]
+
+
+UNTOLD = "untold"
+"""Said in place of a precision where an engine does not tell what a group ran in."""
 
 
 class Fidelity(str, Enum):
@@ -145,9 +150,11 @@ class Measurement:
         latency: ``None`` at proxy fidelity.
         group_seconds: Time per group key for one inference, from the engine's profile, where the
             backend gives one. Profiling slows an engine: compare these with each other only.
-        achieved: What each group that was asked for less than FP32 ran in, by group key.
+        achieved: What each group that was asked for less than FP32 ran in, by group key; a group
+            of which the engine does not tell is missing.
         build_seconds: Time to build the artifact and to open it.
         artifact_bytes: Size of what would be shipped.
+        remarks: What the backend said of this engine that a person should know.
     """
 
     accuracy: Accuracy
@@ -156,6 +163,7 @@ class Measurement:
     achieved: Mapping[str, Precision] = field(default_factory=dict)
     build_seconds: float = 0.0
     artifact_bytes: int = 0
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from precsearch.goal import Problem
 from precsearch.onnxio.lower import Lowered
 from precsearch.plan import Finalist
 from precsearch.space import Assignment, Precision
-from precsearch.trial import Accuracy, Fidelity, Latency, Measurement, Trial
+from precsearch.trial import UNTOLD, Accuracy, Fidelity, Latency, Measurement, Trial
 from precsearch.workers import Worker
 
 __all__ = ["Choice", "best_so_far", "confirm", "counts", "finalists"]
@@ -193,11 +193,12 @@ def _speed(measurement: Measurement) -> float:
 
 
 def counts(choice: Choice, asked: Assignment) -> dict[str, int]:
-    """Groups per achieved precision, of those asked for less than FP32."""
+    """Groups per achieved precision, of those asked for less; of some, the engine tells nothing."""
     achieved = choice.measurement.achieved
-    found = {p.value: 0 for p in (Precision.FP16, Precision.INT8)}
-    for key, precision in asked.entries:
-        ran = achieved.get(key, precision)
-        if ran.value in found:
-            found[ran.value] += 1
+    found = {**{p.value: 0 for p in (Precision.FP16, Precision.INT8)}, UNTOLD: 0}
+    for key in asked:
+        ran = achieved.get(key)
+        name = UNTOLD if ran is None else ran.value
+        if name in found:
+            found[name] += 1
     return {k: v for k, v in found.items() if v}

@@ -45,6 +45,7 @@ class Finish:
         stopped: Why the search ended.
         warnings: What the user should know.
         seconds: Wall time.
+        engine: What the engine that ships is made of.
     """
 
     choice: Choice
@@ -54,6 +55,7 @@ class Finish:
     stopped: str
     warnings: tuple[str, ...]
     seconds: float
+    engine: tuple[str, ...] = ()
 
 
 def make_recipe(
@@ -118,6 +120,7 @@ def make_plan(
         warnings=finish.warnings,
         stopped=finish.stopped,
         seconds=round(finish.seconds, 3),
+        engine=finish.engine,
     )
     recipe = make_recipe(target, problem.space, assignment, lowered, inputs)
     return Plan(recipe, evidence)

@@ -61,7 +61,7 @@ def explain_groups(
     return tuple(
         GroupEvidence(
             group.key,
-            achieved.get(group.key, chosen[group.key]),
+            achieved.get(group.key) if group.key in chosen else Precision.FP32,
             _reason(problem, group, chosen, achieved, book),
         )
         for group in problem.space.free
@@ -86,11 +86,19 @@ def _reason(
     saved = book.saved.get(group.key)
     if saved is not None:
         parts.append(f"{'saves' if saved >= 0 else 'loses'} {abs(saved) * 1e6:.1f} us in profiles")
+    rules = [p for p in problem.priors if p.key == group.key and p.avoid]
+    parts += [f"overrules a rule: {p.reason}" for p in rules if p.precision is precision]
+    without = [p.reason for p in rules if p.precision.bits < precision.bits]
     if precision is not Precision.FP32:
-        ran = achieved.get(group.key, precision)
-        if ran is not precision:
+        ran = achieved.get(group.key)
+        if ran is None:
+            parts.append(f"asked {precision}; what it ran in, the engine does not tell")
+        elif ran is not precision:
             parts.append(f"asked {precision}, ran {ran}")
-        return "; ".join(["measured in the fastest engine within the bound", *parts])
+        return "; ".join(["measured in the fastest engine within the bound", *parts, *without])
+    if without and (cost is None or cost > problem.goal.bound.tolerance):
+        return "; ".join([*without, *parts])
+    parts += without
     if cost is not None and cost > problem.goal.bound.tolerance:
         return "; ".join(["too much error by itself", *parts])
     if group.passive:

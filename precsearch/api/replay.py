@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from precsearch.api.artifact import is_engine, rebuilt, write_artifact
 from precsearch.api.evidence import LOWERING
-from precsearch.api.files import check_free, copy_weights, write_bytes
+from precsearch.api.files import check_free
 from precsearch.api.setup import (
     Target,
     open_target,
@@ -34,16 +36,20 @@ class BuildReport:
     """What `build` made.
 
     Attributes:
-        verdict: ``identical``: byte for byte what the plan promises.
+        verdict: ``identical``: byte for byte what the plan promises, or for an engine, the same
+            kernels on the same device; ``equivalent`` and ``same plan, other kernels``: see
+            `precsearch.api.artifact.Replay`.
         path: The file.
         sha256: Of the file, as hex.
         size: Bytes.
+        lines: What differs from the plan's evidence, a sentence each.
     """
 
     verdict: str
     path: Path
     sha256: str
     size: int
+    lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -172,6 +178,7 @@ def _target(plan: Plan, source: SourceModel, used: tuple[Precision, ...], thread
             recipe.scheme,
             form=_form(plan),
             build=_build_options(recipe),
+            shapes=recipe.shapes,
         )
     except OptionError as error:
         raise PlanError(f"{error}; {_EDITED}") from error
@@ -217,23 +224,31 @@ def model_beside(plan: Path, model: Path | None) -> Path:
 def build(
     plan: str | Path, model: str | Path | None, output: str | Path, *, force: bool = False
 ) -> BuildReport:
-    """Materialise a plan's model, byte for byte.
+    """Materialise a plan's model, byte for byte, and build the engine if one is wanted.
 
     Args:
         plan: The plan file.
         model: The original model; ``None`` looks for ``<stem>.onnx`` beside the plan.
-        output: Where to write.
+        output: Where to write. For a backend that compiles, a name that ends in ``.onnx`` gets
+            the model, any other the engine.
         force: Replace what is there.
 
     Raises:
         InputError: Plan or model cannot be read, or the output cannot be written.
         ReplayError: The model is another one, or the result differs from what the plan promises.
+        EngineError: The engine cannot be built here.
     """
     plan, output = Path(plan), Path(output)
     source = model_beside(plan, None if model is None else Path(model))
     check_free([output], force=force, inputs=(plan, source))
-    made = materialise(read_plan(plan), source, None)
+    found = read_plan(plan)
+    made = materialise(found, source, None)
     lowered = made.lowered
-    copy_weights(made.target.source, output)
-    write_bytes(output, lowered.model)
-    return BuildReport("identical", output, lowered.sha256, len(lowered.model))
+    if not is_engine(made.target, output):
+        write_artifact(made.target, output, lowered, None)
+        return BuildReport("identical", output, lowered.sha256, len(lowered.model))
+    again = rebuilt(found, made.target, lowered)
+    write_artifact(made.target, output, lowered, again.engine)
+    artifact = again.engine.artifact
+    sha256 = hashlib.sha256(artifact).hexdigest()
+    return BuildReport(again.verdict, output, sha256, len(artifact), again.lines)

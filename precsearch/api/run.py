@@ -9,14 +9,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from precsearch._version import __version__
+from precsearch.api.artifact import write_artifact
 from precsearch.api.calibrate import calibrated
 from precsearch.api.config import OptimizeConfig, OptimizeResult
 from precsearch.api.confirm import Choice, best_so_far, confirm, counts
 from precsearch.api.evidence import Finish, make_plan
 from precsearch.api.explain import explain_result
-from precsearch.api.files import check_free, check_weights, copy_weights, write_bytes, write_text
+from precsearch.api.files import check_free, check_weights, write_text
 from precsearch.api.pool import Pool, turns_of
 from precsearch.api.probing import proxy_of
+from precsearch.api.screening import screened
 from precsearch.api.setup import (
     Inputs,
     Target,
@@ -42,22 +44,24 @@ from precsearch.events import (
     TrialFinished,
     Warned,
 )
-from precsearch.goal import Bound, Budget, Goal, Problem
+from precsearch.goal import Bound, Budget, Goal, Prior, Problem
 from precsearch.journal import NAME, Journal
+from precsearch.maker import Engine
 from precsearch.onnxio.lower import Lowered, Lowering
 from precsearch.onnxio.proxygraph import ProxyGraph
 from precsearch.onnxio.read import read_model
 from precsearch.plan import Plan
 from precsearch.registry import backend_name, strategy
 from precsearch.search import search
-from precsearch.space import Assignment
+from precsearch.space import Assignment, Precision
 from precsearch.strategy import Strategy
 from precsearch.trial import Fidelity, Measured, Measurement, Proposal, Trial
 from precsearch.workers import Worker
 
 __all__ = ["optimize_events"]
 
-_TRIAL_LIMIT_S = 600.0
+_TRIAL_LIMIT_S = {False: 600.0, True: 1800.0}
+"""By whether the backend compiles: one transformer with implicit INT8 took TensorRT 363 s."""
 
 Stream = Generator[Event, None, OptimizeResult]
 
@@ -127,6 +131,7 @@ class _Run:
         warnings: What the plan will say that the user should know.
         trials: Those of the search so far.
         stopped: Why the search ended.
+        priors: Hazards that the search starts from.
     """
 
     config: OptimizeConfig
@@ -138,12 +143,17 @@ class _Run:
     warnings: list[str] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
     stopped: str = "interrupted"
+    priors: tuple[Prior, ...] = ()
+
+    @property
+    def _limit_s(self) -> float:
+        return _TRIAL_LIMIT_S[self.target.backend.compiles]
 
     def events(self, identified: dict[str, str]) -> Stream:
         """The whole run."""
         yield RunStarted(identified, self.config.model.name, __version__)
         yield from self._warn(self.inputs.warnings(self.config.tol))
-        with bench_worker(_TRIAL_LIMIT_S) as worker:
+        with bench_worker(self._limit_s) as worker:
             searched, lowering = yield from self._references(worker)
             plain = lowering.lower(Assignment())
             inputs = self.inputs
@@ -160,9 +170,11 @@ class _Run:
             yield StageStarted("gate", "the FP32 engine against the reference")
             with _gate_errors():
                 where: Fingerprint = worker.call("fingerprint")
-                noise = self.journal.memo.noise or worker.call("calibrate_noise")
-                setup = replace(setup, noise=noise)
-                worker.restart_with(setup)
+                noise = self.journal.memo.noise
+                setup = replace(setup, noise=noise or worker.call("calibrate_noise"))
+                # What was built for this is kept: an FP32 engine can take minutes.
+                (worker.restart_with if noise else worker.remember)(setup)
+                noise = setup.noise
                 gate = worker.call("measure", setup.baseline, Fidelity.ENGINE)
             problem = self._problem(noise)
             if not problem.goal.admits(gate):
@@ -170,7 +182,8 @@ class _Run:
             yield self._search_started(where, problem)
             yield from self._search(problem, lowering, worker, gate, setup, proxy)
             choice = yield from self._choose(problem, lowering, worker, gate)
-        return (yield from self._finish(problem, lowering, where, gate, choice))
+            engine = self._engine(lowering.lower(choice.trial.assignment), worker)
+        return (yield from self._finish(problem, lowering, where, gate, choice, engine))
 
     def _warn(self, said: Sequence[str]) -> Generator[Event, None, None]:
         for message in said:
@@ -178,7 +191,7 @@ class _Run:
             yield Warned(message)
 
     def _references(self, worker: Worker) -> Generator[Event, None, tuple[Scored, Lowering]]:
-        """Reference outputs of the search part, and calibration."""
+        """Reference outputs of the search part, calibration, and screening where it has a use."""
         config, parts = self.config, self.inputs.parts
         yield StageStarted("reference", f"{parts.search.samples} samples")
         searched = reference_of(self.target, parts.search, worker)
@@ -187,6 +200,10 @@ class _Run:
             self.target, self.inputs, config.calibration_method, worker, config.run_path
         )
         yield from self._warn(lost)
+        if Precision.FP16 in self.target.space.precisions:
+            yield StageStarted("screen", "values that FP16 would get wrong")
+            self.priors, said = screened(self.target, self.inputs, worker, config.run_path)
+            yield from self._warn(said)
         return searched, lowering
 
     def _problem(self, noise: float) -> Problem:
@@ -195,6 +212,7 @@ class _Run:
             space=self.target.space,
             goal=Goal(Bound(self.inputs.bound, config.metric), noise),
             budget=Budget(config.max_builds, config.time_budget),
+            priors=self.priors,
             seed=config.seed,
         )
 
@@ -230,7 +248,7 @@ class _Run:
         known = {setup.baseline.digest: Measured(gate), **memo.engines}
         begun = time.monotonic() - memo.seconds
         request = None if proxy is None else proxy.request
-        pool = Pool(setup, self.config.workers, _TRIAL_LIMIT_S, measure, request)
+        pool = Pool(setup, self.config.workers, self._limit_s, measure, request)
         with pool.evaluating(worker, lowering.lower, known) as evaluate:
             loop = search(problem, self.strategy, evaluate, memo=memo, spent=memo.seconds)
             try:
@@ -271,6 +289,17 @@ class _Run:
         yield from self._warn(["interrupted: the choice was not confirmed on the holdout"])
         return best_so_far(problem, trials) or Choice(plain, gate, None, ())
 
+    def _engine(self, lowered: Lowered, worker: Worker) -> Engine | None:
+        """The chosen engine, where it is more than its model."""
+        if not self.target.backend.compiles:
+            return None
+        try:
+            found: Engine = worker.call("engine", candidate(lowered))
+        except (EngineError, WorkerError) as error:
+            self.warnings.append(f"the chosen engine could not be opened again ({error})")
+            return None
+        return found
+
     def _unmet(self, gate: Measurement) -> OptimizeResult:
         show = self.inputs.metric.display
         said = (
@@ -287,6 +316,7 @@ class _Run:
         where: Fingerprint,
         gate: Measurement,
         choice: Choice,
+        engine: Engine | None,
     ) -> Stream:
         """Write plan and artifact."""
         config = self.config
@@ -300,12 +330,12 @@ class _Run:
             self.stopped,
             tuple(self.warnings),
             time.monotonic() - self.started,
+            () if engine is None else engine.anatomy,
         )
         plan = make_plan(config, problem, self.target, self.inputs, lowered, finish)
         write_text(config.plan_path, plan.to_json())
         if config.artifact is not None:
-            copy_weights(self.target.source, config.artifact)
-            write_bytes(config.artifact, lowered.model)
+            write_artifact(self.target, config.artifact, lowered, engine)
         yield _written(config.plan_path, plan, choice)
         summary = explain_result(problem, self.inputs.metric, choice.trial.assignment, self.trials)
         return OptimizeResult(

@@ -95,6 +95,7 @@ def open_target(
     *,
     form: str | None = None,
     build: Mapping[str, str] | None = None,
+    shapes: ShapeTable = (),
 ) -> Target:
     """Prepare and group a model for a backend.
 
@@ -107,6 +108,7 @@ def open_target(
         scheme: Name of a plan's quantisation scheme; ``None`` is the one for this machine.
         form: Name of a plan's graph form, likewise.
         build: Options that the backend alone knows, by name.
+        shapes: Sets of input shapes that engines are built for, if known already.
 
     Raises:
         OptionError: The backend is unknown or does not truly run a precision.
@@ -114,7 +116,7 @@ def open_target(
     """
     factory = backend_factory(backend)
     folder = str(source.folder) if source.external else ""
-    options = BackendOptions(threads=threads, model_folder=folder, build=dict(build or {}))
+    options = BackendOptions(threads, folder, shapes, dict(build or {}))
     made = factory(options)
     wanted = frozenset(precisions or made.precisions) | {Precision.FP32}
     missing = wanted - made.precisions

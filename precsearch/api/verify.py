@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from precsearch.api.artifact import other_place
 from precsearch.api.config import OptimizeConfig
 from precsearch.api.replay import materialise, model_beside
 from precsearch.api.setup import (
@@ -15,7 +16,7 @@ from precsearch.api.setup import (
     reference_of,
 )
 from precsearch.api.shapes import shape_sets
-from precsearch.plan import Plan, read_plan
+from precsearch.plan import read_plan
 from precsearch.space import Assignment
 from precsearch.trial import Accuracy, Latency
 
@@ -113,7 +114,7 @@ def verify(
     lines = [*inputs.data.notes, *inputs.notes]
     if inputs.data.random:
         lines.insert(0, "no --data was given: the loss is measured on random numbers")
-    lines += _other_place(found, where.device, dict(where.versions), where.features)
+    lines += other_place(found, where.device, dict(where.versions), where.features)
     return VerifyReport(
         passed=accuracy.loss <= inputs.bound and not slower,
         verdict="identical",
@@ -126,24 +127,3 @@ def verify(
         slower=slower,
         lines=tuple(lines),
     )
-
-
-def _other_place(
-    plan: Plan, device: str, versions: dict[str, str], features: tuple[str, ...]
-) -> list[str]:
-    """How this machine differs from the one that the plan was measured on."""
-    where = plan.evidence.where
-    lines = []
-    if where.device != device:
-        lines.append(f"the plan was measured on {where.device}, this is {device}")
-    if tuple(where.features) != tuple(features):
-        lines.append(
-            f"the plan was measured with {', '.join(where.features) or 'no known CPU features'}, "
-            f"this CPU has {', '.join(features) or 'none of them'}"
-        )
-    lines += [
-        f"{name} is {versions.get(name, 'missing')} here, {version} in the plan"
-        for name, version in sorted(where.versions.items())
-        if versions.get(name) != version
-    ]
-    return lines

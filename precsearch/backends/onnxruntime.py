@@ -229,6 +229,14 @@ class OnnxRuntimeBackend:
             raise BuildError(first_line(error)) from error
         return OnnxRuntimeSession(session, prefix)
 
+    def remarks(self, artifact: bytes) -> tuple[str, ...]:
+        """See `precsearch.backend.Backend.remarks`."""
+        return ()
+
+    def anatomy(self, artifact: bytes) -> tuple[str, ...]:
+        """See `precsearch.backend.Backend.anatomy`."""
+        return ()
+
     def scheme_named(self, name: str) -> QuantScheme:
         """See `precsearch.backend.Backend.scheme_named`."""
         for bits in (8, 7):

@@ -10,7 +10,8 @@ from itertools import groupby
 from rich.cells import cell_len
 from rich.text import Text
 
-from precsearch.api import BuildReport, Inspection, VerifyReport
+from precsearch.api import BuildReport, ExportReport, Inspection, VerifyReport
+from precsearch.cli.hazards import hazard_lines
 from precsearch.cli.page import Page
 from precsearch.cli.rates import rate_rows
 from precsearch.cli.text import (
@@ -25,24 +26,42 @@ from precsearch.cli.text import (
 from precsearch.space import LayerGroup
 from precsearch.text import loss_bound
 
-__all__ = ["build_lines", "inspect_lines", "verify_lines"]
+__all__ = ["build_lines", "export_lines", "inspect_lines", "verify_lines"]
 
 _KEY_AT_LEAST = 16
 
 
 def build_lines(report: BuildReport, page: Page) -> list[Text]:
     """The summary of a replay."""
+    same = report.verdict in ("identical", "equivalent")
     return [
         Text.assemble(
-            (f"{clean(report.path.name)}: {report.verdict}", "bold green"),
-            " to what the plan promises",
+            (f"{clean(report.path.name)}: {report.verdict}", "bold green" if same else "bold"),
+            " to what the plan promises" if same else "",
         ),
+        *(Text(clean(line)) for line in report.lines),
         Text(),
         page.place("model", report.path),
         *page.facts(
             [("size", f"{magnitude(report.size)}B"), ("sha256", report.sha256)],
         ),
     ]
+
+
+def export_lines(report: ExportReport, page: Page) -> list[Text]:
+    """What was exported, and how to use it."""
+    same = "byte for byte what build writes" if report.identical else "renamed nodes, same numbers"
+    lines = [
+        Text.assemble((f"exported for {report.tool}", "bold green")),
+        Text(),
+        page.place("model", report.model),
+        page.place("script", report.script),
+        *(page.place("python", path) for path in report.others),
+        *page.facts([("content", same)]),
+    ]
+    for note in report.notes:
+        lines += page.sentence(note, "! ", "yellow")
+    return lines
 
 
 def verify_lines(report: VerifyReport, page: Page) -> list[Text]:
@@ -102,7 +121,7 @@ def inspect_lines(found: Inspection, page: Page) -> list[Text]:
     if fixed:
         kinds = ", ".join(f"{count} {clean(kind)}" for kind, count in fixed.most_common())
         lines += page.sentence(f"always FP32: {kinds}", "", "dim")
-    return lines
+    return lines + hazard_lines(found, page)
 
 
 _HEADING = ("group", "kind", "nodes", "choices", "MACs", "block")

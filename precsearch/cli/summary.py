@@ -23,6 +23,7 @@ from precsearch.cli.text import (
 )
 from precsearch.plan import Evidence, Plan
 from precsearch.text import loss_bound
+from precsearch.trial import UNTOLD
 
 __all__ = ["next_steps", "optimize_lines", "result_fields"]
 
@@ -120,7 +121,9 @@ def _with_share(loss: float, bound: float, scale: Scale) -> str:
 
 
 def _groups(plan: Plan, page: Page) -> str:
-    achieved = {g.key: g.achieved.value for g in plan.evidence.groups}
+    achieved = {
+        g.key: g.achieved.value if g.achieved is not None else UNTOLD for g in plan.evidence.groups
+    }
     decided = [g for g in plan.recipe.groups if g.key in achieved]
     wanted = Counter(g.precision.value for g in decided or plan.recipe.groups)
     ran = Counter(achieved[g.key] for g in decided)

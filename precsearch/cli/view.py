@@ -22,7 +22,7 @@ from precsearch.events import (
 )
 from precsearch.goal import Goal
 from precsearch.space import Assignment
-from precsearch.trial import Failed, Fidelity, Trial
+from precsearch.trial import UNTOLD, Failed, Fidelity, Trial
 
 __all__ = ["Verdict", "View", "asked", "fold", "ran"]
 
@@ -209,4 +209,5 @@ def ran(trial: Trial) -> dict[str, int]:
     if measurement is None:
         return {}
     found = measurement.achieved
-    return dict(Counter(found.get(key, p).value for key, p in trial.assignment.entries))
+    rows = (found.get(key) for key in trial.assignment)
+    return dict(Counter(UNTOLD if p is None else p.value for p in rows))

@@ -108,6 +108,11 @@ class Worker:
             self._args = args
             self._made = False
 
+    def remember(self, *args: object) -> None:
+        """Construct it with these arguments should the child die; go on with it as it is."""
+        with self._lock:
+            self._args = args
+
     def log_tail(self) -> str:
         """The end of what the current or last child printed, native libraries included."""
         return self._child.log()

@@ -175,6 +175,14 @@ class FakeBackend:
         """See `precsearch.backend.Backend.open`."""
         return FakeSession(self.landscape, _assignment(artifact))
 
+    def remarks(self, artifact: bytes) -> tuple[str, ...]:
+        """See `precsearch.backend.Backend.remarks`."""
+        return ()
+
+    def anatomy(self, artifact: bytes) -> tuple[str, ...]:
+        """See `precsearch.backend.Backend.anatomy`."""
+        return ()
+
     def scheme_named(self, name: str) -> QuantScheme:
         """See `precsearch.backend.Backend.scheme_named`."""
         if name != _SCHEME.name:

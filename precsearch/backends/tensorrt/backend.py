@@ -1,0 +1,208 @@
+"""The TensorRT backend. What ran on which version: docs/tensorrt-versions.md."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from precsearch.backend import (
+    TYPED_HALF,
+    WEAK,
+    BackendOptions,
+    Fingerprint,
+    GraphForm,
+    QuantScheme,
+)
+from precsearch.backends.tensorrt.builder import EngineBuilder
+from precsearch.backends.tensorrt.cuda import Cuda
+from precsearch.backends.tensorrt.engine import TensorRtSession
+from precsearch.backends.tensorrt.inspector import engine_layers
+from precsearch.backends.tensorrt.knobs import Knobs
+from precsearch.backends.tensorrt.logger import Lines, make_logger
+from precsearch.backends.tensorrt.probe import Caps, import_tensorrt, probe
+from precsearch.backends.tensorrt.scheme import scheme
+from precsearch.errors import BuildError, OptionError
+from precsearch.space import Precision
+
+__all__ = ["TensorRtBackend"]
+
+_MOST_REMARKS = 8
+
+
+@dataclass
+class _Notes:
+    """What is known of an engine beyond its bytes."""
+
+    nodes: tuple[str, ...] = ()
+    remarks: list[str] = field(default_factory=list)
+
+
+class _Installed:
+    """TensorRT and CUDA, loaded once a process."""
+
+    def __init__(self) -> None:
+        self.trt: Any = import_tensorrt()
+        self.caps: Caps = probe(self.trt)
+        self.cuda = Cuda()
+        self.lines = Lines()
+        self.logger = make_logger(self.trt, self.lines)
+        if not (self.caps.typed or self.caps.weak):
+            raise OptionError(
+                f"TensorRT {self.caps.version} can neither be told types nor precisions; install "
+                "another version"
+            )
+
+
+_LOCK = threading.Lock()
+_LOADED: list[_Installed] = []
+
+
+def _installed() -> _Installed:
+    with _LOCK:
+        if not _LOADED:
+            _LOADED.append(_Installed())
+        return _LOADED[0]
+
+
+class TensorRtBackend:
+    """FP32, FP16 and INT8 on TensorRT.
+
+    Constructing it loads nothing; a plan can be read, lowered and exported without TensorRT.
+
+    Args:
+        options: Shapes to build for, and `precsearch.backends.tensorrt.knobs.Knobs` by name.
+
+    Raises:
+        OptionError: A build option is unknown or makes no sense.
+    """
+
+    name = "tensorrt"
+    precisions = frozenset(Precision)
+    refusal = "it runs all"
+    compiles = True
+    scheme: QuantScheme = scheme()
+
+    def __init__(self, options: BackendOptions) -> None:
+        self.options = options
+        self.knobs = Knobs.of(options.build)
+        self._notes: dict[str, _Notes] = {}
+
+    @cached_property
+    def _here(self) -> _Installed:
+        return _installed()
+
+    @cached_property
+    def _builder(self) -> EngineBuilder:
+        here = self._here
+        return EngineBuilder(
+            here.trt, here.caps, self.knobs, here.logger, here.lines, weak=self.form is WEAK
+        )
+
+    @property
+    def caps(self) -> Caps:
+        """What the installed TensorRT can do.
+
+        Raises:
+            OptionError: It is not installed, or does not load here.
+        """
+        return self._here.caps
+
+    @cached_property
+    def form(self) -> GraphForm:
+        """Typed wherever the installed version takes types, weak before.
+
+        Raises:
+            OptionError: TensorRT is not installed, or does not load here.
+        """
+        caps = self.caps
+        if not caps.typed and not caps.weak:
+            raise OptionError(f"TensorRT {caps.version} can be told no precision at all")
+        return TYPED_HALF if caps.typed else WEAK
+
+    def form_named(self, name: str) -> GraphForm:
+        """See `precsearch.backend.Backend.form_named`."""
+        for form in (TYPED_HALF, WEAK):
+            if form.name == name:
+                return form
+        raise OptionError(
+            f"the tensorrt backend builds from no graph form {name!r}; use "
+            f"{TYPED_HALF.name} or {WEAK.name}"
+        )
+
+    def scheme_named(self, name: str) -> QuantScheme:
+        """See `precsearch.backend.Backend.scheme_named`."""
+        if name != self.scheme.name:
+            raise OptionError(
+                f"the tensorrt backend has no quantisation scheme {name!r}; use {self.scheme.name}"
+            )
+        return self.scheme
+
+    def fingerprint(self) -> Fingerprint:
+        """See `precsearch.backend.Backend.fingerprint`."""
+        device = self._here.cuda.device()
+        return Fingerprint(
+            backend=self.name,
+            versions={
+                "tensorrt": self.caps.version,
+                "cuda driver": device.driver,
+                "cuda runtime": device.runtime,
+                "numpy": np.__version__,
+            },
+            device=f"{device.name}, compute capability {device.compute}",
+            features=(f"{device.multiprocessors} multiprocessors", f"{device.memory >> 20} MiB"),
+        )
+
+    def build(self, model: bytes) -> bytes:
+        """See `precsearch.backend.Backend.build`."""
+        built = self._builder.build(model, self.options.model_folder, self.options.shapes)
+        self._notes[_digest(built.engine)] = _Notes(built.nodes, list(built.warnings))
+        return built.engine
+
+    def open(self, artifact: bytes, *, profiled: bool = False) -> TensorRtSession:
+        """See `precsearch.backend.Backend.open`."""
+        here = self._here
+        here.lines.clear()
+        engine, context = self._deserialised(artifact)
+        notes = self._notes.setdefault(_digest(artifact), _Notes())
+        layers = engine_layers(here.trt, engine, context) if profiled else ()
+        return TensorRtSession(
+            here.trt,
+            here.cuda,
+            engine,
+            context,
+            layers,
+            notes.nodes,
+            graphs=self.knobs.cuda_graph,
+            remarks=notes.remarks,
+        )
+
+    def anatomy(self, artifact: bytes) -> tuple[str, ...]:
+        """See `precsearch.backend.Backend.anatomy`."""
+        layers = engine_layers(self._here.trt, *self._deserialised(artifact))
+        return tuple(sorted(layer.line for layer in layers))
+
+    def _deserialised(self, artifact: bytes) -> tuple[Any, Any]:
+        here = self._here
+        runtime = here.trt.Runtime(here.logger)
+        engine = runtime.deserialize_cuda_engine(artifact)
+        if engine is None:
+            said = "; ".join(here.lines.errors[-2:]) or "it does not say why"
+            raise BuildError(f"TensorRT does not take the engine: {said}")
+        context = engine.create_execution_context()
+        if context is None:
+            raise MemoryError("; ".join(here.lines.errors[-2:]) or "no context for the engine")
+        return engine, context
+
+    def remarks(self, artifact: bytes) -> tuple[str, ...]:
+        """See `precsearch.backend.Backend.remarks`."""
+        notes = self._notes.get(_digest(artifact), _Notes())
+        return tuple(dict.fromkeys(notes.remarks))[:_MOST_REMARKS]
+
+
+def _digest(artifact: bytes) -> str:
+    return hashlib.sha256(artifact).hexdigest()

@@ -1,0 +1,204 @@
+"""From a lowered ONNX model to a serialised engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from precsearch.backends.tensorrt.knobs import Knobs
+from precsearch.backends.tensorrt.logger import Lines
+from precsearch.backends.tensorrt.mapping import node_outputs
+from precsearch.backends.tensorrt.probe import Caps
+from precsearch.backends.tensorrt.weak import apply_precisions
+from precsearch.errors import BuildError, OptionError
+
+__all__ = ["Built", "EngineBuilder"]
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+_MEMORY = ("outofmemory", "out of memory", "insufficient memory", "cuda_error_out_of_memory")
+
+
+@dataclass(frozen=True)
+class Built:
+    """An engine and what is known of its making.
+
+    Attributes:
+        engine: Serialised.
+        nodes: Names of the model's nodes.
+        warnings: The builder's, shortened.
+        pinned: Layers that were pinned to FP32.
+    """
+
+    engine: bytes
+    nodes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    pinned: int
+
+
+class EngineBuilder:
+    """Builds engines that share one timing cache.
+
+    The cache is one object for all builds of a process: a kernel that an earlier engine needed is
+    not timed again.
+
+    Args:
+        trt: The module.
+        caps: What it can do.
+        knobs: How to build.
+        logger: Keeps what TensorRT says in ``lines``.
+        lines: See there.
+        weak: Whether precision is set layer by layer, see `precsearch.backend.WEAK`.
+    """
+
+    def __init__(
+        self,
+        trt: Any,  # noqa: ANN401 - TensorRT's bindings have no types
+        caps: Caps,
+        knobs: Knobs,
+        logger: Any,  # noqa: ANN401
+        lines: Lines,
+        *,
+        weak: bool,
+    ) -> None:
+        self._trt = trt
+        self._caps = caps
+        self._knobs = knobs
+        self._logger = logger
+        self._lines = lines
+        self._weak = weak
+        self._cache: Any = None
+
+    def build(self, model: bytes, folder: str, shapes: Sequence[Shapes]) -> Built:
+        """Build an engine.
+
+        Args:
+            model: The lowered model, serialised.
+            folder: Where its external weights are, "" without any.
+            shapes: Sets of input shapes that it must take.
+
+        Raises:
+            BuildError: TensorRT refused the model; the message is its own.
+            MemoryError: The device's memory did not suffice.
+        """
+        trt = self._trt
+        self._lines.clear()
+        parsed = onnx.load_model_from_string(model)
+        builder = trt.Builder(self._logger)
+        if builder is None:
+            raise BuildError(f"TensorRT cannot start: {self._said()}")
+        network = builder.create_network(self._network_flags())
+        self._parse(network, model, folder)
+        config = builder.create_builder_config()
+        self._configure(config)
+        self._add_profiles(builder, network, config, shapes)
+        written = node_outputs(parsed)
+        pinned = 0
+        if self._weak:
+            pinned = apply_precisions(
+                trt, network, config, parsed, written, pin_half=self._knobs.pin == "all"
+            )
+        self._attach_cache(config)
+        engine = builder.build_serialized_network(network, config)
+        if engine is None:
+            self._raise()
+        names = tuple(dict.fromkeys(written.values()))
+        return Built(bytes(engine), names, tuple(self._lines.warnings), pinned)
+
+    def cache_bytes(self) -> bytes:
+        """The timing cache so far, serialised; empty before the first build."""
+        return b"" if self._cache is None else bytes(self._cache.serialize())
+
+    def load_cache(self, config_cache: bytes) -> None:
+        """Start from a serialised timing cache, of this version and device."""
+        builder = self._trt.Builder(self._logger)
+        self._cache = builder.create_builder_config().create_timing_cache(config_cache)
+
+    def _network_flags(self) -> int:
+        kinds = self._trt.NetworkDefinitionCreationFlag
+        flags = 0
+        if self._caps.explicit_batch:
+            flags |= 1 << int(kinds.EXPLICIT_BATCH)
+        if not self._weak and self._caps.typed:
+            flags |= 1 << int(kinds.STRONGLY_TYPED)
+        return flags
+
+    def _parse(self, network: Any, model: bytes, folder: str) -> None:  # noqa: ANN401
+        parser = self._trt.OnnxParser(network, self._logger)
+        # The path says where external weights are; the file itself is not read.
+        path = [str(Path(folder) / "model.onnx")] if folder else []
+        if not parser.parse(model, *path):
+            errors = (parser.get_error(i) for i in range(parser.num_errors))
+            said = "; ".join(" ".join(e.desc().split()) for e in errors)
+            raise BuildError(f"TensorRT's ONNX parser refuses the model: {said or self._said()}")
+
+    def _configure(self, config: Any) -> None:  # noqa: ANN401
+        trt, knobs = self._trt, self._knobs
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, knobs.workspace_mib << 20)
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+        config.builder_optimization_level = knobs.optimization_level
+        config.avg_timing_iterations = knobs.timing_iterations
+        change = config.set_flag if knobs.tf32 else config.clear_flag
+        change(trt.BuilderFlag.TF32)
+        if knobs.tactic_sources != "default":
+            config.set_tactic_sources(self._tactic_sources())
+
+    def _tactic_sources(self) -> int:
+        found = 0
+        for name in filter(None, self._knobs.tactic_sources.split("+")):
+            if name == "none":
+                continue
+            source = getattr(self._trt.TacticSource, name.upper(), None)
+            if source is None:
+                raise OptionError(
+                    f"TensorRT {self._caps.version} has no tactic source {name!r}; leave it out of "
+                    "the build option tactic_sources"
+                )
+            found |= 1 << int(source)
+        return found
+
+    def _add_profiles(
+        self,
+        builder: Any,  # noqa: ANN401
+        network: Any,  # noqa: ANN401
+        config: Any,  # noqa: ANN401
+        shapes: Sequence[Shapes],
+    ) -> None:
+        """One profile for each of two sets of shapes, one across more; none if nothing is open."""
+        inputs = [network.get_input(i) for i in range(network.num_inputs)]
+        if all(d >= 0 for t in inputs for d in t.shape):
+            return
+        if not shapes:
+            raise BuildError("the model has inputs of open shape, and no shapes to build for")
+        sets = [[s] for s in shapes] if len(shapes) <= 2 else [list(shapes)]
+        for members in sets:
+            profile = builder.create_optimization_profile()
+            for tensor in inputs:
+                if tensor.is_shape_tensor:
+                    raise BuildError(
+                        f"the input {tensor.name!r} holds a shape, which is not supported yet"
+                    )
+                taken = [tuple(m[tensor.name]) for m in members]
+                least = tuple(min(d) for d in zip(*taken, strict=True))
+                most = tuple(max(d) for d in zip(*taken, strict=True))
+                profile.set_shape(tensor.name, least, taken[0], most)
+            if config.add_optimization_profile(profile) < 0:
+                raise BuildError(f"TensorRT refuses the shapes {members}: {self._said()}")
+
+    def _attach_cache(self, config: Any) -> None:  # noqa: ANN401
+        if self._cache is None:
+            self._cache = config.create_timing_cache(b"")
+        config.set_timing_cache(self._cache, ignore_mismatch=False)
+
+    def _said(self) -> str:
+        return "; ".join(self._lines.errors[-3:]) or "it does not say why"
+
+    def _raise(self) -> None:
+        said = self._said()
+        if any(word in said.lower() for word in _MEMORY):
+            raise MemoryError(said)
+        raise BuildError(f"TensorRT could not build the engine: {said}")

@@ -1,0 +1,117 @@
+"""Precision layer by layer, for TensorRT before 11: what the graph's types do not say there.
+
+The lowered model names, in its metadata, the nodes that may run in FP16 and those that INT8 leaves
+to the builder; everything else in floating point must be FP32.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+
+from precsearch.backends.tensorrt.mapping import layer_nodes
+from precsearch.errors import BuildError
+
+__all__ = ["METADATA_KEY", "Asked", "apply_precisions", "read_asked"]
+
+METADATA_KEY = "precsearch.precisions"
+
+_NEVER = frozenset(
+    {
+        *("CONSTANT", "SHAPE", "CAST", "IDENTITY", "QUANTIZE", "DEQUANTIZE", "ASSERTION"),
+        *("TRIP_LIMIT", "RECURRENCE", "ITERATOR", "LOOP_OUTPUT"),
+        *("CONDITION", "CONDITIONAL_INPUT", "CONDITIONAL_OUTPUT"),
+        *("PLUGIN", "PLUGIN_V2", "PLUGIN_V3", "NMS", "NON_ZERO"),
+    }
+)
+"""Layer types whose precision is not ours: a request there fails the build or changes nothing."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a lowered model asks for.
+
+    Attributes:
+        fp16: Names of the nodes that may run in FP16.
+        free: Names of the nodes that are the builder's to decide, around INT8.
+        int8: Whether it holds Q/DQ.
+    """
+
+    fp16: frozenset[str] = frozenset()
+    free: frozenset[str] = frozenset()
+    int8: bool = False
+
+    @property
+    def lowered(self) -> bool:
+        """Whether anything may be less than FP32."""
+        return bool(self.fp16 or self.free or self.int8)
+
+
+def read_asked(model: onnx.ModelProto) -> Asked:
+    """What the metadata and the Q/DQ nodes of a weakly typed model say.
+
+    Raises:
+        BuildError: The metadata is malformed.
+    """
+    int8 = any(n.op_type == "QuantizeLinear" for n in model.graph.node)
+    int8 = int8 or any(n.op_type == "DequantizeLinear" for n in model.graph.node)
+    text = next((p.value for p in model.metadata_props if p.key == METADATA_KEY), "{}")
+    try:
+        found: Mapping[str, list[str]] = json.loads(text)
+        return Asked(frozenset(found.get("fp16", ())), frozenset(found.get("free", ())), int8)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise BuildError(f"the model's {METADATA_KEY} is malformed: {error}") from error
+
+
+def apply_precisions(
+    trt: Any,  # noqa: ANN401 - TensorRT's bindings have no types
+    network: Any,  # noqa: ANN401
+    config: Any,  # noqa: ANN401
+    model: onnx.ModelProto,
+    written: Mapping[str, str],
+    *,
+    pin_half: bool,
+) -> int:
+    """Set builder flags and layer precisions; returns how many layers were pinned to FP32.
+
+    A pinned layer gets a precision and a type for every output, and OBEY: without it TensorRT
+    takes either as a wish.
+    """
+    asked = read_asked(model)
+    if not asked.lowered:
+        return 0
+    config.set_flag(trt.BuilderFlag.FP16)
+    if asked.int8:
+        config.set_flag(trt.BuilderFlag.INT8)
+    config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
+    pinned = 0
+    for layer, node in layer_nodes(network, written):
+        if not node or node in asked.free or not _may_be_set(trt, layer):
+            continue
+        if node in asked.fp16:
+            if pin_half:
+                _pin(layer, trt.float16)
+        else:
+            _pin(layer, trt.float32)
+            pinned += 1
+    return pinned
+
+
+def _may_be_set(trt: Any, layer: Any) -> bool:  # noqa: ANN401
+    if layer.type.name in _NEVER:
+        return False
+    outputs = [layer.get_output(i) for i in range(layer.num_outputs)]
+    floats = (trt.float32, trt.float16)
+    return all(t is None or (t.dtype in floats and t.is_execution_tensor) for t in outputs)
+
+
+def _pin(layer: Any, kind: Any) -> None:  # noqa: ANN401
+    layer.precision = kind
+    for i in range(layer.num_outputs):
+        tensor = layer.get_output(i)
+        if tensor is not None and not tensor.is_network_output:
+            layer.set_output_type(i, kind)

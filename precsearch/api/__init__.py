@@ -1,4 +1,4 @@
-"""`optimize`, `build`, `verify`, `inspect`: the composition root."""
+"""`optimize`, `build`, `verify`, `export`, `inspect`: the composition root."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from precsearch.api.config import OptimizeConfig, OptimizeResult
+from precsearch.api.export import ExportReport, export
 from precsearch.api.inspection import Inspection, inspect
 from precsearch.api.replay import BuildReport, build
 from precsearch.api.run import optimize_events
@@ -19,12 +20,14 @@ from precsearch.plan import Plan
 
 __all__ = [
     "BuildReport",
+    "ExportReport",
     "Inspection",
     "OptimizeConfig",
     "OptimizeResult",
     "ShapeSet",
     "VerifyReport",
     "build",
+    "export",
     "inspect",
     "optimize",
     "optimize_events",

@@ -13,14 +13,14 @@ from precsearch.api import OptimizeConfig
 from precsearch.cli.doctor import diagnose, doctor_fields, doctor_lines
 from precsearch.cli.live import JsonLines, consume, progress
 from precsearch.cli.page import Page
-from precsearch.cli.reports import build_lines, inspect_lines, verify_lines
+from precsearch.cli.reports import build_lines, export_lines, inspect_lines, verify_lines
 from precsearch.cli.streams import glyphs_of, stderr, stdout
 from precsearch.cli.summary import optimize_lines, result_fields
 from precsearch.cli.text import ASCII
 from precsearch.codec import dumps
 from precsearch.space import Precision
 
-__all__ = ["Exit", "build", "doctor", "inspect", "optimize", "verify"]
+__all__ = ["Exit", "build", "doctor", "export", "inspect", "optimize", "verify"]
 
 
 class Exit(IntEnum):
@@ -60,6 +60,14 @@ def build(plan: Path, model: Path | None, output: Path, *, force: bool) -> Exit:
     out = stdout()
     page = _page(out)
     page.write(out, build_lines(api.build(plan, model, output, force=force), page))
+    return Exit.DONE
+
+
+def export(plan: Path, model: Path | None, to: str, output: Path, *, force: bool) -> Exit:
+    """Write a plan's model and the script that builds it elsewhere."""
+    out = stdout()
+    page = _page(out)
+    page.write(out, export_lines(api.export(plan, model, to, output, force=force), page))
     return Exit.DONE
 
 

@@ -144,6 +144,25 @@ def build(
 
 
 @app.command()
+def export(
+    plan: options.Plan,
+    *,
+    to: options.ExportTo,
+    output: options.ExportOutput,
+    model: options.Original = None,
+    force: options.Force = False,
+) -> Action:
+    """Write a plan's model with a script that builds it without precsearch.
+
+    For `polygraphy` and `trtexec`. Refuses with exit code 4 if the plan does not reproduce here.
+
+    Example:
+        precsearch export resnet.plan.json --to polygraphy -o exported
+    """
+    return lambda: actions.export(plan, model, to, output, force=force)
+
+
+@app.command()
 def verify(
     plan: options.Plan,
     *,

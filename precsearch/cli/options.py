@@ -297,6 +297,25 @@ ModelOutput = Annotated[
         help="Where to write the optimised model.",
     ),
 ]
+ExportTo = Annotated[
+    str,
+    Option(
+        "--to",
+        metavar="TOOL",
+        show_default=False,
+        help="polygraphy or trtexec.",
+    ),
+]
+ExportOutput = Annotated[
+    Path,
+    Option(
+        "--output",
+        "-o",
+        metavar="DIR",
+        show_default=False,
+        help="Folder for the model and the scripts; made if it is missing.",
+    ),
+]
 Artifact = Annotated[
     Path | None,
     Option(

@@ -1,0 +1,57 @@
+"""Plans for TensorRT, made without it: the search is left out, the recipe is a real one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+
+from precsearch.api.config import OptimizeConfig
+from precsearch.api.evidence import make_recipe
+from precsearch.api.setup import open_inputs, open_target
+from precsearch.onnxio.layout import quantisable
+from precsearch.onnxio.lower import Lowering
+from precsearch.onnxio.read import read_model
+from precsearch.onnxio.scales import RangeScales, TensorRange
+from precsearch.plan import Plan
+from precsearch.space import Assignment, Precision
+from tests.cli.runs import plan as shown_plan
+
+ALL = tuple(Precision)
+
+
+def write_plan(
+    folder: Path,
+    model: onnx.ModelProto,
+    form: str,
+    asked: dict[str, str],
+    build: dict[str, str] | None = None,
+    batch: int = 2,
+) -> Path:
+    """Write ``small.onnx`` and ``small.plan.json``.
+
+    Args:
+        folder: Where.
+        model: The model.
+        form: ``weak`` or ``typed-half`` for TensorRT, ``typed`` for ONNX Runtime.
+        asked: Tensor → precision of the node that writes it; FP32 elsewhere.
+        build: Build options.
+        batch: Samples per inference, if the model leaves it open.
+    """
+    path = folder / "small.onnx"
+    onnx.save(model, path)
+    source = read_model(path)
+    backend, scheme = ("onnxruntime", "ort-u8s8-8") if form == "typed" else ("tensorrt", "trt-s8s8")
+    target = open_target(
+        source, backend, None if form == "typed" else ALL, "node", 1, scheme, form=form, build=build
+    )
+    inputs = open_inputs(OptimizeConfig(path, batch=batch), target.graph)
+    tensors = frozenset().union(*quantisable(target.graph, target.scheme, target.space).values())
+    scales = RangeScales({t: TensorRange(-2.0, 2.0) for t in tensors}, target.scheme)
+    lowering = Lowering(target.graph, target.space, target.scheme, scales, target.form)
+    assignment = Assignment.of({key: Precision(p) for key, p in asked.items()})
+    recipe = make_recipe(target, target.space, assignment, lowering.lower(assignment), inputs)
+    plan = folder / "small.plan.json"
+    text = Plan(recipe, shown_plan().evidence).to_json()
+    plan.write_text(text, encoding="utf-8")
+    return plan

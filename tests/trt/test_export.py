@@ -1,0 +1,302 @@
+"""What `export` writes does elsewhere what the backend does here."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from precsearch import api
+from precsearch.backend import WEAK
+from precsearch.cli.actions import Exit
+from precsearch.cli.main import run
+from precsearch.errors import OptionError, OutputError, PlanError
+from precsearch.plan import read_plan
+from tests.trt.parsed import tensorrt
+from tests.trt.plans import write_plan
+from tests.trt.simulated import Simulated
+from tests.trt.test_simulated_build import WEAKS, built, networks, small_model
+
+MIXED = {"first": "fp16", "relu": "fp16", "second": "int8", "dense": "fp16"}
+ODD = {"second": "int8", "fi,rst": "fp16"}
+HELP = {
+    "8": "--fp16 --int8 --precisionConstraints=spec --layerPrecisions=spec",
+    "10": "--fp16 --int8 --stronglyTyped --layerPrecisions=spec",
+    "11": "--onnx=<file> --tuneBuildRoutes",
+}
+
+
+def open_model() -> onnx.ModelProto:
+    """The small model with an open batch."""
+    model = small_model()
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    return model
+
+
+def odd_model() -> onnx.ModelProto:
+    """The small model with tensors, and so nodes, of names that trtexec cannot be told."""
+    model = small_model()
+    odd = {"first": "fi,rst", "relu": "a:0", "dense": "den 'se'", "bias": "bi*as"}
+    for node in model.graph.node:
+        node.input[:] = [odd.get(t, t) for t in node.input]
+        node.output[:] = [odd.get(t, t) for t in node.output]
+    return model
+
+
+def ran(script: Path, offered: str, folder: Path) -> tuple[int, list[str], str]:
+    """Exit code, arguments and stderr of a script whose program writes its arguments down."""
+    folder.mkdir(exist_ok=True)
+    program = folder / "program"
+    program.write_text(
+        f"#!{sys.executable}\nimport json, sys\n"
+        f"print({offered!r}) if '--help' in sys.argv else "
+        f"open({str(folder / 'words')!r}, 'w').write(json.dumps(sys.argv[1:]))\n"
+    )
+    program.chmod(0o755)
+    (folder / "polygraphy").unlink(missing_ok=True)
+    (folder / "polygraphy").symlink_to(program)
+    (folder / "words").unlink(missing_ok=True)
+    environment = {
+        **os.environ,
+        "TRTEXEC": str(program),
+        "PATH": f"{folder}:{os.environ['PATH']}",
+    }
+    done = subprocess.run(
+        [str(script)], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    words = folder / "words"
+    return done.returncode, json.loads(words.read_text()) if words.exists() else [], done.stderr
+
+
+def option(words: list[str], name: str) -> str:
+    (value,) = (w.partition("=")[2] for w in words if w.startswith(f"--{name}="))
+    return value
+
+
+def as_trtexec_reads(spec: str) -> dict[str, str]:
+    """Separated at commas, and at the last colon."""
+    return dict(part.rsplit(":", 1) for part in spec.split(","))
+
+
+def loaded(path: Path, made: Simulated, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """An exported Python file, in a world with that TensorRT."""
+    monkeypatch.setitem(sys.modules, "tensorrt", made.module)
+    module = ModuleType("exported")
+    exec(compile(path.read_text(), str(path), "exec"), module.__dict__)
+    return module
+
+
+def parsed(made: Simulated, model: bytes) -> Any:
+    network = made.make("INetworkDefinition")
+    logger = made.module.Logger()
+    assert made.module.OnnxParser(network, logger).parse(model)
+    return network
+
+
+def settings(network: Any) -> list[tuple[str, str]]:
+    return [
+        (layer.tensors[0].name, layer.precision.name)
+        for layer in network.layers
+        if "_precision" in layer.__dict__
+    ]
+
+
+@pytest.mark.parametrize("pin", ["fp32", "all"])
+@pytest.mark.parametrize("version", WEAKS)
+def test_polygraphys_script_sets_what_the_backend_sets(
+    version: str, pin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = write_plan(
+        tmp_path, odd_model(), "weak", {"second": "int8", "fi,rst": "fp16"}, {"pin": pin}
+    )
+    report = api.export(plan, None, "polygraphy", tmp_path / "out")
+    model = report.model.read_bytes()
+    ours = tensorrt(version)
+    networks_made = networks(ours, monkeypatch)
+    built(ours, model, WEAK, pin=pin)
+    theirs = tensorrt(version)
+    network = parsed(theirs, model)
+    (python,) = report.others
+    script = loaded(python, theirs, monkeypatch)
+    script.postprocess(network)
+    assert settings(network) == settings(networks_made[0])
+    assert len(settings(network)) > 3
+
+    def typed(made: Simulated) -> list[str]:
+        return [f"{i}{kind.name}" for i, kind in made.named("ILayer.set_output_type")]
+
+    assert typed(theirs) == typed(ours)
+    config = theirs.make("IBuilderConfig")
+    script.postprocess_config(None, network, config)
+    assert config.avg_timing_iterations == 8
+
+
+def test_polygraphys_script_refuses_what_is_not_its_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = write_plan(tmp_path, small_model(), "weak", MIXED)
+    report = api.export(plan, None, "polygraphy", tmp_path / "out")
+    made = tensorrt("11.4.0.106")
+    with pytest.raises(RuntimeError, match="strongly typed networks alone"):
+        loaded(report.others[0], made, monkeypatch).postprocess(
+            parsed(made, report.model.read_bytes())
+        )
+    made = tensorrt("8.6.0")
+    other = parsed(made, odd_model().SerializeToString())
+    for layer in other.layers:
+        layer.tensors[0].name = f"other {layer.tensors[0].name}"
+        layer.name = layer.metadata = ""
+    with pytest.raises(RuntimeError, match="not the plan's model"):
+        loaded(report.others[0], made, monkeypatch).postprocess(other)
+
+
+def test_the_model_is_what_build_writes(tmp_path: Path) -> None:
+    for form in ("weak", "typed-half"):
+        plan = write_plan(tmp_path, small_model(), form, MIXED)
+        for tool in ("polygraphy", "trtexec"):
+            report = api.export(plan, None, tool, tmp_path / "out", force=True)
+            assert report.identical
+            again = tmp_path / "again.onnx"
+            api.build(plan, None, again, force=True)
+            assert report.model.read_bytes() == again.read_bytes()
+
+
+@pytest.mark.parametrize("pin", ["fp32", "all"])
+def test_trtexec_is_told_each_nodes_layer(
+    pin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = write_plan(
+        tmp_path, odd_model(), "weak", {"second": "int8", "fi,rst": "fp16"}, {"pin": pin}
+    )
+    report = api.export(plan, None, "trtexec", tmp_path / "out")
+    code, words, _ = ran(report.script, HELP["8"], tmp_path / "bin")
+    assert code == 0
+    made = tensorrt("8.6.0")
+    found = networks(made, monkeypatch)
+    built(made, report.model.read_bytes(), WEAK, pin=pin)
+    named = {
+        layer.name: {"FLOAT": "fp32", "HALF": "fp16"}[layer.precision.name]
+        for layer in found[0].layers
+        if "_precision" in layer.__dict__ and not layer.name.startswith("(Unnamed")
+    }
+    assert as_trtexec_reads(option(words, "layerPrecisions")) == named
+    types = as_trtexec_reads(option(words, "layerOutputTypes"))
+    assert types == {n: p for n, p in named.items() if n != "y"}
+    assert {"--fp16", "--int8", "--precisionConstraints=obey", "--avgTiming=8"} <= set(words)
+    assert option(words, "onnx") == report.model.name
+
+
+def test_nodes_that_trtexec_cannot_be_told_are_renamed(tmp_path: Path) -> None:
+    plan = write_plan(tmp_path, odd_model(), "weak", ODD)
+    report = api.export(plan, None, "trtexec", tmp_path / "out")
+    assert not report.identical
+    assert "is 'den_se_'" in report.notes[0]
+    plain = api.export(plan, None, "polygraphy", tmp_path / "plain")
+    feed = {"x": np.random.default_rng(0).standard_normal((2, 3, 4, 4)).astype(np.float32)}
+    outputs = [
+        onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, feed)[0]
+        for path in (report.model, plain.model)
+    ]
+    assert np.array_equal(*outputs)
+
+
+def test_names_too_long_for_one_argument_become_short(tmp_path: Path) -> None:
+    model = small_model()
+    long = {"first": "f" * 30_000, "dense": "d" * 30_000}
+    for node in model.graph.node:
+        node.input[:] = [long.get(t, t) for t in node.input]
+        node.output[:] = [long.get(t, t) for t in node.output]
+    plan = write_plan(tmp_path, model, "weak", {"second": "fp16"})
+    report = api.export(plan, None, "trtexec", tmp_path / "out")
+    _, words, _ = ran(report.script, HELP["10"], tmp_path / "bin")
+    names = set(as_trtexec_reads(option(words, "layerPrecisions")))
+    assert max(map(len, names)) < 10
+    assert names <= {node.name for node in onnx.load(report.model).graph.node}
+
+
+@pytest.mark.parametrize(("tensorrt_", "flags"), [("10", ["--stronglyTyped"]), ("11", [])])
+def test_a_typed_plan_asks_trtexec_for_no_precision(
+    tensorrt_: str, flags: list[str], tmp_path: Path
+) -> None:
+    plan = write_plan(tmp_path, small_model(), "typed-half", MIXED, {"tf32": "false"})
+    report = api.export(plan, None, "trtexec", tmp_path / "out")
+    code, words, _ = ran(report.script, HELP[tensorrt_], tmp_path / "bin")
+    assert code == 0
+    assert words[: len(flags)] == flags
+    rest = {w.partition("=")[0] for w in words[len(flags) :]}
+    assert rest == {
+        *("--onnx", "--saveEngine", "--memPoolSize"),
+        *("--builderOptimizationLevel", "--avgTiming", "--noTF32"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("form", "tensorrt_", "said"),
+    [("typed-half", "8", "ignores the types"), ("weak", "11", "sets no layer precisions")],
+)
+def test_a_script_refuses_a_trtexec_that_would_ignore_the_plan(
+    form: str, tensorrt_: str, said: str, tmp_path: Path
+) -> None:
+    plan = write_plan(tmp_path, small_model(), form, MIXED)
+    report = api.export(plan, None, "trtexec", tmp_path / "out")
+    code, words, error = ran(report.script, HELP[tensorrt_], tmp_path / "bin")
+    assert (code, words) == (2, [])
+    assert said in error
+
+
+def test_open_shapes_are_the_plans(tmp_path: Path) -> None:
+    plan = write_plan(tmp_path, open_model(), "typed-half", MIXED, batch=3)
+    assert read_plan(plan).recipe.shapes[0] == {"x": (3, 3, 4, 4)}
+    report = api.export(plan, None, "trtexec", tmp_path / "out")
+    _, words, _ = ran(report.script, HELP["10"], tmp_path / "bin")
+    assert option(words, "shapes") == "x:3x3x4x4"
+    report = api.export(plan, None, "polygraphy", tmp_path / "out", force=True)
+    _, words, _ = ran(report.script, "", tmp_path / "bin")
+    for bound in ("min", "opt", "max"):
+        assert words[words.index(f"--trt-{bound}-shapes") + 1] == "x:[3,3,4,4]"
+    assert "--strongly-typed" in words
+
+
+def test_onnx_runtimes_plan_runs_in_polygraphy_and_not_in_trtexec(tmp_path: Path) -> None:
+    plan = write_plan(tmp_path, open_model(), "typed", {"first": "int8"})
+    report = api.export(plan, None, "polygraphy", tmp_path / "out")
+    _, words, _ = ran(report.script, "", tmp_path / "bin")
+    assert words == ["run", "./small.onnx", "--onnxrt", "--input-shapes", "x:[2,3,4,4]"]
+    assert report.others == ()
+    with pytest.raises(OptionError, match="zero points that TensorRT does not read"):
+        api.export(plan, None, "trtexec", tmp_path / "out", force=True)
+
+
+def test_what_export_refuses(tmp_path: Path) -> None:
+    plan = write_plan(tmp_path, small_model(), "weak", MIXED)
+    with pytest.raises(OptionError, match="no export to 'tvm'"):
+        api.export(plan, None, "tvm", tmp_path / "out")
+    api.export(plan, None, "trtexec", tmp_path / "out")
+    with pytest.raises(OutputError, match="exists already"):
+        api.export(plan, None, "trtexec", tmp_path / "out")
+    with pytest.raises(OutputError, match="cannot be made"):
+        api.export(plan, None, "trtexec", plan / "out")
+    with pytest.raises(OutputError, match="is the input"):
+        api.export(plan, None, "trtexec", tmp_path, force=True)
+    with pytest.raises(PlanError):
+        api.export(tmp_path / "none.json", tmp_path / "small.onnx", "trtexec", tmp_path / "out2")
+
+
+def test_the_command_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = write_plan(tmp_path, odd_model(), "weak", {"second": "int8"})
+    assert run(["export", str(plan), "--to", "trtexec", "-o", str(tmp_path / "out")]) == Exit.DONE
+    out, _ = capsys.readouterr()
+    assert "exported for trtexec" in out
+    assert str(tmp_path / "out" / "small.trtexec.sh") in out
+    assert "other names in the exported model" in " ".join(out.split())
+    assert run(["export", str(plan), "--to", "nothing", "-o", str(tmp_path / "out")]) == Exit.INPUT

@@ -54,8 +54,9 @@ class Tail:
         events, self._offset = read_from(self.path, self._offset)
         for event in events:
             if not self.began and not isinstance(event, RunStarted):
-                said = "does not begin with a run; name a run's own folder"
-                raise InputError(f"{str(self.path)!r} {said}")
+                raise InputError(
+                    f"{str(self.path)!r} does not begin with a run; name a run's own folder"
+                )
             self.began = True
             self.written = isinstance(event, PlanWritten)
             yield event

@@ -21,6 +21,7 @@ from precsearch.report.vega import (
     Chart,
     Spec,
     coloured,
+    key_of,
     losses,
     place,
     rule,
@@ -74,7 +75,7 @@ def _plane(bound: Bound | None, span: tuple[float, float], verdicts: Collection[
     )  # fmt: skip
     engine = {"filter": "datum.what === 'engine' && isValid(datum.time) && isValid(datum.loss)"}
     proxy = {"filter": "datum.what === 'proxy' && isValid(datum.loss)"}
-    colour = coloured("verdict", VERDICTS, verdicts)
+    colour = coloured("verdict", VERDICTS)
     layers: list[Spec] = [
         *rule(bound),
         {
@@ -114,6 +115,7 @@ def _plane(bound: Bound | None, span: tuple[float, float], verdicts: Collection[
         "the star what ships as measured again at the end, the ticks at the right edge are "
         "proxies, which have a loss and no latency. Point at one to see its assignment.",
         spec("trials", 380, layer=layers),
+        key=key_of(VERDICTS, verdicts),
     )
 
 
@@ -142,7 +144,7 @@ def _progress(verdicts: Collection[str]) -> Chart:
         {
             "transform": [{"filter": "datum.what === 'engine' && isValid(datum.time)"}],
             "mark": {"type": "point", "filled": True, "size": 90},
-            "encoding": {"x": x, "y": y, "color": coloured("verdict", VERDICTS, verdicts),
+            "encoding": {"x": x, "y": y, "color": coloured("verdict", VERDICTS),
                          "tooltip": shown},
         },
     ]  # fmt: skip
@@ -150,6 +152,7 @@ def _progress(verdicts: Collection[str]) -> Chart:
         "progress",
         "The best engine within the bound after each build (line), and what each build gave.",
         spec("trials", 240, layer=layers),
+        key=key_of(VERDICTS, verdicts),
     )
 
 
@@ -168,7 +171,7 @@ def _map(count: int, seen: Collection[str]) -> Chart:
                 "title": None,
                 "axis": {**AXIS, "labelOverlap": True},
             },
-            "color": coloured("precision", PRECISIONS, seen),
+            "color": coloured("precision", PRECISIONS),
             "tooltip": tips("engine", "precision", "groups", "speed", "verdict"),
         },
     )
@@ -178,4 +181,5 @@ def _map(count: int, seen: Collection[str]) -> Chart:
         "order, white is FP32.",
         made,
         wide=True,
+        key=key_of(PRECISIONS, seen),
     )

@@ -9,7 +9,7 @@ from html import escape
 from importlib.resources import files
 
 from precsearch.report.bundle import javascript
-from precsearch.report.charts import Chart
+from precsearch.report.vega import Chart
 from precsearch.text import clean
 
 __all__ = ["Cell", "embedded", "facts", "figure", "name", "page", "precision", "table", "text"]
@@ -102,11 +102,19 @@ def figure(chart: Chart | None, groups: int = 0) -> str:
         return ""
     width = f' style="min-width:{groups * _WIDEST:.0f}px"' if chart.wide else ""
     return (
-        f"<figure><figcaption>{text(chart.says)}</figcaption>"
+        f"<figure><figcaption>{text(chart.says)}{_key(chart)}</figcaption>"
         f'<div class="scroll"><div class="chart"{width} data-chart="{chart.name}" role="img" '
         f'aria-label="{text(chart.says)}"></div></div>'
         f"{embedded(f'spec-{chart.name}', chart.spec)}</figure>"
     )
+
+
+def _key(chart: Chart) -> str:
+    marks = (
+        f'<span class="key"><i style="background:{colour}"></i>{text(said)}</span>'
+        for said, colour in chart.key.items()
+    )
+    return f'<div class="keys">{"".join(marks)}</div>' if chart.key else ""
 
 
 def embedded(ident: str, data: object) -> str:

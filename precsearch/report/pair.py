@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
+from precsearch.goal import Bound
 from precsearch.plan import Plan
 from precsearch.report.difference import Change, Difference, difference_lines, kept_line
 from precsearch.report.html import figure, name, page, table, text
-from precsearch.report.rows import Row
-from precsearch.report.vega import AXIS, PRECISIONS, Chart, coloured, place, spec, tips
-from precsearch.text import Scale, counts, speedup
+from precsearch.report.rows import Row, drawn, span_of
+from precsearch.report.vega import (
+    AXIS,
+    PRECISIONS,
+    Chart,
+    coloured,
+    key_of,
+    losses,
+    place,
+    rule,
+    spec,
+    tips,
+)
+from precsearch.text import Scale, counts, loss_bound, speedup
 
 __all__ = ["difference_page"]
 
@@ -23,16 +36,19 @@ def difference_page(found: Difference) -> str:
         OptionError: The package that draws is not installed.
     """
     title, *_ = difference_lines(found)
-    rows = {"groups": _group_rows(found), "trials": _trial_rows(found)}
+    bound = _bound(found)
+    span = span_of([t.loss for p in (found.first, found.second) for t in p.evidence.trials], bound)
+    rows = {"groups": _group_rows(found), "trials": _trial_rows(found, span)}
     total = len(found.second.recipe.groups)
+    seen = {str(row[which]) for row in rows["groups"] for which in ("first", "second")}
     body = "\n".join(
         (
             f'<p class="dim">precsearch report</p><h1>{text(title)}</h1>',
             f"<p>First: {name(found.names[0])}. Second: {name(found.names[1])}.</p>",
             f"<h2>Measured</h2>{_changes('measured', found.measured)}",
-            figure(_plane()) if rows["trials"] else "",
+            figure(_plane(bound, span)) if rows["trials"] else "",
             f"<h2>Groups</h2><p>{len(found.groups)} of {total} differ.</p>",
-            figure(_strip(len(rows["groups"])), len(rows["groups"])),
+            figure(_strip(total, seen), total),
             _changes("groups", found.groups, "why in the second"),
             f'<p class="dim">{text(kept_line(found))}.</p>' if found.rebuilt else "",
             f"<h2>Scales</h2>{_changes('scales', found.scales, 'change')}",
@@ -73,20 +89,28 @@ def _group_rows(found: Difference) -> list[Row]:
     ]
 
 
-def _trial_rows(found: Difference) -> list[Row]:
+def _bound(found: Difference) -> Bound | None:
+    """The bound that both plans kept, if it was the same."""
+    a, b = found.first.evidence, found.second.evidence
+    if (a.metric, a.tolerance) != (b.metric, b.tolerance):
+        return None
+    return Bound(loss_bound(a.metric, a.tolerance), a.metric)
+
+
+def _trial_rows(found: Difference, span: tuple[float, float]) -> list[Row]:
     if found.first.evidence.metric != found.second.evidence.metric:
         return []
-    return [*_engines(found.first, "first"), *_engines(found.second, "second")]
+    return [*_engines(found.first, "first", span), *_engines(found.second, "second", span)]
 
 
-def _engines(plan: Plan, which: str) -> list[Row]:
+def _engines(plan: Plan, which: str, span: tuple[float, float]) -> list[Row]:
     scale = Scale(plan.evidence.metric)
     ours = plan.recipe.assignment.digest[:12]
     return [
         {
             "plan": which,
             "trial": trial.number,
-            "loss": trial.loss,
+            "loss": drawn(trial.loss, span),
             "loss said": scale(trial.loss),
             "time": trial.ratio * 100,
             "speed said": f"{speedup(trial.ratio)} FP32's speed",
@@ -96,40 +120,34 @@ def _engines(plan: Plan, which: str) -> list[Row]:
         for trial in plan.evidence.trials
         if trial.loss is not None
         and trial.ratio is not None
-        and math.isfinite(trial.loss)
-        and trial.loss > 0
+        and math.isfinite(trial.ratio)
+        and trial.ratio > 0
     ]
 
 
-def _plane() -> Chart:
-    made = spec(
-        "trials",
-        320,
-        mark={"type": "point", "filled": True, "stroke": "#000000"},
-        encoding={
+def _plane(bound: Bound | None, span: tuple[float, float]) -> Chart:
+    engines = {
+        "mark": {"type": "point", "filled": True, "stroke": "#000000"},
+        "encoding": {
             "x": {
                 "field": "time",
                 "type": "quantitative",
                 "title": "latency, % of FP32's (left is faster)",
                 "scale": {"zero": False, "padding": 12},
             },
-            "y": {
-                "field": "loss",
-                "type": "quantitative",
-                "title": "loss",
-                "scale": {"type": "log"},
-                "axis": {"format": "~g", "tickCount": 5},
-            },
+            "y": {"field": "loss", **losses(span, "loss", bound)},
             "color": coloured("plan", _BOTH),
             "size": {"condition": {"test": "datum.chosen", "value": 260}, "value": 70},
             "strokeWidth": {"condition": {"test": "datum.chosen", "value": 1.5}, "value": 0},
             "tooltip": tips("plan", "trial", "speed said", "loss said", "groups"),
         },
-    )
-    return Chart("plane", "The engines of both searches; the large ones are the plans'.", made)
+    }
+    made = spec("trials", 320, layer=[*rule(bound), engines])
+    says = "The engines of both searches; the large ones are the plans'."
+    return Chart("plane", says, made, key=_BOTH)
 
 
-def _strip(count: int) -> Chart:
+def _strip(count: int, seen: Collection[str]) -> Chart:
     made = spec(
         "groups",
         56,
@@ -139,9 +157,9 @@ def _strip(count: int) -> Chart:
             "x": place(count),
             "x2": {"field": "to"},
             "y": {"field": "which", "type": "nominal", "title": None, "sort": None, "axis": AXIS},
-            "color": coloured("precision", PRECISIONS, ("fp32", "fp16", "int8")),
+            "color": coloured("precision", PRECISIONS),
             "tooltip": tips("group", "kind", "first", "second"),
         },
     )
     says = "The groups of the second plan in graph order, by the precision that each plan asks for."
-    return Chart("strip", says, made, wide=True)
+    return Chart("strip", says, made, wide=True, key=key_of(PRECISIONS, seen))

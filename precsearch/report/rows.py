@@ -7,7 +7,7 @@ still tell the truth.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
 from precsearch.goal import Bound
@@ -17,7 +17,7 @@ from precsearch.report.told import TrialFact
 from precsearch.space import Precision
 from precsearch.text import Scale, counts, milliseconds, number, speedup, speedup_interval
 
-__all__ = ["Row", "data_of", "loss_span"]
+__all__ = ["Row", "data_of", "drawn", "gained", "loss_span", "scale_of", "span_of"]
 
 Row = Mapping[str, object]
 
@@ -44,12 +44,17 @@ def data_of(facts: Facts) -> dict[str, list[Row]]:
 def loss_span(facts: Facts) -> tuple[float, float]:
     """Lowest and highest loss that is drawn, both positive."""
     found = [t.loss for t in facts.trials] + [g.cost for g in facts.groups]
-    known = [v for v in found if v is not None and math.isfinite(v) and v > 0]
-    bound = facts.bound.tolerance if facts.bound is not None else 0.0
+    return span_of(found, facts.bound)
+
+
+def span_of(losses: Iterable[float | None], bound: Bound | None) -> tuple[float, float]:
+    """Lowest and highest of some losses that is drawn, both positive."""
+    known = [v for v in losses if v is not None and math.isfinite(v) and v > 0]
+    limit = bound.tolerance if bound is not None else 0.0
     low, high = min(known, default=1e-3), max(known, default=1.0)
-    if bound > 0:
-        low = max(min(low, bound / 2), bound / _BELOW)
-        high = min(max(high, bound * 2), bound * _ABOVE)
+    if limit > 0:
+        low = max(min(low, limit / 2), limit / _BELOW)
+        high = min(max(high, limit * 2), limit * _ABOVE)
     return low / 1.15, max(high, low * 2) * 1.15
 
 
@@ -65,7 +70,7 @@ def group_rows(
     scale = scale_of(bound)
     rows: list[Row] = []
     for group in groups:
-        cost = _drawn(group.cost, span)
+        cost = drawn(group.cost, span)
         ran = group.ran.value if group.ran is not None else "not known"
         beside = f" (with {group.beside})" if group.beside else ""
         rows.append(
@@ -107,7 +112,7 @@ def trial_rows(
                 "trial": trial.number,
                 "what": "engine" if trial.engine else "proxy",
                 "build": trial.build,
-                "loss": _drawn(trial.loss, span),
+                "loss": drawn(trial.loss, span),
                 "loss said": "" if trial.loss is None else scale(trial.loss),
                 "time": _percent(trial.ratio),
                 "low": _percent(trial.low),
@@ -136,7 +141,7 @@ def ship_rows(facts: Facts, span: tuple[float, float]) -> list[Row]:
     interval = speedup_interval(latency.ratio_low, latency.ratio_high)
     known = rows[0] if rows else {"trial": "", "groups": "", "assignment": "", "what": "engine"}
     confirmed = {
-        "loss": _drawn(evidence.accuracy.loss, span),
+        "loss": drawn(evidence.accuracy.loss, span),
         "loss said": scale(evidence.accuracy.loss),
         "time": _percent(latency.ratio),
         "speed said": f"{speedup(latency.ratio)} FP32's speed ({interval})",
@@ -246,7 +251,8 @@ def _covered(step: float | None, zero: int, signed: bool) -> Range:
     return ((low - zero) * step, (high - zero) * step)
 
 
-def _drawn(loss: float | None, span: tuple[float, float]) -> float | None:
+def drawn(loss: float | None, span: tuple[float, float]) -> float | None:
+    """Where a loss is drawn; one outside of the span at its edge."""
     if loss is None:
         return None
     if math.isnan(loss):

@@ -11,6 +11,7 @@ from precsearch.report.vega import (
     Chart,
     Spec,
     coloured,
+    key_of,
     losses,
     place,
     rule,
@@ -21,6 +22,9 @@ from precsearch.report.vega import (
 __all__ = ["ranges", "sensitivity", "strip", "times", "tradeoff"]
 
 _GROUP = ("group", "kind", "asked", "ran", "cost said", "saved said", "reason")
+
+
+_USED = {"in the plan": "#0072b2", "calibrated, not used": "#b9c2c9"}
 
 
 def strip(count: int, seen: Collection[str]) -> Chart:
@@ -34,7 +38,7 @@ def strip(count: int, seen: Collection[str]) -> Chart:
             "x": place(count),
             "x2": {"field": "to"},
             "y": {"field": "which", "type": "nominal", "title": None, "sort": None, "axis": AXIS},
-            "color": coloured("precision", PRECISIONS, seen),
+            "color": coloured("precision", PRECISIONS),
             "tooltip": tips(*_GROUP),
         },
     )
@@ -43,6 +47,7 @@ def strip(count: int, seen: Collection[str]) -> Chart:
         "The groups in graph order, by the precision that each is asked for, and what it ran in.",
         made,
         wide=True,
+        key=key_of(PRECISIONS, seen),
     )
 
 
@@ -59,7 +64,7 @@ def sensitivity(bound: Bound | None, span: tuple[float, float], count: int) -> C
                 "x2": {"field": "to"},
                 "y": y,
                 "y2": {"datum": span[0]},
-                "color": coloured("asked", PRECISIONS, legend=None),
+                "color": coloured("asked", PRECISIONS),
                 "tooltip": tips(*_GROUP),
             },
         },
@@ -97,7 +102,7 @@ def times(count: int) -> Chart:
         }
 
     chosen = bar("chosen", 0.22)
-    chosen["encoding"]["color"] = coloured("asked", PRECISIONS, legend=None)
+    chosen["encoding"]["color"] = coloured("asked", PRECISIONS)
     layer = [bar("plain", 0.04, color="#c9d0d6"), chosen]
     return Chart(
         "times",
@@ -124,7 +129,7 @@ def tradeoff(bound: Bound | None, span: tuple[float, float], asked: Collection[s
                     "scale": {"padding": 12},
                 },
                 "y": {"field": "cost", **losses(span, "loss with it alone lowered", bound)},
-                "color": coloured("asked", PRECISIONS, asked),
+                "color": coloured("asked", PRECISIONS),
                 "tooltip": tips(*_GROUP),
             },
         },
@@ -134,6 +139,7 @@ def tradeoff(bound: Bound | None, span: tuple[float, float], asked: Collection[s
         "What each group costs in accuracy against what it gains in time: lower right is worth "
         "lowering, upper left is not.",
         spec("groups", 320, layer=layer),
+        key=key_of(PRECISIONS, asked),
     )
 
 
@@ -161,9 +167,7 @@ def ranges(count: int) -> Chart:
             "x": x,
             "y": y,
             "y2": {"field": "high"},
-            "color": coloured(
-                "used", {"in the plan": "#0072b2", "calibrated, not used": "#b9c2c9"}
-            ),
+            "color": coloured("used", _USED),
             "tooltip": tips("tensor", "range", "step", "zero", "used"),
         },
     )
@@ -172,4 +176,5 @@ def ranges(count: int) -> Chart:
         "Calibrated range of each tensor, inputs first, then in graph order.",
         made,
         wide=True,
+        key=_USED,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from precsearch.goal import Bound
@@ -19,6 +19,7 @@ __all__ = [
     "Chart",
     "Spec",
     "coloured",
+    "key_of",
     "losses",
     "place",
     "rule",
@@ -49,13 +50,6 @@ _CONFIG: Spec = {
     "font": "system-ui, sans-serif",
     "view": {"stroke": "#d9dde0"},
     "axis": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"},
-    "legend": {
-        "orient": "top",
-        "labelFontSize": 12,
-        "title": None,
-        "symbolSize": 90,
-        "columns": {"expr": "width < 420 ? 2 : 5"},
-    },
     "title": {"anchor": "start", "fontSize": 13, "fontWeight": "normal", "color": LINE},
 }
 
@@ -73,12 +67,14 @@ class Chart:
         says: What it shows, a sentence or two for people, also those who do not see it.
         spec: The specification.
         wide: Whether it grows with the number of groups, and scrolls.
+        key: Colour by what it stands for.
     """
 
     name: str
     says: str
     spec: Spec
     wide: bool = False
+    key: Mapping[str, str] = field(default_factory=dict)
 
 
 def spec(data: str, height: int | Spec, **more: object) -> Spec:
@@ -99,14 +95,15 @@ def tips(*fields: str) -> list[Spec]:
     return [{"field": f, "type": "nominal", "title": f.removesuffix(" said")} for f in fields]
 
 
-def coloured(
-    field: str, colours: Mapping[str, str], seen: Collection[str] | None = None, **more: object
-) -> Spec:
-    """A colour by the value of a field; the legend names the values that were ``seen``."""
-    shown = [name for name in colours if seen is None or name in seen]
-    shown = shown or list(colours)
-    scale = {"domain": shown, "range": [colours[name] for name in shown]}
-    return {"field": field, "type": "nominal", "scale": scale, **more}
+def coloured(value: str, colours: Mapping[str, str]) -> Spec:
+    """A colour by the value of a field. The page itself says which: its lines wrap."""
+    scale = {"domain": list(colours), "range": list(colours.values())}
+    return {"field": value, "type": "nominal", "scale": scale, "legend": None}
+
+
+def key_of(colours: Mapping[str, str], seen: Collection[str]) -> Mapping[str, str]:
+    """What the page says about colours: those of the values that there are."""
+    return {name: colour for name, colour in colours.items() if name in seen}
 
 
 def losses(span: tuple[float, float], title: str | None, bound: Bound | None) -> Spec:

@@ -47,7 +47,7 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class StageStarted:
-    """A part of the run begins: ``read``, ``reference``, ``calibrate``, ``gate``, ``confirm``."""
+    """A part of the run begins: ``reference``, ``calibrate``, ``screen``, ``gate``, ``confirm``."""
 
     stage: str
     detail: str = ""

@@ -1,17 +1,23 @@
-"""`inspect`: what precsearch sees in a model, without running it."""
+"""`inspect`: what precsearch sees in a model, and with data, what FP16 would get wrong in it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from precsearch.api.setup import open_target
-from precsearch.data import input_specs
+from precsearch.api.screening import priors_of, screen_feeds
+from precsearch.api.setup import Target, bench_worker, open_target
+from precsearch.data import input_specs, load
+from precsearch.goal import Prior
+from precsearch.onnxio.group import group
 from precsearch.onnxio.read import read_model
+from precsearch.onnxio.statistics import ScreenStatistics
 from precsearch.registry import backend_name
 from precsearch.space import Precision, SearchSpace
 
 __all__ = ["Inspection", "inspect"]
+
+_HALF = frozenset({Precision.FP32, Precision.FP16})
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,9 @@ class Inspection:
         weights_bytes: Of its constants.
         inputs, outputs: A description each.
         space: The groups.
+        hazards: Groups that a search would start without FP16 (or INT8), and why. Where the
+            backend runs no FP16, those of one that does.
+        samples: Samples that hazards were looked for in; 0: in the constants alone.
     """
 
     model: str
@@ -36,6 +45,8 @@ class Inspection:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     space: SearchSpace
+    hazards: tuple[Prior, ...] = ()
+    samples: int = 0
 
 
 def inspect(
@@ -44,15 +55,25 @@ def inspect(
     backend: str = "auto",
     precisions: tuple[Precision, ...] | None = None,
     granularity: str = "group",
+    data: str | Path | None = None,
 ) -> Inspection:
-    """Read, prepare and group a model.
+    """Read, prepare and group a model; with data, run it once for each sample.
+
+    Args:
+        model: The ONNX file.
+        backend: Name of the engine.
+        precisions: What groups may be given; ``None`` is everything that the backend truly runs.
+        granularity: ``node``, ``group`` or ``block``.
+        data: Samples to look for hazards in.
 
     Raises:
-        InputError: The model cannot be read, or an option is wrong.
+        InputError: The model or the data cannot be read, or an option is wrong.
+        WorkerError: ONNX Runtime crashed or hung on the model.
     """
     source = read_model(Path(model))
     target = open_target(source, backend_name(backend), precisions, granularity, 0)
     graph = target.graph
+    found, samples = _screened(target, None if data is None else Path(data))
     return Inspection(
         model=source.path.name,
         sha256=source.digest,
@@ -62,4 +83,23 @@ def inspect(
         inputs=tuple(str(s) for s in input_specs(graph.inputs)),
         outputs=tuple(o.name for o in graph.outputs),
         space=target.space,
+        hazards=_hazards(target, precisions, found),
+        samples=samples,
     )
+
+
+def _screened(target: Target, data: Path | None) -> tuple[ScreenStatistics | None, int]:
+    if data is None:
+        return None, 0
+    samples = load(data, input_specs(target.graph.inputs))
+    with bench_worker() as worker:
+        return screen_feeds(target, samples.feeds, worker), sum(samples.sizes)
+
+
+def _hazards(
+    target: Target, precisions: tuple[Precision, ...] | None, found: ScreenStatistics | None
+) -> tuple[Prior, ...]:
+    if Precision.FP16 not in target.space.precisions and precisions is None:
+        space = group(target.graph, target.scheme, _HALF, target.space.granularity)
+        target = replace(target, space=space)
+    return priors_of(target, found) if Precision.FP16 in target.space.precisions else ()

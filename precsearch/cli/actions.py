@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from enum import IntEnum
 from pathlib import Path
 
@@ -84,12 +85,20 @@ def verify(
 
 
 def inspect(
-    model: Path, *, backend: str, precisions: tuple[Precision, ...] | None, granularity: str
+    model: Path,
+    *,
+    backend: str,
+    precisions: tuple[Precision, ...] | None,
+    granularity: str,
+    data: Path | None,
 ) -> Exit:
-    """Print a model's groups."""
+    """Print a model's groups, and with data its hazards."""
     out = stdout()
     page = _page(out)
-    found = api.inspect(model, backend=backend, precisions=precisions, granularity=granularity)
+    with _waiting("running the samples") if data is not None else nullcontext():
+        found = api.inspect(
+            model, backend=backend, precisions=precisions, granularity=granularity, data=data
+        )
     page.write(out, inspect_lines(found, page))
     return Exit.DONE
 

@@ -188,15 +188,18 @@ def inspect(
     backend: options.Backend = "auto",
     precisions: options.Precisions = None,
     granularity: options.Granularity = "group",
+    data: options.InspectData = None,
 ) -> Action:
     """Show a model's layer groups and their choices; builds nothing.
 
+    With data, also what FP16 would get wrong: values too large, too small, or that cancel.
+
     Example:
-        precsearch inspect resnet.onnx --precisions fp32,int8
+        precsearch inspect resnet.onnx --data samples.npz
     """
     wanted = None if precisions is None else parse_precisions(precisions)
     return lambda: actions.inspect(
-        model, backend=backend, precisions=wanted, granularity=granularity
+        model, backend=backend, precisions=wanted, granularity=granularity, data=data
     )
 
 

@@ -84,6 +84,15 @@ VerifyData = Annotated[
         "numbers, which mean little.",
     ),
 ]
+InspectData = Annotated[
+    Path | None,
+    Option(
+        "--data",
+        metavar="PATH",
+        show_default=False,
+        help="Samples to look in for values that FP16 would get wrong. Default: none are run.",
+    ),
+]
 Holdout = Annotated[
     Path | None,
     Option(

@@ -21,6 +21,8 @@ _COMPARED = (
 )
 """Operators that pass an error on no larger than it is."""
 
+_MOVING = ("Expand", "Slice", "Split", "Gather", "Pad")
+
 _ADDITIVE = ("Add", "Sub", "Neg", "Sum", "Concat", *SAME)
 _MULTIPLICATIVE = ("Mul", "Div")
 _STEPS = 32
@@ -32,6 +34,8 @@ def coarse(screened: Screened) -> Iterator[Finding]:
         found = screened.statistics(tensor)
         if found is None or found.absmax >= OVERFLOW or found.error <= _TOO_COARSE * found.rms:
             continue
+        if found.count == 1 and not screened.measured:
+            continue  # whether an epsilon matters, only a run shows
         if _matters(screened, tensor, found.error):
             share = found.error / found.rms
             said = (
@@ -94,8 +98,8 @@ def _matters(screened: Screened, tensor: str, error: float, steps: int = _STEPS)
         if node.is_op("Shape", "Size"):
             continue
         out = screened.statistics(node.outputs[0]) if node.outputs[0] else None
-        if node.is_op(*SAME):
-            if _matters(screened, node.outputs[0], error, steps - 1):
+        if node.is_op(*SAME, *_MOVING):
+            if any(_matters(screened, t, error, steps - 1) for t in node.outputs if t):
                 return True
         elif not node.is_op(*_COMPARED) or out is None or error > _TOO_COARSE * out.rms:
             return True

@@ -1,0 +1,110 @@
+"""Screening of a run: once per data, stored in the run directory and reused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import astuple
+from pathlib import Path
+
+from precsearch.api.files import write_text
+from precsearch.api.setup import Inputs, Target
+from precsearch.backend import Feed
+from precsearch.errors import ModelError, WorkerError
+from precsearch.goal import Prior
+from precsearch.onnxio.hazards import hazards, screened_tensors, softmax_axes
+from precsearch.onnxio.lower import Lowering
+from precsearch.onnxio.scales import RangeScales
+from precsearch.onnxio.statistics import ScreenStatistics, TensorStatistics
+from precsearch.reference.screen import Screening
+from precsearch.space import Assignment, Precision
+from precsearch.workers import Worker
+
+__all__ = ["priors_of", "screen_feeds", "screened", "screening_of"]
+
+_FORMAT = "1"
+
+
+def screened(
+    target: Target, inputs: Inputs, worker: Worker, run_dir: Path
+) -> tuple[tuple[Prior, ...], tuple[str, ...]]:
+    """Priors of a run whose groups may take FP16.
+
+    Args:
+        target: Model and backend.
+        inputs: Its data; the calibration part is looked at.
+        worker: Serves `precsearch.bench.open_bench`.
+        run_dir: Where statistics are stored.
+
+    Returns:
+        The priors, and what the user should know. Priors are hints: a model that cannot be
+        screened is searched without them.
+    """
+    part = inputs.parts.calibration
+    path = run_dir / f"screen-{_key(target, part.digest)}.json"
+    found = _read(path)
+    if found is None:
+        try:
+            found = screen_feeds(target, part.feeds, worker)
+        except (ModelError, WorkerError) as error:
+            return priors_of(target, None), (f"searching without FP16 hazards of data: {error}",)
+        _write(path, found)
+    return priors_of(target, found), ()
+
+
+def screen_feeds(target: Target, feeds: Sequence[Feed], worker: Worker) -> ScreenStatistics:
+    """Statistics of every FP32 tensor over some feeds.
+
+    Raises:
+        ModelError: ONNX Runtime refuses the model or a feed.
+        WorkerError: It crashed or hung on the model.
+    """
+    found: ScreenStatistics = worker.call("screen", screening_of(target), feeds)
+    return found
+
+
+def screening_of(target: Target) -> Screening:
+    """What to run to know a model's tensors."""
+    scales = RangeScales({}, target.scheme)
+    plain = Lowering(target.graph, target.space, target.scheme, scales).lower(Assignment())
+    return Screening(
+        plain.model,
+        target.options.model_folder,
+        screened_tensors(target.graph),
+        softmax_axes(target.graph),
+    )
+
+
+def priors_of(target: Target, statistics: ScreenStatistics | None) -> tuple[Prior, ...]:
+    """The hazards of a model's groups; without statistics, those of its constants alone."""
+    half = target.form.int8_float is Precision.FP16
+    return hazards(target.graph, target.space, statistics, target.scheme, int8_half=half)
+
+
+def _key(target: Target, data: str) -> str:
+    parts = (_FORMAT, target.source.digest, str(target.graph.opsets.get("", 0)), data)
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+
+
+def _write(path: Path, found: ScreenStatistics) -> None:
+    tensors = {
+        name: [row.count, *(float(v).hex() for v in astuple(row)[1:])]
+        for name, row in sorted(found.tensors.items())
+    }
+    peaks = {name: peak.hex() for name, peak in sorted(found.peaks.items())}
+    write_text(path, json.dumps({"tensors": tensors, "peaks": peaks}, indent=0))
+
+
+def _read(path: Path) -> ScreenStatistics | None:
+    """The stored statistics; ``None`` if there are none or they are damaged: they are made anew."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        tensors = {
+            name: TensorStatistics(int(count), *(float.fromhex(v) for v in values))
+            for name, (count, *values) in stored["tensors"].items()
+        }
+        peaks = {name: float.fromhex(peak) for name, peak in stored["peaks"].items()}
+    except (OSError, ValueError, TypeError, AttributeError, KeyError):
+        return None
+    return ScreenStatistics(tensors, peaks)

@@ -22,7 +22,7 @@ from tests.e2e.test_interrupted import still_there, workers_of
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
 
 SEARCH = ("--tol", "0.03", "--threads", "1", "--backend", "clocked")
-AUTO = ("--strategy", "auto", "--max-builds", "6")
+AUTO = ("--strategy", "auto", "--max-builds", "4")
 UNIFORM = ("--strategy", "uniform")
 BISECTION = ("--strategy", "bisection", "--max-builds", "6")
 
@@ -34,7 +34,7 @@ class Place:
         self.folder = folder
         self.env = environment(**install(folder, crash=crash))
         self.env["PYTHONPATH"] += os.pathsep + str(folder)
-        self.data = few_samples(folder / "few.npz", 32)
+        self.data = few_samples(folder / "few.npz", 16)
 
     def line(self, name: str, workers: int, *more: str) -> list[str]:
         plan, run_dir = self.folder / f"{name}.json", self.folder / name

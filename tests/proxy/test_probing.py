@@ -114,7 +114,12 @@ def test_a_probed_proposal_is_not_lowered() -> None:
 def test_a_search_on_a_backend_that_compiles_uses_it(tmp_path: Path) -> None:
     onnx.save(residual_net(), tmp_path / "model.onnx")
     plan = precsearch.optimize(
-        tmp_path / "model.onnx", tol=1e-3, threads=1, max_builds=4, run_dir=tmp_path / "run"
+        tmp_path / "model.onnx",
+        tol=1e-3,
+        threads=1,
+        max_builds=4,
+        output=tmp_path / "p.json",
+        run_dir=tmp_path / "run",
     )
     proxies = [t for t in plan.evidence.trials if t.fidelity == "proxy"]
     assert proxies

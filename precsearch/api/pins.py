@@ -96,10 +96,10 @@ def pins(model: onnx.ModelProto, *, pin_half: bool) -> Pins:
     types = {v.name: v.type.tensor_type.elem_type for v in values}
     ends = {o.name for o in graph.output}
 
-    def precision(node: str) -> Precision | None:
-        if not asked.lowered or node in asked.free:
+    def precision(node: onnx.NodeProto) -> Precision | None:
+        if not asked.lowered or node.name in asked.free or node.op_type in _UNSET:
             return None
-        if node in asked.fp16:
+        if node.name in asked.fp16:
             return Precision.FP16 if pin_half else None
         return Precision.FP32
 
@@ -111,7 +111,7 @@ def pins(model: onnx.ModelProto, *, pin_half: bool) -> Pins:
     for node in graph.node:
         outputs = tuple(filter(None, node.output))
         inner = tuple(o not in ends for o in outputs)
-        found.append(Pin(node.name, outputs, inner, precision(node.name), settable(node)))
+        found.append(Pin(node.name, outputs, inner, precision(node), settable(node)))
     return Pins(tuple(found), asked.lowered, asked.int8)
 
 

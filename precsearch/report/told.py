@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -58,26 +58,29 @@ class TrialFact:
 
 
 def told(
-    done: Iterable[TrialFinished], goal: Goal | None, order: Sequence[str], chosen: Trial | None
+    done: Iterable[TrialFinished],
+    goal: Goal | None,
+    place: Mapping[str, int],
+    chosen: Trial | None,
 ) -> tuple[TrialFact, ...]:
     """The trials of a journal.
 
     Args:
         done: Finished trials.
         goal: What was asked for.
-        order: Keys of the groups as they should be told.
+        place: Position of each group.
         chosen: The engine that ships.
     """
     rows = tuple(done)
     front = {t.number for t in pareto(timed(r.trial for r in rows))}
-    return tuple(_one(r, goal, r.trial.number in front, order, chosen) for r in rows)
+    return tuple(_one(r, goal, r.trial.number in front, place, chosen) for r in rows)
 
 
 def _one(
     row: TrialFinished,
     goal: Goal | None,
     front: bool,
-    order: Sequence[str],
+    place: Mapping[str, int],
     chosen: Trial | None,
 ) -> TrialFact:
     trial = row.trial
@@ -98,7 +101,7 @@ def _one(
         verdict=_verdict(trial, goal),
         failed="" if failed is None else f"{failed.stage}/{failed.kind}: {failed.message}",
         counts={name: count for name, count in counts.items() if count},
-        assigned=in_words(trial.assignment, order),
+        assigned=in_words(trial.assignment, place),
         precisions=trial.assignment,
         why=trial.proposal.reason,
         front=front and engine,
@@ -171,17 +174,22 @@ def abridged(plan: Plan | None) -> tuple[TrialFact, ...]:
     return tuple(rows)
 
 
-def in_words(assignment: Assignment, order: Sequence[str]) -> str:
-    """Runs of groups below FP32 in graph order: ``int8: a to f (6), h``; at most 240 characters."""
+def in_words(assignment: Assignment, place: Mapping[str, int]) -> str:
+    """Runs of groups below FP32 in graph order: ``int8: a to f (6), h``; at most 240 characters.
+
+    Args:
+        assignment: What is said.
+        place: Position of each group.
+    """
     said = []
     for precision in (Precision.INT8, Precision.FP16):
+        keys = sorted(assignment.keys_at(precision), key=lambda k: (place.get(k, -1), k))
         parts = []
-        for lowered, run in groupby(order, key=lambda key: assignment[key] is precision):
-            keys = list(run)
-            if lowered and len(keys) > _MOST_NAMES:
-                parts.append(f"{keys[0]} to {keys[-1]} ({len(keys)})")
-            elif lowered:
-                parts += keys
+        # Positions less ranks are equal within a run of neighbours.
+        for _, run in groupby(enumerate(keys), key=lambda row: place.get(row[1], -1) - row[0]):
+            names = [key for _, key in run]
+            far = len(names) > _MOST_NAMES
+            parts += [f"{names[0]} to {names[-1]} ({len(names)})"] if far else names
         if parts:
             said.append(f"{precision}: {', '.join(parts)}")
     text = "; ".join(said) or "all fp32"

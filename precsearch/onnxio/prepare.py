@@ -1,8 +1,9 @@
 """One-time preparation of a model: what every lowered model of it has in common.
 
-Deterministic and exact in FP32 but for the folding of BatchNormalization: the operator set is
-raised to what Q/DQ per channel needs, Constant nodes become initializers, BatchNormalization is
-folded into the Conv before it, documentation strings and inferred shapes are dropped.
+Deterministic and exact in FP32 but for the folding of constant factors: the operator set is raised
+to what Q/DQ per channel needs, Constant nodes become initializers, BatchNormalization is folded
+into the Conv before it, alpha and beta of a Gemm into its weight and bias, documentation strings
+and inferred shapes are dropped.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import onnx_ir.passes.common as passes
 
 from precsearch.errors import ModelError
 from precsearch.onnxio.convert import raise_opset, with_dense_weights
+from precsearch.onnxio.fold import add_initializer, constant, fold_gemm_factors
 from precsearch.onnxio.graph import Dim, GraphView, NodeView, Weight
 from precsearch.onnxio.read import SourceModel
 from precsearch.onnxio.types import complete_types
@@ -82,6 +84,7 @@ def _model(proto: onnx.ModelProto, folder: str) -> ir.Model:
     passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     _set_base(model, folder)
     _fold_batch_norms(model.graph)
+    fold_gemm_factors(model.graph)
     passes.RemoveUnusedNodesPass()(model)
     infer = passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)
     return infer(model).model
@@ -89,12 +92,6 @@ def _model(proto: onnx.ModelProto, folder: str) -> ir.Model:
 
 def _set_base(model: ir.Model, folder: str) -> None:
     ir.external_data.set_base_dir(model.graph, folder)
-
-
-def _constant(value: ir.Value | None) -> np.ndarray | None:
-    if value is None or value.const_value is None or value.is_graph_input():
-        return None
-    return np.asarray(value.const_value.numpy())
 
 
 def _fold_batch_norms(graph: ir.Graph) -> None:
@@ -113,10 +110,10 @@ def _fold_batch_norms(graph: ir.Graph) -> None:
 def _fold_one(graph: ir.Graph, conv: ir.Node, norm: ir.Node) -> None:
     if any(len(o.uses()) or o.is_graph_output() for o in norm.outputs[1:]):
         return
-    weight = _constant(conv.inputs[1])
+    weight = constant(conv.inputs[1])
     has_bias = len(conv.inputs) > 2 and conv.inputs[2] is not None
-    bias = _constant(conv.inputs[2]) if has_bias else None
-    moments = [_constant(v) for v in norm.inputs[1:5]]
+    bias = constant(conv.inputs[2]) if has_bias else None
+    moments = [constant(v) for v in norm.inputs[1:5]]
     training = norm.attributes.get("training_mode")
     if (
         weight is None
@@ -135,21 +132,13 @@ def _fold_one(graph: ir.Graph, conv: ir.Node, norm: ir.Node) -> None:
     shift = (bias if bias is not None else np.zeros_like(mean)) - mean
     out = norm.outputs[0]
     new = [
-        _initializer(graph, f"{out.name}//weight", folded),
-        _initializer(graph, f"{out.name}//bias", shift * factor + beta),
+        add_initializer(graph, f"{out.name}//weight", folded),
+        add_initializer(graph, f"{out.name}//bias", shift * factor + beta),
     ]
     merged = ir.Node("", "Conv", [conv.inputs[0], *new], list(conv.attributes.values()))
     graph.insert_before(norm, merged)
     _take_over(graph, merged.outputs[0], out)
     graph.remove([norm, conv], safe=True)
-
-
-def _initializer(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
-    value = ir.Value(name=name, const_value=ir.Tensor(array.astype(np.float32), name=name))
-    value.shape = ir.Shape(array.shape)
-    value.dtype = ir.DataType.FLOAT
-    graph.register_initializer(value)
-    return value
 
 
 def _take_over(graph: ir.Graph, new: ir.Value, old: ir.Value) -> None:

@@ -16,6 +16,7 @@ from precsearch.backends.tensorrt.knobs import Knobs
 from precsearch.backends.tensorrt.logger import Lines, make_logger
 from precsearch.backends.tensorrt.probe import probe
 from precsearch.backends.tensorrt.scheme import scheme
+from precsearch.errors import BuildError
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.group import group
 from precsearch.onnxio.lower import Lowering
@@ -168,7 +169,20 @@ def test_an_fp32_build_sets_nothing(version: str, tmp_path: Path) -> None:
     assert made.named("ILayer.precision=") == []
 
 
-@pytest.mark.parametrize("version", TYPEDS[-2:])
-def test_a_weak_build_on_11_fails_aloud(version: str, tmp_path: Path) -> None:
-    with pytest.raises(AttributeError, match="FP16"):
-        built(tensorrt(version), lowered(tmp_path, WEAK, dense="fp16"), WEAK)
+@pytest.mark.parametrize("version", TYPEDS)
+def test_a_weak_model_is_never_built_in_fp32_in_silence(version: str, tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="it would run in FP32"):
+        built(tensorrt(version), lowered(tmp_path, WEAK, dense="fp16"), TYPED_HALF)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_device_that_does_not_start_is_a_build_error(version: str, tmp_path: Path) -> None:
+    made = tensorrt(version)
+
+    def null(self: Any, logger: Any) -> None:
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    made.behaviour["Builder.__init__"] = null
+    form = WEAK if version in WEAKS else TYPED_HALF
+    with pytest.raises(BuildError, match="TensorRT cannot start"):
+        built(made, lowered(tmp_path, form), form)

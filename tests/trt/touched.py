@@ -175,6 +175,8 @@ class Touches(ast.NodeVisitor):
 
     def _bind(self, target: ast.expr, kind: object, value: ast.expr | None = None) -> None:
         if isinstance(target, ast.Name):
+            if kind is None and _own_call(value):
+                kind = NAMED.get(target.id)
             self.scopes[-1][target.id] = kind
         elif isinstance(target, ast.Tuple):
             kinds = kind if isinstance(kind, tuple) else (kind,) * len(target.elts)
@@ -206,6 +208,14 @@ class Touches(ast.NodeVisitor):
         touch = Touch(path, f"{self.file}:{line}", self.calls.get(id(node)), written)
         if touch not in self.found:
             self.found.append(touch)
+
+
+def _own_call(value: ast.expr | None) -> bool:
+    """``self.method(…)``, of which nothing but the name that it is given to tells the type."""
+    if not isinstance(value, ast.Call) or not isinstance(value.func, ast.Attribute):
+        return False
+    owner = value.func.value
+    return isinstance(owner, ast.Name) and owner.id == "self"
 
 
 def _type_of(base: str, name: str) -> object:

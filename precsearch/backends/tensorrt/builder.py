@@ -15,6 +15,7 @@ from precsearch.backends.tensorrt.mapping import node_outputs
 from precsearch.backends.tensorrt.probe import Caps
 from precsearch.backends.tensorrt.weak import apply_precisions
 from precsearch.errors import BuildError, OptionError
+from precsearch.onnxio.annotate import Annotation
 
 __all__ = ["Built", "EngineBuilder"]
 
@@ -82,15 +83,19 @@ class EngineBuilder:
             shapes: Sets of input shapes that it must take.
 
         Raises:
-            BuildError: TensorRT refused the model; the message is its own.
+            BuildError: TensorRT cannot start here, or refused the model; the message is its own. Or
+                the model is a weak one, which this version would build in FP32.
             MemoryError: The device's memory did not suffice.
         """
         trt = self._trt
         self._lines.clear()
         parsed = onnx.load_model_from_string(model)
-        builder = trt.Builder(self._logger)
-        if builder is None:
-            raise BuildError(f"TensorRT cannot start: {self._said()}")
+        if not self._weak and Annotation.of(parsed):
+            raise BuildError(
+                f"the model says by name what runs in FP16, which TensorRT {self._caps.version} is "
+                "told by types: it would run in FP32; make the plan with this version"
+            )
+        builder = self._started()
         network = builder.create_network(self._network_flags())
         self._parse(network, model, folder)
         config = builder.create_builder_config()
@@ -108,6 +113,12 @@ class EngineBuilder:
             self._raise()
         names = tuple(dict.fromkeys(written.values()))
         return Built(bytes(engine), names, tuple(self._lines.warnings), pinned)
+
+    def _started(self) -> Any:  # noqa: ANN401
+        try:
+            return self._trt.Builder(self._logger)
+        except TypeError as error:  # from pybind11: what TensorRT gave was null
+            raise BuildError(f"TensorRT cannot start: {self._said()}") from error
 
     def cache_bytes(self) -> bytes:
         """The timing cache so far, serialised; empty before the first build."""

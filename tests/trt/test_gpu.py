@@ -13,7 +13,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from precsearch.api import OptimizeConfig, build, optimize, verify
+from precsearch.api import build, optimize, verify
 from precsearch.backend import Array, BackendOptions, Feed
 from precsearch.backends.tensorrt.backend import TensorRtBackend
 from precsearch.errors import BuildError, RunError
@@ -81,13 +81,13 @@ class Setting:
             outputs = [session.run(feed) for feed in self.feeds]
         finally:
             session.close()
-        wrong = sum(
-            float(np.sum((o[n].astype(np.float64) - r[n]) ** 2))
-            for o, r in zip(outputs, self.reference, strict=True)
-            for n in r
-        )
-        right = sum(float(np.sum(r[n].astype(np.float64) ** 2)) for r in self.reference for n in r)
-        return (wrong / right) ** 0.5
+        wrong = right = 0.0
+        for found, wanted in zip(outputs, self.reference, strict=True):
+            for name, array in wanted.items():
+                truth = array.astype(np.float64)
+                wrong += float(np.sum((found[name].astype(np.float64) - truth) ** 2))
+                right += float(np.sum(truth**2))
+        return float((wrong / right) ** 0.5)
 
     def lower(self, precision: Precision) -> Lowered:
         return self.lowering.lower(self.space.uniform(precision))
@@ -174,18 +174,16 @@ def test_two_sets_of_shapes_have_a_profile_each() -> None:
 def test_a_plan_from_search_to_engine(tmp_path: Path) -> None:
     data = EXAMPLE.with_name("data.npz")
     plan, engine = tmp_path / "p.json", tmp_path / "found.engine"
-    config = OptimizeConfig(
+    optimize(
         EXAMPLE,
-        data,
-        0.05,
+        data=data,
+        tol=0.05,
         backend="tensorrt",
         max_builds=4,
         output=plan,
         artifact=engine,
         batch=8,
     )
-    result = optimize(config)
-    assert result.met
     found = read_plan(plan)
     assert found.evidence.engine
     assert found.recipe.backend == "tensorrt"

@@ -147,6 +147,24 @@ def test_a_block_quantises_the_shortcuts_within() -> None:
             assert [s for i, s in layout.reads if i == node.index] == [1]
 
 
+def test_a_concat_and_what_it_joins_share_one_symmetric_scale() -> None:
+    """Whatever their signs are: a zero point that the Relu before would mind does not exist."""
+    b = GraphBuilder()
+    x = conv(b, b.input(["n", 3, 8, 8]), 3, 8)
+    left, right = b.op("Relu", x), conv(b, x, 8, 8)
+    joined = b.op("Concat", left, right, axis=1)
+    b.output(conv(b, joined, 16, 8))
+    graph = view(b.model())
+    space = group(graph, SCHEME, ALL)
+    ranges = {t: TensorRange(-1, 1) for g in quantisable(graph, SCHEME, space).values() for t in g}
+    ranges |= {left: TensorRange(0, 2), right: TensorRange(-4, 1), joined: TensorRange(-4, 2)}
+    scales = RangeScales(ranges, SCHEME)
+    params = quantise_layout(graph, SCHEME, space, space.uniform(INT8), scales).params
+    assert params[left] == params[right] == params[joined]
+    assert params[joined].scale == np.float32(4) / np.float32(127)
+    assert {p.zero_point for p in params.values()} == {0}
+
+
 @pytest.mark.parametrize("name", ["both", "decided"])
 def test_the_name_of_a_scheme_says_where_q_stands(name: str) -> None:
     assert scheme(name).add_inputs == name

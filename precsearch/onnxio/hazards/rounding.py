@@ -94,13 +94,19 @@ def _matters(screened: Screened, tensor: str, error: float, steps: int = _STEPS)
     """Whether an error of that RMS is still large beside what is computed from the tensor."""
     if tensor in screened.graph.output_names or steps == 0:
         return True
-    for node in screened.graph.users(tensor):
-        if node.is_op("Shape", "Size"):
-            continue
-        out = screened.statistics(node.outputs[0]) if node.outputs[0] else None
-        if node.is_op(*SAME, *_MOVING):
-            if any(_matters(screened, t, error, steps - 1) for t in node.outputs if t):
-                return True
-        elif not node.is_op(*_COMPARED) or out is None or error > _TOO_COARSE * out.rms:
-            return True
-    return False
+    users = (n for n in screened.graph.users(tensor) if not n.is_op("Shape", "Size"))
+    return any(_matters_to(screened, node, tensor, error, steps - 1) for node in users)
+
+
+def _matters_to(screened: Screened, node: NodeView, tensor: str, error: float, steps: int) -> bool:
+    outputs = [t for t in node.outputs if t]
+    if node.is_op(*SAME, *_MOVING):
+        return any(_matters(screened, t, error, steps) for t in outputs)
+    before, after = screened.statistics(tensor), screened.statistics(outputs[0])
+    if before is None or after is None:
+        return True
+    if node.is_op(*_COMPARED):
+        return error > _TOO_COARSE * after.rms
+    if node.is_op(*_MULTIPLICATIVE):
+        return _matters(screened, outputs[0], error * after.rms / before.rms, steps)
+    return True

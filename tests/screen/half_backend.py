@@ -1,0 +1,30 @@
+"""A backend for tests: ONNX Runtime that says it runs FP16, which it computes in FP32.
+
+It becomes known through an entry point in a folder on the path, as any plug-in does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from precsearch.backends.onnxruntime import OnnxRuntimeBackend
+from precsearch.space import Precision
+
+__all__ = ["Half", "install"]
+
+
+class Half(OnnxRuntimeBackend):
+    """Takes FP16 graphs."""
+
+    name = "half"
+    precisions = frozenset({Precision.FP32, Precision.FP16})
+
+
+def install(folder: Path) -> None:
+    """Make the backend known to a Python that has ``folder`` on its path."""
+    info = folder / "half-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: half\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[precsearch.backends]\nhalf = tests.screen.half_backend:Half\n"
+    )

@@ -8,25 +8,20 @@ without knowing who wrote it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 import onnx
 from onnx import helper
 
 from precsearch.onnxio.graph import GraphView, NodeView
 from precsearch.onnxio.layout import fused_tail
+from precsearch.onnxio.placement import BRANCH_SUFFIX, Placed, placed
 from precsearch.onnxio.proxyweights import ProxyWeights, cast_pair
-from precsearch.onnxio.roles import (
-    Role,
-    data_slots,
-    fp16_outputs,
-    fp16_slots,
-    int8_role,
-    weight_slot,
-)
+from precsearch.onnxio.roles import Role, fp16_outputs, fp16_slots, weight_slot
 from precsearch.space import LayerGroup, Precision
 
-__all__ = ["Branch", "scale_name", "zero_name"]
+__all__ = ["Branch", "Scope", "flag_name", "scale_name", "zero_name"]
 
 _MOVES = frozenset(
     {"Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "Identity"}
@@ -46,8 +41,32 @@ def zero_name(tensor: str) -> str:
     return f"{tensor}//zero"
 
 
+def flag_name(key: str, precision: Precision) -> str:
+    """The proxy's input that gives a group this precision."""
+    return f"{key}//is//{precision}"
+
+
+@dataclass
+class Scope:
+    """What is known where nodes are written: of one branch, or of a whole graph without branches.
+
+    Attributes:
+        nodes: What was written.
+        local: The name here of a tensor of the model.
+        made: The name of what was made of a tensor.
+        grid: Names whose values FP16 holds.
+        scaled: The activations whose scales are read.
+    """
+
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    local: dict[str, str] = field(default_factory=dict)
+    made: dict[str, str] = field(default_factory=dict)
+    grid: set[str] = field(default_factory=set)
+    scaled: set[str] = field(default_factory=set)
+
+
 class Branch:
-    """Collects the nodes of one branch.
+    """Writes the nodes of one group in one precision.
 
     Tensors that it makes are named ``<tensor>//<precision>``, so that those of the whole graph keep
     their names.
@@ -58,11 +77,10 @@ class Branch:
         precision: What it runs in.
         weights: Makes constants.
         owners: Node key → group key.
+        scope: Where it writes.
         half: Whether FP16 surrounds INT8.
-
-    Attributes:
-        nodes: What was written.
-        scaled: The activations whose scales it reads.
+        decided: Whether a group without nodes (an Add's branch) is in INT8, by key; ``None`` makes
+            that an input of the graph.
     """
 
     def __init__(
@@ -72,21 +90,20 @@ class Branch:
         precision: Precision,
         weights: ProxyWeights,
         owners: Mapping[str, str],
+        scope: Scope,
         *,
         half: bool = False,
+        decided: Callable[[str], bool] | None = None,
     ) -> None:
         self.graph = graph
         self.precision = precision
         self.weights = weights
-        self.nodes: list[onnx.NodeProto] = []
-        self.scaled: set[str] = set()
+        self.scope = scope
         self._half = precision is Precision.FP16 or (precision is Precision.INT8 and half)
-        self._local: dict[str, str] = {}
-        self._made: dict[str, str] = {}
-        self._grid: set[str] = set()
-        views = [graph.by_key[key] for key in group.nodes]
-        self._roles: dict[int, Role] = {}
+        self._decided = decided
+        self._placed: dict[int, Placed] = {}
         self._stored: set[str] = set()
+        views = [graph.by_key[key] for key in group.nodes]
         if precision is Precision.INT8:
             self._place(views, group, owners)
         for view in views:
@@ -94,32 +111,23 @@ class Branch:
 
     def name(self, tensor: str) -> str:
         """The name under which this branch has a tensor."""
-        return self._local.get(tensor, tensor)
+        return self.scope.local.get(tensor, tensor)
 
     def _place(
         self, views: Iterable[NodeView], group: LayerGroup, owners: Mapping[str, str]
     ) -> None:
         """Which nodes read quantised tensors, and which tensors are stored quantised."""
-        scheme = self.weights.scheme
         for node in views:
-            role = int8_role(node, self.graph, scheme)
-            if role is Role.ACTIVE or (role is Role.PASSIVE and group.passive):
-                self._roles[node.index] = role
-                if role is Role.PASSIVE or node.op_type in scheme.outputs_of:
+            found = placed(node, self.graph, self.weights.scheme, group.passive)
+            if found is not None:
+                self._placed[node.index] = found
+                if found.output:
                     self._stored.add(fused_tail(node, self.graph, owners))
 
     def _write(self, node: NodeView) -> None:
-        graph = self.graph
+        graph, scope = self.graph, self.scope
         halves = frozenset(fp16_slots(node, graph)) if self._half else frozenset()
-        role = self._roles.get(node.index)
-        quantised = frozenset(data_slots(node, graph)) if role else frozenset()
-        weight = weight_slot(node, graph) if role is Role.ACTIVE else None
-        inputs = [
-            self.weights.quantised(node, self.nodes)
-            if slot == weight
-            else self._read(tensor, half=slot in halves, quantised=slot in quantised)
-            for slot, tensor in enumerate(node.inputs)
-        ]
+        inputs = [self._input(node, slot, half=slot in halves) for slot in range(len(node.inputs))]
         outputs = [f"{t}//{self.precision}" if t else "" for t in node.outputs]
         self._copy(node, inputs, outputs)
         exact = node.is_op(*_MOVES) and all(
@@ -128,49 +136,79 @@ class Branch:
         stored_half = frozenset(fp16_outputs(node, graph)) if self._half else frozenset()
         for position, tensor in enumerate(node.outputs):
             if tensor:
-                self._local[tensor] = outputs[position]
+                scope.local[tensor] = outputs[position]
                 if position in stored_half:
                     self._store_half(tensor, exact)
                 if tensor in self._stored:
-                    self._local[tensor] = self._requantised(tensor)
+                    scope.local[tensor] = self._requantised(tensor)
 
-    def _read(self, tensor: str, *, half: bool, quantised: bool) -> str:
+    def _input(self, node: NodeView, slot: int, *, half: bool) -> str:
+        tensor, found = node.inputs[slot], self._placed.get(node.index)
         if not tensor:
             return ""
         if tensor in self.graph.weights:
-            return self.weights.rounded(tensor, self.nodes) if half else tensor
+            active = found is not None and found.role is Role.ACTIVE
+            if active and slot == weight_slot(node, self.graph):
+                return self.weights.quantised(node, self.scope.nodes)
+            return self.weights.rounded(tensor, self.scope.nodes) if half else tensor
         name = self.name(tensor)
-        if quantised and tensor not in self._stored:
-            name = self._requantised(tensor)
+        if found is not None and tensor not in self._stored:
+            if slot in found.slots:
+                name = self._requantised(tensor)
+            elif slot in found.branch:
+                name = self._perhaps(tensor, f"{node.key}{BRANCH_SUFFIX}")
         return self._rounded(name) if half else name
 
     def _store_half(self, tensor: str, exact: bool) -> None:
-        name = self._local[tensor]
+        name = self.scope.local[tensor]
         if exact:
-            self._grid.add(name)
+            self.scope.grid.add(name)
         else:
-            self._local[tensor] = self._rounded(name)
+            self.scope.local[tensor] = self._rounded(name)
 
     def _rounded(self, name: str) -> str:
-        if name in self._grid:
+        scope = self.scope
+        if name in scope.grid:
             return name
-        if name not in self._made:
-            made = self._made[name] = f"{name}//{self.precision}r"
-            self._grid.add(made)
-            self.nodes += cast_pair(name, made)
-        return self._made[name]
+        if name not in scope.made:
+            made = scope.made[name] = f"{name}//{self.precision}r"
+            scope.grid.add(made)
+            scope.nodes += cast_pair(name, made)
+        return scope.made[name]
 
     def _requantised(self, tensor: str) -> str:
         """The tensor's values after QuantizeLinear and DequantizeLinear."""
-        source = self.name(tensor)
         made = f"{tensor}//{self.precision}//dq"
-        if made not in self._made:
-            self._made[made] = source
-            self.scaled.add(tensor)
-            args = [scale_name(tensor), zero_name(tensor)]
-            quantised = f"{made}//q"
-            self.nodes.append(helper.make_node("QuantizeLinear", [source, *args], [quantised]))
-            self.nodes.append(helper.make_node("DequantizeLinear", [quantised, *args], [made]))
+        if made not in self.scope.made:
+            self.scope.made[made] = made
+            self.scope.nodes += self._pair(tensor, made)
+        return made
+
+    def _pair(self, tensor: str, made: str) -> list[onnx.NodeProto]:
+        self.scope.scaled.add(tensor)
+        args = [scale_name(tensor), zero_name(tensor)]
+        return [
+            helper.make_node("QuantizeLinear", [self.name(tensor), *args], [f"{made}//q"]),
+            helper.make_node("DequantizeLinear", [f"{made}//q", *args], [made]),
+        ]
+
+    def _perhaps(self, tensor: str, key: str) -> str:
+        """Requantised if a group of its own says so."""
+        if self._decided is not None:
+            return self._requantised(tensor) if self._decided(key) else self.name(tensor)
+        made = f"{tensor}//{key}"
+        bodies = []
+        for way in ("then", "else"):
+            inner = f"{made}//{way}"
+            same = [helper.make_node("Identity", [self.name(tensor)], [inner])]
+            body = onnx.GraphProto(name=way)
+            body.node.extend(self._pair(tensor, inner) if way == "then" else same)
+            body.output.add(name=inner).type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+            bodies.append(body)
+        flag = flag_name(key, Precision.INT8)
+        self.scope.nodes.append(
+            helper.make_node("If", [flag], [made], then_branch=bodies[0], else_branch=bodies[1])
+        )
         return made
 
     def _copy(self, node: NodeView, inputs: list[str], outputs: list[str]) -> None:
@@ -179,14 +217,14 @@ class Branch:
         made.input[:] = inputs
         made.output[:] = outputs
         made.name = f"{node.key}//{self.precision}"
-        if node.captures & self._local.keys():
+        if node.captures & self.scope.local.keys():
             for attribute in made.attribute:
                 for graph in (
                     *([attribute.g] if attribute.HasField("g") else []),
                     *attribute.graphs,
                 ):
-                    _rename(graph, self._local)
-        self.nodes.append(made)
+                    _rename(graph, self.scope.local)
+        self.scope.nodes.append(made)
 
 
 def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:

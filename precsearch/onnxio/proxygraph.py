@@ -20,7 +20,7 @@ from precsearch.errors import ModelError
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.join import join_model
 from precsearch.onnxio.layout import node_groups, quantise_layout
-from precsearch.onnxio.proxybranch import Branch, scale_name, zero_name
+from precsearch.onnxio.proxybranch import Branch, Scope, flag_name, scale_name, zero_name
 from precsearch.onnxio.proxyweights import ProxyWeights
 from precsearch.onnxio.scales import MIN_HALF_SCALE, ScaleSource, round_up_to_half
 from precsearch.space import Assignment, LayerGroup, Precision, SearchSpace
@@ -160,17 +160,20 @@ class ProxyGraph:
         scaled: set[str] = set()
         for group in self.space.groups:
             outputs = self._outputs(group)
+            if not group.nodes:  # decides on a tensor that another group reads
+                flags += [(group.key, p) for p in group.choices[1:]]
+                continue
             if len(group.choices) == 1 or not outputs:
                 nodes += [self.graph.by_key[key].proto for key in group.nodes]
                 continue
             branches = {
-                p: Branch(self.graph, group, p, weights, self._owners, half=self._half)
+                p: Branch(self.graph, group, p, weights, self._owners, Scope(), half=self._half)
                 for p in group.choices
             }
-            scaled |= {t for b in branches.values() for t in b.scaled}
+            scaled |= {t for b in branches.values() for t in b.scope.scaled}
             flags += [(group.key, p) for p in group.choices[1:]]
             nodes.append(self._choice(group.key, outputs, branches))
-        names = tuple(_flag(key, precision) for key, precision in flags)
+        names = tuple(flag_name(key, precision) for key, precision in flags)
         inputs = self._inputs(names, sorted(scaled))
         own_weights = [w.proto_bytes for w in self.graph.weights.values()]
         size = sum(map(len, own_weights)) + sum(map(len, weights.added.values()))
@@ -198,16 +201,18 @@ class ProxyGraph:
     ) -> onnx.NodeProto:
         """``If`` the last precision's flag is set, that branch, else the choice of the others."""
         *others, last = branches
-        then = self._body(outputs, [branches[last].name(t) for t in outputs], branches[last].nodes)
+        then = self._body(
+            outputs, [branches[last].name(t) for t in outputs], branches[last].scope.nodes
+        )
         if len(others) == 1:
             plain = branches[others[0]]
-            other = self._body(outputs, [plain.name(t) for t in outputs], plain.nodes)
+            other = self._body(outputs, [plain.name(t) for t in outputs], plain.scope.nodes)
         else:
             inner = self._choice(key, outputs, {p: branches[p] for p in others})
             made = [f"{t}//above" for t in outputs]
             inner.output[:] = made
             other = self._body(outputs, made, [inner])
-        name = _flag(key, last)
+        name = flag_name(key, last)
         return helper.make_node(
             "If", [name], outputs, f"{name}//if", then_branch=then, else_branch=other
         )
@@ -230,7 +235,3 @@ class ProxyGraph:
             found.append(helper.make_tensor_value_info(scale_name(tensor), _FLOAT, []))
             found.append(helper.make_tensor_value_info(zero_name(tensor), quantised, []))
         return found
-
-
-def _flag(key: str, precision: Precision) -> str:
-    return f"{key}//is//{precision}"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from precsearch.backend import TYPED, TYPED_HALF, BackendOptions, GraphForm
+from precsearch.backend import TYPED, TYPED_HALF, BackendOptions, GraphForm, QuantScheme
 from precsearch.backends.onnxruntime import OnnxRuntimeBackend
 from precsearch.data import input_specs, load
 from precsearch.errors import BuildError, ModelError, OptionError, RunError
@@ -31,12 +31,13 @@ from precsearch.space import Assignment, LayerGroup, Precision, SearchSpace
 from tests.lowering.random_models import Model, conv_models, feed_of, matmul_models, source_of
 from tests.odd.odd_models import MODELS as ODD
 from tests.odd.test_odd_models import assignments, saved
-from tests.onnxio.small_graphs import GraphBuilder, conditional, fire_net, view
+from tests.onnxio.small_graphs import GraphBuilder, conditional, fire_net, residual_net, view
 from tests.proxy.by_hand import Arrays, plain_session, run_by_hand
 
 FP32, FP16, INT8 = Precision.FP32, Precision.FP16, Precision.INT8
 BACKEND = OnnxRuntimeBackend(BackendOptions(threads=1))
 SCHEME = BACKEND.scheme
+DECIDED = replace(SCHEME, name="decided", add_inputs="decided", outputs_of=frozenset())
 FEW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 MODELS = st.one_of(conv_models(), matmul_models())
 GRANULARITY = st.sampled_from(["node", "group"])
@@ -47,12 +48,13 @@ def prepared(model: Model, opset: int) -> GraphView:
         return prepare(source_of(model, Path(folder)), opset)
 
 
-def scales_of(graph: GraphView, space: SearchSpace, feeds: list[Arrays]) -> RangeScales:
-    plain = Lowering(graph, space, SCHEME, RangeScales({}, SCHEME)).lower(Assignment()).model
-    tensors = frozenset().union(*quantisable(graph, SCHEME, space).values())
-    return RangeScales(
-        collect_ranges(Calibration(plain, "", tuple(sorted(tensors))), feeds), SCHEME
-    )
+def scales_of(
+    graph: GraphView, space: SearchSpace, feeds: list[Arrays], scheme: QuantScheme = SCHEME
+) -> RangeScales:
+    plain = Lowering(graph, space, scheme, RangeScales({}, scheme)).lower(Assignment()).model
+    tensors = frozenset().union(*quantisable(graph, scheme, space).values())
+    calibration = Calibration(plain, "", tuple(sorted(tensors)))
+    return RangeScales(collect_ranges(calibration, feeds), scheme)
 
 
 def drawn(data: st.DataObject, space: SearchSpace, allowed: set[Precision]) -> Assignment:
@@ -91,17 +93,23 @@ def test_fp16_is_numpys_rounding_of_every_stored_tensor(
 
 
 @FEW
-@given(MODELS, GRANULARITY, st.sampled_from([TYPED, TYPED_HALF]), st.data())
+@given(
+    MODELS,
+    GRANULARITY,
+    st.sampled_from([TYPED, TYPED_HALF]),
+    st.sampled_from([SCHEME, DECIDED]),
+    st.data(),
+)
 def test_any_assignment_gives_what_its_lowered_model_gives(
-    model: Model, granularity: str, form: GraphForm, data: st.DataObject
+    model: Model, granularity: str, form: GraphForm, scheme: QuantScheme, data: st.DataObject
 ) -> None:
     graph = prepared(model, form.min_opset)
-    space = group(graph, SCHEME, frozenset(Precision), granularity)
+    space = group(graph, scheme, frozenset(Precision), granularity)
     feeds = [feed_of(model, seed) for seed in range(3)]
-    scales = scales_of(graph, space, feeds)
-    made = ProxyGraph(graph, space, SCHEME, scales, form)
+    scales = scales_of(graph, space, feeds, scheme)
+    made = ProxyGraph(graph, space, scheme, scales, form)
     proxy = Proxy(made.proxy, 2, 2)
-    lowering = Lowering(graph, space, SCHEME, scales, form)
+    lowering = Lowering(graph, space, scheme, scales, form)
     # ONNX Runtime computes FP16 nodes in FP32 without rounding: only INT8 can be compared.
     half = form is TYPED_HALF
     assignment = drawn(data, space, {FP32, INT8})
@@ -110,6 +118,26 @@ def test_any_assignment_gives_what_its_lowered_model_gives(
     for feed, got in zip(feeds, found, strict=True):
         for output, wanted in zip(graph.outputs, lowered.run(None, feed), strict=True):
             assert relative(got[output.name], wanted) < (3e-2 if half else 3e-3)
+
+
+def test_the_branch_of_a_residual_add_is_quantised_only_if_asked() -> None:
+    graph = view(residual_net())
+    space = group(graph, DECIDED, frozenset({FP32, INT8}))
+    branch = next(g for g in space.groups if not g.nodes)
+    rng = np.random.default_rng(0)
+    shape = [d.dim_value or 1 for d in graph.inputs[0].type.tensor_type.shape.dim]
+    feed: Arrays = {graph.inputs[0].name: rng.normal(0, 1, shape).astype(np.float32)}
+    scales = scales_of(graph, space, [feed], DECIDED)
+    made = ProxyGraph(graph, space, DECIDED, scales)
+    lowering = Lowering(graph, space, DECIDED, scales)
+    proxy = Proxy(made.proxy, 1)
+    outputs = []
+    for assignment in (space.uniform(INT8), space.uniform(INT8).with_({branch.key: FP32})):
+        (found,) = proxy.run(made.request(assignment), [feed])
+        outputs.append(found[graph.outputs[0].name])
+        (wanted, *_) = plain_session(lowering.lower(assignment).model).run(None, feed)
+        np.testing.assert_allclose(outputs[-1], wanted, rtol=1e-3, atol=1e-4)
+    assert not np.array_equal(*outputs)
 
 
 @FEW

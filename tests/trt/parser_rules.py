@@ -84,7 +84,7 @@ class Rules:
         least = LEAST_NORMAL if scale.dtype == np.float16 else 0.0
         if not np.isfinite(scale).all() or scale.min() < least or scale.min() <= 0:
             yield f"{node.name}: scale {scale.min()} is too small"
-        if scale.size > 1 and data not in self.constants:
+        if scale.size > 1 and not self._rooted(data):
             yield f"{node.name}: a scale per channel on an activation"
 
     def _of_weighted(self, node: onnx.NodeProto) -> Iterator[str]:
@@ -97,12 +97,19 @@ class Rules:
         if quantised[0] and any(m is not None for m in makers[2:]):
             yield f"{node.name}: something stands before the bias"
         weight = makers[1]
-        if weight is None or not quantised[1] or weight.input[0] not in self.constants:
+        if weight is None or not quantised[1] or not self._rooted(weight.input[0]):
             return
         size = len(numpy_helper.to_array(self.constants[weight.input[1]]).reshape(-1))
         axis = next((a.i for a in weight.attribute if a.name == "axis"), 1)
         if size > 1 and axis != self._channels(node):
             yield f"{node.name}: weights are quantised along axis {axis}"
+
+    def _rooted(self, tensor: str) -> bool:
+        """Whether it is a constant, or one that is quantised on the way."""
+        node = self.maker.get(tensor)
+        if node is not None and node.op_type == "QuantizeLinear":
+            tensor = node.input[0]
+        return tensor in self.constants
 
     def _channels(self, node: onnx.NodeProto) -> int:
         turned = any(a.name == "transB" and a.i for a in node.attribute)

@@ -51,6 +51,8 @@ class QuantScheme:
         add_inputs: What of an INT8 Add of two activations is quantised. ``both``: its inputs and
             its output; ``decided``: the shortcut of a residual Add, and its other branch if a
             group of its own says so; of any other Add both inputs, and never the output.
+        kernel_shapes: Write a Conv's ``kernel_shape`` where the model leaves it to the weight:
+            TensorRT 8.6's parser cannot see the shape of a dequantised one.
     """
 
     name: str
@@ -62,6 +64,7 @@ class QuantScheme:
     outputs_of: frozenset[str]
     split_bias: bool = False
     guard_float: bool = False
+    kernel_shapes: bool = False
     add_inputs: str = "both"
 
 

@@ -95,6 +95,8 @@ class Emitter:
         scheme: The backend's quantisation.
         int8_half: Whether what an INT8 node reads and writes as float is FP16.
         cache: Constants made before.
+        float_weights: Whether an INT8 weight stays a float constant with a Q of its own. TensorRT
+            8.6 cannot build a transformer around constants that are INT8 already.
     """
 
     def __init__(
@@ -105,6 +107,8 @@ class Emitter:
         scheme: QuantScheme,
         int8_half: bool,
         cache: WeightCache,
+        *,
+        float_weights: bool = False,
     ) -> None:
         self.graph = graph
         self.layout = layout
@@ -113,6 +117,7 @@ class Emitter:
         self.scheme = scheme
         self.int8_half = int8_half
         self.cache = cache
+        self.float_weights = float_weights
         self.nodes: list[onnx.NodeProto] = []
         self.weights: dict[str, bytes] = {}
         self._half_scales = graph.opsets.get("", 1) >= _HALF_SCALE_OPSET
@@ -138,7 +143,10 @@ class Emitter:
         return self.constant(f"{name}{_SEPARATOR}half", lambda: _to_half(source.load()))
 
     def int8_weight(self, name: str, form: WeightForm) -> str:
-        """A weight as INT8 constant → DequantizeLinear; the float form's name is returned."""
+        """A weight as INT8 constant → DequantizeLinear; the float form's name is returned.
+
+        With ``float_weights`` as float constant → QuantizeLinear → DequantizeLinear.
+        """
         axis, half = form.axis, form.elem_type == _HALF
         stem = f"{name}{_SEPARATOR}i8{'h' if half else ''}{form.tag}"
         if stem in self._made:
@@ -152,17 +160,21 @@ class Emitter:
                 weight, axis, bits=self.scheme.weight_bits, half=half, floor=form.floor
             )
             made: dict[str, Array] = {
-                stem: q,
+                stem: weight if self.float_weights else q,
                 f"{stem}/scale": scale.astype(np.float16) if half else scale,
                 f"{stem}/zero": np.zeros(scale.shape, np.int8),
             }
             for part, array in made.items():
                 self.cache.add(part, part, array)
-        args = [stem, f"{stem}/scale", f"{stem}/zero"]
-        for part in args:
+        scales = [f"{stem}/scale", f"{stem}/zero"]
+        for part in (stem, *scales):
             self.weights[part] = self.cache.protos[part]
-        node = self.node("DequantizeLinear", args, f"{stem}/dq")
-        if axis is not None:
+        nodes = []
+        if self.float_weights:
+            nodes.append(self.node("QuantizeLinear", [stem, *scales], f"{stem}/q"))
+        source = f"{stem}/q" if self.float_weights else stem
+        nodes.append(self.node("DequantizeLinear", [source, *scales], f"{stem}/dq"))
+        for node in nodes if axis is not None else ():
             node.attribute.append(onnx.helper.make_attribute("axis", axis))
         return f"{stem}/dq"
 

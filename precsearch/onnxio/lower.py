@@ -106,6 +106,7 @@ class Lowering:
             self.scheme,
             self.form.int8_float is Precision.FP16,
             self._cache,
+            float_weights=self.form.annotated,
         )
         forms = engine_forms(self.graph, layout, self.scheme)
         spans: list[tuple[str, int]] = []

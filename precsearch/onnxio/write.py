@@ -72,10 +72,20 @@ def _write(
         made.attribute.append(helper.make_attribute("alpha", 0.0))
     else:
         emitter.copy(node, inputs, outputs)
+        if emitter.scheme.kernel_shapes and node.index in emitter.active:
+            _say_kernel_shape(emitter, node)
     if node.index in forms.guarded:
         guard = emitter.node("LeakyRelu", [outputs[0]], final)
         guard.attribute.append(helper.make_attribute("alpha", 1.0))
         guard.name = f"{node.key}//guard"
+
+
+def _say_kernel_shape(emitter: Emitter, node: NodeView) -> None:
+    made, weight = emitter.nodes[-1], emitter.graph.weights.get(node.inputs[1])
+    if not node.is_op("Conv", "ConvTranspose") or weight is None:
+        return
+    if all(a.name != "kernel_shape" for a in made.attribute):
+        made.attribute.append(helper.make_attribute("kernel_shape", weight.shape[2:]))
 
 
 def _write_as(

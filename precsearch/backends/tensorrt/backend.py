@@ -136,11 +136,13 @@ class TensorRtBackend:
 
     def scheme_named(self, name: str) -> QuantScheme:
         """See `precsearch.backend.Backend.scheme_named`."""
-        if name != self.scheme.name:
+        known = {made.name: made for made in (scheme("decided"), scheme("both"))}
+        if name not in known:
             raise OptionError(
-                f"the tensorrt backend has no quantisation scheme {name!r}; use {self.scheme.name}"
+                f"the tensorrt backend has no quantisation scheme {name!r}; use one of "
+                f"{', '.join(sorted(known))}"
             )
-        return self.scheme
+        return known[name]
 
     def fingerprint(self) -> Fingerprint:
         """See `precsearch.backend.Backend.fingerprint`."""

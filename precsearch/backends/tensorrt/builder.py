@@ -21,6 +21,12 @@ __all__ = ["Built", "EngineBuilder"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 
+_MOST_SPARED = 3
+_CONTRADICTION = ("marked as an int8 node", "could not find any implementation")
+_SPARED = (
+    "TensorRT has no kernels for these pins beside Q/DQ: nodes up to {hops} tensors away were left "
+    "to the builder"
+)
 _MEMORY = ("outofmemory", "out of memory", "insufficient memory", "cuda_error_out_of_memory")
 
 
@@ -87,32 +93,53 @@ class EngineBuilder:
                 the model is a weak one, which this version would build in FP32.
             MemoryError: The device's memory did not suffice.
         """
-        trt = self._trt
-        self._lines.clear()
         parsed = onnx.load_model_from_string(model)
         if not self._weak and Annotation.of(parsed):
             raise BuildError(
                 f"the model says by name what runs in FP16, which TensorRT {self._caps.version} is "
                 "told by types: it would run in FP32; make the plan with this version"
             )
+        written = node_outputs(parsed)
+        names = tuple(dict.fromkeys(written.values()))
+        for hops in range(_MOST_SPARED + 1 if self._weak else 1):
+            self._lines.clear()
+            engine, pinned = self._attempt(model, folder, shapes, parsed, written, hops)
+            if engine is not None:
+                said = [*([_SPARED.format(hops=hops)] if hops else []), *self._lines.warnings]
+                return Built(bytes(engine), names, tuple(said), pinned)
+            if not any(word in self._said().lower() for word in _CONTRADICTION):
+                break
+        raise self._refusal()
+
+    def _attempt(
+        self,
+        model: bytes,
+        folder: str,
+        shapes: Sequence[Shapes],
+        parsed: onnx.ModelProto,
+        written: Mapping[str, str],
+        hops: int,
+    ) -> tuple[Any, int]:
+        """An engine, or ``None``; and how many layers were pinned to FP32."""
         builder = self._started()
         network = builder.create_network(self._network_flags())
         self._parse(network, model, folder)
         config = builder.create_builder_config()
         self._configure(config)
         self._add_profiles(builder, network, config, shapes)
-        written = node_outputs(parsed)
         pinned = 0
         if self._weak:
             pinned = apply_precisions(
-                trt, network, config, parsed, written, pin_half=self._knobs.pin == "all"
+                self._trt,
+                network,
+                config,
+                parsed,
+                written,
+                pin_half=self._knobs.pin == "all",
+                spare_hops=hops,
             )
         self._attach_cache(config)
-        engine = builder.build_serialized_network(network, config)
-        if engine is None:
-            self._raise()
-        names = tuple(dict.fromkeys(written.values()))
-        return Built(bytes(engine), names, tuple(self._lines.warnings), pinned)
+        return builder.build_serialized_network(network, config), pinned
 
     def _started(self) -> Any:  # noqa: ANN401
         try:
@@ -208,8 +235,8 @@ class EngineBuilder:
     def _said(self) -> str:
         return "; ".join(self._lines.errors[-3:]) or "it does not say why"
 
-    def _raise(self) -> None:
+    def _refusal(self) -> BuildError | MemoryError:
         said = self._said()
         if any(word in said.lower() for word in _MEMORY):
-            raise MemoryError(said)
-        raise BuildError(f"TensorRT could not build the engine: {said}")
+            return MemoryError(said)
+        return BuildError(f"TensorRT could not build the engine: {said}")

@@ -31,4 +31,5 @@ def scheme(add_inputs: str = "decided") -> QuantScheme:
         ),
         outputs_of=frozenset(),
         add_inputs=add_inputs,
+        kernel_shapes=True,
     )

@@ -6,7 +6,6 @@ to the builder; everything else in floating point must be FP32.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +14,11 @@ import onnx
 
 from precsearch.backends.tensorrt.mapping import layer_nodes
 from precsearch.errors import BuildError
+from precsearch.onnxio.annotate import METADATA_KEY, Annotation
 
-__all__ = ["METADATA_KEY", "Asked", "apply_precisions", "read_asked"]
+__all__ = ["Asked", "apply_precisions", "near_quantised", "read_asked"]
 
-METADATA_KEY = "precsearch.precisions"
-
+_QDQ = ("QuantizeLinear", "DequantizeLinear")
 _NEVER = frozenset(
     {
         *("CONSTANT", "SHAPE", "CAST", "IDENTITY", "QUANTIZE", "DEQUANTIZE", "ASSERTION"),
@@ -57,13 +56,11 @@ def read_asked(model: onnx.ModelProto) -> Asked:
     Raises:
         BuildError: The metadata is malformed.
     """
-    int8 = any(n.op_type == "QuantizeLinear" for n in model.graph.node)
-    int8 = int8 or any(n.op_type == "DequantizeLinear" for n in model.graph.node)
-    text = next((p.value for p in model.metadata_props if p.key == METADATA_KEY), "{}")
+    int8 = any(n.op_type in _QDQ for n in model.graph.node)
     try:
-        found: Mapping[str, list[str]] = json.loads(text)
-        return Asked(frozenset(found.get("fp16", ())), frozenset(found.get("free", ())), int8)
-    except (ValueError, TypeError, AttributeError) as error:
+        found = Annotation.of(model)
+        return Asked(frozenset(found.fp16), frozenset(found.free), int8)
+    except (ValueError, TypeError, KeyError) as error:
         raise BuildError(f"the model's {METADATA_KEY} is malformed: {error}") from error
 
 
@@ -75,13 +72,27 @@ def apply_precisions(
     written: Mapping[str, str],
     *,
     pin_half: bool,
+    spare_hops: int = 0,
 ) -> int:
     """Set builder flags and layer precisions; returns how many layers were pinned to FP32.
 
     A pinned layer gets a precision and a type for every output, and OBEY: without it TensorRT
     takes either as a wish.
+
+    Args:
+        trt: The module.
+        network: Parsed from ``model``.
+        config: The builder's.
+        model: The lowered model.
+        written: Tensor → name of the node that writes it.
+        pin_half: Whether what may be FP16 is pinned to it.
+        spare_hops: Nodes as near as this to a Q or DQ are left to the builder.
+
+    Raises:
+        BuildError: The model's metadata is malformed.
     """
     asked = read_asked(model)
+    spared = near_quantised(model, spare_hops)
     if not asked.lowered:
         return 0
     config.set_flag(trt.BuilderFlag.FP16)
@@ -90,7 +101,7 @@ def apply_precisions(
     config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
     pinned = 0
     for layer, node in layer_nodes(network, written):
-        if not node or node in asked.free or not _may_be_set(trt, layer):
+        if not node or node in asked.free or node in spared or not _may_be_set(trt, layer):
             continue
         if node in asked.fp16:
             if pin_half:
@@ -99,6 +110,22 @@ def apply_precisions(
             _pin(layer, trt.float32)
             pinned += 1
     return pinned
+
+
+def near_quantised(model: onnx.ModelProto, hops: int) -> frozenset[str]:
+    """Names of the nodes that at most ``hops`` tensors separate from a Q or DQ."""
+    beside: dict[str, set[str]] = {}
+    nodes = {n.name: n for n in model.graph.node}
+    for node in nodes.values():
+        for tensor in (*node.input, *node.output):
+            beside.setdefault(tensor, set()).add(node.name)
+    frontier = {n for n, node in nodes.items() if node.op_type in _QDQ}
+    reached = set(frontier)
+    for _ in range(hops):
+        tensors = {t for n in frontier for t in (*nodes[n].input, *nodes[n].output) if t}
+        frontier = {n for t in tensors for n in beside[t]} - reached
+        reached |= frontier
+    return frozenset(reached) if hops else frozenset()
 
 
 def _may_be_set(trt: Any, layer: Any) -> bool:  # noqa: ANN401

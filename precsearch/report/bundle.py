@@ -5,11 +5,14 @@ The package holds Vega, Vega-Lite and Vega-Embed and needs no network; see docs/
 
 from __future__ import annotations
 
+from functools import cache
+
 from precsearch.errors import OptionError
 
 __all__ = ["javascript"]
 
 
+@cache
 def javascript() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script, safe inside a ``script`` element.
 

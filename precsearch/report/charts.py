@@ -33,13 +33,17 @@ __all__ = ["Chart", "charts"]
 
 
 def charts(
-    bound: Bound | None, span: tuple[float, float], rows: Mapping[str, Sequence[Row]]
+    bound: Bound | None,
+    span: tuple[float, float],
+    costs: tuple[float, float],
+    rows: Mapping[str, Sequence[Row]],
 ) -> dict[str, Chart]:
     """The charts that there are rows for, by name.
 
     Args:
         bound: On the loss, ``None`` if it is not known.
-        span: Lowest and highest loss that is drawn.
+        span: Lowest and highest loss of a trial that is drawn.
+        costs: Lowest and highest loss of a group that is drawn.
         rows: What `precsearch.report.rows.data_of` gives.
     """
     verdicts = {str(row["verdict"]) for row in rows["trials"] if row["what"] == "engine"}
@@ -52,10 +56,12 @@ def charts(
         made.append(_progress(verdicts))
     if rows["groups"]:
         count = len(rows["groups"])
-        made += [strip(count, asked | ran), sensitivity(bound, span, count), times(count)]
-        made.append(tradeoff(bound, span, asked))
+        made += [strip(count, asked | ran), sensitivity(bound, costs, count), times(count)]
+        made.append(tradeoff(bound, costs, asked))
     if rows["map"]:
-        made.append(_map(len(rows["groups"]), {str(r["precision"]) for r in rows["map"]}))
+        engines = len({row["engine"] for row in rows["map"]})
+        seen = {str(row["precision"]) for row in rows["map"]}
+        made.append(_map(len(rows["groups"]), engines, seen))
     if rows["ranges"]:
         made.append(ranges(len(rows["ranges"])))
     return {chart.name: chart for chart in made}
@@ -156,10 +162,10 @@ def _progress(verdicts: Collection[str]) -> Chart:
     )
 
 
-def _map(count: int, seen: Collection[str]) -> Chart:
+def _map(count: int, engines: int, seen: Collection[str]) -> Chart:
     made = spec(
         "map",
-        {"step": 12},
+        max(12 * engines, 36),
         mark={"type": "rect", "stroke": "#ffffff", "strokeWidth": 0.4},
         encoding={
             "x": place(count),

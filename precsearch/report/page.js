@@ -9,7 +9,7 @@
     if (named) { part.data = { values: rows[named] }; }
     Object.values(part).forEach((inner) => { if (inner !== part.data) { fill(inner); } });
   };
-  const options = { actions: false, renderer: "svg", tooltip: { theme: "light" } };
+  const options = { mode: "vega-lite", actions: false, renderer: "svg", tooltip: { theme: "light" } };
   const draw = async (place) => {
     try {
       const spec = read(`spec-${place.dataset.chart}`);

@@ -10,7 +10,7 @@ from precsearch.plan import Plan
 from precsearch.report.charts import Chart, charts
 from precsearch.report.facts import Facts
 from precsearch.report.html import Cell, facts, figure, page, text
-from precsearch.report.rows import data_of, loss_span, scale_of
+from precsearch.report.rows import cost_span, data_of, loss_span, scale_of
 from precsearch.report.story import Story
 from precsearch.report.tables import group_table, mismatch_table, range_table, trial_table
 from precsearch.text import (
@@ -41,7 +41,7 @@ def run_page(story: Story) -> str:
     """
     known = Facts(story)
     rows = data_of(known)
-    drawn = charts(known.bound, loss_span(known), rows)
+    drawn = charts(known.bound, loss_span(known), cost_span(known), rows)
     body = "\n".join(
         (
             _head(known),

@@ -17,13 +17,15 @@ from precsearch.report.told import TrialFact
 from precsearch.space import Precision
 from precsearch.text import Scale, counts, milliseconds, number, speedup, speedup_interval
 
-__all__ = ["Row", "data_of", "drawn", "gained", "loss_span", "scale_of", "span_of"]
+__all__ = ["Row", "cost_span", "data_of", "drawn", "gained", "loss_span", "scale_of", "span_of"]
 
 Row = Mapping[str, object]
 
 _BELOW = 20.0
 _ABOVE = 300.0
 """Losses further than these factors from the bound are drawn at the edge."""
+_FAINT = 1e-4
+"""Groups that cost less than this part of the bound are drawn at the edge."""
 _MOST_ROWS = 80
 """Engines in the map of assignments; of more, the first and the last."""
 
@@ -32,7 +34,7 @@ def data_of(facts: Facts) -> dict[str, list[Row]]:
     """All rows of a report by the name that its charts refer to."""
     span = loss_span(facts)
     return {
-        "groups": group_rows(facts.groups, facts.bound, span),
+        "groups": group_rows(facts.groups, facts.bound, cost_span(facts)),
         "trials": trial_rows(facts.trials, facts.bound, span),
         "ships": ship_rows(facts, span),
         "best": best_rows(facts),
@@ -45,6 +47,16 @@ def loss_span(facts: Facts) -> tuple[float, float]:
     """Lowest and highest loss that is drawn, both positive."""
     found = [t.loss for t in facts.trials] + [g.cost for g in facts.groups]
     return span_of(found, facts.bound)
+
+
+def cost_span(facts: Facts) -> tuple[float, float]:
+    """Lowest and highest cost of a group that is drawn, both positive; the bound is within."""
+    known = [g.cost for g in facts.groups if g.cost and math.isfinite(g.cost)]
+    limit = facts.bound.tolerance if facts.bound is not None else 0.0
+    low, high = min(known, default=1e-3), max(known, default=1e-2)
+    if limit > 0:
+        low, high = max(min(low, limit / 2), limit * _FAINT), max(high, limit * 1.5)
+    return low / 1.3, max(high, low * 2) * 1.15
 
 
 def span_of(losses: Iterable[float | None], bound: Bound | None) -> tuple[float, float]:

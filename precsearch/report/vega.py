@@ -29,7 +29,6 @@ __all__ = [
 
 Spec = dict[str, Any]
 
-_SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 # Colours that people with any colour vision tell apart (Okabe and Ito, 2008).
 PRECISIONS = {
     "fp32": "#7f8a93",
@@ -77,10 +76,9 @@ class Chart:
     key: Mapping[str, str] = field(default_factory=dict)
 
 
-def spec(data: str, height: int | Spec, **more: object) -> Spec:
+def spec(data: str, height: int, **more: object) -> Spec:
     """A chart as wide as its place in the page, over the rows of a name."""
     return {
-        "$schema": _SCHEMA,
         "data": {"name": data},
         "width": "container",
         "height": height,

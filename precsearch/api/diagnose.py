@@ -1,0 +1,297 @@
+"""`diagnose`: a configuration against FP32, tensor by tensor in graph order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from precsearch.api.looking import Configuration, open_configuration
+from precsearch.data import Dataset, input_specs, load
+from precsearch.errors import OptionError
+from precsearch.onnxio.graph import GraphView, NodeView
+from precsearch.onnxio.layout import node_groups
+from precsearch.reference.inside import Inside
+from precsearch.reference.likeness import HALF_MAX, Likeness, Sums
+from precsearch.space import Precision, SearchSpace
+
+__all__ = ["BUDGET_MB", "Constant", "DiagnoseConfig", "Diagnosis", "Layer", "diagnose"]
+
+BUDGET_MB = 256
+"""Default memory for tensors under comparison, in MB."""
+
+_MOST_SAMPLES = 64
+_COPIES = 4
+"""A tensor of each of two runs, and ONNX Runtime's own copy of each."""
+
+_JUMP = 5.0
+_LEAST = 0.02
+
+
+@dataclass(frozen=True)
+class DiagnoseConfig:
+    """What to look at.
+
+    Attributes:
+        model: The ONNX file.
+        data: Samples; ``None`` is random numbers.
+        precision: Everything that can, in this precision; not with ``plan``.
+        plan: A plan's assignment and scales.
+        backend: Name of the engine whose rules are followed.
+        granularity: ``node``, ``group`` or ``block``.
+        batch: Samples of one feed.
+        memory_mb: For tensors under comparison, in MB.
+        suggest: Whether to look for a cure.
+    """
+
+    model: Path
+    data: Path | None = None
+    precision: Precision = Precision.FP16
+    plan: Path | None = None
+    backend: str = "auto"
+    granularity: str = "group"
+    batch: int = 1
+    memory_mb: int = BUDGET_MB
+    suggest: bool = False
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One tensor.
+
+    Attributes:
+        tensor: Its name in the prepared model.
+        op_type, node: The node that makes it, and that node's name.
+        group, kind, block: The group that it belongs to.
+        precision: What the group was asked for.
+        achieved: What it ran in, ``None`` where that is not known.
+        shape: In the last feed.
+        likeness: How far it is from FP32's.
+        before: The largest relative difference among what the node reads.
+        jump: Whether the difference arises here.
+        alone: For a jump, the loss of the outputs if only its group is in this configuration.
+    """
+
+    tensor: str
+    op_type: str
+    node: str
+    group: str
+    kind: str
+    block: str
+    precision: Precision
+    achieved: Precision | None
+    shape: tuple[int, ...]
+    likeness: Likeness
+    before: float
+    jump: bool
+    alone: float | None = None
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A weight with values beyond what FP16 holds."""
+
+    tensor: str
+    absmax: float
+    readers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found.
+
+    Attributes:
+        model: File name.
+        asked: The configuration in words.
+        how: How its inner tensors were seen.
+        losses: Relative L2 by output.
+        layers: In graph order.
+        constants: Weights that FP16 cannot hold.
+        samples: How many were compared.
+        random: Whether they were random numbers.
+        notes: What the user should know, sentences.
+        held_bytes: The most that tensors under comparison took.
+    """
+
+    model: str
+    asked: str
+    how: str
+    losses: Mapping[str, float]
+    layers: tuple[Layer, ...]
+    constants: tuple[Constant, ...]
+    samples: int
+    random: bool
+    notes: tuple[str, ...] = field(default=())
+    held_bytes: int = 0
+
+    @property
+    def loss(self) -> float:
+        """Of the worst output."""
+        return max(self.losses.values(), default=0.0)
+
+    @property
+    def jumps(self) -> tuple[Layer, ...]:
+        """Where differences arise, in graph order."""
+        return tuple(layer for layer in self.layers if layer.jump)
+
+    def worst_first(self) -> tuple[Layer, ...]:
+        """The layers by what became infinite, then by relative difference; ties in graph order."""
+        return tuple(
+            sorted(self.layers, key=lambda r: (-r.likeness.relative, -r.likeness.nonfinite))
+        )
+
+
+def diagnose(config: DiagnoseConfig) -> Diagnosis:
+    """Compare a configuration with FP32.
+
+    Raises:
+        InputError: The model, data or plan cannot be read, or an option is wrong.
+        ReplayError: The plan is another model's.
+        RunError: The model fails on the data.
+    """
+    if config.memory_mb < 1:
+        raise OptionError(f"--memory takes megabytes of at least 1, not {config.memory_mb}")
+    opened = open_configuration(
+        config.model, config.precision, config.plan, config.backend, config.granularity
+    )
+    graph = opened.graph
+    outputs = tuple(o.name for o in graph.outputs)
+    data = load(config.data, input_specs(graph.inputs), batch=config.batch, outputs=outputs)
+    data = data.take(range(min(_MOST_SAMPLES, len(data))))
+    looked = opened.look(data.feeds)
+    found, held = _compared(looked.reference, looked.inside, graph, data, config.memory_mb << 20)
+    layers = tuple(_layers(graph, opened, found, looked.achieved))
+    losses = {o: _loss(o, found) for o in outputs if graph.is_float(o) and o in graph.producer}
+    layers = tuple(
+        replace(row, alone=looked.alone(row.group)) if row.jump else row for row in layers
+    )
+    return Diagnosis(
+        model=config.model.name,
+        asked=opened.asked,
+        how=looked.inside.how,
+        losses=losses,
+        layers=layers,
+        constants=tuple(_constants(graph, opened.space, opened)),
+        samples=sum(data.sizes),
+        random=data.random,
+        notes=(*data.notes, *looked.notes()),
+        held_bytes=held,
+    )
+
+
+def _loss(output: str, found: Mapping[str, Sums]) -> float:
+    return found[output].likeness().relative if output in found else math.nan
+
+
+def _compared(
+    reference: Inside, inside: Inside, graph: GraphView, data: Dataset, budget: int
+) -> tuple[dict[str, Sums], int]:
+    """Sums by tensor, and the most bytes that were held for them at once."""
+    known = frozenset(inside.tensors)
+    tensors = [t for t in reference.tensors if t in known]
+    sizes = _sizes(reference, tensors, data)
+    found = {t: Sums() for t in tensors}
+    held = 0
+    for chunk in _chunks(tensors, sizes, budget // _COPIES, inside.at_once):
+        wanted, shown = reference.open(chunk), inside.open(chunk)
+        for feed in data.feeds:
+            right, mine = wanted.run(feed), shown.run(feed)
+            held = max(held, sum(a.nbytes for a in (*right.values(), *mine.values())))
+            for tensor in chunk:
+                found[tensor].add(mine[tensor], right[tensor])
+    return found, held
+
+
+def _sizes(reference: Inside, tensors: Sequence[str], data: Dataset) -> dict[str, int]:
+    """The largest size of each tensor over feeds of different shapes."""
+    shapes: dict[tuple[tuple[str, tuple[int, ...]], ...], int] = {}
+    for index, feed in enumerate(data.feeds):
+        shapes.setdefault(tuple((k, v.shape) for k, v in sorted(feed.items())), index)
+    found: dict[str, int] = dict.fromkeys(tensors, 0)
+    for index in shapes.values():
+        for tensor, size in reference.sizes(tensors, data.feeds[index]).items():
+            found[tensor] = max(found[tensor], size)
+    return found
+
+
+def _chunks(
+    tensors: Sequence[str], sizes: Mapping[str, int], budget: int, at_once: int
+) -> Iterator[list[str]]:
+    """Neighbours in graph order that fit the budget together; one that alone does not, alone."""
+    chunk: list[str] = []
+    total = 0
+    for tensor in tensors:
+        full = at_once and len(chunk) >= at_once
+        if chunk and (full or total + 2 * sizes[tensor] > budget):
+            yield chunk
+            chunk, total = [], 0
+        chunk.append(tensor)
+        total += 2 * sizes[tensor]
+    if chunk:
+        yield chunk
+
+
+def _layers(
+    graph: GraphView,
+    opened: Configuration,
+    found: Mapping[str, Sums],
+    achieved: Mapping[str, Precision],
+) -> Iterator[Layer]:
+    owners = node_groups(opened.space)
+    alike = {t: s.likeness() for t, s in found.items()}
+    for node in graph.nodes:
+        for tensor in node.outputs:
+            if tensor not in alike:
+                continue
+            group = opened.space.by_key[owners[node.key]]
+            before = _before(node, graph, alike)
+            relative = alike[tensor].relative
+            yield Layer(
+                tensor=tensor,
+                op_type=node.op_type,
+                node=node.proto.name or node.key,
+                group=group.key,
+                kind=group.kind,
+                block=group.block,
+                precision=opened.assignment[group.key],
+                achieved=achieved.get(group.key),
+                shape=found[tensor].shape,
+                likeness=alike[tensor],
+                before=before,
+                jump=relative > max(_LEAST, _JUMP * before),
+            )
+
+
+def _before(node: NodeView, graph: GraphView, alike: Mapping[str, Likeness]) -> float:
+    """Through nodes that are not shown (integers, or fused away), what those read."""
+    worst, pending, seen = 0.0, [*node.inputs, *node.captures], set[str]()
+    while pending:
+        tensor = pending.pop()
+        if tensor in seen or not tensor:
+            continue
+        seen.add(tensor)
+        if tensor in alike:
+            worst = max(worst, alike[tensor].relative)
+        elif (maker := graph.producer.get(tensor)) is not None:
+            pending += maker.inputs
+    return worst
+
+
+def _constants(graph: GraphView, space: SearchSpace, opened: Configuration) -> Iterator[Constant]:
+    """Weights that an FP16 node reads and FP16 cannot hold."""
+    owners = node_groups(space)
+    for name, weight in graph.weights.items():
+        readers = tuple(
+            u.key
+            for u in graph.users(name)
+            if opened.assignment[owners.get(u.key, "")] is Precision.FP16
+        )
+        if not readers or not graph.is_float(name) or not weight.size:
+            continue
+        values = np.asarray(weight.load(), np.float32)
+        finite = np.abs(values[np.isfinite(values)])
+        if finite.size and float(finite.max()) > HALF_MAX:
+            yield Constant(name, float(finite.max()), readers)

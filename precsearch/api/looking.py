@@ -1,0 +1,221 @@
+"""Configurations to look into: what is asked for, and how its inner tensors are seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from precsearch.api.replay import materialise
+from precsearch.api.setup import open_target
+from precsearch.backend import Backend, Feed, GraphForm, QuantScheme
+from precsearch.errors import OptionError
+from precsearch.onnxio.graph import GraphView
+from precsearch.onnxio.group import group
+from precsearch.onnxio.layout import quantisable
+from precsearch.onnxio.proxyflat import FlatProxy
+from precsearch.onnxio.proxygraph import ProxyGraph
+from precsearch.onnxio.read import read_model
+from precsearch.onnxio.scales import RangeScales, ScaleSource
+from precsearch.plan import read_plan
+from precsearch.reference.inside import Inside, OrtInside
+from precsearch.reference.proxy import Proxy
+from precsearch.reference.ranges import Calibration, collect_ranges
+from precsearch.registry import backend_name
+from precsearch.space import Assignment, Precision, SearchSpace
+
+__all__ = ["Configuration", "Looked", "open_configuration"]
+
+_ROUNDED = (
+    "FP32 arithmetic with every stored tensor truly rounded: accumulation inside a kernel is "
+    "exact, which an engine's is not"
+)
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A configuration that is ready to be looked into.
+
+    Attributes:
+        reference: FP32.
+        inside: The configuration.
+        achieved: What groups ran in, where the engine tells.
+        alone: The loss of the outputs if one group alone is in the configuration.
+        notes: What looking changed, known once it was looked.
+    """
+
+    reference: Inside
+    inside: Inside
+    achieved: Mapping[str, Precision]
+    alone: Callable[[str], float | None]
+    notes: Callable[[], tuple[str, ...]] = field(default=lambda: ())
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """An assignment of a model.
+
+    Attributes:
+        asked: In words.
+        graph: The prepared model.
+        space: Its groups.
+        assignment: Canonical.
+        backend: Whose rules are followed.
+        scheme, form: Those rules.
+        scales: A plan's; ``None`` is to be calibrated on the samples.
+        model_folder: Folder of external weights.
+    """
+
+    asked: str
+    graph: GraphView
+    space: SearchSpace
+    assignment: Assignment
+    backend: Backend
+    scheme: QuantScheme
+    form: GraphForm
+    scales: ScaleSource | None
+    model_folder: str
+
+    def look(self, feeds: Sequence[Feed]) -> Looked:
+        """Make it ready for these samples.
+
+        Raises:
+            ModelError: ONNX Runtime refuses the model, or a tensor cannot be quantised.
+        """
+        scales, assignment = self._scaled(feeds)
+        plain = self._flat(Assignment(), scales)
+        flat = self._flat(assignment, scales)
+        tensors = tuple(t for n in self.graph.nodes for t in n.outputs if self.graph.is_float(t))
+        inside = self._inside(flat, tensors, _ROUNDED)
+        reference = self._inside(plain, tensors, "FP32")
+        alone = _Alone(self, assignment, scales, feeds)
+        return Looked(reference, inside, {}, alone.loss)
+
+    def _flat(self, assignment: Assignment, scales: ScaleSource) -> FlatProxy:
+        return FlatProxy(self.graph, self.space, self.scheme, scales, assignment, self.form)
+
+    def _inside(self, flat: FlatProxy, tensors: tuple[str, ...], how: str) -> Inside:
+        return OrtInside(
+            how, tensors, flat.with_outputs, flat.name, exact=True, model_folder=self.model_folder
+        )
+
+    def _scaled(self, feeds: Sequence[Feed]) -> tuple[ScaleSource, Assignment]:
+        """The scales, and the assignment without INT8 where there are none."""
+        if self.scales is not None:
+            return self.scales, self.assignment
+        tensors = quantisable(self.graph, self.scheme, self.space)
+        wanted = tuple(sorted(frozenset().union(*tensors.values())))
+        if not self.assignment.keys_at(Precision.INT8):
+            return RangeScales({}, self.scheme), self.assignment
+        whole = FlatProxy(
+            self.graph, self.space, self.scheme, RangeScales({}, self.scheme), Assignment()
+        )
+        names = {whole.name(t): t for t in wanted}
+        model = whole.with_outputs([o.name for o in self.graph.outputs])
+        calibration = Calibration(model, self.model_folder, tuple(names))
+        found = {names[n]: r for n, r in collect_ranges(calibration, feeds).items()}
+        bad = {key for key, ts in tensors.items() if not ts <= found.keys()}
+        kept = self.space.canonical(self.assignment.with_(dict.fromkeys(bad, Precision.FP32)))
+        return RangeScales(found, self.scheme), kept
+
+
+class _Alone:
+    """Scores single groups by one proxy, opened when the first is asked for."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        assignment: Assignment,
+        scales: ScaleSource,
+        feeds: Sequence[Feed],
+    ) -> None:
+        self._configuration = configuration
+        self._assignment = assignment
+        self._scales = scales
+        self._feeds = feeds[:8]
+        self._known: dict[str, float] = {}
+
+    @cached_property
+    def _opened(self) -> tuple[ProxyGraph, Proxy, list[dict[str, np.ndarray]]]:
+        c = self._configuration
+        space = replace(
+            c.space,
+            groups=tuple(
+                replace(g, choices=tuple(dict.fromkeys((Precision.FP32, self._assignment[g.key]))))
+                for g in c.space.groups
+            ),
+        )
+        graph = ProxyGraph(c.graph, space, c.scheme, self._scales, c.form)
+        proxy = Proxy(graph.proxy, 2, 2, c.model_folder)
+        reference = proxy.run(graph.request(Assignment()), self._feeds)
+        return graph, proxy, reference
+
+    def loss(self, key: str) -> float | None:
+        precision = self._assignment[key]
+        if precision is Precision.FP32:
+            return None
+        if key not in self._known:
+            graph, proxy, reference = self._opened
+            found = proxy.run(graph.request(Assignment.of({key: precision})), self._feeds)
+            self._known[key] = _relative(found, reference)
+        return self._known[key]
+
+
+def _relative(found: Sequence[Feed], wanted: Sequence[Feed]) -> float:
+    """Relative L2 of the worst float output."""
+    worst = 0.0
+    for name, value in wanted[0].items():
+        if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+            continue
+        a = np.concatenate([np.asarray(f[name], np.float64).ravel() for f in found])
+        b = np.concatenate([np.asarray(w[name], np.float64).ravel() for w in wanted])
+        if not np.isfinite(a).all():
+            return float("inf")
+        worst = max(worst, float(np.linalg.norm(a - b) / max(float(np.linalg.norm(b)), 1e-30)))
+    return worst
+
+
+def open_configuration(
+    model: Path, precision: Precision, plan: Path | None, backend: str, granularity: str
+) -> Configuration:
+    """Read a model, and a plan if there is one.
+
+    Raises:
+        InputError: One cannot be read, or an option is wrong.
+        ReplayError: The plan is another model's.
+    """
+    if plan is not None:
+        made = materialise(read_plan(plan), model, None)
+        target, lowering = made.target, made.lowering
+        return Configuration(
+            f"the plan {plan.name}",
+            target.graph,
+            target.space,
+            made.plan.recipe.assignment,
+            target.backend,
+            target.scheme,
+            target.form,
+            lowering.scales,
+            target.options.model_folder,
+        )
+    target = open_target(
+        read_model(model), backend_name(backend), (Precision.FP32,), granularity, 0
+    )
+    wanted = frozenset({Precision.FP32, precision})
+    space = group(target.graph, target.scheme, wanted, granularity)
+    if precision is not Precision.FP32 and not space.free:
+        raise OptionError(f"nothing in this model can run in {precision}; choose another one")
+    return Configuration(
+        f"all that can in {precision.value.upper()}",
+        target.graph,
+        space,
+        space.uniform(precision),
+        target.backend,
+        target.scheme,
+        target.form,
+        None,
+        target.options.model_folder,
+    )

@@ -1,0 +1,98 @@
+"""One assignment of a model in FP32 arithmetic with its rounding, whose inner tensors can be read.
+
+The same as `precsearch.onnxio.proxygraph` gives for that assignment, without an ``If``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from precsearch.backend import TYPED, GraphForm, QuantScheme
+from precsearch.onnxio.graph import GraphView
+from precsearch.onnxio.join import join_model
+from precsearch.onnxio.layout import node_groups, quantise_layout
+from precsearch.onnxio.proxybranch import Branch, Scope, scale_name, zero_name
+from precsearch.onnxio.proxygraph import ADDED_BYTES
+from precsearch.onnxio.proxyweights import ProxyWeights
+from precsearch.onnxio.scales import QuantParams, ScaleSource
+from precsearch.space import Assignment, Precision, SearchSpace
+
+__all__ = ["FlatProxy"]
+
+
+class FlatProxy:
+    """The emulation of one assignment.
+
+    Args:
+        graph: The prepared model.
+        space: Its groups.
+        scheme: The backend's quantisation.
+        scales: Calibrated ranges, or a plan's scales.
+        assignment: Canonical.
+        form: What surrounds INT8.
+        budget: Bytes of constants that may be added.
+
+    Raises:
+        OptionError: The assignment is outside of the space.
+        ModelError: A weight is not finite, or a tensor to quantise was not calibrated.
+        PlanError: A plan's scales do not fit.
+    """
+
+    def __init__(
+        self,
+        graph: GraphView,
+        space: SearchSpace,
+        scheme: QuantScheme,
+        scales: ScaleSource,
+        assignment: Assignment,
+        form: GraphForm = TYPED,
+        budget: int = ADDED_BYTES,
+    ) -> None:
+        space.check(assignment)
+        self.graph = graph
+        half = form.int8_float is Precision.FP16
+        params: Mapping[str, QuantParams] = {}
+        if assignment.keys_at(Precision.INT8):
+            params = quantise_layout(graph, scheme, space, assignment, scales).params
+        steps = {t: p.scale for t, p in params.items()}
+        weights = ProxyWeights(graph, scheme, steps, half, budget)
+        self._scope = Scope()
+        owners = node_groups(space)
+        for group in space.groups:
+            Branch(
+                graph,
+                group,
+                assignment[group.key],
+                weights,
+                owners,
+                self._scope,
+                half=half,
+                decided=lambda key: assignment[key] is Precision.INT8,
+            )
+        self._constants = [w.proto_bytes for w in graph.weights.values()]
+        self._constants += weights.added.values()
+        for tensor in sorted(self._scope.scaled):
+            scale, zero = np.float32(params[tensor].scale), params[tensor].zero_point
+            made = {scale_name(tensor): np.asarray(scale)}
+            made |= {zero_name(tensor): np.asarray(zero, np.dtype(scheme.activation))}
+            for name, array in made.items():
+                self._constants.append(numpy_helper.from_array(array, name).SerializeToString())
+
+    def name(self, tensor: str) -> str:
+        """The name of a tensor of the model in `with_outputs`."""
+        return self._scope.local.get(tensor, tensor)
+
+    def with_outputs(self, tensors: Iterable[str]) -> bytes:
+        """A serialised model whose outputs are these tensors of the prepared model, by `name`."""
+        outputs = []
+        for tensor in tensors:
+            value = onnx.ValueInfoProto(name=self.name(tensor))
+            if elem_type := self.graph.elem_types.get(tensor):
+                value.type.tensor_type.elem_type = elem_type
+            outputs.append(value)
+        nodes = self._scope.nodes
+        return join_model(self.graph, nodes, self.graph.inputs, self._constants, outputs)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import onnx
 from onnx.shape_inference import infer_shapes
 
-from precsearch.backends.tensorrt.weak import METADATA_KEY, read_asked
+from precsearch.backends.tensorrt.weak import read_asked
+from precsearch.onnxio.annotate import METADATA_KEY
 from precsearch.space import Precision
 
 __all__ = ["Pin", "Pins", "pins", "renamed"]

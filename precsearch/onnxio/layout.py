@@ -87,7 +87,10 @@ def quantisable(
 class _Placement:
     """Collects what one assignment quantises."""
 
-    def __init__(self, graph: GraphView, scheme: QuantScheme, space: SearchSpace) -> None:
+    def __init__(
+        self, graph: GraphView, scheme: QuantScheme, space: SearchSpace, int8: frozenset[str]
+    ) -> None:
+        self.int8 = int8
         self.graph = graph
         self.scheme = scheme
         self.groups = node_groups(space)
@@ -101,7 +104,9 @@ class _Placement:
     def place(self, node: NodeView, branch: bool) -> None:
         """Quantise what an INT8 node reads and, where needed, what it writes."""
         found = placed(node, self.graph, self.scheme, self.groups[node.key] in self.passive)
-        if found is None:
+        if found is None or (found.end and self.groups[found.end] not in self.int8):
+            # A quantised shortcut makes TensorRT fuse convolution and Add into one INT8 kernel; for
+            # a convolution that is not in INT8 it has none, and does not build.
             return
         slots = (*found.slots, *found.branch) if branch else found.slots
         self.reads |= {(node.index, s) for s in slots}
@@ -157,7 +162,7 @@ def quantise_layout(
         PlanError: The plan's scales do not fit.
     """
     int8 = assignment.keys_at(Precision.INT8)
-    placement = _Placement(graph, scheme, space)
+    placement = _Placement(graph, scheme, space, int8)
     for node in graph.nodes:
         if placement.groups.get(node.key) in int8:
             placement.place(node, branch=f"{node.key}{BRANCH_SUFFIX}" in int8)

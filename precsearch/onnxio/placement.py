@@ -26,12 +26,14 @@ class Placed:
         slots: The inputs.
         output: Whether the tensor at the end of its Relu or Clip, too.
         branch: The inputs that a decision of their own quantises as well.
+        end: Key of the node that must be in INT8 for this to have an effect, "" if there is none.
     """
 
     role: Role
     slots: tuple[int, ...]
     output: bool
     branch: tuple[int, ...] = ()
+    end: str = ""
 
 
 def placed(node: NodeView, graph: GraphView, scheme: QuantScheme, passive: bool) -> Placed | None:
@@ -63,8 +65,9 @@ def placed(node: NodeView, graph: GraphView, scheme: QuantScheme, passive: bool)
         return None
     if split is None:
         return Placed(role, slots, output=not decided)
-    branch = (split.branch,) if after_conv else ()
-    return Placed(role, (split.shortcut,), output=False, branch=branch)
+    if not after_conv:
+        return Placed(role, (split.shortcut,), output=False)
+    return Placed(role, (split.shortcut,), output=False, branch=(split.branch,), end=split.end)
 
 
 def has_branch(node: NodeView, graph: GraphView, scheme: QuantScheme) -> bool:

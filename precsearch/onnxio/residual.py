@@ -23,11 +23,13 @@ class Residual:
             fused into.
         shortcut: The other slot.
         op_type: What the branch ends in.
+        end: Key of that node.
     """
 
     branch: int
     shortcut: int
     op_type: str
+    end: str
 
 
 def residual(node: NodeView, graph: GraphView) -> Residual | None:
@@ -49,22 +51,24 @@ def residual(node: NodeView, graph: GraphView) -> Residual | None:
         branch = 0 if first >= second else 1
     else:
         branch = 0 if ends[0] else 1
-    return Residual(branch, 1 - branch, ends[branch])
+    end = ends[branch]
+    assert end is not None
+    return Residual(branch, 1 - branch, end.op_type, end.key)
 
 
-def _backbone(tensor: str, graph: GraphView) -> str:
-    """The weighted operator whose result only the Add reads, "" if that is not what it adds."""
+def _backbone(tensor: str, graph: GraphView) -> NodeView | None:
+    """The weighted node whose result only the Add reads, ``None`` if that is not what it adds."""
     while graph.only_user(tensor) is not None:
         node = graph.producer.get(tensor)
         if node is None:
-            return ""
+            return None
         if node.is_op(*_WEIGHTED):
-            return node.op_type if node.inputs[1] in graph.weights else ""
+            return node if node.inputs[1] in graph.weights else None
         live = [t for t in node.inputs if t and t not in graph.weights]
         if not node.is_op(*_FUSED, *_AFFINE) or len(live) != 1:
-            return ""
+            return None
         tensor = live[0]
-    return ""
+    return None
 
 
 def _depths(add: NodeView, graph: GraphView) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """The JavaScript that draws the charts, from the optional package `vl-convert-python`.
 
-The package holds Vega, Vega-Lite and Vega-Embed and needs no network; see docs/adr/0005.
+The package holds Vega, Vega-Lite and Vega-Embed and needs no network; see docs/adr/0007.
 """
 
 from __future__ import annotations

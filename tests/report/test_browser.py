@@ -16,7 +16,10 @@ WIDE = (
     "[...document.querySelectorAll('body *')].filter(e => !e.closest('.scroll') && "
     "e.getBoundingClientRect().right > innerWidth + 1).length"
 )
-DRAWN = "[...document.querySelectorAll('[data-chart][data-drawn=yes]:has(svg)')].map(e => e.dataset.chart)"
+DRAWN = (
+    "[...document.querySelectorAll('[data-chart][data-drawn=yes]:has(svg)')]"
+    ".map(e => e.dataset.chart)"
+)
 
 
 @pytest.fixture(scope="module")

@@ -115,6 +115,7 @@ class BackendOptions:
         threads: CPU threads of one inference; 0 is the number of physical cores.
         model_folder: Folder that external weights are relative to; never recorded.
         shapes: Sets of input shapes that will be run, the one of the data first.
+        cache: File in which a backend may keep what makes the next build faster; never recorded.
         build: What this backend alone knows, by name.
     """
 
@@ -122,6 +123,7 @@ class BackendOptions:
     model_folder: str = ""
     shapes: tuple[Mapping[str, tuple[int, ...]], ...] = ()
     build: Mapping[str, str] = field(default_factory=dict)
+    cache: str = ""
 
 
 @dataclass(frozen=True, slots=True)

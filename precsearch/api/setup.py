@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 _MOST_SHAPES = 4
+_BUILD_CACHE = "build.cache"
 
 ShapeTable = tuple[Mapping[str, tuple[int, ...]], ...]
 
@@ -312,7 +313,9 @@ def bench_setup(
     """What a bench starts from."""
     return BenchSetup(
         backend=target.factory,
-        options=replace(target.options, shapes=shapes),
+        options=replace(
+            target.options, shapes=shapes, cache=str(config.run_path.resolve() / _BUILD_CACHE)
+        ),
         baseline=candidate(baseline),
         search=search,
         metric=config.metric,

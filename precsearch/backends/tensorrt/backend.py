@@ -6,6 +6,7 @@ import hashlib
 import threading
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -100,7 +101,13 @@ class TensorRtBackend:
     def _builder(self) -> EngineBuilder:
         here = self._here
         return EngineBuilder(
-            here.trt, here.caps, self.knobs, here.logger, here.lines, weak=self.form is WEAK
+            here.trt,
+            here.caps,
+            self.knobs,
+            here.logger,
+            here.lines,
+            weak=self.form is WEAK,
+            kept=Path(self.options.cache) if self.options.cache else None,
         )
 
     @property
@@ -190,7 +197,10 @@ class TensorRtBackend:
 
     def _deserialised(self, artifact: bytes) -> tuple[Any, Any]:
         here = self._here
-        runtime = here.trt.Runtime(here.logger)
+        try:
+            runtime = here.trt.Runtime(here.logger)
+        except TypeError as error:  # from pybind11: what TensorRT gave was null
+            raise BuildError(f"TensorRT cannot start: {'; '.join(here.lines.errors)}") from error
         engine = runtime.deserialize_cuda_engine(artifact)
         if engine is None:
             said = "; ".join(here.lines.errors[-2:]) or "it does not say why"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,9 @@ class EngineBuilder:
         logger: Keeps what TensorRT says in ``lines``.
         lines: See there.
         weak: Whether precision is set layer by layer, see `precsearch.backend.WEAK`.
+        kept: File that the cache is read from and written to. On TensorRT 8.6 it saves most of the
+            next process's first build of a CNN, and nothing of a transformer's: what Myelin
+            writes into a cache it cannot read back ("myelinCache.h::deserializeFromBuffer").
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class EngineBuilder:
         lines: Lines,
         *,
         weak: bool,
+        kept: Path | None = None,
     ) -> None:
         self._trt = trt
         self._caps = caps
@@ -78,6 +84,7 @@ class EngineBuilder:
         self._logger = logger
         self._lines = lines
         self._weak = weak
+        self._kept = kept
         self._cache: Any = None
 
     def build(self, model: bytes, folder: str, shapes: Sequence[Shapes]) -> Built:
@@ -105,6 +112,7 @@ class EngineBuilder:
             self._lines.clear()
             engine, pinned = self._attempt(model, folder, shapes, parsed, written, hops)
             if engine is not None:
+                self._keep_cache()
                 said = [*([_SPARED.format(hops=hops)] if hops else []), *self._lines.warnings]
                 return Built(bytes(engine), names, tuple(said), pinned)
             if not any(word in self._said().lower() for word in _CONTRADICTION):
@@ -150,11 +158,6 @@ class EngineBuilder:
     def cache_bytes(self) -> bytes:
         """The timing cache so far, serialised; empty before the first build."""
         return b"" if self._cache is None else bytes(self._cache.serialize())
-
-    def load_cache(self, config_cache: bytes) -> None:
-        """Start from a serialised timing cache, of this version and device."""
-        builder = self._trt.Builder(self._logger)
-        self._cache = builder.create_builder_config().create_timing_cache(config_cache)
 
     def _network_flags(self) -> int:
         kinds = self._trt.NetworkDefinitionCreationFlag
@@ -229,8 +232,29 @@ class EngineBuilder:
 
     def _attach_cache(self, config: Any) -> None:  # noqa: ANN401
         if self._cache is None:
+            self._cache = self._kept_cache(config) or config.create_timing_cache(b"")
+        if not config.set_timing_cache(self._cache, ignore_mismatch=False):
+            # Of another version or device, then.
             self._cache = config.create_timing_cache(b"")
-        config.set_timing_cache(self._cache, ignore_mismatch=False)
+            config.set_timing_cache(self._cache, ignore_mismatch=False)
+
+    def _kept_cache(self, config: Any) -> Any:  # noqa: ANN401
+        if self._kept is None:
+            return None
+        try:
+            found = self._kept.read_bytes()
+        except OSError:
+            return None
+        return config.create_timing_cache(found)
+
+    def _keep_cache(self) -> None:
+        """Write it beside itself and rename it: another process may be reading."""
+        if self._kept is None:
+            return
+        part = self._kept.with_name(f"{self._kept.name}.{os.getpid()}")
+        with suppress(OSError):  # a build that is slow next time is no reason to fail this one
+            part.write_bytes(self.cache_bytes())
+            part.replace(self._kept)
 
     def _said(self) -> str:
         return "; ".join(self._lines.errors[-3:]) or "it does not say why"

@@ -210,8 +210,8 @@ def main() -> None:
             "",
             f"`python benchmarks/report.py --groups {given.groups} --builds {given.builds}`, "
             f"{datetime.now(timezone.utc):%Y-%m-%d}, Python {platform.python_version()}, "
-            f"{os.cpu_count()} cores of an AMD EPYC, load {os.getloadavg()[1]:.1f} of other work: the "
-            "processor seconds, of one thread, are the wall seconds of an idle machine.",
+            f"{os.cpu_count()} cores of an AMD EPYC, load {os.getloadavg()[1]:.1f} of other "
+            "work: the processor seconds, of one thread, are the wall seconds of an idle machine.",
             "",
             "| groups | journal | wall seconds: median (range) | processor seconds | page |",
             "|---|---|---|---|---|",

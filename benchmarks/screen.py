@@ -1,6 +1,6 @@
 """What screening costs and what it is worth, on a folder of models with data.
 
-    python benchmarks/screen.py FIXTURES [NAME …] [--samples 32] [--sim FILE]
+    python benchmarks/screen.py FIXTURES [NAME …] [--samples 32] [--batch 1] [--budget 256]
 
 FIXTURES holds NAME/model.onnx and NAME/data.npz. FP16 is judged by true rounding (FP32 compute,
 every stored tensor rounded to FP16): the module FILE with ``to_fake_fp16(model, keep_fp32)``, by
@@ -104,15 +104,15 @@ def fp16_loss(
         return loss(rounded.SerializeToString(), feeds, reference)
 
 
-def row(folder: Path, samples: int, fake: Fake) -> str:
+def row(folder: Path, samples: int, batch: int, budget: int, fake: Fake) -> str:
     source = read_model(folder / "model.onnx")
     target = open_target(source, "onnxruntime", None, "group", 0)
     offered = frozenset({Precision.FP32, Precision.FP16})
     space = group(target.graph, target.scheme, offered)
     target = replace(target, space=space)
-    data = load(folder / "data.npz", input_specs(target.graph.inputs))
-    feeds = data.take(range(min(samples, len(data)))).feeds
-    screening = screening_of(target)
+    data = load(folder / "data.npz", input_specs(target.graph.inputs), batch=batch)
+    feeds = data.take(range(min(max(1, samples // batch), len(data)))).feeds
+    screening = replace(screening_of(target), budget=budget << 20)
     plain = measured(screening, feeds, plain=True)
     cost = measured(screening, feeds, plain=False)
     priors = hazards(target.graph, space, cost.found, target.scheme)
@@ -134,6 +134,8 @@ def main() -> None:
     parser.add_argument("fixtures", type=Path)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--samples", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--budget", type=int, default=256, help="MB")
     parser.add_argument("--sim", type=Path, help="a module with to_fake_fp16(model, keep_fp32)")
     args = parser.parse_args()
     spec = importlib.util.spec_from_file_location(
@@ -147,7 +149,9 @@ def main() -> None:
     rows = []
     for name in names:
         print(name, flush=True)
-        rows.append(row(args.fixtures / name, args.samples, sim.to_fake_fp16))
+        rows.append(
+            row(args.fixtures / name, args.samples, args.batch, args.budget, sim.to_fake_fp16)
+        )
         print(rows[-1], flush=True)
     print(
         "\n| model | tensors | seconds | of a reference run | extra MB | groups (nodes) out of "

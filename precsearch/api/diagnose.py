@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from precsearch.api.curing import Suggestion, suggestions
 from precsearch.api.looking import Configuration, open_configuration
 from precsearch.data import Dataset, input_specs, load
 from precsearch.errors import OptionError
@@ -114,6 +115,7 @@ class Diagnosis:
         random: Whether they were random numbers.
         notes: What the user should know, sentences.
         held_bytes: The most that tensors under comparison took.
+        suggestions: Cures that were tried, the best first.
     """
 
     model: str
@@ -126,6 +128,7 @@ class Diagnosis:
     random: bool
     notes: tuple[str, ...] = field(default=())
     held_bytes: int = 0
+    suggestions: tuple[Suggestion, ...] = ()
 
     @property
     def loss(self) -> float:
@@ -168,6 +171,11 @@ def diagnose(config: DiagnoseConfig) -> Diagnosis:
     layers = tuple(
         replace(row, alone=looked.alone(row.group)) if row.jump else row for row in layers
     )
+    cures: tuple[Suggestion, ...] = ()
+    if config.suggest and opened.assignment.entries:
+        peaks = {t: s.reference_absmax for t, s in found.items()}
+        worst = max(losses.values(), default=0.0)
+        cures = suggestions(opened, opened.source, data.feeds, peaks, worst)
     return Diagnosis(
         model=config.model.name,
         asked=opened.asked,
@@ -179,6 +187,7 @@ def diagnose(config: DiagnoseConfig) -> Diagnosis:
         random=data.random,
         notes=(*data.notes, *looked.notes()),
         held_bytes=held,
+        suggestions=cures,
     )
 
 

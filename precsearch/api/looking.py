@@ -18,7 +18,7 @@ from precsearch.onnxio.group import group
 from precsearch.onnxio.layout import quantisable
 from precsearch.onnxio.proxyflat import FlatProxy
 from precsearch.onnxio.proxygraph import ProxyGraph
-from precsearch.onnxio.read import read_model
+from precsearch.onnxio.read import SourceModel, read_model
 from precsearch.onnxio.scales import RangeScales, ScaleSource
 from precsearch.plan import read_plan
 from precsearch.reference.inside import Inside, OrtInside
@@ -27,7 +27,7 @@ from precsearch.reference.ranges import Calibration, collect_ranges
 from precsearch.registry import backend_name
 from precsearch.space import Assignment, Precision, SearchSpace
 
-__all__ = ["Configuration", "Looked", "open_configuration"]
+__all__ = ["Configuration", "Looked", "open_configuration", "outputs_of", "relative_loss"]
 
 _ROUNDED = (
     "FP32 arithmetic with every stored tensor truly rounded: accumulation inside a kernel is "
@@ -67,6 +67,7 @@ class Configuration:
         scheme, form: Those rules.
         scales: A plan's; ``None`` is to be calibrated on the samples.
         model_folder: Folder of external weights.
+        source: The model as read.
     """
 
     asked: str
@@ -78,6 +79,7 @@ class Configuration:
     form: GraphForm
     scales: ScaleSource | None
     model_folder: str
+    source: SourceModel
 
     def look(self, feeds: Sequence[Feed]) -> Looked:
         """Make it ready for these samples.
@@ -85,25 +87,46 @@ class Configuration:
         Raises:
             ModelError: ONNX Runtime refuses the model, or a tensor cannot be quantised.
         """
-        scales, assignment = self._scaled(feeds)
-        plain = self._flat(Assignment(), scales)
-        flat = self._flat(assignment, scales)
+        scales, assignment = self.assigned(feeds)
+        plain = self.flat(Assignment(), scales)
+        flat = self.flat(assignment, scales)
         tensors = tuple(t for n in self.graph.nodes for t in n.outputs if self.graph.is_float(t))
-        inside = self._inside(flat, tensors, _ROUNDED)
-        reference = self._inside(plain, tensors, "FP32")
+        inside = self.inside(flat, tensors, _ROUNDED)
+        reference = self.inside(plain, tensors, "FP32")
         alone = _Alone(self, assignment, scales, feeds)
         return Looked(reference, inside, {}, alone.loss)
 
-    def _flat(self, assignment: Assignment, scales: ScaleSource) -> FlatProxy:
+    def of(self, graph: GraphView) -> Configuration:
+        """The same for a rewritten graph: everything that can, in the lowest precision of this."""
+        lowest = min((p for _, p in self.assignment.entries), key=lambda p: p.bits)
+        wanted = frozenset({Precision.FP32, *(p for _, p in self.assignment.entries)})
+        space = group(graph, self.scheme, wanted, self.space.granularity)
+        same = {g.key: self.assignment[g.key] for g in space.groups if g.key in self.space.by_key}
+        new = {g.key: g.nearest(lowest) for g in space.free if g.key not in self.space.by_key}
+        fits = {k: p for k, p in same.items() if p in space.by_key[k].choices}
+        assignment = space.canonical(Assignment.of({**fits, **new}))
+        return replace(self, graph=graph, space=space, assignment=assignment)
+
+    def flat(self, assignment: Assignment, scales: ScaleSource) -> FlatProxy:
+        """The emulation of an assignment.
+
+        Raises:
+            ModelError: A tensor to quantise was not calibrated.
+        """
         return FlatProxy(self.graph, self.space, self.scheme, scales, assignment, self.form)
 
-    def _inside(self, flat: FlatProxy, tensors: tuple[str, ...], how: str) -> Inside:
+    def inside(self, flat: FlatProxy, tensors: tuple[str, ...], how: str) -> Inside:
+        """A look into an emulation."""
         return OrtInside(
             how, tensors, flat.with_outputs, flat.name, exact=True, model_folder=self.model_folder
         )
 
-    def _scaled(self, feeds: Sequence[Feed]) -> tuple[ScaleSource, Assignment]:
-        """The scales, and the assignment without INT8 where there are none."""
+    def assigned(self, feeds: Sequence[Feed]) -> tuple[ScaleSource, Assignment]:
+        """The scales, and the assignment without INT8 where there are none.
+
+        Raises:
+            ModelError: ONNX Runtime refuses the model.
+        """
         if self.scales is not None:
             return self.scales, self.assignment
         tensors = quantisable(self.graph, self.scheme, self.space)
@@ -160,11 +183,30 @@ class _Alone:
         if key not in self._known:
             graph, proxy, reference = self._opened
             found = proxy.run(graph.request(Assignment.of({key: precision})), self._feeds)
-            self._known[key] = _relative(found, reference)
+            self._known[key] = relative_loss(found, reference)
         return self._known[key]
 
 
-def _relative(found: Sequence[Feed], wanted: Sequence[Feed]) -> float:
+def outputs_of(
+    configuration: Configuration,
+    scales: ScaleSource,
+    assignment: Assignment,
+    feeds: Sequence[Feed],
+) -> list[dict[str, np.ndarray]]:
+    """The model's float outputs in an assignment, emulated.
+
+    Raises:
+        ModelError: ONNX Runtime refuses the model.
+        RunError: It fails on the samples.
+    """
+    graph = configuration.graph
+    outputs = tuple(o.name for o in graph.outputs if graph.is_float(o.name))
+    flat = configuration.flat(assignment, scales)
+    look = configuration.inside(flat, outputs, "").open(outputs)
+    return [look.run(feed) for feed in feeds]
+
+
+def relative_loss(found: Sequence[Feed], wanted: Sequence[Feed]) -> float:
     """Relative L2 of the worst float output."""
     worst = 0.0
     for name, value in wanted[0].items():
@@ -200,6 +242,7 @@ def open_configuration(
             target.form,
             lowering.scales,
             target.options.model_folder,
+            target.source,
         )
     target = open_target(
         read_model(model), backend_name(backend), (Precision.FP32,), granularity, 0
@@ -218,4 +261,5 @@ def open_configuration(
         target.form,
         None,
         target.options.model_folder,
+        target.source,
     )

@@ -1,0 +1,21 @@
+"""Graph rewrites that are exact in FP32, up to the order of rounding, and heal FP16 or an engine.
+
+Whoever uses one verifies it first: it must give what the model gave, on the samples.
+"""
+
+from __future__ import annotations
+
+from precsearch.onnxio.cures.attention import merged_scales
+from precsearch.onnxio.cures.constants import clamped_constants
+from precsearch.onnxio.cures.norms import fused_norms, scaled_norms
+from precsearch.onnxio.cures.rewrite import Cure, Rewrite, rewritten
+
+__all__ = [
+    "Cure",
+    "Rewrite",
+    "clamped_constants",
+    "fused_norms",
+    "merged_scales",
+    "rewritten",
+    "scaled_norms",
+]

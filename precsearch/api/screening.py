@@ -78,7 +78,7 @@ def screening_of(target: Target) -> Screening:
 
 def priors_of(target: Target, statistics: ScreenStatistics | None) -> tuple[Prior, ...]:
     """The hazards of a model's groups; without statistics, those of its constants alone."""
-    half = target.form.int8_float is Precision.FP16
+    half = target.form.annotated or target.form.int8_float is Precision.FP16
     return hazards(target.graph, target.space, statistics, target.scheme, int8_half=half)
 
 

@@ -15,7 +15,7 @@ from precsearch.bench import BenchSetup, Candidate, Scored, open_bench
 from precsearch.codec import dumps, unstructure
 from precsearch.data import Dataset, InputSpec, Parts, input_specs, load
 from precsearch.errors import DataError, ModelError, OptionError
-from precsearch.measure import Load
+from precsearch.measure import Load, TimingOptions
 from precsearch.metrics import Metric, metric, resolution
 from precsearch.onnxio.convert import without_names
 from precsearch.onnxio.graph import GraphView
@@ -44,6 +44,8 @@ __all__ = [
 
 _MOST_SHAPES = 4
 _BUILD_CACHE = "build.cache"
+_PATIENT = TimingOptions(round_seconds=0.02, warmup=15)
+"""A GPU that was idle takes some tenths of a second to clock up."""
 
 ShapeTable = tuple[Mapping[str, tuple[int, ...]], ...]
 
@@ -319,5 +321,6 @@ def bench_setup(
         baseline=candidate(baseline),
         search=search,
         metric=config.metric,
+        timing=_PATIENT if target.backend.compiles else TimingOptions(),
         loads=loads,
     )

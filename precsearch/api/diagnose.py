@@ -71,7 +71,8 @@ class Layer:
         achieved: What it ran in, ``None`` where that is not known.
         shape: In the last feed.
         likeness: How far it is from FP32's.
-        before: The largest relative difference among what the node reads.
+        reads: What the node reads.
+        before: The largest relative difference among that.
         jump: Whether the difference arises here.
         alone: For a jump, the loss of the outputs if only its group is in this configuration.
     """
@@ -86,6 +87,7 @@ class Layer:
     achieved: Precision | None
     shape: tuple[int, ...]
     likeness: Likeness
+    reads: tuple[str, ...]
     before: float
     jump: bool
     alone: float | None = None
@@ -269,6 +271,7 @@ def _layers(
                 achieved=achieved.get(group.key),
                 shape=found[tensor].shape,
                 likeness=alike[tensor],
+                reads=node.inputs,
                 before=before,
                 jump=relative > max(_LEAST, _JUMP * before),
             )

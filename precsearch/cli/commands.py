@@ -9,10 +9,12 @@ import typer
 
 from precsearch._version import __version__
 from precsearch.api import OptimizeConfig
-from precsearch.cli import actions, options, reporting
+from precsearch.api.diagnose import DiagnoseConfig
+from precsearch.cli import actions, diagnosing, options, reporting
 from precsearch.cli.parse import (
     parse_build_options,
     parse_duration,
+    parse_precision,
     parse_precisions,
     parse_shape_sets,
     parse_shapes,
@@ -200,6 +202,47 @@ def inspect(
     wanted = None if precisions is None else parse_precisions(precisions)
     return lambda: actions.inspect(
         model, backend=backend, precisions=wanted, granularity=granularity, data=data
+    )
+
+
+@app.command()
+def diagnose(
+    model: options.Model,
+    *,
+    data: options.DiagnoseData = None,
+    precision: options.DiagnosePrecision = "fp16",
+    plan: options.DiagnosePlan = None,
+    order: options.Order = "worst",
+    memory: options.Memory = 256,
+    suggest: options.Suggest = False,
+    cured: options.Cured = None,
+    batch: options.Batch = 1,
+    backend: options.Backend = "auto",
+    granularity: options.Granularity = "group",
+    table: options.Table = None,
+    force: options.Force = False,
+    json: options.DiagnoseJson = False,
+) -> Action:
+    """Show where a precision goes wrong: every tensor against FP32's.
+
+    Needs no GPU: what is stored in FP16 is truly rounded. Marks where the difference begins.
+
+    Example:
+        precsearch diagnose vit.onnx --data samples.npz --suggest
+    """
+    config = DiagnoseConfig(
+        model=model,
+        data=data,
+        precision=parse_precision(precision),
+        plan=plan,
+        backend=backend,
+        granularity=granularity,
+        batch=batch,
+        memory_mb=memory,
+        suggest=suggest,
+    )
+    return lambda: diagnosing.run_diagnose(
+        config, order=order, json=json, table=table, cured=cured, force=force
     )
 
 

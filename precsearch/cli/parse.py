@@ -14,6 +14,7 @@ __all__ = [
     "integer",
     "parse_build_options",
     "parse_duration",
+    "parse_precision",
     "parse_precisions",
     "parse_shape_sets",
     "parse_shapes",
@@ -57,6 +58,18 @@ def parse_precisions(text: str) -> tuple[Precision, ...]:
     if not names:
         raise OptionError("--precisions is empty; name some of fp32, fp16 and int8")
     return tuple(p for p in Precision if p.value in names)
+
+
+def parse_precision(text: str) -> Precision:
+    """``fp16`` as a precision.
+
+    Raises:
+        OptionError: It is not fp32, fp16 or int8.
+    """
+    known = {p.value: p for p in Precision}
+    if text.strip().lower() not in known:
+        raise OptionError(f"--precision takes fp32, fp16 or int8, not {text!r}")
+    return known[text.strip().lower()]
 
 
 def parse_shape_sets(texts: Iterable[str]) -> tuple[ShapeSet, ...]:

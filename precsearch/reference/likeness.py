@@ -29,7 +29,7 @@ class Likeness:
 
     Attributes:
         euclidean: ‖x - r‖₂ over all samples.
-        cosine: Of x and r, 1 where both are zero.
+        cosine: Of x and r, 1 where both are zero; NaN where x has values that r has not.
         relative: ‖x - r‖₂ / ‖r‖₂; infinite where x has values that r has not (inf, NaN).
         max_abs: Largest |x - r|.
         sqnr_db: Signal-to-noise ratio in dB.
@@ -81,8 +81,10 @@ class Sums:
         a, b = found.astype(np.float64), wanted.astype(np.float64)
         self.count += a.size
         size = np.abs(b)
+        if (meant := np.isfinite(b)).any():
+            self.reference_absmax = max(self.reference_absmax, float(size[meant].max()))
         self.small += int(np.count_nonzero((size > 0) & (size < _HALF_NORMAL)))
-        good, meant = np.isfinite(a), np.isfinite(b)
+        good = np.isfinite(a)
         self.lost += int(np.count_nonzero(~good & meant))
         both = good & meant
         if not both.all():
@@ -95,7 +97,6 @@ class Sums:
             self.product += _dot(a, b)
             self.max_abs = max(self.max_abs, float(np.abs(off).max()))
             self.absmax = max(self.absmax, float(np.abs(a).max()))
-            self.reference_absmax = max(self.reference_absmax, float(np.abs(b).max()))
 
     def likeness(self) -> Likeness:
         """What the sums say."""
@@ -106,7 +107,7 @@ class Sums:
         relative = math.inf if lost else 0.0 if not self.square else ratio
         return Likeness(
             euclidean=math.inf if lost else math.sqrt(self.square),
-            cosine=min(1.0, cosine),
+            cosine=math.nan if lost else min(1.0, cosine),
             relative=relative,
             max_abs=math.inf if lost else self.max_abs,
             sqnr_db=-20 * math.log10(relative)

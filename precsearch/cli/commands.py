@@ -216,6 +216,7 @@ def diagnose(
     memory: options.Memory = 256,
     suggest: options.Suggest = False,
     cured: options.Cured = None,
+    reproducer: options.Reproducer = None,
     batch: options.Batch = 1,
     backend: options.Backend = "auto",
     granularity: options.Granularity = "group",
@@ -242,7 +243,13 @@ def diagnose(
         suggest=suggest,
     )
     return lambda: diagnosing.run_diagnose(
-        config, order=order, json=json, table=table, cured=cured, force=force
+        config,
+        order=order,
+        json=json,
+        table=table,
+        cured=cured,
+        reproducer=reproducer,
+        force=force,
     )
 
 

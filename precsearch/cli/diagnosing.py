@@ -15,12 +15,14 @@ from rich.text import Text
 from precsearch.api.curing import Suggestion
 from precsearch.api.diagnose import DiagnoseConfig, Diagnosis, Layer, diagnose
 from precsearch.api.files import check_free, write_bytes, write_text
+from precsearch.api.miscompiled import Checked, check_engine, write_reproducer
 from precsearch.cli.actions import Exit
 from precsearch.cli.page import Page
 from precsearch.cli.streams import glyphs_of, stderr, stdout
 from precsearch.cli.text import ASCII, clean, magnitude, many, middle
 from precsearch.codec import dumps
 from precsearch.errors import OptionError
+from precsearch.space import Precision
 
 __all__ = ["ORDERS", "run_diagnose"]
 
@@ -40,9 +42,10 @@ def run_diagnose(
     json: bool,
     table: Path | None,
     cured: Path | None,
+    reproducer: Path | None,
     force: bool,
 ) -> Exit:
-    """Compare a configuration with FP32 and show it.
+    """Compare a configuration with FP32 and show it; of FP32 itself, the engine with the reference.
 
     Raises:
         InputError: What was given cannot be read, or a file not be written.
@@ -51,6 +54,16 @@ def run_diagnose(
         raise OptionError(f"--order takes {' or '.join(ORDERS)}, not {order!r}")
     if cured is not None and not config.suggest:
         raise OptionError("--cured writes what --suggest finds: add --suggest")
+    if config.precision is Precision.FP32 and config.plan is None:
+        if table is not None or config.suggest:
+            raise OptionError(
+                "--precision fp32 has no table and no cures: leave out --csv, --suggest"
+            )
+        return _check_engine(config, reproducer, json=json, force=force)
+    if reproducer is not None:
+        raise OptionError(
+            "--reproducer is for an engine that is wrong in FP32: add --precision fp32"
+        )
     inputs = [p for p in (config.model, config.data, config.plan) if p is not None]
     files = [p for p in (table, cured) if p is not None]
     check_free(files, force=force, inputs=inputs)
@@ -69,6 +82,70 @@ def run_diagnose(
     page = Page(out.width, glyphs_of(out))
     page.write(out, [*lines(found, page, order), *_written(page, table, cured, best is not None)])
     return Exit.DONE
+
+
+def _check_engine(
+    config: DiagnoseConfig, reproducer: Path | None, *, json: bool, force: bool
+) -> Exit:
+    """Find the first tensor that the FP32 engine gets wrong, and write what shows it."""
+    folder = reproducer or Path(f"{config.model.stem}.reproducer")
+    check_free([folder / "model.onnx"], force=force, inputs=[config.model])
+    checked = check_engine(config.model, config.data, config.backend, config.batch)
+    out, found = stdout(), checked.found
+    page = Page(out.width, glyphs_of(out))
+    if found is not None:
+        write_reproducer(found, checked.backend, folder)
+    if json:
+        out.file.write(f"{dumps(engine_fields(checked, folder))}\n")
+    else:
+        page.write(out, engine_lines(checked, folder, page))
+    return Exit.DONE if found is None else Exit.UNMET
+
+
+def engine_fields(checked: Checked, folder: Path) -> dict[str, object]:
+    """What came of checking an FP32 engine, for programs."""
+    head: dict[str, object] = {
+        "event": "engine",
+        "model": checked.model,
+        "backend": checked.backend,
+        "right": checked.found is None,
+        "random": checked.random,
+    }
+    if checked.found is None:
+        return head
+    found = checked.found
+    return head | {
+        "tensor": found.tensor,
+        "node": found.node,
+        "op_type": found.op_type,
+        "difference": _number(found.difference),
+        "builds": found.builds,
+        "shrunk": found.shrunk,
+        "nodes": list(found.nodes),
+        "reproducer": str(folder),
+    }
+
+
+def engine_lines(checked: Checked, folder: Path, page: Page) -> list[Text]:
+    """The same for people."""
+    found = checked.found
+    if found is None:
+        said = f"{clean(checked.model)}: the FP32 engine of {checked.backend} gives what FP32 gives"
+        return [Text(said, style="bold green")]
+    head = f"{clean(checked.model)}: the FP32 engine of {checked.backend} is wrong"
+    where = (
+        f"the first wrong tensor is {found.tensor!r}, by {found.op_type} {found.node!r}, off by "
+        f"{_short(found.difference)}"
+    )
+    nodes = f"{many(len(found.nodes), 'node')} of {checked.nodes} still show it"
+    effort = f"{many(found.builds, 'engine')} to find it, {found.shrunk} to make it small"
+    return [
+        Text(head, style="bold red"),
+        *page.sentence(where, "! ", "yellow"),
+        Text(),
+        *page.facts([("shrunk", nodes), ("effort", effort)]),
+        page.place("to attach", folder),
+    ]
 
 
 def _written(page: Page, table: Path | None, cured: Path | None, healed: bool) -> Iterator[Text]:

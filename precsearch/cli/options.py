@@ -386,7 +386,8 @@ DiagnosePrecision = Annotated[
         "--precision",
         metavar="NAME",
         show_default=False,
-        help="What all groups that can are compared in: fp16, int8 or fp32. Default: fp16.",
+        help="What all groups that can are compared in: fp16 or int8. fp32: whether the engine itself "
+        "is right, and its first wrong tensor. Default: fp16.",
     ),
 ]
 DiagnosePlan = Annotated[
@@ -433,6 +434,16 @@ Cured = Annotated[
         metavar="FILE",
         show_default=False,
         help="Write the model with the best cure that --suggest found.",
+    ),
+]
+Reproducer = Annotated[
+    Path | None,
+    Option(
+        "--reproducer",
+        metavar="DIR",
+        show_default=False,
+        help="With --precision fp32: where to write the smallest part of the model that shows a "
+        "wrong engine. Default: <model stem>.reproducer.",
     ),
 ]
 Table = Annotated[

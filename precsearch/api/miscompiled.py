@@ -1,0 +1,292 @@
+"""The first wrong tensor of an engine, by bisection, and a reproducer that anyone can run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from precsearch.api.files import write_bytes, write_text
+from precsearch.api.setup import open_target
+from precsearch.backend import Array, Backend, Feed
+from precsearch.data import input_specs, load
+from precsearch.errors import BuildError, ModelError, RunError
+from precsearch.onnxio.extract import ancestors, boundary, extracted, frontier
+from precsearch.onnxio.graph import GraphView
+from precsearch.onnxio.read import read_model
+from precsearch.reference.inside import OrtInside
+from precsearch.registry import backend_name
+from precsearch.space import Precision
+
+__all__ = ["Checked", "Miscompiled", "check_engine", "first_wrong", "write_reproducer"]
+
+_WRONG = 1e-2
+"""Relative L2 beyond which an FP32 engine computes something else: TF32 and other orders of sums
+stay under it."""
+
+
+@dataclass(frozen=True)
+class Miscompiled:
+    """What was found.
+
+    Attributes:
+        tensor: The first tensor that differs.
+        node, op_type: What writes it.
+        difference: Its relative L2.
+        builds: Engines built to find it.
+        shrunk: Engines built to make the reproducer small.
+        nodes: Keys of the nodes of the reproducer.
+        model: The reproducer, serialised.
+        inputs, expected, got: Its inputs, the reference's outputs, and the engine's.
+    """
+
+    tensor: str
+    node: str
+    op_type: str
+    difference: float
+    builds: int
+    shrunk: int
+    nodes: tuple[str, ...]
+    model: bytes
+    inputs: dict[str, Array]
+    expected: dict[str, Array]
+    got: dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An FP32 engine against the reference.
+
+    Attributes:
+        model: File name.
+        backend: The engine.
+        nodes: How many the prepared model has.
+        found: What is wrong, ``None`` if nothing is.
+        random: Whether the feed was of random numbers.
+    """
+
+    model: str
+    backend: str
+    nodes: int
+    found: Miscompiled | None
+    random: bool
+
+
+def check_engine(model: Path, data: Path | None, backend: str, batch: int) -> Checked:
+    """Look for the first wrong tensor of a model's FP32 engine, on the first feed.
+
+    Raises:
+        InputError: The model or the data cannot be read, or the backend is unknown.
+    """
+    name = backend_name(backend)
+    target = open_target(read_model(model), name, (Precision.FP32,), "node", 0)
+    outputs = tuple(o.name for o in target.graph.outputs)
+    loaded = load(data, input_specs(target.graph.inputs), batch=batch, outputs=outputs)
+    feed = loaded.feeds[0]
+    options = replace(target.options, shapes=({k: tuple(v.shape) for k, v in feed.items()},))
+    hunted = first_wrong(
+        target.graph, target.factory(options), feed, folder=target.options.model_folder
+    )
+    return Checked(model.name, name, len(target.graph.nodes), hunted, loaded.random)
+
+
+def first_wrong(
+    graph: GraphView, backend: Backend, feed: Feed, bound: float = _WRONG, folder: str = ""
+) -> Miscompiled | None:
+    """The earliest tensor in graph order that an FP32 engine gets wrong.
+
+    An engine of the first n nodes shows what they hand on. If that is wrong for n it is taken to be
+    so for every larger n, which a bisection needs: it takes at most ⌈log₂ N⌉ + 1 engines.
+
+    Args:
+        graph: The prepared model, of N nodes.
+        backend: Builds the engines.
+        feed: One feed.
+        bound: Relative L2 that counts as wrong.
+        folder: Folder of external weights.
+
+    Returns:
+        ``None`` if the whole model's engine is right.
+
+    Raises:
+        ModelError: The reference refuses the model.
+    """
+    return _Hunt(graph, backend, feed, bound, folder).result()
+
+
+class _Hunt:
+    def __init__(
+        self, graph: GraphView, backend: Backend, feed: Feed, bound: float, folder: str
+    ) -> None:
+        self._graph = graph
+        self._backend = backend
+        self._feed = feed
+        self._bound = bound
+        self._folder = folder
+        self._builds = 0
+        self._known: dict[str, Array] = dict(feed)
+
+    def result(self) -> Miscompiled | None:
+        """See `first_wrong`."""
+        count = len(self._graph.nodes)
+        worst = self._prefix(count)
+        if worst is None:
+            return None
+        right, wrong = 0, count
+        while wrong - right > 1:
+            middle = (right + wrong) // 2
+            found = self._prefix(middle)
+            if found is None:
+                right = middle
+            else:
+                wrong, worst = middle, found
+        tensor, difference = worst
+        builds, self._builds = self._builds, 0
+        nodes = self._shrunk(tensor)
+        model = extracted(self._graph, nodes, [tensor])
+        inputs = self._reference(boundary(self._graph, nodes))
+        got = self._engine(model, inputs)
+        node = self._graph.producer[tensor]
+        return Miscompiled(
+            tensor=tensor,
+            node=node.proto.name or node.key,
+            op_type=node.op_type,
+            difference=difference,
+            builds=builds,
+            shrunk=self._builds,
+            nodes=tuple(self._graph.nodes[i].key for i in nodes),
+            model=model,
+            inputs=inputs,
+            expected=self._reference([tensor]),
+            got=got or {},
+        )
+
+    def _prefix(self, count: int) -> tuple[str, float] | None:
+        """The tensor that the first nodes get most wrong, ``None`` if all are right."""
+        outputs = [t for t in frontier(self._graph, count) if self._graph.is_float(t)]
+        if not outputs:
+            return None
+        model = extracted(self._graph, range(count), outputs)
+        return self._wrong(model, self._feed, outputs)
+
+    def _wrong(self, model: bytes, feed: Feed, outputs: Sequence[str]) -> tuple[str, float] | None:
+        got = self._engine(model, feed)
+        if got is None:
+            return None
+        expected = self._reference(outputs)
+        offs = {t: _difference(got[t], expected[t]) for t in outputs}
+        bad = [t for t in outputs if not offs[t] <= self._bound]
+        return (bad[0], offs[bad[0]]) if bad else None
+
+    def _engine(self, model: bytes, feed: Feed) -> dict[str, Array] | None:
+        """What an engine gives; ``None`` if it cannot be built of this part."""
+        self._builds += 1
+        try:
+            session = self._backend.open(self._backend.build(model))
+        except BuildError:
+            return None
+        try:
+            return session.run(feed)
+        except RunError:
+            return None
+        finally:
+            session.close()
+
+    def _reference(self, tensors: Sequence[str]) -> dict[str, Array]:
+        """FP32's tensors for the feed, run once each."""
+        missing = [t for t in tensors if t not in self._known]
+        if missing:
+            inside = OrtInside(
+                "", tuple(missing), self._exposed, _itself, exact=True, model_folder=self._folder
+            )
+            self._known.update(inside.open(missing).run(self._feed))
+        return {t: self._known[t] for t in tensors}
+
+    def _exposed(self, tensors: Sequence[str]) -> bytes:
+        return extracted(self._graph, ancestors(self._graph, tensors), tensors)
+
+    def _shrunk(self, tensor: str) -> list[int]:
+        """The smallest part before a tensor that still shows it, as far as can be had cheaply.
+
+        First the fewest of its last ancestors, by bisection; then each of these without the others.
+        """
+        whole = ancestors(self._graph, [tensor])
+        enough, few = len(whole), 0
+        while enough - few > 1:
+            middle = (enough + few) // 2
+            if self._shows(whole[-middle:], tensor):
+                enough = middle
+            else:
+                few = middle
+        kept = whole[-enough:]
+        for index in list(kept[:-1]):
+            less = [i for i in kept if i != index]
+            if self._shows(less, tensor):
+                kept = less
+        return kept
+
+    def _shows(self, nodes: Collection[int], tensor: str) -> bool:
+        needed = boundary(self._graph, nodes)
+        if any(t not in self._graph.elem_types for t in needed):
+            return False
+        try:
+            inputs = self._reference(needed)
+        except ModelError:
+            return False
+        model = extracted(self._graph, nodes, [tensor])
+        return self._wrong(model, inputs, [tensor]) is not None
+
+
+def _itself(tensor: str) -> str:
+    return tensor
+
+
+def _difference(found: Array, wanted: Array) -> float:
+    a, b = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
+    if a.shape != b.shape or not np.array_equal(np.isfinite(a), np.isfinite(b)):
+        return math.inf
+    good = np.isfinite(b)
+    norm = float(np.sqrt(np.sum(b[good] ** 2)))
+    return float(np.sqrt(np.sum((a[good] - b[good]) ** 2))) / max(norm, 1e-30)
+
+
+_SCRIPT = """\
+import numpy as np, onnxruntime as ort
+inputs, got = dict(np.load("inputs.npz")), dict(np.load("got.npz"))
+expected = ort.InferenceSession("model.onnx").run(None, inputs)[0]
+off = np.linalg.norm(got["{tensor}"] - expected) / np.linalg.norm(expected)
+print("the engine of {backend} is off by", off)  # and live: {live}
+"""
+
+
+def write_reproducer(found: Miscompiled, backend: str, folder: Path) -> None:
+    """``model.onnx``, ``inputs.npz``, ``expected.npz``, ``got.npz`` and ``run.py`` of five lines.
+
+    Args:
+        found: What to reproduce.
+        backend: Name of the engine.
+        folder: Made if it is not there.
+
+    Raises:
+        OutputError: Something cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_bytes(folder / "model.onnx", found.model)
+    for name, arrays in (
+        ("inputs", found.inputs),
+        ("expected", found.expected),
+        ("got", found.got),
+    ):
+        _write_arrays(folder / f"{name}.npz", arrays)
+    live = "polygraphy run model.onnx --trt --onnxrt --load-inputs inputs.npz"
+    script = _SCRIPT.format(tensor=found.tensor, backend=backend, live=live)
+    write_text(folder / "run.py", script)
+
+
+def _write_arrays(path: Path, arrays: dict[str, Array]) -> None:
+    write: Callable[..., None] = np.savez
+    with path.open("wb") as file:
+        write(file, **arrays)

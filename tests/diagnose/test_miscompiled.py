@@ -1,0 +1,81 @@
+"""The first wrong tensor of an engine that miscompiles a pattern, and its reproducer."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from precsearch.api.miscompiled import Miscompiled, first_wrong, write_reproducer
+from precsearch.backend import BackendOptions
+from precsearch.backends.onnxruntime import OnnxRuntimeBackend
+from precsearch.onnxio.cures import merged_scales, rewritten
+from precsearch.onnxio.prepare import prepare
+from precsearch.onnxio.read import read_model
+from tests.diagnose.sick_models import SHAPE, split_scales
+from tests.diagnose.wrong_backend import Wrong
+
+OPTIONS = BackendOptions(threads=1)
+FEED = {"x": np.random.default_rng(1).normal(0, 2, (2, *SHAPE[1:])).astype(np.float32)}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Miscompiled:
+    path = tmp_path_factory.mktemp("wrong") / "model.onnx"
+    onnx.save(split_scales(), path)
+    hunted = first_wrong(prepare(read_model(path)), Wrong(OPTIONS), FEED)
+    assert hunted is not None
+    return hunted
+
+
+def test_it_is_found_within_its_bound_of_builds(found: Miscompiled) -> None:
+    nodes = len(split_scales().graph.node)
+    assert found.tensor == "attention/scores"
+    assert found.op_type == "MatMul"
+    assert found.difference > 0.1
+    assert found.builds <= math.ceil(math.log2(nodes)) + 2
+
+
+def test_the_reproducer_is_the_pattern_and_nothing_else(found: Miscompiled) -> None:
+    assert set(found.nodes) >= {"attention/qs", "attention/ks", "attention/scores"}
+    assert set(found.nodes) <= {
+        *found.nodes[:0],
+        "attention/qs",
+        "attention/kt",
+        "attention/ks",
+        "attention/scores",
+    }
+    got = Wrong(OPTIONS).open(Wrong(OPTIONS).build(found.model)).run(found.inputs)
+    right = OnnxRuntimeBackend(OPTIONS).open(found.model).run(found.inputs)
+    np.testing.assert_array_equal(got[found.tensor], found.got[found.tensor])
+    np.testing.assert_allclose(right[found.tensor], found.expected[found.tensor], rtol=1e-4)
+    assert not np.allclose(got[found.tensor], right[found.tensor], rtol=0.1)
+
+
+def test_whoever_gets_the_folder_can_run_it(found: Miscompiled, tmp_path: Path) -> None:
+    folder = tmp_path / "reproducer"
+    write_reproducer(found, "wrong", folder)
+    names = {"model.onnx", "inputs.npz", "expected.npz", "got.npz", "run.py"}
+    assert {p.name for p in folder.iterdir()} == names
+    assert len((folder / "run.py").read_text().splitlines()) == 5
+    done = subprocess.run(
+        [sys.executable, "run.py"], cwd=folder, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("the engine of wrong is off by")
+    assert float(done.stdout.split()[-1]) == pytest.approx(found.difference, rel=1e-3)
+
+
+def test_an_engine_that_is_right_costs_one_build(tmp_path: Path) -> None:
+    onnx.save(split_scales(), tmp_path / "model.onnx")
+    graph = prepare(read_model(tmp_path / "model.onnx"))
+    cure = merged_scales(graph)
+    assert cure is not None
+    (tmp_path / "cured.onnx").write_bytes(rewritten(graph, cure.rewrite))
+    Wrong.built = 0
+    assert first_wrong(prepare(read_model(tmp_path / "cured.onnx")), Wrong(OPTIONS), FEED) is None
+    assert Wrong.built == 1

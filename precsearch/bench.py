@@ -40,6 +40,7 @@ from precsearch.turns import InTurns
 __all__ = ["Bench", "BenchSetup", "Candidate", "ReferenceBench", "Scored", "open_bench"]
 
 _PROXY_FEEDS = 64
+_PROXY_SECONDS = 1.0
 _PROFILE_RUNS = 3
 _TWINS = 3
 
@@ -136,6 +137,7 @@ class Bench(ReferenceBench):
         self._noise = setup.noise
         self._latency: Latency | None = None
         self._artifacts: dict[str, bytes] = {}
+        self._probed: int | None = None
         self._proxy: Proxy | None = None
 
     def fingerprint(self) -> Fingerprint:
@@ -210,9 +212,25 @@ class Bench(ReferenceBench):
             self._proxy = self._opened_proxy()
         opened = time.perf_counter() - start
         self._announce("run")
-        data = part.data.take(range(min(_PROXY_FEEDS, len(part.data))))
+        data = part.data.take(range(self._proxy_feeds(self._proxy, request)))
         found = self._scored(self._proxy.run(request, data.feeds), part, data)
         return Measurement(found, build_seconds=opened)
+
+    def _proxy_feeds(self, proxy: Proxy, request: ProxyRequest) -> int:
+        """How many feeds a proxy sees: as many as it can run in about a second, the same always.
+
+        A search asks for hundreds of proxies, to rank groups; engines see all of the data.
+        """
+        feeds = self._setup.search.data.feeds
+        if self._probed is None:
+            lanes = proxy.lanes
+            proxy.run(request, feeds[:lanes])  # the first run is cold
+            start = time.perf_counter()
+            proxy.run(request, feeds[:lanes])
+            took = max(time.perf_counter() - start, 1e-6)
+            rows = max(1, int(_PROXY_SECONDS / took))
+            self._probed = min(rows * lanes, _PROXY_FEEDS, len(feeds))
+        return self._probed
 
     def _opened_proxy(self) -> Proxy:
         model, options = self._setup.proxy, self._setup.options

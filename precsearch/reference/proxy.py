@@ -56,6 +56,11 @@ class Proxy:
             raise BuildError(f"the proxy does not open: {first_line(error)}") from error
         self._outputs = [o.name for o in self._session.get_outputs()]
 
+    @property
+    def lanes(self) -> int:
+        """How many feeds run side by side."""
+        return self._lanes
+
     def run(self, request: ProxyRequest, feeds: Sequence[Feed]) -> list[dict[str, Array]]:
         """The outputs of an assignment, by output name, one dictionary a feed.
 

@@ -6,13 +6,13 @@ Runs in the child process of a `precsearch.workers.Worker`; a crash here kills n
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
 
+from precsearch.attribution import achieved_by_group, seconds_by_group
 from precsearch.backend import Backend, BackendOptions, Feed, Fingerprint, KernelTime, Session
 from precsearch.data import Dataset
 from precsearch.errors import BuildError
@@ -191,8 +191,8 @@ class Bench(ReferenceBench):
         return Measurement(
             accuracy=accuracy,
             latency=latency,
-            group_seconds=_group_seconds(kernels, candidate.owners, latency.seconds),
-            achieved=_achieved(kernels, candidate),
+            group_seconds=seconds_by_group(kernels, candidate.owners, latency.seconds),
+            achieved=achieved_by_group(kernels, candidate.asked, candidate.owners),
             build_seconds=built,
             artifact_bytes=len(artifact),
             remarks=self._backend.remarks(artifact),
@@ -331,61 +331,3 @@ def open_bench(setup: BenchSetup | None, announce: Announce) -> ReferenceBench |
     if setup.turns is None:
         return Bench(setup, announce)
     return InTurns(partial(Bench, setup), setup.turns, announce)
-
-
-_ADDED = re.compile(r"(_nchwc|_bias_dq|_q|_dq|//raw|//inner|//product|//bias|//half)$")
-
-
-def owner(name: str, owners: Mapping[str, str]) -> str:
-    """The group that a kernel belongs to, "" if its name says nothing.
-
-    Engines name a fused kernel after one of its nodes or its output tensor, with a suffix.
-    """
-    name = name.removeprefix("fused ")
-    for _ in range(6):
-        if name in owners:
-            return owners[name]
-        shorter = _ADDED.sub("", name)
-        name = shorter if shorter != name else name.rpartition("/")[0]
-    return ""
-
-
-def _group_seconds(
-    kernels: Sequence[KernelTime], owners: Mapping[str, str], seconds: float
-) -> dict[str, float]:
-    """Time per group, "" for what no group owns; the sum is the engine's unprofiled latency.
-
-    Profiling costs about the same for every kernel (2 to 3 microseconds on ONNX Runtime), which
-    would make an engine of many small kernels look slower than it is: what the kernels take
-    together beyond the latency is taken off in equal parts.
-    """
-    excess = max(0.0, sum(k.seconds for k in kernels) - seconds) / max(1, len(kernels))
-    found: dict[str, float] = {}
-    for kernel in kernels:
-        # Which part of a fused kernel's time is whose, nobody knows: groups get equal shares.
-        keys = sorted({owner(node, owners) for node in kernel.nodes} or {""})
-        for key in keys:
-            share = max(kernel.seconds - excess, 0.0) / len(keys)
-            found[key] = found.get(key, 0.0) + share
-    total = sum(found.values())
-    return {key: s * seconds / total for key, s in found.items()} if total > 0 else {}
-
-
-def _achieved(kernels: Sequence[KernelTime], candidate: Candidate) -> dict[str, Precision]:
-    """What each lowered group computed in: the highest of its asked nodes; unknown ones are out.
-
-    A node that no kernel names was computed in FP32 by a kernel that only says which other node
-    it stands for, or it is part of nothing; a kernel without a precision tells nothing of its own.
-    """
-    if not kernels:
-        return {}
-    ran = {node: k.precision for k in kernels for node in k.nodes}
-    found: dict[str, Precision] = {}
-    unknown: set[str] = set()
-    for node in candidate.asked:
-        key, precision = candidate.owners[node], ran.get(node, Precision.FP32)
-        if precision is None:
-            unknown.add(key)
-        else:
-            found[key] = max(found.get(key, precision), precision, key=lambda p: p.bits)
-    return {key: p for key, p in found.items() if key not in unknown or p is Precision.FP32}

@@ -10,9 +10,10 @@ import onnx
 import pytest
 from onnx import TensorProto
 
+from precsearch.attribution import owner
 from precsearch.backend import BackendOptions, Feed, KernelTime, QuantScheme
 from precsearch.backends.onnxruntime import OnnxRuntimeBackend
-from precsearch.bench import Bench, BenchSetup, Candidate, ReferenceBench, Scored, owner
+from precsearch.bench import Bench, BenchSetup, Candidate, ReferenceBench, Scored
 from precsearch.data import Dataset
 from precsearch.measure import TimingOptions
 from precsearch.onnxio.group import group

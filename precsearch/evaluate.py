@@ -107,7 +107,8 @@ def evaluators(
     """
     engines = _Engines(known)
     lock = threading.Lock()
-    paired = zip(measures, probes or [None] * len(measures), strict=True)
+    nobody: Sequence[Callable[[Assignment], Measurement] | None] = [None] * len(measures)
+    paired = zip(measures, probes or nobody, strict=True)
     return tuple(_Evaluator(lower, measure, engines, lock, probe) for measure, probe in paired)
 
 

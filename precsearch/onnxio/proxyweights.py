@@ -107,9 +107,11 @@ class ProxyWeights:
 
     def _computed(self, made: str, axis: int | None, nodes: list[onnx.NodeProto]) -> str:
         local = f"{made}//{len(nodes)}"
-        channels = {} if axis is None else {"axis": axis}
         args = [f"{made}//i8", f"{made}//scale"]
-        nodes.append(helper.make_node("DequantizeLinear", args, [local], local, **channels))
+        node = helper.make_node("DequantizeLinear", args, [local], local)
+        if axis is not None:
+            node.attribute.append(helper.make_attribute("axis", axis))
+        nodes.append(node)
         if not self._half:
             return local
         nodes += cast_pair(local, f"{local}//r")

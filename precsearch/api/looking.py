@@ -15,12 +15,14 @@ from precsearch.backend import Backend, Feed, GraphForm, QuantScheme
 from precsearch.errors import OptionError
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.group import group
-from precsearch.onnxio.layout import quantisable
+from precsearch.onnxio.layout import node_groups, quantisable
+from precsearch.onnxio.lower import Lowering
 from precsearch.onnxio.proxyflat import FlatProxy
 from precsearch.onnxio.proxygraph import ProxyGraph
 from precsearch.onnxio.read import SourceModel, read_model
 from precsearch.onnxio.scales import RangeScales, ScaleSource
 from precsearch.plan import read_plan
+from precsearch.reference.engine import EngineInside
 from precsearch.reference.inside import Inside, OrtInside
 from precsearch.reference.proxy import Proxy
 from precsearch.reference.ranges import Calibration, collect_ranges
@@ -91,10 +93,45 @@ class Configuration:
         plain = self.flat(Assignment(), scales)
         flat = self.flat(assignment, scales)
         tensors = tuple(t for n in self.graph.nodes for t in n.outputs if self.graph.is_float(t))
-        inside = self.inside(flat, tensors, _ROUNDED)
         reference = self.inside(plain, tensors, "FP32")
         alone = _Alone(self, assignment, scales, feeds)
-        return Looked(reference, inside, {}, alone.loss)
+        if not self._runs_here(assignment):
+            return Looked(reference, self.inside(flat, tensors, _ROUNDED), {}, alone.loss)
+        engine, ran = self._engine(assignment, scales, feeds[0])
+        return Looked(reference, engine, ran, alone.loss, lambda: _told(engine))
+
+    def _runs_here(self, assignment: Assignment) -> bool:
+        """Whether the backend's own engine can be looked into by extra outputs."""
+        asked = {p for _, p in assignment.entries}
+        return asked == {Precision.INT8} and self.backend.name == "onnxruntime"
+
+    def _engine(
+        self, assignment: Assignment, scales: ScaleSource, feed: Feed
+    ) -> tuple[EngineInside, dict[str, Precision]]:
+        lowering = Lowering(self.graph, self.space, self.scheme, scales, self.form)
+        lowered = lowering.lower(assignment)
+        engine = EngineInside(self.backend, self.graph, lowered, self._handed_on())
+        session = self.backend.open(self.backend.build(lowered.model), profiled=True)
+        kernels = session.profile(feed, 1)
+        session.close()
+        ran = {node: k.precision for k in kernels for node in k.nodes if k.precision is not None}
+        found: dict[str, Precision] = {}
+        for node in lowered.asked:
+            key, precision = lowered.owners[node], ran.get(node, Precision.FP32)
+            found[key] = max(found.get(key, precision), precision, key=lambda p: p.bits)
+        return engine, found
+
+    def _handed_on(self) -> list[str]:
+        """What another group reads, or the user."""
+        owners = node_groups(self.space)
+        found = []
+        for node in self.graph.nodes:
+            for tensor in node.outputs:
+                readers = {owners.get(u.key) for u in self.graph.users(tensor)}
+                handed = tensor in self.graph.output_names or readers - {owners.get(node.key)}
+                if tensor and self.graph.is_float(tensor) and handed:
+                    found.append(tensor)
+        return found
 
     def of(self, graph: GraphView) -> Configuration:
         """The same for a rewritten graph: everything that can, in the lowest precision of this."""
@@ -143,6 +180,15 @@ class Configuration:
         bad = {key for key, ts in tensors.items() if not ts <= found.keys()}
         kept = self.space.canonical(self.assignment.with_(dict.fromkeys(bad, Precision.FP32)))
         return RangeScales(found, self.scheme), kept
+
+
+def _told(engine: EngineInside) -> tuple[str, ...]:
+    if not engine.changed:
+        return ("looking inside did not change what the engine gives",)
+    return (
+        f"looking inside changed what the engine gives by {engine.changed:.2g} (relative L2): "
+        "what is exposed is fused no more",
+    )
 
 
 class _Alone:

@@ -53,16 +53,16 @@ def run_diagnose(
     if order not in ORDERS:
         raise OptionError(f"--order takes {' or '.join(ORDERS)}, not {order!r}")
     if cured is not None and not config.suggest:
-        raise OptionError("--cured writes what --suggest finds: add --suggest")
+        raise OptionError("--cured writes what --suggest finds; add --suggest")
     if config.precision is Precision.FP32 and config.plan is None:
         if table is not None or config.suggest:
             raise OptionError(
-                "--precision fp32 has no table and no cures: leave out --csv, --suggest"
+                "with --precision fp32 there is no table and no cure; leave out --csv, --suggest"
             )
         return _check_engine(config, reproducer, json=json, force=force)
     if reproducer is not None:
         raise OptionError(
-            "--reproducer is for an engine that is wrong in FP32: add --precision fp32"
+            "--reproducer is for engines that are wrong in FP32; add --precision fp32"
         )
     inputs = [p for p in (config.model, config.data, config.plan) if p is not None]
     files = [p for p in (table, cured) if p is not None]

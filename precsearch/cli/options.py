@@ -386,8 +386,8 @@ DiagnosePrecision = Annotated[
         "--precision",
         metavar="NAME",
         show_default=False,
-        help="What all groups that can are compared in: fp16 or int8. fp32: whether the engine itself "
-        "is right, and its first wrong tensor. Default: fp16.",
+        help="What all groups that can are compared in: fp16 or int8. fp32: whether the engine "
+        "itself is right, and its first wrong tensor. Default: fp16.",
     ),
 ]
 DiagnosePlan = Annotated[

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 WIDTH = 16
-SHAPE = ["n", 6, WIDTH]
+SHAPE: list[Any] = ["n", 6, WIDTH]
 
 
 class Maker:
@@ -23,7 +25,7 @@ class Maker:
         self.weights.append(numpy_helper.from_array(np.asarray(array, np.float32), name))
         return name
 
-    def node(self, op_type: str, name: str, *inputs: str, **attributes: object) -> str:
+    def node(self, op_type: str, name: str, *inputs: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(op_type, inputs, [name], name, **attributes))
         return name
 

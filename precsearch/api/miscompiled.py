@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from precsearch.api.files import write_bytes, write_text
 from precsearch.api.setup import open_target
 from precsearch.backend import Array, Backend, Feed
 from precsearch.data import input_specs, load
-from precsearch.errors import BuildError, ModelError, RunError
+from precsearch.errors import BuildError, ModelError, OutputError, RunError
 from precsearch.onnxio.extract import ancestors, boundary, extracted, frontier
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.read import read_model
@@ -273,7 +274,13 @@ def write_reproducer(found: Miscompiled, backend: str, folder: Path) -> None:
     Raises:
         OutputError: Something cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"the folder {str(folder)!r} cannot be made: {error.strerror}; name another with "
+            "--reproducer"
+        ) from error
     write_bytes(folder / "model.onnx", found.model)
     for name, arrays in (
         ("inputs", found.inputs),
@@ -287,6 +294,7 @@ def write_reproducer(found: Miscompiled, backend: str, folder: Path) -> None:
 
 
 def _write_arrays(path: Path, arrays: dict[str, Array]) -> None:
+    stream = io.BytesIO()
     write: Callable[..., None] = np.savez
-    with path.open("wb") as file:
-        write(file, **arrays)
+    write(stream, **arrays)
+    write_bytes(path, stream.getvalue())

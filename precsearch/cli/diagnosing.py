@@ -89,7 +89,8 @@ def _check_engine(
 ) -> Exit:
     """Find the first tensor that the FP32 engine gets wrong, and write what shows it."""
     folder = reproducer or Path(f"{config.model.stem}.reproducer")
-    check_free([folder / "model.onnx"], force=force, inputs=[config.model])
+    if folder.is_dir():
+        check_free([folder / "model.onnx"], force=force, inputs=[config.model])
     checked = check_engine(config.model, config.data, config.backend, config.batch)
     out, found = stdout(), checked.found
     page = Page(out.width, glyphs_of(out))

@@ -13,7 +13,6 @@ import numpy as np
 import onnx
 
 from precsearch.backend import Array, Backend, Feed, Session
-from precsearch.errors import BuildError
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.lower import Lowered
 from precsearch.onnxio.scales import QuantParams
@@ -81,8 +80,7 @@ class EngineInside:
         return _EngineLook(session, names, self._lowered.params, self._compare)
 
     def _compare(self, feed: Feed, found: Mapping[str, Array]) -> None:
-        if self._plain is None:
-            raise BuildError("the engine is not open")
+        assert self._plain is not None, "a look was opened"
         for name, value in self._plain.run(feed).items():
             if name in self._float:
                 a, b = np.asarray(found[name], np.float64), np.asarray(value, np.float64)

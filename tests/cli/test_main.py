@@ -26,7 +26,17 @@ from precsearch.events import Event, Warned
 from precsearch.space import LayerGroup, Precision, SearchSpace
 from tests.cli.runs import accuracy, latency
 
-COMMANDS = ["optimize", "build", "export", "verify", "inspect", "report", "watch", "doctor"]
+COMMANDS = [
+    "optimize",
+    "build",
+    "export",
+    "verify",
+    "inspect",
+    "diagnose",
+    "report",
+    "watch",
+    "doctor",
+]
 BOTH = (Precision.FP32, Precision.INT8)
 
 

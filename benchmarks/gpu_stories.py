@@ -140,6 +140,14 @@ def judged(
         "INT8 everywhere": target.space.uniform(Precision.INT8),
         "precsearch": chosen,
     }
+    tried = [t for t in facts["trials"] if t["asked"]["int8"] and "ms" in t]
+    if tried:  # no need to build one again
+        del wanted["INT8 everywhere"]
+    for trial in tried:
+        name = trial["why"]
+        cells = (trial["ms"], trial["ms"], trial["ms"], trial["ratio"], trial["loss"])
+        within = trial["loss"] <= inputs.bound
+        yield Row(story, f"in the search: {name}", *cells, within, trial["ran"])
     plain = lowering.lower(Assignment())
     setup = bench_setup(config, target, plain, scored, inputs.loads, inputs.shapes)
     bench = Bench(setup, lambda _: None)

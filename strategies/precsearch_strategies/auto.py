@@ -9,7 +9,7 @@ import numpy as np
 
 from precsearch.errors import OptionError
 from precsearch.goal import Problem
-from precsearch.space import Assignment
+from precsearch.space import Assignment, Precision
 from precsearch.strategy import Proposals
 from precsearch_strategies.candidates import candidates
 from precsearch_strategies.elimination import Elimination
@@ -17,6 +17,7 @@ from precsearch_strategies.encoding import Encoding, Floats, Labels
 from precsearch_strategies.errormodel import ErrorModel
 from precsearch_strategies.known import Asking, Known
 from precsearch_strategies.latencymodel import LatencyModel
+from precsearch_strategies.opening import opening
 from precsearch_strategies.sensitivity import single_squares
 from precsearch_strategies.suspicion import suspicion
 from precsearch_strategies.tpe import tpe_search
@@ -70,8 +71,13 @@ class Auto:
             return
         if not problem.space.free:
             return
+        if {Precision.FP16, Precision.INT8} <= set(problem.space.precisions):
+            rest = []
+            if (yield from opening(known)):
+                return
         yield from known.build(rest, "uniform")
-        yield from known.probe(rest, "how far to believe proxies")
+        built = [a for a in known.engines if a != first]
+        yield from known.probe(built, "how far to believe proxies")
         encoding = Encoding(problem.space)
         squares = yield from single_squares(known, encoding)
         limit = problem.budget.max_builds or self.builds

@@ -92,25 +92,6 @@ def test_a_bench_scores_by_the_proxy_about_what_its_engine_scores(
         assert len(probed.accuracy.per_sample) == 40
 
 
-@pytest.mark.usefixtures("compiling")
-def test_a_slow_proxy_sees_fewer_samples_and_always_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("precsearch.bench._PROXY_SECONDS", 0.0)
-    target = opened()
-    data = load(few_samples(tmp_path / "few.npz", 40), input_specs(target.graph.inputs))
-    lowering = lowering_of(target, data.feeds)
-    graph = proxy_of(target, lowering)
-    assert graph is not None
-    scored = Scored(data, reference_outputs(str(MODEL), data.feeds))
-    config = OptimizeConfig(MODEL, DATA, 1e-2, "rel-l2", threads=1)
-    setup = bench_setup(config, target, lowering.lower(Assignment()), scored)
-    bench = Bench(replace(setup, proxy=graph.proxy), lambda _: None)
-    found = [bench.probe(graph.request(target.space.uniform(INT8))) for _ in range(2)]
-    assert found[0].accuracy == found[1].accuracy
-    assert 0 < len(found[0].accuracy.per_sample) < 40
-
-
 def test_a_probed_proposal_is_not_lowered() -> None:
     def lower(_: Assignment) -> Lowered:
         raise AssertionError("lowered")

@@ -131,13 +131,14 @@ def test_the_branch_of_a_residual_add_is_quantised_only_if_asked() -> None:
     made = ProxyGraph(graph, space, DECIDED, scales)
     lowering = Lowering(graph, space, DECIDED, scales)
     proxy = Proxy(made.proxy, 1)
-    outputs = []
+    outputs: list[Any] = []
     for assignment in (space.uniform(INT8), space.uniform(INT8).with_({branch.key: FP32})):
         (found,) = proxy.run(made.request(assignment), [feed])
         outputs.append(found[graph.outputs[0].name])
         (wanted, *_) = plain_session(lowering.lower(assignment).model).run(None, feed)
         np.testing.assert_allclose(outputs[-1], wanted, rtol=1e-3, atol=1e-4)
-    assert not np.array_equal(*outputs)
+    first, second = outputs
+    assert not np.array_equal(first, second)
 
 
 @FEW

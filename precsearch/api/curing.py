@@ -8,7 +8,8 @@ from pathlib import Path
 
 import onnx
 
-from precsearch.api.looking import Configuration, outputs_of, relative_loss
+from precsearch.api.alone import relative_loss
+from precsearch.api.looking import Configuration, outputs_of
 from precsearch.backend import Feed
 from precsearch.errors import ModelError
 from precsearch.onnxio.cures import (

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from precsearch.api.curing import Suggestion, suggestions
+from precsearch.api.diagnosis import Constant, Diagnosis, Layer
 from precsearch.api.looking import Configuration, open_configuration
 from precsearch.data import Dataset, input_specs, load
 from precsearch.errors import OptionError
@@ -19,7 +20,7 @@ from precsearch.reference.inside import Inside
 from precsearch.reference.likeness import HALF_MAX, Likeness, Sums
 from precsearch.space import Precision, SearchSpace
 
-__all__ = ["BUDGET_MB", "Constant", "DiagnoseConfig", "Diagnosis", "Layer", "diagnose"]
+__all__ = ["BUDGET_MB", "DiagnoseConfig", "diagnose"]
 
 BUDGET_MB = 256
 """Default memory for tensors under comparison, in MB."""
@@ -44,6 +45,7 @@ class DiagnoseConfig:
         backend: Name of the engine whose rules are followed.
         granularity: ``node``, ``group`` or ``block``.
         batch: Samples of one feed.
+        input_shapes: Input name → shape, where random numbers are made.
         memory_mb: For tensors under comparison, in MB.
         suggest: Whether to look for a cure.
     """
@@ -55,98 +57,9 @@ class DiagnoseConfig:
     backend: str = "auto"
     granularity: str = "group"
     batch: int = 1
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     memory_mb: int = BUDGET_MB
     suggest: bool = False
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One tensor.
-
-    Attributes:
-        tensor: Its name in the prepared model.
-        op_type, node: The node that makes it, and that node's name.
-        group, kind, block: The group that it belongs to.
-        precision: What the group was asked for.
-        achieved: What it ran in, ``None`` where that is not known.
-        shape: In the last feed.
-        likeness: How far it is from FP32's.
-        reads: What the node reads.
-        before: The largest relative difference among that.
-        jump: Whether the difference arises here.
-        alone: For a jump, the loss of the outputs if only its group is in this configuration.
-    """
-
-    tensor: str
-    op_type: str
-    node: str
-    group: str
-    kind: str
-    block: str
-    precision: Precision
-    achieved: Precision | None
-    shape: tuple[int, ...]
-    likeness: Likeness
-    reads: tuple[str, ...]
-    before: float
-    jump: bool
-    alone: float | None = None
-
-
-@dataclass(frozen=True)
-class Constant:
-    """A weight with values beyond what FP16 holds."""
-
-    tensor: str
-    absmax: float
-    readers: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """What was found.
-
-    Attributes:
-        model: File name.
-        asked: The configuration in words.
-        how: How its inner tensors were seen.
-        losses: Relative L2 by output.
-        layers: In graph order.
-        constants: Weights that FP16 cannot hold.
-        samples: How many were compared.
-        random: Whether they were random numbers.
-        notes: What the user should know, sentences.
-        held_bytes: The most that tensors under comparison took.
-        suggestions: Cures that were tried, the best first.
-    """
-
-    model: str
-    asked: str
-    how: str
-    losses: Mapping[str, float]
-    layers: tuple[Layer, ...]
-    constants: tuple[Constant, ...]
-    samples: int
-    random: bool
-    notes: tuple[str, ...] = field(default=())
-    held_bytes: int = 0
-    suggestions: tuple[Suggestion, ...] = ()
-
-    @property
-    def loss(self) -> float:
-        """Of the worst output."""
-        return max(self.losses.values(), default=0.0)
-
-    @property
-    def jumps(self) -> tuple[Layer, ...]:
-        """Where differences arise, in graph order."""
-        return tuple(layer for layer in self.layers if layer.jump)
-
-    def worst_first(self) -> tuple[Layer, ...]:
-        """The layers by what became infinite, then by relative difference; ties in graph order."""
-        return tuple(
-            sorted(self.layers, key=lambda r: (-r.likeness.relative, -r.likeness.nonfinite))
-        )
 
 
 def diagnose(config: DiagnoseConfig) -> Diagnosis:
@@ -164,7 +77,13 @@ def diagnose(config: DiagnoseConfig) -> Diagnosis:
     )
     graph = opened.graph
     outputs = tuple(o.name for o in graph.outputs)
-    data = load(config.data, input_specs(graph.inputs), batch=config.batch, outputs=outputs)
+    data = load(
+        config.data,
+        input_specs(graph.inputs),
+        batch=config.batch,
+        shapes=config.input_shapes,
+        outputs=outputs,
+    )
     data = data.take(range(min(_MOST_SAMPLES, len(data))))
     looked = opened.look(data.feeds)
     found, held = _compared(looked.reference, looked.inside, graph, data, config.memory_mb << 20)

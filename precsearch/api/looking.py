@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from precsearch.api.alone import Alone
 from precsearch.api.replay import materialise
 from precsearch.api.setup import open_target
 from precsearch.backend import Backend, Feed, GraphForm, QuantScheme
@@ -18,18 +18,16 @@ from precsearch.onnxio.group import group
 from precsearch.onnxio.layout import node_groups, quantisable
 from precsearch.onnxio.lower import Lowering
 from precsearch.onnxio.proxyflat import FlatProxy
-from precsearch.onnxio.proxygraph import ProxyGraph
 from precsearch.onnxio.read import SourceModel, read_model
 from precsearch.onnxio.scales import RangeScales, ScaleSource
 from precsearch.plan import read_plan
 from precsearch.reference.engine import EngineInside
 from precsearch.reference.inside import Inside, OrtInside
-from precsearch.reference.proxy import Proxy
 from precsearch.reference.ranges import Calibration, collect_ranges
 from precsearch.registry import backend_name
 from precsearch.space import Assignment, Precision, SearchSpace
 
-__all__ = ["Configuration", "Looked", "open_configuration", "outputs_of", "relative_loss"]
+__all__ = ["Configuration", "Looked", "open_configuration", "outputs_of"]
 
 _ROUNDED = (
     "FP32 arithmetic with every stored tensor truly rounded: accumulation inside a kernel is "
@@ -94,7 +92,16 @@ class Configuration:
         flat = self.flat(assignment, scales)
         tensors = tuple(t for n in self.graph.nodes for t in n.outputs if self.graph.is_float(t))
         reference = self.inside(plain, tensors, "FP32")
-        alone = _Alone(self, assignment, scales, feeds)
+        alone = Alone(
+            self.graph,
+            self.space,
+            self.scheme,
+            self.form,
+            self.model_folder,
+            assignment,
+            scales,
+            feeds,
+        )
         if not self._runs_here(assignment):
             return Looked(reference, self.inside(flat, tensors, _ROUNDED), {}, alone.loss)
         engine, ran = self._engine(assignment, scales, feeds[0])
@@ -191,48 +198,6 @@ def _told(engine: EngineInside) -> tuple[str, ...]:
     )
 
 
-class _Alone:
-    """Scores single groups by one proxy, opened when the first is asked for."""
-
-    def __init__(
-        self,
-        configuration: Configuration,
-        assignment: Assignment,
-        scales: ScaleSource,
-        feeds: Sequence[Feed],
-    ) -> None:
-        self._configuration = configuration
-        self._assignment = assignment
-        self._scales = scales
-        self._feeds = feeds[:8]
-        self._known: dict[str, float] = {}
-
-    @cached_property
-    def _opened(self) -> tuple[ProxyGraph, Proxy, list[dict[str, np.ndarray]]]:
-        c = self._configuration
-        space = replace(
-            c.space,
-            groups=tuple(
-                replace(g, choices=tuple(dict.fromkeys((Precision.FP32, self._assignment[g.key]))))
-                for g in c.space.groups
-            ),
-        )
-        graph = ProxyGraph(c.graph, space, c.scheme, self._scales, c.form)
-        proxy = Proxy(graph.proxy, 2, 2, c.model_folder)
-        reference = proxy.run(graph.request(Assignment()), self._feeds)
-        return graph, proxy, reference
-
-    def loss(self, key: str) -> float | None:
-        precision = self._assignment[key]
-        if precision is Precision.FP32:
-            return None
-        if key not in self._known:
-            graph, proxy, reference = self._opened
-            found = proxy.run(graph.request(Assignment.of({key: precision})), self._feeds)
-            self._known[key] = relative_loss(found, reference)
-        return self._known[key]
-
-
 def outputs_of(
     configuration: Configuration,
     scales: ScaleSource,
@@ -250,20 +215,6 @@ def outputs_of(
     flat = configuration.flat(assignment, scales)
     look = configuration.inside(flat, outputs, "").open(outputs)
     return [look.run(feed) for feed in feeds]
-
-
-def relative_loss(found: Sequence[Feed], wanted: Sequence[Feed]) -> float:
-    """Relative L2 of the worst float output."""
-    worst = 0.0
-    for name, value in wanted[0].items():
-        if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
-            continue
-        a = np.concatenate([np.asarray(f[name], np.float64).ravel() for f in found])
-        b = np.concatenate([np.asarray(w[name], np.float64).ravel() for w in wanted])
-        if not np.isfinite(a).all():
-            return float("inf")
-        worst = max(worst, float(np.linalg.norm(a - b) / max(float(np.linalg.norm(b)), 1e-30)))
-    return worst
 
 
 def open_configuration(

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from precsearch.api.files import write_bytes, write_text
+from precsearch.api.reproducer import Miscompiled
 from precsearch.api.setup import open_target
 from precsearch.backend import Array, Backend, Feed
 from precsearch.data import input_specs, load
-from precsearch.errors import BuildError, ModelError, OutputError, RunError
+from precsearch.errors import BuildError, ModelError, RunError
 from precsearch.onnxio.extract import ancestors, boundary, extracted, frontier
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.read import read_model
@@ -22,39 +21,11 @@ from precsearch.reference.inside import OrtInside
 from precsearch.registry import backend_name
 from precsearch.space import Precision
 
-__all__ = ["Checked", "Miscompiled", "check_engine", "first_wrong", "write_reproducer"]
+__all__ = ["Checked", "check_engine", "first_wrong"]
 
 _WRONG = 1e-2
 """Relative L2 beyond which an FP32 engine computes something else: TF32 and other orders of sums
 stay under it."""
-
-
-@dataclass(frozen=True)
-class Miscompiled:
-    """What was found.
-
-    Attributes:
-        tensor: The first tensor that differs.
-        node, op_type: What writes it.
-        difference: Its relative L2.
-        builds: Engines built to find it.
-        shrunk: Engines built to make the reproducer small.
-        nodes: Keys of the nodes of the reproducer.
-        model: The reproducer, serialised.
-        inputs, expected, got: Its inputs, the reference's outputs, and the engine's.
-    """
-
-    tensor: str
-    node: str
-    op_type: str
-    difference: float
-    builds: int
-    shrunk: int
-    nodes: tuple[str, ...]
-    model: bytes
-    inputs: dict[str, Array]
-    expected: dict[str, Array]
-    got: dict[str, Array]
 
 
 @dataclass(frozen=True)
@@ -252,49 +223,3 @@ def _difference(found: Array, wanted: Array) -> float:
     good = np.isfinite(b)
     norm = float(np.sqrt(np.sum(b[good] ** 2)))
     return float(np.sqrt(np.sum((a[good] - b[good]) ** 2))) / max(norm, 1e-30)
-
-
-_SCRIPT = """\
-import numpy as np, onnxruntime as ort
-inputs, got = dict(np.load("inputs.npz")), dict(np.load("got.npz"))
-expected = ort.InferenceSession("model.onnx").run(None, inputs)[0]
-off = np.linalg.norm(got["{tensor}"] - expected) / np.linalg.norm(expected)
-print("the engine of {backend} is off by", off)  # and live: {live}
-"""
-
-
-def write_reproducer(found: Miscompiled, backend: str, folder: Path) -> None:
-    """``model.onnx``, ``inputs.npz``, ``expected.npz``, ``got.npz`` and ``run.py`` of five lines.
-
-    Args:
-        found: What to reproduce.
-        backend: Name of the engine.
-        folder: Made if it is not there.
-
-    Raises:
-        OutputError: Something cannot be written.
-    """
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"the folder {str(folder)!r} cannot be made: {error.strerror}; name another with "
-            "--reproducer"
-        ) from error
-    write_bytes(folder / "model.onnx", found.model)
-    for name, arrays in (
-        ("inputs", found.inputs),
-        ("expected", found.expected),
-        ("got", found.got),
-    ):
-        _write_arrays(folder / f"{name}.npz", arrays)
-    live = "polygraphy run model.onnx --trt --onnxrt --load-inputs inputs.npz"
-    script = _SCRIPT.format(tensor=found.tensor, backend=backend, live=live)
-    write_text(folder / "run.py", script)
-
-
-def _write_arrays(path: Path, arrays: dict[str, Array]) -> None:
-    stream = io.BytesIO()
-    write: Callable[..., None] = np.savez
-    write(stream, **arrays)
-    write_bytes(path, stream.getvalue())

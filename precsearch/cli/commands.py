@@ -218,6 +218,7 @@ def diagnose(
     cured: options.Cured = None,
     reproducer: options.Reproducer = None,
     batch: options.Batch = 1,
+    input_shape: options.InputShape = None,
     backend: options.Backend = "auto",
     granularity: options.Granularity = "group",
     table: options.Table = None,
@@ -239,6 +240,7 @@ def diagnose(
         backend=backend,
         granularity=granularity,
         batch=batch,
+        input_shapes=parse_shapes(input_shape or ()),
         memory_mb=memory,
         suggest=suggest,
     )

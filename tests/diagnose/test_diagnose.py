@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import precsearch
-from precsearch.api.diagnose import DiagnoseConfig, Diagnosis, diagnose
+from precsearch.api.diagnose import DiagnoseConfig, diagnose
+from precsearch.api.diagnosis import Diagnosis
 from precsearch.backends.onnxruntime import OnnxRuntimeBackend
 from precsearch.cli.main import run
 from precsearch.reference.likeness import Sums
@@ -220,6 +221,11 @@ def test_batch_memory_granularity_backend_and_plan_flags(
     assert fields["layers"][0]["shape"][0] == 4
     assert {r["group"] for r in fields["layers"]} == {r["tensor"] for r in fields["layers"]}
     assert run(["diagnose", "log.onnx", "--data", "data.npz", "--plan", "no.json"]) == 2
+    capsys.readouterr()
+    assert run(["diagnose", "log.onnx", "--input-shape", "x:3x6x16", "--json"]) == 0
+    fields = json.loads(said(capsys))
+    assert fields["random"] is True
+    assert fields["layers"][0]["shape"] == [3, 6, 16]
 
 
 @pytest.mark.parametrize(

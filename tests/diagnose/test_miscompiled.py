@@ -12,7 +12,8 @@ import numpy as np
 import onnx
 import pytest
 
-from precsearch.api.miscompiled import Miscompiled, first_wrong, write_reproducer
+from precsearch.api.miscompiled import first_wrong
+from precsearch.api.reproducer import Miscompiled, write_reproducer
 from precsearch.backend import BackendOptions
 from precsearch.backends.onnxruntime import OnnxRuntimeBackend
 from precsearch.onnxio.cures import merged_scales, rewritten

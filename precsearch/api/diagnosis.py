@@ -1,0 +1,102 @@
+"""What `diagnose` finds, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from precsearch.api.curing import Suggestion
+from precsearch.reference.likeness import Likeness
+from precsearch.space import Precision
+
+__all__ = ["Constant", "Diagnosis", "Layer"]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One tensor.
+
+    Attributes:
+        tensor: Its name in the prepared model.
+        op_type, node: The node that makes it, and that node's name.
+        group, kind, block: The group that it belongs to.
+        precision: What the group was asked for.
+        achieved: What it ran in, ``None`` where that is not known.
+        shape: In the last feed.
+        likeness: How far it is from FP32's.
+        reads: What the node reads.
+        before: The largest relative difference among that.
+        jump: Whether the difference arises here.
+        alone: For a jump, the loss of the outputs if only its group is in this configuration.
+    """
+
+    tensor: str
+    op_type: str
+    node: str
+    group: str
+    kind: str
+    block: str
+    precision: Precision
+    achieved: Precision | None
+    shape: tuple[int, ...]
+    likeness: Likeness
+    reads: tuple[str, ...]
+    before: float
+    jump: bool
+    alone: float | None = None
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A weight with values beyond what FP16 holds."""
+
+    tensor: str
+    absmax: float
+    readers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found.
+
+    Attributes:
+        model: File name.
+        asked: The configuration in words.
+        how: How its inner tensors were seen.
+        losses: Relative L2 by output.
+        layers: In graph order.
+        constants: Weights that FP16 cannot hold.
+        samples: How many were compared.
+        random: Whether they were random numbers.
+        notes: What the user should know, sentences.
+        held_bytes: The most that tensors under comparison took.
+        suggestions: Cures that were tried, the best first.
+    """
+
+    model: str
+    asked: str
+    how: str
+    losses: Mapping[str, float]
+    layers: tuple[Layer, ...]
+    constants: tuple[Constant, ...]
+    samples: int
+    random: bool
+    notes: tuple[str, ...] = field(default=())
+    held_bytes: int = 0
+    suggestions: tuple[Suggestion, ...] = ()
+
+    @property
+    def loss(self) -> float:
+        """Of the worst output."""
+        return max(self.losses.values(), default=0.0)
+
+    @property
+    def jumps(self) -> tuple[Layer, ...]:
+        """Where differences arise, in graph order."""
+        return tuple(layer for layer in self.layers if layer.jump)
+
+    def worst_first(self) -> tuple[Layer, ...]:
+        """The layers by what became infinite, then by relative difference; ties in graph order."""
+        return tuple(
+            sorted(self.layers, key=lambda r: (-r.likeness.relative, -r.likeness.nonfinite))
+        )

@@ -14,9 +14,11 @@ from precsearch.backend import Feed
 from precsearch.errors import ModelError
 from precsearch.onnxio.cures import (
     Cure,
+    Recorded,
     clamped_constants,
     fused_norms,
     merged_scales,
+    norm_exponents,
     rewritten,
     scaled_norms,
 )
@@ -43,6 +45,7 @@ class Suggestion:
         fp32: Relative L2 that it moves FP32's outputs by.
         before, after: Loss of the configuration without and with it.
         model: The rewritten model, serialised; ``None`` if it is not exact.
+        cures: Name and parameters of each, for `precsearch.onnxio.cures.cured`.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Suggestion:
     before: float
     after: float
     model: bytes | None = None
+    cures: tuple[Recorded, ...] = ()
 
     @property
     def exact(self) -> bool:
@@ -105,7 +109,7 @@ def _cures(
             newer = graph
     for cure, whose in (
         (fused_norms(newer), newer),
-        (scaled_norms(graph, absmax), graph),
+        (scaled_norms(graph, norm_exponents(graph, absmax)), graph),
         (clamped_constants(graph), graph),
         (merged_scales(graph), graph),
     ):
@@ -178,4 +182,5 @@ def _judged(
         before=before,
         after=after,
         model=model if fp32 <= EXACT else None,
+        cures=tuple((c.name, c.params) for c in cures),
     )

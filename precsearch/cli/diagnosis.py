@@ -76,6 +76,7 @@ def fields(found: Diagnosis) -> dict[str, object]:
                 "fp32": _number(s.fp32),
                 "before": _number(s.before),
                 "after": _number(s.after),
+                "cures": [{"name": name, "params": dict(params)} for name, params in s.cures],
             }
             for s in found.suggestions
         ],

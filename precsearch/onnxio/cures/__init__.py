@@ -5,17 +5,22 @@ Whoever uses one verifies it first: it must give what the model gave, on the sam
 
 from __future__ import annotations
 
+from precsearch.onnxio.cures.apply import CURES, Recorded, cured
 from precsearch.onnxio.cures.attention import merged_scales
 from precsearch.onnxio.cures.constants import clamped_constants
-from precsearch.onnxio.cures.norms import fused_norms, scaled_norms
+from precsearch.onnxio.cures.norms import fused_norms, norm_exponents, scaled_norms
 from precsearch.onnxio.cures.rewrite import Cure, Rewrite, rewritten
 
 __all__ = [
+    "CURES",
     "Cure",
+    "Recorded",
     "Rewrite",
     "clamped_constants",
+    "cured",
     "fused_norms",
     "merged_scales",
+    "norm_exponents",
     "rewritten",
     "scaled_norms",
 ]

@@ -12,7 +12,7 @@ from onnx import helper
 from precsearch.onnxio.cures.rewrite import LAYERNORM_OPSET, Cure, Rewrite, constant_of
 from precsearch.onnxio.graph import GraphView, NodeView
 
-__all__ = ["fused_norms", "scaled_norms"]
+__all__ = ["fused_norms", "norm_exponents", "scaled_norms"]
 
 _SAFE = 128.0
 """Squared and averaged, it is a quarter of what FP16 holds."""
@@ -137,26 +137,40 @@ def _width(graph: GraphView, tensor: str) -> int | None:
     return shape[-1] if shape else None
 
 
-def scaled_norms(graph: GraphView, absmax: Mapping[str, float]) -> Cure | None:
+def norm_exponents(graph: GraphView, absmax: Mapping[str, float]) -> dict[str, int]:
+    """Key of a LayerNorm's Div → the power of two that x - mean is to be divided by.
+
+    Args:
+        graph: The prepared model.
+        absmax: Largest value by tensor, in FP32.
+    """
+    found = {}
+    for norm in _norms(graph):
+        peak = absmax.get(norm.sub.outputs[0], 0.0)
+        readers = {n.index for n in graph.users(norm.sub.outputs[0])}
+        if _SAFE < peak < math.inf and readers <= {norm.square.index, norm.div.index}:
+            found[norm.div.key] = math.ceil(math.log2(peak / _SAFE))
+    return found
+
+
+def scaled_norms(graph: GraphView, exponents: Mapping[str, int]) -> Cure | None:
     """Decomposed LayerNorms that scale x - mean by a power of two before they square it.
 
     The scale cancels in the division and is exact in FP32; the epsilon is scaled by its square.
 
     Args:
         graph: The prepared model.
-        absmax: Largest value by tensor, in FP32.
+        exponents: See `norm_exponents`.
     """
     rewrite = Rewrite()
     for norm in _norms(graph):
-        tensor = norm.sub.outputs[0]
-        peak = absmax.get(tensor, 0.0)
-        readers = {n.index for n in graph.users(tensor)}
-        if peak <= _SAFE or not readers <= {norm.square.index, norm.div.index}:
+        if norm.div.key not in exponents:
             continue
-        scale = 2.0 ** -math.ceil(math.log2(peak / _SAFE))
+        tensor = norm.sub.outputs[0]
+        scale = np.float32(2.0 ** -exponents[norm.div.key])
         raw, by, epsilon = (f"{tensor}/cure/{part}" for part in ("raw", "scale", "epsilon"))
-        rewrite.constants[by] = np.float32(scale)
-        rewrite.constants[epsilon] = np.float32(norm.epsilon) * np.float32(scale) ** 2
+        rewrite.constants[by] = np.asarray(scale)
+        rewrite.constants[epsilon] = np.asarray(np.float32(norm.epsilon) * scale * scale)
         rewrite.instead[norm.sub.index] = [
             helper.make_node("Sub", list(norm.sub.inputs), [raw], f"{raw}/Sub"),
             helper.make_node("Mul", [raw, by], [tensor], f"{tensor}/cure/Mul"),
@@ -167,4 +181,5 @@ def scaled_norms(graph: GraphView, absmax: Mapping[str, float]) -> Cure | None:
         ]
         rewrite.sites.append(norm.div.key)
     what = "scale by a power of two before the variance is squared, which the division takes back"
-    return Cure("scale-variance", what, rewrite) if rewrite.sites else None
+    params = {key: exponents[key] for key in rewrite.sites}
+    return Cure("scale-variance", what, rewrite, params) if rewrite.sites else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -41,11 +42,13 @@ class Cure:
         name: For the command line and the plan.
         what: Half a sentence for people.
         rewrite: The changes.
+        params: What it needs beside the graph to be made again: a whole number a site.
     """
 
     name: str
     what: str
     rewrite: Rewrite
+    params: Mapping[str, int] = field(default_factory=dict)
 
 
 def rewritten(graph: GraphView, rewrite: Rewrite) -> bytes:

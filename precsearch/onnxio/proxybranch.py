@@ -42,7 +42,7 @@ def zero_name(tensor: str) -> str:
 
 
 def flag_name(key: str, precision: Precision) -> str:
-    """The proxy's input that gives a group this precision."""
+    """The proxy's input that gives a group this precision, or a lower one."""
     return f"{key}//is//{precision}"
 
 

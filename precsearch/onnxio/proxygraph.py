@@ -43,7 +43,8 @@ class ProxyModel:
 
     Attributes:
         model: The serialised ``ModelProto``; external weights stay external.
-        flags: (group key, precision below FP32) of every Boolean input, in order.
+        flags: (group key, precisions) of every Boolean input, in order: it is set if the group is
+            in one of them.
         flag_names: Their names.
         scaled: The activations whose scale and zero point are inputs, in order.
         activation: Type of a quantised activation, ``uint8`` or ``int8``.
@@ -51,7 +52,7 @@ class ProxyModel:
     """
 
     model: bytes
-    flags: tuple[tuple[str, Precision], ...]
+    flags: tuple[tuple[str, frozenset[Precision]], ...]
     flag_names: tuple[str, ...]
     scaled: tuple[str, ...]
     activation: str
@@ -125,7 +126,7 @@ class ProxyGraph:
                 if tensor in layout.params:
                     steps[position] = self._step(layout.params[tensor].scale)
                     zeros[position] = layout.params[tensor].zero_point
-        flags = tuple(assignment[key] is precision for key, precision in self.proxy.flags)
+        flags = tuple(assignment[key] in wanted for key, wanted in self.proxy.flags)
         return ProxyRequest(flags, tuple(steps), tuple(zeros))
 
     def _step(self, scale: float) -> float:
@@ -156,12 +157,12 @@ class ProxyGraph:
     def _model(self, budget: int) -> ProxyModel:
         weights = ProxyWeights(self.graph, self.scheme, self._nominal(), self._half, budget)
         nodes: list[onnx.NodeProto] = []
-        flags: list[tuple[str, Precision]] = []
+        flags: dict[str, tuple[str, frozenset[Precision]]] = {}
         scaled: set[str] = set()
         for group in self.space.groups:
             outputs = self._outputs(group)
             if not group.nodes:  # decides on a tensor that another group reads
-                flags += [(group.key, p) for p in group.choices[1:]]
+                flags |= _flags(group)
                 continue
             if len(group.choices) == 1 or not outputs:
                 nodes += [self.graph.by_key[key].proto for key in group.nodes]
@@ -171,10 +172,9 @@ class ProxyGraph:
                 for p in group.choices
             }
             scaled |= {t for b in branches.values() for t in b.scope.scaled}
-            flags += [(group.key, p) for p in group.choices[1:]]
+            flags |= _flags(group)
             nodes.append(self._choice(group.key, outputs, branches))
-        names = tuple(flag_name(key, precision) for key, precision in flags)
-        inputs = self._inputs(names, sorted(scaled))
+        inputs = self._inputs(flags, sorted(scaled))
         own_weights = [w.proto_bytes for w in self.graph.weights.values()]
         size = sum(map(len, own_weights)) + sum(map(len, weights.added.values()))
         if size > _LARGEST:
@@ -185,8 +185,8 @@ class ProxyGraph:
         model = join_model(self.graph, nodes, inputs, [*own_weights, *weights.added.values()])
         return ProxyModel(
             model,
+            tuple(flags.values()),
             tuple(flags),
-            names,
             tuple(sorted(scaled)),
             self.scheme.activation,
             weights.added_bytes,
@@ -199,23 +199,26 @@ class ProxyGraph:
     def _choice(
         self, key: str, outputs: list[str], branches: Mapping[Precision, Branch]
     ) -> onnx.NodeProto:
-        """``If`` the last precision's flag is set, that branch, else the choice of the others."""
-        *others, last = branches
-        then = self._body(
-            outputs, [branches[last].name(t) for t in outputs], branches[last].scope.nodes
-        )
-        if len(others) == 1:
-            plain = branches[others[0]]
-            other = self._body(outputs, [plain.name(t) for t in outputs], plain.scope.nodes)
+        """``If`` the group is in one of the lower precisions, the choice of these, else the first.
+
+        A nested ``If`` costs time of its own, and most groups of most assignments are in FP32.
+        """
+        first, *lower = branches
+        other = self._leaf(outputs, branches[first])
+        if len(lower) == 1:
+            then = self._leaf(outputs, branches[lower[0]])
         else:
-            inner = self._choice(key, outputs, {p: branches[p] for p in others})
-            made = [f"{t}//above" for t in outputs]
+            inner = self._choice(key, outputs, {p: branches[p] for p in lower})
+            made = [f"{t}//lower" for t in outputs]
             inner.output[:] = made
-            other = self._body(outputs, made, [inner])
-        name = flag_name(key, last)
+            then = self._body(outputs, made, [inner])
+        name = flag_name(key, lower[0])
         return helper.make_node(
             "If", [name], outputs, f"{name}//if", then_branch=then, else_branch=other
         )
+
+    def _leaf(self, outputs: list[str], branch: Branch) -> onnx.GraphProto:
+        return self._body(outputs, [branch.name(t) for t in outputs], branch.scope.nodes)
 
     def _body(
         self, tensors: Iterable[str], names: Iterable[str], nodes: Iterable[onnx.NodeProto]
@@ -235,3 +238,9 @@ class ProxyGraph:
             found.append(helper.make_tensor_value_info(scale_name(tensor), _FLOAT, []))
             found.append(helper.make_tensor_value_info(zero_name(tensor), quantised, []))
         return found
+
+
+def _flags(group: LayerGroup) -> dict[str, tuple[str, frozenset[Precision]]]:
+    """Name of each input of a group → the precisions that set it, the group's key before them."""
+    lower = group.choices[1:]
+    return {flag_name(group.key, p): (group.key, frozenset(lower[i:])) for i, p in enumerate(lower)}

@@ -38,8 +38,8 @@ class Place:
 
     def line(self, name: str, workers: int, *more: str) -> list[str]:
         plan, run_dir = self.folder / f"{name}.json", self.folder / name
-        given = ("-o", plan, "--run-dir", run_dir, "--workers", str(workers), *more)
-        return command("optimize", MODEL, "--data", self.data, *SEARCH, *given)
+        given: list[str | Path] = ["-o", plan, "--run-dir", run_dir, "--workers", str(workers)]
+        return command("optimize", MODEL, "--data", self.data, *SEARCH, *given, *more)
 
     def run(self, name: str, workers: int, *more: str) -> Plan:
         done = subprocess.run(
@@ -105,8 +105,8 @@ def test_a_crash_while_timing_costs_its_trial_alone(tmp_path: Path) -> None:
 
 def test_ctrl_c_ends_all_of_them_and_the_run_goes_on_with_another_number(tmp_path: Path) -> None:
     place = Place(tmp_path)
-    process = place.start("p", 3, *BISECTION)
-    read_until(process, "engine 1:")
+    process = place.start("p", 3, *AUTO)
+    read_until(process, "engine 0:")
     children = workers_of(process.pid)
     assert len(children) == 3
     process.send_signal(signal.SIGINT)
@@ -115,12 +115,12 @@ def test_ctrl_c_ends_all_of_them_and_the_run_goes_on_with_another_number(tmp_pat
     assert "Traceback" not in rest
     assert still_there(children) == []
     before = place.trials("p")
-    plan = place.run("p", 2, *BISECTION, "--resume")
+    plan = place.run("p", 2, *AUTO, "--resume")
     after = place.trials("p")
     assert after[: len(before)] == before
     asked = [t.proposal for t in after]
     assert all(a != b for a, b in combinations(asked, 2)), "a finished trial was evaluated again"
-    assert shown(plan) == shown(place.run("whole", 1, *BISECTION))
+    assert shown(plan) == shown(place.run("whole", 1, *AUTO))
 
 
 def test_a_killed_parent_leaves_none_behind_and_nothing_locked(tmp_path: Path) -> None:
@@ -131,5 +131,7 @@ def test_a_killed_parent_leaves_none_behind_and_nothing_locked(tmp_path: Path) -
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=LIMIT_S)
     assert still_there(children) == []
+    before = place.trials("p")
     plan = place.run("p", 2, *BISECTION, "--resume")
-    assert shown(plan) == shown(place.run("whole", 1, *BISECTION))
+    assert place.trials("p")[: len(before)] == before
+    assert plan.evidence.stopped in ("done", "builds")

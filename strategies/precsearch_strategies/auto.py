@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from precsearch.errors import OptionError
 from precsearch.goal import Problem
-from precsearch.space import Assignment, Precision
+from precsearch.space import Assignment
 from precsearch.strategy import Proposals
 from precsearch_strategies.candidates import candidates
 from precsearch_strategies.elimination import Elimination
 from precsearch_strategies.encoding import Encoding, Floats, Labels
-from precsearch_strategies.errormodel import ErrorModel
+from precsearch_strategies.errormodel import BELIEVED, ErrorModel, proxy_error
+from precsearch_strategies.gains import promising
 from precsearch_strategies.known import Asking, Known
 from precsearch_strategies.latencymodel import LatencyModel
 from precsearch_strategies.opening import opening
-from precsearch_strategies.sensitivity import single_squares
+from precsearch_strategies.screening import screened_squares
 from precsearch_strategies.suspicion import suspicion
 from precsearch_strategies.tpe import tpe_search
-from precsearch_strategies.uniform import uniform_assignments
+from precsearch_strategies.trust import extension, radius
+from precsearch_strategies.uniform import leading_uniforms
 
 __all__ = ["Auto"]
+
+_LARGE = 300  # groups from which on one draw has to do
+
+Squares = tuple[Floats, Floats]
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ class Auto:
     builds: int = 60
     patience: int = 12
     probes: int = 4
-    screens: int = 4
+    screens: int = 2
     least: float = 0.05
     promise: float = 0.5
     draws: int = 2
@@ -65,21 +72,23 @@ class Auto:
     def propose(self, problem: Problem, /) -> Proposals:
         """Search ``problem``."""
         known = Known(problem)
-        first, *rest = uniform_assignments(problem)
-        (gate,) = yield from known.build([first], "FP32 is the gate")
+        (gate,) = yield from known.build([problem.all_fp32()], "FP32 is the gate")
         if gate.measurement is None or not problem.goal.admits(gate.measurement):
             return
         if not problem.space.free:
             return
-        if {Precision.FP16, Precision.INT8} <= set(problem.space.precisions):
-            rest = []
-            if (yield from opening(known)):
-                return
-        yield from known.build(rest, "uniform")
-        built = [a for a in known.engines if a != first]
-        yield from known.probe(built, "how far to believe proxies")
+        leading = leading_uniforms(problem)
+        if (yield from opening(known)):
+            return
+        yield from known.build(leading, "uniform, less what the priors advise against")
         encoding = Encoding(problem.space)
-        squares = yield from single_squares(known, encoding)
+        wanted = promising(known, encoding)
+        if not wanted.any() and known.passing():
+            return
+        if wanted[:, 1:].any():
+            yield from known.probe(leading, "how far to believe proxies")
+        squares = yield from screened_squares(known, encoding, wanted)
+        yield from _retried(known, encoding, squares[0], leading)
         limit = problem.budget.max_builds or self.builds
         reserved = len(self.margins) if limit > 4 * len(self.margins) else 0
         settled = yield from self._rounds(known, encoding, squares, limit - reserved)
@@ -88,7 +97,7 @@ class Auto:
             yield from self._disputed(known, limit)
 
     def _reserves(
-        self, known: Known, encoding: Encoding, squares: Floats, limit: int
+        self, known: Known, encoding: Encoding, squares: Squares, limit: int
     ) -> Asking[None]:
         """Engines well below the bound, should the fastest not hold on other samples.
 
@@ -100,9 +109,12 @@ class Auto:
             tight = known.tightened(share)
             if known.builds >= limit:
                 return
-            chosen = yield from self._screened(tight, encoding, squares / share**2, elimination)
+            chosen = yield from self._screened(
+                tight, encoding, (squares[0] / share**2, squares[1]), elimination
+            )
             if chosen is not None:
-                yield from tight.build([chosen], f"in reserve, at {share:.0%} of the bound")
+                reason = f"in reserve, at {share:.0%} of the bound: {chosen.reason}"
+                yield from tight.build([chosen.assignment], reason)
 
     def _disputed(self, known: Known, limit: int) -> Asking[None]:
         """TPE over the groups in which the fastest passing engines differ from each other."""
@@ -113,39 +125,41 @@ class Auto:
             yield from tpe_search(known, limit=limit, patience=patience, keys=keys, base=fast[0])
 
     def _rounds(
-        self, known: Known, encoding: Encoding, squares: Floats, limit: int
+        self, known: Known, encoding: Encoding, squares: Squares, limit: int
     ) -> Asking[bool]:
         """Build what the models propose. Returns whether they expect nothing more."""
         n, p = encoding.size
         elimination = Elimination(n, encoding.edges, p)
         stale, reference = 0, known.best_ratio()
-        while known.builds < limit and stale < math.ceil(2 * self.patience / 3):
+        patience = math.ceil(2 * self.patience / 3) + n // 50
+        while known.builds < limit and stale < patience:
             chosen = yield from self._screened(known, encoding, squares, elimination)
             if chosen is None:
                 return True
-            yield from known.build([chosen], "expected to be the fastest within the bound")
+            yield from known.build([chosen.assignment], chosen.reason)
             stale += 1
             if known.best_ratio() < reference * (1 - known.problem.goal.noise):
                 stale, reference = 0, known.best_ratio()
         return False
 
     def _screened(
-        self, known: Known, encoding: Encoding, squares: Floats, elimination: Elimination
-    ) -> Asking[Assignment | None]:
+        self, known: Known, encoding: Encoding, squares: Squares, elimination: Elimination
+    ) -> Asking[Pick | None]:
         """The candidate of most worth that its proxy does not rule out, ``None`` if none is."""
-        ranked: list[Assignment] = []
-        for _ in range(self.screens):
+        screens = self.screens if proxy_error(known)[1] <= BELIEVED else 0
+        for _ in range(screens):
             ranked = self._ranked(known, encoding, squares, elimination)
-            if not ranked or ranked[0] in known.proxies:
+            if not ranked or ranked[0].assignment in known.proxies:
                 return ranked[0] if ranked else None
-            unknown = [a for a in ranked if a not in known.proxies][: self.probes]
-            yield from known.probe(unknown, "screening a candidate")
+            new = [p.assignment for p in ranked if p.assignment not in known.proxies]
+            yield from known.probe(new[: self.probes], "screening a candidate")
         ranked = self._ranked(known, encoding, squares, elimination)
-        return next((a for a in ranked if a in known.proxies), ranked[0] if ranked else None)
+        first = ranked[0] if ranked else None
+        return next((p for p in ranked if p.assignment in known.proxies), first)
 
     def _ranked(
-        self, known: Known, encoding: Encoding, squares: Floats, elimination: Elimination
-    ) -> list[Assignment]:
+        self, known: Known, encoding: Encoding, squares: Squares, elimination: Elimination
+    ) -> list[Pick]:
         """Untried candidates that are worth an engine, best first.
 
         By expected improvement. Where that is nil, as it is among many equally unknown groups, by
@@ -153,38 +167,95 @@ class Auto:
         beyond the noise.
         """
         rng = np.random.default_rng([known.problem.seed, known.builds, len(known.proxies)])
-        errors = ErrorModel.fit(known, encoding, squares)
+        errors = ErrorModel.fit(known, encoding, *squares)
         latency = LatencyModel.fit(known, encoding)
-        draws = [latency.sample(rng) for _ in range(self.draws)]
+        count = self.draws if encoding.size[0] <= _LARGE else min(self.draws, 1)
+        draws = [latency.sample(rng) for _ in range(count)]
         pool = candidates(known, encoding, errors, latency, elimination, draws)
         chance = _chances(known, encoding, errors, pool)
+        far, trusted = extension(known, encoding, pool), radius(known, encoding)
         best, noise = known.best_ratio(), known.problem.goal.noise
-        gain = chance * _expected_gain(*latency.predict(pool), best)
-        found = self._first(known, encoding, pool, gain, self.least * noise * best)
-        if found or not draws:
-            return found
-        fastest = [encoding.encode(t.assignment) for t in known.passing()[:1]]
-        than = fastest[0] if fastest else np.zeros_like(encoding.lowest)
-        promise = chance * latency.saved(pool, than, draws)
-        return self._first(known, encoding, pool, promise, self.promise * noise * best)
+        mean, spread = latency.predict(pool)
+        # The best of many noisy measurements was lucky: its prediction is what is to be beaten.
+        fastest = [encoding.encode(t.assignment) for t in known.passing()]
+        than = np.array(fastest or [np.zeros_like(encoding.lowest)])
+        expected = latency.predict(than)[0]
+        gain = chance * _expected_gain(mean, spread, max(best, float(expected.min())))
+        note = _note(errors, mean, errors.predict(pool), spread)
+        for reach in dict.fromkeys((trusted, 4 * trusted, math.inf)):
+            worth = gain * (far <= reach)
+            found = self._first(known, encoding, pool, worth, self.least * noise * best, note)
+            if found:
+                return found
+        if not draws:
+            return []
+        promise = chance * latency.saved(pool, than[0], draws)
+        note = _note(errors, mean, errors.predict(pool), spread, "a draw promises more: ")
+        return self._first(known, encoding, pool, promise, self.promise * noise * best, note)
 
     def _first(
-        self, known: Known, encoding: Encoding, pool: Labels, worth: Floats, least: float
-    ) -> list[Assignment]:
+        self,
+        known: Known,
+        encoding: Encoding,
+        pool: Labels,
+        worth: Floats,
+        least: float,
+        note: Callable[[int], str],
+    ) -> list[Pick]:
         """The untried ones of ``pool`` of at least this worth, best first; not many."""
-        found: list[Assignment] = []
+        found: list[Pick] = []
         for i in np.argsort(-worth, kind="stable").tolist():
             if worth[i] < least or len(found) == 3 * self.probes:
                 break
             assignment = encoding.decode(pool[i])
             if assignment not in known.engines:
-                found.append(assignment)
+                found.append(Pick(assignment, note(i)))
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """A candidate, and what its models say of it."""
+
+    assignment: Assignment
+    reason: str
+
+
+def _note(
+    errors: ErrorModel, ratio: Floats, slack: Floats, spread: Floats, lead: str = ""
+) -> Callable[[int], str]:
+    """Says what is predicted of a candidate, and how far engines were from their predictions."""
+
+    def note(i: int) -> str:
+        off = math.expm1(errors.spread)
+        return (
+            f"{lead}predicted {ratio[i]:.3f} ± {spread[i]:.3f} of FP32's latency at "
+            f"{min(float(slack[i]), 9.99):.0%} of the bound (losses were predicted to {off:.0%})"
+        )
+
+    return note
+
+
+def _retried(
+    known: Known, encoding: Encoding, squares: Floats, leading: Sequence[Assignment]
+) -> Asking[None]:
+    """Where a uniform engine did not build, it once more without its worst few groups.
+
+    Without it nothing is known of times and of sums of errors at that precision.
+    """
+    for assignment in leading:
+        if known.engines[assignment].measurement is not None:
+            continue
+        labels = encoding.encode(assignment).copy()
+        worst = np.argsort(-squares[np.arange(len(labels)), labels], kind="stable")
+        labels[worst[: math.ceil(len(labels) / 20)]] = 0
+        less = encoding.decode(labels)
+        yield from known.build([less], "the uniform engine failed: without its worst groups")
 
 
 def _chances(known: Known, encoding: Encoding, errors: ErrorModel, pool: Labels) -> Floats:
     """(c,) probability that an engine builds and is within the bound."""
-    chance = errors.chance(errors.predict(pool))
+    chance = errors.chance(pool)
     probed = {
         encoding.encode(a).tobytes(): slack
         for a, t in known.proxies.items()
@@ -193,7 +264,7 @@ def _chances(known: Known, encoding: Encoding, errors: ErrorModel, pool: Labels)
     for i, row in enumerate(pool):
         slack = probed.get(row.tobytes())
         if slack is not None:
-            chance[i] = errors.chance_after_proxy(slack)
+            chance[i] = errors.chance_after_proxy(row, slack)
     sound = 1.0 - suspicion(known, encoding)
     return np.asarray(chance * sound[np.arange(pool.shape[1]), pool].prod(axis=1))
 

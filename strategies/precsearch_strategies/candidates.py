@@ -12,6 +12,7 @@ from precsearch_strategies.encoding import Bools, Encoding, Floats, Labels
 from precsearch_strategies.errormodel import ErrorModel
 from precsearch_strategies.known import Known
 from precsearch_strategies.latencymodel import LatencyModel
+from precsearch_strategies.milp import milp
 from precsearch_strategies.solver import Costs, solve
 from precsearch_strategies.suspicion import suspicion
 
@@ -36,7 +37,7 @@ def candidates(
     with passive groups in float; the moves around the incumbents; and the failed engines repaired.
     """
     n = encoding.size[0]
-    bounds = [(s / errors.kappa) ** 2 - errors.base for s in _SLACKS]
+    bounds = [s**2 - errors.base for s in _SLACKS]
     bounds = [max(b, 0.0) for b in bounds]
     starts = [encoding.encode(a) for a in known.incumbents()[:1]] or [encoding.lowest]
     suspect = suspicion(known, encoding)
@@ -50,14 +51,29 @@ def candidates(
     found: list[Labels] = []
     for costs in models:
         found += solve(costs, elimination, bounds, starts)
+    found += _exact(mean, bounds, found)
     found += _prefixes(encoding, mean, bounds)
     found += _passive_float(encoding, found)
     for assignment in known.incumbents():
+        found += _grown(encoding, mean, encoding.encode(assignment))
         found += _moves(encoding, mean, encoding.encode(assignment))
     found += _repaired(known, encoding, errors, mean)
     pool = encoding.canonical(np.array(found, dtype=np.intp).reshape(-1, n))
     distinct = {row.tobytes(): i for i, row in reversed(list(enumerate(pool)))}
     return np.asarray(pool[sorted(distinct.values())])
+
+
+def _exact(costs: Costs, bounds: list[float], many: list[Labels]) -> list[Labels]:
+    """What the mixed-integer program makes of the best of ``many``, over a grid of bounds."""
+    rows = np.array(many)
+    time, square = costs.total_time(rows), costs.total_square(rows)
+    found = []
+    for bound in bounds[::2]:
+        inside = np.flatnonzero(square <= bound)
+        if len(inside):
+            better = milp(costs, bound, rows[inside[np.argmin(time[inside])]])
+            found += [] if better is None else [better]
+    return found
 
 
 def _costs(
@@ -89,6 +105,24 @@ def _prefixes(encoding: Encoding, costs: Costs, bounds: list[float]) -> list[Lab
             x[order[used <= bound]] = label
             found.append(x)
     return found
+
+
+def _grown(encoding: Encoding, costs: Costs, x: Labels) -> list[Labels]:
+    """An incumbent with 1, 2, 4, … more groups lowered, those of least squared error per gain."""
+    change = costs.time_changes(x)
+    extra = costs.squares - costs.squares[np.arange(len(x)), x][:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        density = np.where((change < 0) & costs.allowed & (extra > 0), extra / -change, np.inf)
+    best = density.argmin(axis=1)
+    density = density.min(axis=1)
+    order = np.argsort(density, kind="stable")
+    order = order[np.isfinite(density[order])]
+    sizes = sorted({round(2 ** (k / 2)) for k in range(21)} | {len(order)})
+    return [
+        _with(x, [(int(i), int(best[i])) for i in order[:size]])
+        for size in sizes
+        if size <= len(order)
+    ]
 
 
 def _passive_float(encoding: Encoding, many: list[Labels]) -> list[Labels]:

@@ -86,11 +86,20 @@ class Encoding:
         return tuple(tuple(sorted(f)) for f in found)
 
     def encode(self, assignment: Assignment) -> Labels:
-        """(n,) labels of an assignment."""
-        labels = np.zeros(len(self.space.free), dtype=np.intp)
-        for key, precision in assignment.entries:
-            labels[self.position[key]] = self.space.precisions.index(precision)
+        """(n,) labels of an assignment; not to be written to."""
+        labels = self._encoded.get(assignment)
+        if labels is None:
+            labels = np.zeros(len(self.space.free), dtype=np.intp)
+            for key, precision in assignment.entries:
+                labels[self.position[key]] = self.space.precisions.index(precision)
+            labels.setflags(write=False)
+            self._encoded[assignment] = labels
         return labels
+
+    @cached_property
+    def _encoded(self) -> dict[Assignment, Labels]:
+        """What was encoded: a search asks for the labels of its trials again and again."""
+        return {}
 
     def decode(self, labels: Labels) -> Assignment:
         """The canonical assignment of (n,) labels."""

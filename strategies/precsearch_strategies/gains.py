@@ -9,7 +9,7 @@ from precsearch.trial import Trial
 from precsearch_strategies.encoding import Bools, Encoding, Floats
 from precsearch_strategies.known import Known
 
-__all__ = ["has_profiles", "profile_gains"]
+__all__ = ["has_profiles", "profile_gains", "promising"]
 
 _USUAL = 0.4  # share of its time that a group saves at a precision that no engine has shown yet
 
@@ -54,6 +54,29 @@ def has_profiles(known: Known) -> bool:
         a for a, t in known.engines.items() if t.measurement and t.measurement.group_seconds
     ]
     return Assignment() in profiled and len(profiled) > 1
+
+
+def promising(known: Known, encoding: Encoding) -> Bools:
+    """(n, p): the choices that could make the fastest passing engine faster beyond the noise.
+
+    A precision counts if what it would gain over that engine, summed over the groups where it gains
+    anything by the profiles, exceeds the noise; without profiles engines' totals stand for all
+    their groups. A precision that no engine has shown always counts.
+    """
+    gains = profile_gains(known, encoding)
+    passing = known.passing()
+    if not passing or not len(passing[0].assignment):
+        return encoding.allowed  # no lowered engine has won yet: borders may hide what groups gain
+    best = encoding.encode(passing[0].assignment)
+    more = gains - gains[np.arange(len(best)), best][:, None]
+    noise = known.problem.goal.noise * known.best_ratio()
+    found = np.zeros(encoding.size, dtype=bool)
+    shown = {int(v) for t in _timed(known) for v in encoding.encode(t.assignment)}
+    for label in range(encoding.size[1]):
+        possible = float(np.maximum(more[:, label], 0.0)[encoding.allowed[:, label]].sum())
+        if possible > noise or label not in {0, *shown}:
+            found[:, label] = encoding.allowed[:, label]
+    return found
 
 
 def _timed(known: Known) -> list[Trial]:

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from precsearch.space import Assignment, Precision
-from precsearch_strategies.encoding import Encoding, Floats
+from precsearch_strategies.encoding import Bools, Encoding, Floats
 from precsearch_strategies.known import Asking, Known
 
-__all__ = ["single_squares"]
+__all__ = ["context", "single_squares"]
 
 
-def single_squares(known: Known, encoding: Encoding) -> Asking[Floats]:
+def single_squares(known: Known, encoding: Encoding, wanted: Bools | None = None) -> Asking[Floats]:
     """Measure, at proxy fidelity, the squared slack that each group adds at each precision.
 
     Errors of single groups add in squares to a good approximation (measured over predicted 0.65 to
@@ -22,6 +22,11 @@ def single_squares(known: Known, encoding: Encoding) -> Asking[Floats]:
     (Widrow & Kollar, *Quantization Noise*, 2008). A passive group has no effect alone: it is
     lowered together with the shortest path to a group that computes in INT8, whose own squares
     are subtracted.
+
+    Args:
+        known: The trials.
+        encoding: Of their assignments.
+        wanted: (n, p) which choices to measure, all by default; the others are left ``inf``.
 
     Returns:
         (n, p): squared slack (1 is all of the bound), 0 for FP32, ``inf`` where the group does not
@@ -31,7 +36,7 @@ def single_squares(known: Known, encoding: Encoding) -> Asking[Floats]:
     n, p = encoding.size
     squares = np.full((n, p), math.inf)
     squares[:, 0] = 0.0
-    rows = _contexts(encoding)
+    rows = _contexts(encoding, wanted)
     trials = yield from known.probe([a for *_, a, _ in rows], "one group lowered alone")
     base = (known.slack(known.engines.get(Assignment())) or 0.0) ** 2
     failed = []
@@ -51,27 +56,32 @@ def single_squares(known: Known, encoding: Encoding) -> Asking[Floats]:
     return squares
 
 
-def _contexts(encoding: Encoding) -> list[tuple[int, int, Assignment, Sequence[int]]]:
+def _contexts(
+    encoding: Encoding, wanted: Bools | None
+) -> list[tuple[int, int, Assignment, Sequence[int]]]:
     """(position, label, what to lower, which other positions that includes), near ones first."""
     space, rows = encoding.space, []
     for label, precision in enumerate(space.precisions[1:], start=1):
         for i, group in enumerate(space.free):
-            if not encoding.allowed[i, label]:
+            if not encoding.allowed[i, label] or (wanted is not None and not wanted[i, label]):
                 continue
-            path: Sequence[int] = ()
-            if group.passive and precision is Precision.INT8:
-                found = _path_to_active(encoding, i, label)
-                if found is None:
-                    continue
-                path = found
+            path = context(encoding, i, label)
+            if path is None:
+                continue
             keys = [group.key, *(space.free[j].key for j in path)]
             lowered = space.canonical(Assignment.of(dict.fromkeys(keys, precision)))
             rows.append((i, label, lowered, path))
     return sorted(rows, key=lambda row: (row[1], len(row[3]), row[0]))
 
 
-def _path_to_active(encoding: Encoding, start: int, label: int) -> tuple[int, ...] | None:
-    """The shortest way from a passive group through passive ones to an active one."""
+def context(encoding: Encoding, start: int, label: int) -> tuple[int, ...] | None:
+    """What else a group needs lowered for its own lowering to have an effect.
+
+    For a passive group at INT8 the shortest way through passive ones to an active one, ``None``
+    where there is none; nothing for the others.
+    """
+    if not encoding.passive[start] or encoding.space.precisions[label] is not Precision.INT8:
+        return ()
     before: dict[int, int] = {start: start}
     queue = [start]
     for i in queue:

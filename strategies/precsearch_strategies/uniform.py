@@ -9,7 +9,7 @@ from precsearch.space import Assignment, LayerGroup, Precision
 from precsearch.strategy import Proposals
 from precsearch_strategies.known import Known
 
-__all__ = ["Uniform", "uniform_assignments"]
+__all__ = ["Uniform", "leading_uniforms", "uniform_assignments"]
 
 
 def uniform_assignments(problem: Problem) -> tuple[Assignment, ...]:
@@ -31,6 +31,19 @@ def uniform_assignments(problem: Problem) -> tuple[Assignment, ...]:
             if precision is Precision.INT8:
                 found.extend(_passive_float(problem, asked))
     return tuple(dict.fromkeys(space.canonical(a) for a in found))
+
+
+def leading_uniforms(problem: Problem) -> tuple[Assignment, ...]:
+    """For each lower precision, highest first: everywhere but where a prior advises against it.
+
+    There the next precision that no prior advises against stands in, so INT8 falls back to FP16.
+    """
+    space = problem.space
+    found = [
+        Assignment.of({g.key: _tolerated(problem, g, p) for g in space.free})
+        for p in space.precisions[1:]
+    ]
+    return tuple(a for a in dict.fromkeys(map(space.canonical, found)) if len(a))
 
 
 def _tolerated(problem: Problem, group: LayerGroup, precision: Precision) -> Precision:

@@ -217,11 +217,11 @@ def table(rows: Sequence[Row], threads: int, command: str) -> str:
         f"{ort.__version__}, batch 1, up to {max(SAMPLES)} samples, medians of {ROUNDS}. Times are "
         "processor time, since the machine was shared while this ran.",
         "",
-        "What scoring every sample in one precision costs, over one pass of FP32 over the same samples: "
-        "first of the session that makes the reference outputs (basic optimisations), then of the "
-        "engine (all of them, which fuse LayerNorm and GELU into one kernel).",
+        "What scoring every sample in one precision costs, over one pass of FP32 over the same "
+        "samples: first of the session that makes the reference outputs (basic optimisations), "
+        "then of the engine (all of them, which fuse LayerNorm and GELU into one kernel).",
         "",
-        "| model | groups | write the graph | open | reference | engine | FP32 | FP16 | INT8, else FP16 |",
+        "| model | groups | write | open | reference | engine | FP32 | FP16 | INT8, else FP16 |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for r in rows:

@@ -22,6 +22,7 @@ from precsearch.data import Dataset, InputSpec, load
 from precsearch.events import TrialFinished, Warned
 from precsearch.journal import Journal, read
 from precsearch.onnxio.convert import with_dense_weights
+from precsearch.onnxio.cures.apply import cured
 from precsearch.onnxio.prepare import prepare
 from precsearch.onnxio.proxygraph import ProxyModel
 from precsearch.onnxio.read import SourceModel, read_model
@@ -287,6 +288,7 @@ FILES: list[Say] = [
     lambda _: Proxy(ProxyModel(b"no model", (), (), (), "uint8", 0), 1),
     unreadable,
     lambda folder: open_target(read_model(folder / "model.onnx"), "old", None, "group", 1),
+    lambda folder: cured(read_model(folder / "model.onnx"), [("sleep", {})]),
     # journals and outputs
     closed_journal,
     two_at_once,

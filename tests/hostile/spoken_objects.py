@@ -18,6 +18,7 @@ from precsearch.backends.onnxruntime import OnnxRuntimeBackend
 from precsearch.cli.parse import (
     integer,
     parse_build_options,
+    parse_precision,
     parse_precisions,
     parse_shapes,
     real,
@@ -148,6 +149,7 @@ OBJECTS: list[Say] = [
     lambda _: resolve(SHARED, {"x": (2, 2), "z": (3, 2)}),
     lambda _: parse_precisions(" , "),
     lambda _: parse_precisions("fp8"),
+    lambda _: parse_precision("fp8"),
     lambda _: parse_build_options(["a=1", "a=2"]),
     lambda _: parse_build_options(["a"]),
     lambda _: parse_shapes(["x:1", "x:2"]),

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from precsearch.backend import TYPED, TYPED_HALF, BackendOptions, GraphForm, QuantScheme
 from precsearch.backends.onnxruntime import OnnxRuntimeBackend
+from precsearch.backends.tensorrt.scheme import scheme
 from precsearch.data import input_specs, load
 from precsearch.errors import BuildError, ModelError, OptionError, RunError
 from precsearch.onnxio.graph import GraphView
@@ -37,7 +38,7 @@ from tests.proxy.by_hand import Arrays, plain_session, run_by_hand
 FP32, FP16, INT8 = Precision.FP32, Precision.FP16, Precision.INT8
 BACKEND = OnnxRuntimeBackend(BackendOptions(threads=1))
 SCHEME = BACKEND.scheme
-DECIDED = replace(SCHEME, name="decided", add_inputs="decided", outputs_of=frozenset())
+DECIDED = scheme()
 FEW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 MODELS = st.one_of(conv_models(), matmul_models())
 GRANULARITY = st.sampled_from(["node", "group"])

@@ -212,6 +212,8 @@ def outputs_of(
     """
     graph = configuration.graph
     outputs = tuple(o.name for o in graph.outputs if graph.is_float(o.name))
+    if not outputs:  # integers or sequences alone: there is nothing to be off by
+        return [{} for _ in feeds]
     flat = configuration.flat(assignment, scales)
     look = configuration.inside(flat, outputs, "").open(outputs)
     return [look.run(feed) for feed in feeds]

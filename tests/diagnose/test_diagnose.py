@@ -17,12 +17,16 @@ from hypothesis.extra import numpy as hnp
 import precsearch
 from precsearch.api.diagnose import DiagnoseConfig, diagnose
 from precsearch.api.diagnosis import Diagnosis
+from precsearch.api.miscompiled import check_engine
 from precsearch.backends.onnxruntime import OnnxRuntimeBackend
 from precsearch.cli.main import run
+from precsearch.errors import OptionError
 from precsearch.reference.likeness import Sums
 from precsearch.space import Precision
 from tests.diagnose.sick_models import SHAPE, masked, overflowing, split_scales, underflowing
 from tests.diagnose.wrong_backend import Wrong
+from tests.odd.odd_models import MODELS as ODD
+from tests.odd.test_odd_models import NUMB
 
 INT8 = Precision.INT8
 MODELS = {"overflow": overflowing, "mask": masked, "log": underflowing, "split": split_scales}
@@ -166,6 +170,25 @@ def test_what_became_infinite_counts_and_what_was_does_not() -> None:
     alike = sums.likeness()
     assert (alike.relative, alike.nonfinite) == (np.inf, 1 / 8)
     assert alike.reference_absmax == 3
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_models_are_looked_into(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(ODD[name](), path)
+    for precision in (Precision.FP16, INT8):
+        config = DiagnoseConfig(path, None, precision, backend="onnxruntime", suggest=True)
+        if name in NUMB:
+            with pytest.raises(OptionError, match="nothing in this model can run in"):
+                diagnose(config)
+            continue
+        diagnosis = diagnose(config)
+        assert diagnosis.layers
+        for layer in diagnosis.layers:
+            alike = layer.likeness
+            assert alike.reference_absmax >= 0
+            assert 0 <= alike.nonfinite <= 1
+    assert check_engine(path, None, "onnxruntime", 1).found is None
 
 
 # The command.

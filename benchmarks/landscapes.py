@@ -1,6 +1,4 @@
-"""Replay recorded landscapes: how many engines each strategy needs to come near the optimum.
-
-    python benchmarks/landscapes.py benchmarks/landscapes -o docs/benchmarks/search
+"""Recorded landscapes: load and replay them (`landscapes_report.py` makes table and plot).
 
 Every assignment of these small models was built, run and timed once on a real backend by
 `record_landscapes.py`; the replay answers a strategy from that record through
@@ -22,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from precsearch.evaluate import Evaluated, Steps
+from precsearch.events import TrialFinished
 from precsearch.goal import Bound, Budget, Goal, Problem
 from precsearch.search import search
 from precsearch.space import Assignment, LayerGroup, Precision, SearchSpace
@@ -168,11 +167,8 @@ class Replay:
 
 def replay(landscape: Landscape, strategy: Strategy, problem: Problem) -> Replay:
     """Search a record."""
-    trials: list[Trial] = []
     events = search(problem, strategy, landscape.evaluate)
-    for event in events:
-        if hasattr(event, "trial"):
-            trials.append(event.trial)
+    trials = [event.trial for event in events if isinstance(event, TrialFinished)]
     optimum = landscape.optimum(problem)
     engines = [t for t in trials if t.proposal.fidelity is Fidelity.ENGINE]
     curve = []

@@ -1,8 +1,8 @@
-"""How many engines a search of 300 and 1,000 groups takes, on planted optima; and how long it thinks.
+"""How many engines searches of 300 and 1,000 groups take on planted optima, and their thinking.
 
     python benchmarks/large_spaces.py --seeds 10
 
-A simulation: FP32 or FP16 for each group of a chain in repeated blocks. Some groups are *sensitive*:
+A simulation: FP32 or FP16 for each group of a chain in repeated blocks. Some are *sensitive*:
 each of them alone breaks the bound; all others together use about two thirds of it. A proxy gives a
 ranking score of 1[sensitive] + N(0, 0.35), stretched over the gap between the two kinds of group.
 Losses (5 %), timings (0.5 %) and profiles (10 %) are noisy, and of the engines 5 % fail to build.

@@ -1,7 +1,7 @@
 """Build, run and time every assignment of small models once, for replay by `landscapes.py`.
 
-    python benchmarks/record_landscapes.py -o benchmarks/landscapes                  # our own models
-    python benchmarks/record_landscapes.py -o benchmarks/landscapes --case NAME MODEL DATA FREE
+    python -m benchmarks.record_landscapes -o benchmarks/landscapes             # our own models
+    python -m benchmarks.record_landscapes -o benchmarks/landscapes --case NAME MODEL DATA FREE
 
 Each assignment's engine is opened in 36 passes, each pass in an order of its own; the odd ones
 make the first latency, the even ones the second, so that the two share no session and no moment.
@@ -26,8 +26,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
-from landscape_models import MODELS, write
 
+from benchmarks.landscape_models import MODELS, write
 from precsearch.api import OptimizeConfig
 from precsearch.api.calibrate import calibrated
 from precsearch.api.setup import (
@@ -144,7 +144,8 @@ def timings(case: Opened, models: Sequence[bytes]) -> tuple[Floats, Floats, floa
 def _quietest(ratios: npt.NDArray[np.float64], beside: npt.NDArray[np.float64]) -> Floats:
     """(a,) mean over the better half of (passes, a) ratios."""
     better = np.argsort(beside, axis=0, kind="stable")[: (len(beside) + 1) // 2]
-    return np.take_along_axis(ratios, better, axis=0).mean(axis=0).astype(np.float32)
+    quiet = np.take_along_axis(ratios, better, axis=0)
+    return np.asarray(quiet.mean(axis=0), np.float32)
 
 
 def group_row(g: LayerGroup) -> dict[str, object]:

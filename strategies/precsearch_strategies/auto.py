@@ -60,9 +60,9 @@ class Auto:
     patience: int = 12
     probes: int = 4
     screens: int = 2
-    least: float = 0.05
+    least: float = 0.01
     promise: float = 0.5
-    draws: int = 2
+    draws: int = 4
     margins: tuple[float, ...] = (0.85, 0.7, 0.55)
 
     def __post_init__(self) -> None:
@@ -147,6 +147,11 @@ class Auto:
     ) -> Asking[Pick | None]:
         """The candidate of most worth that its proxy does not rule out, ``None`` if none is."""
         screens = self.screens if proxy_error(known)[1] <= BELIEVED else 0
+        if screens:
+            # What would be fast and is thought to be beyond the bound is worth a proxy, too.
+            hopeful = self._ranked(known, encoding, squares, elimination, soften=0.25)
+            new = [p.assignment for p in hopeful if p.assignment not in known.proxies]
+            yield from known.probe(new[: self.probes], "screening a faster candidate")
         for _ in range(screens):
             ranked = self._ranked(known, encoding, squares, elimination)
             if not ranked or ranked[0].assignment in known.proxies:
@@ -158,7 +163,12 @@ class Auto:
         return next((p for p in ranked if p.assignment in known.proxies), first)
 
     def _ranked(
-        self, known: Known, encoding: Encoding, squares: Squares, elimination: Elimination
+        self,
+        known: Known,
+        encoding: Encoding,
+        squares: Squares,
+        elimination: Elimination,
+        soften: float = 1.0,
     ) -> list[Pick]:
         """Untried candidates that are worth an engine, best first.
 
@@ -180,7 +190,7 @@ class Auto:
         fastest = [encoding.encode(t.assignment) for t in known.passing()]
         than = np.array(fastest or [np.zeros_like(encoding.lowest)])
         expected = latency.predict(than)[0]
-        gain = chance * _expected_gain(mean, spread, max(best, float(expected.min())))
+        gain = chance**soften * _expected_gain(mean, spread, max(best, float(expected.min())))
         note = _note(errors, mean, errors.predict(pool), spread)
         for reach in dict.fromkeys((trusted, 4 * trusted, math.inf)):
             worth = gain * (far <= reach)

@@ -1,0 +1,22 @@
+import pytest
+
+from precsearch_strategies import Auto
+from precsearch_strategies.estimate import expected_builds
+from tests.strategies.harness import run
+from tests.strategies.landscapes import FP32, INT8, Recipe
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_a_search_takes_is_within_what_was_expected(seed: int) -> None:
+    landscape = Recipe(groups=9, precisions=(FP32, INT8)).draw(seed)
+    least, likely, most = expected_builds(landscape.problem)
+    assert least <= likely <= most
+    assert least <= len(run(Auto(), landscape).engines) <= most
+
+
+def test_the_budget_bounds_the_estimate() -> None:
+    assert expected_builds(Recipe(groups=50, max_builds=5).draw(0).problem) == (3, 5, 5)
+
+
+def test_nothing_to_decide_takes_the_gate_alone() -> None:
+    assert expected_builds(Recipe(groups=3, walls=1.1).draw(0).problem)[0] == 1

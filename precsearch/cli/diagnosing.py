@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.text import Text
 
 from precsearch.api.diagnose import DiagnoseConfig, diagnose
-from precsearch.api.files import check_free, write_bytes, write_text
+from precsearch.api.files import check_free, check_weights, copy_weights, write_bytes, write_text
 from precsearch.api.miscompiled import check_engine
 from precsearch.api.reproducer import write_reproducer
 from precsearch.cli.actions import Exit
@@ -18,6 +18,7 @@ from precsearch.cli.streams import glyphs_of, stderr, stdout
 from precsearch.cli.text import ASCII
 from precsearch.codec import dumps
 from precsearch.errors import OptionError
+from precsearch.onnxio.read import read_model
 from precsearch.space import Precision
 
 __all__ = ["ORDERS", "run_diagnose"]
@@ -57,6 +58,8 @@ def run_diagnose(
     inputs = [p for p in (config.model, config.data, config.plan) if p is not None]
     files = [p for p in (table, cured) if p is not None]
     check_free(files, force=force, inputs=inputs)
+    if cured is not None:
+        check_weights(read_model(config.model), cured)
     out, errors = stdout(), stderr()
     dull = errors.is_dumb_terminal or glyphs_of(errors) is ASCII
     with errors.status("looking inside", spinner="line" if dull else "dots"):
@@ -65,6 +68,7 @@ def run_diagnose(
         write_text(table, csv_of(found))
     best = next((s for s in found.suggestions if s.model is not None), None)
     if cured is not None and best is not None and best.model is not None:
+        copy_weights(read_model(config.model), cured)
         write_bytes(cured, best.model)
     if json:
         out.file.write(f"{dumps(fields(found))}\n")
@@ -86,6 +90,7 @@ def _check_engine(
     page = Page(out.width, glyphs_of(out))
     if found is not None:
         write_reproducer(found, checked.backend, folder)
+        copy_weights(read_model(config.model), folder / "model.onnx")
     if json:
         out.file.write(f"{dumps(engine_fields(checked, folder))}\n")
     else:

@@ -443,7 +443,7 @@ Reproducer = Annotated[
         metavar="DIR",
         show_default=False,
         help="With --precision fp32: where to write the smallest part of the model that shows a "
-        "wrong engine. Default: <model stem>.reproducer.",
+        "wrong engine. Default: the model's name with .reproducer.",
     ),
 ]
 Table = Annotated[

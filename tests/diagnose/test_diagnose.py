@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -289,3 +291,29 @@ def test_an_fp32_engine_that_is_right_and_one_that_is_wrong(
     (here / "file").write_text("")
     assert run([*line, "--reproducer", "file"]) == 2
     assert "cannot be made" in capsys.readouterr().err
+
+
+def test_a_model_of_external_weights_is_written_with_them(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnx.save(
+        split_scales(),
+        here / "external.onnx",
+        save_as_external_data=True,
+        location="w.bin",
+        size_threshold=0,
+    )
+    away = tmp_path / "away"
+    away.mkdir()
+    line = f"diagnose external.onnx --data data.npz --suggest --cured {away / 'cured.onnx'}"
+    assert run(line.split()) == 0
+    again = ["diagnose", str(away / "cured.onnx"), "--data", "data.npz", "--precision", "fp32"]
+    assert run([*again, "--backend", "onnxruntime"]) == 0
+    monkeypatch.setattr(OnnxRuntimeBackend, "built", 0, raising=False)
+    monkeypatch.setattr(OnnxRuntimeBackend, "build", Wrong.build)
+    wrong = "diagnose external.onnx --data data.npz --precision fp32 --backend onnxruntime"
+    assert run([*wrong.split(), "--reproducer", str(away / "r")]) == 3
+    done = subprocess.run(
+        [sys.executable, "run.py"], cwd=away / "r", capture_output=True, text=True, check=True
+    )
+    assert "is off by" in done.stdout

@@ -58,7 +58,8 @@ def searched(direction: str, model: Path, args: argparse.Namespace) -> dict[str,
     steps.unlink(missing_ok=True)
     me = [sys.executable, str(Path(__file__).resolve()), "--work", str(args.work.resolve())]
     command = [
-        *(sys.executable, "-m", "polygraphy", "debug", "precision", str(model.resolve())),
+        *(sys.executable, "-c", "from polygraphy.tools import main; main()"),
+        *("debug", "precision", str(model.resolve())),
         *("--fp16", "--tf32", "--tactic-sources", "--mode", "bisect", "--dir", direction),
         *("--check", *me, "-o", str(args.output.resolve()), "--as-check"),
     ]

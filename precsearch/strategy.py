@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 from precsearch.goal import Problem
 from precsearch.trial import Proposal, Trial
 
-__all__ = ["Proposals", "Strategy"]
+__all__ = ["Estimates", "Proposals", "Strategy"]
 
 Proposals = Generator[Sequence[Proposal], Sequence[Trial], None]
 """Yields a batch, is sent the trials *in the order it proposed them*, ends by returning.
@@ -24,4 +24,13 @@ class Strategy(Protocol):
 
     def propose(self, problem: Problem, /) -> Proposals:
         """Search ``problem``; deterministic in the problem and the trials that are sent."""
+        ...
+
+
+@runtime_checkable
+class Estimates(Strategy, Protocol):
+    """A strategy that can say beforehand how many engines it will ask for."""
+
+    def expected_builds(self, problem: Problem, /) -> tuple[int, int, int]:
+        """The least, the likely and the most engines, FP32's own included."""
         ...

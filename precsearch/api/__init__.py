@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from precsearch.api.config import OptimizeConfig, OptimizeResult
+from precsearch.api.dryrun import DryRun, dry_run
 from precsearch.api.export import ExportReport, export
 from precsearch.api.inspection import Inspection, inspect
 from precsearch.api.replay import BuildReport, build
@@ -20,6 +21,7 @@ from precsearch.plan import Plan
 
 __all__ = [
     "BuildReport",
+    "DryRun",
     "ExportReport",
     "Inspection",
     "OptimizeConfig",
@@ -27,6 +29,7 @@ __all__ = [
     "ShapeSet",
     "VerifyReport",
     "build",
+    "dry_run",
     "export",
     "inspect",
     "optimize",

@@ -12,16 +12,17 @@ from rich.status import Status
 from precsearch import api
 from precsearch.api import OptimizeConfig
 from precsearch.cli.doctor import diagnose, doctor_fields, doctor_lines
+from precsearch.cli.estimate import dry_run_lines
 from precsearch.cli.live import JsonLines, consume, progress
 from precsearch.cli.page import Page
 from precsearch.cli.reports import build_lines, export_lines, inspect_lines, verify_lines
 from precsearch.cli.streams import glyphs_of, stderr, stdout
 from precsearch.cli.summary import optimize_lines, result_fields
 from precsearch.cli.text import ASCII
-from precsearch.codec import dumps
+from precsearch.codec import dumps, unstructure
 from precsearch.space import Precision
 
-__all__ = ["Exit", "build", "doctor", "export", "inspect", "optimize", "verify"]
+__all__ = ["Exit", "build", "doctor", "dry_run", "export", "inspect", "optimize", "verify"]
 
 
 class Exit(IntEnum):
@@ -54,6 +55,19 @@ def optimize(config: OptimizeConfig, *, json: bool) -> Exit:
         page = _page(out)
         page.write(out, optimize_lines(config, result, page))
     return code
+
+
+def dry_run(config: OptimizeConfig, *, json: bool) -> Exit:
+    """Print what a search would take."""
+    out = stdout()
+    with _waiting("looking at model and data"):
+        found = api.dry_run(config)
+    if json:
+        out.file.write(f"{dumps(unstructure(found))}\n")
+        return Exit.DONE
+    page = _page(out)
+    page.write(out, dry_run_lines(found, config, page))
+    return Exit.DONE
 
 
 def build(plan: Path, model: Path | None, output: Path, *, force: bool) -> Exit:

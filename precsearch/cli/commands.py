@@ -88,6 +88,7 @@ def optimize(
     run_dir: options.RunDir = None,
     resume: options.Resume = False,
     force: options.Force = False,
+    dry_run: options.DryRun = False,
     json: options.Json = False,
 ) -> Action:
     """Find the fastest engine within a tolerance, and write a plan.
@@ -124,6 +125,8 @@ def optimize(
         resume=resume,
         force=force,
     )
+    if dry_run:
+        return lambda: actions.dry_run(config, json=json)
     return lambda: actions.optimize(config, json=json)
 
 

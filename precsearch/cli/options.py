@@ -352,6 +352,15 @@ Resume = Annotated[
         rich_help_panel=_OUTPUT,
     ),
 ]
+DryRun = Annotated[
+    bool,
+    Option(
+        "--dry-run",
+        metavar=" ",
+        help="Say how many engines and how long a search would take; search and write nothing.",
+        rich_help_panel=_EFFORT,
+    ),
+]
 Force = Annotated[
     bool,
     Option("--force", metavar=" ", help="Replace existing outputs.", rich_help_panel=_OUTPUT),

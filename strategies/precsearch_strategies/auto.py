@@ -16,6 +16,7 @@ from precsearch_strategies.candidates import candidates
 from precsearch_strategies.elimination import Elimination
 from precsearch_strategies.encoding import Encoding, Floats, Labels
 from precsearch_strategies.errormodel import BELIEVED, ErrorModel, proxy_error
+from precsearch_strategies.estimate import expected_builds
 from precsearch_strategies.gains import promising
 from precsearch_strategies.known import Asking, Known
 from precsearch_strategies.latencymodel import LatencyModel
@@ -68,6 +69,10 @@ class Auto:
     def __post_init__(self) -> None:
         if min(self.builds, self.patience, self.probes, self.screens) < 1:
             raise OptionError("auto's builds, patience, probes and screens must be at least 1")
+
+    def expected_builds(self, problem: Problem, /) -> tuple[int, int, int]:
+        """See `precsearch_strategies.estimate.expected_builds`."""
+        return expected_builds(problem)
 
     def propose(self, problem: Problem, /) -> Proposals:
         """Search ``problem``."""

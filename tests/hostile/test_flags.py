@@ -177,3 +177,21 @@ def test_a_full_disk_leaves_nothing_behind(here: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("error: 'new.onnx' cannot be written: File too large")
     assert sorted(p.name for p in here.iterdir()) == before
+
+
+def test_a_dry_run_estimates_and_writes_nothing(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(here.rglob("*"))
+    assert run("optimize model.onnx --data data.npz --threads 1 --dry-run --json".split()) == 0
+    found = json.loads(capsys.readouterr().out)
+    least, likely, most = found["builds"]
+    assert 1 <= least <= likely <= most
+    assert found["engine_seconds"] > 0
+    assert found["groups"] >= sum(found["choices"].values()) > 0
+    line = "optimize model.onnx --threads 1 --dry-run --strategy tpe --max-builds 7"
+    assert run(line.split()) == 0
+    shown = capsys.readouterr().out
+    assert "nothing was searched or written" in shown
+    assert "--max-builds allows 7" in " ".join(shown.split())
+    assert sorted(here.rglob("*")) == before

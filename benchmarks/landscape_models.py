@@ -39,7 +39,7 @@ class Builder:
         self._weights.append(numpy_helper.from_array(np.asarray(array, kind), name))
         return name
 
-    def node(self, op: str, *inputs: str, **attributes: Any) -> str:
+    def node(self, op: str, *inputs: str, **attributes: Any) -> str:  # noqa: ANN401 - whatever ONNX has
         """Name of the output of a new node."""
         name = f"{op.lower()}{len(self._nodes)}"
         self._nodes.append(helper.make_node(op, inputs, [name], name=name, **attributes))

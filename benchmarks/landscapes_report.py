@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.landscapes import Landscape, Replay, load, replay
+from benchmarks.landscapes_replay import Landscape, Replay, load, replay
 from benchmarks.landscapes_rivals import Greedy, Random
 from precsearch.strategy import Strategy
 from precsearch_strategies import Auto, Bisection, Tpe
@@ -24,6 +24,7 @@ STRATEGIES: dict[str, Strategy] = {
     "random": Random(),
 }
 BUILDS = 40
+SEEDS = {"TPE": 5, "bisection": 1, "greedy": 1}  # the last two do not depend on it
 COLOURS = ("#1b6ca8", "#d1495b", "#66a182", "#8d6a9f", "#999999")
 
 
@@ -63,7 +64,7 @@ def plot(path: Path, every: dict[str, list[Replay]]) -> None:
     def at(x: float, y: float) -> str:
         return f"{left + (x - 1) / 24 * wide:.1f},{top + high * (1 - min(y, most) / most):.1f}"
 
-    lines = []
+    lines: list[str] = []
     for (name, found), colour in zip(every.items(), COLOURS, strict=True):
         mean = [
             statistics.mean(r.curve[min(i, len(r.curve) - 1)] - 1 for r in found) for i in range(25)
@@ -109,7 +110,7 @@ def main() -> None:
         landscape = load(path)
         for share in args.shares:
             found = {
-                n: curves(landscape, share, s, args.seeds if n in ("auto", "random", "TPE") else 1)
+                n: curves(landscape, share, s, min(args.seeds, SEEDS.get(n, args.seeds)))
                 for n, s in STRATEGIES.items()
             }
             for name, rows in found.items():

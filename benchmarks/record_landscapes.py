@@ -1,4 +1,4 @@
-"""Build, run and time every assignment of small models once, for replay by `landscapes.py`.
+"""Build, run and time every assignment of small models once, for replay by `landscapes_report.py`.
 
     python -m benchmarks.record_landscapes -o benchmarks/landscapes             # our own models
     python -m benchmarks.record_landscapes -o benchmarks/landscapes --case NAME MODEL DATA FREE

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from precsearch.space import Precision
+from precsearch.space import Assignment, Precision
 from precsearch_strategies.elimination import Elimination
 from precsearch_strategies.encoding import Bools, Encoding, Floats, Labels
 from precsearch_strategies.errormodel import ErrorModel
@@ -57,6 +57,8 @@ def candidates(
     for assignment in known.incumbents():
         found += _grown(encoding, mean, encoding.encode(assignment))
         found += _moves(encoding, mean, encoding.encode(assignment))
+    for assignment in _near_misses(known):
+        found += _moves(encoding, mean, encoding.encode(assignment), short=16)
     found += _repaired(known, encoding, errors, mean)
     pool = encoding.canonical(np.array(found, dtype=np.intp).reshape(-1, n))
     distinct = {row.tobytes(): i for i, row in reversed(list(enumerate(pool)))}
@@ -167,6 +169,21 @@ def _moves(encoding: Encoding, costs: Costs, x: Labels, short: int = 40) -> list
                 moved = [(i, label) for i in run if encoding.allowed[i, label]]
                 found.append(_with(x, moved))
     return found
+
+
+def _near_misses(known: Known, most: int = 2, slack: float = 1.25) -> list[Assignment]:
+    """Engines that are fast and just beyond the bound: one move, in either direction, may do.
+
+    Lowering more can lower the error, where it saves a tensor from being rounded twice.
+    """
+    rows = [
+        (ratio, a.entries, a)
+        for a, t in known.engines.items()
+        if (ratio := known.ratio(t)) is not None
+        and ratio < known.best_ratio()
+        and 1 < (known.slack(t) or 0.0) <= slack
+    ]
+    return [row[2] for row in sorted(rows, key=lambda row: row[:2])[:most]]
 
 
 def _with(x: Labels, moves: list[tuple[int, int]]) -> Labels:

@@ -21,6 +21,7 @@ from precsearch.backend import TYPED, GraphForm, QuantScheme
 from precsearch.onnxio.annotate import METADATA_KEY, Annotation, annotate
 from precsearch.onnxio.emit import Emitter, WeightCache
 from precsearch.onnxio.graph import GraphView
+from precsearch.onnxio.join import skeleton_of
 from precsearch.onnxio.layout import node_groups, quantise_layout
 from precsearch.onnxio.quirks import engine_forms
 from precsearch.onnxio.roles import fp16_capable
@@ -177,11 +178,17 @@ class Lowering:
                 part.append(said.get(node.name, b""))
             start = end
         parts = {k: hashlib.sha256(b"".join(p)).hexdigest()[:16] for k, p in pieces.items()}
-        skeleton = _skeleton(self.graph, emitter.nodes, notes)
-        digest = hashlib.sha256(skeleton[1])
+        skeleton = skeleton_of(
+            self.graph,
+            emitter.nodes,
+            self.graph.inputs,
+            self.graph.outputs,
+            {METADATA_KEY: notes.to_json()} if notes else {},
+        )
+        digest = hashlib.sha256(skeleton.body)
         for key, short in sorted(parts.items()):
             digest.update(f"{key}={short}\n".encode())
-        model = _join(skeleton, emitter.weights.values())
+        model = skeleton.with_weights(emitter.weights.values())
         return Lowered(model, digest.hexdigest(), params, asked, owners, parts)
 
     def _hash(self, constant: bytes) -> bytes:
@@ -189,43 +196,3 @@ class Lowering:
         if constant not in self._hashes:
             self._hashes[constant] = hashlib.sha256(constant).digest()
         return self._hashes[constant]
-
-
-def _skeleton(
-    graph: GraphView, nodes: Iterable[onnx.NodeProto], notes: Annotation
-) -> tuple[bytes, bytes]:
-    """The serialised model without its graph, and the graph without its constants."""
-    model = onnx.ModelProto(ir_version=graph.ir_version)
-    for domain, version in sorted(graph.opsets.items()):
-        model.opset_import.append(onnx.OperatorSetIdProto(domain=domain, version=version))
-    model.functions.extend(graph.functions)
-    if notes:
-        model.metadata_props.add(key=METADATA_KEY, value=notes.to_json())
-    body = onnx.GraphProto(name=graph.name, node=nodes, input=graph.inputs, output=graph.outputs)
-    return (
-        model.SerializeToString(deterministic=True),
-        body.SerializeToString(deterministic=True),
-    )
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def _join(skeleton: tuple[bytes, bytes], weights: Iterable[bytes]) -> bytes:
-    """One ``ModelProto`` from its parts.
-
-    Protocol Buffers lets the fields of a message stand in any order: GraphProto.initializer is
-    field 5 and ModelProto.graph field 7, both length-delimited (wire type 2).
-    """
-    head, body = skeleton
-    pieces = [body]
-    for weight in weights:
-        pieces += [bytes([5 << 3 | 2]), _varint(len(weight)), weight]
-    length = sum(map(len, pieces))
-    return b"".join([head, bytes([7 << 3 | 2]), _varint(length), *pieces])

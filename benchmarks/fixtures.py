@@ -21,14 +21,8 @@ from pathlib import Path
 import precsearch
 from precsearch.api.calibrate import calibrated
 from precsearch.api.config import OptimizeConfig
-from precsearch.api.setup import (
-    bench_setup,
-    bench_worker,
-    candidate,
-    open_inputs,
-    open_target,
-    reference_of,
-)
+from precsearch.api.measuring import bench_setup, bench_worker, candidate, reference_of
+from precsearch.api.setup import open_inputs, open_target
 from precsearch.errors import DataError, OptionError
 from precsearch.onnxio.read import read_model
 from precsearch.space import Assignment, Precision

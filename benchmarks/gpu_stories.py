@@ -28,14 +28,8 @@ import onnx
 
 from precsearch.api import OptimizeConfig, OptimizeResult, optimize_events
 from precsearch.api.calibrate import calibrated
-from precsearch.api.setup import (
-    bench_setup,
-    bench_worker,
-    candidate,
-    open_inputs,
-    open_target,
-    reference_of,
-)
+from precsearch.api.measuring import bench_setup, bench_worker, candidate, reference_of
+from precsearch.api.setup import open_inputs, open_target
 from precsearch.bench import Bench
 from precsearch.errors import EngineError, PrecsearchError
 from precsearch.events import StageStarted, TrialFinished

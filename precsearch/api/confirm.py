@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from precsearch.api.setup import candidate
+from precsearch.api.measuring import candidate
 from precsearch.bench import Scored
 from precsearch.errors import EngineError, WorkerError
 from precsearch.events import Event, FinalistJudged, StageStarted, Warned

@@ -9,15 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from precsearch.api.config import OptimizeConfig
+from precsearch.api.measuring import bench_setup, bench_worker, reference_of
 from precsearch.api.screening import priors_of
-from precsearch.api.setup import (
-    Target,
-    bench_setup,
-    bench_worker,
-    open_inputs,
-    open_target,
-    reference_of,
-)
+from precsearch.api.setup import Target, open_inputs, open_target
 from precsearch.goal import Bound, Budget, Goal, Problem
 from precsearch.onnxio.lower import Lowering
 from precsearch.onnxio.read import read_model

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from precsearch.api.measuring import bench_worker
 from precsearch.api.screening import priors_of, screen_feeds
-from precsearch.api.setup import Target, bench_worker, open_target
+from precsearch.api.setup import Target, open_target
 from precsearch.data import input_specs, load
 from precsearch.goal import Prior
 from precsearch.onnxio.group import group

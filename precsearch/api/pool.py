@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from precsearch.api.setup import bench_worker
+from precsearch.api.measuring import bench_worker
 from precsearch.bench import BenchSetup
 from precsearch.evaluate import Evaluate, evaluators, pooled, sequential
 from precsearch.onnxio.lower import Lowered

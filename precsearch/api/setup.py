@@ -2,57 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from precsearch._version import __version__
 from precsearch.api.config import OptimizeConfig
-from precsearch.api.shapes import in_terms_of_sets, shape_loads
+from precsearch.api.shapes import ShapeTable, in_terms_of_sets, shape_loads, shape_table
 from precsearch.backend import Backend, BackendOptions, Feed, GraphForm, QuantScheme
-from precsearch.bench import BenchSetup, Candidate, Scored, open_bench
 from precsearch.codec import dumps, unstructure
 from precsearch.data import Dataset, InputSpec, Parts, input_specs, load
 from precsearch.errors import DataError, ModelError, OptionError
-from precsearch.measure import Load, TimingOptions
+from precsearch.measure import Load
 from precsearch.metrics import Metric, metric, resolution
 from precsearch.onnxio.convert import without_names
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.group import group
-from precsearch.onnxio.lower import Lowered
 from precsearch.onnxio.prepare import prepare
-from precsearch.onnxio.read import SourceModel
+from precsearch.onnxio.read import SourceModel, read_model
 from precsearch.reference.ranges import check_method
 from precsearch.registry import BackendFactory, backend_factory
 from precsearch.space import Precision, SearchSpace
-from precsearch.workers import Worker
 
 __all__ = [
     "Inputs",
-    "ShapeTable",
     "Target",
-    "bench_setup",
-    "bench_worker",
-    "candidate",
     "identity",
     "open_inputs",
     "open_target",
-    "reference_of",
-    "shapes_of",
 ]
-
-_MOST_SHAPES = 4
-_BUILD_CACHE = "build.cache"
-_PATIENT = TimingOptions(round_seconds=0.02, warmup=15)
-"""A GPU that was idle takes some tenths of a second to clock up."""
-
-ShapeTable = tuple[Mapping[str, tuple[int, ...]], ...]
-
-
-def shapes_of(feed: Feed) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """Name and shape of each input, sorted."""
-    return tuple((name, tuple(array.shape)) for name, array in sorted(feed.items()))
 
 
 @dataclass(frozen=True)
@@ -82,7 +61,8 @@ class Target:
     @property
     def reference_model(self) -> bytes | str:
         """What the reference runs: the file itself, so that external weights are found."""
-        anonymous = without_names(self.source.proto)
+        source = read_model(self.source.path) if self.cures else self.source
+        anonymous = without_names(source.proto)
         if anonymous is not None:
             return bytes(anonymous.SerializeToString())
         return str(self.source.path.resolve())
@@ -179,22 +159,9 @@ class Inputs:
 
     @property
     def shapes(self) -> ShapeTable:
-        """The sets of input shapes that an engine will meet, those of the data first.
-
-        Where there are many, the first and, dimension by dimension, the least and the greatest.
-        """
+        """The sets of input shapes that an engine will meet, those of the data first."""
         timed = (feed for load in self.loads for feed in load.feeds)
-        met = (shapes_of(feed) for feed in (*self.data.feeds, *self._held_out(), *timed))
-        found = [dict(rows) for rows in dict.fromkeys(met)]
-        if len(found) <= _MOST_SHAPES:
-            return tuple(found)
-
-        def extreme(pick: Callable[..., int]) -> dict[str, tuple[int, ...]]:
-            return {
-                name: tuple(map(pick, *(shapes[name] for shapes in found))) for name in found[0]
-            }
-
-        return (found[0], extreme(min), extreme(max))
+        return shape_table((*self.data.feeds, *self._held_out(), *timed))
 
     def _held_out(self) -> Sequence[Feed]:
         return () if self.parts.holdout is None else self.parts.holdout.feeds
@@ -278,49 +245,3 @@ def identity(config: OptimizeConfig, target: Target, inputs: Inputs) -> dict[str
         "shapes": " ".join(map(str, config.shapes)),
         "version": __version__,
     }
-
-
-def reference_of(target: Target, part: Dataset, worker: Worker) -> Scored:
-    """A part of the data with the outputs that are wanted on it.
-
-    Raises:
-        ModelError: ONNX Runtime refuses the model.
-        WorkerError: It crashed or hung on the model.
-    """
-    given = part.references
-    if given is not None:
-        return Scored(part, tuple(given))
-    folder = target.options.model_folder
-    return Scored(part, worker.call("outputs", target.reference_model, part.feeds, folder))
-
-
-def bench_worker(limit_s: float = 3600.0) -> Worker:
-    """A worker for reference outputs and calibration; `Worker.restart_with` a setup to measure."""
-    return Worker(open_bench, (None,), limit_s=limit_s)
-
-
-def candidate(lowered: Lowered) -> Candidate:
-    """What is sent to a bench."""
-    return Candidate(lowered.model, lowered.digest, lowered.asked, lowered.owners)
-
-
-def bench_setup(
-    config: OptimizeConfig,
-    target: Target,
-    baseline: Lowered,
-    search: Scored,
-    loads: tuple[Load, ...] = (),
-    shapes: ShapeTable = (),
-) -> BenchSetup:
-    """What a bench starts from."""
-    return BenchSetup(
-        backend=target.factory,
-        options=replace(
-            target.options, shapes=shapes, cache=str(config.run_path.resolve() / _BUILD_CACHE)
-        ),
-        baseline=candidate(baseline),
-        search=search,
-        metric=config.metric,
-        timing=_PATIENT if target.backend.compiles else TimingOptions(),
-        loads=loads,
-    )

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from precsearch.backend import Feed
 from precsearch.data import InputSpec, load
 from precsearch.errors import DataError, OptionError
 from precsearch.measure import Load
 from precsearch.trial import Latency
 
-__all__ = ["ShapeSet", "in_terms_of_sets", "shape_loads", "shape_sets"]
+__all__ = [
+    "ShapeSet",
+    "ShapeTable",
+    "in_terms_of_sets",
+    "shape_loads",
+    "shape_sets",
+    "shape_table",
+    "shapes_of",
+]
+
+_MOST_SHAPES = 4
+
+ShapeTable = tuple[Mapping[str, tuple[int, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -35,6 +48,26 @@ class ShapeSet:
     def __str__(self) -> str:
         parts = (f"{name}:{'x'.join(map(str, shape))}" for name, shape in self.shapes.items())
         return f"{';'.join(parts)}@{self.weight:g}"
+
+
+def shapes_of(feed: Feed) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Name and shape of each input, sorted."""
+    return tuple((name, tuple(array.shape)) for name, array in sorted(feed.items()))
+
+
+def shape_table(feeds: Iterable[Feed]) -> ShapeTable:
+    """The sets of input shapes among feeds, in their order.
+
+    Where there are many, the first and, dimension by dimension, the least and the greatest.
+    """
+    found = [dict(rows) for rows in dict.fromkeys(map(shapes_of, feeds))]
+    if len(found) <= _MOST_SHAPES:
+        return tuple(found)
+
+    def extreme(pick: Callable[..., int]) -> dict[str, tuple[int, ...]]:
+        return {name: tuple(map(pick, *(shapes[name] for shapes in found))) for name in found[0]}
+
+    return (found[0], extreme(min), extreme(max))
 
 
 @contextmanager

@@ -7,14 +7,9 @@ from pathlib import Path
 
 from precsearch.api.artifact import other_place
 from precsearch.api.config import OptimizeConfig
+from precsearch.api.measuring import bench_setup, bench_worker, candidate, reference_of
 from precsearch.api.replay import materialise, model_beside
-from precsearch.api.setup import (
-    bench_setup,
-    bench_worker,
-    candidate,
-    open_inputs,
-    reference_of,
-)
+from precsearch.api.setup import open_inputs
 from precsearch.api.shapes import shape_sets
 from precsearch.plan import read_plan
 from precsearch.space import Assignment

@@ -11,8 +11,9 @@ import pytest
 
 import precsearch
 from precsearch.api.config import OptimizeConfig
+from precsearch.api.measuring import bench_setup, candidate
 from precsearch.api.probing import proxy_of
-from precsearch.api.setup import Target, bench_setup, candidate, open_target
+from precsearch.api.setup import Target, open_target
 from precsearch.backends.onnxruntime import OnnxRuntimeBackend
 from precsearch.bench import Bench, Scored, open_bench
 from precsearch.data import input_specs, load

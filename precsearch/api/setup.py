@@ -20,7 +20,7 @@ from precsearch.onnxio.convert import without_names
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.group import group
 from precsearch.onnxio.prepare import prepare
-from precsearch.onnxio.read import SourceModel, read_model
+from precsearch.onnxio.read import SourceModel
 from precsearch.reference.ranges import check_method
 from precsearch.registry import BackendFactory, backend_factory
 from precsearch.space import Precision, SearchSpace
@@ -61,8 +61,7 @@ class Target:
     @property
     def reference_model(self) -> bytes | str:
         """What the reference runs: the file itself, so that external weights are found."""
-        source = read_model(self.source.path) if self.cures else self.source
-        anonymous = without_names(source.proto)
+        anonymous = without_names(self.source.proto)
         if anonymous is not None:
             return bytes(anonymous.SerializeToString())
         return str(self.source.path.resolve())

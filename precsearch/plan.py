@@ -22,6 +22,7 @@ from precsearch.trial import Accuracy, Latency
 
 __all__ = [
     "SCHEMA",
+    "CureRecipe",
     "Evidence",
     "Finalist",
     "GroupEvidence",
@@ -67,6 +68,19 @@ class ScaleRecipe:
 
 
 @dataclass(frozen=True, slots=True)
+class CureRecipe:
+    """A rewrite that is made to the model before anything else, see `precsearch.onnxio.cures`.
+
+    Attributes:
+        name: Of the cure.
+        params: What it needs beside the graph: a whole number by the node that it is for.
+    """
+
+    name: str
+    params: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """Everything that decides the bytes of the materialised model, and how to build it.
 
@@ -83,6 +97,7 @@ class Recipe:
             was measured first.
         groups: In graph order.
         scales: Sorted by tensor.
+        cures: In the order in which they are made.
     """
 
     model_sha256: str
@@ -96,6 +111,7 @@ class Recipe:
     shapes: tuple[Mapping[str, tuple[int, ...]], ...] = ()
     groups: tuple[GroupRecipe, ...] = ()
     scales: tuple[ScaleRecipe, ...] = ()
+    cures: tuple[CureRecipe, ...] = ()
 
     @property
     def assignment(self) -> Assignment:
@@ -105,7 +121,7 @@ class Recipe:
     @property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON, as hex."""
-        text = json.dumps(unstructure(self), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(_recipe(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -221,7 +237,7 @@ class Plan:
         data = {
             "schema": SCHEMA,
             "digest": self.recipe.digest,
-            "recipe": unstructure(self.recipe),
+            "recipe": _recipe(self.recipe),
             "evidence": unstructure(self.evidence),
         }
         return canonical(data) + "\n"
@@ -249,6 +265,14 @@ class Plan:
                 f"the plan's recipe does not match its digest: it was edited by hand; {_ADVICE}"
             )
         return plan
+
+
+def _recipe(recipe: Recipe) -> dict[str, Any]:
+    """As data; what has no cures is written as it was before there were any."""
+    data: dict[str, Any] = unstructure(recipe)
+    if not recipe.cures:
+        del data["cures"]
+    return data
 
 
 def read_plan(path: str | Path) -> Plan:

@@ -62,7 +62,7 @@ def calibrated(
 
 
 def _key(target: Target, inputs: Inputs, method: str) -> str:
-    parts = (target.source.digest, target.space.digest, method, inputs.parts.calibration.digest)
+    parts = (target.digest, target.space.digest, method, inputs.parts.calibration.digest)
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
 

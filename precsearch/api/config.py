@@ -46,6 +46,7 @@ class OptimizeConfig:
         resume: Go on with the journal in `run_dir`.
         force: Overwrite plan, artifact and journal.
         build_options: What the backend alone knows, by name.
+        cure: Try rewrites that heal FP16 and change nothing in FP32; use what helps.
     """
 
     model: Path
@@ -73,6 +74,7 @@ class OptimizeConfig:
     resume: bool = False
     force: bool = False
     build_options: Mapping[str, str] = field(default_factory=dict)
+    cure: bool = False
 
     def __post_init__(self) -> None:
         if self.batch < 1:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from precsearch.api.config import OptimizeConfig
+from precsearch.api.healing import open_cured
 from precsearch.api.measuring import bench_setup, bench_worker, reference_of
 from precsearch.api.screening import priors_of
-from precsearch.api.setup import Target, open_inputs, open_target
+from precsearch.api.setup import Target, open_inputs
 from precsearch.goal import Bound, Budget, Goal, Problem
 from precsearch.onnxio.lower import Lowering
 from precsearch.onnxio.read import read_model
@@ -70,15 +71,7 @@ def dry_run(config: OptimizeConfig) -> DryRun:
     """
     config = replace(config, backend=backend_name(config.backend))
     chosen = strategy(config.strategy)
-    target = open_target(
-        read_model(config.model),
-        config.backend,
-        config.precisions,
-        config.granularity,
-        config.threads,
-        build=config.build_options,
-    )
-    inputs = open_inputs(config, target.graph)
+    target, inputs, _ = open_cured(config, read_model(config.model))
     half = Precision.FP16 in target.space.precisions
     priors = priors_of(target, None) if half else ()
     problem = Problem(

@@ -17,6 +17,7 @@ from precsearch.goal import Problem, pareto
 from precsearch.onnxio.lower import Lowered
 from precsearch.onnxio.scales import QuantParams
 from precsearch.plan import (
+    CureRecipe,
     Evidence,
     GroupRecipe,
     Plan,
@@ -79,6 +80,7 @@ def make_recipe(
         shapes=inputs.shapes,
         groups=groups,
         scales=scales,
+        cures=tuple(CureRecipe(name, dict(params)) for name, params in target.cures),
     )
 
 

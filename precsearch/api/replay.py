@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from precsearch.api.setup import (
 )
 from precsearch.backend import QuantScheme
 from precsearch.errors import InputError, OptionError, PlanError, ReplayError
+from precsearch.onnxio.cures import Recorded, cured
 from precsearch.onnxio.lower import Lowered, Lowering
 from precsearch.onnxio.read import SourceModel, read_model
 from precsearch.onnxio.scales import FixedScales, QuantParams
@@ -152,7 +153,9 @@ def _lowered(plan: Plan, source: SourceModel, threads: int | None) -> Materialis
     recipe = plan.recipe
     used = tuple({g.precision for g in recipe.groups} | {Precision.FP32})
     count = _threads(recipe) if threads is None else threads
+    source = _cured(plan, source)
     target = _target(plan, source, used, count)
+    target = replace(target, cures=_cures(recipe))
     if target.space.digest != recipe.space_sha256:
         unknown = [g.key for g in recipe.groups if g.key not in target.space.by_key]
         where = f" (there is no group {unknown[0]!r} now)" if unknown else ""
@@ -164,6 +167,26 @@ def _lowered(plan: Plan, source: SourceModel, threads: int | None) -> Materialis
     scheme = target.scheme
     lowering = Lowering(target.graph, target.space, scheme, scales, target.form)
     return Materialised(plan, target, lowering, lowering.lower(recipe.assignment))
+
+
+def _cures(recipe: Recipe) -> tuple[Recorded, ...]:
+    return tuple((cure.name, cure.params) for cure in recipe.cures)
+
+
+def _cured(plan: Plan, source: SourceModel) -> SourceModel:
+    """The model after the plan's cures, each of which changed something."""
+    for name, params in _cures(plan.recipe):
+        try:
+            made = cured(source, [(name, params)])
+        except OptionError as error:
+            raise PlanError(f"{error}; {_EDITED}") from error
+        if made.proto is source.proto:
+            raise ReplayError(
+                f"the plan's cure {name!r} fits nowhere in this model now; install precsearch "
+                f"{plan.evidence.version} or make a new plan"
+            )
+        source = made
+    return source
 
 
 def _target(plan: Plan, source: SourceModel, used: tuple[Precision, ...], threads: int) -> Target:

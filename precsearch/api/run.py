@@ -16,11 +16,12 @@ from precsearch.api.confirm import Choice, best_so_far, confirm, counts
 from precsearch.api.evidence import Finish, make_plan
 from precsearch.api.explain import explain_result
 from precsearch.api.files import check_free, check_weights, write_text
+from precsearch.api.healing import open_cured
 from precsearch.api.measuring import bench_setup, bench_worker, candidate, reference_of
 from precsearch.api.pool import Pool, turns_of
 from precsearch.api.probing import proxy_of
 from precsearch.api.screening import screened
-from precsearch.api.setup import Inputs, Target, identity, open_inputs, open_target
+from precsearch.api.setup import Inputs, Target, identity
 from precsearch.backend import Fingerprint
 from precsearch.bench import BenchSetup, Scored
 from precsearch.errors import EngineError, ModelError, WorkerError
@@ -77,20 +78,12 @@ def optimize_events(config: OptimizeConfig) -> Stream:
     if config.artifact is not None:
         check_weights(source, config.artifact)
     chosen = strategy(config.strategy)
-    target = open_target(
-        source,
-        config.backend,
-        config.precisions,
-        config.granularity,
-        config.threads,
-        build=config.build_options,
-    )
-    inputs = open_inputs(config, target.graph)
+    target, inputs, cured = open_cured(config, source)
     identified = identity(config, target, inputs)
     with Journal.open(
         config.run_path, identified, resume=config.resume, force=config.force
     ) as journal:
-        run = _Run(config, target, inputs, chosen, journal, started)
+        run = _Run(config, target, inputs, chosen, journal, started, cured=cured)
         return (yield from _recorded(run.events(identified), journal))
 
 
@@ -123,6 +116,7 @@ class _Run:
         trials: Those of the search so far.
         stopped: Why the search ended.
         priors: Hazards that the search starts from.
+        cured: What cures did to the model, a sentence each.
     """
 
     config: OptimizeConfig
@@ -135,6 +129,7 @@ class _Run:
     trials: list[Trial] = field(default_factory=list)
     stopped: str = "interrupted"
     priors: tuple[Prior, ...] = ()
+    cured: tuple[str, ...] = ()
 
     @property
     def _limit_s(self) -> float:
@@ -143,7 +138,7 @@ class _Run:
     def events(self, identified: dict[str, str]) -> Stream:
         """The whole run."""
         yield RunStarted(identified, self.config.model.name, __version__)
-        yield from self._warn(self.inputs.warnings(self.config.tol))
+        yield from self._warn((*self.inputs.warnings(self.config.tol), *self.cured))
         with bench_worker(self._limit_s) as worker:
             searched, lowering = yield from self._references(worker)
             plain = lowering.lower(Assignment())
@@ -296,7 +291,8 @@ class _Run:
         said = (
             f"the FP32 engine itself is off by {show(gate.accuracy.loss):.3g} "
             f"({self.config.metric}), the bound is {self.config.tol:g}: nothing was searched; "
-            "raise --tol, or compare the model's own outputs with ONNX Runtime's"
+            "raise --tol, or find the first wrong tensor with 'precsearch diagnose "
+            f"{self.config.model.name} --precision fp32'"
         )
         return OptimizeResult(None, None, None, met=False, interrupted=False, summary=(said,))
 

@@ -83,7 +83,7 @@ def priors_of(target: Target, statistics: ScreenStatistics | None) -> tuple[Prio
 
 
 def _key(target: Target, data: str) -> str:
-    parts = (_FORMAT, target.source.digest, str(target.graph.opsets.get("", 0)), data)
+    parts = (_FORMAT, target.digest, str(target.graph.opsets.get("", 0)), data)
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
 

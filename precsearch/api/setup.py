@@ -17,10 +17,11 @@ from precsearch.errors import DataError, ModelError, OptionError
 from precsearch.measure import Load
 from precsearch.metrics import Metric, metric, resolution
 from precsearch.onnxio.convert import without_names
+from precsearch.onnxio.cures import Recorded
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.group import group
 from precsearch.onnxio.prepare import prepare
-from precsearch.onnxio.read import SourceModel
+from precsearch.onnxio.read import SourceModel, read_model
 from precsearch.reference.ranges import check_method
 from precsearch.registry import BackendFactory, backend_factory
 from precsearch.space import Precision, SearchSpace
@@ -47,6 +48,7 @@ class Target:
         form: What kind of graph it builds from, likewise.
         factory: Constructs the backend there.
         options: Its knobs.
+        cures: Rewrites that the source has gone through since it was read.
     """
 
     source: SourceModel
@@ -57,11 +59,19 @@ class Target:
     form: GraphForm
     factory: BackendFactory
     options: BackendOptions
+    cures: tuple[Recorded, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Of the model, with its cures if it has any."""
+        digest = self.source.digest
+        return f"{digest} {_cures(self)}" if self.cures else digest
 
     @property
     def reference_model(self) -> bytes | str:
         """What the reference runs: the file itself, so that external weights are found."""
-        anonymous = without_names(self.source.proto)
+        source = read_model(self.source.path) if self.cures else self.source
+        anonymous = without_names(source.proto)
         if anonymous is not None:
             return bytes(anonymous.SerializeToString())
         return str(self.source.path.resolve())
@@ -226,6 +236,7 @@ def identity(config: OptimizeConfig, target: Target, inputs: Inputs) -> dict[str
     calibration = inputs.parts.calibration
     return {
         "model": target.source.digest,
+        "cures": _cures(target),
         "precisions": ",".join(str(p) for p in target.space.precisions),
         "space": target.space.digest,
         "data": inputs.data.digest,
@@ -244,3 +255,7 @@ def identity(config: OptimizeConfig, target: Target, inputs: Inputs) -> dict[str
         "shapes": " ".join(map(str, config.shapes)),
         "version": __version__,
     }
+
+
+def _cures(target: Target) -> str:
+    return dumps([[name, dict(params)] for name, params in target.cures])

@@ -83,6 +83,7 @@ def optimize(
     granularity: options.Granularity = "group",
     threads: options.Threads = 0,
     build_option: options.BuildOption = None,
+    cure: options.Cure = False,
     output: options.PlanOutput = None,
     artifact: options.Artifact = None,
     run_dir: options.RunDir = None,
@@ -124,6 +125,7 @@ def optimize(
         run_dir=run_dir,
         resume=resume,
         force=force,
+        cure=cure,
     )
     if dry_run:
         return lambda: actions.dry_run(config, json=json)

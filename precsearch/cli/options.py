@@ -241,6 +241,16 @@ BuildOption = Annotated[
         rich_help_panel=_ENGINE,
     ),
 ]
+Cure = Annotated[
+    bool,
+    Option(
+        "--cure",
+        metavar=" ",
+        help="Try rewrites that heal FP16 and change nothing in FP32, and keep what helps; "
+        "recorded in the plan. diagnose --suggest shows them.",
+        rich_help_panel=_ENGINE,
+    ),
+]
 Workers = Annotated[
     int,
     Option(

@@ -89,7 +89,7 @@ def test_every_option_arrives(asked: list[OptimizeConfig]) -> None:
         "--precisions int8,fp32 --strategy tpe --max-builds 7 --time-budget 30m --seed 3 "
         "--threads 2 --batch 4 --input-shape x:8x3 --input-shape y:1 --calibration c.npz "
         "--calibration-method mse --holdout h.npz --granularity node -o p.json --artifact a.onnx "
-        "--run-dir r --resume --json --workers 3 --build-option a=b"
+        "--run-dir r --resume --json --workers 3 --build-option a=b --cure"
     )
     assert run(line.split()) == Exit.UNMET
     assert asked == [
@@ -117,10 +117,11 @@ def test_every_option_arrives(asked: list[OptimizeConfig]) -> None:
             artifact=Path("a.onnx"),
             run_dir=Path("r"),
             resume=True,
+            cure=True,
         )
     ]
     fields = set(inspection.signature(OptimizeConfig).parameters)
-    assert len(fields) == 25, "a new option needs a place on the command line and in this test"
+    assert len(fields) == 26, "a new option needs a place on the command line and in this test"
     assert run(["optimize", "m.onnx", "--force"]) == Exit.UNMET
     assert asked[-1].force
     sets = ["--shapes", "x:1x3; y:2@0.5", "--shapes", "a@1:16x3"]

@@ -175,6 +175,14 @@ PLAN_CASES = [
     ),
     Case("plan", "is forged: an option", forged(_set("options", "rm", to=1)), "build option 'rm'"),
     Case("plan", "is forged: fp16", forged(_set("groups", 0, "precision", to="fp16")), "fp16"),
+    Case("plan", "is forged: a cure", forged(_set("cures", to=[{"name": "sleep"}])), "no cure"),
+    Case(
+        "plan",
+        "is forged: a cure that fits nowhere",
+        forged(_set("cures", to=[{"name": "merge-scales"}])),
+        "the plan's cure 'merge-scales' fits nowhere in this model now",
+        4,
+    ),
     Case("plan", "is forged: a group", forged(_set("groups", 0, "key", to="q")), "'q'"),
     Case(
         "plan",

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from precsearch.backend import Fingerprint
 from precsearch.errors import PlanError
 from precsearch.plan import (
+    CureRecipe,
     Evidence,
     Finalist,
     GroupEvidence,
@@ -65,6 +66,7 @@ RECIPES = st.builds(
     scales=some(
         st.builds(ScaleRecipe, TEXT, st.floats(0, 9, width=32).map(float.hex), st.integers(0, 255))
     ),
+    cures=some(st.builds(CureRecipe, TEXT, st.dictionaries(TEXT, st.integers(), max_size=2))),
 )
 EVIDENCE = st.builds(
     Evidence,
@@ -166,6 +168,7 @@ OTHER = {
     **dict.fromkeys(("lowering", "scheme", "granularity", "backend"), "other"),
     "options": {"threads": 2},
     "shapes": ({"x": (2, 3)},),
+    "cures": (CureRecipe("merge-scales"),),
     "groups": (),
     "scales": (ScaleRecipe("t", (0.25).hex(), 3),),
 }

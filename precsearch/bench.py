@@ -27,24 +27,18 @@ from precsearch.measure import (
 )
 from precsearch.metrics import metric
 from precsearch.onnxio.proxygraph import ProxyModel, ProxyRequest
-from precsearch.onnxio.scales import TensorRange
-from precsearch.onnxio.statistics import ScreenStatistics
+from precsearch.reference.bench import Announce, ReferenceBench
 from precsearch.reference.proxy import Proxy
-from precsearch.reference.ranges import Calibration, collect_ranges
-from precsearch.reference.runner import reference_outputs
-from precsearch.reference.screen import Screening, screen
 from precsearch.space import Precision
 from precsearch.trial import Accuracy, Fidelity, Latency, Measurement
 from precsearch.turns import InTurns
 
-__all__ = ["Bench", "BenchSetup", "Candidate", "ReferenceBench", "Scored", "open_bench"]
+__all__ = ["Bench", "BenchSetup", "Candidate", "Scored", "open_bench"]
 
 _PROXY_FEEDS = 64
 _PROXY_SECONDS = 1.0
 _PROFILE_RUNS = 3
 _TWINS = 3
-
-Announce = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -99,28 +93,6 @@ class BenchSetup:
     loads: tuple[Load, ...] = ()
     turns: str | None = None
     proxy: ProxyModel | None = None
-
-
-class ReferenceBench:
-    """Runs the original model: reference outputs and calibration."""
-
-    def __init__(self, announce: Announce) -> None:
-        self._announce = announce
-
-    def outputs(self, model: bytes | str, feeds: Sequence[Feed], folder: str) -> tuple[Feed, ...]:
-        """See `precsearch.reference.runner.reference_outputs`."""
-        self._announce("reference")
-        return reference_outputs(model, feeds, folder)
-
-    def ranges(self, calibration: Calibration, feeds: Sequence[Feed]) -> dict[str, TensorRange]:
-        """See `precsearch.reference.ranges.collect_ranges`."""
-        self._announce("calibrate")
-        return collect_ranges(calibration, feeds)
-
-    def screen(self, screening: Screening, feeds: Sequence[Feed]) -> ScreenStatistics:
-        """See `precsearch.reference.screen.screen`."""
-        self._announce("screen")
-        return screen(screening, feeds)
 
 
 class Bench(ReferenceBench):

@@ -13,13 +13,14 @@ from onnx import TensorProto
 from precsearch.attribution import owner
 from precsearch.backend import BackendOptions, Feed, KernelTime, QuantScheme
 from precsearch.backends.onnxruntime import OnnxRuntimeBackend
-from precsearch.bench import Bench, BenchSetup, Candidate, ReferenceBench, Scored
+from precsearch.bench import Bench, BenchSetup, Candidate, Scored
 from precsearch.data import Dataset
 from precsearch.measure import TimingOptions
 from precsearch.onnxio.group import group
 from precsearch.onnxio.layout import quantisable
 from precsearch.onnxio.lower import Lowered, Lowering
 from precsearch.onnxio.scales import RangeScales
+from precsearch.reference.bench import ReferenceBench
 from precsearch.reference.ranges import Calibration
 from precsearch.space import Assignment, Precision, SearchSpace
 from precsearch.trial import Fidelity

@@ -1,0 +1,39 @@
+"""What a worker process does before there is an engine: it runs the original model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from precsearch.backend import Feed
+from precsearch.onnxio.scales import TensorRange
+from precsearch.onnxio.statistics import ScreenStatistics
+from precsearch.reference.ranges import Calibration, collect_ranges
+from precsearch.reference.runner import reference_outputs
+from precsearch.reference.screen import Screening, screen
+
+__all__ = ["Announce", "ReferenceBench"]
+
+Announce = Callable[[str], None]
+"""Is told the name of each stage as it begins."""
+
+
+class ReferenceBench:
+    """Runs the original model: reference outputs and calibration."""
+
+    def __init__(self, announce: Announce) -> None:
+        self._announce = announce
+
+    def outputs(self, model: bytes | str, feeds: Sequence[Feed], folder: str) -> tuple[Feed, ...]:
+        """See `precsearch.reference.runner.reference_outputs`."""
+        self._announce("reference")
+        return reference_outputs(model, feeds, folder)
+
+    def ranges(self, calibration: Calibration, feeds: Sequence[Feed]) -> dict[str, TensorRange]:
+        """See `precsearch.reference.ranges.collect_ranges`."""
+        self._announce("calibrate")
+        return collect_ranges(calibration, feeds)
+
+    def screen(self, screening: Screening, feeds: Sequence[Feed]) -> ScreenStatistics:
+        """See `precsearch.reference.screen.screen`."""
+        self._announce("screen")
+        return screen(screening, feeds)

@@ -4,7 +4,7 @@
 
 For the models of `gen_synth.py` (a planted overflow; a planted cancellation of ±256). No FP16
 engine runs on a CPU, so an "engine" is the proxy's true rounding to FP16, and its latency is a
-table: half of FP32's for each node in FP16, and a twentieth of a node for each cast. No rule gives a
+table: half of FP32's for each node in FP16, a twentieth of a node for each cast. No rule gives a
 hint. Every answer is scored again with the same rounding on samples that the search did not see.
 """
 

@@ -15,6 +15,7 @@ from rich.text import Text
 from precsearch.api.curing import Suggestion
 from precsearch.api.diagnosis import Diagnosis, Layer
 from precsearch.api.miscompiled import Checked
+from precsearch.api.reproducer import Miscompiled
 from precsearch.cli.page import Page
 from precsearch.cli.text import clean, magnitude, many, middle
 
@@ -252,6 +253,8 @@ def engine_fields(checked: Checked, folder: Path) -> dict[str, object]:
         "difference": _number(found.difference),
         "builds": found.builds,
         "shrunk": found.shrunk,
+        "untold": found.untold,
+        "before": found.before,
         "nodes": list(found.nodes),
         "reproducer": str(folder),
     }
@@ -273,7 +276,15 @@ def engine_lines(checked: Checked, folder: Path, page: Page) -> list[Text]:
     return [
         Text(head, style="bold red"),
         *page.sentence(where, "! ", "yellow"),
+        *(page.sentence(_untold(found), "! ", "yellow") if found.untold else ()),
         Text(),
         *page.facts([("shrunk", nodes), ("effort", effort)]),
-        page.place("to attach", folder),
+        page.place("folder", folder),
     ]
+
+
+def _untold(found: Miscompiled) -> str:
+    said = f"{many(found.untold, 'engine')} of a part of the model did not build or run"
+    if not found.before:
+        return f"{said}; those beside them told enough"
+    return f"{said}: the fault may be up to {many(found.before, 'node')} earlier"

@@ -12,6 +12,8 @@ import numpy as np
 import onnx
 import pytest
 
+from examples.miscompiled.make_model import TOKENS, WIDTH, model
+from examples.miscompiled.miscompiling import Miscompiling
 from precsearch.api.miscompiled import first_wrong
 from precsearch.api.reproducer import Miscompiled, write_reproducer
 from precsearch.backend import BackendOptions
@@ -41,6 +43,16 @@ def test_it_is_found_within_its_bound_of_builds(found: Miscompiled) -> None:
     assert found.op_type == "MatMul"
     assert found.difference > 0.1
     assert found.builds <= math.ceil(math.log2(nodes)) + 2
+
+
+def test_the_example_of_the_story_is_found_out(tmp_path: Path) -> None:
+    onnx.save(model(), tmp_path / "attention.onnx")
+    graph = prepare(read_model(tmp_path / "attention.onnx"))
+    feed = {"x": np.random.default_rng(1).normal(size=(1, TOKENS, WIDTH)).astype(np.float32)}
+    hunted = first_wrong(graph, Miscompiling(OPTIONS), feed)
+    assert hunted is not None
+    assert (hunted.tensor, len(hunted.nodes)) == ("scores", 3)
+    assert hunted.builds <= math.ceil(math.log2(len(graph.nodes))) + 2
 
 
 def test_the_reproducer_is_the_pattern_and_nothing_else(found: Miscompiled) -> None:

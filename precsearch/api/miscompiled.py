@@ -13,7 +13,7 @@ from precsearch.api.reproducer import Miscompiled
 from precsearch.api.setup import open_target
 from precsearch.backend import Array, Backend, Feed
 from precsearch.data import input_specs, load
-from precsearch.errors import BuildError, ModelError, RunError
+from precsearch.errors import EngineError, ModelError
 from precsearch.onnxio.extract import ancestors, boundary, extracted, frontier
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.read import read_model
@@ -26,6 +26,9 @@ __all__ = ["Checked", "check_engine", "first_wrong"]
 _WRONG = 1e-2
 """Relative L2 beyond which an FP32 engine computes something else: TF32 and other orders of sums
 stay under it."""
+
+_MOST_UNTOLD = 8
+"""Prefixes without an engine, each of which may have cost minutes, before the hunt ends."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ def check_engine(model: Path, data: Path | None, backend: str, batch: int) -> Ch
     """Look for the first wrong tensor of a model's FP32 engine, on the first feed.
 
     Raises:
-        InputError: The model or the data cannot be read, or the backend is unknown.
+        InputError: The model or the data cannot be read, the backend is unknown, or its engine of
+            the whole model does not build or run.
     """
     name = backend_name(backend)
     target = open_target(read_model(model), name, (Precision.FP32,), "node", 0)
@@ -59,9 +63,14 @@ def check_engine(model: Path, data: Path | None, backend: str, batch: int) -> Ch
     loaded = load(data, input_specs(target.graph.inputs), batch=batch, outputs=outputs)
     feed = loaded.feeds[0]
     options = replace(target.options, shapes=({k: tuple(v.shape) for k, v in feed.items()},))
-    hunted = first_wrong(
-        target.graph, target.factory(options), feed, folder=target.options.model_folder
-    )
+    engine, folder = target.factory(options), target.options.model_folder
+    try:
+        hunted = first_wrong(target.graph, engine, feed, folder=folder)
+    except EngineError as error:
+        raise ModelError(
+            f"the {name} backend's FP32 engine of this model fails, so there is nothing to "
+            f"compare: {error}"
+        ) from error
     return Checked(model.name, name, len(target.graph.nodes), hunted, loaded.random)
 
 
@@ -71,7 +80,8 @@ def first_wrong(
     """The earliest tensor in graph order that an FP32 engine gets wrong.
 
     An engine of the first n nodes shows what they hand on. If that is wrong for n it is taken to be
-    so for every larger n, which a bisection needs: it takes at most ⌈log₂ N⌉ + 1 engines.
+    so for every larger n, which a bisection needs: it takes at most ⌈log₂ N⌉ + 1 engines. A prefix
+    whose engine does not build or run is neither right nor wrong: one beside it is looked at.
 
     Args:
         graph: The prepared model, of N nodes.
@@ -85,6 +95,7 @@ def first_wrong(
 
     Raises:
         ModelError: The reference refuses the model.
+        BuildError, RunError: The whole model's engine does not build or run.
     """
     return _Hunt(graph, backend, feed, bound, folder).result()
 
@@ -99,6 +110,7 @@ class _Hunt:
         self._bound = bound
         self._folder = folder
         self._builds = 0
+        self._untold = 0
         self._known: dict[str, Array] = dict(feed)
 
     def result(self) -> Miscompiled | None:
@@ -107,20 +119,15 @@ class _Hunt:
         worst = self._prefix(count)
         if worst is None:
             return None
-        right, wrong = 0, count
-        while wrong - right > 1:
-            middle = (right + wrong) // 2
-            found = self._prefix(middle)
-            if found is None:
-                right = middle
-            else:
-                wrong, worst = middle, found
-        tensor, difference = worst
+        (tensor, difference), before = self._bisected(count, worst)
         builds, self._builds = self._builds, 0
         nodes = self._shrunk(tensor)
         model = extracted(self._graph, nodes, [tensor])
         inputs = self._reference(boundary(self._graph, nodes))
-        got = self._engine(model, inputs)
+        try:
+            got = self._engine(model, inputs)
+        except EngineError:
+            got = {}
         node = self._graph.producer[tensor]
         return Miscompiled(
             tensor=tensor,
@@ -133,8 +140,30 @@ class _Hunt:
             model=model,
             inputs=inputs,
             expected=self._reference([tensor]),
-            got=got or {},
+            got=got,
+            untold=self._untold,
+            before=before,
         )
+
+    def _bisected(self, count: int, worst: tuple[str, float]) -> tuple[tuple[str, float], int]:
+        """The earliest wrong tensor, and how many nodes before it could not be told."""
+        right, wrong = 0, count
+        unknown = set[int]()
+        while left := sorted(set(range(right + 1, wrong)) - unknown):
+            middle = min(left, key=lambda n: abs(n - (right + wrong) // 2))
+            try:
+                found = self._prefix(middle)
+            except EngineError:
+                unknown.add(middle)
+                self._untold += 1
+                if self._untold == _MOST_UNTOLD:
+                    break
+                continue
+            if found is None:
+                right = middle
+            else:
+                wrong, worst = middle, found
+        return worst, wrong - right - 1
 
     def _prefix(self, count: int) -> tuple[str, float] | None:
         """The tensor that the first nodes get most wrong, ``None`` if all are right."""
@@ -146,24 +175,22 @@ class _Hunt:
 
     def _wrong(self, model: bytes, feed: Feed, outputs: Sequence[str]) -> tuple[str, float] | None:
         got = self._engine(model, feed)
-        if got is None:
-            return None
         expected = self._reference(outputs)
         offs = {t: _difference(got[t], expected[t]) for t in outputs}
         bad = [t for t in outputs if not offs[t] <= self._bound]
         return (bad[0], offs[bad[0]]) if bad else None
 
-    def _engine(self, model: bytes, feed: Feed) -> dict[str, Array] | None:
-        """What an engine gives; ``None`` if it cannot be built of this part."""
+    def _engine(self, model: bytes, feed: Feed) -> dict[str, Array]:
+        """What an engine gives.
+
+        Raises:
+            BuildError: It cannot be built of this part.
+            RunError: It does not run.
+        """
         self._builds += 1
-        try:
-            session = self._backend.open(self._backend.build(model))
-        except BuildError:
-            return None
+        session = self._backend.open(self._backend.build(model))
         try:
             return session.run(feed)
-        except RunError:
-            return None
         finally:
             session.close()
 
@@ -209,7 +236,10 @@ class _Hunt:
         except ModelError:
             return False
         model = extracted(self._graph, nodes, [tensor])
-        return self._wrong(model, inputs, [tensor]) is not None
+        try:
+            return self._wrong(model, inputs, [tensor]) is not None
+        except EngineError:
+            return False
 
 
 def _itself(tensor: str) -> str:

@@ -18,6 +18,9 @@ from precsearch.api.miscompiled import first_wrong
 from precsearch.api.reproducer import Miscompiled, write_reproducer
 from precsearch.backend import BackendOptions
 from precsearch.backends.onnxruntime import OnnxRuntimeBackend
+from precsearch.cli.actions import Exit
+from precsearch.cli.main import run
+from precsearch.errors import BuildError
 from precsearch.onnxio.cures import merged_scales, rewritten
 from precsearch.onnxio.prepare import prepare
 from precsearch.onnxio.read import read_model
@@ -88,3 +91,66 @@ def test_an_engine_that_is_right_costs_one_build(tmp_path: Path) -> None:
     Wrong.built = 0
     assert first_wrong(prepare(read_model(tmp_path / "cured.onnx")), Wrong(OPTIONS), FEED) is None
     assert Wrong.built == 1
+
+
+class Choosy(Wrong):
+    """Refuses models of some sizes."""
+
+    sizes: frozenset[int] = frozenset()
+
+    def build(self, model: bytes) -> bytes:
+        nodes = len(onnx.ModelProto.FromString(model).graph.node)
+        if nodes in self.sizes:
+            raise BuildError(f"no tactic for {nodes} nodes")
+        return super().build(model)
+
+
+def hunted(folder: Path, *sizes: int) -> Miscompiled:
+    onnx.save(split_scales(), folder / "model.onnx")
+    backend = Choosy(OPTIONS)
+    backend.sizes = frozenset(sizes)
+    result = first_wrong(prepare(read_model(folder / "model.onnx")), backend, FEED)
+    assert result is not None
+    return result
+
+
+def test_a_part_that_does_not_build_is_neither_right_nor_wrong(
+    found: Miscompiled, tmp_path: Path
+) -> None:
+    nodes = len(split_scales().graph.node)
+    around = hunted(tmp_path, nodes // 2)
+    assert (around.tensor, around.untold, around.before) == (found.tensor, 1, 0)
+    assert around.builds == found.builds + 1
+    wrong = [n.name for n in split_scales().graph.node].index(found.tensor) + 1
+    late = hunted(tmp_path, *range(wrong, wrong + 3))
+    assert late.tensor != found.tensor, "the earliest that could be told"
+    assert (late.untold, late.before) == (3, 3)
+    few = hunted(tmp_path, *range(4, nodes))
+    assert few.untold == 8, "each may cost minutes"
+    assert few.before == nodes - 1
+
+
+def checked(folder: Path, patch: pytest.MonkeyPatch, sizes: set[int]) -> int:
+    onnx.save(split_scales(), folder / "model.onnx")
+    np.savez(folder / "data.npz", x=FEED["x"])
+    patch.chdir(folder)
+    patch.setattr(Choosy, "sizes", frozenset(sizes))
+    patch.setattr("precsearch.api.setup.backend_factory", lambda _: Choosy)
+    patch.setattr("precsearch.api.miscompiled.backend_name", lambda name: name)
+    line = "diagnose model.onnx --data data.npz --precision fp32 --backend choosy"
+    return run(line.split())
+
+
+def test_an_engine_that_does_not_build_is_not_called_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nodes = len(split_scales().graph.node)
+    code = checked(tmp_path, monkeypatch, {nodes})
+    told = " ".join(capsys.readouterr().err.split())
+    assert code == Exit.INPUT
+    assert "the choosy backend's FP32 engine of this model fails" in told
+    assert f"no tactic for {nodes} nodes" in told
+    code = checked(tmp_path, monkeypatch, {nodes // 2})
+    told = " ".join(capsys.readouterr().out.split())
+    assert code == Exit.UNMET
+    assert "1 engine of a part of the model did not build or run" in told

@@ -10,7 +10,7 @@ import typer
 from precsearch._version import __version__
 from precsearch.api import OptimizeConfig
 from precsearch.api.diagnose import DiagnoseConfig
-from precsearch.cli import actions, diagnosing, options, reporting
+from precsearch.cli import actions, diagnosing, look_options, options, plan_options, reporting
 from precsearch.cli.parse import (
     parse_build_options,
     parse_duration,
@@ -134,10 +134,10 @@ def optimize(
 
 @app.command()
 def build(
-    plan: options.Plan,
+    plan: plan_options.Plan,
     *,
-    output: options.ModelOutput,
-    model: options.Original = None,
+    output: plan_options.ModelOutput,
+    model: plan_options.Original = None,
     force: options.Force = False,
 ) -> Action:
     """Write a plan's optimised model, byte for byte as it was found.
@@ -152,11 +152,11 @@ def build(
 
 @app.command()
 def export(
-    plan: options.Plan,
+    plan: plan_options.Plan,
     *,
-    to: options.ExportTo,
-    output: options.ExportOutput,
-    model: options.Original = None,
+    to: plan_options.ExportTo,
+    output: plan_options.ExportOutput,
+    model: plan_options.Original = None,
     force: options.Force = False,
 ) -> Action:
     """Write a plan's model with a script that builds it without precsearch.
@@ -171,12 +171,12 @@ def export(
 
 @app.command()
 def verify(
-    plan: options.Plan,
+    plan: plan_options.Plan,
     *,
-    model: options.Original = None,
-    data: options.VerifyData = None,
-    tol: options.OtherTolerance = None,
-    threads: options.OtherThreads = None,
+    model: plan_options.Original = None,
+    data: plan_options.VerifyData = None,
+    tol: plan_options.OtherTolerance = None,
+    threads: plan_options.OtherThreads = None,
 ) -> Action:
     """Rebuild a plan's model and measure it here; a gate for CI.
 
@@ -195,7 +195,7 @@ def inspect(
     backend: options.Backend = "auto",
     precisions: options.Precisions = None,
     granularity: options.Granularity = "group",
-    data: options.InspectData = None,
+    data: look_options.InspectData = None,
 ) -> Action:
     """Show a model's layer groups and their choices; builds nothing.
 
@@ -214,21 +214,21 @@ def inspect(
 def diagnose(
     model: options.Model,
     *,
-    data: options.DiagnoseData = None,
-    precision: options.DiagnosePrecision = "fp16",
-    plan: options.DiagnosePlan = None,
-    order: options.Order = "worst",
-    memory: options.Memory = 256,
-    suggest: options.Suggest = False,
-    cured: options.Cured = None,
-    reproducer: options.Reproducer = None,
+    data: look_options.DiagnoseData = None,
+    precision: look_options.DiagnosePrecision = "fp16",
+    plan: look_options.DiagnosePlan = None,
+    order: look_options.Order = "worst",
+    memory: look_options.Memory = 256,
+    suggest: look_options.Suggest = False,
+    cured: look_options.Cured = None,
+    reproducer: look_options.Reproducer = None,
     batch: options.Batch = 1,
     input_shape: options.InputShape = None,
     backend: options.Backend = "auto",
     granularity: options.Granularity = "group",
-    table: options.Table = None,
+    table: look_options.Table = None,
     force: options.Force = False,
-    json: options.DiagnoseJson = False,
+    json: look_options.JsonObject = False,
 ) -> Action:
     """Show where a precision goes wrong: every tensor against FP32's.
 
@@ -262,9 +262,9 @@ def diagnose(
 
 @app.command()
 def report(
-    run: options.Reported,
+    run: plan_options.Reported,
     *,
-    output: options.ReportOutput = None,
+    output: plan_options.ReportOutput = None,
     force: options.Force = False,
 ) -> Action:
     """Write a page about a run, or show how two plans differ.
@@ -278,7 +278,7 @@ def report(
 
 
 @app.command()
-def watch(run: options.Watched) -> Action:
+def watch(run: plan_options.Watched) -> Action:
     """Show a running or finished search from its journal.
 
     Ctrl-C ends the showing, not the search.
@@ -290,7 +290,7 @@ def watch(run: options.Watched) -> Action:
 
 
 @app.command()
-def doctor(*, json: options.DoctorJson = False) -> Action:
+def doctor(*, json: look_options.JsonObject = False) -> Action:
     """Show versions, backends, CPU and GPU, and what is missing.
 
     Add its output to a bug report.

@@ -1,4 +1,4 @@
-"""The options of the commands: types, names and help.
+"""The options of `optimize`, some of which other commands share: types, names and help.
 
 Defaults are said in the help itself, which keeps it short; a flag's blank metavar hides its type.
 """
@@ -19,18 +19,6 @@ _ENGINE = "Engine"
 _OUTPUT = "Output"
 
 Model = Annotated[Path, Argument(metavar="MODEL", show_default=False, help="The ONNX model.")]
-Plan = Annotated[
-    Path, Argument(metavar="PLAN", show_default=False, help="A plan that optimize wrote.")
-]
-Original = Annotated[
-    Path | None,
-    Option(
-        "--model",
-        metavar="FILE",
-        show_default=False,
-        help="The original ONNX model. Default: the plan's name with .onnx, beside it.",
-    ),
-]
 
 Tolerance = Annotated[
     float,
@@ -41,16 +29,6 @@ Tolerance = Annotated[
         show_default=False,
         help="How far outputs may be from FP32's, in the metric's terms. Default: 0.01.",
         rich_help_panel=_WANTED,
-    ),
-]
-OtherTolerance = Annotated[
-    float | None,
-    Option(
-        "--tol",
-        parser=real("--tol"),
-        metavar="T",
-        show_default=False,
-        help="Another tolerance than the plan's, in its metric's terms.",
     ),
 ]
 Metric = Annotated[
@@ -72,25 +50,6 @@ Data = Annotated[
         help="Samples to calibrate and judge with: an .npz, a folder of them, a Polygraphy .json, "
         "or a .py with load_data(). Default: random numbers, which mean little.",
         rich_help_panel=_DATA,
-    ),
-]
-VerifyData = Annotated[
-    Path | None,
-    Option(
-        "--data",
-        metavar="PATH",
-        show_default=False,
-        help="Samples to judge with, best ones that the search has not seen. Default: random "
-        "numbers, which mean little.",
-    ),
-]
-InspectData = Annotated[
-    Path | None,
-    Option(
-        "--data",
-        metavar="PATH",
-        show_default=False,
-        help="Samples to look in for values that FP16 would get wrong. Default: none are run.",
     ),
 ]
 Holdout = Annotated[
@@ -262,16 +221,6 @@ Workers = Annotated[
         rich_help_panel=_EFFORT,
     ),
 ]
-OtherThreads = Annotated[
-    int | None,
-    Option(
-        "--threads",
-        parser=integer("--threads", 0),
-        metavar="N",
-        show_default=False,
-        help="CPU threads of one inference. Default: the plan's.",
-    ),
-]
 
 PlanOutput = Annotated[
     Path | None,
@@ -282,57 +231,6 @@ PlanOutput = Annotated[
         show_default=False,
         help="Where to write the plan. Default: MODEL's name with .plan.json, here.",
         rich_help_panel=_OUTPUT,
-    ),
-]
-Reported = Annotated[
-    list[Path],
-    Argument(
-        metavar="RUN...",
-        show_default=False,
-        help="A run directory, a plan, or a run and its plan; two plans are compared.",
-    ),
-]
-Watched = Annotated[
-    Path, Argument(metavar="RUN", show_default=False, help="A run directory or its journal.")
-]
-ReportOutput = Annotated[
-    Path | None,
-    Option(
-        "--output",
-        "-o",
-        metavar="FILE",
-        show_default=False,
-        help="Where to write the page. Default: RUN's name with .report.html, here; two plans are "
-        "compared on the terminal.",
-    ),
-]
-ModelOutput = Annotated[
-    Path,
-    Option(
-        "--output",
-        "-o",
-        metavar="FILE",
-        show_default=False,
-        help="Where to write the optimised model.",
-    ),
-]
-ExportTo = Annotated[
-    str,
-    Option(
-        "--to",
-        metavar="TOOL",
-        show_default=False,
-        help="polygraphy or trtexec.",
-    ),
-]
-ExportOutput = Annotated[
-    Path,
-    Option(
-        "--output",
-        "-o",
-        metavar="DIR",
-        show_default=False,
-        help="Folder for the model and the scripts; made if it is missing.",
     ),
 ]
 Artifact = Annotated[
@@ -383,93 +281,4 @@ Json = Annotated[
         help="Print events as JSON lines instead of text.",
         rich_help_panel=_OUTPUT,
     ),
-]
-DoctorJson = Annotated[
-    bool,
-    Option("--json", metavar=" ", help="Print one JSON object instead of text."),
-]
-
-DiagnoseData = Annotated[
-    Path | None,
-    Option(
-        "--data",
-        metavar="PATH",
-        show_default=False,
-        help="Samples to compare on, as for optimize; the first 64 are used. Default: random "
-        "numbers, which mean little.",
-    ),
-]
-DiagnosePrecision = Annotated[
-    str,
-    Option(
-        "--precision",
-        metavar="NAME",
-        show_default=False,
-        help="What all groups that can are compared in: fp16 or int8. fp32: whether the engine "
-        "itself is right, and its first wrong tensor. Default: fp16.",
-    ),
-]
-DiagnosePlan = Annotated[
-    Path | None,
-    Option(
-        "--plan",
-        metavar="PLAN",
-        show_default=False,
-        help="Compare a plan's assignment, with its scales, instead.",
-    ),
-]
-Order = Annotated[
-    str,
-    Option(
-        "--order",
-        metavar="NAME",
-        show_default=False,
-        help="Order of the table: worst (where it begins, then the 20 worst tensors) or graph "
-        "(all of them). Default: worst.",
-    ),
-]
-Memory = Annotated[
-    int,
-    Option(
-        "--memory",
-        parser=integer("--memory", 1),
-        metavar="MB",
-        show_default=False,
-        help="For tensors under comparison, in MB; more takes fewer passes. Default: 256.",
-    ),
-]
-Suggest = Annotated[
-    bool,
-    Option(
-        "--suggest",
-        metavar=" ",
-        help="Try graph rewrites that are exact in FP32, and say what each heals.",
-    ),
-]
-Cured = Annotated[
-    Path | None,
-    Option(
-        "--cured",
-        metavar="FILE",
-        show_default=False,
-        help="Write the model with the best cure that --suggest found.",
-    ),
-]
-Reproducer = Annotated[
-    Path | None,
-    Option(
-        "--reproducer",
-        metavar="DIR",
-        show_default=False,
-        help="With --precision fp32: where to write the smallest part of the model that shows a "
-        "wrong engine. Default: the model's name with .reproducer.",
-    ),
-]
-Table = Annotated[
-    Path | None,
-    Option("--csv", metavar="FILE", show_default=False, help="Write every tensor as a CSV line."),
-]
-DiagnoseJson = Annotated[
-    bool,
-    Option("--json", metavar=" ", help="Print one JSON object instead of text."),
 ]

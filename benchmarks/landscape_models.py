@@ -59,10 +59,16 @@ class Builder:
         )  # fmt: skip
         return self.node("Relu", y) if relu else y
 
-    def dense(self, x: str, cin: int, cout: int, spread: float = 0.0) -> str:
-        """MatMul and bias."""
+    def dense(
+        self, x: str, cin: int, cout: int, spread: float = 0.0, *, gain: float = 1.0,
+        outliers: float = 0.0,
+    ) -> str:  # fmt: skip
+        """MatMul and bias; ``outliers`` makes the output's channels unequal, ``gain`` large."""
         w = self.rng.normal(0, cin**-0.5, (cin, cout))
         w *= np.exp(spread * self.rng.normal(size=(cin, 1)))
+        if outliers:
+            w *= np.exp(outliers * self.rng.normal(size=cout))
+        w *= gain
         y = self.node("MatMul", x, self.weight(w))
         return self.node("Add", y, self.weight(self.rng.normal(0, 0.02, cout)))
 
@@ -153,6 +159,27 @@ def transformer() -> tuple[Builder, str]:
     return b, x
 
 
+def norm() -> tuple[Builder, str]:
+    """A residual MLP and a LayerNorm whose variance no FP16 holds; INT8 feels some layers more."""
+    b = Builder(6, 32, 96)
+    d = 96
+    x = b.dense("x", d, d, 0.1, gain=150.0, outliers=0.8)
+    h = b.node("Relu", b.dense(x, d, 4 * d, 0.9))
+    x = b.node("Add", x, b.dense(h, 4 * d, d, 0.2))
+    return b, b.dense(_long_norm(b, x, d), d, d, 0.6)
+
+
+def _long_norm(b: Builder, x: str, d: int) -> str:
+    """A LayerNorm as exporters wrote it before operator set 17: its squares are tensors."""
+    centred = b.node("Sub", x, b.node("ReduceMean", x, axes=[-1], keepdims=1))
+    squares = b.node("Pow", centred, b.weight(2.0))
+    variance = b.node("ReduceMean", squares, axes=[-1], keepdims=1)
+    deviation = b.node("Sqrt", b.node("Add", variance, b.weight(1e-5)))
+    gain = b.weight(np.exp(0.5 * b.rng.normal(size=d)))
+    scaled = b.node("Mul", b.node("Div", centred, deviation), gain)
+    return b.node("Add", scaled, b.weight(0.1 * b.rng.normal(size=d)))
+
+
 def _norm(b: Builder, x: str, d: int) -> str:
     gain = b.weight(np.exp(0.5 * b.rng.normal(size=d)))
     return b.node("LayerNormalization", x, gain, b.weight(np.zeros(d)), axis=-1)
@@ -169,6 +196,7 @@ MODELS: dict[str, Callable[[], tuple[Builder, str]]] = {
     "mlp": mlp,
     "depthwise": depthwise,
     "transformer": transformer,
+    "norm": norm,
 }
 
 

@@ -1,7 +1,8 @@
 """Recorded landscapes: load and replay them (`landscapes_report.py` makes table and plot).
 
 Every assignment of these small models was built, run and timed once on a real backend by
-`record_landscapes.py`; the replay answers a strategy from that record through
+`record_landscapes.py` (or only scored by proxy, its latency from a table, by
+`record_proxy_landscape.py`); the replay answers a strategy from that record through
 `precsearch.search.search`, and never runs anything. A strategy sees the first of two independent
 latencies; the optimum is chosen by the first too, and both are scored by the second.
 """
@@ -21,7 +22,7 @@ import numpy.typing as npt
 
 from precsearch.evaluate import Evaluated, Steps
 from precsearch.events import TrialFinished
-from precsearch.goal import Bound, Budget, Goal, Problem
+from precsearch.goal import Bound, Budget, Goal, Prior, Problem
 from precsearch.search import search
 from precsearch.space import Assignment, LayerGroup, Precision, SearchSpace
 from precsearch.strategy import Strategy
@@ -61,6 +62,12 @@ class Landscape:
     def name(self) -> str:
         return str(self.header["name"])
 
+    @property
+    def priors(self) -> tuple[Prior, ...]:
+        """What screening said, where that was recorded."""
+        rows = self.header.get("priors", ())
+        return tuple(Prior(key, Precision(p), avoid, why) for key, p, avoid, why in rows)
+
     @cached_property
     def noise(self) -> float:
         """Standard deviation of a latency, from the two recordings."""
@@ -73,7 +80,7 @@ class Landscape:
 
     def problem(self, share: float, seed: int, max_builds: int | None = None) -> Problem:
         goal = Goal(Bound(self.tolerance(share)), self.noise)
-        return Problem(self.space, goal, Budget(max_builds), seed=seed)
+        return Problem(self.space, goal, Budget(max_builds), self.priors, seed)
 
     def measurement(self, row: int, fidelity: Fidelity) -> Measurement:
         """What the record says."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from itertools import pairwise
 
 from precsearch.goal import Problem
 from precsearch.space import Assignment, Precision
@@ -29,20 +30,22 @@ class Random:
 
 @dataclass(frozen=True)
 class Greedy:
-    """Per-group sensitivity by proxy, then the most harmful group out, one engine each."""
+    """Sensitivity of each group and precision by proxy, then the most harmful one out each time."""
 
     def propose(self, problem: Problem, /) -> Proposals:
-        """FP32, all INT8, one group less at a time until the bound holds."""
+        """FP32, all at the lowest precision, one step up at a time until the bound holds."""
         space = problem.space
         yield [Proposal(problem.all_fp32())]
-        alone = [space.canonical(Assignment.of({g.key: Precision.INT8})) for g in space.free]
+        steps = [(g.key, p, up) for g in space.free for up, p in pairwise(g.choices)]
+        alone = [space.canonical(Assignment.of({k: p})) for k, p, _ in steps]
         trials = yield [Proposal(a, Fidelity.PROXY) for a in alone]
         harm = [t.measurement.accuracy.loss if t.measurement else 0.0 for t in trials]
         order = sorted(range(len(alone)), key=lambda i: -harm[i])
-        left = [space.free[i].key for i in order]
-        while left:
-            asked = space.canonical(Assignment.of(dict.fromkeys(left, Precision.INT8)))
-            (trial,) = yield [Proposal(asked)]
+        asked = {g.key: g.choices[-1] for g in space.free}
+        # A group's own steps come from below, even where the middle one does more harm alone.
+        for i in order:
+            (trial,) = yield [Proposal(space.canonical(Assignment.of(asked)))]
             if trial.measurement is not None and problem.goal.passes(trial.measurement):
                 return
-            left = left[1:]
+            key = steps[i][0]
+            asked[key] = next(up for k, p, up in steps if k == key and p is asked[key])

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from benchmarks.landscape_models import MODELS, write
+from benchmarks.landscape_models import write
 from precsearch.api import OptimizeConfig
 from precsearch.api.calibrate import calibrated
 from precsearch.api.measuring import bench_setup, bench_worker, candidate, reference_of
@@ -218,13 +218,13 @@ def main() -> None:
     """Record what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the .npz")
-    parser.add_argument("--only", nargs="*", choices=list(MODELS), help="of our own models")
+    parser.add_argument("--only", nargs="*", choices=list(FREE), help="of our own models")
     parser.add_argument(
         "--case", nargs=4, action="append", metavar=("NAME", "MODEL", "DATA", "FREE")
     )
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
-    own = args.only if args.only is not None else ([] if args.case else list(MODELS))
+    own = args.only if args.only is not None else ([] if args.case else list(FREE))
     for name in own:
         with tempfile.TemporaryDirectory() as folder:
             model, data = write(name, Path(folder), samples=64)

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from precsearch.reference.bench import Announce
+
 __all__ = ["ALONE", "WAITING", "DeviceLock", "InTurns"]
 
 ALONE = "time"
@@ -22,8 +24,6 @@ ALONE = "time"
 
 WAITING = "wait"
 """What is announced before a turn is waited for; the time limit of a call stands still then."""
-
-Announce = Callable[[str], None]
 
 
 class DeviceLock:

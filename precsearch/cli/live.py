@@ -10,12 +10,11 @@ from inspect import GEN_CLOSED, getgeneratorstate
 from typing import Protocol, TypeVar
 
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.live import Live
 from rich.text import Text
 
 from precsearch.cli.plain import PlainLog
 from precsearch.cli.render import render
-from precsearch.cli.streams import glyphs_of
+from precsearch.cli.streams import draws, glyphs_of, redrawn
 from precsearch.cli.text import Glyphs
 from precsearch.cli.view import View, fold
 from precsearch.codec import dumps, unstructure
@@ -24,7 +23,6 @@ from precsearch.events import Event
 __all__ = ["JsonLines", "Show", "consume", "progress"]
 
 Result = TypeVar("Result")
-_REFRESHES = 8.0
 
 
 class Show(Protocol):
@@ -120,19 +118,11 @@ class _Drawn:
 @contextmanager
 def progress(console: Console, clock: Callable[[], float] = time.monotonic) -> Iterator[Show]:
     """Progress on ``console``: drawn if it is a terminal that can, else plain lines."""
-    if not console.is_terminal or console.is_dumb_terminal:
+    if not draws(console):
         yield _Plain(console, clock)
         return
     drawn = _Drawn(clock)
-    with Live(
-        drawn,
-        console=console,
-        refresh_per_second=_REFRESHES,
-        transient=True,
-        redirect_stdout=False,
-        redirect_stderr=False,
-        vertical_overflow="crop",
-    ):
+    with redrawn(drawn, console):
         yield drawn
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.live import Live
 
 from precsearch.cli.text import ASCII, UNICODE, Glyphs
 
-__all__ = ["glyphs_of", "stderr", "stdout"]
+__all__ = ["draws", "glyphs_of", "redrawn", "stderr", "stdout"]
+
+_REFRESHES = 8.0
 
 
 class _Stream(Console):
@@ -31,3 +34,21 @@ def stderr() -> Console:
 def glyphs_of(console: Console) -> Glyphs:
     """The symbols that a console can show."""
     return UNICODE if console.encoding.lower().startswith("utf") else ASCII
+
+
+def draws(console: Console) -> bool:
+    """Whether it is a terminal that can be drawn over."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
+def redrawn(view: RenderableType, console: Console) -> Live:
+    """Draws a view again and again while the context lasts, and takes it away at its end."""
+    return Live(
+        view,
+        console=console,
+        refresh_per_second=_REFRESHES,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        vertical_overflow="crop",
+    )

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.live import Live
 from rich.text import Text
 
 from precsearch.cli.plain import PlainLog
 from precsearch.cli.render import render
-from precsearch.cli.streams import glyphs_of
+from precsearch.cli.streams import draws, glyphs_of, redrawn
 from precsearch.cli.view import View, fold
 from precsearch.errors import InputError
 from precsearch.events import Event, PlanWritten, RunStarted, SearchFinished, StageStarted
@@ -24,7 +23,6 @@ from precsearch.journal import NAME, in_use, read_from
 __all__ = ["ENDED", "Tail", "follow", "watch"]
 
 ENDED = "the run has ended without a plan; its command with --resume goes on with it"
-_REFRESHES = 8.0
 _WAIT_S = 0.25
 
 
@@ -157,19 +155,11 @@ def _after(view: View, event: Event) -> View:
 
 @contextmanager
 def _shown(console: Console, tail: Tail) -> Iterator[_Shown]:
-    if not console.is_terminal or console.is_dumb_terminal:
+    if not draws(console):
         yield _Lines(console)
         return
     drawn = _Drawn(console, tail)
-    with Live(
-        drawn,
-        console=console,
-        refresh_per_second=_REFRESHES,
-        transient=True,
-        redirect_stdout=False,
-        redirect_stderr=False,
-        vertical_overflow="crop",
-    ):
+    with redrawn(drawn, console):
         yield drawn
 
 

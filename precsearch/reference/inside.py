@@ -14,6 +14,7 @@ import onnx
 
 from precsearch.backend import Array, Feed
 from precsearch.errors import ModelError, RunError
+from precsearch.reference.outlets import put_behind
 from precsearch.reference.session import first_line, open_reference, ort_errors, session_options
 
 if TYPE_CHECKING:
@@ -167,19 +168,13 @@ def _sizes(model: bytes, tensors: Sequence[str], feed: Feed, folder: str) -> lis
     proto = onnx.ModelProto.FromString(model)
     graph = proto.graph
     made = onnx.TensorProto.INT64
-    producer = {t: i for i, node in enumerate(graph.node) for t in node.output}
-    behind: dict[int, list[onnx.NodeProto]] = {}
+    behind: dict[str, list[onnx.NodeProto]] = {}
     del graph.output[:]
     for index, tensor in enumerate(tensors):
         node = onnx.helper.make_node("Size", [tensor], [f"precsearch_size_{index}"])
-        behind.setdefault(producer.get(tensor, -1), []).append(node)
+        behind.setdefault(tensor, []).append(node)
         graph.output.append(onnx.helper.make_tensor_value_info(node.output[0], made, []))
-    ordered = list(behind.get(-1, []))
-    for index, node in enumerate(graph.node):
-        ordered += [node, *behind.get(index, [])]
-    body = onnx.GraphProto(node=ordered)
-    del graph.node[:]
-    graph.node.extend(body.node)
+    put_behind(graph, behind)
     try:
         session = open_reference(proto.SerializeToString(), folder)
         given = {i.name: feed[i.name] for i in session.get_inputs()}

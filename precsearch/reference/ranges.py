@@ -17,6 +17,7 @@ import onnx
 from precsearch.backend import Feed
 from precsearch.errors import ModelError, OptionError
 from precsearch.onnxio.scales import TensorRange
+from precsearch.reference.outlets import put_behind
 from precsearch.reference.session import first_line, open_reference, ort_errors
 
 __all__ = ["METHODS", "Calibration", "check_method", "collect_ranges"]
@@ -99,25 +100,18 @@ def _with_statistics(model: bytes, tensors: Sequence[str]) -> bytes:
     """The model with three numbers per tensor as its only outputs: minimum, maximum, finite.
 
     The last is 0 unless some value is infinite or NaN, which ReduceMin and ReduceMax skip at some
-    positions. A tensor's statistics stand right behind it: of what could run next, ONNX Runtime
-    takes what stands first, and behind all other nodes they would keep every tensor in memory.
+    positions.
     """
     proto = onnx.ModelProto.FromString(model)
     graph = proto.graph
     graph.initializer.append(onnx.numpy_helper.from_array(np.float32(0), _ZERO))
-    producer = {t: i for i, node in enumerate(graph.node) for t in node.output}
-    behind: dict[int, list[onnx.NodeProto]] = {}
+    behind: dict[str, list[onnx.NodeProto]] = {}
     del graph.output[:]
     for index, tensor in enumerate(tensors):
         nodes = _statistics(tensor, f"precsearch_{index}")
-        behind.setdefault(producer.get(tensor, -1), []).extend(nodes)
+        behind.setdefault(tensor, []).extend(nodes)
         graph.output.extend(_output(n.output[0]) for n in nodes if n.op_type != "Mul")
-    ordered = list(behind.get(-1, []))
-    for index, node in enumerate(graph.node):
-        ordered += [node, *behind.get(index, [])]
-    body = onnx.GraphProto(node=ordered)
-    del graph.node[:]
-    graph.node.extend(body.node)
+    put_behind(graph, behind)
     return bytes(proto.SerializeToString())
 
 

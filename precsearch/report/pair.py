@@ -10,14 +10,11 @@ from precsearch.plan import Plan
 from precsearch.report.difference import Change, Difference, difference_lines, kept_line
 from precsearch.report.html import figure, name, page, table, text
 from precsearch.report.rows import Row, drawn, span_of
+from precsearch.report.strip import bands
 from precsearch.report.vega import (
-    AXIS,
-    PRECISIONS,
     Chart,
     coloured,
-    key_of,
     losses,
-    place,
     rule,
     spec,
     tips,
@@ -148,18 +145,6 @@ def _plane(bound: Bound | None, span: tuple[float, float]) -> Chart:
 
 
 def _strip(count: int, seen: Collection[str]) -> Chart:
-    made = spec(
-        "groups",
-        56,
-        transform=[{"fold": ["first", "second"], "as": ["which", "precision"]}],
-        mark={"type": "rect", "stroke": "#ffffff", "strokeWidth": 0 if count > 150 else 0.6},
-        encoding={
-            "x": place(count),
-            "x2": {"field": "to"},
-            "y": {"field": "which", "type": "nominal", "title": None, "sort": None, "axis": AXIS},
-            "color": coloured("precision", PRECISIONS),
-            "tooltip": tips("group", "kind", "first", "second"),
-        },
-    )
     says = "The groups of the second plan in graph order, by the precision that each plan asks for."
-    return Chart("strip", says, made, wide=True, key=key_of(PRECISIONS, seen))
+    which = ("first", "second")
+    return bands(count, seen, which, ("group", "kind", *which), says)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from precsearch.goal import Bound
 from precsearch.report.vega import (
@@ -19,7 +19,7 @@ from precsearch.report.vega import (
     tips,
 )
 
-__all__ = ["ranges", "sensitivity", "strip", "times", "tradeoff"]
+__all__ = ["bands", "ranges", "sensitivity", "strip", "times", "tradeoff"]
 
 _GROUP = ("group", "kind", "asked", "ran", "cost said", "saved said", "reason")
 
@@ -29,26 +29,36 @@ _USED = {"in the plan": "#0072b2", "calibrated, not used": "#b9c2c9"}
 
 def strip(count: int, seen: Collection[str]) -> Chart:
     """Groups by precision, asked and achieved. ``seen`` are the precisions that there are."""
+    says = "The groups in graph order, by the precision that each is asked for, and what it ran in."
+    return bands(count, seen, ("asked", "ran"), _GROUP, says)
+
+
+def bands(
+    count: int, seen: Collection[str], rows: tuple[str, str], told: Sequence[str], says: str
+) -> Chart:
+    """Two rows of groups in graph order, coloured by precision.
+
+    Args:
+        count: How many groups there are.
+        seen: The precisions that there are.
+        rows: The fields that hold the precisions of each row.
+        told: What is said of the group under the pointer.
+        says: The chart in words.
+    """
     made = spec(
         "groups",
         56,
-        transform=[{"fold": ["asked", "ran"], "as": ["which", "precision"]}],
+        transform=[{"fold": list(rows), "as": ["which", "precision"]}],
         mark={"type": "rect", "stroke": "#ffffff", "strokeWidth": 0 if count > 150 else 0.6},
         encoding={
             "x": place(count),
             "x2": {"field": "to"},
             "y": {"field": "which", "type": "nominal", "title": None, "sort": None, "axis": AXIS},
             "color": coloured("precision", PRECISIONS),
-            "tooltip": tips(*_GROUP),
+            "tooltip": tips(*told),
         },
     )
-    return Chart(
-        "strip",
-        "The groups in graph order, by the precision that each is asked for, and what it ran in.",
-        made,
-        wide=True,
-        key=key_of(PRECISIONS, seen),
-    )
+    return Chart("strip", says, made, wide=True, key=key_of(PRECISIONS, seen))
 
 
 def sensitivity(bound: Bound | None, span: tuple[float, float], count: int) -> Chart:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -85,8 +86,9 @@ def diagnose(config: DiagnoseConfig) -> Diagnosis:
         outputs=outputs,
     )
     data = data.take(range(min(_MOST_SAMPLES, len(data))))
-    looked = opened.look(data.feeds)
-    found, held = _compared(looked.reference, looked.inside, graph, data, config.memory_mb << 20)
+    with closing(opened.look(data.feeds)) as looked:
+        reference, inside = looked.reference, looked.inside
+        found, held = _compared(reference, inside, data, config.memory_mb << 20)
     layers = tuple(_layers(graph, opened, found, looked.achieved))
     losses = {o: _loss(o, found) for o in outputs if graph.is_float(o) and o in graph.producer}
     layers = tuple(
@@ -117,22 +119,24 @@ def _loss(output: str, found: Mapping[str, Sums]) -> float:
 
 
 def _compared(
-    reference: Inside, inside: Inside, graph: GraphView, data: Dataset, budget: int
+    reference: Inside, inside: Inside, data: Dataset, budget: int
 ) -> tuple[dict[str, Sums], int]:
     """Sums by tensor, and the most bytes that were held for them at once."""
     known = frozenset(inside.tensors)
     tensors = [t for t in reference.tensors if t in known]
     sizes = _sizes(reference, tensors, data)
     found = {t: Sums() for t in tensors}
+    told = set[str]()  # an engine that was cut somewhere may not build
     held = 0
     for chunk in _chunks(tensors, sizes, budget // _COPIES, inside.at_once):
         wanted, shown = reference.open(chunk), inside.open(chunk)
         for feed in data.feeds:
             right, mine = wanted.run(feed), shown.run(feed)
             held = max(held, sum(a.nbytes for a in (*right.values(), *mine.values())))
-            for tensor in chunk:
+            for tensor in mine:
                 found[tensor].add(mine[tensor], right[tensor])
-    return found, held
+            told.update(mine)
+    return {t: s for t, s in found.items() if t in told}, held
 
 
 def _sizes(reference: Inside, tensors: Sequence[str], data: Dataset) -> dict[str, int]:

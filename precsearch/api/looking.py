@@ -9,22 +9,28 @@ from pathlib import Path
 import numpy as np
 
 from precsearch.api.alone import Alone
+from precsearch.api.opening import Opened, open_cuts, open_outputs
 from precsearch.api.replay import materialise
 from precsearch.api.setup import open_target
-from precsearch.backend import Backend, Feed, GraphForm, QuantScheme
-from precsearch.errors import OptionError
+from precsearch.backend import (
+    Backend,
+    BackendOptions,
+    Feed,
+    GraphForm,
+    QuantScheme,
+)
+from precsearch.errors import EngineError, OptionError, WorkerError
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.group import group
 from precsearch.onnxio.layout import node_groups, quantisable
-from precsearch.onnxio.lower import Lowering
+from precsearch.onnxio.lower import Lowered, Lowering
 from precsearch.onnxio.proxyflat import FlatProxy
 from precsearch.onnxio.read import SourceModel, read_model
 from precsearch.onnxio.scales import RangeScales, ScaleSource
 from precsearch.plan import read_plan
-from precsearch.reference.engine import EngineInside
 from precsearch.reference.inside import Inside, OrtInside
 from precsearch.reference.ranges import Calibration, collect_ranges
-from precsearch.registry import backend_name
+from precsearch.registry import BackendFactory, backend_name
 from precsearch.space import Assignment, Precision, SearchSpace
 
 __all__ = ["Configuration", "Looked", "open_configuration", "outputs_of"]
@@ -45,6 +51,7 @@ class Looked:
         achieved: What groups ran in, where the engine tells.
         alone: The loss of the outputs if one group alone is in the configuration.
         notes: What looking changed, known once it was looked.
+        close: Frees what was opened for it.
     """
 
     reference: Inside
@@ -52,6 +59,17 @@ class Looked:
     achieved: Mapping[str, Precision]
     alone: Callable[[str], float | None]
     notes: Callable[[], tuple[str, ...]] = field(default=lambda: ())
+    close: Callable[[], None] = field(default=lambda: None)
+
+    def of(self, engine: Opened) -> Looked:
+        """The same with an engine's inside."""
+        return replace(
+            self,
+            inside=engine.inside,
+            achieved=engine.achieved,
+            notes=engine.notes,
+            close=engine.close,
+        )
 
 
 @dataclass(frozen=True)
@@ -68,6 +86,7 @@ class Configuration:
         scales: A plan's; ``None`` is to be calibrated on the samples.
         model_folder: Folder of external weights.
         source: The model as read.
+        factory, options: Construct the backend in a worker, if its engines may be looked into.
     """
 
     asked: str
@@ -80,6 +99,8 @@ class Configuration:
     scales: ScaleSource | None
     model_folder: str
     source: SourceModel
+    factory: BackendFactory | None = None
+    options: BackendOptions = field(default_factory=BackendOptions)
 
     def look(self, feeds: Sequence[Feed]) -> Looked:
         """Make it ready for these samples.
@@ -102,31 +123,37 @@ class Configuration:
             scales,
             feeds,
         )
-        if not self._runs_here(assignment):
-            return Looked(reference, self.inside(flat, tensors, _ROUNDED), {}, alone.loss)
-        engine, ran = self._engine(assignment, scales, feeds[0])
-        return Looked(reference, engine, ran, alone.loss, lambda: _told(engine))
-
-    def _runs_here(self, assignment: Assignment) -> bool:
-        """Whether the backend's own engine can be looked into by extra outputs."""
+        emulated = Looked(reference, self.inside(flat, tensors, _ROUNDED), {}, alone.loss)
         asked = {p for _, p in assignment.entries}
-        return asked == {Precision.INT8} and self.backend.name == "onnxruntime"
+        if not asked or not asked <= self.backend.precisions:
+            return emulated
+        if self.backend.compiles and self.factory is not None:
+            return self._cut(emulated, assignment, scales, feeds)
+        if asked == {Precision.INT8} and self.backend.name == "onnxruntime":
+            lowered = self._lowered(assignment, scales)
+            engine = open_outputs(self.backend, self.graph, lowered, self._handed_on(), feeds[0])
+            return emulated.of(engine)
+        return emulated
 
-    def _engine(
-        self, assignment: Assignment, scales: ScaleSource, feed: Feed
-    ) -> tuple[EngineInside, dict[str, Precision]]:
-        lowering = Lowering(self.graph, self.space, self.scheme, scales, self.form)
-        lowered = lowering.lower(assignment)
-        engine = EngineInside(self.backend, self.graph, lowered, self._handed_on())
-        session = self.backend.open(self.backend.build(lowered.model), profiled=True)
-        kernels = session.profile(feed, 1)
-        session.close()
-        ran = {node: k.precision for k in kernels for node in k.nodes if k.precision is not None}
-        found: dict[str, Precision] = {}
-        for node in lowered.asked:
-            key, precision = lowered.owners[node], ran.get(node, Precision.FP32)
-            found[key] = max(found.get(key, precision), precision, key=lambda p: p.bits)
-        return engine, found
+    def _cut(
+        self,
+        emulated: Looked,
+        assignment: Assignment,
+        scales: ScaleSource,
+        feeds: Sequence[Feed],
+    ) -> Looked:
+        """A look into engines that are cut; into the emulation if there is no engine here."""
+        assert self.factory is not None, "or there is nothing to cut"
+        lowered, wanted = self._lowered(assignment, scales), self._handed_on()
+        try:
+            cut = open_cuts(self.factory, self.options, self.graph, lowered, wanted, feeds)
+        except (EngineError, WorkerError, OptionError) as error:
+            said = f"the engine itself does not run here, so that it was emulated: {error}"
+            return replace(emulated, notes=lambda: (said,))
+        return emulated.of(cut)
+
+    def _lowered(self, assignment: Assignment, scales: ScaleSource) -> Lowered:
+        return Lowering(self.graph, self.space, self.scheme, scales, self.form).lower(assignment)
 
     def _handed_on(self) -> list[str]:
         """What another group reads, or the user."""
@@ -189,15 +216,6 @@ class Configuration:
         return RangeScales(found, self.scheme), kept
 
 
-def _told(engine: EngineInside) -> tuple[str, ...]:
-    if not engine.changed:
-        return ("looking inside did not change what the engine gives",)
-    return (
-        f"looking inside changed what the engine gives by {engine.changed:.2g} (relative L2): "
-        "what is exposed is fused no more",
-    )
-
-
 def outputs_of(
     configuration: Configuration,
     scales: ScaleSource,
@@ -242,6 +260,8 @@ def open_configuration(
             lowering.scales,
             target.options.model_folder,
             target.source,
+            target.factory,
+            target.options,
         )
     target = open_target(
         read_model(model), backend_name(backend), (Precision.FP32,), granularity, 0
@@ -261,4 +281,6 @@ def open_configuration(
         None,
         target.options.model_folder,
         target.source,
+        target.factory,
+        target.options,
     )

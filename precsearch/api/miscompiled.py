@@ -170,8 +170,10 @@ class _Hunt:
         outputs = [t for t in frontier(self._graph, count) if self._graph.is_float(t)]
         if not outputs:
             return None
-        model = extracted(self._graph, range(count), outputs)
-        return self._wrong(model, self._feed, outputs)
+        nodes = range(count)
+        model = extracted(self._graph, nodes, outputs)
+        feed = {t: self._feed[t] for t in boundary(self._graph, nodes)}
+        return self._wrong(model, feed, outputs)
 
     def _wrong(self, model: bytes, feed: Feed, outputs: Sequence[str]) -> tuple[str, float] | None:
         got = self._engine(model, feed)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import precsearch
+from examples.miscompiled.miscompiling import Miscompiling
 from precsearch.api.diagnose import DiagnoseConfig, diagnose
 from precsearch.api.diagnosis import Diagnosis
 from precsearch.api.miscompiled import check_engine
@@ -26,7 +27,6 @@ from precsearch.errors import OptionError
 from precsearch.reference.likeness import Sums
 from precsearch.space import Precision
 from tests.diagnose.sick_models import SHAPE, masked, overflowing, split_scales, underflowing
-from tests.diagnose.wrong_backend import Wrong
 from tests.odd.odd_models import MODELS as ODD
 from tests.odd.test_odd_models import NUMB
 
@@ -279,7 +279,7 @@ def test_an_fp32_engine_that_is_right_and_one_that_is_wrong(
     assert run(line) == 0
     assert "gives what FP32 gives" in said(capsys)
     monkeypatch.setattr(OnnxRuntimeBackend, "built", 0, raising=False)
-    monkeypatch.setattr(OnnxRuntimeBackend, "build", Wrong.build)
+    monkeypatch.setattr(OnnxRuntimeBackend, "build", Miscompiling.build)
     assert run([*line, "--reproducer", "wrong"]) == 3
     text = " ".join(said(capsys).split())
     assert "the FP32 engine of onnxruntime is wrong" in text
@@ -310,7 +310,7 @@ def test_a_model_of_external_weights_is_written_with_them(
     again = ["diagnose", str(away / "cured.onnx"), "--data", "data.npz", "--precision", "fp32"]
     assert run([*again, "--backend", "onnxruntime"]) == 0
     monkeypatch.setattr(OnnxRuntimeBackend, "built", 0, raising=False)
-    monkeypatch.setattr(OnnxRuntimeBackend, "build", Wrong.build)
+    monkeypatch.setattr(OnnxRuntimeBackend, "build", Miscompiling.build)
     wrong = "diagnose external.onnx --data data.npz --precision fp32 --backend onnxruntime"
     assert run([*wrong.split(), "--reproducer", str(away / "r")]) == 3
     done = subprocess.run(

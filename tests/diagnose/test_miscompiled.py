@@ -93,6 +93,18 @@ def test_an_engine_that_is_right_costs_one_build(tmp_path: Path) -> None:
     assert Wrong.built == 1
 
 
+def test_parts_that_do_not_read_every_input_are_run(tmp_path: Path) -> None:
+    proto = split_scales()
+    late = proto.graph.node[-1]
+    proto.graph.input.append(onnx.helper.make_tensor_value_info("late", 1, [SHAPE[-1]]))
+    late.input[1] = "late"
+    onnx.save(proto, tmp_path / "model.onnx")
+    feed = {**FEED, "late": np.ones(SHAPE[-1], np.float32)}
+    hunted = first_wrong(prepare(read_model(tmp_path / "model.onnx")), Wrong(OPTIONS), feed)
+    assert hunted is not None
+    assert (hunted.tensor, hunted.untold) == ("attention/scores", 0)
+
+
 class Choosy(Wrong):
     """Refuses models of some sizes."""
 

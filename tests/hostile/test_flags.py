@@ -183,7 +183,8 @@ def test_a_dry_run_estimates_and_writes_nothing(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = sorted(here.rglob("*"))
-    assert run("optimize model.onnx --data data.npz --threads 1 --dry-run --json".split()) == 0
+    line = "optimize model.onnx --data data.npz --threads 1 --dry-run --json"
+    assert run(line.split()) == 0
     found = json.loads(capsys.readouterr().out)
     least, likely, most = found["builds"]
     assert 1 <= least <= likely <= most

@@ -63,7 +63,7 @@ def open_cured(
         return target, inputs, (_NO_CURE,)
     changed = _opened(config, cured(source, found.cures))
     said = (
-        f"cured by {found.name} at {len(found.sites)} places: FP16 everywhere is off by "
+        f"cured by {found.name} (nodes: {len(found.sites)}): FP16 everywhere is off by "
         f"{found.after:.2g}, without it by {found.before:.2g}; FP32 moves by {found.fp32:.1g}"
     )
     return replace(changed, cures=found.cures), inputs, (said,)

@@ -2,10 +2,10 @@
 
     python -m benchmarks.record_proxy_landscape -o benchmarks/landscapes/proxy
 
-No machine here runs FP32, FP16 and INT8 alike, so nothing is built: the "engine's" loss is that of
-the ``If`` proxy for TensorRT's scheme (`precsearch.onnxio.proxygraph`) on all samples, the
-"proxy's" that on the first quarter of them, and `table` says what each group takes. The two
-"timings" are two draws of 0.5 % of noise each. What screening says is recorded as a run sees it.
+No CPU provider computes in FP16, so nothing is built: the "engine's" loss is that of the ``If``
+proxy for TensorRT's scheme (`precsearch.onnxio.proxygraph`) on all samples, the "proxy's" that on
+the first quarter of them, and `table` says what each group takes. The two "timings" are two draws
+of 0.5 % of noise each. What screening says is recorded as a run sees it.
 """
 
 from __future__ import annotations

@@ -34,11 +34,11 @@ class Run:
         object.__setattr__(self, "plan", self.folder / "digits.plan.json")
 
 
-def searched(folder: Path, builds: int = 4) -> Run:
+def searched(folder: Path, builds: int = 8) -> Run:
     few_samples(folder / "few.npz")
     done = subprocess.run(
         command(
-            *("optimize", MODEL, "--data", "few.npz", "--tol", "2e-2", "--threads", "1"),
+            *("optimize", MODEL, "--data", "few.npz", "--tol", "0.023", "--threads", "1"),
             *("--max-builds", str(builds), "-o", "digits.plan.json"),
             *("--run-dir", "digits.precsearch"),
         ),

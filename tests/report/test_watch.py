@@ -53,7 +53,7 @@ def test_a_finished_run_through_a_pipe_is_plain_lines(finished: Run) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "\x1b" not in done.stdout
     assert "engine 0: all fp32" in done.stdout
-    assert "search ended after 4 engines" in done.stdout
+    assert "search ended after 8 engines" in done.stdout
     assert done.stdout.splitlines()[-1].endswith("plan written: digits.plan.json")
 
 

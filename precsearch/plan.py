@@ -6,10 +6,9 @@ and per scale, floats that matter as hexadecimal, so that two plans can be compa
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ from precsearch.backend import Fingerprint
 from precsearch.codec import structure, unstructure
 from precsearch.codec.canonical import canonical
 from precsearch.errors import PlanError
-from precsearch.space import Assignment, Precision
+from precsearch.recipe import CureRecipe, GroupRecipe, Recipe, ScaleRecipe, recipe_fields
+from precsearch.space import Precision
 from precsearch.trial import Accuracy, Latency
 
 __all__ = [
@@ -39,90 +39,6 @@ SCHEMA = 1
 
 _MAX_BYTES = 64 << 20
 _ADVICE = "restore it or make it again with 'precsearch optimize'"
-
-
-@dataclass(frozen=True, slots=True)
-class GroupRecipe:
-    """One group's decision.
-
-    Attributes:
-        key: The group.
-        kind: What it is, for people.
-        precision: As asked.
-        digest: Of its nodes and constants in the materialised model; tells where a replay differs.
-    """
-
-    key: str
-    kind: str
-    precision: Precision
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class ScaleRecipe:
-    """How one activation is quantised. ``scale`` is an FP32 value as `float.hex` writes it."""
-
-    tensor: str
-    scale: str
-    zero_point: int
-
-
-@dataclass(frozen=True, slots=True)
-class CureRecipe:
-    """A rewrite that is made to the model before anything else, see `precsearch.onnxio.cures`.
-
-    Attributes:
-        name: Of the cure.
-        params: What it needs beside the graph: a whole number by the node that it is for.
-    """
-
-    name: str
-    params: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """Everything that decides the bytes of the materialised model, and how to build it.
-
-    Attributes:
-        model_sha256: Of the original model with its external weights.
-        materialised_sha256: Of the lowered model.
-        lowering: Form of the graph and version of the lowering.
-        scheme: Name of the backend's quantisation scheme.
-        granularity: How the groups were made.
-        space_sha256: Digest of the search space.
-        backend: Name of the backend.
-        options: Build knobs by name.
-        shapes: Sets of input shapes, input name → shape, that an engine is built for; the one that
-            was measured first.
-        groups: In graph order.
-        scales: Sorted by tensor.
-        cures: In the order in which they are made.
-    """
-
-    model_sha256: str
-    materialised_sha256: str
-    lowering: str
-    scheme: str
-    granularity: str
-    space_sha256: str
-    backend: str
-    options: Mapping[str, int | str] = field(default_factory=dict)
-    shapes: tuple[Mapping[str, tuple[int, ...]], ...] = ()
-    groups: tuple[GroupRecipe, ...] = ()
-    scales: tuple[ScaleRecipe, ...] = ()
-    cures: tuple[CureRecipe, ...] = ()
-
-    @property
-    def assignment(self) -> Assignment:
-        """The decisions."""
-        return Assignment.of({g.key: g.precision for g in self.groups})
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the canonical JSON, as hex."""
-        text = json.dumps(_recipe(self), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +153,7 @@ class Plan:
         data = {
             "schema": SCHEMA,
             "digest": self.recipe.digest,
-            "recipe": _recipe(self.recipe),
+            "recipe": recipe_fields(self.recipe),
             "evidence": unstructure(self.evidence),
         }
         return canonical(data) + "\n"
@@ -265,14 +181,6 @@ class Plan:
                 f"the plan's recipe does not match its digest: it was edited by hand; {_ADVICE}"
             )
         return plan
-
-
-def _recipe(recipe: Recipe) -> dict[str, Any]:
-    """As data; what has no cures is written as it was before there were any."""
-    data: dict[str, Any] = unstructure(recipe)
-    if not recipe.cures:
-        del data["cures"]
-    return data
 
 
 def read_plan(path: str | Path) -> Plan:

@@ -17,7 +17,7 @@ from precsearch.data import Dataset, input_specs, load
 from precsearch.errors import OptionError
 from precsearch.onnxio.graph import GraphView, NodeView
 from precsearch.onnxio.layout import node_groups
-from precsearch.reference.inside import Inside
+from precsearch.reference.inside import Inside, OrtInside
 from precsearch.reference.likeness import HALF_MAX, Likeness, Sums
 from precsearch.space import Precision, SearchSpace
 
@@ -119,7 +119,7 @@ def _loss(output: str, found: Mapping[str, Sums]) -> float:
 
 
 def _compared(
-    reference: Inside, inside: Inside, data: Dataset, budget: int
+    reference: OrtInside, inside: Inside, data: Dataset, budget: int
 ) -> tuple[dict[str, Sums], int]:
     """Sums by tensor, and the most bytes that were held for them at once."""
     known = frozenset(inside.tensors)
@@ -139,7 +139,7 @@ def _compared(
     return {t: s for t, s in found.items() if t in told}, held
 
 
-def _sizes(reference: Inside, tensors: Sequence[str], data: Dataset) -> dict[str, int]:
+def _sizes(reference: OrtInside, tensors: Sequence[str], data: Dataset) -> dict[str, int]:
     """The largest size of each tensor over feeds of different shapes."""
     shapes: dict[tuple[tuple[str, tuple[int, ...]], ...], int] = {}
     for index, feed in enumerate(data.feeds):

@@ -54,7 +54,7 @@ class Looked:
         close: Frees what was opened for it.
     """
 
-    reference: Inside
+    reference: OrtInside
     inside: Inside
     achieved: Mapping[str, Precision]
     alone: Callable[[str], float | None]
@@ -186,7 +186,7 @@ class Configuration:
         """
         return FlatProxy(self.graph, self.space, self.scheme, scales, assignment, self.form)
 
-    def inside(self, flat: FlatProxy, tensors: tuple[str, ...], how: str) -> Inside:
+    def inside(self, flat: FlatProxy, tensors: tuple[str, ...], how: str) -> OrtInside:
         """A look into an emulation."""
         return OrtInside(
             how, tensors, flat.with_outputs, flat.name, exact=True, model_folder=self.model_folder

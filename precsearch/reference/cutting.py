@@ -142,14 +142,6 @@ class EngineCuts:
         self.lost: dict[str, str] = {}
         self._died = False
 
-    def sizes(self, tensors: Sequence[str], feed: Feed) -> dict[str, int]:
-        """Of no use: only the reference is asked.
-
-        Raises:
-            NotImplementedError: Always.
-        """
-        raise NotImplementedError
-
     def open(self, tensors: Sequence[str]) -> Look:
         """See `precsearch.reference.inside.Inside.open`; what cannot be cut there is `lost`."""
         try:

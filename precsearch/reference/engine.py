@@ -56,14 +56,6 @@ class EngineInside:
     def _name(self, tensor: str) -> str:
         return f"{tensor}//q" if f"{tensor}//q" in self._made else tensor
 
-    def sizes(self, tensors: Sequence[str], feed: Feed) -> dict[str, int]:
-        """Of no use: only the reference is asked.
-
-        Raises:
-            NotImplementedError: Always.
-        """
-        raise NotImplementedError
-
     def open(self, tensors: Sequence[str]) -> Look:
         """See `precsearch.reference.inside.Inside.open`."""
         proto = onnx.ModelProto.FromString(self._lowered.model)

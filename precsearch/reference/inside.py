@@ -49,14 +49,6 @@ class Inside(Protocol):
     tensors: tuple[str, ...]
     at_once: int
 
-    def sizes(self, tensors: Sequence[str], feed: Feed) -> dict[str, int]:
-        """How large each FP32 tensor is for one feed, in bytes; asked of the reference alone.
-
-        Raises:
-            ModelError: The model or the feed is refused.
-        """
-        ...
-
     def open(self, tensors: Sequence[str]) -> Look:
         """Make it ready, with these tensors exposed.
 
@@ -106,7 +98,11 @@ class OrtInside:
         self._finish = finish or {}
 
     def sizes(self, tensors: Sequence[str], feed: Feed) -> dict[str, int]:
-        """See `Inside.sizes`."""
+        """How large each FP32 tensor is for one feed, in bytes.
+
+        Raises:
+            ModelError: The model or the feed is refused.
+        """
         names = [self._name(t) for t in tensors]
         found = _sizes(self._exposed(tensors), names, feed, self._folder)
         return dict(zip(tensors, found, strict=True))

@@ -16,9 +16,10 @@ from precsearch.backend import Fingerprint
 from precsearch.codec import structure, unstructure
 from precsearch.codec.canonical import canonical
 from precsearch.errors import PlanError
+from precsearch.predictions import PredictionErrors
 from precsearch.recipe import CureRecipe, GroupRecipe, Recipe, ScaleRecipe, recipe_fields
 from precsearch.space import Precision
-from precsearch.trial import Accuracy, Latency
+from precsearch.trial import Accuracy, Latency, Prediction
 
 __all__ = [
     "SCHEMA",
@@ -67,6 +68,7 @@ class TrialEvidence:
         failed: ``stage/kind: message`` if it failed.
         why: Why the strategy asked.
         pareto: Whether it is on the front of loss and latency.
+        predicted: What its models expected, ``None`` where they were not asked.
     """
 
     number: int
@@ -78,6 +80,7 @@ class TrialEvidence:
     failed: str = ""
     why: str = ""
     pareto: bool = False
+    predicted: Prediction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,7 @@ class Evidence:
         stopped: Why the search ended.
         seconds: Wall time of the run.
         engine: What the chosen engine was made of, where that differs from build to build.
+        predictions: How right the strategy's models were, ``None`` where it has none.
     """
 
     version: str
@@ -139,6 +143,7 @@ class Evidence:
     stopped: str = "done"
     seconds: float = 0.0
     engine: tuple[str, ...] = ()
+    predictions: PredictionErrors | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from precsearch.metrics import METRICS
+from precsearch.predictions import PredictionErrors
 
 __all__ = [
     "ASCII",
@@ -16,6 +17,7 @@ __all__ = [
     "clean",
     "counts",
     "duration",
+    "foretold",
     "loss_bound",
     "magnitude",
     "many",
@@ -140,6 +142,15 @@ def speedup_interval(low: float, high: float) -> str:
     if not (math.isfinite(low) and math.isfinite(high) and 0 < low <= high):
         return ""
     return f"{_factor(1 / high)} to {_factor(1 / low)}"
+
+
+def foretold(errors: PredictionErrors) -> str:
+    """How right a search's models were: ``latency predicted to 1.2 %, error to 9 % …``."""
+    loss = f", error to {100 * errors.slack:.0f} %" if math.isfinite(errors.slack) else ""
+    return (
+        f"latency predicted to {100 * errors.ratio:.1f} %{loss} (medians of "
+        f"{many(errors.engines, 'engine')}; {errors.verdicts} on the side of the bound foreseen)"
+    )
 
 
 def duration(seconds: float) -> str:

@@ -19,6 +19,7 @@ __all__ = [
     "Measured",
     "Measurement",
     "Outcome",
+    "Prediction",
     "Proposal",
     "Trial",
 ]
@@ -192,12 +193,33 @@ Outcome = Measured | Failed
 
 
 @dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the models of a strategy expect of an engine, before it is built.
+
+    Attributes:
+        ratio: Latency over FP32's.
+        slack: Share of the bound that it uses, 1 is all of it; see `precsearch.goal.Goal.slack`.
+    """
+
+    ratio: float
+    slack: float
+
+
+@dataclass(frozen=True, slots=True)
 class Proposal:
-    """What a strategy wants to know. ``reason`` is for people and takes no part in equality."""
+    """What a strategy wants to know. Only the first two take part in equality.
+
+    Attributes:
+        assignment: Of precisions to groups.
+        fidelity: Whether an engine is to be built.
+        reason: For people.
+        predicted: What its models expect, to be compared with what is measured.
+    """
 
     assignment: Assignment
     fidelity: Fidelity = Fidelity.ENGINE
     reason: str = field(default="", compare=False)
+    predicted: Prediction | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,9 @@ from precsearch.plan import (
     ScaleRecipe,
     TrialEvidence,
 )
+from precsearch.predictions import PredictionErrors, prediction_errors
 from precsearch.space import Assignment, SearchSpace
-from precsearch.trial import Accuracy, Failed, Latency, Trial
+from precsearch.trial import Accuracy, Failed, Latency, Prediction, Trial
 
 __all__ = ["LOWERING", "Finish", "make_plan", "make_recipe"]
 
@@ -123,6 +124,7 @@ def make_plan(
         stopped=finish.stopped,
         seconds=round(finish.seconds, 3),
         engine=finish.engine,
+        predictions=_short_errors(prediction_errors(problem.goal, finish.trials)),
     )
     recipe = make_recipe(target, problem.space, assignment, lowered, inputs)
     return Plan(recipe, evidence)
@@ -148,6 +150,16 @@ def _short_latency(latency: Latency) -> Latency:
 
 def _digits(value: float) -> float:
     return float(f"{value:.5g}")
+
+
+def _short_prediction(said: Prediction | None) -> Prediction | None:
+    return None if said is None else Prediction(_digits(said.ratio), _digits(said.slack))
+
+
+def _short_errors(errors: PredictionErrors | None) -> PredictionErrors | None:
+    if errors is None:
+        return None
+    return replace(errors, ratio=_digits(errors.ratio), slack=_digits(errors.slack))
 
 
 def _short_accuracy(accuracy: Accuracy) -> Accuracy:
@@ -186,6 +198,7 @@ def _trials(trials: Sequence[Trial]) -> tuple[TrialEvidence, ...]:
                 else _digits(found.latency.ratio),
                 failed=failed,
                 why=trial.proposal.reason,
+                predicted=_short_prediction(trial.proposal.predicted),
                 pareto=trial.number in front,
             )
         )

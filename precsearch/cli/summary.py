@@ -21,8 +21,9 @@ from precsearch.cli.text import (
     speedup,
     speedup_interval,
 )
+from precsearch.codec import unstructure
 from precsearch.plan import Evidence, Plan
-from precsearch.text import loss_bound
+from precsearch.text import foretold, loss_bound
 from precsearch.trial import UNTOLD
 
 __all__ = ["next_steps", "optimize_lines", "result_fields"]
@@ -94,6 +95,7 @@ def _facts(result: OptimizeResult, plan: Plan, page: Page) -> list[Text]:
         *rate_rows(latency),
         ("groups", _groups(plan, page)),
         ("search", _search(evidence)),
+        *([("models", foretold(evidence.predictions))] if evidence.predictions else []),
     ]
     lines = page.facts(rows)
     if result.plan_path is not None:
@@ -204,6 +206,7 @@ def result_fields(result: OptimizeResult) -> dict[str, object]:
             "ratio_high": evidence.latency.ratio_high,
             "seconds": evidence.latency.seconds,
             "samples_per_second": [s.samples_per_second for s in evidence.latency.by_shape],
+            "predictions": unstructure(evidence.predictions),
             "warnings": list(evidence.warnings),
         }
     return fields

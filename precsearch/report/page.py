@@ -17,6 +17,7 @@ from precsearch.text import (
     clean,
     counts,
     duration,
+    foretold,
     many,
     milliseconds,
     speedup,
@@ -140,6 +141,8 @@ def _outcome(known: Facts) -> str:
         took = duration(story.plan.evidence.seconds)
         why = _STOPPED.get(story.plan.evidence.stopped, story.plan.evidence.stopped)
         rows.append(("search", f"{tried} in {took}; {why}"))
+        if story.plan.evidence.predictions is not None:
+            rows.append(("models", foretold(story.plan.evidence.predictions)))
         rows.append(("plan", story.plan.recipe.digest[:16]))
     else:
         rows.append(("search", tried))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from precsearch.errors import OptionError
 from precsearch.goal import Problem
 from precsearch.space import Assignment
 from precsearch.strategy import Proposals
+from precsearch.trial import Prediction
 from precsearch_strategies.candidates import candidates
 from precsearch_strategies.elimination import Elimination
 from precsearch_strategies.encoding import Encoding, Floats, Labels
@@ -119,7 +120,9 @@ class Auto:
             )
             if chosen is not None:
                 reason = f"in reserve, at {share:.0%} of the bound: {chosen.reason}"
-                yield from tight.build([chosen.assignment], reason)
+                said = chosen.predicted
+                predicted = replace(said, slack=share * said.slack)
+                yield from tight.build([chosen.assignment], reason, predicted)
 
     def _disputed(self, known: Known, limit: int) -> Asking[None]:
         """TPE over the groups in which the fastest passing engines differ from each other."""
@@ -141,7 +144,7 @@ class Auto:
             chosen = yield from self._screened(known, encoding, squares, elimination)
             if chosen is None:
                 return True
-            yield from known.build([chosen.assignment], chosen.reason)
+            yield from known.build([chosen.assignment], chosen.reason, chosen.predicted)
             stale += 1
             if known.best_ratio() < reference * (1 - known.problem.goal.noise):
                 stale, reference = 0, known.best_ratio()
@@ -215,7 +218,7 @@ class Auto:
         pool: Labels,
         worth: Floats,
         least: float,
-        note: Callable[[int], str],
+        note: Callable[[int], tuple[str, Prediction]],
     ) -> list[Pick]:
         """The untried ones of ``pool`` of at least this worth, best first; not many."""
         found: list[Pick] = []
@@ -224,7 +227,7 @@ class Auto:
                 break
             assignment = encoding.decode(pool[i])
             if assignment not in known.engines:
-                found.append(Pick(assignment, note(i)))
+                found.append(Pick(assignment, *note(i)))
         return found
 
 
@@ -234,19 +237,22 @@ class Pick:
 
     assignment: Assignment
     reason: str
+    predicted: Prediction
 
 
 def _note(
     errors: ErrorModel, ratio: Floats, slack: Floats, spread: Floats, lead: str = ""
-) -> Callable[[int], str]:
+) -> Callable[[int], tuple[str, Prediction]]:
     """Says what is predicted of a candidate, and how far engines were from their predictions."""
 
-    def note(i: int) -> str:
+    def note(i: int) -> tuple[str, Prediction]:
         off = math.expm1(errors.spread)
-        return (
+        used = min(float(slack[i]), 9.99)
+        said = (
             f"{lead}predicted {ratio[i]:.3f} ± {spread[i]:.3f} of FP32's latency at "
-            f"{min(float(slack[i]), 9.99):.0%} of the bound (losses were predicted to {off:.0%})"
+            f"{used:.0%} of the bound (losses were predicted to {off:.0%})"
         )
+        return said, Prediction(float(ratio[i]), used)
 
     return note
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from precsearch.goal import Problem
 from precsearch.space import Assignment
-from precsearch.trial import Fidelity, Proposal, Trial
+from precsearch.trial import Fidelity, Prediction, Proposal, Trial
 
 __all__ = ["Asking", "Known"]
 
@@ -45,9 +45,13 @@ class Known:
         (self.engines if engine else self.proxies)[trial.assignment] = trial
 
     def ask(
-        self, assignments: Iterable[Assignment], fidelity: Fidelity, reason: str
+        self,
+        assignments: Iterable[Assignment],
+        fidelity: Fidelity,
+        reason: str,
+        predicted: Prediction | None = None,
     ) -> Asking[list[Trial]]:
-        """Propose what is not known yet, as one batch.
+        """Propose what is not known yet, as one batch; ``predicted`` is said of each of them.
 
         Returns:
             The trials of all ``assignments``, in their order, known ones included.
@@ -56,14 +60,19 @@ class Known:
         memory = self.engines if fidelity is Fidelity.ENGINE else self.proxies
         new = [a for a in dict.fromkeys(wanted) if a not in memory]
         if new:
-            trials = yield [Proposal(a, fidelity, reason) for a in new]
+            trials = yield [Proposal(a, fidelity, reason, predicted) for a in new]
             for assignment, trial in zip(new, trials, strict=True):
                 memory[assignment] = trial
         return [memory[a] for a in wanted]
 
-    def build(self, assignments: Iterable[Assignment], reason: str) -> Asking[list[Trial]]:
+    def build(
+        self,
+        assignments: Iterable[Assignment],
+        reason: str,
+        predicted: Prediction | None = None,
+    ) -> Asking[list[Trial]]:
         """Ask for engines."""
-        return (yield from self.ask(assignments, Fidelity.ENGINE, reason))
+        return (yield from self.ask(assignments, Fidelity.ENGINE, reason, predicted))
 
     def probe(
         self, assignments: Iterable[Assignment], reason: str, batch: int = 64

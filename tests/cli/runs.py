@@ -32,6 +32,7 @@ from precsearch.trial import (
     Latency,
     Measured,
     Measurement,
+    Prediction,
     Proposal,
     Trial,
 )
@@ -168,7 +169,8 @@ def proposals(draw: st.DrawFn) -> Proposal:
     keys = draw(st.lists(_TEXTS, max_size=4))
     precisions = {k: draw(st.sampled_from(list(Precision))) for k in keys}
     fidelity = draw(st.sampled_from(list(Fidelity)))
-    return Proposal(Assignment.of(precisions), fidelity, draw(_TEXTS))
+    predicted = draw(st.none() | st.builds(Prediction, _FLOATS, _FLOATS))
+    return Proposal(Assignment.of(precisions), fidelity, draw(_TEXTS), predicted)
 
 
 @st.composite

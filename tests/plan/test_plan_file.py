@@ -26,8 +26,9 @@ from precsearch.plan import (
     TrialEvidence,
     read_plan,
 )
+from precsearch.predictions import PredictionErrors
 from precsearch.space import Precision
-from precsearch.trial import Accuracy, Aggregation, Latency
+from precsearch.trial import Accuracy, Aggregation, Latency, Prediction
 
 FLOATS = st.floats(allow_nan=False)
 TEXT = st.text(max_size=12)
@@ -85,6 +86,8 @@ EVIDENCE = st.builds(
     accuracy=ACCURACIES,
     holdout=st.none() | ACCURACIES,
     groups=some(st.builds(GroupEvidence, TEXT, PRECISIONS, TEXT)),
+    predictions=st.none()
+    | st.builds(PredictionErrors, st.integers(), RATIOS, FLOATS, st.integers()),
     finalists=some(
         st.builds(Finalist, st.integers(), RATIOS, FLOATS, st.none() | FLOATS, st.booleans())
     ),
@@ -100,6 +103,7 @@ EVIDENCE = st.builds(
             TEXT,
             TEXT,
             st.booleans(),
+            st.none() | st.builds(Prediction, RATIOS, FLOATS),
         )
     ),
     warnings=some(TEXT),

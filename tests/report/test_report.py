@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import shutil
+import statistics
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from precsearch.plan import read_plan
 from precsearch.report import run_page, tell
 from precsearch.report.bundle import javascript
 from precsearch.space import Assignment, Precision
-from precsearch.text import speedup
+from precsearch.text import foretold, speedup
 from precsearch.trial import Fidelity
 from tests.cli.runs import synthetic_run
 from tests.report.runs import CHARTS, Html, Run
@@ -111,6 +112,16 @@ def test_ranges_are_those_that_were_calibrated(page: Html, finished: Run) -> Non
         # What was seen may lie on one side of zero; the grid always holds zero.
         assert row["low"] <= row["high"]
         assert max(row["high"], 0) - min(row["low"], 0) <= step * 255 * 1.001
+
+
+def test_models_are_held_to_what_they_predicted(page: Html, finished: Run) -> None:
+    evidence = read_plan(finished.plan).evidence
+    assert evidence.predictions is not None
+    said = [t for t in evidence.trials if t.predicted is not None and t.ratio is not None]
+    assert evidence.predictions.engines == len(said) > 0
+    off = [abs(t.ratio / t.predicted.ratio - 1) for t in said if t.ratio and t.predicted]
+    assert evidence.predictions.ratio == pytest.approx(statistics.median(off), abs=1e-3)
+    assert foretold(evidence.predictions) in page.words
 
 
 def test_a_plan_alone_is_enough_for_a_page(finished: Run, tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
-"""FP32, all-INT8 and precsearch on a folder of models, as a Markdown table.
+"""FP32, all-INT8, greedy sensitivity and precsearch on a folder of models, as a Markdown table.
 
-    python benchmarks/fixtures.py FOLDER --model NAME … -o docs/benchmarks/fixtures.md
+    python -m benchmarks.fixtures FOLDER --model NAME … -o docs/benchmarks/fixtures.md
 
-Each model is ``FOLDER/NAME/{model.onnx,data.npz,holdout.npz}``. After a search the three engines
-are opened anew and timed interleaved in one process, and scored on the holdout, which the search
-used for its last check alone. Ratios are to FP32; below 1 is faster.
+Each model is ``FOLDER/NAME/{model.onnx,data.npz,holdout.npz}``. *greedy* is what tools do that ask
+each group's error alone and give the worst back to FP32, one engine at a time, until the bound
+holds; it is searched through the same loop, with as many engines at most. After the searches the
+engines are opened anew and timed interleaved in one process, and scored on the holdout, which a
+search uses for its last check alone. Ratios are to FP32; below 1 is faster.
 """
 
 from __future__ import annotations
@@ -12,13 +14,15 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
 import precsearch
+from benchmarks.fixtures_table import Row, Told, summary, table, verdict
 from precsearch.api.calibrate import calibrated
 from precsearch.api.config import OptimizeConfig
 from precsearch.api.measuring import bench_setup, bench_worker, candidate, reference_of
@@ -41,44 +45,47 @@ BOUNDS = ("rel-l2:1e-2", "rel-l2:3e-2", "rel-l2:1e-1", "top1:0.01")
 REBUILDS = 5
 
 
-@dataclass(frozen=True)
-class Row:
-    """One engine of one search."""
+def offer_greedy(folder: Path) -> None:
+    """Declare the strategy ``greedy`` as a package beside precsearch would."""
+    info = folder / "site" / "rivals-0.dist-info"
+    info.mkdir(parents=True, exist_ok=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: rivals\nVersion: 0\n")
+    where = "greedy = benchmarks.landscapes_rivals:Greedy"
+    (info / "entry_points.txt").write_text(f"[precsearch.strategies]\n{where}\n")
+    sys.path.append(str(info.parent))
 
+
+@dataclass(frozen=True)
+class Case:
+    """A model, a batch and a bound."""
+
+    folder: Path
     model: str
     batch: int
     metric: str
     tol: float
-    engine: str
-    loss: float
-    worst: float
-    passes: bool
-    seconds: float
-    ratio: float
-    low: float
-    high: float
-    noise: float
-    asked: int
-    achieved: int
-    builds: int
-    proxies: int
-    wall: float
+
+    @property
+    def key(self) -> tuple[str, int, str, float]:
+        """What its rows have in common."""
+        return self.model, self.batch, self.metric, self.tol
 
 
 def search(
-    folder: Path, name: str, metric: str, tol: float, out: Path, args: argparse.Namespace
+    case: Case, strategy: str, out: Path, args: argparse.Namespace
 ) -> tuple[precsearch.Plan, float]:
     """One search; returns the plan and its wall time."""
-    stem = f"{name}-{metric}-{tol:g}-{args.batch}"
+    stem = f"{case.model}-{case.metric}-{case.tol:g}-{case.batch}-{strategy}"
     start = time.monotonic()
     plan = precsearch.optimize(
-        folder / name / "model.onnx",
-        data=folder / name / "data.npz",
-        holdout=folder / name / "holdout.npz",
-        tol=tol,
-        metric=metric,
+        case.folder / case.model / "model.onnx",
+        data=case.folder / case.model / "data.npz",
+        holdout=case.folder / case.model / "holdout.npz",
+        tol=case.tol,
+        metric=case.metric,
+        strategy=strategy,
         threads=args.threads,
-        batch=args.batch,
+        batch=case.batch,
         max_builds=args.max_builds,
         seed=args.seed,
         output=out / f"{stem}.plan.json",
@@ -89,152 +96,116 @@ def search(
 
 
 def judge(
-    folder: Path,
-    name: str,
-    metric: str,
-    tol: float,
-    out: Path,
-    args: argparse.Namespace,
-    plan: precsearch.Plan,
-    wall: float,
+    case: Case, plans: Mapping[str, tuple[precsearch.Plan, float]], args: argparse.Namespace
 ) -> Iterable[Row]:
-    """FP32, all-INT8 and the plan's engine, timed together and scored on the holdout."""
+    """FP32, all-INT8 and the plans' engines, timed together and scored on the holdout."""
+    home = case.folder / case.model
     config = OptimizeConfig(
-        folder / name / "model.onnx",
-        folder / name / "data.npz",
-        tol,
-        metric,
+        home / "model.onnx",
+        home / "data.npz",
+        case.tol,
+        case.metric,
         threads=args.threads,
-        batch=args.batch,
+        batch=case.batch,
         seed=args.seed,
-        holdout=folder / name / "holdout.npz",
-        run_dir=out / f"{name}-{metric}-{tol:g}-{args.batch}.run",
+        holdout=home / "holdout.npz",
+        run_dir=args.work / f"{case.model}-{case.batch}.judged",
     )
+    config.run_path.mkdir(exist_ok=True)
     target = open_target(read_model(config.model), "onnxruntime", None, "group", args.threads)
     inputs = open_inputs(config, target.graph)
     assert inputs.parts.holdout is not None
     with bench_worker() as runner:
         held = reference_of(target, inputs.parts.holdout, runner)
         target, lowering, _ = calibrated(target, inputs, "minmax", runner, config.run_path)
-    int8 = target.space.uniform(Precision.INT8)
-    chosen = plan.recipe.assignment
-    lowered = [lowering.lower(a) for a in (Assignment(), int8, chosen)]
-    engines = [candidate(one) for one in lowered]
-    assert lowered[2].sha256 == plan.recipe.materialised_sha256
+    asked = {"FP32": Assignment(), "all INT8": target.space.uniform(Precision.INT8)}
+    asked |= {name: plan.recipe.assignment for name, (plan, _) in plans.items()}
+    lowered = {name: lowering.lower(a) for name, a in asked.items()}
+    for name, (plan, _) in plans.items():
+        assert lowered[name].sha256 == plan.recipe.materialised_sha256
+    engines = [candidate(one) for one in lowered.values()]
     with bench_worker() as worker:
-        worker.restart_with(bench_setup(config, target, lowered[0], held))
+        worker.restart_with(bench_setup(config, target, lowered["FP32"], held))
         noise = worker.call("calibrate_noise")
         accuracies = [worker.call("score", e, held) for e in engines]
         timed = worker.call("confirm", engines, REBUILDS)
-    trials = plan.evidence.trials
-    builds = sum(t.fidelity == "engine" for t in trials)
-    ran = {g.key: g.achieved for g in plan.evidence.groups}
-    for label, assignment, accuracy, rows in zip(
-        ("FP32", "all INT8", "precsearch"),
-        (Assignment(), int8, chosen),
-        accuracies,
-        timed,
-        strict=True,
-    ):
+    for (name, assignment), accuracy, rows in zip(asked.items(), accuracies, timed, strict=True):
         middle = sorted(rows, key=lambda r: r.ratio)[len(rows) // 2]
-        plain = label == "FP32"
+        ratios = [1.0 if name == "FP32" else r.ratio for r in rows]
         yield Row(
-            name,
-            args.batch,
-            metric,
-            tol,
-            label,
-            accuracy.loss,
-            accuracy.worst,
-            accuracy.loss <= inputs.bound,
-            middle.seconds,
-            1.0 if plain else middle.ratio,
-            min(r.ratio for r in rows) if not plain else 1.0,
-            max(r.ratio for r in rows) if not plain else 1.0,
-            noise,
-            len(assignment),
-            sum(ran.get(k) is Precision.INT8 for k in assignment) if label == "precsearch" else -1,
-            builds if label == "precsearch" else 1,
-            len(trials) - builds if label == "precsearch" else 0,
-            wall if label == "precsearch" else 0.0,
+            *case.key,
+            engine=name,
+            loss=accuracy.loss,
+            worst=accuracy.worst,
+            passes=accuracy.loss <= inputs.bound,
+            seconds=middle.seconds,
+            ratio=sorted(ratios)[len(ratios) // 2],
+            low=min(ratios),
+            high=max(ratios),
+            noise=noise,
+            asked=len(assignment),
+            **asdict(told(*plans[name], inputs.bound) if name in plans else Told()),
         )
 
 
-def table(rows: list[Row]) -> str:
-    """Markdown, one line an engine."""
-    head = (
-        "| model, batch | bound | engine | loss | worst sample | within | ms | ratio to FP32 "
-        "[all rebuilds] | INT8 groups asked, achieved | engines, proxies | search s |"
-    )
-    lines = [head, "|" + "---|" * 11]
-    for r in rows:
-        groups = f"{r.asked}" if r.achieved < 0 else f"{r.asked}, {r.achieved}"
-        mine = r.engine == "precsearch"
-        lines.append(
-            f"| {r.model}, {r.batch} | {r.metric} {r.tol:g} | {r.engine} | {r.loss:.2e} | "
-            f"{r.worst:.2e} | {'yes' if r.passes else 'NO'} | {r.seconds * 1e3:.3f} | "
-            f"{r.ratio:.3f} [{r.low:.3f}, {r.high:.3f}] | {groups} | "
-            f"{f'{r.builds}, {r.proxies}' if mine else ''} | {f'{r.wall:.0f}' if mine else ''} |"
-        )
-    return "\n".join(lines)
+def told(plan: precsearch.Plan, wall: float, bound: float) -> Told:
+    """What a search cost."""
+    engines = [t for t in plan.evidence.trials if t.fidelity == "engine"]
+    good = (t.loss is not None and t.loss <= bound and bool(t.counts) for t in engines)
+    first = next((number for number, found in enumerate(good, 1) if found), 0)
+    ran = {g.key: g.achieved for g in plan.evidence.groups}
+    achieved = sum(ran.get(k) is Precision.INT8 for k in plan.recipe.assignment)
+    proxies = len(plan.evidence.trials) - len(engines)
+    return Told(achieved, len(engines), proxies, first, wall)
 
 
-def verdict(rows: list[Row]) -> list[str]:
-    """What the table must show, counted."""
-    said = []
-    for i in range(0, len(rows), 3):
-        plain, int8, ours = rows[i : i + 3]
-        rival = min([plain.ratio] + ([int8.ratio] if int8.passes else []))
-        noise = max(ours.noise, 0.01)
-        where = f"{ours.model}, batch {ours.batch}, {ours.metric} {ours.tol:g}"
-        if not ours.passes:
-            said.append(f"MISSES its bound on the holdout: {where}")
-        if ours.ratio > rival * (1 + noise):
-            said.append(f"SLOWER than the best passing uniform engine: {where}")
-        if ours.high < 1 - noise:
-            said.append(f"beats FP32 beyond the noise: {where} ({1 / ours.ratio:.2f}x)")
-    return said
-
-
-def main() -> None:
-    """Run all searches; rows are kept as JSON lines so that a stopped run goes on."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def arguments() -> argparse.Namespace:
+    """What is asked for."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", action="append", dest="models")
     parser.add_argument("--bound", action="append", dest="bounds")
+    parser.add_argument("--strategy", action="append", dest="strategies")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--max-builds", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=Path("benchmark-runs"))
     parser.add_argument("-o", "--output", type=Path)
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run all searches; rows are kept as JSON lines so that a stopped run goes on."""
+    args = arguments()
     args.work.mkdir(parents=True, exist_ok=True)
+    offer_greedy(args.work)
     log = args.work / "rows.jsonl"
-    done = [Row(**json.loads(s)) for s in log.read_text().splitlines()] if log.exists() else []
-    seen = {(r.model, r.batch, r.metric, r.tol) for r in done}
-    rows = list(done)
+    rows = [Row(**json.loads(s)) for s in log.read_text().splitlines()] if log.exists() else []
+    seen = {r.case for r in rows}
     for name in args.models or MODELS:
         for bound in args.bounds or BOUNDS:
             metric, _, tol = bound.partition(":")
-            if (name, args.batch, metric, float(tol)) in seen:
+            case = Case(args.folder, name, args.batch, metric, float(tol))
+            if case.key in seen:
                 continue
             try:
-                plan, wall = search(args.folder, name, metric, float(tol), args.work, args)
+                plans = {
+                    {"auto": "precsearch"}.get(s, s): search(case, s, args.work, args)
+                    for s in args.strategies or ("greedy", "auto")
+                }
             except (DataError, OptionError) as error:
                 print(f"{name} {bound}: {error}", flush=True)  # no labels, or a fixed batch
                 continue
-            fresh = list(judge(args.folder, name, metric, float(tol), args.work, args, plan, wall))
+            fresh = list(judge(case, plans, args))
             rows += fresh
             with log.open("a") as file:
                 file.writelines(json.dumps(asdict(r)) + "\n" for r in fresh)
             print(table(fresh), flush=True)
     text = (
-        f"Made by `python benchmarks/fixtures.py` on {date.today()}, {platform.machine()}, "
+        f"Made by `python -m benchmarks.fixtures` on {date.today()}, {platform.machine()}, "
         f"{args.threads} thread(s), at most {args.max_builds} engines a search.\n\n"
-        + table(rows)
-        + "\n\n"
-        + "\n".join(f"- {s}" for s in verdict(rows))
+        + "\n".join([summary(rows), "", table(rows), "", *(f"- {s}" for s in verdict(rows))])
         + "\n"
     )
     print(text)

@@ -207,6 +207,7 @@ def result_fields(result: OptimizeResult) -> dict[str, object]:
             "seconds": evidence.latency.seconds,
             "samples_per_second": [s.samples_per_second for s in evidence.latency.by_shape],
             "predictions": unstructure(evidence.predictions),
+            "pareto": [unstructure(t) for t in evidence.trials if t.pareto],
             "warnings": list(evidence.warnings),
         }
     return fields

@@ -140,6 +140,17 @@ def test_json_lines_are_strict_json_and_nothing_else(tmp_path: Path) -> None:
     plan = read_plan(tmp_path / "model.plan.json")
     assert rows[-1]["digest"] == plan.recipe.digest
     assert rows[-1]["exit"] == 0
+    front = [t for t in plan.evidence.trials if t.pareto]
+    assert [t["number"] for t in rows[-1]["pareto"]] == [t.number for t in front] != []
+    told = re.findall(r"^\| (`.*?) \|", _last_line(), re.MULTILINE)
+    documented = {name for cell in told for name in re.findall(r"`(\w+)`", cell)}
+    assert documented == set(rows[-1]) - {"type"}
+
+
+def _last_line() -> str:
+    """The part of the page on ``--json`` about the line that ends it."""
+    page = (Path(__file__).parents[2] / "docs" / "json.md").read_text()
+    return page.partition("## The last line")[2].partition("\n## ")[0]
 
 
 def test_no_data_is_a_loud_warning(tmp_path: Path) -> None:

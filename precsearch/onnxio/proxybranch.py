@@ -32,17 +32,17 @@ _MOVES = frozenset(
 
 
 def scale_name(tensor: str) -> str:
-    """The proxy's input for an activation's scale."""
+    """The scale of an activation in a proxy."""
     return f"{tensor}//scale"
 
 
 def zero_name(tensor: str) -> str:
-    """The proxy's input for an activation's zero point."""
+    """The zero point of an activation in a proxy."""
     return f"{tensor}//zero"
 
 
 def flag_name(key: str, precision: Precision) -> str:
-    """The proxy's input that gives a group this precision, or a lower one."""
+    """What gives a group of a proxy this precision, or a lower one."""
     return f"{key}//is//{precision}"
 
 

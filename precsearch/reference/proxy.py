@@ -10,8 +10,7 @@ import numpy as np
 
 from precsearch.backend import Array, Feed
 from precsearch.errors import BuildError, RunError
-from precsearch.onnxio.proxybranch import scale_name, zero_name
-from precsearch.onnxio.proxygraph import ProxyModel, ProxyRequest
+from precsearch.onnxio.proxygraph import FLAGS, SCALES, ZEROS, ProxyModel, ProxyRequest
 from precsearch.reference.session import first_line, ort_errors, session_options
 
 if TYPE_CHECKING:
@@ -44,8 +43,9 @@ class Proxy:
         # Any optimisation could take a cast pair, or a Q/DQ pair, for nothing.
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.enable_mem_pattern = False
-        # A packed copy of each weight in each branch would multiply them.
-        options.add_session_config_entry("session.disable_prepacking", "1")
+        if not model.complete:
+            # A weight of which a run computes another form would stay beside its packed copy.
+            options.add_session_config_entry("session.disable_prepacking", "1")
         self._model = model
         self._lanes = max(1, min(lanes, threads))
         try:
@@ -83,12 +83,11 @@ class Proxy:
     def _bound(self, request: ProxyRequest) -> ort.IOBinding:
         """What does not change from feed to feed, which is most of the inputs."""
         model, binding = self._model, self._session.io_binding()
-        for name, flag in zip(model.flag_names, request.flags, strict=True):
-            binding.bind_cpu_input(name, np.asarray(flag))
-        numbers = zip(model.scaled, request.scales, request.zero_points, strict=True)
-        for tensor, scale, zero in numbers:
-            binding.bind_cpu_input(scale_name(tensor), np.asarray(scale, np.float32))
-            binding.bind_cpu_input(zero_name(tensor), np.asarray(zero, model.activation))
+        if model.flags:
+            binding.bind_cpu_input(FLAGS, np.asarray(request.flags, np.bool_))
+        if model.scaled:
+            binding.bind_cpu_input(SCALES, np.asarray(request.scales, np.float32))
+            binding.bind_cpu_input(ZEROS, np.asarray(request.zero_points, model.activation))
         return binding
 
     def _outputs_of(self, binding: ort.IOBinding, feed: Feed) -> dict[str, Array]:

@@ -10,18 +10,19 @@ without graph optimisation, which may fuse a rounding away.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from precsearch.backend import TYPED, GraphForm, QuantScheme
 from precsearch.errors import ModelError
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.join import join_model
-from precsearch.onnxio.proxybranch import Branch, Scope, flag_name, scale_name, zero_name
+from precsearch.onnxio.proxybranch import Branch, Scope, flag_name
+from precsearch.onnxio.proxychoice import SCALES, ZEROS, Choices, alone
 from precsearch.onnxio.proxyweights import ProxyWeights
 from precsearch.onnxio.quantising import Quantising
 from precsearch.onnxio.scales import ScaleSource
@@ -34,12 +35,6 @@ ADDED_BYTES = 128 << 20
 
 FLAGS = "//flags"
 """The proxy's input with what is chosen, Boolean."""
-
-SCALES = "//scales"
-"""The proxy's input with the activations' scales, FP32."""
-
-ZEROS = "//zeros"
-"""The proxy's input with their zero points."""
 
 _COUNTED_SPLIT_OPSET = 18
 
@@ -121,7 +116,6 @@ class ProxyGraph:
         self._quantising = Quantising(graph, space, scheme, scales, form)
         self._owners = self._quantising.owners
         self._readers = self._read_outside()
-        self._scaled: dict[str, int] = {}
         self.proxy = self._model(budget)
 
     def request(self, assignment: Assignment) -> ProxyRequest:
@@ -159,36 +153,39 @@ class ProxyGraph:
         nominal = self._quantising.layout(self.space.uniform(Precision.INT8)).params
         weights = ProxyWeights(self._quantising, nominal, budget)
         half = self._quantising.half
-        nodes: list[onnx.NodeProto] = []
         flags: dict[str, tuple[str, frozenset[Precision]]] = {}
+        chosen: dict[str, dict[Precision, Branch]] = {}
         for group in self.space.groups:
-            outputs = self._outputs(group)
             if not group.nodes:  # decides on a tensor that another group reads
                 flags |= _flags(group)
-                continue
-            if len(group.choices) == 1 or not outputs:
+            elif len(group.choices) > 1 and self._outputs(group):
+                flags |= _flags(group)
+                chosen[group.key] = {
+                    p: Branch(self.graph, group, p, weights, self._owners, Scope(), half=half)
+                    for p in group.choices
+                }
+        added = weights.added
+        single = alone(b for branches in chosen.values() for b in branches.values())
+        choices = Choices(self.graph, {t: added.pop(t) for t in single & added.keys()})
+        nodes = [self._taken_apart(flags)] if flags else []
+        for group in self.space.groups:
+            if group.key in chosen:
+                nodes.append(choices.of(group.key, self._outputs(group), chosen[group.key]))
+            else:
                 nodes += [self.graph.by_key[key].proto for key in group.nodes]
-                continue
-            branches = {
-                p: Branch(self.graph, group, p, weights, self._owners, Scope(), half=half)
-                for p in group.choices
-            }
-            flags |= _flags(group)
-            nodes.append(self._choice(group.key, outputs, branches))
         constants = [w.proto_bytes for w in self.graph.weights.values()]
-        constants += [*weights.added.values(), *_places(self._scaled)]
-        size = sum(map(len, constants))
+        constants += [*added.values(), *choices.places()]
+        size = sum(map(len, constants)) + weights.added_bytes
         if size > _LARGEST:
             raise ModelError(
                 f"the proxy of this model would have {size >> 20} MB, Protocol Buffers end at "
                 f"{_LARGEST >> 20}: store the weights outside of the model file"
             )
-        if flags:
-            nodes.insert(0, self._taken_apart(flags))
+        inputs = self._inputs(len(flags), len(choices.scaled))
         return ProxyModel(
-            join_model(self.graph, nodes, self._inputs(len(flags)), constants),
+            join_model(self.graph, nodes, inputs, constants),
             tuple(flags.values()),
-            tuple(self._scaled),
+            tuple(choices.scaled),
             self.scheme.activation,
             weights.added_bytes,
             weights.complete,
@@ -198,42 +195,6 @@ class ProxyGraph:
         made = (t for key in group.nodes for t in self.graph.by_key[key].outputs)
         return [t for t in made if t in self._readers]
 
-    def _choice(
-        self, key: str, outputs: list[str], branches: Mapping[Precision, Branch]
-    ) -> onnx.NodeProto:
-        """``If`` the group is in one of the lower precisions, the choice of these, else the first.
-
-        A nested ``If`` costs time of its own, and most groups of most assignments are in FP32.
-        """
-        first, *lower = branches
-        other = self._leaf(outputs, branches[first])
-        if len(lower) == 1:
-            then = self._leaf(outputs, branches[lower[0]])
-        else:
-            inner = self._choice(key, outputs, {p: branches[p] for p in lower})
-            made = [f"{t}//lower" for t in outputs]
-            inner.output[:] = made
-            then = self._body(outputs, made, [inner])
-        name = flag_name(key, lower[0])
-        return helper.make_node(
-            "If", [name], outputs, f"{name}//if", then_branch=then, else_branch=other
-        )
-
-    def _leaf(self, outputs: list[str], branch: Branch) -> onnx.GraphProto:
-        nodes = [node for t in sorted(branch.scope.scaled) for node in self._numbers(t)]
-        return self._body(
-            outputs, [branch.name(t) for t in outputs], [*nodes, *branch.scope.nodes]
-        )
-
-    def _numbers(self, tensor: str) -> list[onnx.NodeProto]:
-        """Fetch the scale and the zero point of an activation, where they are needed."""
-        self._scaled.setdefault(tensor, len(self._scaled))
-        place = _place_name(tensor)
-        return [
-            helper.make_node("Gather", [SCALES, place], [scale_name(tensor)]),
-            helper.make_node("Gather", [ZEROS, place], [zero_name(tensor)]),
-        ]
-
     def _taken_apart(self, flags: Iterable[str]) -> onnx.NodeProto:
         """The flags as tensors of one element each."""
         node = helper.make_node("Split", [FLAGS], list(flags), FLAGS, axis=0)
@@ -241,19 +202,8 @@ class ProxyGraph:
             node.attribute.append(helper.make_attribute("num_outputs", len(node.output)))
         return node
 
-    def _body(
-        self, tensors: Iterable[str], names: Iterable[str], nodes: Iterable[onnx.NodeProto]
-    ) -> onnx.GraphProto:
-        body = onnx.GraphProto(name="branch", node=nodes)
-        for tensor, name in zip(tensors, names, strict=True):
-            value = body.output.add(name=name)
-            if elem_type := self.graph.elem_types.get(tensor):
-                value.type.tensor_type.elem_type = elem_type
-        return body
-
-    def _inputs(self, flags: int) -> list[onnx.ValueInfoProto]:
+    def _inputs(self, flags: int, scaled: int) -> list[onnx.ValueInfoProto]:
         quantised = helper.np_dtype_to_tensor_dtype(np.dtype(self.scheme.activation))
-        scaled = len(self._scaled)
         found = list(self.graph.inputs)
         if flags:
             found.append(helper.make_tensor_value_info(FLAGS, _BOOL, [flags]))
@@ -261,18 +211,6 @@ class ProxyGraph:
             found.append(helper.make_tensor_value_info(SCALES, _FLOAT, [scaled]))
             found.append(helper.make_tensor_value_info(ZEROS, quantised, [scaled]))
         return found
-
-
-def _place_name(tensor: str) -> str:
-    return f"{tensor}//place"
-
-
-def _places(scaled: Mapping[str, int]) -> list[bytes]:
-    """Where in the vectors the numbers of each activation are, as serialised constants."""
-    return [
-        numpy_helper.from_array(np.asarray(i, np.int64), _place_name(t)).SerializeToString()
-        for t, i in scaled.items()
-    ]
 
 
 def _flags(group: LayerGroup) -> dict[str, tuple[str, frozenset[Precision]]]:

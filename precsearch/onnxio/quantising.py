@@ -58,5 +58,5 @@ class Quantising:
         return quantise_layout(self.graph, self.scheme, self.space, assignment, self.scales)
 
     def stored(self, params: QuantParams) -> QuantParams:
-        """With the scale that a graph has for it: where FP16 surrounds INT8, one that FP16 holds."""
+        """With the scale that a graph has: where FP16 surrounds INT8, one that FP16 holds."""
         return QuantParams(stored_scale(params.scale, half=self.half), params.zero_point)

@@ -51,7 +51,6 @@ class Proxy:
         options = session_options(max(1, threads // max(1, lanes)), model_folder)
         # Any optimisation could take a cast pair, or a Q/DQ pair, for nothing.
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.enable_mem_pattern = False
         if not model.complete:
             # A weight of which a run computes another form would stay beside its packed copy.
             options.add_session_config_entry("session.disable_prepacking", "1")

@@ -22,7 +22,7 @@ from precsearch.errors import ModelError
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.join import join_model
 from precsearch.onnxio.proxybranch import Branch, Scope, flag_name
-from precsearch.onnxio.proxychoice import SCALES, ZEROS, Choices, alone
+from precsearch.onnxio.proxychoice import SCALES, ZEROS, Choices
 from precsearch.onnxio.proxyweights import ProxyWeights
 from precsearch.onnxio.quantising import Quantising
 from precsearch.onnxio.scales import ScaleSource
@@ -153,29 +153,30 @@ class ProxyGraph:
         nominal = self._quantising.layout(self.space.uniform(Precision.INT8)).params
         weights = ProxyWeights(self._quantising, nominal, budget)
         half = self._quantising.half
-        flags: dict[str, tuple[str, frozenset[Precision]]] = {}
-        chosen: dict[str, dict[Precision, Branch]] = {}
+        made: list[tuple[LayerGroup, dict[Precision, Branch]]] = []
         for group in self.space.groups:
+            chosen = group.choices if len(group.choices) > 1 and self._outputs(group) else ()
+            branches = {
+                p: Branch(self.graph, group, p, weights, self._owners, Scope(), half=half)
+                for p in chosen
+            }
+            made.append((group, branches))
+        choices = Choices(self.graph, weights.added)
+        flags: dict[str, tuple[str, frozenset[Precision]]] = {}
+        nodes: list[onnx.NodeProto] = []
+        for group, branches in made:
             if not group.nodes:  # decides on a tensor that another group reads
                 flags |= _flags(group)
-            elif len(group.choices) > 1 and self._outputs(group):
-                flags |= _flags(group)
-                chosen[group.key] = {
-                    p: Branch(self.graph, group, p, weights, self._owners, Scope(), half=half)
-                    for p in group.choices
-                }
-        added = weights.added
-        single = alone(b for branches in chosen.values() for b in branches.values())
-        choices = Choices(self.graph, {t: added.pop(t) for t in single & added.keys()})
-        nodes = [self._taken_apart(flags)] if flags else []
-        for group in self.space.groups:
-            if group.key in chosen:
-                nodes.append(choices.of(group.key, self._outputs(group), chosen[group.key]))
+            elif branches:
+                nodes += choices.of(group.key, self._outputs(group), branches)
             else:
                 nodes += [self.graph.by_key[key].proto for key in group.nodes]
+        flags |= choices.flags
+        if flags:
+            nodes.insert(0, self._taken_apart(flags))
         constants = [w.proto_bytes for w in self.graph.weights.values()]
-        constants += [*added.values(), *choices.places()]
-        size = sum(map(len, constants)) + weights.added_bytes
+        constants += [*weights.added.values(), *choices.constants()]
+        size = sum(map(len, constants))
         if size > _LARGEST:
             raise ModelError(
                 f"the proxy of this model would have {size >> 20} MB, Protocol Buffers end at "

@@ -22,6 +22,12 @@ FP32, FP16 = Precision.FP32, Precision.FP16
 SCHEME = OnnxRuntimeBackend(BackendOptions(threads=1)).scheme
 
 
+@pytest.fixture(autouse=True)
+def however_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("precsearch.reference.proxy._STACK_SECONDS", 1e6)
+    monkeypatch.setattr("precsearch.reference.proxy._WORTH_IT", 1e6)
+
+
 def dense(between: str = "Relu", batch: int | str = "n") -> GraphBuilder:
     """Two matrix products, what is between them not always by row."""
     b = GraphBuilder()
@@ -118,8 +124,11 @@ def test_only_neighbours_of_one_shape_are_stacked(monkeypatch: pytest.MonkeyPatc
     assert [len(next(iter(o.values()))) for o in found] == [1, 1, 1, 2, 2, 1]
 
 
-def test_a_slow_pass_is_not_stacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("precsearch.reference.proxy._STACK_SECONDS", 0.0)
+@pytest.mark.parametrize("limit", ["_STACK_SECONDS", "_WORTH_IT"])
+def test_what_is_slow_alone_or_no_faster_together_is_not_stacked(
+    limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"precsearch.reference.proxy.{limit}", 0.0)
     space, made, proxy = opened(dense())
     request = made.request(space.uniform(FP16))
     proxy.run(request, samples(4))

@@ -2,10 +2,10 @@
 
 One ``If`` per group with one branch per precision; the conditions are an input, activation scales
 are inputs too, since what shares a scale (a Concat's parts) depends on the assignment. Each kind is
-one vector: ONNX Runtime looks at every input at every run, and a thousand of them took as long as
-the model. All
-of it computes in FP32 and rounds what is stored (`precsearch.onnxio.proxybranch`), so it must run
-without graph optimisation, which may fuse a rounding away.
+one vector: ONNX Runtime looks at every input at every run, and a thousand of them cost
+milliseconds. All of it computes in FP32 and rounds what is stored
+(`precsearch.onnxio.proxybranch`), so it must run without graph optimisation, which may fuse a
+rounding away.
 """
 
 from __future__ import annotations
@@ -152,15 +152,7 @@ class ProxyGraph:
     def _model(self, budget: int) -> ProxyModel:
         nominal = self._quantising.layout(self.space.uniform(Precision.INT8)).params
         weights = ProxyWeights(self._quantising, nominal, budget)
-        half = self._quantising.half
-        made: list[tuple[LayerGroup, dict[Precision, Branch]]] = []
-        for group in self.space.groups:
-            chosen = group.choices if len(group.choices) > 1 and self._outputs(group) else ()
-            branches = {
-                p: Branch(self.graph, group, p, weights, self._owners, Scope(), half=half)
-                for p in chosen
-            }
-            made.append((group, branches))
+        made = [(group, self._branches(group, weights)) for group in self.space.groups]
         choices = Choices(self.graph, weights.added)
         flags: dict[str, tuple[str, frozenset[Precision]]] = {}
         nodes: list[onnx.NodeProto] = []
@@ -176,12 +168,7 @@ class ProxyGraph:
             nodes.insert(0, self._taken_apart(flags))
         constants = [w.proto_bytes for w in self.graph.weights.values()]
         constants += [*weights.added.values(), *choices.constants()]
-        size = sum(map(len, constants))
-        if size > _LARGEST:
-            raise ModelError(
-                f"the proxy of this model would have {size >> 20} MB, Protocol Buffers end at "
-                f"{_LARGEST >> 20}: store the weights outside of the model file"
-            )
+        _check_size(sum(map(len, constants)))
         inputs = self._inputs(len(flags), len(choices.scaled))
         return ProxyModel(
             join_model(self.graph, nodes, inputs, constants),
@@ -191,6 +178,16 @@ class ProxyGraph:
             weights.added_bytes,
             weights.complete,
         )
+
+    def _branches(self, group: LayerGroup, weights: ProxyWeights) -> dict[Precision, Branch]:
+        """None where a group has no choice, or nothing that others read."""
+        if len(group.choices) == 1 or not self._outputs(group):
+            return {}
+        half = self._quantising.half
+        return {
+            p: Branch(self.graph, group, p, weights, self._owners, Scope(), half=half)
+            for p in group.choices
+        }
 
     def _outputs(self, group: LayerGroup) -> list[str]:
         made = (t for key in group.nodes for t in self.graph.by_key[key].outputs)
@@ -212,6 +209,14 @@ class ProxyGraph:
             found.append(helper.make_tensor_value_info(SCALES, _FLOAT, [scaled]))
             found.append(helper.make_tensor_value_info(ZEROS, quantised, [scaled]))
         return found
+
+
+def _check_size(size: int) -> None:
+    if size > _LARGEST:
+        raise ModelError(
+            f"the proxy of this model would have {size >> 20} MB, Protocol Buffers end at "
+            f"{_LARGEST >> 20}: store the weights outside of the model file"
+        )
 
 
 def _flags(group: LayerGroup) -> dict[str, tuple[str, frozenset[Precision]]]:

@@ -24,7 +24,7 @@ from precsearch.onnxio.scales import (
     MIN_HALF_SCALE,
     QuantParams,
     quantise_weight,
-    round_up_to_half,
+    stored_scale,
 )
 
 __all__ = ["Emitter", "WeightCache", "WeightForm", "is_made_here"]
@@ -255,13 +255,11 @@ class Emitter:
         Where FP16 reads or writes the tensor at all, its FP32 scale is that same rounded value, so
         that both sides of a Q/DQ pair agree.
         """
-        scale = np.float32(params.scale)
-        if self.int8_half and self._half_scales and params.scale >= float(MIN_HALF_SCALE):
-            scale = np.float32(round_up_to_half(np.asarray(scale)))
+        scale = stored_scale(params.scale, half=self.int8_half and self._half_scales)
         stem = f"{tensor}{_SEPARATOR}"
         value: Array = np.asarray(scale, np.float16 if half else np.float32)
         zero = np.asarray(params.zero_point, np.dtype(self.scheme.activation))
-        tag = f"{float(scale).hex()}:{params.zero_point}"
+        tag = f"{scale.hex()}:{params.zero_point}"
         # The cache outlives this graph and a tensor's scale may change with its Concat partners.
         names = [f"{stem}scale{'h' if half else ''}", f"{stem}zero"]
         for name, array in zip(names, (value, zero), strict=True):

@@ -22,7 +22,7 @@ from precsearch.onnxio.annotate import METADATA_KEY, Annotation, annotate
 from precsearch.onnxio.emit import Emitter, WeightCache
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.join import skeleton_of
-from precsearch.onnxio.layout import node_groups, quantise_layout
+from precsearch.onnxio.quantising import Quantising
 from precsearch.onnxio.quirks import engine_forms
 from precsearch.onnxio.roles import fp16_capable
 from precsearch.onnxio.scales import QuantParams, ScaleSource
@@ -85,7 +85,8 @@ class Lowering:
         self.scheme = scheme
         self.scales = scales
         self.form = form
-        self._groups = node_groups(space)
+        self._quantising = Quantising(graph, space, scheme, scales, form)
+        self._groups = self._quantising.owners
         self._cache = WeightCache()
         self._hashes: dict[bytes, bytes] = {b"": b""}
 
@@ -97,15 +98,14 @@ class Lowering:
             ModelError: A tensor to quantise was not calibrated.
             PlanError: A plan's scales do not fit.
         """
-        self.space.check(assignment)
-        layout = quantise_layout(self.graph, self.scheme, self.space, assignment, self.scales)
+        layout = self._quantising.layout(assignment)
         half = self._half_nodes(assignment, layout.active)
         emitter = Emitter(
             self.graph,
             layout,
             frozenset() if self.form.annotated else half,
             self.scheme,
-            self.form.int8_float is Precision.FP16,
+            self._quantising.half,
             self._cache,
             float_weights=self.form.annotated,
         )
@@ -149,13 +149,13 @@ class Lowering:
 
     def _half_nodes(self, assignment: Assignment, active: tuple[int, ...]) -> frozenset[int]:
         lowered = {Precision.FP16}
-        if self.form.int8_float is Precision.FP16:
+        if self._quantising.half:
             lowered.add(Precision.INT8)
         return frozenset(
             n.index
             for n in self.graph.nodes
             if assignment[self._groups.get(n.key, "")] in lowered and fp16_capable(n, self.graph)
-        ) | (frozenset(active) if self.form.int8_float is Precision.FP16 else frozenset())
+        ) | (frozenset(active) if self._quantising.half else frozenset())
 
     def _assemble(
         self,

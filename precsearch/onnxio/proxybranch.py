@@ -32,17 +32,17 @@ _MOVES = frozenset(
 
 
 def scale_name(tensor: str) -> str:
-    """The proxy's input for an activation's scale."""
+    """The scale of an activation in a proxy."""
     return f"{tensor}//scale"
 
 
 def zero_name(tensor: str) -> str:
-    """The proxy's input for an activation's zero point."""
+    """The zero point of an activation in a proxy."""
     return f"{tensor}//zero"
 
 
 def flag_name(key: str, precision: Precision) -> str:
-    """The proxy's input that gives a group this precision, or a lower one."""
+    """What gives a group of a proxy this precision, or a lower one."""
     return f"{key}//is//{precision}"
 
 
@@ -53,14 +53,16 @@ class Scope:
     Attributes:
         nodes: What was written.
         local: The name here of a tensor of the model.
-        made: The name of what was made of a tensor.
+        made: The names of requantised tensors.
+        rounded: The name of a tensor that was rounded to FP16, by its own.
         grid: Names whose values FP16 holds.
         scaled: The activations whose scales are read.
     """
 
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     local: dict[str, str] = field(default_factory=dict)
-    made: dict[str, str] = field(default_factory=dict)
+    made: set[str] = field(default_factory=set)
+    rounded: dict[str, str] = field(default_factory=dict)
     grid: set[str] = field(default_factory=set)
     scaled: set[str] = field(default_factory=set)
 
@@ -170,17 +172,17 @@ class Branch:
         scope = self.scope
         if name in scope.grid:
             return name
-        if name not in scope.made:
-            made = scope.made[name] = f"{name}//{self.precision}r"
+        if name not in scope.rounded:
+            made = scope.rounded[name] = f"{name}//{self.precision}r"
             scope.grid.add(made)
             scope.nodes += cast_pair(name, made)
-        return scope.made[name]
+        return scope.rounded[name]
 
     def _requantised(self, tensor: str) -> str:
         """The tensor's values after QuantizeLinear and DequantizeLinear."""
         made = f"{tensor}//{self.precision}//dq"
         if made not in self.scope.made:
-            self.scope.made[made] = made
+            self.scope.made.add(made)
             self.scope.nodes += self._pair(tensor, made)
         return made
 

@@ -5,7 +5,7 @@ The same as `precsearch.onnxio.proxygraph` gives for that assignment, without an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 import onnx
@@ -14,11 +14,11 @@ from onnx import numpy_helper
 from precsearch.backend import TYPED, GraphForm, QuantScheme
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.join import join_model
-from precsearch.onnxio.layout import node_groups, quantise_layout
 from precsearch.onnxio.proxybranch import Branch, Scope, scale_name, zero_name
 from precsearch.onnxio.proxygraph import ADDED_BYTES
 from precsearch.onnxio.proxyweights import ProxyWeights
-from precsearch.onnxio.scales import QuantParams, ScaleSource
+from precsearch.onnxio.quantising import Quantising
+from precsearch.onnxio.scales import ScaleSource
 from precsearch.space import Assignment, Precision, SearchSpace
 
 __all__ = ["FlatProxy"]
@@ -52,33 +52,28 @@ class FlatProxy:
         form: GraphForm = TYPED,
         budget: int = ADDED_BYTES,
     ) -> None:
-        space.check(assignment)
         self.graph = graph
-        half = form.int8_float is Precision.FP16
-        params: Mapping[str, QuantParams] = {}
-        if assignment.keys_at(Precision.INT8):
-            params = quantise_layout(graph, scheme, space, assignment, scales).params
-        steps = {t: p.scale for t, p in params.items()}
-        weights = ProxyWeights(graph, scheme, steps, half, budget)
+        quantising = Quantising(graph, space, scheme, scales, form)
+        params = quantising.layout(assignment).params
+        weights = ProxyWeights(quantising, params, budget)
         self._scope = Scope()
-        owners = node_groups(space)
         for group in space.groups:
             Branch(
                 graph,
                 group,
                 assignment[group.key],
                 weights,
-                owners,
+                quantising.owners,
                 self._scope,
-                half=half,
+                half=quantising.half,
                 decided=lambda key: assignment[key] is Precision.INT8,
             )
         self._constants = [w.proto_bytes for w in graph.weights.values()]
         self._constants += weights.added.values()
         for tensor in sorted(self._scope.scaled):
-            scale, zero = np.float32(params[tensor].scale), params[tensor].zero_point
-            made = {scale_name(tensor): np.asarray(scale)}
-            made |= {zero_name(tensor): np.asarray(zero, np.dtype(scheme.activation))}
+            stored = quantising.stored(params[tensor])
+            made = {scale_name(tensor): np.asarray(stored.scale, np.float32)}
+            made |= {zero_name(tensor): np.asarray(stored.zero_point, scheme.activation)}
             for name, array in made.items():
                 self._constants.append(numpy_helper.from_array(array, name).SerializeToString())
 

@@ -1,14 +1,16 @@
 """A model whose groups can be scored in any precision without opening another session.
 
-One ``If`` per group with one branch per precision; the conditions are Boolean inputs, activation
-scales are inputs too, since what shares a scale (a Concat's parts) depends on the assignment. All
-of it computes in FP32 and rounds what is stored (`precsearch.onnxio.proxybranch`), so it must run
-without graph optimisation, which may fuse a rounding away.
+One ``If`` per group with one branch per precision; the conditions are an input, activation scales
+are inputs too, since what shares a scale (a Concat's parts) depends on the assignment. Each kind is
+one vector: ONNX Runtime looks at every input at every run, and a thousand of them cost
+milliseconds. All of it computes in FP32 and rounds what is stored
+(`precsearch.onnxio.proxybranch`), so it must run without graph optimisation, which may fuse a
+rounding away.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,16 +21,22 @@ from precsearch.backend import TYPED, GraphForm, QuantScheme
 from precsearch.errors import ModelError
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.join import join_model
-from precsearch.onnxio.layout import node_groups, quantise_layout
-from precsearch.onnxio.proxybranch import Branch, Scope, flag_name, scale_name, zero_name
+from precsearch.onnxio.proxybranch import Branch, Scope, flag_name
+from precsearch.onnxio.proxychoice import SCALES, ZEROS, Choices
 from precsearch.onnxio.proxyweights import ProxyWeights
-from precsearch.onnxio.scales import MIN_HALF_SCALE, ScaleSource, round_up_to_half
+from precsearch.onnxio.quantising import Quantising
+from precsearch.onnxio.scales import ScaleSource
 from precsearch.space import Assignment, LayerGroup, Precision, SearchSpace
 
-__all__ = ["ADDED_BYTES", "ProxyGraph", "ProxyModel", "ProxyRequest"]
+__all__ = ["ADDED_BYTES", "FLAGS", "SCALES", "ZEROS", "ProxyGraph", "ProxyModel", "ProxyRequest"]
 
 ADDED_BYTES = 128 << 20
 """What rounded and dequantised weights may add to a model, in FP32."""
+
+FLAGS = "//flags"
+"""The proxy's input with what is chosen, Boolean."""
+
+_COUNTED_SPLIT_OPSET = 18
 
 _LARGEST = 2000 << 20
 """Protocol Buffers' limit."""
@@ -43,20 +51,21 @@ class ProxyModel:
 
     Attributes:
         model: The serialised ``ModelProto``; external weights stay external.
-        flags: (group key, precisions) of every Boolean input, in order: it is set if the group is
-            in one of them.
-        flag_names: Their names.
-        scaled: The activations whose scale and zero point are inputs, in order.
+        flags: (group key, precisions) of every element of the input `FLAGS`, in order: it is set if
+            the group is in one of them.
+        scaled: The activations whose scale and zero point are the elements of `SCALES` and `ZEROS`,
+            in order.
         activation: Type of a quantised activation, ``uint8`` or ``int8``.
         added_bytes: Size of the constants that the model itself has not.
+        complete: Every form of a weight is a constant, none is computed at every run.
     """
 
     model: bytes
     flags: tuple[tuple[str, frozenset[Precision]], ...]
-    flag_names: tuple[str, ...]
     scaled: tuple[str, ...]
     activation: str
     added_bytes: int
+    complete: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ class ProxyRequest:
     """An assignment in terms of a proxy's inputs.
 
     Attributes:
-        flags: The Boolean inputs, in order.
+        flags: What is set, in order.
         scales, zero_points: Of every scaled activation, in order; where the assignment quantises it
             not, they are of no effect.
     """
@@ -104,8 +113,8 @@ class ProxyGraph:
         self.space = space
         self.scheme = scheme
         self.scales = scales
-        self._half = form.int8_float is Precision.FP16
-        self._owners = node_groups(space)
+        self._quantising = Quantising(graph, space, scheme, scales, form)
+        self._owners = self._quantising.owners
         self._readers = self._read_outside()
         self.proxy = self._model(budget)
 
@@ -121,27 +130,13 @@ class ProxyGraph:
         scaled = self.proxy.scaled
         steps, zeros = [1.0] * len(scaled), [0] * len(scaled)
         if assignment.keys_at(Precision.INT8):
-            layout = quantise_layout(self.graph, self.scheme, self.space, assignment, self.scales)
+            params = self._quantising.layout(assignment).params
             for position, tensor in enumerate(scaled):
-                if tensor in layout.params:
-                    steps[position] = self._step(layout.params[tensor].scale)
-                    zeros[position] = layout.params[tensor].zero_point
+                if tensor in params:
+                    stored = self._quantising.stored(params[tensor])
+                    steps[position], zeros[position] = stored.scale, stored.zero_point
         flags = tuple(assignment[key] in wanted for key, wanted in self.proxy.flags)
         return ProxyRequest(flags, tuple(steps), tuple(zeros))
-
-    def _step(self, scale: float) -> float:
-        """As the lowering writes it: where FP16 surrounds INT8, a scale is rounded up to FP16."""
-        if self._half and scale >= float(MIN_HALF_SCALE):
-            return float(round_up_to_half(np.asarray(scale, np.float32)))
-        return scale
-
-    def _nominal(self) -> dict[str, float]:
-        """The activation scales if all that can runs in INT8."""
-        whole = self.space.uniform(Precision.INT8)
-        if not whole.keys_at(Precision.INT8):
-            return {}
-        layout = quantise_layout(self.graph, self.scheme, self.space, whole, self.scales)
-        return {tensor: self._step(p.scale) for tensor, p in layout.params.items()}
 
     def _read_outside(self) -> frozenset[str]:
         """Tensors that another group than their own reads, or the model's user."""
@@ -155,89 +150,73 @@ class ProxyGraph:
         return frozenset(found)
 
     def _model(self, budget: int) -> ProxyModel:
-        weights = ProxyWeights(self.graph, self.scheme, self._nominal(), self._half, budget)
-        nodes: list[onnx.NodeProto] = []
+        nominal = self._quantising.layout(self.space.uniform(Precision.INT8)).params
+        weights = ProxyWeights(self._quantising, nominal, budget)
+        made = [(group, self._branches(group, weights)) for group in self.space.groups]
+        choices = Choices(self.graph, weights.added)
         flags: dict[str, tuple[str, frozenset[Precision]]] = {}
-        scaled: set[str] = set()
-        for group in self.space.groups:
-            outputs = self._outputs(group)
+        nodes: list[onnx.NodeProto] = []
+        for group, branches in made:
             if not group.nodes:  # decides on a tensor that another group reads
                 flags |= _flags(group)
-                continue
-            if len(group.choices) == 1 or not outputs:
+            elif branches:
+                nodes += choices.of(group.key, self._outputs(group), branches)
+            else:
                 nodes += [self.graph.by_key[key].proto for key in group.nodes]
-                continue
-            branches = {
-                p: Branch(self.graph, group, p, weights, self._owners, Scope(), half=self._half)
-                for p in group.choices
-            }
-            scaled |= {t for b in branches.values() for t in b.scope.scaled}
-            flags |= _flags(group)
-            nodes.append(self._choice(group.key, outputs, branches))
-        inputs = self._inputs(flags, sorted(scaled))
-        own_weights = [w.proto_bytes for w in self.graph.weights.values()]
-        size = sum(map(len, own_weights)) + sum(map(len, weights.added.values()))
-        if size > _LARGEST:
-            raise ModelError(
-                f"the proxy of this model would have {size >> 20} MB, Protocol Buffers end at "
-                f"{_LARGEST >> 20}: store the weights outside of the model file"
-            )
-        model = join_model(self.graph, nodes, inputs, [*own_weights, *weights.added.values()])
+        flags |= choices.flags
+        if flags:
+            nodes.insert(0, self._taken_apart(flags))
+        constants = [w.proto_bytes for w in self.graph.weights.values()]
+        constants += [*weights.added.values(), *choices.constants()]
+        _check_size(sum(map(len, constants)))
+        inputs = self._inputs(len(flags), len(choices.scaled))
         return ProxyModel(
-            model,
+            join_model(self.graph, nodes, inputs, constants),
             tuple(flags.values()),
-            tuple(flags),
-            tuple(sorted(scaled)),
+            tuple(choices.scaled),
             self.scheme.activation,
             weights.added_bytes,
+            weights.complete,
         )
+
+    def _branches(self, group: LayerGroup, weights: ProxyWeights) -> dict[Precision, Branch]:
+        """None where a group has no choice, or nothing that others read."""
+        if len(group.choices) == 1 or not self._outputs(group):
+            return {}
+        half = self._quantising.half
+        return {
+            p: Branch(self.graph, group, p, weights, self._owners, Scope(), half=half)
+            for p in group.choices
+        }
 
     def _outputs(self, group: LayerGroup) -> list[str]:
         made = (t for key in group.nodes for t in self.graph.by_key[key].outputs)
         return [t for t in made if t in self._readers]
 
-    def _choice(
-        self, key: str, outputs: list[str], branches: Mapping[Precision, Branch]
-    ) -> onnx.NodeProto:
-        """``If`` the group is in one of the lower precisions, the choice of these, else the first.
+    def _taken_apart(self, flags: Iterable[str]) -> onnx.NodeProto:
+        """The flags as tensors of one element each."""
+        node = helper.make_node("Split", [FLAGS], list(flags), FLAGS, axis=0)
+        if self.graph.opsets.get("", 1) >= _COUNTED_SPLIT_OPSET:
+            node.attribute.append(helper.make_attribute("num_outputs", len(node.output)))
+        return node
 
-        A nested ``If`` costs time of its own, and most groups of most assignments are in FP32.
-        """
-        first, *lower = branches
-        other = self._leaf(outputs, branches[first])
-        if len(lower) == 1:
-            then = self._leaf(outputs, branches[lower[0]])
-        else:
-            inner = self._choice(key, outputs, {p: branches[p] for p in lower})
-            made = [f"{t}//lower" for t in outputs]
-            inner.output[:] = made
-            then = self._body(outputs, made, [inner])
-        name = flag_name(key, lower[0])
-        return helper.make_node(
-            "If", [name], outputs, f"{name}//if", then_branch=then, else_branch=other
-        )
-
-    def _leaf(self, outputs: list[str], branch: Branch) -> onnx.GraphProto:
-        return self._body(outputs, [branch.name(t) for t in outputs], branch.scope.nodes)
-
-    def _body(
-        self, tensors: Iterable[str], names: Iterable[str], nodes: Iterable[onnx.NodeProto]
-    ) -> onnx.GraphProto:
-        body = onnx.GraphProto(name="branch", node=nodes)
-        for tensor, name in zip(tensors, names, strict=True):
-            value = body.output.add(name=name)
-            if elem_type := self.graph.elem_types.get(tensor):
-                value.type.tensor_type.elem_type = elem_type
-        return body
-
-    def _inputs(self, flags: Iterable[str], scaled: Iterable[str]) -> list[onnx.ValueInfoProto]:
+    def _inputs(self, flags: int, scaled: int) -> list[onnx.ValueInfoProto]:
         quantised = helper.np_dtype_to_tensor_dtype(np.dtype(self.scheme.activation))
         found = list(self.graph.inputs)
-        found += [helper.make_tensor_value_info(name, _BOOL, []) for name in flags]
-        for tensor in scaled:
-            found.append(helper.make_tensor_value_info(scale_name(tensor), _FLOAT, []))
-            found.append(helper.make_tensor_value_info(zero_name(tensor), quantised, []))
+        if flags:
+            found.append(helper.make_tensor_value_info(FLAGS, _BOOL, [flags]))
+        if scaled:
+            found.append(helper.make_tensor_value_info(SCALES, _FLOAT, [scaled]))
+            found.append(helper.make_tensor_value_info(ZEROS, quantised, [scaled]))
         return found
+
+
+def _check_size(size: int) -> None:
+    if size > _LARGEST:
+        raise ModelError(
+            f"the proxy of this model would have {size >> 20} MB, Protocol Buffers end at "
+            f"{_LARGEST >> 20}: store the weights outside of the model file"
+        )
 
 
 def _flags(group: LayerGroup) -> dict[str, tuple[str, frozenset[Precision]]]:

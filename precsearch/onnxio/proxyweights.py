@@ -14,9 +14,9 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from precsearch.backend import QuantScheme
-from precsearch.onnxio.graph import GraphView, NodeView
-from precsearch.onnxio.scales import quantise_weight
+from precsearch.onnxio.graph import NodeView
+from precsearch.onnxio.quantising import Quantising
+from precsearch.onnxio.scales import QuantParams, quantise_weight
 from precsearch.onnxio.write import scale_floor, weight_axis
 
 __all__ = ["ProxyWeights", "cast_pair"]
@@ -40,31 +40,29 @@ class ProxyWeights:
     """Makes the rounded and quantised forms of weights, each once.
 
     Args:
-        graph: The prepared model.
-        scheme: How weights are quantised.
-        steps: Nominal scale by activation, which bounds the weight scales of a Conv with a bias.
-        half: Whether FP16 surrounds INT8, which rounds the scales and what is made with them.
+        quantising: The model and how its weights are quantised.
+        params: Nominal scale by activation, which bounds the weight scales of a Conv with a bias.
         budget: Bytes that may be added.
 
     Attributes:
         added: Serialised constants by name.
         added_bytes: Their size.
+        complete: All that was asked for became a constant.
     """
 
     def __init__(
         self,
-        graph: GraphView,
-        scheme: QuantScheme,
-        steps: Mapping[str, float],
-        half: bool,
+        quantising: Quantising,
+        params: Mapping[str, QuantParams],
         budget: int,
     ) -> None:
-        self.graph = graph
-        self.scheme = scheme
+        self.graph = quantising.graph
+        self.scheme = quantising.scheme
         self.added: dict[str, bytes] = {}
         self.added_bytes = 0
-        self._steps = steps
-        self._half = half
+        self.complete = True
+        self._params = params
+        self._half = quantising.half
         self._budget = budget
 
     def rounded(self, name: str, nodes: list[onnx.NodeProto]) -> str:
@@ -86,9 +84,9 @@ class ProxyWeights:
         name = node.inputs[1]
         weight = self.graph.weights[name]
         axis = weight_axis(node, self.graph)
-        step = self._steps.get(node.inputs[0])
+        given = self._params.get(node.inputs[0])
         bits = self.scheme.weight_bits
-        floor = None if step is None else scale_floor(self.graph, node, step, bits)
+        floor = None if given is None else scale_floor(self.graph, node, given.scale, bits)
         alone = "" if floor is None else f"//{node.key}"
         made = f"{name}//int8//{'' if axis is None else axis}{alone}"
         if made in self.added:
@@ -118,7 +116,9 @@ class ProxyWeights:
         return f"{local}//r"
 
     def _fits(self, elements: int) -> bool:
-        return self.added_bytes + 4 * elements <= self._budget
+        fits = self.added_bytes + 4 * elements <= self._budget
+        self.complete &= fits
+        return fits
 
     def _add(self, name: str, array: Array) -> None:
         proto = numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)

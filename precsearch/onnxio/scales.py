@@ -26,6 +26,7 @@ __all__ = [
     "TensorRange",
     "Tie",
     "quantise_weight",
+    "stored_scale",
 ]
 
 MIN_HALF_SCALE = np.float32(2.0**-14)
@@ -244,6 +245,20 @@ def _blocks(weight: npt.NDArray[np.float32]) -> list[slice]:
     rows = len(weight)
     step = max(1, _BLOCK_BYTES * rows // max(weight.nbytes, 1))
     return [slice(i, i + step) for i in range(0, max(rows, 1), step)]
+
+
+def stored_scale(scale: float, *, half: bool) -> float:
+    """An activation's scale as a graph has it: FP32, or rounded up to a value that FP16 holds.
+
+    A scale below FP16's normal range would lose its digits there, and stays as it is.
+
+    Args:
+        scale: As calibrated.
+        half: Whether FP16 reads or writes what is quantised.
+    """
+    if half and scale >= float(MIN_HALF_SCALE):
+        return float(round_up_to_half(np.asarray(scale, np.float32)))
+    return float(np.float32(scale))
 
 
 def round_up_to_half(scale: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

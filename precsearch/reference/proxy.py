@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -10,20 +11,32 @@ import numpy as np
 
 from precsearch.backend import Array, Feed
 from precsearch.errors import BuildError, RunError
-from precsearch.onnxio.proxybranch import scale_name, zero_name
-from precsearch.onnxio.proxygraph import ProxyModel, ProxyRequest
+from precsearch.onnxio.proxygraph import FLAGS, SCALES, ZEROS, ProxyModel, ProxyRequest
 from precsearch.reference.session import first_line, ort_errors, session_options
+from precsearch.reference.stacking import alike, batch_dimension, same_outputs, stack, unstack
 
 if TYPE_CHECKING:
     import onnxruntime as ort
 
 __all__ = ["Proxy"]
 
+_LOOKS = 3
+
+_WORTH_IT = 0.9
+"""Stacked samples are run if they take less than this of what they take one by one."""
+
+_STACKED = 8
+"""Samples in a feed at most: their activations are all in memory."""
+
+_STACK_SECONDS = 0.05
+"""A longer pass is mostly computing, which stacking does not shorten, and has large activations."""
+
 
 class Proxy:
     """A session of a proxy. Not thread-safe.
 
-    Feeds run side by side, a thread each: most kernels are too small to be worth more than one.
+    Feeds run side by side, a thread each: most kernels are too small to be worth more than one. Of
+    a model whose batch dimension is free, a few samples run as one feed.
 
     Args:
         model: The proxy.
@@ -43,9 +56,9 @@ class Proxy:
         options = session_options(max(1, threads // max(1, lanes)), model_folder)
         # Any optimisation could take a cast pair, or a Q/DQ pair, for nothing.
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.enable_mem_pattern = False
-        # A packed copy of each weight in each branch would multiply them.
-        options.add_session_config_entry("session.disable_prepacking", "1")
+        if not model.complete:
+            # A weight of which a run computes another form would stay beside its packed copy.
+            options.add_session_config_entry("session.disable_prepacking", "1")
         self._model = model
         self._lanes = max(1, min(lanes, threads))
         try:
@@ -55,6 +68,8 @@ class Proxy:
         except ort_errors() as error:
             raise BuildError(f"the proxy does not open: {first_line(error)}") from error
         self._outputs = [o.name for o in self._session.get_outputs()]
+        self._pool = ThreadPoolExecutor(self._lanes, thread_name_prefix="precsearch-proxy")
+        self._stacks: bool | None = None if self._may_stack() else False
 
     @property
     def lanes(self) -> int:
@@ -69,26 +84,84 @@ class Proxy:
         """
         lanes = max(1, min(self._lanes, len(feeds)))
         try:
-            with ThreadPoolExecutor(lanes, thread_name_prefix="precsearch-proxy") as pool:
-                parts = pool.map(lambda i: self._some(request, feeds[i::lanes]), range(lanes))
-                done = [iter(part) for part in parts]
-            return [next(done[i % lanes]) for i in range(len(feeds))]
+            parts = self._parts(feeds, -(-len(feeds) // lanes))
+            if lanes == 1:
+                done = [self._some(request, feeds, parts)]
+            else:
+                shares = [parts[i::lanes] for i in range(lanes)]
+                done = list(self._pool.map(lambda p: self._some(request, feeds, p), shares))
         except ort_errors() as error:
             raise RunError(first_line(error)) from error
+        found = {position: outputs for share in done for position, outputs in share}
+        return [found[i] for i in range(len(feeds))]
 
-    def _some(self, request: ProxyRequest, feeds: Sequence[Feed]) -> list[dict[str, Array]]:
+    def _may_stack(self) -> bool:
+        """Whether the model's own inputs and all its outputs have one batch dimension."""
+        added = {FLAGS, SCALES, ZEROS}
+        own = [i for i in self._session.get_inputs() if i.name not in added]
+        return bool(own) and batch_dimension([*own, *self._session.get_outputs()]) is not None
+
+    def _parts(self, feeds: Sequence[Feed], share: int) -> list[list[int]]:
+        """Which feeds run as one: some of the same shape, where that changes nothing."""
+        parts = alike(feeds, min(_STACKED, share)) if self._stacks is not False else []
+        if self._stacks is None and any(len(p) > 1 for p in parts):
+            pair = next(p for p in parts if len(p) > 1)[:2]
+            self._stacks = self._stackable([feeds[i] for i in pair])
+        return parts if self._stacks else [[i] for i in range(len(feeds))]
+
+    def _stackable(self, feeds: Sequence[Feed]) -> bool:
+        """Whether a pass is short, and samples side by side give what each alone gives.
+
+        It is looked at where nothing is rounded: rounding is by element, with scales that no sample
+        changes.
+        """
+        model = self._model
+        count = len(model.scaled)
+        binding = self._bound(
+            ProxyRequest((False,) * len(model.flags), (1.0,) * count, (0,) * count)
+        )
+        wanted = [self._outputs_of(binding, feed) for feed in feeds]
+        alone = self._seconds(binding, feeds[0])
+        if alone > _STACK_SECONDS:
+            return False
+        both = stack(feeds)
+        try:
+            if not same_outputs(unstack(self._outputs_of(binding, both), len(feeds)), wanted):
+                return False
+        except ort_errors():  # it has a batch dimension in name only
+            return False
+        return self._seconds(binding, both) < _WORTH_IT * len(feeds) * alone
+
+    def _seconds(self, binding: ort.IOBinding, feed: Feed) -> float:
+        """Of the fastest of a few runs: something else may use the machine for a moment."""
+        found = []
+        for _ in range(_LOOKS):
+            start = time.perf_counter()
+            self._outputs_of(binding, feed)
+            found.append(time.perf_counter() - start)
+        return min(found)
+
+    def _some(
+        self, request: ProxyRequest, feeds: Sequence[Feed], parts: Sequence[Sequence[int]]
+    ) -> list[tuple[int, dict[str, Array]]]:
         binding = self._bound(request)
-        return [self._outputs_of(binding, feed) for feed in feeds]
+        found: list[tuple[int, dict[str, Array]]] = []
+        for part in parts:
+            if len(part) == 1:
+                found.append((part[0], self._outputs_of(binding, feeds[part[0]])))
+            else:
+                outputs = self._outputs_of(binding, stack([feeds[i] for i in part]))
+                found += zip(part, unstack(outputs, len(part)), strict=True)
+        return found
 
     def _bound(self, request: ProxyRequest) -> ort.IOBinding:
         """What does not change from feed to feed, which is most of the inputs."""
         model, binding = self._model, self._session.io_binding()
-        for name, flag in zip(model.flag_names, request.flags, strict=True):
-            binding.bind_cpu_input(name, np.asarray(flag))
-        numbers = zip(model.scaled, request.scales, request.zero_points, strict=True)
-        for tensor, scale, zero in numbers:
-            binding.bind_cpu_input(scale_name(tensor), np.asarray(scale, np.float32))
-            binding.bind_cpu_input(zero_name(tensor), np.asarray(zero, model.activation))
+        if model.flags:
+            binding.bind_cpu_input(FLAGS, np.asarray(request.flags, np.bool_))
+        if model.scaled:
+            binding.bind_cpu_input(SCALES, np.asarray(request.scales, np.float32))
+            binding.bind_cpu_input(ZEROS, np.asarray(request.zero_points, model.activation))
         return binding
 
     def _outputs_of(self, binding: ort.IOBinding, feed: Feed) -> dict[str, Array]:

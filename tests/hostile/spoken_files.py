@@ -285,7 +285,7 @@ FILES: list[Say] = [
     unfit,
     uncalibrated,
     unscreened,
-    lambda _: Proxy(ProxyModel(b"no model", (), (), (), "uint8", 0), 1),
+    lambda _: Proxy(ProxyModel(b"no model", (), (), "uint8", 0), 1),
     unreadable,
     lambda folder: open_target(read_model(folder / "model.onnx"), "old", None, "group", 1),
     lambda folder: cured(read_model(folder / "model.onnx"), [("sleep", {})]),

@@ -1,0 +1,96 @@
+"""How a proxy is written: as one assignment alone would be, and so that it runs fast."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from precsearch.backend import TYPED, TYPED_HALF, GraphForm
+from precsearch.onnxio.graph import GraphView
+from precsearch.onnxio.group import group
+from precsearch.onnxio.layout import quantisable
+from precsearch.onnxio.proxyflat import FlatProxy
+from precsearch.onnxio.proxygraph import ProxyGraph
+from precsearch.onnxio.scales import RangeScales, TensorRange
+from precsearch.reference.proxy import Proxy
+from precsearch.space import Precision
+from tests.lowering.random_models import Model, feed_of
+from tests.onnxio.small_graphs import fire_net, view
+from tests.proxy.by_hand import plain_session
+from tests.proxy.test_proxy_graph import (
+    DECIDED,
+    FEW,
+    GRANULARITY,
+    MODELS,
+    SCHEME,
+    drawn,
+    prepared,
+    relative,
+    scales_of,
+)
+
+
+@FEW
+@given(MODELS, GRANULARITY, st.sampled_from([TYPED, TYPED_HALF]), st.data())
+def test_any_assignment_gives_what_it_gives_written_by_itself(
+    model: Model, granularity: str, form: GraphForm, data: st.DataObject
+) -> None:
+    graph = prepared(model, form.min_opset)
+    space = group(graph, DECIDED, frozenset(Precision), granularity)
+    feed = feed_of(model)
+    scales = scales_of(graph, space, [feed], DECIDED)
+    made = ProxyGraph(graph, space, DECIDED, scales, form)
+    proxy = Proxy(made.proxy, 1)
+    for _ in range(2):
+        assignment = drawn(data, space, set(Precision))
+        flat = FlatProxy(graph, space, DECIDED, scales, assignment, form)
+        names = [o.name for o in graph.outputs]
+        session = plain_session(flat.with_outputs(names))
+        wanted = session.run([flat.name(n) for n in names], feed)
+        (found,) = proxy.run(made.request(assignment), [feed])
+        for name, value in zip(names, wanted, strict=True):
+            assert relative(found[name], value) < 1e-6
+
+
+def test_a_branch_with_large_constants_is_one_level_deep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There ONNX Runtime packs them; two levels out it does not."""
+    graph = view(fire_net())
+    space = group(graph, SCHEME, frozenset(Precision))
+    tensors = frozenset().union(*quantisable(graph, SCHEME, space).values())
+    ranges = dict.fromkeys(tensors, TensorRange(-1.0, 1.0))
+    depths: dict[str, set[int]] = {}
+
+    def look(nodes: Iterable[onnx.NodeProto], depth: int) -> None:
+        for node in nodes:
+            for tensor in node.input:
+                depths.setdefault(tensor, set()).add(depth)
+            for inner in (a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH):
+                assert not inner.initializer  # it would be kept three times
+                look(inner.node, depth + 1)
+
+    outputs = []
+    feed = {"in0": np.random.default_rng(0).normal(0, 1, shape_of(graph)).astype(np.float32)}
+    for large, deepest in ((1 << 30, 2), (1, 1)):
+        monkeypatch.setattr("precsearch.onnxio.proxychoice._LARGE", large)
+        made = ProxyGraph(graph, space, SCHEME, RangeScales(ranges, SCHEME))
+        body = onnx.load_from_string(made.proxy.model).graph
+        assert len(body.input) == len(graph.inputs) + 3
+        depths.clear()
+        look(body.node, 0)
+        read = [depths[w.name] for w in body.initializer if "//int8//" in w.name]
+        assert read
+        assert all(found == {deepest} for found in read)
+        proxy = Proxy(made.proxy, 1)
+        outputs.append([proxy.run(made.request(space.uniform(p)), [feed])[0] for p in Precision])
+    for nested, apart in zip(*outputs, strict=True):
+        for name, value in nested.items():
+            np.testing.assert_array_equal(apart[name], value)
+
+
+def shape_of(graph: GraphView) -> list[int]:
+    return [d.dim_value or 1 for d in graph.inputs[0].type.tensor_type.shape.dim]

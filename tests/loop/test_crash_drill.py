@@ -95,7 +95,7 @@ def test_an_interrupted_run_ends_soon_and_leaves_no_worker(tmp_path: Path) -> No
     for _ in range(3):
         process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     assert process.returncode != 0
     assert all(wait_for_end(pid, 10) for pid in pids)
     assert len([e for e in read(tmp_path) if isinstance(e, TrialFinished)]) >= 3

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -242,7 +243,23 @@ def test_a_journal_of_ten_thousand_trials_opens_quickly(run_dir: Path) -> None:
     rows = (line.replace(b"layer0/", b"layer%d/" % (1000 + i)) + b"\n" for i in range(10_000))
     with path.open("ab") as file:
         file.writelines(rows)
-    start = time.process_time()
-    with Journal.open(run_dir, IDENTITY, resume=True) as journal:
-        assert len(journal.memo) == 10_000
-    assert time.process_time() - start < 1.0
+
+    def opened() -> None:
+        with Journal.open(run_dir, IDENTITY, resume=True) as journal:
+            assert len(journal.memo) == 10_000
+
+    def parsed() -> None:
+        assert len([json.loads(row) for row in path.read_bytes().splitlines()]) == 10_001
+
+    # Seconds would say how fast the machine is; the lines alone take as long to parse.
+    assert seconds_of(opened) < 2 * seconds_of(parsed)
+
+
+def seconds_of(act: Callable[[], None]) -> float:
+    """Processor time of the faster one of two."""
+    found = []
+    for _ in range(2):
+        start = time.process_time()
+        act()
+        found.append(time.process_time() - start)
+    return min(found)

@@ -127,7 +127,7 @@ def test_a_bound_that_the_holdout_fails_ends_with_fp32_and_a_warning(tmp_path: P
     noise = rng.normal(0, 30, (16, 1, 32, 32)).astype(np.float32)
     np.savez(tmp_path / "hold.npz", image=noise)
     given = ("--data", data, "--holdout", tmp_path / "hold.npz", "--backend", "clocked")
-    args = ("--strategy", "uniform", "--tol", "0.03", "--threads", "1")
+    args = ("--strategy", "uniform", "--tol", "0.2", "--threads", "1")
     done = run("optimize", MODEL, *given, *args, cwd=tmp_path, env=install(tmp_path))
     assert done.returncode == 0, done.stderr
     plan = read_plan(tmp_path / "model.plan.json")
@@ -136,7 +136,7 @@ def test_a_bound_that_the_holdout_fails_ends_with_fp32_and_a_warning(tmp_path: P
     assert len(looks) > 1, "INT8 is faster, so that it is looked at first"
     assert plan.recipe.assignment == Assignment()
     assert plan.evidence.holdout is not None
-    assert plan.evidence.holdout.loss <= 0.03
+    assert plan.evidence.holdout.loss <= 0.2
 
 
 def test_json_lines_are_strict_json_and_nothing_else(tmp_path: Path) -> None:

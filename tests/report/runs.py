@@ -34,10 +34,11 @@ class Run:
 
 
 def searched(folder: Path, builds: int = 8) -> Run:
-    """Search where INT8 is faster for certain, so that some of it ships."""
+    """Search where INT8 is faster for certain, and judge by the same samples: some of it ships."""
     few_samples(folder / "few.npz")
     done = run(
-        *("optimize", MODEL, "--data", "few.npz", "--tol", "0.02", "--threads", "1"),
+        *("optimize", MODEL, "--data", "few.npz", "--holdout", "few.npz", "--tol", "0.02"),
+        *("--threads", "1"),
         *("--max-builds", str(builds), "-o", "digits.plan.json", "--backend", "clocked"),
         *("--run-dir", "digits.precsearch"),
         cwd=folder,

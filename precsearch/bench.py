@@ -7,29 +7,27 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import partial
 from statistics import median
 
 from precsearch.attribution import achieved_by_group, seconds_by_group
-from precsearch.backend import Backend, BackendOptions, Feed, Fingerprint, KernelTime, Session
+from precsearch.backend import Feed, Fingerprint, KernelTime, Session
+from precsearch.benchsetup import BenchSetup, Candidate, Scored
 from precsearch.data import Dataset
 from precsearch.errors import BuildError
 from precsearch.maker import Engine
 from precsearch.measure import (
     Load,
-    TimingOptions,
     against_itself,
     compare,
     head_to_head,
     noise_floor,
 )
 from precsearch.metrics import metric
-from precsearch.onnxio.proxygraph import ProxyModel, ProxyRequest
+from precsearch.onnxio.proxygraph import ProxyRequest
 from precsearch.reference.bench import Announce, ReferenceBench
 from precsearch.reference.proxy import Proxy
-from precsearch.space import Precision
 from precsearch.trial import Accuracy, Fidelity, Latency, Measurement
 from precsearch.turns import InTurns
 
@@ -39,60 +37,6 @@ _PROXY_FEEDS = 64
 _PROXY_SECONDS = 1.0
 _PROFILE_RUNS = 3
 _TWINS = 3
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """An engine to measure.
-
-    Attributes:
-        model: The lowered model, serialised.
-        digest: Its identity among the trials of a search.
-        asked: Node name → precision that it was asked for.
-        owners: Node name → group key.
-    """
-
-    model: bytes
-    digest: str
-    asked: Mapping[str, Precision]
-    owners: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Part of the data with the outputs that are wanted on it."""
-
-    data: Dataset
-    reference: tuple[Feed, ...]
-
-
-@dataclass(frozen=True)
-class BenchSetup:
-    """All that a bench needs to start again after a crash.
-
-    Attributes:
-        backend: Constructs the backend from `options`.
-        options: Its knobs.
-        baseline: The FP32 engine's model.
-        search: The part of the data that the search looks at.
-        metric: Name of the loss.
-        noise: Relative noise of latency; 0 before it is known.
-        timing: How long to time.
-        loads: What is timed; nothing is the part of the data that the search looks at.
-        turns: A file that says whose turn it is, where several benches share the device.
-        proxy: Scores assignments without an engine; ``None`` where `Bench.probe` is not called.
-    """
-
-    backend: Callable[[BackendOptions], Backend]
-    options: BackendOptions
-    baseline: Candidate
-    search: Scored
-    metric: str
-    noise: float = 0.0
-    timing: TimingOptions = field(default_factory=TimingOptions)
-    loads: tuple[Load, ...] = ()
-    turns: str | None = None
-    proxy: ProxyModel | None = None
 
 
 class Bench(ReferenceBench):

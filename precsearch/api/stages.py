@@ -6,13 +6,13 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from precsearch._version import __version__
 from precsearch.api.artifact import write_artifact
 from precsearch.api.calibrate import calibrated
 from precsearch.api.config import OptimizeConfig, OptimizeResult
-from precsearch.api.confirm import Choice, best_so_far, confirm, counts
+from precsearch.api.confirm import Choice, best_so_far, confirm
+from precsearch.api.ending import unmet, written
 from precsearch.api.evidence import Finish, make_plan
 from precsearch.api.explain import explain_result
 from precsearch.api.files import write_text
@@ -27,7 +27,6 @@ from precsearch.errors import EngineError, ModelError, WorkerError
 from precsearch.events import (
     Event,
     GroupOutline,
-    PlanWritten,
     RunStarted,
     SearchFinished,
     SearchStarted,
@@ -40,7 +39,6 @@ from precsearch.journal import Journal
 from precsearch.maker import Engine
 from precsearch.onnxio.lower import Lowered, Lowering
 from precsearch.onnxio.proxygraph import ProxyGraph
-from precsearch.plan import Plan
 from precsearch.search import search
 from precsearch.space import Assignment, Precision
 from precsearch.strategy import Strategy
@@ -118,7 +116,7 @@ class Run:
                 gate = worker.call("measure", setup.baseline, Fidelity.ENGINE)
             problem = self._problem(noise)
             if not problem.goal.admits(gate):
-                return self._unmet(gate)
+                return unmet(self.config, self.inputs.metric, gate)
             yield self._search_started(where, problem)
             yield from self._search(problem, lowering, worker, gate, setup, proxy)
             choice = yield from self._choose(problem, lowering, worker, gate)
@@ -240,16 +238,6 @@ class Run:
             return None
         return found
 
-    def _unmet(self, gate: Measurement) -> OptimizeResult:
-        show = self.inputs.metric.display
-        said = (
-            f"the FP32 engine itself is off by {show(gate.accuracy.loss):.3g} "
-            f"({self.config.metric}), the bound is {self.config.tol:g}: nothing was searched; "
-            "raise --tol, or find the first wrong tensor with 'precsearch diagnose "
-            f"{self.config.model.name} --precision fp32'"
-        )
-        return OptimizeResult(None, None, None, met=False, interrupted=False, summary=(said,))
-
     def _finish(
         self,
         problem: Problem,
@@ -277,7 +265,7 @@ class Run:
         write_text(config.plan_path, plan.to_json())
         if config.artifact is not None:
             write_artifact(self.target, config.artifact, lowered, engine)
-        yield _written(config.plan_path, plan, choice)
+        yield written(config.plan_path, plan, choice)
         summary = explain_result(problem, self.inputs.metric, choice.trial.assignment, self.trials)
         return OptimizeResult(
             plan,
@@ -287,15 +275,6 @@ class Run:
             interrupted=self.stopped == "interrupted",
             summary=summary,
         )
-
-
-def _written(path: Path, plan: Plan, choice: Choice) -> PlanWritten:
-    return PlanWritten(
-        path=str(path),
-        ratio=plan.evidence.latency.ratio,
-        loss=plan.evidence.accuracy.loss,
-        counts=counts(choice, choice.trial.assignment),
-    )
 
 
 @contextmanager

@@ -8,10 +8,11 @@ from pathlib import Path
 from precsearch.api.artifact import other_place
 from precsearch.api.config import OptimizeConfig
 from precsearch.api.measuring import bench_setup, bench_worker, candidate, reference_of
-from precsearch.api.replay import materialise, model_beside
-from precsearch.api.setup import open_inputs
+from precsearch.api.replay import Materialised, materialise, model_beside
+from precsearch.api.setup import Inputs, open_inputs
 from precsearch.api.shapes import shape_sets
-from precsearch.plan import read_plan
+from precsearch.backend import Fingerprint
+from precsearch.plan import Plan, read_plan
 from precsearch.space import Assignment
 from precsearch.trial import Accuracy, Latency
 
@@ -80,45 +81,68 @@ def verify(
     source = model_beside(path, None if model is None else Path(model))
     found = read_plan(path)
     made = materialise(found, source, threads)
-    evidence, target = found.evidence, made.target
-    shapes = found.recipe.shapes[0] if found.recipe.shapes else {}
+    config = _config(found, source, None if data is None else Path(data), tol)
+    inputs = open_inputs(config, made.target.graph)
+    seen = _measured(made, config, inputs)
+    slower = seen.latency.ratio_low > 1 + seen.noise
+    lines = [*inputs.data.notes, *inputs.notes]
+    if inputs.data.random:
+        lines.insert(0, "no --data was given: the loss is measured on random numbers")
+    where = seen.where
+    lines += other_place(found, where.device, dict(where.versions), where.features)
+    return VerifyReport(
+        passed=seen.accuracy.loss <= inputs.bound and not slower,
+        verdict="identical",
+        metric=config.metric,
+        tolerance=config.tol,
+        loss=seen.accuracy.loss,
+        accuracy=seen.accuracy,
+        latency=seen.latency,
+        noise=seen.noise,
+        slower=slower,
+        lines=tuple(lines),
+    )
+
+
+def _config(plan: Plan, model: Path, data: Path | None, tol: float | None) -> OptimizeConfig:
+    """What the plan was searched with, on this data."""
+    evidence, recipe = plan.evidence, plan.recipe
+    shapes = recipe.shapes[0] if recipe.shapes else {}
     batch = next((s[0] for s in shapes.values() if s), 1)
     sets = shape_sets(evidence.latency)
-    config = OptimizeConfig(
-        source,
-        Path(data) if data is not None else None,
+    return OptimizeConfig(
+        model,
+        data,
         evidence.tolerance if tol is None else tol,
         evidence.metric,
         batch=1 if sets else max(1, batch),
         shapes=sets,
         seed=evidence.seed,
     )
-    inputs = open_inputs(config, target.graph)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What was measured, and where."""
+
+    where: Fingerprint
+    noise: float
+    accuracy: Accuracy
+    latency: Latency
+
+
+def _measured(made: Materialised, config: OptimizeConfig, inputs: Inputs) -> _Seen:
+    """The plan's engine on all of the data; of its rebuilds, the one with the median ratio."""
+    target = made.target
     baseline = made.lowering.lower(Assignment())
     engine = candidate(made.lowered)
     with bench_worker() as worker:
         scored = reference_of(target, inputs.data, worker)
-        loads = inputs.loads if sets else ()
+        loads = inputs.loads if config.shapes else ()
         worker.restart_with(bench_setup(config, target, baseline, scored, loads, inputs.shapes))
         where = worker.call("fingerprint")
         noise = worker.call("calibrate_noise")
         accuracy = worker.call("score", engine, scored)
         rows = worker.call("confirm", [engine], _REBUILDS)[0]
     latency = sorted(rows, key=lambda r: r.ratio)[len(rows) // 2]
-    slower = latency.ratio_low > 1 + noise
-    lines = [*inputs.data.notes, *inputs.notes]
-    if inputs.data.random:
-        lines.insert(0, "no --data was given: the loss is measured on random numbers")
-    lines += other_place(found, where.device, dict(where.versions), where.features)
-    return VerifyReport(
-        passed=accuracy.loss <= inputs.bound and not slower,
-        verdict="identical",
-        metric=evidence.metric,
-        tolerance=config.tol,
-        loss=accuracy.loss,
-        accuracy=accuracy,
-        latency=latency,
-        noise=noise,
-        slower=slower,
-        lines=tuple(lines),
-    )
+    return _Seen(where, noise, accuracy, latency)

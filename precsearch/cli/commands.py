@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated
-
-import typer
-
-from precsearch._version import __version__
 from precsearch.api import OptimizeConfig
 from precsearch.api.diagnose import DiagnoseConfig
 from precsearch.cli import actions, diagnosing, look_options, options, plan_options, reporting
+from precsearch.cli.app import Action, app
 from precsearch.cli.parse import (
     parse_build_options,
     parse_duration,
@@ -21,43 +16,6 @@ from precsearch.cli.parse import (
 )
 
 __all__ = ["Action", "app"]
-
-Action = Callable[[], actions.Exit]
-
-app = typer.Typer(
-    name="precsearch",
-    rich_markup_mode="markdown",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"precsearch {__version__}")
-        raise typer.Exit
-
-
-@app.callback(epilog="Start with: `precsearch optimize MODEL --data SAMPLES --tol 1e-2`")
-def root(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version",
-            metavar=" ",
-            callback=_show_version,
-            is_eager=True,
-            help="Show the version and exit.",
-        ),
-    ] = False,
-) -> None:
-    """Make an ONNX model faster within a tolerance.
-
-    precsearch finds for each layer group FP32, FP16 or INT8, so that the engine is the fastest
-    *measured* one whose outputs stay within your tolerance. It writes a plan that you can review,
-    commit and replay.
-    """
 
 
 @app.command()

@@ -55,6 +55,19 @@ def run_diagnose(
         raise OptionError(
             "--reproducer is for engines that are wrong in FP32; add --precision fp32"
         )
+    return _look_inside(config, order, table, cured, json=json, force=force)
+
+
+def _look_inside(
+    config: DiagnoseConfig,
+    order: str,
+    table: Path | None,
+    cured: Path | None,
+    *,
+    json: bool,
+    force: bool,
+) -> Exit:
+    """Compare every tensor with FP32's, write what was asked for, and show the table."""
     inputs = [p for p in (config.model, config.data, config.plan) if p is not None]
     files = [p for p in (table, cured) if p is not None]
     check_free(files, force=force, inputs=inputs)

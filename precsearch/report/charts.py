@@ -79,17 +79,31 @@ def _plane(bound: Bound | None, span: tuple[float, float], verdicts: Collection[
         "trial", "what", "speed said", "latency said", "loss said", "verdict", "groups",
         "assignment", "why",
     )  # fmt: skip
+    layers = [*rule(bound), _proxies(y, shown), *_engines(x, y, shown), _ships(x, y, shown)]
+    return Chart(
+        "plane",
+        "Every engine by latency and loss; lower left is better. The line is the Pareto front, "
+        "the star what ships as measured again at the end, the ticks at the right edge are "
+        "proxies, which have a loss and no latency. Point at one to see its assignment.",
+        spec("trials", 380, layer=layers),
+        key=key_of(VERDICTS, verdicts),
+    )
+
+
+def _proxies(y: Spec, shown: Sequence[Spec]) -> Spec:
+    """Ticks at the right edge."""
+    return {
+        "transform": [{"filter": "datum.what === 'proxy' && isValid(datum.loss)"}],
+        "mark": {"type": "tick", "orient": "horizontal", "size": 14, "opacity": 0.45,
+                 "color": LINE, "thickness": 1.5},
+        "encoding": {"x": {"value": "width"}, "y": y, "tooltip": shown},
+    }  # fmt: skip
+
+
+def _engines(x: Spec, y: Spec, shown: Sequence[Spec]) -> list[Spec]:
+    """The Pareto front, intervals of latency, and a point for every engine."""
     engine = {"filter": "datum.what === 'engine' && isValid(datum.time) && isValid(datum.loss)"}
-    proxy = {"filter": "datum.what === 'proxy' && isValid(datum.loss)"}
-    colour = coloured("verdict", VERDICTS)
-    layers: list[Spec] = [
-        *rule(bound),
-        {
-            "transform": [proxy],
-            "mark": {"type": "tick", "orient": "horizontal", "size": 14, "opacity": 0.45,
-                     "color": LINE, "thickness": 1.5},
-            "encoding": {"x": {"value": "width"}, "y": y, "tooltip": shown},
-        },
+    return [
         {
             "transform": [engine, {"filter": "datum.front"}],
             "mark": {"type": "line", "interpolate": "step-after", "color": LINE,
@@ -104,25 +118,22 @@ def _plane(bound: Bound | None, span: tuple[float, float], verdicts: Collection[
         {
             "transform": [engine],
             "mark": {"type": "point", "filled": True, "size": 110, "opacity": 0.95},
-            "encoding": {"x": x, "y": y, "color": colour, "tooltip": shown},
-        },
-        {
-            "data": {"name": "ships"},
-            "mark": {"type": "point", "shape": "M0,-1L.236,-.325L.951,-.309L.382,.124L.588,.809"
-                     "L0,.4L-.588,.809L-.382,.124L-.951,-.309L-.236,-.325Z",
-                     "filled": True, "size": 420, "color": GOLD, "stroke": "#000000",
-                     "strokeWidth": 1.2},
-            "encoding": {"x": x, "y": y, "tooltip": shown},
+            "encoding": {"x": x, "y": y, "color": coloured("verdict", VERDICTS),
+                         "tooltip": shown},
         },
     ]  # fmt: skip
-    return Chart(
-        "plane",
-        "Every engine by latency and loss; lower left is better. The line is the Pareto front, "
-        "the star what ships as measured again at the end, the ticks at the right edge are "
-        "proxies, which have a loss and no latency. Point at one to see its assignment.",
-        spec("trials", 380, layer=layers),
-        key=key_of(VERDICTS, verdicts),
-    )
+
+
+def _ships(x: Spec, y: Spec, shown: Sequence[Spec]) -> Spec:
+    """A star."""
+    return {
+        "data": {"name": "ships"},
+        "mark": {"type": "point", "shape": "M0,-1L.236,-.325L.951,-.309L.382,.124L.588,.809"
+                 "L0,.4L-.588,.809L-.382,.124L-.951,-.309L-.236,-.325Z",
+                 "filled": True, "size": 420, "color": GOLD, "stroke": "#000000",
+                 "strokeWidth": 1.2},
+        "encoding": {"x": x, "y": y, "tooltip": shown},
+    }  # fmt: skip
 
 
 def _progress(verdicts: Collection[str]) -> Chart:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,33 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from precsearch.backend import Array, Feed
-from precsearch.errors import DataError, OptionError
-from precsearch.metrics import METRICS, Metric, metric, resolution
+from precsearch.backend import Array
+from precsearch.errors import OptionError
+from precsearch.metrics import METRICS, Metric, metric
 from precsearch.metrics.resample import aggregate
-from precsearch.trial import Accuracy, Aggregation
-
-CONTINUOUS = ["rel-l2", "rel-l2-max", "max-abs", "cosine", "sqnr", "psnr"]
-RELATIVE = ["rel-l2", "rel-l2-max", "cosine", "sqnr", "psnr"]
-names = st.sampled_from(CONTINUOUS)
-finite = st.floats(-1e4, 1e4, width=32)
-
-
-@st.composite
-def pairs(draw: st.DrawFn, least: int = 1) -> tuple[npt.NDArray[np.float32], ...]:
-    """Reference and output of the same shape [samples, elements]."""
-    shape = draw(st.tuples(st.integers(least, 20), st.integers(1, 6)))
-    reference = draw(hnp.arrays(np.float32, shape, elements=finite))
-    noise = draw(hnp.arrays(np.float32, shape, elements=st.floats(-1, 1, width=32)))
-    return reference, reference + noise
-
-
-def feeds(rows: Array, name: str = "y") -> list[Feed]:
-    return [{name: rows[i : i + 1]} for i in range(len(rows))]
-
-
-def score(name: str, output: Array, reference: Array, labels: Array | None = None) -> Accuracy:
-    return metric(name).score(feeds(output), feeds(reference), labels, sizes=[1] * len(output))
+from precsearch.trial import Aggregation
+from tests.accuracy.scored import CONTINUOUS, RELATIVE, feeds, names, pairs, score
 
 
 def test_the_registry_holds_metrics() -> None:
@@ -133,14 +111,6 @@ def test_an_output_that_is_not_finite_never_passes(
     assert score(name, pair[1], reference).loss == math.inf
 
 
-@pytest.mark.parametrize("name", ["top1", "top1-agree"])
-def test_classifiers_do_not_pass_with_nan_either(name: str) -> None:
-    reference = np.eye(4, dtype=np.float32)
-    output = reference.copy()
-    output[1, 2] = np.nan
-    assert score(name, output, reference, np.arange(4)).loss == math.inf
-
-
 @given(pairs())
 def test_rel_l2_is_what_the_formula_says(pair: tuple[Array, Array]) -> None:
     reference, output = (a.astype(np.float64) for a in pair)
@@ -200,67 +170,6 @@ def test_tolerances_without_meaning_are_refused(name: str, tolerance: float) -> 
         metric(name).bound(tolerance)
 
 
-@pytest.mark.parametrize("dtype", [np.int64, np.bool_, np.uint8])
-def test_other_outputs_count_unequal_elements(dtype: type[np.generic]) -> None:
-    reference = np.zeros((10, 4), dtype)
-    output = reference.copy()
-    output[0, :2] = 1
-    accuracy = score("rel-l2", output, reference)
-    assert accuracy.loss == pytest.approx(2 / 40)
-    assert accuracy.aggregation is Aggregation.MEAN
-    assert score("rel-l2-max", output, reference).loss == 0.5
-
-
-def test_the_worst_output_decides() -> None:
-    reference: list[Feed] = [{"a": np.ones((1, 2)), "b": np.ones((1, 2))}] * 3
-    output: list[Feed] = [{"a": np.full((1, 2), 1.1), "b": np.full((1, 2), 1.2)}] * 3
-    accuracy = metric("rel-l2").score(output, reference, sizes=[1] * 3)
-    assert accuracy.by_output == pytest.approx({"a": 0.1, "b": 0.2})
-    assert accuracy.loss == pytest.approx(0.2)
-    assert accuracy.per_sample == pytest.approx((0.2,) * 3)
-
-
-def test_feeds_are_whole_samples_if_an_output_does_not_lead_with_the_batch() -> None:
-    rows: list[Feed] = [{"y": np.ones((4, 2)), "state": np.ones((2, 4, 3))}] * 2
-    assert len(metric("rel-l2").score(rows, rows, sizes=[4, 4]).per_sample) == 2
-    only: list[Feed] = [{"y": f["y"]} for f in rows]
-    assert len(metric("rel-l2").score(only, only, sizes=[4, 4]).per_sample) == 8
-    # the reference says what is compared
-    assert len(metric("rel-l2").score(rows, only, sizes=[4, 4]).per_sample) == 8
-
-
-def test_another_shape_of_the_same_rank_fails_and_another_rank_is_a_mistake() -> None:
-    boxes: list[Feed] = [{"boxes": np.ones((3, 4), np.float32)}]
-    fewer: list[Feed] = [{"boxes": np.ones((2, 4), np.float32)}]
-    for name in CONTINUOUS:
-        assert metric(name).score(fewer, boxes).loss == math.inf
-    with pytest.raises(DataError, match="shape"):
-        metric("rel-l2").score([{"boxes": np.ones(12, np.float32)}], boxes)
-    counts: list[Feed] = [{"n": np.ones((2,), np.int64)}]
-    assert metric("rel-l2").score([{"n": np.ones((3,), np.int64)}], counts).loss == 1
-
-
-def test_outputs_may_be_empty_or_scalar() -> None:
-    none: list[Feed] = [{"boxes": np.ones((0, 4), np.float32)}]
-    scalar: list[Feed] = [{"s": np.float32(2.0).reshape(())}]
-    for name in CONTINUOUS:
-        assert metric(name).score(none, none, sizes=[1]).loss == 0
-        assert metric(name).score(scalar, scalar, sizes=[1]).loss == 0
-
-
-def test_mismatched_feeds_are_refused() -> None:
-    one: list[Feed] = [{"y": np.ones((1, 2))}]
-    cases: list[tuple[Sequence[Feed], Sequence[Feed]]] = [
-        (one, one * 2),
-        ([], []),
-        (one, [{}]),
-        (one, [{"z": np.ones((1, 2))}]),
-    ]
-    for outputs, reference in cases:
-        with pytest.raises(DataError):
-            metric("rel-l2").score(outputs, reference)
-
-
 @given(st.integers(0, 2**32))
 def test_the_upper_estimate_is_deterministic_in_the_seed(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -300,43 +209,3 @@ def test_aggregates_neither_overflow_nor_vanish(errors: npt.NDArray[np.float64])
 def test_unknown_metrics_are_listed() -> None:
     with pytest.raises(OptionError, match="rel-l2, rel-l2-max"):
         metric("relative")
-
-
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)), min_size=1))
-def test_top1_counts_what_is_lost_and_won(rows: list[tuple[int, int, int]]) -> None:
-    found, wanted, labels = np.array(rows).T
-    output, reference = np.eye(4, dtype=np.float32)[found], np.eye(4, dtype=np.float32)[wanted]
-    accuracy = score("top1", output, reference, labels)
-    assert accuracy.loss == pytest.approx(np.mean(wanted == labels) - np.mean(found == labels))
-    assert accuracy.upper == accuracy.loss
-    agree = score("top1-agree", output, reference)
-    assert agree.upper == agree.loss == pytest.approx(np.mean(found != wanted))
-    assert abs(accuracy.loss) <= agree.loss + 1e-12
-
-
-def test_top1_finds_the_classes() -> None:
-    feed: Feed = {
-        "index": np.array([[1]], np.int64),
-        "boxes": np.ones((1, 5, 4), np.float32),
-        "softmax": np.ones((1, 10, 1, 1), np.float32),
-    }
-    accuracy = metric("top1").score([feed], [feed], np.array([[0]]), sizes=[1])
-    assert list(accuracy.by_output) == ["softmax"]
-    with pytest.raises(OptionError, match="batch, classes"):
-        metric("top1-agree").score([{"boxes": feed["boxes"]}], [{"boxes": feed["boxes"]}])
-
-
-@pytest.mark.parametrize(
-    "labels",
-    [None, np.arange(3), np.array([0, 1, 2, 4]), np.array([0, 1, 2, -1]), np.ones(4), np.eye(4)],
-    ids=["none", "too few", "too large", "negative", "float", "one-hot"],
-)
-def test_labels_that_do_not_fit_are_refused(labels: Array | None) -> None:
-    rows = np.eye(4, dtype=np.float32)
-    with pytest.raises(DataError):
-        score("top1", rows, rows, labels)
-
-
-def test_resolution_is_the_step_of_one_sample() -> None:
-    assert resolution(metric("top1"), 50) == 0.02
-    assert resolution(metric("rel-l2"), 50) == 0

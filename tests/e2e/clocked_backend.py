@@ -1,7 +1,8 @@
-"""A backend for tests: ONNX Runtime with made-up times, which writes down when it did what.
+"""A backend for tests: ONNX Runtime with made-up times, so that no decision follows the machine.
 
-The times depend on the engine alone, so that a search takes the same decisions every time. It
-becomes known as `tests.e2e.frail_backend` does.
+The times depend on the engine alone: a search takes the same decisions every time, however busy
+the machine is. It can also write down when it did what, crash, and stop where a test wants to meet
+it. It becomes known as `tests.e2e.frail_backend` does.
 """
 
 from __future__ import annotations
@@ -11,18 +12,27 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
+import pytest
 
 from precsearch.backend import Array, Feed, KernelTime, Session
 from precsearch.backends.onnxruntime import OnnxRuntimeBackend
+from tests.e2e.command import environment
 
-__all__ = ["Clocked", "Did", "diary", "install"]
+__all__ = ["Clocked", "Did", "diary", "here", "install"]
 
 _DIARY = "CLOCKED_DIARY"
 _CRASH = "CLOCKED_CRASH"
+_SLOWER = "CLOCKED_SLOWER"
+_HOLD = "CLOCKED_HOLD"
+_HELD_S = 600.0
+_SEARCHING = 2
+"""Different models that are built before a search by proxies: FP32 and INT8 everywhere."""
+_COMPARED = 2
+"""Sessions that are timed together until the finalists meet: a candidate and FP32."""
 
 
 @dataclass(frozen=True)
@@ -46,19 +56,30 @@ def _noted(what: str) -> Iterator[None]:
         file.write(f"{what} {start!r} {time.monotonic()!r}\n")
 
 
+def _held(where: str, reached: bool) -> None:
+    """Do not go on, if the test wants this process to be met here."""
+    if reached and os.environ.get(_HOLD) == where:
+        time.sleep(_HELD_S)
+
+
 class _Session:
     """See `precsearch.backend.Session`."""
+
+    alive = 0
 
     def __init__(self, session: Session, seconds: float, crash: bool) -> None:
         self._session = session
         self._seconds = seconds
         self._crash = crash
+        _Session.alive += 1
 
     def run(self, feed: Feed) -> dict[str, Array]:
         with _noted("run"):
             return self._session.run(feed)
 
     def time(self, feed: Feed, repeats: int) -> list[float]:
+        _held("gate", True)
+        _held("confirm", _Session.alive > _COMPARED)
         with _noted("time"):
             if self._crash:
                 os.kill(os.getpid(), signal.SIGSEGV)
@@ -66,28 +87,45 @@ class _Session:
         return [self._seconds] * repeats
 
     def profile(self, feed: Feed, runs: int) -> tuple[KernelTime, ...]:
-        return ()
+        """The kernels that there are, each as long as another, those in INT8 half as long."""
+        kernels = self._session.profile(feed, runs)
+        return tuple(replace(k, seconds=_kernel_seconds(k)) for k in kernels)
 
     def close(self) -> None:
+        _Session.alive -= 1
         self._session.close()
 
 
+def _kernel_seconds(kernel: KernelTime) -> float:
+    return 1e-5 if kernel.op_type.startswith("QLinear") else 2e-5
+
+
 class Clocked(OnnxRuntimeBackend):
-    """The more is quantised, the faster; all INT8 crashes while it is timed if ``CRASH`` is set."""
+    """The more is quantised, the faster, or the slower if ``SLOWER`` is set.
+
+    What is quantised crashes while it is timed if ``CRASH`` is set. ``HOLD`` names where it stops:
+    at the ``gate``, in the ``search`` once the uniform engines are measured, or in ``confirm``,
+    where the finalists are timed side by side.
+    """
 
     name = "clocked"
 
     def build(self, model: bytes) -> bytes:
+        built = self.__dict__.setdefault("built", set())
+        built.add(hash(model))
+        _held("search", len(built) > _SEARCHING)
         with _noted("build"):
             return super().build(model)
 
     def open(self, artifact: bytes, *, profiled: bool = False) -> Session:  # type: ignore[override]
         with _noted("open"):
-            session = super().open(artifact, profiled=False)
+            session = super().open(artifact, profiled=profiled)
         nodes = onnx.ModelProto.FromString(artifact).graph.node
         quantised = sum(n.op_type == "DequantizeLinear" for n in nodes)
         crash = quantised > 0 and os.environ.get(_CRASH) == "1"
-        return _Session(session, 1e-3 / (1 + 0.03 * quantised), crash)
+        factor = 1 + 0.03 * quantised
+        faster = os.environ.get(_SLOWER) != "1"
+        return _Session(session, 1e-3 / factor if faster else 1e-3 * factor, crash)
 
 
 def diary(folder: Path) -> list[Did]:
@@ -99,13 +137,32 @@ def diary(folder: Path) -> list[Did]:
     ]
 
 
-def install(folder: Path, *, crash: bool = False) -> dict[str, str]:
-    """Make the backend known to a Python that has ``folder`` on its path; its environment."""
+def install(
+    folder: Path, *, crash: bool = False, slower: bool = False, hold: str = ""
+) -> dict[str, str]:
+    """The environment of a Python that knows the backend; ``folder`` gets what makes it known."""
     info = folder / "clocked-1.0.dist-info"
-    info.mkdir()
+    info.mkdir(exist_ok=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: clocked\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
         "[precsearch.backends]\nclocked = tests.e2e.clocked_backend:Clocked\n"
     )
-    (folder / "diary").mkdir()
-    return {_DIARY: str(folder / "diary"), _CRASH: "1" if crash else "0"}
+    (folder / "diary").mkdir(exist_ok=True)
+    made = environment(
+        **{
+            _DIARY: str(folder / "diary"),
+            _CRASH: "1" if crash else "0",
+            _SLOWER: "1" if slower else "0",
+            _HOLD: hold,
+        }
+    )
+    made["PYTHONPATH"] += os.pathsep + str(folder)
+    return made
+
+
+def here(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Make it known to this process and its workers; its files go into a folder of their own."""
+    place = folder / "clocked"
+    place.mkdir()
+    patch.setenv(_DIARY, install(place)[_DIARY])
+    patch.syspath_prepend(str(place))

@@ -1,4 +1,4 @@
-"""A backend for tests: ONNX Runtime, but some engines end the process or fail.
+"""A backend for tests: ONNX Runtime with made-up times, but some engines end the process or fail.
 
 It becomes known to precsearch as any plug-in does: through an entry point of a distribution that
 `install` writes into a folder on the path.
@@ -12,7 +12,9 @@ from pathlib import Path
 
 import onnx
 
-from precsearch.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeSession
+from precsearch.backend import Session
+from tests.e2e import clocked_backend
+from tests.e2e.clocked_backend import Clocked
 
 __all__ = ["Frail", "install"]
 
@@ -23,12 +25,12 @@ def _joins_in_int8(artifact: bytes) -> bool:
     return any(n.op_type == "Concat" and n.output[0].endswith("//raw") for n in nodes)
 
 
-class Frail(OnnxRuntimeBackend):
+class Frail(Clocked):
     """Fails as the environment variable ``FRAIL`` says when an engine has a Concat in INT8."""
 
     name = "frail"
 
-    def open(self, artifact: bytes, *, profiled: bool = False) -> OnnxRuntimeSession:
+    def open(self, artifact: bytes, *, profiled: bool = False) -> Session:  # type: ignore[override]
         """See `precsearch.backend.Backend.open`."""
         if _joins_in_int8(artifact):
             if os.environ["FRAIL"] == "segfault":
@@ -37,11 +39,12 @@ class Frail(OnnxRuntimeBackend):
         return super().open(artifact, profiled=profiled)
 
 
-def install(folder: Path) -> None:
-    """Make the backend known to a Python that has ``folder`` on its path."""
+def install(folder: Path, how: str) -> dict[str, str]:
+    """The environment of a Python that knows the backend; ``folder`` gets what makes it known."""
     info = folder / "frail-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: frail\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
         "[precsearch.backends]\nfrail = tests.e2e.frail_backend:Frail\n"
     )
+    return {**clocked_backend.install(folder), "FRAIL": how}

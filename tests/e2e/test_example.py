@@ -21,6 +21,7 @@ from tests.e2e.command import (
     run,
     with_one_weight_changed,
 )
+from tests.report.runs import Html
 
 
 class Found:
@@ -100,8 +101,11 @@ def test_a_plan_moves_with_its_model_beside_it(found: Found, tmp_path: Path) -> 
 def test_verify_passes_here_and_not_with_an_impossible_bound(found: Found) -> None:
     args = ("verify", found.plan_path, "--model", MODEL, "--data", HOLDOUT)
     done = run(*args, "--tol", "0.05")
-    assert done.returncode == 0, done.stdout + done.stderr
+    # Close to FP32's speed, a busy machine may time it as slower; that is another test's matter.
+    slower = "it is slower than FP32 on this machine" in done.stdout
+    assert done.returncode == (4 if slower else 0), done.stdout + done.stderr
     assert "verified" in done.stdout
+    assert "the loss is not within" not in done.stdout
     done = run(*args, "--tol", "1e-12")
     assert done.returncode == 4
     assert "not verified: the loss is not within" in done.stdout
@@ -191,6 +195,17 @@ def test_an_earlier_journal_is_kept_unless_told(found: Found, tmp_path: Path) ->
     assert "cannot be resumed: " in done.stderr
     assert "data was " in done.stderr
     assert (run_dir / "journal.jsonl").read_bytes() == before
+
+
+def test_a_page_is_made_of_it(found: Found, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    done = run("report", found.folder / "model.precsearch", "-o", page)
+    assert done.returncode == 0, done.stderr
+    shown = Html(page.read_text(encoding="utf-8"))
+    assert {row["trial"] for row in shown.json["rows"]["trials"]} == {
+        t.number for t in found.plan.evidence.trials
+    }
+    assert found.plan.recipe.materialised_sha256 in shown.words
 
 
 def test_a_finished_search_is_replayed_without_an_engine(found: Found, tmp_path: Path) -> None:

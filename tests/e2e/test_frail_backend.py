@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,7 @@ from precsearch.events import TrialFinished
 from precsearch.journal import read
 from precsearch.plan import read_plan
 from precsearch.trial import Failed
-from tests.e2e.command import LIMIT_S, MODEL, command, environment, few_samples
+from tests.e2e.command import MODEL, few_samples, run
 from tests.e2e.frail_backend import install
 
 
@@ -24,19 +22,10 @@ from tests.e2e.frail_backend import install
     ],
 )
 def test_the_search_goes_on(how: str, stage: str, kind: str, said: str, tmp_path: Path) -> None:
-    install(tmp_path)
-    env = environment(FRAIL=how)
-    env["PYTHONPATH"] += os.pathsep + str(tmp_path)
+    env = install(tmp_path, how)
     data = few_samples(tmp_path / "few.npz")
     args = ("--tol", "0.1", "--strategy", "uniform", "--threads", "1", "--backend", "frail")
-    done = subprocess.run(
-        command("optimize", MODEL, "--data", data, *args, "-o", tmp_path / "p.json"),
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-    )
+    done = run("optimize", MODEL, "--data", data, *args, "-o", tmp_path / "p.json", env=env)
     assert done.returncode == 0, done.stderr
     trials = [e.trial for e in read(tmp_path / "model.precsearch") if isinstance(e, TrialFinished)]
     failed = [t.outcome for t in trials if isinstance(t.outcome, Failed)]

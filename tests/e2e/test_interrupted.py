@@ -1,4 +1,8 @@
-"""Killed and interrupted searches on ONNX Runtime: nothing that was finished is lost."""
+"""Killed and interrupted searches on ONNX Runtime: nothing that was finished is lost.
+
+A search that has to be met at a certain moment stops there (`tests.e2e.clocked_backend`), so that
+it is neither too early nor over on any machine.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from typing import Any
 import pytest
 
 from precsearch.plan import read_plan
+from tests.e2e.clocked_backend import install
 from tests.e2e.command import DATA, LIMIT_S, MODEL, few_samples, processes, read_until, run, start
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
@@ -60,7 +65,7 @@ def workers_of(pid: int) -> list[int]:
     return found
 
 
-def still_there(pids: Iterable[int], wait_s: float = 10.0) -> list[int]:
+def still_there(pids: Iterable[int], wait_s: float = 30.0) -> list[int]:
     deadline = time.monotonic() + wait_s
     while (left := [p for p in pids if p in processes()]) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -109,8 +114,8 @@ def after_some_lines(process: subprocess.Popen[str], count: int) -> set[int]:
 
 
 def test_ctrl_c_leaves_a_plan_and_resume_goes_on(tmp_path: Path) -> None:
-    args = arguments(tmp_path)
-    process = start(*args)
+    args = (*arguments(tmp_path), "--backend", "clocked")
+    process = start(*args, env=install(tmp_path, hold="search"))
     read_until(process, "engine 1:")
     children = workers_of(process.pid)
     assert children
@@ -125,7 +130,7 @@ def test_ctrl_c_leaves_a_plan_and_resume_goes_on(tmp_path: Path) -> None:
     assert any("not confirmed" in w for w in first.evidence.warnings)
     before = lines(tmp_path)
     assert len(trials(before)) >= 2
-    done = run(*args, "--resume")
+    done = run(*args, "--resume", env=install(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "taken from the journal" in done.stderr
     after = lines(tmp_path)
@@ -137,15 +142,20 @@ def test_ctrl_c_leaves_a_plan_and_resume_goes_on(tmp_path: Path) -> None:
     assert len(plan.evidence.trials) == len(asked) > len(first.evidence.trials)
 
 
-@pytest.mark.parametrize("line", ["reference:", "gate:", "confirm:"])
-def test_ctrl_c_is_answered_soon_outside_of_the_search_too(line: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "hold"), [("reference:", "gate"), ("gate:", "gate"), ("confirm:", "confirm")]
+)
+def test_ctrl_c_is_answered_soon_outside_of_the_search_too(
+    line: str, hold: str, tmp_path: Path
+) -> None:
     data = few_samples(tmp_path / "few.npz")
     args = ("optimize", MODEL, "--data", data, "--tol", "0.1", "--strategy", "uniform")
-    process = start(*args, "-o", tmp_path / "p.json", "--threads", "1")
+    given = ("-o", tmp_path / "p.json", "--threads", "1", "--backend", "clocked")
+    process = start(*args, *given, env=install(tmp_path, hold=hold))
     read_until(process, line)
     children = workers_of(process.pid)
     process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate(timeout=30)
+    rest, _ = process.communicate(timeout=60)
     assert process.returncode == 130, rest
     assert "Traceback" not in rest
     assert still_there(children) == []
@@ -153,14 +163,16 @@ def test_ctrl_c_is_answered_soon_outside_of_the_search_too(line: str, tmp_path: 
 
 
 def test_two_searches_do_not_share_a_journal(tmp_path: Path) -> None:
-    args = arguments(tmp_path)
-    process = start(*args)
+    args = (*arguments(tmp_path), "--backend", "clocked")
+    env = install(tmp_path, hold="search")
+    process = start(*args, env=env)
     try:
         read_until(process, "search:")
         done = run("optimize", MODEL, "--data", DATA, "-o", tmp_path / "q.json")
         assert done.returncode == 2
         run_dir = tmp_path / "model.precsearch"
-        done = run(*args[:-1], tmp_path / "q.json", "--run-dir", run_dir, "--resume")
+        other = ("-o", tmp_path / "q.json", "--run-dir", run_dir, "--resume")
+        done = run(*args, *other, env=env)
         assert done.returncode == 2
         assert "another process is using" in done.stderr
     finally:

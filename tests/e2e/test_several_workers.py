@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 from itertools import combinations
@@ -16,7 +15,7 @@ from precsearch.journal import read
 from precsearch.plan import Plan, read_plan
 from precsearch.trial import Failed
 from tests.e2e.clocked_backend import diary, install
-from tests.e2e.command import LIMIT_S, MODEL, command, environment, few_samples, read_until
+from tests.e2e.command import LIMIT_S, MODEL, command, few_samples, read_until
 from tests.e2e.test_interrupted import still_there, workers_of
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
@@ -32,8 +31,7 @@ class Place:
 
     def __init__(self, folder: Path, *, crash: bool = False) -> None:
         self.folder = folder
-        self.env = environment(**install(folder, crash=crash))
-        self.env["PYTHONPATH"] += os.pathsep + str(folder)
+        self.env = install(folder, crash=crash)
         self.data = few_samples(folder / "few.npz", 16)
 
     def line(self, name: str, workers: int, *more: str) -> list[str]:
@@ -54,9 +52,10 @@ class Place:
         return read_plan(self.folder / f"{name}.json")
 
     def start(self, name: str, workers: int, *more: str) -> subprocess.Popen[str]:
+        """Start a search that stops after the uniform engines, to be met there."""
         return subprocess.Popen(
             self.line(name, workers, *more),
-            env=self.env,
+            env=install(self.folder, hold="search"),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

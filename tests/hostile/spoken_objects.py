@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing.spawn as spawn
 import signal
-import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +33,7 @@ from precsearch.space import Assignment, LayerGroup, Precision, SearchSpace
 from precsearch.trial import Fidelity, Proposal
 from precsearch.workers import Worker
 from tests.hostile.spoken_files import Say
+from tests.loop.at_work import while_at_work
 from tests.loop.loop_toys import Oddities
 
 __all__ = ["OBJECTS"]
@@ -96,9 +96,8 @@ def closed(_: Path) -> object:
 def stopped(_: Path) -> object:
     with Worker(Oddities, ("x",), limit_s=30, preload=()) as worker:
         worker.prepare()
-        timer = threading.Timer(0.3, worker.stop)
-        timer.start()
-        return worker.call("hang")
+        with while_at_work(worker, worker.stop):
+            return worker.call("hang")
 
 
 def closed_session(_: Path) -> object:

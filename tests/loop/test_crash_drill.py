@@ -29,11 +29,13 @@ HERE = Path(__file__).parent
 SPACE = toy_space(4)
 
 
-def start(run_dir: Path, seed: int, workers: int) -> subprocess.Popen[str]:
+def start(run_dir: Path, seed: int, workers: int, seconds: float = 0.01) -> subprocess.Popen[str]:
+    """Start a search whose trials take at least so long each."""
     landscape = toy_landscape(SPACE, seed).to_json()
+    given = [str(run_dir), landscape, str(workers), str(seconds)]
     path = os.pathsep.join([str(HERE.parents[1]), str(HERE)])
     return subprocess.Popen(
-        [sys.executable, str(HERE / "drill.py"), str(run_dir), landscape, str(workers), "0.01"],
+        [sys.executable, str(HERE / "drill.py"), *given],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": path},
@@ -87,13 +89,13 @@ def test_no_finished_trial_is_lost(tmp_path: Path, seed: int, workers: int, kill
 
 
 def test_an_interrupted_run_ends_soon_and_leaves_no_worker(tmp_path: Path) -> None:
-    process = start(tmp_path, 3, 2)
+    process = start(tmp_path, 3, 2, 0.5)  # long enough not to be over before it is interrupted
     assert process.stdout is not None
     pids = [int(p) for p in process.stdout.readline().split()[1:]]
     for _ in range(3):
         process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     assert process.returncode != 0
     assert all(wait_for_end(pid, 10) for pid in pids)
     assert len([e for e in read(tmp_path) if isinstance(e, TrialFinished)]) >= 3

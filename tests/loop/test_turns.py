@@ -60,7 +60,7 @@ def workers(tmp_path: Path, lock: str) -> Iterator[list[Worker]]:
     given = (str(tmp_path / "diary"), lock)
     with ExitStack() as stack:
         yield [
-            stack.enter_context(Worker(busy_in_turns, given, limit_s=2, preload=()))
+            stack.enter_context(Worker(busy_in_turns, given, limit_s=10, preload=()))
             for _ in range(3)
         ]
 
@@ -97,7 +97,7 @@ def test_a_hang_is_killed_and_who_waited_for_it_is_not(workers: list[Worker]) ->
         hung = threads.submit(workers[0].call, "hang", limit_s=3.0)
         while workers[0]._child.stage != "time":
             time.sleep(0.01)
-        patient = [threads.submit(w.call, "do", "time", limit_s=0.5) for w in workers[1:]]
+        patient = [threads.submit(w.call, "do", "time", limit_s=1.0) for w in workers[1:]]
         with pytest.raises(WorkerTimeout, match="at stage 'time'"):
             hung.result()
         for future in patient:

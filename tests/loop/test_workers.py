@@ -1,21 +1,17 @@
+"""Calls into a child process: what comes back, and what happens when it does not."""
+
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
-import textwrap
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from precsearch.backends.fake import Fault, Landscape
 from precsearch.errors import (
     BuildError,
     EngineError,
@@ -25,26 +21,12 @@ from precsearch.errors import (
     WorkerError,
     WorkerTimeout,
 )
-from precsearch.evaluate import Evaluate, pooled
-from precsearch.goal import Problem
-from precsearch.search import search
-from precsearch.space import Assignment
-from precsearch.strategy import Proposals
-from precsearch.trial import Failed, Proposal
 from precsearch.workers import Worker
+from tests.loop.at_work import while_at_work
 from tests.loop.loop_toys import (
-    FP16,
-    INT8,
     Oddities,
-    ToyBench,
-    finish,
-    in_process,
-    in_workers,
-    toy_landscape,
-    toy_problem,
-    toy_space,
 )
-from tests.loop.test_crash_drill import HERE, wait_for_end
+from tests.loop.test_crash_drill import wait_for_end
 
 
 @pytest.fixture(scope="module")
@@ -116,10 +98,11 @@ def test_a_kill_hints_at_memory_and_an_exit_has_a_code(shared: Worker) -> None:
 def test_a_hang_is_killed_with_all_that_it_started(shared: Worker) -> None:
     shared.call("count")
     start = time.monotonic()
-    with pytest.raises(WorkerTimeout, match=r"limit of 0.5 s at stage 'forked \d+'") as caught:
-        shared.call("hang_with_child", limit_s=0.5)
-    assert time.monotonic() - start < 5
-    assert wait_for_end(int(str(stage_of(caught.value)).split()[1]), 5)
+    # Long enough to fork in on a busy machine, and far from the 600 s that it would hang.
+    with pytest.raises(WorkerTimeout, match=r"limit of 1.5 s at stage 'forked \d+'") as caught:
+        shared.call("hang_with_child", limit_s=1.5)
+    assert time.monotonic() - start < 60
+    assert wait_for_end(int(str(stage_of(caught.value)).split()[1]), 10)
     assert shared.call("count") == 1
 
 
@@ -135,8 +118,10 @@ def test_a_stage_does_not_outlast_its_call(shared: Worker) -> None:
 def test_a_child_that_dies_between_calls_is_replaced(shared: Worker) -> None:
     pid = shared.call("pid")
     os.kill(pid, signal.SIGKILL)
-    assert wait_for_end(pid, 5)
-    time.sleep(0.1)  # its threads end after it
+    assert wait_for_end(pid, 10)
+    deadline = time.monotonic() + 10
+    while shared.ready and time.monotonic() < deadline:  # its threads end after it
+        time.sleep(0.01)
     assert shared.call("pid") != pid
 
 
@@ -148,18 +133,17 @@ def test_an_interrupt_does_not_reach_the_child(shared: Worker) -> None:
 
 def test_an_interrupted_call_leaves_no_reply_for_the_next(shared: Worker) -> None:
     shared.call("count")
-    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
+    with (
+        pytest.raises(KeyboardInterrupt),
+        while_at_work(shared, lambda: os.kill(os.getpid(), signal.SIGINT)),
+    ):
         shared.call("hang")
     assert shared.call("echo", "mine") == "mine"
 
 
 def test_stop_ends_a_call_in_another_thread(shared: Worker) -> None:
     shared.call("count")
-    timer = threading.Timer(0.3, shared.stop)
-    timer.start()
-    with pytest.raises(WorkerError) as caught:
+    with pytest.raises(WorkerError) as caught, while_at_work(shared, shared.stop):
         shared.call("hang")
     assert type(caught.value) is WorkerError
     assert shared.call("count") == 1
@@ -211,12 +195,11 @@ def test_close_does_not_wait_for_a_call_in_another_thread() -> None:
             errors.append(error)
 
     thread = threading.Thread(target=call)
-    thread.start()
-    time.sleep(0.2)
     start = time.monotonic()
-    worker.close()
-    thread.join(5)
-    assert time.monotonic() - start < 5
+    with while_at_work(worker, worker.close):
+        thread.start()
+    thread.join(40)
+    assert time.monotonic() - start < 40, "the limit of the call is 60 s"
     assert [type(e) for e in errors] == [WorkerError]
 
 
@@ -228,107 +211,3 @@ def test_a_memory_limit_is_kept() -> None:
         with pytest.raises(MemoryError):
             worker.call("grab", limit)
         assert worker.call("echo", 1) == 1
-
-
-SCRIPT = """
-    import sys
-    from loop_toys import Oddities
-    from precsearch.workers import Worker
-    print("script runs")
-    with Worker(Oddities, ("x",), limit_s=60, preload=()) as worker:
-        print(worker.call("echo", "reply"), worker.call("count"))
-"""
-
-
-@pytest.mark.parametrize("how", ["file", "stdin"])
-def test_users_scripts_need_no_guard(tmp_path: Path, how: str) -> None:
-    text = textwrap.dedent(SCRIPT)
-    script = tmp_path / "script.py"
-    script.write_text(text)
-    arguments = {"file": [str(script)], "stdin": ["-"]}[how]
-    path = os.pathsep.join([str(HERE.parents[1]), str(HERE)])
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        input=text if how == "stdin" else None,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": path},
-        cwd=tmp_path,
-        timeout=60,
-        check=False,
-    )
-    assert done.stderr == ""
-    assert done.stdout.split("\n")[:2] == ["script runs", "reply 1"]
-
-
-ORPHAN = """
-    import os, signal, sys, threading, time
-    from loop_toys import Oddities
-    from precsearch.workers import Worker
-    worker = Worker(Oddities, ("x",), limit_s=float(sys.argv[2]), preload=())
-    worker.call("count")
-    print(worker.pid, flush=True)
-    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGKILL)).start()
-    worker.call(sys.argv[1]) if sys.argv[1] else time.sleep(60)
-"""
-
-
-@pytest.mark.parametrize(
-    ("busy_with", "limit_s"), [("", 60.0), ("hang", 60.0), ("hang_with_lock", 0.5)]
-)
-def test_a_killed_parent_leaves_no_child(busy_with: str, limit_s: float) -> None:
-    path = os.pathsep.join([str(HERE.parents[1]), str(HERE)])
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(ORPHAN), busy_with, str(limit_s)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": path},
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    assert wait_for_end(int(done.stdout), 10)
-
-
-FAULTS = {
-    ("run", "crash"): Fault("segv", "run", {"g0": INT8}),
-    ("build", "crash"): Fault("exit", "build", {"g0": FP16}),
-    ("time", "timeout"): Fault("hang", "time", {"g1": INT8}),
-    ("run", "memory"): Fault("memory", "run", {"g1": FP16}),
-    ("build", "error"): Fault("error", "build", {"g3": INT8}),
-}
-
-
-class FaultsAndHealthy:
-    def propose(self, problem: Problem, /) -> Proposals:
-        yield [
-            Proposal(Assignment.of({**changes, **fault.when}))
-            for fault in FAULTS.values()
-            for changes in ({}, {"g4": INT8})
-            if changes or fault.kind in ("segv", "hang")
-        ]
-        yield [Proposal(Assignment()), Proposal(Assignment.of({"g4": INT8}))]
-
-
-def test_a_search_survives_everything_that_an_engine_can_do() -> None:
-    space = toy_space()
-    landscape = replace(toy_landscape(space, 5), faults=tuple(FAULTS.values()))
-    with ExitStack() as stack:
-        arguments = (landscape.to_json(), 0.0)
-        pool = [
-            stack.enter_context(Worker(ToyBench, arguments, limit_s=2.0, preload=()))
-            for _ in range(2)
-        ]
-        evaluate = pooled(in_workers(space, pool))
-        _, trials = finish(search(toy_problem(space), FaultsAndHealthy(), evaluate))
-    failures = [
-        (t.outcome.stage, t.outcome.kind) if isinstance(t.outcome, Failed) else None for t in trials
-    ]
-    crash, exit_, hang, memory, error = FAULTS
-    assert failures == [crash, crash, exit_, hang, hang, memory, error, None, None]
-    _, expected = finish(search(toy_problem(space), FaultsAndHealthy(), _healthy(landscape)))
-    assert [t.outcome for t in trials[-2:]] == [t.outcome for t in expected[-2:]]
-
-
-def _healthy(landscape: Landscape) -> Evaluate:
-    return in_process(toy_space(), replace(landscape, faults=()))

@@ -54,6 +54,13 @@ class Wander:
             yield [Proposal(a) for a in wanted[start : start + 5]]
 
 
+def _children(task: Path) -> int:
+    try:
+        return len((task / "children").read_text().split())
+    except OSError:  # a thread that ended since it was listed
+        return 0
+
+
 def resources(pids: Sequence[int]) -> dict[str, int]:
     """Bytes in memory, open handles and processes, of this process and those."""
     found = {"memory": 0, "handles": 0, "processes": 0}
@@ -62,7 +69,7 @@ def resources(pids: Sequence[int]) -> dict[str, int]:
         found["memory"] += pages * os.sysconf("SC_PAGE_SIZE")
         found["handles"] += len(list(Path(f"/proc/{pid}/fd").iterdir()))
         tasks = Path(f"/proc/{pid}/task").iterdir()
-        found["processes"] += sum(len((t / "children").read_text().split()) for t in tasks)
+        found["processes"] += sum(map(_children, tasks))
     found["files"] = len(list(Path(tempfile.gettempdir()).glob(f"precsearch*{pids[0]}*")))
     return found
 

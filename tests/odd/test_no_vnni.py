@@ -16,6 +16,7 @@ from precsearch.backend import BackendOptions
 from precsearch.backends import onnxruntime as module
 from precsearch.backends.onnxruntime import OnnxRuntimeBackend
 from precsearch.errors import InputError
+from tests.e2e.clocked_backend import here
 from tests.onnxio.small_graphs import GraphBuilder, linear
 
 HASWELL = ("avx2",)
@@ -63,9 +64,11 @@ def test_a_plan_with_7_bits_replays_where_8_are_safe(
     onnx.save(wide(), path)
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(module, "cpu_features", lambda: HASWELL)
-    plan = precsearch.optimize(path, tol=0.2, threads=1, strategy="uniform", output=plan_path)
+    here(tmp_path, monkeypatch)
+    options: dict[str, Any] = {"tol": 0.2, "threads": 1, "strategy": "uniform"}
+    plan = precsearch.optimize(path, **options, backend="clocked", output=plan_path)
     assert plan.recipe.scheme == "ort-u8s8-7"
-    assert plan.recipe.assignment, "INT8 is faster"
+    assert plan.recipe.assignment.entries, "INT8 is faster"
 
     monkeypatch.setattr(module, "cpu_features", lambda: CASCADE_LAKE)
     report = precsearch.build(plan_path, path, tmp_path / "built.onnx")

@@ -14,6 +14,7 @@ from precsearch import ShapeSet
 from precsearch.backend import Array, Feed, KernelTime
 from precsearch.errors import OptionError
 from precsearch.measure import Load, TimingOptions, compare, head_to_head
+from tests.e2e.clocked_backend import here
 from tests.onnxio.small_graphs import GraphBuilder, linear
 
 QUICK = TimingOptions(rounds=5, max_rounds=5, round_seconds=0.0, warmup=0)
@@ -80,7 +81,10 @@ SETS = (ShapeSet({"x": (1, 64)}, 0.7), ShapeSet({"x": (16, 64)}, 0.3))
 
 
 @pytest.mark.parametrize("stacked", [True, False])
-def test_a_search_over_two_batches_and_its_verification(tmp_path: Path, stacked: bool) -> None:
+def test_a_search_over_two_batches_and_its_verification(
+    tmp_path: Path, stacked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here(tmp_path, monkeypatch)
     path = model(tmp_path)
     samples = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
     np.savez(tmp_path / "data.npz", x=samples if stacked else samples[:, None])
@@ -91,6 +95,7 @@ def test_a_search_over_two_batches_and_its_verification(tmp_path: Path, stacked:
         tol=0.1,
         threads=1,
         max_builds=2,
+        backend="clocked",
         output=tmp_path / "plan.json",
     )
     latency = plan.evidence.latency
@@ -98,9 +103,7 @@ def test_a_search_over_two_batches_and_its_verification(tmp_path: Path, stacked:
         ({"x": (1, 64)}, 1),
         ({"x": (16, 64)}, 16),
     ]
-    assert latency.seconds == pytest.approx(
-        sum(s.weight * s.seconds for s in latency.by_shape), rel=0.3
-    )
+    assert latency.seconds == pytest.approx(sum(s.weight * s.seconds for s in latency.by_shape))
     assert plan.recipe.shapes[0] == {"x": (1, 64)}
     cut = [w for w in plan.evidence.warnings if "cannot be cut" in w]
     assert bool(cut) == (not stacked), "whole feeds are of one shape"

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-import onnx
-import onnxruntime
 import pytest
 
 from precsearch import api
@@ -21,71 +15,11 @@ from precsearch.cli.actions import Exit
 from precsearch.cli.main import run
 from precsearch.errors import OptionError, OutputError, PlanError
 from precsearch.plan import read_plan
+from tests.trt.exported import HELP, MIXED, odd_model, open_model, option, ran
 from tests.trt.parsed import tensorrt
 from tests.trt.plans import write_plan
 from tests.trt.simulated import Simulated
 from tests.trt.test_simulated_build import WEAKS, built, networks, small_model
-
-MIXED = {"first": "fp16", "relu": "fp16", "second": "int8", "dense": "fp16"}
-ODD = {"second": "int8", "fi,rst": "fp16"}
-HELP = {
-    "8": "--fp16 --int8 --precisionConstraints=spec --layerPrecisions=spec",
-    "10": "--fp16 --int8 --stronglyTyped --layerPrecisions=spec",
-    "11": "--onnx=<file> --tuneBuildRoutes",
-}
-
-
-def open_model() -> onnx.ModelProto:
-    """The small model with an open batch."""
-    model = small_model()
-    for value in (*model.graph.input, *model.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    return model
-
-
-def odd_model() -> onnx.ModelProto:
-    """The small model with tensors, and so nodes, of names that trtexec cannot be told."""
-    model = small_model()
-    odd = {"first": "fi,rst", "relu": "a:0", "dense": "den 'se'", "bias": "bi*as"}
-    for node in model.graph.node:
-        node.input[:] = [odd.get(t, t) for t in node.input]
-        node.output[:] = [odd.get(t, t) for t in node.output]
-    return model
-
-
-def ran(script: Path, offered: str, folder: Path) -> tuple[int, list[str], str]:
-    """Exit code, arguments and stderr of a script whose program writes its arguments down."""
-    folder.mkdir(exist_ok=True)
-    program = folder / "program"
-    program.write_text(
-        f"#!{sys.executable}\nimport json, sys\n"
-        f"print({offered!r}) if '--help' in sys.argv else "
-        f"open({str(folder / 'words')!r}, 'w').write(json.dumps(sys.argv[1:]))\n"
-    )
-    program.chmod(0o755)
-    (folder / "polygraphy").unlink(missing_ok=True)
-    (folder / "polygraphy").symlink_to(program)
-    (folder / "words").unlink(missing_ok=True)
-    environment = {
-        **os.environ,
-        "TRTEXEC": str(program),
-        "PATH": f"{folder}:{os.environ['PATH']}",
-    }
-    done = subprocess.run(
-        [str(script)], env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
-    words = folder / "words"
-    return done.returncode, json.loads(words.read_text()) if words.exists() else [], done.stderr
-
-
-def option(words: list[str], name: str) -> str:
-    (value,) = (w.partition("=")[2] for w in words if w.startswith(f"--{name}="))
-    return value
-
-
-def as_trtexec_reads(spec: str) -> dict[str, str]:
-    """Separated at commas, and at the last colon."""
-    return dict(part.rsplit(":", 1) for part in spec.split(","))
 
 
 def loaded(path: Path, made: Simulated, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -169,89 +103,6 @@ def test_the_model_is_what_build_writes(tmp_path: Path) -> None:
             again = tmp_path / "again.onnx"
             api.build(plan, None, again, force=True)
             assert report.model.read_bytes() == again.read_bytes()
-
-
-@pytest.mark.parametrize("pin", ["fp32", "all"])
-def test_trtexec_is_told_each_nodes_layer(
-    pin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plan = write_plan(
-        tmp_path, odd_model(), "weak", {"second": "int8", "fi,rst": "fp16"}, {"pin": pin}
-    )
-    report = api.export(plan, None, "trtexec", tmp_path / "out")
-    code, words, _ = ran(report.script, HELP["8"], tmp_path / "bin")
-    assert code == 0
-    made = tensorrt("8.6.0")
-    found = networks(made, monkeypatch)
-    built(made, report.model.read_bytes(), WEAK, pin=pin)
-    named = {
-        layer.name: {"FLOAT": "fp32", "HALF": "fp16"}[layer.precision.name]
-        for layer in found[0].layers
-        if "_precision" in layer.__dict__ and not layer.name.startswith("(Unnamed")
-    }
-    assert as_trtexec_reads(option(words, "layerPrecisions")) == named
-    types = as_trtexec_reads(option(words, "layerOutputTypes"))
-    assert types == {n: p for n, p in named.items() if n != "y"}
-    assert {"--fp16", "--int8", "--precisionConstraints=obey", "--avgTiming=8"} <= set(words)
-    assert option(words, "onnx") == report.model.name
-
-
-def test_nodes_that_trtexec_cannot_be_told_are_renamed(tmp_path: Path) -> None:
-    plan = write_plan(tmp_path, odd_model(), "weak", ODD)
-    report = api.export(plan, None, "trtexec", tmp_path / "out")
-    assert not report.identical
-    assert "is 'den_se_'" in report.notes[0]
-    plain = api.export(plan, None, "polygraphy", tmp_path / "plain")
-    feed = {"x": np.random.default_rng(0).standard_normal((2, 3, 4, 4)).astype(np.float32)}
-    outputs = [
-        onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, feed)[0]
-        for path in (report.model, plain.model)
-    ]
-    assert np.array_equal(*outputs)
-
-
-def test_names_too_long_for_one_argument_become_short(tmp_path: Path) -> None:
-    model = small_model()
-    long = {"first": "f" * 30_000, "dense": "d" * 30_000}
-    for node in model.graph.node:
-        node.input[:] = [long.get(t, t) for t in node.input]
-        node.output[:] = [long.get(t, t) for t in node.output]
-    plan = write_plan(tmp_path, model, "weak", {"second": "fp16"})
-    report = api.export(plan, None, "trtexec", tmp_path / "out")
-    _, words, _ = ran(report.script, HELP["10"], tmp_path / "bin")
-    names = set(as_trtexec_reads(option(words, "layerPrecisions")))
-    assert max(map(len, names)) < 10
-    assert names <= {node.name for node in onnx.load(report.model).graph.node}
-
-
-@pytest.mark.parametrize(("tensorrt_", "flags"), [("10", ["--stronglyTyped"]), ("11", [])])
-def test_a_typed_plan_asks_trtexec_for_no_precision(
-    tensorrt_: str, flags: list[str], tmp_path: Path
-) -> None:
-    plan = write_plan(tmp_path, small_model(), "typed-half", MIXED, {"tf32": "false"})
-    report = api.export(plan, None, "trtexec", tmp_path / "out")
-    code, words, _ = ran(report.script, HELP[tensorrt_], tmp_path / "bin")
-    assert code == 0
-    assert words[: len(flags)] == flags
-    rest = {w.partition("=")[0] for w in words[len(flags) :]}
-    assert rest == {
-        *("--onnx", "--saveEngine", "--memPoolSize"),
-        *("--builderOptimizationLevel", "--avgTiming", "--noTF32"),
-    }
-
-
-@pytest.mark.parametrize(
-    ("form", "tensorrt_", "said"),
-    [("typed-half", "8", "ignores the types"), ("weak", "11", "sets no layer precisions")],
-)
-def test_a_script_refuses_a_trtexec_that_would_ignore_the_plan(
-    form: str, tensorrt_: str, said: str, tmp_path: Path
-) -> None:
-    plan = write_plan(tmp_path, small_model(), form, MIXED)
-    report = api.export(plan, None, "trtexec", tmp_path / "out")
-    code, words, error = ran(report.script, HELP[tensorrt_], tmp_path / "bin")
-    assert (code, words) == (2, [])
-    assert said in error
 
 
 def test_open_shapes_are_the_plans(tmp_path: Path) -> None:

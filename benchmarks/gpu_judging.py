@@ -1,0 +1,163 @@
+"""One story of ``gpu_stories.py``: searched as a user would, judged head to head, and printed."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from precsearch.api import OptimizeConfig, OptimizeResult, optimize_events
+from precsearch.api.calibrate import calibrated
+from precsearch.api.measuring import bench_setup, bench_worker, candidate, reference_of
+from precsearch.api.setup import open_inputs, open_target
+from precsearch.bench import Bench
+from precsearch.errors import EngineError
+from precsearch.events import StageStarted, TrialFinished
+from precsearch.onnxio.read import read_model
+from precsearch.space import Assignment, Precision
+from precsearch.trial import Failed, Fidelity, Measurement
+
+
+@dataclass
+class Row:
+    """One engine of one story."""
+
+    story: str
+    engine: str
+    ms: float
+    low: float
+    high: float
+    ratio: float
+    loss: float
+    passes: bool
+    achieved: str = ""
+    builds: str = ""
+    wall: str = ""
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+def searched(config: OptimizeConfig) -> tuple[OptimizeResult, dict[str, Any]]:
+    """A search as a user runs it, with where its time went."""
+    start = time.monotonic()
+    stages: list[tuple[str, float]] = []
+    trials: list[dict[str, Any]] = []
+    in_engine = 0.0
+    events = optimize_events(config)
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as stop:
+            result: OptimizeResult = stop.value
+            break
+        now = time.monotonic() - start
+        if isinstance(event, StageStarted):
+            stages.append((event.stage, now))
+            print(f"  {now:7.1f} s {event.stage} {event.detail}", file=sys.stderr)
+        elif isinstance(event, TrialFinished):
+            row = described(event)
+            trials.append(row)
+            if row["fidelity"] == "engine":
+                in_engine += event.trial.seconds
+                print(f"  {now:7.1f} s engine {row}", file=sys.stderr)
+    wall = time.monotonic() - start
+    return result, {"wall": wall, "in_engines": in_engine, "stages": stages, "trials": trials}
+
+
+def described(event: TrialFinished) -> dict[str, Any]:
+    """A trial in a few numbers."""
+    trial, found = event.trial, event.trial.measurement
+    counts = {p.value: len(trial.assignment.keys_at(p)) for p in (Precision.FP16, Precision.INT8)}
+    row: dict[str, Any] = {
+        "fidelity": trial.proposal.fidelity.value,
+        "why": trial.proposal.reason,
+        "asked": counts,
+        "seconds": round(trial.seconds, 2),
+    }
+    if isinstance(trial.outcome, Failed):
+        row["failed"] = trial.outcome.message
+    if found is not None:
+        row |= {"loss": found.accuracy.loss, "build": round(found.build_seconds, 2)}
+        row |= {"remarks": list(found.remarks)[:3], "ran": ran(found)}
+        if found.latency is not None:
+            row |= {"ms": found.latency.seconds * 1e3, "ratio": found.latency.ratio}
+    return row
+
+
+def ran(found: Measurement) -> str:
+    """Groups per achieved precision."""
+    values = [p.value for p in found.achieved.values()]
+    return " ".join(f"{values.count(v)} {v}" for v in ("int8", "fp16", "fp32") if v in values)
+
+
+def judged(
+    story: str, config: OptimizeConfig, result: OptimizeResult, facts: dict[str, Any]
+) -> Iterator[Row]:
+    """FP32, FP16 and INT8 everywhere, and the plan's engine, timed head to head."""
+    assert result.plan is not None
+    source = read_model(config.model)
+    target = open_target(source, "tensorrt", None, "group", 0, build=config.build_options)
+    inputs = open_inputs(config, target.graph)
+    with bench_worker() as runner:
+        scored = reference_of(target, inputs.parts.search, runner)
+        target, lowering, _ = calibrated(target, inputs, "minmax", runner, config.run_path)
+    chosen = result.plan.recipe.assignment
+    wanted = {
+        "FP32": Assignment(),
+        "FP16 everywhere": target.space.uniform(Precision.FP16),
+        "INT8 everywhere": target.space.uniform(Precision.INT8),
+        "precsearch": chosen,
+    }
+    tried = [t for t in facts["trials"] if t["asked"]["int8"] and "ms" in t]
+    if tried:  # no need to build one again
+        del wanted["INT8 everywhere"]
+    for trial in tried:
+        name = trial["why"]
+        cells = (trial["ms"], trial["ms"], trial["ms"], trial["ratio"], trial["loss"])
+        within = trial["loss"] <= inputs.bound
+        yield Row(story, f"in the search: {name}", *cells, within, trial["ran"])
+    plain = lowering.lower(Assignment())
+    setup = bench_setup(config, target, plain, scored, inputs.loads, inputs.shapes)
+    bench = Bench(setup, lambda _: None)
+    noise = bench.calibrate_noise()
+    engines, measured = {}, {}
+    for name, assignment in wanted.items():
+        engines[name] = candidate(lowering.lower(assignment))
+        try:
+            measured[name] = bench.measure(engines[name], Fidelity.ENGINE)
+        except (EngineError, MemoryError) as error:
+            print(f"  {name} fails: {error}", file=sys.stderr)
+            facts[f"{name} fails"] = str(error)
+            del engines[name]
+    rows = bench.confirm(list(engines.values()), 1)
+    for name, (latency,) in zip(engines, rows, strict=True):
+        found = measured[name]
+        mine = name == "precsearch"
+        builds = sum(t["fidelity"] == "engine" for t in facts["trials"])
+        yield Row(
+            story,
+            name,
+            latency.seconds * 1e3,
+            latency.low * 1e3,
+            latency.high * 1e3,
+            1.0 if name == "FP32" else latency.ratio,
+            found.accuracy.loss,
+            found.accuracy.loss <= inputs.bound,
+            ran(found),
+            f"{builds}" if mine else "",
+            f"{facts['wall']:.0f}" if mine else "",
+            facts if mine else {"noise": noise, "build": found.build_seconds},
+        )
+
+
+def table(rows: list[Row]) -> str:
+    """Markdown, one line an engine."""
+    head = "| story | engine | ms | ratio to FP32 | loss | within | ran | engines | wall s |"
+    lines = [head, "|" + "---|" * 9]
+    lines += [
+        f"| {r.story} | {r.engine} | {r.ms:.3f} [{r.low:.3f}, {r.high:.3f}] | {r.ratio:.3f} | "
+        f"{r.loss:.1e} | {'yes' if r.passes else 'no'} | {r.achieved} | {r.builds} | {r.wall} |"
+        for r in rows
+    ]
+    return "\n".join(lines)

@@ -56,6 +56,7 @@ class Auto:
         promise: Least improvement in a draw that one is built for, likewise.
         draws: Draws from the latency model's posterior in each round.
         margins: Shares of the bound at which an engine is kept in reserve.
+        doubt: Chance of missing the bound from which on a candidate is worth a proxy.
     """
 
     builds: int = 60
@@ -66,6 +67,7 @@ class Auto:
     promise: float = 0.5
     draws: int = 4
     margins: tuple[float, ...] = (0.85, 0.7, 0.55)
+    doubt: float = 0.02
 
     def __post_init__(self) -> None:
         if min(self.builds, self.patience, self.probes, self.screens) < 1:
@@ -158,17 +160,25 @@ class Auto:
         if screens:
             # What would be fast and is thought to be beyond the bound is worth a proxy, too.
             hopeful = self._ranked(known, encoding, squares, elimination, soften=0.25)
-            new = [p.assignment for p in hopeful if p.assignment not in known.proxies]
+            new = [p.assignment for p in hopeful if self._open(known, p)]
             yield from known.probe(new[: self.probes], "screening a faster candidate")
         for _ in range(screens):
             ranked = self._ranked(known, encoding, squares, elimination)
-            if not ranked or ranked[0].assignment in known.proxies:
+            if not ranked or not self._open(known, ranked[0]):
                 return ranked[0] if ranked else None
-            new = [p.assignment for p in ranked if p.assignment not in known.proxies]
+            new = [p.assignment for p in ranked if self._open(known, p)]
             yield from known.probe(new[: self.probes], "screening a candidate")
         ranked = self._ranked(known, encoding, squares, elimination)
         first = ranked[0] if ranked else None
-        return next((p for p in ranked if p.assignment in known.proxies), first)
+        return next((p for p in ranked if not self._open(known, p)), first)
+
+    def _open(self, known: Known, pick: Pick) -> bool:
+        """Whether a proxy could change what is thought of a candidate.
+
+        One that the models rule out is worth a proxy all the same: they may be wrong of it, and no
+        engine would ever tell.
+        """
+        return pick.assignment not in known.proxies and pick.chance < 1 - self.doubt
 
     def _ranked(
         self,
@@ -199,7 +209,7 @@ class Auto:
         than = np.array(fastest or [np.zeros_like(encoding.lowest)])
         expected = latency.predict(than)[0]
         gain = chance**soften * _expected_gain(mean, spread, max(best, float(expected.min())))
-        note = _note(errors, mean, errors.predict(pool), spread)
+        note = _note(errors, mean, errors.predict(pool), spread, chance)
         for reach in dict.fromkeys((trusted, 4 * trusted, math.inf)):
             worth = gain * (far <= reach)
             found = self._first(known, encoding, pool, worth, self.least * noise * best, note)
@@ -208,7 +218,7 @@ class Auto:
         if not draws:
             return []
         promise = chance * latency.saved(pool, than[0], draws)
-        note = _note(errors, mean, errors.predict(pool), spread, "a draw promises more: ")
+        note = _note(errors, mean, errors.predict(pool), spread, chance, "a draw promises more: ")
         return self._first(known, encoding, pool, promise, self.promise * noise * best, note)
 
     def _first(
@@ -218,7 +228,7 @@ class Auto:
         pool: Labels,
         worth: Floats,
         least: float,
-        note: Callable[[int], tuple[str, Prediction]],
+        note: Callable[[int], tuple[str, Prediction, float]],
     ) -> list[Pick]:
         """The untried ones of ``pool`` of at least this worth, best first; not many."""
         found: list[Pick] = []
@@ -233,26 +243,27 @@ class Auto:
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A candidate, and what its models say of it."""
+    """A candidate, what its models say of it, and its chance of being within the bound."""
 
     assignment: Assignment
     reason: str
     predicted: Prediction
+    chance: float
 
 
 def _note(
-    errors: ErrorModel, ratio: Floats, slack: Floats, spread: Floats, lead: str = ""
-) -> Callable[[int], tuple[str, Prediction]]:
+    errors: ErrorModel, ratio: Floats, slack: Floats, spread: Floats, chance: Floats, lead: str = ""
+) -> Callable[[int], tuple[str, Prediction, float]]:
     """Says what is predicted of a candidate, and how far engines were from their predictions."""
 
-    def note(i: int) -> tuple[str, Prediction]:
+    def note(i: int) -> tuple[str, Prediction, float]:
         off = math.expm1(errors.spread)
         used = min(float(slack[i]), 9.99)
         said = (
             f"{lead}predicted {ratio[i]:.3f} ± {spread[i]:.3f} of FP32's latency at "
             f"{used:.0%} of the bound (losses were predicted to {off:.0%})"
         )
-        return said, Prediction(float(ratio[i]), used)
+        return said, Prediction(float(ratio[i]), used), float(chance[i])
 
     return note
 

@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 
 from precsearch.space import Assignment, Precision
+from precsearch_strategies.blocks import alike, shared
 from precsearch_strategies.elimination import Elimination
 from precsearch_strategies.encoding import Bools, Encoding, Floats, Labels
 from precsearch_strategies.errormodel import ErrorModel
 from precsearch_strategies.known import Known
 from precsearch_strategies.latencymodel import LatencyModel
-from precsearch_strategies.milp import milp
+from precsearch_strategies.milp import CORE, milp
 from precsearch_strategies.solver import Costs, solve
 from precsearch_strategies.suspicion import suspicion
 
@@ -33,7 +34,8 @@ def candidates(
     """(c, n) distinct labels in a fixed order, canonical; they may have been tried already.
 
     The solutions of the knapsack for several bounds, under the mean of the latency model and under
-    ``draws`` from its posterior; prefixes of the ranking by squared error per gain; all of these
+    ``draws`` from its posterior; in a large space those in which groups that look alike share their
+    label; prefixes of the ranking by squared error per gain; all of these
     with passive groups in float; the moves around the incumbents; and the failed engines repaired.
     """
     n = encoding.size[0]
@@ -51,6 +53,7 @@ def candidates(
     found: list[Labels] = []
     for costs in models:
         found += solve(costs, elimination, bounds, starts)
+    found += _together(encoding, mean, bounds)
     found += _exact(mean, bounds, found)
     found += _prefixes(encoding, mean, bounds)
     found += _passive_float(encoding, found)
@@ -63,6 +66,24 @@ def candidates(
     pool = encoding.canonical(np.array(found, dtype=np.intp).reshape(-1, n))
     distinct = {row.tobytes(): i for i, row in reversed(list(enumerate(pool)))}
     return np.asarray(pool[sorted(distinct.values())])
+
+
+def _together(encoding: Encoding, costs: Costs, bounds: list[float]) -> list[Labels]:
+    """In a large space, one decision for all groups that look alike.
+
+    Few enough for the program to decide them all. What it makes of repeated blocks is where
+    `_exact` starts from, which decides group by group, but only those that are closest to changing.
+    """
+    rows = alike(encoding, range(encoding.size[0]))
+    if encoding.size[0] <= CORE or len(rows) == encoding.size[0]:
+        return []
+    classes = np.zeros(encoding.size[0], dtype=np.intp)
+    for number, members in enumerate(rows):
+        classes[list(members)] = number
+    small = shared(costs, classes)
+    elimination = Elimination(len(rows), small.edges, encoding.size[1])
+    found = solve(small, elimination, bounds, [np.zeros(len(rows), dtype=np.intp)])
+    return [x[classes] for x in [*found, *_exact(small, bounds, found)]]
 
 
 def _exact(costs: Costs, bounds: list[float], many: list[Labels]) -> list[Labels]:

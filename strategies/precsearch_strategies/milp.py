@@ -7,12 +7,13 @@ import numpy as np
 from precsearch_strategies.encoding import Floats, Labels
 from precsearch_strategies.solver import Costs
 
-__all__ = ["milp"]
+__all__ = ["CORE", "milp"]
 
 _SECONDS = 2.0  # far beyond what the node limit lets it take: a guard, not a schedule
 _NODES = 200
 _GAP = 1e-3
-_CORE = 48  # groups that it decides; the others stay as they start
+CORE = 48
+"""Groups that the program decides; the others stay as they start."""
 
 
 def milp(costs: Costs, bound: float, start: Labels) -> Labels | None:
@@ -72,7 +73,7 @@ def _core(costs: Costs, start: Labels) -> list[int]:
     weight = np.where(np.isfinite(change), np.abs(change), 0.0)
     close = np.max(weight / (weight.max() + 1e-12) + (extra > 0) * 1e-3, axis=1)
     order = np.argsort(-close, kind="stable")
-    return sorted(int(i) for i in order[:_CORE] if close[i] > 0)
+    return sorted(int(i) for i in order[:CORE] if close[i] > 0)
 
 
 def _variables(

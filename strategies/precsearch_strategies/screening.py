@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from precsearch.space import Assignment
+from precsearch_strategies.blocks import alike
 from precsearch_strategies.encoding import Bools, Encoding, Floats
 from precsearch_strategies.known import Asking, Known
 from precsearch_strategies.sensitivity import context, single_squares
@@ -94,7 +94,7 @@ def _by_sets(known: Known, encoding: Encoding, asked: Bools) -> Asking[tuple[Flo
     squares[:, 0] = 0.0
     base = (known.slack(known.engines.get(Assignment())) or 0.0) ** 2
     for label in range(1, p):
-        queue = _sets(encoding, label, _classes(encoding, np.flatnonzero(asked[:, label])))
+        queue = _sets(encoding, label, alike(encoding, np.flatnonzero(asked[:, label])))
         few = _HARMLESS / max(len(queue), 1)
         while queue:
             trials = yield from known.probe(
@@ -111,16 +111,6 @@ def _by_sets(known: Known, encoding: Encoding, asked: Bools) -> Asking[tuple[Flo
                 sure[members, label] = _SURE if len(members) == 1 else _SHARED
             queue = _sets(encoding, label, halves)
     return squares, sure
-
-
-def _classes(encoding: Encoding, positions: Iterable[int]) -> list[tuple[int, ...]]:
-    """Positions by what their groups look like, in order of the first."""
-    found: dict[tuple[str, str, bool], list[int]] = {}
-    for i in positions:
-        group = encoding.space.free[i]
-        alike = (group.kind, group.signature, group.passive)
-        found.setdefault(alike, []).append(int(i))
-    return [tuple(row) for row in found.values()]
 
 
 def _sets(encoding: Encoding, label: int, rows: list[tuple[int, ...]]) -> list[_Set]:

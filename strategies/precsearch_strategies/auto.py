@@ -18,6 +18,7 @@ from precsearch_strategies.encoding import Encoding, Floats, Labels
 from precsearch_strategies.errormodel import BELIEVED, ErrorModel, proxy_error
 from precsearch_strategies.estimate import expected_builds
 from precsearch_strategies.gains import promising
+from precsearch_strategies.isolation import isolated
 from precsearch_strategies.known import Asking, Known
 from precsearch_strategies.latencymodel import LatencyModel
 from precsearch_strategies.opening import opening
@@ -96,6 +97,7 @@ class Auto:
         yield from _retried(known, encoding, squares[0], leading)
         limit = problem.budget.max_builds or self.builds
         reserved = len(self.margins) if limit > 4 * len(self.margins) else 0
+        squares = yield from isolated(known, encoding, squares, wanted, limit - reserved)
         settled = yield from self._rounds(known, encoding, squares, limit - reserved)
         yield from self._reserves(known, encoding, squares, limit)
         if not settled:

@@ -92,12 +92,14 @@ class Elimination:
     def _sum(self, step: _Step, tables: list[tuple[tuple[int, ...], Floats]]) -> Floats:
         """All tables of one variable as one over (weight, scope, variable)."""
         full = (*step.scope, step.variable)
-        total: Floats = np.zeros((1,) * (len(full) + 1))
+        total: Floats | None = None
         for scope, table in tables:
             shape = [table.shape[0], *(self._p if v in scope else 1 for v in full)]
-            total = total + table.reshape(shape)
-        shape = [total.shape[0]] + [self._p] * len(full)
-        return np.broadcast_to(total, shape)
+            part = table.reshape(shape)
+            total = part if total is None else total + part
+        assert total is not None  # each variable has its own costs
+        shape = (total.shape[0], *[self._p] * len(full))
+        return total if total.shape == shape else np.broadcast_to(total, shape)
 
     def _read(self, choices: list[Labels | None], start: Labels, weights: int) -> Labels:
         labels = np.empty((weights, len(self._steps)), dtype=np.intp)

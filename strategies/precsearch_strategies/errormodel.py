@@ -171,7 +171,7 @@ def proxy_error(known: Known) -> tuple[float, float]:
     """Mean and standard deviation of the logarithm of an engine's slack over its proxy's."""
     logs = [
         max(-3.0, min(3.0, math.log(slack / proxy)))
-        for a in sorted(known.proxies, key=lambda a: a.entries)
+        for a in sorted(known.proxies.keys() & known.engines.keys(), key=lambda a: a.entries)
         if (slack := known.slack(known.engines.get(a))) is not None
         and (proxy := known.slack(known.proxies[a])) is not None
         and 0 < slack < math.inf

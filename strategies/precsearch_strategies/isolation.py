@@ -36,12 +36,14 @@ class _Moves:
         groups: (k,) positions of the groups.
         labels: (k,) what they would be lowered to.
         gain: (k,) share of FP32's latency that each would save.
+        between: Whether a group could also be lowered less than that.
     """
 
     base: Labels
     groups: Labels
     labels: Labels
     gain: Floats
+    between: bool
 
     def lowered(self, chosen: Bools) -> Labels:
         """(n,) labels with the (k,) chosen moves made."""
@@ -57,7 +59,7 @@ def most_engines(choices: int) -> int:
 
 def isolated(
     known: Known, encoding: Encoding, squares: tuple[Floats, Floats], wanted: Bools, limit: int
-) -> Asking[tuple[Floats, Floats]]:
+) -> Asking[tuple[tuple[Floats, Floats], bool]]:
     """Grow a passing assignment by sets of choices, and track down what breaks the bound.
 
     Where a few of many choices break the bound and proxies rank them badly, this is group testing:
@@ -79,22 +81,23 @@ def isolated(
         limit: Engines of the whole search at most.
 
     Returns:
-        Both, corrected by what was found.
+        ``squares`` as corrected by what was found; whether the noise would hide all that is left.
     """
     moves = _moves(known, encoding, squares[0], wanted)
     if len(moves.groups) <= _LARGE:
-        return squares
+        return squares, False
     marks = np.log(np.maximum(squares[0][moves.groups, moves.labels], 1e-9))
     doubts = Doubts.none(moves.gain, marks, _count(known, len(marks)))
     limit = min(limit, known.builds + most_engines(len(marks)))
     fruitless = spread = 0
-    design = None
+    design, done = None, False
     while known.builds < limit and fruitless < _FRUITLESS and spread < _SPREAD:
         rng = np.random.default_rng([known.problem.seed, known.builds])
         sound = 1.0 - suspicion(known, encoding)[moves.groups, moves.labels]
         design = Design.of(replace(doubts, sound=sound), rng)
         doubts = replace(doubts, draws=design.draws)
         enough = known.problem.goal.noise * known.best_ratio()
+        done = design.left < enough and not moves.between
         if design.left < enough or design.open > _CROWD:
             break
         chosen, reason = design.best(
@@ -112,7 +115,7 @@ def isolated(
         fruitless = 0 if passed else fruitless + 1
         spread += not passed and square < clean + _LEAST
         doubts = _after(doubts, chosen, square, passed)
-    return squares if design is None else _corrected(squares, moves, design)
+    return squares if design is None else _corrected(squares, moves, design), done
 
 
 def _moves(known: Known, encoding: Encoding, squares: Floats, wanted: Bools) -> _Moves:
@@ -125,7 +128,8 @@ def _moves(known: Known, encoding: Encoding, squares: Floats, wanted: Bools) -> 
     more[:, 0] = -math.inf
     labels = np.argmax(more, axis=1)
     some = np.flatnonzero((more[groups, labels] > 0) & (labels != base))
-    return _Moves(base, some, labels[some], more[some, labels[some]])
+    between = int((open_ & (more > 0)).sum()) > len(some)
+    return _Moves(base, some, labels[some], more[some, labels[some]], between)
 
 
 def _count(known: Known, choices: int) -> float:

@@ -98,20 +98,25 @@ class Auto:
         squares, done = yield from isolated(known, encoding, squares, wanted, limit - reserved)
         # Where culprits were found and left out, models have little to add.
         rest = replace(self, draws=0, patience=_AFTER) if done else self
-        settled = yield from rest._rounds(known, encoding, squares, limit - reserved)
-        yield from rest._reserves(known, encoding, squares, limit)
+        elimination = Elimination(encoding.size[0], encoding.edges, encoding.size[1])
+        settled = yield from rest._rounds(known, encoding, squares, elimination, limit - reserved)
+        yield from rest._reserves(known, encoding, squares, elimination, limit)
         if not settled and not done:
             yield from self._disputed(known, limit)
 
     def _reserves(
-        self, known: Known, encoding: Encoding, squares: Squares, limit: int
+        self,
+        known: Known,
+        encoding: Encoding,
+        squares: Squares,
+        elimination: Elimination,
+        limit: int,
     ) -> Asking[None]:
         """Engines well below the bound, should the fastest not hold on other samples.
 
         An engine chosen among many at the edge of a bound often misses it on fresh data; the
         caller goes on to the next of its finalists then, so there had better be one.
         """
-        elimination = Elimination(encoding.size[0], encoding.edges, encoding.size[1])
         for share in self.margins:
             tight = known.tightened(share)
             if known.builds >= limit:
@@ -132,11 +137,15 @@ class Auto:
             yield from tpe_search(known, limit=limit, patience=patience, keys=keys, base=fast[0])
 
     def _rounds(
-        self, known: Known, encoding: Encoding, squares: Squares, limit: int
+        self,
+        known: Known,
+        encoding: Encoding,
+        squares: Squares,
+        elimination: Elimination,
+        limit: int,
     ) -> Asking[bool]:
         """Build what the models propose. Returns whether they expect nothing more."""
-        n, p = encoding.size
-        elimination = Elimination(n, encoding.edges, p)
+        n = encoding.size[0]
         stale, reference = 0, known.best_ratio()
         patience = math.ceil(2 * self.patience / 3) + (n // 50 if self.draws else 0)
         while known.builds < limit and stale < patience:

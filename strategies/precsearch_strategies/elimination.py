@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,8 +99,8 @@ class Elimination:
             part = table.reshape(shape)
             total = part if total is None else total + part
         assert total is not None  # each variable has its own costs
-        shape = (total.shape[0], *[self._p] * len(full))
-        return total if total.shape == shape else np.broadcast_to(total, shape)
+        whole = (total.shape[0], *(self._p for _ in full))
+        return total if total.shape == whole else np.broadcast_to(total, whole)
 
     def _read(self, choices: list[Labels | None], start: Labels, weights: int) -> Labels:
         labels = np.empty((weights, len(self._steps)), dtype=np.intp)
@@ -121,11 +122,17 @@ def _plan(n: int, edges: Labels, width: int) -> list[_Step]:
         around[a].add(b)
         around[b].add(a)
     left = set(range(n))
+    # A variable is queued again whenever its neighbours change; its older entries are skipped.
+    queue = [(len(near), v) for v, near in enumerate(around)]
+    heapq.heapify(queue)
     order: list[tuple[int, set[int], bool]] = []
     while left:
-        v = min(left, key=lambda i: (len(around[i]), i))
+        count, v = heapq.heappop(queue)
+        if v not in left or count != len(around[v]):
+            continue
         fixed = len(around[v]) > width
         if fixed:
+            heapq.heappush(queue, (count, v))
             v = max(left, key=lambda i: (len(around[i]), -i))
         near = around[v]
         order.append((v, set() if fixed else set(near), fixed))
@@ -133,6 +140,7 @@ def _plan(n: int, edges: Labels, width: int) -> list[_Step]:
             around[a].discard(v)
             if not fixed:
                 around[a] |= near - {a}
+            heapq.heappush(queue, (len(around[a]), a))
         left.discard(v)
     rank = {v: i for i, (v, _, _) in enumerate(order)}
     return [

@@ -143,7 +143,7 @@ class Design:
         ones, each cell's less or more probable half, both or neither.
         """
         doubts, tested = self.doubts, self.tests.sets.any(axis=0)
-        start = self._trusted(tested)
+        start = self._trusted(np.asarray(tested))
         order = np.flatnonzero(~tested & ~doubts.cleared & (doubts.sound > 0.2))
         order = order[np.argsort((self.odds / doubts.gain)[order], kind="stable")]
         ahead = np.cumsum(self.odds[order])
@@ -191,7 +191,7 @@ class Design:
         idle = ~self.tests.sets.any(axis=0) & ~self.doubts.cleared
         fresh = np.where(idle, self.odds / (1 + self.odds), 0.0)
         uniform = rng.permutation((np.arange(CHAINS) + 0.5) / CHAINS)
-        new = _WEIGHT * _poisson(sets @ fresh, uniform)
+        new = _WEIGHT * _poisson(np.asarray(sets @ fresh, dtype=float), uniform)
         clean = self.doubts.rate * sets.sum(axis=1)[:, None]
         total = clean + self.draws.excess(sets) + new
         wide = SIGMA**2 + (_UNSURE * new / total) ** 2

@@ -24,10 +24,11 @@ __all__ = ["Design", "Doubts"]
 
 _SIZES = (0.0, 0.2, 0.4, 0.7, 1.0, 1.4, 2.0)  # culprits expected among untested choices
 _COMBINATIONS = 12  # of parts of what is under test, for each of these
-_OPEN = 2.0  # culprits looked for at a time, at most
+_OPEN = 1.5  # culprits looked for at a time, at most
 _TRUSTED = 0.08  # chance of a culprit among what is lowered on trust, at most
 _NAMED = 0.7  # probability from which on a choice is left out of tests
-_PASSING = 3.0  # bits that an engine within the bound is worth if it lowers all that is left
+_PASSING = 4.0  # bits that an engine within the bound is worth if it lowers all that is left
+_TIRED = 4.0  # engines beyond the bound in a row that double it
 _WEIGHT = 4.0  # squared slack of a culprit that nothing is known of
 _UNSURE = 0.8  # standard deviation of its logarithm
 
@@ -46,6 +47,7 @@ class Doubts:
         squares: (k,) their squared slack.
         sound: (n,) probability that a choice does not make an engine fail to build.
         draws: Samples of the culprits.
+        fruitless: How many engines in a row were beyond the bound.
     """
 
     gain: Floats
@@ -57,6 +59,7 @@ class Doubts:
     squares: Floats
     sound: Floats
     draws: Draws
+    fruitless: int = 0
 
     @classmethod
     def none(cls, gain: Floats, marks: Floats, count: float) -> Doubts:
@@ -111,12 +114,6 @@ class Design:
         """Share of FP32's latency that choices which are not cleared are expected to save."""
         return float((self.doubts.gain * (1 - self.chance))[~self.doubts.cleared].sum())
 
-    @property
-    def open(self) -> float:
-        """Expected number of culprits that were tested and cannot be named yet."""
-        tested = self.tests.sets.any(axis=0)
-        return float(self.chance[tested & (self.chance < 0.9)].sum())
-
     def best(self, rng: np.random.Generator, known: Callable[[Bools], bool]) -> tuple[Bools, str]:
         """The set to build next, and why; an empty one if there is none that is not ``known``.
 
@@ -132,7 +129,9 @@ class Design:
         gain = sets[:, new] @ self.doubts.gain[new]
         share = np.sqrt(np.minimum(gain / max(self.left, 1e-12), 1.0))
         sound = np.exp(sets @ np.log(np.maximum(self.doubts.sound, 1e-9)))
-        i = int(np.argmax((bits + _PASSING * passing * share) * sound))
+        # What fails again and again is not understood: something smaller, then.
+        hope = _PASSING * (1 + self.doubts.fruitless / _TIRED) * passing * share
+        i = int(np.argmax((bits + hope) * sound))
         count, bit = int((sets[i] & new).sum()), bits[i]
         return sets[i], f"{count} more in a group test: {passing[i]:.0%} to pass, {bit:.1f} bits"
 
@@ -147,7 +146,7 @@ class Design:
         order = np.flatnonzero(~tested & ~doubts.cleared & (doubts.sound > 0.2))
         order = order[np.argsort((self.odds / doubts.gain)[order], kind="stable")]
         ahead = np.cumsum(self.odds[order])
-        room = max(_OPEN - self.open, 0.0)
+        room = max(_OPEN - float(self.chance[tested & (self.chance < 0.9)].sum()), 0.0)
         halves = self._halves(tested & ~start & (self.chance < _NAMED) & (doubts.sound > 0.2))
         found = []
         for size in (s for s in _SIZES if s <= room):
@@ -160,8 +159,20 @@ class Design:
                 more = one.copy()
                 more[np.concatenate([*parts, order[:0]])] = True
                 found.append(more)
+        found += self._least(doubts.sound > 0.2)
         distinct = {row.tobytes(): row for row in found if (row & ~doubts.cleared).any()}
         return np.array(list(distinct.values()), dtype=bool).reshape(-1, len(self.odds))
+
+    def _least(self, sound: Bools) -> list[Bools]:
+        """What is cleared, and the least suspect of all others, up to some expected culprits."""
+        low = np.flatnonzero(sound & ~self.doubts.cleared)
+        low = low[np.argsort((self.chance / self.doubts.gain)[low], kind="stable")]
+        ahead, found = np.cumsum(self.chance[low]), []
+        for size in _SIZES[1:-2]:
+            one = self.doubts.cleared.copy()
+            one[low[ahead <= size]] = True
+            found.append(one)
+        return found
 
     def _trusted(self, tested: Bools) -> Bools:
         """(n,) what is cleared, and what tests have all but cleared: lowered without a test."""

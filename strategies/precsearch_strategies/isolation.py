@@ -18,8 +18,8 @@ __all__ = ["isolated", "most_engines"]
 
 _LARGE = 96  # choices from which on culprits are looked for before models are asked
 _PER_BIT = 6  # engines at most, for each doubling of the choices
-_FRUITLESS = 10  # engines in a row beyond the bound after which culprits are not few
-_CROWD = 6.0  # culprits at a time after which they are not few
+_FRUITLESS = 16  # engines in a row beyond the bound after which culprits are not few
+_FULL = 1.15  # squared slack of all harmless choices together from which on they are not harmless
 _SPREAD = 2  # engines that may be beyond the bound by less than a culprit
 _LEAST = 0.35  # squared slack of a culprit
 _USUAL = 5.0  # squared slack of one, for a guess at how many there are
@@ -70,7 +70,7 @@ def isolated(
     failed sets at once. `Design` chooses it.
 
     It does nothing where there are few choices, and gives up where culprits are not few: where
-    engines fail by little, many in a row, or for many reasons.
+    engines fail by little or many in a row, or where all that passed is too much for the bound.
 
     Args:
         known: The trials.
@@ -89,16 +89,16 @@ def isolated(
     marks = np.log(np.maximum(squares[0][moves.groups, moves.labels], 1e-9))
     doubts = Doubts.none(moves.gain, marks, _count(known, len(marks)))
     limit = min(limit, known.builds + most_engines(len(marks)))
-    fruitless = spread = 0
+    spread = 0
     design, done = None, False
-    while known.builds < limit and fruitless < _FRUITLESS and spread < _SPREAD:
+    while known.builds < limit and doubts.fruitless < _FRUITLESS and spread < _SPREAD:
         rng = np.random.default_rng([known.problem.seed, known.builds])
         sound = 1.0 - suspicion(known, encoding)[moves.groups, moves.labels]
         design = Design.of(replace(doubts, sound=sound), rng)
         doubts = replace(doubts, draws=design.draws)
         enough = known.problem.goal.noise * known.best_ratio()
         done = design.left < enough and not moves.between
-        if design.left < enough or design.open > _CROWD:
+        if design.left < enough or doubts.rate * len(marks) > _FULL:
             break
         chosen, reason = design.best(
             rng, lambda s: encoding.decode(moves.lowered(s)) in known.engines
@@ -112,7 +112,6 @@ def isolated(
             continue  # a build that fails is no verdict
         square, clean = min(slack**2, _BEYOND), doubts.rate * int(chosen.sum())
         passed = bool(known.passes(trial))
-        fruitless = 0 if passed else fruitless + 1
         spread += not passed and square < clean + _LEAST
         doubts = _after(doubts, chosen, square, passed)
     return squares if design is None else _corrected(squares, moves, design), done
@@ -144,9 +143,10 @@ def _after(doubts: Doubts, chosen: Bools, square: float, passed: bool) -> Doubts
     """What is known after an engine."""
     if passed:
         rate = max(square / float(chosen.sum()), 1e-9)
-        return replace(doubts, cleared=doubts.cleared | chosen, rate=rate)
+        return replace(doubts, cleared=doubts.cleared | chosen, rate=rate, fruitless=0)
     sets = np.concatenate([doubts.sets, chosen[None]])
-    return replace(doubts, sets=sets, squares=np.append(doubts.squares, square))
+    squares = np.append(doubts.squares, square)
+    return replace(doubts, sets=sets, squares=squares, fruitless=doubts.fruitless + 1)
 
 
 def _corrected(

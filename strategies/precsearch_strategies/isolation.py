@@ -19,6 +19,7 @@ __all__ = ["isolated", "most_engines"]
 _LARGE = 96  # choices from which on culprits are looked for before models are asked
 _PER_BIT = 6  # engines at most, for each doubling of the choices
 _FRUITLESS = 16  # engines in a row beyond the bound after which culprits are not few
+_NEARLY = 3.0  # times the noise: left to gain where models need not start afresh
 _FULL = 1.15  # squared slack of all harmless choices together from which on they are not harmless
 _SPREAD = 2  # engines that may be beyond the bound by less than a culprit
 _LEAST = 0.35  # squared slack of a culprit
@@ -81,7 +82,7 @@ def isolated(
         limit: Engines of the whole search at most.
 
     Returns:
-        ``squares`` as corrected by what was found; whether the noise would hide all that is left.
+        ``squares`` as corrected by what was found; whether next to nothing is left to gain.
     """
     moves = _moves(known, encoding, squares[0], wanted)
     if len(moves.groups) <= _LARGE:
@@ -97,7 +98,7 @@ def isolated(
         design = Design.of(replace(doubts, sound=sound), rng)
         doubts = replace(doubts, draws=design.draws)
         enough = known.problem.goal.noise * known.best_ratio()
-        done = design.left < enough and not moves.between
+        done = design.left < _NEARLY * enough and not moves.between
         if design.left < enough or doubts.rate * len(marks) > _FULL:
             break
         chosen, reason = design.best(

@@ -8,7 +8,7 @@ import numpy as np
 
 from precsearch_strategies.encoding import Bools, Floats, Labels
 
-__all__ = ["CHAINS", "SIGMA", "Draws", "Tests", "cells_of", "fitted_odds", "no_draws", "redrawn"]
+__all__ = ["CHAINS", "SIGMA", "Draws", "Outcomes", "cells_of", "fitted_odds", "no_draws", "redrawn"]
 
 CHAINS = 48
 """Samples of the posterior, each the state of a chain of its own."""
@@ -26,7 +26,7 @@ _USUAL, _WIDTH = 0.6, 0.35  # prior of the steepness: odds of being a culprit pe
 
 
 @dataclass(frozen=True)
-class Tests:
+class Outcomes:
     """Engines beyond the bound, seen as tests of k sets of the n groups that are still in doubt.
 
     Attributes:
@@ -74,7 +74,7 @@ def no_draws() -> Draws:
     return Draws(np.full((CHAINS, 1), -1, dtype=np.intp), np.ones((CHAINS, 1)))
 
 
-def redrawn(tests: Tests, odds: Floats, before: Draws, rng: np.random.Generator) -> Draws:
+def redrawn(tests: Outcomes, odds: Floats, before: Draws, rng: np.random.Generator) -> Draws:
     """The chains after some more sweeps.
 
     Squared slacks add: a test measures its clean part and the weights of the culprits that it
@@ -140,7 +140,7 @@ def _placed(cell: Labels, cells: list[Labels], odds: Floats, rng: np.random.Gene
 class _Sampler:
     """Conditional draws of one slot in every chain."""
 
-    tests: Tests
+    tests: Outcomes
     cells: Floats  # (c, k)
     prior: Floats  # (c,)
     rng: np.random.Generator

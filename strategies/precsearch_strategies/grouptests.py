@@ -12,7 +12,7 @@ from precsearch_strategies.culprits import (
     CHAINS,
     SIGMA,
     Draws,
-    Tests,
+    Outcomes,
     cells_of,
     fitted_odds,
     no_draws,
@@ -70,12 +70,12 @@ class Doubts:
             np.zeros((0, n), dtype=bool), np.zeros(0), np.ones(n), no_draws(),
         )  # fmt: skip
 
-    def tests(self) -> Tests:
+    def tests(self) -> Outcomes:
         """The engines beyond the bound, without what has been cleared since."""
         open_ = self.sets & ~self.cleared
         some = open_.any(axis=1)
         clean = self.rate * self.sets.sum(axis=1)
-        return Tests(open_[some], self.squares[some], np.maximum(clean[some], 1e-3))
+        return Outcomes(open_[some], self.squares[some], np.maximum(clean[some], 1e-3))
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Design:
     """
 
     doubts: Doubts
-    tests: Tests
+    tests: Outcomes
     odds: Floats
     chance: Floats
     draws: Draws
@@ -216,7 +216,7 @@ class Design:
 _PARTS: tuple[tuple[int, ...], ...] = ((), (0,), (0,), (1,), (0, 1))
 
 
-def _chance(tests: Tests, odds: Floats, draws: Draws) -> Floats:
+def _chance(tests: Outcomes, odds: Floats, draws: Draws) -> Floats:
     """(n,) probability of being a culprit; within one cell by their odds."""
     found = odds / (1 + odds)
     held = draws.marginals(len(odds))

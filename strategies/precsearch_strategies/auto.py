@@ -66,8 +66,10 @@ class Auto:
     margins: tuple[float, ...] = (0.85, 0.7, 0.55)
 
     def __post_init__(self) -> None:
-        if min(self.builds, self.patience, self.probes, self.screens) < 1:
-            raise OptionError("auto's builds, patience, probes and screens must be at least 1")
+        if min(self.builds, self.patience, self.probes) < 1 or self.screens < 0:
+            raise OptionError(
+                "auto's builds, patience and probes must be at least 1 and its screens at least 0"
+            )
 
     def expected_builds(self, problem: Problem, /) -> tuple[int, int, int]:
         """See `precsearch_strategies.estimate.expected_builds`."""
@@ -97,7 +99,7 @@ class Auto:
         reserved = len(self.margins) if limit > 4 * len(self.margins) else 0
         squares, done = yield from isolated(known, encoding, squares, wanted, limit - reserved)
         # Where culprits were found and left out, models have little to add.
-        rest = replace(self, draws=0, patience=_AFTER) if done else self
+        rest = replace(self, draws=0, patience=_AFTER, screens=0) if done else self
         elimination = Elimination(encoding.size[0], encoding.edges, encoding.size[1])
         settled = yield from rest._rounds(known, encoding, squares, elimination, limit - reserved)
         yield from rest._reserves(known, encoding, squares, elimination, limit)

@@ -25,6 +25,8 @@ _WIDENINGS = (0.5, 1.0, 2.0, 4.0, 7.0, 12.0)
 _ROUGHNESS = (0.1, 0.25, 0.6)
 _ENGINE = 0.08  # standard deviation of the logarithm of an engine's squared slack
 _MOST = 48  # multi-group proxies that the fit looks at
+_FEW = 12  # the same where there are many groups
+_MANY = 150  # groups
 _BEYOND = 100.0  # squared slack that a set of non-finite output is taken to have at least
 
 
@@ -202,7 +204,8 @@ def _observations(
         and (s := known.slack(t)) is not None
         and 0 < s < 1e6
     ]
-    near = sorted(simulated, key=lambda row: row[:2])[:_MOST]
+    most = _MOST if len(known.problem.space.free) <= _MANY else _FEW
+    near = sorted(simulated, key=lambda row: row[:2])[:most]
     found = {a: (s * math.exp(bias), math.hypot(spread, _ENGINE / 2)) for *_, a, s in near}
     found.update(engines)
     return [(a, s, d) for a, (s, d) in sorted(found.items(), key=lambda row: row[0].entries)]

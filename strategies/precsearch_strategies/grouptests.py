@@ -42,6 +42,7 @@ class Doubts:
         marks: (n,) logarithms of their squared proxies.
         count: Culprits expected in all.
         cleared: (n,) which of them an engine within the bound has.
+        base: Squared slack of what they are added to.
         rate: Squared slack of a harmless one.
         sets: (k, n) engines beyond the bound.
         squares: (k,) their squared slack.
@@ -54,6 +55,7 @@ class Doubts:
     marks: Floats
     count: float
     cleared: Bools
+    base: float
     rate: float
     sets: Bools
     squares: Floats
@@ -62,19 +64,24 @@ class Doubts:
     fruitless: int = 0
 
     @classmethod
-    def none(cls, gain: Floats, marks: Floats, count: float) -> Doubts:
-        """Before the first test; all of them together are taken to cost half of the bound."""
+    def none(cls, gain: Floats, marks: Floats, count: float, base: float) -> Doubts:
+        """Before the first test; all together are taken to cost half of what the bound leaves."""
         n = len(gain)
+        rate = 0.5 * max(1.0 - base, 0.1) / max(n, 1)
         return cls(
-            gain, marks, count, np.zeros(n, dtype=bool), 0.5 / max(n, 1),
+            gain, marks, count, np.zeros(n, dtype=bool), base, rate,
             np.zeros((0, n), dtype=bool), np.zeros(0), np.ones(n), no_draws(),
         )  # fmt: skip
+
+    def clean(self, sets: Bools) -> Floats:
+        """(c,) squared slack of (c, n) sets if none of their choices is a culprit."""
+        return np.asarray(self.base + self.rate * sets.sum(axis=1))
 
     def tests(self) -> Outcomes:
         """The engines beyond the bound, without what has been cleared since."""
         open_ = self.sets & ~self.cleared
         some = open_.any(axis=1)
-        clean = self.rate * self.sets.sum(axis=1)
+        clean = self.clean(self.sets)
         return Outcomes(open_[some], self.squares[some], np.maximum(clean[some], 1e-3))
 
 
@@ -203,8 +210,8 @@ class Design:
         fresh = np.where(idle, self.odds / (1 + self.odds), 0.0)
         uniform = rng.permutation((np.arange(CHAINS) + 0.5) / CHAINS)
         new = _WEIGHT * _poisson(np.asarray(sets @ fresh, dtype=float), uniform)
-        clean = self.doubts.rate * sets.sum(axis=1)[:, None]
-        total = clean + self.draws.excess(sets) + new
+        total = self.doubts.clean(sets)[:, None]
+        total = total + self.draws.excess(sets) + new
         wide = SIGMA**2 + (_UNSURE * new / total) ** 2
         both = wide[:, :, None] + wide[:, None, :]
         apart = np.log(total)[:, :, None] - np.log(total)[:, None, :]

@@ -34,6 +34,7 @@ class _Moves:
 
     Attributes:
         base: (n,) labels of that assignment.
+        square: Its squared slack.
         groups: (k,) positions of the groups.
         labels: (k,) what they would be lowered to.
         gain: (k,) share of FP32's latency that each would save.
@@ -41,10 +42,16 @@ class _Moves:
     """
 
     base: Labels
+    square: float
     groups: Labels
     labels: Labels
     gain: Floats
     between: bool
+
+    @property
+    def all(self) -> Bools:
+        """(1, k) every move."""
+        return np.ones((1, len(self.groups)), dtype=bool)
 
     def lowered(self, chosen: Bools) -> Labels:
         """(n,) labels with the (k,) chosen moves made."""
@@ -88,7 +95,7 @@ def isolated(
     if len(moves.groups) <= _LARGE:
         return squares, False
     marks = np.log(np.maximum(squares[0][moves.groups, moves.labels], 1e-9))
-    doubts = Doubts.none(moves.gain, marks, _count(known, len(marks)))
+    doubts = Doubts.none(moves.gain, marks, _count(known, len(marks)), moves.square)
     limit = min(limit, known.builds + most_engines(len(marks)))
     spread = 0
     design, done = None, False
@@ -99,7 +106,7 @@ def isolated(
         doubts = replace(doubts, draws=design.draws)
         enough = known.problem.goal.noise * known.best_ratio()
         done = design.left < _NEARLY * enough and not moves.between
-        if design.left < enough or doubts.rate * len(marks) > _FULL:
+        if design.left < enough or doubts.clean(moves.all)[0] > _FULL:
             break
         chosen, reason = design.best(
             rng, lambda s: encoding.decode(moves.lowered(s)) in known.engines
@@ -111,7 +118,7 @@ def isolated(
         slack = known.slack(trial)
         if slack is None:
             continue  # a build that fails is no verdict
-        square, clean = min(slack**2, _BEYOND), doubts.rate * int(chosen.sum())
+        square, clean = min(slack**2, _BEYOND), float(doubts.clean(chosen[None])[0])
         passed = bool(known.passes(trial))
         spread += not passed and square < clean + _LEAST
         doubts = _after(doubts, chosen, square, passed)
@@ -129,7 +136,8 @@ def _moves(known: Known, encoding: Encoding, squares: Floats, wanted: Bools) -> 
     labels = np.argmax(more, axis=1)
     some = np.flatnonzero((more[groups, labels] > 0) & (labels != base))
     between = int((open_ & (more > 0)).sum()) > len(some)
-    return _Moves(base, some, labels[some], more[some, labels[some]], between)
+    square = (known.slack(passing[0] if passing else None) or 0.0) ** 2
+    return _Moves(base, square, some, labels[some], more[some, labels[some]], between)
 
 
 def _count(known: Known, choices: int) -> float:
@@ -143,7 +151,7 @@ def _count(known: Known, choices: int) -> float:
 def _after(doubts: Doubts, chosen: Bools, square: float, passed: bool) -> Doubts:
     """What is known after an engine."""
     if passed:
-        rate = max(square / float(chosen.sum()), 1e-9)
+        rate = max((square - doubts.base) / float(chosen.sum()), 1e-9)
         return replace(doubts, cleared=doubts.cleared | chosen, rate=rate, fruitless=0)
     sets = np.concatenate([doubts.sets, chosen[None]])
     squares = np.append(doubts.squares, square)

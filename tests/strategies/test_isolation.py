@@ -30,7 +30,8 @@ def staged(landscape: Landscape, limit: int = 200) -> tuple[Known, int, bool]:
 
     def strategy() -> Asking[None]:
         nonlocal before, done
-        opening = [Assignment(), landscape.space.uniform(INT8)]
+        lower = [p for p in landscape.space.precisions if p is not FP32]
+        opening = [Assignment(), *(landscape.space.uniform(p) for p in lower)]
         yield from known.build(opening, "opening")
         wanted = encoding.allowed
         squares = yield from screened_squares(known, encoding, wanted)
@@ -87,6 +88,17 @@ def test_it_finds_the_culprits_and_lowers_the_others(seed: int) -> None:
     assert not landscape.hot & set(best)
     assert len(best) >= 0.95 * (200 - len(landscape.hot))
     assert known.builds - before <= 36
+
+
+def test_it_stands_on_fp16_where_that_passes() -> None:
+    recipe = Recipe(groups=150, sensitive=5, tolerance=0.8, error_noise=0.05, single_noise=0.5)
+    landscape = strong(recipe.draw(1), 1.6)
+    known, before, _ = staged(landscape)
+    best = known.passing()[0].assignment
+    assert len(best) == 150
+    assert not landscape.hot & best.keys_at(INT8)
+    assert len(best.keys_at(INT8)) >= 0.9 * 145
+    assert known.builds - before <= 30
 
 
 def test_it_says_what_culprits_weigh() -> None:

@@ -179,6 +179,7 @@ def main() -> None:
     """Run all sizes and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--strategies", nargs="*", default=["auto", "bisection"])
     parser.add_argument("--sizes", nargs="*", default=["300/10", "1000/30"])
     parser.add_argument("--noises", nargs="*", type=float, default=[0.35, 0.6])
@@ -196,7 +197,7 @@ def main() -> None:
             for name in args.strategies:
                 rows = [
                     run(Planted.draw(n, hot, noise, seed), name, limit, seed)
-                    for seed in range(args.seeds)
+                    for seed in range(args.first_seed, args.first_seed + args.seeds)
                 ]
                 print(_line(size, noise, name, rows), flush=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,25 +12,23 @@ from precsearch.errors import OptionError
 from precsearch.goal import Problem
 from precsearch.space import Assignment
 from precsearch.strategy import Proposals
-from precsearch.trial import Prediction
-from precsearch_strategies.candidates import candidates
 from precsearch_strategies.elimination import Elimination
-from precsearch_strategies.encoding import Encoding, Floats, Labels
-from precsearch_strategies.errormodel import BELIEVED, ErrorModel, proxy_error
+from precsearch_strategies.encoding import Encoding, Floats
+from precsearch_strategies.errormodel import BELIEVED, proxy_error
 from precsearch_strategies.estimate import expected_builds
 from precsearch_strategies.gains import promising
+from precsearch_strategies.isolation import isolated
+from precsearch_strategies.judging import Judge, Pick
 from precsearch_strategies.known import Asking, Known
-from precsearch_strategies.latencymodel import LatencyModel
 from precsearch_strategies.opening import opening
 from precsearch_strategies.screening import screened_squares
-from precsearch_strategies.suspicion import suspicion
 from precsearch_strategies.tpe import tpe_search
-from precsearch_strategies.trust import extension, radius
 from precsearch_strategies.uniform import leading_uniforms
 
 __all__ = ["Auto"]
 
-_LARGE = 300  # groups from which on one draw has to do
+_AFTER = 4  # patience where group testing has left nothing beyond the noise
+_LARGE = 150  # groups from which on one draw has to do
 
 Squares = tuple[Floats, Floats]
 
@@ -70,8 +68,10 @@ class Auto:
     doubt: float = 0.02
 
     def __post_init__(self) -> None:
-        if min(self.builds, self.patience, self.probes, self.screens) < 1:
-            raise OptionError("auto's builds, patience, probes and screens must be at least 1")
+        if min(self.builds, self.patience, self.probes) < 1 or self.screens < 0:
+            raise OptionError(
+                "auto's builds, patience and probes must be at least 1 and its screens at least 0"
+            )
 
     def expected_builds(self, problem: Problem, /) -> tuple[int, int, int]:
         """See `precsearch_strategies.estimate.expected_builds`."""
@@ -99,20 +99,28 @@ class Auto:
         yield from _retried(known, encoding, squares[0], leading)
         limit = problem.budget.max_builds or self.builds
         reserved = len(self.margins) if limit > 4 * len(self.margins) else 0
-        settled = yield from self._rounds(known, encoding, squares, limit - reserved)
-        yield from self._reserves(known, encoding, squares, limit)
-        if not settled:
+        squares, done = yield from isolated(known, encoding, squares, wanted, limit - reserved)
+        # Where culprits were found and left out, models have little to add.
+        rest = replace(self, draws=0, patience=_AFTER, screens=0) if done else self
+        elimination = Elimination(encoding.size[0], encoding.edges, encoding.size[1])
+        settled = yield from rest._rounds(known, encoding, squares, elimination, limit - reserved)
+        yield from rest._reserves(known, encoding, squares, elimination, limit)
+        if not settled and not done:
             yield from self._disputed(known, limit)
 
     def _reserves(
-        self, known: Known, encoding: Encoding, squares: Squares, limit: int
+        self,
+        known: Known,
+        encoding: Encoding,
+        squares: Squares,
+        elimination: Elimination,
+        limit: int,
     ) -> Asking[None]:
         """Engines well below the bound, should the fastest not hold on other samples.
 
         An engine chosen among many at the edge of a bound often misses it on fresh data; the
         caller goes on to the next of its finalists then, so there had better be one.
         """
-        elimination = Elimination(encoding.size[0], encoding.edges, encoding.size[1])
         for share in self.margins:
             tight = known.tightened(share)
             if known.builds >= limit:
@@ -135,13 +143,17 @@ class Auto:
             yield from tpe_search(known, limit=limit, patience=patience, keys=keys, base=fast[0])
 
     def _rounds(
-        self, known: Known, encoding: Encoding, squares: Squares, limit: int
+        self,
+        known: Known,
+        encoding: Encoding,
+        squares: Squares,
+        elimination: Elimination,
+        limit: int,
     ) -> Asking[bool]:
         """Build what the models propose. Returns whether they expect nothing more."""
-        n, p = encoding.size
-        elimination = Elimination(n, encoding.edges, p)
+        n = encoding.size[0]
         stale, reference = 0, known.best_ratio()
-        patience = math.ceil(2 * self.patience / 3) + n // 50
+        patience = math.ceil(2 * self.patience / 3) + (n // 50 if self.draws else 0)
         while known.builds < limit and stale < patience:
             chosen = yield from self._screened(known, encoding, squares, elimination)
             if chosen is None:
@@ -156,19 +168,22 @@ class Auto:
         self, known: Known, encoding: Encoding, squares: Squares, elimination: Elimination
     ) -> Asking[Pick | None]:
         """The candidate of most worth that its proxy does not rule out, ``None`` if none is."""
+        count = self.draws if encoding.size[0] <= _LARGE else min(self.draws, 1)
+        judge = Judge(known, encoding, squares, elimination, count, self.least, self.promise)
+        most = 3 * self.probes
         screens = self.screens if proxy_error(known)[1] <= BELIEVED else 0
         if screens:
             # What would be fast and is thought to be beyond the bound is worth a proxy, too.
-            hopeful = self._ranked(known, encoding, squares, elimination, soften=0.25)
+            hopeful = judge.ranked(most, soften=0.25)
             new = [p.assignment for p in hopeful if self._open(known, p)]
             yield from known.probe(new[: self.probes], "screening a faster candidate")
         for _ in range(screens):
-            ranked = self._ranked(known, encoding, squares, elimination)
+            ranked = judge.ranked(most)
             if not ranked or not self._open(known, ranked[0]):
                 return ranked[0] if ranked else None
             new = [p.assignment for p in ranked if self._open(known, p)]
             yield from known.probe(new[: self.probes], "screening a candidate")
-        ranked = self._ranked(known, encoding, squares, elimination)
+        ranked = judge.ranked(most)
         first = ranked[0] if ranked else None
         return next((p for p in ranked if not self._open(known, p)), first)
 
@@ -179,93 +194,6 @@ class Auto:
         engine would ever tell.
         """
         return pick.assignment not in known.proxies and pick.chance < 1 - self.doubt
-
-    def _ranked(
-        self,
-        known: Known,
-        encoding: Encoding,
-        squares: Squares,
-        elimination: Elimination,
-        soften: float = 1.0,
-    ) -> list[Pick]:
-        """Untried candidates that are worth an engine, best first.
-
-        By expected improvement. Where that is nil, as it is among many equally unknown groups, by
-        what a draw from the latency model's posterior promises (Thompson sampling), if that is
-        beyond the noise.
-        """
-        rng = np.random.default_rng([known.problem.seed, known.builds, len(known.proxies)])
-        errors = ErrorModel.fit(known, encoding, *squares)
-        latency = LatencyModel.fit(known, encoding)
-        count = self.draws if encoding.size[0] <= _LARGE else min(self.draws, 1)
-        draws = [latency.sample(rng) for _ in range(count)]
-        pool = candidates(known, encoding, errors, latency, elimination, draws)
-        chance = _chances(known, encoding, errors, pool)
-        far, trusted = extension(known, encoding, pool), radius(known, encoding)
-        best, noise = known.best_ratio(), known.problem.goal.noise
-        mean, spread = latency.predict(pool)
-        # The best of many noisy measurements was lucky: its prediction is what is to be beaten.
-        fastest = [encoding.encode(t.assignment) for t in known.passing()]
-        than = np.array(fastest or [np.zeros_like(encoding.lowest)])
-        expected = latency.predict(than)[0]
-        gain = chance**soften * _expected_gain(mean, spread, max(best, float(expected.min())))
-        note = _note(errors, mean, errors.predict(pool), spread, chance)
-        for reach in dict.fromkeys((trusted, 4 * trusted, math.inf)):
-            worth = gain * (far <= reach)
-            found = self._first(known, encoding, pool, worth, self.least * noise * best, note)
-            if found:
-                return found
-        if not draws:
-            return []
-        promise = chance * latency.saved(pool, than[0], draws)
-        note = _note(errors, mean, errors.predict(pool), spread, chance, "a draw promises more: ")
-        return self._first(known, encoding, pool, promise, self.promise * noise * best, note)
-
-    def _first(
-        self,
-        known: Known,
-        encoding: Encoding,
-        pool: Labels,
-        worth: Floats,
-        least: float,
-        note: Callable[[int], tuple[str, Prediction, float]],
-    ) -> list[Pick]:
-        """The untried ones of ``pool`` of at least this worth, best first; not many."""
-        found: list[Pick] = []
-        for i in np.argsort(-worth, kind="stable").tolist():
-            if worth[i] < least or len(found) == 3 * self.probes:
-                break
-            assignment = encoding.decode(pool[i])
-            if assignment not in known.engines:
-                found.append(Pick(assignment, *note(i)))
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class Pick:
-    """A candidate, what its models say of it, and its chance of being within the bound."""
-
-    assignment: Assignment
-    reason: str
-    predicted: Prediction
-    chance: float
-
-
-def _note(
-    errors: ErrorModel, ratio: Floats, slack: Floats, spread: Floats, chance: Floats, lead: str = ""
-) -> Callable[[int], tuple[str, Prediction, float]]:
-    """Says what is predicted of a candidate, and how far engines were from their predictions."""
-
-    def note(i: int) -> tuple[str, Prediction, float]:
-        off = math.expm1(errors.spread)
-        used = min(float(slack[i]), 9.99)
-        said = (
-            f"{lead}predicted {ratio[i]:.3f} ± {spread[i]:.3f} of FP32's latency at "
-            f"{used:.0%} of the bound (losses were predicted to {off:.0%})"
-        )
-        return said, Prediction(float(ratio[i]), used), float(chance[i])
-
-    return note
 
 
 def _retried(
@@ -283,27 +211,3 @@ def _retried(
         labels[worst[: math.ceil(len(labels) / 20)]] = 0
         less = encoding.decode(labels)
         yield from known.build([less], "the uniform engine failed: without its worst groups")
-
-
-def _chances(known: Known, encoding: Encoding, errors: ErrorModel, pool: Labels) -> Floats:
-    """(c,) probability that an engine builds and is within the bound."""
-    chance = errors.chance(pool)
-    probed = {
-        encoding.encode(a).tobytes(): slack
-        for a, t in known.proxies.items()
-        if (slack := known.slack(t)) is not None
-    }
-    for i, row in enumerate(pool):
-        slack = probed.get(row.tobytes())
-        if slack is not None:
-            chance[i] = errors.chance_after_proxy(row, slack)
-    sound = 1.0 - suspicion(known, encoding)
-    return np.asarray(chance * sound[np.arange(pool.shape[1]), pool].prod(axis=1))
-
-
-def _expected_gain(mean: Floats, spread: Floats, best: float) -> Floats:
-    """Expected improvement over ``best`` of normally distributed ratios."""
-    spread = np.maximum(spread, 1e-9)
-    z = np.clip((best - mean) / spread, -30.0, 30.0)
-    below = np.array([0.5 * math.erfc(-v / math.sqrt(2)) for v in z.tolist()])
-    return np.asarray((best - mean) * below + spread * np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi))

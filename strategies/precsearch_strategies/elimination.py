@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,12 +93,14 @@ class Elimination:
     def _sum(self, step: _Step, tables: list[tuple[tuple[int, ...], Floats]]) -> Floats:
         """All tables of one variable as one over (weight, scope, variable)."""
         full = (*step.scope, step.variable)
-        total: Floats = np.zeros((1,) * (len(full) + 1))
+        total: Floats | None = None
         for scope, table in tables:
             shape = [table.shape[0], *(self._p if v in scope else 1 for v in full)]
-            total = total + table.reshape(shape)
-        shape = [total.shape[0]] + [self._p] * len(full)
-        return np.broadcast_to(total, shape)
+            part = table.reshape(shape)
+            total = part if total is None else total + part
+        assert total is not None  # each variable has its own costs
+        whole = (total.shape[0], *(self._p for _ in full))
+        return total if total.shape == whole else np.broadcast_to(total, whole)
 
     def _read(self, choices: list[Labels | None], start: Labels, weights: int) -> Labels:
         labels = np.empty((weights, len(self._steps)), dtype=np.intp)
@@ -119,11 +122,17 @@ def _plan(n: int, edges: Labels, width: int) -> list[_Step]:
         around[a].add(b)
         around[b].add(a)
     left = set(range(n))
+    # A variable is queued again whenever its neighbours change; its older entries are skipped.
+    queue = [(len(near), v) for v, near in enumerate(around)]
+    heapq.heapify(queue)
     order: list[tuple[int, set[int], bool]] = []
     while left:
-        v = min(left, key=lambda i: (len(around[i]), i))
+        count, v = heapq.heappop(queue)
+        if v not in left or count != len(around[v]):
+            continue
         fixed = len(around[v]) > width
         if fixed:
+            heapq.heappush(queue, (count, v))
             v = max(left, key=lambda i: (len(around[i]), -i))
         near = around[v]
         order.append((v, set() if fixed else set(near), fixed))
@@ -131,6 +140,7 @@ def _plan(n: int, edges: Labels, width: int) -> list[_Step]:
             around[a].discard(v)
             if not fixed:
                 around[a] |= near - {a}
+            heapq.heappush(queue, (len(around[a]), a))
         left.discard(v)
     rank = {v: i for i, (v, _, _) in enumerate(order)}
     return [

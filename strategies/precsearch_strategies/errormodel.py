@@ -25,6 +25,8 @@ _WIDENINGS = (0.5, 1.0, 2.0, 4.0, 7.0, 12.0)
 _ROUGHNESS = (0.1, 0.25, 0.6)
 _ENGINE = 0.08  # standard deviation of the logarithm of an engine's squared slack
 _MOST = 48  # multi-group proxies that the fit looks at
+_FEW = 12  # the same where there are many groups
+_MANY = 150  # groups
 _BEYOND = 100.0  # squared slack that a set of non-finite output is taken to have at least
 
 
@@ -171,7 +173,7 @@ def proxy_error(known: Known) -> tuple[float, float]:
     """Mean and standard deviation of the logarithm of an engine's slack over its proxy's."""
     logs = [
         max(-3.0, min(3.0, math.log(slack / proxy)))
-        for a in sorted(known.proxies, key=lambda a: a.entries)
+        for a in sorted(known.proxies.keys() & known.engines.keys(), key=lambda a: a.entries)
         if (slack := known.slack(known.engines.get(a))) is not None
         and (proxy := known.slack(known.proxies[a])) is not None
         and 0 < slack < math.inf
@@ -202,7 +204,8 @@ def _observations(
         and (s := known.slack(t)) is not None
         and 0 < s < 1e6
     ]
-    near = sorted(simulated, key=lambda row: row[:2])[:_MOST]
+    most = _MOST if len(known.problem.space.free) <= _MANY else _FEW
+    near = sorted(simulated, key=lambda row: row[:2])[:most]
     found = {a: (s * math.exp(bias), math.hypot(spread, _ENGINE / 2)) for *_, a, s in near}
     found.update(engines)
     return [(a, s, d) for a, (s, d) in sorted(found.items(), key=lambda row: row[0].entries)]

@@ -31,13 +31,15 @@ def profile_gains(known: Known, encoding: Encoding) -> Floats:
     seen = np.zeros((n, p), dtype=bool)
     for trial in _timed(known):
         labels = encoding.encode(trial.assignment)
+        new = np.flatnonzero((labels > 0) & ~seen[np.arange(n), labels])
+        if not len(new):
+            continue  # all that it has stands already
         target = 1.0 - (known.ratio(trial) or 1.0)
         column = _from_profiles(known, encoding, trial)
         if column is None:
             column = target * shares / max(float(shares[labels > 0].sum()), 1e-12)
         else:
             column = _scaled(column, labels > 0, target)
-        new = np.flatnonzero((labels > 0) & ~seen[np.arange(n), labels])
         gains[new, labels[new]] = column[new]
         seen[new, labels[new]] = True
     for label in range(1, p):

@@ -15,6 +15,9 @@ __all__ = ["Fit", "LogSums"]
 _COMMON = 1.0  # prior standard deviation of the logarithm of the common factor of the squares
 _STEPS = 10
 _STRIDE = 1.5  # longest step of a logarithm
+_MANY = 256  # parts from which on BLAS is worth its calls
+_BLOCK = 64  # parts at a time
+_ALONE = 2**18  # multiply-adds up to which OpenBLAS uses one thread
 
 
 @dataclass(frozen=True)
@@ -80,12 +83,22 @@ class LogSums:
 
 
 def _dots(one: Floats, other: Floats) -> Floats:
-    """(c, k) inner products of rows, without BLAS.
+    """(c, k) inner products of rows, without BLAS or in blocks too small for its threads.
 
-    Its threads wait for each other, which on a busy machine takes longer than the work, and what
-    they add in which order depends on how many there are.
+    They wait for each other, which on a busy machine takes longer than the work, and what they add
+    in which order depends on how many there are.
     """
-    return np.asarray(np.einsum("cd,kd->ck", one, other))
+    many = one.shape[1]
+    if many <= _MANY or not len(other):
+        return np.asarray(np.einsum("cd,kd->ck", one, other))
+    found = np.zeros((len(one), len(other)))
+    rows = max(_ALONE // (_BLOCK * len(other)), 1)
+    for first in range(0, many, _BLOCK):
+        part = slice(first, first + _BLOCK)
+        turned = np.ascontiguousarray(other[:, part].T)
+        for row in range(0, len(one), rows):
+            found[row : row + rows] += one[row : row + rows, part] @ turned
+    return found
 
 
 def _alike(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from precsearch_strategies.encoding import Bools, Encoding, Floats, Labels
+from precsearch.space import Assignment
+from precsearch.trial import Trial
+from precsearch_strategies.encoding import Bools, Encoding, Floats
 from precsearch_strategies.known import Known
 
 __all__ = ["suspicion"]
@@ -21,22 +25,23 @@ def suspicion(known: Known, encoding: Encoding) -> Floats:
     """
     n, p = encoding.size
     innocent = np.ones((n, p))
-    engines = {encoding.encode(a).tobytes(): t.measurement for a, t in known.engines.items()}
-    proxies = {encoding.encode(a).tobytes(): t.measurement for a, t in known.proxies.items()}
-    cleared = _ran(encoding, [x for x, m in engines.items() if m is not None])
-    simulated = _ran(encoding, [x for x, m in proxies.items() if m is not None])
-    for trials, clear in ((engines, cleared), (proxies, cleared | simulated)):
-        for row in sorted(x for x, m in trials.items() if m is None):
+    failed = {encoding.encode(a).tobytes() for a, t in known.engines.items() if not t.measurement}
+    refused = {encoding.encode(a).tobytes() for a, t in known.proxies.items() if not t.measurement}
+    if not failed and not refused:
+        return np.zeros((n, p))
+    cleared = _ran(encoding, known.engines)
+    simulated = cleared | _ran(encoding, known.proxies) if refused else cleared
+    for rows, clear in ((failed, cleared), (refused, simulated)):
+        for row in sorted(rows):
             labels = np.frombuffer(row, dtype=np.intp)
             suspects = np.flatnonzero((labels > 0) & ~clear[np.arange(n), labels])
             innocent[suspects, labels[suspects]] *= 1.0 - 1.0 / (len(suspects) + 1.0)
     return np.asarray(1.0 - innocent)
 
 
-def _ran(encoding: Encoding, rows: list[bytes]) -> Bools:
+def _ran(encoding: Encoding, trials: Mapping[Assignment, Trial]) -> Bools:
+    """(n, p) the choices that a trial with a measurement had."""
     n, p = encoding.size
-    found = np.zeros((n, p), dtype=bool)
-    for row in rows:
-        labels: Labels = np.frombuffer(row, dtype=np.intp)
-        found[np.arange(n), labels] = True
-    return found
+    rows = [encoding.encode(a) for a, t in trials.items() if t.measurement is not None]
+    many = np.array(rows, dtype=np.intp).reshape(-1, n)
+    return np.stack([(many == label).any(axis=0) for label in range(p)], axis=1)

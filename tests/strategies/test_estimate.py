@@ -14,6 +14,16 @@ def test_what_a_search_takes_is_within_what_was_expected(seed: int) -> None:
     assert least <= len(run(Auto(), landscape).engines) <= most
 
 
+def test_large_spaces_are_expected_to_take_what_they_took() -> None:
+    expected = {
+        size: expected_builds(Recipe(groups=size, max_builds=100).draw(0).problem)[1]
+        for size in (9, 300, 1000)
+    }
+    assert 8 <= expected[9] <= 18
+    assert 20 <= expected[300] <= 32
+    assert 60 <= expected[1000] <= 70
+
+
 def test_the_budget_bounds_the_estimate() -> None:
     assert expected_builds(Recipe(groups=50, max_builds=5).draw(0).problem) == (3, 5, 5)
 

@@ -19,7 +19,7 @@ from precsearch.api.files import write_text
 from precsearch.api.measuring import bench_setup, bench_worker, candidate, reference_of
 from precsearch.api.pool import Pool, turns_of
 from precsearch.api.probing import proxy_of
-from precsearch.api.screening import screened
+from precsearch.api.screening import screened, screened_beside
 from precsearch.api.setup import Inputs, Target
 from precsearch.backend import Fingerprint
 from precsearch.bench import BenchSetup, Scored
@@ -103,18 +103,19 @@ class Run:
                 setup,
                 turns=turns_of(self.config.run_path, self.config.workers),
                 proxy=None if proxy is None else proxy.proxy,
+                noise=self.journal.memo.noise,
             )
             worker.restart_with(setup)
             yield StageStarted("gate", "the FP32 engine against the reference")
             with _gate_errors():
+                yield from self._baseline(worker, setup)
                 where: Fingerprint = worker.call("fingerprint")
-                noise = self.journal.memo.noise
-                setup = replace(setup, noise=noise or worker.call("calibrate_noise"))
-                # What was built for this is kept: an FP32 engine can take minutes.
-                (worker.restart_with if noise else worker.remember)(setup)
-                noise = setup.noise
+                if not setup.noise:
+                    setup = replace(setup, noise=worker.call("calibrate_noise"))
+                    # What was built for this is kept: an FP32 engine can take minutes.
+                    worker.remember(setup)
                 gate = worker.call("measure", setup.baseline, Fidelity.ENGINE)
-            problem = self._problem(noise)
+            problem = self._problem(setup.noise)
             if not problem.goal.admits(gate):
                 return unmet(self.config, self.inputs.metric, gate)
             yield self._search_started(where, problem)
@@ -140,9 +141,19 @@ class Run:
         yield from self._warn(lost)
         if Precision.FP16 in self.target.space.precisions:
             yield StageStarted("screen", "values that FP16 would get wrong")
-            self.priors, said = screened(self.target, self.inputs, worker, config.run_path)
-            yield from self._warn(said)
+            if not self.target.backend.compiles:
+                self.priors, said = screened(self.target, self.inputs, worker, config.run_path)
+                yield from self._warn(said)
         return searched, lowering
+
+    def _baseline(self, worker: Worker, setup: BenchSetup) -> Generator[Event, None, None]:
+        """Where the FP32 engine takes long to build, screen meanwhile; nothing is timed yet."""
+        if not self.target.backend.compiles or Precision.FP16 not in self.target.space.precisions:
+            return
+        with screened_beside(self.target, self.inputs, self.config.run_path) as screening:
+            worker.call("engine", setup.baseline)
+            self.priors, said = screening.result()
+        yield from self._warn(said)
 
     def _problem(self, noise: float) -> Problem:
         config = self.config

@@ -10,7 +10,7 @@ from pathlib import Path
 from precsearch.backends.onnxruntime import OnnxRuntimeBackend
 from precsearch.space import Precision
 
-__all__ = ["Half", "install"]
+__all__ = ["Compiled", "Half", "install"]
 
 
 class Half(OnnxRuntimeBackend):
@@ -20,11 +20,19 @@ class Half(OnnxRuntimeBackend):
     precisions = frozenset({Precision.FP32, Precision.FP16})
 
 
+class Compiled(Half):
+    """Says that building an engine takes long."""
+
+    name = "compiled"
+    compiles = True
+
+
 def install(folder: Path) -> None:
-    """Make the backend known to a Python that has ``folder`` on its path."""
+    """Make the backends known to a Python that has ``folder`` on its path."""
     info = folder / "half-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: half\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
         "[precsearch.backends]\nhalf = tests.screen.half_backend:Half\n"
+        "compiled = tests.screen.half_backend:Compiled\n"
     )

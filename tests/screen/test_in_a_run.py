@@ -50,12 +50,13 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "norm.onnx"
 
 
-def test_a_run_starts_from_its_hazards_and_keeps_them(model: Path) -> None:
+@pytest.mark.parametrize("backend", ["half", "compiled"])
+def test_a_run_starts_from_its_hazards_and_keeps_them(model: Path, backend: str) -> None:
     folder = model.parent
     install(folder)
     env = environment()
     env["PYTHONPATH"] += os.pathsep + str(folder)
-    options = ("--backend", "half", "--strategy", "uniform", "--threads", "1")
+    options = ("--backend", backend, "--strategy", "uniform", "--threads", "1")
     done = subprocess.run(
         command("optimize", model, "--data", folder / "data.npz", *options),
         cwd=folder,

@@ -5,7 +5,8 @@
 
 ``vit``: a transformer whose LayerNorms overflow in FP16 (batch 8, batch 32). ``resnet``: a
 residual CNN whose INT8 pays only with Q/DQ on the shortcuts. ``swin``: windows of 49 tokens, where
-INT8 is slower than FP16. ``fixtures``: four trained models at batch 32. ``noise``: one engine timed
+INT8 is slower than FP16. ``fixtures``: four trained models at batch 32. ``placements``: INT8 with
+Q/DQ on no, one or both inputs of each Add of the residual CNN. ``noise``: one engine timed
 ten times, one plan built three times. DIR holds ``gen_gpu_vit.py``, ``gen_gpu_resnet.py`` and
 ``gen_swin.py``, or the folders of trained models. Prints one table; OUT gets every number as JSON.
 """
@@ -25,16 +26,20 @@ from typing import Any
 import numpy as np
 import onnx
 
-from benchmarks.gpu_judging import Row, judged, searched, table
+from benchmarks.gpu_judging import Row, judged, ran, searched, table
 from precsearch.api import OptimizeConfig
 from precsearch.api.calibrate import calibrated
 from precsearch.api.measuring import bench_setup, bench_worker, candidate, reference_of
 from precsearch.api.setup import open_inputs, open_target
-from precsearch.bench import Bench
+from precsearch.bench import Bench, BenchSetup
 from precsearch.errors import PrecsearchError
+from precsearch.onnxio.lower import Lowering
 from precsearch.onnxio.read import read_model
 from precsearch.space import Assignment, Precision
+from precsearch.trial import Fidelity
 
+_RESIDUAL = 3e-2
+"""What INT8 can reach on the residual CNN."""
 FOLDER_OF = {
     "timesformer": "timesformer_digits",
     "swin": "swin_digits",
@@ -95,7 +100,7 @@ def resnet(args: argparse.Namespace) -> list[Row]:
     model = args.work / "resnet.onnx"
     onnx.save(module.cnn(B=32), model)
     data = samples(args.work / "resnet.npz", "x", (64, 3, 224, 224))
-    return told("resnet", model, data, args, tol=3e-2)
+    return told("resnet", model, data, args, tol=_RESIDUAL)
 
 
 def swin(batch: int) -> Callable[[argparse.Namespace], list[Row]]:
@@ -122,22 +127,63 @@ def fixture(name: str) -> Callable[[argparse.Namespace], list[Row]]:
     return tell
 
 
-def noise(args: argparse.Namespace) -> list[Row]:
-    """One engine timed ten times, one plan built three times: how far the numbers carry."""
+def unsearched(args: argparse.Namespace) -> tuple[BenchSetup, Lowering]:
+    """The residual CNN, ready to be measured without a search."""
     module = importlib.import_module("gen_gpu_resnet")
     model = args.work / "resnet.onnx"
     onnx.save(module.cnn(B=32), model)
     data = samples(args.work / "resnet.npz", "x", (64, 3, 224, 224))
-    config = OptimizeConfig(model, data, 3e-2, backend="tensorrt", run_dir=args.work / "resnet.run")
+    config = OptimizeConfig(
+        model, data, _RESIDUAL, backend="tensorrt", run_dir=args.work / "resnet.run"
+    )
+    config.run_path.mkdir(parents=True, exist_ok=True)
     target = open_target(read_model(model), "tensorrt", None, "group", 0)
     inputs = open_inputs(config, target.graph)
     with bench_worker() as runner:
         scored = reference_of(target, inputs.parts.search, runner)
         target, lowering, _ = calibrated(target, inputs, "minmax", runner, config.run_path)
-    setup = bench_setup(
-        config, target, lowering.lower(Assignment()), scored, inputs.loads, inputs.shapes
-    )
-    half = candidate(lowering.lower(target.space.uniform(Precision.FP16)))
+    plain = lowering.lower(Assignment())
+    return bench_setup(config, target, plain, scored, inputs.loads, inputs.shapes), lowering
+
+
+def placements(args: argparse.Namespace) -> list[Row]:
+    """INT8 products with Q/DQ on no, one or both inputs of each Add, beside FP16."""
+    setup, lowering = unsearched(args)
+    space = lowering.space
+    both = space.uniform(Precision.INT8)
+    adds = {g.key: Precision.FP16 for g in space.free if g.kind == "add"}
+    branches = {g.key: Precision.FP32 for g in space.free if g.kind == "add-branch"}
+    asked = {
+        "FP16 everywhere": space.uniform(Precision.FP16),
+        "INT8, no input of an Add": space.canonical(both.with_({**adds, **branches})),
+        "INT8, the shortcut": space.canonical(both.with_(branches)),
+        "INT8, both inputs": both,
+    }
+    bench = Bench(setup, lambda _: None)
+    bench.calibrate_noise()
+    engines = {name: candidate(lowering.lower(a)) for name, a in asked.items()}
+    measured = {name: bench.measure(e, Fidelity.ENGINE) for name, e in engines.items()}
+    timed = bench.confirm(list(engines.values()), 1)
+    return [
+        Row(
+            "placements",
+            name,
+            latency.seconds * 1e3,
+            latency.low * 1e3,
+            latency.high * 1e3,
+            latency.ratio,
+            found.accuracy.loss,
+            found.accuracy.loss <= _RESIDUAL,
+            ran(found),
+        )
+        for (name, found), (latency,) in zip(measured.items(), timed, strict=True)
+    ]
+
+
+def noise(args: argparse.Namespace) -> list[Row]:
+    """One engine timed ten times, one plan built three times: how far the numbers carry."""
+    setup, lowering = unsearched(args)
+    half = candidate(lowering.lower(lowering.space.uniform(Precision.FP16)))
     again = Bench(setup, lambda _: None).confirm([half], 10)[0]
     rebuilt = [Bench(setup, lambda _: None).confirm([half], 1)[0][0] for _ in range(3)]
     found = []
@@ -145,20 +191,8 @@ def noise(args: argparse.Namespace) -> list[Row]:
         values = [r.seconds * 1e3 for r in rows]
         ratios = [r.ratio for r in rows]
         facts = {"ms": values, "ratios": ratios}
-        middle = median(values)
-        found.append(
-            Row(
-                "noise",
-                name,
-                middle,
-                min(values),
-                max(values),
-                median(ratios),
-                0.0,
-                True,
-                notes=facts,
-            )
-        )
+        spread = (median(values), min(values), max(values), median(ratios))
+        found.append(Row("noise", name, *spread, 0.0, True, notes=facts))
     return found
 
 
@@ -170,6 +204,7 @@ STORIES: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "swin16": swin(16),
     "swin64": swin(64),
     **{name: fixture(name) for name in FOLDER_OF},
+    "placements": placements,
     "noise": noise,
 }
 

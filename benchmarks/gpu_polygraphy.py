@@ -1,6 +1,6 @@
 """Polygraphy's ``debug precision`` on the transformer of ``gpu_stories.py vit8``, both directions.
 
-    python benchmarks/gpu_polygraphy.py --generators DIR -o OUT [--direction forward reverse]
+    python benchmarks/gpu_polygraphy.py --generators DIR -o OUT [--direction forward reverse] [--limit S]
 
 Each step's engine is judged by relative L2 error against ONNX Runtime, as precsearch judges its
 own, and timed by precsearch's session.
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import os
 import re
 import subprocess
 import sys
@@ -64,18 +63,24 @@ def searched(direction: str, model: Path, args: argparse.Namespace) -> dict[str,
         *("--check", *me, "-o", str(args.output.resolve()), "--as-check"),
     ]
     start = time.monotonic()
-    ended = subprocess.run(
-        command, cwd=args.work, capture_output=True, text=True, check=False, env={**os.environ}
-    )
+    log = args.output / f"polygraphy-{direction}.log"
+    cut_off = False
+    with log.open("w") as out:
+        try:
+            subprocess.run(
+                command, cwd=args.work, stdout=out, stderr=out, check=False, timeout=args.limit
+            )
+        except subprocess.TimeoutExpired:
+            cut_off = True  # the steps up to here are kept
     wall = time.monotonic() - start
-    text = ended.stdout + ended.stderr
-    (args.output / f"polygraphy-{direction}.log").write_text(text)
+    text = log.read_text()
     rows = [json.loads(line) for line in steps.read_text().splitlines()] if steps.exists() else []
     said = re.findall(r".*(?:try running|Could not find).*", text)
     passing = [r for r in rows if r["loss"] <= TOLERANCE]
     return {
         "direction": direction,
         "wall": wall,
+        "cut off": cut_off,
         "builds": len(rows),
         "said": said[-1] if said else text[-300:],
         "last passing": passing[-1] if passing else None,
@@ -89,6 +94,7 @@ def main() -> None:
     parser.add_argument("--generators", type=Path, default=Path())
     parser.add_argument("--work", type=Path, default=Path("benchmark-runs/polygraphy"))
     parser.add_argument("--direction", nargs="+", default=["forward", "reverse"])
+    parser.add_argument("--limit", type=float, default=900.0, help="seconds for each direction")
     parser.add_argument("--as-check", action="store_true", help="judge polygraphy_debug.engine")
     parser.add_argument("-o", "--output", type=Path, default=Path())
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The first engines where FP16 and INT8 are both offered: which are built, and when they suffice."""
+"""The first engines where FP16 and INT8 are both offered: which they are, and when they suffice."""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ def test_zeros_are_no_reason_to_follow_a_cancellation() -> None:
 
     def build(b: GraphBuilder, x: str) -> str:
         zero = b.op("Mul", x, b.const(0.0))
-        moved = b.op("Add", b.op("Add", x, zero), b.const(512.0))
+        moved = b.op("Add", b.op("Add", x, b.const(512.0)), zero)
         return linear(b, b.op("Sub", moved, b.const(512.0)), 64, 64)
 
     case = Ruled(build)

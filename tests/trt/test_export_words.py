@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -10,7 +11,9 @@ import pytest
 
 from precsearch import api
 from precsearch.api.pins import renamed
+from precsearch.errors import OptionError
 from precsearch.onnxio.annotate import METADATA_KEY
+from precsearch.plan import Plan, read_plan
 from tests.trt.exported import HELP, MIXED, open_model, option, ran
 from tests.trt.plans import write_plan
 from tests.trt.test_simulated_build import small_model
@@ -114,3 +117,34 @@ def test_new_names_are_no_names_that_there_are() -> None:
     notes = {p.key: p.value for p in model.metadata_props}
     assert json.loads(notes[METADATA_KEY])["fp16"] == [changed["a:b"]]
     assert notes["more"] == "[]"
+
+
+def test_an_input_of_several_shapes_has_the_least_the_first_and_the_greatest(
+    tmp_path: Path,
+) -> None:
+    path = write_plan(tmp_path, open_model(), "weak", MIXED)
+    plan = read_plan(path)
+    sets = tuple({"x": (size, 3, 4, 4)} for size in (4, 1, 16))
+    recipe = replace(plan.recipe, shapes=sets)
+    path.write_text(Plan(recipe, plan.evidence).to_json(), encoding="utf-8")
+    report = api.export(path, None, "trtexec", tmp_path / "out")
+    _, said, _ = ran(report.script, HELP["10"], tmp_path / "bin")
+    assert {k: option(said, k) for k in ("shapes", "minShapes", "optShapes", "maxShapes")} == {
+        "shapes": "x:4x3x4x4",
+        "minShapes": "x:1x3x4x4",
+        "optShapes": "x:4x3x4x4",
+        "maxShapes": "x:16x3x4x4",
+    }
+
+
+def test_an_input_that_trtexec_cannot_be_told_is_said(tmp_path: Path) -> None:
+    model = open_model()
+    model.graph.input[0].name = "x:0"
+    for node in model.graph.node:
+        node.input[:] = ["x:0" if t == "x" else t for t in node.input]
+    plan = write_plan(tmp_path, model, "weak", MIXED)
+    with pytest.raises(OptionError, match="cannot be told the shape of input 'x:0'"):
+        api.export(plan, None, "trtexec", tmp_path / "out")
+    report = api.export(plan, None, "polygraphy", tmp_path / "other")
+    _, said, _ = ran(report.script, "", tmp_path / "bin")
+    assert said[said.index("--trt-min-shapes") + 1] == "x:0:[2,3,4,4]"

@@ -15,7 +15,7 @@ from precsearch.goal import Bound
 from precsearch.journal import Journal
 from precsearch.plan import Finalist, Plan, ScaleRecipe, TrialEvidence, read_plan
 from precsearch.report import compare, difference_lines, difference_page, run_page, tell
-from precsearch.space import Precision
+from precsearch.space import Assignment, Precision
 from precsearch.trial import Accuracy, Measured, Measurement
 from tests.cli.runs import engine, plan, synthetic_run
 from tests.report.runs import Html, Run
@@ -116,7 +116,10 @@ def test_a_bound_of_zero_draws_no_line(tmp_path: Path) -> None:
 
 def test_of_very_many_engines_the_map_has_the_first_and_the_last(tmp_path: Path) -> None:
     start = list(synthetic_run(builds=1, proxies=0))[:8]
-    made = [engine(n, 5 + n % 40, 0.002, 0.9, f"question {n}") for n in range(1, 101)]
+    made = [engine(n, 5, 0.002, 0.9) for n in range(1, 101)]
+    for n, trial in enumerate(made):
+        other = Assignment.of({f"group{n}": Precision.INT8})
+        made[n] = replace(trial, proposal=replace(trial.proposal, assignment=other))
     events = [*start, *(TrialFinished(t, t.number, float(t.number)) for t in made)]
     shown = Html(run_page(tell([written(tmp_path, events)])))
     numbers = {int(row["engine"]) for row in shown.json["rows"]["map"]}

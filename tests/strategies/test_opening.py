@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from precsearch.goal import Prior
-from precsearch.space import Assignment
+from precsearch.space import Assignment, Precision
 from precsearch_strategies import Auto
 from precsearch_strategies.opening import tolerated
 from precsearch_strategies.uniform import uniform_assignments
@@ -21,7 +21,7 @@ LOWEST = "INT8 wherever no rule forbids it"
 BRANCH, CORE = "g0002", "g0004"
 
 
-def drawn(times: dict[tuple[str, object], float], tolerance: float = 10.0) -> Landscape:
+def drawn(times: dict[tuple[str, Precision], float], tolerance: float = 10.0) -> Landscape:
     """Six groups, one of them an Add's other input and one an attention core.
 
     FP16 takes half of FP32's time and INT8 a quarter, but for what ``times`` says. A rule advises

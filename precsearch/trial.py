@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -77,13 +76,6 @@ class Accuracy:
     def worst(self) -> float:
         """The largest per-sample loss; ``loss`` where there are no samples."""
         return max(self.per_sample, default=self.loss)
-
-    def quantile(self, q: float) -> float:
-        """Nearest-rank quantile of the per-sample losses, ``0 < q <= 1``."""
-        if not self.per_sample:
-            return self.loss
-        ranked = sorted(self.per_sample)
-        return ranked[max(0, math.ceil(q * len(ranked)) - 1)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import count
 
 import onnx
 from onnx.shape_inference import infer_shapes
@@ -138,9 +139,10 @@ def renamed(model: onnx.ModelProto, names: Iterable[str], longest: int) -> dict[
         if _PLAIN.fullmatch(name) and not short:
             continue
         stem = f"n{number}" if short else re.sub(r"[^A-Za-z0-9_./-]+", "_", name) or "n"
+        tries = (f"{stem}_{again}" for again in count(1))
         new = stem
         while new in taken:
-            new = f"{stem}_{len(taken)}_{len(changed)}"
+            new = next(tries)
         taken.add(new)
         changed[name] = new
     if changed:

@@ -27,7 +27,7 @@ from precsearch.onnxio.scales import (
     stored_scale,
 )
 
-__all__ = ["Emitter", "WeightCache", "WeightForm", "is_made_here"]
+__all__ = ["Emitter", "WeightCache", "WeightForm"]
 
 _FLOAT = onnx.TensorProto.FLOAT
 _HALF = onnx.TensorProto.FLOAT16
@@ -35,11 +35,6 @@ _SEPARATOR = "//"
 _HALF_SCALE_OPSET = 19
 
 Array = npt.NDArray[np.generic]
-
-
-def is_made_here(name: str) -> bool:
-    """Whether a tensor name has the form of those that a lowering adds."""
-    return _SEPARATOR in name
 
 
 @dataclass

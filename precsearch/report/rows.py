@@ -239,7 +239,7 @@ def range_rows(facts: Facts) -> list[Row]:
         kept = scales.get(tensor)
         step = None if kept is None else float.fromhex(kept.scale)
         zero = 0 if kept is None else kept.zero_point
-        found = facts.story.ranges.get(tensor) or _covered(step, zero, signed)
+        found = facts.story.ranges.get(tensor) or _covered(step or 0.0, zero, signed)
         rows.append(
             {
                 "place": number_,
@@ -255,10 +255,8 @@ def range_rows(facts: Facts) -> list[Row]:
     return rows
 
 
-def _covered(step: float | None, zero: int, signed: bool) -> Range:
+def _covered(step: float, zero: int, signed: bool) -> Range:
     """What INT8 can show with a scale and a zero point."""
-    if step is None:
-        return (0.0, 0.0)
     low, high = (-127, 127) if signed else (0, 255)
     return ((low - zero) * step, (high - zero) * step)
 

@@ -124,12 +124,9 @@ class TensorRtBackend:
         """Typed wherever the installed version takes types, weak before.
 
         Raises:
-            OptionError: TensorRT is not installed, or does not load here.
+            OptionError: TensorRT is not installed, does not load here, or can be told neither.
         """
-        caps = self.caps
-        if not caps.typed and not caps.weak:
-            raise OptionError(f"TensorRT {caps.version} can be told no precision at all")
-        return TYPED_HALF if caps.typed else WEAK
+        return TYPED_HALF if self.caps.typed else WEAK
 
     def form_named(self, name: str) -> GraphForm:
         """See `precsearch.backend.Backend.form_named`."""

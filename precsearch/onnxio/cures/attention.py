@@ -22,8 +22,8 @@ def merged_scales(graph: GraphView) -> Cure | None:
         if sides[0] is None or sides[1] is None:
             continue
         (left, first, q), (right, second, k) = sides[0], sides[1]
-        if {left.index, right.index} & rewrite.instead.keys():
-            continue
+        if left.index == right.index:
+            continue  # (s x)(s x): the one Mul cannot both stay and go
         by = f"{product.key}/cure/scale"
         rewrite.constants[by] = np.float32(first) * np.float32(second)
         rewrite.instead[left.index] = [

@@ -1,0 +1,201 @@
+"""Who is confirmed at the end, what is done without a holdout, and why groups are as they are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from precsearch.api.confirm import Choice, confirm, counts
+from precsearch.api.explain import explain_groups, explain_result, ledger
+from precsearch.attribution import achieved_by_group
+from precsearch.backend import KernelTime
+from precsearch.errors import WorkerError
+from precsearch.events import Event, FinalistJudged, Warned
+from precsearch.goal import Bound, Goal, Problem
+from precsearch.metrics import metric
+from precsearch.onnxio.lower import Lowered
+from precsearch.space import Assignment, LayerGroup, Precision, SearchSpace
+from precsearch.trial import (
+    Accuracy,
+    Failed,
+    Fidelity,
+    Measured,
+    Measurement,
+    Proposal,
+    Trial,
+)
+from tests.cli.runs import latency
+
+FP32, FP16, INT8 = Precision.FP32, Precision.FP16, Precision.INT8
+SPACE = SearchSpace(tuple(LayerGroup(k, "conv", (k,), (FP32, FP16, INT8)) for k in ("a", "b", "c")))
+PROBLEM = Problem(SPACE, Goal(Bound(1e-2), noise=0.02))
+
+
+def trial(
+    number: int,
+    loss: float,
+    ratio: float | None,
+    seconds: dict[str, float] | None = None,
+    proxy: bool = False,
+    **asked: Precision,
+) -> Trial:
+    found = Measurement(
+        Accuracy(loss, loss), None if ratio is None else latency(ratio), seconds or {}
+    )
+    fidelity = Fidelity.PROXY if proxy else Fidelity.ENGINE
+    return Trial(number, Proposal(Assignment.of(asked), fidelity), Measured(found))
+
+
+class Bench:
+    """What a worker answers: the timings at the end and the losses on the holdout."""
+
+    def __init__(self, holdout: Sequence[float] = (), broken: bool = False) -> None:
+        self.holdout = list(holdout)
+        self.broken = broken
+
+    def call(self, method: str, *args: Any) -> Any:
+        if method == "confirm":
+            if self.broken:
+                raise WorkerError("the engine died")
+            return [(latency(0.5), latency(0.4), latency(0.45)) for _ in args[0]]
+        assert method == "score"
+        loss = self.holdout.pop(0)
+        return Accuracy(loss, loss)
+
+
+def confirmed(
+    trials: Sequence[Trial], bench: Bench, holdout: bool = True
+) -> tuple[Choice | None, list[Event]]:
+    chosen: list[Choice | None] = []
+
+    def steps() -> Generator[Event, None, None]:
+        found = yield from confirm(
+            PROBLEM,
+            trials,
+            lambda _: Lowered(b"", "", {}, {}, {}, {}),
+            bench,  # type: ignore[arg-type]
+            lambda: object() if holdout else None,  # type: ignore[arg-type,return-value]
+        )
+        chosen.append(found)
+
+    events = list(steps())
+    return chosen[0], events
+
+
+FP32_ENGINE = trial(0, 0.0, 1.0)
+FAST = trial(1, 0.004, 0.5, a=INT8, b=INT8)
+SAFE = trial(2, 0.001, 0.7, a=INT8)
+
+
+def test_without_an_engine_within_the_bound_there_is_nothing_to_confirm() -> None:
+    over = trial(1, 0.5, 0.4, a=INT8)
+    failed = Trial(2, over.proposal, Failed("build", "crash", "died"))
+    assert confirmed([over, failed, trial(3, 0.0, None, a=FP16)], Bench()) == (None, [])
+
+
+def test_the_first_that_is_right_on_the_holdout_is_chosen() -> None:
+    chosen, events = confirmed([FP32_ENGINE, FAST, SAFE], Bench([0.02, 0.003]))
+    assert chosen is not None
+    assert chosen.holdout == Accuracy(0.003, 0.003)
+    judged = [e for e in events if isinstance(e, FinalistJudged)]
+    assert [(e.loss, e.passed) for e in judged] == [(0.02, False), (0.003, True)]
+    assert [look.passed for look in chosen.looks] == [False, True]
+    assert chosen.measurement.latency is not None
+    assert chosen.measurement.latency.ratio == 0.45, "the middle one of three"
+    assert chosen.measurement.latency.ratio_low == 0.4
+    assert chosen.measurement.latency.ratio_high == 0.5
+
+
+def test_if_none_is_right_on_the_holdout_none_is_chosen() -> None:
+    chosen, events = confirmed([FP32_ENGINE, FAST, SAFE], Bench([0.02, 0.03, math.inf, 0.5]))
+    assert chosen is None
+    assert [e.passed for e in events if isinstance(e, FinalistJudged)] == [False] * 3
+
+
+def test_without_a_holdout_the_fastest_stands_with_its_loss_on_the_search_samples() -> None:
+    chosen, events = confirmed([FP32_ENGINE, FAST, SAFE], Bench(), holdout=False)
+    assert chosen is not None
+    assert chosen.holdout is None
+    (judged,) = [e for e in events if isinstance(e, FinalistJudged)]
+    assert (judged.loss, judged.passed) == (chosen.measurement.accuracy.loss, True)
+    assert chosen.looks[0].holdout_loss is None
+
+
+def test_if_timing_again_fails_first_timings_stand() -> None:
+    chosen, events = confirmed([FP32_ENGINE, FAST, SAFE], Bench(broken=True), holdout=False)
+    assert chosen is not None
+    assert chosen.trial is FAST
+    assert chosen.measurement == FAST.measurement
+    (warned,) = [e for e in events if isinstance(e, Warned)]
+    assert warned.message.endswith("(the engine died); first timings stand")
+
+
+def test_groups_that_ran_in_fp32_all_the_same_are_not_counted_as_lowered() -> None:
+    measurement = Measurement(Accuracy(0, 0), achieved={"a": FP32, "b": INT8})
+    choice = Choice(FAST, measurement, None, ())
+    asked = Assignment.of({"a": INT8, "b": INT8, "c": INT8})
+    assert sum(counts(choice, asked).values()) == 2
+    assert counts(choice, asked)["int8"] == 1
+    told = replace(choice, measurement=replace(measurement, achieved={"a": FP32}))
+    assert counts(told, Assignment.of({"a": INT8})) == {}
+
+
+@pytest.mark.parametrize("engine_first", [True, False])
+def test_an_engine_s_loss_of_a_group_stands_whatever_a_proxy_said(engine_first: bool) -> None:
+    rows = [trial(1, 0.3, 0.9, a=INT8), trial(2, 0.1, None, proxy=True, a=INT8)]
+    book = ledger(rows if engine_first else rows[::-1])
+    assert book.cost == {("a", INT8): 0.3}
+    assert ledger(rows[1:]).cost == {("a", INT8): 0.1}
+
+
+def test_what_a_group_ran_in_is_told_where_it_is_not_what_was_asked() -> None:
+    chosen = Assignment.of({"a": INT8, "b": INT8, "c": INT8})
+    found = explain_groups(PROBLEM, chosen, {"a": INT8, "b": FP32}, ledger([]))
+    said = {g.key: g.reason for g in found}
+    assert said["a"] == "measured in the fastest engine within the bound"
+    assert said["b"].endswith("; asked int8, ran fp32")
+    assert said["c"].endswith("; asked int8; what it ran in, the engine does not tell")
+    assert {g.key: g.achieved for g in found} == {"a": INT8, "b": FP32, "c": None}
+
+
+def test_time_in_profiles_is_told_as_saved_or_lost() -> None:
+    plain = trial(0, 0.0, 1.0, {"a": 30e-6, "b": 10e-6})
+    low = trial(1, 0.004, 0.6, {"a": 20e-6, "b": 12e-6}, a=INT8, b=INT8)
+    found = explain_groups(PROBLEM, low.assignment, {}, ledger([plain, low]))
+    said = {g.key: g.reason for g in found}
+    assert "saves 10.0 us in profiles" in said["a"]
+    assert "loses 2.0 us in profiles" in said["b"]
+
+
+@pytest.mark.parametrize(
+    ("trials", "words", "wider"),
+    [
+        ([FP32_ENGINE], "no engine within the bound was faster", ""),
+        ([FP32_ENGINE, trial(1, 0.5, 0.98, a=INT8)], "(a to int8) costs 0.5, which is over", ""),
+        ([FP32_ENGINE, trial(1, 1e-3, 1.1, a=INT8)], "which fits, but no engine was faster", ""),
+        ([FP32_ENGINE, trial(1, 0.015, 0.5, a=INT8)], "is over the bound", "buy 2.00x the speed"),
+        ([trial(1, math.inf, 0.5, a=INT8, b=INT8)], "no engine within the bound was faster", ""),
+    ],
+)
+def test_why_nothing_was_lowered(trials: list[Trial], words: str, wider: str) -> None:
+    said = explain_result(PROBLEM, metric("rel-l2"), Assignment(), trials)
+    assert words in said[0]
+    assert len(said) == 1 + bool(wider)
+    assert wider in said[-1]
+    assert explain_result(PROBLEM, metric("rel-l2"), FAST.assignment, trials) == ()
+
+
+def test_what_an_engine_does_not_tell_is_not_guessed() -> None:
+    asked = {"n1": INT8, "n2": INT8, "n3": INT8}
+    owners = {"n1": "a", "n2": "b", "n3": "c"}
+    assert achieved_by_group([], asked, owners) == {}
+    kernels = [KernelTime(("n1",), "Conv", 1e-6, INT8), KernelTime(("n2",), "Conv", 1e-6)]
+    assert achieved_by_group(kernels, asked, owners) == {"a": INT8, "c": FP32}
+    mixed = {**owners, "n3": "b"}
+    assert achieved_by_group(kernels, asked, mixed) == {"a": INT8, "b": FP32}
+    both = [*kernels, KernelTime(("n3",), "Conv", 1e-6, INT8)]
+    assert achieved_by_group(both, asked, mixed) == {"a": INT8}

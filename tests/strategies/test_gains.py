@@ -1,0 +1,62 @@
+"""Time that groups save, with and without profiles."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from precsearch.space import Assignment, LayerGroup
+from precsearch_strategies.encoding import Encoding
+from precsearch_strategies.gains import has_profiles, profile_gains
+from tests.strategies.landscapes import INT8, Landscape, Recipe
+from tests.strategies.test_models import engines
+
+
+class Silent(Landscape):
+    """One whose engines tell no profile."""
+
+    def profile(self, a: Assignment) -> dict[str, float]:
+        return {}
+
+
+def silent(made: Landscape, *macs: int) -> Silent:
+    groups = tuple(
+        LayerGroup(g.key, g.kind, g.nodes, g.choices, macs=m)
+        for g, m in zip(made.space.groups, macs, strict=True)
+    )
+
+    space = replace(made.space, groups=groups)
+    problem = replace(made.problem, space=space)
+    return Silent(problem, made.errors, made.times, made.boundary)
+
+
+@pytest.mark.parametrize(
+    ("macs", "shares"),
+    [((0, 0, 0, 0), (1, 1, 1, 1)), ((10, 10, 0, 20), (10.2, 10.2, 0.2, 20.2))],
+)
+def test_without_profiles_what_was_measured_is_shared_by_the_operations(
+    macs: tuple[int, ...], shares: tuple[float, ...]
+) -> None:
+    landscape = silent(Recipe(groups=4, border=0.0).draw(2), *macs)
+    lowered = landscape.space.uniform(INT8)
+    known = engines(landscape, [Assignment(), lowered])
+    assert not has_profiles(known)
+    gains = profile_gains(known, Encoding(landscape.space))
+    saved = 1 - landscape.seconds(lowered) / landscape.full
+    np.testing.assert_allclose(gains[:, 2], saved * np.array(shares) / sum(shares))
+    assert np.array_equal(gains[:, 0], np.zeros(4))
+
+
+def test_the_fastest_engine_stands_for_what_slower_ones_show_again() -> None:
+    landscape = Recipe(groups=6, border=0.0).draw(4)
+    whole = landscape.space.uniform(INT8)
+    part = Assignment.of({g.key: INT8 for g in landscape.space.free[:2]})
+    encoding = Encoding(landscape.space)
+    once = engines(landscape, [Assignment(), whole])
+    twice = engines(landscape, [Assignment(), part, whole])
+    assert has_profiles(once)
+    np.testing.assert_array_equal(profile_gains(once, encoding), profile_gains(twice, encoding))
+    alone = profile_gains(engines(landscape, [Assignment(), part]), encoding)
+    assert not np.array_equal(alone[2:, 2], profile_gains(once, encoding)[2:, 2])

@@ -15,7 +15,7 @@ from precsearch.backends.tensorrt.knobs import Knobs
 from precsearch.backends.tensorrt.logger import Lines
 from precsearch.backends.tensorrt.mapping import node_outputs
 from precsearch.backends.tensorrt.probe import Caps
-from precsearch.backends.tensorrt.weak import apply_precisions
+from precsearch.backends.tensorrt.weak import apply_precisions, spared_pins
 from precsearch.errors import BuildError, OptionError
 from precsearch.onnxio.annotate import Annotation
 
@@ -108,7 +108,12 @@ class EngineBuilder:
             )
         written = node_outputs(parsed)
         names = tuple(dict.fromkeys(written.values()))
+        refused = None
         for hops in range(_MOST_SPARED + 1 if self._weak else 1):
+            spared = spared_pins(parsed, hops, pin_half=self._knobs.pin == "all")
+            if spared == refused:
+                continue  # this is the network that was refused just now
+            refused = spared
             self._lines.clear()
             engine, pinned = self._attempt(model, folder, shapes, parsed, written, hops)
             if engine is not None:

@@ -16,7 +16,7 @@ from precsearch.backends.tensorrt.mapping import layer_nodes
 from precsearch.errors import BuildError
 from precsearch.onnxio.annotate import METADATA_KEY, Annotation
 
-__all__ = ["Asked", "apply_precisions", "near_quantised", "read_asked"]
+__all__ = ["Asked", "apply_precisions", "near_quantised", "read_asked", "spared_pins"]
 
 _QDQ = ("QuantizeLinear", "DequantizeLinear")
 _NEVER = frozenset(
@@ -110,6 +110,20 @@ def apply_precisions(
             _pin(layer, trt.float32)
             pinned += 1
     return pinned
+
+
+def spared_pins(model: onnx.ModelProto, hops: int, *, pin_half: bool) -> frozenset[str]:
+    """Names of the nodes that `apply_precisions` would pin, were they not so near to a Q or DQ.
+
+    Raises:
+        BuildError: The model's metadata is malformed.
+    """
+    asked = read_asked(model)
+    types = {n.name: n.op_type for n in model.graph.node}
+    left = asked.free if pin_half else asked.free | asked.fp16
+    return frozenset(
+        n for n in near_quantised(model, hops) if n not in left and types[n] not in _QDQ
+    )
 
 
 def near_quantised(model: onnx.ModelProto, hops: int) -> frozenset[str]:

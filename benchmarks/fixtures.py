@@ -153,10 +153,17 @@ def told(plan: precsearch.Plan, wall: float, bound: float) -> Told:
     engines = [t for t in plan.evidence.trials if t.fidelity == "engine"]
     good = (t.loss is not None and t.loss <= bound and bool(t.counts) for t in engines)
     first = next((number for number, found in enumerate(good, 1) if found), 0)
+    passing = [
+        (number, t.ratio)
+        for number, t in enumerate(engines, 1)
+        if t.loss is not None and t.loss <= bound and t.ratio is not None
+    ]
+    best = min(ratio for _, ratio in passing)
+    near = next(number for number, ratio in passing if ratio <= 1.02 * best)
     ran = {g.key: g.achieved for g in plan.evidence.groups}
     achieved = sum(ran.get(k) is Precision.INT8 for k in plan.recipe.assignment)
     proxies = len(plan.evidence.trials) - len(engines)
-    return Told(achieved, len(engines), proxies, first, wall)
+    return Told(achieved, len(engines), proxies, first, near, wall)
 
 
 def arguments() -> argparse.Namespace:

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 import onnx
 from onnx import helper
 
-from precsearch.onnxio.graph import GraphView, NodeView
+from precsearch.onnxio.graph import NodeView
 from precsearch.onnxio.layout import fused_tail
 from precsearch.onnxio.placement import BRANCH_SUFFIX, Placed, placed
 from precsearch.onnxio.proxyweights import ProxyWeights, cast_pair
+from precsearch.onnxio.quantising import Quantising
 from precsearch.onnxio.roles import Role, fp16_outputs, fp16_slots, weight_slot
 from precsearch.space import LayerGroup, Precision
 
@@ -74,40 +75,38 @@ class Branch:
     their names.
 
     Args:
-        graph: The prepared model.
+        quantising: The model, its groups, and how an assignment is quantised.
         group: The group.
         precision: What it runs in.
         weights: Makes constants.
-        owners: Node key → group key.
         scope: Where it writes.
-        half: Whether FP16 surrounds INT8.
-        decided: Whether a group without nodes (an Add's branch) is in INT8, by key; ``None`` makes
-            that an input of the graph.
+        decided: Whether another group that this one's INT8 depends on (an Add's on its branch's) is
+            in INT8, by key; ``None`` makes that an input of the graph.
     """
 
     def __init__(
         self,
-        graph: GraphView,
+        quantising: Quantising,
         group: LayerGroup,
         precision: Precision,
         weights: ProxyWeights,
-        owners: Mapping[str, str],
         scope: Scope,
         *,
-        half: bool = False,
         decided: Callable[[str], bool] | None = None,
     ) -> None:
-        self.graph = graph
+        self.graph = quantising.graph
         self.precision = precision
         self.weights = weights
         self.scope = scope
-        self._half = precision is Precision.FP16 or (precision is Precision.INT8 and half)
+        half = precision is Precision.INT8 and quantising.half
+        self._half = precision is Precision.FP16 or half
         self._decided = decided
         self._placed: dict[int, Placed] = {}
+        self._beside: dict[int, tuple[str, ...]] = {}
         self._stored: set[str] = set()
-        views = [graph.by_key[key] for key in group.nodes]
+        views = [self.graph.by_key[key] for key in group.nodes]
         if precision is Precision.INT8:
-            self._place(views, group, owners)
+            self._place(views, group, quantising)
         for view in views:
             self._write(view)
 
@@ -115,16 +114,22 @@ class Branch:
         """The name under which this branch has a tensor."""
         return self.scope.local.get(tensor, tensor)
 
-    def _place(
-        self, views: Iterable[NodeView], group: LayerGroup, owners: Mapping[str, str]
-    ) -> None:
+    def _place(self, views: Iterable[NodeView], group: LayerGroup, quantising: Quantising) -> None:
         """Which nodes read quantised tensors, and which tensors are stored quantised."""
+        owners = quantising.owners
         for node in views:
-            found = placed(node, self.graph, self.weights.scheme, group.passive)
-            if found is not None:
-                self._placed[node.index] = found
-                if found.output:
-                    self._stored.add(fused_tail(node, self.graph, owners))
+            found = placed(node, self.graph, quantising.scheme, group.passive)
+            if found is None:
+                continue
+            if found.end and owners[found.end] != group.key:
+                # Without this group in INT8, too, it has no effect: see `quantise_layout`.
+                end = quantising.space.by_key[owners[found.end]]
+                if Precision.INT8 not in end.choices:
+                    continue
+                self._beside[node.index] = (end.key,)
+            self._placed[node.index] = found
+            if found.output:
+                self._stored.add(fused_tail(node, self.graph, owners))
 
     def _write(self, node: NodeView) -> None:
         graph, scope = self.graph, self.scope
@@ -155,10 +160,11 @@ class Branch:
             return self.weights.rounded(tensor, self.scope.nodes) if half else tensor
         name = self.name(tensor)
         if found is not None and tensor not in self._stored:
+            beside = self._beside.get(node.index, ())
             if slot in found.slots:
-                name = self._requantised(tensor)
+                name = self._perhaps(tensor, beside)
             elif slot in found.branch:
-                name = self._perhaps(tensor, f"{node.key}{BRANCH_SUFFIX}")
+                name = self._perhaps(tensor, (f"{node.key}{BRANCH_SUFFIX}", *beside))
         return self._rounded(name) if half else name
 
     def _store_half(self, tensor: str, exact: bool) -> None:
@@ -194,11 +200,16 @@ class Branch:
             helper.make_node("DequantizeLinear", [f"{made}//q", *args], [made]),
         ]
 
-    def _perhaps(self, tensor: str, key: str) -> str:
-        """Requantised if a group of its own says so."""
-        if self._decided is not None:
-            return self._requantised(tensor) if self._decided(key) else self.name(tensor)
-        made = f"{tensor}//{key}"
+    def _perhaps(self, tensor: str, keys: tuple[str, ...]) -> str:
+        """Requantised if these other groups are all in INT8."""
+        if self._decided is not None or not keys:
+            certain = all(map(self._decided, keys)) if self._decided is not None else True
+            return self._requantised(tensor) if certain else self.name(tensor)
+        made = "//".join([tensor, *keys])
+        flags = [flag_name(key, Precision.INT8) for key in keys]
+        if len(flags) > 1:
+            self.scope.nodes.append(helper.make_node("And", flags, [f"{made}//if"]))
+            flags = [f"{made}//if"]
         bodies = []
         for way in ("then", "else"):
             inner = f"{made}//{way}"
@@ -207,9 +218,8 @@ class Branch:
             body.node.extend(self._pair(tensor, inner) if way == "then" else same)
             body.output.add(name=inner).type.tensor_type.elem_type = onnx.TensorProto.FLOAT
             bodies.append(body)
-        flag = flag_name(key, Precision.INT8)
         self.scope.nodes.append(
-            helper.make_node("If", [flag], [made], then_branch=bodies[0], else_branch=bodies[1])
+            helper.make_node("If", flags, [made], then_branch=bodies[0], else_branch=bodies[1])
         )
         return made
 

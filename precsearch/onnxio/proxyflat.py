@@ -59,13 +59,11 @@ class FlatProxy:
         self._scope = Scope()
         for group in space.groups:
             Branch(
-                graph,
+                quantising,
                 group,
                 assignment[group.key],
                 weights,
-                quantising.owners,
                 self._scope,
-                half=quantising.half,
                 decided=lambda key: assignment[key] is Precision.INT8,
             )
         self._constants = [w.proto_bytes for w in graph.weights.values()]

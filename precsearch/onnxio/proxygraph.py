@@ -183,11 +183,7 @@ class ProxyGraph:
         """None where a group has no choice, or nothing that others read."""
         if len(group.choices) == 1 or not self._outputs(group):
             return {}
-        half = self._quantising.half
-        return {
-            p: Branch(self.graph, group, p, weights, self._owners, Scope(), half=half)
-            for p in group.choices
-        }
+        return {p: Branch(self._quantising, group, p, weights, Scope()) for p in group.choices}
 
     def _outputs(self, group: LayerGroup) -> list[str]:
         made = (t for key in group.nodes for t in self.graph.by_key[key].outputs)

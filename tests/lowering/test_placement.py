@@ -236,7 +236,10 @@ def faked(graph: GraphView, space: SearchSpace, assignment: Assignment) -> onnx.
         elif int8 and node.is_op("Add"):
             split = residual(node, graph)
             whole = split is None or assignment[f"{node.key}//branch"] is INT8
-            slots = (0, 1) if whole else (split.shortcut,)  # type: ignore[union-attr]
+            slots: tuple[int, ...] = (0, 1) if whole else (split.shortcut,)  # type: ignore[union-attr]
+            if split is not None and split.op_type == "Conv":
+                # TensorRT has no kernel for a quantised shortcut beside a convolution in float.
+                slots = slots if assignment[owners[split.end]] is INT8 else ()
             inputs = [fake(t) if s in slots else t for s, t in enumerate(inputs)]
         proto.input[:] = inputs
         nodes.append(proto)

@@ -1,4 +1,4 @@
-"""A model run node by node, every stored tensor rounded by NumPy."""
+"""A model run node by node, every stored tensor rounded by NumPy; its calibrated scales."""
 
 from __future__ import annotations
 
@@ -11,10 +11,18 @@ import onnx
 import onnxruntime as ort
 from onnx import helper
 
+from precsearch.backend import BackendOptions, QuantScheme
+from precsearch.backends.onnxruntime import OnnxRuntimeBackend
 from precsearch.onnxio.graph import GraphView, NodeView
+from precsearch.onnxio.layout import quantisable
+from precsearch.onnxio.lower import Lowering
 from precsearch.onnxio.roles import fp16_capable, fp16_outputs, fp16_slots
+from precsearch.onnxio.scales import RangeScales
+from precsearch.reference.ranges import Calibration, collect_ranges
+from precsearch.space import Assignment, SearchSpace
 
 Arrays = dict[str, npt.NDArray[Any]]
+SCHEME = OnnxRuntimeBackend(BackendOptions(threads=1)).scheme
 
 
 def rounded(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -79,3 +87,12 @@ def run_by_hand(graph: GraphView, feed: Arrays, half_nodes: Collection[str]) -> 
             values[tensor] = rounded(array) if position in stored else array
     weights = {n: np.asarray(w.array) for n, w in graph.weights.items()}
     return {o.name: values[o.name] if o.name in values else weights[o.name] for o in graph.outputs}
+
+
+def scales_of(
+    graph: GraphView, space: SearchSpace, feeds: list[Arrays], scheme: QuantScheme = SCHEME
+) -> RangeScales:
+    plain = Lowering(graph, space, scheme, RangeScales({}, scheme)).lower(Assignment()).model
+    tensors = frozenset().union(*quantisable(graph, scheme, space).values())
+    calibration = Calibration(plain, "", tuple(sorted(tensors)))
+    return RangeScales(collect_ranges(calibration, feeds), scheme)

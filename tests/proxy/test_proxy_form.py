@@ -21,7 +21,7 @@ from precsearch.reference.proxy import Proxy
 from precsearch.space import Precision
 from tests.lowering.random_models import Model, feed_of
 from tests.onnxio.small_graphs import fire_net, view
-from tests.proxy.by_hand import plain_session
+from tests.proxy.by_hand import plain_session, scales_of
 from tests.proxy.test_proxy_graph import (
     DECIDED,
     FEW,
@@ -31,7 +31,6 @@ from tests.proxy.test_proxy_graph import (
     drawn,
     prepared,
     relative,
-    scales_of,
 )
 
 

@@ -21,6 +21,7 @@ from precsearch_strategies.isolation import isolated
 from precsearch_strategies.judging import Judge, Pick
 from precsearch_strategies.known import Asking, Known
 from precsearch_strategies.opening import opening
+from precsearch_strategies.relowering import relowered
 from precsearch_strategies.screening import screened_squares
 from precsearch_strategies.tpe import tpe_search
 from precsearch_strategies.uniform import leading_uniforms
@@ -104,6 +105,7 @@ class Auto:
         rest = replace(self, draws=0, patience=_AFTER, screens=0) if done else self
         elimination = Elimination(encoding.size[0], encoding.edges, encoding.size[1])
         settled = yield from rest._rounds(known, encoding, squares, elimination, limit - reserved)
+        yield from relowered(known, encoding, limit - reserved)
         yield from rest._reserves(known, encoding, squares, elimination, limit)
         if not settled and not done:
             yield from self._disputed(known, limit)

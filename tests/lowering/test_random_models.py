@@ -26,7 +26,14 @@ from tests.lowering.random_models import Model, conv_models, feed_of, matmul_mod
 
 BACKEND = OnnxRuntimeBackend(BackendOptions(threads=1))
 ALL = frozenset(Precision)
-FEW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# INT8 in random models is chaotic at times, and how far it may be off is a guess: the same examples
+# every time, so that a verdict follows the code and not the draw.
+FEW = settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 
 
 def prepared(model: Model, opset: int = 13) -> GraphView:

@@ -14,7 +14,7 @@ from precsearch.api.measuring import bench_setup, bench_worker, candidate, refer
 from precsearch.api.setup import open_inputs, open_target
 from precsearch.bench import Bench
 from precsearch.errors import EngineError
-from precsearch.events import StageStarted, TrialFinished
+from precsearch.events import SearchFinished, SearchStarted, StageStarted, TrialFinished
 from precsearch.onnxio.read import read_model
 from precsearch.space import Assignment, Precision
 from precsearch.trial import Failed, Fidelity, Measurement
@@ -43,7 +43,7 @@ def searched(config: OptimizeConfig) -> tuple[OptimizeResult, dict[str, Any]]:
     start = time.monotonic()
     stages: list[tuple[str, float]] = []
     trials: list[dict[str, Any]] = []
-    in_engine = 0.0
+    in_engine = in_proxies = begun = ended = 0.0
     events = optimize_events(config)
     while True:
         try:
@@ -52,7 +52,11 @@ def searched(config: OptimizeConfig) -> tuple[OptimizeResult, dict[str, Any]]:
             result: OptimizeResult = stop.value
             break
         now = time.monotonic() - start
-        if isinstance(event, StageStarted):
+        if isinstance(event, SearchStarted):
+            begun = now
+        elif isinstance(event, SearchFinished):
+            ended = now
+        elif isinstance(event, StageStarted):
             stages.append((event.stage, now))
             print(f"  {now:7.1f} s {event.stage} {event.detail}", file=sys.stderr)
         elif isinstance(event, TrialFinished):
@@ -61,8 +65,16 @@ def searched(config: OptimizeConfig) -> tuple[OptimizeResult, dict[str, Any]]:
             if row["fidelity"] == "engine":
                 in_engine += event.trial.seconds
                 print(f"  {now:7.1f} s engine {row}", file=sys.stderr)
+            else:
+                in_proxies += event.trial.seconds
     wall = time.monotonic() - start
-    return result, {"wall": wall, "in_engines": in_engine, "stages": stages, "trials": trials}
+    before = dict(stages).get("gate", begun)  # references, calibration: nothing is built yet
+    facts: dict[str, Any] = {"wall": wall, "in engines": in_engine, "stages": stages}
+    facts |= {"before": before, "in proxies": in_proxies, "strategy": ended - begun - in_engine}
+    facts["outside"] = before + ended - begun - in_engine
+    shares = {k: round(v, 1) for k, v in facts.items() if isinstance(v, float)}
+    print(f"  seconds {shares}, outside {facts['outside'] / wall:.1%}", file=sys.stderr)
+    return result, {**facts, "trials": trials}
 
 
 def described(event: TrialFinished) -> dict[str, Any]:

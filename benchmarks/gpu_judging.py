@@ -13,11 +13,13 @@ from precsearch.api.calibrate import calibrated
 from precsearch.api.measuring import bench_setup, bench_worker, candidate, reference_of
 from precsearch.api.setup import open_inputs, open_target
 from precsearch.bench import Bench
+from precsearch.benchsetup import Candidate
 from precsearch.errors import EngineError
 from precsearch.events import SearchFinished, SearchStarted, StageStarted, TrialFinished
 from precsearch.onnxio.read import read_model
+from precsearch.plan import Plan
 from precsearch.space import Assignment, Precision
-from precsearch.trial import Failed, Fidelity, Measurement
+from precsearch.trial import Failed, Fidelity, Latency, Measurement
 
 
 @dataclass
@@ -103,64 +105,66 @@ def ran(found: Measurement) -> str:
     return " ".join(f"{values.count(v)} {v}" for v in ("int8", "fp16", "fp32") if v in values)
 
 
-def judged(
-    story: str, config: OptimizeConfig, result: OptimizeResult, facts: dict[str, Any]
-) -> Iterator[Row]:
-    """FP32, FP16 and INT8 everywhere, and the plan's engine, timed head to head."""
-    assert result.plan is not None
+def judged(story: str, config: OptimizeConfig, plan: Plan, facts: dict[str, Any]) -> list[Row]:
+    """The INT8 engines of a search, then FP32, FP16 everywhere and the plan's head to head."""
     source = read_model(config.model)
     target = open_target(source, "tensorrt", None, "group", 0, build=config.build_options)
     inputs = open_inputs(config, target.graph)
     with bench_worker() as runner:
         scored = reference_of(target, inputs.parts.search, runner)
         target, lowering, _ = calibrated(target, inputs, "minmax", runner, config.run_path)
-    chosen = result.plan.recipe.assignment
+    rows = list(_in_the_search(story, plan, inputs.bound, facts))
     wanted = {
         "FP32": Assignment(),
         "FP16 everywhere": target.space.uniform(Precision.FP16),
-        "INT8 everywhere": target.space.uniform(Precision.INT8),
-        "precsearch": chosen,
+        **({} if rows else {"INT8 everywhere": target.space.uniform(Precision.INT8)}),
+        "precsearch": plan.recipe.assignment,
     }
-    tried = [t for t in facts["trials"] if t["asked"]["int8"] and "ms" in t]
-    if tried:  # no need to build one again
-        del wanted["INT8 everywhere"]
-    for trial in tried:
-        name = trial["why"]
-        cells = (trial["ms"], trial["ms"], trial["ms"], trial["ratio"], trial["loss"])
-        within = trial["loss"] <= inputs.bound
-        yield Row(story, f"in the search: {name}", *cells, within, trial["ran"])
     plain = lowering.lower(Assignment())
     setup = bench_setup(config, target, plain, scored, inputs.loads, inputs.shapes)
     bench = Bench(setup, lambda _: None)
     noise = bench.calibrate_noise()
-    engines, measured = {}, {}
-    for name, assignment in wanted.items():
-        engines[name] = candidate(lowering.lower(assignment))
-        try:
-            measured[name] = bench.measure(engines[name], Fidelity.ENGINE)
-        except (EngineError, MemoryError) as error:
-            print(f"  {name} fails: {error}", file=sys.stderr)
-            facts[f"{name} fails"] = str(error)
-            del engines[name]
-    rows = bench.confirm(list(engines.values()), 1)
-    for name, (latency,) in zip(engines, rows, strict=True):
-        found = measured[name]
-        mine = name == "precsearch"
-        builds = sum(t["fidelity"] == "engine" for t in facts["trials"])
-        yield Row(
-            story,
-            name,
-            latency.seconds * 1e3,
-            latency.low * 1e3,
-            latency.high * 1e3,
-            1.0 if name == "FP32" else latency.ratio,
-            found.accuracy.loss,
-            found.accuracy.loss <= inputs.bound,
-            ran(found),
-            f"{builds}" if mine else "",
-            f"{facts['wall']:.0f}" if mine else "",
-            facts if mine else {"noise": noise, "build": found.build_seconds},
-        )
+    engines = {n: candidate(lowering.lower(a)) for n, a in wanted.items()}
+    found = {n: _measured(bench, n, engine, facts) for n, engine in engines.items()}
+    measured = {n: m for n, m in found.items() if m is not None}
+    timed = bench.confirm([engines[n] for n in measured], 1)
+    for (name, one), (latency,) in zip(measured.items(), timed, strict=True):
+        row = as_row(story, name, one, latency, inputs.bound)
+        row.notes = {"noise": noise, "build": one.build_seconds}
+        rows.append(row)
+    searching = [t for t in plan.evidence.trials if t.fidelity == "engine"]
+    rows[-1].builds, rows[-1].wall = str(len(searching)), f"{plan.evidence.seconds:.0f}"
+    rows[-1].notes |= facts
+    return rows
+
+
+def _measured(
+    bench: Bench, name: str, engine: Candidate, facts: dict[str, Any]
+) -> Measurement | None:
+    try:
+        return bench.measure(engine, Fidelity.ENGINE)
+    except (EngineError, MemoryError) as error:
+        print(f"  {name} fails: {error}", file=sys.stderr)
+        facts[f"{name} fails"] = str(error)
+        return None
+
+
+def as_row(story: str, name: str, found: Measurement, latency: Latency, bound: float) -> Row:
+    """One engine that was timed with others."""
+    low, ms, high = (1e3 * s for s in (latency.low, latency.seconds, latency.high))
+    ratio, loss = 1.0 if name == "FP32" else latency.ratio, found.accuracy.loss
+    return Row(story, name, ms, low, high, ratio, loss, loss <= bound, ran(found))
+
+
+def _in_the_search(story: str, plan: Plan, bound: float, facts: dict[str, Any]) -> Iterator[Row]:
+    """Its engines with INT8: these need not be built again."""
+    whole = 1e3 * plan.evidence.baseline.seconds
+    achieved = {t["why"]: t.get("ran", "") for t in facts.get("trials", ())}
+    for t in plan.evidence.trials:
+        if t.fidelity == "engine" and t.counts.get("int8") and t.ratio and t.loss is not None:
+            ms = t.ratio * whole
+            cells = (ms, ms, ms, t.ratio, t.loss, t.loss <= bound, achieved.get(t.why, ""))
+            yield Row(story, f"in the search: {t.why}", *cells)
 
 
 def table(rows: list[Row]) -> str:

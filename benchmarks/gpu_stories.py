@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from benchmarks.gpu_judging import Row, judged, ran, searched, table
+from benchmarks.gpu_judging import Row, as_row, judged, searched, table
 from precsearch.api import OptimizeConfig
 from precsearch.api.calibrate import calibrated
 from precsearch.api.measuring import bench_setup, bench_worker, candidate, reference_of
@@ -35,6 +35,7 @@ from precsearch.bench import Bench, BenchSetup
 from precsearch.errors import PrecsearchError
 from precsearch.onnxio.lower import Lowering
 from precsearch.onnxio.read import read_model
+from precsearch.plan import read_plan
 from precsearch.space import Assignment, Precision
 from precsearch.trial import Fidelity
 
@@ -55,7 +56,7 @@ def told(
     args: argparse.Namespace,
     **options: Any,  # noqa: ANN401 - those of OptimizeConfig
 ) -> list[Row]:
-    """Search, then judge."""
+    """Search, unless a plan is there already; then judge."""
     print(f"{story}: {options}", file=sys.stderr)
     config = OptimizeConfig(
         model,
@@ -67,11 +68,14 @@ def told(
         force=True,
         **options,
     )
+    config.run_path.mkdir(parents=True, exist_ok=True)
+    if args.plans is not None and (kept := args.plans / f"{story}.plan.json").exists():
+        return judged(story, config, read_plan(kept), {})
     result, facts = searched(config)
     if result.plan is None:
         print(f"  no plan: {result.summary}", file=sys.stderr)
         return []
-    return list(judged(story, config, result, facts))
+    return judged(story, config, result.plan, facts)
 
 
 def samples(path: Path, name: str, shape: tuple[int, ...], seed: int = 1) -> Path:
@@ -164,20 +168,8 @@ def placements(args: argparse.Namespace) -> list[Row]:
     engines = {name: candidate(lowering.lower(a)) for name, a in asked.items()}
     measured = {name: bench.measure(e, Fidelity.ENGINE) for name, e in engines.items()}
     timed = bench.confirm(list(engines.values()), 1)
-    return [
-        Row(
-            "placements",
-            name,
-            latency.seconds * 1e3,
-            latency.low * 1e3,
-            latency.high * 1e3,
-            latency.ratio,
-            found.accuracy.loss,
-            found.accuracy.loss <= _RESIDUAL,
-            ran(found),
-        )
-        for (name, found), (latency,) in zip(measured.items(), timed, strict=True)
-    ]
+    pairs = zip(measured.items(), timed, strict=True)
+    return [as_row("placements", name, m, row[0], _RESIDUAL) for (name, m), row in pairs]
 
 
 def noise(args: argparse.Namespace) -> list[Row]:
@@ -214,6 +206,7 @@ def main() -> None:
     parser.add_argument("stories", nargs="+", choices=[*STORIES, "fixtures"])
     parser.add_argument("--generators", type=Path, default=Path())
     parser.add_argument("--fixtures", type=Path, default=Path())
+    parser.add_argument("--plans", type=Path, help="judge STORY.plan.json from here, do not search")
     parser.add_argument("--work", type=Path, default=Path("benchmark-runs"))
     parser.add_argument("--max-builds", type=int, default=12)
     parser.add_argument("-o", "--output", type=Path, required=True)

@@ -48,13 +48,22 @@ class Bench(ReferenceBench):
         self._backend = setup.backend(setup.options)
         self._metric = metric(setup.metric)
         self._baseline: Session | None = None
-        data = setup.search.data
-        self._timed = setup.loads or (Load.spread(data.feeds, data.sizes[0]),)
+        self._timed = _timed(setup)
         self._noise = setup.noise
         self._latency: Latency | None = None
         self._artifacts: dict[str, bytes] = {}
         self._probed: int | None = None
         self._proxy: Proxy | None = None
+
+    def adopt(self, setup: BenchSetup) -> None:
+        """Go on with what was not known when it was made; engines that were built are kept.
+
+        Args:
+            setup: Of the same backend, options and FP32 engine.
+        """
+        self._setup = setup
+        self._timed = _timed(setup)
+        self._noise = setup.noise
 
     def fingerprint(self) -> Fingerprint:
         """Versions and device."""
@@ -238,6 +247,11 @@ class Bench(ReferenceBench):
             return session.profile(self._timed[0].feeds[0], _PROFILE_RUNS)
         finally:
             session.close()
+
+
+def _timed(setup: BenchSetup) -> tuple[Load, ...]:
+    data = setup.search.data
+    return setup.loads or (Load.spread(data.feeds, data.sizes[0]),)
 
 
 def open_bench(setup: BenchSetup | None, announce: Announce) -> ReferenceBench | InTurns:

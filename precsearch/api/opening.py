@@ -93,14 +93,25 @@ def open_cuts(
         worker.close()
         raise
     inside = EngineCuts(worker.call, graph, lowered, wanted)
-    return Opened(inside, achieved_by(lowered, kernels), inside.notes, worker.close)
+    achieved = achieved_by(lowered, kernels, untold=None)
+    return Opened(inside, achieved, inside.notes, worker.close)
 
 
-def achieved_by(lowered: Lowered, kernels: Sequence[KernelTime]) -> dict[str, Precision]:
-    """By group; of several nodes the widest, and what no kernel tells is taken for FP32."""
+def achieved_by(
+    lowered: Lowered, kernels: Sequence[KernelTime], untold: Precision | None = Precision.FP32
+) -> dict[str, Precision]:
+    """What groups ran in: of several nodes the widest.
+
+    Args:
+        lowered: What the engine was built from.
+        kernels: Of its profile.
+        untold: Of a node that no kernel tells of. ONNX Runtime tells of all that is not FP32; what
+            TensorRT fused into a region says nothing (``None``), a group of such nodes is left out.
+    """
     ran = {node: k.precision for k in kernels for node in k.nodes if k.precision is not None}
     found: dict[str, Precision] = {}
     for node in lowered.asked:
-        key, precision = lowered.owners[node], ran.get(node, Precision.FP32)
-        found[key] = max(found.get(key, precision), precision, key=lambda p: p.bits)
+        key, precision = lowered.owners[node], ran.get(node, untold)
+        if precision is not None:
+            found[key] = max(found.get(key, precision), precision, key=lambda p: p.bits)
     return found

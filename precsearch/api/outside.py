@@ -121,7 +121,7 @@ def polygraphy_script(job: Job, postprocess: str) -> str:
         words.append("--strongly-typed")
     else:
         words += _allowed(job.pins)
-        if job.pins.fp16:
+        if job.pins.to_set:
             words += ["--precision-constraints", "obey"]
         words += ["--trt-network-postprocess-script", postprocess]
     head = _HEAD.format(what="The TensorRT engine", plan=job.plan)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
 
 from precsearch.api.files import write_text
-from precsearch.api.measuring import bench_worker
 from precsearch.api.setup import Inputs, Target
 from precsearch.backend import Feed
 from precsearch.errors import ModelError, WorkerError
@@ -24,7 +21,7 @@ from precsearch.reference.screen import Screening
 from precsearch.space import Assignment, Precision
 from precsearch.workers import Worker
 
-__all__ = ["Screened", "priors_of", "screen_feeds", "screened", "screened_beside", "screening_of"]
+__all__ = ["Screened", "priors_of", "screen_feeds", "screened", "screening_of"]
 
 _FORMAT = "1"
 
@@ -55,21 +52,6 @@ def screened(target: Target, inputs: Inputs, worker: Worker, run_dir: Path) -> S
             return priors_of(target, None), (f"searching without FP16 hazards of data: {error}",)
         _write(path, found)
     return priors_of(target, found), ()
-
-
-@contextmanager
-def screened_beside(target: Target, inputs: Inputs, run_dir: Path) -> Iterator[Future[Screened]]:
-    """`screened` in a worker of its own, while the caller waits for another.
-
-    Whoever leaves without the result ends the screening.
-    """
-    with bench_worker() as worker, ThreadPoolExecutor(1) as thread:
-        found = thread.submit(screened, target, inputs, worker, run_dir)
-        try:
-            yield found
-        finally:
-            if not found.done():
-                worker.close()
 
 
 def screen_feeds(target: Target, feeds: Sequence[Feed], worker: Worker) -> ScreenStatistics:

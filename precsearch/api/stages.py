@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 
 from precsearch._version import __version__
 from precsearch.api.artifact import write_artifact
-from precsearch.api.calibrate import calibrated
 from precsearch.api.config import OptimizeConfig, OptimizeResult
 from precsearch.api.confirm import Choice, best_so_far, confirm
 from precsearch.api.ending import unmet, written
 from precsearch.api.evidence import Finish, make_plan
 from precsearch.api.explain import explain_result
 from precsearch.api.files import write_text
-from precsearch.api.measuring import bench_setup, bench_worker, candidate, reference_of
-from precsearch.api.pool import Pool, turns_of
-from precsearch.api.probing import proxy_of
-from precsearch.api.screening import screened, screened_beside
+from precsearch.api.measuring import bench_worker, candidate, reference_of
+from precsearch.api.pool import Pool
+from precsearch.api.preparing import Prepared, gate_errors, prepared
 from precsearch.api.setup import Inputs, Target
 from precsearch.backend import Fingerprint
 from precsearch.bench import BenchSetup, Scored
-from precsearch.errors import EngineError, ModelError, WorkerError
+from precsearch.errors import EngineError, WorkerError
 from precsearch.events import (
     Event,
     GroupOutline,
@@ -40,7 +37,7 @@ from precsearch.maker import Engine
 from precsearch.onnxio.lower import Lowered, Lowering
 from precsearch.onnxio.proxygraph import ProxyGraph
 from precsearch.search import search
-from precsearch.space import Assignment, Precision
+from precsearch.space import Assignment
 from precsearch.strategy import Strategy
 from precsearch.trial import Fidelity, Measured, Measurement, Proposal, Trial
 from precsearch.workers import Worker
@@ -92,23 +89,10 @@ class Run:
         yield RunStarted(identified, self.config.model.name, __version__)
         yield from self._warn((*self.inputs.warnings(self.config.tol), *self.cured))
         with bench_worker(self._limit_s) as worker:
-            searched, lowering = yield from self._references(worker)
-            plain = lowering.lower(Assignment())
-            inputs = self.inputs
-            setup = bench_setup(
-                self.config, self.target, plain, searched, inputs.loads, inputs.shapes
-            )
-            proxy = proxy_of(self.target, lowering)
-            setup = replace(
-                setup,
-                turns=turns_of(self.config.run_path, self.config.workers),
-                proxy=None if proxy is None else proxy.proxy,
-                noise=self.journal.memo.noise,
-            )
-            worker.restart_with(setup)
+            ready = yield from self._prepared(worker)
+            lowering, setup = ready.lowering, ready.setup
             yield StageStarted("gate", "the FP32 engine against the reference")
-            with _gate_errors():
-                yield from self._baseline(worker, setup)
+            with gate_errors():
                 where: Fingerprint = worker.call("fingerprint")
                 if not setup.noise:
                     setup = replace(setup, noise=worker.call("calibrate_noise"))
@@ -119,7 +103,7 @@ class Run:
             if not problem.goal.admits(gate):
                 return unmet(self.config, self.inputs.metric, gate)
             yield self._search_started(where, problem)
-            yield from self._search(problem, lowering, worker, gate, setup, proxy)
+            yield from self._search(problem, lowering, worker, gate, setup, ready.proxy)
             choice = yield from self._choose(problem, lowering, worker, gate)
             engine = self._engine(lowering.lower(choice.trial.assignment), worker)
         return (yield from self._finish(problem, lowering, where, gate, choice, engine))
@@ -129,31 +113,13 @@ class Run:
             self.warnings.append(message)
             yield Warned(message)
 
-    def _references(self, worker: Worker) -> Generator[Event, None, tuple[Scored, Lowering]]:
-        """Reference outputs of the search part, calibration, and screening where it has a use."""
-        config, parts = self.config, self.inputs.parts
-        yield StageStarted("reference", f"{parts.search.samples} samples")
-        searched = reference_of(self.target, parts.search, worker)
-        yield StageStarted("calibrate", f"{parts.calibration.samples} samples")
-        self.target, lowering, lost = calibrated(
-            self.target, self.inputs, config.calibration_method, worker, config.run_path
+    def _prepared(self, worker: Worker) -> Generator[Event, None, Prepared]:
+        noise, limit_s = self.journal.memo.noise, self._limit_s
+        found = yield from prepared(
+            self.config, self.target, self.inputs, noise, worker, self._warn, limit_s
         )
-        yield from self._warn(lost)
-        if Precision.FP16 in self.target.space.precisions:
-            yield StageStarted("screen", "values that FP16 would get wrong")
-            if not self.target.backend.compiles:
-                self.priors, said = screened(self.target, self.inputs, worker, config.run_path)
-                yield from self._warn(said)
-        return searched, lowering
-
-    def _baseline(self, worker: Worker, setup: BenchSetup) -> Generator[Event, None, None]:
-        """Where the FP32 engine takes long to build, screen meanwhile; nothing is timed yet."""
-        if not self.target.backend.compiles or Precision.FP16 not in self.target.space.precisions:
-            return
-        with screened_beside(self.target, self.inputs, self.config.run_path) as screening:
-            worker.call("engine", setup.baseline)
-            self.priors, said = screening.result()
-        yield from self._warn(said)
+        self.target, self.priors = found.target, found.priors
+        return found
 
     def _problem(self, noise: float) -> Problem:
         config = self.config
@@ -286,12 +252,3 @@ class Run:
             interrupted=self.stopped == "interrupted",
             summary=summary,
         )
-
-
-@contextmanager
-def _gate_errors() -> Iterator[None]:
-    """What ends a later trial ends the run here: there is nothing to compare with."""
-    try:
-        yield
-    except (EngineError, WorkerError) as error:
-        raise ModelError(f"the model's own FP32 engine fails on this backend: {error}") from error

@@ -195,7 +195,7 @@ class Auto:
         One that the models rule out is worth a proxy all the same: they may be wrong of it, and no
         engine would ever tell.
         """
-        return pick.assignment not in known.proxies and pick.chance < 1 - self.doubt
+        return pick.assignment not in known.proxies and pick.within < 1 - self.doubt
 
 
 def _retried(

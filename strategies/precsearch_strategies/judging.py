@@ -23,12 +23,15 @@ __all__ = ["Judge", "Pick"]
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A candidate, what its models say of it, and its chance of being within the bound."""
+    """A candidate, what its models say of it, and its chance of being within the bound, if built.
+
+    Whether it builds is another matter, on which a proxy has nothing to say.
+    """
 
     assignment: Assignment
     reason: str
     predicted: Prediction
-    chance: float
+    within: float
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class _View:
     """A pool of c candidates, and what the models say of each after so many trials."""
 
     pool: Labels
+    within: Floats
     chance: Floats
     slack: Floats
     mean: Floats
@@ -54,7 +58,7 @@ class _View:
             f"{used:.0%} of the bound (losses were predicted to {self.off:.0%})"
         )
         return Pick(
-            assignment, reason, Prediction(float(self.mean[i]), used), float(self.chance[i])
+            assignment, reason, Prediction(float(self.mean[i]), used), float(self.within[i])
         )
 
 
@@ -125,9 +129,12 @@ class Judge:
         # The best of many noisy measurements was lucky: its prediction is what is to be beaten.
         fastest = [encoding.encode(t.assignment) for t in known.passing()]
         than = np.array(fastest or [np.zeros_like(encoding.lowest)])
+        within = _within(known, encoding, errors, pool)
+        sound = 1.0 - suspicion(known, encoding)
         return _View(
             pool,
-            _chances(known, encoding, errors, pool),
+            within,
+            within * sound[np.arange(pool.shape[1]), pool].prod(axis=1),
             errors.predict(pool),
             mean,
             spread,
@@ -152,8 +159,8 @@ class Judge:
         return found
 
 
-def _chances(known: Known, encoding: Encoding, errors: ErrorModel, pool: Labels) -> Floats:
-    """(c,) probability that an engine builds and is within the bound."""
+def _within(known: Known, encoding: Encoding, errors: ErrorModel, pool: Labels) -> Floats:
+    """(c,) probability that an engine is within the bound, if it builds."""
     chance = errors.chance(pool)
     counts = set((pool > 0).sum(axis=1).tolist())
     probed = {
@@ -165,8 +172,7 @@ def _chances(known: Known, encoding: Encoding, errors: ErrorModel, pool: Labels)
         slack = probed.get(row.tobytes())
         if slack is not None:
             chance[i] = errors.chance_after_proxy(row, slack)
-    sound = 1.0 - suspicion(known, encoding)
-    return np.asarray(chance * sound[np.arange(pool.shape[1]), pool].prod(axis=1))
+    return chance
 
 
 def _expected_gain(mean: Floats, spread: Floats, best: float) -> Floats:

@@ -21,6 +21,7 @@ NEEDS = {
     "BuilderFlag.FP16": "weak",
     "BuilderFlag.INT8": "weak",
     "BuilderFlag.OBEY_PRECISION_CONSTRAINTS": "weak",
+    "BuilderFlag.PREFER_PRECISION_CONSTRAINTS": "weak",
     "ILayer.precision": "weak",
     "ILayer.set_output_type": "weak",
     "NetworkDefinitionCreationFlag.EXPLICIT_BATCH": "explicit_batch",

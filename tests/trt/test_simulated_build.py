@@ -135,6 +135,15 @@ def test_a_weak_build_pins_fp32_and_obeys(
 
 
 @pytest.mark.parametrize("version", WEAKS)
+def test_where_nothing_is_pinned_nothing_is_to_be_obeyed(version: str, tmp_path: Path) -> None:
+    made = tensorrt(version)
+    int8 = dict.fromkeys(("first", "second", "dense"), "int8")
+    halves = dict.fromkeys(("relu", "flat", "bias", "y"), "fp16")
+    assert built(made, lowered(tmp_path, WEAK, **int8, **halves), WEAK).pinned == 0
+    assert flags_of(made) == {"TF32", "FP16", "INT8"}
+
+
+@pytest.mark.parametrize("version", WEAKS)
 def test_fp16_can_be_ordered_and_outputs_stay_fp32(
     version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

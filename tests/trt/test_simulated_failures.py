@@ -99,8 +99,15 @@ def test_too_little_memory_is_told_apart(said: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", WEAKS)
-def test_pins_without_a_kernel_are_spared_further_and_further(
-    version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("refusals", "said"),
+    [
+        (1, "it took them as wishes"),
+        (2, "it took them as wishes, and nodes up to 2 tensors away were left to it"),
+    ],
+)
+def test_pins_without_a_kernel_give_way_step_by_step(
+    version: str, refusals: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = tensorrt(version)
     model = lowered(tmp_path, WEAK, second="int8")
@@ -108,29 +115,35 @@ def test_pins_without_a_kernel_are_spared_further_and_further(
     tries = failing(made, ("ERROR", CONTRADICTION))
     fails = made.behaviour["Builder.build_serialized_network"]
 
-    def second(self: Any, network: Any, config: Any) -> Any:
-        if len(tries) == 1:
+    def last(self: Any, network: Any, config: Any) -> Any:
+        if len(tries) == refusals:
             self.heard_by.log(made.module.ILogger.Severity.WARNING, "slow")
             return usual(self, network, config)
         return fails(self, network, config)
 
-    made.behaviour["Builder.build_serialized_network"] = second
+    made.behaviour["Builder.build_serialized_network"] = last
     built = builder(made)[0].build(model, "", ())
     pinned = [sum("_precision" in x.__dict__ for x in network.layers) for network in found]
-    assert len(pinned) == 2, "what is beside Q/DQ was free before: sparing it changes nothing"
-    assert pinned[0] > pinned[1] == built.pinned
-    said, slow = built.warnings
-    assert "nodes up to 2 tensors away were left to the builder" in said
+    assert pinned[0] == pinned[1] > 0, "first the same pins, as wishes"
+    assert pinned[-1] == built.pinned
+    assert len(pinned) == refusals + 1, "one tensor away all was free before: it is not built again"
+    assert refusals == 1 or pinned[1] > pinned[2]
+    asked = [flag.name for (flag,) in made.named("IBuilderConfig.set_flag")]
+    kinds = [name for name in asked if name.endswith("PRECISION_CONSTRAINTS")]
+    prefer = ["PREFER_PRECISION_CONSTRAINTS"] * (1 + (refusals == 2 and pinned[2] > 0))
+    assert kinds == ["OBEY_PRECISION_CONSTRAINTS", *prefer]
+    first, slow = built.warnings
+    assert first == f"TensorRT has no kernels for these pins beside Q/DQ: {said}"
     assert slow == "slow", "errors of the tries before are forgotten"
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_sparing_ends_and_a_typed_build_has_nothing_to_spare(version: str, tmp_path: Path) -> None:
+def test_without_qdq_there_is_nothing_to_give_way_to(version: str, tmp_path: Path) -> None:
     made = tensorrt(version)
     tries = failing(made, ("ERROR", CONTRADICTION))
     with pytest.raises(BuildError, match="Could not find any implementation"):
         builder(made)[0].build(plain(tmp_path, made), "", ())
-    assert len(tries) == 1, "without Q/DQ there is nothing to spare"
+    assert len(tries) == 1
 
 
 def test_what_the_parser_refuses_is_told_in_its_words(tmp_path: Path) -> None:

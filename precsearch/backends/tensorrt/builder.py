@@ -15,7 +15,7 @@ from precsearch.backends.tensorrt.knobs import Knobs
 from precsearch.backends.tensorrt.logger import Lines
 from precsearch.backends.tensorrt.mapping import node_outputs
 from precsearch.backends.tensorrt.probe import Caps
-from precsearch.backends.tensorrt.weak import apply_precisions, spared_pins
+from precsearch.backends.tensorrt.weak import Manner, apply_precisions, manners
 from precsearch.errors import BuildError, OptionError
 from precsearch.onnxio.annotate import Annotation
 
@@ -23,12 +23,7 @@ __all__ = ["Built", "EngineBuilder"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-_MOST_SPARED = 3
 _CONTRADICTION = ("marked as an int8 node", "could not find any implementation")
-_SPARED = (
-    "TensorRT has no kernels for these pins beside Q/DQ: nodes up to {hops} tensors away were left "
-    "to the builder"
-)
 _MEMORY = ("outofmemory", "out of memory", "insufficient memory", "cuda_error_out_of_memory")
 
 
@@ -108,17 +103,13 @@ class EngineBuilder:
             )
         written = node_outputs(parsed)
         names = tuple(dict.fromkeys(written.values()))
-        refused = None
-        for hops in range(_MOST_SPARED + 1 if self._weak else 1):
-            spared = spared_pins(parsed, hops, pin_half=self._knobs.pin == "all")
-            if spared == refused:
-                continue  # this is the network that was refused just now
-            refused = spared
+        half = self._knobs.pin == "all"
+        for manner in manners(parsed, pin_half=half) if self._weak else (Manner(),):
             self._lines.clear()
-            engine, pinned = self._attempt(model, folder, shapes, parsed, written, hops)
+            engine, pinned = self._attempt(model, folder, shapes, parsed, written, manner)
             if engine is not None:
                 self._keep_cache()
-                said = [*([_SPARED.format(hops=hops)] if hops else []), *self._lines.warnings]
+                said = [*filter(None, [manner.said]), *self._lines.warnings]
                 return Built(bytes(engine), names, tuple(said), pinned)
             if not any(word in self._said().lower() for word in _CONTRADICTION):
                 break
@@ -131,7 +122,7 @@ class EngineBuilder:
         shapes: Sequence[Shapes],
         parsed: onnx.ModelProto,
         written: Mapping[str, str],
-        hops: int,
+        manner: Manner,
     ) -> tuple[Any, int]:
         """An engine, or ``None``; and how many layers were pinned to FP32."""
         builder = self._started()
@@ -142,14 +133,9 @@ class EngineBuilder:
         self._add_profiles(builder, network, config, shapes)
         pinned = 0
         if self._weak:
+            half = self._knobs.pin == "all"
             pinned = apply_precisions(
-                self._trt,
-                network,
-                config,
-                parsed,
-                written,
-                pin_half=self._knobs.pin == "all",
-                spare_hops=hops,
+                self._trt, network, config, parsed, written, pin_half=half, manner=manner
             )
         self._attach_cache(config)
         return builder.build_serialized_network(network, config), pinned

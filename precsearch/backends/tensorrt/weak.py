@@ -6,7 +6,7 @@ to the builder; everything else in floating point must be FP32.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,10 @@ from precsearch.backends.tensorrt.mapping import layer_nodes
 from precsearch.errors import BuildError
 from precsearch.onnxio.annotate import METADATA_KEY, Annotation
 
-__all__ = ["Asked", "apply_precisions", "near_quantised", "read_asked", "spared_pins"]
+__all__ = ["Asked", "Manner", "apply_precisions", "manners", "near_quantised", "read_asked"]
 
 _QDQ = ("QuantizeLinear", "DequantizeLinear")
+_MOST_SPARED = 3
 _NEVER = frozenset(
     {
         *("CONSTANT", "SHAPE", "CAST", "IDENTITY", "QUANTIZE", "DEQUANTIZE", "ASSERTION"),
@@ -64,6 +65,47 @@ def read_asked(model: onnx.ModelProto) -> Asked:
         raise BuildError(f"the model's {METADATA_KEY} is malformed: {error}") from error
 
 
+@dataclass(frozen=True)
+class Manner:
+    """How precisions are asked for.
+
+    Attributes:
+        obey: Whether a pin is an order; else a wish that TensorRT warns of where it has no kernel.
+        spare: Nodes as near as this to a Q or DQ, in tensors, are left to the builder.
+    """
+
+    obey: bool = True
+    spare: int = 0
+
+    @property
+    def said(self) -> str:
+        """What the user is told of one that gave way, "" of one that did not."""
+        if self.obey:
+            return ""
+        spared = f", and nodes up to {self.spare} tensors away were left to it" * bool(self.spare)
+        return f"TensorRT has no kernels for these pins beside Q/DQ: it took them as wishes{spared}"
+
+
+def manners(model: onnx.ModelProto, *, pin_half: bool) -> Iterator[Manner]:
+    """How to ask, and how to give way where TensorRT has no kernels beside Q/DQ: each asks less.
+
+    Raises:
+        BuildError: The model's metadata is malformed.
+    """
+    yield Manner()
+    asked = read_asked(model)
+    left = asked.free if pin_half else asked.free | asked.fp16
+    pins = {n.name for n in model.graph.node if n.op_type not in _QDQ} - left
+    if not asked.int8 or not pins:
+        return
+    yield Manner(obey=False)
+    for hops in range(1, _MOST_SPARED + 1):
+        fewer = pins - near_quantised(model, hops)
+        if fewer != pins:
+            yield Manner(obey=False, spare=hops)
+        pins = fewer
+
+
 def apply_precisions(
     trt: Any,  # noqa: ANN401 - TensorRT's bindings have no types
     network: Any,  # noqa: ANN401
@@ -72,12 +114,13 @@ def apply_precisions(
     written: Mapping[str, str],
     *,
     pin_half: bool,
-    spare_hops: int = 0,
+    manner: Manner,
 ) -> int:
     """Set builder flags and layer precisions; returns how many layers were pinned to FP32.
 
     A pinned layer gets a precision and a type for every output, and OBEY: without it TensorRT
-    takes either as a wish.
+    takes either as a wish. Where nothing is pinned there is no OBEY either: with it TensorRT 8.6
+    finds no kernel for an INT8 convolution whose residual Add is in float, pins or not.
 
     Args:
         trt: The module.
@@ -86,44 +129,34 @@ def apply_precisions(
         model: The lowered model.
         written: Tensor → name of the node that writes it.
         pin_half: Whether what may be FP16 is pinned to it.
-        spare_hops: Nodes as near as this to a Q or DQ are left to the builder.
+        manner: How to ask.
 
     Raises:
         BuildError: The model's metadata is malformed.
     """
     asked = read_asked(model)
-    spared = near_quantised(model, spare_hops)
     if not asked.lowered:
         return 0
-    config.set_flag(trt.BuilderFlag.FP16)
+    flags = trt.BuilderFlag
+    config.set_flag(flags.FP16)
     if asked.int8:
-        config.set_flag(trt.BuilderFlag.INT8)
-    config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
-    pinned = 0
+        config.set_flag(flags.INT8)
+    left = asked.free | near_quantised(model, manner.spare)
+    left |= frozenset() if pin_half else asked.fp16
+    full = half = 0
     for layer, node in layer_nodes(network, written):
-        if not node or node in asked.free or node in spared or not _may_be_set(trt, layer):
+        if not node or node in left or not _may_be_set(trt, layer):
             continue
         if node in asked.fp16:
-            if pin_half:
-                _pin(layer, trt.float16)
+            _pin(layer, trt.float16)
+            half += 1
         else:
             _pin(layer, trt.float32)
-            pinned += 1
-    return pinned
-
-
-def spared_pins(model: onnx.ModelProto, hops: int, *, pin_half: bool) -> frozenset[str]:
-    """Names of the nodes that `apply_precisions` would pin, were they not so near to a Q or DQ.
-
-    Raises:
-        BuildError: The model's metadata is malformed.
-    """
-    asked = read_asked(model)
-    types = {n.name: n.op_type for n in model.graph.node}
-    left = asked.free if pin_half else asked.free | asked.fp16
-    return frozenset(
-        n for n in near_quantised(model, hops) if n not in left and types[n] not in _QDQ
-    )
+            full += 1
+    if full + half:
+        order = flags.OBEY_PRECISION_CONSTRAINTS
+        config.set_flag(order if manner.obey else flags.PREFER_PRECISION_CONSTRAINTS)
+    return full
 
 
 def near_quantised(model: onnx.ModelProto, hops: int) -> frozenset[str]:

@@ -1,0 +1,153 @@
+"""What a search needs before its first trial: references, ranges, hazards and the FP32 engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from precsearch.api.calibrate import calibrated
+from precsearch.api.config import OptimizeConfig
+from precsearch.api.measuring import bench_setup, bench_worker, reference_of
+from precsearch.api.pool import turns_of
+from precsearch.api.probing import proxy_of
+from precsearch.api.screening import screened
+from precsearch.api.setup import Inputs, Target
+from precsearch.bench import BenchSetup, Scored
+from precsearch.errors import EngineError, ModelError, WorkerError
+from precsearch.events import Event, StageStarted
+from precsearch.goal import Prior
+from precsearch.onnxio.lower import Lowering
+from precsearch.onnxio.proxygraph import ProxyGraph
+from precsearch.onnxio.scales import RangeScales
+from precsearch.space import Assignment, Precision
+from precsearch.workers import Worker
+
+__all__ = ["Prepared", "built_beside", "gate_errors", "prepared"]
+
+Warn = Callable[[Sequence[str]], Generator[Event, None, None]]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is known before the first trial.
+
+    Attributes:
+        target: The model; INT8 is taken from groups that cannot have it.
+        lowering: With the ranges of the calibration part.
+        setup: What the worker's bench goes on with.
+        proxy: Scores assignments without an engine, if the backend's engines are slow to build.
+        priors: Hazards that the search starts from.
+    """
+
+    target: Target
+    lowering: Lowering
+    setup: BenchSetup
+    proxy: ProxyGraph | None
+    priors: tuple[Prior, ...]
+
+
+def prepared(
+    config: OptimizeConfig,
+    target: Target,
+    inputs: Inputs,
+    noise: float,
+    worker: Worker,
+    warn: Warn,
+    limit_s: float,
+) -> Generator[Event, None, Prepared]:
+    """Make it ready, and the worker a bench.
+
+    Where an engine takes long to build, the FP32 one is built meanwhile. Nothing is timed yet.
+
+    Args:
+        config: What the user asked for.
+        target: Model and backend.
+        inputs: Its data.
+        noise: Of latency, if an earlier run measured it; else 0.
+        worker: Will measure.
+        warn: Makes events of what the user should know.
+        limit_s: Seconds that a call of another worker may take.
+
+    Raises:
+        ModelError: ONNX Runtime refuses the model, or the FP32 engine fails.
+        WorkerError: It crashed or hung on the model.
+    """
+    if not target.backend.compiles:
+        found = yield from _looked(config, target, inputs, noise, worker, warn)
+        worker.restart_with(found.setup)
+        return found
+    early = _early(config, target, inputs)
+    worker.restart_with(early)
+    with built_beside(worker, early) as building, bench_worker(limit_s) as helper:
+        found = yield from _looked(config, target, inputs, noise, helper, warn)
+        if not building.done():
+            yield StageStarted("build", "the FP32 engine, begun before the reference")
+        with gate_errors():
+            building.result()
+            worker.call("adopt", found.setup)
+    worker.remember(found.setup)
+    return found
+
+
+def _early(config: OptimizeConfig, target: Target, inputs: Inputs) -> BenchSetup:
+    """What suffices to build engines."""
+    scales = RangeScales({}, target.scheme)
+    plain = Lowering(target.graph, target.space, target.scheme, scales, target.form)
+    unscored = Scored(inputs.parts.search, ())
+    lowered = plain.lower(Assignment())
+    setup = bench_setup(config, target, lowered, unscored, inputs.loads, inputs.shapes)
+    return replace(setup, turns=turns_of(config.run_path, config.workers))
+
+
+@contextmanager
+def built_beside(worker: Worker, setup: BenchSetup) -> Iterator[Future[object]]:
+    """Build the FP32 engine while the caller does something else; who leaves early ends it."""
+    with ThreadPoolExecutor(1) as thread:
+        building = thread.submit(worker.call, "engine", setup.baseline)
+        try:
+            yield building
+        finally:
+            if not building.done():
+                worker.close()
+
+
+def _looked(
+    config: OptimizeConfig,
+    target: Target,
+    inputs: Inputs,
+    noise: float,
+    worker: Worker,
+    warn: Warn,
+) -> Generator[Event, None, Prepared]:
+    """Reference outputs of the search part, calibration, and screening where it has a use."""
+    parts, run_dir = inputs.parts, config.run_path
+    yield StageStarted("reference", f"{parts.search.samples} samples")
+    searched = reference_of(target, parts.search, worker)
+    yield StageStarted("calibrate", f"{parts.calibration.samples} samples")
+    method = config.calibration_method
+    target, lowering, lost = calibrated(target, inputs, method, worker, run_dir)
+    yield from warn(lost)
+    priors: tuple[Prior, ...] = ()
+    if Precision.FP16 in target.space.precisions:
+        yield StageStarted("screen", "values that FP16 would get wrong")
+        priors, said = screened(target, inputs, worker, run_dir)
+        yield from warn(said)
+    plain, proxy = lowering.lower(Assignment()), proxy_of(target, lowering)
+    setup = replace(
+        bench_setup(config, target, plain, searched, inputs.loads, inputs.shapes),
+        turns=turns_of(run_dir, config.workers),
+        proxy=None if proxy is None else proxy.proxy,
+        noise=noise,
+    )
+    return Prepared(target, lowering, setup, proxy, priors)
+
+
+@contextmanager
+def gate_errors() -> Iterator[None]:
+    """What ends a later trial ends the run here: there is nothing to compare with."""
+    try:
+        yield
+    except (EngineError, WorkerError) as error:
+        raise ModelError(f"the model's own FP32 engine fails on this backend: {error}") from error

@@ -85,7 +85,8 @@ def export(
     files = {
         "model": folder / f"{stem}.onnx",
         "script": folder / f"{stem}.{to}.sh",
-        "postprocess": folder / f"{stem}.polygraphy.py",
+        # Polygraphy imports it by its name, in which a dot would be a package's.
+        "postprocess": folder / (re.sub(r"\W", "_", stem) + "_polygraphy.py"),
     }
     _make_folder(folder)
     check_free(files.values(), force=force, inputs=(plan, source))

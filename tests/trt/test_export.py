@@ -75,6 +75,23 @@ def test_polygraphys_script_sets_what_the_backend_sets(
     assert config.avg_timing_iterations == 8
 
 
+@pytest.mark.parametrize("name", ["net", "net.v2-8", "3 nets"])
+def test_polygraphy_itself_finds_what_its_script_names(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from polygraphy.mod import import_from_script
+
+    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt("8.6.0").module)
+    plan = write_plan(tmp_path, small_model(), "weak", {"first": "fp16"})
+    named = plan.with_name(f"{name}.plan.json")
+    plan.rename(named)
+    report = api.export(named, tmp_path / "small.onnx", "polygraphy", tmp_path / "out")
+    _, words, _ = ran(report.script, "", tmp_path / "bin")
+    (script,) = {word for word in words if word.endswith(".py")}
+    for function in ("postprocess_config", "postprocess"):
+        assert callable(import_from_script(str(report.script.parent / script), function))
+
+
 def test_polygraphys_script_refuses_what_is_not_its_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

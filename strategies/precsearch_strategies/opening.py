@@ -11,21 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from precsearch.goal import Problem
-from precsearch.space import Assignment, LayerGroup, Precision
+from precsearch.space import Assignment, Precision
 from precsearch.trial import Trial
 from precsearch_strategies.known import Asking, Known
+from precsearch_strategies.uniform import tolerated
 
-__all__ = ["opening", "tolerated"]
-
-
-def tolerated(problem: Problem, precision: Precision) -> Assignment:
-    """Every group at the lowest choice from ``precision`` upward that no prior advises against."""
-
-    def lowest(group: LayerGroup) -> Precision:
-        fits = (c for c in reversed(group.choices) if c.bits >= precision.bits)
-        return next((c for c in fits if group.key not in problem.avoided(c)), Precision.FP32)
-
-    return problem.space.canonical(Assignment.of({g.key: lowest(g) for g in problem.space.free}))
+__all__ = ["opening"]
 
 
 @dataclass(frozen=True)

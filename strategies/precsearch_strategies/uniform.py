@@ -9,7 +9,7 @@ from precsearch.space import Assignment, LayerGroup, Precision
 from precsearch.strategy import Proposals
 from precsearch_strategies.known import Known
 
-__all__ = ["Uniform", "leading_uniforms", "uniform_assignments"]
+__all__ = ["Uniform", "leading_uniforms", "tolerated", "uniform_assignments"]
 
 
 def uniform_assignments(problem: Problem) -> tuple[Assignment, ...]:
@@ -24,9 +24,8 @@ def uniform_assignments(problem: Problem) -> tuple[Assignment, ...]:
     space = problem.space
     found = [problem.all_fp32()]
     for precision in reversed(space.precisions[1:]):
-        tolerated = {g.key: _tolerated(problem, g, precision) for g in space.free}
         everywhere = {g.key: g.nearest(precision) for g in space.free}
-        for asked in (everywhere, tolerated):
+        for asked in (everywhere, _tolerated(problem, precision)):
             found.append(Assignment.of(asked))
             if precision is Precision.INT8:
                 found.extend(_passive_float(problem, asked))
@@ -38,26 +37,30 @@ def leading_uniforms(problem: Problem) -> tuple[Assignment, ...]:
 
     There the next precision that no prior advises against stands in, so INT8 falls back to FP16.
     """
-    space = problem.space
-    found = [
-        Assignment.of({g.key: _tolerated(problem, g, p) for g in space.free})
-        for p in space.precisions[1:]
-    ]
-    return tuple(a for a in dict.fromkeys(map(space.canonical, found)) if len(a))
+    found = [tolerated(problem, p) for p in problem.space.precisions[1:]]
+    return tuple(a for a in dict.fromkeys(found) if len(a))
 
 
-def _tolerated(problem: Problem, group: LayerGroup, precision: Precision) -> Precision:
-    """The lowest choice from ``precision`` upward that no prior advises against."""
-    for choice in reversed(group.choices):
-        if choice.bits >= precision.bits and group.key not in problem.avoided(choice):
-            return choice
-    return Precision.FP32
+def tolerated(problem: Problem, precision: Precision) -> Assignment:
+    """Every group at the lowest choice from ``precision`` upward that no prior advises against."""
+    return problem.space.canonical(Assignment.of(_tolerated(problem, precision)))
+
+
+def _tolerated(problem: Problem, precision: Precision) -> dict[str, Precision]:
+    """`tolerated` as asked for, passive groups included that could not take effect."""
+
+    def lowest(group: LayerGroup) -> Precision:
+        fits = (c for c in reversed(group.choices) if c.bits >= precision.bits)
+        return next((c for c in fits if group.key not in problem.avoided(c)), Precision.FP32)
+
+    return {g.key: lowest(g) for g in problem.space.free}
 
 
 def _passive_float(problem: Problem, asked: dict[str, Precision]) -> list[Assignment]:
     """``asked`` with the passive INT8 groups in FP32, and in FP16 where that is offered."""
     passive = [g for g in problem.space.free if g.passive and asked[g.key] is Precision.INT8]
-    above = {g.key: _tolerated(problem, g, Precision.FP16) for g in passive}
+    half = _tolerated(problem, Precision.FP16)
+    above = {g.key: half[g.key] for g in passive}
     full = dict.fromkeys(above, Precision.FP32)
     float_too = {
         g.key: Precision.FP32

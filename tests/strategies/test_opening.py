@@ -9,8 +9,7 @@ import pytest
 from precsearch.goal import Prior
 from precsearch.space import Assignment, Precision
 from precsearch_strategies import Auto
-from precsearch_strategies.opening import tolerated
-from precsearch_strategies.uniform import uniform_assignments
+from precsearch_strategies.uniform import tolerated, uniform_assignments
 from tests.strategies.harness import Found, run
 from tests.strategies.landscapes import FP16, FP32, INT8, Landscape, Recipe
 

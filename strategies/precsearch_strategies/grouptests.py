@@ -49,6 +49,7 @@ class Doubts:
         sound: (n,) probability that a choice does not make an engine fail to build.
         draws: Samples of the culprits.
         fruitless: How many engines in a row were beyond the bound.
+        spread: How many engines in all were so by less than a culprit.
     """
 
     gain: Floats
@@ -62,6 +63,7 @@ class Doubts:
     sound: Floats
     draws: Draws
     fruitless: int = 0
+    spread: int = 0
 
     @classmethod
     def none(cls, gain: Floats, marks: Floats, count: float, base: float) -> Doubts:

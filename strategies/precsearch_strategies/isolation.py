@@ -1,4 +1,12 @@
-"""Large spaces: finds the few choices that break the bound by group testing, engine by engine."""
+"""Large spaces: finds the few choices that break the bound by group testing, engine by engine.
+
+Where a few of many choices break the bound and proxies rank them badly, an engine lowers what has
+passed and a set of further choices, the least harmful by proxy first, so many that it may well hold
+a culprit (Hwang, *JASA* 67, 1972). If it passes, they stay; if it fails, parts of it are tested
+(ddmin; Zeller & Hildebrandt, *IEEE TSE* 28, 2002), and how *far* it fails says how much its
+culprits weigh together, so that one engine can test parts of several failed sets at once. `Design`
+chooses it.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from precsearch.space import Assignment
+from precsearch.trial import Trial
 from precsearch_strategies.encoding import Bools, Encoding, Floats, Labels
 from precsearch_strategies.gains import profile_gains
 from precsearch_strategies.grouptests import Design, Doubts
@@ -70,13 +79,6 @@ def isolated(
 ) -> Asking[tuple[tuple[Floats, Floats], bool]]:
     """Grow a passing assignment by sets of choices, and track down what breaks the bound.
 
-    Where a few of many choices break the bound and proxies rank them badly, this is group testing:
-    an engine lowers what has passed and a set of further choices, the least harmful by proxy first,
-    so many that it may well hold a culprit (Hwang, *JASA* 67, 1972). If it passes, they stay; if it
-    fails, parts of it are tested (ddmin; Zeller & Hildebrandt, *IEEE TSE* 28, 2002), and how *far*
-    it fails says how much its culprits weigh together, so that one engine can test parts of several
-    failed sets at once. `Design` chooses it.
-
     It does nothing where there are few choices, and gives up where culprits are not few: where
     engines fail by little or many in a row, or where all that passed is too much for the bound.
 
@@ -94,12 +96,9 @@ def isolated(
     moves = _moves(known, encoding, squares[0], wanted)
     if len(moves.groups) <= _LARGE:
         return squares, False
-    marks = np.log(np.maximum(squares[0][moves.groups, moves.labels], 1e-9))
-    doubts = Doubts.none(moves.gain, marks, _count(known, len(marks)), moves.square)
-    limit = min(limit, known.builds + most_engines(len(marks)))
-    spread = 0
-    design, done = None, False
-    while known.builds < limit and doubts.fruitless < _FRUITLESS and spread < _SPREAD:
+    limit = min(limit, known.builds + most_engines(len(moves.groups)))
+    doubts, design, done = _before(known, moves, squares[0]), None, False
+    while known.builds < limit and doubts.fruitless < _FRUITLESS and doubts.spread < _SPREAD:
         rng = np.random.default_rng([known.problem.seed, known.builds])
         sound = 1.0 - suspicion(known, encoding)[moves.groups, moves.labels]
         design = Design.of(replace(doubts, sound=sound), rng)
@@ -108,20 +107,12 @@ def isolated(
         done = design.left < _NEARLY * enough and not moves.between
         if design.left < enough or doubts.clean(moves.all)[0] > _FULL:
             break
-        chosen, reason = design.best(
-            rng, lambda s: encoding.decode(moves.lowered(s)) in known.engines
-        )
-        if not chosen.any():
+        chosen, trial = yield from _tested(known, encoding, moves, design, rng)
+        if trial is None:
             break
-        assignment = encoding.decode(moves.lowered(chosen))
-        (trial,) = yield from known.build([assignment], reason)
         slack = known.slack(trial)
-        if slack is None:
-            continue  # a build that fails is no verdict
-        square, clean = min(slack**2, _BEYOND), float(doubts.clean(chosen[None])[0])
-        passed = bool(known.passes(trial))
-        spread += not passed and square < clean + _LEAST
-        doubts = _after(doubts, chosen, square, passed)
+        if slack is not None:  # a build that fails is no verdict
+            doubts = _after(doubts, chosen, min(slack**2, _BEYOND), bool(known.passes(trial)))
     return squares if design is None else _corrected(squares, moves, design), done
 
 
@@ -140,6 +131,12 @@ def _moves(known: Known, encoding: Encoding, squares: Floats, wanted: Bools) -> 
     return _Moves(base, square, some, labels[some], more[some, labels[some]], between)
 
 
+def _before(known: Known, moves: _Moves, squares: Floats) -> Doubts:
+    """What is known before the first engine: what proxies say."""
+    marks = np.log(np.maximum(squares[moves.groups, moves.labels], 1e-9))
+    return Doubts.none(moves.gain, marks, _count(known, len(marks)), moves.square)
+
+
 def _count(known: Known, choices: int) -> float:
     """How many culprits there may be, by how far beyond the bound the worst engine was."""
     slacks = [s for t in known.engines.values() if (s := known.slack(t)) is not None]
@@ -148,14 +145,33 @@ def _count(known: Known, choices: int) -> float:
     return min(max(guess, 1.0), 0.2 * choices)
 
 
+def _tested(
+    known: Known, encoding: Encoding, moves: _Moves, design: Design, rng: np.random.Generator
+) -> Asking[tuple[Bools, Trial | None]]:
+    """Lower the (k,) choices that tell most; no trial where no set is left to be built."""
+
+    def lowered(chosen: Bools) -> Assignment:
+        return encoding.decode(moves.lowered(chosen))
+
+    chosen, reason = design.best(rng, lambda some: lowered(some) in known.engines)
+    if not chosen.any():
+        return chosen, None
+    (trial,) = yield from known.build([lowered(chosen)], reason)
+    return chosen, trial
+
+
 def _after(doubts: Doubts, chosen: Bools, square: float, passed: bool) -> Doubts:
     """What is known after an engine."""
     if passed:
         rate = max((square - doubts.base) / float(chosen.sum()), 1e-9)
         return replace(doubts, cleared=doubts.cleared | chosen, rate=rate, fruitless=0)
-    sets = np.concatenate([doubts.sets, chosen[None]])
-    squares = np.append(doubts.squares, square)
-    return replace(doubts, sets=sets, squares=squares, fruitless=doubts.fruitless + 1)
+    return replace(
+        doubts,
+        sets=np.concatenate([doubts.sets, chosen[None]]),
+        squares=np.append(doubts.squares, square),
+        fruitless=doubts.fruitless + 1,
+        spread=doubts.spread + int(square < float(doubts.clean(chosen[None])[0]) + _LEAST),
+    )
 
 
 def _corrected(

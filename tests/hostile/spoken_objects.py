@@ -32,7 +32,7 @@ from precsearch.registry import strategy
 from precsearch.space import Assignment, LayerGroup, Precision, SearchSpace
 from precsearch.trial import Fidelity, Proposal
 from precsearch.workers import Worker
-from tests.hostile.spoken_files import Say
+from tests.hostile.spoken_data import Say
 from tests.loop.at_work import while_at_work
 from tests.loop.loop_toys import Oddities
 

@@ -11,26 +11,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from precsearch.backend import TYPED, TYPED_HALF, GraphForm
-from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.group import group
 from precsearch.onnxio.layout import quantisable
-from precsearch.onnxio.proxyflat import FlatProxy
 from precsearch.onnxio.proxygraph import ProxyGraph
 from precsearch.onnxio.scales import RangeScales, TensorRange
 from precsearch.reference.proxy import Proxy
 from precsearch.space import Precision
 from tests.lowering.random_models import Model, feed_of
 from tests.onnxio.small_graphs import fire_net, view
-from tests.proxy.by_hand import plain_session, scales_of
-from tests.proxy.test_proxy_graph import (
+from tests.proxy.by_hand import SCHEME
+from tests.proxy.written import (
     DECIDED,
     FEW,
     GRANULARITY,
     MODELS,
-    SCHEME,
     drawn,
+    noise_for,
     prepared,
     relative,
+    written,
 )
 
 
@@ -42,18 +41,11 @@ def test_any_assignment_gives_what_it_gives_written_by_itself(
     graph = prepared(model, form.min_opset)
     space = group(graph, DECIDED, frozenset(Precision), granularity)
     feeds = [feed_of(model, seed) for seed in range(3)]
-    scales = scales_of(graph, space, feeds, DECIDED)
-    made = ProxyGraph(graph, space, DECIDED, scales, form)
-    proxy = Proxy(made.proxy, 1)
+    on = written(graph, space, feeds, DECIDED, form)
     for _ in range(2):
         assignment = drawn(data, space, set(Precision))
-        flat = FlatProxy(graph, space, DECIDED, scales, assignment, form)
-        names = [o.name for o in graph.outputs]
-        session = plain_session(flat.with_outputs(names))
-        off = []
-        for feed, found in zip(feeds, proxy.run(made.request(assignment), feeds), strict=True):
-            wanted = session.run([flat.name(n) for n in names], feed)
-            off.append(max(relative(found[n], v) for n, v in zip(names, wanted, strict=True)))
+        both = zip(on.run(assignment, feeds), on.run_alone(assignment, feeds), strict=True)
+        off = [max(relative(found[n], wanted[n]) for n in on.names) for found, wanted in both]
         # Packed weights are summed in another order, which now and then puts a value on the other
         # side of the edge of a step (seen: 2e-4, one step of FP16); a wrong form is off always.
         assert sorted(off)[1] < 1e-6
@@ -76,7 +68,7 @@ def test_a_branch_with_large_constants_is_one_level_deep(monkeypatch: pytest.Mon
                 look(inner.node, depth + 1)
 
     outputs = []
-    feed = {"in0": np.random.default_rng(0).normal(0, 1, shape_of(graph)).astype(np.float32)}
+    feed = noise_for(graph)
     for large, deepest in ((1 << 30, 2), (1, 1)):
         monkeypatch.setattr("precsearch.onnxio.proxychoice._LARGE", large)
         made = ProxyGraph(graph, space, SCHEME, RangeScales(ranges, SCHEME))
@@ -92,7 +84,3 @@ def test_a_branch_with_large_constants_is_one_level_deep(monkeypatch: pytest.Mon
     for nested, apart in zip(*outputs, strict=True):
         for name, value in nested.items():
             np.testing.assert_array_equal(apart[name], value)
-
-
-def shape_of(graph: GraphView) -> list[int]:
-    return [d.dim_value or 1 for d in graph.inputs[0].type.tensor_type.shape.dim]

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from precsearch.backend import TYPED, TYPED_HALF, BackendOptions, GraphForm, QuantScheme
-from precsearch.backends.onnxruntime import OnnxRuntimeBackend
-from precsearch.backends.tensorrt.scheme import scheme
+from precsearch.backend import TYPED, TYPED_HALF, GraphForm, QuantScheme
 from precsearch.data import input_specs, load
 from precsearch.errors import BuildError, ModelError, OptionError, RunError
-from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.group import group
 from precsearch.onnxio.layout import node_groups, quantisable
 from precsearch.onnxio.lower import Lowering
@@ -28,37 +23,24 @@ from precsearch.onnxio.read import read_model
 from precsearch.onnxio.scales import RangeScales, TensorRange
 from precsearch.reference.proxy import Proxy
 from precsearch.space import Assignment, LayerGroup, Precision, SearchSpace
-from tests.lowering.random_models import Model, conv_models, feed_of, matmul_models, source_of
+from tests.lowering.random_models import Model, feed_of
 from tests.odd.odd_models import MODELS as ODD
 from tests.odd.test_odd_models import assignments, saved
 from tests.onnxio.small_graphs import GraphBuilder, conditional, fire_net, view
-from tests.proxy.by_hand import Arrays, plain_session, run_by_hand, scales_of
+from tests.proxy.by_hand import SCHEME, Arrays, plain_session, run_by_hand, scales_of
+from tests.proxy.written import (
+    DECIDED,
+    FEW,
+    GRANULARITY,
+    MODELS,
+    drawn,
+    prepared,
+    relative,
+    written,
+    written_half,
+)
 
 FP32, FP16, INT8 = Precision.FP32, Precision.FP16, Precision.INT8
-BACKEND = OnnxRuntimeBackend(BackendOptions(threads=1))
-SCHEME = BACKEND.scheme
-DECIDED = scheme()
-FEW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-MODELS = st.one_of(conv_models(), matmul_models())
-GRANULARITY = st.sampled_from(["node", "group"])
-
-
-def prepared(model: Model, opset: int) -> GraphView:
-    with tempfile.TemporaryDirectory() as folder:
-        return prepare(source_of(model, Path(folder)), opset)
-
-
-def drawn(data: st.DataObject, space: SearchSpace, allowed: set[Precision]) -> Assignment:
-    wanted = {
-        g.key: data.draw(st.sampled_from([c for c in g.choices if c in allowed]))
-        for g in space.free
-    }
-    return space.canonical(Assignment.of(wanted))
-
-
-def relative(found: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> float:
-    off = found.astype(np.float64) - wanted.astype(np.float64)
-    return float(np.linalg.norm(off) / max(float(np.linalg.norm(wanted)), 1e-9))
 
 
 def nodes_at(space: SearchSpace, assignment: Assignment, precision: Precision) -> set[str]:
@@ -72,13 +54,12 @@ def test_fp16_is_numpys_rounding_of_every_stored_tensor(
 ) -> None:
     graph = prepared(model, 13)
     space = group(graph, SCHEME, frozenset({FP32, FP16}), granularity)
-    made = ProxyGraph(graph, space, SCHEME, RangeScales({}, SCHEME))
-    proxy = Proxy(made.proxy, 1)
+    on = written(graph, space)
     feed = {"x": feed_of(model)["x"] * np.float32(spread)}
     for _ in range(2):
         assignment = drawn(data, space, {FP32, FP16})
         wanted = run_by_hand(graph, feed, nodes_at(space, assignment, FP16))
-        (found,) = proxy.run(made.request(assignment), [feed])
+        (found,) = on.run(assignment, [feed])
         for name, value in wanted.items():
             np.testing.assert_array_equal(found[name], value)
 
@@ -97,17 +78,10 @@ def test_any_assignment_gives_what_its_lowered_model_gives(
     graph = prepared(model, form.min_opset)
     space = group(graph, scheme, frozenset(Precision), granularity)
     feeds = [feed_of(model, seed) for seed in range(3)]
-    scales = scales_of(graph, space, feeds, scheme)
-    made = ProxyGraph(graph, space, scheme, scales, form)
-    proxy = Proxy(made.proxy, 2, 2)
-    lowering = Lowering(graph, space, scheme, scales, form)
+    on = written(graph, space, feeds, scheme, form, lanes=2)
     assignment = drawn(data, space, {FP32, INT8})
-    lowered = plain_session(lowering.lower(assignment).model)
-    found = proxy.run(made.request(assignment), feeds)
-    off = [
-        max(relative(got[o.name], w) for o, w in zip(graph.outputs, wanted, strict=True))
-        for got, wanted in zip(found, (lowered.run(None, f) for f in feeds), strict=True)
-    ]
+    both = zip(on.run(assignment, feeds), on.run_lowered(assignment, feeds), strict=True)
+    off = [max(relative(found[n], wanted[n]) for n in on.names) for found, wanted in both]
     # ONNX Runtime computes FP16 nodes in FP32 without rounding, which can move a value across the
     # edge of an INT8 step, and much with it: there, most samples have to agree. To the bit, it is
     # compared with `FlatProxy` in `test_proxy_form`.
@@ -122,15 +96,14 @@ def test_weights_computed_at_every_run_are_those_that_are_kept(
     graph = prepared(model, form.min_opset)
     space = group(graph, SCHEME, frozenset(Precision))
     feed = feed_of(model)
-    scales = scales_of(graph, space, [feed])
-    kept = ProxyGraph(graph, space, SCHEME, scales, form)
-    computed = ProxyGraph(graph, space, SCHEME, scales, form, budget=0)
+    kept = written(graph, space, [feed], form=form)
+    computed = written(graph, space, [feed], form=form, budget=0)
     float_bytes = sum(4 * w.size for w in graph.weights.values() if w.elem_type == 1)
     # A byte a value for INT8 and its scales; of such small weights these are most.
-    assert computed.proxy.added_bytes <= float_bytes / 2 + 64
+    assert computed.made.proxy.added_bytes <= float_bytes / 2 + 64
     assignment = drawn(data, space, set(Precision))
-    (wanted,) = Proxy(kept.proxy, 1).run(kept.request(assignment), [feed])
-    (found,) = Proxy(computed.proxy, 1).run(computed.request(assignment), [feed])
+    (wanted,) = kept.run(assignment, [feed])
+    (found,) = computed.run(assignment, [feed])
     for name, value in wanted.items():
         assert relative(found[name], value) < 1e-6
 
@@ -208,14 +181,13 @@ def test_a_subgraph_in_a_branch_reads_what_its_own_group_made() -> None:
     graph = view(conditional())
     whole = LayerGroup(graph.nodes[-1].key, "all", tuple(n.key for n in graph.nodes), (FP32, FP16))
     space = SearchSpace((whole,))
-    made = ProxyGraph(graph, space, SCHEME, RangeScales({}, SCHEME))
-    proxy = Proxy(made.proxy, 1)
+    on = written(graph, space)
     rows = np.random.default_rng(0).normal(0, 1, (3, 8)).astype(np.float32)
     for flag in (True, False):
         feed: Arrays = {"in0": rows, "flag": np.asarray(flag)}
         for assignment in (Assignment(), space.uniform(FP16)):
             half = nodes_at(space, assignment, FP16)
-            (found,) = proxy.run(made.request(assignment), [feed])
+            (found,) = on.run(assignment, [feed])
             for output, value in run_by_hand(graph, feed, half).items():
                 np.testing.assert_array_equal(found[output], value)
 
@@ -226,11 +198,10 @@ def test_a_group_that_nobody_reads_has_no_choice() -> None:
     b.output(b.op("Relu", x))
     unread = b.op("Sigmoid", x)
     graph = view(b.model())
-    space = group(graph, SCHEME, frozenset({FP32, FP16}))
-    made = ProxyGraph(graph, space, SCHEME, RangeScales({}, SCHEME))
-    assert unread not in {key for key, _ in made.proxy.flags}
+    on = written_half(graph)
+    assert unread not in {key for key, _ in on.made.proxy.flags}
     feed: Arrays = {"in0": np.ones((1, 4), np.float32)}
-    assert Proxy(made.proxy, 1).run(made.request(Assignment()), [feed])
+    assert on.run(Assignment(), [feed])
 
 
 def test_what_a_concat_shares_depends_on_the_assignment() -> None:
@@ -251,11 +222,9 @@ def test_what_a_concat_shares_depends_on_the_assignment() -> None:
 
 
 def test_an_assignment_outside_of_the_space_is_refused() -> None:
-    graph = view(conditional())
-    space = group(graph, SCHEME, frozenset({FP32, FP16}))
-    made = ProxyGraph(graph, space, SCHEME, RangeScales({}, SCHEME))
+    made = written_half(view(conditional())).made
     with pytest.raises(OptionError):
-        made.request(Assignment.of({space.free[0].key: INT8}))
+        made.request(Assignment.of({made.space.free[0].key: INT8}))
 
 
 def test_a_tensor_without_a_scale_is_told_when_the_proxy_is_made() -> None:
@@ -266,9 +235,7 @@ def test_a_tensor_without_a_scale_is_told_when_the_proxy_is_made() -> None:
 
 
 def test_what_onnx_runtime_refuses_is_a_build_that_failed() -> None:
-    graph = view(conditional())
-    space = group(graph, SCHEME, frozenset({FP32, FP16}))
-    made = ProxyGraph(graph, space, SCHEME, RangeScales({}, SCHEME)).proxy
+    made = written_half(view(conditional())).made.proxy
     with pytest.raises(BuildError, match="the proxy does not open"):
         Proxy(replace(made, model=made.model[: len(made.model) // 2]), 1)
     with pytest.raises(RunError):
@@ -276,17 +243,15 @@ def test_what_onnx_runtime_refuses_is_a_build_that_failed() -> None:
 
 
 def test_feeds_side_by_side_come_back_in_order() -> None:
-    graph = view(conditional())
-    space = group(graph, SCHEME, frozenset({FP32, FP16}))
-    made = ProxyGraph(graph, space, SCHEME, RangeScales({}, SCHEME))
+    on = written_half(view(conditional()))
     rng = np.random.default_rng(0)
     feeds: list[Arrays] = [
         {"in0": rng.normal(0, 1, (n, 8)).astype(np.float32), "flag": np.asarray(n % 2 == 0)}
         for n in (1, 2, 3, 4, 5, 6, 7)
     ]
-    request = made.request(space.uniform(FP16))
-    one = Proxy(made.proxy, 1).run(request, feeds)
-    three = Proxy(made.proxy, 3, 3).run(request, feeds)
+    half = on.made.space.uniform(FP16)
+    one = on.run(half, feeds)
+    three = written_half(on.made.graph, lanes=3).run(half, feeds)
     for a, b in zip(one, three, strict=True):
         assert a.keys() == b.keys()
         for name in a:

@@ -7,19 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from precsearch.backend import BackendOptions
-from precsearch.backends.onnxruntime import OnnxRuntimeBackend
-from precsearch.onnxio.group import group
 from precsearch.onnxio.proxygraph import ProxyGraph
-from precsearch.onnxio.scales import RangeScales
 from precsearch.reference.proxy import Proxy
 from precsearch.reference.stacking import alike, same_outputs, stack, unstack
 from precsearch.space import Precision, SearchSpace
 from tests.onnxio.small_graphs import GraphBuilder, view
 from tests.proxy.by_hand import Arrays
+from tests.proxy.written import written_half
 
 FP32, FP16 = Precision.FP32, Precision.FP16
-SCHEME = OnnxRuntimeBackend(BackendOptions(threads=1)).scheme
 
 
 @pytest.fixture(autouse=True)
@@ -44,10 +40,8 @@ def dense(between: str = "Relu", batch: int | str = "n") -> GraphBuilder:
 
 
 def opened(b: GraphBuilder, lanes: int = 1) -> tuple[SearchSpace, ProxyGraph, Proxy]:
-    graph = view(b.model())
-    space = group(graph, SCHEME, frozenset({FP32, FP16}))
-    made = ProxyGraph(graph, space, SCHEME, RangeScales({}, SCHEME))
-    return space, made, Proxy(made.proxy, lanes, lanes)
+    on = written_half(view(b.model()), lanes)
+    return on.made.space, on.made, on.proxy
 
 
 def samples(count: int, rows: int = 1, seed: int = 0) -> list[Arrays]:

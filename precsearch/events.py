@@ -47,7 +47,10 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class StageStarted:
-    """A part of the run begins: ``reference``, ``calibrate``, ``screen``, ``gate``, ``confirm``."""
+    """A part of the run: ``cure``, ``reference``, ``calibrate``, ``screen``, ``gate``, ``confirm``.
+
+    ``cure`` comes before the run has started, and is in no journal.
+    """
 
     stage: str
     detail: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,12 +14,16 @@ from precsearch.api.looking import Configuration, outputs_of
 from precsearch.api.setup import Inputs, Target, open_inputs, open_target
 from precsearch.backend import Feed
 from precsearch.errors import EngineError, ModelError
+from precsearch.events import Event, StageStarted
 from precsearch.onnxio.cures import cured
 from precsearch.onnxio.group import group
 from precsearch.onnxio.read import SourceModel
 from precsearch.space import Assignment, Precision
 
-__all__ = ["EXACT", "open_cured"]
+__all__ = ["EXACT", "Cured", "curing", "open_cured"]
+
+Cured = tuple[Target, Inputs, tuple[str, ...]]
+"""Model, data, and what came of the cures, a sentence each."""
 
 EXACT = 1e-5
 """How far, relative L2, a cure may move FP32's outputs here, where nobody looks at it first."""
@@ -30,19 +34,27 @@ _HELPS = 0.9
 _MOST_SAMPLES = 64
 
 
-def open_cured(
-    config: OptimizeConfig, source: SourceModel
-) -> tuple[Target, Inputs, tuple[str, ...]]:
-    """A run's model, with the cures that help if they are wanted, and its data.
+def open_cured(config: OptimizeConfig, source: SourceModel) -> Cured:
+    """`curing` for those who show no events."""
+    steps = curing(config, source)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:  # noqa: PERF203 - how a generator returns
+            found: Cured = end.value
+            return found
 
-    A cure is judged on the samples of the search, in the emulation of FP16 everywhere.
+
+def curing(config: OptimizeConfig, source: SourceModel) -> Generator[Event, None, Cured]:
+    """Open a run's model, with the cures that help if they are wanted, and its data.
+
+    A cure is judged on the samples of the search, in the emulation of FP16 everywhere. That takes
+    from seconds to minutes, so an event says when it begins; it comes before the journal is open,
+    which is told from others by the cures found.
 
     Args:
         config: The run's.
         source: Its model as read.
-
-    Returns:
-        Model, data, and what came of the cures, a sentence each.
 
     Raises:
         InputError: Model, data or an option is wrong.
@@ -53,6 +65,7 @@ def open_cured(
         return target, inputs, ()
     if Precision.FP16 not in target.space.precisions:
         return target, inputs, (_NO_HALF,)
+    yield StageStarted("cure", "rewrites that heal FP16 and leave FP32 as it is")
     part = inputs.parts.search
     feeds = part.take(range(min(_MOST_SAMPLES, len(part)))).feeds
     try:

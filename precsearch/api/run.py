@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from precsearch.api.config import OptimizeConfig, OptimizeResult
 from precsearch.api.files import check_free, check_weights
-from precsearch.api.healing import open_cured
+from precsearch.api.healing import curing
 from precsearch.api.setup import identity
 from precsearch.api.stages import Run, Stream
 from precsearch.journal import NAME, Journal
@@ -37,7 +37,7 @@ def optimize_events(config: OptimizeConfig) -> Stream:
     if config.artifact is not None:
         check_weights(source, config.artifact)
     chosen = strategy(config.strategy)
-    target, inputs, cured = open_cured(config, source)
+    target, inputs, cured = yield from curing(config, source)
     identified = identity(config, target, inputs)
     with Journal.open(
         config.run_path, identified, resume=config.resume, force=config.force

@@ -14,9 +14,12 @@ from precsearch.api.config import OptimizeConfig
 from precsearch.api.dryrun import dry_run
 from precsearch.api.export import export
 from precsearch.api.healing import open_cured
+from precsearch.api.run import optimize_events
 from precsearch.api.setup import identity
 from precsearch.cli.main import run
 from precsearch.errors import PlanError, ReplayError
+from precsearch.events import Event, RunStarted, StageStarted
+from precsearch.journal import read
 from precsearch.onnxio.read import read_model
 from precsearch.plan import CureRecipe, Plan, read_plan
 from precsearch.space import Precision
@@ -102,6 +105,24 @@ def test_two_openings_find_the_same(place: Path) -> None:
     assert first.cures == second.cures != ()
     proto = first.source.proto.SerializeToString(deterministic=True)
     assert proto == second.source.proto.SerializeToString(deterministic=True)
+
+
+def test_a_run_says_that_it_looks_for_cures_also_when_it_is_resumed(place: Path) -> None:
+    def begun(given: OptimizeConfig) -> list[Event]:
+        events = optimize_events(dataclasses.replace(given, run_dir=place / "run"))
+        first: list[Event] = []
+        while not any(isinstance(e, RunStarted) for e in first):
+            first.append(next(events))
+        events.close()
+        return first
+
+    for resume in (False, True):
+        looked, _ = begun(dataclasses.replace(config(), resume=resume))
+        assert isinstance(looked, StageStarted)
+        assert looked.stage == "cure"
+        assert isinstance(read(place / "run")[0], RunStarted)
+    for given in (config(cure=False), config(backend="onnxruntime")):
+        assert len(begun(dataclasses.replace(given, force=True))) == 1
 
 
 def test_where_there_is_nothing_to_cure_it_says_so(place: Path) -> None:

@@ -48,6 +48,8 @@ class QuantScheme:
             with the weight dequantised at every run.
         guard_float: Write something between an FP32 Conv or Gemm that reads a dequantised tensor
             and a QuantizeLinear after it. ONNX Runtime otherwise quantises its weight on its own.
+        paired_inputs: A Conv, ConvTranspose or Gemm must have its data and its weight dequantised,
+            or neither: one in float does not read what a DequantizeLinear gives back.
         add_inputs: What of an INT8 Add of two activations is quantised. ``both``: its inputs and
             its output; ``decided``: the shortcut of a residual Add, and its other branch if a
             group of its own says so; of any other Add both inputs, and never the output.
@@ -65,6 +67,7 @@ class QuantScheme:
     split_bias: bool = False
     guard_float: bool = False
     kernel_shapes: bool = False
+    paired_inputs: bool = False
     add_inputs: str = "both"
 
 

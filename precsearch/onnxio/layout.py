@@ -19,9 +19,17 @@ from precsearch.onnxio.roles import Role, int8_role
 from precsearch.onnxio.scales import QuantParams, ScaleSource, Tie
 from precsearch.space import Assignment, Precision, SearchSpace
 
-__all__ = ["QuantLayout", "fused_tail", "node_groups", "quantisable", "quantise_layout"]
+__all__ = [
+    "QuantLayout",
+    "fused_tail",
+    "node_groups",
+    "quantisable",
+    "quantise_layout",
+    "reaches_all",
+]
 
 _FUSED = ("Relu", "Clip")
+_PAIRED = ("Conv", "ConvTranspose", "Gemm")
 
 
 @dataclass(frozen=True)
@@ -32,13 +40,19 @@ class QuantLayout:
         replaced: Tensors of which only the quantised form exists: every reader, FP32 ones too,
             reads what DequantizeLinear gives back.
         reads: (node index, input slot) → those inputs read the dequantised tensor.
-        params: Scale and zero point by tensor, for all of both.
+        spared: Tensors that are not replaced for the sake of float readers, though all their values
+            were dequantised before.
+        written: The tensors of both, which the graph has a QuantizeLinear for.
+        params: Scale and zero point by tensor, for all of both and what else INT8 was asked to
+            quantise: a proxy does that, where the graph has the same values without.
         active: Indices of the nodes that compute in INT8, in graph order.
         passive: Indices of the nodes that keep their tensors quantised, in graph order.
     """
 
     replaced: frozenset[str]
     reads: frozenset[tuple[int, int]]
+    spared: frozenset[str]
+    written: frozenset[str]
     params: Mapping[str, QuantParams]
     active: tuple[int, ...]
     passive: tuple[int, ...]
@@ -84,6 +98,26 @@ def quantisable(
     return {key: frozenset(tensors) for key, tensors in found.items()}
 
 
+def reaches_all(node: NodeView, tail: str, graph: GraphView, scheme: QuantScheme) -> bool:
+    """Whether float readers get the quantised output of a passive INT8 node, too.
+
+    They do, but where data and weight are dequantised together or not at all
+    (`QuantScheme.paired_inputs`) not that of a pooling or Add that a Conv, ConvTranspose or Gemm
+    reads: INT8 readers quantise that for themselves. It depends on the model alone, so that a
+    proxy, which writes one group without knowing the others' precisions, has the same values. Those
+    of a Concat are the same either way.
+
+    Args:
+        node: The node.
+        tail: Its output, after what is fused with it.
+        graph: The prepared model.
+        scheme: The backend's rules.
+    """
+    if not scheme.paired_inputs or node.is_op("Concat"):
+        return True
+    return not any(n.is_op(*_PAIRED) for n in graph.users(tail))
+
+
 class _Placement:
     """Collects what one assignment quantises."""
 
@@ -100,6 +134,8 @@ class _Placement:
         self.active: list[int] = []
         self.kept: list[int] = []
         self.ties: list[Tie] = []
+        self.moved: set[str] = set()  # dequantised values, by a Concat or what carries them
+        self.apart: set[str] = set()  # quantised for INT8 readers alone
 
     def place(self, node: NodeView, branch: bool) -> None:
         """Quantise what an INT8 node reads and, where needed, what it writes."""
@@ -115,14 +151,19 @@ class _Placement:
             return
         tail = fused_tail(node, self.graph, self.groups)
         self.replaced.add(tail)
+        if not reaches_all(node, tail, self.graph, self.scheme):
+            self.apart.add(tail)
         if node.is_op("Concat"):
             # One scale for all, so that joining is a copy and not a requantisation.
             self.ties += [Tie(tail, node.inputs[s], exact=False) for s in slots]
+            self.moved.add(tail)
 
     def carry(self, wanted: frozenset[str]) -> None:
         """Let quantised tensors through the nodes that do not change values."""
         for node in self.graph.nodes:
             if not node.inputs or node.inputs[0] not in self.replaced:
+                continue
+            if node.inputs[0] in self.apart:
                 continue
             if node.outputs[0] not in wanted or node.outputs[0] in self.replaced:
                 continue
@@ -130,6 +171,26 @@ class _Placement:
                 self.reads.add((node.index, 0))
                 self.replaced.add(node.outputs[0])
                 self.ties.append(Tie(node.inputs[0], node.outputs[0], exact=True))
+                self.moved.add(node.outputs[0])
+
+    def spare(self) -> frozenset[str]:
+        """Leave a tensor unquantised for its float readers, where one of them cannot do otherwise.
+
+        Where data and weight are dequantised together or not at all (`QuantScheme.paired_inputs`),
+        a float operator with weights reads what a Concat joined or a MaxPool chose, not what was
+        made of that for INT8 readers. The values are the same: they were dequantised before, with
+        the scale that the tensor has. For what computes see `reaches_all`.
+        """
+        if not self.scheme.paired_inputs:
+            return frozenset()
+        before = frozenset(self.replaced)
+        for tensor in self.moved | self.apart:
+            uses = self.graph.consumers.get(tensor, ())
+            unquantised = [n for n, slot in uses if (n.index, slot) not in self.reads]
+            apart = tensor in self.apart and (unquantised or tensor in self.graph.output_names)
+            if apart or any(n.is_op(*_PAIRED) for n in unquantised):
+                self.replaced.discard(tensor)
+        return before - self.replaced - self.apart
 
     def wanted(self) -> frozenset[str]:
         """Tensors that an INT8 node reads, directly or through nodes that carry."""
@@ -167,11 +228,14 @@ def quantise_layout(
         if placement.groups.get(node.key) in int8:
             placement.place(node, branch=f"{node.key}{BRANCH_SUFFIX}" in int8)
     placement.carry(placement.wanted())
-    quantised = placement.replaced | {graph.nodes[i].inputs[s] for i, s in placement.reads}
-    params = scales.assign(quantised, placement.ties)
+    read = frozenset(graph.nodes[i].inputs[s] for i, s in placement.reads)
+    params = scales.assign(placement.replaced | read, placement.ties)
+    spared = placement.spare()
     return QuantLayout(
         frozenset(placement.replaced),
         frozenset(placement.reads),
+        spared,
+        read.union(placement.replaced),
         {t: params[t] for t in sorted(params)},
         tuple(placement.active),
         tuple(placement.kept),

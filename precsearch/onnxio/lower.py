@@ -22,6 +22,7 @@ from precsearch.onnxio.annotate import METADATA_KEY, Annotation, annotate
 from precsearch.onnxio.emit import Emitter, WeightCache
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.join import skeleton_of
+from precsearch.onnxio.layout import QuantLayout
 from precsearch.onnxio.quantising import Quantising
 from precsearch.onnxio.quirks import engine_forms
 from precsearch.onnxio.roles import fp16_capable
@@ -99,7 +100,7 @@ class Lowering:
             PlanError: A plan's scales do not fit.
         """
         layout = self._quantising.layout(assignment)
-        half = self._half_nodes(assignment, layout.active)
+        half = self._half_nodes(assignment, layout)
         emitter = Emitter(
             self.graph,
             layout,
@@ -127,7 +128,7 @@ class Lowering:
         asked |= {
             self.graph.nodes[i].key: Precision.FP16 for i in sorted(half - frozenset(layout.active))
         }
-        notes = self._annotation(emitter, spans, assignment, half, layout.params)
+        notes = self._annotation(emitter, spans, assignment, half, layout.written)
         return self._assemble(emitter, spans, layout.params, asked, notes)
 
     def _annotation(
@@ -147,15 +148,34 @@ class Lowering:
             start = end
         return annotate(self.graph, emitter.nodes, owners, half, quantised)
 
-    def _half_nodes(self, assignment: Assignment, active: tuple[int, ...]) -> frozenset[int]:
+    def _half_nodes(self, assignment: Assignment, layout: QuantLayout) -> frozenset[int]:
         lowered = {Precision.FP16}
         if self._quantising.half:
             lowered.add(Precision.INT8)
-        return frozenset(
+        half = frozenset(
             n.index
             for n in self.graph.nodes
             if assignment[self._groups.get(n.key, "")] in lowered and fp16_capable(n, self.graph)
-        ) | (frozenset(active) if self._quantising.half else frozenset())
+        ) | (frozenset(layout.active) if self._quantising.half else frozenset())
+        return half - self._wide_nodes(assignment, layout.spared, half)
+
+    def _wide_nodes(
+        self, assignment: Assignment, spared: Iterable[str], half: frozenset[int]
+    ) -> frozenset[int]:
+        """Nodes of INT8 groups that hand dequantised values to readers in FP32.
+
+        Those may be beyond FP16's largest number, as what DequantizeLinear itself gives to FP32.
+        """
+        graph = self.graph
+        makers = (
+            graph.producer[t]
+            for t in spared
+            if t in graph.output_names or any(n.index not in half for n in graph.users(t))
+        )
+        groups = self._groups
+        return frozenset(
+            n.index for n in makers if assignment[groups.get(n.key, "")] is Precision.INT8
+        )
 
     def _assemble(
         self,

@@ -15,7 +15,7 @@ import onnx
 from onnx import helper
 
 from precsearch.onnxio.graph import NodeView
-from precsearch.onnxio.layout import fused_tail
+from precsearch.onnxio.layout import fused_tail, reaches_all
 from precsearch.onnxio.placement import BRANCH_SUFFIX, Placed, placed
 from precsearch.onnxio.proxyweights import ProxyWeights, cast_pair
 from precsearch.onnxio.quantising import Quantising
@@ -129,7 +129,9 @@ class Branch:
                 self._beside[node.index] = (end.key,)
             self._placed[node.index] = found
             if found.output:
-                self._stored.add(fused_tail(node, self.graph, owners))
+                tail = fused_tail(node, self.graph, owners)
+                if reaches_all(node, tail, self.graph, quantising.scheme):
+                    self._stored.add(tail)
 
     def _write(self, node: NodeView) -> None:
         graph, scope = self.graph, self.scope

@@ -14,6 +14,7 @@ def scheme(add_inputs: str = "decided") -> QuantScheme:
     weighted operators and never their outputs, which the next reader quantises where it runs in
     INT8, so that TensorRT fuses bias, activation and residual Add before it. MaxPool, Reshape and
     the like commute with Q/DQ in TensorRT: a quantised reader of theirs is enough.
+    A weighted operator has all of its inputs quantised or, in float, none.
 
     Args:
         add_inputs: ``decided``: an INT8 Add that follows a convolution, MatMul or Gemm quantises
@@ -32,4 +33,5 @@ def scheme(add_inputs: str = "decided") -> QuantScheme:
         outputs_of=frozenset(),
         add_inputs=add_inputs,
         kernel_shapes=True,
+        paired_inputs=True,
     )

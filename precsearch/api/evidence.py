@@ -31,7 +31,7 @@ from precsearch.trial import Accuracy, Failed, Latency, Prediction, Trial
 
 __all__ = ["LOWERING", "Finish", "make_plan", "make_recipe"]
 
-LOWERING = 1
+LOWERING = 2
 """Raised whenever the bytes that the lowering writes change."""
 
 

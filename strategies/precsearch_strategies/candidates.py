@@ -149,17 +149,11 @@ def _grown(encoding: Encoding, costs: Costs, x: Labels) -> list[Labels]:
 
 
 def _passive_float(encoding: Encoding, many: list[Labels]) -> list[Labels]:
-    """The same with passive groups in float: in FP16 where that is offered, or FP32."""
-    precisions = encoding.space.precisions
-    if Precision.INT8 not in precisions or not encoding.passive.any():
+    if Precision.INT8 not in encoding.space.precisions or not encoding.passive.any():
         return []
-    label = precisions.index(Precision.INT8)
-    half = precisions.index(Precision.FP16) if Precision.FP16 in precisions else 0
-    instead = np.where(encoding.allowed[:, half], half, 0)
+    label = encoding.space.precisions.index(Precision.INT8)
     idle = [encoding.passive & (x == label) for x in many]
-    return [
-        np.asarray(np.where(i, instead, x), dtype=np.intp) for i, x in zip(idle, many, strict=True)
-    ]
+    return [np.asarray(np.where(i, 0, x), dtype=np.intp) for i, x in zip(idle, many, strict=True)]
 
 
 def runs(encoding: Encoding, x: Labels) -> list[list[int]]:

@@ -47,9 +47,10 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class StageStarted:
-    """A part of the run: ``cure``, ``reference``, ``calibrate``, ``screen``, ``gate``, ``confirm``.
+    """A stage begins: cure, reference, calibrate, screen, build, gate or confirm.
 
-    ``cure`` comes before the run has started, and is in no journal.
+    ``cure`` comes before the run has started, and is in no journal. ``build`` waits for the FP32
+    engine, where that is built while the stages before it go on.
     """
 
     stage: str

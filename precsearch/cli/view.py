@@ -134,8 +134,9 @@ class View:
         guesses = []
         if budget.seconds is not None:
             guesses.append(budget.seconds - self.elapsed)
-        if budget.max_builds is not None and self.builds:
-            guesses.append((budget.max_builds - self.builds) * self.elapsed / self.builds)
+        if budget.max_builds is not None and self.builds > 1:  # FP32's was measured before
+            each = self.elapsed / (self.builds - 1)
+            guesses.append((budget.max_builds - self.builds) * each)
         left = min(guesses, default=math.nan)
         return max(left, 0.0) if math.isfinite(left) else None
 

@@ -82,9 +82,11 @@ def test_an_untimed_engine_is_never_the_best() -> None:
 
 
 def test_time_left_follows_the_tighter_limit() -> None:
-    events: list[Event] = [STARTED, TrialFinished(engine(0, 0, 0.0, 1.0), 5, 10.0)]
-    assert after(events).seconds_left == 10.0
-    assert after(events).fraction == 0.5
+    events: list[Event] = [STARTED, TrialFinished(engine(0, 0, 0.0, 1.0), 6, 10.0)]
+    assert after(events).seconds_left == 8.0, "four more, each as long as the five beside FP32's"
+    at_once: list[Event] = [STARTED, TrialFinished(engine(0, 0, 0.0, 1.0), 1, 0.1)]
+    assert after(at_once).seconds_left == 99.9, "FP32's engine, measured before, tells nothing"
+    assert after(events).fraction == 0.6
     slow: list[Event] = [STARTED, TrialFinished(engine(0, 0, 0.0, 1.0), 1, 90.0)]
     assert after(slow).seconds_left == 10.0
     done = fold(after(events), SearchFinished("builds", 5, 10.0))

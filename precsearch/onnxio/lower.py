@@ -125,9 +125,7 @@ class Lowering:
             spans.append((key, len(emitter.nodes)))
         int8 = sorted((*layout.active, *layout.passive))
         asked = {self.graph.nodes[i].key: Precision.INT8 for i in int8}
-        asked |= {
-            self.graph.nodes[i].key: Precision.FP16 for i in sorted(half - frozenset(layout.active))
-        }
+        asked |= {self.graph.nodes[i].key: Precision.FP16 for i in sorted(half - frozenset(int8))}
         notes = self._annotation(emitter, spans, assignment, half, layout.written)
         return self._assemble(emitter, spans, layout.params, asked, notes)
 

@@ -14,9 +14,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from precsearch.backend import TYPED_HALF, WEAK, GraphForm
 from precsearch.backends.tensorrt.scheme import scheme
+from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.group import group
 from precsearch.onnxio.layout import quantisable
-from precsearch.onnxio.lower import Lowering
+from precsearch.onnxio.lower import Lowered, Lowering
 from precsearch.onnxio.prepare import prepare
 from precsearch.onnxio.read import read_model
 from precsearch.onnxio.scales import RangeScales, TensorRange
@@ -53,7 +54,9 @@ def test_any_assignment_of_any_model_obeys_tensorrts_rules(
         assert relative(found, wanted) < 0.9
 
 
-def net(folder: Path, name: str, form: GraphForm, precision: Precision, peak: float) -> bytes:
+def netted(
+    folder: Path, name: str, form: GraphForm, precision: Precision, peak: float
+) -> tuple[GraphView, Lowered]:
     """A small network, all of it asked for one precision."""
     path = folder / f"{name}.onnx"
     onnx.save(NETS[name](), path)
@@ -63,7 +66,12 @@ def net(folder: Path, name: str, form: GraphForm, precision: Precision, peak: fl
     tensors = frozenset().union(*quantisable(graph, chosen, space).values())
     scales = RangeScales({t: TensorRange(-peak, peak) for t in tensors}, chosen)
     lowering = Lowering(graph, space, chosen, scales, form)
-    return lowering.lower(space.canonical(space.uniform(precision))).model
+    return graph, lowering.lower(space.canonical(space.uniform(precision)))
+
+
+def net(folder: Path, name: str, form: GraphForm, precision: Precision, peak: float) -> bytes:
+    """The same, serialised."""
+    return netted(folder, name, form, precision, peak)[1].model
 
 
 @pytest.mark.parametrize("peak", [4.0, 6e4])
@@ -171,3 +179,13 @@ def test_a_graph_that_breaks_a_rule_is_noticed(
 def test_types_are_not_trusted_where_they_are_not_obeyed(tmp_path: Path) -> None:
     typed = net(tmp_path, "conv", TYPED_HALF, Precision.FP16, 4.0)
     assert any("not obeyed" in line for line in Rules(typed, WEAK).broken())
+
+
+@pytest.mark.parametrize("form", sorted(FORMS))
+@pytest.mark.parametrize("name", ["residual", "fire"])
+def test_what_stays_quantised_is_asked_for_int8(name: str, form: str, tmp_path: Path) -> None:
+    """An Add or Concat that carries INT8 on, and not FP16, as other nodes of its group are."""
+    graph, lowered = netted(tmp_path, name, FORMS[form], Precision.INT8, 4.0)
+    kept = [n.key for n in graph.nodes if n.is_op("Add", "Concat")]
+    assert kept
+    assert {lowered.asked.get(key) for key in kept} == {Precision.INT8}

@@ -24,7 +24,7 @@ from precsearch.onnxio.scales import RangeScales
 from precsearch.space import Assignment, Precision
 from precsearch.workers import Worker
 
-__all__ = ["Prepared", "built_beside", "gate_errors", "prepared"]
+__all__ = ["Preparation", "Prepared", "built_beside", "gate_errors"]
 
 Warn = Callable[[Sequence[str]], Generator[Event, None, None]]
 
@@ -48,57 +48,85 @@ class Prepared:
     priors: tuple[Prior, ...]
 
 
-def prepared(
-    config: OptimizeConfig,
-    target: Target,
-    inputs: Inputs,
-    noise: float,
-    worker: Worker,
-    warn: Warn,
-    limit_s: float,
-) -> Generator[Event, None, Prepared]:
-    """Make it ready, and the worker a bench.
+@dataclass(frozen=True)
+class Preparation:
+    """What there is to prepare.
 
-    Where an engine takes long to build, the FP32 one is built meanwhile. Nothing is timed yet.
-
-    Args:
+    Attributes:
         config: What the user asked for.
         target: Model and backend.
         inputs: Its data.
         noise: Of latency, if an earlier run measured it; else 0.
-        worker: Will measure.
         warn: Makes events of what the user should know.
         limit_s: Seconds that a call of another worker may take.
-
-    Raises:
-        ModelError: ONNX Runtime refuses the model, or the FP32 engine fails.
-        WorkerError: It crashed or hung on the model.
     """
-    if not target.backend.compiles:
-        found = yield from _looked(config, target, inputs, noise, worker, warn)
-        worker.restart_with(found.setup)
+
+    config: OptimizeConfig
+    target: Target
+    inputs: Inputs
+    noise: float
+    warn: Warn
+    limit_s: float
+
+    def on(self, worker: Worker) -> Generator[Event, None, Prepared]:
+        """Make it ready, and the worker a bench.
+
+        Where an engine takes long to build, the FP32 one is built meanwhile. Nothing is timed yet.
+
+        Raises:
+            ModelError: ONNX Runtime refuses the model, or the FP32 engine fails.
+            WorkerError: It crashed or hung on the model.
+        """
+        if not self.target.backend.compiles:
+            found = yield from self._looked(worker)
+            worker.restart_with(found.setup)
+            return found
+        early = self._early()
+        worker.restart_with(early)
+        with built_beside(worker, early) as building, bench_worker(self.limit_s) as helper:
+            found = yield from self._looked(helper)
+            if not building.done():
+                yield StageStarted("build", "the FP32 engine, begun before the reference")
+            with gate_errors():
+                building.result()
+                worker.call("adopt", found.setup)
+        worker.remember(found.setup)
         return found
-    early = _early(config, target, inputs)
-    worker.restart_with(early)
-    with built_beside(worker, early) as building, bench_worker(limit_s) as helper:
-        found = yield from _looked(config, target, inputs, noise, helper, warn)
-        if not building.done():
-            yield StageStarted("build", "the FP32 engine, begun before the reference")
-        with gate_errors():
-            building.result()
-            worker.call("adopt", found.setup)
-    worker.remember(found.setup)
-    return found
 
+    def _early(self) -> BenchSetup:
+        """What suffices to build engines."""
+        target = self.target
+        scales = RangeScales({}, target.scheme)
+        plain = Lowering(target.graph, target.space, target.scheme, scales, target.form)
+        return self._setup(target, plain, Scored(self.inputs.parts.search, ()))
 
-def _early(config: OptimizeConfig, target: Target, inputs: Inputs) -> BenchSetup:
-    """What suffices to build engines."""
-    scales = RangeScales({}, target.scheme)
-    plain = Lowering(target.graph, target.space, target.scheme, scales, target.form)
-    unscored = Scored(inputs.parts.search, ())
-    lowered = plain.lower(Assignment())
-    setup = bench_setup(config, target, lowered, unscored, inputs.loads, inputs.shapes)
-    return replace(setup, turns=turns_of(config.run_path, config.workers))
+    def _setup(self, target: Target, lowering: Lowering, searched: Scored) -> BenchSetup:
+        config, inputs = self.config, self.inputs
+        plain = lowering.lower(Assignment())
+        setup = bench_setup(config, target, plain, searched, inputs.loads, inputs.shapes)
+        return replace(setup, turns=turns_of(config.run_path, config.workers))
+
+    def _looked(self, worker: Worker) -> Generator[Event, None, Prepared]:
+        """Reference outputs of the search part, calibration, and screening where it has a use."""
+        inputs, run_dir = self.inputs, self.config.run_path
+        parts, method = inputs.parts, self.config.calibration_method
+        yield StageStarted("reference", f"{parts.search.samples} samples")
+        searched = reference_of(self.target, parts.search, worker)
+        yield StageStarted("calibrate", f"{parts.calibration.samples} samples")
+        target, lowering, lost = calibrated(self.target, inputs, method, worker, run_dir)
+        yield from self.warn(lost)
+        priors: tuple[Prior, ...] = ()
+        if Precision.FP16 in target.space.precisions:
+            yield StageStarted("screen", "values that FP16 would get wrong")
+            priors, said = screened(target, inputs, worker, run_dir)
+            yield from self.warn(said)
+        proxy = proxy_of(target, lowering)
+        setup = replace(
+            self._setup(target, lowering, searched),
+            proxy=None if proxy is None else proxy.proxy,
+            noise=self.noise,
+        )
+        return Prepared(target, lowering, setup, proxy, priors)
 
 
 @contextmanager
@@ -111,37 +139,6 @@ def built_beside(worker: Worker, setup: BenchSetup) -> Iterator[Future[object]]:
         finally:
             if not building.done():
                 worker.close()
-
-
-def _looked(
-    config: OptimizeConfig,
-    target: Target,
-    inputs: Inputs,
-    noise: float,
-    worker: Worker,
-    warn: Warn,
-) -> Generator[Event, None, Prepared]:
-    """Reference outputs of the search part, calibration, and screening where it has a use."""
-    parts, run_dir = inputs.parts, config.run_path
-    yield StageStarted("reference", f"{parts.search.samples} samples")
-    searched = reference_of(target, parts.search, worker)
-    yield StageStarted("calibrate", f"{parts.calibration.samples} samples")
-    method = config.calibration_method
-    target, lowering, lost = calibrated(target, inputs, method, worker, run_dir)
-    yield from warn(lost)
-    priors: tuple[Prior, ...] = ()
-    if Precision.FP16 in target.space.precisions:
-        yield StageStarted("screen", "values that FP16 would get wrong")
-        priors, said = screened(target, inputs, worker, run_dir)
-        yield from warn(said)
-    plain, proxy = lowering.lower(Assignment()), proxy_of(target, lowering)
-    setup = replace(
-        bench_setup(config, target, plain, searched, inputs.loads, inputs.shapes),
-        turns=turns_of(run_dir, config.workers),
-        proxy=None if proxy is None else proxy.proxy,
-        noise=noise,
-    )
-    return Prepared(target, lowering, setup, proxy, priors)
 
 
 @contextmanager

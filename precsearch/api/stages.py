@@ -16,7 +16,7 @@ from precsearch.api.explain import explain_result
 from precsearch.api.files import write_text
 from precsearch.api.measuring import bench_worker, candidate, reference_of
 from precsearch.api.pool import Pool
-from precsearch.api.preparing import Prepared, gate_errors, prepared
+from precsearch.api.preparing import Preparation, Prepared, gate_errors
 from precsearch.api.setup import Inputs, Target
 from precsearch.backend import Fingerprint
 from precsearch.bench import BenchSetup, Scored
@@ -115,9 +115,8 @@ class Run:
 
     def _prepared(self, worker: Worker) -> Generator[Event, None, Prepared]:
         noise, limit_s = self.journal.memo.noise, self._limit_s
-        found = yield from prepared(
-            self.config, self.target, self.inputs, noise, worker, self._warn, limit_s
-        )
+        given = Preparation(self.config, self.target, self.inputs, noise, self._warn, limit_s)
+        found = yield from given.on(worker)
         self.target, self.priors = found.target, found.priors
         return found
 

@@ -124,7 +124,6 @@ def test_few_tensors_are_cut_at_a_time_and_all_are_seen(
     assert all(r.likeness.relative < 1e-2 and np.isfinite(r.likeness.max_abs) for r in found.layers)
     told = {r.achieved for r in found.layers}
     assert None in told, "what no kernel tells of is not taken for FP32"
-    assert told - {None} <= set(Precision)
     if granularity == "node":
         assert len(found.layers) > 20
 

@@ -131,17 +131,10 @@ def fixture(name: str) -> Callable[[argparse.Namespace], list[Row]]:
     return tell
 
 
-def unsearched(args: argparse.Namespace) -> tuple[BenchSetup, Lowering]:
-    """The residual CNN, ready to be measured without a search."""
-    module = importlib.import_module("gen_gpu_resnet")
-    model = args.work / "resnet.onnx"
-    onnx.save(module.cnn(B=32), model)
-    data = samples(args.work / "resnet.npz", "x", (64, 3, 224, 224))
-    config = OptimizeConfig(
-        model, data, _RESIDUAL, backend="tensorrt", run_dir=args.work / "resnet.run"
-    )
+def unsearched(config: OptimizeConfig) -> tuple[BenchSetup, Lowering]:
+    """A model ready to be measured without a search."""
     config.run_path.mkdir(parents=True, exist_ok=True)
-    target = open_target(read_model(model), "tensorrt", None, "group", 0)
+    target = open_target(read_model(config.model), "tensorrt", None, "group", 0)
     inputs = open_inputs(config, target.graph)
     with bench_worker() as runner:
         scored = reference_of(target, inputs.parts.search, runner)
@@ -150,9 +143,19 @@ def unsearched(args: argparse.Namespace) -> tuple[BenchSetup, Lowering]:
     return bench_setup(config, target, plain, scored, inputs.loads, inputs.shapes), lowering
 
 
+def residual(args: argparse.Namespace) -> tuple[BenchSetup, Lowering]:
+    """The residual CNN."""
+    module = importlib.import_module("gen_gpu_resnet")
+    model = args.work / "resnet.onnx"
+    onnx.save(module.cnn(B=32), model)
+    data = samples(args.work / "resnet.npz", "x", (64, 3, 224, 224))
+    run_dir = args.work / "resnet.run"
+    return unsearched(OptimizeConfig(model, data, _RESIDUAL, backend="tensorrt", run_dir=run_dir))
+
+
 def placements(args: argparse.Namespace) -> list[Row]:
     """INT8 products with Q/DQ on no, one or both inputs of each Add, beside FP16."""
-    setup, lowering = unsearched(args)
+    setup, lowering = residual(args)
     space = lowering.space
     both = space.uniform(Precision.INT8)
     adds = {g.key: Precision.FP16 for g in space.free if g.kind == "add"}
@@ -174,7 +177,7 @@ def placements(args: argparse.Namespace) -> list[Row]:
 
 def noise(args: argparse.Namespace) -> list[Row]:
     """One engine timed ten times, one plan built three times: how far the numbers carry."""
-    setup, lowering = unsearched(args)
+    setup, lowering = residual(args)
     half = candidate(lowering.lower(lowering.space.uniform(Precision.FP16)))
     again = Bench(setup, lambda _: None).confirm([half], 10)[0]
     rebuilt = [Bench(setup, lambda _: None).confirm([half], 1)[0][0] for _ in range(3)]

@@ -15,12 +15,13 @@ from precsearch.api.setup import Inputs, Target, open_inputs, open_target
 from precsearch.backend import Feed
 from precsearch.errors import EngineError, ModelError
 from precsearch.events import Event, StageStarted
-from precsearch.onnxio.cures import cured
+from precsearch.goal import Prior
+from precsearch.onnxio.cures import clamped_constants, cured
 from precsearch.onnxio.group import group
 from precsearch.onnxio.read import SourceModel
 from precsearch.space import Assignment, Precision
 
-__all__ = ["EXACT", "Cured", "curing", "open_cured"]
+__all__ = ["EXACT", "Cured", "curable", "curing", "open_cured"]
 
 Cured = tuple[Target, Inputs, tuple[str, ...]]
 """Model, data, and what came of the cures, a sentence each."""
@@ -82,6 +83,34 @@ def curing(config: OptimizeConfig, source: SourceModel) -> Generator[Event, None
     return replace(changed, cures=found.cures), inputs, (said,)
 
 
+def curable(target: Target, priors: Sequence[Prior]) -> tuple[str, ...]:
+    """What ``--cure`` may do about FP16's hazards where a backend may not leave them in FP32.
+
+    So it is where FP16 is asked for by name: TensorRT 8.6 does not obey beside INT8
+    (docs/benchmarks/gpu.md, measured). Nothing is run to find it out.
+
+    Returns:
+        A sentence, or nothing where no cure is about one of the hazards.
+    """
+    if not target.form.annotated or Precision.INT8 not in target.space.precisions:
+        return ()
+    kept = {p.key for p in priors if p.precision is Precision.FP16 and p.avoid}
+    groups = [target.space.by_key[key] for key in sorted(kept)]
+    clamped = clamped_constants(target.graph)
+    masking = clamped.rewrite.instead if clamped is not None else ()
+    masks = {target.graph.nodes[index].key for index in masking}
+    fits = {
+        "fuse-layernorm": any(g.kind == "layernorm-statistics" for g in groups),
+        "clamp-constants": any(masks & set(g.nodes) for g in groups),
+    }
+    names = [name for name, does in fits.items() if does]
+    return (_CURABLE.format(count=len(groups), names=", ".join(names)),) if names else ()
+
+
+_CURABLE = (
+    "groups whose values FP16 cannot hold: {count}; beside INT8 this backend may run them in FP16 "
+    "all the same; --cure looks for rewrites that heal them (likely: {names})"
+)
 _NO_HALF = "--cure does nothing here: cures heal FP16, which is not among this run's precisions"
 _NO_CURE = "--cure found no cure that helps FP16 and is exact in FP32; the model stays as it is"
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from precsearch.api.calibrate import calibrated
 from precsearch.api.config import OptimizeConfig
+from precsearch.api.healing import curable
 from precsearch.api.measuring import bench_setup, bench_worker, reference_of
 from precsearch.api.pool import turns_of
 from precsearch.api.probing import proxy_of
@@ -119,7 +120,8 @@ class Preparation:
         if Precision.FP16 in target.space.precisions:
             yield StageStarted("screen", "values that FP16 would get wrong")
             priors, said = screened(target, inputs, worker, run_dir)
-            yield from self.warn(said)
+            healing = () if self.config.cure else curable(target, priors)
+            yield from self.warn((*said, *healing))
         proxy = proxy_of(target, lowering)
         setup = replace(
             self._setup(target, lowering, searched),

@@ -1,4 +1,4 @@
-"""A backend for tests: ONNX Runtime that says it runs FP16, which it computes in FP32.
+"""Backends for tests: ONNX Runtime that says it runs FP16, which it computes in FP32.
 
 It becomes known through an entry point in a folder on the path, as any plug-in does.
 """
@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from precsearch.backend import WEAK
 from precsearch.backends.onnxruntime import OnnxRuntimeBackend
 from precsearch.space import Precision
 
-__all__ = ["Compiled", "Half", "install"]
+__all__ = ["ByName", "Compiled", "Half", "install"]
 
 
 class Half(OnnxRuntimeBackend):
@@ -27,6 +28,14 @@ class Compiled(Half):
     compiles = True
 
 
+class ByName(OnnxRuntimeBackend):
+    """Is asked for FP16 by the names of nodes, beside INT8: and computes them in FP32, too."""
+
+    name = "by-name"
+    precisions = frozenset(Precision)
+    form = WEAK
+
+
 def install(folder: Path) -> None:
     """Make the backends known to a Python that has ``folder`` on its path."""
     info = folder / "half-1.0.dist-info"
@@ -35,4 +44,5 @@ def install(folder: Path) -> None:
     (info / "entry_points.txt").write_text(
         "[precsearch.backends]\nhalf = tests.screen.half_backend:Half\n"
         "compiled = tests.screen.half_backend:Compiled\n"
+        "by-name = tests.screen.half_backend:ByName\n"
     )

@@ -18,6 +18,7 @@ __all__ = [
     "Array",
     "Backend",
     "BackendOptions",
+    "ChoosesTactics",
     "Feed",
     "Fingerprint",
     "GraphForm",
@@ -242,4 +243,17 @@ class Backend(Protocol):
         Raises:
             OptionError: There is none of this name.
         """
+        ...
+
+
+@runtime_checkable
+class ChoosesTactics(Protocol):
+    """A backend that chooses kernels by timing, and can tell and be told which ones."""
+
+    def tactics(self) -> Mapping[str, str]:
+        """All that was chosen so far, by names that hold on this device and these versions."""
+        ...
+
+    def hold(self, tactics: Mapping[str, str]) -> None:
+        """Keep later builds to these wherever they can be had."""
         ...

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from statistics import median
 
 from precsearch.attribution import achieved_by_group, seconds_by_group
-from precsearch.backend import Feed, Fingerprint, KernelTime, Session
+from precsearch.backend import ChoosesTactics, Feed, Fingerprint, KernelTime, Session
 from precsearch.benchsetup import BenchSetup, Candidate, Scored
 from precsearch.data import Dataset
 from precsearch.errors import BuildError
-from precsearch.maker import Engine
+from precsearch.maker import Engine, engine_of
 from precsearch.measure import (
     Load,
     against_itself,
@@ -190,8 +190,12 @@ class Bench(ReferenceBench):
             BuildError: The backend refused the model.
         """
         self._announce("build")
-        artifact = self._built(candidate)
-        return Engine(artifact, self._backend.anatomy(artifact))
+        return engine_of(self._backend, self._built(candidate))
+
+    def hold(self, tactics: Mapping[str, str]) -> None:
+        """Keep later builds to these tactics, see `precsearch.backend.ChoosesTactics`."""
+        if isinstance(self._backend, ChoosesTactics):
+            self._backend.hold(tactics)
 
     def score(self, candidate: Candidate, part: Scored) -> Accuracy:
         """Accuracy on another part of the data.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
-from precsearch.backend import Backend, BackendOptions, Fingerprint
+from precsearch.backend import Backend, BackendOptions, ChoosesTactics, Fingerprint
 
-__all__ = ["Engine", "Maker", "open_maker"]
+__all__ = ["Engine", "Maker", "engine_of", "open_maker"]
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,23 @@ class Engine:
     Attributes:
         artifact: Its bytes.
         anatomy: What it is made of, see `precsearch.backend.Backend.anatomy`.
+        tactics: What the backend chose by timing, this engine's choices among them; empty where it
+            does not tell.
     """
 
     artifact: bytes
     anatomy: tuple[str, ...]
+    tactics: Mapping[str, str] = field(default_factory=dict)
+
+
+def engine_of(backend: Backend, artifact: bytes) -> Engine:
+    """An engine that a backend built, with what is known of it.
+
+    Raises:
+        BuildError: It was refused.
+    """
+    tactics = backend.tactics() if isinstance(backend, ChoosesTactics) else {}
+    return Engine(artifact, backend.anatomy(artifact), tactics)
 
 
 class Maker:
@@ -34,15 +47,20 @@ class Maker:
         """Versions and device."""
         return self._backend.fingerprint()
 
-    def make(self, model: bytes) -> Engine:
+    def make(self, model: bytes, tactics: Mapping[str, str]) -> Engine:
         """Build an engine from a lowered model.
+
+        Args:
+            model: Serialised.
+            tactics: Kernels to use again where they can be had, chosen on this kind of device.
 
         Raises:
             BuildError: The backend refused it.
         """
         self._announce("build")
-        artifact = self._backend.build(model)
-        return Engine(artifact, self._backend.anatomy(artifact))
+        if isinstance(self._backend, ChoosesTactics):
+            self._backend.hold(tactics)
+        return engine_of(self._backend, self._backend.build(model))
 
 
 def open_maker(

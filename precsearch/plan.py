@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,8 @@ class Evidence:
         stopped: Why the search ended.
         seconds: Wall time of the run.
         engine: What the chosen engine was made of, where that differs from build to build.
+        tactics: What the builder chose by timing: key of a layer → hash of its kernel. For all
+            engines of the search; empty where it does not tell (TensorRT before 10.8).
         predictions: How right the strategy's models were, ``None`` where it has none.
     """
 
@@ -143,6 +145,7 @@ class Evidence:
     stopped: str = "done"
     seconds: float = 0.0
     engine: tuple[str, ...] = ()
+    tactics: Mapping[str, str] = field(default_factory=dict)
     predictions: PredictionErrors | None = None
 
 

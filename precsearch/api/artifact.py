@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from precsearch.api.files import copy_weights, write_bytes
 from precsearch.api.setup import Target
+from precsearch.backend import Fingerprint
+from precsearch.errors import PlanError
 from precsearch.maker import Engine, open_maker
 from precsearch.onnxio.lower import Lowered
 from precsearch.plan import Plan
 from precsearch.workers import Worker
 
-__all__ = ["Replay", "is_engine", "other_place", "rebuilt", "write_artifact"]
+__all__ = [
+    "EDITED",
+    "Replay",
+    "is_engine",
+    "other_place",
+    "rebuilt",
+    "tactics_here",
+    "write_artifact",
+]
+
+EDITED = "the plan was edited; restore it or make it again with 'precsearch optimize'"
+"""How a sentence about a plan that says nonsense ends."""
 
 _BUILD_LIMIT_S = 3600.0
 _SHOWN = 3
+_TACTIC = re.compile("0x[0-9a-f]{16}")
 
 
 def is_engine(target: Target, path: Path) -> bool:
@@ -50,6 +65,8 @@ class Replay:
     def __init__(self, plan: Plan, engine: Engine, differences: list[str]) -> None:
         self.engine = engine
         before, now = set(plan.evidence.engine), set(engine.anatomy)
+        wanted, got = plan.evidence.tactics, engine.tactics
+        others = [k for k, tactic in got.items() if wanted.get(k) != tactic]
         changed = sorted(now - before)
         self.lines = tuple(differences)
         if plan.evidence.engine != engine.anatomy:
@@ -57,8 +74,10 @@ class Replay:
             shown = "; ".join(changed[:_SHOWN])
             self.lines += (
                 f"{len(changed)} of {len(engine.anatomy)} layers are built otherwise: {shown}",
-                "measure it again with 'precsearch verify'",
             )
+            if wanted and got:
+                self.lines += (f"not the plan's tactics: {len(others)} of {len(got)}",)
+            self.lines += ("measure it again with 'precsearch verify'",)
         else:
             self.verdict = "equivalent" if differences else "identical"
 
@@ -66,7 +85,10 @@ class Replay:
 def rebuilt(plan: Plan, target: Target, lowered: Lowered) -> Replay:
     """Build a plan's engine again, in a process of its own, and compare it.
 
+    Where device and versions are the plan's it is held to the plan's tactics.
+
     Raises:
+        PlanError: A tactic of the plan is none.
         OptionError: The backend is not installed here.
         BuildError: It refuses the model.
         WorkerError: It crashed or took too long.
@@ -74,7 +96,28 @@ def rebuilt(plan: Plan, target: Target, lowered: Lowered) -> Replay:
     with Worker(open_maker, (target.factory, target.options), limit_s=_BUILD_LIMIT_S) as worker:
         where = worker.call("fingerprint")
         differences = other_place(plan, where.device, dict(where.versions), where.features)
-        return Replay(plan, worker.call("make", lowered.model), differences)
+        tactics = tactics_here(plan, where)
+        return Replay(plan, worker.call("make", lowered.model, tactics), differences)
+
+
+def tactics_here(plan: Plan, where: Fingerprint) -> dict[str, str]:
+    """The plan's tactics, where they mean something: on its own device and versions.
+
+    Raises:
+        PlanError: One is not a 64-bit number in hexadecimal.
+    """
+    for key, tactic in plan.evidence.tactics.items():
+        if not _TACTIC.fullmatch(tactic):
+            raise PlanError(
+                f"the plan's tactic of {key!r} is {tactic!r}, not 16 hexadecimal digits after 0x; "
+                f"{EDITED}"
+            )
+    before = plan.evidence.where
+    same = (before.device, before.features) == (where.device, where.features)
+    versions = {**before.versions, **where.versions}
+    for name in versions:
+        same &= name == "numpy" or before.versions.get(name) == where.versions.get(name)
+    return dict(plan.evidence.tactics) if same else {}
 
 
 def other_place(

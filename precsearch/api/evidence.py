@@ -14,6 +14,7 @@ from precsearch.api.explain import explain_groups, ledger
 from precsearch.api.setup import Inputs, Target
 from precsearch.backend import Fingerprint
 from precsearch.goal import Problem, pareto
+from precsearch.maker import Engine
 from precsearch.onnxio.lower import Lowered
 from precsearch.onnxio.scales import QuantParams
 from precsearch.plan import (
@@ -47,7 +48,7 @@ class Finish:
         stopped: Why the search ended.
         warnings: What the user should know.
         seconds: Wall time.
-        engine: What the engine that ships is made of.
+        engine: The one that ships, where it is more than its model.
     """
 
     choice: Choice
@@ -57,7 +58,7 @@ class Finish:
     stopped: str
     warnings: tuple[str, ...]
     seconds: float
-    engine: tuple[str, ...] = ()
+    engine: Engine | None = None
 
 
 def make_recipe(
@@ -123,7 +124,8 @@ def make_plan(
         warnings=finish.warnings,
         stopped=finish.stopped,
         seconds=round(finish.seconds, 3),
-        engine=finish.engine,
+        engine=() if finish.engine is None else finish.engine.anatomy,
+        tactics={} if finish.engine is None else dict(sorted(finish.engine.tactics.items())),
         predictions=_short_errors(prediction_errors(problem.goal, finish.trials)),
     )
     recipe = make_recipe(target, problem.space, assignment, lowered, inputs)

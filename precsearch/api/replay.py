@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from precsearch.api.artifact import is_engine, rebuilt, write_artifact
+from precsearch.api.artifact import EDITED, is_engine, rebuilt, write_artifact
 from precsearch.api.evidence import LOWERING
 from precsearch.api.files import check_free
 from precsearch.api.setup import (
@@ -29,7 +29,6 @@ __all__ = ["BuildReport", "Materialised", "build", "materialise", "model_beside"
 
 _MOST_THREADS = 1 << 12
 _LEAST_SCALE, _MOST_SCALE = 2.0**-149, float(np.finfo(np.float32).max)
-_EDITED = "the plan was edited; restore it or make it again with 'precsearch optimize'"
 
 
 @dataclass(frozen=True)
@@ -81,15 +80,15 @@ def _params(recipe: Recipe, scheme: QuantScheme) -> dict[str, QuantParams]:
         if not _LEAST_SCALE <= scale <= _MOST_SCALE:
             raise PlanError(
                 f"the plan's scale of tensor {row.tensor!r} is {row.scale!r}, not a positive "
-                f"hexadecimal float; {_EDITED}"
+                f"hexadecimal float; {EDITED}"
             )
         if not limits.min <= row.zero_point <= limits.max:
             raise PlanError(
                 f"the plan's zero point of tensor {row.tensor!r} is {row.zero_point}, not of "
-                f"{scheme.activation}; {_EDITED}"
+                f"{scheme.activation}; {EDITED}"
             )
         if row.tensor in found:
-            raise PlanError(f"the plan has two scales for tensor {row.tensor!r}; {_EDITED}")
+            raise PlanError(f"the plan has two scales for tensor {row.tensor!r}; {EDITED}")
         found[row.tensor] = QuantParams(scale, row.zero_point)
     return found
 
@@ -97,7 +96,7 @@ def _params(recipe: Recipe, scheme: QuantScheme) -> dict[str, QuantParams]:
 def _threads(recipe: Recipe) -> int:
     count = recipe.options.get("threads", 0)
     if not isinstance(count, int) or not 0 <= count <= _MOST_THREADS:
-        raise PlanError(f"the plan's number of threads is {count!r}; {_EDITED}")
+        raise PlanError(f"the plan's number of threads is {count!r}; {EDITED}")
     return count
 
 
@@ -179,7 +178,7 @@ def _cured(plan: Plan, source: SourceModel) -> SourceModel:
         try:
             made = cured(source, [(name, params)])
         except OptionError as error:
-            raise PlanError(f"{error}; {_EDITED}") from error
+            raise PlanError(f"{error}; {EDITED}") from error
         if made.proto is source.proto:
             raise ReplayError(
                 f"the plan's cure {name!r} fits nowhere in this model now; install precsearch "
@@ -204,7 +203,7 @@ def _target(plan: Plan, source: SourceModel, used: tuple[Precision, ...], thread
             shapes=recipe.shapes,
         )
     except OptionError as error:
-        raise PlanError(f"{error}; {_EDITED}") from error
+        raise PlanError(f"{error}; {EDITED}") from error
 
 
 def _unlike(plan: Plan, source: SourceModel) -> str:

@@ -235,7 +235,7 @@ class Run:
             self.stopped,
             tuple(self.warnings),
             time.monotonic() - self.started,
-            () if engine is None else engine.anatomy,
+            engine,
         )
         plan = make_plan(config, problem, self.target, self.inputs, lowered, finish)
         write_text(config.plan_path, plan.to_json())

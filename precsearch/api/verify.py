@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from precsearch.api.artifact import other_place
+from precsearch.api.artifact import other_place, tactics_here
 from precsearch.api.config import OptimizeConfig
 from precsearch.api.measuring import bench_setup, bench_worker, candidate, reference_of
 from precsearch.api.replay import Materialised, materialise, model_beside
@@ -141,6 +141,7 @@ def _measured(made: Materialised, config: OptimizeConfig, inputs: Inputs) -> _Se
         loads = inputs.loads if config.shapes else ()
         worker.restart_with(bench_setup(config, target, baseline, scored, loads, inputs.shapes))
         where = worker.call("fingerprint")
+        worker.call("hold", tactics_here(made.plan, where))
         noise = worker.call("calibrate_noise")
         accuracy = worker.call("score", engine, scored)
         rows = worker.call("confirm", [engine], _REBUILDS)[0]

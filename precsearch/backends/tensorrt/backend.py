@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -168,6 +169,14 @@ class TensorRtBackend:
         built = self._builder.build(model, self.options.model_folder, self.options.shapes)
         self._notes[_digest(built.engine)] = _Notes(built.nodes, list(built.warnings))
         return built.engine
+
+    def tactics(self) -> dict[str, str]:
+        """See `precsearch.backend.ChoosesTactics.tactics`."""
+        return self._builder.tactics()
+
+    def hold(self, tactics: Mapping[str, str]) -> None:
+        """See `precsearch.backend.ChoosesTactics.hold`."""
+        self._builder.hold(tactics)
 
     def open(self, artifact: bytes, *, profiled: bool = False) -> TensorRtSession:
         """See `precsearch.backend.Backend.open`."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from precsearch.backends.tensorrt.knobs import Knobs
 from precsearch.backends.tensorrt.logger import Lines
 from precsearch.backends.tensorrt.mapping import node_outputs
 from precsearch.backends.tensorrt.probe import Caps
+from precsearch.backends.tensorrt.tactics import overwrite, read_tactics
 from precsearch.backends.tensorrt.weak import Manner, apply_precisions, manners
 from precsearch.errors import BuildError, OptionError
 from precsearch.onnxio.annotate import Annotation
@@ -81,6 +83,19 @@ class EngineBuilder:
         self._weak = weak
         self._kept = kept
         self._cache: Any = None
+        self._records = caps.editable_cache and knobs.record_tactics
+        self._held: Mapping[str, str] = {}
+
+    def hold(self, tactics: Mapping[str, str]) -> None:
+        """Keep later builds to these tactics, see `tactics`, wherever TensorRT takes them."""
+        self._held = dict(tactics) if self._records else {}
+
+    def tactics(self) -> dict[str, str]:
+        """What was chosen by timing so far: key of a layer → hash of its tactic, hexadecimal.
+
+        Empty where the version does not tell, or was not asked to.
+        """
+        return read_tactics(self._cache) if self._records and self._cache is not None else {}
 
     def build(self, model: bytes, folder: str, shapes: Sequence[Shapes]) -> Built:
         """Build an engine.
@@ -106,8 +121,10 @@ class EngineBuilder:
         half = self._knobs.pin == "all"
         for manner in manners(parsed, pin_half=half) if self._weak else (Manner(),):
             self._lines.clear()
-            engine, pinned = self._attempt(model, folder, shapes, parsed, written, manner)
+            attempt = partial(self._attempt, model, folder, shapes, parsed, written, manner)
+            engine, pinned = attempt()
             if engine is not None:
+                engine = self._as_held(engine, attempt)
                 self._keep_cache()
                 said = [*filter(None, [manner.said]), *self._lines.warnings]
                 return Built(bytes(engine), names, tuple(said), pinned)
@@ -139,6 +156,18 @@ class EngineBuilder:
             )
         self._attach_cache(config)
         return builder.build_serialized_network(network, config), pinned
+
+    def _as_held(self, engine: Any, attempt: Callable[[], tuple[Any, int]]) -> Any:  # noqa: ANN401
+        """The engine, built again if it has other tactics than it is held to."""
+        before = overwrite(self._trt, self._cache, self._held)
+        if not before:
+            return engine
+        again, _ = attempt()
+        if again is not None:
+            return again
+        for key, value in before:  # TensorRT does not build with them: back to what it chose
+            self._cache.update(key, value)
+        return engine
 
     def _started(self) -> Any:  # noqa: ANN401
         try:
@@ -178,6 +207,8 @@ class EngineBuilder:
         change(trt.BuilderFlag.TF32)
         if knobs.tactic_sources != "default":
             config.set_tactic_sources(self._tactic_sources())
+        if self._records:
+            config.set_flag(trt.BuilderFlag.EDITABLE_TIMING_CACHE)
 
     def _tactic_sources(self) -> int:
         found = 0
@@ -224,7 +255,8 @@ class EngineBuilder:
     def _attach_cache(self, config: Any) -> None:  # noqa: ANN401
         if self._cache is None:
             self._cache = self._kept_cache(config) or config.create_timing_cache(b"")
-        if not config.set_timing_cache(self._cache, ignore_mismatch=False):
+        # Who holds a build to tactics has made sure that the device is the same.
+        if not config.set_timing_cache(self._cache, ignore_mismatch=bool(self._held)):
             # Of another version or device, then.
             self._cache = config.create_timing_cache(b"")
             config.set_timing_cache(self._cache, ignore_mismatch=False)

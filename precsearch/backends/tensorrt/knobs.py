@@ -32,6 +32,8 @@ class Knobs:
         pin: ``fp32``: a layer that must be FP32 is pinned, one that may be FP16 is left to the
             builder; ``all``: those are pinned to FP16, too. Of effect in the weak form alone.
         cuda_graph: Whether engines are timed as CUDA graphs.
+        record_tactics: Whether kernels are chosen in an editable timing cache, where the version
+            has one, so that a plan can name them.
     """
 
     workspace_mib: int = 4096
@@ -41,6 +43,7 @@ class Knobs:
     tactic_sources: str = "default"
     pin: str = "fp32"
     cuda_graph: bool = True
+    record_tactics: bool = True
 
     @classmethod
     def of(cls, given: Mapping[str, str]) -> Knobs:

@@ -61,3 +61,4 @@ def test_the_backend_gets_as_far_as_the_builder(version: str) -> None:
     assert found["build"].startswith("BuildError: TensorRT cannot start")
     assert found["fingerprint"].startswith(("OptionError: ", "RunError: "))
     assert "float16" in found["float"]
+    assert found["entry"] == ([2**64 - 2, 0.5] if EXPECTED[version].editable_cache else [])

@@ -33,9 +33,6 @@ NEEDS = {
     "TimingCacheValue": "editable_cache",
     "TimingCacheValue.tacticHash": "editable_cache",
     "TimingCacheValue.timingMSec": "editable_cache",
-    "BuilderFlag.ERROR_ON_TIMING_CACHE_MISS": "miss_is_error",
-    "BuilderFlag.DISABLE_COMPILATION_CACHE": "compilation_cache",
-    "OnnxParser.get_layer_output_tensor": "parser_map",
 }
 """What is there on some versions alone → the capability of `Caps` that stands for it."""
 
@@ -45,11 +42,8 @@ EIGHT = Caps(
     weak=True,
     explicit_batch=True,
     editable_cache=False,
-    miss_is_error=False,
-    compilation_cache=False,
-    parser_map=False,
 )
-TEN = replace(EIGHT, typed=True, miss_is_error=True, compilation_cache=True, parser_map=True)
+TEN = replace(EIGHT, typed=True)
 TEN_16 = replace(TEN, editable_cache=True)
 ELEVEN = replace(TEN_16, weak=False, explicit_batch=False)
 EXPECTED = {

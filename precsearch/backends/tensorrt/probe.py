@@ -29,9 +29,6 @@ class Caps:
         weak: Takes precision flags and a precision per layer.
         explicit_batch: Wants to be told that the batch is a dimension like any other.
         editable_cache: Its timing cache can be read key by key, and so replayed.
-        miss_is_error: Can refuse to time a kernel that the cache does not know.
-        compilation_cache: Has a cache of compiled code that can be turned off.
-        parser_map: Its parser says which tensor a node became.
     """
 
     version: str
@@ -39,9 +36,6 @@ class Caps:
     weak: bool
     explicit_batch: bool
     editable_cache: bool
-    miss_is_error: bool
-    compilation_cache: bool
-    parser_map: bool
 
 
 def probe(trt: Any) -> Caps:  # noqa: ANN401 - TensorRT's bindings have no types
@@ -55,9 +49,6 @@ def probe(trt: Any) -> Caps:  # noqa: ANN401 - TensorRT's bindings have no types
         explicit_batch=hasattr(network, "EXPLICIT_BATCH"),
         editable_cache=hasattr(flags, "EDITABLE_TIMING_CACHE")
         and hasattr(trt.ITimingCache, "queryKeys"),
-        miss_is_error=hasattr(flags, "ERROR_ON_TIMING_CACHE_MISS"),
-        compilation_cache=hasattr(flags, "DISABLE_COMPILATION_CACHE"),
-        parser_map=hasattr(trt.OnnxParser, "get_layer_output_tensor"),
     )
 
 

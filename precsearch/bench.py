@@ -197,6 +197,10 @@ class Bench(ReferenceBench):
         if isinstance(self._backend, ChoosesTactics):
             self._backend.hold(tactics)
 
+    def keep(self, candidate: Candidate, artifact: bytes) -> None:
+        """Take an engine that was built before for a candidate's."""
+        self._artifacts[candidate.digest] = artifact
+
     def score(self, candidate: Candidate, part: Scored) -> Accuracy:
         """Accuracy on another part of the data.
 

@@ -17,6 +17,7 @@ from precsearch.workers import Worker
 __all__ = [
     "EDITED",
     "Replay",
+    "built_otherwise",
     "is_engine",
     "other_place",
     "rebuilt",
@@ -64,22 +65,26 @@ class Replay:
 
     def __init__(self, plan: Plan, engine: Engine, differences: list[str]) -> None:
         self.engine = engine
-        before, now = set(plan.evidence.engine), set(engine.anatomy)
         wanted, got = plan.evidence.tactics, engine.tactics
         others = [k for k, tactic in got.items() if wanted.get(k) != tactic]
-        changed = sorted(now - before)
         self.lines = tuple(differences)
-        if plan.evidence.engine != engine.anatomy:
+        if otherwise := built_otherwise(plan, engine):
             self.verdict = "same plan, other kernels"
-            shown = "; ".join(changed[:_SHOWN])
-            self.lines += (
-                f"{len(changed)} of {len(engine.anatomy)} layers are built otherwise: {shown}",
-            )
+            self.lines += (otherwise,)
             if wanted and got:
                 self.lines += (f"not the plan's tactics: {len(others)} of {len(got)}",)
-            self.lines += ("measure it again with 'precsearch verify'",)
+            self.lines += ("measure it with 'precsearch verify --artifact FILE'",)
         else:
             self.verdict = "equivalent" if differences else "identical"
+
+
+def built_otherwise(plan: Plan, engine: Engine) -> str:
+    """What an engine has other than the one that a plan was measured with; "" for nothing."""
+    if plan.evidence.engine == engine.anatomy:
+        return ""
+    changed = sorted(set(engine.anatomy) - set(plan.evidence.engine))
+    shown = "; ".join(changed[:_SHOWN])
+    return f"{len(changed)} of {len(engine.anatomy)} layers are built otherwise: {shown}"
 
 
 def rebuilt(plan: Plan, target: Target, lowered: Lowered) -> Replay:

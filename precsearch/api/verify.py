@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from precsearch.api.artifact import other_place, tactics_here
+from precsearch.api.artifact import built_otherwise, is_engine, other_place, tactics_here
 from precsearch.api.config import OptimizeConfig
 from precsearch.api.measuring import bench_setup, bench_worker, candidate, reference_of
 from precsearch.api.replay import Materialised, materialise, model_beside
 from precsearch.api.setup import Inputs, open_inputs
 from precsearch.api.shapes import shape_sets
 from precsearch.backend import Fingerprint
+from precsearch.errors import EngineError, InputError, ReplayError
+from precsearch.maker import Engine
 from precsearch.plan import Plan, read_plan
 from precsearch.space import Assignment
 from precsearch.trial import Accuracy, Latency
@@ -35,6 +38,8 @@ class VerifyReport:
         latency: Relative to FP32 on this machine.
         noise: Relative floor of latency on this machine.
         slower: Whether it is slower than FP32 beyond the noise.
+        engine: What was measured, where that was a file, and how its kernels compare with the
+            plan's; else empty.
         lines: Sentences for people: what differs from the plan's evidence, warnings.
     """
 
@@ -48,6 +53,7 @@ class VerifyReport:
     noise: float
     slower: bool
     lines: tuple[str, ...]
+    engine: str = ""
 
     @property
     def ratio(self) -> float:
@@ -62,8 +68,12 @@ def verify(
     *,
     tol: float | None = None,
     threads: int | None = None,
+    artifact: str | Path | None = None,
 ) -> VerifyReport:
     """Materialise a plan's model and measure it on this machine.
+
+    Two builds of one plan can have other kernels, where the backend chooses these by timing. Who
+    ships an engine measures that very file.
 
     Args:
         plan: The plan file.
@@ -71,10 +81,12 @@ def verify(
         data: Samples, all of them are used; ``None`` is random data.
         tol: Another bound than the plan's.
         threads: Another number of threads than the plan's.
+        artifact: What `build` or `optimize` wrote, to be measured instead of a new build.
 
     Raises:
-        InputError: Plan, model or data cannot be read.
-        ReplayError: The model is another one, or the result differs from what the plan promises.
+        InputError: Plan, model, data or artifact cannot be read.
+        ReplayError: The model is another one, or the result differs from what the plan promises;
+            the artifact is another model, or an engine that does not run here.
         EngineError: The engine does not run here.
     """
     path = Path(plan)
@@ -83,7 +95,16 @@ def verify(
     made = materialise(found, source, threads)
     config = _config(found, source, None if data is None else Path(data), tol)
     inputs = open_inputs(config, made.target.graph)
-    seen = _measured(made, config, inputs)
+    engine = None if artifact is None else _engine(made, Path(artifact))
+    try:
+        seen = _measured(made, config, inputs, engine)
+    except EngineError as error:
+        if engine is None:
+            raise
+        raise ReplayError(
+            f"{str(artifact)!r} cannot be measured here: {error}; build it on this machine with "
+            "'precsearch build'"
+        ) from error
     slower = seen.latency.ratio_low > 1 + seen.noise
     lines = [*inputs.data.notes, *inputs.notes]
     if inputs.data.random:
@@ -101,7 +122,31 @@ def verify(
         noise=seen.noise,
         slower=slower,
         lines=tuple(lines),
+        engine="" if engine is None else _kernels(found, Path(artifact or ""), seen.engine),
     )
+
+
+def _engine(made: Materialised, path: Path) -> bytes | None:
+    """The bytes of an engine; ``None`` for a file that is the plan's model, which is built."""
+    try:
+        found = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{str(path)!r} cannot be read ({error.strerror}); name what 'precsearch build' wrote"
+        ) from error
+    if is_engine(made.target, path):
+        return found
+    if found != made.lowered.model:
+        raise ReplayError(
+            f"{str(path)!r} is not the plan's model byte for byte; build it again with "
+            "'precsearch build'"
+        )
+    return None
+
+
+def _kernels(plan: Plan, path: Path, engine: Engine) -> str:
+    other = built_otherwise(plan, engine)
+    return f"{path.name}, {other or 'made of the kernels that the plan was measured with'}"
 
 
 def _config(plan: Plan, model: Path, data: Path | None, tol: float | None) -> OptimizeConfig:
@@ -129,21 +174,30 @@ class _Seen:
     noise: float
     accuracy: Accuracy
     latency: Latency
+    engine: Engine
 
 
-def _measured(made: Materialised, config: OptimizeConfig, inputs: Inputs) -> _Seen:
+def _measured(
+    made: Materialised, config: OptimizeConfig, inputs: Inputs, artifact: bytes | None
+) -> _Seen:
     """The plan's engine on all of the data; of its rebuilds, the one with the median ratio."""
     target = made.target
     baseline = made.lowering.lower(Assignment())
     engine = candidate(made.lowered)
+    if artifact is not None:
+        # Its own name: of a plan that is FP32 throughout, FP32's engine is another one.
+        engine = replace(engine, digest=hashlib.sha256(artifact).hexdigest())
     with bench_worker() as worker:
         scored = reference_of(target, inputs.data, worker)
         loads = inputs.loads if config.shapes else ()
         worker.restart_with(bench_setup(config, target, baseline, scored, loads, inputs.shapes))
         where = worker.call("fingerprint")
         worker.call("hold", tactics_here(made.plan, where))
+        if artifact is not None:
+            worker.call("keep", engine, artifact)
         noise = worker.call("calibrate_noise")
         accuracy = worker.call("score", engine, scored)
         rows = worker.call("confirm", [engine], _REBUILDS)[0]
+        shown = worker.call("engine", engine)
     latency = sorted(rows, key=lambda r: r.ratio)[len(rows) // 2]
-    return _Seen(where, noise, accuracy, latency)
+    return _Seen(where, noise, accuracy, latency, shown)

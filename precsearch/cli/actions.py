@@ -87,13 +87,19 @@ def export(plan: Path, model: Path | None, to: str, output: Path, *, force: bool
 
 
 def verify(
-    plan: Path, model: Path | None, data: Path | None, *, tol: float | None, threads: int | None
+    plan: Path,
+    model: Path | None,
+    data: Path | None,
+    *,
+    tol: float | None,
+    threads: int | None,
+    artifact: Path | None,
 ) -> Exit:
     """Replay a plan and measure it on this machine."""
     out = stdout()
     page = _page(out)
     with _waiting("rebuilding and measuring"):
-        report = api.verify(plan, model, data, tol=tol, threads=threads)
+        report = api.verify(plan, model, data, tol=tol, threads=threads, artifact=artifact)
     page.write(out, verify_lines(report, page))
     return Exit.DONE if report.passed else Exit.REPLAY
 

@@ -135,6 +135,7 @@ def verify(
     data: plan_options.VerifyData = None,
     tol: plan_options.OtherTolerance = None,
     threads: plan_options.OtherThreads = None,
+    artifact: plan_options.Measured = None,
 ) -> Action:
     """Rebuild a plan's model and measure it here; a gate for CI.
 
@@ -143,7 +144,7 @@ def verify(
     Example:
         precsearch verify resnet.plan.json --data fresh.npz
     """
-    return lambda: actions.verify(plan, model, data, tol=tol, threads=threads)
+    return lambda: actions.verify(plan, model, data, tol=tol, threads=threads, artifact=artifact)
 
 
 @app.command()

@@ -51,6 +51,15 @@ OtherThreads = Annotated[
         help="CPU threads of one inference. Default: the plan's.",
     ),
 ]
+Measured = Annotated[
+    Path | None,
+    Option(
+        "--artifact",
+        metavar="FILE",
+        show_default=False,
+        help="Measure this file, which build or optimize wrote. Default: a new build of the plan.",
+    ),
+]
 ModelOutput = Annotated[
     Path,
     Option(

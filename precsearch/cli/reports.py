@@ -81,6 +81,7 @@ def verify_lines(report: VerifyReport, page: Page) -> list[Text]:
     why = f": {' and '.join(reasons)}" if reasons else f", within {scale.bound(bound)}"
     rows = [
         ("model", f"{report.verdict} to what the plan promises"),
+        *([("engine", report.engine)] if report.engine else []),
         ("loss", f"{scale(report.loss)}{f' ({share})' if share else ''}"),
         (
             "speed",

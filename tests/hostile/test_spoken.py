@@ -18,10 +18,10 @@ from tests.hostile.test_every_message import messages
 from tests.hostile.world import write_world
 
 NOT_HERE = re.compile(
-    r"precsearch/backends/tensorrt/|precsearch/api/(artifact|diagnose|export|looking|miscompiled|outside|reproducer)|precsearch/report/"
+    r"precsearch/backends/tensorrt/|precsearch/api/(artifact|diagnose|export|looking|miscompiled|outside|reproducer|verify)|precsearch/report/"
     r"|precsearch/cli/(diagnosing|reporting|watching)"
 )
-"""What has tests of its own that say these: TensorRT (or a stand-in), diagnose, export, report."""
+"""What has tests of its own that say these: TensorRT (or a stand-in), engines, diagnose, report."""
 
 UNSPOKEN = {
     "BuildError: this bench was given no proxy": "our own bug, were it ever said",

@@ -108,7 +108,7 @@ def test_other_kernels_are_counted_and_to_be_measured_again(
     assert report.verdict == "same plan, other kernels"
     assert report.lines == (
         "2 of 3 layers are built otherwise: gemm 12x8; relu",
-        "measure it again with 'precsearch verify'",
+        "measure it with 'precsearch verify --artifact FILE'",
     )
     assert (tmp_path / "small.engine").exists()
 

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+import onnx
 import pytest
+
+from precsearch.api.config import OptimizeConfig
+from precsearch.api.run import optimize_events
+from precsearch.plan import Plan, read_plan
+from tests.diagnose.sick_models import SHAPE, overflowing
+from tests.trt.choosing_backend import install
+
+ROOT = Path(__file__).parents[2]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -17,3 +29,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left = [item for item in items if item.get_closest_marker("network") is None]
     config.hook.pytest_deselected(items=[item for item in items if item not in left])
     items[:] = left
+
+
+@pytest.fixture
+def chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    """Made by a backend that never chooses the same kernel twice."""
+    install(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.chdir(tmp_path)
+    onnx.save(overflowing(), "model.onnx")
+    np.savez("data.npz", x=np.random.default_rng(0).normal(0, 1, (12, *SHAPE[1:])).astype("f4"))
+    config = OptimizeConfig(
+        *(Path("model.onnx"), Path("data.npz"), 1e-1),
+        backend="choosing",
+        threads=1,
+        max_builds=3,
+        artifact=Path("first.engine"),
+    )
+    list(optimize_events(config))
+    return read_plan("model.plan.json")

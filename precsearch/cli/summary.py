@@ -171,12 +171,17 @@ def next_steps(config: OptimizeConfig, result: OptimizeResult) -> list[str]:
         return steps
     plan = str(result.plan_path)
     model = ["--model", str(config.model)]
-    if result.artifact_path is None:
-        optimised = str(result.plan_path.parent / f"{config.model.stem}.optimised.onnx")
-        steps.append(_command("build", plan, *model, "-o", optimised))
+    compiled = result.plan is not None and bool(result.plan.evidence.engine)
+    shipped = result.artifact_path
+    if shipped is None:
+        kind = "engine" if compiled else "optimised.onnx"
+        shipped = result.plan_path.parent / f"{config.model.stem}.{kind}"
+        steps.append(_command("build", plan, *model, "-o", str(shipped)))
     source = config.holdout or config.data
     data = ["--data", str(source)] if source is not None else []
-    steps.append(_command("verify", plan, *model, *data))
+    # Another build of an engine is another engine.
+    itself = ["--artifact", str(shipped)] if compiled else []
+    steps.append(_command("verify", plan, *model, *data, *itself))
     return steps
 
 

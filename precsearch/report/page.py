@@ -270,10 +270,14 @@ def _replay(story: Story) -> str:
     recipe = story.plan.recipe
     file = story.plan_path.name if story.plan_path is not None else "model.plan.json"
     model = story.model if Path(story.model).suffix == ".onnx" else f"{story.model}.onnx"
+    compiled = bool(story.plan.evidence.engine)
+    shipped = "optimised.engine" if compiled else "optimised.onnx"
+    measured = ["--data", "holdout.npz", *(["--artifact", shipped] if compiled else [])]
     lines = [
-        shlex.join(["precsearch", "build", file, "--model", model, "-o", "optimised.onnx"]),
-        shlex.join(["precsearch", "verify", file, "--model", model, "--data", "holdout.npz"]),
+        shlex.join(["precsearch", "build", file, "--model", model, "-o", shipped]),
+        shlex.join(["precsearch", "verify", file, "--model", model, *measured]),
     ]
+    makes = "builds the engine again" if compiled else "writes the same bytes again"
     promised = facts(
         [
             ("model", Cell(f"<code>{text(recipe.model_sha256)}</code>")),
@@ -283,7 +287,7 @@ def _replay(story: Story) -> str:
     )
     commands = "\n".join(str(text(clean(line))) for line in lines)
     return (
-        "<h2>Replay</h2><p>The first command writes the same bytes again, or says what differs; "
+        f"<h2>Replay</h2><p>The first command {makes}, or says what differs; "
         f"the second measures them where it runs.</p><pre>{commands}</pre>"
         f"<p>SHA-256 of what is expected:</p>{promised}"
     )

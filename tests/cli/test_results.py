@@ -10,13 +10,16 @@ from precsearch import api
 from precsearch.api import (
     BuildReport,
     Inspection,
+    OptimizeConfig,
+    OptimizeResult,
     VerifyReport,
 )
 from precsearch.cli.actions import Exit
 from precsearch.cli.main import run
+from precsearch.cli.summary import next_steps
 from precsearch.errors import ReplayError, RunError
 from precsearch.space import LayerGroup, Precision, SearchSpace
-from tests.cli.runs import accuracy, latency
+from tests.cli.runs import accuracy, latency, plan
 
 BOTH = (Precision.FP32, Precision.INT8)
 
@@ -34,6 +37,27 @@ def test_build(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
     assert "model.onnx: identical to what the plan promises" in out
     assert "  model    a/very/long/path/of/a/model.onnx\n" in out
     assert "1.23MB" in out
+
+
+@pytest.mark.parametrize(
+    ("kernels", "artifact", "steps"),
+    [
+        ((), None, ["build p.json --model m.onnx -o m.optimised.onnx", "verify p.json"]),
+        ((), "a.onnx", ["verify p.json"]),
+        (("gemm",), None, ["build p.json --model m.onnx -o m.engine", "m.engine"]),
+        (("gemm",), "a.engine", ["a.engine"]),
+    ],
+)
+def test_what_to_do_next(kernels: tuple[str, ...], artifact: str | None, steps: list[str]) -> None:
+    """An engine is measured itself: another build of it is another engine."""
+    found = plan()
+    made = replace(found, evidence=replace(found.evidence, engine=kernels))
+    shipped = None if artifact is None else Path(artifact)
+    result = OptimizeResult(made, Path("p.json"), shipped, met=True, interrupted=False)
+    said = next_steps(OptimizeConfig(Path("m.onnx"), Path("d.npz")), result)
+    verify = "precsearch verify p.json --model m.onnx --data d.npz"
+    own = f" --artifact {steps[-1]}" if kernels else ""
+    assert said == [*(f"precsearch {step}" for step in steps[:-1]), f"{verify}{own}"]
 
 
 REPORT = VerifyReport(

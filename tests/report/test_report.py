@@ -57,6 +57,16 @@ def test_a_finished_run_shows_every_chart_and_every_section(page: Html, finished
         assert said in page.words, said
 
 
+def test_of_a_compiled_plan_the_engine_itself_is_to_be_measured(finished: Run) -> None:
+    story = tell([finished.run_dir])
+    assert story.plan is not None
+    evidence = replace(story.plan.evidence, engine=("one kernel",))
+    page = Html(run_page(replace(story, plan=replace(story.plan, evidence=evidence))))
+    assert "--model model.onnx -o optimised.engine" in page.words
+    assert "--data holdout.npz --artifact optimised.engine" in page.words
+    assert "builds the engine again, or says what differs" in page.words
+
+
 def test_the_page_is_one_small_file_that_fetches_nothing(finished: Run) -> None:
     text = run_page(tell([finished.run_dir]))
     assert len(text.encode()) < 8 << 20

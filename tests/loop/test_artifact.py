@@ -120,3 +120,5 @@ def test_an_engine_that_does_not_build_leaves_no_file(
     with pytest.raises(BuildError, match="no kernel takes this"):
         api.build(plan, None, tmp_path / "small.engine")
     assert not (tmp_path / "small.engine").exists()
+    with pytest.raises(BuildError, match="no kernel takes this"):
+        api.verify(plan)

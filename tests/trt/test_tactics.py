@@ -39,12 +39,13 @@ class Chooser:
         used: Key → tactic of the last engine.
         builds: How many there were.
         refused: A tactic that no engine builds with.
+        declined: One that the cache does not take.
     """
 
     def __init__(self, made: Simulated, first: int) -> None:
         self.made, self.numbers = made, count(first)
         self.used: dict[str, int] = {}
-        self.builds, self.refused = 0, NONE
+        self.builds, self.refused, self.declined = 0, NONE, NONE
         self.built = made.behaviour["Builder.build_serialized_network"]
         made.behaviour |= {
             "IBuilderConfig.create_timing_cache": lambda _, data: self.cache(),
@@ -68,10 +69,10 @@ class Chooser:
         return True
 
     def update(self, cache: Any, key: Any, value: Any) -> bool:
-        known = str(key) in cache.__dict__["entries"]
-        if known:
+        taken = str(key) in cache.__dict__["entries"] and value.tacticHash != self.declined
+        if taken:
             cache.__dict__["entries"][str(key)] = value
-        return known
+        return taken
 
     def build(self, builder: Any, network: Any, config: Any) -> Any:
         self.builds += 1
@@ -132,6 +133,16 @@ def test_tactics_that_do_not_build_are_given_up(version: str, tmp_path: Path) ->
     assert chooser.builds == 2
     assert int(builder.tactics()[key], 16) >= 1000
     assert "0xof no layer here" not in builder.tactics()
+
+
+@pytest.mark.parametrize("version", EDITABLE)
+def test_tactics_that_the_cache_declines_are_left_out(version: str, tmp_path: Path) -> None:
+    builder, chooser, weak = started(version, 1000)
+    builder.hold({"0xsecond": f"{7:#018x}"})
+    chooser.declined = 7
+    assert builder.build(model(tmp_path, weak), "", ()).engine
+    assert chooser.builds == 1, "nothing was changed"
+    assert int(builder.tactics()["0xsecond"], 16) >= 1000
 
 
 @pytest.mark.parametrize("version", EDITABLE)

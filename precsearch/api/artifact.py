@@ -117,12 +117,14 @@ def tactics_here(plan: Plan, where: Fingerprint) -> dict[str, str]:
                 f"the plan's tactic of {key!r} is {tactic!r}, not 16 hexadecimal digits after 0x; "
                 f"{EDITED}"
             )
-    before = plan.evidence.where
-    same = (before.device, before.features) == (where.device, where.features)
-    versions = {**before.versions, **where.versions}
-    for name in versions:
-        same &= name == "numpy" or before.versions.get(name) == where.versions.get(name)
+    same = _builds_on(plan.evidence.where) == _builds_on(where)
     return dict(plan.evidence.tactics) if same else {}
+
+
+def _builds_on(where: Fingerprint) -> object:
+    """What a choice of kernels depends on."""
+    versions = {name: v for name, v in where.versions.items() if name != "numpy"}
+    return where.device, tuple(where.features), versions
 
 
 def other_place(

@@ -95,14 +95,15 @@ def verify(
     made = materialise(found, source, threads)
     config = _config(found, source, None if data is None else Path(data), tol)
     inputs = open_inputs(config, made.target.graph)
-    engine = None if artifact is None else _engine(made, Path(artifact))
+    given = None if artifact is None else Path(artifact)
+    engine = None if given is None else _engine(made, given)
     try:
         seen = _measured(made, config, inputs, engine)
     except EngineError as error:
         if engine is None:
             raise
         raise ReplayError(
-            f"{str(artifact)!r} cannot be measured here: {error}; build it on this machine with "
+            f"{str(given)!r} cannot be measured here: {error}; build it on this machine with "
             "'precsearch build'"
         ) from error
     slower = seen.latency.ratio_low > 1 + seen.noise
@@ -122,7 +123,7 @@ def verify(
         noise=seen.noise,
         slower=slower,
         lines=tuple(lines),
-        engine="" if engine is None else _kernels(found, Path(artifact or ""), seen.engine),
+        engine="" if given is None or engine is None else _kernels(found, given, seen.engine),
     )
 
 

@@ -21,6 +21,7 @@ import pytest
 from precsearch.backend import Array, Feed, KernelTime, Session
 from precsearch.backends.onnxruntime import OnnxRuntimeBackend
 from tests.e2e.command import environment
+from tests.plugin import make_known
 
 __all__ = ["Clocked", "Did", "diary", "here", "install"]
 
@@ -141,12 +142,7 @@ def install(
     folder: Path, *, crash: bool = False, slower: bool = False, hold: str = ""
 ) -> dict[str, str]:
     """The environment of a Python that knows the backend; ``folder`` gets what makes it known."""
-    info = folder / "clocked-1.0.dist-info"
-    info.mkdir(exist_ok=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: clocked\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[precsearch.backends]\nclocked = tests.e2e.clocked_backend:Clocked\n"
-    )
+    make_known(folder, "clocked", {"clocked": "tests.e2e.clocked_backend:Clocked"})
     (folder / "diary").mkdir(exist_ok=True)
     made = environment(
         **{

@@ -15,6 +15,7 @@ import onnx
 from precsearch.backend import Session
 from tests.e2e import clocked_backend
 from tests.e2e.clocked_backend import Clocked
+from tests.plugin import make_known
 
 __all__ = ["Frail", "install"]
 
@@ -41,10 +42,5 @@ class Frail(Clocked):
 
 def install(folder: Path, how: str) -> dict[str, str]:
     """The environment of a Python that knows the backend; ``folder`` gets what makes it known."""
-    info = folder / "frail-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: frail\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[precsearch.backends]\nfrail = tests.e2e.frail_backend:Frail\n"
-    )
+    make_known(folder, "frail", {"frail": "tests.e2e.frail_backend:Frail"})
     return {**clocked_backend.install(folder), "FRAIL": how}

@@ -8,6 +8,7 @@ from pathlib import Path
 from precsearch.backend import TYPED
 from precsearch.backends.onnxruntime import OnnxRuntimeBackend
 from precsearch.errors import BuildError
+from tests.plugin import make_known
 
 __all__ = ["Broken", "Idle", "Old", "install"]
 
@@ -35,11 +36,6 @@ class Idle:
 
 def install(folder: Path) -> None:
     """Make them known to a Python that has ``folder`` on its path."""
-    info = folder / "failing-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: failing\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[precsearch.backends]\nold = tests.hostile.plugins:Old\n"
-        "broken = tests.hostile.plugins:Broken\n"
-        "[precsearch.strategies]\nidle = tests.hostile.plugins:Idle\ngone = nowhere:Gone\n"
-    )
+    backends = {"old": "tests.hostile.plugins:Old", "broken": "tests.hostile.plugins:Broken"}
+    strategies = {"idle": "tests.hostile.plugins:Idle", "gone": "nowhere:Gone"}
+    make_known(folder, "failing", backends, strategies)

@@ -10,6 +10,7 @@ from pathlib import Path
 from precsearch.backend import WEAK
 from precsearch.backends.onnxruntime import OnnxRuntimeBackend
 from precsearch.space import Precision
+from tests.plugin import make_known
 
 __all__ = ["ByName", "Compiled", "Half", "install"]
 
@@ -38,11 +39,5 @@ class ByName(OnnxRuntimeBackend):
 
 def install(folder: Path) -> None:
     """Make the backends known to a Python that has ``folder`` on its path."""
-    info = folder / "half-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: half\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[precsearch.backends]\nhalf = tests.screen.half_backend:Half\n"
-        "compiled = tests.screen.half_backend:Compiled\n"
-        "by-name = tests.screen.half_backend:ByName\n"
-    )
+    kinds = {"half": "Half", "compiled": "Compiled", "by-name": "ByName"}
+    make_known(folder, "half", {k: f"tests.screen.half_backend:{c}" for k, c in kinds.items()})

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from precsearch.backend import BackendOptions, Fingerprint
 from precsearch.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeSession
+from tests.plugin import make_known
 
 __all__ = ["Choosing", "install"]
 
@@ -68,9 +69,4 @@ class Choosing(OnnxRuntimeBackend):
 
 def install(folder: Path) -> None:
     """Make the backend known to a Python that has ``folder`` on its path."""
-    info = folder / "choosing-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: choosing\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[precsearch.backends]\nchoosing = tests.trt.choosing_backend:Choosing\n"
-    )
+    make_known(folder, "choosing", {"choosing": "tests.trt.choosing_backend:Choosing"})

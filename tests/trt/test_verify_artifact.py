@@ -12,7 +12,6 @@ from onnx import numpy_helper
 import precsearch
 from precsearch.cli.main import run
 from precsearch.errors import InputError, ReplayError
-from precsearch.plan import Plan
 from tests.trt.choosing_backend import BUILT, DRIVER
 
 PLAN, MODEL, DATA = "model.plan.json", "model.onnx", "data.npz"
@@ -74,10 +73,10 @@ def test_what_is_no_engine_here_is_refused() -> None:
         verified("missing.engine")
 
 
-def test_a_model_has_to_be_the_plans(chosen: Plan) -> None:
+@pytest.mark.usefixtures("chosen")
+def test_a_model_has_to_be_the_plans() -> None:
     precsearch.build(PLAN, MODEL, "lowered.onnx")
     assert verified("lowered.onnx").engine == ""
     Path("edited.onnx").write_bytes(heavier(Path("lowered.onnx").read_bytes()))
     with pytest.raises(ReplayError, match=r"'edited\.onnx' is not the plan's model byte for byte"):
         verified("edited.onnx")
-    assert chosen.recipe.backend == "choosing"

@@ -158,8 +158,8 @@ def table(rows: Sequence[Row]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for r in rows:
-        uniform = "–" if r.uniform is None else f"{r.uniform[0]:.3g}, {r.uniform[1]:.2f}x"
-        held = "–" if r.holdout is None else f"{r.holdout:.3g}"
+        uniform = "-" if r.uniform is None else f"{r.uniform[0]:.3g}, {r.uniform[1]:.2f}x"
+        held = "-" if r.holdout is None else f"{r.holdout:.3g}"
         lines.append(
             f"| {r.model} | {r.bound} | {uniform} | {r.speed:.2f}x ({r.low:.2f} to {r.high:.2f}) "
             f"| {r.loss:.3g}, {held} | {r.engines}, {r.mixed} | {r.after} | {r.proxies} "

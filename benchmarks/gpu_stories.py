@@ -10,7 +10,8 @@ INT8 is slower than FP16. ``fixtures``: four trained models at batch 32. ``place
 Q/DQ on no, one or both inputs of each Add of the residual CNN. ``noise``: one engine timed
 ten times, one plan built three times. ``unet``: its INT8 engine does not build. ``detector``: its
 FP32 engine with TF32 is beyond the bound. DIR holds ``gen_gpu_vit.py``, ``gen_gpu_resnet.py``,
-``gen_swin.py`` and ``gen_gpu_more.py``, or the folders of trained models. Prints one table; OUT gets every number as JSON.
+``gen_swin.py`` and ``gen_gpu_more.py``, or the folders of trained models. Prints one
+table; OUT gets every number as JSON.
 """
 
 from __future__ import annotations

@@ -66,5 +66,5 @@ def achieved_by_group(
         if precision is None:
             unknown.add(key)
         else:
-            found[key] = max(found.get(key, precision), precision, key=lambda p: p.bits)
+            found[key] = max(found.get(key, precision), precision, key=lambda p: -p.rank)
     return {key: p for key, p in found.items() if key not in unknown or p is Precision.FP32}

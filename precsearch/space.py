@@ -14,8 +14,16 @@ from precsearch.errors import OptionError
 __all__ = ["Assignment", "LayerGroup", "Precision", "SearchSpace"]
 
 
+_BITS = {"fp32": 32, "fp16": 16, "int8": 8}
+_RANKS = {"fp32": 0, "fp16": 2, "int8": 4}
+
+
 class Precision(str, Enum):
-    """A numeric precision that a group can be asked to run in."""
+    """A numeric precision that a group can be asked to run in.
+
+    What an added member needs is listed by ``tests/precision``: until it has all of that, those
+    tests fail.
+    """
 
     FP32 = "fp32"
     FP16 = "fp16"
@@ -24,7 +32,20 @@ class Precision(str, Enum):
     @property
     def bits(self) -> int:
         """Storage bits of one element."""
-        return {"fp32": 32, "fp16": 16, "int8": 8}[self.value]
+        return _BITS[self.value]
+
+    @property
+    def rank(self) -> int:
+        """Place in the declared order of fallback: 0 is the most precise, no two share one.
+
+        Precisions are ordered by this and never by `bits`: two may have the same width.
+        """
+        return _RANKS[self.value]
+
+    @classmethod
+    def below_fp32(cls) -> tuple[Precision, ...]:
+        """Every precision but FP32, the least precise first."""
+        return tuple(sorted((p for p in cls if p is not cls.FP32), key=lambda p: -p.rank))
 
     def __str__(self) -> str:
         return self.value
@@ -61,8 +82,8 @@ class LayerGroup:
             raise OptionError(f"group {self.key!r}: FP32 must be its first choice")
 
     def nearest(self, precision: Precision) -> Precision:
-        """The lowest choice that is at least as precise as ``precision``."""
-        return min((c for c in self.choices if c.bits >= precision.bits), key=lambda c: c.bits)
+        """The choice of the highest rank that is at least as precise as ``precision``."""
+        return max((c for c in self.choices if c.rank <= precision.rank), key=lambda c: c.rank)
 
 
 @dataclass(frozen=True)
@@ -143,7 +164,7 @@ class SearchSpace:
     def precisions(self) -> tuple[Precision, ...]:
         """Every precision that some group may take, highest first."""
         found = {c for g in self.groups for c in g.choices} | {Precision.FP32}
-        return tuple(sorted(found, key=lambda p: -p.bits))
+        return tuple(sorted(found, key=lambda p: p.rank))
 
     @cached_property
     def neighbours(self) -> dict[str, frozenset[str]]:

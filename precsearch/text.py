@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from precsearch.metrics import METRICS
 from precsearch.predictions import PredictionErrors
+from precsearch.space import Precision
 
 __all__ = [
     "ASCII",
@@ -184,8 +185,8 @@ def magnitude(value: float) -> str:
 
 def counts(per_precision: Mapping[str, int], glyphs: Glyphs = UNICODE) -> str:
     """Groups per precision, lowest first: ``41 int8 · 12 fp32``; zeros are left out."""
-    order = {"int8": 0, "fp16": 1, "fp32": 2}
-    rows = sorted(per_precision.items(), key=lambda row: (order.get(row[0], 3), row[0]))
+    order = {p.value: -p.rank for p in Precision}
+    rows = sorted(per_precision.items(), key=lambda row: (order.get(row[0], 1), row[0]))
     shown = [f"{count} {clean(name)}" for name, count in rows if count]
     return f" {glyphs.dot} ".join(shown)
 

@@ -88,7 +88,7 @@ def _reason(
         parts.append(f"{'saves' if saved >= 0 else 'loses'} {abs(saved) * 1e6:.1f} us in profiles")
     rules = [p for p in problem.priors if p.key == group.key and p.avoid]
     parts += [f"overrules a rule: {p.reason}" for p in rules if p.precision is precision]
-    without = [p.reason for p in rules if p.precision.bits < precision.bits]
+    without = [p.reason for p in rules if p.precision.rank > precision.rank]
     if precision is not Precision.FP32:
         ran = achieved.get(group.key)
         if ran is None:

@@ -169,7 +169,7 @@ class Configuration:
 
     def of(self, graph: GraphView) -> Configuration:
         """The same for a rewritten graph: everything that can, in the lowest precision of this."""
-        lowest = min((p for _, p in self.assignment.entries), key=lambda p: p.bits)
+        lowest = max((p for _, p in self.assignment.entries), key=lambda p: p.rank)
         wanted = frozenset({Precision.FP32, *(p for _, p in self.assignment.entries)})
         space = group(graph, self.scheme, wanted, self.space.granularity)
         same = {g.key: self.assignment[g.key] for g in space.groups if g.key in self.space.by_key}

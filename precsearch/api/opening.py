@@ -113,5 +113,5 @@ def achieved_by(
     for node in lowered.asked:
         key, precision = lowered.owners[node], ran.get(node, untold)
         if precision is not None:
-            found[key] = max(found.get(key, precision), precision, key=lambda p: p.bits)
+            found[key] = max(found.get(key, precision), precision, key=lambda p: -p.rank)
     return found

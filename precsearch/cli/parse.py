@@ -46,30 +46,35 @@ def parse_precisions(text: str) -> tuple[Precision, ...]:
     """``fp32,int8`` as precisions, highest first, each once.
 
     Raises:
-        OptionError: A name is not fp32, fp16 or int8, or there is none.
+        OptionError: A name is none of a precision, or there is none.
     """
     names = [part.strip().lower() for part in text.split(",") if part.strip()]
     known = {p.value: p for p in Precision}
     for name in names:
         if name not in known:
             raise OptionError(
-                f"--precisions takes fp32, fp16 and int8, separated by commas, not {name!r}"
+                f"--precisions takes {_listed('and')}, separated by commas, not {name!r}"
             )
     if not names:
-        raise OptionError("--precisions is empty; name some of fp32, fp16 and int8")
-    return tuple(p for p in Precision if p.value in names)
+        raise OptionError(f"--precisions is empty; name some of {_listed('and')}")
+    return tuple(sorted({known[name] for name in names}, key=lambda p: p.rank))
 
 
 def parse_precision(text: str) -> Precision:
     """``fp16`` as a precision.
 
     Raises:
-        OptionError: It is not fp32, fp16 or int8.
+        OptionError: It is none.
     """
     known = {p.value: p for p in Precision}
     if text.strip().lower() not in known:
-        raise OptionError(f"--precision takes fp32, fp16 or int8, not {text!r}")
+        raise OptionError(f"--precision takes {_listed('or')}, not {text!r}")
     return known[text.strip().lower()]
+
+
+def _listed(word: str) -> str:
+    *first, last = (p.value for p in sorted(Precision, key=lambda p: p.rank))
+    return f"{', '.join(first)} {word} {last}"
 
 
 def parse_shape_sets(texts: Iterable[str]) -> tuple[ShapeSet, ...]:

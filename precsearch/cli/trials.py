@@ -11,6 +11,7 @@ from rich.text import Text
 
 from precsearch.cli.text import Scale, clean, speedup
 from precsearch.cli.view import Verdict, View, asked
+from precsearch.space import Precision
 from precsearch.trial import Failed, Trial
 
 __all__ = ["trial_table", "why"]
@@ -45,8 +46,7 @@ def trial_table(view: View, width: int, height: int, scale: Scale) -> tuple[Text
         height: Lines with the heading; there are no more.
         scale: How losses are written.
     """
-    half = any("fp16" in asked(t.assignment) for t in view.engines)
-    columns, rest = _columns(width, half=half)
+    columns, rest = _columns(width, _precisions(view))
     titles = [_fit(c.title, c) for c in columns]
     heading = Text(" ".join(titles) + ("  why" if rest else ""), style="dim", no_wrap=True)
     best = view.best
@@ -55,12 +55,17 @@ def trial_table(view: View, width: int, height: int, scale: Scale) -> tuple[Text
     return (heading, *rows)[: max(height, 0)]
 
 
-def _columns(width: int, *, half: bool) -> tuple[tuple[_Column, ...], int]:
+def _precisions(view: View) -> tuple[str, ...]:
+    """The precisions with a column: INT8, and each other one that an engine was asked for."""
+    used = {"int8"}.union(*(asked(t.assignment) for t in view.engines))
+    return tuple(p.value for p in Precision.below_fp32() if p.value in used)
+
+
+def _columns(width: int, precisions: Sequence[str]) -> tuple[tuple[_Column, ...], int]:
     """The columns that fit into ``width``, and the cells left for the reason."""
     columns = [
         _Column("trial", 6, 1),
-        _Column("int8", 5, 3),
-        *([_Column("fp16", 5, 3)] if half else []),
+        *(_Column(name, 5, 3) for name in precisions),
         _Column("loss", 9, 4),
         _Column("of bound", 8, 0),
         _Column("speed", 7, 0),
@@ -105,8 +110,7 @@ def _values(view: View, trial: Trial, best: bool, scale: Scale) -> dict[str, str
     mark = f"{scale.glyphs.best} " if best else ""
     values = {
         "trial": f"{mark}{trial.number}",
-        "int8": str(groups.get("int8", 0)),
-        "fp16": str(groups.get("fp16", 0)),
+        **{p.value: str(groups.get(p.value, 0)) for p in Precision.below_fp32()},
         "verdict": view.verdict(trial).value,
     }
     measurement = trial.measurement

@@ -95,7 +95,8 @@ class Lowering:
         """The model for a canonical assignment.
 
         Raises:
-            OptionError: The assignment is outside of the space.
+            OptionError: The assignment is outside of the space, or asks for a precision that has
+                no form in a graph.
             ModelError: A tensor to quantise was not calibrated.
             PlanError: A plan's scales do not fit.
         """

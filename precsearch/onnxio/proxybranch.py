@@ -18,7 +18,7 @@ from precsearch.onnxio.graph import NodeView
 from precsearch.onnxio.layout import fused_tail, reaches_all
 from precsearch.onnxio.placement import BRANCH_SUFFIX, Placed, placed
 from precsearch.onnxio.proxyweights import ProxyWeights, cast_pair
-from precsearch.onnxio.quantising import Quantising
+from precsearch.onnxio.quantising import Quantising, check_written
 from precsearch.onnxio.roles import Role, fp16_outputs, fp16_slots, weight_slot
 from precsearch.space import LayerGroup, Precision
 
@@ -94,6 +94,7 @@ class Branch:
         *,
         decided: Callable[[str], bool] | None = None,
     ) -> None:
+        check_written(group.key, precision)
         self.graph = quantising.graph
         self.precision = precision
         self.weights = weights

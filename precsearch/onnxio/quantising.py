@@ -10,12 +10,21 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from precsearch.backend import TYPED, GraphForm, QuantScheme
+from precsearch.errors import OptionError
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.layout import QuantLayout, node_groups, quantise_layout
 from precsearch.onnxio.scales import QuantParams, ScaleSource, stored_scale
 from precsearch.space import Assignment, Precision, SearchSpace
 
-__all__ = ["Quantising"]
+__all__ = ["Quantising", "check_written"]
+
+_WRITTEN = frozenset({Precision.FP32, Precision.FP16, Precision.INT8})
+
+
+def check_written(group: str, precision: Precision) -> None:
+    """Raise `OptionError` if no graph can be written in which ``group`` runs in ``precision``."""
+    if precision not in _WRITTEN:
+        raise OptionError(f"group {group!r}: precsearch cannot write {precision} into a graph")
 
 
 @dataclass(frozen=True)
@@ -50,11 +59,14 @@ class Quantising:
         """The quantised tensors of a canonical assignment.
 
         Raises:
-            OptionError: The assignment is outside of the space.
+            OptionError: The assignment is outside of the space, or asks for a precision that has
+                no form in a graph.
             ModelError: A tensor to quantise was not calibrated.
             PlanError: A plan's scales do not fit.
         """
         self.space.check(assignment)
+        for key, precision in assignment.entries:
+            check_written(key, precision)
         return quantise_layout(self.graph, self.scheme, self.space, assignment, self.scales)
 
     def stored(self, params: QuantParams) -> QuantParams:

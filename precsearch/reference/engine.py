@@ -6,6 +6,7 @@ the rest, what one group hands to another. Whether that changed the result is me
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -75,10 +76,20 @@ class EngineInside:
         assert self._plain is not None, "a look was opened"
         for name, value in self._plain.run(feed).items():
             if name in self._float:
-                a, b = np.asarray(found[name], np.float64), np.asarray(value, np.float64)
-                norm = max(float(np.sqrt(np.sum(b**2))), 1e-30)
-                off = float(np.sqrt(np.sum((a - b) ** 2))) / norm
+                off = _difference(found[name], value)
                 self.changed = max(self.changed, off if off > _SAME else 0.0)
+
+
+def _difference(found: Array, plain: Array) -> float:
+    """Relative L2 over the finite values; infinite if others are not the same."""
+    a, b = np.asarray(found, np.float64), np.asarray(plain, np.float64)
+    good = np.isfinite(b)
+    if a.shape != b.shape or not np.array_equal(a[~good], b[~good], equal_nan=True):
+        return math.inf
+    if not np.isfinite(a[good]).all():
+        return math.inf
+    norm = max(float(np.sqrt(np.sum(b[good] ** 2))), 1e-30)
+    return float(np.sqrt(np.sum((a[good] - b[good]) ** 2))) / norm
 
 
 class _EngineLook:

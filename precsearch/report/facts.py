@@ -146,7 +146,7 @@ class Facts:
 
     def _cost(self, key: str, asked: Precision) -> tuple[float | None, str]:
         """Loss with a group alone lowered, as it is asked for or else to its lowest."""
-        at = [asked] if asked is not Precision.FP32 else [Precision.INT8, Precision.FP16]
+        at = [asked] if asked is not Precision.FP32 else Precision.below_fp32()
         for precision in at:
             if (key, precision) in self._book.cost:
                 return self._book.cost[key, precision], ""

@@ -182,7 +182,7 @@ def in_words(assignment: Assignment, place: Mapping[str, int]) -> str:
         place: Position of each group.
     """
     said = []
-    for precision in (Precision.INT8, Precision.FP16):
+    for precision in Precision.below_fp32():
         keys = sorted(assignment.keys_at(precision), key=lambda k: (place.get(k, -1), k))
         parts = []
         # Positions less ranks are equal within a run of neighbours.

@@ -91,7 +91,7 @@ class Bisection:
 
 
 def _lowers(group: LayerGroup, base: Assignment, precision: Precision) -> bool:
-    return precision in group.choices and base[group.key].bits > precision.bits
+    return precision in group.choices and base[group.key].rank < precision.rank
 
 
 def _bisect(

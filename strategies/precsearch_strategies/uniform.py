@@ -50,7 +50,7 @@ def _tolerated(problem: Problem, precision: Precision) -> dict[str, Precision]:
     """`tolerated` as asked for, passive groups included that could not take effect."""
 
     def lowest(group: LayerGroup) -> Precision:
-        fits = (c for c in reversed(group.choices) if c.bits >= precision.bits)
+        fits = (c for c in reversed(group.choices) if c.rank <= precision.rank)
         return next((c for c in fits if group.key not in problem.avoided(c)), Precision.FP32)
 
     return {g.key: lowest(g) for g in problem.space.free}

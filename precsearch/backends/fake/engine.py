@@ -148,8 +148,8 @@ class FakeBackend:
     """
 
     name = "fake"
-    precisions = frozenset(Precision)
-    refusal = "it runs all"
+    precisions = frozenset({Precision.FP32, Precision.FP16, Precision.INT8})
+    refusal = "precsearch writes no other precision for it"
     scheme = _SCHEME
     form = TYPED
     compiles = False

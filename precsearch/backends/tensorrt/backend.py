@@ -84,8 +84,8 @@ class TensorRtBackend:
     """
 
     name = "tensorrt"
-    precisions = frozenset(Precision)
-    refusal = "it runs all"
+    precisions = frozenset({Precision.FP32, Precision.FP16, Precision.INT8})
+    refusal = "precsearch writes no other precision for it"
     compiles = True
     scheme: QuantScheme = scheme()
 

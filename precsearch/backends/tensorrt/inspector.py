@@ -134,6 +134,8 @@ def _precision(
         return Precision.INT8
     if "half" in read | wrote:
         return Precision.FP16
+    if "bfloat16" in read | wrote:  # no member of `Precision` stands for it
+        return None
     return Precision.FP32 if "float" in read | wrote else None
 
 

@@ -53,7 +53,8 @@ def hazards(
     for group in space.groups:
         bad = gravest.get(group.key)
         for choice in group.choices[1:]:
-            if bad is not None and (choice is Precision.FP16 or int8_half):
+            half = choice is Precision.FP16 or (choice is Precision.INT8 and int8_half)
+            if bad is not None and half:
                 said = f"{choice.value.upper()} excluded: {bad.reason}"
             elif choice is Precision.INT8 and group.key in hints:
                 said = f"INT8 left out at first: {hints[group.key]}"

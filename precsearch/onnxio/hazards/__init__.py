@@ -1,9 +1,9 @@
 """FP16 hazards by rule: what one FP32 run shows that FP16 would get wrong, and where.
 
-Four kinds: values beyond FP16's range, constants beyond it, values that FP16 rounds to zero before
-a logarithm or a division, and differences of values that FP16 holds too coarsely. FP32 must cover
-the *path* of such a value, from the node that writes it to those that read it, so every group along
-it gets the prior. They are hints: a measurement may overrule each of them.
+Five kinds: values beyond FP16's range, constants beyond it, values that FP16 rounds to zero before
+a logarithm or a division, differences of values that FP16 holds too coarsely, and positions. FP32
+must cover the *path* of such a value, from the node that writes it to those that read it, so every
+group along it gets the prior. They are hints: a measurement may overrule each of them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.hazards.finding import Finding
 from precsearch.onnxio.hazards.int8 import int8_hints
 from precsearch.onnxio.hazards.overflow import constants, inner, overflows
+from precsearch.onnxio.hazards.positions import angles, coordinates, whole_numbers
 from precsearch.onnxio.hazards.rounding import cancellations, coarse
 from precsearch.onnxio.hazards.screened import Screened, screened_tensors, softmax_axes
 from precsearch.onnxio.hazards.underflow import constant_underflows, underflows
@@ -23,7 +24,10 @@ from precsearch.space import Precision, SearchSpace
 
 __all__ = ["hazards", "screened_tensors", "softmax_axes"]
 
-_RULES = (overflows, constants, inner, underflows, constant_underflows, cancellations, coarse)
+_RULES = (
+    *(overflows, constants, inner, underflows, constant_underflows, cancellations, coarse),
+    *(coordinates, whole_numbers, angles),
+)
 
 
 def hazards(

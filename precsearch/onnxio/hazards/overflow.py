@@ -16,6 +16,13 @@ _HEADROOM = 2.0
 _SOFTPLUS = 11.0
 """e^11 is the last power that fits."""
 
+_SQUARING = (
+    *("InstanceNormalization", "GroupNormalization", "LpNormalization"),
+    *("MeanVarianceNormalization", "LRN"),
+)
+"""Operators that square their input. LayerNormalization is not among them: engines keep its
+statistics in FP32."""
+
 
 def overflows(screened: Screened) -> Iterator[Finding]:
     """Activations beyond 65504, or half of that: other samples may reach the rest."""
@@ -60,9 +67,15 @@ def inner(screened: Screened) -> Iterator[Finding]:
             yield Finding(Gravity.INNER, node, said)
 
 
+def _is_l2(node: NodeView) -> bool:
+    return node.int_attribute("p", 2) == 2
+
+
 def _inner(screened: Screened, node: NodeView) -> float:
     if node.is_op("Softplus"):
         return HALF_MAX * 2 if screened.absmax(node.inputs[0]) > _SOFTPLUS else 0.0
+    if node.is_op(*_SQUARING) and (node.op_type != "LpNormalization" or _is_l2(node)):
+        return screened.absmax(node.inputs[0]) ** 2
     if not node.is_op("ReduceMean", "ReduceL2"):
         return 0.0
     whole, out = screened.statistics(node.inputs[0]), screened.statistics(node.outputs[0])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from precsearch.api.config import OptimizeConfig, OptimizeResult
+from precsearch.api.counted import Counted
 from precsearch.api.dryrun import DryRun, dry_run
 from precsearch.api.export import ExportReport, export
 from precsearch.api.inspection import Inspection, inspect
@@ -21,6 +22,7 @@ from precsearch.plan import Plan
 
 __all__ = [
     "BuildReport",
+    "Counted",
     "DryRun",
     "ExportReport",
     "Inspection",

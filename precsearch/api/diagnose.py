@@ -13,6 +13,7 @@ import numpy as np
 from precsearch.api.curing import Suggestion, suggestions
 from precsearch.api.diagnosis import Constant, Diagnosis, Layer
 from precsearch.api.looking import Configuration, open_configuration
+from precsearch.api.ruled import Ruled, ruled
 from precsearch.data import Dataset, input_specs, load
 from precsearch.errors import OptionError
 from precsearch.onnxio.graph import GraphView, NodeView
@@ -94,6 +95,8 @@ def diagnose(config: DiagnoseConfig) -> Diagnosis:
     layers = tuple(
         replace(row, alone=looked.alone(row.group)) if row.jump else row for row in layers
     )
+    rules = ruled(opened, data.feeds, config.memory_mb << 20)
+    jumps = frozenset(row.group for row in layers if row.jump)
     cures: tuple[Suggestion, ...] = ()
     if config.suggest and opened.assignment.entries:
         peaks = {t: s.reference_absmax for t, s in found.items()}
@@ -105,10 +108,10 @@ def diagnose(config: DiagnoseConfig) -> Diagnosis:
         how=looked.inside.how,
         losses=losses,
         layers=layers,
-        constants=tuple(_constants(graph, opened.space, opened)),
+        constants=tuple(_constants(graph, opened.space, opened, rules)),
         samples=sum(data.sizes),
         random=data.random,
-        notes=(*data.notes, *looked.notes()),
+        notes=(*data.notes, *looked.notes(), *(rules.beyond(jumps) if rules else ())),
         held_bytes=held,
         suggestions=cures,
     )
@@ -215,7 +218,9 @@ def _before(node: NodeView, graph: GraphView, alike: Mapping[str, Likeness]) -> 
     return worst
 
 
-def _constants(graph: GraphView, space: SearchSpace, opened: Configuration) -> Iterator[Constant]:
+def _constants(
+    graph: GraphView, space: SearchSpace, opened: Configuration, rules: Ruled | None
+) -> Iterator[Constant]:
     """Weights that an FP16 node reads and FP16 cannot hold."""
     owners = node_groups(space)
     for name, weight in graph.weights.items():
@@ -229,4 +234,5 @@ def _constants(graph: GraphView, space: SearchSpace, opened: Configuration) -> I
         values = np.asarray(weight.load(), np.float32)
         finite = np.abs(values[np.isfinite(values)])
         if finite.size and float(finite.max()) > HALF_MAX:
-            yield Constant(name, float(finite.max()), readers)
+            harmless = rules is not None and not any((name, r) in rules.constants for r in readers)
+            yield Constant(name, float(finite.max()), readers, harmless)

@@ -48,11 +48,20 @@ class Layer:
 
 @dataclass(frozen=True)
 class Constant:
-    """A weight with values beyond what FP16 holds."""
+    """A weight with values beyond what FP16 holds.
+
+    Attributes:
+        tensor: Its name.
+        absmax: Its largest finite magnitude.
+        readers: The FP16 nodes that read it.
+        harmless: Whether the outputs stay right though it becomes infinite, by the rules of
+            `precsearch.onnxio.hazards`: a Softmax gives 0 for a mask of -inf.
+    """
 
     tensor: str
     absmax: float
     readers: tuple[str, ...]
+    harmless: bool = False
 
 
 @dataclass(frozen=True)

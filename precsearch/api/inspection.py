@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from precsearch.api.counted import Counted, counted, counted_for
 from precsearch.api.measuring import bench_worker
 from precsearch.api.screening import priors_of, screen_feeds
 from precsearch.api.setup import Target, open_target
-from precsearch.data import input_specs, load
+from precsearch.data import Dataset, input_specs, load
 from precsearch.goal import Prior
+from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.group import group
 from precsearch.onnxio.read import read_model
 from precsearch.onnxio.statistics import ScreenStatistics
@@ -32,7 +34,8 @@ class Inspection:
         nodes: Of the prepared main graph.
         weights_bytes: Of its constants.
         inputs, outputs: A description each.
-        space: The groups.
+        space: The groups, with their work for one sample.
+        counted: How much the model computes, and what of it no search can decide.
         hazards: Groups that a search would start without FP16 (or INT8), and why. Where the
             backend runs no FP16, those of one that does.
         samples: Samples that hazards were looked for in; 0: in the constants alone.
@@ -46,6 +49,7 @@ class Inspection:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     space: SearchSpace
+    counted: Counted
     hazards: tuple[Prior, ...] = ()
     samples: int = 0
 
@@ -74,7 +78,10 @@ def inspect(
     source = read_model(Path(model))
     target = open_target(source, backend_name(backend), precisions, granularity, 0)
     graph = target.graph
-    found, samples = _screened(target, None if data is None else Path(data))
+    given = None if data is None else load(Path(data), input_specs(graph.inputs))
+    offered = precisions or target.backend.precisions
+    work = counted(target, offered) if given is None else counted_for(target, given, offered)
+    found = None if given is None else _screened(target, given)
     return Inspection(
         model=source.path.name,
         sha256=source.digest,
@@ -83,24 +90,27 @@ def inspect(
         weights_bytes=int(sum(w.size * w.tensor.dtype.itemsize for w in graph.weights.values())),
         inputs=tuple(str(s) for s in input_specs(graph.inputs)),
         outputs=tuple(o.name for o in graph.outputs),
-        space=target.space,
-        hazards=_hazards(target, precisions, found),
-        samples=samples,
+        space=work.space,
+        counted=work,
+        hazards=_hazards(target, precisions, found, work.graph),
+        samples=0 if given is None else sum(given.sizes),
     )
 
 
-def _screened(target: Target, data: Path | None) -> tuple[ScreenStatistics | None, int]:
-    if data is None:
-        return None, 0
-    samples = load(data, input_specs(target.graph.inputs))
+def _screened(target: Target, samples: Dataset) -> ScreenStatistics:
     with bench_worker() as worker:
-        return screen_feeds(target, samples.feeds, worker), sum(samples.sizes)
+        return screen_feeds(target, samples.feeds, worker)
 
 
 def _hazards(
-    target: Target, precisions: tuple[Precision, ...] | None, found: ScreenStatistics | None
+    target: Target,
+    precisions: tuple[Precision, ...] | None,
+    found: ScreenStatistics | None,
+    sized: GraphView,
 ) -> tuple[Prior, ...]:
     if Precision.FP16 not in target.space.precisions and precisions is None:
         space = group(target.graph, target.scheme, _HALF, target.space.granularity)
         target = replace(target, space=space)
-    return priors_of(target, found) if Precision.FP16 in target.space.precisions else ()
+    if Precision.FP16 not in target.space.precisions:
+        return ()
+    return priors_of(replace(target, graph=sized), found)

@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 from precsearch.api.config import OptimizeConfig, OptimizeResult
+from precsearch.api.counted import with_work
 from precsearch.api.files import check_free, check_weights
 from precsearch.api.healing import curing
 from precsearch.api.setup import identity
@@ -38,6 +39,7 @@ def optimize_events(config: OptimizeConfig) -> Stream:
         check_weights(source, config.artifact)
     chosen = strategy(config.strategy)
     target, inputs, cured = yield from curing(config, source)
+    target = with_work(target, inputs)
     identified = identity(config, target, inputs)
     with Journal.open(
         config.run_path, identified, resume=config.resume, force=config.force

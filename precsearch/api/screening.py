@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 
 from precsearch.api.files import write_text
@@ -17,6 +17,7 @@ from precsearch.onnxio.hazards import hazards, screened_tensors, softmax_axes
 from precsearch.onnxio.lower import Lowering
 from precsearch.onnxio.scales import RangeScales
 from precsearch.onnxio.statistics import ScreenStatistics, TensorStatistics
+from precsearch.onnxio.work import sized
 from precsearch.reference.screen import Screening
 from precsearch.space import Assignment, Precision
 from precsearch.workers import Worker
@@ -51,7 +52,15 @@ def screened(target: Target, inputs: Inputs, worker: Worker, run_dir: Path) -> S
         except (ModelError, WorkerError) as error:
             return priors_of(target, None), (f"searching without FP16 hazards of data: {error}",)
         _write(path, found)
-    return priors_of(target, found), ()
+    return priors_of(_sized(target, part.feeds[0]), found), ()
+
+
+def _sized(target: Target, feed: Feed) -> Target:
+    """The target with the shapes of the data where a rule depends on sizes."""
+    graph = target.graph
+    if any(n.is_op("GridSample", "Resize", "Upsample") for n in graph.nodes):
+        graph = sized(graph, {name: array.shape for name, array in feed.items()})
+    return replace(target, graph=graph)
 
 
 def screen_feeds(target: Target, feeds: Sequence[Feed], worker: Worker) -> ScreenStatistics:

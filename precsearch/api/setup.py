@@ -10,6 +10,7 @@ from pathlib import Path
 from precsearch._version import __version__
 from precsearch.api.config import OptimizeConfig
 from precsearch.api.shapes import ShapeTable, in_terms_of_sets, shape_loads, shape_table
+from precsearch.api.unsearched import unsearched
 from precsearch.backend import Backend, BackendOptions, Feed, GraphForm, QuantScheme
 from precsearch.codec import dumps, unstructure
 from precsearch.data import Dataset, InputSpec, Parts, input_specs, load
@@ -22,6 +23,7 @@ from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.group import group
 from precsearch.onnxio.prepare import prepare
 from precsearch.onnxio.read import SourceModel, read_model
+from precsearch.onnxio.undecided import hidden_layers
 from precsearch.reference.ranges import check_method
 from precsearch.registry import BackendFactory, backend_factory
 from precsearch.space import Precision, SearchSpace
@@ -227,6 +229,7 @@ def open_inputs(config: OptimizeConfig, graph: GraphView) -> Inputs:
     if config.shapes:
         with in_terms_of_sets():
             loads, notes = shape_loads(config.shapes, timed, config.data, specs, config.seed)
+    notes = (*unsearched(hidden_layers(graph)), *notes)
     return Inputs(data, parts, measure, measure.bound(config.tol), loads, notes)
 
 

@@ -13,9 +13,10 @@ from precsearch import api
 from precsearch.api import OptimizeConfig
 from precsearch.cli.doctor import diagnose, doctor_fields, doctor_lines
 from precsearch.cli.estimate import dry_run_lines
+from precsearch.cli.inspection import inspect_lines
 from precsearch.cli.live import JsonLines, consume, progress
 from precsearch.cli.page import Page
-from precsearch.cli.reports import build_lines, export_lines, inspect_lines, verify_lines
+from precsearch.cli.reports import build_lines, export_lines, verify_lines
 from precsearch.cli.streams import glyphs_of, stderr, stdout
 from precsearch.cli.summary import optimize_lines, result_fields
 from precsearch.cli.text import ASCII

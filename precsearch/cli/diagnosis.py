@@ -21,6 +21,7 @@ from precsearch.cli.text import clean, magnitude, many, middle
 
 __all__ = ["csv_of", "engine_fields", "engine_lines", "fields", "lines"]
 
+_HARMLESS = ", and the infinity that it becomes does no harm"
 _WORST = 20
 _MATTERS = 0.1
 _SMALL = 0.01
@@ -65,7 +66,12 @@ def fields(found: Diagnosis) -> dict[str, object]:
         "losses": {k: _number(v) for k, v in found.losses.items()},
         "layers": [_row(layer) for layer in found.layers],
         "constants": [
-            {"tensor": c.tensor, "absmax": c.absmax, "readers": list(c.readers)}
+            {
+                "tensor": c.tensor,
+                "absmax": c.absmax,
+                "readers": list(c.readers),
+                "harmless": c.harmless,
+            }
             for c in found.constants
         ],
         "suggestions": [
@@ -135,10 +141,10 @@ def _told(s: Suggestion, page: Page) -> str:
 
 def _sentences(found: Diagnosis, page: Page) -> Iterator[str]:
     """Where it begins."""
-    for constant in found.constants[:3]:
+    for constant in sorted(found.constants, key=lambda c: c.harmless)[:3]:
         yield (
             f"constant {constant.tensor!r} holds {constant.absmax:.3g}, which FP16 has no number "
-            f"for; {constant.readers[0]!r} reads it"
+            f"for; {constant.readers[0]!r} reads it{_HARMLESS if constant.harmless else ''}"
         )
     for layer in _causes(found)[:2]:
         place = " / ".join(p for p in (layer.block, layer.kind, layer.op_type) if p)

@@ -19,7 +19,8 @@ def hazard_lines(found: Inspection, page: Page) -> list[Text]:
     if not found.hazards:
         if not found.samples:
             return []
-        return page.sentence(f"no FP16 hazard in {where}", "", "dim")
+        said = f"no rule finds an FP16 hazard in {where}; only a measurement rules one out"
+        return page.sentence(said, "", "dim")
     groups = len({p.key for p in found.hazards})
     what = " or ".join(sorted({p.precision.value.upper() for p in found.hazards}))
     said = f"{groups} {'group' if groups == 1 else 'groups'} would start without {what}, judged by "

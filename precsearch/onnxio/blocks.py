@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from precsearch.onnxio.graph import GraphView, NodeView
+from precsearch.onnxio.work import total_work
 
-__all__ = ["block_names", "macs", "repeated_blocks", "signature"]
+__all__ = ["block_names", "fixed_batch", "macs", "repeated_blocks", "signature"]
 
 
 def signature(nodes: Sequence[NodeView], graph: GraphView) -> str:
@@ -42,45 +43,16 @@ def signature(nodes: Sequence[NodeView], graph: GraphView) -> str:
 
 def macs(nodes: Iterable[NodeView], graph: GraphView) -> int:
     """Multiply-accumulates for one sample; unknown dimensions count as 1."""
-    return sum(_macs(n, graph) for n in nodes) // _batch(graph)
+    return total_work(nodes, graph).macs // fixed_batch(graph)
 
 
-def _batch(graph: GraphView) -> int:
+def fixed_batch(graph: GraphView) -> int:
     """The fixed batch: what the first input and the first output have as leading dimension."""
     leading = {
         next((d.dim_value for d in value.type.tensor_type.shape.dim), 0)
         for value in (*graph.inputs[:1], *graph.outputs[:1])
     }
     return max(leading.pop(), 1) if len(leading) == 1 else 1
-
-
-def _size(tensor: str, graph: GraphView) -> int | None:
-    shape = graph.shapes.get(tensor)
-    if shape is None:
-        return None
-    size = 1
-    for dim in shape:
-        size *= 1 if dim is None else dim
-    return size
-
-
-def _macs(node: NodeView, graph: GraphView) -> int:
-    if not node.is_op("Conv", "ConvTranspose", "MatMul", "Gemm"):
-        return 0
-    weight = graph.weights.get(node.inputs[1])
-    if node.is_op("Conv", "ConvTranspose"):
-        # Each output of a Conv, each input of a ConvTranspose meets one slice of the weight.
-        size = _size(node.outputs[0] if node.is_op("Conv") else node.inputs[0], graph)
-        if size is None or weight is None or not weight.shape:
-            return 0
-        return size * (weight.size // max(weight.shape[0], 1))
-    size = _size(node.outputs[0], graph)
-    shape = graph.shapes.get(node.inputs[1]) if weight is None else weight.shape
-    if size is None or not shape:
-        return weight.size if weight is not None else 0
-    transposed = node.is_op("Gemm") and node.int_attribute("transB", 0)
-    inner = shape[-1] if transposed or len(shape) == 1 else shape[-2]
-    return size * (1 if inner is None else inner)
 
 
 def block_names(

@@ -1,9 +1,10 @@
 """One-time preparation of a model: what every lowered model of it has in common.
 
-Deterministic and exact in FP32 but for the folding of constant factors: the operator set is raised
-to what Q/DQ per channel needs, Constant nodes become initializers, BatchNormalization is folded
-into the Conv before it, alpha and beta of a Gemm into its weight and bias, documentation strings
-and inferred shapes are dropped.
+Deterministic and exact in FP32 but for the folding of constant factors: local functions are
+inlined, the operator set is raised to what Q/DQ per channel needs, Constant nodes and nodes that
+read constants alone become initializers, Einsum becomes MatMul where it is one, BatchNormalization
+is folded into the Conv before it, alpha and beta of a Gemm into its weight and bias, documentation
+strings and inferred shapes are dropped.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ import onnx_ir.passes.common as passes
 from precsearch.errors import ModelError
 from precsearch.onnxio.convert import raise_opset, with_dense_weights
 from precsearch.onnxio.fold import add_initializer, constant, fold_gemm_factors
+from precsearch.onnxio.folding.constants import fold_constants
+from precsearch.onnxio.folding.einsum import rewrite_einsums
+from precsearch.onnxio.folding.inlining import inlined
 from precsearch.onnxio.graph import Dim, GraphView, NodeView, Weight
 from precsearch.onnxio.read import SourceModel
 from precsearch.onnxio.types import complete_types
@@ -50,6 +54,10 @@ def prepare(source: SourceModel, min_opset: int = MIN_OPSET) -> GraphView:
     check_nodes(source.proto.graph, source.opset)
     check_names(source.proto.graph, "//")
     proto = with_dense_weights(source.proto)
+    if proto.functions:
+        proto = inlined(proto)
+        check_nodes(proto.graph, source.opset)
+        check_names(proto.graph, "//")
     if source.opset < min_opset:
         proto = raise_opset(proto, min_opset, str(source.folder))
     with _quiet():
@@ -83,6 +91,9 @@ def _model(proto: onnx.ModelProto, folder: str) -> ir.Model:
         model.graph.inputs.remove(value)
     passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     _set_base(model, folder)
+    fold_constants(model.graph)
+    if rewrite_einsums(model.graph):
+        fold_constants(model.graph)
     _fold_batch_norms(model.graph)
     fold_gemm_factors(model.graph)
     passes.RemoveUnusedNodesPass()(model)

@@ -14,6 +14,7 @@ from precsearch.onnxio.graph import GraphView, NodeView
 
 __all__ = [
     "Role",
+    "already_quantised",
     "data_slots",
     "fp16_capable",
     "fp16_outputs",
@@ -65,7 +66,7 @@ def int8_role(node: NodeView, graph: GraphView, scheme: QuantScheme) -> Role:
     """How ``scheme`` can treat ``node``."""
     if node.domain or node.captures or not node.outputs or not node.outputs[0]:
         return Role.FLOAT
-    if not graph.is_float(node.outputs[0]) or _already_quantised(node, graph):
+    if not graph.is_float(node.outputs[0]) or already_quantised(node, graph):
         return Role.FLOAT
     if node.op_type in scheme.active:
         return Role.ACTIVE if _active(node, graph) else Role.FLOAT
@@ -79,7 +80,7 @@ def int8_role(node: NodeView, graph: GraphView, scheme: QuantScheme) -> Role:
     return Role.FLOAT
 
 
-def _already_quantised(node: NodeView, graph: GraphView) -> bool:
+def already_quantised(node: NodeView, graph: GraphView) -> bool:
     """Whether the model's author has put Q/DQ around this node: it is left as it is."""
     before = (graph.producer.get(t) for t in node.inputs if t)
     after = (u for t in node.outputs if t for u in graph.users(t))

@@ -18,8 +18,8 @@ from precsearch.api.explain import explain_groups, ledger
 from precsearch.api.screening import screened
 from precsearch.api.setup import open_inputs, open_target
 from precsearch.backend import Feed
+from precsearch.cli.inspection import inspect_lines
 from precsearch.cli.page import Page
-from precsearch.cli.reports import inspect_lines
 from precsearch.errors import ModelError
 from precsearch.events import BatchProposed, StageStarted
 from precsearch.goal import Bound, Goal, Prior, Problem
@@ -161,7 +161,7 @@ def test_hazards_of_an_inspection(model: Path) -> None:
     assert FP16 not in found.space.precisions, "what FP16 would meet on another engine"
     assert {p.precision for p in found.hazards} == {FP16}
     said = "".join(line.plain for line in inspect_lines(inspect(model, data=calm), Page()))
-    assert "no FP16 hazard in 4 samples" in said
+    assert "no rule finds an FP16 hazard in 4 samples" in said
 
 
 def test_where_fp16_is_not_wanted_there_is_no_hazard(model: Path) -> None:

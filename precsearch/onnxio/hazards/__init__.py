@@ -1,9 +1,9 @@
 """FP16 hazards by rule: what one FP32 run shows that FP16 would get wrong, and where.
 
-Four kinds: values beyond FP16's range, constants beyond it, values that FP16 rounds to zero before
-a logarithm or a division, and differences of values that FP16 holds too coarsely. FP32 must cover
-the *path* of such a value, from the node that writes it to those that read it, so every group along
-it gets the prior. They are hints: a measurement may overrule each of them.
+Five kinds: values beyond FP16's range, constants beyond it, values that FP16 rounds to zero before
+a logarithm or a division, differences of values that FP16 holds too coarsely, and positions. FP32
+must cover the *path* of such a value, from the node that writes it to those that read it, so every
+group along it gets the prior. They are hints: a measurement may overrule each of them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from precsearch.goal import Prior
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.hazards.finding import Finding
 from precsearch.onnxio.hazards.int8 import int8_hints
-from precsearch.onnxio.hazards.overflow import constants, inner, overflows
+from precsearch.onnxio.hazards.overflow import constants, harmful, inner, overflows
+from precsearch.onnxio.hazards.positions import angles, coordinates, whole_numbers
 from precsearch.onnxio.hazards.rounding import cancellations, coarse
 from precsearch.onnxio.hazards.screened import Screened, screened_tensors, softmax_axes
 from precsearch.onnxio.hazards.underflow import constant_underflows, underflows
@@ -21,9 +22,12 @@ from precsearch.onnxio.roles import fp16_capable
 from precsearch.onnxio.statistics import ScreenStatistics
 from precsearch.space import Precision, SearchSpace
 
-__all__ = ["hazards", "screened_tensors", "softmax_axes"]
+__all__ = ["harmful_constants", "hazards", "screened_tensors", "softmax_axes"]
 
-_RULES = (overflows, constants, inner, underflows, constant_underflows, cancellations, coarse)
+_RULES = (
+    *(overflows, constants, inner, underflows, constant_underflows, cancellations, coarse),
+    *(coordinates, whole_numbers, angles),
+)
 
 
 def hazards(
@@ -62,6 +66,22 @@ def hazards(
                 continue
             priors.append(Prior(group.key, choice, True, said))
     return tuple(priors)
+
+
+def harmful_constants(
+    graph: GraphView, space: SearchSpace, statistics: ScreenStatistics | None
+) -> frozenset[tuple[str, str]]:
+    """(constant, key of a node that reads it) where FP16 makes an infinity that does harm.
+
+    The -3.4e38 of a mask does none where a Softmax gives 0 for it.
+
+    Args:
+        graph: The prepared model.
+        space: Its groups.
+        statistics: Of a screening run over sample data.
+    """
+    found = harmful(Screened(graph, space, statistics))
+    return frozenset((name, node.key) for name, node in found)
 
 
 def _gravest(screened: Screened) -> dict[str, Finding]:

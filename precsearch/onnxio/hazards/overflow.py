@@ -10,11 +10,18 @@ from precsearch.onnxio.hazards.infinities import Infinities
 from precsearch.onnxio.hazards.screened import Screened
 from precsearch.onnxio.statistics import HALF_MAX, OVERFLOW
 
-__all__ = ["constants", "inner", "overflows"]
+__all__ = ["constants", "harmful", "inner", "overflows"]
 
 _HEADROOM = 2.0
 _SOFTPLUS = 11.0
 """e^11 is the last power that fits."""
+
+_SQUARING = (
+    *("InstanceNormalization", "GroupNormalization", "LpNormalization"),
+    *("MeanVarianceNormalization", "LRN"),
+)
+"""Operators that square their input. LayerNormalization is not among them: engines keep its
+statistics in FP32."""
 
 
 def overflows(screened: Screened) -> Iterator[Finding]:
@@ -39,16 +46,24 @@ def overflows(screened: Screened) -> Iterator[Finding]:
 
 def constants(screened: Screened) -> Iterator[Finding]:
     """Constants beyond 65504, such as the -3.4e38 of a mask."""
+    for name, node in harmful(screened):
+        found = screened.statistics(name)
+        assert found is not None  # it is harmful by its values
+        extreme = found.low if -found.low > found.high else found.high
+        said = f"constant {name!r} holds {extreme:.1e}, beyond 65504"
+        yield Finding(Gravity.OVERFLOW, node, said)
+
+
+def harmful(screened: Screened) -> Iterator[tuple[str, NodeView]]:
+    """Constants that FP16 makes infinite, each with a reader that the infinity does harm in."""
     infinities = Infinities(screened)
     for name in screened.graph.weights:
         found = screened.statistics(name)
         if found is None or found.absmax < OVERFLOW:
             continue
-        extreme = found.low if -found.low > found.high else found.high
         for node, slot in readers(screened, name):
             if not infinities.harmless_at(node, slot):
-                said = f"constant {name!r} holds {extreme:.1e}, beyond 65504"
-                yield Finding(Gravity.OVERFLOW, node, said)
+                yield name, node
 
 
 def inner(screened: Screened) -> Iterator[Finding]:
@@ -60,9 +75,15 @@ def inner(screened: Screened) -> Iterator[Finding]:
             yield Finding(Gravity.INNER, node, said)
 
 
+def _is_l2(node: NodeView) -> bool:
+    return node.int_attribute("p", 2) == 2
+
+
 def _inner(screened: Screened, node: NodeView) -> float:
     if node.is_op("Softplus"):
         return HALF_MAX * 2 if screened.absmax(node.inputs[0]) > _SOFTPLUS else 0.0
+    if node.is_op(*_SQUARING) and (node.op_type != "LpNormalization" or _is_l2(node)):
+        return screened.absmax(node.inputs[0]) ** 2
     if not node.is_op("ReduceMean", "ReduceL2"):
         return 0.0
     whole, out = screened.statistics(node.inputs[0]), screened.statistics(node.outputs[0])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from precsearch.onnxio.graph import NodeView
 from precsearch.onnxio.hazards.finding import Finding, Gravity, touching
 from precsearch.onnxio.hazards.screened import SAME, Screened
 from precsearch.onnxio.statistics import OVERFLOW
 
-__all__ = ["cancellations", "coarse"]
+__all__ = ["cancellations", "coarse", "upstream"]
 
 _TOO_COARSE = 5e-3
 """Relative error of one tensor that is reported; where values are normal it is 2e-4."""
@@ -64,13 +64,18 @@ def cancellations(screened: Screened) -> Iterator[Finding]:
             )
             yield Finding(Gravity.CANCELLATION, node, said)
             wanted = _TOO_COARSE * out.rms
-            for other in _upstream(screened, node, wanted):
+            for other in upstream(screened, [(t, wanted) for t in screened.operands(node)]):
                 yield Finding(Gravity.CANCELLATION, other, said)
 
 
-def _upstream(screened: Screened, node: NodeView, wanted: float) -> Iterator[NodeView]:
-    """The nodes that write what must be more accurate than ``wanted`` for ``node``'s sake."""
-    pending = [(t, wanted) for t in screened.operands(node)]
+def upstream(screened: Screened, wanted: Sequence[tuple[str, float]]) -> Iterator[NodeView]:
+    """The nodes that write what must be more accurate than FP16 holds it.
+
+    Args:
+        screened: The graph and what is known of its tensors.
+        wanted: Tensors, and the RMS error that each may have.
+    """
+    pending = list(wanted)
     seen: set[str] = set()
     while pending and len(seen) < _STEPS:
         tensor, allowed = pending.pop()

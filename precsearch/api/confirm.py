@@ -22,6 +22,7 @@ from precsearch.api.finalists import (
 from precsearch.api.measuring import candidate
 from precsearch.api.retiming import Retiming
 from precsearch.bench import Scored
+from precsearch.certainty import shaky
 from precsearch.errors import EngineError, WorkerError
 from precsearch.events import Event, FinalistJudged, StageStarted, Warned
 from precsearch.goal import Problem
@@ -90,7 +91,8 @@ def confirm(
             Finalist(trial.number, ratio, loss, accuracy.loss if accuracy else None, passed)
         )
         judged = accuracy.loss if accuracy else loss
-        yield FinalistJudged(trial.number, judged, ratio, passed)
+        unsure = measurement.latency is not None and shaky(measurement.latency)
+        yield FinalistJudged(trial.number, judged, ratio, passed, unsure)
         if passed:
             return Choice(trial, measurement, accuracy, tuple(looks))
     return None

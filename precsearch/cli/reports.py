@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from precsearch.api import BuildReport, ExportReport, Inspection, VerifyReport
+from precsearch.certainty import doubts
 from precsearch.cli.hazards import hazard_lines
 from precsearch.cli.page import Page
 from precsearch.cli.rates import rate_rows
@@ -86,7 +87,7 @@ def verify_lines(report: VerifyReport, page: Page) -> list[Text]:
         (
             "speed",
             f"{speedup(latency.ratio)} FP32's speed{f' ({interval})' if interval else ''}, "
-            f"{milliseconds(latency.seconds)}",
+            f"{'; '.join((milliseconds(latency.seconds), *map(clean, doubts(latency))))}",
         ),
         *rate_rows(latency),
     ]

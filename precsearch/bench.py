@@ -9,27 +9,19 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from statistics import median
 
-from precsearch.apart import agree, together
 from precsearch.attribution import achieved_by_group, seconds_by_group
 from precsearch.backend import Backend, ChoosesTactics, Feed, Fingerprint, KernelTime, Session
 from precsearch.benchsetup import BenchSetup, Candidate, Rival, Scored
 from precsearch.data import Dataset
 from precsearch.disturbance import Patience, Watches
 from precsearch.maker import Engine, engine_of
-from precsearch.measure import (
-    Load,
-    Surroundings,
-    against_itself,
-    compare,
-    head_to_head,
-    noise_floor,
-)
+from precsearch.measure import Load, Surroundings
 from precsearch.metrics import metric
 from precsearch.onnxio.proxygraph import ProxyRequest
 from precsearch.probes import Probes
 from precsearch.reference.bench import Announce, ReferenceBench
+from precsearch.timer import EngineTimer
 from precsearch.trial import Accuracy, Fidelity, Latency, Measurement
 from precsearch.turns import InTurns
 
@@ -37,8 +29,6 @@ __all__ = ["Bench", "BenchSetup", "Candidate", "Rival", "Scored", "open_bench"]
 
 _PROXY_FEEDS = 64
 _PROFILE_RUNS = 3
-_TWINS = 3
-_MOST_TIMINGS = 3
 _SLOW_OPEN_S = 2.0
 """An engine that opens for longer is timed once: what memory looks like changes little for it."""
 
@@ -51,13 +41,15 @@ class Bench(ReferenceBench):
         self._setup = setup
         self._backend = setup.backend(setup.options)
         self._metric = metric(setup.metric)
-        self._baseline: Session | None = None
-        self._timed = _timed(setup)
-        self._noise = setup.noise
-        self._latency: Latency | None = None
+        self._timer = EngineTimer(
+            lambda: self._open(self._setup.baseline),
+            _timed(setup),
+            setup.noise,
+            setup.timing,
+            _surroundings(self._backend),
+        )
         self._artifacts: dict[str, bytes] = {}
         self._probes = Probes(setup.proxy, setup.options)
-        self._around = _surroundings(self._backend)
 
     def adopt(self, setup: BenchSetup) -> None:
         """Go on with what was not known when it was made; engines that were built are kept.
@@ -66,8 +58,7 @@ class Bench(ReferenceBench):
             setup: Of the same backend, options and FP32 engine.
         """
         self._setup = setup
-        self._timed = _timed(setup)
-        self._noise = setup.noise
+        self._timer.adopt(_timed(setup), setup.noise, setup.timing)
         self._probes = Probes(setup.proxy, setup.options)
 
     def fingerprint(self) -> Fingerprint:
@@ -77,22 +68,12 @@ class Bench(ReferenceBench):
     def calibrate_noise(self) -> float:
         """Time the FP32 engine against itself; the relative floor under which all is a tie.
 
-        The median over several newly opened twins: two sessions of one engine differ by what their
-        memory happens to look like. Slow engines have fewer twins.
+        Raises:
+            BuildError: The backend refused the engine.
+            RunError: It failed.
         """
         self._announce("time")
-        floors: list[float] = []
-        spent = 0.0
-        while len(floors) < _TWINS and spent < self._setup.timing.seconds:
-            before, twin = self._fp32(), self._open(self._setup.baseline)
-            floor, self._latency = noise_floor(
-                twin, before, self._timed, self._setup.timing, self._around
-            )
-            self._replace_fp32(twin)
-            floors.append(floor)
-            spent += 2 * self._latency.seconds * (self._latency.rounds + self._latency.dropped)
-        self._noise = median(floors)
-        return self._noise
+        return self._timer.calibrate()
 
     def measure(
         self, candidate: Candidate, fidelity: Fidelity, rival: Rival | None = None
@@ -131,7 +112,8 @@ class Bench(ReferenceBench):
         concluded = rival is not None and rival.decides(accuracy, latency)
         plain = candidate.digest == self._setup.baseline.digest
         if concluded and not plain and opened <= _SLOW_OPEN_S:
-            latency = self._time_apart(artifact, latency, rival)
+            self._announce("time")
+            latency = self._timer.again(lambda: self._backend.open(artifact), latency, rival)
         return Measurement(
             accuracy=accuracy,
             latency=latency,
@@ -177,11 +159,7 @@ class Bench(ReferenceBench):
             sessions = [self._open(c) for c in candidates]
             self._announce("time")
             try:
-                found.append(
-                    head_to_head(
-                        sessions, self._fp32(), self._timed, self._setup.timing, self._around
-                    )
-                )
+                found.append(self._timer.side_by_side(sessions))
             finally:
                 for session in sessions:
                     session.close()
@@ -201,7 +179,11 @@ class Bench(ReferenceBench):
         """
         nothing = Scored(self._setup.search.data.take([0]), ())
         setup = replace(
-            self._setup, search=nothing, loads=self._timed, noise=self._noise, proxy=None
+            self._setup,
+            search=nothing,
+            loads=self._timer.loads,
+            noise=self._timer.noise,
+            proxy=None,
         )
         if not self._backend.compiles:
             return setup, ()
@@ -252,11 +234,6 @@ class Bench(ReferenceBench):
     def _open(self, candidate: Candidate) -> Session:
         return self._backend.open(self._built(candidate))
 
-    def _fp32(self) -> Session:
-        if self._baseline is None:
-            self._baseline = self._open(self._setup.baseline)
-        return self._baseline
-
     def _accuracy(self, session: Session, part: Scored, limit: int | None = None) -> Accuracy:
         data = part.data if limit is None else part.data.take(range(min(limit, len(part.data))))
         return self._scored([session.run(feed) for feed in data.feeds], part, data)
@@ -269,55 +246,14 @@ class Bench(ReferenceBench):
         self, candidate: Candidate, session: Session, accuracy: Accuracy, rival: Rival | None
     ) -> Latency:
         if candidate.digest == self._setup.baseline.digest:
-            if self._latency is None:
-                self.calibrate_noise()
-            assert self._latency is not None
-            return against_itself(self._latency)
+            return self._timer.fp32()
         rough = rival is not None and not rival.matters(accuracy)
-        return self._compared(session, rival, rough=rough)
-
-    def _compared(self, session: Session, rival: Rival | None, *, rough: bool = False) -> Latency:
-        return compare(
-            session,
-            self._fp32(),
-            self._timed,
-            self._noise,
-            self._setup.timing,
-            self._around,
-            best=None if rival is None else rival.ratio,
-            rough=rough,
-        )
-
-    def _time_apart(self, artifact: bytes, first: Latency, rival: Rival | None) -> Latency:
-        """A timing, and another one with both engines newly opened; a third if they disagree.
-
-        An engine that is not clearly faster than FP32 would end a search, so a pause comes before
-        its second timing.
-        """
-        timings = [first]
-        while len(timings) < _MOST_TIMINGS:
-            self._announce("time")
-            if first.ratio_high >= 1 - self._noise:
-                time.sleep(self._setup.timing.apart_seconds)
-            self._replace_fp32(self._open(self._setup.baseline))
-            session = self._backend.open(artifact)
-            try:
-                timings.append(self._compared(session, rival))
-            finally:
-                session.close()
-            if len(timings) == 2 and agree(timings[0], timings[1], self._noise):
-                break
-        return together(timings, self._noise)
-
-    def _replace_fp32(self, session: Session) -> None:
-        if self._baseline is not None:
-            self._baseline.close()
-        self._baseline = session
+        return self._timer.once(session, rival, rough=rough)
 
     def _profile(self, artifact: bytes) -> tuple[KernelTime, ...]:
         session = self._backend.open(artifact, profiled=True)
         try:
-            return session.profile(self._timed[0].feeds[0], _PROFILE_RUNS)
+            return session.profile(self._timer.loads[0].feeds[0], _PROFILE_RUNS)
         finally:
             session.close()
 

@@ -13,9 +13,11 @@ from precsearch.backend import Feed, Session
 from precsearch.disturbance import NoWatch, Patience, Seen, Watch
 from precsearch.trial import ShapeLatency
 
-__all__ = ["Interleaved", "Load", "Samples", "Surroundings", "TimingOptions"]
+__all__ = ["BUSY", "Interleaved", "Load", "Samples", "Surroundings", "TimingOptions"]
 
 Samples = npt.NDArray[np.float64]
+
+BUSY = "something else uses this machine"
 
 _FEEDS = 8
 _LOOKS = 3
@@ -171,7 +173,7 @@ class Interleaved:
         if self._quiet:
             return ()
         said = f"{len(self._disturbed)} of {self._made} rounds were disturbed"
-        return (f"something else uses this machine ({said})",)
+        return (f"{BUSY} ({said})",)
 
     def run(self, rounds: int) -> Samples:
         """Medians so far, shape ``(sessions, loads, rounds)``, after ``rounds`` more."""

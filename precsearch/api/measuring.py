@@ -13,11 +13,12 @@ from precsearch.data import Dataset
 from precsearch.goal import Problem
 from precsearch.measure import Load, TimingOptions
 from precsearch.onnxio.lower import Lowered
+from precsearch.rounds import BUSY
 from precsearch.space import SearchSpace
-from precsearch.trial import Trial
+from precsearch.trial import Measurement, Trial
 from precsearch.workers import Worker
 
-__all__ = ["bench_setup", "bench_worker", "candidate", "reference_of", "rival"]
+__all__ = ["bench_setup", "bench_worker", "busy", "candidate", "reference_of", "rival"]
 
 _BUILD_CACHE = "build.cache"
 _PATIENT = TimingOptions(round_seconds=0.02, warmup=15)
@@ -60,6 +61,15 @@ def rival(problem: Problem, trials: Sequence[Trial], lowered: Lowered) -> Rival:
     found = None if best is None or best.measurement is None else best.measurement.latency
     ratio = 1.0 if found is None else min(1.0, found.ratio)
     return Rival(problem.goal, ratio, _trivial(problem.space, lowered))
+
+
+def busy(found: Measurement | None) -> str:
+    """What a person should know of the machine if a timing stayed in doubt because of it; or ""."""
+    if found is None or found.latency is None:
+        return ""
+    if not any(reason.startswith(BUSY) for reason in found.latency.unsure):
+        return ""
+    return f"{BUSY}: disturbed timings are made again, and what stays in doubt is marked as unsure"
 
 
 def _trivial(space: SearchSpace, lowered: Lowered) -> bool:

@@ -14,7 +14,7 @@ from precsearch.api.ending import unmet, written
 from precsearch.api.evidence import Finish, make_plan
 from precsearch.api.explain import explain_result
 from precsearch.api.files import write_text
-from precsearch.api.measuring import bench_worker, candidate, reference_of, rival
+from precsearch.api.measuring import bench_worker, busy, candidate, reference_of, rival
 from precsearch.api.pool import Pool
 from precsearch.api.preparing import Preparation, Prepared, gate_errors
 from precsearch.api.setup import Inputs, Target
@@ -99,6 +99,7 @@ class Run:
                     # What was built for this is kept: an FP32 engine can take minutes.
                     worker.remember(setup)
                 gate = worker.call("measure", setup.baseline, Fidelity.ENGINE)
+            yield from self._told_busy(gate)
             problem = self._problem(setup.noise)
             if not problem.goal.admits(gate):
                 return unmet(self.config, self.inputs.metric, gate)
@@ -112,6 +113,11 @@ class Run:
         for message in said:
             self.warnings.append(message)
             yield Warned(message)
+
+    def _told_busy(self, found: Measurement | None) -> Generator[Event, None, None]:
+        said = busy(found)
+        if said and said not in self.warnings:
+            yield from self._warn([said])
 
     def _prepared(self, worker: Worker) -> Generator[Event, None, Prepared]:
         noise, limit_s = self.journal.memo.noise, self._limit_s
@@ -180,6 +186,8 @@ class Run:
                     elif isinstance(event, SearchFinished):
                         self.stopped = event.reason
                     yield event
+                    if isinstance(event, TrialFinished) and not event.replayed:
+                        yield from self._told_busy(event.trial.measurement)
             except KeyboardInterrupt:
                 loop.close()
                 builds = sum(t.proposal.fidelity is Fidelity.ENGINE for t in self.trials)

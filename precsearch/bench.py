@@ -5,38 +5,32 @@ Runs in the child process of a `precsearch.workers.Worker`; a crash here kills n
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from statistics import median
 
 from precsearch.attribution import achieved_by_group, seconds_by_group
-from precsearch.backend import ChoosesTactics, Feed, Fingerprint, KernelTime, Session
-from precsearch.benchsetup import BenchSetup, Candidate, Scored
+from precsearch.backend import Backend, ChoosesTactics, Feed, Fingerprint, KernelTime, Session
+from precsearch.benchsetup import BenchSetup, Candidate, Rival, Scored
 from precsearch.data import Dataset
-from precsearch.errors import BuildError
+from precsearch.disturbance import Patience, Watches
 from precsearch.maker import Engine, engine_of
-from precsearch.measure import (
-    Load,
-    against_itself,
-    compare,
-    head_to_head,
-    noise_floor,
-)
+from precsearch.measure import Load, Surroundings
 from precsearch.metrics import metric
 from precsearch.onnxio.proxygraph import ProxyRequest
+from precsearch.probes import Probes
 from precsearch.reference.bench import Announce, ReferenceBench
-from precsearch.reference.proxy import Proxy
+from precsearch.timer import EngineTimer
 from precsearch.trial import Accuracy, Fidelity, Latency, Measurement
 from precsearch.turns import InTurns
 
-__all__ = ["Bench", "BenchSetup", "Candidate", "Scored", "open_bench"]
+__all__ = ["Bench", "BenchSetup", "Candidate", "Rival", "Scored", "open_bench"]
 
 _PROXY_FEEDS = 64
-_PROXY_SECONDS = 1.0
 _PROFILE_RUNS = 3
-_TWINS = 3
+_SLOW_OPEN_S = 2.0
+"""An engine that opens for longer is timed once: what memory looks like changes little for it."""
 
 
 class Bench(ReferenceBench):
@@ -47,13 +41,15 @@ class Bench(ReferenceBench):
         self._setup = setup
         self._backend = setup.backend(setup.options)
         self._metric = metric(setup.metric)
-        self._baseline: Session | None = None
-        self._timed = _timed(setup)
-        self._noise = setup.noise
-        self._latency: Latency | None = None
+        self._timer = EngineTimer(
+            lambda: self._open(self._setup.baseline),
+            _timed(setup),
+            setup.noise,
+            setup.timing,
+            _surroundings(self._backend),
+        )
         self._artifacts: dict[str, bytes] = {}
-        self._probed: int | None = None
-        self._proxy: Proxy | None = None
+        self._probes = Probes(setup.proxy, setup.options)
 
     def adopt(self, setup: BenchSetup) -> None:
         """Go on with what was not known when it was made; engines that were built are kept.
@@ -62,8 +58,8 @@ class Bench(ReferenceBench):
             setup: Of the same backend, options and FP32 engine.
         """
         self._setup = setup
-        self._timed = _timed(setup)
-        self._noise = setup.noise
+        self._timer.adopt(_timed(setup), setup.noise, setup.timing)
+        self._probes = Probes(setup.proxy, setup.options)
 
     def fingerprint(self) -> Fingerprint:
         """Versions and device."""
@@ -72,25 +68,23 @@ class Bench(ReferenceBench):
     def calibrate_noise(self) -> float:
         """Time the FP32 engine against itself; the relative floor under which all is a tie.
 
-        The median over several newly opened twins: two sessions of one engine differ by what their
-        memory happens to look like, and something else may use the machine for a moment.
+        Raises:
+            BuildError: The backend refused the engine.
+            RunError: It failed.
         """
         self._announce("time")
-        floors = []
-        for _ in range(_TWINS):
-            twin = self._open(self._setup.baseline)
-            try:
-                floor, self._latency = noise_floor(
-                    twin, self._fp32(), self._timed, self._setup.timing
-                )
-            finally:
-                twin.close()
-            floors.append(floor)
-        self._noise = median(floors)
-        return self._noise
+        return self._timer.calibrate()
 
-    def measure(self, candidate: Candidate, fidelity: Fidelity) -> Measurement:
+    def measure(
+        self, candidate: Candidate, fidelity: Fidelity, rival: Rival | None = None
+    ) -> Measurement:
         """Accuracy, and at engine fidelity latency, profile and achieved precision.
+
+        Args:
+            candidate: The engine.
+            fidelity: Whether it is to be timed.
+            rival: What is known already; without it the engine is timed once, until it can be told
+                from FP32.
 
         Raises:
             BuildError: The backend refused the model.
@@ -99,8 +93,10 @@ class Bench(ReferenceBench):
         self._announce("build")
         start = time.perf_counter()
         artifact = self._built(candidate)
+        opening = time.perf_counter()
         session = self._backend.open(artifact)
-        built = time.perf_counter() - start
+        now = time.perf_counter()
+        built, opened = now - start, now - opening
         try:
             self._announce("run")
             if fidelity is Fidelity.PROXY:
@@ -109,10 +105,15 @@ class Bench(ReferenceBench):
                 )
             accuracy = self._accuracy(session, self._setup.search)
             self._announce("time")
-            latency = self._time(candidate, session)
+            latency = self._time(candidate, session, accuracy, rival)
         finally:
             session.close()
         kernels = self._profile(artifact)
+        concluded = rival is not None and rival.decides(accuracy, latency)
+        plain = candidate.digest == self._setup.baseline.digest
+        if concluded and not plain and opened <= _SLOW_OPEN_S:
+            self._announce("time")
+            latency = self._timer.again(lambda: self._backend.open(artifact), latency, rival)
         return Measurement(
             accuracy=accuracy,
             latency=latency,
@@ -123,8 +124,13 @@ class Bench(ReferenceBench):
             remarks=self._backend.remarks(artifact),
         )
 
-    def probe(self, request: ProxyRequest) -> Measurement:
+    def probe(self, request: ProxyRequest, losses: Sequence[float] = ()) -> Measurement:
         """Accuracy of an assignment in the proxy, which stays open.
+
+        Args:
+            request: The assignment.
+            losses: Of each sample of the search part in a rough engine, see
+                `precsearch.trial.hardness`; those of the first call count.
 
         Raises:
             BuildError: The proxy does not open.
@@ -132,37 +138,13 @@ class Bench(ReferenceBench):
         """
         self._announce("build")
         start = time.perf_counter()
-        part = self._setup.search
-        if self._proxy is None:
-            self._proxy = self._opened_proxy()
+        self._probes.ready()
         opened = time.perf_counter() - start
         self._announce("run")
-        data = part.data.take(range(self._proxy_feeds(self._proxy, request)))
-        found = self._scored(self._proxy.run(request, data.feeds), part, data)
-        return Measurement(found, build_seconds=opened)
-
-    def _proxy_feeds(self, proxy: Proxy, request: ProxyRequest) -> int:
-        """How many feeds a proxy sees: as many as it can run in about a second, the same always.
-
-        A search asks for hundreds of proxies, to rank groups; engines see all of the data.
-        """
-        feeds = self._setup.search.data.feeds
-        if self._probed is None:
-            lanes = proxy.lanes
-            proxy.run(request, feeds[:lanes])  # the first run is cold
-            start = time.perf_counter()
-            proxy.run(request, feeds[:lanes])
-            took = max(time.perf_counter() - start, 1e-6)
-            rows = max(1, int(_PROXY_SECONDS / took))
-            self._probed = min(rows * lanes, _PROXY_FEEDS, len(feeds))
-        return self._probed
-
-    def _opened_proxy(self) -> Proxy:
-        model, options = self._setup.proxy, self._setup.options
-        if model is None:
-            raise BuildError("this bench was given no proxy")
-        threads = options.threads or len(os.sched_getaffinity(0))
-        return Proxy(model, threads, threads, options.model_folder)
+        part = self._setup.search
+        seen, outputs = self._probes.run(request, part.data, losses)
+        some = Scored(part.data.take(seen), tuple(part.reference[i] for i in seen))
+        return Measurement(self._scored(outputs, some, some.data), build_seconds=opened)
 
     def confirm(self, candidates: Sequence[Candidate], rebuilds: int) -> list[tuple[Latency, ...]]:
         """Each candidate's latency, ``rebuilds`` times newly opened, all in the same rounds.
@@ -177,11 +159,36 @@ class Bench(ReferenceBench):
             sessions = [self._open(c) for c in candidates]
             self._announce("time")
             try:
-                found.append(head_to_head(sessions, self._fp32(), self._timed, self._setup.timing))
+                found.append(self._timer.side_by_side(sessions))
             finally:
                 for session in sessions:
                     session.close()
         return [tuple(row[i] for row in found) for i in range(len(candidates))]
+
+    def shipped(
+        self, candidates: Sequence[Candidate]
+    ) -> tuple[BenchSetup, tuple[tuple[Candidate, bytes], ...]]:
+        """What a bench in another process needs to time these engines beside FP32's.
+
+        Returns:
+            A setup with as much data as is timed, and no proxy; the engines that took long to
+            build, FP32's among them, for `keep`.
+
+        Raises:
+            BuildError: The backend refused a model.
+        """
+        nothing = Scored(self._setup.search.data.take([0]), ())
+        setup = replace(
+            self._setup,
+            search=nothing,
+            loads=self._timer.loads,
+            noise=self._timer.noise,
+            proxy=None,
+        )
+        if not self._backend.compiles:
+            return setup, ()
+        engines = [self._setup.baseline, *candidates]
+        return setup, tuple((replace(c, model=b""), self._built(c)) for c in engines)
 
     def engine(self, candidate: Candidate) -> Engine:
         """The engine as it is shipped, not built again if it was kept.
@@ -227,11 +234,6 @@ class Bench(ReferenceBench):
     def _open(self, candidate: Candidate) -> Session:
         return self._backend.open(self._built(candidate))
 
-    def _fp32(self) -> Session:
-        if self._baseline is None:
-            self._baseline = self._open(self._setup.baseline)
-        return self._baseline
-
     def _accuracy(self, session: Session, part: Scored, limit: int | None = None) -> Accuracy:
         data = part.data if limit is None else part.data.take(range(min(limit, len(part.data))))
         return self._scored([session.run(feed) for feed in data.feeds], part, data)
@@ -240,19 +242,18 @@ class Bench(ReferenceBench):
         reference = part.reference[: len(outputs)]
         return self._metric.score(outputs, reference, data.flat_labels, sizes=data.sizes)
 
-    def _time(self, candidate: Candidate, session: Session) -> Latency:
-        setup = self._setup
-        if candidate.digest == setup.baseline.digest:
-            if self._latency is None:
-                self.calibrate_noise()
-            assert self._latency is not None
-            return against_itself(self._latency)
-        return compare(session, self._fp32(), self._timed, self._noise, setup.timing)
+    def _time(
+        self, candidate: Candidate, session: Session, accuracy: Accuracy, rival: Rival | None
+    ) -> Latency:
+        if candidate.digest == self._setup.baseline.digest:
+            return self._timer.fp32()
+        rough = rival is not None and not rival.matters(accuracy)
+        return self._timer.once(session, rival, rough=rough)
 
     def _profile(self, artifact: bytes) -> tuple[KernelTime, ...]:
         session = self._backend.open(artifact, profiled=True)
         try:
-            return session.profile(self._timed[0].feeds[0], _PROFILE_RUNS)
+            return session.profile(self._timer.loads[0].feeds[0], _PROFILE_RUNS)
         finally:
             session.close()
 
@@ -260,6 +261,12 @@ class Bench(ReferenceBench):
 def _timed(setup: BenchSetup) -> tuple[Load, ...]:
     data = setup.search.data
     return setup.loads or (Load.spread(data.feeds, data.sizes[0]),)
+
+
+def _surroundings(backend: Backend) -> Surroundings:
+    if not isinstance(backend, Watches):
+        return Surroundings()
+    return Surroundings(backend.watch(), Patience())
 
 
 def open_bench(setup: BenchSetup | None, announce: Announce) -> ReferenceBench | InTurns:

@@ -163,12 +163,21 @@ class SearchFinished:
 
 @dataclass(frozen=True, slots=True)
 class FinalistJudged:
-    """A finalist was measured again and looked at on the holdout."""
+    """A finalist was measured again and looked at on the holdout.
+
+    Attributes:
+        number: Its trial.
+        loss: On the holdout; without one, on the search part.
+        ratio: Latency over FP32's.
+        passed: Whether the loss is within the bound.
+        unsure: Whether the ratio is in doubt.
+    """
 
     number: int
     loss: float
     ratio: float
     passed: bool
+    unsure: bool = False
 
 
 @dataclass(frozen=True, slots=True)

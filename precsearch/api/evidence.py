@@ -134,13 +134,15 @@ def make_plan(
 
 def _short_latency(latency: Latency) -> Latency:
     """Rounded to what the clock resolves, so that a plan stays readable."""
-    return Latency(
+    return replace(
+        latency,
         seconds=_digits(latency.seconds),
         low=_digits(latency.low),
         high=_digits(latency.high),
         ratio=_digits(latency.ratio),
         ratio_low=_digits(latency.ratio_low),
         ratio_high=_digits(latency.ratio_high),
+        apart=tuple(map(_digits, latency.apart)),
         samples=tuple(map(_digits, latency.samples)),
         baseline=tuple(map(_digits, latency.baseline)),
         by_shape=tuple(

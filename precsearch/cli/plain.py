@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from precsearch.certainty import shaky
 from precsearch.cli.text import (
     UNICODE,
     Glyphs,
@@ -35,6 +36,7 @@ __all__ = ["PROXIES_PER_LINE", "PlainLog"]
 PROXIES_PER_LINE = 100
 """Proxies pass in silence; their count is said this often, and with the next engine."""
 
+_UNSURE = " (unsure)"
 _REASONS = {
     "done": "the strategy has no further question",
     "builds": "the budget of engines is spent",
@@ -141,8 +143,8 @@ def _finalist_line(view: View, event: FinalistJudged, glyphs: Glyphs) -> str:
     scale = Scale(view.search.bound.metric if view.search is not None else "", glyphs)
     verdict = "pass" if event.passed else "over bound"
     return (
-        f"finalist {event.number}: loss {scale(event.loss)}, {speedup(event.ratio)} FP32's speed, "
-        f"{verdict}"
+        f"finalist {event.number}: loss {scale(event.loss)}, {speedup(event.ratio)} FP32's speed"
+        f"{_UNSURE if event.unsure else ''}, {verdict}"
     )
 
 
@@ -159,5 +161,6 @@ def _trial_line(view: View, trial: Trial, glyphs: Glyphs) -> str:
     parts = [head, f"loss {scale(loss) if math.isfinite(loss) else 'inf'}"]
     parts[-1] += f" ({share})" if share else ""
     if measurement.latency is not None:
-        parts.append(f"{speedup(measurement.latency.ratio)} FP32's speed")
+        unsure = _UNSURE if shaky(measurement.latency) else ""
+        parts.append(f"{speedup(measurement.latency.ratio)} FP32's speed{unsure}")
     return ", ".join([*parts, verdict])

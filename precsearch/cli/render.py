@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
+from precsearch.certainty import doubts
 from precsearch.cli.sketch import MIN_HEIGHT, MIN_WIDTH, Point, sketch
 from precsearch.cli.text import (
     UNICODE,
@@ -155,17 +156,19 @@ def _best(view: View, page: _Page, scale: Scale) -> list[Text]:
     """Two lines on the best engine so far, or one that says there is none."""
     assert view.search is not None
     best = view.best
-    label = Text(f"{page.glyphs.best} ", style="bold green")
     measurement = best.measurement if best is not None else None
     if best is None or measurement is None or measurement.latency is None:
         return [page.line("  no engine within the bound yet", "dim"), Text()]
     latency, loss = measurement.latency, measurement.accuracy.loss
     interval = speedup_interval(latency.ratio_low, latency.ratio_high)
     share = scale.of_bound(loss, view.search.bound.tolerance)
+    unsure = doubts(latency) if best.assignment.entries else latency.unsure
+    colour = "yellow" if unsure else "green"
     first = Text.assemble(
-        label,
-        (f"{speedup(latency.ratio)} FP32's speed", "bold green"),
-        (f" ({interval})" if interval else "", "green"),
+        (f"{page.glyphs.best} ", f"bold {colour}"),
+        (f"{speedup(latency.ratio)} FP32's speed", f"bold {colour}"),
+        (f" ({interval})" if interval else "", colour),
+        (f", {clean(unsure[0])}" if unsure else "", colour),
         f"   loss {scale(loss)}",
         f", {share}" if share else "",
     )

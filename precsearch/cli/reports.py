@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from precsearch.api import BuildReport, ExportReport, VerifyReport
+from precsearch.certainty import doubts
 from precsearch.cli.page import Page
 from precsearch.cli.rates import rate_rows
 from precsearch.cli.text import (
@@ -75,7 +76,7 @@ def verify_lines(report: VerifyReport, page: Page) -> list[Text]:
         (
             "speed",
             f"{speedup(latency.ratio)} FP32's speed{f' ({interval})' if interval else ''}, "
-            f"{milliseconds(latency.seconds)}",
+            f"{'; '.join((milliseconds(latency.seconds), *map(clean, doubts(latency))))}",
         ),
         *rate_rows(latency),
     ]

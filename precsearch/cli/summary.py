@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import shlex
 from collections import Counter
+from collections.abc import Sequence
 
 from rich.text import Text
 
 from precsearch.api import OptimizeConfig, OptimizeResult
+from precsearch.certainty import doubts
 from precsearch.cli.page import Page
 from precsearch.cli.rates import rate_rows
 from precsearch.cli.text import (
@@ -72,14 +74,20 @@ def _headline(config: OptimizeConfig, result: OptimizeResult, page: Page) -> Tex
     latency = result.plan.evidence.latency
     interval = speedup_interval(latency.ratio_low, latency.ratio_high)
     if not result.plan.recipe.assignment.entries:
-        return Text(f"{prefix}{name}: FP32 is the fastest within {bound}", style="bold")
+        found = Text(f"{prefix}{name}: FP32 is the fastest within {bound}", style="bold")
+        return found.append(_doubted(_unsure(result.plan)), "yellow")
+    unsure = _unsure(result.plan)
     return Text.assemble(
         (f"{prefix}{name}: ", "bold"),
-        (f"{speedup(latency.ratio)} FP32's speed", "bold green"),
+        (f"{speedup(latency.ratio)} FP32's speed", "bold yellow" if unsure else "bold green"),
         f" ({interval})" if interval else "",
         (f", within {bound}", "bold"),
-        ("; not clearly faster", "yellow") if not latency.ratio_high < 1 else "",
+        (_doubted(unsure), "yellow"),
     )
+
+
+def _doubted(unsure: Sequence[str]) -> str:
+    return "".join(f"; {clean(reason)}" for reason in unsure)
 
 
 def _facts(result: OptimizeResult, plan: Plan, page: Page) -> list[Text]:
@@ -189,6 +197,11 @@ def _command(*parts: str) -> str:
     return clean(shlex.join(["precsearch", *parts]))
 
 
+def _unsure(plan: Plan) -> tuple[str, ...]:
+    latency = plan.evidence.latency
+    return doubts(latency) if plan.recipe.assignment.entries else latency.unsure
+
+
 def result_fields(result: OptimizeResult) -> dict[str, object]:
     """The result as the last line of ``--json``."""
     fields: dict[str, object] = {
@@ -209,6 +222,7 @@ def result_fields(result: OptimizeResult) -> dict[str, object]:
             "ratio": evidence.latency.ratio,
             "ratio_low": evidence.latency.ratio_low,
             "ratio_high": evidence.latency.ratio_high,
+            "unsure": list(_unsure(result.plan)),
             "seconds": evidence.latency.seconds,
             "samples_per_second": [s.samples_per_second for s in evidence.latency.by_shape],
             "predictions": unstructure(evidence.predictions),

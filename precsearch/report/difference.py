@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from precsearch.certainty import doubts
 from precsearch.codec import unstructure
 from precsearch.plan import Plan, read_plan
 from precsearch.text import (
@@ -165,7 +166,8 @@ def _numbers(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "loss", scale(evidence.accuracy.loss)
     if evidence.holdout is not None:
         yield "loss on the holdout", scale(evidence.holdout.loss)
-    yield "speed over FP32", f"{speed_of(latency.ratio)} ({interval})"
+    unsure = doubts(latency) if lowered else latency.unsure
+    yield "speed over FP32", "; ".join((f"{speed_of(latency.ratio)} ({interval})", *unsure))
     yield "latency", milliseconds(latency.seconds)
     yield "FP32's latency", milliseconds(evidence.baseline.seconds)
     yield "groups below FP32", f"{lowered} of {len(plan.recipe.groups)}"

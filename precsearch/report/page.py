@@ -6,6 +6,7 @@ import shlex
 from collections import Counter
 from pathlib import Path
 
+from precsearch.certainty import doubts
 from precsearch.plan import Plan
 from precsearch.report.charts import Chart, charts
 from precsearch.report.facts import Facts
@@ -85,10 +86,13 @@ def _headline(known: Facts) -> str:
     if failed:
         return f'<p class="head bad">{text(f"nothing confirmed on the holdout{wanted}")}</p>'
     if not story.plan.recipe.assignment.entries:
-        return f'<p class="head">{text(f"FP32 is the fastest{wanted}")}</p>'
+        said = "".join(f"; {reason}" for reason in evidence.latency.unsure)
+        return f'<p class="head">{text(f"FP32 is the fastest{wanted}{said}")}</p>'
     interval = speedup_interval(evidence.latency.ratio_low, evidence.latency.ratio_high)
+    unsure = doubts(evidence.latency)
     said = f"{speedup(evidence.latency.ratio)} FP32's speed ({interval}){wanted}"
-    return f'<p class="head good">{text(said)}</p>'
+    said += "".join(f"; {reason}" for reason in unsure)
+    return f'<p class="head{"" if unsure else " good"}">{text(said)}</p>'
 
 
 def _asked(known: Facts) -> str:

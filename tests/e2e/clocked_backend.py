@@ -20,6 +20,7 @@ import pytest
 
 from precsearch.backend import Array, Feed, KernelTime, Session
 from precsearch.backends.onnxruntime import OnnxRuntimeBackend
+from precsearch.disturbance import NoWatch
 from tests.e2e.command import environment
 from tests.plugin import make_known
 
@@ -32,8 +33,6 @@ _HOLD = "CLOCKED_HOLD"
 _HELD_S = 600.0
 _SEARCHING = 2
 """Different models that are built before a search by proxies: FP32 and INT8 everywhere."""
-_COMPARED = 2
-"""Sessions that are timed together until the finalists meet: a candidate and FP32."""
 
 
 @dataclass(frozen=True)
@@ -66,21 +65,23 @@ def _held(where: str, reached: bool) -> None:
 class _Session:
     """See `precsearch.backend.Session`."""
 
-    alive = 0
+    ran = False
+    """Whether this process has run an engine other than to time it; the last ones only time."""
 
-    def __init__(self, session: Session, seconds: float, crash: bool) -> None:
+    def __init__(self, session: Session, seconds: float, quantised: bool) -> None:
         self._session = session
         self._seconds = seconds
-        self._crash = crash
-        _Session.alive += 1
+        self._quantised = quantised
+        self._crash = quantised and os.environ.get(_CRASH) == "1"
 
     def run(self, feed: Feed) -> dict[str, Array]:
+        _Session.ran = True
         with _noted("run"):
             return self._session.run(feed)
 
     def time(self, feed: Feed, repeats: int) -> list[float]:
         _held("gate", True)
-        _held("confirm", _Session.alive > _COMPARED)
+        _held("confirm", self._quantised and not _Session.ran)
         with _noted("time"):
             if self._crash:
                 os.kill(os.getpid(), signal.SIGSEGV)
@@ -93,7 +94,6 @@ class _Session:
         return tuple(replace(k, seconds=_kernel_seconds(k)) for k in kernels)
 
     def close(self) -> None:
-        _Session.alive -= 1
         self._session.close()
 
 
@@ -106,10 +106,14 @@ class Clocked(OnnxRuntimeBackend):
 
     What is quantised crashes while it is timed if ``CRASH`` is set. ``HOLD`` names where it stops:
     at the ``gate``, in the ``search`` once the uniform engines are measured, or in ``confirm``,
-    where the finalists are timed side by side.
+    where the finalists are timed in a process of their own.
     """
 
     name = "clocked"
+
+    def watch(self) -> NoWatch:  # type: ignore[override]
+        """Its times follow nothing, so nothing disturbs them."""
+        return NoWatch()
 
     def build(self, model: bytes) -> bytes:
         built = self.__dict__.setdefault("built", set())
@@ -123,10 +127,9 @@ class Clocked(OnnxRuntimeBackend):
             session = super().open(artifact, profiled=profiled)
         nodes = onnx.ModelProto.FromString(artifact).graph.node
         quantised = sum(n.op_type == "DequantizeLinear" for n in nodes)
-        crash = quantised > 0 and os.environ.get(_CRASH) == "1"
         factor = 1 + 0.03 * quantised
         faster = os.environ.get(_SLOWER) != "1"
-        return _Session(session, 1e-3 / factor if faster else 1e-3 * factor, crash)
+        return _Session(session, 1e-3 / factor if faster else 1e-3 * factor, quantised > 0)
 
 
 def diary(folder: Path) -> list[Did]:

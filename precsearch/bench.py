@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from statistics import median
 
@@ -24,7 +25,7 @@ from precsearch.measure import (
     head_to_head,
     noise_floor,
 )
-from precsearch.metrics import metric
+from precsearch.metrics import metric, with_lost_parts, worst_of
 from precsearch.onnxio.proxygraph import ProxyRequest
 from precsearch.reference.bench import Announce, ReferenceBench
 from precsearch.reference.proxy import Proxy
@@ -233,8 +234,17 @@ class Bench(ReferenceBench):
         return self._baseline
 
     def _accuracy(self, session: Session, part: Scored, limit: int | None = None) -> Accuracy:
-        data = part.data if limit is None else part.data.take(range(min(limit, len(part.data))))
-        return self._scored([session.run(feed) for feed in data.feeds], part, data)
+        """At the worst of the sets of input shapes, where no limit asks for a first look."""
+        if limit is not None:
+            data = part.data.take(range(min(limit, len(part.data))))
+            return self._scored([session.run(feed) for feed in data.feeds], part, data)
+        return worst_of(self._whole(session, one) for one in (part, *part.also))
+
+    def _whole(self, session: Session, part: Scored) -> Accuracy:
+        outputs = [session.run(feed) for feed in part.data.feeds]
+        found = self._scored(outputs, part, part.data)
+        found = with_lost_parts(self._metric, found, outputs, part.reference)
+        return replace(found, shapes=part.name)
 
     def _scored(self, outputs: Sequence[Feed], part: Scored, data: Dataset) -> Accuracy:
         reference = part.reference[: len(outputs)]

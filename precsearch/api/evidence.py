@@ -165,14 +165,7 @@ def _short_errors(errors: PredictionErrors | None) -> PredictionErrors | None:
 
 
 def _short_accuracy(accuracy: Accuracy) -> Accuracy:
-    return Accuracy(
-        loss=accuracy.loss,
-        upper=accuracy.upper,
-        by_output=accuracy.by_output,
-        per_sample=tuple(_digits(s) for s in accuracy.per_sample),
-        weights=(),
-        aggregation=accuracy.aggregation,
-    )
+    return replace(accuracy, per_sample=tuple(_digits(s) for s in accuracy.per_sample), weights=())
 
 
 def _counts(assignment: Assignment) -> Mapping[str, int]:

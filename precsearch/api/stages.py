@@ -187,7 +187,9 @@ class Run:
         trials, part = self.trials, self.inputs.parts.holdout
 
         def holdout() -> Scored | None:
-            return None if part is None else reference_of(self.target, part, worker)
+            if part is None:
+                return None
+            return reference_of(self.target, part, worker, self.inputs.beside(part))
 
         if not any(t.assignment == Assignment() for t in trials):
             trials = [*trials, plain]

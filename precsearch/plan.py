@@ -16,6 +16,7 @@ from precsearch.backend import Fingerprint
 from precsearch.codec import structure, unstructure
 from precsearch.codec.canonical import canonical
 from precsearch.errors import PlanError
+from precsearch.mismatch import Mismatch
 from precsearch.predictions import PredictionErrors
 from precsearch.recipe import CureRecipe, GroupRecipe, Recipe, ScaleRecipe, recipe_fields
 from precsearch.space import Precision
@@ -69,6 +70,7 @@ class TrialEvidence:
         why: Why the strategy asked.
         pareto: Whether it is on the front of loss and latency.
         predicted: What its models expected, ``None`` where they were not asked.
+        mismatches: Samples that could not be compared.
     """
 
     number: int
@@ -81,6 +83,7 @@ class TrialEvidence:
     why: str = ""
     pareto: bool = False
     predicted: Prediction | None = None
+    mismatches: tuple[Mismatch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,6 +195,7 @@ def _trials(trials: Sequence[Trial]) -> tuple[TrialEvidence, ...]:
                 why=trial.proposal.reason,
                 predicted=_short_prediction(trial.proposal.predicted),
                 pareto=trial.number in front,
+                mismatches=() if found is None else found.accuracy.mismatches,
             )
         )
     return tuple(rows)

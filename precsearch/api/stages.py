@@ -18,6 +18,7 @@ from precsearch.api.measuring import bench_worker, candidate, reference_of
 from precsearch.api.pool import Pool
 from precsearch.api.preparing import Preparation, Prepared, gate_errors
 from precsearch.api.setup import Inputs, Target
+from precsearch.api.untold import untold_by_loss
 from precsearch.backend import Fingerprint
 from precsearch.bench import BenchSetup, Scored
 from precsearch.errors import EngineError, WorkerError
@@ -227,6 +228,7 @@ class Run:
     ) -> Stream:
         """Write plan and artifact."""
         config = self.config
+        yield from self._warn(untold_by_loss(problem, self.trials, choice))
         lowered = lowering.lower(choice.trial.assignment)
         assert gate.latency is not None
         finish = Finish(

@@ -16,6 +16,7 @@ from precsearch.api.shapes import shape_sets
 from precsearch.backend import Fingerprint
 from precsearch.errors import EngineError, InputError, ReplayError
 from precsearch.maker import Engine
+from precsearch.mismatch import sentences
 from precsearch.plan import Plan, read_plan
 from precsearch.space import Assignment
 from precsearch.trial import Accuracy, Latency
@@ -112,7 +113,7 @@ def verify(
     if inputs.data.random:
         lines.insert(0, "no --data was given: the loss is measured on random numbers")
     where = seen.where
-    lines += [*seen.notes, *map(str, seen.accuracy.mismatches), *map(str, seen.accuracy.lost)]
+    lines += [*seen.notes, *sentences(seen.accuracy.mismatches), *map(str, seen.accuracy.lost)]
     lines += other_place(found, where.device, dict(where.versions), where.features)
     return VerifyReport(
         passed=seen.accuracy.loss <= inputs.bound and not slower,

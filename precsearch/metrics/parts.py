@@ -7,7 +7,7 @@ of the boxes alone: scores of which nothing is left cost less than a thousandth.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +28,6 @@ _VARIES = 1e-3
 _COUNTS = 1e-5
 """One that is smaller than this share of the largest entry is what is left of a cancellation."""
 _MOST_ENTRIES = 4096
-_MOST_PARTS = 4
 
 
 @dataclass(slots=True)
@@ -55,17 +54,17 @@ def lost_parts(outputs: Sequence[Feed], reference: Sequence[Feed]) -> tuple[Lost
         reference: Likewise; names that it lacks are not looked at.
 
     Returns:
-        At most four parts of each output, on the first axis beyond axis 0 that has any. Nothing for
+        What is lost of each output, on the first axis beyond axis 0 where anything is. Nothing for
         outputs that are not float, of rank below 2, or not finite, and for those whose shape beyond
         axis 0 differs from feed to feed.
     """
-    found: list[LostPart] = []
+    found: list[LostPart | None] = []
     for name in reference[0]:
         values = [np.asarray(f[name]) for f in outputs if name in f]
         wanted = [np.asarray(f[name]) for f in reference]
         if _comparable(values, wanted):
-            found += _of(name, values, wanted)
-    return tuple(found)
+            found.append(_of(name, values, wanted))
+    return tuple(part for part in found if part is not None)
 
 
 def _comparable(values: Sequence[Array], wanted: Sequence[Array]) -> bool:
@@ -76,13 +75,13 @@ def _comparable(values: Sequence[Array], wanted: Sequence[Array]) -> bool:
     return all(v.shape == w.shape for v, w in zip(values, wanted, strict=True))
 
 
-def _of(name: str, values: Sequence[Array], wanted: Sequence[Array]) -> list[LostPart]:
+def _of(name: str, values: Sequence[Array], wanted: Sequence[Array]) -> LostPart | None:
     axes = [i for i, n in enumerate(wanted[0].shape) if i > 0 and 2 <= n <= _MOST_ENTRIES]
     sums = {axis: _Sums(0.0, *(np.zeros(wanted[0].shape[axis]) for _ in range(3))) for axis in axes}
     for value, target in zip(values, wanted, strict=True):
         a, b = value.astype(np.float64), target.astype(np.float64)
         if not (np.isfinite(a).all() and np.isfinite(b).all()):
-            return []
+            return None
         off = (a - b) ** 2
         for axis, held in sums.items():
             others = tuple(i for i in range(b.ndim) if i != axis)
@@ -90,22 +89,21 @@ def _of(name: str, values: Sequence[Array], wanted: Sequence[Array]) -> list[Los
             held.total += b.sum(axis=others)
             held.square += (b**2).sum(axis=others)
             held.error += off.sum(axis=others)
-    for axis, held in sums.items():
-        if parts := list(_parts(name, axis, held)):
-            return parts[:_MOST_PARTS]
-    return []
+    found = (_part(name, axis, held) for axis, held in sums.items())
+    return next((part for part in found if part is not None), None)
 
 
-def _parts(name: str, axis: int, sums: _Sums) -> Iterator[LostPart]:
+def _part(name: str, axis: int, sums: _Sums) -> LostPart | None:
     square = float(sums.square.sum())
     if not square:
-        return
+        return None
     whole = math.sqrt(float(sums.error.sum()) / square)
     spread = sums.spread
     varies = spread > _VARIES**2 * sums.square
     counts = sums.square > _COUNTS**2 * float(sums.square.max())
     loss = np.sqrt(sums.error / np.where(spread > 0, spread, 1))
     lost = varies & counts & (loss > _GONE) & (loss > _HIDDEN * whole)
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], lost.astype(np.int8), [0]])))
-    for first, stop in edges.reshape(-1, 2).tolist():
-        yield LostPart(name, axis, first, stop - 1, float(loss[first:stop].max()), whole)
+    entries = np.flatnonzero(lost)
+    if not len(entries):
+        return None
+    return LostPart(name, axis, tuple(entries.tolist()), float(loss[entries].max()), whole)

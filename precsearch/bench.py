@@ -13,7 +13,15 @@ from functools import partial
 from statistics import median
 
 from precsearch.attribution import achieved_by_group, seconds_by_group
-from precsearch.backend import ChoosesTactics, Feed, Fingerprint, KernelTime, Session
+from precsearch.backend import (
+    ChoosesFp32,
+    ChoosesTactics,
+    Feed,
+    Fingerprint,
+    Fp32Mode,
+    KernelTime,
+    Session,
+)
 from precsearch.benchsetup import BenchSetup, Candidate, Scored
 from precsearch.data import Dataset
 from precsearch.errors import BuildError
@@ -69,6 +77,10 @@ class Bench(ReferenceBench):
     def fingerprint(self) -> Fingerprint:
         """Versions and device."""
         return self._backend.fingerprint()
+
+    def fp32_modes(self) -> tuple[Fp32Mode, ...]:
+        """What FP32 may mean on this backend and device; nothing if there is one way alone."""
+        return self._backend.fp32_modes() if isinstance(self._backend, ChoosesFp32) else ()
 
     def calibrate_noise(self) -> float:
         """Time the FP32 engine against itself; the relative floor under which all is a tie.

@@ -20,6 +20,7 @@ from precsearch.onnxio.scales import QuantParams
 from precsearch.plan import (
     CureRecipe,
     Evidence,
+    Fp32Evidence,
     GroupRecipe,
     Plan,
     Recipe,
@@ -49,6 +50,7 @@ class Finish:
         warnings: What the user should know.
         seconds: Wall time.
         engine: The one that ships, where it is more than its model.
+        fp32: The FP32 engines that were measured, where there are several ways to compute FP32.
     """
 
     choice: Choice
@@ -59,6 +61,7 @@ class Finish:
     warnings: tuple[str, ...]
     seconds: float
     engine: Engine | None = None
+    fp32: tuple[Fp32Evidence, ...] = ()
 
 
 def make_recipe(
@@ -127,6 +130,9 @@ def make_plan(
         engine=() if finish.engine is None else finish.engine.anatomy,
         tactics={} if finish.engine is None else dict(sorted(finish.engine.tactics.items())),
         predictions=_short_errors(prediction_errors(problem.goal, finish.trials)),
+        fp32=tuple(
+            replace(e, loss=_digits(e.loss), seconds=_digits(e.seconds)) for e in finish.fp32
+        ),
     )
     recipe = make_recipe(target, problem.space, assignment, lowered, inputs)
     return Plan(recipe, evidence)

@@ -13,7 +13,7 @@ from precsearch.api.references import check_comparable
 from precsearch.api.replay import Materialised, materialise, model_beside
 from precsearch.api.setup import Inputs, open_inputs
 from precsearch.api.shapes import shape_sets
-from precsearch.backend import Fingerprint
+from precsearch.backend import Fingerprint, fp32_words
 from precsearch.errors import EngineError, InputError, ReplayError
 from precsearch.maker import Engine
 from precsearch.mismatch import sentences
@@ -114,6 +114,8 @@ def verify(
         lines.insert(0, "no --data was given: the loss is measured on random numbers")
     where = seen.where
     lines += [*seen.notes, *sentences(seen.accuracy.mismatches), *map(str, seen.accuracy.lost)]
+    if mode := found.evidence.fp32_mode:
+        lines.append(f"speeds are relative to {fp32_words(mode)}, as the plan's are")
     lines += other_place(found, where.device, dict(where.versions), where.features)
     return VerifyReport(
         passed=seen.accuracy.loss <= inputs.bound and not slower,

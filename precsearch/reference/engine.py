@@ -17,6 +17,7 @@ from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.lower import Lowered
 from precsearch.onnxio.scales import QuantParams
 from precsearch.reference.inside import Look
+from precsearch.reference.likeness import difference
 
 __all__ = ["EngineInside"]
 
@@ -75,9 +76,7 @@ class EngineInside:
         assert self._plain is not None, "a look was opened"
         for name, value in self._plain.run(feed).items():
             if name in self._float:
-                a, b = np.asarray(found[name], np.float64), np.asarray(value, np.float64)
-                norm = max(float(np.sqrt(np.sum(b**2))), 1e-30)
-                off = float(np.sqrt(np.sum((a - b) ** 2))) / norm
+                off = difference(found[name], value)
                 self.changed = max(self.changed, off if off > _SAME else 0.0)
 
 

@@ -18,13 +18,16 @@ __all__ = [
     "Array",
     "Backend",
     "BackendOptions",
+    "ChoosesFp32",
     "ChoosesTactics",
     "Feed",
     "Fingerprint",
+    "Fp32Mode",
     "GraphForm",
     "KernelTime",
     "QuantScheme",
     "Session",
+    "fp32_words",
 ]
 
 Array = npt.NDArray[np.generic]
@@ -256,4 +259,38 @@ class ChoosesTactics(Protocol):
 
     def hold(self, tactics: Mapping[str, str]) -> None:
         """Keep later builds to these wherever they can be had."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fp32Mode:
+    """A way in which a backend computes what is asked for in FP32.
+
+    Attributes:
+        name: ``strict``, or the format that products are rounded to, such as ``tf32``; recorded.
+        significand_bits: Of the factors of a product, the hidden one counted: 24 for strict FP32,
+            11 for TF32.
+        build: Build options that choose it, by name.
+    """
+
+    name: str
+    significand_bits: int
+    build: Mapping[str, str] = field(default_factory=dict)
+
+
+def fp32_words(mode: str) -> str:
+    """What people call FP32 in a mode: ``FP32`` alone where the backend has one way to compute."""
+    return {"": "FP32", "strict": "strict FP32"}.get(mode, mode.upper())
+
+
+@runtime_checkable
+class ChoosesFp32(Protocol):
+    """A backend that may compute FP32 in a coarser format, and can be told not to."""
+
+    def fp32_modes(self) -> tuple[Fp32Mode, ...]:
+        """The ways there are on this device, first the one that the options choose.
+
+        Raises:
+            OptionError: The backend is not installed, or does not load here.
+        """
         ...

@@ -11,13 +11,22 @@ from dataclasses import replace
 from functools import partial
 
 from precsearch.attribution import achieved_by_group, seconds_by_group
-from precsearch.backend import Backend, ChoosesTactics, Feed, Fingerprint, KernelTime, Session
+from precsearch.backend import (
+    Backend,
+    ChoosesFp32,
+    ChoosesTactics,
+    Feed,
+    Fingerprint,
+    Fp32Mode,
+    KernelTime,
+    Session,
+)
 from precsearch.benchsetup import BenchSetup, Candidate, Rival, Scored
 from precsearch.data import Dataset
 from precsearch.disturbance import Patience, Watches
 from precsearch.maker import Engine, engine_of
 from precsearch.measure import Load, Surroundings
-from precsearch.metrics import metric
+from precsearch.metrics import metric, with_lost_parts, worst_of
 from precsearch.onnxio.proxygraph import ProxyRequest
 from precsearch.probes import Probes
 from precsearch.reference.bench import Announce, ReferenceBench
@@ -64,6 +73,10 @@ class Bench(ReferenceBench):
     def fingerprint(self) -> Fingerprint:
         """Versions and device."""
         return self._backend.fingerprint()
+
+    def fp32_modes(self) -> tuple[Fp32Mode, ...]:
+        """What FP32 may mean on this backend and device; nothing if there is one way alone."""
+        return self._backend.fp32_modes() if isinstance(self._backend, ChoosesFp32) else ()
 
     def calibrate_noise(self) -> float:
         """Time the FP32 engine against itself; the relative floor under which all is a tie.
@@ -235,8 +248,17 @@ class Bench(ReferenceBench):
         return self._backend.open(self._built(candidate))
 
     def _accuracy(self, session: Session, part: Scored, limit: int | None = None) -> Accuracy:
-        data = part.data if limit is None else part.data.take(range(min(limit, len(part.data))))
-        return self._scored([session.run(feed) for feed in data.feeds], part, data)
+        """At the worst of the sets of input shapes, where no limit asks for a first look."""
+        if limit is not None:
+            data = part.data.take(range(min(limit, len(part.data))))
+            return self._scored([session.run(feed) for feed in data.feeds], part, data)
+        return worst_of(self._whole(session, one) for one in (part, *part.also))
+
+    def _whole(self, session: Session, part: Scored) -> Accuracy:
+        outputs = [session.run(feed) for feed in part.data.feeds]
+        found = self._scored(outputs, part, part.data)
+        found = with_lost_parts(self._metric, found, outputs, part.reference)
+        return replace(found, shapes=part.name)
 
     def _scored(self, outputs: Sequence[Feed], part: Scored, data: Dataset) -> Accuracy:
         reference = part.reference[: len(outputs)]

@@ -38,10 +38,19 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Scored:
-    """Part of the data with the outputs that are wanted on it."""
+    """Part of the data with the outputs that are wanted on it.
+
+    Attributes:
+        data: The samples.
+        reference: Output name → array for each feed.
+        name: The input shapes in words, where an engine is scored at several sets of them.
+        also: The same for the other sets; the worst of all is an engine's loss.
+    """
 
     data: Dataset
     reference: tuple[Feed, ...]
+    name: str = ""
+    also: tuple[Scored, ...] = ()
 
 
 @dataclass(frozen=True)

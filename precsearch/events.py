@@ -103,6 +103,8 @@ class SearchStarted:
         noise: Relative noise floor of latency from an A/A measurement.
         spent: Seconds spent before a resume.
         outline: Every group in graph order, the undecidable ones too.
+        fp32: How FP32 is computed (``tf32``, ``strict``), to which speeds are relative; "" where
+            the backend has one way alone.
     """
 
     device: str
@@ -114,6 +116,7 @@ class SearchStarted:
     noise: float
     spent: float = 0.0
     outline: tuple[GroupOutline, ...] = ()
+    fp32: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from precsearch.backend import Fingerprint
+from precsearch.backend import Fingerprint, fp32_words
 from precsearch.codec import structure, unstructure
 from precsearch.codec.canonical import canonical
 from precsearch.errors import PlanError
+from precsearch.mismatch import Mismatch
 from precsearch.predictions import PredictionErrors
 from precsearch.recipe import CureRecipe, GroupRecipe, Recipe, ScaleRecipe, recipe_fields
 from precsearch.space import Precision
@@ -26,6 +27,7 @@ __all__ = [
     "CureRecipe",
     "Evidence",
     "Finalist",
+    "Fp32Evidence",
     "GroupEvidence",
     "GroupRecipe",
     "Plan",
@@ -69,6 +71,7 @@ class TrialEvidence:
         why: Why the strategy asked.
         pareto: Whether it is on the front of loss and latency.
         predicted: What its models expected, ``None`` where they were not asked.
+        mismatches: Samples that could not be compared.
     """
 
     number: int
@@ -81,6 +84,7 @@ class TrialEvidence:
     why: str = ""
     pareto: bool = False
     predicted: Prediction | None = None
+    mismatches: tuple[Mismatch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,27 @@ class Finalist:
     search_loss: float
     holdout_loss: float | None
     passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fp32Evidence:
+    """An FP32 engine of one of the ways in which a backend computes FP32.
+
+    Attributes:
+        mode: ``tf32``, ``strict``, …; see `precsearch.backend.Fp32Mode`.
+        loss: Against the reference, on the search part.
+        seconds: Of one inference. Engines of different modes were timed apart, minutes may lie
+            between them.
+        passed: Whether it is within the bound.
+        baseline: Whether speeds are relative to this one, and FP32 groups of all engines are
+            computed so.
+    """
+
+    mode: str
+    loss: float
+    seconds: float
+    passed: bool
+    baseline: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +147,8 @@ class Evidence:
         tactics: What the builder chose by timing: key of a layer → hash of its kernel. For all
             engines of the search; empty where it does not tell (TensorRT before 10.8).
         predictions: How right the strategy's models were, ``None`` where it has none.
+        fp32: The FP32 engines that were measured, where the backend has several ways to compute
+            FP32.
     """
 
     version: str
@@ -147,6 +174,17 @@ class Evidence:
     engine: tuple[str, ...] = ()
     tactics: Mapping[str, str] = field(default_factory=dict)
     predictions: PredictionErrors | None = None
+    fp32: tuple[Fp32Evidence, ...] = ()
+
+    @property
+    def fp32_mode(self) -> str:
+        """What FP32 was computed in; "" where the backend has one way alone."""
+        return next((e.mode for e in self.fp32 if e.baseline), "")
+
+    @property
+    def fp32_words(self) -> str:
+        """What people call the FP32 that speeds are relative to."""
+        return fp32_words(self.fp32_mode)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from precsearch.backend import fp32_words
 from precsearch.metrics import METRICS
+from precsearch.plan import Evidence
 from precsearch.predictions import PredictionErrors
 from precsearch.space import Precision
 
@@ -19,6 +21,7 @@ __all__ = [
     "counts",
     "duration",
     "foretold",
+    "fp32_told",
     "loss_bound",
     "magnitude",
     "many",
@@ -201,3 +204,14 @@ def clean(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text)
+
+
+def fp32_told(evidence: Evidence, scale: Scale) -> str:
+    """The ways to compute FP32 that were measured, the one that speeds are relative to first."""
+    rows = sorted(evidence.fp32, key=lambda e: not e.baseline)
+    return "; ".join(
+        f"{fp32_words(e.mode)}: {milliseconds(e.seconds)}, off by {scale(e.loss)}"
+        f"{', which speeds are relative to' if e.baseline else ''}"
+        f"{'' if e.passed else ', over the bound'}"
+        for e in rows
+    )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+from precsearch.mismatch import LostPart, Mismatch
 from precsearch.space import Assignment, Precision
 
 __all__ = [
@@ -56,14 +57,18 @@ class Accuracy:
     """The loss of an engine against the reference, on one part of the data.
 
     Attributes:
-        loss: The aggregate that the tolerance bounds, lower is better; ``inf`` if any output was
-            not finite.
+        loss: The aggregate that the tolerance bounds, lower is better; ``inf`` if it cannot be
+            told, see ``mismatches``.
         upper: The loss that a fresh draw of samples stays under with good probability, estimated by
             resampling the samples; the search judges by it. At least ``loss``.
         by_output: Aggregate loss per output name.
         per_sample: Loss of each sample for the worst output; empty where there is none.
         weights: Weight of each sample in the aggregate, as long as ``per_sample``.
         aggregation: How the samples combine.
+        mismatches: Samples that cannot be compared element by element, by output and kind.
+        lost: Parts of an output whose variation is lost, which one norm over the output hides.
+        shapes: Where several sets of input shapes were compared, the one with the largest loss,
+            whose numbers these are.
     """
 
     loss: float
@@ -72,6 +77,9 @@ class Accuracy:
     per_sample: tuple[float, ...] = ()
     weights: tuple[float, ...] = ()
     aggregation: Aggregation = Aggregation.NONE
+    mismatches: tuple[Mismatch, ...] = ()
+    lost: tuple[LostPart, ...] = ()
+    shapes: str = ""
 
     @property
     def worst(self) -> float:

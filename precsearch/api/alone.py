@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -12,6 +13,7 @@ from precsearch.backend import Feed, GraphForm, QuantScheme
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.proxygraph import ProxyGraph
 from precsearch.onnxio.scales import ScaleSource
+from precsearch.reference.likeness import difference
 from precsearch.reference.proxy import Proxy
 from precsearch.space import Assignment, Precision, SearchSpace
 
@@ -84,14 +86,22 @@ class Alone:
 
 
 def relative_loss(found: Sequence[Feed], wanted: Sequence[Feed]) -> float:
-    """Relative L2 of the worst float output."""
-    worst = 0.0
+    """Relative L2 of the worst float output; of outputs whose size differs, nothing can be told.
+
+    Infinite where something else is infinite or NaN than in ``wanted``, and where no output can be
+    compared.
+    """
+    losses: list[float | None] = []
     for name, value in wanted[0].items():
         if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
             continue
-        a = np.concatenate([np.asarray(f[name], np.float64).ravel() for f in found])
-        b = np.concatenate([np.asarray(w[name], np.float64).ravel() for w in wanted])
-        if not np.isfinite(a).all():
-            return float("inf")
-        worst = max(worst, float(np.linalg.norm(a - b) / max(float(np.linalg.norm(b)), 1e-30)))
-    return worst
+        pairs = [
+            (np.asarray(f[name]), np.asarray(w[name])) for f, w in zip(found, wanted, strict=True)
+        ]
+        if any(a.shape != b.shape for a, b in pairs):
+            losses.append(None)
+            continue
+        a = np.concatenate([x.ravel() for x, _ in pairs])
+        losses.append(difference(a, np.concatenate([y.ravel() for _, y in pairs])))
+    told = [loss for loss in losses if loss is not None]
+    return max(told, default=math.inf if losses else 0.0)

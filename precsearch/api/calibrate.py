@@ -45,20 +45,27 @@ def calibrated(
     path = run_dir / f"ranges-{_key(target, inputs, method)}.json"
     ranges = _read(path)
     if ranges is None:
-        plain = Lowering(target.graph, target.space, target.scheme, RangeScales({}, target.scheme))
-        calibration = Calibration(
-            plain.lower(Assignment()).model,
-            target.options.model_folder,
-            tuple(sorted(frozenset().union(*tensors.values()))),
-            method,
-        )
+        every = tuple(sorted(frozenset().union(*tensors.values())))
+        calibration = _calibration(target, every, method)
         ranges = worker.call("ranges", calibration, inputs.parts.calibration.feeds)
         _write(path, ranges)
-    space, lost = _prune(target.space, tensors, ranges)
+    bad = {key: wanted - ranges.keys() for key, wanted in tensors.items() if wanted - ranges.keys()}
+    why: Mapping[str, str] = {}
+    if bad:
+        odd = tuple(sorted(frozenset().union(*bad.values())))
+        feeds = inputs.parts.calibration.feeds
+        why = worker.call("oddities", _calibration(target, odd, method), feeds)
+    space, lost = _prune(target.space, bad, why)
     scales = RangeScales(ranges, target.scheme)
     target = replace(target, space=space)
     lowering = Lowering(target.graph, space, target.scheme, scales, target.form)
     return target, lowering, lost
+
+
+def _calibration(target: Target, tensors: tuple[str, ...], method: str) -> Calibration:
+    plain = Lowering(target.graph, target.space, target.scheme, RangeScales({}, target.scheme))
+    model = plain.lower(Assignment()).model
+    return Calibration(model, target.options.model_folder, tensors, method)
 
 
 def _key(target: Target, inputs: Inputs, method: str) -> str:
@@ -84,10 +91,15 @@ def _read(path: Path) -> dict[str, TensorRange] | None:
 
 
 def _prune(
-    space: SearchSpace, tensors: Mapping[str, frozenset[str]], ranges: Mapping[str, TensorRange]
+    space: SearchSpace, bad: Mapping[str, frozenset[str]], why: Mapping[str, str]
 ) -> tuple[SearchSpace, tuple[str, ...]]:
-    """Take INT8 from groups with a tensor that was not finite during calibration."""
-    bad = {key for key, wanted in tensors.items() if not wanted <= ranges.keys()}
+    """Take INT8 from groups with a tensor that has no range.
+
+    Args:
+        space: The groups.
+        bad: Group → its tensors without a range.
+        why: What such a tensor holds instead, in words.
+    """
     kept = (
         replace(g, choices=tuple(c for c in g.choices if c is not Precision.INT8))
         if g.key in bad
@@ -95,8 +107,14 @@ def _prune(
         for g in space.groups
     )
     lost = tuple(
-        f"group {g.key!r} stays out of INT8: it holds infinite values, or none at all"
+        f"group {g.key!r} stays out of INT8: {_held(bad[g.key], why)}"
         for g in space.groups
         if g.key in bad
     )
     return replace(space, groups=tuple(kept)), lost
+
+
+def _held(tensors: frozenset[str], why: Mapping[str, str]) -> str:
+    """The first tensor without a range, and what it holds."""
+    tensor = min(tensors)
+    return f"tensor {tensor!r} {why.get(tensor, 'has no range')} on the calibration samples"

@@ -92,6 +92,7 @@ def diagnose(config: DiagnoseConfig) -> Diagnosis:
         found, held = _compared(reference, inside, data, config.memory_mb << 20)
     layers = tuple(_layers(graph, opened, found, looked.achieved))
     losses = {o: _loss(o, found) for o in outputs if graph.is_float(o) and o in graph.producer}
+    resized = {o: s.resized for o, s in found.items() if s.resized and o in losses}
     layers = tuple(
         replace(row, alone=looked.alone(row.group)) if row.jump else row for row in layers
     )
@@ -100,13 +101,14 @@ def diagnose(config: DiagnoseConfig) -> Diagnosis:
     cures: tuple[Suggestion, ...] = ()
     if config.suggest and opened.assignment.entries:
         peaks = {t: s.reference_absmax for t, s in found.items()}
-        worst = max(losses.values(), default=0.0)
+        worst = max((v for o, v in losses.items() if o not in resized), default=0.0)
         cures = suggestions(opened, opened.source, data.feeds, peaks, worst)
     return Diagnosis(
         model=config.model.name,
         asked=opened.asked,
         how=looked.inside.how,
         losses=losses,
+        resized=resized,
         layers=layers,
         constants=tuple(_constants(graph, opened.space, opened, rules)),
         samples=sum(data.sizes),
@@ -199,7 +201,8 @@ def _layers(
                 likeness=alike[tensor],
                 reads=node.inputs,
                 before=before,
-                jump=relative > max(_LEAST, _JUMP * before),
+                # Another size says nothing of how far its values are off.
+                jump=not alike[tensor].resized and relative > max(_LEAST, _JUMP * before),
             )
 
 

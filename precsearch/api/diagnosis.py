@@ -72,7 +72,7 @@ class Diagnosis:
         model: File name.
         asked: The configuration in words.
         how: How its inner tensors were seen.
-        losses: Relative L2 by output.
+        losses: Relative L2 by output; infinite for one whose size differs.
         layers: In graph order.
         constants: Weights that FP16 cannot hold.
         samples: How many were compared.
@@ -80,6 +80,7 @@ class Diagnosis:
         notes: What the user should know, sentences.
         held_bytes: The most that tensors under comparison took.
         suggestions: Cures that were tried, the best first.
+        resized: Outputs that have another size than in FP32 → in how many feeds.
     """
 
     model: str
@@ -93,11 +94,13 @@ class Diagnosis:
     notes: tuple[str, ...] = field(default=())
     held_bytes: int = 0
     suggestions: tuple[Suggestion, ...] = ()
+    resized: Mapping[str, int] = field(default_factory=dict)
 
     @property
-    def loss(self) -> float:
-        """Of the worst output."""
-        return max(self.losses.values(), default=0.0)
+    def loss(self) -> float | None:
+        """Of the worst output; ``None`` if all have another size than in FP32."""
+        told = [loss for output, loss in self.losses.items() if output not in self.resized]
+        return max(told, default=None if self.resized else 0.0)
 
     @property
     def jumps(self) -> tuple[Layer, ...]:

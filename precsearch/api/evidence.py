@@ -20,6 +20,7 @@ from precsearch.onnxio.scales import QuantParams
 from precsearch.plan import (
     CureRecipe,
     Evidence,
+    Fp32Evidence,
     GroupRecipe,
     Plan,
     Recipe,
@@ -49,6 +50,7 @@ class Finish:
         warnings: What the user should know.
         seconds: Wall time.
         engine: The one that ships, where it is more than its model.
+        fp32: The FP32 engines that were measured, where there are several ways to compute FP32.
     """
 
     choice: Choice
@@ -59,6 +61,7 @@ class Finish:
     warnings: tuple[str, ...]
     seconds: float
     engine: Engine | None = None
+    fp32: tuple[Fp32Evidence, ...] = ()
 
 
 def make_recipe(
@@ -127,6 +130,9 @@ def make_plan(
         engine=() if finish.engine is None else finish.engine.anatomy,
         tactics={} if finish.engine is None else dict(sorted(finish.engine.tactics.items())),
         predictions=_short_errors(prediction_errors(problem.goal, finish.trials)),
+        fp32=tuple(
+            replace(e, loss=_digits(e.loss), seconds=_digits(e.seconds)) for e in finish.fp32
+        ),
     )
     recipe = make_recipe(target, problem.space, assignment, lowered, inputs)
     return Plan(recipe, evidence)
@@ -167,14 +173,7 @@ def _short_errors(errors: PredictionErrors | None) -> PredictionErrors | None:
 
 
 def _short_accuracy(accuracy: Accuracy) -> Accuracy:
-    return Accuracy(
-        loss=accuracy.loss,
-        upper=accuracy.upper,
-        by_output=accuracy.by_output,
-        per_sample=tuple(_digits(s) for s in accuracy.per_sample),
-        weights=(),
-        aggregation=accuracy.aggregation,
-    )
+    return replace(accuracy, per_sample=tuple(_digits(s) for s in accuracy.per_sample), weights=())
 
 
 def _counts(assignment: Assignment) -> Mapping[str, int]:
@@ -204,6 +203,7 @@ def _trials(trials: Sequence[Trial]) -> tuple[TrialEvidence, ...]:
                 why=trial.proposal.reason,
                 predicted=_short_prediction(trial.proposal.predicted),
                 pareto=trial.number in front,
+                mismatches=() if found is None else found.accuracy.mismatches,
             )
         )
     return tuple(rows)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from precsearch.api.config import OptimizeConfig
+from precsearch.api.references import reference_of
 from precsearch.api.setup import Target
 from precsearch.api.shapes import ShapeTable
 from precsearch.bench import BenchSetup, Candidate, Rival, Scored, open_bench
-from precsearch.data import Dataset
 from precsearch.goal import Problem
 from precsearch.measure import Load, TimingOptions
 from precsearch.onnxio.lower import Lowered
@@ -23,20 +23,6 @@ __all__ = ["bench_setup", "bench_worker", "busy", "candidate", "reference_of", "
 _BUILD_CACHE = "build.cache"
 _PATIENT = TimingOptions(round_seconds=0.02, warmup=15)
 """A GPU that was idle takes some tenths of a second to clock up."""
-
-
-def reference_of(target: Target, part: Dataset, worker: Worker) -> Scored:
-    """A part of the data with the outputs that are wanted on it.
-
-    Raises:
-        ModelError: ONNX Runtime refuses the model.
-        WorkerError: It crashed or hung on the model.
-    """
-    given = part.references
-    if given is not None:
-        return Scored(part, tuple(given))
-    folder = target.options.model_folder
-    return Scored(part, worker.call("outputs", target.reference_model, part.feeds, folder))
 
 
 def bench_worker(limit_s: float = 3600.0) -> Worker:

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from precsearch.api.calibrate import calibrated
 from precsearch.api.config import OptimizeConfig
 from precsearch.api.healing import curable
-from precsearch.api.measuring import bench_setup, bench_worker, reference_of
+from precsearch.api.measuring import bench_setup, bench_worker
 from precsearch.api.pool import turns_of
 from precsearch.api.probing import proxy_of
+from precsearch.api.references import check_comparable, check_holdout, reference_of
 from precsearch.api.screening import screened
 from precsearch.api.setup import Inputs, Target
 from precsearch.bench import BenchSetup, Scored
@@ -112,7 +113,11 @@ class Preparation:
         inputs, run_dir = self.inputs, self.config.run_path
         parts, method = inputs.parts, self.config.calibration_method
         yield StageStarted("reference", f"{parts.search.samples} samples")
-        searched = reference_of(self.target, parts.search, worker)
+        beside = inputs.beside(parts.search)
+        searched = reference_of(self.target, parts.search, worker, beside)
+        yield from self.warn(check_comparable(searched))
+        if parts.holdout is not None:
+            check_holdout(self.target, parts.holdout, worker)
         yield StageStarted("calibrate", f"{parts.calibration.samples} samples")
         target, lowering, lost = calibrated(self.target, inputs, method, worker, run_dir)
         yield from self.warn(lost)

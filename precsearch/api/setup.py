@@ -9,11 +9,21 @@ from pathlib import Path
 
 from precsearch._version import __version__
 from precsearch.api.config import OptimizeConfig
-from precsearch.api.shapes import ShapeTable, in_terms_of_sets, shape_loads, shape_table
+from precsearch.api.shapes import (
+    SetData,
+    ShapeSet,
+    ShapeTable,
+    in_terms_of_sets,
+    open_data,
+    set_data,
+    shape_table,
+    timed_feeds,
+    timed_sets,
+)
 from precsearch.api.unsearched import unsearched
 from precsearch.backend import Backend, BackendOptions, Feed, GraphForm, QuantScheme
 from precsearch.codec import dumps, unstructure
-from precsearch.data import Dataset, InputSpec, Parts, input_specs, load
+from precsearch.data import Dataset, InputSpec, Parts, input_specs
 from precsearch.errors import DataError, ModelError, OptionError
 from precsearch.measure import Load
 from precsearch.metrics import Metric, metric, resolution
@@ -142,6 +152,9 @@ class Inputs:
         bound: The user's tolerance as a bound on the loss.
         loads: What is timed.
         notes: What the user should know of that.
+        specs: The model's inputs.
+        sets: Sets of input shapes that the user named.
+        seed: Of random numbers.
     """
 
     data: Dataset
@@ -150,6 +163,14 @@ class Inputs:
     bound: float
     loads: tuple[Load, ...]
     notes: tuple[str, ...] = ()
+    specs: tuple[InputSpec, ...] = ()
+    sets: tuple[ShapeSet, ...] = ()
+    seed: int = 0
+
+    def beside(self, part: Dataset) -> tuple[SetData, ...]:
+        """What engines are scored on beside a part of the data: its samples at other shapes."""
+        found = (set_data(one, part, self.specs, self.seed)[0] for one in self.sets)
+        return tuple(one for one in found if one.judged)
 
     def warnings(self, tolerance: float) -> tuple[str, ...]:
         """What the user should know before the search."""
@@ -202,7 +223,7 @@ def open_inputs(config: OptimizeConfig, graph: GraphView) -> Inputs:
     outputs = tuple(o.name for o in graph.outputs)
 
     def opened(path: Path | None) -> Dataset:
-        return load(
+        return open_data(
             path,
             specs,
             batch=config.batch,
@@ -223,14 +244,15 @@ def open_inputs(config: OptimizeConfig, graph: GraphView) -> Inputs:
                 f"the metric {config.metric!r} needs labels, which the {name} lacks: store them "
                 "under the key 'labels', or choose another --metric"
             )
-    timed = Load.spread(parts.search.feeds, parts.search.sizes[0])
-    loads: tuple[Load, ...] = (timed,)
-    notes: tuple[str, ...] = ()
-    if config.shapes:
-        with in_terms_of_sets():
-            loads, notes = shape_loads(config.shapes, timed, config.data, specs, config.seed)
-    notes = (*unsearched(hidden_layers(graph)), *notes)
-    return Inputs(data, parts, measure, measure.bound(config.tol), loads, notes)
+    with in_terms_of_sets() if config.shapes else nullcontext():
+        if config.shapes:
+            timed = timed_sets(config.shapes, parts.search, specs, config.seed)
+        else:
+            timed = timed_feeds(parts.search, specs, config.input_shapes)
+    sets = tuple(config.shapes)
+    bound = measure.bound(config.tol)
+    notes = (*unsearched(hidden_layers(graph)), *timed.notes)
+    return Inputs(data, parts, measure, bound, timed.loads, notes, specs, sets, config.seed)
 
 
 def identity(config: OptimizeConfig, target: Target, inputs: Inputs) -> dict[str, str]:

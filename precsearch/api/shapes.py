@@ -1,30 +1,39 @@
-"""Several sets of input shapes in one search: what is timed for each."""
+"""Input shapes: which feeds are timed, and on which further ones engines are scored."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from precsearch.backend import Feed
-from precsearch.data import InputSpec, load
+from precsearch.data import Dataset, InputSpec, load, rebatched, resolve
 from precsearch.errors import DataError, OptionError
 from precsearch.measure import Load
 from precsearch.trial import Latency
 
 __all__ = [
+    "SetData",
     "ShapeSet",
     "ShapeTable",
+    "Timed",
     "in_terms_of_sets",
-    "shape_loads",
+    "open_data",
+    "set_data",
     "shape_sets",
     "shape_table",
     "shapes_of",
+    "timed_feeds",
+    "timed_sets",
 ]
 
 _MOST_SHAPES = 4
+_MOST_FEEDS = 8
+"""Of each further set of shapes: a batch may be many samples."""
+_MOST_NAMED = 3
 
 ShapeTable = tuple[Mapping[str, tuple[int, ...]], ...]
 
@@ -45,9 +54,17 @@ class ShapeSet:
         if not (math.isfinite(self.weight) and self.weight > 0):
             raise OptionError(f"the weight of --shapes must be above 0, not {self.weight:g}")
 
+    @property
+    def name(self) -> str:
+        """The shapes alone, as the user writes them."""
+        return ";".join(f"{name}:{_times(shape)}" for name, shape in self.shapes.items())
+
     def __str__(self) -> str:
-        parts = (f"{name}:{'x'.join(map(str, shape))}" for name, shape in self.shapes.items())
-        return f"{';'.join(parts)}@{self.weight:g}"
+        return f"{self.name}@{self.weight:g}"
+
+
+def _times(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
 
 
 def shapes_of(feed: Feed) -> tuple[tuple[str, tuple[int, ...]], ...]:
@@ -79,41 +96,148 @@ def in_terms_of_sets() -> Iterator[None]:
         raise OptionError(str(error).replace("--input-shape", "--shapes")) from error
 
 
-def shape_loads(
-    sets: Sequence[ShapeSet],
-    first: Load,
-    data: Path | None,
+@dataclass(frozen=True)
+class SetData:
+    """What there is to time and to score at one set of input shapes.
+
+    Attributes:
+        name: The shapes in words.
+        data: Feeds of these shapes, a few.
+        judged: Whether engines are scored on them, beside the samples of the search.
+    """
+
+    name: str
+    data: Dataset
+    judged: bool
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What is timed.
+
+    Attributes:
+        loads: The feeds, for each set of shapes.
+        notes: What the user should know of them.
+    """
+
+    loads: tuple[Load, ...]
+    notes: tuple[str, ...] = ()
+
+
+def open_data(
+    path: Path | None,
     specs: Sequence[InputSpec],
+    *,
+    batch: int,
+    shapes: Mapping[str, tuple[int, ...]],
     seed: int,
-) -> tuple[tuple[Load, ...], tuple[str, ...]]:
-    """What is timed: for each set some feeds of its shapes.
+    outputs: Sequence[str],
+) -> Dataset:
+    """The user's data. Shapes cut it, or choose among its feeds where these differ in shape.
 
-    Args:
-        sets: As the user gave them.
-        first: What is timed of the first one, whose shapes the samples of the search have.
-        data: The user's data, cut anew at the shapes of each other set.
-        specs: The model's inputs.
-        seed: Of random numbers.
+    Raises:
+        DataError: The data cannot be read, or has no feed of these shapes.
+        OptionError: Batch or shapes contradict the model, each other or the data.
+    """
+    load_at = partial(load, path, specs, batch=batch, seed=seed, outputs=outputs)
+    try:
+        return load_at(shapes=shapes)
+    except DataError:
+        if not shapes or path is None:
+            raise
+        with suppress(DataError):
+            found = load_at(shapes={})
+            if _fitting(found, resolve(specs, shapes)):
+                return found
+        raise
 
-    Returns:
-        The loads, and a note for each set that the data cannot be cut for: it is timed on random
-        numbers.
+
+def _fitting(data: Dataset, resolved: Sequence[InputSpec]) -> list[int]:
+    """Positions of the feeds that have these shapes."""
+    return [i for i, f in enumerate(data.feeds) if all(s.fits(f[s.name].shape) for s in resolved)]
+
+
+def set_data(
+    one: ShapeSet, part: Dataset, specs: Sequence[InputSpec], seed: int
+) -> tuple[SetData, bool]:
+    """Feeds for one set of shapes, and whether they are the data's own.
+
+    Feeds of these shapes, if the part has some: engines are scored on those anyway. Else its
+    samples in batches of another size. Else random numbers.
+
+    Raises:
+        OptionError: The shapes contradict the model or each other.
+    """
+    resolved = resolve(specs, one.shapes)
+    own = _fitting(part, resolved)
+    if own:
+        return SetData(one.name, part.take(_spread(own)), judged=False), True
+    cut = rebatched(part, resolved, _MOST_FEEDS)
+    if cut is not None:
+        return SetData(one.name, cut, judged=True), True
+    made = load(None, specs, shapes=one.shapes, seed=seed)
+    kept = made.take(_spread(range(len(made))))
+    return SetData(one.name, replace(kept, random=True), judged=part.random), part.random
+
+
+def _spread(positions: Sequence[int]) -> Sequence[int]:
+    return positions[:: max(1, len(positions) // _MOST_FEEDS)][:_MOST_FEEDS]
+
+
+def timed_sets(
+    sets: Sequence[ShapeSet], part: Dataset, specs: Sequence[InputSpec], seed: int
+) -> Timed:
+    """What is timed: for each set some feeds of its shapes, with its weight.
 
     Raises:
         OptionError: Shapes contradict the model or each other.
     """
     loads, notes = [], []
-    for number, one in enumerate(sets):
-        if number == 0:
-            loads.append(Load(first.feeds, one.weight, first.samples))
-            continue
-        try:
-            found = load(data, specs, shapes=one.shapes, seed=seed)
-        except DataError:
-            found = load(None, specs, shapes=one.shapes, seed=seed)
-            notes.append(f"--data cannot be cut for {one}, which is timed on random numbers")
-        loads.append(Load.spread(found.feeds, found.sizes[0], one.weight))
-    return tuple(loads), tuple(notes)
+    for one in sets:
+        found, ours = set_data(one, part, specs, seed)
+        loads.append(Load.spread(found.data.feeds, found.data.sizes[0], one.weight))
+        if not ours:
+            notes.append(
+                f"--data has nothing for {one}: it is timed on random numbers, and accuracy is not "
+                "judged there"
+            )
+    return Timed(tuple(loads), tuple(notes))
+
+
+def timed_feeds(
+    part: Dataset, specs: Sequence[InputSpec], shapes: Mapping[str, tuple[int, ...]]
+) -> Timed:
+    """What is timed where no sets were named: the feeds of one shape.
+
+    Of those that have the given shapes, the most frequent; of equally frequent ones the middle one
+    by size.
+    """
+    fitting = _fitting(part, resolve(specs, shapes)) or range(len(part))
+    kinds: dict[tuple[tuple[str, tuple[int, ...]], ...], list[int]] = {}
+    for i in fitting:
+        kinds.setdefault(shapes_of(part.feeds[i]), []).append(i)
+    most = max(map(len, kinds.values()))
+    frequent = sorted(
+        (sum(math.prod(shape) for _, shape in kind), kind)
+        for kind, positions in kinds.items()
+        if len(positions) == most
+    )
+    chosen = frequent[len(frequent) // 2][1]
+    own = part.take(kinds[chosen])
+    load_of = Load.spread(own.feeds, own.sizes[0])
+    every = len(set(map(shapes_of, part.feeds)))
+    if every == 1:
+        return Timed((load_of,))
+    named = [(spec.name, own.feeds[0][spec.name].shape) for spec in specs]
+    told = ", ".join(f"{name}:{_times(shape)}" for name, shape in named[:_MOST_NAMED])
+    more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+    return Timed(
+        (load_of,),
+        (
+            f"the feeds have {every} different shapes; timed is {told}{more}, as in {len(own)} of "
+            f"{len(part)} feeds (--shapes names others)",
+        ),
+    )
 
 
 def shape_sets(latency: Latency) -> tuple[ShapeSet, ...]:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from precsearch._version import __version__
 from precsearch.api.artifact import write_artifact
 from precsearch.api.config import OptimizeConfig, OptimizeResult
 from precsearch.api.confirm import Choice, best_so_far, confirm
-from precsearch.api.ending import unmet, written
+from precsearch.api.ending import written
 from precsearch.api.evidence import Finish, make_plan
 from precsearch.api.explain import explain_result
 from precsearch.api.files import write_text
+from precsearch.api.gate import Gating, refused, told
 from precsearch.api.measuring import bench_worker, busy, candidate, reference_of, rival
 from precsearch.api.pool import Pool
-from precsearch.api.preparing import Preparation, Prepared, gate_errors
+from precsearch.api.preparing import Preparation, Prepared
 from precsearch.api.setup import Inputs, Target
+from precsearch.api.untold import untold_by_loss
 from precsearch.backend import Fingerprint
 from precsearch.bench import BenchSetup, Scored
 from precsearch.errors import EngineError, WorkerError
@@ -27,7 +29,6 @@ from precsearch.events import (
     RunStarted,
     SearchFinished,
     SearchStarted,
-    StageStarted,
     TrialFinished,
     Warned,
 )
@@ -36,6 +37,7 @@ from precsearch.journal import Journal
 from precsearch.maker import Engine
 from precsearch.onnxio.lower import Lowered, Lowering
 from precsearch.onnxio.proxygraph import ProxyGraph
+from precsearch.plan import Fp32Evidence
 from precsearch.search import search
 from precsearch.space import Assignment
 from precsearch.strategy import Strategy
@@ -66,6 +68,7 @@ class Run:
         stopped: Why the search ended.
         priors: Hazards that the search starts from.
         cured: What cures did to the model, a sentence each.
+        fp32: The FP32 engines of the gate, where there are several ways to compute FP32.
     """
 
     config: OptimizeConfig
@@ -79,6 +82,7 @@ class Run:
     stopped: str = "interrupted"
     priors: tuple[Prior, ...] = ()
     cured: tuple[str, ...] = ()
+    fp32: tuple[Fp32Evidence, ...] = ()
 
     @property
     def _limit_s(self) -> float:
@@ -90,19 +94,17 @@ class Run:
         yield from self._warn((*self.inputs.warnings(self.config.tol), *self.cured))
         with bench_worker(self._limit_s) as worker:
             ready = yield from self._prepared(worker)
-            lowering, setup = ready.lowering, ready.setup
-            yield StageStarted("gate", "the FP32 engine against the reference")
-            with gate_errors():
-                where: Fingerprint = worker.call("fingerprint")
-                if not setup.noise:
-                    setup = replace(setup, noise=worker.call("calibrate_noise"))
-                    # What was built for this is kept: an FP32 engine can take minutes.
-                    worker.remember(setup)
-                gate = worker.call("measure", setup.baseline, Fidelity.ENGINE)
+            lowering = ready.lowering
+            admits, known = self._problem(0.0).goal.admits, self.journal.memo.fp32
+            gating = Gating(self.config, self.target, self.inputs, ready.setup, admits, known)
+            passed = yield from gating.on(worker)
+            if not passed.passed:
+                return refused(passed, self.config, self.inputs)
+            self.target, self.fp32 = passed.target, passed.modes
+            where, gate, setup = passed.where, passed.measurement, passed.setup
+            yield from self._warn(told(passed, self.config, self.inputs))
             yield from self._told_busy(gate)
             problem = self._problem(setup.noise)
-            if not problem.goal.admits(gate):
-                return unmet(self.config, self.inputs.metric, gate)
             yield self._search_started(where, problem)
             yield from self._search(problem, lowering, worker, gate, setup, ready.proxy)
             choice = yield from self._choose(problem, lowering, worker, gate)
@@ -147,6 +149,7 @@ class Run:
             noise=problem.goal.noise,
             spent=self.journal.memo.seconds,
             outline=tuple(map(GroupOutline.of, problem.space.groups)),
+            fp32=self.fp32[-1].mode if self.fp32 else "",
         )
 
     def _search(
@@ -203,7 +206,9 @@ class Run:
         trials, part = self.trials, self.inputs.parts.holdout
 
         def holdout() -> Scored | None:
-            return None if part is None else reference_of(self.target, part, worker)
+            if part is None:
+                return None
+            return reference_of(self.target, part, worker, self.inputs.beside(part))
 
         if not any(t.assignment == Assignment() for t in trials):
             trials = [*trials, plain]
@@ -241,6 +246,7 @@ class Run:
     ) -> Stream:
         """Write plan and artifact."""
         config = self.config
+        yield from self._warn(untold_by_loss(problem, self.trials, choice))
         lowered = lowering.lower(choice.trial.assignment)
         assert gate.latency is not None
         finish = Finish(
@@ -252,6 +258,7 @@ class Run:
             tuple(self.warnings),
             time.monotonic() - self.started,
             engine,
+            self.fp32,
         )
         plan = make_plan(config, problem, self.target, self.inputs, lowered, finish)
         write_text(config.plan_path, plan.to_json())

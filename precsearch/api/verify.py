@@ -9,12 +9,14 @@ from pathlib import Path
 from precsearch.api.artifact import built_otherwise, is_engine, other_place, tactics_here
 from precsearch.api.config import OptimizeConfig
 from precsearch.api.measuring import bench_setup, bench_worker, candidate, reference_of
+from precsearch.api.references import check_comparable
 from precsearch.api.replay import Materialised, materialise, model_beside
 from precsearch.api.setup import Inputs, open_inputs
 from precsearch.api.shapes import shape_sets
-from precsearch.backend import Fingerprint
+from precsearch.backend import Fingerprint, fp32_words
 from precsearch.errors import EngineError, InputError, ReplayError
 from precsearch.maker import Engine
+from precsearch.mismatch import sentences
 from precsearch.plan import Plan, read_plan
 from precsearch.space import Assignment
 from precsearch.trial import Accuracy, Latency
@@ -111,6 +113,9 @@ def verify(
     if inputs.data.random:
         lines.insert(0, "no --data was given: the loss is measured on random numbers")
     where = seen.where
+    lines += [*seen.notes, *sentences(seen.accuracy.mismatches), *map(str, seen.accuracy.lost)]
+    if mode := found.evidence.fp32_mode:
+        lines.append(f"speeds are relative to {fp32_words(mode)}, as the plan's are")
     lines += other_place(found, where.device, dict(where.versions), where.features)
     return VerifyReport(
         passed=seen.accuracy.loss <= inputs.bound and not slower,
@@ -176,6 +181,7 @@ class _Seen:
     accuracy: Accuracy
     latency: Latency
     engine: Engine
+    notes: tuple[str, ...]
 
 
 def _measured(
@@ -189,9 +195,10 @@ def _measured(
         # Its own name: of a plan that is FP32 throughout, FP32's engine is another one.
         engine = replace(engine, digest=hashlib.sha256(artifact).hexdigest())
     with bench_worker() as worker:
-        scored = reference_of(target, inputs.data, worker)
-        loads = inputs.loads if config.shapes else ()
-        worker.restart_with(bench_setup(config, target, baseline, scored, loads, inputs.shapes))
+        scored = reference_of(target, inputs.data, worker, inputs.beside(inputs.data))
+        notes = check_comparable(scored)
+        setup = bench_setup(config, target, baseline, scored, inputs.loads, inputs.shapes)
+        worker.restart_with(setup)
         where = worker.call("fingerprint")
         worker.call("hold", tactics_here(made.plan, where))
         if artifact is not None:
@@ -201,4 +208,4 @@ def _measured(
         rows = worker.call("confirm", [engine], _REBUILDS)[0]
         shown = worker.call("engine", engine)
     latency = sorted(rows, key=lambda r: r.ratio)[len(rows) // 2]
-    return _Seen(where, noise, accuracy, latency, shown)
+    return _Seen(where, noise, accuracy, latency, shown, notes)

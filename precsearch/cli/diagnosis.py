@@ -64,6 +64,7 @@ def fields(found: Diagnosis) -> dict[str, object]:
         "samples": found.samples,
         "random": found.random,
         "losses": {k: _number(v) for k, v in found.losses.items()},
+        "resized": dict(found.resized),
         "layers": [_row(layer) for layer in found.layers],
         "constants": [
             {
@@ -107,8 +108,8 @@ def csv_of(found: Diagnosis) -> str:
 
 def lines(found: Diagnosis, page: Page, order: str) -> list[Text]:
     """A diagnosis for people."""
-    worst = found.loss
-    verdict = f"{clean(found.model)}: {clean(found.asked)} is off by {_short(worst)} from FP32"
+    worst = found.loss if found.loss is not None else math.inf
+    verdict = f"{clean(found.model)}: {clean(found.asked)} {_verdict(found)}"
     out = [Text(verdict, style="bold"), Text()]
     random = " of random numbers" if found.random else ""
     out += page.facts(
@@ -129,6 +130,15 @@ def lines(found: Diagnosis, page: Page, order: str) -> list[Text]:
     for note in found.notes:
         out += page.sentence(note, "! ", "yellow")
     return [*out, Text()]
+
+
+def _verdict(found: Diagnosis) -> str:
+    """How far the outputs are off, as far as they can be compared."""
+    if not found.resized:
+        return f"is off by {_short(found.loss or 0.0)} from FP32"
+    names = ", ".join(repr(clean(name)) for name in found.resized)
+    said = f"has another size than FP32 in {many(max(found.resized.values()), 'feed')}: {names}"
+    return said if found.loss is None else f"{said}; the rest is off by {_short(found.loss)}"
 
 
 def _told(s: Suggestion, page: Page) -> str:
@@ -171,7 +181,7 @@ def _why(layer: Layer, found: Diagnosis) -> str:
 
 def _causes(found: Diagnosis) -> list[Layer]:
     """Jumps whose group alone explains a good part of the loss, in graph order; else all jumps."""
-    least = _MATTERS * min(found.loss, 1.0)
+    least = _MATTERS * min(1.0 if found.loss is None else found.loss, 1.0)
     jumps = list(found.jumps)
     strong = [r for r in jumps if r.alone is not None and not r.alone < least]
     return strong or jumps
@@ -217,7 +227,7 @@ def _table(found: Diagnosis, page: Page, order: str) -> list[Text]:
 def _cells(layer: Layer, heads: Sequence[str]) -> tuple[str, ...]:
     a = layer.likeness
     found = {
-        "diff": _short(a.relative),
+        "diff": "size" if a.resized else _short(a.relative),
         "cosine": "-" if math.isnan(a.cosine) else f"{a.cosine:.4f}",
         "euclid": _short(a.euclidean),
         "max abs": _short(a.max_abs),

@@ -100,13 +100,13 @@ def parse_shapes(texts: Iterable[str], option: str = "--input-shape") -> dict[st
     The name may hold colons; the shape comes after the last one. An empty shape is a scalar's.
 
     Raises:
-        OptionError: One is not of this form, a dimension is not positive, or an input comes twice.
+        OptionError: One is not of this form, or an input comes twice.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for text in texts:
         name, colon, shape = text.rpartition(":")
         sizes = [part.strip() for part in shape.lower().split("x")] if shape.strip() else []
-        valid = all(re.fullmatch(r"[0-9]{1,9}", s) and int(s) > 0 for s in sizes)
+        valid = all(re.fullmatch(r"[0-9]{1,9}", s) for s in sizes)
         if not (colon and name and valid and len(sizes) <= _MOST_DIMENSIONS):
             raise OptionError(f"{option} takes NAME:SIZExSIZE, such as x:8x3x224x224, not {text!r}")
         if name in shapes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from precsearch.backend import fp32_words
 from precsearch.certainty import shaky
 from precsearch.cli.text import (
     UNICODE,
@@ -134,6 +135,7 @@ def _search_line(event: SearchStarted, glyphs: Glyphs) -> str:
         scale.bound(event.bound.tolerance),
         *limits,
         f"timing noise {glyphs.plus_minus}{event.noise * 100:.1f} %",
+        f"FP32 is {fp32_words(event.fp32)}" if event.fp32 else "",
         clean(event.device),
     ]
     return ", ".join(part for part in parts if part)

@@ -25,7 +25,7 @@ from precsearch.cli.text import (
 )
 from precsearch.codec import unstructure
 from precsearch.plan import Evidence, Plan
-from precsearch.text import foretold, loss_bound
+from precsearch.text import foretold, fp32_told, loss_bound
 from precsearch.trial import UNTOLD
 
 __all__ = ["next_steps", "optimize_lines", "result_fields"]
@@ -73,13 +73,14 @@ def _headline(config: OptimizeConfig, result: OptimizeResult, page: Page) -> Tex
         return Text(f"interrupted; {said}" if result.interrupted else said, style="bold red")
     latency = result.plan.evidence.latency
     interval = speedup_interval(latency.ratio_low, latency.ratio_high)
+    fp32 = result.plan.evidence.fp32_words
     if not result.plan.recipe.assignment.entries:
-        found = Text(f"{prefix}{name}: FP32 is the fastest within {bound}", style="bold")
+        found = Text(f"{prefix}{name}: {fp32} is the fastest within {bound}", style="bold")
         return found.append(_doubted(_unsure(result.plan)), "yellow")
     unsure = _unsure(result.plan)
     return Text.assemble(
         (f"{prefix}{name}: ", "bold"),
-        (f"{speedup(latency.ratio)} FP32's speed", "bold yellow" if unsure else "bold green"),
+        (f"{speedup(latency.ratio)} {fp32}'s speed", "bold yellow" if unsure else "bold green"),
         f" ({interval})" if interval else "",
         (f", within {bound}", "bold"),
         (_doubted(unsure), "yellow"),
@@ -100,6 +101,7 @@ def _facts(result: OptimizeResult, plan: Plan, page: Page) -> list[Text]:
             f"{milliseconds(latency.seconds)} ({milliseconds(latency.low)} to "
             f"{milliseconds(latency.high)}), FP32 {milliseconds(evidence.baseline.seconds)}",
         ),
+        *_ways(evidence, page),
         *rate_rows(latency),
         ("groups", _groups(plan, page)),
         ("search", _search(evidence)),
@@ -111,6 +113,13 @@ def _facts(result: OptimizeResult, plan: Plan, page: Page) -> list[Text]:
     if result.artifact_path is not None:
         lines.append(page.place("model", result.artifact_path))
     return lines
+
+
+def _ways(evidence: Evidence, page: Page) -> list[tuple[str, str]]:
+    """A row on how FP32 is computed, where there are several ways."""
+    if not evidence.fp32:
+        return []
+    return [("FP32", fp32_told(evidence, Scale(evidence.metric, page.glyphs)))]
 
 
 def _loss(evidence: Evidence, page: Page) -> str:
@@ -226,6 +235,7 @@ def result_fields(result: OptimizeResult) -> dict[str, object]:
             "seconds": evidence.latency.seconds,
             "samples_per_second": [s.samples_per_second for s in evidence.latency.by_shape],
             "predictions": unstructure(evidence.predictions),
+            "fp32": [unstructure(e) for e in evidence.fp32],
             "pareto": [unstructure(t) for t in evidence.trials if t.pareto],
             "warnings": list(evidence.warnings),
         }

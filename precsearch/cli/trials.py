@@ -11,6 +11,7 @@ from rich.text import Text
 
 from precsearch.cli.text import Scale, clean, speedup
 from precsearch.cli.view import Verdict, View, asked
+from precsearch.mismatch import sentences
 from precsearch.space import Precision
 from precsearch.trial import Failed, Trial
 
@@ -21,6 +22,7 @@ _STYLES = {
     Verdict.EDGE: "yellow",
     Verdict.OVER: "red",
     Verdict.BROKEN: "red",
+    Verdict.SIZE: "red",
     Verdict.FAILED: "bold red",
     Verdict.OPEN: "dim",
 }
@@ -126,8 +128,9 @@ def _values(view: View, trial: Trial, best: bool, scale: Scale) -> dict[str, str
 
 
 def why(trial: Trial) -> str:
-    """Why it was tried; how it failed, if it did."""
+    """Why it was tried; how it failed, or why it cannot be compared, if that is so."""
     if isinstance(trial.outcome, Failed):
         failed = trial.outcome
         return clean(f"{failed.stage} {failed.kind}: {failed.message}")
-    return clean(trial.proposal.reason)
+    odd = trial.measurement.accuracy.mismatches if trial.measurement is not None else ()
+    return clean("; ".join(sentences(odd)) or trial.proposal.reason)

@@ -21,6 +21,7 @@ from precsearch.events import (
     Warned,
 )
 from precsearch.goal import Goal
+from precsearch.mismatch import sizes_alone
 from precsearch.space import Assignment
 from precsearch.trial import UNTOLD, Failed, Fidelity, Trial
 
@@ -35,6 +36,8 @@ class Verdict(str, Enum):
     """Within the tolerance on the samples, but not safely so."""
     OVER = "over bound"
     BROKEN = "not finite"
+    SIZE = "other size"
+    """Its outputs have another size than the reference's, and the metric cannot compare these."""
     FAILED = "failed"
     OPEN = "-"
     """No bound is known yet, or it was not timed."""
@@ -105,7 +108,8 @@ class View:
             return Verdict.FAILED
         measurement = trial.outcome.measurement
         if not math.isfinite(measurement.accuracy.loss):
-            return Verdict.BROKEN
+            odd = measurement.accuracy.mismatches
+            return Verdict.SIZE if sizes_alone(odd) else Verdict.BROKEN
         if self.goal is None:
             return Verdict.OPEN
         if self.goal.passes(measurement):

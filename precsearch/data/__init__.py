@@ -8,6 +8,16 @@ believed, and what is wrong is a `DataError` of one sentence. Only a ``.py`` run
 from precsearch.data.archive import MAX_BYTES
 from precsearch.data.dataset import Dataset, Parts
 from precsearch.data.load import load
-from precsearch.data.spec import InputSpec, input_specs
+from precsearch.data.rebatch import rebatched
+from precsearch.data.spec import InputSpec, input_specs, resolve
 
-__all__ = ["MAX_BYTES", "Dataset", "InputSpec", "Parts", "input_specs", "load"]
+__all__ = [
+    "MAX_BYTES",
+    "Dataset",
+    "InputSpec",
+    "Parts",
+    "input_specs",
+    "load",
+    "rebatched",
+    "resolve",
+]

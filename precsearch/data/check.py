@@ -59,7 +59,6 @@ class FeedCheck:
             references = tuple(
                 {k.removeprefix(REFERENCE): _reference(feed[k], k) for k in names} for feed in raw
             )
-        self._note_shapes(feeds)
         return Dataset(feeds, sizes, labels, references, random, (*notes, *self._notes))
 
     def keys(self, keys: Collection[str], what: str) -> None:
@@ -102,16 +101,12 @@ class FeedCheck:
                 f"input {spec.name!r} has shape {array.shape} in feed {index}, but the model takes "
                 f"{spec}; reshape the data or give --input-shape"
             )
-        if array.shape[:1] == (0,):
+        if array.shape[:1] == (0,) and self._axis.offender is None:
             raise DataError(f"input {spec.name!r} holds no samples in feed {index}; give some")
-        array = self._cast(array, spec)
-        if array.dtype.kind in "fcV" and not np.isfinite(array).all():
-            raise DataError(
-                f"input {spec.name!r} holds NaN or infinity in feed {index}; remove such samples"
-            )
-        return frozen(array)
+        # Infinities are data (attention masks), and so is NaN where the model copes with it.
+        return frozen(self._cast(array, spec, index))
 
-    def _cast(self, array: Array, spec: InputSpec) -> Array:
+    def _cast(self, array: Array, spec: InputSpec, index: int) -> Array:
         have, want = array.dtype.newbyteorder("="), spec.dtype
         if have == want:
             return array.astype(want, copy=False)
@@ -122,7 +117,13 @@ class FeedCheck:
             )
         self._notes[f"input {spec.name!r} was cast from {have.name} to {want.name}"] = None
         with np.errstate(over="ignore"):
-            return array.astype(want)
+            narrow = array.astype(want)
+        if have.kind == "f" and np.isinf(narrow[np.isfinite(array)]).any():
+            raise DataError(
+                f"input {spec.name!r} holds numbers beyond {want.name} in feed {index}; scale it "
+                "as the model wants it"
+            )
+        return narrow
 
     def _size(self, feed: Feed) -> int:
         if self._axis.offender is None:
@@ -132,15 +133,6 @@ class FeedCheck:
             if self._axis.symbol in (spec.dims or ()) and self._axis.symbol is not None:
                 return int(feed[name].shape[(spec.dims or ()).index(self._axis.symbol)])
         return 1
-
-    def _note_shapes(self, feeds: Sequence[Feed]) -> None:
-        for name in self._specs:
-            shapes = {feed[name].shape for feed in feeds}
-            if len(shapes) > 1:
-                self._notes[
-                    f"input {name!r} has {len(shapes)} different shapes; latency is measured on "
-                    "the first feed alone"
-                ] = None
 
 
 def frozen(array: Array) -> Array:

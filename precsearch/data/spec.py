@@ -15,6 +15,8 @@ from precsearch.errors import ModelError, OptionError
 __all__ = ["BatchAxis", "InputSpec", "batch_axis", "input_specs", "is_sequence", "resolve"]
 
 _SEQUENCE = re.compile(r"seq|len|token|time|frame")
+_NO_NAME = re.compile(r"[?*_.\s-]*|-1|None|unknown", re.IGNORECASE)
+"""What exporters write where they know no name: two such dimensions are not one and the same."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def _dim(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:
     # Some exporters write 0 or -1 for a dynamic dimension.
     if dim.WhichOneof("value") == "dim_value" and dim.dim_value > 0:
         return int(dim.dim_value)
-    return dim.dim_param or None
+    return None if _NO_NAME.fullmatch(dim.dim_param) else dim.dim_param
 
 
 def input_specs(inputs: Iterable[onnx.ValueInfoProto]) -> tuple[InputSpec, ...]:
@@ -99,7 +101,7 @@ def resolve(
                 f"--input-shape names {name!r}, but the model's inputs are {', '.join(known)}"
             )
         spec = known[name]
-        if any(n < 1 for n in shape) or not spec.fits(shape):
+        if any(n < 0 for n in shape) or not spec.fits(shape):
             raise OptionError(
                 f"--input-shape {name}:{'x'.join(map(str, shape))} does not fit input {spec}"
             )

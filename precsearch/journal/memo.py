@@ -21,11 +21,13 @@ class Memo(Mapping[Proposal, Trial]):
     Attributes:
         seconds: What the search has taken so far.
         noise: The latency noise that it works with, 0 if it had not begun.
+        fp32: How its FP32 engine was computed, see `precsearch.events.SearchStarted`.
     """
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self.noise = 0.0
+        self.fp32 = ""
         self._lines: dict[_Key, bytes] = {}
         self._digests: dict[str, bytes] = {}
 
@@ -56,6 +58,7 @@ class Memo(Mapping[Proposal, Trial]):
             self.seconds = max(self.seconds, float(data.get("elapsed", 0.0)))
             if kind == "SearchStarted":
                 self.noise = float(data["noise"])
+                self.fp32 = str(data.get("fp32", ""))
             if kind != "TrialFinished":
                 return
             proposal = data["trial"]["proposal"]

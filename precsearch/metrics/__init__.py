@@ -7,13 +7,20 @@ are floors in dB), `Metric.display` turns a loss back.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from precsearch.backend import Feed
 from precsearch.errors import OptionError
 from precsearch.metrics.classify import Top1, Top1Agree
 from precsearch.metrics.custom import Custom
 from precsearch.metrics.elementwise import COSINE, MAX_ABS, PSNR, REL_L2, REL_L2_MAX, SQNR
+from precsearch.metrics.parts import lost_parts
 from precsearch.metrics.protocol import Metric, resolution
+from precsearch.trial import Accuracy
 
-__all__ = ["METRICS", "Metric", "metric", "resolution"]
+__all__ = ["METRICS", "Metric", "metric", "resolution", "with_lost_parts", "worst_of"]
 
 _ALL: tuple[Metric, ...] = (
     REL_L2,
@@ -27,6 +34,33 @@ _ALL: tuple[Metric, ...] = (
 )
 METRICS: dict[str, Metric] = {m.name: m for m in _ALL}
 """The built-in metrics by name, the default first."""
+
+_ONE_NORM = frozenset(m.name for m in (REL_L2, REL_L2_MAX, COSINE, SQNR, PSNR))
+
+
+def with_lost_parts(
+    measure: Metric, found: Accuracy, outputs: Sequence[Feed], reference: Sequence[Feed]
+) -> Accuracy:
+    """A score with the parts that it hides, where the metric is one norm over an output."""
+    if measure.name not in _ONE_NORM or not math.isfinite(found.loss):
+        return found
+    return replace(found, lost=lost_parts(outputs, reference))
+
+
+def worst_of(scores: Iterable[Accuracy]) -> Accuracy:
+    """The score with the largest loss, the first of equals, with what is odd in any of them.
+
+    Args:
+        scores: At least one.
+    """
+    found = list(scores)
+    worst = max(found, key=lambda a: a.loss)
+    return replace(
+        worst,
+        upper=max(a.upper for a in found),
+        mismatches=tuple(m for a in found for m in a.mismatches),
+        lost=tuple(p for a in found for p in a.lost),
+    )
 
 
 def metric(name: str) -> Metric:

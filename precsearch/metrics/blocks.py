@@ -1,4 +1,4 @@
-"""Outputs beside their reference as rows of samples, with what is not finite set apart."""
+"""Outputs beside their reference as rows of samples, with what cannot be compared set apart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from precsearch.backend import Array, Feed
 from precsearch.errors import DataError
 from precsearch.metrics.resample import Floats
 
-__all__ = ["Block", "blocks", "broken", "compared", "is_float", "splits", "unequal"]
+__all__ = ["Block", "blocks", "compared", "splits", "unequal"]
 
 _CELLS = 1 << 22
 """Elements compared at once: small feeds are joined for speed, large ones keep memory bounded."""
@@ -34,11 +34,6 @@ class Block:
     values: Floats
     reference: Floats
     bad: Bools
-
-
-def is_float(array: Array) -> bool:
-    """Whether its elements are compared by size and not by equality (bfloat16 is of kind V)."""
-    return array.dtype.kind in "fV"
 
 
 def compared(outputs: Sequence[Feed], reference: Sequence[Feed]) -> tuple[str, ...]:
@@ -154,14 +149,3 @@ def unequal(
         shares.append(np.where(wrong, 1.0, different.mean(axis=1, dtype=np.float64)))
         counts.append(np.full(len(value), value.shape[1], dtype=np.float64))
     return np.concatenate(shares), np.concatenate(counts)
-
-
-def broken(outputs: Sequence[Feed], reference: Sequence[Feed], names: Sequence[str]) -> bool:
-    """Whether any float output is not finite where the reference is not the very same."""
-    whole = (1,) * len(outputs)
-    return any(
-        bool(block.bad.any())
-        for name in names
-        if is_float(np.asarray(reference[0][name]))
-        for block in blocks(outputs, reference, whole, name)
-    )

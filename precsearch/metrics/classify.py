@@ -10,7 +10,8 @@ import numpy as np
 
 from precsearch.backend import Array, Feed
 from precsearch.errors import DataError, OptionError
-from precsearch.metrics.blocks import broken, compared, is_float
+from precsearch.metrics.blocks import compared
+from precsearch.metrics.mismatches import is_float, mismatches, unsound
 from precsearch.metrics.protocol import checked_tolerance
 from precsearch.metrics.resample import Floats, aggregate
 from precsearch.trial import Accuracy, Aggregation
@@ -50,8 +51,9 @@ class Top1Agree:
         name = _class_output(reference[0], names)
         wanted, classes = _winners(reference, name)
         truth = self._truth(labels, len(wanted), classes)
-        if broken(outputs, reference, names):
-            return Accuracy(math.inf, math.inf, {name: math.inf})
+        odd = mismatches(outputs, reference, (1,) * len(outputs), names)
+        if unsound(odd) or any(m.output == name for m in odd):
+            return Accuracy(math.inf, math.inf, {name: math.inf}, mismatches=odd)
         found, _ = _winners(outputs, name)
         errors = self._errors(found, wanted, truth)
         weights = np.ones_like(errors)
@@ -63,6 +65,7 @@ class Top1Agree:
             per_sample=tuple(errors.tolist()),
             weights=tuple(weights.tolist()),
             aggregation=Aggregation.MEAN,
+            mismatches=odd,
         )
 
     def bound(self, tolerance: float) -> float:

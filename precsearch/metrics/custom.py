@@ -11,7 +11,8 @@ import numpy as np
 from precsearch.backend import Array, Feed
 from precsearch.data.script import USER_ERRORS, describe, user_function
 from precsearch.errors import DataError
-from precsearch.metrics.blocks import broken, compared
+from precsearch.metrics.blocks import compared
+from precsearch.metrics.mismatches import mismatches, unsound
 from precsearch.metrics.protocol import checked_tolerance
 from precsearch.metrics.resample import aggregate, upper
 from precsearch.trial import Accuracy, Aggregation
@@ -55,17 +56,24 @@ class Custom:
         sizes: Sequence[int] | None = None,
         seed: int = 0,
     ) -> Accuracy:
-        """See `Metric.score`; the function is not called if an output is not finite.
+        """See `Metric.score`; the function is not called if a value is NaN or infinite by mistake.
+
+        Outputs of another size than the reference's are passed to it as they are; if it fails on
+        them, the loss is infinite.
 
         Raises:
             DataError: References do not fit the outputs; the function fails or gives no loss.
         """
-        if broken(outputs, reference, compared(outputs, reference)):
-            return Accuracy(math.inf, math.inf)
+        names = compared(outputs, reference)
+        odd = mismatches(outputs, reference, (1,) * len(outputs), names)
+        if unsound(odd):
+            return Accuracy(math.inf, math.inf, mismatches=odd)
         try:
             result = self.function(outputs, reference, labels)
             errors = np.asarray([] if result is None else result, dtype=np.float64)
         except USER_ERRORS as error:
+            if odd:  # it compares outputs of one size alone
+                return Accuracy(math.inf, math.inf, mismatches=odd)
             raise DataError(f"the metric {self.name!r} failed: {describe(error)}") from error
         if errors.ndim > 1 or errors.size == 0:
             what = f"an array of shape {errors.shape}" if errors.size else "nothing"
@@ -75,7 +83,7 @@ class Custom:
             )
         errors = np.where(np.isfinite(errors), errors, math.inf)
         if errors.ndim == 0:
-            return Accuracy(float(errors), float(errors))
+            return Accuracy(float(errors), float(errors), mismatches=odd)
         weights = np.ones_like(errors)
         loss = aggregate(errors, weights, Aggregation.MEAN)
         return Accuracy(
@@ -84,6 +92,7 @@ class Custom:
             per_sample=tuple(errors.tolist()),
             weights=tuple(weights.tolist()),
             aggregation=Aggregation.MEAN,
+            mismatches=odd,
         )
 
     def bound(self, tolerance: float) -> float:

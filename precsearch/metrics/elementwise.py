@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from precsearch.backend import Array, Feed
-from precsearch.metrics.blocks import Block, blocks, compared, is_float, splits, unequal
+from precsearch.metrics.blocks import Block, blocks, compared, splits, unequal
+from precsearch.metrics.mismatches import is_float, mismatches
 from precsearch.metrics.protocol import checked_tolerance
 from precsearch.metrics.resample import Floats, aggregate, upper
 from precsearch.trial import Accuracy, Aggregation
@@ -77,10 +78,14 @@ class Elementwise:
         by_output: dict[str, float] = {}
         worst: tuple[float, _Losses, Aggregation] | None = None
         above = -math.inf
+        # Most outputs are finite and of one size: no second look at those.
+        odd = [n for n in names if _resized(outputs, reference, n)]
         for name in names:
             losses, aggregation = self._output(outputs, reference, rows, name)
             loss = by_output[name] = aggregate(*losses, aggregation)
             above = max(above, upper(*losses, aggregation, loss, seed))
+            if not math.isfinite(loss) and name not in odd:
+                odd.append(name)
             if worst is None or loss > worst[0]:
                 worst = (loss, losses, aggregation)
         assert worst is not None, "compared() gives at least one name"
@@ -92,6 +97,7 @@ class Elementwise:
             per_sample=tuple(losses.errors.tolist()),
             weights=tuple(losses.weights.tolist()),
             aggregation=aggregation,
+            mismatches=mismatches(outputs, reference, rows, odd) if odd else (),
         )
 
     def _output(
@@ -124,6 +130,12 @@ class Elementwise:
         if not self.decibel:
             return loss
         return -20 * math.log10(loss) if loss > 0 else math.inf
+
+
+def _resized(outputs: Sequence[Feed], reference: Sequence[Feed], name: str) -> bool:
+    """Whether an output has another shape than its reference in any feed."""
+    pairs = zip(outputs, reference, strict=True)
+    return any(np.shape(o[name]) != np.shape(r[name]) for o, r in pairs)
 
 
 def _norm(rows: Floats) -> Floats:

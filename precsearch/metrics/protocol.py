@@ -59,7 +59,8 @@ class Metric(Protocol):
 
         Returns:
             ``loss`` and ``upper`` are finite unless an output is not (NaN or infinite where the
-            reference is not exactly the same), or has another shape than the reference.
+            reference is not exactly the same), or has another shape than the reference and the
+            metric cannot compare these. ``mismatches`` says which and where.
 
         Raises:
             DataError: Labels or references do not fit the outputs.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from precsearch.backend import Feed
 from precsearch.onnxio.scales import TensorRange
 from precsearch.onnxio.statistics import ScreenStatistics
+from precsearch.reference.oddities import oddities
 from precsearch.reference.ranges import Calibration, collect_ranges
 from precsearch.reference.runner import reference_outputs
 from precsearch.reference.screen import Screening, screen
@@ -32,6 +33,11 @@ class ReferenceBench:
         """See `precsearch.reference.ranges.collect_ranges`."""
         self._announce("calibrate")
         return collect_ranges(calibration, feeds)
+
+    def oddities(self, calibration: Calibration, feeds: Sequence[Feed]) -> dict[str, str]:
+        """See `precsearch.reference.oddities.oddities`."""
+        self._announce("calibrate")
+        return oddities(calibration, feeds)
 
     def screen(self, screening: Screening, feeds: Sequence[Feed]) -> ScreenStatistics:
         """See `precsearch.reference.screen.screen`."""

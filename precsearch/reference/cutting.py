@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
@@ -19,6 +18,7 @@ from precsearch.errors import EngineError, WorkerError
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.lower import Lowered
 from precsearch.reference.inside import Look
+from precsearch.reference.likeness import difference
 
 __all__ = ["AT_ONCE", "Cutter", "EngineCuts", "open_cutter"]
 
@@ -212,7 +212,7 @@ class EngineCuts:
         self, tensors: Sequence[str], found: Mapping[str, Array], plain: Mapping[str, Array]
     ) -> None:
         for name in self._float:
-            off = _difference(found[name], plain[name])
+            off = difference(found[name], plain[name])
             if off > max(self.changed, _SAME):
                 self.changed, self.where = off, tuple(tensors)
 
@@ -225,13 +225,3 @@ class _Cuts:
     def run(self, feed: Feed) -> dict[str, Array]:
         """See `precsearch.reference.inside.Look.run`; empty where the engine was lost."""
         return self._inside.show(self._tensors, feed)
-
-
-def _difference(found: Array, plain: Array) -> float:
-    """Relative L2; infinite if other values are finite."""
-    a, b = np.asarray(found, np.float64), np.asarray(plain, np.float64)
-    good = np.isfinite(b)
-    if a.shape != b.shape or not np.array_equal(np.isfinite(a), good):
-        return float("inf")
-    norm = max(float(np.sqrt(np.sum(b[good] ** 2))), 1e-30)
-    return float(np.sqrt(np.sum((a[good] - b[good]) ** 2))) / norm

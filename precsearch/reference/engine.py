@@ -6,7 +6,6 @@ the rest, what one group hands to another. Whether that changed the result is me
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.lower import Lowered
 from precsearch.onnxio.scales import QuantParams
 from precsearch.reference.inside import Look
+from precsearch.reference.likeness import difference
 
 __all__ = ["EngineInside"]
 
@@ -76,20 +76,8 @@ class EngineInside:
         assert self._plain is not None, "a look was opened"
         for name, value in self._plain.run(feed).items():
             if name in self._float:
-                off = _difference(found[name], value)
+                off = difference(found[name], value)
                 self.changed = max(self.changed, off if off > _SAME else 0.0)
-
-
-def _difference(found: Array, plain: Array) -> float:
-    """Relative L2 over the finite values; infinite if others are not the same."""
-    a, b = np.asarray(found, np.float64), np.asarray(plain, np.float64)
-    good = np.isfinite(b)
-    if a.shape != b.shape or not np.array_equal(a[~good], b[~good], equal_nan=True):
-        return math.inf
-    if not np.isfinite(a[good]).all():
-        return math.inf
-    norm = max(float(np.sqrt(np.sum(b[good] ** 2))), 1e-30)
-    return float(np.sqrt(np.sum((a[good] - b[good]) ** 2))) / norm
 
 
 class _EngineLook:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from precsearch.backend import Array
 
-__all__ = ["HALF_MAX", "Likeness", "Sums"]
+__all__ = ["HALF_MAX", "Likeness", "Sums", "difference"]
 
 HALF_MAX = 65504.0
 """The largest finite FP16."""
@@ -30,7 +30,8 @@ class Likeness:
     Attributes:
         euclidean: ‖x - r‖₂ over all samples.
         cosine: Of x and r, 1 where both are zero; NaN where x has values that r has not.
-        relative: ‖x - r‖₂ / ‖r‖₂; infinite where x has values that r has not (inf, NaN).
+        relative: ‖x - r‖₂ / ‖r‖₂; infinite where x has values that r has not (inf, NaN), or has
+            another size.
         max_abs: Largest |x - r|.
         sqnr_db: Signal-to-noise ratio in dB.
         absmax: Largest finite |x|.
@@ -38,6 +39,7 @@ class Likeness:
         nonfinite: Share of x that is infinite or NaN where r is not.
         subnormal: Share of r that FP16 holds as a subnormal or as zero though it is not zero.
         elements: Of one sample, or of one feed.
+        resized: Feeds in which x has another shape than r; these are in no other number.
     """
 
     euclidean: float
@@ -50,6 +52,7 @@ class Likeness:
     nonfinite: float
     subnormal: float
     elements: int
+    resized: int = 0
 
 
 @dataclass(slots=True)
@@ -68,11 +71,15 @@ class Sums:
     count: int = 0
     shape: tuple[int, ...] = ()
     feeds: int = field(default=0)
+    resized: int = 0
 
     def add(self, found: Array, wanted: Array) -> None:
-        """Add one feed's tensor; ``found`` and ``wanted`` have one shape."""
+        """Add one feed's tensor; one of another shape is counted alone."""
         self.shape = tuple(wanted.shape)
         self.feeds += 1
+        if found.shape != wanted.shape:  # how large it is depends on data: boxes, non-zeros
+            self.resized += 1
+            return
         a, b = found.reshape(-1), wanted.reshape(-1)
         for start in range(0, a.size, _BLOCK):
             self._block(a[start : start + _BLOCK], b[start : start + _BLOCK])
@@ -100,7 +107,7 @@ class Sums:
 
     def likeness(self) -> Likeness:
         """What the sums say."""
-        lost = self.lost > 0
+        lost = self.lost > 0 or self.resized > 0
         norms = math.sqrt(self.reference) * math.sqrt(self.own)
         cosine = self.product / norms if norms else float(self.reference == self.own)
         ratio = math.sqrt(self.square / self.reference) if self.reference else math.inf
@@ -117,8 +124,21 @@ class Sums:
             reference_absmax=self.reference_absmax,
             nonfinite=self.lost / self.count if self.count else 0.0,
             subnormal=self.small / self.count if self.count else 0.0,
-            elements=self.count // max(self.feeds, 1),
+            elements=self.count // max(self.feeds - self.resized, 1),
+            resized=self.resized,
         )
+
+
+def difference(found: Array, wanted: Array) -> float:
+    """Relative L2 over the finite values; infinite if others are not the same, or the shape."""
+    a, b = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
+    good = np.isfinite(b)
+    if a.shape != b.shape or not np.array_equal(a[~good], b[~good], equal_nan=True):
+        return math.inf
+    if not np.isfinite(a[good]).all():
+        return math.inf
+    norm = max(float(np.sqrt(np.sum(b[good] ** 2))), 1e-30)
+    return float(np.sqrt(np.sum((a[good] - b[good]) ** 2))) / norm
 
 
 def _dot(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:

@@ -126,7 +126,8 @@ class Proxy:
             return False
         both = stack(feeds)
         try:
-            if not same_outputs(unstack(self._outputs_of(binding, both), len(feeds)), wanted):
+            found = unstack(self._outputs_of(binding, both), len(feeds), _rows(both))
+            if not same_outputs(found, wanted):
                 return False
         except ort_errors():  # it has a batch dimension in name only
             return False
@@ -149,9 +150,14 @@ class Proxy:
         for part in parts:
             if len(part) == 1:
                 found.append((part[0], self._outputs_of(binding, feeds[part[0]])))
-            else:
-                outputs = self._outputs_of(binding, stack([feeds[i] for i in part]))
-                found += zip(part, unstack(outputs, len(part)), strict=True)
+                continue
+            both = stack([feeds[i] for i in part])
+            try:
+                outputs = unstack(self._outputs_of(binding, both), len(part), _rows(both))
+            except ValueError:  # sizes that depend on data, though not on the first samples
+                self._stacks = False
+                outputs = [self._outputs_of(binding, feeds[i]) for i in part]
+            found += zip(part, outputs, strict=True)
         return found
 
     def _bound(self, request: ProxyRequest) -> ort.IOBinding:
@@ -172,3 +178,8 @@ class Proxy:
             binding.bind_output(name)
         self._session.run_with_iobinding(binding)
         return dict(zip(self._outputs, binding.copy_outputs_to_cpu(), strict=True))
+
+
+def _rows(feed: Feed) -> int:
+    """Rows of a feed whose inputs all lead with the batch."""
+    return len(next(iter(feed.values())))

@@ -19,7 +19,7 @@ from precsearch.errors import ModelError
 from precsearch.onnxio.statistics import ScreenStatistics, Tally
 from precsearch.reference.session import first_line, open_reference, ort_errors
 
-__all__ = ["Screening", "screen"]
+__all__ = ["Screening", "screen", "with_outputs"]
 
 _FLOAT, _INT64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
 _SIZE = "//size"
@@ -77,7 +77,7 @@ def screen(screening: Screening, feeds: Sequence[Feed]) -> ScreenStatistics:
                 if name in feed:
                     collected.add(name, np.asarray(feed[name]))
         for names in _chunks(screening, feeds):
-            model = _with_outputs(screening.model, names)
+            model = with_outputs(screening.model, names)
             session = open_reference(model, screening.model_folder)
             wanted = {i.name for i in session.get_inputs()}
             for feed in feeds:
@@ -130,7 +130,7 @@ def _sizes(screening: Screening, feed: Feed) -> dict[str, int]:
     return {t: int(size) for t, size in zip(names, sizes, strict=True)}
 
 
-def _with_outputs(model: bytes, tensors: Sequence[str]) -> bytes:
+def with_outputs(model: bytes, tensors: Sequence[str]) -> bytes:
     """The model with these tensors as its only outputs, without what they do not need."""
     proto = onnx.ModelProto.FromString(model)
     graph = proto.graph

@@ -26,7 +26,8 @@ def batch_dimension(arguments: Iterable[ort.NodeArg]) -> str | None:
     names = set()
     for argument in arguments:
         shape = argument.shape if argument.type.startswith("tensor(") else ()
-        names.add(shape[0] if shape and isinstance(shape[0], str) else None)
+        name = shape[0] if shape and isinstance(shape[0], str) else ""
+        names.add(name if name.strip("?") else None)  # two dimensions called "?" are not one
     return names.pop() if len(names) == 1 else None
 
 
@@ -48,12 +49,21 @@ def stack(feeds: Sequence[Feed]) -> dict[str, Array]:
     return {name: np.concatenate([f[name] for f in feeds]) for name in feeds[0]}
 
 
-def unstack(outputs: Feed, count: int) -> list[dict[str, Array]]:
+def unstack(outputs: Feed, count: int, rows: int) -> list[dict[str, Array]]:
     """The outputs of each feed that was stacked.
 
+    Args:
+        outputs: Output name → array ``[rows, ...]``.
+        count: How many feeds were stacked.
+        rows: Rows of all of them together.
+
     Raises:
-        ValueError: The rows of an output are not a multiple of the feeds.
+        ValueError: An output has another number of rows: how many depends on data, and whose they
+            are cannot be told.
     """
+    for name, array in outputs.items():
+        if len(array) != rows:
+            raise ValueError(f"output {name!r} has {len(array)} rows for {rows} that went in")
     parts = {n: np.split(np.asarray(a), count) for n, a in outputs.items()}
     return [{n: p[i] for n, p in parts.items()} for i in range(count)]
 

@@ -19,6 +19,7 @@ from precsearch.text import (
     counts,
     duration,
     foretold,
+    fp32_told,
     many,
     milliseconds,
     speedup,
@@ -81,16 +82,16 @@ def _headline(known: Facts) -> str:
             return f'<p class="head bad">{text(state)}: no engine within the bound so far</p>'
         said = f"{state}; best so far: {speedup(best.ratio)} FP32's speed{wanted}"
         return f'<p class="head">{text(said)}</p>'
-    evidence = story.plan.evidence
+    evidence, fp32 = story.plan.evidence, story.plan.evidence.fp32_words
     failed = evidence.finalists and not any(f.passed for f in evidence.finalists)
     if failed:
         return f'<p class="head bad">{text(f"nothing confirmed on the holdout{wanted}")}</p>'
     if not story.plan.recipe.assignment.entries:
         said = "".join(f"; {reason}" for reason in evidence.latency.unsure)
-        return f'<p class="head">{text(f"FP32 is the fastest{wanted}{said}")}</p>'
+        return f'<p class="head">{text(f"{fp32} is the fastest{wanted}{said}")}</p>'
     interval = speedup_interval(evidence.latency.ratio_low, evidence.latency.ratio_high)
     unsure = doubts(evidence.latency)
-    said = f"{speedup(evidence.latency.ratio)} FP32's speed ({interval}){wanted}"
+    said = f"{speedup(evidence.latency.ratio)} {fp32}'s speed ({interval}){wanted}"
     said += "".join(f"; {reason}" for reason in unsure)
     return f'<p class="head{"" if unsure else " good"}">{text(said)}</p>'
 
@@ -158,7 +159,6 @@ def _outcome(known: Facts) -> str:
 def _measured(plan: Plan, known: Facts) -> list[tuple[str, object]]:
     """Loss and latency as confirmed."""
     evidence, scale = plan.evidence, scale_of(known.bound)
-    assert known.bound is not None
 
     def loss(value: float) -> str:
         assert known.bound is not None
@@ -174,6 +174,7 @@ def _measured(plan: Plan, known: Facts) -> list[tuple[str, object]]:
             f"{milliseconds(latency.seconds)} ({milliseconds(latency.low)} to "
             f"{milliseconds(latency.high)}), FP32 {milliseconds(evidence.baseline.seconds)}",
         ),
+        *([("FP32", fp32_told(evidence, scale))] if evidence.fp32 else []),
     ]
     if evidence.holdout is not None:
         rows.insert(1, ("holdout", loss(evidence.holdout.loss)))

@@ -9,6 +9,7 @@ from itertools import groupby
 
 from precsearch.events import TrialFinished
 from precsearch.goal import Goal, pareto
+from precsearch.mismatch import sentences, sizes_alone
 from precsearch.plan import Plan
 from precsearch.space import Assignment, Precision
 from precsearch.text import loss_bound
@@ -89,6 +90,7 @@ def _one(
     engine = trial.proposal.fidelity is Fidelity.ENGINE
     failed = trial.outcome if isinstance(trial.outcome, Failed) else None
     counts = {p.value: len(trial.assignment.keys_at(p)) for p in Precision}
+    odd = found.accuracy.mismatches if found is not None else ()
     return TrialFact(
         number=trial.number,
         engine=engine,
@@ -103,7 +105,7 @@ def _one(
         counts={name: count for name, count in counts.items() if count},
         assigned=in_words(trial.assignment, place),
         precisions=trial.assignment,
-        why=trial.proposal.reason,
+        why="; ".join([*sentences(odd), *filter(None, [trial.proposal.reason])]),
         front=front and engine,
         chosen=trial is chosen,
     )
@@ -127,7 +129,7 @@ def _verdict(trial: Trial, goal: Goal | None) -> str:
     if found is None:
         return "failed"
     if not math.isfinite(found.accuracy.loss):
-        return "not finite"
+        return "other size" if sizes_alone(found.accuracy.mismatches) else "not finite"
     if goal is None:
         return "no bound yet"
     if goal.passes(found):
@@ -150,7 +152,8 @@ def abridged(plan: Plan | None) -> tuple[TrialFact, ...]:
         verdict = "failed"
         if trial.loss is not None:
             verdict = "within the bound" if trial.loss <= bound else "over the bound"
-            verdict = verdict if math.isfinite(trial.loss) else "not finite"
+            if not math.isfinite(trial.loss):
+                verdict = "other size" if sizes_alone(trial.mismatches) else "not finite"
         rows.append(
             TrialFact(
                 number=trial.number,

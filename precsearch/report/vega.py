@@ -42,6 +42,7 @@ VERDICTS = {
     "too close to the bound": "#e69f00",
     "over the bound": "#d55e00",
     "not finite": "#7b3294",
+    "other size": "#cc79a7",
     "failed": "#000000",
 }
 LINE, _BOUND, GOLD, FAINT = "#33414d", "#d55e00", "#f0c419", "#b4bec6"

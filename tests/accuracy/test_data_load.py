@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from precsearch.backend import Array
-from precsearch.data import InputSpec, input_specs, load
+from precsearch.data import InputSpec, input_specs, load, resolve
 from precsearch.errors import DataError, ModelError, OptionError
 from tests.accuracy.data_files import F4, FIXED, I8, IMAGE, STATE, TEXT, rows, save
 
@@ -121,8 +121,7 @@ BAD = {
     "rank": ({"x": np.ones((2, 3, 3, 1), np.float32)}, "reshape"),
     "scalar": ({"x": np.float32(1).reshape(())}, "reshape"),
     "empty": ({"x": rows(0)}, "no samples"),
-    "nan": ({"x": np.full((2, 3), np.nan, np.float32)}, "NaN or infinity in feed 0"),
-    "overflow in the cast": ({"x": np.full((2, 3), 1e300)}, "NaN or infinity"),
+    "overflow in the cast": ({"x": np.full((2, 3), 1e300)}, "beyond float32 in feed 0"),
     "labels": ({"x": rows(2), "labels": np.arange(3)}, "'labels'.*3 entries.*2 samples"),
     "reference": ({"x": rows(2), "__ref__logits": rows(3)}, "'__ref__logits'.*3 entries"),
     "text": ({"x": rows(2), "__ref__logits": np.array(["a", "b"])}, "not numbers"),
@@ -144,6 +143,29 @@ def test_inputs_of_different_lengths_are_refused(tmp_path: Path) -> None:
         load(path, TEXT)
 
 
+@pytest.mark.parametrize("odd", [np.inf, -np.inf, np.nan])
+def test_infinities_and_nan_are_data(tmp_path: Path, odd: float) -> None:
+    data = load(save(tmp_path, x=np.full((2, 3), odd)), IMAGE)
+    np.testing.assert_array_equal(data.feeds[0]["x"], np.full((1, 3), odd, np.float32))
+
+
+def test_an_input_may_have_a_size_of_zero_but_a_batch_may_not(tmp_path: Path) -> None:
+    specs = (InputSpec("past", F4, ("batch", 4, "past_len")), InputSpec("x", F4, ("batch", 3)))
+    feeds = save(tmp_path, past=np.ones((2, 4, 0), np.float32), x=rows(2))
+    assert load(feeds, specs, shapes={"past": (1, 4, 0)}).feeds[0]["past"].shape == (1, 4, 0)
+    with pytest.raises(DataError, match="no samples"):
+        load(None, IMAGE, shapes={"x": (0, 3)})
+
+
+@pytest.mark.parametrize("name", ["?", "", "??", "None", "-1", "unknown"])
+def test_dimensions_without_a_name_are_independent(name: str) -> None:
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [name, 3, name, name])
+    (spec,) = input_specs([value])
+    assert spec.dims == (None, 3, None, None)
+    (resolved,) = resolve((spec,), {"x": (1, 3, 48, 192)})
+    assert resolved.dims == (1, 3, 48, 192)
+
+
 def test_references_may_hold_infinities(tmp_path: Path) -> None:
     data = load(save(tmp_path, x=rows(2), __ref__y=np.full((2, 1), -np.inf)), IMAGE)
     assert data.references is not None
@@ -151,7 +173,7 @@ def test_references_may_hold_infinities(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "shapes",
-    [{"z": (1, 3)}, {"x": (1, 4)}, {"x": (0, 3)}, {"x": (3,)}, {"x": (1, 3), "state": (2, 2, 4)}],
+    [{"z": (1, 3)}, {"x": (1, 4)}, {"x": (3,)}, {"x": (1, 3), "state": (2, 2, 4)}],
 )
 def test_shapes_that_contradict_are_refused(shapes: dict[str, tuple[int, ...]]) -> None:
     with pytest.raises(OptionError):

@@ -33,12 +33,6 @@ def test_a_folder_counts_against_the_limit_as_a_whole(tmp_path: Path) -> None:
         load(tmp_path, IMAGE, limit=40_000)
 
 
-def test_feeds_of_different_shapes_are_told(tmp_path: Path) -> None:
-    for i in (4, 5):
-        save(tmp_path, f"{i}.npz", ids=np.ones((1, i), np.int64), mask=np.ones((1, i), np.int64))
-    assert "different shapes" in load(tmp_path, TEXT).notes[0]
-
-
 def test_missing_or_foreign_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError):
         load(tmp_path / ("long" * 1000), IMAGE)

@@ -44,7 +44,7 @@ def test_shapes() -> None:
     }
 
 
-@pytest.mark.parametrize("text", ["", "x", ":3", "x:3x", "x:0x1", "x:-1", "x:axb", "x:1x1e3"])
+@pytest.mark.parametrize("text", ["", "x", ":3", "x:3x", "x:-1", "x:axb", "x:1x1e3"])
 def test_no_shapes(text: str) -> None:
     with pytest.raises(OptionError, match="--input-shape takes NAME:SIZExSIZE"):
         parse_shapes([text])

@@ -111,8 +111,13 @@ DATA_CASES = [
     Case("data", "is of doubles of text", arrays(x=np.full((4, 1, 8, 8), "1")), "convert it"),
     Case("data", "is whole numbers", arrays(x=fits(4, np.int64)), "is int64, but the model takes"),
     Case("data", "is complex", arrays(x=fits(4, np.complex64)), "is complex64, but the model"),
-    Case("data", "holds NaN", arrays(x=NAN), "holds NaN or infinity in feed 2"),
-    Case("data", "holds doubles beyond float", arrays(x=fits(4, np.float64) * 1e300), "infinity"),
+    Case("data", "holds NaN", arrays(x=NAN), "holds NaN in 1 of 4 feeds"),
+    Case(
+        "data",
+        "holds doubles beyond float",
+        arrays(x=fits(4, np.float64) * 1e300),
+        "beyond float32",
+    ),
     Case("data", "has no samples", arrays(x=fits(0)), "holds no samples; give at least one"),
     Case("data", "lacks labels for some", arrays(x=fits(), labels=np.arange(3)), "'labels' of"),
     Case(

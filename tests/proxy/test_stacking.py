@@ -136,10 +136,10 @@ def test_stacking_and_back() -> None:
     assert alike(feeds, 2) == [[0, 1], [2]]
     stacked = stack(feeds)
     assert stacked["in0"].shape == (6, 3, 16)
-    for part, feed in zip(unstack(stacked, 3), feeds, strict=True):
+    for part, feed in zip(unstack(stacked, 3, 6), feeds, strict=True):
         np.testing.assert_array_equal(part["in0"], feed["in0"])
-    with pytest.raises(ValueError, match="equal division"):
-        unstack(stacked, 4)
+    with pytest.raises(ValueError, match="has 6 rows for 4 that went in"):
+        unstack(stacked, 3, 4)
 
 
 def test_outputs_differ_by_shape_by_value_and_by_what_is_not_finite() -> None:

@@ -8,12 +8,12 @@ import json
 import os
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
-from precsearch.backend import TYPED_HALF, WEAK, BackendOptions
+from precsearch.backend import TYPED_HALF, WEAK, BackendOptions, ChoosesFp32
 from precsearch.backends.tensorrt import backend as module
 from precsearch.backends.tensorrt.backend import TensorRtBackend
 from precsearch.backends.tensorrt.inspector import read_layers
@@ -233,3 +233,28 @@ def test_forms_and_schemes_go_by_their_names() -> None:
     assert found.scheme_named(found.scheme.name) == found.scheme
     with pytest.raises(OptionError, match="has no quantisation scheme 's4'"):
         found.scheme_named("s4")
+
+
+@pytest.mark.parametrize(
+    ("compute", "given", "names"),
+    [
+        ("8.0", {}, ["tf32", "strict"]),
+        ("9.0", {"tf32": "false"}, ["strict", "tf32"]),
+        ("12.0", {"tf32": "true"}, ["tf32", "strict"]),
+        ("7.5", {}, ["strict"]),
+        ("7.5", {"tf32": "true"}, ["strict"]),
+    ],
+)
+def test_tf32_is_a_way_to_compute_fp32_from_ampere_on(
+    compute: str, given: dict[str, str], names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = SimpleNamespace(compute=compute)
+    here = SimpleNamespace(cuda=SimpleNamespace(device=lambda: device))
+    monkeypatch.setattr(TensorRtBackend, "_here", here)
+    made = TensorRtBackend(BackendOptions(build=given))
+    assert isinstance(made, ChoosesFp32)
+    modes = made.fp32_modes()
+    assert [m.name for m in modes] == names
+    for mode in modes:
+        assert Knobs.of(mode.build).tf32 == (mode.name == "tf32")
+        assert mode.significand_bits == {"tf32": 11, "strict": 24}[mode.name]

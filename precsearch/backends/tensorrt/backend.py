@@ -17,6 +17,7 @@ from precsearch.backend import (
     WEAK,
     BackendOptions,
     Fingerprint,
+    Fp32Mode,
     GraphForm,
     QuantScheme,
 )
@@ -34,6 +35,8 @@ from precsearch.space import Precision
 __all__ = ["TensorRtBackend"]
 
 _MOST_REMARKS = 8
+_FIRST_TF32 = 8
+"""Major compute capability from which tensor cores multiply FP32 in TF32."""
 
 
 @dataclass
@@ -163,6 +166,14 @@ class TensorRtBackend:
             device=f"{device.name}, compute capability {device.compute}",
             features=(f"{device.multiprocessors} multiprocessors", f"{device.memory >> 20} MiB"),
         )
+
+    def fp32_modes(self) -> tuple[Fp32Mode, ...]:
+        """See `precsearch.backend.ChoosesFp32.fp32_modes`: TF32 is there from Ampere on."""
+        strict = Fp32Mode("strict", 24, {"tf32": "false"})
+        if int(self._here.cuda.device().compute.partition(".")[0]) < _FIRST_TF32:
+            return (strict,)
+        coarse = Fp32Mode("tf32", 11, {"tf32": "true"})
+        return (coarse, strict) if self.knobs.tf32 else (strict, coarse)
 
     def build(self, model: bytes) -> bytes:
         """See `precsearch.backend.Backend.build`."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import onnx
 
 from precsearch.onnxio.graph import Dim, GraphView, NodeView
+from precsearch.onnxio.inference import inferred
 from precsearch.onnxio.join import skeleton_of
 
 __all__ = ["LAYERS", "Work", "is_layer", "one_sample", "sized", "total_work", "work_of"]
@@ -148,7 +149,7 @@ def sized(graph: GraphView, shapes: Mapping[str, Sequence[Dim]]) -> GraphView:
         shapes: Shape by name of a graph input; what is missing or ``None`` stays as declared.
 
     Returns:
-        A copy whose ``shapes`` are those; ``graph`` itself where shape inference fails.
+        A copy whose ``shapes`` are those; they stay as they are where shape inference fails.
     """
     model = onnx.ModelProto.FromString(
         skeleton_of(graph, (n.proto for n in graph.nodes), (), ()).with_weights(
@@ -166,16 +167,9 @@ def sized(graph: GraphView, shapes: Mapping[str, Sequence[Dim]]) -> GraphView:
             )
     # Without types of the outputs: what their author declared may be open where data is not.
     model.graph.output.extend(onnx.ValueInfoProto(name=o.name) for o in graph.outputs)
-    try:
-        made = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
-        return graph
     found = dict(graph.shapes)
-    for value in (*made.graph.input, *made.graph.value_info, *made.graph.output):
-        tensor = value.type.tensor_type
-        if tensor.HasField("shape"):
-            dims = tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim)
-            found[value.name] = _merged(dims, graph.shapes.get(value.name))
+    for name, dims in inferred(model)[1].items():
+        found[name] = _merged(dims, graph.shapes.get(name))
     return replace(graph, shapes=found)
 
 

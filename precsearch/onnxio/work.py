@@ -113,16 +113,15 @@ def _recurrent(node: NodeView, graph: GraphView) -> Work:
 def one_sample(graph: GraphView) -> tuple[dict[str, tuple[Dim, ...]], str]:
     """The shapes of the inputs for one sample, where the leading dimension is an open batch.
 
-    It is one where the first input and the first output have the same open leading dimension.
+    It is one where the first output has the same open leading dimension as the first input, or
+    declares no shape.
 
     Returns:
         Shape by input, ``None`` where a dimension stays open, and the name of the batch; nothing
         and "" where there is no open batch.
     """
-    first, out = ((*v, None)[0] for v in (graph.inputs, graph.outputs))
-    leading = [_leading(v) for v in (first, out) if v is not None]
-    name = leading[0] if len(leading) == 2 and leading[0] == leading[1] else ""
-    if not name:
+    name = _leading(graph.inputs[0]) if graph.inputs else None
+    if not name or _leading(graph.outputs[0]) not in (name, None):
         return {}, ""
     shapes: dict[str, tuple[Dim, ...]] = {}
     for value in graph.inputs:
@@ -134,9 +133,12 @@ def one_sample(graph: GraphView) -> tuple[dict[str, tuple[Dim, ...]], str]:
     return shapes, name
 
 
-def _leading(value: onnx.ValueInfoProto) -> str:
-    dims = value.type.tensor_type.shape.dim
-    return str(dims[0].dim_param) if dims else ""
+def _leading(value: onnx.ValueInfoProto) -> str | None:
+    """The name of the leading dimension, "" if it has none, ``None`` without a shape."""
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape"):
+        return None
+    return str(tensor.shape.dim[0].dim_param) if tensor.shape.dim else ""
 
 
 def sized(graph: GraphView, shapes: Mapping[str, Sequence[Dim]]) -> GraphView:

@@ -6,6 +6,7 @@ import cProfile
 import pstats
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -31,7 +32,7 @@ FORMS: dict[str, Make] = {
 }
 
 
-def feed_of(model: onnx.ModelProto, samples: int = 2) -> dict[str, np.ndarray]:
+def feed_of(model: onnx.ModelProto, samples: int = 2) -> dict[str, Any]:
     dims = model.graph.input[0].type.tensor_type.shape.dim
     shape = (samples, *(d.dim_value for d in dims[1:]))
     return {"in0": np.random.default_rng(0).normal(0, 1, shape).astype(np.float32)}
@@ -153,7 +154,7 @@ def calls(nodes: int) -> int:
     profile.enable()
     group(view(model), SCHEME, frozenset({Precision.FP32, Precision.INT8}))
     profile.disable()
-    return pstats.Stats(profile).total_calls  # type: ignore[attr-defined]
+    return int(pstats.Stats(profile).total_calls)  # type: ignore[attr-defined]
 
 
 def test_preparing_and_grouping_takes_a_fixed_number_of_calls_a_node() -> None:

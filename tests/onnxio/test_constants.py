@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 import pytest
@@ -58,13 +59,15 @@ CALLS: dict[str, tuple[list[Any], dict[str, Any]]] = {
 """Operator → inputs and attributes; lists and floats are FP32."""
 
 
+def _type_of(value: Any) -> npt.DTypeLike:
+    whole = isinstance(value, np.ndarray) and value.dtype.kind in "ib"
+    return value.dtype if whole else np.dtype(np.float32)
+
+
 def single(op_type: str, inputs: list[Any], attributes: dict[str, Any]) -> onnx.ModelProto:
     b = GraphBuilder()
     x = b.input(["n"])
-    names = [
-        b.const(v, None if isinstance(v, (np.ndarray, np.generic)) and v.dtype != float else "f")
-        for v in inputs
-    ]
+    names = [b.const(v, _type_of(v)) for v in inputs]
     made = b.op(op_type, *names, **attributes)
     scalar = b.op("ReduceSum", x, keepdims=0)
     b.output(b.op("Add", b.op("Mul", scalar, b.const(0.0)), made))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -53,10 +54,10 @@ def normed(op_type: str) -> onnx.ModelProto:
     b = GraphBuilder(21)
     x = b.input(["n", 8, 4, 4])
     if op_type in ("LpNormalization", "LRN"):
-        extra = {"size": 3} if op_type == "LRN" else {"axis": 1}
+        extra: dict[str, Any] = {"size": 3} if op_type == "LRN" else {"axis": 1}
         y = b.op(op_type, x, **extra)
     else:
-        more = {} if op_type.startswith("Inst") else {"num_groups": 2}
+        more: dict[str, Any] = {} if op_type.startswith("Inst") else {"num_groups": 2}
         y = b.op(op_type, x, b.const(np.ones(8)), b.const(np.zeros(8)), **more)
     b.output(b.op("Relu", y))
     return b.model()
@@ -157,7 +158,8 @@ def test_a_mask_by_where_is_harmless_before_a_softmax_alone() -> None:
 
 def files(folder: Path, model: onnx.ModelProto, feed: Feed) -> tuple[Path, Path]:
     onnx.save(model, folder / "m.onnx")
-    np.savez(folder / "data.npz", **feed)
+    arrays: dict[str, Any] = dict(feed)
+    np.savez(folder / "data.npz", **arrays)
     return folder / "m.onnx", folder / "data.npz"
 
 

@@ -88,8 +88,14 @@ def _counted(
     works = {
         g.key: total_work((graph.by_key[k] for k in g.nodes), graph) for g in target.space.groups
     }
-    groups = tuple(replace(g, macs=works[g.key].per(samples).macs) for g in target.space.groups)
-    space = replace(target.space, groups=groups)
+    each = {key: work.per(samples).macs for key, work in works.items()}
+    space = replace(
+        target.space,
+        groups=tuple(
+            g if g.macs == each[g.key] else replace(g, macs=each[g.key])
+            for g in target.space.groups
+        ),
+    )
     free = {g.key for g in space.free}
     left = undecided(graph, space, target.scheme, offered)
     return Counted(

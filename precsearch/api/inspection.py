@@ -13,6 +13,7 @@ from precsearch.data import Dataset, input_specs, load
 from precsearch.goal import Prior
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.group import group
+from precsearch.onnxio.hazards import suspected
 from precsearch.onnxio.read import read_model
 from precsearch.onnxio.statistics import ScreenStatistics
 from precsearch.registry import backend_name
@@ -109,6 +110,8 @@ def _hazards(
     sized: GraphView,
 ) -> tuple[Prior, ...]:
     if Precision.FP16 not in target.space.precisions and precisions is None:
+        if not suspected(sized, found):
+            return ()  # grouping once more takes long in a large model
         space = group(target.graph, target.scheme, _HALF, target.space.granularity)
         target = replace(target, space=space)
     if Precision.FP16 not in target.space.precisions:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,14 @@ __all__ = ["block_names", "fixed_batch", "macs", "repeated_blocks", "signature"]
 
 def signature(nodes: Sequence[NodeView], graph: GraphView) -> str:
     """A hash of operators, attributes, wiring and known shapes; equal for repeats of a layer."""
+    known = cast("dict[tuple[int, ...], str]", graph.memo.setdefault("signatures", {}))
+    key = tuple(n.index for n in nodes)
+    if key not in known:
+        known[key] = _signature(nodes, graph)
+    return known[key]
+
+
+def _signature(nodes: Sequence[NodeView], graph: GraphView) -> str:
     inner: dict[str, tuple[int, int]] = {}
     outer: dict[str, int] = {}
 
@@ -146,13 +155,40 @@ def repeated_blocks(signatures: Sequence[str], widths: Sequence[int]) -> list[tu
 def _longest(ids: npt.NDArray[np.intp]) -> _Run | None:
     """The repetition that covers most, of equals the one with the shortest period."""
     best: _Run | None = None
+    if not len(ids) or bool((ids == ids[0]).all()):
+        return None  # one layer over and over is no block
     for period in range(2, len(ids) // 2 + 1):
+        if not _may_repeat(ids, period):
+            continue
         same = np.concatenate([[False], ids[:-period] == ids[period:], [False]])
         edges = np.flatnonzero(same[1:] != same[:-1]).reshape(-1, 2)
         for start, end in edges[edges[:, 1] - edges[:, 0] >= period].tolist():
             if len(set(ids[start : start + period].tolist())) < 2:
-                continue  # one layer over and over is no block
+                continue
             count, slack = divmod(end - start + period, period)
             if best is None or count * period > best.count * best.period:
                 best = _Run(start, period, count, slack)
+        if best is not None and best.count * best.period == len(ids):
+            break  # nothing covers more
     return best
+
+
+_PROBES = 8
+
+
+def _may_repeat(ids: npt.NDArray[np.intp], period: int) -> bool:
+    """Whether a repetition of that period is possible, from a few positions in each period.
+
+    In a repetition at least ``period`` positions in a row are like those a period later, and so
+    are all of at least ``_PROBES - 1`` positions that lie an eighth of the period apart.
+    """
+    step = max(period // _PROBES, 1)
+    probed = ids[::step]
+    later = ids[period::step]
+    same = probed[: len(later)] == later
+    least = period // step - 1
+    if least < 2:
+        return bool(same.any())
+    # A run of at least `least` probes: the sums of that many in a row reach it.
+    sums = np.concatenate([[0], np.cumsum(same)])
+    return bool((sums[least:] - sums[:-least] == least).any())

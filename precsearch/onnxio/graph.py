@@ -118,6 +118,7 @@ class GraphView:
         ir_version: ONNX IR version.
         functions: Serialised model-local functions.
         name: The graph's name.
+        memo: What others have found out about this graph and ask again, by their own names.
     """
 
     nodes: tuple[NodeView, ...]
@@ -130,6 +131,7 @@ class GraphView:
     ir_version: int
     functions: tuple[onnx.FunctionProto, ...]
     name: str
+    memo: dict[str, object] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def producer(self) -> dict[str, NodeView]:

@@ -24,7 +24,8 @@ from precsearch.onnxio.fold import add_initializer, constant, fold_gemm_factors
 from precsearch.onnxio.folding.constants import fold_constants
 from precsearch.onnxio.folding.einsum import rewrite_einsums
 from precsearch.onnxio.folding.inlining import inlined
-from precsearch.onnxio.graph import Dim, GraphView, NodeView, Weight
+from precsearch.onnxio.graph import GraphView, NodeView, Weight
+from precsearch.onnxio.inference import infer
 from precsearch.onnxio.read import SourceModel
 from precsearch.onnxio.types import complete_types
 from precsearch.onnxio.wellformed import check_names, check_nodes, is_sorted
@@ -36,9 +37,6 @@ MIN_OPSET = 13
 
 _MIN_IR = 7
 """What came with that operator set; before 4, every constant had to be an input as well."""
-
-_LISTS = ("Optional", "SplitToSequence")
-_GRAPH = ir.AttributeType.GRAPH
 
 
 def prepare(source: SourceModel, min_opset: int = MIN_OPSET) -> GraphView:
@@ -97,8 +95,7 @@ def _model(proto: onnx.ModelProto, folder: str) -> ir.Model:
     _fold_batch_norms(model.graph)
     fold_gemm_factors(model.graph)
     passes.RemoveUnusedNodesPass()(model)
-    infer = passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)
-    return infer(model).model
+    return model
 
 
 def _set_base(model: ir.Model, folder: str) -> None:
@@ -169,15 +166,8 @@ def _view(model: ir.Model, declared: onnx.GraphProto) -> GraphView:
         if value in used and value.const_value is not None
     }
     inputs = {v.name for v in graph.inputs}
-    elem_types: dict[str, int] = {}
-    shapes: dict[str, tuple[Dim, ...]] = {}
-    values = [*graph.inputs, *graph.initializers.values(), *(o for n in graph for o in n.outputs)]
-    for value in values:
-        if value.name and isinstance(value.type, ir.TensorType) and _is_tensor(value):
-            elem_types[value.name] = int(value.type.dtype)
-        if value.name and value.shape is not None:
-            shapes[value.name] = tuple(d if isinstance(d, int) else None for d in value.shape)
     nodes = tuple(_node(i, node) for i, node in enumerate(graph))
+    elem_types, shapes = infer(model, (n.proto for n in nodes))
     complete_types(nodes, elem_types, graph.opset_imports.get("", 1))
     return GraphView(
         nodes=nodes,
@@ -190,26 +180,6 @@ def _view(model: ir.Model, declared: onnx.GraphProto) -> GraphView:
         ir_version=max(model.ir_version, _MIN_IR),
         functions=tuple(ir.serde.serialize_function(f) for f in model.functions.values()),
         name=graph.name or "graph",
-    )
-
-
-def _is_tensor(value: ir.Value) -> bool:
-    """Whether a value is a tensor: shape inference calls a sequence of tensors one, too."""
-    node = value.producer()
-    if node is None:
-        return True
-    if node.op_type == "Identity":
-        return node.inputs[0] is None or _is_tensor(node.inputs[0])
-    if node.op_type in ("If", "Loop"):
-        bodies = [a.as_graph() for a in node.attributes.values() if a.type == _GRAPH]
-        offset = 1 if node.op_type == "Loop" else 0
-        position = node.outputs.index(value) + offset
-        return all(
-            isinstance(o.type, ir.TensorType) and _is_tensor(o)
-            for o in (b.outputs[position] for b in bodies if position < len(b.outputs))
-        )
-    return node.op_type not in _LISTS and not (
-        node.op_type.startswith("Sequence") and node.op_type not in ("SequenceAt", "SequenceLength")
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+from typing import cast
 
 import onnx
 
@@ -152,10 +153,20 @@ def _schema(op_type: str, opset: int) -> _Schema | None:
     return _Schema(tuple(inputs), variadic(schema.inputs), outputs, variadic(schema.outputs))
 
 
-_NO_FORM: tuple[tuple[int, ...], tuple[int, ...]] = (), ()
+_Form = tuple[tuple[int, ...], tuple[int, ...]]
+_NO_FORM: _Form = (), ()
 
 
-def _half_form(node: NodeView, graph: GraphView) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _half_form(node: NodeView, graph: GraphView) -> _Form:
+    """`_find_half_form`, found once for each node of a graph: grouping asks many times."""
+    known = cast("dict[str, _Form]", graph.memo.setdefault("half forms", {}))
+    found = known.get(node.key)
+    if found is None:
+        found = known[node.key] = _find_half_form(node, graph)
+    return found
+
+
+def _find_half_form(node: NodeView, graph: GraphView) -> _Form:
     """The input slots and outputs that are FP16 when the node computes in FP16, none if it cannot.
 
     All tensors of a type parameter must be known to be FP32, or none of its inputs is: with one of

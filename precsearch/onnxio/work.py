@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import onnx
 
 from precsearch.onnxio.graph import Dim, GraphView, NodeView
+from precsearch.onnxio.inference import inferred
 from precsearch.onnxio.join import skeleton_of
 
 __all__ = ["LAYERS", "Work", "is_layer", "one_sample", "sized", "total_work", "work_of"]
@@ -112,16 +113,15 @@ def _recurrent(node: NodeView, graph: GraphView) -> Work:
 def one_sample(graph: GraphView) -> tuple[dict[str, tuple[Dim, ...]], str]:
     """The shapes of the inputs for one sample, where the leading dimension is an open batch.
 
-    It is one where the first input and the first output have the same open leading dimension.
+    It is one where the first output has the same open leading dimension as the first input, or
+    declares no shape.
 
     Returns:
         Shape by input, ``None`` where a dimension stays open, and the name of the batch; nothing
         and "" where there is no open batch.
     """
-    first, out = ((*v, None)[0] for v in (graph.inputs, graph.outputs))
-    leading = [_leading(v) for v in (first, out) if v is not None]
-    name = leading[0] if len(leading) == 2 and leading[0] == leading[1] else ""
-    if not name:
+    name = _leading(graph.inputs[0]) if graph.inputs else None
+    if not name or _leading(graph.outputs[0]) not in (name, None):
         return {}, ""
     shapes: dict[str, tuple[Dim, ...]] = {}
     for value in graph.inputs:
@@ -133,9 +133,12 @@ def one_sample(graph: GraphView) -> tuple[dict[str, tuple[Dim, ...]], str]:
     return shapes, name
 
 
-def _leading(value: onnx.ValueInfoProto) -> str:
-    dims = value.type.tensor_type.shape.dim
-    return str(dims[0].dim_param) if dims else ""
+def _leading(value: onnx.ValueInfoProto) -> str | None:
+    """The name of the leading dimension, "" if it has none, ``None`` without a shape."""
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape"):
+        return None
+    return str(tensor.shape.dim[0].dim_param) if tensor.shape.dim else ""
 
 
 def sized(graph: GraphView, shapes: Mapping[str, Sequence[Dim]]) -> GraphView:
@@ -148,7 +151,7 @@ def sized(graph: GraphView, shapes: Mapping[str, Sequence[Dim]]) -> GraphView:
         shapes: Shape by name of a graph input; what is missing or ``None`` stays as declared.
 
     Returns:
-        A copy whose ``shapes`` are those; ``graph`` itself where shape inference fails.
+        A copy whose ``shapes`` are those; they stay as they are where shape inference fails.
     """
     model = onnx.ModelProto.FromString(
         skeleton_of(graph, (n.proto for n in graph.nodes), (), ()).with_weights(
@@ -166,16 +169,9 @@ def sized(graph: GraphView, shapes: Mapping[str, Sequence[Dim]]) -> GraphView:
             )
     # Without types of the outputs: what their author declared may be open where data is not.
     model.graph.output.extend(onnx.ValueInfoProto(name=o.name) for o in graph.outputs)
-    try:
-        made = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
-        return graph
     found = dict(graph.shapes)
-    for value in (*made.graph.input, *made.graph.value_info, *made.graph.output):
-        tensor = value.type.tensor_type
-        if tensor.HasField("shape"):
-            dims = tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim)
-            found[value.name] = _merged(dims, graph.shapes.get(value.name))
+    for name, dims in inferred(model)[1].items():
+        found[name] = _merged(dims, graph.shapes.get(name))
     return replace(graph, shapes=found)
 
 

@@ -9,6 +9,7 @@ from rich.cells import cell_len
 from precsearch import api
 from precsearch.api import (
     BuildReport,
+    Counted,
     Inspection,
     OptimizeConfig,
     OptimizeResult,
@@ -18,8 +19,11 @@ from precsearch.cli.actions import Exit
 from precsearch.cli.main import run
 from precsearch.cli.summary import next_steps
 from precsearch.errors import ReplayError, RunError
+from precsearch.onnxio.undecided import Hidden, Undecided
+from precsearch.onnxio.work import Work
 from precsearch.space import LayerGroup, Precision, SearchSpace
 from tests.cli.runs import accuracy, latency, plan
+from tests.onnxio.small_layers import GraphBuilder, view
 
 BOTH = (Precision.FP32, Precision.INT8)
 
@@ -112,7 +116,14 @@ def group(key: str, block: str = "", signature: str = "s", choices: int = 2) -> 
 def test_inspect(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     blocks = [group(f"/model/encoder/{'x' * 60}/{i}/out", f"block{i}") for i in range(12)]
     rows = (group("stem"), *blocks, group("head", signature="t"), group("soft", choices=1))
-    found = Inspection("m.onnx", "ab" * 32, 17, 40, 4_000_000, ("'x' [1]",), ("y",), _space(rows))
+    b = GraphBuilder()
+    b.output(b.op("Relu", b.input([1])))
+    space = _space(rows)
+    work = Work(33_000_000), Work(30_000_000)
+    left = (Undecided("soft", "Conv", Work(3_000_000), "its weight 'w' is no constant"),)
+    hidden = (Hidden("i", "If", (("MatMul", 8),)),)
+    counted = Counted(view(b.model()), space, *work, frozenset({"head"}), left, hidden)
+    found = Inspection("m.onnx", "ab" * 32, 17, 40, 4_000_000, ("'x' [1]",), ("y",), space, counted)
     monkeypatch.setattr(api, "inspect", lambda *args, **options: found)
     monkeypatch.setenv("COLUMNS", "80")
     assert run(["inspect", "m.onnx"]) == Exit.DONE
@@ -123,6 +134,10 @@ def test_inspect(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     assert out.count("fp32 int8") == 3
     assert "…" in out
     assert "always FP32: 1 conv" in out
+    assert "33M MACs a sample, 30M (91 %) to decide" in out
+    assert "2.36M+" in out
+    assert "soft  Conv: its weight 'w' is no constant" in out
+    assert "! 8 layers (8 MatMul) are inside of If 'i'" in out
 
 
 def _space(groups: tuple[LayerGroup, ...]) -> SearchSpace:

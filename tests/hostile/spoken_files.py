@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,31 @@ def old_and_unknown(proto: onnx.ModelProto) -> None:
 
 def form_name(proto: onnx.ModelProto) -> None:
     proto.graph.node[1].output[0] = proto.graph.node[2].input[0] = "conv//int8"
+
+
+def calling(times: int, inputs: int, levels: int) -> Say:
+    """A call of the first of so many functions, each of which calls the one after it."""
+
+    def change(proto: onnx.ModelProto) -> None:
+        first = proto.graph.node[1]
+        first.op_type, first.domain = "F0", "local"
+        first.input.extend([first.input[0]] * (inputs - 1))
+        opsets = [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)]
+        for i in range(levels):
+            names = ["a", *(f"t{i}" for i in range(times - 1)), "b"]
+            body = [
+                helper.make_node(f"F{(i + 1) % levels}", [x], [y], domain="local")
+                if times > 1 or levels == 1
+                else helper.make_node("Relu", [x], [y])
+                for x, y in pairwise(names)
+            ]
+            if i == levels - 1 and levels > 1:
+                body = [helper.make_node("Relu", ["a"], ["b"])]
+            proto.functions.append(
+                helper.make_function("local", f"F{i}", ["a"], ["b"], body, opsets)
+            )
+
+    return changed(change)
 
 
 def sparse(dims: tuple[int, ...], places: list[int]) -> Say:
@@ -222,6 +248,9 @@ FILES: list[Say] = [
     changed(external, read_alone=True),
     changed(old_and_unknown),
     changed(form_name),
+    calling(times=1, inputs=1, levels=1),  # itself
+    calling(times=2, inputs=1, levels=31),
+    calling(times=1, inputs=2, levels=2),
     sparse((1 << 20, 1 << 20), [0]),
     sparse((2, 2), [9]),
     refused,

@@ -1,4 +1,5 @@
 from itertools import pairwise
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,3 +119,15 @@ def test_what_repeats_is_covered(body: str, count: int, more: int) -> None:
     assert all(a[1] <= b[0] for a, b in pairwise(found))
     if len(set(body)) > 1:
         assert sum(b - a for a, b in found) >= len(body) * count
+
+
+@given(st.integers(2, 120), st.integers(2, 3), st.integers(0, 9), st.randoms(use_true_random=False))
+def test_a_repetition_of_any_period_is_found(
+    period: int, count: int, before: int, rng: Random
+) -> None:
+    """Periods are ruled out by a few positions of each: never one that repeats."""
+    block = [rng.choice("abc") for _ in range(period)]
+    block[0], block[1] = "a", "b"
+    text = [rng.choice("abc") for _ in range(before)] + block * count + ["x", "y"]
+    found = repeated_blocks(text, [1] * (len(text) + 1))
+    assert sum(end - start for start, end in found) >= period * count

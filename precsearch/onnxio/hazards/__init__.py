@@ -22,7 +22,7 @@ from precsearch.onnxio.roles import fp16_capable
 from precsearch.onnxio.statistics import ScreenStatistics
 from precsearch.space import Precision, SearchSpace
 
-__all__ = ["harmful_constants", "hazards", "screened_tensors", "softmax_axes"]
+__all__ = ["harmful_constants", "hazards", "screened_tensors", "softmax_axes", "suspected"]
 
 _RULES = (
     *(overflows, constants, inner, underflows, constant_underflows, cancellations, coarse),
@@ -66,6 +66,17 @@ def hazards(
                 continue
             priors.append(Prior(group.key, choice, True, said))
     return tuple(priors)
+
+
+def suspected(graph: GraphView, statistics: ScreenStatistics | None) -> bool:
+    """Whether any rule against FP16 has a finding, whatever the groups.
+
+    Args:
+        graph: The prepared model.
+        statistics: Of a screening run over sample data. ``None``: only constants are judged.
+    """
+    screened = Screened(graph, SearchSpace(()), statistics)
+    return any(True for rule in _RULES for _ in rule(screened))
 
 
 def harmful_constants(

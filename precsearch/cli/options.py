@@ -107,8 +107,8 @@ Shapes = Annotated[
         show_default=False,
         help="One of several sets of input shapes with its weight, such as 'x:1x3x32x32@0.7' and "
         "'x:16x3x32x32@0.3', to minimise the weighted latency. Inputs are separated by ';'. "
-        "Sizes may be 0. Accuracy is judged at every set; of data with feeds of several shapes, the "
-        "sets say which are timed. Repeatable.",
+        "Sizes may be 0. Accuracy is judged at every set; of feeds that differ in shape, the sets "
+        "say which are timed. Repeatable.",
         rich_help_panel=_DATA,
     ),
 ]

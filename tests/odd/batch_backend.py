@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -34,7 +35,7 @@ class Batched(Clocked):
             found = right(feed)
             if len(next(iter(feed.values()))) == 1:
                 return found
-            return {name: -array for name, array in found.items()}
+            return {name: np.negative(array.astype(np.float32)) for name, array in found.items()}
 
         session.run = run  # type: ignore[method-assign]
         return session

@@ -21,10 +21,9 @@ from precsearch.cli.text import clean, magnitude, many, middle
 
 __all__ = ["csv_of", "engine_fields", "engine_lines", "fields", "lines"]
 
-_WORST = 20
 _MATTERS = 0.1
 _SMALL = 0.01
-_WIDE = 110
+_WORST, _WIDE = 20, 110
 _NARROW = ("diff", "cosine", "absmax", "inf", "subn", "in")
 _HEADS = ("diff", "cosine", "euclid", "max abs", "sqnr", "absmax", "inf", "subn", "in")
 

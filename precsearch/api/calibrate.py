@@ -49,12 +49,11 @@ def calibrated(
         calibration = _calibration(target, every, method)
         ranges = worker.call("ranges", calibration, inputs.parts.calibration.feeds)
         _write(path, ranges)
-    bad = {key: wanted - ranges.keys() for key, wanted in tensors.items() if wanted - ranges.keys()}
+    bad = {key: left for key, wanted in tensors.items() if (left := wanted - ranges.keys())}
     why: Mapping[str, str] = {}
     if bad:
-        odd = tuple(sorted(frozenset().union(*bad.values())))
-        feeds = inputs.parts.calibration.feeds
-        why = worker.call("oddities", _calibration(target, odd, method), feeds)
+        odd = _calibration(target, tuple(sorted(frozenset().union(*bad.values()))), method)
+        why = worker.call("oddities", odd, inputs.parts.calibration.feeds)
     space, lost = _prune(target.space, bad, why)
     scales = RangeScales(ranges, target.scheme)
     target = replace(target, space=space)

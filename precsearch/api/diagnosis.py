@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -97,10 +98,10 @@ class Diagnosis:
     resized: Mapping[str, int] = field(default_factory=dict)
 
     @property
-    def loss(self) -> float | None:
-        """Of the worst output; ``None`` if all have another size than in FP32."""
+    def loss(self) -> float:
+        """Of the worst output of FP32's size; infinite if none has it."""
         told = [loss for output, loss in self.losses.items() if output not in self.resized]
-        return max(told, default=None if self.resized else 0.0)
+        return max(told, default=math.inf if self.resized else 0.0)
 
     @property
     def jumps(self) -> tuple[Layer, ...]:

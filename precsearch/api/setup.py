@@ -13,6 +13,7 @@ from precsearch.api.shapes import (
     SetData,
     ShapeSet,
     ShapeTable,
+    Timed,
     in_terms_of_sets,
     open_data,
     set_data,
@@ -244,15 +245,18 @@ def open_inputs(config: OptimizeConfig, graph: GraphView) -> Inputs:
                 f"the metric {config.metric!r} needs labels, which the {name} lacks: store them "
                 "under the key 'labels', or choose another --metric"
             )
-    with in_terms_of_sets() if config.shapes else nullcontext():
-        if config.shapes:
-            timed = timed_sets(config.shapes, parts.search, specs, config.seed)
-        else:
-            timed = timed_feeds(parts.search, specs, config.input_shapes)
+    timed = _timed(config, parts.search, specs)
     sets = tuple(config.shapes)
     bound = measure.bound(config.tol)
     notes = (*unsearched(hidden_layers(graph)), *timed.notes)
     return Inputs(data, parts, measure, bound, timed.loads, notes, specs, sets, config.seed)
+
+
+def _timed(config: OptimizeConfig, part: Dataset, specs: tuple[InputSpec, ...]) -> Timed:
+    if not config.shapes:
+        return timed_feeds(part, specs, config.input_shapes)
+    with in_terms_of_sets():
+        return timed_sets(config.shapes, part, specs, config.seed)
 
 
 def identity(config: OptimizeConfig, target: Target, inputs: Inputs) -> dict[str, str]:

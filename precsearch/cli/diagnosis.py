@@ -22,10 +22,9 @@ from precsearch.cli.text import clean, magnitude, many, middle
 __all__ = ["csv_of", "engine_fields", "engine_lines", "fields", "lines"]
 
 _HARMLESS = ", and the infinity that it becomes does no harm"
-_WORST = 20
 _MATTERS = 0.1
 _SMALL = 0.01
-_WIDE = 110
+_WORST, _WIDE = 20, 110
 _NARROW = ("diff", "cosine", "absmax", "inf", "subn", "in")
 _HEADS = ("diff", "cosine", "euclid", "max abs", "sqnr", "absmax", "inf", "subn", "in")
 
@@ -108,13 +107,11 @@ def csv_of(found: Diagnosis) -> str:
 
 def lines(found: Diagnosis, page: Page, order: str) -> list[Text]:
     """A diagnosis for people."""
-    worst = found.loss if found.loss is not None else math.inf
-    verdict = f"{clean(found.model)}: {clean(found.asked)} {_verdict(found)}"
-    out = [Text(verdict, style="bold"), Text()]
-    random = " of random numbers" if found.random else ""
+    worst = found.loss
+    out = [Text(_verdict(found), style="bold"), Text()]
     out += page.facts(
         [
-            ("samples", f"{found.samples}{random}"),
+            ("samples", f"{found.samples}{' of random numbers' if found.random else ''}"),
             ("looked", found.how),
             ("memory", f"{magnitude(found.held_bytes)}B of tensors at a time"),
         ]
@@ -134,11 +131,13 @@ def lines(found: Diagnosis, page: Page, order: str) -> list[Text]:
 
 def _verdict(found: Diagnosis) -> str:
     """How far the outputs are off, as far as they can be compared."""
+    head, off = f"{clean(found.model)}: {clean(found.asked)}", f"off by {_short(found.loss)}"
     if not found.resized:
-        return f"is off by {_short(found.loss or 0.0)} from FP32"
+        return f"{head} is {off} from FP32"
     names = ", ".join(repr(clean(name)) for name in found.resized)
-    said = f"has another size than FP32 in {many(max(found.resized.values()), 'feed')}: {names}"
-    return said if found.loss is None else f"{said}; the rest is off by {_short(found.loss)}"
+    feeds = many(max(found.resized.values()), "feed")
+    said = f"{head} has another size than FP32 in {feeds}: {names}"
+    return said if found.resized.keys() >= found.losses.keys() else f"{said}; the rest is {off}"
 
 
 def _told(s: Suggestion, page: Page) -> str:
@@ -181,7 +180,7 @@ def _why(layer: Layer, found: Diagnosis) -> str:
 
 def _causes(found: Diagnosis) -> list[Layer]:
     """Jumps whose group alone explains a good part of the loss, in graph order; else all jumps."""
-    least = _MATTERS * min(1.0 if found.loss is None else found.loss, 1.0)
+    least = _MATTERS * min(found.loss, 1.0)
     jumps = list(found.jumps)
     strong = [r for r in jumps if r.alone is not None and not r.alone < least]
     return strong or jumps

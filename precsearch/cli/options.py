@@ -95,7 +95,8 @@ InputShape = Annotated[
     Option(
         metavar="NAME:SHAPE",
         show_default=False,
-        help="Shape of an input with open dimensions, such as x:8x3x224x224. Repeatable.",
+        help="Shape of an input with open dimensions, such as x:8x3x224x224; of feeds of several "
+        "shapes, which are timed. Repeatable.",
         rich_help_panel=_DATA,
     ),
 ]
@@ -106,7 +107,8 @@ Shapes = Annotated[
         show_default=False,
         help="One of several sets of input shapes with its weight, such as 'x:1x3x32x32@0.7' and "
         "'x:16x3x32x32@0.3', to minimise the weighted latency. Inputs are separated by ';'. "
-        "Accuracy is measured at the first set. Repeatable.",
+        "Sizes may be 0. Accuracy is judged at every set; of feeds that differ in shape, the sets "
+        "say which are timed. Repeatable.",
         rich_help_panel=_DATA,
     ),
 ]

@@ -14,7 +14,8 @@ from precsearch.errors import DataError
 from precsearch.metrics.blocks import compared
 from precsearch.metrics.mismatches import mismatches, unsound
 from precsearch.metrics.protocol import checked_tolerance
-from precsearch.metrics.resample import aggregate, upper
+from precsearch.metrics.resample import Floats, aggregate, upper
+from precsearch.mismatch import Mismatch
 from precsearch.trial import Accuracy, Aggregation
 
 __all__ = ["Custom"]
@@ -81,19 +82,7 @@ class Custom:
                 f"the metric {self.name!r} returned {what}; return a number, or one number per "
                 "sample"
             )
-        errors = np.where(np.isfinite(errors), errors, math.inf)
-        if errors.ndim == 0:
-            return Accuracy(float(errors), float(errors), mismatches=odd)
-        weights = np.ones_like(errors)
-        loss = aggregate(errors, weights, Aggregation.MEAN)
-        return Accuracy(
-            loss=loss,
-            upper=upper(errors, weights, Aggregation.MEAN, loss, seed),
-            per_sample=tuple(errors.tolist()),
-            weights=tuple(weights.tolist()),
-            aggregation=Aggregation.MEAN,
-            mismatches=odd,
-        )
+        return _mean(np.where(np.isfinite(errors), errors, math.inf), odd, seed)
 
     def bound(self, tolerance: float) -> float:
         """See `Metric.bound`.
@@ -106,3 +95,19 @@ class Custom:
     def display(self, loss: float) -> float:
         """See `Metric.display`."""
         return loss
+
+
+def _mean(errors: Floats, odd: tuple[Mismatch, ...], seed: int) -> Accuracy:
+    """A score of one loss, or of one per sample."""
+    if errors.ndim == 0:
+        return Accuracy(float(errors), float(errors), mismatches=odd)
+    weights = np.ones_like(errors)
+    loss = aggregate(errors, weights, Aggregation.MEAN)
+    return Accuracy(
+        loss=loss,
+        upper=upper(errors, weights, Aggregation.MEAN, loss, seed),
+        per_sample=tuple(errors.tolist()),
+        weights=tuple(weights.tolist()),
+        aggregation=Aggregation.MEAN,
+        mismatches=odd,
+    )

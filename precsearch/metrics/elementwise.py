@@ -78,7 +78,7 @@ class Elementwise:
         by_output: dict[str, float] = {}
         worst: tuple[float, _Losses, Aggregation] | None = None
         above = -math.inf
-        # Most outputs are finite and of one size: no second look at those.
+        # Outputs that are finite and of one size get no second look.
         odd = [n for n in names if _resized(outputs, reference, n)]
         for name in names:
             losses, aggregation = self._output(outputs, reference, rows, name)
@@ -89,9 +89,9 @@ class Elementwise:
             if worst is None or loss > worst[0]:
                 worst = (loss, losses, aggregation)
         assert worst is not None, "compared() gives at least one name"
-        loss, losses, aggregation = worst
+        _, losses, aggregation = worst
         return Accuracy(
-            loss=loss,
+            loss=worst[0],
             upper=above,
             by_output=by_output,
             per_sample=tuple(losses.errors.tolist()),

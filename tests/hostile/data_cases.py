@@ -126,6 +126,18 @@ DATA_CASES = [
         arrays(x=fits(), __ref__q=np.ones((4, 3), F32)),
         "holds '__ref__q', but the model's outputs are y",
     ),
+    Case(
+        "data",
+        "has references of another size",
+        arrays(x=fits(), __ref__y=np.ones((4, 5), F32)),
+        "it has shape (1, 5) where the model's own output has (1, 3)",
+    ),
+    Case(
+        "data",
+        "has references of NaN",
+        arrays(x=fits(), __ref__y=np.full((4, 3), np.nan, F32)),
+        "it holds NaN where the model's own output holds none",
+    ),
     Case("data", "is pickled", pickled, "holds Python objects, which are never unpickled"),
     Case("data", "is a bomb of 8 GB", bomb, "unpacks to 8,589,934,560 bytes, more than the limit"),
     Case("data", "promises a petabyte", lying_header, "does not have as many bytes as its header"),

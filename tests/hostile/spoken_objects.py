@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from precsearch.api import OptimizeConfig, ShapeSet
+from precsearch.api.references import check_comparable
 from precsearch.backend import BackendOptions
 from precsearch.backends.fake import FakeBackend, FakeSession, Fault, Landscape
 from precsearch.backends.onnxruntime import OnnxRuntimeBackend
+from precsearch.benchsetup import Scored
 from precsearch.cli.parse import (
     integer,
     parse_build_options,
@@ -22,7 +24,7 @@ from precsearch.cli.parse import (
     parse_shapes,
     real,
 )
-from precsearch.data import InputSpec
+from precsearch.data import Dataset, InputSpec
 from precsearch.data.spec import resolve
 from precsearch.goal import Bound, Budget
 from precsearch.journal.memo import Memo
@@ -41,6 +43,12 @@ __all__ = ["OBJECTS"]
 FP32, INT8 = Precision.FP32, Precision.INT8
 ORT = OnnxRuntimeBackend(BackendOptions(threads=1))
 GROUP = LayerGroup("g", "conv", ("g",), (FP32, INT8))
+
+
+def nothing_to_compare(_: Path) -> object:
+    """Outputs without elements."""
+    samples = Dataset(({"x": np.ones(3)},), (1,))
+    return check_comparable(Scored(samples, ({"y": np.ones((0, 2))},)))
 
 
 def scored(
@@ -164,6 +172,7 @@ OBJECTS: list[Say] = [
     lambda _: Bound(1, guard=0.5),
     lambda _: Budget(max_builds=0),
     lambda _: Budget(seconds=0),
+    nothing_to_compare,
     # spaces, plans, landscapes
     lambda _: LayerGroup("g", "conv", ("g",), (INT8,)),
     lambda _: SearchSpace((GROUP, GROUP)),

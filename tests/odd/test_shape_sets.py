@@ -12,10 +12,12 @@ import pytest
 import precsearch
 from precsearch import ShapeSet
 from precsearch.backend import Array, Feed, KernelTime
+from precsearch.data import InputSpec, load, rebatched, resolve
 from precsearch.errors import OptionError
 from precsearch.measure import Load, TimingOptions, compare, head_to_head
 from tests.e2e.clocked_backend import here
-from tests.onnxio.small_graphs import GraphBuilder, linear
+from tests.odd import batch_backend
+from tests.onnxio.small_graphs import GraphBuilder, conv, linear
 
 QUICK = TimingOptions(rounds=5, max_rounds=5, round_seconds=0.0, warmup=0)
 
@@ -128,3 +130,78 @@ def test_what_cannot_be_is_said(tmp_path: Path) -> None:
         precsearch.optimize(path, shapes=SETS, batch=2, output=tmp_path / "plan.json")
     with pytest.raises(OptionError, match="must be above 0"):
         ShapeSet({}, 0)
+
+
+def test_an_engine_that_is_wrong_at_another_batch_alone_does_not_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_backend.here(tmp_path, monkeypatch)
+    np.savez(tmp_path / "data.npz", x=_samples(32))
+
+    def found(*sets: ShapeSet) -> precsearch.Plan:
+        return precsearch.optimize(
+            model(tmp_path),
+            data=tmp_path / "data.npz",
+            shapes=sets,
+            tol=0.1,
+            threads=1,
+            strategy="uniform",
+            backend="batched",
+            output=tmp_path / "plan.json",
+            force=True,
+        )
+
+    alone = found(SETS[0])
+    assert alone.recipe.assignment.entries, "right at batch 1, which is all that was asked for"
+    both = found(*SETS)
+    assert not both.recipe.assignment.entries
+    losses = [t.loss for t in both.evidence.trials if t.fidelity == "engine"]
+    assert losses[0] is not None
+    assert losses[0] < 1e-5
+    assert losses[1] == pytest.approx(2, rel=0.05), "of the wrong sign at batch 16"
+
+
+def _samples(count: int) -> Array:
+    return np.random.default_rng(0).standard_normal((count, 64)).astype(np.float32)
+
+
+def test_samples_are_put_into_batches_of_another_size(tmp_path: Path) -> None:
+    specs = (InputSpec("x", np.dtype(np.float32), ("n", 64)),)
+    data = load(_npz(tmp_path, x=_samples(40), labels=np.arange(40)), specs)
+    (at_16,) = resolve(specs, {"x": (16, 64)})
+    made = rebatched(data, [at_16], 8)
+    assert made is not None
+    assert made.sizes == (16, 16)
+    assert made.flat_labels is not None
+    samples = np.concatenate([f["x"] for f in made.feeds])
+    np.testing.assert_array_equal(samples, _samples(40)[made.flat_labels])
+    (at_100,) = resolve(specs, {"x": (100, 64)})
+    more = rebatched(data, [at_100], 8)
+    assert more is not None, "fewer samples than a batch are repeated"
+    assert more.sizes == (100,)
+    (other,) = resolve((InputSpec("x", np.dtype(np.float32), ("n", "m")),), {"x": (16, 32)})
+    assert rebatched(data, [other], 8) is None, "more than the batch would change"
+
+
+def _npz(folder: Path, **arrays: Array) -> Path:
+    np.savez(folder / "data.npz", **arrays)  # type: ignore[arg-type]
+    return folder / "data.npz"
+
+
+def test_open_dimensions_without_a_name_take_sizes_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here(tmp_path, monkeypatch)
+    b = GraphBuilder()
+    b.output(b.op("GlobalAveragePool", conv(b, b.input(["?", 3, "?", "?"], name="x"), 3, 8)))
+    path = tmp_path / "model.onnx"
+    onnx.save(b.model(), path)
+    plan = precsearch.optimize(
+        path,
+        input_shapes={"x": (1, 3, 8, 24)},
+        threads=1,
+        max_builds=1,
+        backend="clocked",
+        output=tmp_path / "plan.json",
+    )
+    assert plan.evidence.latency.by_shape[0].shapes == {"x": (1, 3, 8, 24)}

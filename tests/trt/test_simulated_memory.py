@@ -130,8 +130,15 @@ def test_an_input_of_a_fixed_shape_has_no_range() -> None:
     [
         ({"IExecutionContext.set_input_shape": lambda *a: False}, "does not take 'x' of shape"),
         (
-            {"IExecutionContext.get_tensor_shape": lambda self, n: (2, -1)},
-            "depends on data, which is not supported",
+            {
+                "IExecutionContext.get_tensor_shape": lambda self, n: (2, -1),
+                "IExecutionContext.set_output_allocator": lambda *a: False,
+            },
+            "depends on data, and the engine takes no allocator",
+        ),
+        (
+            {"IExecutionContext.get_tensor_shape": lambda self, n: (2, -1 if n == "y" else 3)},
+            "does not tell how large the output 'y' is",
         ),
         (
             {"IExecutionContext.set_tensor_address": lambda *a: False},
@@ -143,6 +150,37 @@ def test_an_input_of_a_fixed_shape_has_no_range() -> None:
 def test_what_the_context_refuses_is_said(behaviour: dict[str, Any], said: str) -> None:
     with pytest.raises(RunError, match=said):
         session(behaviour)[0].run(ONES)
+
+
+@pytest.mark.parametrize("name", ["reallocate_output", "reallocate_output_async"])
+def test_an_output_whose_size_depends_on_data_is_read_at_the_size_that_each_run_tells(
+    name: str,
+) -> None:
+    sizes = iter([3, 1, 0, 5])
+    allocators: list[Any] = []
+
+    def ran(context: Any, stream: int) -> bool:
+        count = next(sizes)
+        last = (7,) if name.endswith("async") else ()
+        address = getattr(allocators[0], name)("y", 0, 16 * count, 256, *last)
+        allocators[0].notify_shape("y", [count, 4])
+        return bool(address > 0)
+
+    def taken(context: Any, output: str, allocator: Any) -> bool:
+        allocators.append(allocator)
+        return output == "y"
+
+    found, cuda, _ = session(
+        {
+            "IExecutionContext.get_tensor_shape": lambda self, n: (-1, 4) if n == "y" else (2, 3),
+            "IExecutionContext.set_output_allocator": taken,
+            "IExecutionContext.execute_async_v3": ran,
+        }
+    )
+    assert [found.run(ONES)["y"].shape for _ in range(4)] == [(3, 4), (1, 4), (0, 4), (5, 4)]
+    assert len(cuda.freed) == 1, "five rows need more memory than three"
+    found.close()
+    assert sorted(cuda.freed) == sorted(cuda.memory)
 
 
 def test_a_type_that_numpy_lacks_is_said() -> None:

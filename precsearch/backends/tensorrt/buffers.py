@@ -8,6 +8,7 @@ import numpy as np
 
 from precsearch.backend import Array, Feed
 from precsearch.backends.tensorrt.cuda import Cuda
+from precsearch.backends.tensorrt.growing import Growing, growing
 from precsearch.errors import RunError
 
 __all__ = ["Buffers"]
@@ -41,6 +42,8 @@ class Buffers:
         self._profile = 0
         self._shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
         self._resident: tuple[int, ...] = ()
+        self._growing: Growing | None = None
+        self._grow: set[str] = set()
 
     def _kind(self, name: str) -> np.dtype[Any]:
         kind = self._engine.get_tensor_dtype(name)
@@ -82,14 +85,23 @@ class Buffers:
                 raise RunError(f"the engine does not take {name!r} of shape {shape}")
         for name in (*self.inputs, *self.output_names):
             shape = tuple(self._context.get_tensor_shape(name))
-            if any(d < 0 for d in shape):
-                raise RunError(
-                    f"the shape of the output {name!r} depends on data, which is not supported yet"
-                )
+            if any(d < 0 for d in shape):  # known only after a run
+                self._let_grow(name)
+                continue
             address = self._reserve(name, int(np.prod(shape, dtype=np.int64)))
             if not self._context.set_tensor_address(name, address):
                 raise RunError(f"the engine does not take a buffer for {name!r}")
         self._shapes, self._resident = shapes, ()
+
+    def _let_grow(self, name: str) -> None:
+        if self._growing is None:
+            self._growing = growing(self._trt, self._cuda)
+        if not self._context.set_output_allocator(name, self._growing):
+            raise RunError(
+                f"the size of the output {name!r} depends on data, and the engine takes no "
+                "allocator for it"
+            )
+        self._grow.add(name)
 
     def _select_profile(self, shapes: dict[str, tuple[int, ...]]) -> None:
         """The first optimisation profile that the shapes fit."""
@@ -116,17 +128,33 @@ class Buffers:
     def outputs(self) -> dict[str, Array]:
         """What the last run wrote, copied from the device."""
         found: dict[str, Array] = {}
+        if self._grow:
+            self._cuda.wait(self._stream)  # before that, shapes are those of the last run
         for name in self.output_names:
-            array = np.empty(tuple(self._context.get_tensor_shape(name)), self._kinds[name])
-            self._cuda.download(array, self._memory[name][0], self._stream)
+            shape, address = self._place(name)
+            array = np.empty(shape, self._kinds[name])
+            if array.size or name not in self._grow:
+                self._cuda.download(array, address, self._stream)
             found[name] = array
         return found
+
+    def _place(self, name: str) -> tuple[tuple[int, ...], int]:
+        """Shape and address of an output of the last run."""
+        if self._growing is None or name not in self._grow:
+            return tuple(self._context.get_tensor_shape(name)), self._memory[name][0]
+        if name not in self._growing.shapes:
+            raise RunError(f"TensorRT does not tell how large the output {name!r} is")
+        return self._growing.shapes[name], self._growing.held.get(name, (0, 0))[0]
 
     def close(self) -> None:
         """Give the memory back."""
         for address, _ in self._memory.values():
             self._cuda.free(address)
         self._memory.clear()
+        if self._growing is not None:
+            for address, _ in self._growing.held.values():
+                self._cuda.free(address)
+            self._growing.held.clear()
 
 
 def _within(shape: tuple[int, ...], low: Any, high: Any) -> bool:  # noqa: ANN401

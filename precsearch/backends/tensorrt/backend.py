@@ -26,8 +26,10 @@ from precsearch.backends.tensorrt.engine import TensorRtSession
 from precsearch.backends.tensorrt.inspector import engine_layers
 from precsearch.backends.tensorrt.knobs import Knobs
 from precsearch.backends.tensorrt.logger import Lines, make_logger
+from precsearch.backends.tensorrt.neighbours import device_watch
 from precsearch.backends.tensorrt.probe import Caps, import_tensorrt, probe
 from precsearch.backends.tensorrt.scheme import scheme
+from precsearch.disturbance import Watch
 from precsearch.errors import BuildError, OptionError
 from precsearch.space import Precision
 
@@ -163,6 +165,10 @@ class TensorRtBackend:
             device=f"{device.name}, compute capability {device.compute}",
             features=(f"{device.multiprocessors} multiprocessors", f"{device.memory >> 20} MiB"),
         )
+
+    def watch(self) -> Watch:
+        """See `precsearch.disturbance.Watches.watch`."""
+        return device_watch()
 
     def build(self, model: bytes) -> bytes:
         """See `precsearch.backend.Backend.build`."""

@@ -108,7 +108,8 @@ def table(given: argparse.Namespace) -> tuple[str, bool]:
         rows = []
         for one in told:
             files = (given.folder / "model.onnx", one.artifact, given.folder / "data.npz")
-            rows.append(one.row(judged(*map(str, files), given.threads, given.times)))
+            speeds = judged(*(str(f) for f in files), threads=given.threads, times=given.times)
+            rows.append(one.row(speeds))
     head = "| load | headline | interval | unsure | judged when idle | right |\n" + "|---" * 6 + "|"
     return "\n".join([head, *(line for line, _ in rows)]), all(right for _, right in rows)
 

@@ -40,7 +40,7 @@ def seconds_of(model: str, data: str, threads: int, seconds: float) -> float:
     return median(found[len(found) // 4 :])  # the first ones warm it up
 
 
-def judged(first: str, second: str, data: str, threads: int, times: int) -> tuple[float, ...]:
+def judged(first: str, second: str, data: str, *, threads: int, times: int) -> tuple[float, ...]:
     """How many times as fast the second model is, in each of ``times`` pairs of processes."""
     found = []
     for _ in range(times):
@@ -61,7 +61,7 @@ def main() -> None:
     if given.one is not None:
         print(seconds_of(given.one, given.files[0], given.threads, 0.5))
         return
-    found = judged(*given.files, given.threads, given.times)
+    found = judged(*given.files, threads=given.threads, times=given.times)
     print(json.dumps({"speed": median(found), "least": min(found), "most": max(found)}))
 
 

@@ -128,21 +128,30 @@ def _switched(threads: int) -> tuple[float, float]:
 class Patience:
     """How long a process waits in all for a machine to become quiet.
 
+    It grows with the work that is done, so that waiting stays a small part of a search.
+
     Args:
-        seconds: In all; after that it waits no more.
+        seconds: To begin with.
         sleep: Waits.
+        share: Of the time that engines run, what is added.
         steps: How long it waits the first time, the second, and so on; the last is repeated.
     """
 
     def __init__(
         self,
-        seconds: float = 15.0,
+        seconds: float = 1.0,
         sleep: Callable[[float], None] = time.sleep,
+        share: float = 0.2,
         steps: Iterable[float] = (0.1, 0.2, 0.5, 1.0),
     ) -> None:
         self._left = seconds
         self._sleep = sleep
+        self._share = share
         self._steps = tuple(steps)
+
+    def worked(self, seconds: float) -> None:
+        """Engines have run for so long."""
+        self._left += self._share * seconds
 
     def wait(self, time_in_a_row: int) -> bool:
         """Wait a little, longer each time in a row (from 0); ``False`` if patience is at an end."""

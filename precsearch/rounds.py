@@ -69,7 +69,7 @@ class Surroundings:
     """
 
     watch: Watch = field(default_factory=NoWatch)
-    patience: Patience = field(default_factory=lambda: Patience(0.0))
+    patience: Patience = field(default_factory=lambda: Patience(0.0, share=0.0))
 
 
 @dataclass(frozen=True)
@@ -213,6 +213,7 @@ class Interleaved:
                 lost, medians[position] = _judged(seconds, self._around.watch.look())
                 worst = max(worst, lost)
                 self._left -= sum(seconds)
+                self._around.patience.worked(sum(seconds))
             found.append(medians)
         return worst, found
 

@@ -53,7 +53,7 @@ class Machine:
         return seen
 
     def around(self, patience: float = 0.0) -> Surroundings:
-        return Surroundings(self, Patience(patience, self.paused.append))
+        return Surroundings(self, Patience(patience, self.paused.append, share=0.0))
 
 
 @dataclass
@@ -305,3 +305,11 @@ def test_patience_ends() -> None:
     assert [patience.wait(i) for i in range(5)] == [True, True, True, False, False]
     assert slept == [0.1, 0.2, 0.5]
     assert Patience(1.0, slept.append).wait(0), "each process has its own"
+
+
+def test_patience_grows_with_the_work_that_is_done() -> None:
+    slept: list[float] = []
+    patience = Patience(0.1, slept.append, share=0.2)
+    assert [patience.wait(0), patience.wait(0)] == [True, False]
+    patience.worked(1.0)
+    assert [patience.wait(0), patience.wait(0), patience.wait(0)] == [True, True, False]

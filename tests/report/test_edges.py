@@ -53,6 +53,15 @@ def test_the_headline_says_what_came_of_it(tmp_path: Path) -> None:
     assert "FP32 is the fastest, within rel-l2 ≤ 0.01" in words
 
 
+def test_a_speed_up_in_doubt_has_no_good_headline(tmp_path: Path) -> None:
+    sure = plan()
+    doubted = replace(sure.evidence.latency, unsure=("something else uses this machine (9 of 20)",))
+    unsure = replace(sure, evidence=replace(sure.evidence, latency=doubted))
+    shown = [run_page(tell([saved(tmp_path, made)])) for made in (sure, unsure)]
+    assert ['class="head good"' in page for page in shown] == [True, False]
+    assert "; something else uses this machine" in Html(shown[1]).words
+
+
 @pytest.mark.parametrize("holdout", [True, False])
 def test_a_holdout_is_told_if_there_was_one(holdout: bool, tmp_path: Path) -> None:
     made = plan(holdout=holdout)

@@ -27,8 +27,10 @@ from precsearch.backends.tensorrt.engine import TensorRtSession
 from precsearch.backends.tensorrt.inspector import engine_layers
 from precsearch.backends.tensorrt.knobs import Knobs
 from precsearch.backends.tensorrt.logger import Lines, make_logger
+from precsearch.backends.tensorrt.neighbours import device_watch
 from precsearch.backends.tensorrt.probe import Caps, import_tensorrt, probe
 from precsearch.backends.tensorrt.scheme import scheme
+from precsearch.disturbance import Watch
 from precsearch.errors import BuildError, OptionError
 from precsearch.space import Precision
 
@@ -174,6 +176,10 @@ class TensorRtBackend:
             return (strict,)
         coarse = Fp32Mode("tf32", 11, {"tf32": "true"})
         return (coarse, strict) if self.knobs.tf32 else (strict, coarse)
+
+    def watch(self) -> Watch:
+        """See `precsearch.disturbance.Watches.watch`."""
+        return device_watch()
 
     def build(self, model: bytes) -> bytes:
         """See `precsearch.backend.Backend.build`."""

@@ -12,7 +12,8 @@ import numpy as np
 
 from precsearch.api.curing import Suggestion, suggestions
 from precsearch.api.diagnosis import Constant, Diagnosis, Layer
-from precsearch.api.looking import Configuration, open_configuration
+from precsearch.api.look import look, open_configuration
+from precsearch.api.looking import Configuration
 from precsearch.api.ruled import Ruled, ruled
 from precsearch.data import Dataset, input_specs, load
 from precsearch.errors import OptionError
@@ -87,7 +88,7 @@ def diagnose(config: DiagnoseConfig) -> Diagnosis:
         outputs=outputs,
     )
     data = data.take(range(min(_MOST_SAMPLES, len(data))))
-    with closing(opened.look(data.feeds)) as looked:
+    with closing(look(opened, data.feeds)) as looked:
         reference, inside = looked.reference, looked.inside
         found, held = _compared(reference, inside, data, config.memory_mb << 20)
     layers = tuple(_layers(graph, opened, found, looked.achieved))

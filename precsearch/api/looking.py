@@ -1,17 +1,12 @@
-"""Configurations to look into: what is asked for, and how its inner tensors are seen."""
+"""Configurations to look into: an assignment of a model, and its emulation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 
-from precsearch.api.alone import Alone
-from precsearch.api.opening import Opened, open_cuts, open_outputs
-from precsearch.api.replay import materialise
-from precsearch.api.setup import open_target
 from precsearch.backend import (
     Backend,
     BackendOptions,
@@ -19,57 +14,19 @@ from precsearch.backend import (
     GraphForm,
     QuantScheme,
 )
-from precsearch.errors import EngineError, OptionError, WorkerError
 from precsearch.onnxio.graph import GraphView
 from precsearch.onnxio.group import group
-from precsearch.onnxio.layout import node_groups, quantisable
+from precsearch.onnxio.layout import quantisable
 from precsearch.onnxio.lower import Lowered, Lowering
 from precsearch.onnxio.proxyflat import FlatProxy
-from precsearch.onnxio.read import SourceModel, read_model
+from precsearch.onnxio.read import SourceModel
 from precsearch.onnxio.scales import RangeScales, ScaleSource
-from precsearch.plan import read_plan
-from precsearch.reference.inside import Inside, OrtInside
+from precsearch.reference.inside import OrtInside
 from precsearch.reference.ranges import Calibration, collect_ranges
-from precsearch.registry import BackendFactory, backend_name
+from precsearch.registry import BackendFactory
 from precsearch.space import Assignment, Precision, SearchSpace
 
-__all__ = ["Configuration", "Looked", "open_configuration", "outputs_of"]
-
-_ROUNDED = (
-    "FP32 arithmetic with every stored tensor truly rounded: accumulation inside a kernel is "
-    "exact, which an engine's is not"
-)
-
-
-@dataclass(frozen=True)
-class Looked:
-    """A configuration that is ready to be looked into.
-
-    Attributes:
-        reference: FP32.
-        inside: The configuration.
-        achieved: What groups ran in, where the engine tells.
-        alone: The loss of the outputs if one group alone is in the configuration.
-        notes: What looking changed, known once it was looked.
-        close: Frees what was opened for it.
-    """
-
-    reference: OrtInside
-    inside: Inside
-    achieved: Mapping[str, Precision]
-    alone: Callable[[str], float | None]
-    notes: Callable[[], tuple[str, ...]] = field(default=lambda: ())
-    close: Callable[[], None] = field(default=lambda: None)
-
-    def of(self, engine: Opened) -> Looked:
-        """The same with an engine's inside."""
-        return replace(
-            self,
-            inside=engine.inside,
-            achieved=engine.achieved,
-            notes=engine.notes,
-            close=engine.close,
-        )
+__all__ = ["Configuration", "outputs_of"]
 
 
 @dataclass(frozen=True)
@@ -102,70 +59,13 @@ class Configuration:
     factory: BackendFactory | None = None
     options: BackendOptions = field(default_factory=BackendOptions)
 
-    def look(self, feeds: Sequence[Feed]) -> Looked:
-        """Make it ready for these samples.
+    def lowered(self, assignment: Assignment, scales: ScaleSource) -> Lowered:
+        """The model of an assignment as its engine is built from it.
 
         Raises:
-            ModelError: ONNX Runtime refuses the model, or a tensor cannot be quantised.
+            ModelError: A tensor to quantise was not calibrated.
         """
-        scales, assignment = self.assigned(feeds)
-        plain = self.flat(Assignment(), scales)
-        flat = self.flat(assignment, scales)
-        tensors = tuple(t for n in self.graph.nodes for t in n.outputs if self.graph.is_float(t))
-        reference = self.inside(plain, tensors, "FP32")
-        alone = Alone(
-            self.graph,
-            self.space,
-            self.scheme,
-            self.form,
-            self.model_folder,
-            assignment,
-            scales,
-            feeds,
-        )
-        emulated = Looked(reference, self.inside(flat, tensors, _ROUNDED), {}, alone.loss)
-        asked = {p for _, p in assignment.entries}
-        if not asked or not asked <= self.backend.precisions:
-            return emulated
-        if self.backend.compiles and self.factory is not None:
-            return self._cut(emulated, assignment, scales, feeds)
-        if asked == {Precision.INT8} and self.backend.name == "onnxruntime":
-            lowered = self._lowered(assignment, scales)
-            engine = open_outputs(self.backend, self.graph, lowered, self._handed_on(), feeds[0])
-            return emulated.of(engine)
-        return emulated
-
-    def _cut(
-        self,
-        emulated: Looked,
-        assignment: Assignment,
-        scales: ScaleSource,
-        feeds: Sequence[Feed],
-    ) -> Looked:
-        """A look into engines that are cut; into the emulation if there is no engine here."""
-        assert self.factory is not None, "or there is nothing to cut"
-        lowered, wanted = self._lowered(assignment, scales), self._handed_on()
-        try:
-            cut = open_cuts(self.factory, self.options, self.graph, lowered, wanted, feeds)
-        except (EngineError, WorkerError, OptionError) as error:
-            said = f"the engine itself does not run here, so that it was emulated: {error}"
-            return replace(emulated, notes=lambda: (said,))
-        return emulated.of(cut)
-
-    def _lowered(self, assignment: Assignment, scales: ScaleSource) -> Lowered:
         return Lowering(self.graph, self.space, self.scheme, scales, self.form).lower(assignment)
-
-    def _handed_on(self) -> list[str]:
-        """What another group reads, or the user."""
-        owners = node_groups(self.space)
-        found = []
-        for node in self.graph.nodes:
-            for tensor in node.outputs:
-                readers = {owners.get(u.key) for u in self.graph.users(tensor)}
-                handed = tensor in self.graph.output_names or readers - {owners.get(node.key)}
-                if tensor and self.graph.is_float(tensor) and handed:
-                    found.append(tensor)
-        return found
 
     def of(self, graph: GraphView) -> Configuration:
         """The same for a rewritten graph: everything that can, in the lowest precision of this."""
@@ -235,52 +135,3 @@ def outputs_of(
     flat = configuration.flat(assignment, scales)
     look = configuration.inside(flat, outputs, "").open(outputs)
     return [look.run(feed) for feed in feeds]
-
-
-def open_configuration(
-    model: Path, precision: Precision, plan: Path | None, backend: str, granularity: str
-) -> Configuration:
-    """Read a model, and a plan if there is one.
-
-    Raises:
-        InputError: One cannot be read, or an option is wrong.
-        ReplayError: The plan is another model's.
-    """
-    if plan is not None:
-        made = materialise(read_plan(plan), model, None)
-        target, lowering = made.target, made.lowering
-        return Configuration(
-            f"the plan {plan.name}",
-            target.graph,
-            target.space,
-            made.plan.recipe.assignment,
-            target.backend,
-            target.scheme,
-            target.form,
-            lowering.scales,
-            target.options.model_folder,
-            target.source,
-            target.factory,
-            target.options,
-        )
-    target = open_target(
-        read_model(model), backend_name(backend), (Precision.FP32,), granularity, 0
-    )
-    wanted = frozenset({Precision.FP32, precision})
-    space = group(target.graph, target.scheme, wanted, granularity)
-    if precision is not Precision.FP32 and not space.free:
-        raise OptionError(f"nothing in this model can run in {precision}; choose another one")
-    return Configuration(
-        f"all that can in {precision.value.upper()}",
-        target.graph,
-        space,
-        space.uniform(precision),
-        target.backend,
-        target.scheme,
-        target.form,
-        None,
-        target.options.model_folder,
-        target.source,
-        target.factory,
-        target.options,
-    )

@@ -86,7 +86,7 @@ def seen(
         return _Factory(kind, str(folder / "built"))
 
     monkeypatch.setattr("precsearch.api.setup.backend_factory", of)
-    monkeypatch.setattr("precsearch.api.looking.backend_name", lambda name: name)
+    monkeypatch.setattr("precsearch.api.look.backend_name", lambda name: name)
     return diagnose(DiagnoseConfig(folder / "model.onnx", folder / "data.npz", batch=2, **options))
 
 

@@ -18,7 +18,7 @@ from tests.hostile.test_every_message import messages
 from tests.hostile.world import write_world
 
 NOT_HERE = re.compile(
-    r"precsearch/backends/tensorrt/|precsearch/api/(artifact|diagnose|export|looking|miscompiled|outside|reproducer|verify)|precsearch/report/"
+    r"precsearch/backends/tensorrt/|precsearch/api/(artifact|diagnose|export|look|miscompiled|outside|reproducer|verify)|precsearch/report/"
     r"|precsearch/cli/(diagnosing|reporting|watching)"
 )
 """What has tests of its own that say these: TensorRT (or a stand-in), engines, diagnose, report."""

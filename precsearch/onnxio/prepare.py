@@ -51,15 +51,9 @@ def prepare(source: SourceModel, min_opset: int = MIN_OPSET) -> GraphView:
     """
     check_nodes(source.proto.graph, source.opset)
     check_names(source.proto.graph, "//")
-    proto = with_dense_weights(source.proto)
-    if proto.functions:
-        proto = inlined(proto)
-        check_nodes(proto.graph, source.opset)
-        check_names(proto.graph, "//")
-    if source.opset < min_opset:
-        proto = raise_opset(proto, min_opset, str(source.folder))
     with _quiet():
         try:
+            proto = _in_one_form(source, min_opset)
             model = _model(proto, str(source.folder))
             return _view(model, proto.graph)
         except (ValueError, TypeError, KeyError, RuntimeError, AttributeError) as error:
@@ -67,6 +61,17 @@ def prepare(source: SourceModel, min_opset: int = MIN_OPSET) -> GraphView:
                 f"the graph of {source.path.name!r} is malformed ({error}); check it with "
                 "onnx.checker and export it again"
             ) from error
+
+
+def _in_one_form(source: SourceModel, min_opset: int) -> onnx.ModelProto:
+    proto = with_dense_weights(source.proto)
+    if proto.functions:
+        proto = inlined(proto)
+        check_nodes(proto.graph, source.opset)
+        check_names(proto.graph, "//")
+    if source.opset < min_opset:
+        proto = raise_opset(proto, min_opset, str(source.folder))
+    return proto
 
 
 @contextmanager

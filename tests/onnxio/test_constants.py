@@ -145,14 +145,32 @@ def test_a_result_that_other_machines_may_not_share_is_not_evaluated() -> None:
         assert operators(view(b.model())) == [op_type, "Add"]
 
 
-def test_the_author_s_quantization_stays() -> None:
+@pytest.mark.parametrize("where", ["before", "before a Relu", "after", "after a Relu", "nowhere"])
+def test_the_author_s_quantization_stays(where: str) -> None:
+    """A weight in integers is only a way to store it where its layer's activation is FP32."""
     b = GraphBuilder()
     x, scale, zero = b.input(["n", 6]), b.const(0.05), b.const(0, np.int8)
-    quantized = b.op("DequantizeLinear", b.op("QuantizeLinear", x, scale, zero), scale, zero)
+
+    def both(tensor: str) -> str:
+        return b.op("DequantizeLinear", b.op("QuantizeLinear", tensor, scale, zero), scale, zero)
+
+    x = both(x) if where.startswith("before") else x
+    x = b.op("Relu", x) if where == "before a Relu" else x
     stored = b.const(b.rng.integers(-100, 100, (6, 6)), np.int8)
-    b.output(b.op("MatMul", quantized, b.op("DequantizeLinear", stored, scale, zero)))
+    x = b.op("MatMul", x, b.op("DequantizeLinear", stored, scale, zero))
+    x = b.op("Relu", x) if where == "after a Relu" else x
+    b.output(both(x) if where.startswith("after") else x)
     graph = view(b.model())
-    assert operators(graph).count("DequantizeLinear") == 2
+    assert operators(graph).count("DequantizeLinear") == (0 if where == "nowhere" else 2)
+
+
+def test_one_large_constant_joined_to_itself_over_and_over_is_left_alone() -> None:
+    b = GraphBuilder()
+    x, weight = b.input([1 << 20]), b.const(np.ones(1 << 18))
+    for _ in range(2):
+        weight = b.op("Concat", weight, weight, weight, weight, axis=0)
+    b.output(b.op("Add", x, b.op("Slice", weight, b.ints(0), b.ints(1 << 20))))
+    assert operators(view(b.model())) == ["Concat", "Concat", "Slice", "Add"]
 
 
 def test_a_graph_s_output_of_constants_stays_an_output() -> None:

@@ -35,7 +35,7 @@ _MESSAGE = (1 << 31) - (1 << 28)
 """What a model may hold inside its own file: a message is limited to 2 GiB, with room for nodes."""
 
 _RESHAPING = ("Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten")
-_MALFORMED = (ValueError, TypeError, IndexError, KeyError, OverflowError, ZeroDivisionError)
+_MALFORMED = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
 
 
 def fold_constants(graph: ir.Graph) -> int:
@@ -179,7 +179,12 @@ class _Folder:
             size = _broadcast(shapes, call.node.op_type)
         else:
             size = sum(map(_count, shapes))
-            largest = size  # what is joined is no larger than its parts
+            # What is joined is no larger than its parts, each counted once.
+            parts = {id(t): t.size for t in call.tensors if t is not None}
+            largest = sum(parts.values())
+        widest = max((t.dtype.itemsize for t in call.tensors if t is not None), default=8)
+        if size * widest > self.room:
+            raise Unfoldable("its result is too large to be written into the model")
         if size - largest > min(_GROWTH, self.growth):
             raise Unfoldable("its result is much larger than what it is made from")
 

@@ -7,7 +7,9 @@ import onnx_ir as ir
 __all__ = ["keeps_quantized"]
 
 _LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"})
+_STEPS = 8
 _MOVING = frozenset({"Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"})
+_PASSING = _MOVING | {"MaxPool", "Relu", "Clip", "Slice", "Pad"}
 
 
 def keeps_quantized(value: ir.Value) -> bool:
@@ -33,11 +35,26 @@ def _quantized_at(node: ir.Node, slot: int) -> bool:
     if node.op_type not in _LAYERS:
         return True
     activation = node.inputs[0 if slot else 1]
-    if activation is None or _made_by(activation, "DequantizeLinear"):
-        return True
-    return any(use.node.op_type == "QuantizeLinear" for use in node.outputs[0].uses())
+    return activation is None or _from_integers(activation) or _to_integers(node.outputs[0])
 
 
-def _made_by(value: ir.Value, op_type: str) -> bool:
+def _from_integers(value: ir.Value) -> bool:
+    """Whether a tensor was quantized, as seen through what keeps it so."""
     node = value.producer()
-    return node is not None and node.op_type == op_type
+    for _ in range(_STEPS):
+        if node is None or node.op_type not in _PASSING or node.inputs[0] is None:
+            break
+        node = node.inputs[0].producer()
+    return node is not None and node.op_type == "DequantizeLinear"
+
+
+def _to_integers(value: ir.Value) -> bool:
+    """Whether a tensor is quantized, at once or after an activation."""
+    for _ in range(_STEPS):
+        users = [use.node for use in value.uses()]
+        if any(user.op_type == "QuantizeLinear" for user in users):
+            return True
+        if len(users) != 1 or users[0].op_type not in _PASSING:
+            return False
+        value = users[0].outputs[0]
+    return False

@@ -7,11 +7,12 @@ import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from precsearch.api import OptimizeConfig, ShapeSet
-from precsearch.api.references import check_comparable
+from precsearch.api.references import check_comparable, reference_of
 from precsearch.backend import BackendOptions
 from precsearch.backends.fake import FakeBackend, FakeSession, Fault, Landscape
 from precsearch.backends.onnxruntime import OnnxRuntimeBackend
@@ -49,6 +50,31 @@ def nothing_to_compare(_: Path) -> object:
     """Outputs without elements."""
     samples = Dataset(({"x": np.ones(3)},), (1,))
     return check_comparable(Scored(samples, ({"y": np.ones((0, 2))},)))
+
+
+class Answers:
+    """A worker whose model gives the same for every feed, and a target that has it."""
+
+    reference_model = b""
+    options = BackendOptions()
+
+    def __init__(self, output: object) -> None:
+        self.output = np.asarray(output, np.float32)
+
+    def call(self, _: str, model: bytes, feeds: Sequence[object], folder: str) -> object:
+        return tuple({"y": self.output} for _ in feeds)
+
+
+def wanted(x: object, own: object, given: object = None) -> Say:
+    """Samples that hold ``x``, a model that gives ``own``, and references if there are any."""
+
+    def say(_: Path) -> object:
+        references = None if given is None else ({"y": np.asarray(given)},)
+        samples = Dataset(({"x": np.asarray(x)},), (1,), references=references)
+        model: Any = Answers(own)
+        return reference_of(model, samples, model)
+
+    return say
 
 
 def scored(
@@ -173,6 +199,9 @@ OBJECTS: list[Say] = [
     lambda _: Budget(max_builds=0),
     lambda _: Budget(seconds=0),
     nothing_to_compare,
+    wanted([np.nan], [np.nan]),
+    wanted([1.0], [1.0, 2.0], given=[1.0]),
+    wanted([1.0], [1.0], given=[np.nan]),
     # spaces, plans, landscapes
     lambda _: LayerGroup("g", "conv", ("g",), (INT8,)),
     lambda _: SearchSpace((GROUP, GROUP)),

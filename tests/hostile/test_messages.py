@@ -55,11 +55,6 @@ input 'x' of 'd.npz' has shape (4, 64), which is neither samples on axis 0 of 'x
 input 'x' has shape (1, 1, 9, 9) in feed 0, but the model takes 'x' (float32 [batch, 1, 8, 8]); \
 reshape the data or give --input-shape
 input 'x' is …, but the model takes float32; convert it with .astype('float32')
-input 'x' holds NaN in 1 of 4 feeds, and so does the model's output 'y'; remove such samples
-the reference '__ref__y' does not fit: it has shape (1, 5) where the model's own output has \
-(1, 3); save the outputs of this model
-the reference '__ref__y' does not fit: it holds NaN where the model's own output holds none; save \
-the outputs of this model
 input 'x' holds numbers beyond float32 in feed 0; scale it as the model wants it
 the data folder 'd' holds …; store one .npz per feed in it
 the data script does not work: 'd.py' has no function 'load_data'; check the name after the colon

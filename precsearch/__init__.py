@@ -42,10 +42,11 @@ if TYPE_CHECKING:
     from precsearch.goal import Bound, Budget, Goal, Problem
     from precsearch.plan import Plan, read_plan
     from precsearch.space import Assignment, LayerGroup, Precision, SearchSpace
-    from precsearch.strategy import Proposals, Strategy
+    from precsearch.strategy import ENDINGS, Proposals, ReasonedProposals, Strategy
     from precsearch.trial import Failed, Fidelity, Measured, Measurement, Proposal, Trial
 
 __all__ = [
+    "ENDINGS",
     "Assignment",
     "Bound",
     "Budget",
@@ -71,6 +72,7 @@ __all__ = [
     "Problem",
     "Proposal",
     "Proposals",
+    "ReasonedProposals",
     "ReplayError",
     "SearchSpace",
     "ShapeSet",
@@ -98,7 +100,7 @@ _NAMES = {
     "precsearch.goal": "Bound Budget Goal Problem",
     "precsearch.plan": "Plan read_plan",
     "precsearch.space": "Assignment LayerGroup Precision SearchSpace",
-    "precsearch.strategy": "Proposals Strategy",
+    "precsearch.strategy": "ENDINGS Proposals ReasonedProposals Strategy",
     "precsearch.trial": "Failed Fidelity Measured Measurement Proposal Trial",
 }
 _WHERE = {name: module for module, names in _NAMES.items() for name in names.split()}

@@ -5,20 +5,22 @@ Runs in the child process of a `precsearch.workers.Worker`; a crash here kills n
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from statistics import median
 
+from precsearch.apart import agree, together
 from precsearch.attribution import achieved_by_group, seconds_by_group
-from precsearch.backend import ChoosesTactics, Feed, Fingerprint, KernelTime, Session
-from precsearch.benchsetup import BenchSetup, Candidate, Scored
+from precsearch.backend import Backend, ChoosesTactics, Feed, Fingerprint, KernelTime, Session
+from precsearch.benchsetup import BenchSetup, Candidate, Rival, Scored
 from precsearch.data import Dataset
-from precsearch.errors import BuildError
+from precsearch.disturbance import Patience, Watches
 from precsearch.maker import Engine, engine_of
 from precsearch.measure import (
     Load,
+    Surroundings,
     against_itself,
     compare,
     head_to_head,
@@ -26,17 +28,19 @@ from precsearch.measure import (
 )
 from precsearch.metrics import metric
 from precsearch.onnxio.proxygraph import ProxyRequest
+from precsearch.probes import Probes
 from precsearch.reference.bench import Announce, ReferenceBench
-from precsearch.reference.proxy import Proxy
 from precsearch.trial import Accuracy, Fidelity, Latency, Measurement
 from precsearch.turns import InTurns
 
-__all__ = ["Bench", "BenchSetup", "Candidate", "Scored", "open_bench"]
+__all__ = ["Bench", "BenchSetup", "Candidate", "Rival", "Scored", "open_bench"]
 
 _PROXY_FEEDS = 64
-_PROXY_SECONDS = 1.0
 _PROFILE_RUNS = 3
 _TWINS = 3
+_MOST_TIMINGS = 3
+_SLOW_OPEN_S = 2.0
+"""An engine that opens for longer is timed once: what memory looks like changes little for it."""
 
 
 class Bench(ReferenceBench):
@@ -52,8 +56,8 @@ class Bench(ReferenceBench):
         self._noise = setup.noise
         self._latency: Latency | None = None
         self._artifacts: dict[str, bytes] = {}
-        self._probed: int | None = None
-        self._proxy: Proxy | None = None
+        self._probes = Probes(setup.proxy, setup.options)
+        self._around = _surroundings(self._backend)
 
     def adopt(self, setup: BenchSetup) -> None:
         """Go on with what was not known when it was made; engines that were built are kept.
@@ -64,6 +68,7 @@ class Bench(ReferenceBench):
         self._setup = setup
         self._timed = _timed(setup)
         self._noise = setup.noise
+        self._probes = Probes(setup.proxy, setup.options)
 
     def fingerprint(self) -> Fingerprint:
         """Versions and device."""
@@ -73,24 +78,32 @@ class Bench(ReferenceBench):
         """Time the FP32 engine against itself; the relative floor under which all is a tie.
 
         The median over several newly opened twins: two sessions of one engine differ by what their
-        memory happens to look like, and something else may use the machine for a moment.
+        memory happens to look like. Slow engines have fewer twins.
         """
         self._announce("time")
-        floors = []
-        for _ in range(_TWINS):
-            twin = self._open(self._setup.baseline)
-            try:
-                floor, self._latency = noise_floor(
-                    twin, self._fp32(), self._timed, self._setup.timing
-                )
-            finally:
-                twin.close()
+        floors: list[float] = []
+        spent = 0.0
+        while len(floors) < _TWINS and spent < self._setup.timing.seconds:
+            before, twin = self._fp32(), self._open(self._setup.baseline)
+            floor, self._latency = noise_floor(
+                twin, before, self._timed, self._setup.timing, self._around
+            )
+            self._replace_fp32(twin)
             floors.append(floor)
+            spent += 2 * self._latency.seconds * (self._latency.rounds + self._latency.dropped)
         self._noise = median(floors)
         return self._noise
 
-    def measure(self, candidate: Candidate, fidelity: Fidelity) -> Measurement:
+    def measure(
+        self, candidate: Candidate, fidelity: Fidelity, rival: Rival | None = None
+    ) -> Measurement:
         """Accuracy, and at engine fidelity latency, profile and achieved precision.
+
+        Args:
+            candidate: The engine.
+            fidelity: Whether it is to be timed.
+            rival: What is known already; without it the engine is timed once, until it can be told
+                from FP32.
 
         Raises:
             BuildError: The backend refused the model.
@@ -99,8 +112,10 @@ class Bench(ReferenceBench):
         self._announce("build")
         start = time.perf_counter()
         artifact = self._built(candidate)
+        opening = time.perf_counter()
         session = self._backend.open(artifact)
-        built = time.perf_counter() - start
+        now = time.perf_counter()
+        built, opened = now - start, now - opening
         try:
             self._announce("run")
             if fidelity is Fidelity.PROXY:
@@ -109,10 +124,14 @@ class Bench(ReferenceBench):
                 )
             accuracy = self._accuracy(session, self._setup.search)
             self._announce("time")
-            latency = self._time(candidate, session)
+            latency = self._time(candidate, session, accuracy, rival)
         finally:
             session.close()
         kernels = self._profile(artifact)
+        concluded = rival is not None and rival.decides(accuracy, latency)
+        plain = candidate.digest == self._setup.baseline.digest
+        if concluded and not plain and opened <= _SLOW_OPEN_S:
+            latency = self._time_apart(artifact, latency, rival)
         return Measurement(
             accuracy=accuracy,
             latency=latency,
@@ -123,8 +142,13 @@ class Bench(ReferenceBench):
             remarks=self._backend.remarks(artifact),
         )
 
-    def probe(self, request: ProxyRequest) -> Measurement:
+    def probe(self, request: ProxyRequest, losses: Sequence[float] = ()) -> Measurement:
         """Accuracy of an assignment in the proxy, which stays open.
+
+        Args:
+            request: The assignment.
+            losses: Of each sample of the search part in a rough engine, see
+                `precsearch.trial.hardness`; those of the first call count.
 
         Raises:
             BuildError: The proxy does not open.
@@ -132,37 +156,13 @@ class Bench(ReferenceBench):
         """
         self._announce("build")
         start = time.perf_counter()
-        part = self._setup.search
-        if self._proxy is None:
-            self._proxy = self._opened_proxy()
+        self._probes.ready()
         opened = time.perf_counter() - start
         self._announce("run")
-        data = part.data.take(range(self._proxy_feeds(self._proxy, request)))
-        found = self._scored(self._proxy.run(request, data.feeds), part, data)
-        return Measurement(found, build_seconds=opened)
-
-    def _proxy_feeds(self, proxy: Proxy, request: ProxyRequest) -> int:
-        """How many feeds a proxy sees: as many as it can run in about a second, the same always.
-
-        A search asks for hundreds of proxies, to rank groups; engines see all of the data.
-        """
-        feeds = self._setup.search.data.feeds
-        if self._probed is None:
-            lanes = proxy.lanes
-            proxy.run(request, feeds[:lanes])  # the first run is cold
-            start = time.perf_counter()
-            proxy.run(request, feeds[:lanes])
-            took = max(time.perf_counter() - start, 1e-6)
-            rows = max(1, int(_PROXY_SECONDS / took))
-            self._probed = min(rows * lanes, _PROXY_FEEDS, len(feeds))
-        return self._probed
-
-    def _opened_proxy(self) -> Proxy:
-        model, options = self._setup.proxy, self._setup.options
-        if model is None:
-            raise BuildError("this bench was given no proxy")
-        threads = options.threads or len(os.sched_getaffinity(0))
-        return Proxy(model, threads, threads, options.model_folder)
+        part = self._setup.search
+        seen, outputs = self._probes.run(request, part.data, losses)
+        some = Scored(part.data.take(seen), tuple(part.reference[i] for i in seen))
+        return Measurement(self._scored(outputs, some, some.data), build_seconds=opened)
 
     def confirm(self, candidates: Sequence[Candidate], rebuilds: int) -> list[tuple[Latency, ...]]:
         """Each candidate's latency, ``rebuilds`` times newly opened, all in the same rounds.
@@ -177,11 +177,36 @@ class Bench(ReferenceBench):
             sessions = [self._open(c) for c in candidates]
             self._announce("time")
             try:
-                found.append(head_to_head(sessions, self._fp32(), self._timed, self._setup.timing))
+                found.append(
+                    head_to_head(
+                        sessions, self._fp32(), self._timed, self._setup.timing, self._around
+                    )
+                )
             finally:
                 for session in sessions:
                     session.close()
         return [tuple(row[i] for row in found) for i in range(len(candidates))]
+
+    def shipped(
+        self, candidates: Sequence[Candidate]
+    ) -> tuple[BenchSetup, tuple[tuple[Candidate, bytes], ...]]:
+        """What a bench in another process needs to time these engines beside FP32's.
+
+        Returns:
+            A setup with as much data as is timed, and no proxy; the engines that took long to
+            build, FP32's among them, for `keep`.
+
+        Raises:
+            BuildError: The backend refused a model.
+        """
+        nothing = Scored(self._setup.search.data.take([0]), ())
+        setup = replace(
+            self._setup, search=nothing, loads=self._timed, noise=self._noise, proxy=None
+        )
+        if not self._backend.compiles:
+            return setup, ()
+        engines = [self._setup.baseline, *candidates]
+        return setup, tuple((replace(c, model=b""), self._built(c)) for c in engines)
 
     def engine(self, candidate: Candidate) -> Engine:
         """The engine as it is shipped, not built again if it was kept.
@@ -240,14 +265,54 @@ class Bench(ReferenceBench):
         reference = part.reference[: len(outputs)]
         return self._metric.score(outputs, reference, data.flat_labels, sizes=data.sizes)
 
-    def _time(self, candidate: Candidate, session: Session) -> Latency:
-        setup = self._setup
-        if candidate.digest == setup.baseline.digest:
+    def _time(
+        self, candidate: Candidate, session: Session, accuracy: Accuracy, rival: Rival | None
+    ) -> Latency:
+        if candidate.digest == self._setup.baseline.digest:
             if self._latency is None:
                 self.calibrate_noise()
             assert self._latency is not None
             return against_itself(self._latency)
-        return compare(session, self._fp32(), self._timed, self._noise, setup.timing)
+        rough = rival is not None and not rival.matters(accuracy)
+        return self._compared(session, rival, rough=rough)
+
+    def _compared(self, session: Session, rival: Rival | None, *, rough: bool = False) -> Latency:
+        return compare(
+            session,
+            self._fp32(),
+            self._timed,
+            self._noise,
+            self._setup.timing,
+            self._around,
+            best=None if rival is None else rival.ratio,
+            rough=rough,
+        )
+
+    def _time_apart(self, artifact: bytes, first: Latency, rival: Rival | None) -> Latency:
+        """A timing, and another one with both engines newly opened; a third if they disagree.
+
+        An engine that is not clearly faster than FP32 would end a search, so a pause comes before
+        its second timing.
+        """
+        timings = [first]
+        while len(timings) < _MOST_TIMINGS:
+            self._announce("time")
+            if first.ratio_high >= 1 - self._noise:
+                time.sleep(self._setup.timing.apart_seconds)
+            self._replace_fp32(self._open(self._setup.baseline))
+            session = self._backend.open(artifact)
+            try:
+                timings.append(self._compared(session, rival))
+            finally:
+                session.close()
+            if len(timings) == 2 and agree(timings[0], timings[1], self._noise):
+                break
+        return together(timings, self._noise)
+
+    def _replace_fp32(self, session: Session) -> None:
+        if self._baseline is not None:
+            self._baseline.close()
+        self._baseline = session
 
     def _profile(self, artifact: bytes) -> tuple[KernelTime, ...]:
         session = self._backend.open(artifact, profiled=True)
@@ -260,6 +325,12 @@ class Bench(ReferenceBench):
 def _timed(setup: BenchSetup) -> tuple[Load, ...]:
     data = setup.search.data
     return setup.loads or (Load.spread(data.feeds, data.sizes[0]),)
+
+
+def _surroundings(backend: Backend) -> Surroundings:
+    if not isinstance(backend, Watches):
+        return Surroundings()
+    return Surroundings(backend.watch(), Patience())
 
 
 def open_bench(setup: BenchSetup | None, announce: Announce) -> ReferenceBench | InTurns:

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 
 from precsearch.backend import Backend, BackendOptions, Feed
 from precsearch.data import Dataset
+from precsearch.goal import Goal
 from precsearch.measure import Load, TimingOptions
 from precsearch.onnxio.proxygraph import ProxyModel
 from precsearch.space import Precision
+from precsearch.trial import Accuracy, Latency, Measurement
 
-__all__ = ["BenchSetup", "Candidate", "Scored"]
+__all__ = ["BenchSetup", "Candidate", "Rival", "Scored"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,29 @@ class Scored:
 
     data: Dataset
     reference: tuple[Feed, ...]
+
+
+@dataclass(frozen=True)
+class Rival:
+    """What an engine is up against when it is timed.
+
+    Attributes:
+        goal: What is wanted.
+        ratio: Of the fastest engine within the bound so far; FP32's is 1.
+        trivial: Whether the engine in question is a uniform one: a search concludes from it.
+    """
+
+    goal: Goal
+    ratio: float = 1.0
+    trivial: bool = False
+
+    def matters(self, accuracy: Accuracy) -> bool:
+        """Whether more than a rough time is wanted of an engine; models learn from rough ones."""
+        return self.trivial or self.goal.passes(Measurement(accuracy))
+
+    def decides(self, accuracy: Accuracy, latency: Latency) -> bool:
+        """Whether a conclusion rests on this timing: of a uniform engine, or of the new best."""
+        return self.trivial or (self.matters(accuracy) and latency.ratio < self.ratio)
 
 
 @dataclass(frozen=True)

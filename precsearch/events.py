@@ -153,7 +153,12 @@ class SearchFinished:
     """No more trials.
 
     Attributes:
-        reason: ``done`` (the strategy ended), ``builds`` or ``time`` (budget), ``interrupted``.
+        reason: ``builds`` or ``time`` (budget), ``interrupted``, or why the strategy ended:
+            ``baseline`` (FP32 does not run or is not within the bound), ``complete`` (every
+            assignment was tried), ``settled`` (the uniform engines answered the question),
+            ``converged`` (no remaining candidate is expected to be faster beyond the noise),
+            ``patience`` (several engines in a row brought no gain), ``limit`` (its own limit of
+            engines), ``done`` (it gave no reason).
     """
 
     reason: str

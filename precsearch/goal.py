@@ -109,7 +109,8 @@ class Budget:
     """When to stop. ``None`` is no limit.
 
     Attributes:
-        max_builds: Engines built and timed, counting those of a resumed search.
+        max_builds: Engines built and timed, counting those of a resumed search and those of
+            `Problem.known`.
         seconds: Wall time, counting what was spent before a resume.
     """
 
@@ -156,6 +157,11 @@ class Problem:
         budget: When to stop.
         priors: Hints.
         seed: Seed of every random choice.
+        known: Trials of an earlier search of the same space, on the same data and device; its goal
+            may have been another. They are answers: neither a strategy nor the loop asks for one
+            of them again. A continued search with the same ones must get the same ones on a resume.
+        setup_seconds: Wall time that the run had spent when the search began. It is read from the
+            journal on a resume, since a strategy may decide by it.
     """
 
     space: SearchSpace
@@ -163,6 +169,8 @@ class Problem:
     budget: Budget = field(default_factory=Budget)
     priors: tuple[Prior, ...] = ()
     seed: int = 0
+    known: tuple[Trial, ...] = ()
+    setup_seconds: float = 0.0
 
     def avoided(self, precision: Precision) -> frozenset[str]:
         """Keys of the groups that a search should start without ``precision``."""

@@ -23,7 +23,7 @@ from precsearch.events import (
     Warned,
 )
 from precsearch.goal import Problem
-from precsearch.strategy import Proposals, Strategy
+from precsearch.strategy import ENDINGS, ReasonedProposals, Strategy
 from precsearch.trial import Fidelity, Proposal, Trial
 
 __all__ = ["search"]
@@ -49,8 +49,10 @@ def search(
     """Drive ``strategy`` until it ends or the budget is spent.
 
     Trials in ``memo`` are replayed instead of evaluated and count towards ``max_builds``, so a
-    search that is resumed takes the same decisions as one that was never interrupted. Closing the
-    generator closes the strategy and stops the evaluation.
+    search that is resumed takes the same decisions as one that was never interrupted. Trials of
+    ``problem.known`` answer proposals without an event of their own; they keep their numbers, new
+    ones are numbered after them, and they count towards ``max_builds``, too. Closing the generator
+    closes the strategy and stops the evaluation.
 
     Args:
         problem: What to search.
@@ -64,7 +66,7 @@ def search(
         `BatchProposed`, `TrialStarted`, `TrialFinished`, at the end `SearchFinished`.
 
     Returns:
-        All trials by number.
+        All trials by number, those of ``problem.known`` included.
 
     Raises:
         OptionError: The strategy proposed what the space does not offer.
@@ -93,22 +95,23 @@ class _Loop:
         self._memo = memo
         self._started = started
         self._clock = clock
-        self.trials: dict[Proposal, Trial] = {}
-        self.builds = 0
+        self.trials: dict[Proposal, Trial] = {t.proposal: t for t in problem.known}
+        self.builds = sum(p.fidelity is Fidelity.ENGINE for p in self.trials)
+        self._next = 1 + max((t.number for t in problem.known), default=-1)
 
     @property
     def elapsed(self) -> float:
         return self._clock() - self._started
 
-    def drive(self, proposals: Proposals) -> Events:
+    def drive(self, proposals: ReasonedProposals) -> Events:
         """Answer batch after batch; returns why it is over."""
         answers: Sequence[Trial] | None = None
         idle = 0
         while True:
             try:
                 batch = next(proposals) if answers is None else proposals.send(answers)
-            except StopIteration:
-                return "done"
+            except StopIteration as end:
+                return self._ending(end.value)
             asked = tuple(self._canonical(p) for p in batch)
             yield BatchProposed(asked)
             known = len(self.trials)
@@ -122,6 +125,13 @@ class _Loop:
                 )
                 return "done"
             answers = [self._known(p) for p in asked]
+
+    def _ending(self, reason: object) -> str:
+        """The strategy's own reason, unless it kept to the budget by itself or gave none."""
+        limit = self._problem.budget.max_builds
+        if reason == "limit" and limit is not None and self.builds >= limit:
+            return "builds"
+        return reason if isinstance(reason, str) and reason in ENDINGS else "done"
 
     def _canonical(self, proposal: Proposal) -> Proposal:
         return replace(proposal, assignment=self._problem.space.canonical(proposal.assignment))
@@ -139,7 +149,8 @@ class _Loop:
         """Replay or evaluate what is new of a batch, as far as the budget goes."""
         wanted = self._new(asked)
         affordable = self._affordable(wanted)
-        numbers = {p: len(self.trials) + i for i, p in enumerate(affordable)}
+        numbers = {p: self._next + i for i, p in enumerate(affordable)}
+        self._next += len(affordable)
         fresh = []
         for proposal in affordable:
             if proposal in self._memo:

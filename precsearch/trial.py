@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -21,6 +21,7 @@ __all__ = [
     "Prediction",
     "Proposal",
     "Trial",
+    "hardness",
 ]
 
 
@@ -116,6 +117,10 @@ class Latency:
         samples: The per-round medians in seconds.
         baseline: FP32's per-round medians of the same rounds, in seconds.
         by_shape: The same for each set of input shapes.
+        dropped: Rounds that something else on the machine disturbed, and that were repeated.
+        unsure: Why the timing is in doubt, half a sentence each; nothing is the normal case.
+        apart: The ratio of each timing, if the engine was timed more than once: newly opened, in
+            the order of time. The interval of ``ratio`` holds them all.
     """
 
     seconds: float
@@ -127,6 +132,9 @@ class Latency:
     samples: tuple[float, ...] = ()
     baseline: tuple[float, ...] = ()
     by_shape: tuple[ShapeLatency, ...] = ()
+    dropped: int = 0
+    unsure: tuple[str, ...] = ()
+    apart: tuple[float, ...] = ()
 
     @property
     def rounds(self) -> int:
@@ -241,3 +249,24 @@ class Trial:
     def measurement(self) -> Measurement | None:
         """The measurement, ``None`` if the trial failed."""
         return self.outcome.measurement if isinstance(self.outcome, Measured) else None
+
+
+def hardness(trials: Sequence[Trial]) -> tuple[float, ...]:
+    """Losses per sample by which proxies choose their samples, those of one rough engine.
+
+    It is the first engine below FP32 that was measured before the first proxy; an answer that no
+    later trial changes, in a search that is resumed neither.
+
+    Args:
+        trials: Of one search, in any order.
+
+    Returns:
+        A loss for each sample of the search part; nothing where no engine tells.
+    """
+    for trial in sorted(trials, key=lambda t: t.number):
+        if trial.proposal.fidelity is Fidelity.PROXY:
+            break
+        found = trial.measurement
+        if trial.assignment.entries and found is not None and found.accuracy.per_sample:
+            return found.accuracy.per_sample
+    return ()

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from precsearch.api.config import OptimizeConfig
 from precsearch.api.setup import Target
 from precsearch.api.shapes import ShapeTable
-from precsearch.bench import BenchSetup, Candidate, Scored, open_bench
+from precsearch.bench import BenchSetup, Candidate, Rival, Scored, open_bench
 from precsearch.data import Dataset
+from precsearch.goal import Problem
 from precsearch.measure import Load, TimingOptions
 from precsearch.onnxio.lower import Lowered
+from precsearch.space import SearchSpace
+from precsearch.trial import Trial
 from precsearch.workers import Worker
 
-__all__ = ["bench_setup", "bench_worker", "candidate", "reference_of"]
+__all__ = ["bench_setup", "bench_worker", "candidate", "reference_of", "rival"]
 
 _BUILD_CACHE = "build.cache"
 _PATIENT = TimingOptions(round_seconds=0.02, warmup=15)
@@ -42,6 +46,29 @@ def bench_worker(limit_s: float = 3600.0) -> Worker:
 def candidate(lowered: Lowered) -> Candidate:
     """What is sent to a bench."""
     return Candidate(lowered.model, lowered.digest, lowered.asked, lowered.owners)
+
+
+def rival(problem: Problem, trials: Sequence[Trial], lowered: Lowered) -> Rival:
+    """What an engine is up against.
+
+    Args:
+        problem: What is searched.
+        trials: Its trials so far.
+        lowered: The engine's model.
+    """
+    best = problem.goal.best(trials)
+    found = None if best is None or best.measurement is None else best.measurement.latency
+    ratio = 1.0 if found is None else min(1.0, found.ratio)
+    return Rival(problem.goal, ratio, _trivial(problem.space, lowered))
+
+
+def _trivial(space: SearchSpace, lowered: Lowered) -> bool:
+    """Whether a model computes all groups in one precision, as far as they can."""
+    asked = {lowered.owners[node]: p for node, p in lowered.asked.items() if node in lowered.owners}
+    computing = {g.key for g in space.free if not g.passive}
+    found = {k: p for k, p in asked.items() if k in computing}
+    uniform = [dict(space.uniform(p).entries) for p in space.precisions]
+    return any({k: p for k, p in u.items() if k in computing} == found for u in uniform)
 
 
 def bench_setup(

@@ -43,6 +43,7 @@ class Pool:
         limit_s: Seconds that a trial may take.
         ask: Has a worker measure.
         request: An assignment as the bench's proxy wants it; ``None`` where it has no proxy.
+        losses: Of each sample in a rough engine, for the choice of what a proxy sees.
     """
 
     setup: BenchSetup
@@ -50,6 +51,7 @@ class Pool:
     limit_s: float
     ask: Ask
     request: Callable[[Assignment], ProxyRequest] | None = None
+    losses: Callable[[], tuple[float, ...]] = tuple
 
     @contextmanager
     def evaluating(
@@ -109,7 +111,7 @@ class Pool:
                 asked = request(assignment)
                 if not worker.ready:
                     worker.prepare()
-            found: Measurement = worker.call("probe", asked)
+            found: Measurement = worker.call("probe", asked, self.losses())
             return found
 
         return probe

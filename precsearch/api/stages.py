@@ -14,7 +14,7 @@ from precsearch.api.ending import unmet, written
 from precsearch.api.evidence import Finish, make_plan
 from precsearch.api.explain import explain_result
 from precsearch.api.files import write_text
-from precsearch.api.measuring import bench_worker, candidate, reference_of
+from precsearch.api.measuring import bench_worker, candidate, reference_of, rival
 from precsearch.api.pool import Pool
 from precsearch.api.preparing import Preparation, Prepared, gate_errors
 from precsearch.api.setup import Inputs, Target
@@ -39,7 +39,7 @@ from precsearch.onnxio.proxygraph import ProxyGraph
 from precsearch.search import search
 from precsearch.space import Assignment
 from precsearch.strategy import Strategy
-from precsearch.trial import Fidelity, Measured, Measurement, Proposal, Trial
+from precsearch.trial import Fidelity, Measured, Measurement, Proposal, Trial, hardness
 from precsearch.workers import Worker
 
 __all__ = ["Run", "Stream"]
@@ -155,14 +155,22 @@ class Run:
         """Run the strategy; a Ctrl-C ends it and keeps its trials."""
 
         def measure(by: Worker, lowered: Lowered, fidelity: Fidelity) -> Measurement:
-            found: Measurement = by.call("measure", candidate(lowered), fidelity)
+            known = rival(problem, self.trials, lowered)
+            found: Measurement = by.call("measure", candidate(lowered), fidelity, known)
             return found
 
         memo = self.journal.memo
         known = {setup.baseline.digest: Measured(gate), **memo.engines}
         begun = time.monotonic() - memo.seconds
         request = None if proxy is None else proxy.request
-        pool = Pool(setup, self.config.workers, self._limit_s, measure, request)
+        pool = Pool(
+            setup,
+            self.config.workers,
+            self._limit_s,
+            measure,
+            request,
+            lambda: hardness(self.trials),
+        )
         with pool.evaluating(worker, lowering.lower, known) as evaluate:
             loop = search(problem, self.strategy, evaluate, memo=memo, spent=memo.seconds)
             try:

@@ -25,6 +25,7 @@ from precsearch.backend import (
     KernelTime,
     QuantScheme,
 )
+from precsearch.disturbance import CpuWatch
 from precsearch.errors import BuildError, OptionError, RunError
 from precsearch.reference.session import first_line, ort_errors, session_options
 from precsearch.space import Precision
@@ -208,6 +209,10 @@ class OnnxRuntimeBackend:
             device=f"{_cpu_name()}, {self.threads} thread{'s' if self.threads > 1 else ''}",
             features=self.features,
         )
+
+    def watch(self) -> CpuWatch:
+        """See `precsearch.disturbance.Watches.watch`."""
+        return CpuWatch(self.threads)
 
     def build(self, model: bytes) -> bytes:
         """The model itself: ONNX Runtime compiles when it opens one."""

@@ -49,11 +49,28 @@ class Worker:
         self._factory = factory
         self._args = tuple(args)
         self._limit_s = limit_s
-        self._options = {"preload": list(preload), "memory": memory_limit}
+        self._options: dict[str, Any] = {"preload": list(preload), "memory": memory_limit}
         self._lock = threading.RLock()
         self._closed = False
         self._made = False
         self._child = Child(self._options)
+
+    def another(self, *args: object) -> Worker:
+        """A new worker of the same factory, in a process of its own.
+
+        Args:
+            args: What the factory is given there.
+
+        Raises:
+            WorkerError: No process can be started.
+        """
+        return Worker(
+            self._factory,
+            args,
+            limit_s=self._limit_s,
+            preload=self._options["preload"],
+            memory_limit=self._options["memory"],
+        )
 
     @property
     def pid(self) -> int:

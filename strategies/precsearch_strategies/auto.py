@@ -11,9 +11,10 @@ import numpy as np
 from precsearch.errors import OptionError
 from precsearch.goal import Problem
 from precsearch.space import Assignment
-from precsearch.strategy import Proposals
+from precsearch.strategy import ReasonedProposals
 from precsearch_strategies.elimination import Elimination
 from precsearch_strategies.encoding import Encoding, Floats
+from precsearch_strategies.ending import ending
 from precsearch_strategies.errormodel import BELIEVED, proxy_error
 from precsearch_strategies.estimate import expected_builds
 from precsearch_strategies.gains import promising
@@ -78,22 +79,22 @@ class Auto:
         """See `precsearch_strategies.estimate.expected_builds`."""
         return expected_builds(problem)
 
-    def propose(self, problem: Problem, /) -> Proposals:
+    def propose(self, problem: Problem, /) -> ReasonedProposals:
         """Search ``problem``."""
         known = Known(problem)
         (gate,) = yield from known.build([problem.all_fp32()], "FP32 is the gate")
         if gate.measurement is None or not problem.goal.admits(gate.measurement):
-            return
+            return "baseline"
         if not problem.space.free:
-            return
+            return "complete"
         leading = leading_uniforms(problem)
         if (yield from opening(known)):
-            return
+            return "settled"
         yield from known.build(leading, "uniform, less what the priors advise against")
         encoding = Encoding(problem.space)
         wanted = promising(known, encoding)
         if not wanted.any() and known.passing():
-            return
+            return "settled"
         if wanted[:, 1:].any():
             yield from known.probe(leading, "how far to believe proxies")
         squares = yield from screened_squares(known, encoding, wanted)
@@ -107,8 +108,10 @@ class Auto:
         settled = yield from rest._rounds(known, encoding, squares, elimination, limit - reserved)
         yield from relowered(known, encoding, limit - reserved)
         yield from rest._reserves(known, encoding, squares, elimination, limit)
-        if not settled and not done:
-            yield from self._disputed(known, limit)
+        if settled or done:
+            return ending(known) or ("converged" if known.builds < limit else "limit")
+        yield from self._disputed(known, limit)
+        return ending(known) or ("patience" if known.builds < limit else "limit")
 
     def _reserves(
         self,

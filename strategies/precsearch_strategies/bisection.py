@@ -9,8 +9,9 @@ import numpy as np
 from precsearch.errors import OptionError
 from precsearch.goal import Problem
 from precsearch.space import Assignment, LayerGroup, Precision
-from precsearch.strategy import Proposals
+from precsearch.strategy import ReasonedProposals
 from precsearch_strategies.encoding import Encoding
+from precsearch_strategies.ending import ending
 from precsearch_strategies.gains import profile_gains
 from precsearch_strategies.known import Asking, Known
 from precsearch_strategies.sensitivity import single_squares
@@ -47,12 +48,12 @@ class Bisection:
         if self.builds < 1:
             raise OptionError("bisection's builds must be at least 1")
 
-    def propose(self, problem: Problem, /) -> Proposals:
+    def propose(self, problem: Problem, /) -> ReasonedProposals:
         """Gate, ranking, then for each lower precision: both ends, bisection, splitting."""
         known = Known(problem)
         (gate,) = yield from known.build([problem.all_fp32()], "FP32 is the gate")
         if gate.measurement is None or not problem.goal.admits(gate.measurement):
-            return
+            return "baseline"
         base = problem.all_fp32()
         limit = problem.budget.max_builds or self.builds
         order: dict[Precision, list[str]] = {}
@@ -69,6 +70,7 @@ class Bisection:
                     order = yield from self._orders(known)
                 ranked = [k for k in order.get(precision, []) if k in left]
                 base = yield from work(known, base, ranked, precision, limit)
+        return ending(known) or ("limit" if known.builds >= limit else None)
 
     def _orders(self, known: Known) -> Asking[dict[Precision, list[str]]]:
         """Keys of the free groups for each lower precision, least harmful first."""

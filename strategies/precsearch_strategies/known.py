@@ -21,15 +21,15 @@ class Known:
     """The trials of one search by canonical assignment; state of a generator, never shared.
 
     Args:
-        problem: What is searched.
-        trials: Trials that are known already, for a warm start.
+        problem: What is searched; its ``known`` trials are known from the start.
+        trials: More trials that are known already, for a warm start.
     """
 
     def __init__(self, problem: Problem, trials: Iterable[Trial] = ()) -> None:
         self.problem = problem
         self.engines: dict[Assignment, Trial] = {}
         self.proxies: dict[Assignment, Trial] = {}
-        for trial in trials:
+        for trial in (*problem.known, *trials):
             self._record(trial)
 
     def tightened(self, share: float) -> Known:

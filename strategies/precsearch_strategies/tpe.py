@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from precsearch.errors import OptionError
 from precsearch.goal import Problem
 from precsearch.space import Assignment, Precision
-from precsearch.strategy import Proposals
+from precsearch.strategy import ReasonedProposals
 from precsearch.trial import Trial
+from precsearch_strategies.ending import ending
 from precsearch_strategies.errormodel import proxy_error
 from precsearch_strategies.known import Asking, Known
 from precsearch_strategies.uniform import uniform_assignments
@@ -44,14 +45,16 @@ class Tpe:
         if min(self.builds, self.patience) < 1:
             raise OptionError("tpe's builds and patience must be at least 1")
 
-    def propose(self, problem: Problem, /) -> Proposals:
+    def propose(self, problem: Problem, /) -> ReasonedProposals:
         """FP32 as the gate, the uniform engines, then what TPE suggests."""
         known = Known(problem)
         (gate,) = yield from known.build([problem.all_fp32()], "FP32 is the gate")
         if gate.measurement is None or not problem.goal.admits(gate.measurement):
-            return
+            return "baseline"
         limit = problem.budget.max_builds or self.builds
-        yield from tpe_search(known, limit=limit, patience=self.patience, screen=self.screen)
+        return (
+            yield from tpe_search(known, limit=limit, patience=self.patience, screen=self.screen)
+        )
 
 
 def tpe_search(
@@ -63,7 +66,7 @@ def tpe_search(
     keys: Sequence[str] | None = None,
     base: Assignment | None = None,
     misses: int = 40,
-) -> Asking[None]:
+) -> Asking[str]:
     """Search on from what is known.
 
     Args:
@@ -74,11 +77,14 @@ def tpe_search(
         keys: Groups to vary, all free ones by default.
         base: The assignment of the others, FP32 by default.
         misses: Suggestions in a row that may be repeats or be ruled out before it ends.
+
+    Returns:
+        Why it ended, a key of `precsearch.strategy.ENDINGS`.
     """
     space = known.problem.space
     varied = [space.by_key[k] for k in keys] if keys is not None else list(space.free)
     if not varied:
-        return
+        return "complete"
     choices = {g.key: [c.value for c in g.choices] for g in varied}
     if screen:
         yield from known.probe(uniform_assignments(known.problem)[1:], "how far to believe proxies")
@@ -102,6 +108,7 @@ def tpe_search(
         stale += fresh
         if known.best_ratio() < reference * (1 - known.problem.goal.noise):
             stale, reference = 0, known.best_ratio()
+    return ending(known) or ("limit" if known.builds >= limit else "patience")
 
 
 def _ruled_out(known: Known, assignment: Assignment) -> Asking[float | None]:

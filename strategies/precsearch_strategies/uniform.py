@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from precsearch.goal import Problem
 from precsearch.space import Assignment, LayerGroup, Precision
-from precsearch.strategy import Proposals
+from precsearch.strategy import ReasonedProposals
+from precsearch_strategies.ending import ending
 from precsearch_strategies.known import Known
 
 __all__ = ["Uniform", "leading_uniforms", "tolerated", "uniform_assignments"]
@@ -79,11 +80,12 @@ class Uniform:
     of them.
     """
 
-    def propose(self, problem: Problem, /) -> Proposals:
+    def propose(self, problem: Problem, /) -> ReasonedProposals:
         """FP32 as the gate, then all others as one batch."""
         known = Known(problem)
         first, *rest = uniform_assignments(problem)
         (gate,) = yield from known.build([first], "FP32 is the gate")
         if gate.measurement is None or not problem.goal.admits(gate.measurement):
-            return
+            return "baseline"
         yield from known.build(rest, "uniform")
+        return ending(known) or None

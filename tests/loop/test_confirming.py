@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from precsearch.api.confirm import Choice, confirm, counts
+from precsearch.api.confirm import Choice, confirm, confirm_seconds, counts
 from precsearch.api.explain import explain_groups, explain_result, ledger
 from precsearch.attribution import achieved_by_group
 from precsearch.backend import KernelTime
 from precsearch.errors import WorkerError
-from precsearch.events import Event, FinalistJudged, Warned
+from precsearch.events import Event, FinalistJudged, StageStarted, Warned
 from precsearch.goal import Bound, Goal, Problem
 from precsearch.metrics import metric
 from precsearch.onnxio.lower import Lowered
@@ -23,6 +23,7 @@ from precsearch.trial import (
     Accuracy,
     Failed,
     Fidelity,
+    Latency,
     Measured,
     Measurement,
     Proposal,
@@ -51,24 +52,55 @@ def trial(
 
 
 class Bench:
-    """What a worker answers: the timings at the end and the losses on the holdout."""
+    """What workers answer: timings, process by process, and the losses on the holdout."""
 
-    def __init__(self, holdout: Sequence[float] = (), broken: bool = False) -> None:
+    def __init__(
+        self,
+        holdout: Sequence[float] = (),
+        broken: bool = False,
+        times: Sequence[Latency] = (),
+        alone: bool = False,
+    ) -> None:
         self.holdout = list(holdout)
         self.broken = broken
+        self.times = list(times)
+        self.alone = alone
+        self.processes = 0
+
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def another(self, *_: object) -> Bench:
+        if self.alone:
+            raise WorkerError("no process can be started")
+        self.processes += 1
+        return self
 
     def call(self, method: str, *args: Any) -> Any:
+        if method == "shipped":
+            return None, ()
         if method == "confirm":
             if self.broken:
                 raise WorkerError("the engine died")
-            return [(latency(0.5), latency(0.4), latency(0.45)) for _ in args[0]]
+            assert args[1] == 1
+            found = self.times.pop(0) if self.times else None
+            return [(found or latency(float(c.digest)),) for c in args[0]]
         assert method == "score"
         loss = self.holdout.pop(0)
         return Accuracy(loss, loss)
 
 
+def lowered(assignment: Assignment) -> Lowered:
+    """Its digest is the ratio that the search found."""
+    ratios = {FAST.assignment: "0.5", SAFE.assignment: "0.7"}
+    return Lowered(b"", ratios.get(assignment, "1.0"), {}, {}, {}, {})
+
+
 def confirmed(
-    trials: Sequence[Trial], bench: Bench, holdout: bool = True
+    trials: Sequence[Trial], bench: Bench, holdout: bool = True, seconds: float | None = None
 ) -> tuple[Choice | None, list[Event]]:
     chosen: list[Choice | None] = []
 
@@ -76,9 +108,10 @@ def confirmed(
         found = yield from confirm(
             PROBLEM,
             trials,
-            lambda _: Lowered(b"", "", {}, {}, {}, {}),
+            lowered,
             bench,  # type: ignore[arg-type]
             lambda: object() if holdout else None,  # type: ignore[arg-type,return-value]
+            seconds,
         )
         chosen.append(found)
 
@@ -104,10 +137,93 @@ def test_the_first_that_is_right_on_the_holdout_is_chosen() -> None:
     judged = [e for e in events if isinstance(e, FinalistJudged)]
     assert [(e.loss, e.passed) for e in judged] == [(0.02, False), (0.003, True)]
     assert [look.passed for look in chosen.looks] == [False, True]
+    assert chosen.trial is SAFE
+
+
+def test_finalists_are_timed_in_two_new_processes() -> None:
+    bench = Bench()
+    chosen, events = confirmed([FP32_ENGINE, FAST, SAFE], bench, holdout=False)
+    assert chosen is not None
     assert chosen.measurement.latency is not None
-    assert chosen.measurement.latency.ratio == 0.45, "the middle one of three"
-    assert chosen.measurement.latency.ratio_low == 0.4
-    assert chosen.measurement.latency.ratio_high == 0.5
+    assert bench.processes == 2
+    assert chosen.measurement.latency.apart == (0.5, 0.5)
+    assert StageStarted("confirm", "3 finalists, timed in 2 new processes") in events
+
+
+def test_where_no_process_can_be_had_the_old_one_times_them_again() -> None:
+    chosen, events = confirmed([FP32_ENGINE, FAST], Bench(alone=True), holdout=False)
+    assert chosen is not None
+    assert chosen.measurement.latency is not None
+    assert chosen.measurement.latency.apart == (0.5, 0.5)
+    assert not [e for e in events if isinstance(e, Warned)]
+
+
+def test_processes_that_disagree_are_followed_by_one_more_and_the_middle_stands() -> None:
+    bench = Bench(times=[latency(0.5), latency(0.8), latency(0.52)])
+    chosen, _ = confirmed([FP32_ENGINE, FAST], bench, holdout=False)
+    assert bench.processes == 3
+    assert chosen is not None
+    found = chosen.measurement.latency
+    assert found is not None
+    assert found.apart == (0.5, 0.5, 0.8, 0.52), "the search's own timing first"
+    assert found.ratio == 0.52
+    assert (found.ratio_low, found.ratio_high) == (0.5, 0.8)
+    assert found.unsure == ()
+
+
+def test_a_search_that_was_misled_is_put_right_by_the_processes_after_it() -> None:
+    bench = Bench(times=[latency(0.8), latency(0.81), latency(0.8)])
+    chosen, _ = confirmed([FP32_ENGINE, FAST], bench, holdout=False)
+    assert bench.processes == 3
+    assert chosen is not None
+    assert chosen.measurement.latency is not None
+    assert chosen.measurement.latency.ratio == 0.8
+    assert chosen.measurement.latency.ratio_low == 0.5, "what was seen is told"
+
+
+def test_timings_of_which_no_two_agree_are_marked_as_unsure() -> None:
+    bench = Bench(times=[latency(0.6), latency(0.7), latency(0.8)])
+    chosen, _ = confirmed([FP32_ENGINE, FAST], bench, holdout=False)
+    assert chosen is not None
+    assert chosen.measurement.latency is not None
+    (said,) = chosen.measurement.latency.unsure
+    assert said == "timings of the same engine differ: 2.00x, 1.67x, 1.43x, 1.25x"
+
+
+def test_what_turns_out_slower_than_fp32_does_not_ship() -> None:
+    bench = Bench(times=[latency(1.3)] * 3)
+    chosen, _ = confirmed([FP32_ENGINE, FAST], bench, holdout=False)
+    assert chosen is not None
+    assert chosen.trial is FP32_ENGINE
+
+
+def test_a_short_time_left_means_one_process_then_fewer_finalists_then_none() -> None:
+    trials = [FP32_ENGINE, FAST, SAFE]
+    whole, one = confirm_seconds(PROBLEM, trials), confirm_seconds(PROBLEM, trials, 1)
+    for seconds, processes, timed in (
+        (whole, 2, 2),
+        (whole - 0.01, 1, 2),
+        (one - 0.01, 1, 1),
+        (0.0, 0, 0),
+    ):
+        bench = Bench()
+        chosen, _ = confirmed(trials, bench, holdout=False, seconds=seconds)
+        assert chosen is not None
+        assert chosen.trial is FAST
+        assert bench.processes == processes
+        assert chosen.measurement.latency is not None
+        doubted = "it was timed during the search alone" in chosen.measurement.latency.unsure
+        assert doubted == (timed == 0)
+
+
+def test_without_time_for_another_process_a_disagreement_is_told() -> None:
+    trials = [FP32_ENGINE, FAST]
+    bench = Bench(times=[latency(0.9), latency(0.9)])
+    chosen, _ = confirmed(trials, bench, holdout=False, seconds=confirm_seconds(PROBLEM, trials))
+    assert bench.processes == 2
+    assert chosen is not None
+    assert chosen.measurement.latency is not None
+    assert "there was no time for another" in chosen.measurement.latency.unsure[-1]
 
 
 def test_if_none_is_right_on_the_holdout_none_is_chosen() -> None:
@@ -129,7 +245,11 @@ def test_if_timing_again_fails_first_timings_stand() -> None:
     chosen, events = confirmed([FP32_ENGINE, FAST, SAFE], Bench(broken=True), holdout=False)
     assert chosen is not None
     assert chosen.trial is FAST
-    assert chosen.measurement == FAST.measurement
+    assert chosen.measurement.latency is not None
+    assert FAST.measurement is not None
+    assert FAST.measurement.latency is not None
+    assert chosen.measurement.latency.ratio == FAST.measurement.latency.ratio
+    assert chosen.measurement.latency.unsure == ("it was timed during the search alone",)
     (warned,) = [e for e in events if isinstance(e, Warned)]
     assert warned.message.endswith("(the engine died); first timings stand")
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 import pytest
@@ -22,7 +22,7 @@ from precsearch.events import (
 from precsearch.goal import Problem
 from precsearch.search import search
 from precsearch.space import Assignment, LayerGroup, SearchSpace
-from precsearch.strategy import Proposals
+from precsearch.strategy import ENDINGS, Proposals, ReasonedProposals
 from precsearch.trial import Accuracy, Fidelity, Measured, Measurement, Proposal, Trial
 from tests.loop.loop_toys import (
     FP16,
@@ -163,6 +163,59 @@ def test_a_strategy_that_ends_with_its_last_build_is_done() -> None:
         search(toy_problem(builds=2), Script([[on("g0"), on("g1")]]), Recorder())
     )
     assert (reason(events), len(trials)) == ("done", 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "builds", "said"),
+    [
+        ("converged", None, "converged"),
+        ("limit", None, "limit"),
+        ("limit", 1, "builds"),
+        ("limit", 2, "limit"),
+        ("time", None, "done"),
+        ("a sentence", None, "done"),
+        (7, None, "done"),
+        (None, None, "done"),
+    ],
+)
+def test_a_strategy_says_why_it_ended_and_cannot_say_what_only_the_loop_knows(
+    given: str | None, builds: int | None, said: str
+) -> None:
+    class Ends:
+        def propose(self, problem: Problem, /) -> ReasonedProposals:
+            yield [on("g0")]
+            return given
+
+    events, _ = finish(search(toy_problem(builds=builds), Ends(), Recorder()))
+    assert reason(events) == said
+
+
+def test_every_ending_is_told_by_the_event() -> None:
+    assert all(f"``{code}``" in (SearchFinished.__doc__ or "") for code in ENDINGS)
+
+
+def test_a_continued_search_asks_for_nothing_that_is_known() -> None:
+    _, known = finish(search(toy_problem(), Script([[on("g0"), on("g1", PROXY)]]), Recorder()))
+    problem = replace(toy_problem(builds=2), known=known)
+    script = Script([[on("g0"), on("g1", PROXY), on("g1")], [on("g2")]])
+    recorder = Recorder()
+    events, trials = finish(search(problem, script, recorder))
+    assert recorder.asked == [(on("g1"),)]
+    assert [e.trial.number for e in finished(events)] == [2]
+    assert trials[:2] == known
+    assert script.sent[0] == [known[0], trials[2], trials[2]]
+    assert reason(events) == "builds", "the engine of the search before counts"
+
+
+def test_a_continued_search_resumes_with_the_same_numbers() -> None:
+    _, known = finish(search(toy_problem(), Script([[on("g0")]]), Recorder()))
+    problem = replace(toy_problem(), known=known)
+    batches = [[on("g1")], [on("g2")]]
+    _, whole = finish(search(problem, Script(batches), Recorder()))
+    memo = {t.proposal: t for t in whole[:2]}
+    _, again = finish(search(problem, Script(batches), Recorder(), memo=memo))
+    assert timeless(again) == timeless(whole)
+    assert [t.number for t in whole] == [0, 1, 2]
 
 
 def test_known_trials_are_free_when_the_builds_are_spent() -> None:

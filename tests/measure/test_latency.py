@@ -59,7 +59,9 @@ class Planted:
         pass
 
 
-QUICK = TimingOptions(rounds=20, max_rounds=160, round_seconds=0.004, warmup=2)
+QUICK = TimingOptions(rounds=20, max_rounds=160, round_seconds=0.004, warmup=2, seconds=1e9)
+LOOKS = 4
+"""Calls by which it is found how often an engine that is fast runs in a round."""
 
 
 @settings(max_examples=40, deadline=None)
@@ -100,13 +102,13 @@ def test_a_machine_that_slows_down_slows_both() -> None:
     assert len(clock) == engine.runs + plain.runs
 
 
-def test_a_clear_difference_ends_soon_and_a_tie_at_the_limit() -> None:
+def test_a_clear_difference_ends_soon_and_what_stays_open_at_the_limit() -> None:
     clear = compare(Planted(0.5e-3, 0.01, 1), Planted(1e-3, 0.01, 2), LOADS, 0.02, QUICK)
     assert clear.rounds == QUICK.rounds
-    tied = compare(Planted(1e-3, 0.2, 3), Planted(1e-3, 0.2, 4), LOADS, 0.02, QUICK)
-    assert tied.rounds == QUICK.max_rounds
-    assert tied.ratio_low <= 1.02
-    assert tied.ratio_high >= 0.98
+    open_ = compare(Planted(1e-3, 0.2, 3), Planted(1e-3, 0.2, 4), LOADS, 0.02, QUICK)
+    assert open_.rounds == QUICK.max_rounds
+    assert open_.ratio_low <= 1.02
+    assert open_.ratio_high >= 0.98
     odd = TimingOptions(rounds=30, max_rounds=70)
     assert compare(Planted(1e-3, 0.2, 5), Planted(1e-3, 0.2, 6), LOADS, 0.0, odd).rounds == 70
 
@@ -121,7 +123,7 @@ def test_engines_alternate_in_random_order_on_the_same_inputs() -> None:
     clock: list[object] = []
     engines = [Planted(1e-3, shared=clock) for _ in range(3)]
     head_to_head(engines[:2], engines[2], LOADS, QUICK)
-    rounds = clock[3:]  # one look each at how often an inference fits a round
+    rounds = clock[3 * LOOKS :]
     assert len(rounds) == 3 * (QUICK.rounds + QUICK.warmup)
     in_threes = [tuple(rounds[i : i + 3]) for i in range(0, len(rounds), 3)]
     assert all({id(e) for e in three} == {id(e) for e in engines} for three in in_threes)
@@ -137,13 +139,13 @@ def test_engines_alternate_in_random_order_on_the_same_inputs() -> None:
 def test_a_round_lasts_about_as_long_as_told(seconds: float, repeats: int) -> None:
     engine, plain = Planted(seconds), Planted(seconds)
     head_to_head([engine], plain, LOADS, QUICK)
-    assert {r for _, r in engine.log[1:]} == {repeats}
+    assert {r for _, r in engine.log[LOOKS:]} == {repeats}
 
 
 def test_both_engines_run_equally_often_in_a_round() -> None:
     fast, slow = Planted(1e-4), Planted(2e-3)
     compare(fast, slow, LOADS, 0.02, QUICK)
-    assert {r for _, r in fast.log[1:]} == {r for _, r in slow.log[1:]} == {2}
+    assert {r for _, r in fast.log[LOOKS:]} == {r for _, r in slow.log[LOOKS:]} == {2}
 
 
 def test_a_single_slow_inference_does_not_count() -> None:
@@ -161,11 +163,11 @@ def test_a_single_slow_inference_does_not_count() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.floats(0, 0.6), st.integers(0, 99))
-def test_the_floor_of_an_engine_against_itself_has_limits(spread: float, seed: int) -> None:
+def test_the_floor_of_an_engine_against_itself_has_a_lower_limit(spread: float, seed: int) -> None:
     floor, latency = noise_floor(
         Planted(1e-3, spread, seed), Planted(1e-3, spread, 77), LOADS, QUICK
     )
-    assert 0.005 <= floor <= 0.2
+    assert floor >= 0.005
     assert latency.seconds == pytest.approx(1e-3, rel=2 * spread + 1e-9)
     if spread == 0:
         assert floor == 0.005
@@ -175,7 +177,7 @@ def test_the_floor_grows_with_what_sessions_differ_by() -> None:
     floor, _ = noise_floor(Planted(1.03e-3, 0.001, 1), Planted(1e-3, 0.001, 2), LOADS, QUICK)
     assert floor == pytest.approx(math.log(1.03), rel=0.1)
     floor, _ = noise_floor(Planted(3e-3), Planted(1e-3), LOADS, QUICK)
-    assert floor == 0.2
+    assert floor == pytest.approx(math.log(3)), "shown as it is"
 
 
 def test_fp32_against_itself_is_one_by_definition() -> None:

@@ -1,0 +1,106 @@
+"""The proxy of a bench, and the samples that it sees: few, the hardest first, always the same."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+
+from precsearch.backend import Array, BackendOptions
+from precsearch.data import Dataset
+from precsearch.errors import BuildError
+from precsearch.onnxio.proxygraph import ProxyModel, ProxyRequest
+from precsearch.reference.proxy import Proxy
+
+__all__ = ["Probes", "by_hardness"]
+
+_FEEDS = 64
+_SECONDS = 1.0
+
+
+def by_hardness(sizes: Sequence[int], losses: Sequence[float]) -> list[int]:
+    """Positions of feeds in the order in which a proxy should see them.
+
+    The feed with the worst sample comes first. Where no losses are known, feeds from all over the
+    data come first: every fourth, say, then those between.
+
+    Args:
+        sizes: Samples in each feed.
+        losses: Of each sample, in a rough engine; or nothing.
+    """
+    if len(losses) != sum(sizes) or not losses:
+        return _spread(len(sizes))
+    worst, start = [], 0
+    for size in sizes:
+        worst.append(max(losses[start : start + size], default=0.0))
+        start += size
+    return sorted(range(len(sizes)), key=lambda i: (-worst[i], i))
+
+
+def _spread(count: int) -> list[int]:
+    """Positions, those first that halve the gaps between the ones before."""
+    found: dict[int, None] = {}
+    step = count
+    while step > 0:
+        found.update(dict.fromkeys(range(0, count, step)))
+        step //= 2
+    return list(found)
+
+
+class Probes:
+    """A proxy that is opened when it is first asked. Not thread-safe.
+
+    Args:
+        model: The proxy; ``None`` where there is none.
+        options: Threads and the folder of external weights.
+    """
+
+    def __init__(self, model: ProxyModel | None, options: BackendOptions) -> None:
+        self._model = model
+        self._options = options
+        self._proxy: Proxy | None = None
+        self._chosen: tuple[int, ...] = ()
+
+    def ready(self) -> Proxy:
+        """The proxy, opened.
+
+        Raises:
+            BuildError: There is none, or it does not open.
+        """
+        if self._proxy is None:
+            if self._model is None:
+                raise BuildError("this bench was given no proxy")
+            threads = self._options.threads or len(os.sched_getaffinity(0))
+            self._proxy = Proxy(self._model, threads, threads, self._options.model_folder)
+        return self._proxy
+
+    def run(
+        self, request: ProxyRequest, data: Dataset, losses: Sequence[float]
+    ) -> tuple[tuple[int, ...], list[dict[str, Array]]]:
+        """The feeds that the proxy saw, as positions in ``data``, and its outputs for each.
+
+        Which feeds these are is settled by the first call, whose ``losses`` count. A search asks
+        for hundreds of proxies, to rank groups; engines see all of the data.
+
+        Raises:
+            BuildError: See `ready`.
+            RunError: The proxy failed.
+        """
+        proxy = self.ready()
+        if not self._chosen:
+            order = by_hardness(data.sizes, losses)
+            self._chosen = tuple(order[: self._affordable(proxy, request, data, order)])
+        feeds = [data.feeds[i] for i in self._chosen]
+        return self._chosen, proxy.run(request, feeds)
+
+    def _affordable(
+        self, proxy: Proxy, request: ProxyRequest, data: Dataset, order: Sequence[int]
+    ) -> int:
+        """How many feeds a proxy can run in about a second."""
+        first = [data.feeds[i] for i in order[: proxy.lanes]]
+        proxy.run(request, first)  # the first run is cold
+        start = time.perf_counter()
+        proxy.run(request, first)
+        took = max(time.perf_counter() - start, 1e-6)
+        rows = max(1, int(_SECONDS / took))
+        return min(rows * proxy.lanes, _FEEDS, len(order))

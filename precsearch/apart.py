@@ -74,7 +74,7 @@ def spread(first: Latency, second: Latency | None = None) -> float:
         0 if there is one timing alone.
     """
     ratios = list(first.apart)
-    if second is not None and second.apart:
+    if second is not None and first.apart and second.apart:
         count = min(len(first.apart), len(second.apart))
         pairs = zip(first.apart[-count:], second.apart[-count:], strict=True)
         ratios = [a / max(b, _TINY) for a, b in pairs]

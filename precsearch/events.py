@@ -20,6 +20,7 @@ __all__ = [
     "GroupOutline",
     "PlanWritten",
     "RunStarted",
+    "SearchContinued",
     "SearchFinished",
     "SearchStarted",
     "StageStarted",
@@ -102,6 +103,8 @@ class SearchStarted:
         bound, budget: As asked.
         noise: Relative noise floor of latency from an A/A measurement.
         spent: Seconds spent before a resume.
+        setup_seconds: Seconds from the start of the run to the search; of the first run, where
+            this one was resumed.
         outline: Every group in graph order, the undecidable ones too.
     """
 
@@ -114,6 +117,7 @@ class SearchStarted:
     noise: float
     spent: float = 0.0
     outline: tuple[GroupOutline, ...] = ()
+    setup_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +154,7 @@ class TrialFinished:
 
 @dataclass(frozen=True, slots=True)
 class SearchFinished:
-    """No more trials.
+    """No more trials, unless a `SearchContinued` follows.
 
     Attributes:
         reason: ``builds`` or ``time`` (budget), ``interrupted``, or why the strategy ended:
@@ -168,12 +172,38 @@ class SearchFinished:
 
 @dataclass(frozen=True, slots=True)
 class FinalistJudged:
-    """A finalist was measured again and looked at on the holdout."""
+    """A finalist was measured again and looked at on the holdout.
+
+    Attributes:
+        number: Of its trial.
+        loss: On the holdout; on the search part, where there is no holdout.
+        ratio: Latency relative to FP32's.
+        passed: Whether it is within the bound.
+        output: The output that is farthest off, where the model has several.
+    """
 
     number: int
     loss: float
     ratio: float
     passed: bool
+    output: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchContinued:
+    """Faster finalists missed the bound on the holdout: the search goes on with a tighter one.
+
+    A `SearchFinished` and finalists come before it and after it.
+
+    Attributes:
+        number: How many times it has gone on now, from 1.
+        tolerance: Bound on the loss that it works with from here on.
+        trials: How many trials were known by then.
+    """
+
+    number: int
+    tolerance: float
+    trials: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,5 +233,6 @@ Event = (
     | TrialFinished
     | SearchFinished
     | FinalistJudged
+    | SearchContinued
     | PlanWritten
 )

@@ -18,6 +18,7 @@ from precsearch.maker import Engine
 from precsearch.onnxio.lower import Lowered
 from precsearch.onnxio.scales import QuantParams
 from precsearch.plan import (
+    Continuation,
     CureRecipe,
     Evidence,
     GroupRecipe,
@@ -49,6 +50,7 @@ class Finish:
         warnings: What the user should know.
         seconds: Wall time.
         engine: The one that ships, where it is more than its model.
+        continued: Searches that went on after a miss on the holdout.
     """
 
     choice: Choice
@@ -59,6 +61,7 @@ class Finish:
     warnings: tuple[str, ...]
     seconds: float
     engine: Engine | None = None
+    continued: tuple[Continuation, ...] = ()
 
 
 def make_recipe(
@@ -127,6 +130,7 @@ def make_plan(
         engine=() if finish.engine is None else finish.engine.anatomy,
         tactics={} if finish.engine is None else dict(sorted(finish.engine.tactics.items())),
         predictions=_short_errors(prediction_errors(problem.goal, finish.trials)),
+        continued=finish.continued,
     )
     recipe = make_recipe(target, problem.space, assignment, lowered, inputs)
     return Plan(recipe, evidence)

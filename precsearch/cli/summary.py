@@ -23,18 +23,13 @@ from precsearch.cli.text import (
 )
 from precsearch.codec import unstructure
 from precsearch.plan import Evidence, Plan
+from precsearch.stopping import fp32_is_fastest, why_stopped
 from precsearch.text import foretold, loss_bound
 from precsearch.trial import UNTOLD
 
 __all__ = ["next_steps", "optimize_lines", "result_fields"]
 
 _MOST_ALTERNATIVES = 5
-_STOPPED = {
-    "done": "the strategy had no further question",
-    "builds": "the budget of engines was spent",
-    "time": "the time budget was spent",
-    "interrupted": "interrupted",
-}
 
 
 def optimize_lines(config: OptimizeConfig, result: OptimizeResult, page: Page) -> list[Text]:
@@ -51,7 +46,7 @@ def optimize_lines(config: OptimizeConfig, result: OptimizeResult, page: Page) -
     for sentence in result.summary:
         lines += page.sentence(sentence, "")
     if result.plan is not None:
-        if not result.summary:  # which says it in its own words
+        if result.plan.recipe.assignment.entries:  # the summary says it for FP32
             lines += _alternatives(result.plan.evidence, page)
         for warning in result.plan.evidence.warnings:
             lines += page.sentence(warning, "! ", "yellow")
@@ -72,7 +67,9 @@ def _headline(config: OptimizeConfig, result: OptimizeResult, page: Page) -> Tex
     latency = result.plan.evidence.latency
     interval = speedup_interval(latency.ratio_low, latency.ratio_high)
     if not result.plan.recipe.assignment.entries:
-        return Text(f"{prefix}{name}: FP32 is the fastest within {bound}", style="bold")
+        fastest = fp32_is_fastest(result.plan)
+        said = "FP32 is the fastest within" if fastest else "nothing faster than FP32 found within"
+        return Text(f"{prefix}{name}: {said} {bound}", style="bold")
     return Text.assemble(
         (f"{prefix}{name}: ", "bold"),
         (f"{speedup(latency.ratio)} FP32's speed", "bold green"),
@@ -140,8 +137,10 @@ def _search(evidence: Evidence) -> str:
     engines = sum(1 for t in evidence.trials if t.fidelity == "engine")
     proxies = len(evidence.trials) - engines
     also = f" and {many(proxies, 'proxy', 'proxies')}" if proxies else ""
-    why = _STOPPED.get(evidence.stopped, clean(evidence.stopped))
-    return f"{many(engines, 'engine')}{also} in {duration(evidence.seconds)}; {why}"
+    why = clean(why_stopped(evidence.stopped))
+    looks = sum(look.holdout_loss is not None for look in evidence.finalists)
+    holdout = f"; the holdout was looked at {many(looks, 'time')}" if looks > 1 else ""
+    return f"{many(engines, 'engine')}{also} in {duration(evidence.seconds)}; {why}{holdout}"
 
 
 def _alternatives(evidence: Evidence, page: Page) -> list[Text]:
@@ -211,6 +210,9 @@ def result_fields(result: OptimizeResult) -> dict[str, object]:
             "ratio_high": evidence.latency.ratio_high,
             "seconds": evidence.latency.seconds,
             "samples_per_second": [s.samples_per_second for s in evidence.latency.by_shape],
+            "stopped": evidence.stopped,
+            "finalists": [unstructure(look) for look in evidence.finalists],
+            "continued": [unstructure(step) for step in evidence.continued],
             "predictions": unstructure(evidence.predictions),
             "pareto": [unstructure(t) for t in evidence.trials if t.pareto],
             "warnings": list(evidence.warnings),

@@ -20,6 +20,7 @@ __all__ = [
     "GroupOutline",
     "PlanWritten",
     "RunStarted",
+    "SearchContinued",
     "SearchFinished",
     "SearchStarted",
     "StageStarted",
@@ -102,6 +103,8 @@ class SearchStarted:
         bound, budget: As asked.
         noise: Relative noise floor of latency from an A/A measurement.
         spent: Seconds spent before a resume.
+        setup_seconds: Seconds from the start of the run to the search; of the first run, where
+            this one was resumed.
         outline: Every group in graph order, the undecidable ones too.
         fp32: How FP32 is computed (``tf32``, ``strict``), to which speeds are relative; "" where
             the backend has one way alone.
@@ -117,6 +120,7 @@ class SearchStarted:
     spent: float = 0.0
     outline: tuple[GroupOutline, ...] = ()
     fp32: str = ""
+    setup_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +157,7 @@ class TrialFinished:
 
 @dataclass(frozen=True, slots=True)
 class SearchFinished:
-    """No more trials.
+    """No more trials, unless a `SearchContinued` follows.
 
     Attributes:
         reason: ``builds`` or ``time`` (budget), ``interrupted``, or why the strategy ended:
@@ -175,10 +179,11 @@ class FinalistJudged:
 
     Attributes:
         number: Its trial.
-        loss: On the holdout; without one, on the search part.
-        ratio: Latency over FP32's.
+        loss: On the holdout; on the search part, where there is no holdout.
+        ratio: Latency relative to FP32's.
         passed: Whether the loss is within the bound.
         unsure: Whether the ratio is in doubt.
+        output: The output that is farthest off, where the model has several.
     """
 
     number: int
@@ -186,6 +191,24 @@ class FinalistJudged:
     ratio: float
     passed: bool
     unsure: bool = False
+    output: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchContinued:
+    """Faster finalists missed the bound on the holdout: the search goes on with a tighter one.
+
+    A `SearchFinished` and finalists come before it and after it.
+
+    Attributes:
+        number: How many times it has gone on now, from 1.
+        tolerance: Bound on the loss that it works with from here on.
+        trials: How many trials were known by then.
+    """
+
+    number: int
+    tolerance: float
+    trials: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,5 +238,6 @@ Event = (
     | TrialFinished
     | SearchFinished
     | FinalistJudged
+    | SearchContinued
     | PlanWritten
 )

@@ -24,6 +24,7 @@ from precsearch.trial import Accuracy, Latency, Prediction
 
 __all__ = [
     "SCHEMA",
+    "Continuation",
     "CureRecipe",
     "Evidence",
     "Finalist",
@@ -89,13 +90,40 @@ class TrialEvidence:
 
 @dataclass(frozen=True, slots=True)
 class Finalist:
-    """An engine of the last round, in the order fixed before the holdout was opened."""
+    """An engine of a last round, in the order fixed before the holdout was looked at.
+
+    Attributes:
+        trial: Its number.
+        ratio: Latency over FP32's, as confirmed.
+        search_loss: On the search part.
+        holdout_loss: On the holdout, ``None`` without one.
+        passed: Whether it is within the bound.
+        output: The output that is farthest off on the holdout, where the model has several.
+        round: 0 after the search as asked for, then how often the search had gone on.
+    """
 
     trial: int
     ratio: float
     search_loss: float
     holdout_loss: float | None
     passed: bool
+    output: str = ""
+    round: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """A search that went on, since faster finalists missed the bound on the holdout.
+
+    Attributes:
+        tolerance: Bound on the loss that it worked with.
+        trials: How many trials were known before.
+        stopped: Why it ended.
+    """
+
+    tolerance: float
+    trials: int
+    stopped: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +169,7 @@ class Evidence:
         finalists: Who was looked at on the holdout.
         trials: Every trial.
         warnings: What the user should know.
-        stopped: Why the search ended.
+        stopped: Why the search ended, the last one if it went on.
         seconds: Wall time of the run.
         engine: What the chosen engine was made of, where that differs from build to build.
         tactics: What the builder chose by timing: key of a layer → hash of its kernel. For all
@@ -149,6 +177,7 @@ class Evidence:
         predictions: How right the strategy's models were, ``None`` where it has none.
         fp32: The FP32 engines that were measured, where the backend has several ways to compute
             FP32.
+        continued: Searches that went on after a miss on the holdout.
     """
 
     version: str
@@ -175,6 +204,7 @@ class Evidence:
     tactics: Mapping[str, str] = field(default_factory=dict)
     predictions: PredictionErrors | None = None
     fp32: tuple[Fp32Evidence, ...] = ()
+    continued: tuple[Continuation, ...] = ()
 
     @property
     def fp32_mode(self) -> str:

@@ -37,6 +37,10 @@ Events = Generator[Event, None, str]
 """Returns why the search must stop, "" if it need not."""
 
 
+def _no_reserve(_: Sequence[Trial]) -> float:
+    return 0.0
+
+
 def search(
     problem: Problem,
     strategy: Strategy,
@@ -45,6 +49,7 @@ def search(
     memo: Mapping[Proposal, Trial] = _NOTHING,
     spent: float = 0.0,
     clock: Callable[[], float] = time.monotonic,
+    reserve: Callable[[Sequence[Trial]], float] = _no_reserve,
 ) -> Generator[Event, None, tuple[Trial, ...]]:
     """Drive ``strategy`` until it ends or the budget is spent.
 
@@ -61,6 +66,8 @@ def search(
         memo: Trials of an earlier, interrupted search, by canonical proposal.
         spent: Seconds that it took.
         clock: Seconds, from anywhere.
+        reserve: Seconds of the time budget to keep for what comes after the search, from the trials
+            so far.
 
     Yields:
         `BatchProposed`, `TrialStarted`, `TrialFinished`, at the end `SearchFinished`.
@@ -72,7 +79,7 @@ def search(
         OptionError: The strategy proposed what the space does not offer.
         InputError: An evaluation found the user's input wrong.
     """
-    loop = _Loop(problem, evaluate, memo, clock() - spent, clock)
+    loop = _Loop(problem, evaluate, memo, clock() - spent, clock, reserve)
     with closing(strategy.propose(problem)) as proposals:
         reason = yield from loop.drive(proposals)
     yield SearchFinished(reason, loop.builds, loop.elapsed)
@@ -89,12 +96,14 @@ class _Loop:
         memo: Mapping[Proposal, Trial],
         started: float,
         clock: Callable[[], float],
+        reserve: Callable[[Sequence[Trial]], float],
     ) -> None:
         self._problem = problem
         self._evaluate = evaluate
         self._memo = memo
         self._started = started
         self._clock = clock
+        self._reserve = reserve
         self.trials: dict[Proposal, Trial] = {t.proposal: t for t in problem.known}
         self.builds = sum(p.fidelity is Fidelity.ENGINE for p in self.trials)
         self._next = 1 + max((t.number for t in problem.known), default=-1)
@@ -188,7 +197,9 @@ class _Loop:
 
     def _late(self) -> bool:
         limit = self._problem.budget.seconds
-        return limit is not None and self.elapsed >= limit
+        if limit is None:
+            return False
+        return self.elapsed + self._reserve(tuple(self.trials.values())) >= limit
 
     def _run(self, fresh: Sequence[Proposal], numbers: Mapping[Proposal, int]) -> Events:
         """Evaluate; trials finish in any order."""

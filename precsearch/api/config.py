@@ -42,9 +42,10 @@ class OptimizeConfig:
         granularity: ``node``, ``group`` or ``block``.
         output: The plan; by default ``<model stem>.plan.json`` in the current folder.
         artifact: Where to write the optimised model; ``None`` writes none.
-        run_dir: The journal's folder; by default ``<model stem>.precsearch`` beside the plan.
+        run_dir: The journal's folder; by default ``a.precsearch`` for a plan ``a.plan.json`` or
+            ``a.json``, beside it.
         resume: Go on with the journal in `run_dir`.
-        force: Overwrite plan, artifact and journal.
+        force: Overwrite plan, artifact and journal; never those of another model.
         build_options: What the backend alone knows, by name.
         cure: Try rewrites that heal FP16 and change nothing in FP32; use what helps.
     """
@@ -100,8 +101,9 @@ class OptimizeConfig:
 
     @property
     def run_path(self) -> Path:
-        """Where the journal goes."""
-        return self.run_dir or self.plan_path.parent / f"{self.model.stem}.precsearch"
+        """Where the journal goes: beside the plan and named after it."""
+        stem = self.plan_path.name.removesuffix(".json").removesuffix(".plan")
+        return self.run_dir or self.plan_path.parent / f"{stem or self.model.stem}.precsearch"
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,16 @@ from precsearch.space import Assignment, Precision
 from precsearch.trial import UNTOLD, Accuracy, Measurement, Trial
 from precsearch.workers import Worker
 
-__all__ = ["Choice", "best_so_far", "confirm", "confirm_seconds", "counts", "finalists"]
+__all__ = [
+    "Choice",
+    "Confirmed",
+    "best_so_far",
+    "confirm",
+    "confirm_seconds",
+    "counts",
+    "finalists",
+    "worst_output",
+]
 
 _NOT_AGAIN = "it was timed during the search alone"
 
@@ -54,28 +63,40 @@ class Choice:
     looks: tuple[Finalist, ...]
 
 
+@dataclass(frozen=True)
+class Confirmed:
+    """What came of a confirmation.
+
+    Attributes:
+        choice: The first finalist that is within the bound on the holdout, ``None`` if none is.
+        looks: The finalists that were judged, in order.
+    """
+
+    choice: Choice | None
+    looks: tuple[Finalist, ...] = ()
+
+
 def confirm(
     problem: Problem,
-    trials: Sequence[Trial],
+    chosen: Sequence[Trial],
     lower: Callable[[Assignment], Lowered],
     worker: Worker,
     holdout: Callable[[], Scored | None],
     seconds: float | None = None,
-) -> Generator[Event, None, Choice | None]:
-    """Measure the finalists again and choose; ``None`` if there is none.
+) -> Generator[Event, None, Confirmed]:
+    """Measure finalists again and choose.
 
     Args:
-        problem: The problem that was searched.
-        trials: All of its trials.
+        problem: With the bound that was asked for.
+        chosen: The finalists.
         lower: The lowering.
         worker: Holds a `precsearch.bench.Bench`; others are started beside it for a while.
         holdout: Opens the holdout, if there is one; called once, after the order is fixed.
         seconds: What timing again may take, about; where it is short, fewer finalists are timed
             again, in fewer processes. ``None`` is no limit. The holdout is looked at in any case.
     """
-    chosen = finalists(problem, trials)
     if not chosen:
-        return None
+        return Confirmed(None)
     timed = yield from _timed(problem, chosen, lower, worker, seconds)
     order = ordered(problem, timed)
     part = holdout()
@@ -87,15 +108,22 @@ def confirm(
         passed = accuracy is None or accuracy.loss <= problem.goal.bound.tolerance
         loss = measurement.accuracy.loss
         ratio = measurement.latency.ratio if measurement.latency is not None else 1.0
-        looks.append(
-            Finalist(trial.number, ratio, loss, accuracy.loss if accuracy else None, passed)
-        )
-        judged = accuracy.loss if accuracy else loss
+        held_out = accuracy.loss if accuracy else None
+        judged = accuracy or measurement.accuracy
+        output = worst_output(judged)
         unsure = measurement.latency is not None and shaky(measurement.latency)
-        yield FinalistJudged(trial.number, judged, ratio, passed, unsure)
+        looks.append(Finalist(trial.number, ratio, loss, held_out, passed, output))
+        yield FinalistJudged(trial.number, judged.loss, ratio, passed, unsure, output)
         if passed:
-            return Choice(trial, measurement, accuracy, tuple(looks))
-    return None
+            choice = Choice(trial, measurement, accuracy, tuple(looks))
+            return Confirmed(choice, tuple(looks))
+    return Confirmed(None, tuple(looks))
+
+
+def worst_output(accuracy: Accuracy) -> str:
+    """The output that is farthest off; "" where there is one alone."""
+    losses = accuracy.by_output
+    return max(losses, key=lambda name: losses[name]) if len(losses) > 1 else ""
 
 
 def best_so_far(problem: Problem, trials: Sequence[Trial]) -> Choice | None:
@@ -114,6 +142,8 @@ def _timed(
     """The finalists with what all of their timings say."""
     again, processes = _affordable(problem, retimed(chosen), seconds)
     yield StageStarted("confirm", _outline(len(chosen), len(again), processes))
+    if len(again) < len(retimed(chosen)) or (again and processes < PROCESSES):
+        yield Warned(_short_of_time(len(again), len(retimed(chosen)), processes))
     found: dict[int, Measurement] = {}
     if again:
         retiming = Retiming(worker, [candidate(lower(t.assignment)) for t in again], problem)
@@ -136,6 +166,14 @@ def _outline(finalists: int, again: int, processes: int) -> str:
         return said
     often = f"{processes} new processes" if processes > 1 else "a new process"
     return f"{said}, timed in {often}"
+
+
+def _short_of_time(again: int, wanted: int, processes: int) -> str:
+    often = f", in {processes} instead of {PROCESSES} new processes" if again else ""
+    return (
+        f"the time budget was short: {again} of {wanted} finalists were timed again at the "
+        f"end{often}"
+    )
 
 
 def _once(trial: Trial) -> Measurement:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections import Counter
@@ -13,6 +14,7 @@ from precsearch.api.healing import open_cured
 from precsearch.api.measuring import bench_setup, bench_worker, reference_of
 from precsearch.api.screening import priors_of
 from precsearch.api.setup import Target, open_inputs
+from precsearch.estimate import search_seconds
 from precsearch.goal import Bound, Budget, Goal, Problem
 from precsearch.onnxio.lower import Lowering
 from precsearch.onnxio.read import read_model
@@ -40,6 +42,8 @@ class DryRun:
         builds: The least, the likely and the most engines, ``None`` if the strategy cannot say.
         engine_seconds: What building and measuring one takes, ``None`` where that was not tried:
             a backend that compiles would need minutes for it.
+        setup_seconds: What reading, references and the noise floor took here.
+        time_budget: Most seconds of a run, as asked.
     """
 
     backend: str
@@ -51,13 +55,24 @@ class DryRun:
     holdout_samples: int
     builds: tuple[int, int, int] | None
     engine_seconds: float | None
+    setup_seconds: float = 0.0
+    time_budget: float | None = None
 
     @property
     def seconds(self) -> tuple[float, float] | None:
-        """The least and the likely time of all engines."""
+        """The least and the likely time from the start to the plan.
+
+        The least is without proxies; both hold set-up and confirmation.
+        """
         if self.builds is None or self.engine_seconds is None:
             return None
-        return self.builds[0] * self.engine_seconds, self.builds[1] * self.engine_seconds
+        least, likely, _ = self.builds
+        limit = math.inf if self.time_budget is None else self.time_budget
+        each, setup = self.engine_seconds, self.setup_seconds
+        return (
+            min(search_seconds(least - 1, each, setup), limit),
+            min(search_seconds(likely - 1, each, setup, 0.0), limit),
+        )
 
 
 def dry_run(config: OptimizeConfig) -> DryRun:
@@ -69,6 +84,7 @@ def dry_run(config: OptimizeConfig) -> DryRun:
         InputError: Something that the user gave is wrong; the message says what to change.
         EngineError: The FP32 engine fails on this backend.
     """
+    start = time.monotonic()
     config = replace(config, backend=backend_name(config.backend))
     chosen = strategy(config.strategy)
     target, inputs, _ = open_cured(config, read_model(config.model))
@@ -82,6 +98,8 @@ def dry_run(config: OptimizeConfig) -> DryRun:
         config.seed,
     )
     parts = inputs.parts
+    took = None if target.backend.compiles else _engine_seconds(config, target)
+    setup = time.monotonic() - start - (took or 0.0)
     counts = Counter(str(c) for g in target.space.free for c in g.choices[1:])
     return DryRun(
         backend=config.backend,
@@ -92,7 +110,9 @@ def dry_run(config: OptimizeConfig) -> DryRun:
         calibration_samples=sum(parts.calibration.sizes),
         holdout_samples=sum(parts.holdout.sizes) if parts.holdout is not None else 0,
         builds=chosen.expected_builds(problem) if isinstance(chosen, Estimates) else None,
-        engine_seconds=None if target.backend.compiles else _engine_seconds(config, target),
+        engine_seconds=took,
+        setup_seconds=setup,
+        time_budget=config.time_budget,
     )
 
 

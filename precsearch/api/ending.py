@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from precsearch.api.conclusion import Searched, conclusions
 from precsearch.api.config import OptimizeConfig, OptimizeResult
-from precsearch.api.confirm import Choice, counts
+from precsearch.api.confirm import Choice, counts, worst_output
+from precsearch.api.rounds import Rounds
+from precsearch.api.setup import Target
+from precsearch.api.unsearched import unsearched
 from precsearch.events import PlanWritten
 from precsearch.metrics import Metric
+from precsearch.onnxio.undecided import hidden_layers
 from precsearch.plan import Plan
 from precsearch.trial import Measurement
 
-__all__ = ["unmet", "written"]
+__all__ = ["summary", "unmet", "written"]
 
 
 def unmet(config: OptimizeConfig, metric: Metric, gate: Measurement) -> OptimizeResult:
@@ -22,9 +27,11 @@ def unmet(config: OptimizeConfig, metric: Metric, gate: Measurement) -> Optimize
         metric: The loss.
         gate: The FP32 engine's measurement.
     """
+    worst = worst_output(gate.accuracy)
+    output = f", at the output {worst!r}" if worst else ""
     said = (
         f"the FP32 engine itself is off by {metric.display(gate.accuracy.loss):.3g} "
-        f"({config.metric}), the bound is {config.tol:g}: nothing was searched; "
+        f"({config.metric}{output}), the bound is {config.tol:g}: nothing was searched; "
         "raise --tol, or find the first wrong tensor with 'precsearch diagnose "
         f"{config.model.name} --precision fp32'"
     )
@@ -39,3 +46,18 @@ def written(path: Path, plan: Plan, choice: Choice) -> PlanWritten:
         loss=plan.evidence.accuracy.loss,
         counts=counts(choice, choice.trial.assignment),
     )
+
+
+def summary(rounds: Rounds, target: Target, metric: Metric, choice: Choice) -> tuple[str, ...]:
+    """Sentences for the user of a search that has ended."""
+    latency = choice.measurement.latency
+    searched = Searched(
+        rounds.problem,
+        metric,
+        rounds.trials,
+        rounds.stopped,
+        choice.looks,
+        len(rounds.continued),
+        " ".join(unsearched(hidden_layers(target.graph))),
+    )
+    return conclusions(searched, choice.trial, 1.0 if latency is None else latency.ratio)

@@ -18,6 +18,7 @@ from precsearch.maker import Engine
 from precsearch.onnxio.lower import Lowered
 from precsearch.onnxio.scales import QuantParams
 from precsearch.plan import (
+    Continuation,
     CureRecipe,
     Evidence,
     Fp32Evidence,
@@ -51,6 +52,7 @@ class Finish:
         seconds: Wall time.
         engine: The one that ships, where it is more than its model.
         fp32: The FP32 engines that were measured, where there are several ways to compute FP32.
+        continued: Searches that went on after a miss on the holdout.
     """
 
     choice: Choice
@@ -62,6 +64,7 @@ class Finish:
     seconds: float
     engine: Engine | None = None
     fp32: tuple[Fp32Evidence, ...] = ()
+    continued: tuple[Continuation, ...] = ()
 
 
 def make_recipe(
@@ -133,6 +136,7 @@ def make_plan(
         fp32=tuple(
             replace(e, loss=_digits(e.loss), seconds=_digits(e.seconds)) for e in finish.fp32
         ),
+        continued=finish.continued,
     )
     recipe = make_recipe(target, problem.space, assignment, lowered, inputs)
     return Plan(recipe, evidence)

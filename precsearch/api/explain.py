@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from precsearch.exclusions import exclusion_reasons
 from precsearch.goal import Problem
-from precsearch.metrics import Metric
 from precsearch.plan import GroupEvidence
 from precsearch.space import Assignment, LayerGroup, Precision
 from precsearch.trial import Fidelity, Trial
 
-__all__ = ["Ledger", "explain_groups", "explain_result", "ledger"]
-
-_WIDER = (2.0, 3.0, 10.0, math.inf)
+__all__ = ["Ledger", "explain_groups", "ledger"]
 
 
 @dataclass(frozen=True)
@@ -24,10 +21,13 @@ class Ledger:
     Attributes:
         cost: (group, precision) → loss with that group alone lowered.
         saved: Group → seconds that its lowest precision saves in the profiles, where it was seen.
+        excluded: Group → why its choices are left out: engines with them do not build, crash, or
+            give output that is not finite.
     """
 
     cost: Mapping[tuple[str, Precision], float]
     saved: Mapping[str, float]
+    excluded: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def ledger(trials: Sequence[Trial]) -> Ledger:
@@ -51,7 +51,7 @@ def ledger(trials: Sequence[Trial]) -> Ledger:
                 seconds = found.group_seconds[key]
                 lowest[key] = min(seconds, lowest.get(key, seconds))
     saved = {k: plain[k] - lowest[k] for k in lowest if k in plain}
-    return Ledger(cost, saved)
+    return Ledger(cost, saved, exclusion_reasons(trials))
 
 
 def explain_groups(
@@ -89,13 +89,17 @@ def _reason(
     rules = [p for p in problem.priors if p.key == group.key and p.avoid]
     parts += [f"overrules a rule: {p.reason}" for p in rules if p.precision is precision]
     without = [p.reason for p in rules if p.precision.rank > precision.rank]
+    excluded = list(book.excluded.get(group.key, ()))
     if precision is not Precision.FP32:
         ran = achieved.get(group.key)
         if ran is None:
             parts.append(f"asked {precision}; what it ran in, the engine does not tell")
         elif ran is not precision:
             parts.append(f"asked {precision}, ran {ran}")
-        return "; ".join(["measured in the fastest engine within the bound", *parts, *without])
+        said = ["measured in the fastest engine within the bound", *parts, *excluded, *without]
+        return "; ".join(said)
+    if excluded:
+        return "; ".join([*excluded, *without, *parts])
     if without and (cost is None or cost > problem.goal.bound.tolerance):
         return "; ".join([*without, *parts])
     parts += without
@@ -104,53 +108,3 @@ def _reason(
     if group.passive:
         return "; ".join(["kept as its neighbours are, or measured no faster", *parts])
     return "; ".join(["the fastest engine within the bound did without it", *parts])
-
-
-def explain_result(
-    problem: Problem, metric: Metric, chosen: Assignment, trials: Sequence[Trial]
-) -> tuple[str, ...]:
-    """Sentences for the user where nothing, or not much, could be lowered."""
-    if chosen.entries:
-        return ()
-    book = ledger(trials)
-    bound = problem.goal.bound.tolerance
-    if not problem.space.free:
-        return ("FP32 is the answer: no group of this model has a lower precision here.",)
-    said = []
-    if book.cost:
-        (key, precision), cheapest = min(book.cost.items(), key=lambda row: row[1])
-        verb = "is over the bound" if cheapest > bound else "fits, but no engine was faster"
-        said.append(
-            f"FP32 is the answer: the cheapest group to lower ({key} to {precision}) costs "
-            f"{_shown(metric, cheapest)}, which {verb}."
-        )
-    else:
-        said.append("FP32 is the answer: no engine within the bound was faster.")
-    said += [s for s in (_wider(trials, metric, bound * w) for w in _WIDER) if s]
-    return tuple(dict.fromkeys(said))
-
-
-def _wider(trials: Sequence[Trial], metric: Metric, bound: float) -> str:
-    """What a wider bound would have bought, by the engines that were measured."""
-    rows = [
-        (m.latency.ratio, m.accuracy.loss)
-        for t in trials
-        if (m := t.measurement) is not None
-        and m.latency is not None
-        and m.accuracy.loss <= bound
-        and math.isfinite(m.accuracy.loss)
-    ]
-    if not rows:
-        return ""
-    ratio, loss = min(rows)
-    if ratio > 0.97:
-        return ""
-    return (
-        f"A bound of {_shown(metric, loss)} would buy {1 / ratio:.2f}x the speed, as measured "
-        "in this search."
-    )
-
-
-def _shown(metric: Metric, loss: float) -> str:
-    """A loss as the user thinks of it."""
-    return f"{metric.display(loss):.3g}{' ' + metric.unit if metric.unit else ''}"

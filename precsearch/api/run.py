@@ -9,8 +9,10 @@ from precsearch.api.config import OptimizeConfig, OptimizeResult
 from precsearch.api.counted import with_work
 from precsearch.api.files import check_free, check_weights
 from precsearch.api.healing import curing
+from precsearch.api.ownership import check_same_model
 from precsearch.api.setup import identity
 from precsearch.api.stages import Run, Stream
+from precsearch.events import Warned
 from precsearch.journal import NAME, Journal
 from precsearch.onnxio.read import read_model
 from precsearch.registry import backend_name, strategy
@@ -32,8 +34,10 @@ def optimize_events(config: OptimizeConfig) -> Stream:
     outputs = [p for p in (config.plan_path, config.artifact) if p is not None]
     journal_path = config.run_path / NAME
     inputs_read = (config.model, config.data, config.calibration, config.holdout, journal_path)
-    check_free(outputs, force=config.force or config.resume, inputs=inputs_read)
+    check_free(outputs, force=True, inputs=inputs_read)
     source = read_model(config.model)
+    check_same_model(config, source)
+    check_free(outputs, force=config.force or config.resume, inputs=inputs_read)
     check_free(outputs, force=True, inputs=source.external)
     if config.artifact is not None:
         check_weights(source, config.artifact)
@@ -45,11 +49,11 @@ def optimize_events(config: OptimizeConfig) -> Stream:
         config.run_path, identified, resume=config.resume, force=config.force
     ) as journal:
         run = Run(config, target, inputs, chosen, journal, started, cured=cured)
-        return (yield from _recorded(run.events(identified), journal))
+        return (yield from _recorded(run, run.events(identified), journal))
 
 
-def _recorded(events: Stream, journal: Journal) -> Stream:
-    """Write every event down before anyone sees it."""
+def _recorded(run: Run, events: Stream, journal: Journal) -> Stream:
+    """Write every event down before anyone sees it, and warnings into the plan, too."""
     thrown: KeyboardInterrupt | None = None
     while True:
         try:
@@ -58,6 +62,8 @@ def _recorded(events: Stream, journal: Journal) -> Stream:
             result: OptimizeResult = stop.value
             return result
         journal.append(event)
+        if isinstance(event, Warned):
+            run.warnings.append(event.message)
         try:
             yield event
             thrown = None

@@ -4,44 +4,43 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from functools import cache
 
 from precsearch._version import __version__
 from precsearch.api.artifact import write_artifact
 from precsearch.api.config import OptimizeConfig, OptimizeResult
-from precsearch.api.confirm import Choice, best_so_far, confirm
-from precsearch.api.ending import written
+from precsearch.api.confirm import Choice, Confirmed, confirm
+from precsearch.api.ending import summary, written
 from precsearch.api.evidence import Finish, make_plan
-from precsearch.api.explain import explain_result
 from precsearch.api.files import write_text
 from precsearch.api.gate import Gating, refused, told
 from precsearch.api.measuring import bench_worker, busy, candidate, reference_of, rival
 from precsearch.api.pool import Pool
 from precsearch.api.preparing import Preparation, Prepared
+from precsearch.api.rounds import Rounds
 from precsearch.api.setup import Inputs, Target
+from precsearch.api.stopwatch import Stopwatch
 from precsearch.api.untold import untold_by_loss
 from precsearch.backend import Fingerprint
-from precsearch.bench import BenchSetup, Scored
+from precsearch.bench import Scored
 from precsearch.errors import EngineError, WorkerError
+from precsearch.evaluate import Evaluate
 from precsearch.events import (
     Event,
     GroupOutline,
     RunStarted,
-    SearchFinished,
     SearchStarted,
-    TrialFinished,
     Warned,
 )
 from precsearch.goal import Bound, Budget, Goal, Prior, Problem
 from precsearch.journal import Journal
 from precsearch.maker import Engine
 from precsearch.onnxio.lower import Lowered, Lowering
-from precsearch.onnxio.proxygraph import ProxyGraph
 from precsearch.plan import Fp32Evidence
-from precsearch.search import search
-from precsearch.space import Assignment
 from precsearch.strategy import Strategy
-from precsearch.trial import Fidelity, Measured, Measurement, Proposal, Trial, hardness
+from precsearch.trial import Fidelity, Measured, Measurement, Outcome, Trial, hardness
 from precsearch.workers import Worker
 
 __all__ = ["Run", "Stream"]
@@ -63,9 +62,8 @@ class Run:
         strategy: Proposes the trials.
         journal: Where events go; what an earlier run measured.
         started: When, by the monotonic clock, in seconds.
-        warnings: What the plan will say that the user should know.
-        trials: Those of the search so far.
-        stopped: Why the search ended.
+        warnings: What the plan will say that the user should know: the messages of `Warned`, as
+            they are recorded.
         priors: Hazards that the search starts from.
         cured: What cures did to the model, a sentence each.
         fp32: The FP32 engines of the gate, where there are several ways to compute FP32.
@@ -78,11 +76,13 @@ class Run:
     journal: Journal
     started: float
     warnings: list[str] = field(default_factory=list)
-    trials: list[Trial] = field(default_factory=list)
-    stopped: str = "interrupted"
     priors: tuple[Prior, ...] = ()
     cured: tuple[str, ...] = ()
     fp32: tuple[Fp32Evidence, ...] = ()
+
+    @property
+    def _watch(self) -> Stopwatch:
+        return Stopwatch(self.started, self.journal.memo.seconds, self.config.time_budget)
 
     @property
     def _limit_s(self) -> float:
@@ -106,14 +106,13 @@ class Run:
             yield from self._told_busy(gate)
             problem = self._problem(setup.noise)
             yield self._search_started(where, problem)
-            yield from self._search(problem, lowering, worker, gate, setup, ready.proxy)
-            choice = yield from self._choose(problem, lowering, worker, gate)
+            rounds = self._rounds(problem, replace(ready, setup=setup), worker, gate)
+            choice = yield from rounds.events()
             engine = self._engine(lowering.lower(choice.trial.assignment), worker)
-        return (yield from self._finish(problem, lowering, where, gate, choice, engine))
+        return (yield from self._finish(rounds, lowering, where, choice, engine))
 
     def _warn(self, said: Sequence[str]) -> Generator[Event, None, None]:
         for message in said:
-            self.warnings.append(message)
             yield Warned(message)
 
     def _told_busy(self, found: Measurement | None) -> Generator[Event, None, None]:
@@ -136,6 +135,8 @@ class Run:
             budget=Budget(config.max_builds, config.time_budget),
             priors=self.priors,
             seed=config.seed,
+            # Strategies may decide by it, so a resumed run has the first one's.
+            setup_seconds=self.journal.memo.setup_seconds or self._watch.run,
         )
 
     def _search_started(self, where: Fingerprint, problem: Problem) -> SearchStarted:
@@ -150,79 +151,62 @@ class Run:
             spent=self.journal.memo.seconds,
             outline=tuple(map(GroupOutline.of, problem.space.groups)),
             fp32=self.fp32[-1].mode if self.fp32 else "",
+            setup_seconds=problem.setup_seconds,
         )
 
-    def _search(
-        self,
-        problem: Problem,
-        lowering: Lowering,
-        worker: Worker,
-        gate: Measurement,
-        setup: BenchSetup,
-        proxy: ProxyGraph | None,
-    ) -> Generator[Event, None, None]:
-        """Run the strategy; a Ctrl-C ends it and keeps its trials."""
+    def _rounds(
+        self, problem: Problem, ready: Prepared, worker: Worker, gate: Measurement
+    ) -> Rounds:
+        """The search and what follows it, until an engine is chosen."""
+        lower, known = ready.lowering.lower, {ready.setup.baseline.digest: Measured(gate)}
 
-        def measure(by: Worker, lowered: Lowered, fidelity: Fidelity) -> Measurement:
-            known = rival(problem, self.trials, lowered)
-            found: Measurement = by.call("measure", candidate(lowered), fidelity, known)
-            return found
+        trials: list[Trial] = []
 
-        memo = self.journal.memo
-        known = {setup.baseline.digest: Measured(gate), **memo.engines}
-        begun = time.monotonic() - memo.seconds
-        request = None if proxy is None else proxy.request
-        pool = Pool(
-            setup,
-            self.config.workers,
-            self._limit_s,
-            measure,
-            request,
-            lambda: hardness(self.trials),
-        )
-        with pool.evaluating(worker, lowering.lower, known) as evaluate:
-            loop = search(problem, self.strategy, evaluate, memo=memo, spent=memo.seconds)
-            try:
-                for event in loop:
-                    if isinstance(event, TrialFinished):
-                        self.trials.append(event.trial)
-                    elif isinstance(event, SearchFinished):
-                        self.stopped = event.reason
-                    yield event
-                    if isinstance(event, TrialFinished) and not event.replayed:
-                        yield from self._told_busy(event.trial.measurement)
-            except KeyboardInterrupt:
-                loop.close()
-                builds = sum(t.proposal.fidelity is Fidelity.ENGINE for t in self.trials)
-                yield SearchFinished("interrupted", builds, time.monotonic() - begun)
-        self.trials.sort(key=lambda t: t.number)  # several workers finish in any order
+        def evaluating(now: Problem) -> AbstractContextManager[Evaluate]:
+            request = None if ready.proxy is None else ready.proxy.request
 
-    def _choose(
-        self, problem: Problem, lowering: Lowering, worker: Worker, gate: Measurement
-    ) -> Generator[Event, None, Choice]:
-        """The engine that ships; FP32 where nothing else can."""
-        number = 1 + max((t.number for t in self.trials), default=-1)
-        plain = Trial(number, Proposal(Assignment()), Measured(gate))
-        trials, part = self.trials, self.inputs.parts.holdout
+            def measure(by: Worker, lowered: Lowered, fidelity: Fidelity) -> Measurement:
+                # What missed on the holdout is no rival: the problem knows it as over the bound.
+                seen = {t.number: t for t in (*trials, *now.known)}
+                against = rival(now, tuple(seen.values()), lowered)
+                found: Measurement = by.call("measure", candidate(lowered), fidelity, against)
+                return found
 
+            pool = Pool(
+                ready.setup,
+                self.config.workers,
+                self._limit_s,
+                measure,
+                request,
+                lambda: hardness(trials),
+            )
+            return pool.evaluating(worker, lower, {**known, **memo.engines, **_engines(trials)})
+
+        part, memo = self.inputs.parts.holdout, self.journal.memo
+
+        @cache
         def holdout() -> Scored | None:
             if part is None:
                 return None
             return reference_of(self.target, part, worker, self.inputs.beside(part))
 
-        if not any(t.assignment == Assignment() for t in trials):
-            trials = [*trials, plain]
-        if self.stopped != "interrupted":
-            try:
-                choice = yield from confirm(problem, trials, lowering.lower, worker, holdout)
-                if choice is not None:
-                    return choice
-                yield from self._warn(["no finalist is within the bound on the holdout"])
-                return Choice(plain, gate, None, ())
-            except KeyboardInterrupt:
-                self.stopped = "interrupted"
-        yield from self._warn(["interrupted: the choice was not confirmed on the holdout"])
-        return best_so_far(problem, trials) or Choice(plain, gate, None, ())
+        def confirmed(
+            chosen: Sequence[Trial], seconds: float | None
+        ) -> Generator[Event, None, Confirmed]:
+            return confirm(problem, chosen, lower, worker, holdout, seconds)
+
+        return Rounds(
+            problem,
+            self.strategy,
+            gate,
+            memo,
+            self._watch,
+            evaluating,
+            confirmed,
+            self._warn,
+            self._told_busy,
+            trials,
+        )
 
     def _engine(self, lowered: Lowered, worker: Worker) -> Engine | None:
         """The chosen engine, where it is more than its model."""
@@ -237,40 +221,45 @@ class Run:
 
     def _finish(
         self,
-        problem: Problem,
+        rounds: Rounds,
         lowering: Lowering,
         where: Fingerprint,
-        gate: Measurement,
         choice: Choice,
         engine: Engine | None,
     ) -> Stream:
         """Write plan and artifact."""
         config = self.config
-        yield from self._warn(untold_by_loss(problem, self.trials, choice))
+        yield from self._warn(untold_by_loss(rounds.problem, rounds.trials, choice))
         lowered = lowering.lower(choice.trial.assignment)
-        assert gate.latency is not None
+        assert rounds.baseline.latency is not None
         finish = Finish(
             choice,
-            tuple(self.trials),
+            tuple(rounds.trials),
             where,
-            gate.latency,
-            self.stopped,
-            tuple(self.warnings),
+            rounds.baseline.latency,
+            rounds.stopped,
+            tuple(dict.fromkeys(self.warnings)),
             time.monotonic() - self.started,
             engine,
             self.fp32,
+            tuple(rounds.continued),
         )
-        plan = make_plan(config, problem, self.target, self.inputs, lowered, finish)
+        plan = make_plan(config, rounds.problem, self.target, self.inputs, lowered, finish)
         write_text(config.plan_path, plan.to_json())
         if config.artifact is not None:
             write_artifact(self.target, config.artifact, lowered, engine)
         yield written(config.plan_path, plan, choice)
-        summary = explain_result(problem, self.inputs.metric, choice.trial.assignment, self.trials)
         return OptimizeResult(
             plan,
             config.plan_path,
             config.artifact,
             met=not choice.looks or any(look.passed for look in choice.looks),
-            interrupted=self.stopped == "interrupted",
-            summary=summary,
+            interrupted=rounds.stopped == "interrupted",
+            summary=summary(rounds, self.target, self.inputs.metric, choice),
         )
+
+
+def _engines(trials: Sequence[Trial]) -> dict[str, Outcome]:
+    """Outcomes of the engines among trials by model digest."""
+    built = (t for t in trials if t.proposal.fidelity is Fidelity.ENGINE and t.model_digest)
+    return {t.model_digest: t.outcome for t in built}

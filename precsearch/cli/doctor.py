@@ -15,7 +15,6 @@ from rich.text import Text
 
 from precsearch._version import __version__
 from precsearch.backend import BackendOptions
-from precsearch.cli.dependencies import Dependency, dependencies, untested
 from precsearch.cli.page import Page
 from precsearch.cli.text import clean, many
 from precsearch.errors import PrecsearchError
@@ -30,6 +29,7 @@ from precsearch.space import Precision
 
 __all__ = ["BackendState", "Diagnosis", "diagnose", "doctor_fields", "doctor_lines"]
 
+_NEEDED = ("numpy", "onnx", "onnx-ir", "onnxruntime", "cattrs", "optuna", "rich", "typer")
 _OPTIONAL = {
     "tensorrt": "TensorRT engines need an NVIDIA GPU and 'pip install tensorrt'",
     "polygraphy": "precsearch reads Polygraphy's inputs without it; 'pip install polygraphy'",
@@ -72,7 +72,6 @@ class Diagnosis:
         int8: What they mean for INT8, a sentence.
         gpus: A line each, as the driver tells.
         missing: What is not there and how to get it, a sentence each.
-        untested: Installed versions that no check of precsearch ran with, a sentence each.
     """
 
     versions: Mapping[str, str]
@@ -85,13 +84,11 @@ class Diagnosis:
     int8: str
     gpus: tuple[str, ...]
     missing: tuple[str, ...]
-    untested: tuple[str, ...]
 
 
 def diagnose() -> Diagnosis:
     """Look around; never fails."""
-    needed = dependencies()
-    versions = _versions(needed)
+    versions = _versions()
     backends = tuple(map(_backend, backend_names()))
     features, cores = _processor()
     gpus = _gpus()
@@ -105,18 +102,16 @@ def diagnose() -> Diagnosis:
         features=features,
         int8=_meaning(features),
         gpus=gpus,
-        missing=_missing(needed, versions, backends, gpus),
-        untested=untested(needed),
+        missing=_missing(versions, backends, gpus),
     )
 
 
-def _versions(needed: tuple[Dependency, ...]) -> dict[str, str]:
+def _versions() -> dict[str, str]:
     found = {"python": platform.python_version(), "precsearch": __version__}
-    found |= {row.name: row.installed for row in needed}
-    for name in _OPTIONAL:
+    for name in (*_NEEDED, *_OPTIONAL):
         try:
             found[name] = version(name)
-        except PackageNotFoundError:  # noqa: PERF203 - two names
+        except PackageNotFoundError:  # noqa: PERF203 - a dozen names
             # A wheel may be called otherwise (onnxruntime-gpu, tensorrt-cu12).
             found[name] = "installed" if _importable(name.replace("-", "_")) else ""
     return found
@@ -187,15 +182,12 @@ def _gpus() -> tuple[str, ...]:
 
 
 def _missing(
-    needed: tuple[Dependency, ...],
-    versions: Mapping[str, str],
-    backends: tuple[BackendState, ...],
-    gpus: tuple[str, ...],
+    versions: Mapping[str, str], backends: tuple[BackendState, ...], gpus: tuple[str, ...]
 ) -> tuple[str, ...]:
     said = [
-        f"{row.name} is not installed: run 'pip install {row.name}'"
-        for row in needed
-        if not row.installed
+        f"{name} is not installed: run 'pip install {name}'"
+        for name in _NEEDED
+        if not versions[name]
     ]
     absent = [name for name in _OPTIONAL if not versions[name]]
     broken = (b for b in backends if not b.runs and b.name not in absent)
@@ -229,7 +221,6 @@ def doctor_fields(found: Diagnosis) -> dict[str, object]:
         "int8": found.int8,
         "gpus": list(found.gpus),
         "missing": list(found.missing),
-        "untested": list(found.untested),
     }
 
 
@@ -256,6 +247,6 @@ def doctor_lines(found: Diagnosis, page: Page) -> list[Text]:
             ("searches", ", ".join(found.strategies)),
         ]
     )
-    for sentence in (*found.missing, *found.untested):
+    for sentence in found.missing:
         lines += page.sentence(sentence, "! ", "yellow")
     return lines

@@ -47,4 +47,7 @@ def _time(found: DryRun) -> str:
     if found.seconds is None:
         return one
     least, likely = found.seconds
-    return f"{one}: {duration(least)}, probably about {duration(likely)}; proxies not counted"
+    return (
+        f"{one}: from {duration(least)}, probably about {duration(likely)}, with set-up, proxies "
+        "and confirmation"
+    )

@@ -249,7 +249,7 @@ RunDir = Annotated[
     Option(
         metavar="DIR",
         show_default=False,
-        help="Where to keep the journal. Default: MODEL's name with .precsearch, beside the plan.",
+        help="Where to keep the journal. Default: the plan's name with .precsearch, beside it.",
         rich_help_panel=_OUTPUT,
     ),
 ]
@@ -273,7 +273,12 @@ DryRun = Annotated[
 ]
 Force = Annotated[
     bool,
-    Option("--force", metavar=" ", help="Replace existing outputs.", rich_help_panel=_OUTPUT),
+    Option(
+        "--force",
+        metavar=" ",
+        help="Replace existing outputs; optimize keeps those of another model.",
+        rich_help_panel=_OUTPUT,
+    ),
 ]
 Json = Annotated[
     bool,

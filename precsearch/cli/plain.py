@@ -23,6 +23,7 @@ from precsearch.events import (
     FinalistJudged,
     PlanWritten,
     RunStarted,
+    SearchContinued,
     SearchFinished,
     SearchStarted,
     StageStarted,
@@ -30,6 +31,7 @@ from precsearch.events import (
     Warned,
 )
 from precsearch.goal import Bound
+from precsearch.stopping import why_stopped
 from precsearch.trial import Fidelity, Trial
 
 __all__ = ["PROXIES_PER_LINE", "PlainLog"]
@@ -38,12 +40,6 @@ PROXIES_PER_LINE = 100
 """Proxies pass in silence; their count is said this often, and with the next engine."""
 
 _UNSURE = " (unsure)"
-_REASONS = {
-    "done": "the strategy has no further question",
-    "builds": "the budget of engines is spent",
-    "time": "the time budget is spent",
-    "interrupted": "interrupted",
-}
 
 
 class PlainLog:
@@ -87,13 +83,15 @@ class PlainLog:
             case TrialFinished():
                 return self._finished(event)
             case SearchFinished():
-                reason = _REASONS.get(event.reason, clean(event.reason))
+                reason = clean(why_stopped(event.reason))
                 return [
                     *self._counted(),
                     f"search ended after {many(event.builds, 'engine')}: {reason}",
                 ]
             case FinalistJudged():
                 return [_finalist_line(self._view, event, self._glyphs)]
+            case SearchContinued():
+                return [_continued_line(self._view, event, self._glyphs)]
             case PlanWritten():
                 return [f"plan written: {clean(event.path)}"]
             case _:
@@ -147,6 +145,14 @@ def _finalist_line(view: View, event: FinalistJudged, glyphs: Glyphs) -> str:
     return (
         f"finalist {event.number}: loss {scale(event.loss)}, {speedup(event.ratio)} FP32's speed"
         f"{_UNSURE if event.unsure else ''}, {verdict}"
+    )
+
+
+def _continued_line(view: View, event: SearchContinued, glyphs: Glyphs) -> str:
+    scale = Scale(view.search.bound.metric if view.search is not None else "", glyphs)
+    return (
+        "faster finalists missed the bound on the holdout: the search goes on with "
+        f"{scale.bound(event.tolerance)}"
     )
 
 

@@ -25,18 +25,13 @@ from precsearch.cli.text import (
 )
 from precsearch.codec import unstructure
 from precsearch.plan import Evidence, Plan
+from precsearch.stopping import fp32_is_fastest, why_stopped
 from precsearch.text import foretold, fp32_told, loss_bound
 from precsearch.trial import UNTOLD
 
 __all__ = ["next_steps", "optimize_lines", "result_fields"]
 
 _MOST_ALTERNATIVES = 5
-_STOPPED = {
-    "done": "the strategy had no further question",
-    "builds": "the budget of engines was spent",
-    "time": "the time budget was spent",
-    "interrupted": "interrupted",
-}
 
 
 def optimize_lines(config: OptimizeConfig, result: OptimizeResult, page: Page) -> list[Text]:
@@ -53,7 +48,7 @@ def optimize_lines(config: OptimizeConfig, result: OptimizeResult, page: Page) -
     for sentence in result.summary:
         lines += page.sentence(sentence, "")
     if result.plan is not None:
-        if not result.summary:  # which says it in its own words
+        if result.plan.recipe.assignment.entries:  # the summary says it for FP32
             lines += _alternatives(result.plan.evidence, page)
         for warning in result.plan.evidence.warnings:
             lines += page.sentence(warning, "! ", "yellow")
@@ -75,7 +70,9 @@ def _headline(config: OptimizeConfig, result: OptimizeResult, page: Page) -> Tex
     interval = speedup_interval(latency.ratio_low, latency.ratio_high)
     fp32 = result.plan.evidence.fp32_words
     if not result.plan.recipe.assignment.entries:
-        found = Text(f"{prefix}{name}: {fp32} is the fastest within {bound}", style="bold")
+        fastest = fp32_is_fastest(result.plan)
+        said = f"{fp32} is the fastest" if fastest else f"nothing faster than {fp32} found"
+        found = Text(f"{prefix}{name}: {said} within {bound}", style="bold")
         return found.append(_doubted(_unsure(result.plan)), "yellow")
     unsure = _unsure(result.plan)
     return Text.assemble(
@@ -157,8 +154,10 @@ def _search(evidence: Evidence) -> str:
     engines = sum(1 for t in evidence.trials if t.fidelity == "engine")
     proxies = len(evidence.trials) - engines
     also = f" and {many(proxies, 'proxy', 'proxies')}" if proxies else ""
-    why = _STOPPED.get(evidence.stopped, clean(evidence.stopped))
-    return f"{many(engines, 'engine')}{also} in {duration(evidence.seconds)}; {why}"
+    why = clean(why_stopped(evidence.stopped))
+    looks = sum(look.holdout_loss is not None for look in evidence.finalists)
+    holdout = f"; the holdout was looked at {many(looks, 'time')}" if looks > 1 else ""
+    return f"{many(engines, 'engine')}{also} in {duration(evidence.seconds)}; {why}{holdout}"
 
 
 def _alternatives(evidence: Evidence, page: Page) -> list[Text]:
@@ -234,6 +233,9 @@ def result_fields(result: OptimizeResult) -> dict[str, object]:
             "unsure": list(_unsure(result.plan)),
             "seconds": evidence.latency.seconds,
             "samples_per_second": [s.samples_per_second for s in evidence.latency.by_shape],
+            "stopped": evidence.stopped,
+            "finalists": [unstructure(look) for look in evidence.finalists],
+            "continued": [unstructure(step) for step in evidence.continued],
             "predictions": unstructure(evidence.predictions),
             "fp32": [unstructure(e) for e in evidence.fp32],
             "pareto": [unstructure(t) for t in evidence.trials if t.pareto],

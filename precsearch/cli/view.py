@@ -7,12 +7,14 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from precsearch.estimate import search_seconds
 from precsearch.events import (
     BatchProposed,
     Event,
     FinalistJudged,
     PlanWritten,
     RunStarted,
+    SearchContinued,
     SearchFinished,
     SearchStarted,
     StageStarted,
@@ -54,6 +56,7 @@ class View:
         warnings: Messages, each once.
         engines: Finished engine trials, each number once, in the order they ended.
         proxies: Finished proxy trials.
+        proxy_seconds: What they took.
         replayed: Trials that came from a journal.
         running: Trials begun and not finished, in the order they began.
         batch: Size of the batch being worked on.
@@ -62,6 +65,7 @@ class View:
         elapsed: Seconds at the last trial's end.
         finished: The search's end, ``None`` before it.
         finalists: Those judged so far.
+        continued: How the search went on after a miss on the holdout, ``None`` if it has not.
         written: The plan, once it is written.
         stopping: Whether the user has asked to stop.
     """
@@ -73,6 +77,7 @@ class View:
     warnings: tuple[str, ...] = ()
     engines: tuple[Trial, ...] = ()
     proxies: int = 0
+    proxy_seconds: float = 0.0
     replayed: int = 0
     running: tuple[TrialStarted, ...] = ()
     batch: int = 0
@@ -81,6 +86,7 @@ class View:
     elapsed: float = 0.0
     finished: SearchFinished | None = None
     finalists: tuple[FinalistJudged, ...] = ()
+    continued: SearchContinued | None = None
     written: PlanWritten | None = None
     stopping: bool = False
 
@@ -131,18 +137,37 @@ class View:
 
     @property
     def seconds_left(self) -> float | None:
-        """A guess at the time until the budget is spent, ``None`` where there is no telling."""
+        """A guess at the time until the plan, ``None`` where there is no telling.
+
+        It holds proxies and the confirmation, and is about what the budget allows at most.
+        """
         if self.search is None or self.finished is not None:
             return None
         budget = self.search.budget
         guesses = []
         if budget.seconds is not None:
             guesses.append(budget.seconds - self.elapsed)
-        if budget.max_builds is not None and self.builds > 1:  # FP32's was measured before
-            each = self.elapsed / (self.builds - 1)
-            guesses.append((budget.max_builds - self.builds) * each)
+        each = self._engine_seconds
+        if budget.max_builds is not None and each is not None:
+            start = self.search.spent or self.search.setup_seconds
+            scored = 0.0 if self.search.spent else self.proxy_seconds
+            done = (self.builds - 1) if self.search.spent else 0.0
+            total = search_seconds(budget.max_builds - 1 - done, each, start, scored)
+            guesses.append(total - self.elapsed)
         left = min(guesses, default=math.nan)
         return max(left, 0.0) if math.isfinite(left) else None
+
+    @property
+    def _engine_seconds(self) -> float | None:
+        """Wall time of an engine below FP32; with several workers they share it."""
+        took = [t.seconds for t in self.engines if t.assignment]
+        busy = sum(t.seconds for t in self.engines) + self.proxy_seconds
+        if not took or not busy > 0 or self.search is None:
+            return None
+        if self.search.spent:
+            return sum(took) / len(took)
+        spent = self.elapsed - self.search.setup_seconds
+        return sum(took) / len(took) * min(max(spent, 0.0) / busy, 1.0)
 
 
 def fold(view: View, event: Event) -> View:
@@ -155,7 +180,8 @@ def fold(view: View, event: Event) -> View:
         case Warned():
             return replace(view, warnings=tuple(dict.fromkeys((*view.warnings, event.message))))
         case SearchStarted():
-            return replace(view, search=event, elapsed=_time(event.spent, view.elapsed))
+            ready = event.spent or event.setup_seconds
+            return replace(view, search=event, elapsed=_time(ready, view.elapsed))
         case BatchProposed():
             return replace(view, batch=len(event.proposals), batch_done=0)
         case TrialStarted():
@@ -172,6 +198,8 @@ def fold(view: View, event: Event) -> View:
             )
         case FinalistJudged():
             return replace(view, finalists=(*view.finalists, event))
+        case SearchContinued():
+            return replace(view, continued=event, finished=None)
         case PlanWritten():
             return replace(view, written=event)
 
@@ -187,7 +215,8 @@ def _finish_trial(view: View, event: TrialFinished) -> View:
         replayed=view.replayed + event.replayed,
     )
     if trial.proposal.fidelity is Fidelity.PROXY:
-        return replace(view, proxies=view.proxies + 1)
+        seconds = _time(trial.seconds, 0.0)
+        return replace(view, proxies=view.proxies + 1, proxy_seconds=view.proxy_seconds + seconds)
     others = tuple(t for t in view.engines if t.number != trial.number)
     return replace(view, engines=(*others, trial))
 

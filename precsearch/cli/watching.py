@@ -150,6 +150,7 @@ def _after(view: View, event: Event) -> View:
     """The view after an event; a run that was resumed is not over yet, and keeps its trials."""
     if isinstance(event, RunStarted):
         view = replace(view, written=None, finished=None, finalists=(), stages=(), running=())
+        view = replace(view, continued=None)
     return fold(view, event)
 
 

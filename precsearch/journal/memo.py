@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from precsearch.errors import InputError
-from precsearch.events import TrialFinished
+from precsearch.events import Event, FinalistJudged, SearchContinued, TrialFinished
 from precsearch.journal.reading import event_of
 from precsearch.trial import Fidelity, Outcome, Proposal, Trial
 
@@ -22,12 +23,16 @@ class Memo(Mapping[Proposal, Trial]):
         seconds: What the search has taken so far.
         noise: The latency noise that it works with, 0 if it had not begun.
         fp32: How its FP32 engine was computed, see `precsearch.events.SearchStarted`.
+        setup_seconds: What it took to begin, 0 if it had not.
     """
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self.noise = 0.0
         self.fp32 = ""
+        self.setup_seconds = 0.0
+        self._judged: list[bytes] = []
+        self._rounds: dict[int, tuple[bytes, tuple[bytes, ...]]] = {}
         self._lines: dict[_Key, bytes] = {}
         self._digests: dict[str, bytes] = {}
 
@@ -46,6 +51,19 @@ class Memo(Mapping[Proposal, Trial]):
         """Outcomes of the engine trials by model digest."""
         return {digest: _trial(line).outcome for digest, line in self._digests.items()}
 
+    def went_on(self, number: int) -> tuple[SearchContinued, tuple[FinalistJudged, ...]] | None:
+        """How the search went on for the ``number``-th time, and the finalists judged before it.
+
+        Returns:
+            ``None`` if it did not. That it is the same search is for the caller to check.
+        """
+        if number not in self._rounds:
+            return None
+        line, judged = self._rounds[number]
+        event, looks = _event(line), tuple(map(_event, judged))
+        assert isinstance(event, SearchContinued)
+        return event, tuple(look for look in looks if isinstance(look, FinalistJudged))
+
     def add(self, line: bytes) -> None:
         """Take note of a line of a journal.
 
@@ -59,6 +77,8 @@ class Memo(Mapping[Proposal, Trial]):
             if kind == "SearchStarted":
                 self.noise = float(data["noise"])
                 self.fp32 = str(data.get("fp32", ""))
+                self.setup_seconds = float(data.get("setup_seconds", 0.0))
+            self._look(kind, data, line)
             if kind != "TrialFinished":
                 return
             proposal = data["trial"]["proposal"]
@@ -70,14 +90,28 @@ class Memo(Mapping[Proposal, Trial]):
         except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ValueError("not an event") from error
 
+    def _look(self, kind: str, data: Mapping[str, Any], line: bytes) -> None:
+        """Finalists belong to the continuation that follows them, if one does."""
+        if kind in ("RunStarted", "SearchFinished"):
+            self._judged = []
+        elif kind == "FinalistJudged":
+            self._judged.append(line)
+        elif kind == "SearchContinued":
+            self._rounds[int(data["number"])] = line, tuple(self._judged)
+            self._judged = []
+
 
 def _trial(line: bytes) -> Trial:
+    event = _event(line)
+    assert isinstance(event, TrialFinished)
+    return event.trial
+
+
+def _event(line: bytes) -> Event:
     try:
-        event = event_of(line)
+        return event_of(line)
     except ValueError as error:
         raise InputError(
             f"a trial in the journal is damaged: {error}; restore the journal, or start afresh "
             "with --force"
         ) from error
-    assert isinstance(event, TrialFinished)
-    return event.trial

@@ -7,14 +7,16 @@ from collections import Counter
 from pathlib import Path
 
 from precsearch.certainty import doubts
-from precsearch.plan import Plan
+from precsearch.plan import Finalist, Plan
 from precsearch.report.charts import Chart, charts
 from precsearch.report.facts import Facts
 from precsearch.report.html import Cell, facts, figure, page, text
 from precsearch.report.rows import cost_span, data_of, loss_span, scale_of
 from precsearch.report.story import Story
 from precsearch.report.tables import group_table, mismatch_table, range_table, trial_table
+from precsearch.stopping import fp32_is_fastest, why_stopped
 from precsearch.text import (
+    Scale,
     clean,
     counts,
     duration,
@@ -27,13 +29,6 @@ from precsearch.text import (
 )
 
 __all__ = ["run_page"]
-
-_STOPPED = {
-    "done": "the strategy had no further question",
-    "builds": "the budget of engines was spent",
-    "time": "the time budget was spent",
-    "interrupted": "interrupted",
-}
 
 
 def run_page(story: Story) -> str:
@@ -87,8 +82,10 @@ def _headline(known: Facts) -> str:
     if failed:
         return f'<p class="head bad">{text(f"nothing confirmed on the holdout{wanted}")}</p>'
     if not story.plan.recipe.assignment.entries:
-        said = "".join(f"; {reason}" for reason in evidence.latency.unsure)
-        return f'<p class="head">{text(f"{fp32} is the fastest{wanted}{said}")}</p>'
+        fastest = fp32_is_fastest(story.plan)
+        said = f"{fp32} is the fastest" if fastest else f"nothing faster than {fp32} found"
+        said += wanted + "".join(f"; {reason}" for reason in evidence.latency.unsure)
+        return f'<p class="head">{text(said)}</p>'
     interval = speedup_interval(evidence.latency.ratio_low, evidence.latency.ratio_high)
     unsure = doubts(evidence.latency)
     said = f"{speedup(evidence.latency.ratio)} {fp32}'s speed ({interval}){wanted}"
@@ -144,7 +141,7 @@ def _outcome(known: Facts) -> str:
         rows += _measured(story.plan, known)
         rows.append(("groups", f"{counts(wanted)}{no_choice}"))
         took = duration(story.plan.evidence.seconds)
-        why = _STOPPED.get(story.plan.evidence.stopped, story.plan.evidence.stopped)
+        why = why_stopped(story.plan.evidence.stopped)
         rows.append(("search", f"{tried} in {took}; {why}"))
         if story.plan.evidence.predictions is not None:
             rows.append(("models", foretold(story.plan.evidence.predictions)))
@@ -218,6 +215,7 @@ def _trials(known: Facts, drawn: dict[str, Chart]) -> str:
     judged = known.story.plan.evidence.finalists if known.story.plan is not None else ()
     looks = [
         f"trial {f.trial}: {speedup(f.ratio)} FP32's speed, {'pass' if f.passed else 'over bound'}"
+        f"{_look(f, scale_of(known.bound))}"
         for f in judged
     ]
     finalists = facts([("holdout", "; ".join(looks))]) if looks else ""
@@ -225,6 +223,12 @@ def _trials(known: Facts, drawn: dict[str, Chart]) -> str:
         f"<h2>Trials</h2>{finalists}{figure(drawn.get('map'), len(known.groups))}"
         f"{_folded(title, listed, 'trials', len(known.trials))}"
     )
+
+
+def _look(look: Finalist, scale: Scale) -> str:
+    output = f" at {look.output}" if look.output and not look.passed else ""
+    after = f" (continuation {look.round})" if look.round else ""
+    return "" if look.holdout_loss is None else f", {scale(look.holdout_loss)}{output}{after}"
 
 
 def _calibration(known: Facts, drawn: dict[str, Chart], rows: object) -> str:

@@ -29,8 +29,15 @@ def changed(**fields: object) -> DryRun:
 def test_a_strategy_that_says_how_many_gives_engines_and_time() -> None:
     facts = said(CHEAP)
     assert facts["engines"] == "3 to 60, probably about 20"
-    assert facts["time"] == "2.5s an engine: 7.5s, probably about 50s; proxies not counted"
+    told = "2.5s an engine: from 12s, probably about 1m19s, with set-up, proxies and confirmation"
+    assert facts["time"] == told
     assert "rules" not in facts
+
+
+def test_set_up_counts_and_a_time_budget_bounds_it() -> None:
+    assert said(changed(setup_seconds=20.0))["time"].startswith("2.5s an engine: from 32s, ")
+    capped = said(changed(time_budget=30.0, setup_seconds=20.0))["time"]
+    assert "from 30s, probably about 30s" in capped
 
 
 def test_where_engines_take_minutes_none_is_tried() -> None:

@@ -28,7 +28,7 @@ def test_a_run() -> None:
         "<- best so far  (predicted fastest within the bound)"
     ) in [line[line.index("]") :] for line in lines]
     assert any("engine 47: 47 int8, failed  (build crash: the engine died" in x for x in lines)
-    assert any("search ended after 24 engines: the budget of engines is spent" in x for x in lines)
+    assert any("search ended after 24 engines: the budget of engines was spent" in x for x in lines)
     assert lines[-1].endswith("plan written: resnet20_cifar10.plan.json")
 
 

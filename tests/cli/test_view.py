@@ -82,8 +82,11 @@ def test_an_untimed_engine_is_never_the_best() -> None:
 
 
 def test_time_left_follows_the_tighter_limit() -> None:
-    events: list[Event] = [STARTED, TrialFinished(engine(0, 0, 0.0, 1.0), 6, 10.0)]
-    assert after(events).seconds_left == 8.0, "four more, each as long as the five beside FP32's"
+    plain = TrialFinished(engine(0, 0, 0.0, 1.0), 1, 2.0)
+    lowered = TrialFinished(engine(1, 5, 0.001, 0.8), 6, 10.0)
+    events: list[Event] = [STARTED, plain, lowered]
+    # 10 seconds went to trials of 4 seconds each, so that there is one worker and no more.
+    assert after(events).seconds_left == 4 * 9 * 1.5 + 4 * 3 - 10, "nine, proxies, confirmation"
     at_once: list[Event] = [STARTED, TrialFinished(engine(0, 0, 0.0, 1.0), 1, 0.1)]
     assert after(at_once).seconds_left == 99.9, "FP32's engine, measured before, tells nothing"
     assert after(events).fraction == 0.6

@@ -67,6 +67,7 @@ def test_where_no_int8_group_fits_fp32_is_the_answer_and_why(tmp_path: Path) -> 
     said = " ".join(done.stdout.split())
     assert "which is over the bound" in said
     assert re.search(r"A bound of 0\.0\d+ would buy \d\.\d\dx the speed, as measured", said)
+    assert "no remaining candidate is expected to be faster" in said
     plan = read_plan(tmp_path / "model.plan.json")
     assert plan.recipe.assignment == Assignment()
     assert plan.evidence.latency.ratio == 1.0
@@ -85,9 +86,9 @@ def test_where_int8_is_slower_fp32_is_the_answer_and_no_wider_bound_would_help(
     done = run("optimize", MODEL, "--data", data, *args, cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stderr
     said = " ".join(done.stdout.split())
-    assert "FP32 is the fastest within" in said
-    assert "FP32 is the answer" in said
-    assert "no engine within the bound was faster" in said or "but no engine was faster" in said
+    assert "nothing faster than FP32 found within" in said, "three engines are no proof"
+    assert "No faster engine within the bound was found in 2 engines" in said
+    assert "cut short by --max-builds. FP32 is the best so far, not the answer" in said
     assert "would buy" not in said
     plan = read_plan(tmp_path / "model.plan.json")
     assert plan.recipe.assignment == Assignment()
@@ -138,6 +139,10 @@ def test_a_bound_that_the_holdout_fails_ends_with_fp32_and_a_warning(tmp_path: P
     assert plan.recipe.assignment == Assignment()
     assert plan.evidence.holdout is not None
     assert plan.evidence.holdout.loss <= 0.2
+    said = " ".join(done.stdout.split())
+    assert "FP32 is the fastest engine that was found within the bound on the search" in said
+    assert "missed it on the holdout" in said
+    assert "FP32 is the answer" not in said
 
 
 def test_json_lines_are_strict_json_and_nothing_else(tmp_path: Path) -> None:

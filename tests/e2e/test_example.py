@@ -174,7 +174,7 @@ def test_what_exists_is_kept_unless_forced(found: Found, tmp_path: Path) -> None
 
 def test_an_earlier_journal_is_kept_unless_told(found: Found, tmp_path: Path) -> None:
     args = ("optimize", MODEL, "--data", DATA, "-o", found.folder / "second.json")
-    run_dir = found.folder / "model.precsearch"
+    run_dir = found.folder / "digits.precsearch"
     before = (run_dir / "journal.jsonl").read_bytes()
     done = run(*args, "--run-dir", run_dir)
     assert done.returncode == 2
@@ -199,7 +199,7 @@ def test_an_earlier_journal_is_kept_unless_told(found: Found, tmp_path: Path) ->
 
 def test_a_page_is_made_of_it(found: Found, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
-    done = run("report", found.folder / "model.precsearch", "-o", page)
+    done = run("report", found.folder / "digits.precsearch", "-o", page)
     assert done.returncode == 0, done.stderr
     shown = Html(page.read_text(encoding="utf-8"))
     assert {row["trial"] for row in shown.json["rows"]["trials"]} == {
@@ -210,7 +210,7 @@ def test_a_page_is_made_of_it(found: Found, tmp_path: Path) -> None:
 
 def test_a_finished_search_is_replayed_without_an_engine(found: Found, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
-    shutil.copytree(found.folder / "model.precsearch", run_dir)
+    shutil.copytree(found.folder / "digits.precsearch", run_dir)
     ranges = {p.name: p.stat().st_mtime_ns for p in run_dir.glob("ranges-*.json")}
     assert len(ranges) == 1
     done = run(

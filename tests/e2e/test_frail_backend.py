@@ -27,7 +27,7 @@ def test_the_search_goes_on(how: str, stage: str, kind: str, said: str, tmp_path
     args = ("--tol", "0.1", "--strategy", "uniform", "--threads", "1", "--backend", "frail")
     done = run("optimize", MODEL, "--data", data, *args, "-o", tmp_path / "p.json", env=env)
     assert done.returncode == 0, done.stderr
-    trials = [e.trial for e in read(tmp_path / "model.precsearch") if isinstance(e, TrialFinished)]
+    trials = [e.trial for e in read(tmp_path / "p.precsearch") if isinstance(e, TrialFinished)]
     failed = [t.outcome for t in trials if isinstance(t.outcome, Failed)]
     assert [(f.stage, f.kind) for f in failed] == [(stage, kind)]
     assert said in failed[0].message

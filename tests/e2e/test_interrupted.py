@@ -32,7 +32,7 @@ def arguments(folder: Path) -> tuple[str | Path, ...]:
 
 
 def journal(folder: Path) -> Path:
-    return folder / "model.precsearch/journal.jsonl"
+    return folder / "p.precsearch/journal.jsonl"
 
 
 def lines(folder: Path) -> list[bytes]:
@@ -89,7 +89,7 @@ def test_kill_at_random_moments_then_resume(seed: int, tmp_path: Path) -> None:
         assert after[: len(kept)] == kept, "what was on disk has changed"
         kept = after
         whole_or_none = {p.name for p in tmp_path.iterdir()}
-        assert whole_or_none <= {"few.npz", "p.json", "model.precsearch"}
+        assert whole_or_none <= {"few.npz", "p.json", "p.precsearch"}
     done = run(*args, "--resume")
     assert done.returncode == 0, done.stderr
     whole = lines(tmp_path)
@@ -168,9 +168,10 @@ def test_two_searches_do_not_share_a_journal(tmp_path: Path) -> None:
     process = start(*args, env=env)
     try:
         read_until(process, "search:")
-        done = run("optimize", MODEL, "--data", DATA, "-o", tmp_path / "q.json")
+        run_dir = tmp_path / "p.precsearch"
+        shared = ("-o", tmp_path / "q.json", "--run-dir", run_dir)
+        done = run("optimize", MODEL, "--data", DATA, *shared)
         assert done.returncode == 2
-        run_dir = tmp_path / "model.precsearch"
         other = ("-o", tmp_path / "q.json", "--run-dir", run_dir, "--resume")
         done = run(*args, *other, env=env)
         assert done.returncode == 2

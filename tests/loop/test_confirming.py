@@ -9,14 +9,20 @@ from typing import Any
 
 import pytest
 
-from precsearch.api.confirm import Choice, confirm, confirm_seconds, counts
-from precsearch.api.explain import explain_groups, explain_result, ledger
+from precsearch.api.confirm import (
+    Choice,
+    Confirmed,
+    confirm,
+    confirm_seconds,
+    counts,
+    finalists,
+)
+from precsearch.api.explain import explain_groups, ledger
 from precsearch.attribution import achieved_by_group
 from precsearch.backend import KernelTime
 from precsearch.errors import WorkerError
 from precsearch.events import Event, FinalistJudged, StageStarted, Warned
 from precsearch.goal import Bound, Goal, Problem
-from precsearch.metrics import metric
 from precsearch.onnxio.lower import Lowered
 from precsearch.space import Assignment, LayerGroup, Precision, SearchSpace
 from precsearch.trial import (
@@ -102,12 +108,12 @@ def lowered(assignment: Assignment) -> Lowered:
 def confirmed(
     trials: Sequence[Trial], bench: Bench, holdout: bool = True, seconds: float | None = None
 ) -> tuple[Choice | None, list[Event]]:
-    chosen: list[Choice | None] = []
+    chosen: list[Confirmed] = []
 
     def steps() -> Generator[Event, None, None]:
         found = yield from confirm(
             PROBLEM,
-            trials,
+            finalists(PROBLEM, trials),
             lowered,
             bench,  # type: ignore[arg-type]
             lambda: object() if holdout else None,  # type: ignore[arg-type,return-value]
@@ -116,7 +122,7 @@ def confirmed(
         chosen.append(found)
 
     events = list(steps())
-    return chosen[0], events
+    return chosen[0].choice, events
 
 
 FP32_ENGINE = trial(0, 0.0, 1.0)
@@ -282,6 +288,18 @@ def test_what_a_group_ran_in_is_told_where_it_is_not_what_was_asked() -> None:
     assert {g.key: g.achieved for g in found} == {"a": INT8, "b": FP32, "c": None}
 
 
+def test_what_engines_do_not_build_with_is_told_of_the_group() -> None:
+    refused = Failed("build", "error", "mergeScales")
+    alone = Trial(3, Proposal(Assignment.of({"b": INT8})), refused)
+    found = explain_groups(
+        PROBLEM, SAFE.assignment, {"a": INT8}, ledger([FP32_ENGINE, SAFE, alone])
+    )
+    said = {g.key: g.reason for g in found}
+    assert said["b"].startswith("INT8 excluded: does not build (1 engine: mergeScales)")
+    assert "excluded" not in said["a"]
+    assert "excluded" not in said["c"], "nothing is known of it"
+
+
 def test_time_in_profiles_is_told_as_saved_or_lost() -> None:
     plain = trial(0, 0.0, 1.0, {"a": 30e-6, "b": 10e-6})
     low = trial(1, 0.004, 0.6, {"a": 20e-6, "b": 12e-6}, a=INT8, b=INT8)
@@ -289,24 +307,6 @@ def test_time_in_profiles_is_told_as_saved_or_lost() -> None:
     said = {g.key: g.reason for g in found}
     assert "saves 10.0 us in profiles" in said["a"]
     assert "loses 2.0 us in profiles" in said["b"]
-
-
-@pytest.mark.parametrize(
-    ("trials", "words", "wider"),
-    [
-        ([FP32_ENGINE], "no engine within the bound was faster", ""),
-        ([FP32_ENGINE, trial(1, 0.5, 0.98, a=INT8)], "(a to int8) costs 0.5, which is over", ""),
-        ([FP32_ENGINE, trial(1, 1e-3, 1.1, a=INT8)], "which fits, but no engine was faster", ""),
-        ([FP32_ENGINE, trial(1, 0.015, 0.5, a=INT8)], "is over the bound", "buy 2.00x the speed"),
-        ([trial(1, math.inf, 0.5, a=INT8, b=INT8)], "no engine within the bound was faster", ""),
-    ],
-)
-def test_why_nothing_was_lowered(trials: list[Trial], words: str, wider: str) -> None:
-    said = explain_result(PROBLEM, metric("rel-l2"), Assignment(), trials)
-    assert words in said[0]
-    assert len(said) == 1 + bool(wider)
-    assert wider in said[-1]
-    assert explain_result(PROBLEM, metric("rel-l2"), FAST.assignment, trials) == ()
 
 
 def test_what_an_engine_does_not_tell_is_not_guessed() -> None:

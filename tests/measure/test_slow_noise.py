@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from precsearch.api.confirm import Choice, confirm
+from precsearch.api.confirm import Choice, confirm, finalists
 from precsearch.api.measuring import candidate, rival
 from precsearch.backend import BackendOptions, Feed
 from precsearch.backends.fake import (
@@ -133,8 +133,9 @@ def shipped(seed: int, gain: float, often: float) -> tuple[Choice, Landscape]:
     chosen: list[Choice | None] = []
 
     def ending() -> Generator[Event, None, None]:
-        found = yield from confirm(problem, trials, lower, worker, lambda: None)  # type: ignore[arg-type]
-        chosen.append(found)
+        last = finalists(problem, trials)
+        found = yield from confirm(problem, last, lower, worker, lambda: None)  # type: ignore[arg-type]
+        chosen.append(found.choice)
 
     list(ending())
     assert chosen[0] is not None

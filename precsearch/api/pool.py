@@ -109,7 +109,7 @@ class Pool:
                 asked = request(assignment)
                 if not worker.ready:
                     worker.prepare()
-            found: Measurement = worker.call("probe", asked)
+            found: Measurement = worker.call("probe", asked, again=False)
             return found
 
         return probe

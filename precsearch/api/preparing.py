@@ -16,7 +16,7 @@ from precsearch.api.probing import proxy_of
 from precsearch.api.screening import screened
 from precsearch.api.setup import Inputs, Target
 from precsearch.bench import BenchSetup, Scored
-from precsearch.errors import EngineError, ModelError, WorkerError
+from precsearch.errors import EngineError, ModelError, ResourceError, WorkerError
 from precsearch.events import Event, StageStarted
 from precsearch.goal import Prior
 from precsearch.onnxio.lower import Lowering
@@ -148,5 +148,7 @@ def gate_errors() -> Iterator[None]:
     """What ends a later trial ends the run here: there is nothing to compare with."""
     try:
         yield
+    except ResourceError:  # the machine's fault, not the model's
+        raise
     except (EngineError, WorkerError) as error:
         raise ModelError(f"the model's own FP32 engine fails on this backend: {error}") from error

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from precsearch._version import __version__
-from precsearch.api.artifact import write_artifact
+from precsearch.api.artifact import is_engine, write_artifact
 from precsearch.api.config import OptimizeConfig, OptimizeResult
 from precsearch.api.confirm import Choice, best_so_far, confirm
 from precsearch.api.ending import unmet, written
 from precsearch.api.evidence import Finish, make_plan
 from precsearch.api.explain import explain_result
-from precsearch.api.files import write_text
+from precsearch.api.finished import keep_plan
 from precsearch.api.measuring import bench_worker, candidate, reference_of
+from precsearch.api.outputs import Outputs
 from precsearch.api.pool import Pool
 from precsearch.api.preparing import Preparation, Prepared, gate_errors
 from precsearch.api.setup import Inputs, Target
 from precsearch.backend import Fingerprint
-from precsearch.bench import BenchSetup, Scored
+from precsearch.bench import Scored
 from precsearch.errors import EngineError, WorkerError
 from precsearch.events import (
     Event,
@@ -32,10 +35,10 @@ from precsearch.events import (
     Warned,
 )
 from precsearch.goal import Bound, Budget, Goal, Prior, Problem
+from precsearch.interrupts import heard, shielded
 from precsearch.journal import Journal
 from precsearch.maker import Engine
 from precsearch.onnxio.lower import Lowered, Lowering
-from precsearch.onnxio.proxygraph import ProxyGraph
 from precsearch.search import search
 from precsearch.space import Assignment
 from precsearch.strategy import Strategy
@@ -46,6 +49,9 @@ __all__ = ["Run", "Stream"]
 
 _TRIAL_LIMIT_S = {False: 600.0, True: 1800.0}
 """By whether the backend compiles: one transformer with implicit INT8 took TensorRT 363 s."""
+
+INTERRUPTED = "interrupted"
+"""Why a search ended that was asked to stop."""
 
 Stream = Generator[Event, None, OptimizeResult]
 
@@ -61,6 +67,7 @@ class Run:
         strategy: Proposes the trials.
         journal: Where events go; what an earlier run measured.
         started: When, by the monotonic clock, in seconds.
+        outputs: Where plan and artifact go.
         warnings: What the plan will say that the user should know.
         trials: Those of the search so far.
         stopped: Why the search ended.
@@ -74,9 +81,10 @@ class Run:
     strategy: Strategy
     journal: Journal
     started: float
+    outputs: Outputs
     warnings: list[str] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
-    stopped: str = "interrupted"
+    stopped: str = INTERRUPTED
     priors: tuple[Prior, ...] = ()
     cured: tuple[str, ...] = ()
 
@@ -102,10 +110,9 @@ class Run:
             problem = self._problem(setup.noise)
             if not problem.goal.admits(gate):
                 return unmet(self.config, self.inputs.metric, gate)
-            yield self._search_started(where, problem)
-            yield from self._search(problem, lowering, worker, gate, setup, ready.proxy)
+            yield from self._search(problem, lowering, worker, gate, where, ready)
             choice = yield from self._choose(problem, lowering, worker, gate)
-            engine = self._engine(lowering.lower(choice.trial.assignment), worker)
+            engine = self._engine(lowering, choice, worker)
         return (yield from self._finish(problem, lowering, where, gate, choice, engine))
 
     def _warn(self, said: Sequence[str]) -> Generator[Event, None, None]:
@@ -149,33 +156,37 @@ class Run:
         lowering: Lowering,
         worker: Worker,
         gate: Measurement,
-        setup: BenchSetup,
-        proxy: ProxyGraph | None,
+        where: Fingerprint,
+        ready: Prepared,
     ) -> Generator[Event, None, None]:
         """Run the strategy; a Ctrl-C ends it and keeps its trials."""
 
         def measure(by: Worker, lowered: Lowered, fidelity: Fidelity) -> Measurement:
-            found: Measurement = by.call("measure", candidate(lowered), fidelity)
+            found: Measurement = by.call("measure", candidate(lowered), fidelity, again=False)
             return found
 
         memo = self.journal.memo
+        setup = replace(ready.setup, noise=problem.goal.noise)
         known = {setup.baseline.digest: Measured(gate), **memo.engines}
         begun = time.monotonic() - memo.seconds
-        request = None if proxy is None else proxy.request
+        request = None if ready.proxy is None else ready.proxy.request
         pool = Pool(setup, self.config.workers, self._limit_s, measure, request)
-        with pool.evaluating(worker, lowering.lower, known) as evaluate:
-            loop = search(problem, self.strategy, evaluate, memo=memo, spent=memo.seconds)
-            try:
-                for event in loop:
-                    if isinstance(event, TrialFinished):
-                        self.trials.append(event.trial)
-                    elif isinstance(event, SearchFinished):
-                        self.stopped = event.reason
-                    yield event
-            except KeyboardInterrupt:
-                loop.close()
-                builds = sum(t.proposal.fidelity is Fidelity.ENGINE for t in self.trials)
-                yield SearchFinished("interrupted", builds, time.monotonic() - begun)
+        try:
+            yield self._search_started(where, problem)
+            with pool.evaluating(worker, lowering.lower, known) as evaluate:
+                loop = search(problem, self.strategy, evaluate, memo=memo, spent=memo.seconds)
+                with closing(loop):
+                    for event in loop:
+                        if isinstance(event, TrialFinished):
+                            self.trials.append(event.trial)
+                        elif isinstance(event, SearchFinished):
+                            self.stopped = event.reason
+                        yield event
+        except KeyboardInterrupt:
+            heard()
+            self.stopped = INTERRUPTED
+            builds = sum(t.proposal.fidelity is Fidelity.ENGINE for t in self.trials)
+            yield SearchFinished(INTERRUPTED, builds, time.monotonic() - begun)
         self.trials.sort(key=lambda t: t.number)  # several workers finish in any order
 
     def _choose(
@@ -191,7 +202,7 @@ class Run:
 
         if not any(t.assignment == Assignment() for t in trials):
             trials = [*trials, plain]
-        if self.stopped != "interrupted":
+        if self.stopped != INTERRUPTED:
             try:
                 choice = yield from confirm(problem, trials, lowering.lower, worker, holdout)
                 if choice is not None:
@@ -199,16 +210,25 @@ class Run:
                 yield from self._warn(["no finalist is within the bound on the holdout"])
                 return Choice(plain, gate, None, ())
             except KeyboardInterrupt:
-                self.stopped = "interrupted"
+                heard()
+                self.stopped = INTERRUPTED
         yield from self._warn(["interrupted: the choice was not confirmed on the holdout"])
         return best_so_far(problem, trials) or Choice(plain, gate, None, ())
 
-    def _engine(self, lowered: Lowered, worker: Worker) -> Engine | None:
+    def _engine(self, lowering: Lowering, choice: Choice, worker: Worker) -> Engine | None:
         """The chosen engine, where it is more than its model."""
         if not self.target.backend.compiles:
             return None
+        if self.stopped == INTERRUPTED:  # the worker is gone, and to build takes minutes
+            self.warnings.append("interrupted: the chosen engine was not built again")
+            return None
         try:
-            found: Engine = worker.call("engine", candidate(lowered))
+            chosen = candidate(lowering.lower(choice.trial.assignment))
+            found: Engine = worker.call("engine", chosen)
+        except KeyboardInterrupt:
+            heard()
+            self.warnings.append("interrupted: the chosen engine was not built again")
+            return None
         except (EngineError, WorkerError) as error:
             self.warnings.append(f"the chosen engine could not be opened again ({error})")
             return None
@@ -225,6 +245,8 @@ class Run:
     ) -> Stream:
         """Write plan and artifact."""
         config = self.config
+        if config.artifact is not None and self._artifact(engine) is None:
+            self.warnings.append("no engine is written: 'precsearch build' makes it from the plan")
         lowered = lowering.lower(choice.trial.assignment)
         assert gate.latency is not None
         finish = Finish(
@@ -238,16 +260,28 @@ class Run:
             engine,
         )
         plan = make_plan(config, problem, self.target, self.inputs, lowered, finish)
-        write_text(config.plan_path, plan.to_json())
-        if config.artifact is not None:
-            write_artifact(self.target, config.artifact, lowered, engine)
-        yield written(config.plan_path, plan, choice)
-        summary = explain_result(problem, self.inputs.metric, choice.trial.assignment, self.trials)
-        return OptimizeResult(
+        result = OptimizeResult(
             plan,
             config.plan_path,
-            config.artifact,
+            self._artifact(engine),
             met=not choice.looks or any(look.passed for look in choice.looks),
-            interrupted=self.stopped == "interrupted",
-            summary=summary,
+            interrupted=self.stopped == INTERRUPTED,
+            summary=explain_result(
+                problem, self.inputs.metric, choice.trial.assignment, self.trials
+            ),
         )
+        with shielded():
+            text = keep_plan(config, self.outputs, result)
+            self.outputs.write(config.plan_path, text.encode())
+            if result.artifact_path is not None:
+                put = self.outputs.write
+                write_artifact(self.target, result.artifact_path, lowered, engine, put)
+        with suppress(KeyboardInterrupt):  # too late: all is written
+            yield written(config.plan_path, plan, choice)
+        return result
+
+    def _artifact(self, engine: Engine | None) -> Path | None:
+        """Where the artifact goes; nowhere, if it is an engine that there is not."""
+        path = self.config.artifact
+        missing = path is not None and engine is None and is_engine(self.target, path)
+        return None if missing else path

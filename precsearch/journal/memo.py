@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from precsearch.errors import InputError
 from precsearch.events import TrialFinished
 from precsearch.journal.reading import event_of
-from precsearch.trial import Fidelity, Outcome, Proposal, Trial
+from precsearch.trial import KILLED, Fidelity, Outcome, Proposal, Trial
 
 __all__ = ["Memo"]
 
@@ -17,6 +17,8 @@ _Key = tuple[str, tuple[tuple[str, str], ...]]
 
 class Memo(Mapping[Proposal, Trial]):
     """The finished trials of a journal, by canonical proposal; decoded when asked for.
+
+    Without those whose worker something outside killed.
 
     Attributes:
         seconds: What the search has taken so far.
@@ -58,6 +60,8 @@ class Memo(Mapping[Proposal, Trial]):
                 self.noise = float(data["noise"])
             if kind != "TrialFinished":
                 return
+            if data["trial"]["outcome"].get("kind") == KILLED:
+                return  # it says nothing about the engine: tried again
             proposal = data["trial"]["proposal"]
             key = proposal["fidelity"], tuple(sorted(proposal["assignment"].items()))
             self._lines.setdefault(key, line)

@@ -130,13 +130,12 @@ class Bench(ReferenceBench):
             BuildError: The proxy does not open.
             RunError: It failed.
         """
-        self._announce("build")
+        self._announce("proxy")
         start = time.perf_counter()
         part = self._setup.search
         if self._proxy is None:
             self._proxy = self._opened_proxy()
         opened = time.perf_counter() - start
-        self._announce("run")
         data = part.data.take(range(self._proxy_feeds(self._proxy, request)))
         found = self._scored(self._proxy.run(request, data.feeds), part, data)
         return Measurement(found, build_seconds=opened)
@@ -268,4 +267,4 @@ def open_bench(setup: BenchSetup | None, announce: Announce) -> ReferenceBench |
         return ReferenceBench(announce)
     if setup.turns is None:
         return Bench(setup, announce)
-    return InTurns(partial(Bench, setup), setup.turns, announce)
+    return InTurns(partial(Bench, setup), setup.turns, setup.use, announce)

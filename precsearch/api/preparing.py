@@ -15,6 +15,7 @@ from precsearch.api.pool import turns_of
 from precsearch.api.probing import proxy_of
 from precsearch.api.screening import screened
 from precsearch.api.setup import Inputs, Target
+from precsearch.backend import CPU_USE, DeclaresUse
 from precsearch.bench import BenchSetup, Scored
 from precsearch.errors import EngineError, ModelError, ResourceError, WorkerError
 from precsearch.events import Event, StageStarted
@@ -105,7 +106,8 @@ class Preparation:
         config, inputs = self.config, self.inputs
         plain = lowering.lower(Assignment())
         setup = bench_setup(config, target, plain, searched, inputs.loads, inputs.shapes)
-        return replace(setup, turns=turns_of(config.run_path, config.workers))
+        use = target.backend.use if isinstance(target.backend, DeclaresUse) else CPU_USE
+        return replace(setup, turns=turns_of(config.run_path, config.workers), use=use)
 
     def _looked(self, worker: Worker) -> Generator[Event, None, Prepared]:
         """Reference outputs of the search part, calibration, and screening where it has a use."""

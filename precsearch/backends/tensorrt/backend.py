@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from precsearch.backend import (
+    GPU_USE,
     TYPED_HALF,
     WEAK,
     BackendOptions,
@@ -87,6 +88,7 @@ class TensorRtBackend:
     precisions = frozenset(Precision)
     refusal = "it runs all"
     compiles = True
+    use = GPU_USE
     scheme: QuantScheme = scheme()
 
     def __init__(self, options: BackendOptions) -> None:

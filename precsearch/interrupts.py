@@ -58,6 +58,7 @@ class _Stop:
 
     def __init__(self) -> None:
         self.number = 0
+        self.noted = False
         self.installed = False
         self.running = False
         self.heard = False
@@ -162,8 +163,9 @@ def telling(tell: Callable[[], None]) -> Iterator[None]:
 
 
 def _on_signal(number: int, _: FrameType | None) -> None:
-    if not _stop.number:
-        _stop.number = number
+    _stop.number = _stop.number or number
+    if not _stop.noted:
+        _stop.noted = True
         _stop.pending = not _stop.heard
     if not _stop.running:
         _leave("interrupted")
@@ -175,8 +177,9 @@ def _on_signal(number: int, _: FrameType | None) -> None:
 def _watch(reader: int) -> None:
     """Wait for a signal, then see to it that the process stops."""
     numbers = {int(getattr(signal, name)) for name in _NAMES if hasattr(signal, name)}
-    while os.read(reader, 1)[0] not in numbers:
+    while (number := os.read(reader, 1)[0]) not in numbers:
         pass
+    _stop.number = _stop.number or number  # the handler itself may never run
     since = time.monotonic()
     tell = _stop.tell
     if tell is not None:

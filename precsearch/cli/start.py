@@ -76,13 +76,16 @@ def _refuse(said: str) -> int:
 class _Results(io.TextIOWrapper):
     """Our stdout. A full disk is told in one sentence; a closed pipe is left to the caller."""
 
+    lost = False
+
     def write(self, text: str) -> int:
         try:
             return super().write(text)
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise _untold(error) from error
+            self._tell(error)
+        return len(text)
 
     def flush(self) -> None:
         try:
@@ -90,12 +93,16 @@ class _Results(io.TextIOWrapper):
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise _untold(error) from error
+            self._tell(error)
 
-
-def _untold(error: OSError) -> OutputError:
-    reason = error.strerror or type(error).__name__
-    return OutputError(f"results cannot be written to stdout: {reason}; send them elsewhere")
+    def _tell(self, error: OSError) -> None:
+        """Once is enough."""
+        if not self.lost:
+            self.lost = True
+            reason = error.strerror or type(error).__name__
+            raise OutputError(
+                f"results cannot be written to stdout: {reason}; send them elsewhere"
+            ) from error
 
 
 class _Progress(io.TextIOWrapper):

@@ -188,7 +188,7 @@ def _reserved(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise OutputError(
-            f"{str(path)!r} cannot be reserved: {reason}; name an output in another folder"
+            f"{str(path)!r} cannot be written: {reason}; name another output"
         ) from error
     if descriptor is None:
         raise OutputError(

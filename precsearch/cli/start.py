@@ -17,7 +17,7 @@ from precsearch.errors import OutputError
 from precsearch.faults import machine_fault
 from precsearch.interrupts import ignore, install, running
 
-__all__ = ["main"]
+__all__ = ["Results", "main"]
 
 _INPUT = 2
 _LEAST_FILES = 64
@@ -73,12 +73,18 @@ def _refuse(said: str) -> int:
     return _INPUT
 
 
-class _Results(io.TextIOWrapper):
+class Results(io.TextIOWrapper):
     """Our stdout. A full disk is told in one sentence; a closed pipe is left to the caller."""
 
     lost = False
 
     def write(self, text: str) -> int:
+        """Write text.
+
+        Raises:
+            BrokenPipeError: The reader went away.
+            OutputError: It cannot be written; said once, what follows is dropped.
+        """
         try:
             return super().write(text)
         except BrokenPipeError:
@@ -88,6 +94,7 @@ class _Results(io.TextIOWrapper):
         return len(text)
 
     def flush(self) -> None:
+        """Write what is left; raises as `write` does."""
         try:
             super().flush()
         except BrokenPipeError:
@@ -133,7 +140,7 @@ def _take_streams() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.close(nowhere)
-    sys.stdout = _wrapped(_Results, own, sys.stdout)
+    sys.stdout = _wrapped(Results, own, sys.stdout)
     sys.stderr = _wrapped(_Progress, 2, sys.stderr)
 
 

@@ -60,7 +60,8 @@ class Memo(Mapping[Proposal, Trial]):
                 self.noise = float(data["noise"])
             if kind != "TrialFinished":
                 return
-            if data["trial"]["outcome"].get("kind") == KILLED:
+            outcome = data["trial"].get("outcome")
+            if isinstance(outcome, dict) and outcome.get("kind") == KILLED:
                 return  # it says nothing about the engine: tried again
             proposal = data["trial"]["proposal"]
             key = proposal["fidelity"], tuple(sorted(proposal["assignment"].items()))

@@ -233,11 +233,11 @@ class Worker:
         code = child.process.returncode
         if code in _FROM_OUTSIDE:
             name = signal.Signals(-code).name
-            text = (
+            killed = WorkerKilled(
                 f"something outside killed the worker ({name}) {where}: if memory ran out, give "
                 "the process more, or use fewer samples or a smaller model"
             )
-            return _at(child.stage, WorkerKilled(text))
+            return _at(child.stage, killed)
         how = _ending(code)
         return _at(child.stage, WorkerCrashed(f"the worker {how} {where}"))
 

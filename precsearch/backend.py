@@ -12,6 +12,8 @@ import numpy.typing as npt
 from precsearch.space import Precision
 
 __all__ = [
+    "CPU_USE",
+    "GPU_USE",
     "TYPED",
     "TYPED_HALF",
     "WEAK",
@@ -20,6 +22,8 @@ __all__ = [
     "BackendOptions",
     "ChoosesFp32",
     "ChoosesTactics",
+    "DeclaresUse",
+    "DeviceUse",
     "Feed",
     "Fingerprint",
     "Fp32Mode",
@@ -148,6 +152,39 @@ class KernelTime:
     op_type: str
     seconds: float
     precision: Precision | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceUse:
+    """How the stages of a measurement use a device that several workers share.
+
+    The stages are ``reference``, ``calibrate``, ``screen``, ``proxy``, ``build``, ``run`` and
+    ``time``. Stages in neither set go on side by side.
+
+    Attributes:
+        alone: Stages that want the device alone.
+        elsewhere: Stages that do not use it, and go on whoever has it.
+    """
+
+    alone: frozenset[str] = frozenset({"time"})
+    elsewhere: frozenset[str] = frozenset()
+
+
+CPU_USE = DeviceUse()
+"""On a CPU everything else disturbs whoever times; builds go on side by side."""
+
+GPU_USE = DeviceUse(
+    alone=frozenset({"build", "time"}),
+    elsewhere=frozenset({"reference", "calibrate", "screen", "proxy"}),
+)
+"""A builder that chooses kernels by timing must not be disturbed; the rest runs on the CPU."""
+
+
+@runtime_checkable
+class DeclaresUse(Protocol):
+    """A backend that is not to be treated as `CPU_USE` where several workers share its device."""
+
+    use: DeviceUse
 
 
 @runtime_checkable

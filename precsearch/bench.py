@@ -149,7 +149,7 @@ class Bench(ReferenceBench):
             BuildError: The proxy does not open.
             RunError: It failed.
         """
-        self._announce("build")
+        self._announce("proxy")
         start = time.perf_counter()
         self._probes.ready()
         opened = time.perf_counter() - start
@@ -297,4 +297,4 @@ def open_bench(setup: BenchSetup | None, announce: Announce) -> ReferenceBench |
         return ReferenceBench(announce)
     if setup.turns is None:
         return Bench(setup, announce)
-    return InTurns(partial(Bench, setup), setup.turns, announce)
+    return InTurns(partial(Bench, setup), setup.turns, setup.use, announce)

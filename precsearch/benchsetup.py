@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from precsearch.backend import Backend, BackendOptions, Feed
+from precsearch.backend import CPU_USE, Backend, BackendOptions, DeviceUse, Feed
 from precsearch.data import Dataset
 from precsearch.goal import Goal
 from precsearch.measure import Load, TimingOptions
@@ -90,6 +90,7 @@ class BenchSetup:
         timing: How long to time.
         loads: What is timed; nothing is the part of the data that the search looks at.
         turns: A file that says whose turn it is, where several benches share the device.
+        use: How each stage uses that device.
         proxy: Scores assignments without an engine; ``None`` where `Bench.probe` is not called.
     """
 
@@ -102,4 +103,5 @@ class BenchSetup:
     timing: TimingOptions = field(default_factory=TimingOptions)
     loads: tuple[Load, ...] = ()
     turns: str | None = None
+    use: DeviceUse = CPU_USE
     proxy: ProxyModel | None = None

@@ -11,9 +11,12 @@ PrecsearchError
 ├── EngineError           an engine failed; a trial that meets one is `Failed`, the search goes on
 │   ├── BuildError        the backend refused or failed to build
 │   └── RunError          the engine was built but does not run
-└── WorkerError           the worker process did not answer
-    ├── WorkerCrashed     it died (native crash, killed, out of memory)
-    └── WorkerTimeout     it passed its time limit and was killed
+├── WorkerError           the worker process did not answer
+│   ├── WorkerCrashed     it died (native crash, killed, out of memory)
+│   │   └── WorkerKilled  something outside killed it; also a ResourceError
+│   ├── WorkerMissing     no process can be started; also a ResourceError
+│   └── WorkerTimeout     it passed its time limit and was killed
+└── ResourceError         the machine lacks room, memory, handles or processes (exit code 2)
 """
 
 from __future__ import annotations
@@ -29,9 +32,12 @@ __all__ = [
     "PlanError",
     "PrecsearchError",
     "ReplayError",
+    "ResourceError",
     "RunError",
     "WorkerCrashed",
     "WorkerError",
+    "WorkerKilled",
+    "WorkerMissing",
     "WorkerTimeout",
 ]
 
@@ -80,12 +86,27 @@ class RunError(EngineError):
     """The engine was built but does not run."""
 
 
+class ResourceError(PrecsearchError):
+    """The machine lacks what is needed; the message says what, and what to do about it.
+
+    It says nothing about an engine, so it is never the outcome of a trial by itself.
+    """
+
+
 class WorkerError(PrecsearchError):
     """The worker process did not answer."""
 
 
 class WorkerCrashed(WorkerError):  # noqa: N818 - it reads as what happened
     """The worker died: a native crash, a kill or the system's out-of-memory killer."""
+
+
+class WorkerKilled(WorkerCrashed, ResourceError):  # noqa: N818 - it reads as what happened
+    """Something outside killed the worker: the out-of-memory killer, or an operator."""
+
+
+class WorkerMissing(WorkerError, ResourceError):  # noqa: N818 - it reads as what happened
+    """No worker process can be started."""
 
 
 class WorkerTimeout(WorkerError):  # noqa: N818 - it reads as what happened

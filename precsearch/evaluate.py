@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -21,13 +22,16 @@ from precsearch.errors import (
     BuildError,
     InputError,
     PrecsearchError,
+    ResourceError,
     RunError,
     WorkerCrashed,
     WorkerError,
+    WorkerKilled,
     WorkerTimeout,
 )
+from precsearch.interrupts import interruptible
 from precsearch.space import Assignment
-from precsearch.trial import Failed, Fidelity, Measured, Measurement, Outcome, Proposal
+from precsearch.trial import KILLED, Failed, Fidelity, Measured, Measurement, Outcome, Proposal
 
 __all__ = [
     "Evaluate",
@@ -95,8 +99,10 @@ def evaluators(
     Equal engines share one measurement: an engine whose lowered model has the digest of one that
     was measured, or is being measured by another of these evaluators, is not measured again.
 
-    An evaluator lets `InputError` pass, and the plain `WorkerError` of a worker that was stopped
-    on purpose; every other error is an outcome.
+    An evaluator lets `InputError` and `ResourceError` pass, and the plain `WorkerError` of a worker
+    that was stopped on purpose; every other error is an outcome. A trial whose worker something
+    outside killed is measured once more; if that is killed, too, it is `Failed` of kind ``killed``,
+    which a resumed search tries again.
 
     Args:
         lower: Makes a model of an assignment; never called by two threads at once.
@@ -144,7 +150,8 @@ def pooled(each: Sequence[EvaluateOne], cancel: Callable[[], None] | None = None
                     yield position, None
                     one = idle.pop()
                     running[threads.submit(one, proposal)] = position, one
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                with interruptible():
+                    done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in sorted(done, key=lambda f: running[f][0]):
                     position, one = running.pop(future)
                     idle.append(one)
@@ -203,7 +210,7 @@ class _Evaluator(Generic[L]):
             with self.lock:
                 lowered = self.lower(proposal.assignment)
             digest = lowered.digest
-        except InputError:
+        except (InputError, ResourceError):
             raise
         except Exception as error:  # noqa: BLE001 - one bad graph must not end an hour of search
             outcome: Outcome = _failed(error, "lower")
@@ -218,9 +225,17 @@ class _Evaluator(Generic[L]):
         return measured()
 
     def _measured(self, measure: Callable[[], Measurement]) -> Outcome:
+        with suppress(WorkerKilled):
+            return self._measured_once(measure)
+        try:
+            return self._measured_once(measure)
+        except WorkerKilled as error:
+            return _failed(error, "build")
+
+    def _measured_once(self, measure: Callable[[], Measurement]) -> Outcome:
         try:
             return Measured(measure())
-        except InputError:
+        except (InputError, WorkerKilled, ResourceError):
             raise
         except WorkerError as error:
             if not isinstance(error, (WorkerCrashed, WorkerTimeout)):
@@ -246,6 +261,7 @@ def _failed(error: Exception, default: str) -> Failed:
 
 _KINDS: tuple[tuple[type[Exception], str], ...] = (
     (WorkerCrashed, "crash"),
+    (WorkerKilled, KILLED),
     (WorkerTimeout, "timeout"),
     (MemoryError, "memory"),
 )

@@ -10,6 +10,7 @@ from precsearch.mismatch import LostPart, Mismatch
 from precsearch.space import Assignment, Precision
 
 __all__ = [
+    "KILLED",
     "UNTOLD",
     "Accuracy",
     "Aggregation",
@@ -28,6 +29,9 @@ __all__ = [
 
 UNTOLD = "untold"
 """Said in place of a precision where an engine does not tell what a group ran in."""
+
+KILLED = "killed"
+"""Kind of a failure that is not the engine's: something outside killed its worker, twice."""
 
 
 class Fidelity(str, Enum):
@@ -188,7 +192,8 @@ class Failed:
 
     Attributes:
         stage: Where: ``lower``, ``build``, ``run``, ``time``.
-        kind: What: ``error``, ``crash``, ``timeout``, ``memory``.
+        kind: What: ``error``, ``crash``, ``timeout``, ``memory``, or ``killed`` where something
+            outside ended the worker twice; a resumed search tries such a trial again.
         message: One sentence.
     """
 

@@ -1,8 +1,11 @@
-"""Whose turn it is on a device: many may work on it, or one may time on it.
+"""Whose turn it is on a device: many may work on it, or one has it alone.
 
-Timing is exclusive per device. On a CPU whatever else runs there disturbs it: builds, accuracy
-runs and proxies of the other workers, and the lowering and the starting of workers in the parent.
-All of these share the device; whoever times has it alone.
+Timing is exclusive per device, and so is building where a builder chooses kernels by timing them
+(TensorRT). On a CPU whatever else runs there disturbs a measurement: builds, accuracy runs and
+proxies of the other workers, and the lowering and the starting of workers in the parent. All of
+these share the device. On a GPU references, calibration, proxies and lowering run on the CPU: they
+need no turn, and go on while another worker builds or times. The backend says which stage is
+which, see `precsearch.backend.DeviceUse`.
 
 The discipline is that of readers and writers, kept by the operating system (``flock``): whatever
 ends a process, by a crash or a kill, also gives back what it held.
@@ -15,12 +18,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from precsearch.backend import DeviceUse
 from precsearch.reference.bench import Announce
 
-__all__ = ["ALONE", "WAITING", "DeviceLock", "InTurns"]
-
-ALONE = "time"
-"""The stage that wants the device alone; all others share it."""
+__all__ = ["WAITING", "DeviceLock", "InTurns"]
 
 WAITING = "wait"
 """What is announced before a turn is waited for; the time limit of a call stands still then."""
@@ -97,11 +98,19 @@ class InTurns:
     Args:
         make: Makes the object from what it shall announce its stages to.
         path: See `DeviceLock`.
+        use: Which stages want the device alone, and which leave it to others.
         announce: Told each stage once the turn has come, and `WAITING` before.
     """
 
-    def __init__(self, make: Callable[[Announce], object], path: str, announce: Announce) -> None:
+    def __init__(
+        self,
+        make: Callable[[Announce], object],
+        path: str,
+        use: DeviceUse,
+        announce: Announce,
+    ) -> None:
         self._lock = DeviceLock(path)
+        self._use = use
         self._announce = announce
         self._held = ""
         self._made = make(self._enter)
@@ -117,10 +126,15 @@ class InTurns:
             self._lock.release()
 
     def _enter(self, stage: str) -> None:
-        turn = "alone" if stage == ALONE else "shared"
+        if stage in self._use.elsewhere:
+            self._held = ""
+            self._lock.release()
+            self._announce(stage)
+            return
+        turn = "alone" if stage in self._use.alone else "shared"
         if turn != self._held:
             self._announce(WAITING)
-            self._lock.take(alone=stage == ALONE)
+            self._lock.take(alone=turn == "alone")
             self._held = turn
         self._announce(stage)
 

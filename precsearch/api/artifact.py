@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from precsearch.api.files import copy_weights, write_bytes
@@ -38,17 +39,30 @@ def is_engine(target: Target, path: Path) -> bool:
     return target.backend.compiles and path.suffix.lower() != ".onnx"
 
 
-def write_artifact(target: Target, path: Path, lowered: Lowered, engine: Engine | None) -> None:
+def write_artifact(
+    target: Target,
+    path: Path,
+    lowered: Lowered,
+    engine: Engine | None,
+    put: Callable[[Path, bytes], None] = write_bytes,
+) -> None:
     """Write the engine, or the lowered model and its external weights.
+
+    Args:
+        target: The model and its backend.
+        path: Where.
+        lowered: The model.
+        engine: What was built from it, if that is wanted.
+        put: Writes a file, and decides what may be replaced.
 
     Raises:
         OutputError: It cannot be written.
     """
     if engine is not None and is_engine(target, path):
-        write_bytes(path, engine.artifact)
+        put(path, engine.artifact)
     else:
         copy_weights(target.source, path)
-        write_bytes(path, lowered.model)
+        put(path, lowered.model)
 
 
 class Replay:

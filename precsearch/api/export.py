@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx
 
-from precsearch.api.files import check_free, check_weights, copy_weights, write_bytes, write_text
+from precsearch.api.files import check_free, check_weights, copy_weights, write_output
 from precsearch.api.outside import (
     LONGEST,
     Job,
@@ -95,10 +95,10 @@ def export(
         _refuse_asymmetric(read.recipe)
     made = materialise(read, source, None)
     check_weights(made.target.source, files["model"])
-    return _write(made, to, files)
+    return _write(made, to, files, force=force)
 
 
-def _write(made: Materialised, to: str, files: dict[str, Path]) -> ExportReport:
+def _write(made: Materialised, to: str, files: dict[str, Path], *, force: bool) -> ExportReport:
     recipe = made.plan.recipe
     lowered = onnx.load_model_from_string(made.lowered.model)
     knobs = _knobs(recipe)
@@ -121,14 +121,14 @@ def _write(made: Materialised, to: str, files: dict[str, Path]) -> ExportReport:
     )
     script = _script(job, to, recipe.backend, files["postprocess"].name)
     copy_weights(made.target.source, files["model"])
-    write_bytes(files["model"], data)
+    write_output(files["model"], data, force=force)
     others: tuple[Path, ...] = ()
     if to == "polygraphy" and recipe.backend != "onnxruntime":
         others = (files["postprocess"],)
         nodes = None if asked is None else asked.nodes
         text = postprocess_script(recipe.digest, knobs.timing_iterations, nodes)
-        write_text(files["postprocess"], text)
-    write_text(files["script"], script)
+        write_output(files["postprocess"], text, force=force)
+    write_output(files["script"], script, force=force)
     files["script"].chmod(files["script"].stat().st_mode | 0o111)
     identical = data == made.lowered.model
     return ExportReport(to, files["model"], files["script"], others, identical, notes)

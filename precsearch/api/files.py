@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +13,14 @@ from typing import IO
 from precsearch.errors import OutputError
 from precsearch.onnxio.read import SourceModel
 
-__all__ = ["check_free", "check_weights", "copy_weights", "write_bytes", "write_text"]
+__all__ = [
+    "check_free",
+    "check_weights",
+    "copy_weights",
+    "write_bytes",
+    "write_output",
+    "write_text",
+]
 
 _CHUNK = 1 << 20
 
@@ -68,19 +76,44 @@ def _same(target: Path, other: Path) -> bool:
     return target == other.resolve()
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, *, replace: bool = True) -> None:
     """Write ``path`` whole or not at all; where it is a link, what it points to.
 
+    Args:
+        path: Where.
+        data: What.
+        replace: Whether what is there is replaced.
+
     Raises:
+        FileExistsError: There is something, and ``replace`` is false.
         OutputError: It cannot be written (the disk is full, say).
     """
     try:
-        _replace(path.resolve(), [data])
+        _place(path.resolve(), [data], replace=replace)
+    except FileExistsError:
+        raise
     except (OSError, ValueError, RuntimeError) as error:
         raise _unwritable(path, error) from error
 
 
-def _replace(target: Path, pieces: Iterable[bytes]) -> None:
+def write_output(path: Path, data: bytes | str, *, force: bool) -> None:
+    """Write what the user asked for, and replace nothing unless ``force`` says so.
+
+    Args:
+        path: Where.
+        data: Bytes, or text to write as UTF-8.
+        force: Whether what is there is replaced.
+
+    Raises:
+        OutputError: Something has appeared there since `check_free`, or it cannot be written.
+    """
+    try:
+        write_bytes(path, data if isinstance(data, bytes) else _encoded(data), replace=force)
+    except FileExistsError as error:
+        raise OutputError(f"{str(path)!r} exists already; add --force to replace it") from error
+
+
+def _place(target: Path, pieces: Iterable[bytes], *, replace: bool) -> None:
     handle, name = tempfile.mkstemp(prefix=f".{target.name[:64]}.", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -89,15 +122,44 @@ def _replace(target: Path, pieces: Iterable[bytes]) -> None:
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(0o666 & ~_umask())
-        Path(name).replace(target)
-    except BaseException:
+        if replace:
+            Path(name).replace(target)
+        else:
+            _link(Path(name), target)
+    finally:
         Path(name).unlink(missing_ok=True)
+
+
+def _link(made: Path, target: Path) -> None:
+    """Give a finished file its name, unless something else has it.
+
+    Raises:
+        FileExistsError: Something has.
+        OSError: It cannot be written.
+    """
+    try:
+        os.link(made, target)
+    except FileExistsError:
         raise
+    except OSError:  # a file system without hard links: at least nothing is replaced
+        with made.open("rb") as source, target.open("xb") as file:
+            try:
+                shutil.copyfileobj(source, file)
+                file.flush()
+                os.fsync(file.fileno())
+            except BaseException:
+                target.unlink(missing_ok=True)
+                raise
 
 
 def write_text(path: Path, text: str) -> None:
     """`write_bytes` of UTF-8."""
-    write_bytes(path, text.encode())
+    write_bytes(path, _encoded(text))
+
+
+def _encoded(text: str) -> bytes:
+    """UTF-8; half of a surrogate pair, which JSON can hold and UTF-8 cannot, is escaped."""
+    return text.encode(errors="backslashreplace")
 
 
 def check_weights(source: SourceModel, target: Path) -> None:
@@ -142,7 +204,9 @@ def copy_weights(source: SourceModel, target: Path) -> None:
         try:
             copy.parent.mkdir(parents=True, exist_ok=True)
             with file.open("rb") as stream:
-                _replace(copy, _chunks(stream))
+                _place(copy, _chunks(stream), replace=False)
+        except FileExistsError:  # written meanwhile; by another run of this model, as a rule
+            check_weights(source, target)
         except OSError as error:
             raise _unwritable(copy, error) from error
 

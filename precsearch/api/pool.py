@@ -34,8 +34,9 @@ def turns_of(run_dir: Path, workers: int) -> str | None:
 class Pool:
     """How many workers measure, and how.
 
-    Builds, accuracy runs and proxies of several workers go on side by side; timing is exclusive,
-    also against what this process does meanwhile: lowering, and starting a worker that has died.
+    What goes on side by side, and what is exclusive, is the backend's to say. On a CPU, timing is
+    exclusive also against what this process does meanwhile: lowering, and starting a worker that
+    has died.
 
     Attributes:
         setup: What every worker's bench starts from; its ``turns`` are set if there are several.
@@ -69,7 +70,7 @@ class Pool:
         """
 
         def in_turn(assignment: Assignment) -> Lowered:
-            with DeviceLock.shared(self.setup.turns):
+            with DeviceLock.shared(self._turns_of_cpu):
                 return lower(assignment)
 
         with ExitStack() as stack:
@@ -93,6 +94,11 @@ class Pool:
 
             yield pooled(each, stop) if others else sequential(each[0])
 
+    @property
+    def _turns_of_cpu(self) -> str | None:
+        """Who has the device alone has the CPU alone, unless the two are different things."""
+        return None if "proxy" in self.setup.use.elsewhere else self.setup.turns
+
     def _measuring(self, worker: Worker) -> Callable[[Lowered, Fidelity], Measurement]:
         def measure(lowered: Lowered, fidelity: Fidelity) -> Measurement:
             if not worker.ready:
@@ -107,11 +113,12 @@ class Pool:
         assert request is not None
 
         def probe(assignment: Assignment) -> Measurement:
-            with DeviceLock.shared(self.setup.turns):
+            with DeviceLock.shared(self._turns_of_cpu):
                 asked = request(assignment)
-                if not worker.ready:
+            if not worker.ready:
+                with DeviceLock.shared(self.setup.turns):
                     worker.prepare()
-            found: Measurement = worker.call("probe", asked, self.losses())
+            found: Measurement = worker.call("probe", asked, self.losses(), again=False)
             return found
 
         return probe

@@ -16,8 +16,9 @@ from precsearch.api.probing import proxy_of
 from precsearch.api.references import check_comparable, check_holdout, reference_of
 from precsearch.api.screening import screened
 from precsearch.api.setup import Inputs, Target
+from precsearch.backend import CPU_USE, DeclaresUse
 from precsearch.bench import BenchSetup, Scored
-from precsearch.errors import EngineError, ModelError, WorkerError
+from precsearch.errors import EngineError, ModelError, ResourceError, WorkerError
 from precsearch.events import Event, StageStarted
 from precsearch.goal import Prior
 from precsearch.onnxio.lower import Lowering
@@ -106,7 +107,8 @@ class Preparation:
         config, inputs = self.config, self.inputs
         plain = lowering.lower(Assignment())
         setup = bench_setup(config, target, plain, searched, inputs.loads, inputs.shapes)
-        return replace(setup, turns=turns_of(config.run_path, config.workers))
+        use = target.backend.use if isinstance(target.backend, DeclaresUse) else CPU_USE
+        return replace(setup, turns=turns_of(config.run_path, config.workers), use=use)
 
     def _looked(self, worker: Worker) -> Generator[Event, None, Prepared]:
         """Reference outputs of the search part, calibration, and screening where it has a use."""
@@ -153,5 +155,7 @@ def gate_errors() -> Iterator[None]:
     """What ends a later trial ends the run here: there is nothing to compare with."""
     try:
         yield
+    except ResourceError:  # the machine's fault, not the model's
+        raise
     except (EngineError, WorkerError) as error:
         raise ModelError(f"the model's own FP32 engine fails on this backend: {error}") from error

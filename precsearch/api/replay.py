@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from precsearch.api.artifact import EDITED, is_engine, rebuilt, write_artifact
 from precsearch.api.evidence import LOWERING
-from precsearch.api.files import check_free
+from precsearch.api.files import check_free, write_output
 from precsearch.api.setup import (
     Target,
     open_target,
@@ -266,11 +267,12 @@ def build(
     found = read_plan(plan)
     made = materialise(found, source, None)
     lowered = made.lowered
+    put = partial(write_output, force=force)
     if not is_engine(made.target, output):
-        write_artifact(made.target, output, lowered, None)
+        write_artifact(made.target, output, lowered, None, put)
         return BuildReport("identical", output, lowered.sha256, len(lowered.model))
     again = rebuilt(found, made.target, lowered)
-    write_artifact(made.target, output, lowered, again.engine)
+    write_artifact(made.target, output, lowered, again.engine, put)
     artifact = again.engine.artifact
     sha256 = hashlib.sha256(artifact).hexdigest()
     return BuildReport(again.verdict, output, sha256, len(artifact), again.lines)

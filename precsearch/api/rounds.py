@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field, replace
 from statistics import median
 
@@ -16,9 +16,11 @@ from precsearch.events import (
     FinalistJudged,
     SearchContinued,
     SearchFinished,
+    SearchStarted,
     TrialFinished,
 )
 from precsearch.goal import Problem
+from precsearch.interrupts import heard
 from precsearch.journal import Memo
 from precsearch.plan import Continuation, Finalist
 from precsearch.search import search
@@ -26,11 +28,12 @@ from precsearch.space import Assignment
 from precsearch.strategy import Strategy
 from precsearch.trial import Accuracy, Fidelity, Measured, Measurement, Proposal, Trial
 
-__all__ = ["Rounds"]
+__all__ = ["INTERRUPTED", "Rounds"]
 
 Events = Generator[Event, None, None]
 Confirm = Callable[[Sequence[Trial], float | None], Generator[Event, None, Confirmed]]
-_INTERRUPTED = "interrupted"
+INTERRUPTED = "interrupted"
+"""Why a search ended that was asked to stop."""
 
 
 @dataclass
@@ -63,19 +66,25 @@ class Rounds:
     warn: Callable[[Sequence[str]], Events]
     told_busy: Callable[[Measurement | None], Events]
     trials: list[Trial] = field(default_factory=list)
-    stopped: str = _INTERRUPTED
+    stopped: str = INTERRUPTED
     looks: list[Finalist] = field(default_factory=list)
     continued: list[Continuation] = field(default_factory=list)
     _passed: Choice | None = None
 
-    def events(self) -> Generator[Event, None, Choice]:
-        """The engine that ships; FP32 where nothing else can."""
+    def events(self, started: SearchStarted) -> Generator[Event, None, Choice]:
+        """The engine that ships; FP32 where nothing else can.
+
+        Args:
+            started: The first event; an interrupt from there on keeps what is known.
+        """
         try:
+            yield started
             yield from self._rounds()
         except KeyboardInterrupt:
-            self.stopped = _INTERRUPTED
+            heard()
+            self.stopped = INTERRUPTED
         choice = self._passed
-        if self.stopped == _INTERRUPTED:
+        if self.stopped == INTERRUPTED:
             choice = yield from self._interrupted()
         elif choice is None:
             yield from self.warn(["no finalist is within the bound on the holdout"])
@@ -86,7 +95,7 @@ class Rounds:
         problem = self.problem
         while True:
             yield from self._searched(problem)
-            if self.stopped == _INTERRUPTED:
+            if self.stopped == INTERRUPTED:
                 return
             tolerance = yield from self._replayed()
             if tolerance is None:
@@ -100,17 +109,11 @@ class Rounds:
 
     def _searched(self, problem: Problem) -> Events:
         """Run the strategy; a Ctrl-C ends it and keeps its trials."""
-        with self.evaluating(problem) as evaluate:
-            loop = search(
-                problem,
-                self.strategy,
-                evaluate,
-                memo=self.memo,
-                spent=self.watch.elapsed,
-                clock=self.watch.clock,
-                reserve=lambda trials: confirmation(problem, trials),
-            )
-            try:
+        try:
+            with (
+                self.evaluating(problem) as evaluate,
+                closing(self._loop(problem, evaluate)) as loop,
+            ):
                 for event in loop:
                     if isinstance(event, TrialFinished):
                         self.trials.append(event.trial)
@@ -119,11 +122,24 @@ class Rounds:
                     yield event
                     if isinstance(event, TrialFinished) and not event.replayed:
                         yield from self.told_busy(event.trial.measurement)
-            except KeyboardInterrupt:
-                loop.close()
-                self._ended(_INTERRUPTED)
-                yield SearchFinished(_INTERRUPTED, self._builds, self.watch.elapsed)
+        except KeyboardInterrupt:
+            heard()
+            self._ended(INTERRUPTED)
+            yield SearchFinished(INTERRUPTED, self._builds, self.watch.elapsed)
         self.trials.sort(key=lambda t: t.number)  # several workers finish in any order
+
+    def _loop(
+        self, problem: Problem, evaluate: Evaluate
+    ) -> Generator[Event, None, tuple[Trial, ...]]:
+        return search(
+            problem,
+            self.strategy,
+            evaluate,
+            memo=self.memo,
+            spent=self.watch.elapsed,
+            clock=self.watch.clock,
+            reserve=lambda trials: confirmation(problem, trials),
+        )
 
     @property
     def _builds(self) -> int:

@@ -8,11 +8,14 @@ from dataclasses import replace
 from precsearch.api.config import OptimizeConfig, OptimizeResult
 from precsearch.api.counted import with_work
 from precsearch.api.files import check_free, check_weights
+from precsearch.api.finished import written_again
 from precsearch.api.healing import curing
+from precsearch.api.outputs import Outputs, reserved
 from precsearch.api.ownership import check_same_model
 from precsearch.api.setup import identity
 from precsearch.api.stages import Run, Stream
 from precsearch.events import Warned
+from precsearch.interrupts import shielded
 from precsearch.journal import NAME, Journal
 from precsearch.onnxio.read import read_model
 from precsearch.registry import backend_name, strategy
@@ -28,28 +31,35 @@ def optimize_events(config: OptimizeConfig) -> Stream:
 
     Raises:
         InputError: Something that the user gave is wrong; the message says what to change.
+        ResourceError: The machine lacks room, memory, handles or processes.
     """
     started = time.monotonic()
     config = replace(config, backend=backend_name(config.backend))
-    outputs = [p for p in (config.plan_path, config.artifact) if p is not None]
+    paths = [p for p in (config.plan_path, config.artifact) if p is not None]
     journal_path = config.run_path / NAME
     inputs_read = (config.model, config.data, config.calibration, config.holdout, journal_path)
-    check_free(outputs, force=True, inputs=inputs_read)
-    source = read_model(config.model)
-    check_same_model(config, source)
-    check_free(outputs, force=config.force or config.resume, inputs=inputs_read)
-    check_free(outputs, force=True, inputs=source.external)
-    if config.artifact is not None:
-        check_weights(source, config.artifact)
-    chosen = strategy(config.strategy)
-    target, inputs, cured = yield from curing(config, source)
-    target = with_work(target, inputs)
-    identified = identity(config, target, inputs)
-    with Journal.open(
-        config.run_path, identified, resume=config.resume, force=config.force
-    ) as journal:
-        run = Run(config, target, inputs, chosen, journal, started, cured=cured)
-        return (yield from _recorded(run, run.events(identified), journal))
+    check_free(paths, force=True, inputs=inputs_read)
+    with reserved(paths):
+        source = read_model(config.model)
+        check_same_model(config, source)
+        check_free(paths, force=config.force or config.resume, inputs=inputs_read)
+        check_free(paths, force=True, inputs=source.external)
+        if config.artifact is not None:
+            check_weights(source, config.artifact)
+        chosen = strategy(config.strategy)
+        target, inputs, cured = yield from curing(config, source)
+        target = with_work(target, inputs)
+        identified = identity(config, target, inputs)
+        with Journal.open(
+            config.run_path, identified, resume=config.resume, force=config.force
+        ) as journal:
+            outputs = Outputs(config.run_path, force=config.force, resumed=config.resume)
+            outputs.check(paths)
+            found = yield from written_again(config, outputs, identified, len(journal.memo))
+            if found is not None:
+                return found
+            run = Run(config, target, inputs, chosen, journal, started, outputs, cured=cured)
+            return (yield from _recorded(run, run.events(identified), journal))
 
 
 def _recorded(run: Run, events: Stream, journal: Journal) -> Stream:
@@ -61,7 +71,8 @@ def _recorded(run: Run, events: Stream, journal: Journal) -> Stream:
         except StopIteration as stop:
             result: OptimizeResult = stop.value
             return result
-        journal.append(event)
+        with shielded():
+            journal.append(event)
         if isinstance(event, Warned):
             run.warnings.append(event.message)
         try:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
+from pathlib import Path
 
 from precsearch._version import __version__
-from precsearch.api.artifact import write_artifact
+from precsearch.api.artifact import is_engine, write_artifact
 from precsearch.api.config import OptimizeConfig, OptimizeResult
 from precsearch.api.confirm import Choice, Confirmed, confirm
 from precsearch.api.ending import summary, written
 from precsearch.api.evidence import Finish, make_plan
-from precsearch.api.files import write_text
+from precsearch.api.finished import keep_plan
 from precsearch.api.gate import Gating, refused, told
 from precsearch.api.measuring import bench_worker, busy, candidate, reference_of, rival
+from precsearch.api.outputs import Outputs
 from precsearch.api.pool import Pool
 from precsearch.api.preparing import Preparation, Prepared
-from precsearch.api.rounds import Rounds
+from precsearch.api.rounds import INTERRUPTED, Rounds
 from precsearch.api.setup import Inputs, Target
 from precsearch.api.stopwatch import Stopwatch
 from precsearch.api.untold import untold_by_loss
@@ -35,6 +37,7 @@ from precsearch.events import (
     Warned,
 )
 from precsearch.goal import Bound, Budget, Goal, Prior, Problem
+from precsearch.interrupts import heard, shielded
 from precsearch.journal import Journal
 from precsearch.maker import Engine
 from precsearch.onnxio.lower import Lowered, Lowering
@@ -62,6 +65,7 @@ class Run:
         strategy: Proposes the trials.
         journal: Where events go; what an earlier run measured.
         started: When, by the monotonic clock, in seconds.
+        outputs: Where plan and artifact go.
         warnings: What the plan will say that the user should know: the messages of `Warned`, as
             they are recorded.
         priors: Hazards that the search starts from.
@@ -75,6 +79,7 @@ class Run:
     strategy: Strategy
     journal: Journal
     started: float
+    outputs: Outputs
     warnings: list[str] = field(default_factory=list)
     priors: tuple[Prior, ...] = ()
     cured: tuple[str, ...] = ()
@@ -105,10 +110,9 @@ class Run:
             yield from self._warn(told(passed, self.config, self.inputs))
             yield from self._told_busy(gate)
             problem = self._problem(setup.noise)
-            yield self._search_started(where, problem)
             rounds = self._rounds(problem, replace(ready, setup=setup), worker, gate)
-            choice = yield from rounds.events()
-            engine = self._engine(lowering.lower(choice.trial.assignment), worker)
+            choice = yield from rounds.events(self._search_started(where, problem))
+            engine = self._engine(lowering, rounds, choice, worker)
         return (yield from self._finish(rounds, lowering, where, choice, engine))
 
     def _warn(self, said: Sequence[str]) -> Generator[Event, None, None]:
@@ -169,7 +173,8 @@ class Run:
                 # What missed on the holdout is no rival: the problem knows it as over the bound.
                 seen = {t.number: t for t in (*trials, *now.known)}
                 against = rival(now, tuple(seen.values()), lowered)
-                found: Measurement = by.call("measure", candidate(lowered), fidelity, against)
+                asked = candidate(lowered)
+                found: Measurement = by.call("measure", asked, fidelity, against, again=False)
                 return found
 
             pool = Pool(
@@ -208,12 +213,22 @@ class Run:
             trials,
         )
 
-    def _engine(self, lowered: Lowered, worker: Worker) -> Engine | None:
+    def _engine(
+        self, lowering: Lowering, rounds: Rounds, choice: Choice, worker: Worker
+    ) -> Engine | None:
         """The chosen engine, where it is more than its model."""
         if not self.target.backend.compiles:
             return None
+        if rounds.stopped == INTERRUPTED:  # the worker is gone, and to build takes minutes
+            self.warnings.append("interrupted: the chosen engine was not built again")
+            return None
         try:
-            found: Engine = worker.call("engine", candidate(lowered))
+            chosen = candidate(lowering.lower(choice.trial.assignment))
+            found: Engine = worker.call("engine", chosen)
+        except KeyboardInterrupt:
+            heard()
+            self.warnings.append("interrupted: the chosen engine was not built again")
+            return None
         except (EngineError, WorkerError) as error:
             self.warnings.append(f"the chosen engine could not be opened again ({error})")
             return None
@@ -230,6 +245,10 @@ class Run:
         """Write plan and artifact."""
         config = self.config
         yield from self._warn(untold_by_loss(rounds.problem, rounds.trials, choice))
+        if config.artifact is not None and self._artifact(engine) is None:
+            yield from self._warn(
+                ["no engine is written: 'precsearch build' makes it from the plan"]
+            )
         lowered = lowering.lower(choice.trial.assignment)
         assert rounds.baseline.latency is not None
         finish = Finish(
@@ -245,18 +264,29 @@ class Run:
             tuple(rounds.continued),
         )
         plan = make_plan(config, rounds.problem, self.target, self.inputs, lowered, finish)
-        write_text(config.plan_path, plan.to_json())
-        if config.artifact is not None:
-            write_artifact(self.target, config.artifact, lowered, engine)
-        yield written(config.plan_path, plan, choice)
-        return OptimizeResult(
+        result = OptimizeResult(
             plan,
             config.plan_path,
-            config.artifact,
+            self._artifact(engine),
             met=not choice.looks or any(look.passed for look in choice.looks),
-            interrupted=rounds.stopped == "interrupted",
+            interrupted=rounds.stopped == INTERRUPTED,
             summary=summary(rounds, self.target, self.inputs.metric, choice),
         )
+        with shielded():
+            text = keep_plan(config, self.outputs, result)
+            self.outputs.write(config.plan_path, text.encode())
+            if result.artifact_path is not None:
+                put = self.outputs.write
+                write_artifact(self.target, result.artifact_path, lowered, engine, put)
+        with suppress(KeyboardInterrupt):  # too late: all is written
+            yield written(config.plan_path, plan, choice)
+        return result
+
+    def _artifact(self, engine: Engine | None) -> Path | None:
+        """Where the artifact goes; nowhere, if it is an engine that there is not."""
+        path = self.config.artifact
+        missing = path is not None and engine is None and is_engine(self.target, path)
+        return None if missing else path
 
 
 def _engines(trials: Sequence[Trial]) -> dict[str, Outcome]:

@@ -200,9 +200,9 @@ def _measured(
         setup = bench_setup(config, target, baseline, scored, inputs.loads, inputs.shapes)
         worker.restart_with(setup)
         where = worker.call("fingerprint")
-        worker.call("hold", tactics_here(made.plan, where))
+        worker.settle("hold", tactics_here(made.plan, where))
         if artifact is not None:
-            worker.call("keep", engine, artifact)
+            worker.settle("keep", engine, artifact)
         noise = worker.call("calibrate_noise")
         accuracy = worker.call("score", engine, scored)
         rows = worker.call("confirm", [engine], _REBUILDS)[0]

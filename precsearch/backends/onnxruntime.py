@@ -26,7 +26,7 @@ from precsearch.backend import (
     QuantScheme,
 )
 from precsearch.disturbance import CpuWatch
-from precsearch.errors import BuildError, OptionError, RunError
+from precsearch.errors import BuildError, OptionError, ResourceError, RunError
 from precsearch.reference.session import first_line, ort_errors, session_options
 from precsearch.space import Precision
 
@@ -140,6 +140,11 @@ class OnnxRuntimeSession:
         path = Path(self._ready().end_profiling())
         try:
             events = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:  # it does not say that it could not write
+            raise ResourceError(
+                f"no profile can be written to the temporary folder {str(path.parent)!r}: free "
+                "some room there, or name another one (TMPDIR)"
+            ) from error
         finally:
             path.unlink(missing_ok=True)
         return tuple(_kernels(events))

@@ -21,9 +21,20 @@ from precsearch.cli.streams import glyphs_of, stderr, stdout
 from precsearch.cli.summary import optimize_lines, result_fields
 from precsearch.cli.text import ASCII
 from precsearch.codec import dumps, unstructure
+from precsearch.interrupts import stopped_by
 from precsearch.space import Precision
 
-__all__ = ["Exit", "build", "doctor", "dry_run", "export", "inspect", "optimize", "verify"]
+__all__ = [
+    "Exit",
+    "build",
+    "doctor",
+    "dry_run",
+    "export",
+    "inspect",
+    "optimize",
+    "stopped",
+    "verify",
+]
 
 
 class Exit(IntEnum):
@@ -34,9 +45,20 @@ class Exit(IntEnum):
     INPUT = 2
     UNMET = 3
     REPLAY = 4
+    HUNG_UP = 129
+    """SIGHUP: the terminal went away."""
     INTERRUPTED = 130
+    """SIGINT, Ctrl-C."""
     PIPE = 141
     """Whoever read our output went away; what a shell reports for SIGPIPE."""
+    TERMINATED = 143
+    """SIGTERM."""
+
+
+def stopped() -> Exit:
+    """The exit code of a run that was asked to stop: by which signal, where that is known."""
+    number = stopped_by()
+    return Exit(128 + number) if number else Exit.INTERRUPTED
 
 
 def optimize(config: OptimizeConfig, *, json: bool) -> Exit:
@@ -49,7 +71,7 @@ def optimize(config: OptimizeConfig, *, json: bool) -> Exit:
     else:
         with progress(stderr()) as show:
             result = consume(events, show)
-    code = Exit.INTERRUPTED if result.interrupted else Exit.DONE if result.met else Exit.UNMET
+    code = stopped() if result.interrupted else Exit.DONE if result.met else Exit.UNMET
     if json:
         lines.result({**result_fields(result), "exit": int(code)})
     else:

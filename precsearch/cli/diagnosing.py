@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.text import Text
 
 from precsearch.api.diagnose import DiagnoseConfig, diagnose
-from precsearch.api.files import check_free, check_weights, copy_weights, write_bytes, write_text
+from precsearch.api.files import check_free, check_weights, copy_weights, write_output
 from precsearch.api.miscompiled import check_engine
 from precsearch.api.reproducer import write_reproducer
 from precsearch.cli.actions import Exit
@@ -78,11 +78,11 @@ def _look_inside(
     with errors.status("looking inside", spinner="line" if dull else "dots"):
         found = diagnose(config)
     if table is not None:
-        write_text(table, csv_of(found))
+        write_output(table, csv_of(found), force=force)
     best = next((s for s in found.suggestions if s.model is not None), None)
     if cured is not None and best is not None and best.model is not None:
         copy_weights(read_model(config.model), cured)
-        write_bytes(cured, best.model)
+        write_output(cured, best.model, force=force)
     if json:
         out.file.write(f"{dumps(fields(found))}\n")
         return Exit.DONE

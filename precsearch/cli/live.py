@@ -18,7 +18,9 @@ from precsearch.cli.streams import draws, glyphs_of, redrawn
 from precsearch.cli.text import Glyphs
 from precsearch.cli.view import View, fold
 from precsearch.codec import dumps, unstructure
-from precsearch.events import Event
+from precsearch.errors import OutputError
+from precsearch.events import Event, SearchStarted
+from precsearch.interrupts import check, heard, telling
 
 __all__ = ["JsonLines", "Show", "consume", "progress"]
 
@@ -130,36 +132,58 @@ def consume(events: Generator[Event, None, Result], show: Show) -> Result:
     """Show every event and return the generator's result.
 
     An interrupt that arrives here is handed to the generator, which then ends in order. So is the
-    end of whoever read our output: nobody sees the rest, but the plan is still written.
+    end of whoever read our output, once the search has begun: nobody sees the rest, but a plan is
+    still written. A screen or a file that takes no more text ends nothing.
 
     Raises:
         BrokenPipeError: The reader went away; the generator has ended.
+        OutputError: The events could not be written; the generator has ended.
         KeyboardInterrupt: The generator would not end in order.
         RuntimeError: A pipe broke that is the generator's own, not our reader's.
     """
-    gone: BrokenPipeError | None = None
-    stop = False
-    while True:
-        try:
-            if stop:
+    told = _Once(show.stopping)
+    gone: BrokenPipeError | OutputError | None = None
+    stop = searching = False
+    with telling(told):
+        while True:
+            try:
+                event = events.throw(KeyboardInterrupt()) if stop else next(events)
                 stop = False
-                event = events.throw(KeyboardInterrupt())
-            else:
-                event = next(events)
-            if gone is None:
-                show.show(event)
-        except StopIteration as end:  # noqa: PERF203 - an interrupt may come anywhere in the loop
-            if gone is not None:
-                raise gone from None
-            result: Result = end.value
-            return result
-        except KeyboardInterrupt:
-            if getgeneratorstate(events) == GEN_CLOSED:
-                raise
-            stop = True
-            if gone is None:
-                show.stopping()
-        except BrokenPipeError as error:
-            if getgeneratorstate(events) == GEN_CLOSED:
+            except StopIteration as end:
+                if gone is not None:
+                    raise gone from None
+                result: Result = end.value
+                return result
+            except KeyboardInterrupt:
+                if getgeneratorstate(events) == GEN_CLOSED:
+                    raise
+                stop = True
+                continue
+            except BrokenPipeError as error:
                 raise RuntimeError("a pipe within the run broke") from error
-            gone, stop = error, True
+            searching = searching or isinstance(event, SearchStarted)
+            try:
+                if gone is None:
+                    show.show(event)
+                check()
+            except KeyboardInterrupt:
+                heard()
+                stop = True
+                told()
+            except (BrokenPipeError, OutputError) as error:
+                gone = error
+            if isinstance(gone, BrokenPipeError) and searching and not told.done:
+                told.done = stop = True  # whoever could be told has gone
+
+
+class _Once:
+    """Calls something at most once."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call = call
+        self.done = False
+
+    def __call__(self) -> None:
+        if not self.done:
+            self.done = True
+            self._call()

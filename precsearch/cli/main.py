@@ -1,23 +1,32 @@
-"""The entry point, and the one place where errors become sentences and exit codes."""
+"""The one place where errors become sentences and exit codes; `start` is the entry point."""
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 
 import typer
 from rich.text import Text
 
-from precsearch.cli.actions import Exit
+from precsearch.cli import start
+from precsearch.cli.actions import Exit, stopped
 from precsearch.cli.commands import app
-from precsearch.cli.streams import stderr
+from precsearch.cli.streams import owned, stderr
 from precsearch.cli.text import clean
-from precsearch.errors import InputError, PrecsearchError, ReplayError
+from precsearch.errors import (
+    InputError,
+    OutputError,
+    PrecsearchError,
+    ReplayError,
+    ResourceError,
+)
+from precsearch.faults import machine_fault
+from precsearch.interrupts import heard
 
-__all__ = ["main", "run"]
+__all__ = ["flushed", "main", "run"]
 
 _TRACEBACK = "PRECSEARCH_TRACEBACK"
 _UsageError: type[Exception] = typer.BadParameter.__mro__[2]
@@ -26,15 +35,7 @@ _UsageError: type[Exception] = typer.BadParameter.__mro__[2]
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command line and end the process with its exit code."""
-    _forgive_encodings()
-    code = run(sys.argv[1:] if argv is None else argv)
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        code = Exit.PIPE
-    if code is Exit.PIPE:
-        _swallow_output()
-    sys.exit(int(code))
+    start.main(argv)
 
 
 def run(argv: Sequence[str]) -> Exit:
@@ -48,27 +49,48 @@ def run(argv: Sequence[str]) -> Exit:
     """
     try:
         action = app(list(argv), prog_name="precsearch", standalone_mode=False)
-        return action() if callable(action) else Exit(action or 0)
-    except InputError as error:
+        if not callable(action):
+            return Exit(action or 0)
+        with owned():
+            return Exit(action())
+    except (InputError, ResourceError) as error:
         _say(str(error))
         return Exit.INPUT
     except ReplayError as error:
         _say(str(error))
         return Exit.REPLAY
     except (KeyboardInterrupt, typer.Abort):
-        stderr().print("interrupted", style="yellow", highlight=False)
-        return Exit.INTERRUPTED
+        heard()
+        with suppress(OSError):
+            stderr().print("interrupted", style="yellow", highlight=False)
+        return stopped()
     except BrokenPipeError:
         return Exit.PIPE
     except _UsageError as error:
         return _misused(error)
     except Exception as error:  # noqa: BLE001 - the last resort, and the only one
+        if said := machine_fault(error):
+            _say(said)
+            return Exit.INPUT
         return _bug(error)
+
+
+def flushed(code: Exit) -> Exit:
+    """Write what is left of the results; gives the exit code with that taken into account."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return Exit.PIPE
+    except OutputError as error:
+        _say(str(error))
+        return code or Exit.INPUT
+    return code
 
 
 def _say(message: str) -> None:
     text = Text.assemble(("error: ", "bold red"), clean(message))
-    stderr().print(text, soft_wrap=True, highlight=False)
+    with suppress(OSError):  # nobody reads it
+        stderr().print(text, soft_wrap=True, highlight=False)
 
 
 def _misused(error: Exception) -> Exit:
@@ -95,22 +117,9 @@ def _bug(error: Exception) -> Exit:
     blame = "If the model runs elsewhere, this is" if known else "This is"
     which = "this traceback" if wanted else f"the traceback that {_TRACEBACK}=1 shows"
     hint = f"{blame} a bug in precsearch; please report it with {which}."
-    stderr().print(hint, soft_wrap=True, highlight=False)
+    with suppress(OSError):
+        stderr().print(hint, soft_wrap=True, highlight=False)
     return Exit.BUG
-
-
-def _forgive_encodings() -> None:
-    """Names of tensors may hold what the terminal's encoding lacks; show ``?`` then."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
-
-
-def _swallow_output() -> None:
-    """Point stdout to nowhere, so that Python's flush at the end does not complain."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
 
 
 if __name__ == "__main__":

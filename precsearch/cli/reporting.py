@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from precsearch.api.files import check_free, write_text
+from precsearch.api.files import check_free, write_output
 from precsearch.cli.actions import Exit
 from precsearch.cli.page import Page
 from precsearch.cli.streams import glyphs_of, stdout
@@ -36,7 +36,7 @@ def report(paths: Sequence[Path], output: Path | None, *, force: bool) -> Exit:
     target = output or Path(f"{_stem(paths[0])}.report.html")
     check_free([target], force=force, inputs=inputs)
     story = tell(paths)
-    _written(target, run_page(story), story.model)
+    _written(target, run_page(story), story.model, force=force)
     return Exit.DONE
 
 
@@ -46,7 +46,7 @@ def _difference(first: Path, second: Path, output: Path | None, *, force: bool) 
         check_free([output], force=force, inputs=[first, second])
     found = compare(first, second)
     if output is not None:
-        _written(output, difference_page(found), f"{first} and {second}")
+        _written(output, difference_page(found), f"{first} and {second}", force=force)
         return Exit.DONE
     out = stdout()
     page = Page(out.width, glyphs_of(out))
@@ -64,11 +64,11 @@ def watch(run: Path) -> Exit:
     return Exit.DONE
 
 
-def _written(path: Path, html: str, what: str) -> None:
-    write_text(path, html)
+def _written(path: Path, html: str, what: str, *, force: bool) -> None:
+    write_output(path, html, force=force)
     out = stdout()
     page = Page(out.width, glyphs_of(out))
-    rows = [("size", f"{magnitude(len(html.encode()))}B, opens in any browser, needs no network")]
+    rows = [("size", f"{magnitude(path.stat().st_size)}B, opens in any browser, needs no network")]
     head = Text.assemble((f"{clean(what)}: ", "bold"), ("report written", "bold green"))
     page.write(out, [head, Text(), page.place("report", path), *page.facts(rows)])
 

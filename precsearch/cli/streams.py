@@ -1,15 +1,23 @@
-"""stdout and stderr as rich consoles, and the symbols that they can show."""
+"""stdout and stderr as rich consoles, and the symbols that they can show.
+
+stdout belongs to precsearch: `owned` keeps a stream of our own for results, and whatever else
+prints (a user's metric, a strategy, a library) does so on stderr. File descriptor 1 itself is
+moved away before any library is loaded, see `precsearch.cli.start`.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import TextIO
 
 from rich.console import Console, RenderableType
 from rich.live import Live
 
 from precsearch.cli.text import ASCII, UNICODE, Glyphs
 
-__all__ = ["draws", "glyphs_of", "redrawn", "stderr", "stdout"]
+__all__ = ["draws", "glyphs_of", "owned", "redrawn", "stderr", "stdout"]
 
 _REFRESHES = 8.0
 
@@ -21,9 +29,24 @@ class _Stream(Console):
         raise BrokenPipeError
 
 
+_results: list[TextIO] = []
+"""The stream of our own, while there is one."""
+
+
+@contextmanager
+def owned() -> Iterator[None]:
+    """Only `stdout` writes to stdout while the context lasts."""
+    _results.append(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _results.pop()
+
+
 def stdout() -> Console:
     """Where results go."""
-    return _Stream(file=sys.stdout)
+    return _Stream(file=_results[-1] if _results else sys.stdout)
 
 
 def stderr() -> Console:

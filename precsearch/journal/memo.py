@@ -9,7 +9,7 @@ from typing import Any
 from precsearch.errors import InputError
 from precsearch.events import Event, FinalistJudged, SearchContinued, TrialFinished
 from precsearch.journal.reading import event_of
-from precsearch.trial import Fidelity, Outcome, Proposal, Trial
+from precsearch.trial import KILLED, Fidelity, Outcome, Proposal, Trial
 
 __all__ = ["Memo"]
 
@@ -18,6 +18,8 @@ _Key = tuple[str, tuple[tuple[str, str], ...]]
 
 class Memo(Mapping[Proposal, Trial]):
     """The finished trials of a journal, by canonical proposal; decoded when asked for.
+
+    Without those whose worker something outside killed.
 
     Attributes:
         seconds: What the search has taken so far.
@@ -81,6 +83,9 @@ class Memo(Mapping[Proposal, Trial]):
             self._look(kind, data, line)
             if kind != "TrialFinished":
                 return
+            outcome = data["trial"].get("outcome")
+            if isinstance(outcome, dict) and outcome.get("kind") == KILLED:
+                return  # it says nothing about the engine: tried again
             proposal = data["trial"]["proposal"]
             key = proposal["fidelity"], tuple(sorted(proposal["assignment"].items()))
             self._lines.setdefault(key, line)

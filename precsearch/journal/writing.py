@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from precsearch.codec import dumps, unstructure
 from precsearch.errors import InputError, OutputError
 from precsearch.events import Event, RunStarted, TrialFinished
+from precsearch.filelock import locked
 from precsearch.journal.memo import Memo
 from precsearch.journal.reading import NAME, event_of
 
@@ -227,18 +227,7 @@ def _unwritable(path: Path, error: OSError) -> OutputError:
 
 def _lock(descriptor: int, path: Path) -> None:
     """Held until the descriptor is closed, by whatever ends the process too."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            os.lseek(descriptor, 1 << 30, os.SEEK_SET)  # far beyond: readers are not shut out
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-            os.lseek(descriptor, 0, os.SEEK_SET)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError) as error:
+    if not locked(descriptor):
         raise OutputError(
             f"another process is using {str(path.parent)!r}; wait for it, or name another --run-dir"
-        ) from error
+        )

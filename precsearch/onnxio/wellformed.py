@@ -92,8 +92,11 @@ def _check_count(node: onnx.NodeProto, opset: int) -> None:
     if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type, opset):
         return
     schema = onnx.defs.get_schema(node.op_type, opset)
+    required = node.input[: schema.min_input]
+    # An empty name stands for an input that is left out, which a required one must not be.
+    named = next((i for i, name in enumerate(required) if not name), len(node.input))
     for kind, found, least, most in (
-        ("input", len(node.input), schema.min_input, schema.max_input),
+        ("input", named, schema.min_input, schema.max_input),
         ("output", len(node.output), schema.min_output, schema.max_output),
     ):
         if not least <= found <= most:

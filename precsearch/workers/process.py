@@ -13,7 +13,7 @@ from contextlib import suppress
 from multiprocessing.spawn import get_executable
 from typing import Any, BinaryIO
 
-from precsearch.errors import WorkerError
+from precsearch.errors import WorkerMissing
 from precsearch.workers.wire import GRACE_S, GREETING, Frame, exactly, load, receive, send
 
 __all__ = ["Child"]
@@ -30,7 +30,7 @@ class Child:
     """One process, from its start to its end.
 
     Raises:
-        WorkerError: It cannot be started.
+        WorkerMissing: It cannot be started.
     """
 
     def __init__(self, options: Mapping[str, object]) -> None:
@@ -131,4 +131,7 @@ def _start(given: str) -> subprocess.Popen[bytes]:
         )
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise WorkerError(f"no worker process can be started: {reason}") from error
+        raise WorkerMissing(
+            f"no worker process can be started: {reason}; raise the limits of this machine on "
+            "files, processes and memory (ulimit -a)"
+        ) from error

@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO
 
-from precsearch.errors import EngineError, PrecsearchError
+from precsearch.errors import EngineError, PrecsearchError, ResourceError
+from precsearch.faults import machine_fault
 from precsearch.turns import WAITING
 from precsearch.workers.wire import GRACE_S, GREETING, load, pack, receive, send
 
@@ -111,4 +112,6 @@ def _portable(error: Exception) -> Exception:
         with suppress(pickle.PickleError, TypeError, AttributeError, ImportError):
             pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
             return error
+    if fault := machine_fault(error):
+        return ResourceError(fault)
     return EngineError(f"{type(error).__name__}: {text}"[:500])

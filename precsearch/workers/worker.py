@@ -6,9 +6,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, TypeVar
 
-from precsearch.errors import WorkerCrashed, WorkerError, WorkerTimeout
+from precsearch.errors import WorkerCrashed, WorkerError, WorkerKilled, WorkerTimeout
+from precsearch.interrupts import interruptible
 from precsearch.turns import WAITING
 from precsearch.workers.process import Child
 from precsearch.workers.wire import pack
@@ -18,12 +20,26 @@ __all__ = ["Worker"]
 _START_S = 60.0
 """A limit that is short for a call must not forbid a slow disk to load an interpreter."""
 
+_LIVES = 3
+"""How often a call is begun, where something outside kills the child each time."""
+
+_FROM_OUTSIDE = {
+    -int(getattr(signal, name))
+    for name in ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT")
+    if hasattr(signal, name)
+}
+"""Return codes of a child that did not end by its own doing, unless we killed it."""
+
+T = TypeVar("T")
+
 
 class Worker:
     """Serves the methods of ``factory(*args, announce)`` from a child process.
 
     The object tells through ``announce(stage)`` what it is at, so that a crash can be attributed.
     After a crash or a timeout, the next call starts a fresh child. One call at a time; others wait.
+    A child that something outside killed (the out-of-memory killer, an operator) says nothing about
+    what it was asked: it is started again and asked again.
 
     Args:
         factory: Importable, so not from the script that is run.
@@ -53,6 +69,7 @@ class Worker:
         self._lock = threading.RLock()
         self._closed = False
         self._made = False
+        self._settled: list[tuple[str, tuple[object, ...]]] = []
         self._child = Child(self._options)
 
     def another(self, *args: object) -> Worker:
@@ -89,41 +106,80 @@ class Worker:
             PrecsearchError: See `call`.
         """
         with self._lock:
-            if self._closed:
-                raise _at("start", WorkerError("the worker is closed"))
-            if not self._child.alive:
-                self._discard()
-                self._child = Child(self._options)
-            if not self._made:
-                self._ask(None, (self._factory, self._args), self._limit_s + _START_S)
-                self._made = True
+            self._outlive(self._prepare, _LIVES)
 
-    def call(self, method: str, /, *args: object, limit_s: float | None = None) -> Any:  # noqa: ANN401
+    def call(
+        self,
+        method: str,
+        /,
+        *args: object,
+        limit_s: float | None = None,
+        again: bool = True,
+    ) -> Any:  # noqa: ANN401 - what the method returns
         """The result of a method, run in the child.
 
         Args:
             method: Its name.
             args: Its arguments, picklable.
             limit_s: Seconds that it may take, if not the worker's own limit.
+            again: Ask a fresh child if something outside kills the one that is asked. False where
+                the caller does so itself.
 
         Raises:
             PrecsearchError: The method raised it. Like all of these it has an attribute ``stage``:
                 what the child announced last, "start" before that.
             MemoryError: Likewise.
             EngineError: The method raised anything else; this is one line of it.
-            WorkerCrashed: The child died.
+            WorkerCrashed: The child died; `WorkerKilled` if something outside killed it.
             WorkerTimeout: It passed the limit and was killed.
             WorkerError: `stop` was called, the worker is closed, or no process can be started.
         """
-        with self._lock:
-            self.prepare()
+
+        def once() -> Any:  # noqa: ANN401 - see above
+            self._prepare()
             return self._ask(method, args, self._limit_s if limit_s is None else limit_s)
+
+        with self._lock:
+            return self._outlive(once, _LIVES if again else 1)
+
+    def settle(self, method: str, /, *args: object) -> None:
+        """Call a method now, and first thing in every child that replaces this one.
+
+        For what changes the object: without it, a fresh child would go on as if nothing had been
+        said. Forgotten by `restart_with`.
+
+        Raises:
+            PrecsearchError: See `call`.
+        """
+        with self._lock:
+            self.call(method, *args)
+            self._settled.append((method, args))
+
+    def _outlive(self, act: Callable[[], T], lives: int) -> T:
+        """What ``act`` gives, begun again after a kill from outside."""
+        for _ in range(lives - 1):
+            with suppress(WorkerKilled):
+                return act()
+        return act()
+
+    def _prepare(self) -> None:
+        if self._closed:
+            raise _at("start", WorkerError("the worker is closed"))
+        if not self._child.alive:
+            self._discard()
+            self._child = Child(self._options)
+        if not self._made:
+            self._ask(None, (self._factory, self._args), self._limit_s + _START_S)
+            self._made = True
+            for method, args in self._settled:
+                self._ask(method, args, self._limit_s)
 
     def restart_with(self, *args: object) -> None:
         """Construct the served object anew at the next call, with other arguments."""
         with self._lock:
             self._args = args
             self._made = False
+            self._settled.clear()
 
     def remember(self, *args: object) -> None:
         """Construct it with these arguments should the child die; go on with it as it is."""
@@ -166,7 +222,8 @@ class Worker:
         request = pack((limit_s, method, args))
         limit = _Limit(limit_s, child)
         try:
-            kind, value = child.ask(request, limit.heard)
+            with interruptible():
+                kind, value = child.ask(request, limit.heard)
         except (EOFError, OSError):
             raise self._death(limit_s) from None
         except BaseException:  # Ctrl-C, say: its reply would be taken for that to the next request
@@ -190,7 +247,15 @@ class Worker:
             return _at(child.stage, WorkerTimeout(text))
         if child.killed_for == "stopped":
             return _at(child.stage, WorkerError(f"the worker was stopped {where}"))
-        how = _ending(child.process.returncode)
+        code = child.process.returncode
+        if code in _FROM_OUTSIDE:
+            name = signal.Signals(-code).name
+            killed = WorkerKilled(
+                f"something outside killed the worker ({name}) {where}: if memory ran out, give "
+                "the process more, or use fewer samples or a smaller model"
+            )
+            return _at(child.stage, killed)
+        how = _ending(code)
         return _at(child.stage, WorkerCrashed(f"the worker {how} {where}"))
 
 
@@ -240,4 +305,4 @@ def _ending(code: int | None) -> str:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
-    return f"died of {name}" + (" (the system may be out of memory)" if name == "SIGKILL" else "")
+    return f"died of {name}"

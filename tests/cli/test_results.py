@@ -1,5 +1,6 @@
 """What commands print of what the api gives them, and the exit codes of what it raises."""
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from precsearch.api import (
 from precsearch.cli.actions import Exit
 from precsearch.cli.main import run
 from precsearch.cli.summary import next_steps
-from precsearch.errors import ReplayError, RunError
+from precsearch.errors import ReplayError, RunError, WorkerKilled
 from precsearch.onnxio.undecided import Hidden, Undecided
 from precsearch.onnxio.work import Work
 from precsearch.space import LayerGroup, Precision, SearchSpace
@@ -151,7 +152,13 @@ def _space(groups: tuple[LayerGroup, ...]) -> SearchSpace:
         (RunError("the engine does not run"), Exit.BUG),
         (KeyboardInterrupt(), Exit.INTERRUPTED),
         (BrokenPipeError(), Exit.PIPE),
-        (MemoryError(), Exit.BUG),
+        (ZeroDivisionError(), Exit.BUG),
+        (MemoryError(), Exit.INPUT),
+        (OSError(errno.ENOSPC, "No space left on device"), Exit.INPUT),
+        (OSError(errno.ENOENT, "No such file or directory"), Exit.BUG),
+        (ImportError("x.so: failed to map segment from shared object"), Exit.INPUT),
+        (RuntimeError("can't start new thread"), Exit.INPUT),
+        (WorkerKilled("something outside killed the worker"), Exit.INPUT),
     ],
 )
 def test_errors_become_codes(

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
 from precsearch.api.files import check_free, check_weights
+from precsearch.api.outputs import Outputs, reserved
 from precsearch.api.setup import open_target
+from precsearch.backend import BackendOptions
+from precsearch.backends.onnxruntime import OnnxRuntimeBackend
+from precsearch.cli.start import Results
 from precsearch.data import Dataset, InputSpec, load
 from precsearch.events import TrialFinished, Warned
 from precsearch.journal import Journal, read
@@ -215,6 +222,47 @@ def two_at_once(folder: Path) -> object:
         return journal(folder)
 
 
+def reserved_twice(folder: Path) -> None:
+    with reserved([folder / "p.json"]), reserved([folder / "p.json"]):
+        pass
+
+
+def appeared(folder: Path) -> None:
+    outputs = Outputs(folder, force=False, resumed=False)
+    (folder / "p.json").write_text("mine")
+    outputs.write(folder / "p.json", b"{}")
+
+
+def not_ours(folder: Path) -> None:
+    (folder / "p.json").write_text("mine")
+    Outputs(folder, force=False, resumed=True).check([folder / "p.json"])
+
+
+def irremovable(folder: Path) -> None:
+    (folder / "outputs.json").mkdir()
+    Outputs(folder, force=False, resumed=False)
+
+
+def full_stdout(_: Path) -> None:
+    with io.FileIO("/dev/full", "w") as full:
+        stream = Results(full, encoding="utf-8", write_through=True)
+        stream.write("x")
+
+
+def unprofiled(folder: Path) -> object:
+    backend = OnnxRuntimeBackend(BackendOptions(threads=1))
+    session = backend.open((folder / "model.onnx").read_bytes(), profiled=True)
+    feed = {"x": np.zeros((1, 1, 8, 8), np.float32)}
+
+    def cut_short() -> str:  # as on a full disk
+        (folder / "profile.json").write_text('[{"cat"')
+        return str(folder / "profile.json")
+
+    cut: Any = SimpleNamespace(run=lambda *_: [None], end_profiling=cut_short)
+    session._session = cut
+    return session.profile(feed, 1)
+
+
 FILES: list[Say] = [
     # data
     feeds({"x": [[1.0, 2.0]]}, {"x": [[1.0, 2.0]], "labels": [1]}),
@@ -267,6 +315,12 @@ FILES: list[Say] = [
     damaged(b'"number":0', b'"number":"none"'),
     lambda folder: read(folder / "nothing"),
     unwritable,
+    reserved_twice,
+    appeared,
+    not_ours,
+    irremovable,
+    full_stdout,
+    unprofiled,
     unreadable_weights,
     lambda folder: check_weights(with_weights(folder), folder / "other" / "w"),
 ]

@@ -226,6 +226,7 @@ OBJECTS: list[Say] = [
     failing_engine,
     lambda _: strategy("idle"),
     lambda _: strategy("gone"),
+    asked("crash", "time", int(signal.SIGSEGV)),
     asked("crash", "time", int(signal.SIGKILL)),
     unstartable,
     closed,

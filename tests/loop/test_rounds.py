@@ -127,6 +127,10 @@ def undisturbed(found: Measurement | None) -> Generator[Event, None, None]:
     yield from ()
 
 
+def started(asked: Problem, name: str = "auto") -> SearchStarted:
+    return SearchStarted("d", name, 8, 8, asked.goal.bound, asked.budget, 0.01)
+
+
 def searched(
     asked: Problem, world: World, journal: Journal, name: str = "auto"
 ) -> tuple[Choice, Rounds, list[Event]]:
@@ -139,10 +143,8 @@ def searched(
         asked, strategy(name), plain, memo, watch, world.evaluating, confirm, warned, undisturbed
     )
     events: list[Event] = [RunStarted({}, "m.onnx", "0")]
-    events.append(SearchStarted("d", name, 8, 8, asked.goal.bound, asked.budget, 0.01))
-    for event in events:
-        journal.append(event)
-    steps = rounds.events()
+    journal.append(events[0])
+    steps = rounds.events(started(asked, name))
     while True:
         try:
             event = next(steps)
@@ -242,7 +244,7 @@ def test_the_number_of_continuations_is_limited(tmp_path: Path) -> None:
             warned,
             undisturbed,
         )
-        list(rounds.events())
+        list(rounds.events(started(asked)))
     tolerances = [step.tolerance for step in rounds.continued]
     assert len(tolerances) == MOST
     assert all(t < 6e-3 for t in tolerances)
@@ -288,7 +290,7 @@ def test_the_time_budget_covers_set_up_search_and_confirmation(tmp_path: Path) -
                 warned,
                 undisturbed,
             )
-            list(rounds.events())
+            list(rounds.events(started(asked)))
         assert world.now <= limit + world.seconds, "overrun by one engine at most"
         assert len(world.built) >= 3
         assert rounds.stopped in ("time", "converged", "complete", "patience", "settled", "limit")

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from precsearch.backend import CPU_USE, GPU_USE, BackendOptions, DeclaresUse, DeviceUse
+from precsearch.backends.onnxruntime import OnnxRuntimeBackend
+from precsearch.backends.tensorrt.backend import TensorRtBackend
 from precsearch.errors import WorkerCrashed, WorkerTimeout
 from precsearch.turns import DeviceLock, InTurns
 from precsearch.workers import Worker
@@ -45,9 +48,20 @@ class Busy:
         self._announce("time")
         time.sleep(600)
 
+    def meet(self, stage: str, mine: str, other: str) -> bool:
+        """Be at a stage until somebody else is at another one at the same time."""
+        self._announce(stage)
+        (self._diary.parent / mine).touch()
+        deadline = time.monotonic() + 60
+        while not (met := (self._diary.parent / other).exists()) and time.monotonic() < deadline:
+            time.sleep(2e-3)
+        return met
 
-def busy_in_turns(diary: str, path: str, announce: Callable[[str], None]) -> InTurns:
-    return InTurns(lambda enter: Busy(diary, enter), path, announce)
+
+def busy_in_turns(
+    diary: str, path: str, use: DeviceUse, announce: Callable[[str], None]
+) -> InTurns:
+    return InTurns(lambda enter: Busy(diary, enter), path, use, announce)
 
 
 @pytest.fixture
@@ -56,8 +70,13 @@ def lock(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def workers(tmp_path: Path, lock: str) -> Iterator[list[Worker]]:
-    given = (str(tmp_path / "diary"), lock)
+def use() -> DeviceUse:
+    return CPU_USE
+
+
+@pytest.fixture
+def workers(tmp_path: Path, lock: str, use: DeviceUse) -> Iterator[list[Worker]]:
+    given = (str(tmp_path / "diary"), lock, use)
     with ExitStack() as stack:
         yield [
             stack.enter_context(Worker(busy_in_turns, given, limit_s=10, preload=()))
@@ -65,7 +84,10 @@ def workers(tmp_path: Path, lock: str) -> Iterator[list[Worker]]:
         ]
 
 
-def test_many_work_or_one_times(workers: list[Worker], tmp_path: Path) -> None:
+@pytest.mark.parametrize("use", [CPU_USE, GPU_USE])
+def test_many_work_or_one_has_the_device_alone(
+    workers: list[Worker], use: DeviceUse, tmp_path: Path
+) -> None:
     def one(worker: Worker) -> None:
         for _ in range(8):
             worker.call("do", "build", "run", "time", "time", "build")
@@ -77,7 +99,33 @@ def test_many_work_or_one_times(workers: list[Worker], tmp_path: Path) -> None:
     spans = [(what, pid, float(start), float(end)) for what, pid, start, end in rows]
     for what, pid, start, end in spans:
         others = [s for s in spans if s[1] != pid and s[2] < end and start < s[3]]
-        assert what != "time" or not others
+        assert what not in use.alone or not others
+
+
+@pytest.mark.parametrize(
+    ("use", "one", "other"),
+    [
+        (CPU_USE, "build", "build"),
+        (CPU_USE, "build", "proxy"),
+        (GPU_USE, "run", "run"),
+        (GPU_USE, "build", "proxy"),
+        (GPU_USE, "time", "proxy"),
+        (GPU_USE, "time", "reference"),
+    ],
+)
+def test_these_go_on_at_the_same_time(workers: list[Worker], one: str, other: str) -> None:
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(workers[0].call, "meet", one, "a", "b", limit_s=90)
+        second = threads.submit(workers[1].call, "meet", other, "b", "a", limit_s=90)
+        assert first.result()
+        assert second.result()
+
+
+def test_tensorrt_builds_alone_and_onnx_runtime_does_not() -> None:
+    tensorrt = TensorRtBackend(BackendOptions())
+    assert isinstance(tensorrt, DeclaresUse)
+    assert tensorrt.use.alone == {"build", "time"}
+    assert not isinstance(OnnxRuntimeBackend(BackendOptions()), DeclaresUse)
 
 
 @pytest.mark.parametrize(("how", "error"), [("die", WorkerCrashed), ("fail", Exception)])

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from precsearch.backend import (
+    GPU_USE,
     TYPED_HALF,
     WEAK,
     BackendOptions,
@@ -92,6 +93,7 @@ class TensorRtBackend:
     precisions = frozenset({Precision.FP32, Precision.FP16, Precision.INT8})
     refusal = "precsearch writes no other precision for it"
     compiles = True
+    use = GPU_USE
     scheme: QuantScheme = scheme()
 
     def __init__(self, options: BackendOptions) -> None:

@@ -225,11 +225,11 @@ def open_inputs(config: OptimizeConfig, graph: GraphView) -> Inputs:
             )
     timed = Load.spread(parts.search.feeds, parts.search.sizes[0])
     loads: tuple[Load, ...] = (timed,)
-    notes: tuple[str, ...] = ()
+    notes = unsearched(hidden_layers(graph))
     if config.shapes:
         with in_terms_of_sets():
-            loads, notes = shape_loads(config.shapes, timed, config.data, specs, config.seed)
-    notes = (*unsearched(hidden_layers(graph)), *notes)
+            loads, said = shape_loads(config.shapes, timed, config.data, specs, config.seed)
+        notes = (*notes, *said)
     return Inputs(data, parts, measure, measure.bound(config.tol), loads, notes)
 
 

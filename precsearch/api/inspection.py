@@ -76,10 +76,9 @@ def inspect(
         InputError: The model or the data cannot be read, or an option is wrong.
         WorkerError: ONNX Runtime crashed or hung on the model.
     """
-    source = read_model(Path(model))
-    target = open_target(source, backend_name(backend), precisions, granularity, 0)
-    graph = target.graph
-    given = None if data is None else load(Path(data), input_specs(graph.inputs))
+    target = open_target(read_model(Path(model)), backend_name(backend), precisions, granularity, 0)
+    source, graph = target.source, target.graph
+    given = load(Path(data), input_specs(graph.inputs)) if data is not None else None
     offered = precisions or target.backend.precisions
     work = counted(target, offered) if given is None else counted_for(target, given, offered)
     found = None if given is None else _screened(target, given)

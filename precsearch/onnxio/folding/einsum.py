@@ -55,15 +55,14 @@ def as_matmul(equation: str, operands: int, weight: Sequence[bool]) -> Product |
     if operands != 2 or len(parts) != 2:
         return f"it has {operands} operand{'s' * (operands != 1)}, and a product has two"
     if not arrow:
-        letters = "".join(parts)
-        out = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
+        out = "".join(sorted(c for c in set(terms) - {","} if terms.count(c) == 1))
     if any(len(set(p)) != len(p) for p in (*parts, out)):
         return "an index stands twice in one operand"
     swapped = weight[0] and not weight[1]
     left, right = reversed(parts) if swapped else parts
     shared = [c for c in left if c in right]
     summed = "".join(c for c in shared if c not in out)
-    if not set(out) <= {*left, *right}:
+    if not set(out) <= {*left, *right}:  # no valid equation
         return "an index of its result stands in no operand"
     if any(c not in out and c not in shared for c in left + right):
         return "an operand is summed over an index of its own"

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from precsearch.apart import together
 from precsearch.api.artifact import built_otherwise, is_engine, other_place, tactics_here
 from precsearch.api.config import OptimizeConfig
 from precsearch.api.measuring import bench_setup, bench_worker, candidate, reference_of
@@ -207,5 +208,5 @@ def _measured(
         accuracy = worker.call("score", engine, scored)
         rows = worker.call("confirm", [engine], _REBUILDS)[0]
         shown = worker.call("engine", engine)
-    latency = sorted(rows, key=lambda r: r.ratio)[len(rows) // 2]
+    latency = together(rows, noise)
     return _Seen(where, noise, accuracy, latency, shown, notes)

@@ -45,6 +45,13 @@ def test_state_stays_between_calls(shared: Worker) -> None:
     assert shared.call("pid") == shared.pid != os.getpid()
 
 
+def test_another_worker_serves_the_same_in_a_process_of_its_own(shared: Worker) -> None:
+    with shared.another("other") as other:
+        assert (other.call("tag"), shared.call("tag")) == ("other", "shared")
+        assert other.call("pid") != shared.call("pid")
+    assert shared.call("tag") == "shared", "its end is not the end of the first"
+
+
 def test_large_payloads_arrive_unchanged(shared: Worker) -> None:
     model = os.urandom(1 << 20) * 32
     array = np.arange(4_000_000, dtype=np.float32).reshape(2000, 2000)

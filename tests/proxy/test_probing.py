@@ -65,7 +65,7 @@ def test_an_engine_that_opens_at_once_is_its_own_proxy() -> None:
 def test_a_bench_scores_by_the_proxy_about_what_its_engine_scores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("precsearch.bench._PROXY_SECONDS", 1e6)  # all samples, however slow
+    monkeypatch.setattr("precsearch.probes._SECONDS", 1e6)  # all samples, however slow
     target = opened()
     specs = input_specs(target.graph.inputs)
     data = load(few_samples(tmp_path / "few.npz", 40), specs)

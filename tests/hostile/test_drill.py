@@ -1,0 +1,27 @@
+"""A small part of the drill, which docs/reliability.md has in full: it counts nothing wrong."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from benchmarks.drill import MUST_BE_NONE
+from benchmarks.drill_fake import fake_kills
+from benchmarks.drill_inputs import hostile_inputs
+from benchmarks.drill_runs import full_disks, interrupts, kills
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+def test_hostile_files_through_the_command_line() -> None:
+    found = hostile_inputs(7, 120)
+    assert {k: found[k] for k in MUST_BE_NONE if found[k]} == {}
+    assert sum(n for k, n in found.items() if "refused" in k or "accepted" in k) == 120
+
+
+@pytest.mark.parametrize("act", [kills, fake_kills, interrupts, full_disks])
+def test_runs_that_are_disturbed(act: object) -> None:
+    assert callable(act)
+    found = act(11, 1)
+    assert {k: found[k] for k in MUST_BE_NONE if found[k]} == {}

@@ -80,6 +80,19 @@ class Place:
         data = self.journal.read_bytes() if self.journal.exists() else b""
         return data[: data.rfind(b"\n") + 1].splitlines()
 
+    def wait(self, process: subprocess.Popen[bytes]) -> None:
+        """Until a random moment: after a time, or after so many further lines of the journal."""
+        deadline = time.monotonic() + self.rng.uniform(0.0, _MOMENTS_S)
+        wanted = len(self.kept) + self.rng.randrange(1, 15) if self.rng.random() < 0.5 else 0
+        while process.poll() is None:
+            self.seen |= set(self.workers(process.pid))
+            if len(self.lines()) >= wanted if wanted else time.monotonic() >= deadline:
+                break
+            time.sleep(0.005)
+        if wanted:
+            time.sleep(self.rng.uniform(0.0, 0.3))
+            self.seen |= set(self.workers(process.pid))
+
     def workers(self, parent: int) -> list[int]:
         """Living children of the search."""
         with suppress(OSError):
@@ -155,10 +168,7 @@ def kills(seed: int, count: int) -> Counts:
         for number in range(count):
             target = ("parent", "worker", "group")[(seed + number) % 3]
             process = here.start(*(["--workers", "2"] if here.rng.random() < 0.25 else []))
-            moment = time.monotonic() + here.rng.uniform(0.0, _MOMENTS_S)
-            while time.monotonic() < moment and process.poll() is None:
-                time.sleep(0.005)
-                here.seen |= set(here.workers(process.pid))
+            here.wait(process)
             _kill(here, process, target)
             # A kill of the worker alone ends nothing: the search goes on.
             here.ended(process, {0, -signal.SIGKILL} if target != "worker" else {0})
@@ -192,8 +202,7 @@ def interrupts(seed: int, count: int) -> Counts:
             process = here.start(before=_heed)
             while process.poll() is None and not _handles(process.pid, signal.SIGTERM):
                 time.sleep(0.002)
-            time.sleep(here.rng.uniform(0.0, _MOMENTS_S))
-            here.seen |= set(here.workers(process.pid))
+            here.wait(process)
             searched = any(b'"SearchStarted"}' in row for row in here.lines()[len(here.kept) :])
             began = time.monotonic()
             process.send_signal(wanted)

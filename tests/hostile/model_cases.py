@@ -150,6 +150,12 @@ MODEL_CASES = [
     Case("model", "is cut in half", wrote(VALID[:-400]), "is not a readable ONNX model"),
     Case("model", "is text", wrote(b"hello, I am a model"), "is not a readable ONNX model"),
     Case("model", "is a pickle", wrote(b"\x80\x04\x95\x00"), "holds no ONNX graph"),
+    Case(
+        "model",
+        "leaves out an input that is required",
+        edited(lambda m: m.graph.node[-1].input.__setitem__(0, "")),
+        "has 0 inputs where ONNX wants",
+    ),
     Case("model", "has 3 GB of nothing", sparse_giant, "over 2 GB, which no ONNX file can be"),
     Case(
         "model",

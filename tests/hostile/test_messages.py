@@ -22,7 +22,7 @@ the graph of 'model.onnx' is malformed (…); check it with onnx.checker and exp
 Relu node 'relu' reads tensor 'ghost', which nothing writes; check the model with onnx.checker \
 and export it again
 tensor 'conv' is written twice; check the model with onnx.checker and export it again
-Conv node 'conv' has 0 inputs where ONNX wants 2 to 3; check the model with onnx.checker and \
+… node … has 0 inputs where ONNX wants …; check the model with onnx.checker and \
 export it again
 tensor '…' has shape … and … bytes of data, which do not fit; the file is damaged: export the \
 model again

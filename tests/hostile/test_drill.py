@@ -1,0 +1,35 @@
+"""A small part of the drill, which docs/reliability.md has in full: it counts nothing wrong."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from benchmarks.drill import MUST_BE_NONE
+from benchmarks.drill_fake import fake_kills
+from benchmarks.drill_inputs import hostile_inputs
+from benchmarks.drill_runs import full_disks, interrupts
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+def wrong(found: Counter[str]) -> dict[str, int]:
+    return {k: found[k] for k in MUST_BE_NONE if found[k]}
+
+
+def test_hostile_files_through_the_command_line() -> None:
+    found = hostile_inputs(7, 80)
+    assert wrong(found) == {}
+    assert sum(n for k, n in found.items() if "refused" in k or "accepted" in k) == 80
+
+
+@pytest.mark.parametrize("act", [fake_kills, interrupts, full_disks])
+def test_runs_that_are_disturbed(act: Callable[[int, int], Counter[str]]) -> None:
+    found = act(11, 1)
+    # What ONNX Runtime itself writes to HOME is the concern of tests of their own.
+    found["outside"] = 0
+    assert wrong(found) == {}
+    assert found.total() > 0

@@ -15,14 +15,16 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from precsearch.api.config import OptimizeConfig
 from precsearch.api.files import check_free, check_weights
 from precsearch.api.outputs import Outputs, reserved
+from precsearch.api.ownership import check_same_model
 from precsearch.api.setup import open_target
 from precsearch.backend import BackendOptions
 from precsearch.backends.onnxruntime import OnnxRuntimeBackend
 from precsearch.cli.start import Results
 from precsearch.data import Dataset, InputSpec, load
-from precsearch.events import TrialFinished, Warned
+from precsearch.events import RunStarted, TrialFinished, Warned
 from precsearch.journal import Journal, read
 from precsearch.onnxio.convert import with_dense_weights
 from precsearch.onnxio.cures.apply import cured
@@ -35,6 +37,7 @@ from precsearch.reference.runner import reference_outputs
 from precsearch.reference.screen import Screening, screen
 from precsearch.space import Assignment
 from precsearch.trial import Failed, Proposal, Trial
+from tests.cli.runs import engine, plan
 from tests.hostile.spoken_data import (
     F32,
     IMAGE,
@@ -52,6 +55,20 @@ from tests.hostile.world import model
 __all__ = ["FILES"]
 
 NOBODY = 65534
+
+
+def another_plan(folder: Path) -> None:
+    (folder / "p.json").write_text(plan().to_json())
+    config = OptimizeConfig(folder / "model.onnx", output=folder / "p.json", force=True)
+    check_same_model(config, read_model(config.model))
+
+
+def another_journal(folder: Path) -> None:
+    with Journal.open(folder / "p.precsearch", {}) as journal:
+        journal.append(RunStarted({"model": "ab" * 32}, "other.onnx", "0"))
+        journal.append(TrialFinished(engine(0, 0, 0.0, 1.0), 1, 1.0))
+    config = OptimizeConfig(folder / "model.onnx", output=folder / "p.json", force=True)
+    check_same_model(config, read_model(config.model))
 
 
 def split(_: Path) -> object:
@@ -311,6 +328,8 @@ FILES: list[Say] = [
     lambda folder: cured(read_model(folder / "model.onnx"), [("sleep", {})]),
     # journals and outputs
     closed_journal,
+    another_plan,
+    another_journal,
     two_at_once,
     damaged(b'"number":0', b'"number":"none"'),
     lambda folder: read(folder / "nothing"),

@@ -360,11 +360,11 @@ def test_the_bound_is_bisected_down_to_what_was_lost() -> None:
     assert tightened(bound, [look, passed], []) == first
     again = replace(look, round=1)
     lower = tightened(bound, [look, again], [first])
+    assert lower is not None
     assert lower == pytest.approx(math.sqrt(scaled * first)), "the first try missed, too"
     higher = tightened(bound, [look], [first])
     assert higher == pytest.approx(math.sqrt(first * 1e-2)), "the first try did not miss"
     both = [look, again, replace(look, round=2)]
-    assert lower is not None
     assert tightened(bound, both, [first, lower]) == pytest.approx(scaled), "the last try"
     assert tightened(bound, [look], [0.009]) is None, "no other engine is to be expected"
     for odd in (replace(look, holdout_loss=math.inf), replace(look, search_loss=0.0)):

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from precsearch.reference.bench import Announce
+from precsearch.regular_file import open_descriptor
 
 __all__ = ["ALONE", "WAITING", "DeviceLock", "InTurns"]
 
@@ -126,4 +127,4 @@ class InTurns:
 
 
 def _opened(path: str) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    return open_descriptor(path, os.O_RDWR | os.O_CREAT, follow=False, mode=0o644)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from precsearch.api.files import copy_weights, write_bytes
+from precsearch.api.files import write_bytes
 from precsearch.api.setup import Target
+from precsearch.api.weights import write_model
 from precsearch.backend import Fingerprint
 from precsearch.errors import PlanError
 from precsearch.maker import Engine, open_maker
@@ -38,17 +39,20 @@ def is_engine(target: Target, path: Path) -> bool:
     return target.backend.compiles and path.suffix.lower() != ".onnx"
 
 
-def write_artifact(target: Target, path: Path, lowered: Lowered, engine: Engine | None) -> None:
+def write_artifact(target: Target, path: Path, lowered: Lowered, engine: Engine | None) -> bytes:
     """Write the engine, or the lowered model and its external weights.
+
+    Returns:
+        What was written to ``path``.
 
     Raises:
         OutputError: It cannot be written.
+        ModelError: The original weights cannot be read.
     """
-    if engine is not None and is_engine(target, path):
-        write_bytes(path, engine.artifact)
-    else:
-        copy_weights(target.source, path)
-        write_bytes(path, lowered.model)
+    if engine is None or not is_engine(target, path):
+        return write_model(target.source, path, lowered.model)
+    write_bytes(path, engine.artifact)
+    return engine.artifact
 
 
 class Replay:

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 from precsearch.api.config import OptimizeConfig, OptimizeResult
-from precsearch.api.files import check_free, check_weights
+from precsearch.api.files import check_free
 from precsearch.api.healing import curing
 from precsearch.api.setup import identity
 from precsearch.api.stages import Run, Stream
@@ -34,8 +34,6 @@ def optimize_events(config: OptimizeConfig) -> Stream:
     check_free(outputs, force=config.force or config.resume, inputs=inputs_read)
     source = read_model(config.model)
     check_free(outputs, force=True, inputs=source.external)
-    if config.artifact is not None:
-        check_weights(source, config.artifact)
     chosen = strategy(config.strategy)
     target, inputs, cured = yield from curing(config, source)
     identified = identity(config, target, inputs)

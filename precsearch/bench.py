@@ -46,7 +46,7 @@ class Bench(ReferenceBench):
         super().__init__(announce)
         self._setup = setup
         self._backend = setup.backend(setup.options)
-        self._metric = metric(setup.metric)
+        self._metric = metric(setup.metric, setup.metric_sha256)
         self._baseline: Session | None = None
         self._timed = _timed(setup)
         self._noise = setup.noise

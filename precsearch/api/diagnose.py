@@ -108,7 +108,7 @@ def diagnose(config: DiagnoseConfig) -> Diagnosis:
         constants=tuple(_constants(graph, opened.space, opened)),
         samples=sum(data.sizes),
         random=data.random,
-        notes=(*data.notes, *looked.notes()),
+        notes=(*opened.told, *data.notes, *looked.notes()),
         held_bytes=held,
         suggestions=cures,
     )

@@ -9,6 +9,7 @@ from precsearch.api.confirm import Choice, counts
 from precsearch.events import PlanWritten
 from precsearch.metrics import Metric
 from precsearch.plan import Plan
+from precsearch.shell import argument, command
 from precsearch.trial import Measurement
 
 __all__ = ["unmet", "written"]
@@ -25,8 +26,8 @@ def unmet(config: OptimizeConfig, metric: Metric, gate: Measurement) -> Optimize
     said = (
         f"the FP32 engine itself is off by {metric.display(gate.accuracy.loss):.3g} "
         f"({config.metric}), the bound is {config.tol:g}: nothing was searched; "
-        "raise --tol, or find the first wrong tensor with 'precsearch diagnose "
-        f"{config.model.name} --precision fp32'"
+        "raise --tol, or find the first wrong tensor with: "
+        f"{command('diagnose', argument(config.model), '--precision', 'fp32')}"
     )
     return OptimizeResult(None, None, None, met=False, interrupted=False, summary=(said,))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx
 
-from precsearch.api.files import check_free, check_weights, copy_weights, write_bytes, write_text
+from precsearch.api.files import check_free, write_text
 from precsearch.api.outside import (
     LONGEST,
     Job,
@@ -20,6 +20,7 @@ from precsearch.api.outside import (
 from precsearch.api.pins import Pins, pins, renamed
 from precsearch.api.postprocess import postprocess_script
 from precsearch.api.replay import Materialised, materialise, model_beside
+from precsearch.api.weights import write_model
 from precsearch.backends.tensorrt.knobs import Knobs
 from precsearch.errors import BuildError, OptionError, OutputError, PlanError
 from precsearch.plan import Recipe, read_plan
@@ -94,7 +95,7 @@ def export(
     if to == "trtexec":
         _refuse_asymmetric(read.recipe)
     made = materialise(read, source, None)
-    check_weights(made.target.source, files["model"])
+    check_free(files.values(), force=True, inputs=made.target.source.external)
     return _write(made, to, files)
 
 
@@ -112,7 +113,7 @@ def _write(made: Materialised, to: str, files: dict[str, Path]) -> ExportReport:
             data = lowered.SerializeToString(deterministic=True)
             notes = (_renaming(changed), _BY_NAME)
     job = Job(
-        plan=recipe.digest,
+        plan=made.plan.digest,
         model=files["model"].name,
         engine=f"{files['model'].stem}.engine",
         shapes=_open_shapes(lowered, recipe),
@@ -120,18 +121,18 @@ def _write(made: Materialised, to: str, files: dict[str, Path]) -> ExportReport:
         pins=asked,
     )
     script = _script(job, to, recipe.backend, files["postprocess"].name)
-    copy_weights(made.target.source, files["model"])
-    write_bytes(files["model"], data)
+    write_model(made.target.source, files["model"], data)
     others: tuple[Path, ...] = ()
     if to == "polygraphy" and recipe.backend != "onnxruntime":
         others = (files["postprocess"],)
         nodes = None if asked is None else asked.nodes
-        text = postprocess_script(recipe.digest, knobs.timing_iterations, nodes)
+        text = postprocess_script(made.plan.digest, knobs.timing_iterations, nodes)
         write_text(files["postprocess"], text)
     write_text(files["script"], script)
     files["script"].chmod(files["script"].stat().st_mode | 0o111)
     identical = data == made.lowered.model
-    return ExportReport(to, files["model"], files["script"], others, identical, notes)
+    told = (*made.plan.notes, *notes)
+    return ExportReport(to, files["model"], files["script"], others, identical, told)
 
 
 def _script(job: Job, to: str, backend: str, postprocess: str) -> str:

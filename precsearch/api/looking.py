@@ -87,6 +87,7 @@ class Configuration:
         model_folder: Folder of external weights.
         source: The model as read.
         factory, options: Construct the backend in a worker, if its engines may be looked into.
+        told: What is to be said about the plan's file.
     """
 
     asked: str
@@ -101,6 +102,7 @@ class Configuration:
     source: SourceModel
     factory: BackendFactory | None = None
     options: BackendOptions = field(default_factory=BackendOptions)
+    told: tuple[str, ...] = ()
 
     def look(self, feeds: Sequence[Feed]) -> Looked:
         """Make it ready for these samples.
@@ -262,6 +264,7 @@ def open_configuration(
             target.source,
             target.factory,
             target.options,
+            made.plan.notes,
         )
     target = open_target(
         read_model(model), backend_name(backend), (Precision.FP32,), granularity, 0

@@ -19,6 +19,7 @@ from precsearch.bench import BenchSetup, Scored
 from precsearch.errors import EngineError, ModelError, WorkerError
 from precsearch.events import Event, StageStarted
 from precsearch.goal import Prior
+from precsearch.metrics import code_digest
 from precsearch.onnxio.lower import Lowering
 from precsearch.onnxio.proxygraph import ProxyGraph
 from precsearch.onnxio.scales import RangeScales
@@ -104,7 +105,15 @@ class Preparation:
     def _setup(self, target: Target, lowering: Lowering, searched: Scored) -> BenchSetup:
         config, inputs = self.config, self.inputs
         plain = lowering.lower(Assignment())
-        setup = bench_setup(config, target, plain, searched, inputs.loads, inputs.shapes)
+        setup = bench_setup(
+            config,
+            target,
+            plain,
+            searched,
+            inputs.loads,
+            inputs.shapes,
+            code_digest(inputs.metric),
+        )
         return replace(setup, turns=turns_of(config.run_path, config.workers))
 
     def _looked(self, worker: Worker) -> Generator[Event, None, Prepared]:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from precsearch.backend import Feed
+from precsearch.criteria import Criteria
 from precsearch.data import InputSpec, load
 from precsearch.errors import DataError, OptionError
 from precsearch.measure import Load
-from precsearch.trial import Latency
 
 __all__ = [
     "ShapeSet",
@@ -116,7 +116,6 @@ def shape_loads(
     return tuple(loads), tuple(notes)
 
 
-def shape_sets(latency: Latency) -> tuple[ShapeSet, ...]:
-    """The sets that a latency was measured for, none if it is just one."""
-    found = latency.by_shape if len(latency.by_shape) > 1 else ()
-    return tuple(ShapeSet(s.shapes, s.weight) for s in found)
+def shape_sets(criteria: Criteria) -> tuple[ShapeSet, ...]:
+    """The sets that a plan is timed for, none if it is just one."""
+    return tuple(ShapeSet(s.shapes, s.weight) for s in criteria.shapes)

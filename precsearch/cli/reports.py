@@ -89,6 +89,7 @@ def verify_lines(report: VerifyReport, page: Page) -> list[Text]:
             f"{milliseconds(latency.seconds)}",
         ),
         *rate_rows(latency),
+        ("plan", report.digest),
     ]
     lines = [Text.assemble(verdict, why), Text(), *page.facts(rows)]
     for line in report.lines:

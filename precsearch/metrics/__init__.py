@@ -13,7 +13,7 @@ from precsearch.metrics.custom import Custom
 from precsearch.metrics.elementwise import COSINE, MAX_ABS, PSNR, REL_L2, REL_L2_MAX, SQNR
 from precsearch.metrics.protocol import Metric, resolution
 
-__all__ = ["METRICS", "Metric", "metric", "resolution"]
+__all__ = ["METRICS", "Metric", "code_digest", "metric", "resolution"]
 
 _ALL: tuple[Metric, ...] = (
     REL_L2,
@@ -29,19 +29,27 @@ METRICS: dict[str, Metric] = {m.name: m for m in _ALL}
 """The built-in metrics by name, the default first."""
 
 
-def metric(name: str) -> Metric:
+def code_digest(metric: Metric) -> str:
+    """SHA-256 of the file of a user's metric, as hex; "" for a built-in one."""
+    return metric.sha256 if isinstance(metric, Custom) else ""
+
+
+def metric(name: str, sha256: str = "") -> Metric:
     """The metric of this name.
 
     Args:
-        name: A key of `METRICS`, ``module:function`` or ``file.py:function``.
+        name: A key of `METRICS`, or what the user gave as ``module:function`` or
+            ``file.py:function``, whose code runs. Never a text from a file.
+        sha256: Digest that the file of a user's metric must have; "" for any.
 
     Raises:
         OptionError: There is none, or the function cannot be imported.
+        DataError: The user's metric has another digest.
     """
     if name in METRICS:
         return METRICS[name]
     if ":" in name:
-        return Custom.load(name)
+        return Custom.load(name, sha256)
     raise OptionError(
         f"there is no metric {name!r}; choose {', '.join(METRICS)} or module:function"
     )

@@ -11,8 +11,9 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from precsearch.api.files import check_free, check_weights
+from precsearch.api.files import check_free
 from precsearch.api.setup import open_target
+from precsearch.api.weights import placed, write_model
 from precsearch.data import Dataset, InputSpec, load
 from precsearch.events import TrialFinished, Warned
 from precsearch.journal import Journal, read
@@ -152,10 +153,17 @@ def with_weights(folder: Path) -> SourceModel:
 
 def unreadable_weights(folder: Path) -> None:
     source = with_weights(folder)
-    (folder / "other" / "w").write_bytes((folder / "w").read_bytes())
-    (folder / "other" / "w").chmod(0)
-    with as_nobody():
-        check_weights(source, folder / "other" / "m.onnx")
+    model = source.proto.SerializeToString()
+    (folder / "w").unlink()
+    (folder / "w").mkdir()
+    placed(source, model)
+
+
+def foreign_weights(folder: Path) -> None:
+    source = with_weights(folder)
+    made = placed(source, source.proto.SerializeToString())
+    (folder / "other" / made.weights).write_text("of another model")
+    write_model(source, folder / "other" / "m.onnx", source.proto.SerializeToString())
 
 
 def journal(folder: Path) -> Journal:
@@ -239,5 +247,5 @@ FILES: list[Say] = [
     lambda folder: read(folder / "nothing"),
     unwritable,
     unreadable_weights,
-    lambda folder: check_weights(with_weights(folder), folder / "other" / "w"),
+    foreign_weights,
 ]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 __all__ = ["TELEMETRY", "isolate", "named_paths", "no_telemetry"]
 
@@ -51,26 +51,29 @@ def _is_command() -> bool:
     return name in (_COMMAND, f"{_COMMAND}.exe", f"{_COMMAND}-script.py")
 
 
-def isolate(path: list[str], here: str, root: str, environment: Mapping[str, str]) -> None:
+def isolate(
+    path: list[str], here: str, root: str, environment: Mapping[str, str], *, module: bool
+) -> None:
     """Take from ``path`` what stands there for the working directory alone.
+
+    What names it otherwise stays: an entry of ``PYTHONPATH``, a ``.pth`` file.
 
     Args:
         path: As ``sys.path``; changed in place.
         here: The working directory.
         root: The folder that precsearch was imported from. If it is the working directory (a
             source tree that is not installed), it goes to the end, where it hides nothing.
-        environment: Of the process. What ``PYTHONPATH`` names stays.
+        environment: Of the process.
+        module: Whether Python put ``here`` first, as it does for ``-m``.
     """
-    named: Sequence[str] = [
-        os.path.abspath(p)  # noqa: PTH100 - pathlib is not loaded
-        for p in named_paths(environment).split(os.pathsep)
-        if p
-    ]
-    if here not in named:
-        path[:] = [p for p in path if p not in ("", here)]
-    else:
-        path[:] = [p for p in path if p]
-    if root not in path and root == here:
+    if module and path[:1] == [here]:
+        del path[0]
+    entries = environment.get(_PATH, "").split(os.pathsep)
+    named = [os.path.abspath(p) for p in entries if p]  # noqa: PTH100 - pathlib is not loaded
+    first = path[: len(entries) + 1]
+    if len(named) < len(entries) > 1 and here in first and here not in named:
+        del path[first.index(here)]
+    if root == here and here not in path:
         path.append(root)
 
 
@@ -83,5 +86,11 @@ def _working_directory() -> str:
 
 no_telemetry()
 if _is_module() or _is_command():
-    _here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - likewise
-    isolate(sys.path, _working_directory(), os.path.dirname(_here), os.environ)  # noqa: PTH120
+    _folder = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - likewise
+    isolate(
+        sys.path,
+        _working_directory(),
+        os.path.dirname(_folder),  # noqa: PTH120 - likewise
+        os.environ,
+        module=_is_module() and not getattr(sys.flags, "safe_path", False),
+    )

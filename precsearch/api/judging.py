@@ -61,7 +61,7 @@ def metric_of(criteria: Criteria, given: str | None) -> str:
     name = criteria.metric
     if name in METRICS:
         if given not in (None, name):
-            raise OptionError(f"the plan is judged by {name!r}, not by {given!r}; drop --metric")
+            raise _other(name, given)
         return name
     if ":" not in name:
         raise PlanError(
@@ -81,15 +81,18 @@ def metric_of(criteria: Criteria, given: str | None) -> str:
     return _checked(criteria, given)
 
 
+def _other(judged: str, given: str | None) -> OptionError:
+    return OptionError(
+        f"the plan is judged by {judged!r}, --metric names {given!r}; name the plan's own, or none"
+    )
+
+
 def _checked(criteria: Criteria, given: str) -> str:
     if given in METRICS:
-        raise OptionError(f"the plan is judged by {criteria.metric!r}, not by {given!r}")
+        raise _other(criteria.metric, given)
     found = find_function(given)
     if found.name != criteria.metric:
-        raise OptionError(
-            f"the plan is judged by {criteria.metric!r}, --metric names {found.name!r}; name the "
-            "plan's"
-        )
+        raise _other(criteria.metric, found.name)
     if found.sha256 != criteria.metric_sha256:
         raise ReplayError(
             f"{given!r} is not the code that the plan is judged by (SHA-256 {found.sha256[:12]}, "

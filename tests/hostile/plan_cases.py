@@ -30,6 +30,12 @@ def wrote(content: bytes) -> Make:
     return make
 
 
+def sparse_plan(folder: Path) -> str:
+    with (folder / "plan.json").open("wb") as file:
+        file.truncate(65 << 20)
+    return LINE
+
+
 def edited(edit: Callable[[Any], object], line: str = LINE) -> Make:
     """A plan edited by hand, whose digest is left as it was."""
 
@@ -124,6 +130,7 @@ PLAN_CASES = [
     Case("plan", "is missing", lambda _: LINE.replace("plan.json", "p"), "cannot be read: No such"),
     Case("plan", "is a folder", lambda _: LINE.replace("plan.json", "."), "cannot be read: Is a"),
     Case("plan", "is a device", lambda _: LINE.replace("plan.json", "/dev/zero"), "it is a device"),
+    Case("plan", "has 65 MB of nothing", sparse_plan, "too large to be a plan"),
     Case("plan", "is empty", wrote(b""), "is not valid JSON"),
     Case("plan", "is the model", lambda _: LINE.replace("plan.json", "model.onnx"), "is not text"),
     Case("plan", "is a list", wrote(b"[]"), "is not a JSON object"),
@@ -267,7 +274,7 @@ PLAN_CASES = [
         "plan",
         "is verified with --metric of another name",
         lambda _: f"{VERIFY} --metric max-abs",
-        "the plan is judged by 'rel-l2', not by 'max-abs'; drop --metric",
+        "the plan is judged by 'rel-l2', --metric names 'max-abs'",
     ),
     Case("plan", "is not the expected one", lambda _: f"{VERIFY} --expect {'0' * 64}", "digest", 4),
     Case(

@@ -13,7 +13,6 @@ from onnx import helper, numpy_helper
 
 from precsearch.api.files import check_free
 from precsearch.api.setup import open_target
-from precsearch.api.weights import placed, write_model
 from precsearch.data import Dataset, InputSpec, load
 from precsearch.events import TrialFinished, Warned
 from precsearch.journal import Journal, read
@@ -21,7 +20,7 @@ from precsearch.onnxio.convert import with_dense_weights
 from precsearch.onnxio.cures.apply import cured
 from precsearch.onnxio.prepare import prepare
 from precsearch.onnxio.proxygraph import ProxyModel
-from precsearch.onnxio.read import SourceModel, read_model
+from precsearch.onnxio.read import read_model
 from precsearch.reference.proxy import Proxy
 from precsearch.reference.ranges import Calibration, collect_ranges
 from precsearch.reference.runner import reference_outputs
@@ -143,29 +142,6 @@ def unwritable(folder: Path) -> None:
         check_free([folder / "shut" / "p.json"], force=False)
 
 
-def with_weights(folder: Path) -> SourceModel:
-    onnx.save(
-        model(), str(folder / "m.onnx"), save_as_external_data=True, location="w", size_threshold=0
-    )
-    (folder / "other").mkdir()
-    return read_model(folder / "m.onnx")
-
-
-def unreadable_weights(folder: Path) -> None:
-    source = with_weights(folder)
-    model = source.proto.SerializeToString()
-    (folder / "w").unlink()
-    (folder / "w").mkdir()
-    placed(source, model)
-
-
-def foreign_weights(folder: Path) -> None:
-    source = with_weights(folder)
-    made = placed(source, source.proto.SerializeToString())
-    (folder / "other" / made.weights).write_text("of another model")
-    write_model(source, folder / "other" / "m.onnx", source.proto.SerializeToString())
-
-
 def journal(folder: Path) -> Journal:
     return Journal.open(folder / "run", {}, force=True)
 
@@ -246,6 +222,4 @@ FILES: list[Say] = [
     damaged(b'"number":0', b'"number":"none"'),
     lambda folder: read(folder / "nothing"),
     unwritable,
-    unreadable_weights,
-    foreign_weights,
 ]

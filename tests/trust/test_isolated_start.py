@@ -130,14 +130,28 @@ def test_empty_entries_of_pythonpath_are_nobodys_wish(monkeypatch: pytest.Monkey
     assert "PYTHONPATH" not in environment()
 
 
-def test_what_the_user_named_stays_on_the_path() -> None:
-    for named, left in (({}, ["/lib"]), ({"PYTHONPATH": "/here"}, ["/here", "/lib", "/here"])):
-        path = ["/here", "", "/lib", "/here"]
-        isolate(path, "/here", "/lib", named)
-        assert path == left
+@pytest.mark.parametrize(
+    ("pythonpath", "module", "before", "after"),
+    [
+        ("", True, ["/here", "/lib"], ["/lib"]),
+        ("", True, ["/lib", "/here"], ["/lib", "/here"]),
+        ("", False, ["/bin", "/lib", "/here"], ["/bin", "/lib", "/here"]),
+        (":/x", True, ["/here", "/here", "/x", "/lib"], ["/x", "/lib"]),
+        (":/x", False, ["/bin", "/here", "/x", "/lib"], ["/bin", "/x", "/lib"]),
+        (":/x", False, ["/bin", "/x", "/lib", "/here"], ["/bin", "/x", "/lib", "/here"]),
+        (":/here", False, ["/bin", "/here", "/lib"], ["/bin", "/here", "/lib"]),
+        ("/here", True, ["/here", "/here", "/lib"], ["/here", "/lib"]),
+    ],
+)
+def test_what_the_user_named_stays_on_the_path(
+    pythonpath: str, module: bool, before: list[str], after: list[str]
+) -> None:
+    given = {"PYTHONPATH": pythonpath.replace(":", os.pathsep)}
+    isolate(before, "/here", "/lib", given, module=module)
+    assert before == after
 
 
 def test_a_source_tree_that_is_not_installed_hides_no_module() -> None:
     path = ["/tree", "/lib"]
-    isolate(path, "/tree", "/tree", {})
+    isolate(path, "/tree", "/tree", {}, module=True)
     assert path == ["/lib", "/tree"]

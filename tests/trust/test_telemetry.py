@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -84,3 +85,15 @@ def test_exported_scripts_switch_it_off_before_they_run_anything() -> None:
     for text in (trtexec_script(job), polygraphy_script(job, "p.py"), onnxruntime_script(job)):
         before, _, _ = text.partition("exec ")
         assert f'export {TELEMETRY}="${{{TELEMETRY}:-1}}"' in before
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="there is no strace")
+def test_a_search_asks_for_no_connection(tmp_path: Path) -> None:
+    write_world(tmp_path)
+    line = "optimize model.onnx --data data.npz --tol 9 --threads 1 --strategy tpe --max-builds 1"
+    words = ["strace", "-f", "-qq", "-e", "trace=connect,sendto", "-o", "calls"]
+    probe = subprocess.run([*words, "true"], cwd=tmp_path, capture_output=True, check=False)
+    if probe.returncode:
+        pytest.skip("strace may not trace here")
+    left(tmp_path, [*words, sys.executable, "-m", "precsearch", *line.split()])
+    assert "AF_INET" not in (tmp_path / "calls").read_text()

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import onnx
+import pytest
 
 from precsearch.api.judging import metric_of
 from precsearch.api.weights import placed, write_model
@@ -13,7 +14,6 @@ from precsearch.criteria import Criteria
 from precsearch.journal import Journal, read
 from precsearch.journal.reading import MAX_BYTES, NAME
 from precsearch.metrics import metric
-from precsearch.onnxio import external
 from precsearch.onnxio.read import SourceModel, read_model
 from tests.hostile.spoken_data import Say
 from tests.hostile.world import model
@@ -33,20 +33,18 @@ def with_weights(folder: Path) -> SourceModel:
 
 
 def vanished_weights(folder: Path) -> None:
-    """They become a folder between a check and the reading."""
+    """The file becomes a folder between a check and the reading."""
     source = with_weights(folder)
-    regular = external.is_regular
+    for tensor in source.proto.graph.initializer:
+        tensor.dims[:] = [0]
+        for entry in tensor.external_data[1:]:
+            entry.value = "0"
     (folder / "w").unlink()
     (folder / "w").mkdir()
     (folder / "w" / "large").touch()
-    try:
-        external.is_regular = lambda _: True  # type: ignore[assignment]
-        for tensor in source.proto.graph.initializer:
-            tensor.dims[:] = [0]
-            tensor.external_data[1].value = tensor.external_data[2].value = "0"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("precsearch.onnxio.external.is_regular", lambda _: True)
         placed(source, source.proto.SerializeToString())
-    finally:
-        external.is_regular = regular
 
 
 def foreign_weights(folder: Path) -> None:
@@ -57,17 +55,13 @@ def foreign_weights(folder: Path) -> None:
 
 
 def too_much_inside(folder: Path) -> None:
-    most = external._MOST_TAKEN_IN
-    source = with_weights(folder)
-    proto = source.proto
+    proto = with_weights(folder).proto
     moved = proto.graph.initializer[0]
     proto.graph.node.append(onnx.helper.make_node("Constant", [], ["c"], value=moved))
     (folder / "m.onnx").write_bytes(proto.SerializeToString())
-    try:
-        external._MOST_TAKEN_IN = 8
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("precsearch.onnxio.external._MOST_TAKEN_IN", 8)
         read_model(folder / "m.onnx")
-    finally:
-        external._MOST_TAKEN_IN = most
 
 
 def odd_name(folder: Path) -> None:

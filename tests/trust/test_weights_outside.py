@@ -81,7 +81,8 @@ def _call(made: Model, nodes: list[onnx.NodeProto]) -> onnx.FunctionProto:
     made.functions.append(
         helper.make_function("own", "F", ["i"], ["o"], nodes, [helper.make_opsetid("", 17)])
     )
-    return made.functions[-1]
+    called: onnx.FunctionProto = made.functions[-1]
+    return called
 
 
 def in_branch(made: Model, tensor: TensorProto) -> None:

@@ -48,7 +48,7 @@ from precsearch.events import (
 )
 from precsearch.goal import Bound, Budget, Goal, Problem
 from precsearch.journal import Journal
-from precsearch.plan import Evidence, GroupRecipe, Plan, Recipe, ScaleRecipe
+from precsearch.plan import Criteria, Evidence, GroupRecipe, Plan, Recipe, ScaleRecipe
 from precsearch.search import search
 from precsearch.space import LayerGroup, Precision, SearchSpace
 from precsearch.trial import Accuracy, Fidelity, Latency, Measurement, Trial
@@ -162,11 +162,7 @@ def made_plan(problem: Problem, trials: Sequence[Trial]) -> Plan:
         version="0",
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         where=Fingerprint("fake", {"fake": "0"}, "fake"),
-        metric="rel-l2",
-        tolerance=1e-2,
         strategy="auto",
-        seed=0,
-        data={"random": False},
         calibration="minmax",
         noise=0.02,
         baseline=first.latency,
@@ -175,7 +171,8 @@ def made_plan(problem: Problem, trials: Sequence[Trial]) -> Plan:
         groups=explain_groups(problem, chosen, found.achieved, ledger(trials)),
         trials=trial_evidence(trials),
     )
-    return Plan(recipe, evidence)
+    criteria = Criteria(metric="rel-l2", tolerance=1e-2, seed=0, data={"random": False})
+    return Plan(recipe, criteria, evidence)
 
 
 def timed(run: Path, page: Path) -> tuple[float, float]:

@@ -10,6 +10,9 @@ every worker process imports this package and needs little of it.
 
 from __future__ import annotations
 
+from precsearch import _start  # before any other import, see there  # noqa: F401
+
+# isort: split
 import importlib
 from typing import TYPE_CHECKING
 

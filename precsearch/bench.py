@@ -49,7 +49,7 @@ class Bench(ReferenceBench):
         super().__init__(announce)
         self._setup = setup
         self._backend = setup.backend(setup.options)
-        self._metric = metric(setup.metric)
+        self._metric = metric(setup.metric, setup.metric_sha256)
         self._timer = EngineTimer(
             lambda: self._open(self._setup.baseline),
             _timed(setup),

@@ -85,7 +85,8 @@ class BenchSetup:
         options: Its knobs.
         baseline: The FP32 engine's model.
         search: The part of the data that the search looks at.
-        metric: Name of the loss.
+        metric: The loss, as the user named it.
+        metric_sha256: Digest of the user's own metric, "" for a built-in one.
         noise: Relative noise of latency; 0 before it is known.
         timing: How long to time.
         loads: What is timed; nothing is the part of the data that the search looks at.
@@ -105,3 +106,4 @@ class BenchSetup:
     turns: str | None = None
     use: DeviceUse = CPU_USE
     proxy: ProxyModel | None = None
+    metric_sha256: str = ""

@@ -1,30 +1,38 @@
-"""The plan: a recipe (what to build, hashed) and evidence (what was measured, not hashed).
+"""The plan: a recipe (what to build), criteria (what it must meet), evidence (what was measured).
 
-A recipe holds no path, clock, host or code. Its JSON is canonical: sorted keys, one line per group
-and per scale, floats that matter as hexadecimal, so that two plans can be compared with any diff.
+One digest covers recipe and criteria, another one the evidence. None of the three holds code, or a
+place to import it from. A recipe holds no path, clock or host. Its JSON is canonical: sorted keys,
+one line per group and per scale, floats that matter as hexadecimal, so that two plans can be
+compared with any diff.
 """
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from precsearch.backend import Fingerprint, fp32_words
-from precsearch.codec import structure, unstructure
+from precsearch.codec import dumps, structure, unstructure
 from precsearch.codec.canonical import canonical
+from precsearch.criteria import Criteria, WeightedShapes
 from precsearch.errors import PlanError
 from precsearch.mismatch import Mismatch
 from precsearch.predictions import PredictionErrors
 from precsearch.recipe import CureRecipe, GroupRecipe, Recipe, ScaleRecipe, recipe_fields
+from precsearch.regular_file import read_regular
 from precsearch.space import Precision
 from precsearch.trial import Accuracy, Latency, Prediction
+from precsearch.upgrade import OLDEST, from_schema_1
 
 __all__ = [
     "SCHEMA",
     "Continuation",
+    "Criteria",
     "CureRecipe",
     "Evidence",
     "Finalist",
@@ -35,14 +43,21 @@ __all__ = [
     "Recipe",
     "ScaleRecipe",
     "TrialEvidence",
+    "WeightedShapes",
     "read_plan",
 ]
 
-SCHEMA = 1
-"""Raised with every change of the format; older plans get a clear answer."""
+SCHEMA = 2
+"""Raised with every change of the format; `precsearch.upgrade` reads older ones."""
 
 _MAX_BYTES = 64 << 20
 _ADVICE = "restore it or make it again with 'precsearch optimize'"
+_KEYS = {1: frozenset({"schema", "digest", "recipe", "evidence"})}
+_KEYS[2] = _KEYS[1] | {"criteria", "evidence_digest"}
+_EDITED_EVIDENCE = (
+    "the plan's evidence does not match its digest: it was edited, and may tell of measurements "
+    "that nobody made"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,16 +164,13 @@ class Fp32Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What was measured, where and when. Not part of the plan's digest.
+    """What was measured, where and when. Not part of the plan's digest; it has its own.
 
     Attributes:
         version: precsearch's.
         created: UTC, ISO 8601.
         where: Versions and device.
-        metric, tolerance: As asked.
         strategy: Its name.
-        seed: Of every random choice.
-        data: What the data was: digests, sample counts, ``random``, ``holdout``.
         calibration: Method.
         noise: Relative floor of latency.
         baseline: FP32's latency.
@@ -183,11 +195,7 @@ class Evidence:
     version: str
     created: str
     where: Fingerprint
-    metric: str
-    tolerance: float
     strategy: str
-    seed: int
-    data: Mapping[str, str | int | bool]
     calibration: str
     noise: float
     baseline: Latency
@@ -219,44 +227,76 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A recipe and its evidence."""
+    """What to build, what it must meet, and what was measured.
+
+    Attributes:
+        recipe: Decides the bytes of the model.
+        criteria: What `verify` judges by.
+        evidence: What the search measured.
+        notes: What is to be said about the file that the plan was read from, a sentence each.
+    """
 
     recipe: Recipe
+    criteria: Criteria
     evidence: Evidence
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON of recipe and criteria, as hex."""
+        return _sha256(
+            {"criteria": unstructure(self.criteria), "recipe": recipe_fields(self.recipe)}
+        )
 
     def to_json(self) -> str:
         """Canonical text, ending with a line break."""
+        evidence = unstructure(self.evidence)
         data = {
             "schema": SCHEMA,
-            "digest": self.recipe.digest,
+            "digest": self.digest,
             "recipe": recipe_fields(self.recipe),
-            "evidence": unstructure(self.evidence),
+            "criteria": unstructure(self.criteria),
+            "evidence": evidence,
+            "evidence_digest": _sha256(evidence),
         }
         return canonical(data) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
-        """Read what `to_json` writes.
+        """Read what `to_json` writes, or wrote in an older version.
 
         Raises:
-            PlanError: It is malformed, of another schema, or its recipe was edited by hand.
+            PlanError: It is malformed, of another schema, or its recipe or criteria were edited.
         """
         data = _parse(text)
-        _check_schema(data.get("schema"))
-        extra = sorted(set(data) - {"schema", "digest", "recipe", "evidence"})
+        schema = _schema(data.get("schema"))
+        extra = sorted(set(data) - _KEYS[schema])
         if extra:
             raise PlanError(f"the plan has an unknown key {extra[0]!r}; remove it")
+        given, notes = data, []
+        if schema == 1:
+            given, said = from_schema_1(data)
+            notes.append(said)
         try:
             plan = cls(
-                structure(data.get("recipe"), Recipe), structure(data.get("evidence"), Evidence)
+                structure(given.get("recipe"), Recipe),
+                structure(given.get("criteria"), Criteria),
+                structure(given.get("evidence"), Evidence),
             )
         except ValueError as error:
             raise PlanError(f"the plan is malformed: {error}; {_ADVICE}") from error
-        if plan.recipe.digest != data.get("digest"):
+        if (plan.recipe.digest if schema == 1 else plan.digest) != data.get("digest"):
+            parts = "recipe does" if schema == 1 else "recipe and criteria do"
             raise PlanError(
-                f"the plan's recipe does not match its digest: it was edited by hand; {_ADVICE}"
+                f"the plan's {parts} not match its digest: it was edited by hand; {_ADVICE}"
             )
-        return plan
+        if schema > 1 and _sha256(unstructure(plan.evidence)) != data.get("evidence_digest"):
+            notes.append(_EDITED_EVIDENCE)
+        return replace(plan, notes=tuple(notes))
+
+
+def _sha256(data: object) -> str:
+    return hashlib.sha256(dumps(data).encode()).hexdigest()
 
 
 def read_plan(path: str | Path) -> Plan:
@@ -267,12 +307,10 @@ def read_plan(path: str | Path) -> Plan:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:  # a device has no size that could be looked at before
-            data = file.read(_MAX_BYTES + 1)
-        if len(data) > _MAX_BYTES:
-            raise PlanError(f"{str(path)!r} is too large to be a plan; check the file")
-        return Plan.from_json(data.decode())
+        return Plan.from_json(read_regular(path, _MAX_BYTES).decode())
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise PlanError(f"{str(path)!r} is too large to be a plan; check the file") from error
         reason = error.strerror or type(error).__name__
         said = f"the plan {str(path)!r} cannot be read: {reason}; check the path"
         raise PlanError(said) from error
@@ -280,9 +318,10 @@ def read_plan(path: str | Path) -> Plan:
         raise PlanError(f"{str(path)!r} is not a plan: it is not text") from error
 
 
-def _check_schema(found: object) -> None:
-    if type(found) is int and found == SCHEMA:
-        return
+def _schema(found: object) -> int:
+    """The schema of a plan, if this version reads it."""
+    if type(found) is int and OLDEST <= found <= SCHEMA:
+        return found
     advice = "make it again with 'precsearch optimize'"
     if type(found) is int and found > SCHEMA:
         advice = f"it was written by a newer precsearch: install that one, or {advice}"

@@ -17,12 +17,13 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from precsearch.events import Event
-from precsearch.plan import SCHEMA, Evidence, Recipe
+from precsearch.plan import SCHEMA, Criteria, Evidence, Recipe
 from precsearch.space import Assignment, Precision
 
 __all__ = ["described", "event_schema", "event_tables", "plan_schema"]
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
+_DIGEST = "SHA-256 of the canonical JSON of an object of recipe and criteria."
 _SCALARS: dict[Any, dict[str, Any]] = {
     int: {"type": "integer"},
     str: {"type": "string"},
@@ -41,9 +42,14 @@ def plan_schema() -> dict[str, Any]:
     records: dict[str, Any] = {}
     properties = {
         "schema": {"const": SCHEMA, "description": "Version of this format."},
-        "digest": {"type": "string", "description": "SHA-256 of the recipe's canonical JSON."},
+        "digest": {"type": "string", "description": _DIGEST},
         "recipe": _of(Recipe, records),
+        "criteria": _of(Criteria, records),
         "evidence": _of(Evidence, records),
+        "evidence_digest": {
+            "type": "string",
+            "description": "SHA-256 of the evidence's canonical JSON.",
+        },
     }
     return {
         "$schema": _DRAFT,

@@ -20,6 +20,7 @@ from functools import partial
 
 from precsearch.backend import DeviceUse
 from precsearch.reference.bench import Announce
+from precsearch.regular_file import open_descriptor
 
 __all__ = ["WAITING", "DeviceLock", "InTurns"]
 
@@ -140,4 +141,4 @@ class InTurns:
 
 
 def _opened(path: str) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    return open_descriptor(path, os.O_RDWR | os.O_CREAT, follow=False, mode=0o644)

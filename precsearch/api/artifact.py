@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from precsearch.api.files import copy_weights, write_bytes
+from precsearch.api.files import write_bytes
 from precsearch.api.setup import Target
+from precsearch.api.weights import write_model
 from precsearch.backend import Fingerprint
 from precsearch.errors import PlanError
 from precsearch.maker import Engine, open_maker
@@ -45,7 +46,7 @@ def write_artifact(
     lowered: Lowered,
     engine: Engine | None,
     put: Callable[[Path, bytes], None] = write_bytes,
-) -> None:
+) -> bytes:
     """Write the engine, or the lowered model and its external weights.
 
     Args:
@@ -55,14 +56,17 @@ def write_artifact(
         engine: What was built from it, if that is wanted.
         put: Writes a file, and decides what may be replaced.
 
+    Returns:
+        What was written to ``path``.
+
     Raises:
         OutputError: It cannot be written.
+        ModelError: The original weights cannot be read.
     """
-    if engine is not None and is_engine(target, path):
-        put(path, engine.artifact)
-    else:
-        copy_weights(target.source, path)
-        put(path, lowered.model)
+    if engine is None or not is_engine(target, path):
+        return write_model(target.source, path, lowered.model, put)
+    put(path, engine.artifact)
+    return engine.artifact
 
 
 class Replay:

@@ -14,10 +14,14 @@ from precsearch.onnxio.layout import quantisable
 from precsearch.onnxio.lower import Lowering
 from precsearch.onnxio.scales import RangeScales, TensorRange
 from precsearch.reference.ranges import Calibration
+from precsearch.regular_file import read_regular
 from precsearch.space import Assignment, Precision, SearchSpace
 from precsearch.workers import Worker
 
 __all__ = ["calibrated"]
+
+_MAX_BYTES = 1 << 28
+"""Of stored ranges: some dozen bytes a tensor."""
 
 
 def calibrated(
@@ -74,18 +78,18 @@ def _key(target: Target, inputs: Inputs, method: str) -> str:
 
 def _write(path: Path, ranges: Mapping[str, TensorRange]) -> None:
     rows = {t: [r.low.hex(), r.high.hex()] for t, r in sorted(ranges.items())}
-    write_text(path, json.dumps(rows, indent=0))
+    write_text(path, json.dumps(rows, indent=0), follow=False)
 
 
 def _read(path: Path) -> dict[str, TensorRange] | None:
     """The stored ranges; ``None`` if there are none or they are damaged: they are made again."""
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = json.loads(read_regular(path, _MAX_BYTES, follow=False))
         return {
             t: TensorRange(float.fromhex(low), float.fromhex(high))
             for t, (low, high) in rows.items()
         }
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
 
 

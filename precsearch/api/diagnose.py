@@ -114,7 +114,12 @@ def diagnose(config: DiagnoseConfig) -> Diagnosis:
         constants=tuple(_constants(graph, opened.space, opened, rules)),
         samples=sum(data.sizes),
         random=data.random,
-        notes=(*data.notes, *looked.notes(), *(rules.beyond(jumps) if rules else ())),
+        notes=(
+            *opened.told,
+            *data.notes,
+            *looked.notes(),
+            *(rules.beyond(jumps) if rules else ()),
+        ),
         held_bytes=held,
         suggestions=cures,
     )

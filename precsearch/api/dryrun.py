@@ -92,7 +92,7 @@ def dry_run(config: OptimizeConfig) -> DryRun:
     priors = priors_of(target, None) if half else ()
     problem = Problem(
         target.space,
-        Goal(Bound(inputs.bound, config.metric), _NOISE),
+        Goal(Bound(inputs.bound, inputs.metric.name), _NOISE),
         Budget(config.max_builds, config.time_budget),
         priors,
         config.seed,

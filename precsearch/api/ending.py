@@ -14,6 +14,7 @@ from precsearch.events import PlanWritten
 from precsearch.metrics import Metric
 from precsearch.onnxio.undecided import hidden_layers
 from precsearch.plan import Plan
+from precsearch.shell import argument, command
 from precsearch.trial import Measurement
 
 __all__ = ["summary", "unmet", "written"]
@@ -32,8 +33,8 @@ def unmet(config: OptimizeConfig, metric: Metric, gate: Measurement) -> Optimize
     said = (
         f"the FP32 engine itself is off by {metric.display(gate.accuracy.loss):.3g} "
         f"({config.metric}{output}), the bound is {config.tol:g}: nothing was searched; "
-        "raise --tol, or find the first wrong tensor with 'precsearch diagnose "
-        f"{config.model.name} --precision fp32'"
+        "raise --tol, or find the first wrong tensor with: "
+        f"{command('diagnose', argument(config.model), '--precision', 'fp32')}"
     )
     return OptimizeResult(None, None, None, met=False, interrupted=False, summary=(said,))
 

@@ -12,13 +12,16 @@ from precsearch.api.config import OptimizeConfig
 from precsearch.api.confirm import Choice
 from precsearch.api.explain import explain_groups, ledger
 from precsearch.api.setup import Inputs, Target
+from precsearch.api.shapes import shapes_of
 from precsearch.backend import Fingerprint
 from precsearch.goal import Problem, pareto
 from precsearch.maker import Engine
+from precsearch.metrics import code_digest
 from precsearch.onnxio.lower import Lowered
 from precsearch.onnxio.scales import QuantParams
 from precsearch.plan import (
     Continuation,
+    Criteria,
     CureRecipe,
     Evidence,
     Fp32Evidence,
@@ -27,12 +30,13 @@ from precsearch.plan import (
     Recipe,
     ScaleRecipe,
     TrialEvidence,
+    WeightedShapes,
 )
 from precsearch.predictions import PredictionErrors, prediction_errors
 from precsearch.space import Assignment, SearchSpace
 from precsearch.trial import Accuracy, Failed, Latency, Prediction, Trial
 
-__all__ = ["LOWERING", "Finish", "make_plan", "make_recipe"]
+__all__ = ["LOWERING", "Finish", "make_criteria", "make_plan", "make_recipe"]
 
 LOWERING = 2
 """Raised whenever the bytes that the lowering writes change."""
@@ -113,11 +117,7 @@ def make_plan(
         version=__version__,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         where=finish.where,
-        metric=config.metric,
-        tolerance=config.tol,
         strategy=config.strategy,
-        seed=config.seed,
-        data=inputs.facts(),
         calibration=config.calibration_method,
         noise=problem.goal.noise,
         baseline=_short_latency(finish.baseline),
@@ -139,7 +139,24 @@ def make_plan(
         continued=finish.continued,
     )
     recipe = make_recipe(target, problem.space, assignment, lowered, inputs)
-    return Plan(recipe, evidence)
+    return Plan(recipe, make_criteria(config, inputs), evidence)
+
+
+def make_criteria(config: OptimizeConfig, inputs: Inputs) -> Criteria:
+    """What `verify` will judge the plan by."""
+    loads = inputs.loads if len(config.shapes) > 1 else ()
+    total = sum(load.weight for load in loads)
+    return Criteria(
+        metric=inputs.metric.name,
+        tolerance=config.tol,
+        seed=config.seed,
+        data=inputs.facts(),
+        metric_sha256=code_digest(inputs.metric),
+        shapes=tuple(
+            WeightedShapes(dict(shapes_of(one.feeds[0])), _digits(one.weight / total))
+            for one in loads
+        ),
+    )
 
 
 def _short_latency(latency: Latency) -> Latency:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import onnx
 
-from precsearch.api.files import check_free, check_weights, copy_weights, write_output
+from precsearch.api.files import check_free, write_output
 from precsearch.api.outside import (
     LONGEST,
     Job,
@@ -20,6 +21,7 @@ from precsearch.api.outside import (
 from precsearch.api.pins import Pins, pins, renamed
 from precsearch.api.postprocess import postprocess_script
 from precsearch.api.replay import Materialised, materialise, model_beside
+from precsearch.api.weights import write_model
 from precsearch.backends.tensorrt.knobs import Knobs
 from precsearch.errors import BuildError, OptionError, OutputError, PlanError
 from precsearch.plan import Recipe, read_plan
@@ -94,7 +96,7 @@ def export(
     if to == "trtexec":
         _refuse_asymmetric(read.recipe)
     made = materialise(read, source, None)
-    check_weights(made.target.source, files["model"])
+    check_free(files.values(), force=True, inputs=made.target.source.external)
     return _write(made, to, files, force=force)
 
 
@@ -112,7 +114,7 @@ def _write(made: Materialised, to: str, files: dict[str, Path], *, force: bool) 
             data = lowered.SerializeToString(deterministic=True)
             notes = (_renaming(changed), _BY_NAME)
     job = Job(
-        plan=recipe.digest,
+        plan=made.plan.digest,
         model=files["model"].name,
         engine=f"{files['model'].stem}.engine",
         shapes=_open_shapes(lowered, recipe),
@@ -120,18 +122,19 @@ def _write(made: Materialised, to: str, files: dict[str, Path], *, force: bool) 
         pins=asked,
     )
     script = _script(job, to, recipe.backend, files["postprocess"].name)
-    copy_weights(made.target.source, files["model"])
-    write_output(files["model"], data, force=force)
+    put = partial(write_output, force=force)
+    write_model(made.target.source, files["model"], data, put)
     others: tuple[Path, ...] = ()
     if to == "polygraphy" and recipe.backend != "onnxruntime":
         others = (files["postprocess"],)
         nodes = None if asked is None else asked.nodes
-        text = postprocess_script(recipe.digest, knobs.timing_iterations, nodes)
+        text = postprocess_script(made.plan.digest, knobs.timing_iterations, nodes)
         write_output(files["postprocess"], text, force=force)
     write_output(files["script"], script, force=force)
     files["script"].chmod(files["script"].stat().st_mode | 0o111)
     identical = data == made.lowered.model
-    return ExportReport(to, files["model"], files["script"], others, identical, notes)
+    told = (*made.plan.notes, *notes)
+    return ExportReport(to, files["model"], files["script"], others, identical, told)
 
 
 def _script(job: Job, to: str, backend: str, postprocess: str) -> str:

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import filecmp
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO
 
 from precsearch.errors import OutputError
-from precsearch.onnxio.read import SourceModel
 
-__all__ = [
-    "check_free",
-    "check_weights",
-    "copy_weights",
-    "write_bytes",
-    "write_output",
-    "write_text",
-]
-
-_CHUNK = 1 << 20
+__all__ = ["check_free", "write_bytes", "write_output", "write_pieces", "write_text"]
 
 
 def check_free(paths: Iterable[Path], *, force: bool, inputs: Iterable[Path | None] = ()) -> None:
@@ -76,20 +64,34 @@ def _same(target: Path, other: Path) -> bool:
     return target == other.resolve()
 
 
-def write_bytes(path: Path, data: bytes, *, replace: bool = True) -> None:
-    """Write ``path`` whole or not at all; where it is a link, what it points to.
+def write_bytes(path: Path, data: bytes, *, replace: bool = True, follow: bool = True) -> None:
+    """Write ``path`` whole or not at all.
 
     Args:
-        path: Where.
-        data: What.
+        path: The file.
+        data: Its content.
         replace: Whether what is there is replaced.
+        follow: Where ``path`` is a link, write what it points to; else replace the link. What
+            precsearch keeps in a run directory is never a link of its own making.
 
     Raises:
         FileExistsError: There is something, and ``replace`` is false.
         OutputError: It cannot be written (the disk is full, say).
     """
+    write_pieces(path, [data], replace=replace, follow=follow)
+
+
+def write_pieces(
+    path: Path, pieces: Iterable[bytes], *, replace: bool = True, follow: bool = True
+) -> None:
+    """`write_bytes` of what comes in pieces.
+
+    Raises:
+        FileExistsError: There is something, and ``replace`` is false.
+        OutputError: It cannot be written.
+    """
     try:
-        _place(path.resolve(), [data], replace=replace)
+        _place(path.resolve() if follow else path, pieces, replace=replace)
     except FileExistsError:
         raise
     except (OSError, ValueError, RuntimeError) as error:
@@ -152,68 +154,14 @@ def _link(made: Path, target: Path) -> None:
                 raise
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, follow: bool = True) -> None:
     """`write_bytes` of UTF-8."""
-    write_bytes(path, _encoded(text))
+    write_bytes(path, _encoded(text), follow=follow)
 
 
 def _encoded(text: str) -> bytes:
     """UTF-8; half of a surrogate pair, which JSON can hold and UTF-8 cannot, is escaped."""
     return text.encode(errors="backslashreplace")
-
-
-def check_weights(source: SourceModel, target: Path) -> None:
-    """Refuse to put a model beside files that its weights would replace.
-
-    Args:
-        source: The model whose external weights will be copied.
-        target: Where the model will be written.
-
-    Raises:
-        OutputError: A different file is where the weights belong, or ``target`` is one of them.
-    """
-    for place, file in source.weights_files:
-        copy = target.resolve().parent / place
-        if _same(target, file) or target.resolve() == copy:
-            raise OutputError(
-                f"{str(target)!r} is where the model's weights belong, which are never "
-                "overwritten; name another output"
-            )
-        try:
-            other = copy.exists() and not filecmp.cmp(file, copy, shallow=False)
-        except OSError as error:
-            raise OutputError(f"{str(copy)!r} cannot be read: {_reason(error)}") from error
-        if other:
-            raise OutputError(
-                f"{place!r} beside {str(target)!r} is not the model's weights; name an output in "
-                "another folder"
-            )
-
-
-def copy_weights(source: SourceModel, target: Path) -> None:
-    """Copy a model's external weights to where the model ``target`` will look for them.
-
-    Raises:
-        OutputError: A different file is there, or it cannot be written.
-    """
-    check_weights(source, target)
-    for place, file in source.weights_files:
-        copy = target.resolve().parent / place
-        if copy.exists():
-            continue
-        try:
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            with file.open("rb") as stream:
-                _place(copy, _chunks(stream), replace=False)
-        except FileExistsError:  # written meanwhile; by another run of this model, as a rule
-            check_weights(source, target)
-        except OSError as error:
-            raise _unwritable(copy, error) from error
-
-
-def _chunks(stream: IO[bytes]) -> Iterable[bytes]:
-    while chunk := stream.read(_CHUNK):
-        yield chunk
 
 
 def _unwritable(path: Path, error: Exception) -> OutputError:

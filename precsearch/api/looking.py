@@ -44,6 +44,7 @@ class Configuration:
         model_folder: Folder of external weights.
         source: The model as read.
         factory, options: Construct the backend in a worker, if its engines may be looked into.
+        told: What is to be said about the plan's file.
     """
 
     asked: str
@@ -58,6 +59,7 @@ class Configuration:
     source: SourceModel
     factory: BackendFactory | None = None
     options: BackendOptions = field(default_factory=BackendOptions)
+    told: tuple[str, ...] = ()
 
     def lowered(self, assignment: Assignment, scales: ScaleSource) -> Lowered:
         """The model of an assignment as its engine is built from it.

@@ -74,6 +74,7 @@ def bench_setup(
     search: Scored,
     loads: tuple[Load, ...] = (),
     shapes: ShapeTable = (),
+    metric_sha256: str = "",
 ) -> BenchSetup:
     """What a bench starts from."""
     return BenchSetup(
@@ -86,4 +87,5 @@ def bench_setup(
         metric=config.metric,
         timing=_PATIENT if target.backend.compiles else TimingOptions(),
         loads=loads,
+        metric_sha256=metric_sha256,
     )

@@ -20,7 +20,10 @@ _HEAD = """\
 #!/bin/sh
 # {what} of the precsearch plan {plan}.
 set -eu
-cd "$(dirname "$0")"
+unset CDPATH
+cd -- "$(dirname -- "$0")"
+# No telemetry of ONNX Runtime, and no Python module from this folder.
+export ORT_DISABLE_TELEMETRY="${{ORT_DISABLE_TELEMETRY:-1}}" PYTHONSAFEPATH="${{PYTHONSAFEPATH:-1}}"
 """
 
 _PROBE = """\

@@ -21,6 +21,7 @@ from precsearch.bench import BenchSetup, Scored
 from precsearch.errors import EngineError, ModelError, ResourceError, WorkerError
 from precsearch.events import Event, StageStarted
 from precsearch.goal import Prior
+from precsearch.metrics import code_digest
 from precsearch.onnxio.lower import Lowering
 from precsearch.onnxio.proxygraph import ProxyGraph
 from precsearch.onnxio.scales import RangeScales
@@ -106,7 +107,15 @@ class Preparation:
     def _setup(self, target: Target, lowering: Lowering, searched: Scored) -> BenchSetup:
         config, inputs = self.config, self.inputs
         plain = lowering.lower(Assignment())
-        setup = bench_setup(config, target, plain, searched, inputs.loads, inputs.shapes)
+        setup = bench_setup(
+            config,
+            target,
+            plain,
+            searched,
+            inputs.loads,
+            inputs.shapes,
+            code_digest(inputs.metric),
+        )
         use = target.backend.use if isinstance(target.backend, DeclaresUse) else CPU_USE
         return replace(setup, turns=turns_of(config.run_path, config.workers), use=use)
 

@@ -13,6 +13,7 @@ import numpy as np
 from precsearch.api.artifact import EDITED, is_engine, rebuilt, write_artifact
 from precsearch.api.evidence import LOWERING
 from precsearch.api.files import check_free, write_output
+from precsearch.api.judging import expect_digest
 from precsearch.api.setup import (
     Target,
     open_target,
@@ -245,7 +246,12 @@ def model_beside(plan: Path, model: Path | None) -> Path:
 
 
 def build(
-    plan: str | Path, model: str | Path | None, output: str | Path, *, force: bool = False
+    plan: str | Path,
+    model: str | Path | None,
+    output: str | Path,
+    *,
+    force: bool = False,
+    expect: str | None = None,
 ) -> BuildReport:
     """Materialise a plan's model, byte for byte, and build the engine if one is wanted.
 
@@ -255,24 +261,28 @@ def build(
         output: Where to write. For a backend that compiles, a name that ends in ``.onnx`` gets
             the model, any other the engine.
         force: Replace what is there.
+        expect: The digest that the plan must have, as 64 hexadecimal digits.
 
     Raises:
         InputError: Plan or model cannot be read, or the output cannot be written.
-        ReplayError: The model is another one, or the result differs from what the plan promises.
+        ReplayError: The plan has another digest, the model is another one, or the result differs
+            from what the plan promises.
         EngineError: The engine cannot be built here.
     """
     plan, output = Path(plan), Path(output)
     source = model_beside(plan, None if model is None else Path(model))
     check_free([output], force=force, inputs=(plan, source))
     found = read_plan(plan)
+    expect_digest(found, expect)
     made = materialise(found, source, None)
     lowered = made.lowered
     put = partial(write_output, force=force)
     if not is_engine(made.target, output):
-        write_artifact(made.target, output, lowered, None, put)
-        return BuildReport("identical", output, lowered.sha256, len(lowered.model))
+        written = write_artifact(made.target, output, lowered, None, put)
+        sha256 = hashlib.sha256(written).hexdigest()
+        return BuildReport("identical", output, sha256, len(written), found.notes)
     again = rebuilt(found, made.target, lowered)
     write_artifact(made.target, output, lowered, again.engine, put)
     artifact = again.engine.artifact
     sha256 = hashlib.sha256(artifact).hexdigest()
-    return BuildReport(again.verdict, output, sha256, len(artifact), again.lines)
+    return BuildReport(again.verdict, output, sha256, len(artifact), (*found.notes, *again.lines))

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from precsearch.api.files import write_bytes, write_text
+from precsearch.api.weights import write_model
 from precsearch.backend import Array
 from precsearch.errors import OutputError
+from precsearch.onnxio.read import SourceModel
 
 __all__ = ["Miscompiled", "write_reproducer"]
 
@@ -49,6 +51,9 @@ class Miscompiled:
 
 
 _SCRIPT = """\
+import os, sys
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+sys.path = [p for p in sys.path if p != os.path.dirname(__file__)]  # nothing here is a module
 import numpy as np, onnxruntime as ort
 inputs, got = dict(np.load("inputs.npz")), dict(np.load("got.npz"))
 expected = ort.InferenceSession("model.onnx").run(None, inputs)[0]
@@ -57,13 +62,14 @@ print("the engine of {backend} is off by", off)  # and live: {live}
 """
 
 
-def write_reproducer(found: Miscompiled, backend: str, folder: Path) -> None:
-    """``model.onnx``, ``inputs.npz``, ``expected.npz``, ``got.npz`` and ``run.py`` of five lines.
+def write_reproducer(found: Miscompiled, backend: str, folder: Path, source: SourceModel) -> None:
+    """``model.onnx``, ``inputs.npz``, ``expected.npz``, ``got.npz`` and ``run.py``, a few lines.
 
     Args:
         found: What to reproduce.
         backend: Name of the engine.
         folder: Made if it is not there.
+        source: The model that it is a part of.
 
     Raises:
         OutputError: Something cannot be written.
@@ -75,7 +81,7 @@ def write_reproducer(found: Miscompiled, backend: str, folder: Path) -> None:
             f"the folder {str(folder)!r} cannot be made: {error.strerror}; name another with "
             "--reproducer"
         ) from error
-    write_bytes(folder / "model.onnx", found.model)
+    write_model(source, folder / "model.onnx", found.model)
     for name, arrays in (
         ("inputs", found.inputs),
         ("expected", found.expected),

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from precsearch.api.config import OptimizeConfig, OptimizeResult
 from precsearch.api.counted import with_work
-from precsearch.api.files import check_free, check_weights
+from precsearch.api.files import check_free
 from precsearch.api.finished import written_again
 from precsearch.api.healing import curing
 from precsearch.api.outputs import Outputs, reserved
@@ -44,8 +44,6 @@ def optimize_events(config: OptimizeConfig) -> Stream:
         check_same_model(config, source)
         check_free(paths, force=config.force or config.resume, inputs=inputs_read)
         check_free(paths, force=True, inputs=source.external)
-        if config.artifact is not None:
-            check_weights(source, config.artifact)
         chosen = strategy(config.strategy)
         target, inputs, cured = yield from curing(config, source)
         target = with_work(target, inputs)

@@ -19,12 +19,15 @@ from precsearch.onnxio.scales import RangeScales
 from precsearch.onnxio.statistics import ScreenStatistics, TensorStatistics
 from precsearch.onnxio.work import sized
 from precsearch.reference.screen import Screening
+from precsearch.regular_file import read_regular
 from precsearch.space import Assignment, Precision
 from precsearch.workers import Worker
 
 __all__ = ["Screened", "priors_of", "screen_feeds", "screened", "screening_of"]
 
 _FORMAT = "1"
+_MAX_BYTES = 1 << 28
+"""Of stored statistics: some hundred bytes a tensor."""
 
 Screened = tuple[tuple[Prior, ...], tuple[str, ...]]
 """The priors, and what the user should know."""
@@ -103,18 +106,18 @@ def _write(path: Path, found: ScreenStatistics) -> None:
         for name, row in sorted(found.tensors.items())
     }
     peaks = {name: peak.hex() for name, peak in sorted(found.peaks.items())}
-    write_text(path, json.dumps({"tensors": tensors, "peaks": peaks}, indent=0))
+    write_text(path, json.dumps({"tensors": tensors, "peaks": peaks}, indent=0), follow=False)
 
 
 def _read(path: Path) -> ScreenStatistics | None:
     """The stored statistics; ``None`` if there are none or they are damaged: they are made anew."""
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(read_regular(path, _MAX_BYTES, follow=False))
         tensors = {
             name: TensorStatistics(int(count), *(float.fromhex(v) for v in values))
             for name, (count, *values) in stored["tensors"].items()
         }
         peaks = {name: float.fromhex(peak) for name, peak in stored["peaks"].items()}
-    except (OSError, ValueError, TypeError, AttributeError, KeyError):
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return None
     return ScreenStatistics(tensors, peaks)

@@ -27,7 +27,7 @@ from precsearch.codec import dumps, unstructure
 from precsearch.data import Dataset, InputSpec, Parts, input_specs
 from precsearch.errors import DataError, ModelError, OptionError
 from precsearch.measure import Load
-from precsearch.metrics import Metric, metric, resolution
+from precsearch.metrics import Metric, code_digest, metric, resolution
 from precsearch.onnxio.convert import without_names
 from precsearch.onnxio.cures import Recorded
 from precsearch.onnxio.graph import GraphView
@@ -274,7 +274,7 @@ def identity(config: OptimizeConfig, target: Target, inputs: Inputs) -> dict[str
         "backend": config.backend,
         "scheme": target.scheme.name,
         "tol": repr(config.tol),
-        "metric": config.metric,
+        "metric": f"{inputs.metric.name} {code_digest(inputs.metric)}".rstrip(),
         "strategy": config.strategy,
         "seed": str(config.seed),
         "threads": str(config.threads),

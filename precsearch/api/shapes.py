@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 
 from precsearch.backend import Feed
+from precsearch.criteria import Criteria
 from precsearch.data import Dataset, InputSpec, load, rebatched, resolve
 from precsearch.errors import DataError, OptionError
 from precsearch.measure import Load
-from precsearch.trial import Latency
 
 __all__ = [
     "SetData",
@@ -240,7 +240,6 @@ def timed_feeds(
     )
 
 
-def shape_sets(latency: Latency) -> tuple[ShapeSet, ...]:
-    """The sets that a latency was measured for, none if it is just one."""
-    found = latency.by_shape if len(latency.by_shape) > 1 else ()
-    return tuple(ShapeSet(s.shapes, s.weight) for s in found)
+def shape_sets(criteria: Criteria) -> tuple[ShapeSet, ...]:
+    """The sets that a plan is timed for, none if it is just one."""
+    return tuple(ShapeSet(s.shapes, s.weight) for s in criteria.shapes)

@@ -135,7 +135,7 @@ class Run:
         config = self.config
         return Problem(
             space=self.target.space,
-            goal=Goal(Bound(self.inputs.bound, config.metric), noise),
+            goal=Goal(Bound(self.inputs.bound, self.inputs.metric.name), noise),
             budget=Budget(config.max_builds, config.time_budget),
             priors=self.priors,
             seed=config.seed,

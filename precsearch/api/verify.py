@@ -9,22 +9,28 @@ from pathlib import Path
 from precsearch.apart import together
 from precsearch.api.artifact import built_otherwise, is_engine, other_place, tactics_here
 from precsearch.api.config import OptimizeConfig
+from precsearch.api.judging import expect_digest, metric_of
 from precsearch.api.measuring import bench_setup, bench_worker, candidate, reference_of
 from precsearch.api.references import check_comparable
 from precsearch.api.replay import Materialised, materialise, model_beside
 from precsearch.api.setup import Inputs, open_inputs
 from precsearch.api.shapes import shape_sets
+from precsearch.api.weights import placed
 from precsearch.backend import Fingerprint, fp32_words
 from precsearch.errors import EngineError, InputError, ReplayError
 from precsearch.maker import Engine
+from precsearch.metrics import code_digest
 from precsearch.mismatch import sentences
 from precsearch.plan import Plan, read_plan
+from precsearch.regular_file import read_regular
 from precsearch.space import Assignment
 from precsearch.trial import Accuracy, Latency
 
 __all__ = ["VerifyReport", "verify"]
 
 _REBUILDS = 3
+_MOST_BYTES = 1 << 36
+"""Of an engine; those of large language models have some 10 GB."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class VerifyReport:
         slower: Whether it is slower than FP32 beyond the noise.
         engine: What was measured, where that was a file, and how its kernels compare with the
             plan's; else empty.
+        digest: Of the plan: of its recipe and its criteria.
         lines: Sentences for people: what differs from the plan's evidence, warnings.
     """
 
@@ -57,6 +64,7 @@ class VerifyReport:
     slower: bool
     lines: tuple[str, ...]
     engine: str = ""
+    digest: str = ""
 
     @property
     def ratio(self) -> float:
@@ -72,6 +80,8 @@ def verify(
     tol: float | None = None,
     threads: int | None = None,
     artifact: str | Path | None = None,
+    metric: str | None = None,
+    expect: str | None = None,
 ) -> VerifyReport:
     """Materialise a plan's model and measure it on this machine.
 
@@ -85,18 +95,25 @@ def verify(
         tol: Another bound than the plan's.
         threads: Another number of threads than the plan's.
         artifact: What `build` or `optimize` wrote, to be measured instead of a new build.
+        metric: The user's own metric that the plan is judged by, as ``module:function`` or
+            ``file.py:function``. A plan names no code to run: without this, none is.
+        expect: The digest that the plan must have, as 64 hexadecimal digits.
 
     Raises:
-        InputError: Plan, model, data or artifact cannot be read.
-        ReplayError: The model is another one, or the result differs from what the plan promises;
-            the artifact is another model, or an engine that does not run here.
+        InputError: Plan, model, data or artifact cannot be read; the plan is judged by a metric
+            that is not named, or by another than the one that is.
+        ReplayError: The plan has another digest, or its metric has; the model is another one, or
+            the result differs from what the plan promises; the artifact is another model, or an
+            engine that does not run here.
         EngineError: The engine does not run here.
     """
     path = Path(plan)
     source = model_beside(path, None if model is None else Path(model))
     found = read_plan(path)
+    expect_digest(found, expect)
+    judged = metric_of(found.criteria, metric)
     made = materialise(found, source, threads)
-    config = _config(found, source, None if data is None else Path(data), tol)
+    config = _config(found, source, None if data is None else Path(data), tol, judged)
     inputs = open_inputs(config, made.target.graph)
     given = None if artifact is None else Path(artifact)
     engine = None if given is None else _engine(made, given)
@@ -110,7 +127,7 @@ def verify(
             "'precsearch build'"
         ) from error
     slower = seen.latency.ratio_low > 1 + seen.noise
-    lines = [*inputs.data.notes, *inputs.notes]
+    lines = [*found.notes, *inputs.data.notes, *inputs.notes]
     if inputs.data.random:
         lines.insert(0, "no --data was given: the loss is measured on random numbers")
     where = seen.where
@@ -121,7 +138,7 @@ def verify(
     return VerifyReport(
         passed=seen.accuracy.loss <= inputs.bound and not slower,
         verdict="identical",
-        metric=config.metric,
+        metric=inputs.metric.name,
         tolerance=config.tol,
         loss=seen.accuracy.loss,
         accuracy=seen.accuracy,
@@ -129,6 +146,7 @@ def verify(
         noise=seen.noise,
         slower=slower,
         lines=tuple(lines),
+        digest=found.digest,
         engine="" if given is None or engine is None else _kernels(found, given, seen.engine),
     )
 
@@ -136,17 +154,23 @@ def verify(
 def _engine(made: Materialised, path: Path) -> bytes | None:
     """The bytes of an engine; ``None`` for a file that is the plan's model, which is built."""
     try:
-        found = path.read_bytes()
+        found = read_regular(path, _MOST_BYTES)
     except OSError as error:
         raise InputError(
             f"{str(path)!r} cannot be read ({error.strerror}); name what 'precsearch build' wrote"
         ) from error
     if is_engine(made.target, path):
         return found
-    if found != made.lowered.model:
+    promised = placed(made.target.source, made.lowered.model)
+    if found != promised.model:
         raise ReplayError(
             f"{str(path)!r} is not the plan's model byte for byte; build it again with "
             "'precsearch build'"
+        )
+    if not promised.is_beside(path):
+        raise ReplayError(
+            f"the weights {promised.weights!r} beside {str(path)!r} are missing or others; build "
+            "it again with 'precsearch build'"
         )
     return None
 
@@ -156,20 +180,22 @@ def _kernels(plan: Plan, path: Path, engine: Engine) -> str:
     return f"{path.name}, {other or 'made of the kernels that the plan was measured with'}"
 
 
-def _config(plan: Plan, model: Path, data: Path | None, tol: float | None) -> OptimizeConfig:
+def _config(
+    plan: Plan, model: Path, data: Path | None, tol: float | None, metric: str
+) -> OptimizeConfig:
     """What the plan was searched with, on this data."""
-    evidence, recipe = plan.evidence, plan.recipe
+    criteria, recipe = plan.criteria, plan.recipe
     shapes = recipe.shapes[0] if recipe.shapes else {}
     batch = next((s[0] for s in shapes.values() if s), 1)
-    sets = shape_sets(evidence.latency)
+    sets = shape_sets(criteria)
     return OptimizeConfig(
         model,
         data,
-        evidence.tolerance if tol is None else tol,
-        evidence.metric,
+        criteria.tolerance if tol is None else tol,
+        metric,
         batch=1 if sets else max(1, batch),
         shapes=sets,
-        seed=evidence.seed,
+        seed=criteria.seed,
     )
 
 
@@ -198,7 +224,9 @@ def _measured(
     with bench_worker() as worker:
         scored = reference_of(target, inputs.data, worker, inputs.beside(inputs.data))
         notes = check_comparable(scored)
-        setup = bench_setup(config, target, baseline, scored, inputs.loads, inputs.shapes)
+        loads = inputs.loads if config.shapes else ()
+        digest = code_digest(inputs.metric)
+        setup = bench_setup(config, target, baseline, scored, loads, inputs.shapes, digest)
         worker.restart_with(setup)
         where = worker.call("fingerprint")
         worker.settle("hold", tactics_here(made.plan, where))

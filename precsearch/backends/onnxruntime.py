@@ -98,9 +98,11 @@ def scheme(weight_bits: int = 8) -> QuantScheme:
 class OnnxRuntimeSession:
     """An ONNX Runtime session on the CPU provider."""
 
-    def __init__(self, session: ort.InferenceSession, profile_path: str = "") -> None:
+    def __init__(
+        self, session: ort.InferenceSession, scratch: tempfile.TemporaryDirectory[str] | None = None
+    ) -> None:
         self._session: ort.InferenceSession | None = session
-        self._profile_path = profile_path
+        self._scratch = scratch  # its profile goes there; None where it is not profiled
         self._outputs = [o.name for o in session.get_outputs()]
 
     def _ready(self) -> ort.InferenceSession:
@@ -133,7 +135,7 @@ class OnnxRuntimeSession:
 
     def profile(self, feed: Feed, runs: int) -> tuple[KernelTime, ...]:
         """See `precsearch.backend.Session.profile`. Leaves the session slower than a fresh one."""
-        if not self._profile_path:
+        if self._scratch is None:
             return ()
         for _ in range(runs + 1):
             self.run(feed)
@@ -152,6 +154,8 @@ class OnnxRuntimeSession:
     def close(self) -> None:
         """See `precsearch.backend.Session.close`."""
         self._session = None
+        if self._scratch is not None:
+            self._scratch.cleanup()
 
 
 def _kernels(events: Iterable[dict[str, Any]]) -> Iterable[KernelTime]:
@@ -228,16 +232,16 @@ class OnnxRuntimeBackend:
         import onnxruntime as ort
 
         options = session_options(self.threads, self.options.model_folder)
-        prefix = ""
-        if profiled:
-            prefix = str(Path(tempfile.gettempdir()) / f"precsearch-profile-{os.getpid()}")
+        # A folder of our own: a name that can be guessed may be a link that somebody put there.
+        scratch = tempfile.TemporaryDirectory(prefix="precsearch-") if profiled else None
+        if scratch is not None:
             options.enable_profiling = True
-            options.profile_file_prefix = prefix
+            options.profile_file_prefix = str(Path(scratch.name) / "profile")
         try:
             session = ort.InferenceSession(artifact, options, providers=["CPUExecutionProvider"])
         except ort_errors() as error:
             raise BuildError(first_line(error)) from error
-        return OnnxRuntimeSession(session, prefix)
+        return OnnxRuntimeSession(session, scratch)
 
     def remarks(self, artifact: bytes) -> tuple[str, ...]:
         """See `precsearch.backend.Backend.remarks`."""

@@ -93,11 +93,11 @@ def dry_run(config: OptimizeConfig, *, json: bool) -> Exit:
     return Exit.DONE
 
 
-def build(plan: Path, model: Path | None, output: Path, *, force: bool) -> Exit:
+def build(plan: Path, model: Path | None, output: Path, *, force: bool, expect: str | None) -> Exit:
     """Replay a plan into a file."""
     out = stdout()
     page = _page(out)
-    page.write(out, build_lines(api.build(plan, model, output, force=force), page))
+    page.write(out, build_lines(api.build(plan, model, output, force=force, expect=expect), page))
     return Exit.DONE
 
 
@@ -117,12 +117,23 @@ def verify(
     tol: float | None,
     threads: int | None,
     artifact: Path | None,
+    metric: str | None,
+    expect: str | None,
 ) -> Exit:
     """Replay a plan and measure it on this machine."""
     out = stdout()
     page = _page(out)
     with _waiting("rebuilding and measuring"):
-        report = api.verify(plan, model, data, tol=tol, threads=threads, artifact=artifact)
+        report = api.verify(
+            plan,
+            model,
+            data,
+            tol=tol,
+            threads=threads,
+            artifact=artifact,
+            metric=metric,
+            expect=expect,
+        )
     page.write(out, verify_lines(report, page))
     return Exit.DONE if report.passed else Exit.REPLAY
 

@@ -96,6 +96,7 @@ def build(
     *,
     output: plan_options.ModelOutput,
     model: plan_options.Original = None,
+    expect: plan_options.Expect = None,
     force: options.Force = False,
 ) -> Action:
     """Write a plan's optimised model, byte for byte as it was found.
@@ -105,7 +106,7 @@ def build(
     Example:
         precsearch build resnet.plan.json --model resnet.onnx -o fast.onnx
     """
-    return lambda: actions.build(plan, model, output, force=force)
+    return lambda: actions.build(plan, model, output, force=force, expect=expect)
 
 
 @app.command()
@@ -136,6 +137,8 @@ def verify(
     tol: plan_options.OtherTolerance = None,
     threads: plan_options.OtherThreads = None,
     artifact: plan_options.Measured = None,
+    metric: plan_options.PlanMetric = None,
+    expect: plan_options.Expect = None,
 ) -> Action:
     """Rebuild a plan's model and measure it here; a gate for CI.
 
@@ -144,7 +147,16 @@ def verify(
     Example:
         precsearch verify resnet.plan.json --data fresh.npz
     """
-    return lambda: actions.verify(plan, model, data, tol=tol, threads=threads, artifact=artifact)
+    return lambda: actions.verify(
+        plan,
+        model,
+        data,
+        tol=tol,
+        threads=threads,
+        artifact=artifact,
+        metric=metric,
+        expect=expect,
+    )
 
 
 @app.command()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from rich.text import Text
 
 from precsearch.api.diagnose import DiagnoseConfig, diagnose
-from precsearch.api.files import check_free, check_weights, copy_weights, write_output
+from precsearch.api.files import check_free, write_output
 from precsearch.api.miscompiled import check_engine
 from precsearch.api.reproducer import write_reproducer
+from precsearch.api.weights import write_model
 from precsearch.cli.actions import Exit
 from precsearch.cli.diagnosis import csv_of, engine_fields, engine_lines, fields, lines
 from precsearch.cli.page import Page
@@ -72,7 +74,7 @@ def _look_inside(
     files = [p for p in (table, cured) if p is not None]
     check_free(files, force=force, inputs=inputs)
     if cured is not None:
-        check_weights(read_model(config.model), cured)
+        check_free([cured], force=True, inputs=read_model(config.model).external)
     out, errors = stdout(), stderr()
     dull = errors.is_dumb_terminal or glyphs_of(errors) is ASCII
     with errors.status("looking inside", spinner="line" if dull else "dots"):
@@ -81,8 +83,8 @@ def _look_inside(
         write_output(table, csv_of(found), force=force)
     best = next((s for s in found.suggestions if s.model is not None), None)
     if cured is not None and best is not None and best.model is not None:
-        copy_weights(read_model(config.model), cured)
-        write_output(cured, best.model, force=force)
+        put = partial(write_output, force=force)
+        write_model(read_model(config.model), cured, best.model, put)
     if json:
         out.file.write(f"{dumps(fields(found))}\n")
         return Exit.DONE
@@ -102,8 +104,7 @@ def _check_engine(
     out, found = stdout(), checked.found
     page = Page(out.width, glyphs_of(out))
     if found is not None:
-        write_reproducer(found, checked.backend, folder)
-        copy_weights(read_model(config.model), folder / "model.onnx")
+        write_reproducer(found, checked.backend, folder, read_model(config.model))
     if json:
         out.file.write(f"{dumps(engine_fields(checked, folder))}\n")
     else:

@@ -22,6 +22,10 @@ from precsearch.cli.text import clean, magnitude, many, middle
 __all__ = ["csv_of", "engine_fields", "engine_lines", "fields", "lines"]
 
 _HARMLESS = ", and the infinity that it becomes does no harm"
+_NAMES = frozenset({"tensor", "op_type", "node", "group", "kind", "block"})
+"""Columns whose values a model chooses; the others hold numbers and words of ours."""
+_FORMULA = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+"""What a formula begins with; East Asian spreadsheets take the wide forms as well."""
 _MATTERS = 0.1
 _SMALL = 0.01
 _WORST, _WIDE = 20, 110
@@ -99,10 +103,22 @@ def csv_of(found: Diagnosis) -> str:
     writer = csv.DictWriter(out, list(rows[0]) if rows else ["tensor"], lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow(
-            {k: "x".join(map(str, v)) if isinstance(v, list) else v for k, v in row.items()}
-        )
+        writer.writerow({column: _cell(column, value) for column, value in row.items()})
     return out.getvalue()
+
+
+def _cell(column: str, value: object) -> object:
+    """A value that no spreadsheet takes for a formula, and no terminal for a command.
+
+    Names come from models. OWASP, "CSV Injection": a cell that begins with one of these characters
+    is a formula to a spreadsheet; after an apostrophe it is text. Numbers stay as they are.
+    """
+    if isinstance(value, list):
+        return "x".join(map(str, value))
+    if not isinstance(value, str) or column not in _NAMES:
+        return value
+    shown = clean(value)
+    return f"'{shown}" if {value[:1], shown.lstrip()[:1]} & _FORMULA else shown
 
 
 def lines(found: Diagnosis, page: Page, order: str) -> list[Text]:

@@ -60,6 +60,27 @@ Measured = Annotated[
         help="Measure this file, which build or optimize wrote. Default: a new build of the plan.",
     ),
 ]
+PlanMetric = Annotated[
+    str | None,
+    Option(
+        "--metric",
+        metavar="NAME",
+        show_default=False,
+        help="The metric of your own that the plan is judged by, as file.py:function or "
+        "module:function; it must be the very code that the plan was made with. A plan's own word "
+        "runs no code. Default: a built-in metric.",
+    ),
+]
+Expect = Annotated[
+    str | None,
+    Option(
+        "--expect",
+        metavar="DIGEST",
+        show_default=False,
+        help="Refuse a plan with another digest: of what it builds, and of what it is judged by. "
+        "Default: any.",
+    ),
+]
 ModelOutput = Annotated[
     Path,
     Option(

@@ -79,6 +79,7 @@ def verify_lines(report: VerifyReport, page: Page) -> list[Text]:
             f"{'; '.join((milliseconds(latency.seconds), *map(clean, doubts(latency))))}",
         ),
         *rate_rows(latency),
+        ("plan", report.digest),
     ]
     lines = [Text.assemble(verdict, why), Text(), *page.facts(rows)]
     for line in report.lines:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 
@@ -24,7 +23,9 @@ from precsearch.cli.text import (
     speedup_interval,
 )
 from precsearch.codec import unstructure
+from precsearch.metrics import METRICS
 from precsearch.plan import Evidence, Plan
+from precsearch.shell import argument, command
 from precsearch.stopping import fp32_is_fastest, why_stopped
 from precsearch.text import foretold, fp32_told, loss_bound
 from precsearch.trial import UNTOLD
@@ -49,7 +50,7 @@ def optimize_lines(config: OptimizeConfig, result: OptimizeResult, page: Page) -
         lines += page.sentence(sentence, "")
     if result.plan is not None:
         if result.plan.recipe.assignment.entries:  # the summary says it for FP32
-            lines += _alternatives(result.plan.evidence, page)
+            lines += _alternatives(result.plan, page)
         for warning in result.plan.evidence.warnings:
             lines += page.sentence(warning, "! ", "yellow")
     steps = next_steps(config, result)
@@ -92,13 +93,13 @@ def _facts(result: OptimizeResult, plan: Plan, page: Page) -> list[Text]:
     evidence = plan.evidence
     latency = evidence.latency
     rows = [
-        ("loss", _loss(evidence, page)),
+        ("loss", _loss(plan, page)),
         (
             "latency",
             f"{milliseconds(latency.seconds)} ({milliseconds(latency.low)} to "
             f"{milliseconds(latency.high)}), FP32 {milliseconds(evidence.baseline.seconds)}",
         ),
-        *_ways(evidence, page),
+        *_ways(plan, page),
         *rate_rows(latency),
         ("groups", _groups(plan, page)),
         ("search", _search(evidence)),
@@ -112,16 +113,17 @@ def _facts(result: OptimizeResult, plan: Plan, page: Page) -> list[Text]:
     return lines
 
 
-def _ways(evidence: Evidence, page: Page) -> list[tuple[str, str]]:
+def _ways(plan: Plan, page: Page) -> list[tuple[str, str]]:
     """A row on how FP32 is computed, where there are several ways."""
-    if not evidence.fp32:
+    if not plan.evidence.fp32:
         return []
-    return [("FP32", fp32_told(evidence, Scale(evidence.metric, page.glyphs)))]
+    return [("FP32", fp32_told(plan.evidence, Scale(plan.criteria.metric, page.glyphs)))]
 
 
-def _loss(evidence: Evidence, page: Page) -> str:
-    scale = Scale(evidence.metric, page.glyphs)
-    bound = loss_bound(evidence.metric, evidence.tolerance)
+def _loss(plan: Plan, page: Page) -> str:
+    evidence = plan.evidence
+    scale = Scale(plan.criteria.metric, page.glyphs)
+    bound = loss_bound(plan.criteria.metric, plan.criteria.tolerance)
     parts = [f"{_with_share(evidence.accuracy.loss, bound, scale)} on the search samples"]
     if evidence.holdout is not None:
         parts.append(f"{_with_share(evidence.holdout.loss, bound, scale)} on the holdout")
@@ -160,10 +162,11 @@ def _search(evidence: Evidence) -> str:
     return f"{many(engines, 'engine')}{also} in {duration(evidence.seconds)}; {why}{holdout}"
 
 
-def _alternatives(evidence: Evidence, page: Page) -> list[Text]:
+def _alternatives(plan: Plan, page: Page) -> list[Text]:
     """Faster engines on the front that are over the bound: what a wider one would buy."""
-    scale = Scale(evidence.metric, page.glyphs)
-    bound = loss_bound(evidence.metric, evidence.tolerance)
+    evidence = plan.evidence
+    scale = Scale(plan.criteria.metric, page.glyphs)
+    bound = loss_bound(plan.criteria.metric, plan.criteria.tolerance)
     rows = sorted(
         (t.loss, t.ratio)
         for t in evidence.trials
@@ -185,24 +188,21 @@ def next_steps(config: OptimizeConfig, result: OptimizeResult) -> list[str]:
         steps.append("the same command with --resume goes on where this one stopped")
     if result.plan_path is None:
         return steps
-    plan = str(result.plan_path)
-    model = ["--model", str(config.model)]
+    plan = argument(result.plan_path)
+    model = ["--model", argument(config.model)]
     compiled = result.plan is not None and bool(result.plan.evidence.engine)
     shipped = result.artifact_path
     if shipped is None:
         kind = "engine" if compiled else "optimised.onnx"
         shipped = result.plan_path.parent / f"{config.model.stem}.{kind}"
-        steps.append(_command("build", plan, *model, "-o", str(shipped)))
+        steps.append(command("build", plan, *model, "-o", argument(shipped)))
     source = config.holdout or config.data
-    data = ["--data", str(source)] if source is not None else []
+    data = ["--data", argument(source)] if source is not None else []
     # Another build of an engine is another engine.
-    itself = ["--artifact", str(shipped)] if compiled else []
-    steps.append(_command("verify", plan, *model, *data, *itself))
+    itself = ["--artifact", argument(shipped)] if compiled else []
+    own = ["--metric", argument(config.metric)] if config.metric not in METRICS else []
+    steps.append(command("verify", plan, *model, *data, *own, *itself))
     return steps
-
-
-def _command(*parts: str) -> str:
-    return clean(shlex.join(["precsearch", *parts]))
 
 
 def _unsure(plan: Plan) -> tuple[str, ...]:
@@ -222,9 +222,9 @@ def result_fields(result: OptimizeResult) -> dict[str, object]:
     if result.plan is not None:
         evidence = result.plan.evidence
         fields |= {
-            "digest": result.plan.recipe.digest,
-            "metric": evidence.metric,
-            "tolerance": evidence.tolerance,
+            "digest": result.plan.digest,
+            "metric": result.plan.criteria.metric,
+            "tolerance": result.plan.criteria.tolerance,
             "loss": evidence.accuracy.loss,
             "holdout_loss": None if evidence.holdout is None else evidence.holdout.loss,
             "ratio": evidence.latency.ratio,

@@ -12,6 +12,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import IO
 
@@ -20,6 +21,7 @@ from numpy.lib import format as npy
 
 from precsearch.backend import Array
 from precsearch.errors import DataError
+from precsearch.regular_file import open_regular
 
 __all__ = ["MAX_BYTES", "read_npy", "read_npz"]
 
@@ -67,7 +69,7 @@ def read_npz(source: Path | IO[bytes], what: str, limit: int = MAX_BYTES) -> dic
             twice or more than ``limit`` bytes.
     """
     try:
-        with zipfile.ZipFile(source) as archive:
+        with _opened(source) as file, zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
             total = sum(e.file_size for e in entries)
             if total > limit:
@@ -87,6 +89,10 @@ def read_npz(source: Path | IO[bytes], what: str, limit: int = MAX_BYTES) -> dic
         raise DataError(
             f"{what} is not a complete .npz archive ({_short(error)}); save it again with np.savez"
         ) from error
+
+
+def _opened(source: Path | IO[bytes]) -> AbstractContextManager[IO[bytes]]:
+    return open_regular(source) if isinstance(source, Path) else nullcontext(source)
 
 
 def read_npy(stream: IO[bytes], size: int, what: str) -> Array:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import io
 import json
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from pathlib import Path
 from precsearch.backend import Array
 from precsearch.data.archive import MAX_BYTES, read_npy, read_npz
 from precsearch.errors import DataError
+from precsearch.regular_file import read_regular
 
 __all__ = ["read_polygraphy"]
 
@@ -40,10 +42,12 @@ def read_polygraphy(path: Path, limit: int = MAX_BYTES) -> list[dict[str, Array]
     """
     what = repr(path.name)
     try:
-        if path.stat().st_size > limit * 4 // 3 + (1 << 20):
-            raise DataError(f"{what} is larger than the limit of {limit:,} bytes; split it")
-        document = json.loads(path.read_bytes())
+        document = json.loads(read_regular(path, limit * 4 // 3 + (1 << 20)))
     except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EFBIG:
+            raise DataError(
+                f"{what} is larger than the limit of {limit:,} bytes; split it"
+            ) from error
         raise DataError(
             f"{what} is not readable as JSON ({str(error)[:120]}); save the inputs again with "
             "Polygraphy's --save-inputs"

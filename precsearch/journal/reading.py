@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
@@ -10,11 +11,15 @@ from typing import overload
 from precsearch.codec import structure
 from precsearch.errors import InputError
 from precsearch.events import Event
+from precsearch.regular_file import open_regular
 
-__all__ = ["NAME", "event_of", "read", "read_from"]
+__all__ = ["MAX_BYTES", "NAME", "event_of", "read", "read_from"]
 
 NAME = "journal.jsonl"
 """Name of the journal in its run directory."""
+
+MAX_BYTES = 1 << 30
+"""Far beyond the journal of any search; it is read into memory."""
 
 
 def read(path: str | Path, skip: Sequence[str] = ()) -> Sequence[Event]:
@@ -43,14 +48,19 @@ def read_from(
     path = Path(path)
     path = path / NAME if path.is_dir() else path
     try:
-        with path.open("rb") as file:
+        with open_regular(path, follow=False) as file:
+            left = os.fstat(file.fileno()).st_size - offset
             file.seek(offset)
-            data = file.read()
+            data = file.read(max(left, 0)) if left <= MAX_BYTES else b""
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InputError(
             f"the journal {str(path)!r} cannot be read: {reason}; check the path"
         ) from error
+    if left > MAX_BYTES:
+        raise InputError(
+            f"{str(path)!r} is larger than {MAX_BYTES:,} bytes, which no journal is; check the path"
+        )
     whole = data.rfind(b"\n") + 1
     # `dumps` sorts keys, so the name of an event ends its line.
     ends = tuple(f'"type":"{name}"}}'.encode() for name in skip)

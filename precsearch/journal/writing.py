@@ -12,7 +12,8 @@ from precsearch.errors import InputError, OutputError
 from precsearch.events import Event, RunStarted, TrialFinished
 from precsearch.filelock import locked
 from precsearch.journal.memo import Memo
-from precsearch.journal.reading import NAME, event_of
+from precsearch.journal.reading import MAX_BYTES, NAME, event_of
+from precsearch.regular_file import open_descriptor
 
 __all__ = ["Journal", "in_use"]
 
@@ -56,7 +57,7 @@ class Journal:
         path = Path(run_dir) / NAME
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+            descriptor = open_descriptor(path, os.O_RDWR | os.O_CREAT, follow=False)
         except OSError as error:
             raise _unwritable(path, error) from error
         try:
@@ -117,7 +118,7 @@ def in_use(run_dir: str | Path) -> bool:
     path = Path(run_dir)
     path = path / NAME if path.is_dir() else path
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        descriptor = open_descriptor(path, os.O_RDONLY, follow=False)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InputError(
@@ -144,8 +145,14 @@ def _prepare(
         )
     end = 0
     if resume:
+        size = os.fstat(descriptor).st_size
+        if size > MAX_BYTES:
+            raise InputError(
+                f"{str(path)!r} is larger than {MAX_BYTES:,} bytes, which no journal is; start "
+                "afresh with --force"
+            )
         with os.fdopen(os.dup(descriptor), "rb") as file:
-            data = file.read()
+            data = file.read(size)
         lines = data[: data.rfind(b"\n") + 1].splitlines(keepends=True)
         end = _recall(lines, path, identity, memo)
     os.ftruncate(descriptor, end)
@@ -156,6 +163,8 @@ def _prepare(
 def _worthless(descriptor: int) -> bool:
     """Whether a journal holds no trial: its run was refused or stopped before the first one."""
     with os.fdopen(os.dup(descriptor), "rb") as file:
+        if os.fstat(descriptor).st_size > MAX_BYTES:  # whatever it is, it is not thrown away
+            return False
         first = file.readline()
         return not first or (
             b'"RunStarted"' in first and not any(b'"TrialFinished"' in line for line in file)

@@ -20,7 +20,15 @@ from precsearch.metrics.parts import lost_parts
 from precsearch.metrics.protocol import Metric, resolution
 from precsearch.trial import Accuracy
 
-__all__ = ["METRICS", "Metric", "metric", "resolution", "with_lost_parts", "worst_of"]
+__all__ = [
+    "METRICS",
+    "Metric",
+    "code_digest",
+    "metric",
+    "resolution",
+    "with_lost_parts",
+    "worst_of",
+]
 
 _ALL: tuple[Metric, ...] = (
     REL_L2,
@@ -63,19 +71,27 @@ def worst_of(scores: Iterable[Accuracy]) -> Accuracy:
     )
 
 
-def metric(name: str) -> Metric:
+def code_digest(metric: Metric) -> str:
+    """SHA-256 of the file of a user's metric, as hex; "" for a built-in one."""
+    return metric.sha256 if isinstance(metric, Custom) else ""
+
+
+def metric(name: str, sha256: str = "") -> Metric:
     """The metric of this name.
 
     Args:
-        name: A key of `METRICS`, ``module:function`` or ``file.py:function``.
+        name: A key of `METRICS`, or what the user gave as ``module:function`` or
+            ``file.py:function``, whose code runs. Never a text from a file.
+        sha256: Digest that the file of a user's metric must have; "" for any.
 
     Raises:
         OptionError: There is none, or the function cannot be imported.
+        DataError: The user's metric has another digest.
     """
     if name in METRICS:
         return METRICS[name]
     if ":" in name:
-        return Custom.load(name)
+        return Custom.load(name, sha256)
     raise OptionError(
         f"there is no metric {name!r}; choose {', '.join(METRICS)} or module:function"
     )

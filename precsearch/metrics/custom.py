@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from precsearch.backend import Array, Feed
-from precsearch.data.script import USER_ERRORS, describe, user_function
 from precsearch.errors import DataError
 from precsearch.metrics.blocks import compared
 from precsearch.metrics.mismatches import mismatches, unsound
@@ -17,6 +16,7 @@ from precsearch.metrics.protocol import checked_tolerance
 from precsearch.metrics.resample import Floats, aggregate, upper
 from precsearch.mismatch import Mismatch
 from precsearch.trial import Accuracy, Aggregation
+from precsearch.user_code import USER_ERRORS, describe, find_function
 
 __all__ = ["Custom"]
 
@@ -29,24 +29,37 @@ class Custom:
     Per-sample losses are averaged.
 
     Attributes:
-        name: Where the function is, as the user wrote it.
-        function: It.
+        name: ``file.py:function`` without folders, or ``module:function``.
+        function: The function.
+        sha256: Of the file of its code, as hex.
     """
 
     name: str
     function: Callable[..., object]
+    sha256: str = ""
     needs_labels: bool = False
     discrete: bool = False
     unit: str = ""
 
     @classmethod
-    def load(cls, where: str) -> Custom:
-        """From ``module:function`` or ``file.py:function``.
+    def load(cls, where: str, sha256: str = "") -> Custom:
+        """From ``module:function`` or ``file.py:function``, as the user wrote it.
+
+        Args:
+            where: The function.
+            sha256: Digest that the file of its code must have before any of it runs; "" for any.
 
         Raises:
             OptionError: There is no such function, or importing it fails.
+            DataError: The file is another one.
         """
-        return cls(where, user_function(where))
+        found = find_function(where)
+        if sha256 and found.sha256 != sha256:
+            raise DataError(
+                f"the metric {found.name!r} has changed since the run began (SHA-256 "
+                f"{found.sha256[:12]}, it was {sha256[:12]}); restore it, or begin anew"
+            )
+        return cls(found.name, found.load(), found.sha256)
 
     def score(
         self,

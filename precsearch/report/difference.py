@@ -156,8 +156,8 @@ def _flat(prefix: str, value: object) -> Iterator[tuple[str, str]]:
 
 def _numbers(plan: Plan) -> Iterator[tuple[str, str]]:
     evidence = plan.evidence
-    scale = Scale(evidence.metric)
-    bound = scale.bound(loss_bound(evidence.metric, evidence.tolerance))
+    scale = Scale(plan.criteria.metric)
+    bound = scale.bound(loss_bound(plan.criteria.metric, plan.criteria.tolerance))
     latency = evidence.latency
     interval = speedup_interval(latency.ratio_low, latency.ratio_high)
     lowered = len(plan.recipe.assignment)

@@ -158,8 +158,8 @@ def _bound(story: Story) -> Bound | None:
         return story.search.bound
     if story.plan is None:
         return None
-    evidence = story.plan.evidence
-    return Bound(loss_bound(evidence.metric, evidence.tolerance), evidence.metric)
+    asked = story.plan.criteria
+    return Bound(loss_bound(asked.metric, asked.tolerance), asked.metric)
 
 
 def _plain_seconds(trials: Sequence[Trial]) -> Mapping[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from precsearch.report.html import Cell, facts, figure, page, text
 from precsearch.report.rows import cost_span, data_of, loss_span, scale_of
 from precsearch.report.story import Story
 from precsearch.report.tables import group_table, mismatch_table, range_table, trial_table
+from precsearch.shell import argument, command
 from precsearch.stopping import fp32_is_fastest, why_stopped
 from precsearch.text import (
     Scale,
@@ -109,7 +109,7 @@ def _asked(known: Facts) -> str:
         rows += [
             ("backend", story.plan.recipe.backend),
             ("strategy", evidence.strategy),
-            ("seed", str(evidence.seed)),
+            ("seed", str(story.plan.criteria.seed)),
             ("calibration", evidence.calibration),
         ]
     if story.search is not None:
@@ -119,7 +119,7 @@ def _asked(known: Facts) -> str:
         rows.append(("budget", " and ".join(limits) or "no limit"))
         rows.append(("noise", f"±{story.search.noise * 100:.1f} % of latency"))
     if story.plan is not None:
-        rows += [(_label(k), _short(v)) for k, v in sorted(story.plan.evidence.data.items())]
+        rows += [(_label(k), _short(v)) for k, v in sorted(story.plan.criteria.data.items())]
     return facts(rows)
 
 
@@ -145,7 +145,7 @@ def _outcome(known: Facts) -> str:
         rows.append(("search", f"{tried} in {took}; {why}"))
         if story.plan.evidence.predictions is not None:
             rows.append(("models", foretold(story.plan.evidence.predictions)))
-        rows.append(("plan", story.plan.recipe.digest[:16]))
+        rows.append(("plan", story.plan.digest[:16]))
     else:
         rows.append(("search", tried))
         if known.chosen is not None:
@@ -279,19 +279,21 @@ def _replay(story: Story) -> str:
     recipe = story.plan.recipe
     file = story.plan_path.name if story.plan_path is not None else "model.plan.json"
     model = story.model if Path(story.model).suffix == ".onnx" else f"{story.model}.onnx"
+    asked = story.plan.criteria
     compiled = bool(story.plan.evidence.engine)
     shipped = "optimised.engine" if compiled else "optimised.onnx"
-    measured = ["--data", "holdout.npz", *(["--artifact", shipped] if compiled else [])]
+    own = ["--metric", argument(asked.metric)] if asked.metric_sha256 else []
+    measured = ["--data", "holdout.npz", *own, *(["--artifact", shipped] if compiled else [])]
     lines = [
-        shlex.join(["precsearch", "build", file, "--model", model, "-o", shipped]),
-        shlex.join(["precsearch", "verify", file, "--model", model, *measured]),
+        command("build", argument(file), "--model", argument(model), "-o", shipped),
+        command("verify", argument(file), "--model", argument(model), *measured),
     ]
     makes = "builds the engine again" if compiled else "writes the same bytes again"
     promised = facts(
         [
             ("model", Cell(f"<code>{text(recipe.model_sha256)}</code>")),
             ("optimised", Cell(f"<code>{text(recipe.materialised_sha256)}</code>")),
-            ("plan", Cell(f"<code>{text(recipe.digest)}</code>")),
+            ("plan", Cell(f"<code>{text(story.plan.digest)}</code>")),
         ]
     )
     commands = "\n".join(str(text(clean(line))) for line in lines)

@@ -88,20 +88,20 @@ def _group_rows(found: Difference) -> list[Row]:
 
 def _bound(found: Difference) -> Bound | None:
     """The bound that both plans kept, if it was the same."""
-    a, b = found.first.evidence, found.second.evidence
+    a, b = found.first.criteria, found.second.criteria
     if (a.metric, a.tolerance) != (b.metric, b.tolerance):
         return None
     return Bound(loss_bound(a.metric, a.tolerance), a.metric)
 
 
 def _trial_rows(found: Difference, span: tuple[float, float]) -> list[Row]:
-    if found.first.evidence.metric != found.second.evidence.metric:
+    if found.first.criteria.metric != found.second.criteria.metric:
         return []
     return [*_engines(found.first, "first", span), *_engines(found.second, "second", span)]
 
 
 def _engines(plan: Plan, which: str, span: tuple[float, float]) -> list[Row]:
-    scale = Scale(plan.evidence.metric)
+    scale = Scale(plan.criteria.metric)
     ours = plan.recipe.assignment.digest[:12]
     return [
         {

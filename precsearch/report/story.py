@@ -20,11 +20,15 @@ from precsearch.events import (
 )
 from precsearch.journal import NAME, read
 from precsearch.plan import Plan, read_plan
+from precsearch.regular_file import is_regular, read_regular
 from precsearch.trial import Proposal
 
 __all__ = ["Range", "Story", "is_run", "tell"]
 
 Range = tuple[float, float]
+
+_MAX_BYTES = 1 << 28
+"""Of stored ranges: some dozen bytes a tensor."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def tell(paths: Sequence[Path]) -> Story:
     if not runs:
         assert plan is not None
         model = plans[0].name.removesuffix(".json").removesuffix(".plan")
-        return Story(model, plan, plans[0], warnings=plan.evidence.warnings)
+        return Story(model, plan, plans[0], warnings=(*plan.notes, *plan.evidence.warnings))
     events = _events(runs[0])
     story = _listen(events)
     assert story.run is not None
@@ -159,8 +163,11 @@ def _found(
         return _with(story, None, None, ranges)
     beside = folder.resolve().parent / Path(last.path).name
     # The path is as the user typed it, in a folder that the journal does not tell.
-    for path in (Path(last.path), beside):
-        if not path.is_file():
+    # A journal may come from elsewhere: what it names is looked for here alone, not at any path.
+    named = Path(last.path)
+    inside = not named.is_absolute() and ".." not in named.parts
+    for path in (*([named] if inside else []), beside):
+        if not is_regular(path):
             continue
         try:
             plan = read_plan(path)
@@ -179,7 +186,7 @@ def _with(
     ranges: Mapping[str, Range],
     *warnings: str,
 ) -> Story:
-    known = () if plan is None else plan.evidence.warnings
+    known = () if plan is None else (*plan.notes, *plan.evidence.warnings)
     return Story(
         model=story.model,
         plan=plan,
@@ -212,7 +219,7 @@ def _ranges(folder: Path) -> Mapping[str, Range]:
     if len(files) != 1:
         return {}
     try:
-        rows = json.loads(files[0].read_text(encoding="utf-8"))
+        rows = json.loads(read_regular(files[0], _MAX_BYTES, follow=False))
         return {t: (float.fromhex(low), float.fromhex(high)) for t, (low, high) in rows.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}

@@ -142,7 +142,7 @@ def abridged(plan: Plan | None) -> tuple[TrialFact, ...]:
     if plan is None:
         return ()
     evidence = plan.evidence
-    bound = loss_bound(evidence.metric, evidence.tolerance)
+    bound = loss_bound(plan.criteria.metric, plan.criteria.tolerance)
     ours = plan.recipe.assignment.digest[:12]
     rows = []
     builds = 0

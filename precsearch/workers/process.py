@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -10,18 +9,14 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from multiprocessing.spawn import get_executable
 from typing import Any, BinaryIO
 
 from precsearch.errors import WorkerMissing
+from precsearch.workers.start import command, environment
 from precsearch.workers.wire import GRACE_S, GREETING, Frame, exactly, load, receive, send
 
 __all__ = ["Child"]
 
-_BOOT = (
-    "import json, sys; given = json.loads(sys.argv.pop()); sys.path[:] = given['path']; "
-    "from precsearch.workers.serve import serve; serve(given['preload'], given['memory'])"
-)
 _PIPE_BYTES = 1 << 19  # models are tens of megabytes: fewer switches between the processes
 _LOG_BYTES = 1 << 16
 
@@ -39,7 +34,7 @@ class Child:
         self._greeted = False
         self._printed = bytearray()
         self._guard = threading.Lock()  # nothing is sent to a process id that was waited for
-        self.process = _start(json.dumps({**options, "path": sys.path}))
+        self.process = _start(options)
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self._requests: BinaryIO = self.process.stdin  # type: ignore[assignment]
@@ -119,10 +114,11 @@ class Child:
                 self._printed = (self._printed + data)[-_LOG_BYTES:]
 
 
-def _start(given: str) -> subprocess.Popen[bytes]:
+def _start(options: Mapping[str, object]) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
-            [get_executable(), "-c", _BOOT, given],
+            command(options),
+            env=environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -22,7 +22,15 @@ from precsearch.events import (
     Warned,
 )
 from precsearch.goal import Bound, Budget
-from precsearch.plan import Evidence, GroupEvidence, GroupRecipe, Plan, Recipe, TrialEvidence
+from precsearch.plan import (
+    Criteria,
+    Evidence,
+    GroupEvidence,
+    GroupRecipe,
+    Plan,
+    Recipe,
+    TrialEvidence,
+)
 from precsearch.space import Assignment, Precision
 from precsearch.trial import (
     Accuracy,
@@ -133,11 +141,7 @@ def plan(*, groups: int = 12, int8: int = 8, ratio: float = 0.55, holdout: bool 
         version="0.1.0",
         created="2025-01-01T00:00:00+00:00",
         where=Fingerprint("onnxruntime", {"onnxruntime": "1.24"}, "a CPU"),
-        metric="rel-l2",
-        tolerance=1e-2,
         strategy="auto",
-        seed=0,
-        data={"random": False},
         calibration="minmax",
         noise=0.018,
         baseline=latency(1.0),
@@ -154,7 +158,8 @@ def plan(*, groups: int = 12, int8: int = 8, ratio: float = 0.55, holdout: bool 
         stopped="builds",
         seconds=131.0,
     )
-    return Plan(recipe, evidence)
+    criteria = Criteria(metric="rel-l2", tolerance=1e-2, seed=0, data={"random": False})
+    return Plan(recipe, criteria, evidence)
 
 
 WORKED = Path("resnet20_cifar10.onnx")

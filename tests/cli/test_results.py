@@ -30,8 +30,10 @@ BOTH = (Precision.FP32, Precision.INT8)
 
 
 def test_build(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def build(plan: Path, model: Path | None, output: Path, *, force: bool) -> BuildReport:
-        assert (plan, model, force) == (Path("p.json"), None, True)
+    def build(
+        plan: Path, model: Path | None, output: Path, *, force: bool, expect: str | None
+    ) -> BuildReport:
+        assert (plan, model, force, expect) == (Path("p.json"), None, True, None)
         return BuildReport("identical", output, "ab" * 32, 1_234_567)
 
     monkeypatch.setattr(api, "build", build)

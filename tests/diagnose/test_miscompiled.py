@@ -71,10 +71,11 @@ def test_the_reproducer_is_the_pattern_and_nothing_else(found: Miscompiled) -> N
 
 def test_whoever_gets_the_folder_can_run_it(found: Miscompiled, tmp_path: Path) -> None:
     folder = tmp_path / "reproducer"
-    write_reproducer(found, "wrong", folder)
+    onnx.save(model(), tmp_path / "whole.onnx")
+    write_reproducer(found, "wrong", folder, read_model(tmp_path / "whole.onnx"))
     names = {"model.onnx", "inputs.npz", "expected.npz", "got.npz", "run.py"}
     assert {p.name for p in folder.iterdir()} == names
-    assert len((folder / "run.py").read_text().splitlines()) == 5
+    assert len((folder / "run.py").read_text().splitlines()) == 8
     done = subprocess.run(
         [sys.executable, "run.py"], cwd=folder, capture_output=True, text=True, check=True
     )

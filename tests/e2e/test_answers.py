@@ -163,7 +163,7 @@ def test_json_lines_are_strict_json_and_nothing_else(tmp_path: Path) -> None:
     journal = (tmp_path / "model.precsearch/journal.jsonl").read_text().splitlines()
     assert done.stdout.splitlines()[:-1] == journal
     plan = read_plan(tmp_path / "model.plan.json")
-    assert rows[-1]["digest"] == plan.recipe.digest
+    assert rows[-1]["digest"] == plan.digest
     assert rows[-1]["exit"] == 0
     front = [t for t in plan.evidence.trials if t.pareto]
     assert [t["number"] for t in rows[-1]["pareto"]] == [t.number for t in front] != []
@@ -184,4 +184,4 @@ def test_no_data_is_a_loud_warning(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "warning: no --data was given" in done.stderr
     assert "no --data was given" in done.stdout
-    assert read_plan(tmp_path / "model.plan.json").evidence.data["random"] is True
+    assert read_plan(tmp_path / "model.plan.json").criteria.data["random"] is True

@@ -48,7 +48,7 @@ def test_a_wider_bound_is_not_slower_where_a_token_flips_on_the_holdout(clocked:
     assert wide.plan is not None
     for found in (tight.plan, wide.plan):
         assert found.evidence.holdout is not None
-        assert found.evidence.holdout.loss <= found.evidence.tolerance
+        assert found.evidence.holdout.loss <= found.criteria.tolerance
     noise = wide.plan.evidence.noise
     assert wide.plan.evidence.latency.ratio <= tight.plan.evidence.latency.ratio * (1 + noise)
     for result in (tight, wide):

@@ -55,7 +55,7 @@ def test_the_plan_is_within_the_bound_on_data_that_the_search_never_saw(found: F
     assert evidence.holdout is not None
     assert evidence.holdout.loss <= 1e-2
     assert evidence.accuracy.upper <= 1e-2
-    assert evidence.data["holdout_samples"] == 400
+    assert found.plan.criteria.data["holdout_samples"] == 400
     assert evidence.finalists[-1].passed
     assert not any(look.passed for look in evidence.finalists[:-1])
     assert evidence.latency.ratio_low <= evidence.latency.ratio <= evidence.latency.ratio_high

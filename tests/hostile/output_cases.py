@@ -57,7 +57,7 @@ def fifo(folder: Path) -> str:
     return f"{BUILD} -o pipe --force"
 
 
-def weights(text: str, foreign: bool = False) -> Make:
+def weights(text: str) -> Make:
     """The model keeps its matrix in ``w.bin``."""
 
     def make(folder: Path) -> str:
@@ -69,9 +69,6 @@ def weights(text: str, foreign: bool = False) -> Make:
             location="w.bin",
             size_threshold=0,
         )
-        (folder / "other").mkdir()
-        if foreign:
-            (folder / "other" / "w.bin").write_text("of another model")
         return text
 
     return make
@@ -128,12 +125,6 @@ OUTPUT_CASES = [
         "artifact is the model's weights",
         weights(f"{OPTIMIZE} --artifact w.bin --force"),
         "never overwritten",
-    ),
-    Case(
-        "output",
-        "artifact beside other weights of the same name",
-        weights(f"{OPTIMIZE} --artifact other/a.onnx", foreign=True),
-        "is not the model's weights; name an output in another folder",
     ),
     Case(
         "output",

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from precsearch.codec import structure
-from precsearch.plan import SCHEMA, Recipe
+from precsearch.plan import SCHEMA, Criteria, Plan, Recipe
+from tests.cli.runs import plan as plan_shown
 from tests.hostile.throw import Case, Make
 from tests.hostile.world import journal_bytes, model
 
-__all__ = ["PLAN_CASES"]
+__all__ = ["PLAN_CASES", "digest_of"]
 
 LINE = "build plan.json --model model.onnx -o new.onnx"
+VERIFY = "verify plan.json --model model.onnx"
 RESUME = "optimize model.onnx --data data.npz --tol 0.9 --threads 1 --run-dir run --resume"
 
 
@@ -26,6 +28,12 @@ def wrote(content: bytes) -> Make:
         return LINE
 
     return make
+
+
+def sparse_plan(folder: Path) -> str:
+    with (folder / "plan.json").open("wb") as file:
+        file.truncate(65 << 20)
+    return LINE
 
 
 def edited(edit: Callable[[Any], object], line: str = LINE) -> Make:
@@ -43,11 +51,23 @@ def edited(edit: Callable[[Any], object], line: str = LINE) -> Make:
 def forged(edit: Callable[[Any], object], line: str = LINE) -> Make:
     """A recipe edited by someone who knows how its digest is made."""
 
+    return forged_in("recipe", edit, line)
+
+
+def forged_in(part: str, edit: Callable[[Any], object], line: str = LINE) -> Make:
+    """The same of the recipe or of the criteria."""
+
     def forge(data: Any) -> None:
-        edit(data["recipe"])
-        data["digest"] = structure(data["recipe"], Recipe).digest
+        edit(data[part])
+        data["digest"] = digest_of(data["recipe"], data["criteria"])
 
     return edited(forge, line)
+
+
+def digest_of(recipe: object, criteria: object) -> str:
+    """What a plan of this recipe and these criteria has as its digest."""
+    evidence = plan_shown().evidence
+    return Plan(structure(recipe, Recipe), structure(criteria, Criteria), evidence).digest
 
 
 def cut(folder: Path) -> str:
@@ -109,7 +129,8 @@ TRIAL = b'{"type":"TrialFinished","trial":{"proposal":{"fidelity":"engine","assi
 PLAN_CASES = [
     Case("plan", "is missing", lambda _: LINE.replace("plan.json", "p"), "cannot be read: No such"),
     Case("plan", "is a folder", lambda _: LINE.replace("plan.json", "."), "cannot be read: Is a"),
-    Case("plan", "is a device", lambda _: LINE.replace("plan.json", "/dev/zero"), "too large to"),
+    Case("plan", "is a device", lambda _: LINE.replace("plan.json", "/dev/zero"), "it is a device"),
+    Case("plan", "has 65 MB of nothing", sparse_plan, "too large to be a plan"),
     Case("plan", "is empty", wrote(b""), "is not valid JSON"),
     Case("plan", "is the model", lambda _: LINE.replace("plan.json", "model.onnx"), "is not text"),
     Case("plan", "is a list", wrote(b"[]"), "is not a JSON object"),
@@ -216,9 +237,54 @@ PLAN_CASES = [
     Case(
         "plan",
         "is verified with another metric",
-        edited(_set("evidence", "metric", to="beauty"), "verify plan.json --model model.onnx"),
-        "no metric 'beauty'",
+        edited(_set("criteria", "metric", to="max-abs"), VERIFY),
+        "recipe and criteria do not match its digest",
     ),
+    Case(
+        "plan",
+        "is verified with another tolerance",
+        edited(_set("criteria", "tolerance", to=1e9), VERIFY),
+        "recipe and criteria do not match its digest",
+    ),
+    Case(
+        "plan",
+        "is forged: a metric",
+        forged_in("criteria", _set("metric", to="beauty"), VERIFY),
+        "there is no metric 'beauty', by which the plan is judged",
+    ),
+    Case(
+        "plan",
+        "is forged: a baseline",
+        forged_in("criteria", _set("baseline", to="int8"), VERIFY),
+        "the plan is compared with int8",
+    ),
+    Case(
+        "plan",
+        "is forged: a metric that is code",
+        forged_in("criteria", _set("metric", to="evil.py:run"), VERIFY),
+        "which runs only if you name it: add --metric FILE.py:FUNCTION",
+    ),
+    Case(
+        "plan",
+        "is forged: a metric that is code of no digest",
+        forged_in("criteria", _set("metric", to="evil.py:run"), f"{VERIFY} --metric evil.py:run"),
+        "the plan does not say which 'evil.py:run' it is judged by",
+    ),
+    Case(
+        "plan",
+        "is verified with --metric of another name",
+        lambda _: f"{VERIFY} --metric max-abs",
+        "the plan is judged by 'rel-l2', --metric names 'max-abs'",
+    ),
+    Case("plan", "is not the expected one", lambda _: f"{VERIFY} --expect {'0' * 64}", "digest", 4),
+    Case(
+        "plan",
+        "is built and not the expected one",
+        lambda _: f"{LINE} --expect {'0' * 64}",
+        "which is not the expected one",
+        4,
+    ),
+    Case("plan", "is expected by a word", lambda _: f"{VERIFY} --expect abc", "64 hexadecimal"),
     Case("plan", "has no model beside it", lambda _: "build plan.json -o n", "name the model with"),
     Case(
         "journal", "is of another version", journal(lambda b: b'{"a":1}\n' + b), "is not a journal"

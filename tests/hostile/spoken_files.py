@@ -16,7 +16,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from precsearch.api.config import OptimizeConfig
-from precsearch.api.files import check_free, check_weights
+from precsearch.api.files import check_free
 from precsearch.api.outputs import Outputs, reserved
 from precsearch.api.ownership import check_same_model
 from precsearch.api.setup import open_target
@@ -30,7 +30,7 @@ from precsearch.onnxio.convert import with_dense_weights
 from precsearch.onnxio.cures.apply import cured
 from precsearch.onnxio.prepare import prepare
 from precsearch.onnxio.proxygraph import ProxyModel
-from precsearch.onnxio.read import SourceModel, read_model
+from precsearch.onnxio.read import read_model
 from precsearch.reference.proxy import Proxy
 from precsearch.reference.ranges import Calibration, collect_ranges
 from precsearch.reference.runner import reference_outputs
@@ -192,22 +192,6 @@ def unwritable(folder: Path) -> None:
         check_free([folder / "shut" / "p.json"], force=False)
 
 
-def with_weights(folder: Path) -> SourceModel:
-    onnx.save(
-        model(), str(folder / "m.onnx"), save_as_external_data=True, location="w", size_threshold=0
-    )
-    (folder / "other").mkdir()
-    return read_model(folder / "m.onnx")
-
-
-def unreadable_weights(folder: Path) -> None:
-    source = with_weights(folder)
-    (folder / "other" / "w").write_bytes((folder / "w").read_bytes())
-    (folder / "other" / "w").chmod(0)
-    with as_nobody():
-        check_weights(source, folder / "other" / "m.onnx")
-
-
 def journal(folder: Path) -> Journal:
     return Journal.open(folder / "run", {}, force=True)
 
@@ -340,6 +324,4 @@ FILES: list[Say] = [
     irremovable,
     full_stdout,
     unprofiled,
-    unreadable_weights,
-    lambda folder: check_weights(with_weights(folder), folder / "other" / "w"),
 ]

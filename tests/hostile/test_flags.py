@@ -65,10 +65,10 @@ def polygraphy() -> str:
 def test_metric_from_a_file_and_from_a_module(here: Path) -> None:
     (here / "my_losses.py").write_text(METRICS)
     found = optimised("--data data.npz --metric my_losses.py:worst")
-    assert found.evidence.metric == "my_losses.py:worst"
+    assert found.criteria.metric == "my_losses.py:worst"
     assert found.evidence.accuracy.per_sample == ()
     found = optimised("--data data.npz --metric my_losses:each --max-builds 1")
-    assert found.evidence.metric == "my_losses:each"
+    assert found.criteria.metric == "my_losses:each"
     assert len(found.evidence.accuracy.per_sample) == 8
     assert len(found.evidence.trials) == 1
 
@@ -82,9 +82,9 @@ def test_the_same_samples_from_a_script_from_polygraphy_and_from_a_folder(here: 
         (here / "samples" / f"{i:02}.npz").write_bytes(content)
     plans = [optimised(f"--data {name}") for name in ("samples.py", "samples.json", "samples")]
     for found in plans:
-        assert found.evidence.data == plans[0].evidence.data
-        assert found.evidence.data["random"] is False
-        assert found.evidence.data["search_samples"] == 6
+        assert found.criteria.data == plans[0].criteria.data
+        assert found.criteria.data["random"] is False
+        assert found.criteria.data["search_samples"] == 6
 
 
 def test_calibration_holdout_and_method(here: Path) -> None:
@@ -93,8 +93,8 @@ def test_calibration_holdout_and_method(here: Path) -> None:
     line = "--data data.npz --calibration c.npz --holdout h.npz --calibration-method mse"
     found = optimised(line)
     assert found.evidence.calibration == "mse"
-    assert found.evidence.data["calibration_samples"] == 5
-    assert found.evidence.data["holdout_samples"] == 7
+    assert found.criteria.data["calibration_samples"] == 5
+    assert found.criteria.data["holdout_samples"] == 7
     assert found.evidence.holdout is not None
 
 
@@ -108,7 +108,7 @@ def test_shape_batch_granularity_threads_and_precisions(here: Path) -> None:
     assert "4" in json.dumps(json.loads((here / "p.json").read_text())["recipe"]["shapes"])
     found = optimised("--input-shape x:2x1x8x8 --threads 2")
     assert found.recipe.options["threads"] == 2
-    assert found.evidence.data["random"] is True
+    assert found.criteria.data["random"] is True
     assert any("no --data was given" in w for w in found.evidence.warnings)
 
 
@@ -116,9 +116,9 @@ def test_one_seed_one_split_one_set_of_losses(here: Path) -> None:
     first, again, other = (optimised(f"--data data.npz --seed {s}") for s in (3, 3, 4))
     rows = [[(t.assignment, t.loss) for t in p.evidence.trials] for p in (first, again)]
     assert rows[0] == rows[1]
-    assert first.evidence.data == again.evidence.data
-    assert first.evidence.data["holdout"] != other.evidence.data["holdout"]
-    assert first.evidence.seed == 3
+    assert first.criteria.data == again.criteria.data
+    assert first.criteria.data["holdout"] != other.criteria.data["holdout"]
+    assert first.criteria.seed == 3
 
 
 def test_artifact_run_dir_and_time_budget(here: Path) -> None:

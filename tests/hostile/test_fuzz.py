@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from precsearch import journal
 from precsearch.api import build
 from precsearch.api.setup import open_target
-from precsearch.codec import structure
 from precsearch.data import InputSpec, input_specs, load
 from precsearch.errors import InputError, ReplayError
 from precsearch.onnxio.read import read_model
-from precsearch.plan import Plan, Recipe, read_plan
+from precsearch.plan import Plan, read_plan
 from tests.hostile.mutate import mutated_bytes, mutated_json, mutated_model
+from tests.hostile.plan_cases import digest_of
 from tests.hostile.world import data_bytes, journal_bytes, model, write_world
 
 SPECS = (InputSpec("x", np.dtype(np.float32), ("batch", 1, 8, 8)),)
@@ -90,7 +90,7 @@ def test_forged_plans_build_or_are_refused(world: Path) -> None:
     @given(mutated_json(valid["recipe"]))
     def check(recipe: object) -> None:
         try:
-            digest = structure(recipe, Recipe).digest
+            digest = digest_of(recipe, valid["criteria"])
         except ValueError:
             return
         path.write_text(json.dumps({**valid, "recipe": recipe, "digest": digest}))

@@ -72,23 +72,34 @@ NumPy arrays
 The plan.
 
 the plan '…' cannot be read: …; check the path
-'/dev/zero' is too large to be a plan; check the file
+'plan.json' is too large to be a plan; check the file
 'model.onnx' is not a plan: it is not text
 the plan is not valid JSON (…); restore it
 the plan is not a JSON object; restore it
 the plan names a key twice in one object; restore it
 the plan holds NaN, which is not JSON; restore it
-the plan has schema …, this version reads 1; make it again with 'precsearch optimize'
-the plan has schema 2, this version reads 1; it was written by a newer precsearch: install that \
+the plan has schema …, this version reads 2; make it again with 'precsearch optimize'
+the plan has schema 3, this version reads 2; it was written by a newer precsearch: install that \
 one, or make it again with 'precsearch optimize'
 the plan has an unknown key 'x'; remove it
 the plan is malformed: …; restore it or make it again with 'precsearch optimize'
-the plan's recipe does not match its digest: it was edited by hand; restore it or make it again \
-with 'precsearch optimize'
+the plan's recipe and criteria do not match its digest: it was edited by hand; restore it or make \
+it again with 'precsearch optimize'
+the plan is judged by 'rel-l2', --metric names 'max-abs'; name the plan's own, or none
+the plan has the digest …, which is not the expected one: its recipe or its criteria are others; \
+review it and expect its new digest
+--expect takes a plan's digest, 64 hexadecimal digits, not 'abc'
 name the model with --model: there is no 'plan.onnx' beside the plan
 
 The plan, forged with its digest.
 
+there is no metric 'beauty', by which the plan is judged; make it again with 'precsearch optimize'
+the plan is compared with int8, this version compares with fp32; make it again with 'precsearch \
+optimize'
+the plan is judged by 'evil.py:run', its author's own code, which runs only if you name it: add \
+--metric FILE.py:FUNCTION once you have read it
+the plan does not say which 'evil.py:run' it is judged by: it has no digest of it; make the plan \
+again with 'precsearch optimize'
 the onnxruntime backend has no quantisation scheme 's4'; use one of ort-u8s8-8, ort-u8s8-7; the \
 plan was edited; restore it or make it again with 'precsearch optimize'
 the onnxruntime backend does not truly run fp16: …; leave it out of --precisions; the plan was \
@@ -141,7 +152,6 @@ the folder '…' does not exist; create it first
 '…' cannot be written: …; name another output
 '…' is the input '…', which is never overwritten; name another output
 'a' is named for two outputs; name another file for one
-'w.bin' beside 'other/a.onnx' is not the model's weights; name an output in another folder
 
 The options.
 

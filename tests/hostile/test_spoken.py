@@ -14,6 +14,7 @@ from precsearch.errors import PrecsearchError
 from tests.hostile import plugins
 from tests.hostile.spoken_files import FILES
 from tests.hostile.spoken_objects import OBJECTS
+from tests.hostile.spoken_trust import TRUST
 from tests.hostile.test_every_message import messages
 from tests.hostile.world import write_world
 
@@ -54,7 +55,7 @@ def raised(place: Path) -> list[str]:
     with pytest.MonkeyPatch.context() as patch:
         plugins.install(place)
         patch.syspath_prepend(str(place))
-        for number, say in enumerate([*FILES, *OBJECTS]):
+        for number, say in enumerate([*FILES, *OBJECTS, *TRUST]):
             folder = place / str(number)
             folder.mkdir()
             for name in ("model.onnx", "data.npz", "plan.json"):

@@ -65,7 +65,7 @@ def planned(
     path = write_plan(folder, gemm_head(), "typed", {})
     plan = read_plan(path)
     evidence = replace(plan.evidence, **{"where": HERE, "engine": KERNELS, **said})
-    path.write_text(Plan(plan.recipe, evidence).to_json(), encoding="utf-8")
+    path.write_text(Plan(plan.recipe, plan.criteria, evidence).to_json(), encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'strategies'}")
     monkeypatch.setattr("precsearch.api.setup.backend_factory", lambda _: Factory(kind))
     return path

@@ -174,7 +174,7 @@ def test_what_cannot_be_made_says_why_each_time() -> None:
 def test_a_process_that_cannot_be_started_is_no_engines_fault(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("precsearch.workers.process.get_executable", lambda: "/no/such/python")
+    monkeypatch.setattr("precsearch.workers.start.get_executable", lambda: "/no/such/python")
     with pytest.raises(WorkerError, match="No such file"):
         Worker(Oddities, ("x",), limit_s=30)
 

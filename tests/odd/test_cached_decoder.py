@@ -78,7 +78,7 @@ def test_shapes_say_which_steps_are_timed_and_a_size_may_be_zero(
     assert step.shapes["past.value"] == (1, 4, 9, 8)
     assert [prompt.weight, step.weight] == pytest.approx([0.1, 0.9])
     assert not [w for w in plan.evidence.warnings if "random numbers" in w]
-    assert plan.evidence.data["search_samples"] == 10, "accuracy is that of steps of all shapes"
+    assert plan.criteria.data["search_samples"] == 10, "accuracy is that of steps of all shapes"
 
 
 def test_shapes_that_no_step_has_are_refused_and_a_further_set_is_timed_on_random_numbers(

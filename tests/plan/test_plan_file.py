@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from precsearch.backend import Fingerprint
 from precsearch.errors import PlanError
 from precsearch.plan import (
+    Criteria,
     CureRecipe,
     Evidence,
     Finalist,
@@ -24,6 +25,7 @@ from precsearch.plan import (
     Recipe,
     ScaleRecipe,
     TrialEvidence,
+    WeightedShapes,
     read_plan,
 )
 from precsearch.predictions import PredictionErrors
@@ -74,11 +76,7 @@ EVIDENCE = st.builds(
     version=TEXT,
     created=TEXT,
     where=st.builds(Fingerprint, TEXT, st.dictionaries(TEXT, TEXT, max_size=2), TEXT, some(TEXT)),
-    metric=TEXT,
-    tolerance=FLOATS,
     strategy=TEXT,
-    seed=st.integers(),
-    data=st.dictionaries(TEXT, st.integers() | TEXT | st.booleans(), max_size=3),
     calibration=TEXT,
     noise=RATIOS,
     baseline=LATENCIES,
@@ -110,7 +108,21 @@ EVIDENCE = st.builds(
     stopped=TEXT,
     seconds=RATIOS,
 )
-PLANS = st.builds(Plan, RECIPES, EVIDENCE)
+CRITERIA = st.builds(
+    Criteria,
+    metric=TEXT,
+    tolerance=FLOATS,
+    seed=st.integers(),
+    data=st.dictionaries(TEXT, st.integers() | TEXT | st.booleans(), max_size=3),
+    metric_sha256=TEXT,
+    baseline=PRECISIONS,
+    shapes=some(
+        st.builds(
+            WeightedShapes, st.dictionaries(TEXT, some(st.integers(0, 999)), max_size=2), RATIOS
+        )
+    ),
+)
+PLANS = st.builds(Plan, RECIPES, CRITERIA, EVIDENCE)
 
 
 def plan() -> Plan:
@@ -133,15 +145,12 @@ def plan() -> Plan:
             ),
             scales=(ScaleRecipe("t", (0.125).hex(), 3),),
         ),
+        Criteria(metric="rel-l2", tolerance=1e-2, seed=0, data={"random": False}),
         Evidence(
             version="0.1",
             created="2026-01-01T00:00:00+00:00",
             where=Fingerprint("onnxruntime"),
-            metric="rel-l2",
-            tolerance=1e-2,
             strategy="auto",
-            seed=0,
-            data={"random": False},
             calibration="minmax",
             noise=0.01,
             baseline=latency,
@@ -157,7 +166,8 @@ def test_reading_undoes_writing(made: Plan) -> None:
     text = made.to_json()
     again = Plan.from_json(text)
     assert again == made
-    assert again.recipe.digest == made.recipe.digest
+    assert again.digest == made.digest
+    assert again.notes == ()
     assert again.to_json() == text
 
 
@@ -187,8 +197,74 @@ def test_every_field_of_a_recipe_counts(name: str) -> None:
 
 def test_evidence_does_not_count() -> None:
     made = plan()
-    other = dataclasses.replace(made.evidence, seed=7, noise=0.2, warnings=("hot",))
-    assert dataclasses.replace(made, evidence=other).recipe.digest == made.recipe.digest
+    other = dataclasses.replace(made.evidence, noise=0.2, warnings=("hot",))
+    assert dataclasses.replace(made, evidence=other).digest == made.digest
+
+
+STRICTER = {
+    "metric": "max-abs",
+    "tolerance": 1e9,
+    "seed": 7,
+    "data": {"random": True},
+    "metric_sha256": "00",
+    "baseline": Precision.INT8,
+    "shapes": (WeightedShapes({"x": (2, 3)}, 1.0),),
+}
+
+
+@pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(Criteria)])
+def test_everything_that_verify_judges_by_counts(name: str) -> None:
+    made = plan()
+    other = dataclasses.replace(made.criteria, **{name: STRICTER[name]})  # type: ignore[arg-type]
+    assert dataclasses.replace(made, criteria=other).digest != made.digest
+    document = json.loads(made.to_json())
+    changed = json.loads(dataclasses.replace(made, criteria=other).to_json())["criteria"]
+    with pytest.raises(PlanError, match="recipe and criteria do not match its digest"):
+        Plan.from_json(json.dumps({**document, "criteria": changed}))
+
+
+def test_evidence_that_was_edited_is_read_and_said() -> None:
+    document = json.loads(plan().to_json())
+    document["evidence"]["accuracy"]["loss"] = 0.0
+    read = Plan.from_json(json.dumps(document))
+    assert len(read.notes) == 1
+    assert "evidence does not match its digest" in read.notes[0]
+    del document["evidence_digest"]
+    assert Plan.from_json(json.dumps(document)).notes == read.notes
+
+
+def as_schema_1() -> dict[str, Any]:
+    """The plan as the first schema had it."""
+    document: dict[str, Any] = json.loads(plan().to_json())
+    criteria = document.pop("criteria")
+    del document["evidence_digest"]
+    moved = {name: criteria[name] for name in ("metric", "tolerance", "seed", "data")}
+    evidence = {**document["evidence"], **moved}
+    return {**document, "schema": 1, "digest": plan().recipe.digest, "evidence": evidence}
+
+
+def test_a_plan_of_the_first_schema_is_read_and_said() -> None:
+    read = Plan.from_json(json.dumps(as_schema_1()))
+    assert read == plan()
+    assert "has schema 1, whose digest does not cover what verify judges by" in read.notes[0]
+    assert "'rel-l2' up to 0.01" in read.notes[0]
+    assert Plan.from_json(read.to_json()).notes == ()
+    edited = as_schema_1()
+    edited["recipe"]["backend"] = "other"
+    with pytest.raises(PlanError, match="the plan's recipe does not match its digest"):
+        Plan.from_json(json.dumps(edited))
+
+
+def test_shapes_of_a_plan_of_the_first_schema_are_criteria_of_their_own() -> None:
+    old = as_schema_1()
+    rows = [
+        {"shapes": {"x": [n, 3]}, "weight": w, "samples": n, "seconds": 1.0, "ratio": 1.0}
+        for n, w in ((1, 0.75), (8, 0.25))
+    ]
+    old["evidence"]["latency"]["by_shape"] = rows
+    read = Plan.from_json(json.dumps(old))
+    found = [(dict(s.shapes), s.weight) for s in read.criteria.shapes]
+    assert found == [({"x": (1, 3)}, 0.75), ({"x": (8, 3)}, 0.25)]
 
 
 def test_a_change_of_one_group_is_a_change_of_one_line() -> None:
@@ -240,8 +316,8 @@ def edited(change: Any) -> str:
         ('{"schema": NaN}', "holds NaN, which is not JSON"),
         ('{"schema": 1, "recipe": {"options": {"x": -Infinity}}}', "holds -Infinity"),
         ('{"schema": 1}', "malformed: expected an object, not null"),
-        (edited(lambda d: d.update(schema=2)), "has schema 2, this version reads 1"),
-        (edited(lambda d: d.update(schema="1")), "has schema '1', this version reads 1"),
+        (edited(lambda d: d.update(schema=3)), "has schema 3, this version reads 2"),
+        (edited(lambda d: d.update(schema="1")), "has schema '1', this version reads 2"),
         (edited(lambda d: d.pop("schema")), "has schema None"),
         (edited(lambda d: d.update(extra=1)), "an unknown key 'extra'"),
         (edited(lambda d: d["recipe"].update(extra=1)), "unknown key 'extra'"),
@@ -250,7 +326,7 @@ def edited(change: Any) -> str:
         (edited(lambda d: d["recipe"].pop("backend")), "'backend' is missing"),
         (edited(lambda d: d["recipe"]["groups"][0].update(precision="int4")), '"int4"'),
         (edited(lambda d: d["recipe"]["groups"][0].update(key=3)), "expected a string, not 3"),
-        (edited(lambda d: d["evidence"].update(seed=1.5)), "expected a whole number, not 1.5"),
+        (edited(lambda d: d["criteria"].update(seed=1.5)), "expected a whole number, not 1.5"),
         (edited(lambda d: d["recipe"]["groups"][0].update(precision="fp32")), "edited by hand"),
         (edited(lambda d: d.pop("digest")), "edited by hand"),
         (edited(lambda d: d.update(digest=["x"])), "edited by hand"),

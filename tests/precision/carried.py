@@ -168,5 +168,7 @@ def _plan(precision: Precision) -> Plan:
     counted = {precision.value: len(assignment)} if assignment else {}
     trial = TrialEvidence(0, assignment.digest[:12], counted, "engine", 0.0, 1.0)
     return Plan(
-        replace(made.recipe, groups=rows), replace(made.evidence, groups=ran, trials=(trial,))
+        replace(made.recipe, groups=rows),
+        made.criteria,
+        replace(made.evidence, groups=ran, trials=(trial,)),
     )

@@ -31,7 +31,7 @@ def other(finished: Run, tmp_path: Path) -> tuple[Path, str, str]:
     )
     changed = replace(recipe, groups=groups, scales=scales, options={"threads": 2})
     path = tmp_path / "other.plan.json"
-    path.write_text(Plan(changed, plan.evidence).to_json(), encoding="utf-8")
+    path.write_text(Plan(changed, plan.criteria, plan.evidence).to_json(), encoding="utf-8")
     return path, raised.key, doubled.tensor
 
 

@@ -172,7 +172,7 @@ def test_plans_of_two_models_and_metrics_share_no_chart(tmp_path: Path) -> None:
     other = replace(
         made,
         recipe=replace(made.recipe, model_sha256="99" * 32),
-        evidence=replace(made.evidence, metric="sqnr", tolerance=40.0),
+        criteria=replace(made.criteria, metric="sqnr", tolerance=40.0),
     )
     found = compare(*two(tmp_path, other))
     assert difference_lines(found)[0].endswith("plans for different models")
@@ -186,7 +186,7 @@ def test_plans_of_two_models_and_metrics_share_no_chart(tmp_path: Path) -> None:
 
 def test_plans_of_two_tolerances_share_a_chart_without_a_bound(tmp_path: Path) -> None:
     made = plan()
-    other = replace(made, evidence=replace(made.evidence, tolerance=0.05))
+    other = replace(made, criteria=replace(made.criteria, tolerance=0.05))
     shown = Html(difference_page(compare(*two(tmp_path, other))))
     assert "bound: rel-l2" not in str(shown.json["spec-plane"])
     assert len(shown.json["rows"]["trials"]) > 2

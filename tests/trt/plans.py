@@ -52,6 +52,7 @@ def write_plan(
     assignment = Assignment.of({key: Precision(p) for key, p in asked.items()})
     recipe = make_recipe(target, target.space, assignment, lowering.lower(assignment), inputs)
     plan = folder / "small.plan.json"
-    text = Plan(recipe, shown_plan().evidence).to_json()
+    shown = shown_plan()
+    text = Plan(recipe, shown.criteria, shown.evidence).to_json()
     plan.write_text(text, encoding="utf-8")
     return plan

@@ -126,7 +126,7 @@ def test_an_input_of_several_shapes_has_the_least_the_first_and_the_greatest(
     plan = read_plan(path)
     sets = tuple({"x": (size, 3, 4, 4)} for size in (4, 1, 16))
     recipe = replace(plan.recipe, shapes=sets)
-    path.write_text(Plan(recipe, plan.evidence).to_json(), encoding="utf-8")
+    path.write_text(Plan(recipe, plan.criteria, plan.evidence).to_json(), encoding="utf-8")
     report = api.export(path, None, "trtexec", tmp_path / "out")
     _, said, _ = ran(report.script, HELP["10"], tmp_path / "bin")
     assert {k: option(said, k) for k in ("shapes", "minShapes", "optShapes", "maxShapes")} == {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,12 +21,15 @@ from precsearch.backends.tensorrt.tactics import overwrite, read_tactics
 from precsearch.backends.tensorrt.weak import Manner, apply_precisions, manners
 from precsearch.errors import BuildError, OptionError
 from precsearch.onnxio.annotate import Annotation
+from precsearch.regular_file import read_regular
 
 __all__ = ["Built", "EngineBuilder"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 _CONTRADICTION = ("marked as an int8 node", "could not find any implementation")
+_MAX_CACHE_BYTES = 1 << 30
+"""Of a timing cache; those of large models have some megabytes."""
 _MEMORY = ("outofmemory", "out of memory", "insufficient memory", "cuda_error_out_of_memory")
 
 
@@ -265,7 +269,7 @@ class EngineBuilder:
         if self._kept is None:
             return None
         try:
-            found = self._kept.read_bytes()
+            found = read_regular(self._kept, _MAX_CACHE_BYTES, follow=False)
         except OSError:
             return None
         return config.create_timing_cache(found)
@@ -274,10 +278,14 @@ class EngineBuilder:
         """Write it beside itself and rename it: another process may be reading."""
         if self._kept is None:
             return
-        part = self._kept.with_name(f"{self._kept.name}.{os.getpid()}")
         with suppress(OSError):  # a build that is slow next time is no reason to fail this one
-            part.write_bytes(self.cache_bytes())
-            part.replace(self._kept)
+            handle, part = tempfile.mkstemp(prefix=f".{self._kept.name}.", dir=self._kept.parent)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(self.cache_bytes())
+                Path(part).replace(self._kept)
+            finally:
+                Path(part).unlink(missing_ok=True)
 
     def _said(self) -> str:
         return "; ".join(self._lines.errors[-3:]) or "it does not say why"

@@ -2,13 +2,16 @@
 
     python benchmarks/gpu_stories.py vit8 vit32 resnet swin noise --generators DIR -o OUT
     python benchmarks/gpu_stories.py fixtures --fixtures DIR -o OUT
+    python benchmarks/gpu_stories.py unet detector --generators DIR -o OUT --max-builds 8
 
 ``vit``: a transformer whose LayerNorms overflow in FP16 (batch 8, batch 32). ``resnet``: a
 residual CNN whose INT8 pays only with Q/DQ on the shortcuts. ``swin``: windows of 49 tokens, where
 INT8 is slower than FP16. ``fixtures``: four trained models at batch 32. ``placements``: INT8 with
 Q/DQ on no, one or both inputs of each Add of the residual CNN. ``noise``: one engine timed
-ten times, one plan built three times. DIR holds ``gen_gpu_vit.py``, ``gen_gpu_resnet.py`` and
-``gen_swin.py``, or the folders of trained models. Prints one table; OUT gets every number as JSON.
+ten times, one plan built three times. ``unet``: its INT8 engine does not build. ``detector``: its
+FP32 engine with TF32 is beyond the bound. DIR holds ``gen_gpu_vit.py``, ``gen_gpu_resnet.py``,
+``gen_swin.py`` and ``gen_gpu_more.py``, or the folders of trained models. Prints one
+table; OUT gets every number as JSON.
 """
 
 from __future__ import annotations
@@ -121,6 +124,20 @@ def swin(batch: int) -> Callable[[argparse.Namespace], list[Row]]:
     return tell
 
 
+def more(name: str, tol: float) -> Callable[[argparse.Namespace], list[Row]]:
+    """A model of ``gen_gpu_more.py``: the UNet or the detector."""
+
+    def tell(args: argparse.Namespace) -> list[Row]:
+        module = importlib.import_module("gen_gpu_more")
+        proto, shapes, batch = module.ALL[name]()
+        model, data = args.work / f"{name}.onnx", args.work / f"{name}.npz"
+        onnx.save(proto, model)
+        np.savez(data, **module.draw(shapes, 4 * batch, 1))
+        return told(name, model, data, args, tol=tol)
+
+    return tell
+
+
 def fixture(name: str) -> Callable[[argparse.Namespace], list[Row]]:
     """A trained model at batch 32."""
 
@@ -199,6 +216,8 @@ STORIES: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "swin16": swin(16),
     "swin64": swin(64),
     **{name: fixture(name) for name in FOLDER_OF},
+    "unet": more("unet", _RESIDUAL),
+    "detector": more("detector", 1e-2),
     "placements": placements,
     "noise": noise,
 }

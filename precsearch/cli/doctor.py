@@ -15,6 +15,7 @@ from rich.text import Text
 
 from precsearch._version import __version__
 from precsearch.backend import BackendOptions
+from precsearch.cli.dependencies import Dependency, dependencies, untested
 from precsearch.cli.page import Page
 from precsearch.cli.text import clean, many
 from precsearch.errors import PrecsearchError
@@ -29,7 +30,6 @@ from precsearch.space import Precision
 
 __all__ = ["BackendState", "Diagnosis", "diagnose", "doctor_fields", "doctor_lines"]
 
-_NEEDED = ("numpy", "onnx", "onnx-ir", "onnxruntime", "cattrs", "optuna", "rich", "typer")
 _OPTIONAL = {
     "tensorrt": "TensorRT engines need an NVIDIA GPU and 'pip install tensorrt'",
     "polygraphy": "precsearch reads Polygraphy's inputs without it; 'pip install polygraphy'",
@@ -72,6 +72,7 @@ class Diagnosis:
         int8: What they mean for INT8, a sentence.
         gpus: A line each, as the driver tells.
         missing: What is not there and how to get it, a sentence each.
+        untested: Installed versions that no check of precsearch ran with, a sentence each.
     """
 
     versions: Mapping[str, str]
@@ -84,11 +85,13 @@ class Diagnosis:
     int8: str
     gpus: tuple[str, ...]
     missing: tuple[str, ...]
+    untested: tuple[str, ...]
 
 
 def diagnose() -> Diagnosis:
     """Look around; never fails."""
-    versions = _versions()
+    needed = dependencies()
+    versions = _versions(needed)
     backends = tuple(map(_backend, backend_names()))
     features, cores = _processor()
     gpus = _gpus()
@@ -102,16 +105,18 @@ def diagnose() -> Diagnosis:
         features=features,
         int8=_meaning(features),
         gpus=gpus,
-        missing=_missing(versions, backends, gpus),
+        missing=_missing(needed, versions, backends, gpus),
+        untested=untested(needed),
     )
 
 
-def _versions() -> dict[str, str]:
+def _versions(needed: tuple[Dependency, ...]) -> dict[str, str]:
     found = {"python": platform.python_version(), "precsearch": __version__}
-    for name in (*_NEEDED, *_OPTIONAL):
+    found |= {row.name: row.installed for row in needed}
+    for name in _OPTIONAL:
         try:
             found[name] = version(name)
-        except PackageNotFoundError:  # noqa: PERF203 - a dozen names
+        except PackageNotFoundError:  # noqa: PERF203 - two names
             # A wheel may be called otherwise (onnxruntime-gpu, tensorrt-cu12).
             found[name] = "installed" if _importable(name.replace("-", "_")) else ""
     return found
@@ -182,12 +187,15 @@ def _gpus() -> tuple[str, ...]:
 
 
 def _missing(
-    versions: Mapping[str, str], backends: tuple[BackendState, ...], gpus: tuple[str, ...]
+    needed: tuple[Dependency, ...],
+    versions: Mapping[str, str],
+    backends: tuple[BackendState, ...],
+    gpus: tuple[str, ...],
 ) -> tuple[str, ...]:
     said = [
-        f"{name} is not installed: run 'pip install {name}'"
-        for name in _NEEDED
-        if not versions[name]
+        f"{row.name} is not installed: run 'pip install {row.name}'"
+        for row in needed
+        if not row.installed
     ]
     absent = [name for name in _OPTIONAL if not versions[name]]
     broken = (b for b in backends if not b.runs and b.name not in absent)
@@ -221,6 +229,7 @@ def doctor_fields(found: Diagnosis) -> dict[str, object]:
         "int8": found.int8,
         "gpus": list(found.gpus),
         "missing": list(found.missing),
+        "untested": list(found.untested),
     }
 
 
@@ -247,6 +256,6 @@ def doctor_lines(found: Diagnosis, page: Page) -> list[Text]:
             ("searches", ", ".join(found.strategies)),
         ]
     )
-    for sentence in found.missing:
+    for sentence in (*found.missing, *found.untested):
         lines += page.sentence(sentence, "! ", "yellow")
     return lines

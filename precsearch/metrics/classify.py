@@ -111,7 +111,7 @@ class Top1(Top1Agree):
                 f"labels of type {truth.dtype} and shape {truth.shape} do not fit {samples} "
                 "samples; give one integer class per sample"
             )
-        if truth.min() < 0 or truth.max() >= classes:
+        if int(truth.min()) < 0 or int(truth.max()) >= classes:
             raise DataError(
                 f"the labels go from {truth.min()} to {truth.max()}, but the model has {classes} "
                 "classes, counted from 0; renumber them"

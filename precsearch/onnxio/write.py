@@ -110,7 +110,7 @@ def _negated(emitter: Emitter, node: NodeView, slot: int) -> str:
     weight, dtype = emitter.graph.weights[name], np.float16 if half else np.float32
     stem = f"{name}//negated{'//half' if half else ''}"
     with np.errstate(over="ignore"):
-        return emitter.constant(stem, lambda: -np.asarray(weight.array).astype(dtype))
+        return emitter.constant(stem, lambda: np.negative(np.asarray(weight.array).astype(dtype)))
 
 
 def _write_gemm(emitter: Emitter, node: NodeView, inputs: list[str], output: str) -> None:

@@ -104,7 +104,7 @@ def _with_statistics(model: bytes, tensors: Sequence[str]) -> bytes:
     """
     proto = onnx.ModelProto.FromString(model)
     graph = proto.graph
-    graph.initializer.append(onnx.numpy_helper.from_array(np.float32(0), _ZERO))
+    graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(0, np.float32), _ZERO))
     behind: dict[str, list[onnx.NodeProto]] = {}
     del graph.output[:]
     for index, tensor in enumerate(tensors):

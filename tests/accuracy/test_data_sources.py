@@ -96,7 +96,7 @@ def test_without_data_the_numbers_are_random_and_say_so() -> None:
     assert data.feeds[0]["ids"].shape == (1, 16)
     assert "'sequence' is taken as 16" in data.notes[0]
     assert data.feeds[0]["mask"].all()
-    assert min(f["ids"].min() for f in data.feeds) >= 0
+    assert min(int(f["ids"].min()) for f in data.feeds) >= 0
     assert data.digest == load(None, TEXT, seed=3).digest != load(None, TEXT, seed=4).digest
     # Pinned, since a plan names the digest of its data.
     assert load(None, IMAGE).digest.startswith("90672a8a9a4d")

@@ -57,7 +57,7 @@ def test_another_shape_of_the_same_rank_fails_and_another_rank_is_a_mistake() ->
 
 def test_outputs_may_be_empty_or_scalar() -> None:
     none: list[Feed] = [{"boxes": np.ones((0, 4), np.float32)}]
-    scalar: list[Feed] = [{"s": np.float32(2.0).reshape(())}]
+    scalar: list[Feed] = [{"s": np.asarray(2.0, np.float32)}]
     for name in CONTINUOUS:
         assert metric(name).score(none, none, sizes=[1]).loss == 0
         assert metric(name).score(scalar, scalar, sizes=[1]).loss == 0

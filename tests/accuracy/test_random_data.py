@@ -22,7 +22,7 @@ INT64, FLOAT = np.dtype(np.int64), np.dtype(np.float32)
 def test_integers_are_what_their_names_say(name: str, low: int, high: int) -> None:
     feeds, _ = random_feeds([InputSpec(name, INT64, ("batch", "sequence"))], 4, 0)
     values = np.stack([f[name] for f in feeds])
-    assert (values.min(), values.max()) == (low, high)
+    assert (int(values.min()), int(values.max())) == (low, high)
     assert values.dtype == INT64
 
 

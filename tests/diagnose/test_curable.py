@@ -57,7 +57,7 @@ def nothing_masked() -> onnx.ModelProto:
     """Nothing is masked: 0 x -3.4e38, which is NaN in FP16."""
     m = Maker()
     zero = m.node("Floor", "zero", m.node("Sigmoid", "below", "x"))
-    mask = m.node("Mul", "mask", zero, m.weight(np.finfo(np.float32).min))
+    mask = m.node("Mul", "mask", zero, m.weight(float(np.finfo(np.float32).min)))
     weights = m.node("Softmax", "weights", m.node("Add", "masked", "x", mask), axis=-1)
     return m.model(m.linear("out", weights))
 

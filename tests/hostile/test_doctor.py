@@ -7,12 +7,15 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from precsearch._version import __version__
 from precsearch.cli import doctor
+from precsearch.cli.dependencies import dependencies, untested
 from precsearch.cli.doctor import diagnose
 from precsearch.cli.main import run
 
@@ -59,6 +62,53 @@ def test_what_the_instruction_sets_mean(
 ) -> None:
     monkeypatch.setattr(doctor, "_processor", lambda: (features, 2))
     assert said in diagnose().int8
+
+
+def test_every_dependency_of_the_metadata_is_listed() -> None:
+    """highspy was missing from a list that was kept by hand."""
+    wanted = {
+        Requirement(line).name for line in requires("precsearch") or [] if "extra" not in line
+    }
+    assert "highspy" in wanted
+    assert wanted <= set(diagnose().versions)
+
+
+def test_the_constraints_name_a_tested_version_of_every_dependency() -> None:
+    for row in dependencies():
+        assert row.tested, row.name
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("1.32.0", ()),
+        (
+            "1.99.0",
+            (
+                "onnxruntime 1.99.0 was never tested with precsearch, "
+                "which was tested with 1.23.2 and 1.32.0",
+            ),
+        ),
+        ("1.2.0", ("onnxruntime 1.2.0 is not supported: run 'pip install \"onnxruntime>=1.23\"'",)),
+        ("", ()),
+        (
+            "1.32.0+ours",
+            (
+                "onnxruntime 1.32.0+ours was never tested with precsearch, "
+                "which was tested with 1.23.2 and 1.32.0",
+            ),
+        ),
+    ],
+)
+def test_a_version_that_was_never_tested_is_told(
+    version: str, said: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "precsearch.cli.dependencies._tested", lambda: {"onnxruntime": ("1.23.2", "1.32.0")}
+    )
+    monkeypatch.setattr("precsearch.cli.dependencies._installed", lambda name: version)
+    rows = tuple(row for row in dependencies() if row.name == "onnxruntime")
+    assert untested(rows) == said
 
 
 def test_a_broken_backend_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:

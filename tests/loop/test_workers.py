@@ -58,7 +58,8 @@ def test_large_payloads_arrive_unchanged(shared: Worker) -> None:
     answer = shared.call("echo", {"model": model, "feeds": (array, array.T, np.array(3))})
     assert answer["model"] == model
     assert all(
-        np.array_equal(a, b) for a, b in zip(answer["feeds"], (array, array.T, 3), strict=True)
+        np.array_equal(a, b)
+        for a, b in zip(answer["feeds"], (array, array.T, np.asarray(3)), strict=True)
     )
 
 

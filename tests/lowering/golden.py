@@ -61,7 +61,7 @@ def old_conv_net(opset: int) -> onnx.ModelProto:
     node = helper.make_node
     clip = [node("Clip", ["n"], ["c"], min=0.0, max=6.0)]
     if opset >= 11:
-        bounds = [numpy_helper.from_array(np.float32(v), f"bound{v}") for v in (0, 6)]
+        bounds = [numpy_helper.from_array(np.asarray(v, np.float32), f"bound{v}") for v in (0, 6)]
         weights += bounds
         clip = [node("Clip", ["n", *(t.name for t in bounds)], ["c"])]
     nodes = [
@@ -86,8 +86,8 @@ def attention_net() -> onnx.ModelProto:
     weights = [tensor(f"w{i}", 8, 8) for i in range(4)]
     weights += [tensor(f"b{i}", 8) for i in range(4)]
     weights += [
-        numpy_helper.from_array(np.float32(2), "two"),
-        numpy_helper.from_array(np.float32(1 / 128), "epsilon"),
+        numpy_helper.from_array(np.asarray(2, np.float32), "two"),
+        numpy_helper.from_array(np.asarray(1 / 128, np.float32), "epsilon"),
     ]
     node = helper.make_node
     nodes = [

@@ -78,8 +78,8 @@ def _conv_step(b: Builder, step: str, a: str, c: str) -> None:
         if step == "conv-relu":
             b.node("Relu", [y])
         elif step == "conv-clip":
-            low = numpy_helper.from_array(np.float32(0), f"low{len(b.weights)}")
-            high = numpy_helper.from_array(np.float32(6), f"high{len(b.weights)}")
+            low = numpy_helper.from_array(np.asarray(0, np.float32), f"low{len(b.weights)}")
+            high = numpy_helper.from_array(np.asarray(6, np.float32), f"high{len(b.weights)}")
             b.weights += [low, high]
             b.node("Clip", [y, low.name, high.name])
     elif step == "add":

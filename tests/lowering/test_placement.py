@@ -207,8 +207,8 @@ def faked(graph: GraphView, space: SearchSpace, assignment: Assignment) -> onnx.
     owners = {n: g.key for g in space.groups for n in g.nodes}
     nodes: list[onnx.NodeProto] = []
     weights = [
-        numpy_helper.from_array(np.float32(5) / np.float32(127), "step"),
-        numpy_helper.from_array(np.int8(0), "origin"),
+        numpy_helper.from_array(np.asarray(np.float32(5) / np.float32(127)), "step"),
+        numpy_helper.from_array(np.asarray(0, np.int8), "origin"),
         *(onnx.TensorProto.FromString(w.proto_bytes) for w in graph.weights.values()),
     ]
     renamed: dict[str, str] = {}

@@ -80,7 +80,7 @@ def test_blocks_of_a_large_tensor_are_added_up() -> None:
     tally.add(values[::-1])
     found = tally.result()
     assert found is not None
-    assert (found.count, found.low) == (300_009, np.float32(-9e4))
+    assert (found.count, found.low) == (300_009, float(np.float32(-9e4)))
     assert found.nonfinite == pytest.approx(1 / 300_009)
     assert found.rms == pytest.approx(np.sqrt(np.nanmean(values.astype(float) ** 2)), rel=1e-5)
 

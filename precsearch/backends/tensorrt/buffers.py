@@ -170,7 +170,7 @@ def _converted(array: Array, kind: np.dtype[Any], name: str) -> Array:
         return array
     if array.dtype in _INTEGERS and kind in _INTEGERS:
         limits = np.iinfo(kind)
-        if array.size and (array.min() < limits.min or array.max() > limits.max):
+        if array.size and (int(array.min()) < limits.min or int(array.max()) > limits.max):
             raise RunError(f"the input {name!r} holds integers beyond {kind}")
         return array.astype(kind)
     raise RunError(f"the input {name!r} is {array.dtype}, the engine takes {kind}")

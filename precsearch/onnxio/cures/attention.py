@@ -25,7 +25,7 @@ def merged_scales(graph: GraphView) -> Cure | None:
         if left.index == right.index:
             continue  # (s x)(s x): the one Mul cannot both stay and go
         by = f"{product.key}/cure/scale"
-        rewrite.constants[by] = np.float32(first) * np.float32(second)
+        rewrite.constants[by] = np.asarray(np.float32(first) * np.float32(second))
         rewrite.instead[left.index] = [
             helper.make_node("Mul", [q, by], list(left.outputs), left.proto.name)
         ]

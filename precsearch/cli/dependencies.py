@@ -1,0 +1,116 @@
+"""Which packages precsearch needs, which versions are installed, and which ones were tested.
+
+What is needed comes from the metadata of the installed package, what was tested from
+``precsearch/constraints.txt``, which `./check` and CI install.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.resources import files
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+__all__ = ["Dependency", "dependencies", "optional_dependencies", "untested"]
+
+
+@dataclass(frozen=True)
+class Dependency:
+    """A package that precsearch needs.
+
+    Attributes:
+        name: As pip takes it.
+        installed: Its version here, "" where it is not installed.
+        allowed: Whether the installed version is in the range that precsearch declares.
+        wanted: That range, for example ``>=1.23``.
+        tested: The versions that the checks ran with, oldest first.
+    """
+
+    name: str
+    installed: str
+    allowed: bool
+    wanted: str
+    tested: tuple[str, ...]
+
+
+def _requirements(extra: str) -> list[Requirement]:
+    """What one extra asks for here; ``""`` is what every installation needs."""
+    try:
+        lines = requires("precsearch") or []
+    except PackageNotFoundError:  # a source tree that was never installed
+        lines = []
+    rows = [Requirement(line) for line in lines]
+    plain = [r for r in rows if r.marker is None or r.marker.evaluate({"extra": ""})]
+    if not extra:
+        return plain
+    return [r for r in rows if r not in plain and r.marker and r.marker.evaluate({"extra": extra})]
+
+
+def _tested() -> dict[str, tuple[str, ...]]:
+    """Package to the versions in the constraints, for whatever Python."""
+    found: dict[str, set[Version]] = {}
+    text = files("precsearch").joinpath("constraints.txt").read_text(encoding="utf-8")
+    for line in text.splitlines():
+        try:
+            row = Requirement(line)
+        except InvalidRequirement:  # a comment
+            continue
+        versions = found.setdefault(canonicalize_name(row.name), set())
+        versions.update(Version(s.version) for s in row.specifier)
+    return {name: tuple(map(str, sorted(versions))) for name, versions in found.items()}
+
+
+def _installed(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def dependencies() -> tuple[Dependency, ...]:
+    """What every installation of precsearch needs, in the order of its metadata."""
+    tested = _tested()
+    return tuple(
+        Dependency(
+            row.name,
+            found := _installed(row.name),
+            _allows(row, found),
+            str(row.specifier),
+            tested.get(canonicalize_name(row.name), ()),
+        )
+        for row in _requirements("")
+    )
+
+
+def _allows(row: Requirement, found: str) -> bool:
+    try:
+        return row.specifier.contains(found, prereleases=True)
+    except InvalidVersion:  # a build of somebody's own
+        return True
+
+
+def optional_dependencies(extra: str) -> tuple[str, ...]:
+    """Names of the packages that ``pip install precsearch[extra]`` adds."""
+    return tuple(row.name for row in _requirements(extra))
+
+
+def untested(found: tuple[Dependency, ...]) -> tuple[str, ...]:
+    """A sentence for each installed version that no check of precsearch ran with."""
+    said = []
+    for row in found:
+        if not row.installed or row.installed in row.tested:
+            continue
+        if not row.allowed:
+            said.append(
+                f"{row.name} {row.installed} is not supported: "
+                f"run 'pip install \"{row.name}{row.wanted}\"'"
+            )
+        elif row.tested:
+            said.append(
+                f"{row.name} {row.installed} was never tested with precsearch, which was tested "
+                f"with {' and '.join(row.tested)}"
+            )
+    return tuple(said)

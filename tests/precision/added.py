@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-import precsearch.space
-from precsearch.space import Precision
+from precsearch.space import _BITS, _RANKS, Precision
 
 
 def added(monkeypatch: pytest.MonkeyPatch, value: str, **row: int) -> Precision:
@@ -25,8 +24,8 @@ def added(monkeypatch: pytest.MonkeyPatch, value: str, **row: int) -> Precision:
     monkeypatch.setitem(enumeration._value2member_map_, value, member)
     names = [*enumeration._member_names_, member._name_]
     monkeypatch.setattr(enumeration, "_member_names_", names)
-    for name, table in (("bits", "_BITS"), ("rank", "_RANKS")):
+    for name, table in (("bits", _BITS), ("rank", _RANKS)):
         if name in row:
-            monkeypatch.setitem(getattr(precsearch.space, table), value, row[name])
+            monkeypatch.setitem(table, value, row[name])
     found: Precision = member
     return found

@@ -206,8 +206,9 @@ def main() -> None:
     parser.add_argument("--bound", type=float, default=0.6, help="what INT8 uses of the bound")
     args = parser.parse_args()
     print(
-        "| groups | planted | log2 | engines to locate, per set: median (worst) | engines that fail "
-        "| sets named | named wrongly | built although known | engines in all | slower than planted |"
+        "| groups | planted | log2 | engines to locate, per set: median (worst) "
+        "| engines that fail | sets named | named wrongly | built although known "
+        "| engines in all | slower than planted |"
     )
     print("|" + "---|" * 10)
     for n in (60, 300):

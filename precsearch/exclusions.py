@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from precsearch.space import Assignment, Precision
 from precsearch.trial import Failed, Fidelity, Trial
 
-__all__ = ["Exclusion", "exclusion_reasons", "exclusions", "unusable"]
+__all__ = ["Exclusion", "exclusion_reasons", "exclusions", "half_located", "unusable"]
 
 _MOST = 3  # choices of a culprit; more of them name no cause
 _TWICE = (
@@ -66,37 +66,69 @@ def exclusions(trials: Iterable[Trial]) -> tuple[Exclusion, ...]:
     Returns:
         The smallest culprits, in the order of the first engine that has each.
     """
+    found: dict[Choices, Exclusion] = {}
+    for bad, good in _kinds(trials):
+        rows, cleared = [(_choices(t), t) for t in bad], [_choices(t) for t in good]
+        for choices, _ in rows:
+            culprit = _necessary(choices, cleared)
+            if not 0 < len(culprit) <= _MOST or any(culprit <= other for other in cleared):
+                continue
+            having = [trial for other, trial in rows if culprit <= other]
+            if len(having) >= _TWICE or culprit == choices:
+                found.setdefault(culprit, _exclusion(culprit, having))
+    return tuple(e for choices, e in found.items() if not any(o < choices for o in found))
+
+
+def half_located(trials: Iterable[Trial]) -> tuple[Exclusion, ...]:
+    """Choices that an unusable engine needs for its failure, and that are usable in other engines.
+
+    Beside which other choice they are not is unknown. What `exclusions` explains is left out.
+
+    Args:
+        trials: Of one search space, in any order.
+
+    Returns:
+        An exclusion of one choice each, in the order of the first engine that has each. It does
+        not hold of every engine with that choice.
+    """
+    trials = tuple(trials)
+    proven = exclusions(trials)
+    found: dict[Choices, Exclusion] = {}
+    for bad, good in _kinds(trials):
+        cleared = [_choices(t) for t in good]
+        for trial in bad:
+            culprit = _necessary(_choices(trial), cleared)
+            explained = any(e.within(trial.assignment) for e in proven)
+            if len(culprit) == 1 and not explained and any(culprit <= other for other in cleared):
+                found.setdefault(culprit, _exclusion(culprit, [trial]))
+    return tuple(found.values())
+
+
+def _kinds(trials: Iterable[Trial]) -> tuple[tuple[list[Trial], list[Trial]], ...]:
+    """(unusable, usable) engines by number: those that failed, and those that are not finite."""
     engines = sorted(
         (t for t in trials if t.proposal.fidelity is Fidelity.ENGINE), key=lambda t: t.number
     )
     ran = [t for t in engines if t.measurement is not None]
-    failed = _culprits([t for t in engines if t.measurement is None], ran)
-    wrong = _culprits([t for t in ran if unusable(t)], [t for t in ran if not unusable(t)])
-    found: dict[Choices, Exclusion] = {}
-    for exclusion in (*failed, *wrong):
-        found.setdefault(frozenset(exclusion.choices.entries), exclusion)
-    return tuple(e for choices, e in found.items() if not any(o < choices for o in found))
+    failed = [t for t in engines if t.measurement is None]
+    wrong, right = [t for t in ran if unusable(t)], [t for t in ran if not unusable(t)]
+    return (failed, ran), (wrong, right)
 
 
-def _culprits(bad: Sequence[Trial], good: Sequence[Trial]) -> list[Exclusion]:
-    """Those of one kind of failure."""
-    cleared = [frozenset(t.assignment.entries) for t in good]
-    rows = [(frozenset(t.assignment.entries), t) for t in bad]
-    found: dict[Choices, Exclusion] = {}
-    for choices, _ in rows:
-        left = [choices - other for other in cleared]
-        culprit = frozenset(next(iter(rest)) for rest in left if len(rest) == 1)
-        if not 0 < len(culprit) <= _MOST or culprit in found:
-            continue
-        if any(culprit <= other for other in cleared):
-            continue
-        having = [trial for other, trial in rows if culprit <= other]
-        if len(having) >= _TWICE or culprit == choices:
-            first = having[0]
-            message = first.outcome.message if isinstance(first.outcome, Failed) else ""
-            lowered = Assignment.of(dict(culprit))
-            found[culprit] = Exclusion(lowered, _how(first), message, len(having))
-    return list(found.values())
+def _choices(trial: Trial) -> Choices:
+    return frozenset(trial.assignment.entries)
+
+
+def _necessary(choices: Choices, cleared: Sequence[Choices]) -> Choices:
+    """Those of an unusable engine's choices without which it would be usable."""
+    left = [choices - other for other in cleared]
+    return frozenset(next(iter(rest)) for rest in left if len(rest) == 1)
+
+
+def _exclusion(culprit: Choices, having: Sequence[Trial]) -> Exclusion:
+    first = having[0]
+    message = first.outcome.message if isinstance(first.outcome, Failed) else ""
+    return Exclusion(Assignment.of(dict(culprit)), _how(first), message, len(having))
 
 
 def _how(trial: Trial) -> str:
@@ -109,24 +141,37 @@ def _how(trial: Trial) -> str:
     return by_kind.get(outcome.kind) or by_stage.get(outcome.stage, "does not run")
 
 
-def exclusion_reasons(excluded: Iterable[Exclusion]) -> Mapping[str, tuple[str, ...]]:
-    """What each group's excluded choices are excluded for, by group key.
+def exclusion_reasons(trials: Iterable[Trial]) -> Mapping[str, tuple[str, ...]]:
+    """What the trials exclude each group's choices for, by group key.
 
     For example ``INT8 excluded: does not build beside INT8 of 'conv_3' (3 engines: mergeScales)``.
 
     Args:
-        excluded: What `exclusions` found.
+        trials: Of one search space, in any order.
 
     Returns:
         Group key → one clause for each exclusion that the group takes part in.
     """
+    trials = tuple(trials)
     found: dict[str, tuple[str, ...]] = {}
-    for exclusion in excluded:
-        count = f"{exclusion.engines} engine{'s' if exclusion.engines > 1 else ''}"
-        detail = f"{count}: {exclusion.message}" if exclusion.message else count
+    for exclusion in exclusions(trials):
         for key, precision in exclusion.choices.entries:
             others = [f"{p.upper()} of {k!r}" for k, p in exclusion.choices.entries if k != key]
             beside = f" beside {' and '.join(others)}" if others else ""
-            clause = f"{precision.upper()} excluded: {exclusion.how}{beside} ({detail})"
+            clause = f"{precision.upper()} excluded: {exclusion.how}{beside} ({_seen(exclusion)})"
             found[key] = (*found.get(key, ()), clause)
+    for exclusion in half_located(trials):
+        ((key, precision),) = exclusion.choices.entries
+        clause = (
+            f"{precision.upper()} left out: {exclusion.how} beside another choice, which was not "
+            f"located ({_seen(exclusion)})"
+        )
+        found[key] = (*found.get(key, ()), clause)
     return found
+
+
+def _seen(exclusion: Exclusion) -> str:
+    """How many engines show it, and what the first of them said."""
+    count = f"{exclusion.engines} engine{'s' if exclusion.engines > 1 else ''}"
+    short = exclusion.message[:_SHORT] + ("…" if len(exclusion.message) > _SHORT else "")
+    return f"{count}: {short}" if short else count

@@ -6,10 +6,13 @@ import numpy as np
 
 from precsearch.exclusions import Exclusion
 from precsearch.space import Assignment
-from precsearch_strategies.encoding import Bools, Encoding, Floats, Labels
+from precsearch_strategies.encoding import Encoding, Floats, Labels
 from precsearch_strategies.known import Known
 
-__all__ = ["excluded_alone", "forbidden_edges", "repaired", "repaired_assignment"]
+__all__ = ["blamed", "forbidden_edges", "repaired", "repaired_assignment"]
+
+
+_DOUBTFUL = 0.9  # chance that a choice an engine failed by makes another one fail
 
 
 def repaired(known: Known, encoding: Encoding, many: Labels, worth: Floats) -> Labels:
@@ -49,12 +52,14 @@ def repaired_assignment(known: Known, encoding: Encoding, assignment: Assignment
     return encoding.decode(repaired(known, encoding, labels, np.zeros(encoding.size))[0])
 
 
-def excluded_alone(known: Known, encoding: Encoding) -> Bools:
-    """(n, p) the choices that no engine may have."""
-    found = np.zeros(encoding.size, dtype=bool)
+def blamed(known: Known, encoding: Encoding) -> Floats:
+    """(n, p) 1 for choices that no engine may have, less for those that one failed by, else 0."""
+    found = np.zeros(encoding.size)
+    for groups, labels in _rows(encoding, known.doubtful):
+        found[groups, labels] = _DOUBTFUL
     for groups, labels in _rows(encoding, known.excluded):
         if len(groups) == 1:
-            found[groups, labels] = True
+            found[groups, labels] = 1.0
     return found
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from statistics import median
 from typing import TypeVar
 
-from precsearch.exclusions import Exclusion, exclusions
+from precsearch.exclusions import Exclusion, exclusions, half_located
 from precsearch.goal import Problem
 from precsearch.space import Assignment
 from precsearch.trial import Fidelity, Prediction, Proposal, Trial
@@ -38,7 +38,7 @@ class Known:
         self.proxies: dict[Assignment, Trial] = {}
         self.owed = 0  # engines that proxies must leave time for, until the next one is built
         self.hunted: set[Assignment] = set()  # failed engines whose cause was looked for
-        self._excluded: tuple[int, tuple[Exclusion, ...]] = (0, ())
+        self._excluded: tuple[int, tuple[Exclusion, ...], tuple[Exclusion, ...]] = (0, (), ())
         for trial in (*problem.known, *trials):
             self._record(trial)
 
@@ -145,9 +145,18 @@ class Known:
     @property
     def excluded(self) -> tuple[Exclusion, ...]:
         """The culprits that the engines prove; see `precsearch.exclusions.exclusions`."""
-        if self._excluded[0] != len(self.engines):
-            self._excluded = len(self.engines), exclusions(self.engines.values())
-        return self._excluded[1]
+        return self._culprits()[0]
+
+    @property
+    def doubtful(self) -> tuple[Exclusion, ...]:
+        """Choices that an engine failed by, beside others that are not known (`half_located`)."""
+        return self._culprits()[1]
+
+    def _culprits(self) -> tuple[tuple[Exclusion, ...], tuple[Exclusion, ...]]:
+        engines = self.engines.values()
+        if self._excluded[0] != len(engines):
+            self._excluded = len(engines), exclusions(engines), half_located(engines)
+        return self._excluded[1:]
 
     def excludes(self, assignment: Assignment) -> bool:
         """Whether an engine is known to be unusable before it is built."""

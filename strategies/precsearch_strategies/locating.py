@@ -28,6 +28,8 @@ __all__ = ["broken", "located", "repeated", "soundly"]
 _HOPELESS = 3  # culprits in a row, and nothing that runs, after which no choice seems to work
 _HANGS = 2  # engines that hang, after which no more are tried: each takes the limit of a trial
 _HALF = math.log(2)  # expected culprits of a part that has one in half of all cases
+_FAR = 1 / 3  # of the engines that are left when a far partner is looked for
+_ROOM = 3  # times what that takes, that the budget allows
 _SHORT = 4  # characters that a name in a message has at least
 
 
@@ -182,7 +184,7 @@ class _Hunt:
     def run(self, left: list[int]) -> Asking[Trial]:
         """Go through the positions ``left``; all of them together are unusable."""
         total, kept, found = len(left), list[int](), 0
-        size, bad = total, True
+        size, bad, open_ = total, True, list[tuple[int, list[int]]]()
         while left and not self._over() and (kept or found < _HOPELESS):
             if not bad:
                 size = self._size(total - len(left), found, len(left))
@@ -194,10 +196,12 @@ class _Hunt:
             first = 0 if found else size - self.named
             low = yield from self._bisected(kept, left[:size], first)
             kept, culprit, left = kept + left[:low], left[low], left[low + 1 :]
-            last = not left and not found and not self.named
-            if not self._over():
-                yield from self._named_partner(kept, culprit, last=last)
+            # The last position of all is what is left over where an engine fails by chance.
+            chance = not left and not found and not self.named
+            if not self._over() and not (yield from self._named_near(kept, culprit)) and not chance:
+                open_.append((culprit, kept))
             found, bad = found + 1, False
+        yield from self._named_far(open_, total)
         return self.known.engines.get(self._assignment(kept), self.failed)
 
     def _over(self) -> bool:
@@ -224,23 +228,38 @@ class _Hunt:
                 high = middle
         return low
 
-    def _named_partner(self, kept: list[int], culprit: int, *, last: bool) -> Asking[None]:
-        """Build what shows whether the culprit is unusable alone, or which of ``kept`` it is with.
+    def _named_near(self, kept: list[int], culprit: int) -> Asking[bool]:
+        """Build what shows whether the culprit is unusable alone, or beside which neighbour.
 
         What is found is in the trials: a choice without which the engine is usable is necessary.
-        If the last position of all looks like the culprit, and is none alone or beside its
-        neighbours, the engine failed by chance.
         """
         if not kept or not (yield from self._usable([culprit])) or self._over():
-            return
+            return True
         near = [i for i in kept if i in self.encoding.adjacent[culprit]]
-        if near and not (yield from self._usable([culprit, *near])):
-            kept = near
-        elif last or len(near) == len(kept):
-            return
-        low = yield from self._bisected([culprit], kept)
-        if not self._over():
-            yield from self._usable([kept[low]])  # as the culprit is: alone, it is usable
+        if not near or (yield from self._usable([culprit, *near])):
+            return self._over()
+        yield from self._partner(culprit, near)
+        return True
+
+    def _named_far(self, open_: list[tuple[int, list[int]]], total: int) -> Asking[None]:
+        """Which of what was kept each other culprit is unusable with, if there is time for it.
+
+        It makes no engine faster: one of the two has to go, and the culprit, which is worth less,
+        has gone. It tells the user why.
+        """
+        needed = math.ceil(math.log2(max(total, 2))) + 2
+        for culprit, kept in open_:
+            known = self.known
+            spare = self.limit - known.builds >= _FAR * self.limit + needed
+            if self._over() or not spare or known.engine_room() < _ROOM * needed:
+                return
+            yield from self._partner(culprit, kept)
+
+    def _partner(self, culprit: int, among: list[int]) -> Asking[None]:
+        """Which one of ``among`` the culprit is unusable with."""
+        low = yield from self._bisected([culprit], among)
+        if not self._over() and not (yield from self._usable([culprit, among[low]])):
+            yield from self._usable([among[low]])  # neither is unusable without the other
 
     def _assignment(self, moved: Iterable[int]) -> Assignment:
         labels, some = self.base.copy(), list(moved)

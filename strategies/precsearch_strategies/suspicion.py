@@ -9,7 +9,7 @@ import numpy as np
 from precsearch.space import Assignment
 from precsearch.trial import Trial
 from precsearch_strategies.encoding import Bools, Encoding, Floats
-from precsearch_strategies.exclusion import excluded_alone
+from precsearch_strategies.exclusion import blamed
 from precsearch_strategies.known import Known
 
 __all__ = ["suspicion"]
@@ -33,9 +33,9 @@ def suspicion(known: Known, encoding: Encoding) -> Floats:
         if not t.measurement and not known.excludes(a)
     }
     refused = {encoding.encode(a).tobytes() for a, t in known.proxies.items() if not t.measurement}
-    alone = excluded_alone(known, encoding)
+    certain = blamed(known, encoding)
     if not failed and not refused:
-        return alone.astype(float)
+        return certain
     cleared = _ran(encoding, known.engines)
     simulated = cleared | _ran(encoding, known.proxies) if refused else cleared
     for rows, clear in ((failed, cleared), (refused, simulated)):
@@ -43,7 +43,7 @@ def suspicion(known: Known, encoding: Encoding) -> Floats:
             labels = np.frombuffer(row, dtype=np.intp)
             suspects = np.flatnonzero((labels > 0) & ~clear[np.arange(n), labels])
             innocent[suspects, labels[suspects]] *= 1.0 - 1.0 / (len(suspects) + 1.0)
-    return np.where(alone, 1.0, 1.0 - innocent)
+    return np.maximum(certain, 1.0 - innocent)
 
 
 def _ran(encoding: Encoding, trials: Mapping[Assignment, Trial]) -> Bools:

@@ -18,9 +18,9 @@ from precsearch.trial import Failed, Fidelity, Trial
 __all__ = ["Exclusion", "exclusion_reasons", "exclusions", "half_located", "unusable"]
 
 _MOST = 3  # choices of a culprit; more of them name no cause
-_TWICE = (
-    2  # one failure may be chance (memory, a crash of the driver), two with one culprit are not
-)
+_SHORT = 120  # characters of a message that a reason quotes
+# One failure may be chance (memory, a crash of the driver), two with one culprit are not.
+_TWICE = 2
 
 Choice = tuple[str, Precision]
 Choices = frozenset[Choice]

@@ -28,7 +28,7 @@ __all__ = ["Auto"]
 
 _AFTER = 4  # patience where group testing has left nothing beyond the noise
 _LARGE = 150  # groups from which on one draw has to do
-_LOCATING = 2 / 3  # of the engines, at most, until the uniform ones run
+_LOCATING = 3 / 4  # of the engines, at most, until the uniform ones run
 _TWO = 2  # engines that the budget must allow for one of them to be another uniform one
 
 Squares = tuple[Floats, Floats]

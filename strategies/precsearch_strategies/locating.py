@@ -26,7 +26,7 @@ from precsearch_strategies.known import Asking, Known
 __all__ = ["broken", "located", "repeated", "soundly"]
 
 _HOPELESS = 3  # culprits in a row, and nothing that runs, after which no choice seems to work
-_HANGS = 2  # engines that hang, after which no more are tried: each takes the limit of a trial
+_HANGS = 3  # engines that hang, after which no cause is looked for: each takes a trial's limit
 _HALF = math.log(2)  # expected culprits of a part that has one in half of all cases
 _FAR = 1 / 3  # of the engines that are left when a far partner is looked for
 _ROOM = 3  # times what that takes, that the budget allows
@@ -112,12 +112,17 @@ def located(known: Known, encoding: Encoding, failed: Trial, limit: int) -> Aski
     """
     known.hunted.add(failed.assignment)
     base = _nearest(known, encoding, failed)
-    if base is None:
-        return failed
+    if base is None or _hangs(known) >= _HANGS:
+        return base or failed
     labels = encoding.encode(base.assignment)
     order, named = _ordered(known, encoding, failed, labels)
     hunt = _Hunt(known, encoding, failed, labels, limit, named)
     return (yield from hunt.run(order))
+
+
+def _hangs(known: Known) -> int:
+    outcomes = (t.outcome for t in known.engines.values())
+    return sum(isinstance(o, Failed) and o.kind == "timeout" for o in outcomes)
 
 
 def _nearest(known: Known, encoding: Encoding, failed: Trial) -> Trial | None:
@@ -168,7 +173,6 @@ class _Hunt:
         base: (n,) labels of a usable one.
         limit: Engines of the whole search at most.
         named: How many of the last positions the failure names.
-        hangs: Engines that hung.
         ended: Whether the budget is spent, or engines hang.
     """
 
@@ -178,7 +182,6 @@ class _Hunt:
     base: Labels
     limit: int
     named: int
-    hangs: int = 0
     ended: bool = field(default=False, init=False)
 
     def run(self, left: list[int]) -> Asking[Trial]:
@@ -208,9 +211,12 @@ class _Hunt:
         return self.ended
 
     def _size(self, done: int, found: int, left: int) -> int:
-        """How many positions hold a culprit in half of all cases, by those found so far."""
-        size = math.ceil(_HALF * done / max(found, 1))
-        return left if size > left / 2 else max(size, 1)
+        """How many positions hold a culprit in half of all cases, by those found so far.
+
+        All that are left after the first one: more often than not it is the only one.
+        """
+        size = math.ceil(_HALF * done / found)
+        return left if found == 1 or size > left / 2 else max(size, 1)
 
     def _bisected(self, kept: list[int], part: list[int], first: int = 0) -> Asking[int]:
         """How many of ``part`` are usable beside ``kept``, one more being unusable.
@@ -274,9 +280,7 @@ class _Hunt:
             return False
         reason = f"what makes an engine fail: {len(moved)} of its choices"
         (trial,) = yield from known.build([asked], reason)
-        outcome = trial.outcome
-        self.hangs += isinstance(outcome, Failed) and outcome.kind == "timeout"
-        self.ended = self.ended or self.hangs >= _HANGS
+        self.ended = self.ended or _hangs(known) >= _HANGS
         known.hunted.add(asked)
         if self.failed.measurement is None:
             return trial.measurement is not None

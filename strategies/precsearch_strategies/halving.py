@@ -12,7 +12,7 @@ from precsearch_strategies.encoding import Bools, Encoding, Floats
 from precsearch_strategies.known import Asking, Known
 from precsearch_strategies.sensitivity import context
 
-__all__ = ["squares_by_halves"]
+__all__ = ["lowered_together", "squares_by_halves"]
 
 _SURE = 0.3  # deviation of the logarithm of a square that a proxy measured alone
 _SHARED = 1.2  # of an equal share of a set's square
@@ -74,7 +74,7 @@ def squares_by_halves(
         worst = worst[: min(max(room // _AT_ONCE, 1), _AT_ONCE)]
         if not worst:
             break
-        asked_for = [_lowered(encoding, w.label, w.halves()[0]) for w in worst]
+        asked_for = [lowered_together(encoding, w.label, w.halves()[0]) for w in worst]
         yield from known.probe(asked_for, "half of a set of groups lowered")
         for part in worst:
             parts.remove(part)
@@ -101,17 +101,17 @@ def _square(
     known: Known, encoding: Encoding, label: int, members: tuple[int, ...]
 ) -> Asking[float | None]:
     """Squared slack that a set adds; ``None`` if its proxy failed or there is no time for it."""
-    lowered = _lowered(encoding, label, members)
+    lowered = lowered_together(encoding, label, members)
     if not len(lowered):
         return 0.0
     (trial,) = yield from known.probe([lowered], "a set of groups lowered")
-    slack = known.slack(trial or known.engines.get(lowered))
+    slack = known.slack(trial)
     if slack is None:
         return None
     return max(slack**2 - (known.slack(known.engines.get(Assignment())) or 0.0) ** 2, 0.0)
 
 
-def _lowered(encoding: Encoding, label: int, members: tuple[int, ...]) -> Assignment:
+def lowered_together(encoding: Encoding, label: int, members: tuple[int, ...]) -> Assignment:
     """The set at its label, with what passive groups need beside them to have an effect."""
     paths = [context(encoding, i, label) or () for i in members]
     keys = {encoding.space.free[i].key for path in (members, *paths) for i in path}

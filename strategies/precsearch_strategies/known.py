@@ -72,9 +72,9 @@ class Known:
         if new:
             self.owed = 0 if fidelity is Fidelity.ENGINE else self.owed
             trials = yield [Proposal(a, fidelity, reason, predicted) for a in new]
-            for assignment, trial in zip(new, trials, strict=True):
-                memory[assignment] = trial
-        return [memory[a] for a in wanted]
+            for trial in trials:
+                self._record(trial)  # a proxy of what an engine ran is answered by the engine
+        return [memory[a] if a in memory else self.engines[a] for a in wanted]
 
     def build(
         self,
@@ -91,15 +91,15 @@ class Known:
         """Ask for proxies, in batches, so that a long list can be interrupted and journalled.
 
         Returns:
-            The trials in the order of ``assignments``; ``None`` for those that proxies have no time
-            left for (`proxy_room`).
+            The trials in the order of ``assignments``, engines where there are any; ``None`` for
+            those that there is no time left for (`proxy_room`).
         """
         wanted = [self.problem.space.canonical(a) for a in assignments]
         new = [a for a in dict.fromkeys(wanted) if a not in self.proxies]
         while new and (room := self.proxy_room()) > 0:
             part, new = new[: min(room, batch)], new[min(room, batch) :]
             yield from self.ask(part, Fidelity.PROXY, reason)
-        return [self.proxies.get(a) for a in wanted]
+        return [self.proxies.get(a) or self.engines.get(a) for a in wanted]
 
     def proxy_room(self) -> int:
         """How many more proxies are affordable.

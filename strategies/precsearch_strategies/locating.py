@@ -55,13 +55,19 @@ def soundly(
 
 
 def broken(known: Known, trial: Trial) -> Asking[bool]:
-    """Whether an engine failed, or its output was not finite though its proxy's is."""
+    """Whether an engine failed, or its output was not finite though proxies of its halves are.
+
+    A value that overflows in a proxy, too, is a matter of accuracy, and proxies find its group.
+    """
     if trial.measurement is None:
         return True
     if not unusable(trial):
         return False
-    (proxy,) = yield from known.probe([trial.assignment], "whether it is the precision that fails")
-    return proxy is not None and not unusable(proxy)
+    entries = trial.assignment.entries
+    middle = (len(entries) + 1) // 2
+    halves = [Assignment(part) for part in (entries[:middle], entries[middle:]) if part]
+    proxies = yield from known.probe(halves, "is it the precision that gives no finite output")
+    return all(p is not None and not unusable(p) for p in proxies)
 
 
 def repeated(known: Known, encoding: Encoding, limit: int) -> Asking[None]:

@@ -10,7 +10,7 @@ import numpy as np
 from precsearch.space import Assignment
 from precsearch_strategies.blocks import alike
 from precsearch_strategies.encoding import Bools, Encoding, Floats
-from precsearch_strategies.halving import squares_by_halves
+from precsearch_strategies.halving import lowered_together, squares_by_halves
 from precsearch_strategies.known import Asking, Known
 from precsearch_strategies.sensitivity import context, single_squares
 
@@ -80,9 +80,9 @@ def _room(known: Known, encoding: Encoding, asked: Bools) -> Asking[int]:
     """For how many proxies there is time; where nobody knows what one takes, after a first one."""
     if not known.proxies and known.proxy_room() < asked.sum():
         label = int(np.flatnonzero(asked.any(axis=0))[-1])
-        keys = [encoding.space.free[i].key for i in np.flatnonzero(asked[:, label])]
-        lowered = Assignment.of(dict.fromkeys(keys, encoding.space.precisions[label]))
-        yield from known.probe([lowered], "how long a proxy takes")
+        members = np.flatnonzero(asked[:, label]).tolist()
+        half = lowered_together(encoding, label, tuple(members[: (len(members) + 1) // 2]))
+        yield from known.probe([half], "half of the groups lowered, and how long a proxy takes")
     return known.proxy_room()
 
 

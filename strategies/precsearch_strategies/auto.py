@@ -87,15 +87,19 @@ class Auto:
         if not problem.space.free:
             return "complete"
         encoding = Encoding(problem.space)
-        limit = problem.budget.max_builds or self.builds
+        limit = known.limit(self.builds)
         settled = yield from self._uniforms(known, encoding, limit)
         if settled and not self._risky(known):
             return ending(known) or "settled"
         elimination = Elimination(encoding.size[0], encoding.edges, encoding.size[1])
         known.owed = int(known.engines.keys() <= set(uniform_assignments(problem)))
         if settled:
-            squares = yield from squares_of_fastest(known, encoding)
-            yield from self._reserves(known, encoding, squares, elimination, limit)
+            medians, sure = yield from squares_of_fastest(known, encoding)
+            share = max(self.margins)
+            # Should the fastest miss, this is what ships: it is searched for, not merely built.
+            tight = replace(self, patience=_AFTER)
+            squares = medians / share**2, sure
+            yield from tight._rounds(known.tightened(share), encoding, squares, elimination, limit)
             return ending(known) or "settled"
         why = yield from self._mixed(known, encoding, elimination, limit)
         return ending(known) or why
@@ -165,10 +169,7 @@ class Auto:
                 tight, encoding, (squares[0] / share**2, squares[1]), elimination
             )
             if chosen is not None:
-                reason = f"in reserve, at {share:.0%} of the bound: {chosen.reason}"
-                said = chosen.predicted
-                predicted = replace(said, slack=share * said.slack)
-                yield from tight.build([chosen.assignment], reason, predicted)
+                yield from tight.build([chosen.assignment], chosen.reason, chosen.predicted)
 
     def _disputed(self, known: Known, limit: int) -> Asking[None]:
         """TPE over the groups in which the fastest passing engines differ from each other."""

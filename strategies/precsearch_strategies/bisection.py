@@ -57,7 +57,7 @@ class Bisection:
         if gate.measurement is None or not problem.goal.admits(gate.measurement):
             return "baseline"
         base = problem.all_fp32()
-        limit = problem.budget.max_builds or self.builds
+        limit = known.limit(self.builds)
         order: dict[Precision, list[str]] = {}
         encoding = Encoding(problem.space)
         for work in (_bisect, _split):

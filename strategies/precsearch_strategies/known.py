@@ -36,6 +36,7 @@ class Known:
         self.problem = problem
         self.engines: dict[Assignment, Trial] = {}
         self.proxies: dict[Assignment, Trial] = {}
+        self.share = 1.0  # of the problem's bound that is aimed for
         self.owed = 0  # engines that proxies must leave time for, until the next one is built
         self.hunted: set[Assignment] = set()  # failed engines whose cause was looked for
         self._excluded: tuple[int, tuple[Exclusion, ...], tuple[Exclusion, ...]] = (0, (), ())
@@ -47,6 +48,7 @@ class Known:
         goal = self.problem.goal
         bound = replace(goal.bound, tolerance=share * goal.bound.tolerance)
         seen = Known(replace(self.problem, goal=replace(goal, bound=bound)))
+        seen.share = share * self.share
         seen.engines, seen.proxies, seen.hunted = self.engines, self.proxies, self.hunted
         return seen
 
@@ -70,7 +72,11 @@ class Known:
         memory = self.engines if fidelity is Fidelity.ENGINE else self.proxies
         new = [a for a in dict.fromkeys(wanted) if a not in memory]
         if new:
-            self.owed = 0 if fidelity is Fidelity.ENGINE else self.owed
+            if fidelity is Fidelity.ENGINE:
+                self.owed = 0
+            if self.share < 1:
+                reason = f"in reserve, at {self.share:.0%} of the bound: {reason}"
+                predicted = predicted and replace(predicted, slack=self.share * predicted.slack)
             trials = yield [Proposal(a, fidelity, reason, predicted) for a in new]
             for trial in trials:
                 self._record(trial)  # a proxy of what an engine ran is answered by the engine
@@ -123,6 +129,15 @@ class Known:
         if limit is not None:
             left = min(left, limit - spent - self.owed * _MARGIN * self._engine_seconds)
         return max(math.floor(left / each), 0)
+
+    def limit(self, own: int) -> int:
+        """Engines at most, known ones included, where a strategy allows itself ``own``.
+
+        A continued search gets a quarter more than it knows, if that is more.
+        """
+        before = sum(t.proposal.fidelity is Fidelity.ENGINE for t in self.problem.known)
+        more = before + math.ceil(own / 4) if before else 0
+        return self.problem.budget.max_builds or max(own, more)
 
     def engine_room(self) -> float:
         """How many more engines the budget allows, by the slowest so far where time is limited."""

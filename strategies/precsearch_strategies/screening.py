@@ -19,12 +19,11 @@ __all__ = ["screened_squares", "squares_of_fastest"]
 _SINGLES = 96  # up to so many, groups are asked for one by one
 _SURE = 0.3  # deviation of the logarithm of a square that a proxy measured alone
 _SHARED = 1.2  # of an equal share of a set's square
-_FEW = 8  # proxies for engines in reserve where the search itself needed none
 _HARMLESS = 0.25  # squared slack of a label's sets that need not be told apart, together
 
 
 def screened_squares(
-    known: Known, encoding: Encoding, wanted: Bools
+    known: Known, encoding: Encoding, wanted: Bools, *, afresh: bool = False
 ) -> Asking[tuple[Floats, Floats]]:
     """Prior medians of the squared slack of single groups, and how sure they are.
 
@@ -37,12 +36,15 @@ def screened_squares(
         known: The trials.
         encoding: Of their assignments.
         wanted: (n, p) which choices to ask about if no passing engine has them.
+        afresh: Whether to ask about them even so.
 
     Returns:
         (n, p) squares (FP32's 0, ``inf`` where not offered or not finite), and (n, p) standard
         deviations of their logarithms.
     """
     covered, shared = _covered(known, encoding)
+    if afresh:
+        covered &= ~wanted
     asked = wanted & encoding.allowed & ~covered
     asked[:, 0] = False
     sure = np.full(encoding.size, _SURE)
@@ -66,14 +68,11 @@ def screened_squares(
 
 
 def squares_of_fastest(known: Known, encoding: Encoding) -> Asking[tuple[Floats, Floats]]:
-    """Squares of the fastest passing engine's choices, from a few sets, for engines like it.
-
-    What it does not have is as good as forbidden.
-    """
+    """The same where only engines like the fastest passing one are looked for."""
     labels = encoding.encode(known.passing()[0].assignment)
-    asked = np.zeros(encoding.size, dtype=bool)
-    asked[np.arange(len(labels)), labels] = labels > 0
-    return (yield from squares_by_halves(known, encoding, asked, _FEW))
+    wanted = np.zeros(encoding.size, dtype=bool)
+    wanted[np.arange(len(labels)), labels] = labels > 0
+    return (yield from screened_squares(known, encoding, wanted, afresh=True))
 
 
 def _room(known: Known, encoding: Encoding, asked: Bools) -> Asking[int]:

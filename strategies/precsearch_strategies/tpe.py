@@ -50,7 +50,7 @@ class Tpe:
         (gate,) = yield from known.build([problem.all_fp32()], "FP32 is the gate")
         if gate.measurement is None or not problem.goal.admits(gate.measurement):
             return "baseline"
-        limit = problem.budget.max_builds or self.builds
+        limit = known.limit(self.builds)
         return (
             yield from tpe_search(known, limit=limit, patience=self.patience, screen=self.screen)
         )

@@ -16,6 +16,7 @@ from precsearch.trial import Fidelity, Prediction, Proposal, Trial
 __all__ = ["Asking", "Known"]
 
 _SHARE = 1 / 3  # of the time spent so far that proxies may take; docs/adr/0014
+_FREE_S = 3.0  # that proxies may take in any case
 _MARGIN = 1.25  # of the slowest engine's time that is kept for one that is owed
 _UNLIMITED = 10**6
 
@@ -110,8 +111,9 @@ class Known:
     def proxy_room(self) -> int:
         """How many more proxies are affordable.
 
-        All proxies together take a third of the time spent so far at most, and leave time for the
-        engines that are ``owed``. What counts is the recorded time of the trials, never a clock: a
+        All proxies together take a third of the time spent so far at most, or 3 s (so that small
+        models are searched alike on any machine), and leave time for the engines that are
+        ``owed``. What counts is the recorded time of the trials, never a clock: a
         resumed search decides as the interrupted one did. Where no time is recorded there is no
         limit; before the first proxy nobody knows what one takes, so there is room for one.
         """
@@ -124,7 +126,7 @@ class Known:
         each = median(took)
         if each <= 0:
             return _UNLIMITED
-        left = (spent - sum(took) / _SHARE) / (1 / _SHARE - 1)
+        left = max((spent - sum(took) / _SHARE) / (1 / _SHARE - 1), _FREE_S - sum(took))
         limit = self.problem.budget.seconds
         if limit is not None:
             left = min(left, limit - spent - self.owed * _MARGIN * self._engine_seconds)

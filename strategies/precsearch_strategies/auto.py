@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
 
 from precsearch.errors import OptionError
 from precsearch.goal import Problem
-from precsearch.space import Assignment
 from precsearch.strategy import ReasonedProposals
 from precsearch_strategies.elimination import Elimination
 from precsearch_strategies.encoding import Encoding, Floats
@@ -21,16 +17,19 @@ from precsearch_strategies.gains import promising
 from precsearch_strategies.isolation import isolated
 from precsearch_strategies.judging import Judge, Pick
 from precsearch_strategies.known import Asking, Known
+from precsearch_strategies.locating import repeated, soundly
 from precsearch_strategies.opening import opening
 from precsearch_strategies.relowering import relowered
-from precsearch_strategies.screening import screened_squares
+from precsearch_strategies.screening import screened_squares, squares_of_fastest
 from precsearch_strategies.tpe import tpe_search
-from precsearch_strategies.uniform import leading_uniforms
+from precsearch_strategies.uniform import leading_uniforms, uniform_assignments
 
 __all__ = ["Auto"]
 
 _AFTER = 4  # patience where group testing has left nothing beyond the noise
 _LARGE = 150  # groups from which on one draw has to do
+_LOCATING = 3 / 4  # of the engines, at most, until the uniform ones run
+_TWO = 2  # engines that the budget must allow for one of them to be another uniform one
 
 Squares = tuple[Floats, Floats]
 
@@ -80,38 +79,74 @@ class Auto:
         return expected_builds(problem)
 
     def propose(self, problem: Problem, /) -> ReasonedProposals:
-        """Search ``problem``."""
+        """Search ``problem``; what it knows already is not asked for again."""
         known = Known(problem)
         (gate,) = yield from known.build([problem.all_fp32()], "FP32 is the gate")
         if gate.measurement is None or not problem.goal.admits(gate.measurement):
             return "baseline"
         if not problem.space.free:
             return "complete"
-        leading = leading_uniforms(problem)
-        if (yield from opening(known)):
-            return "settled"
-        yield from known.build(leading, "uniform, less what the priors advise against")
         encoding = Encoding(problem.space)
+        limit = known.limit(self.builds)
+        settled = yield from self._uniforms(known, encoding, limit)
+        if settled and not self._risky(known):
+            return ending(known) or "settled"
+        elimination = Elimination(encoding.size[0], encoding.edges, encoding.size[1])
+        known.owed = int(known.engines.keys() <= set(uniform_assignments(problem)))
+        if settled:
+            medians, sure = yield from squares_of_fastest(known, encoding)
+            share = max(self.margins)
+            # Should the fastest miss, this is what ships: it is searched for, not merely built.
+            tight = replace(self, patience=_AFTER)
+            squares = medians / share**2, sure
+            yield from tight._rounds(known.tightened(share), encoding, squares, elimination, limit)
+            return ending(known) or "settled"
+        why = yield from self._mixed(known, encoding, elimination, limit)
+        return ending(known) or why
+
+    def _uniforms(self, known: Known, encoding: Encoding, limit: int) -> Asking[bool]:
+        """Build the uniform engines. Returns whether they settle the question."""
+        most = math.ceil(limit * _LOCATING)
+        if (yield from opening(known, encoding, most)):
+            return True
+        for assignment in leading_uniforms(known.problem):
+            if known.builds > 1 and known.engine_room() < _TWO:
+                break  # the last engine is to be a mixed one
+            reason = "uniform, less what the priors advise against"
+            yield from soundly(known, encoding, assignment, reason, most)
+        return bool(known.passing()) and not promising(known, encoding).any()
+
+    def _risky(self, known: Known) -> bool:
+        """Whether nothing would be left of the speed if the fastest engine missed on other samples.
+
+        An engine well within the bound holds there, too, and so does FP32.
+        """
+        best = known.best_ratio() * (1 + known.problem.goal.noise)
+        near = [t for t in known.passing() if (known.ratio(t) or 1.0) <= best]
+        safe = (not len(t.assignment) or (known.slack(t) or 0.0) <= max(self.margins) for t in near)
+        return bool(self.margins) and not any(safe)
+
+    def _mixed(
+        self, known: Known, encoding: Encoding, elimination: Elimination, limit: int
+    ) -> Asking[str]:
+        """Search on where uniform engines do not settle it. Returns why it ended."""
         wanted = promising(known, encoding)
-        if not wanted.any() and known.passing():
-            return "settled"
         if wanted[:, 1:].any():
+            leading = leading_uniforms(known.problem)
             yield from known.probe(leading, "how far to believe proxies")
         squares = yield from screened_squares(known, encoding, wanted)
-        yield from _retried(known, encoding, squares[0], leading)
-        limit = problem.budget.max_builds or self.builds
         reserved = len(self.margins) if limit > 4 * len(self.margins) else 0
         squares, done = yield from isolated(known, encoding, squares, wanted, limit - reserved)
         # Where culprits were found and left out, models have little to add.
         rest = replace(self, draws=0, patience=_AFTER, screens=0) if done else self
-        elimination = Elimination(encoding.size[0], encoding.edges, encoding.size[1])
-        settled = yield from rest._rounds(known, encoding, squares, elimination, limit - reserved)
+        why = yield from rest._rounds(known, encoding, squares, elimination, limit - reserved)
         yield from relowered(known, encoding, limit - reserved)
         yield from rest._reserves(known, encoding, squares, elimination, limit)
-        if settled or done:
-            return ending(known) or ("converged" if known.builds < limit else "limit")
-        yield from self._disputed(known, limit)
-        return ending(known) or ("patience" if known.builds < limit else "limit")
+        if why == "limit":  # what is left of the reserve is for the search
+            why = yield from rest._rounds(known, encoding, squares, elimination, limit)
+        if why == "patience" and not done:
+            yield from self._disputed(known, limit)
+        return why if known.builds < limit or why == "converged" else "limit"
 
     def _reserves(
         self,
@@ -134,10 +169,7 @@ class Auto:
                 tight, encoding, (squares[0] / share**2, squares[1]), elimination
             )
             if chosen is not None:
-                reason = f"in reserve, at {share:.0%} of the bound: {chosen.reason}"
-                said = chosen.predicted
-                predicted = replace(said, slack=share * said.slack)
-                yield from tight.build([chosen.assignment], reason, predicted)
+                yield from tight.build([chosen.assignment], chosen.reason, chosen.predicted)
 
     def _disputed(self, known: Known, limit: int) -> Asking[None]:
         """TPE over the groups in which the fastest passing engines differ from each other."""
@@ -154,29 +186,32 @@ class Auto:
         squares: Squares,
         elimination: Elimination,
         limit: int,
-    ) -> Asking[bool]:
-        """Build what the models propose. Returns whether they expect nothing more."""
+    ) -> Asking[str]:
+        """Build what the models propose, one engine at least. Returns why it ended."""
         n = encoding.size[0]
         stale, reference = 0, known.best_ratio()
         patience = math.ceil(2 * self.patience / 3) + (n // 50 if self.draws else 0)
         while known.builds < limit and stale < patience:
             chosen = yield from self._screened(known, encoding, squares, elimination)
+            if chosen is None and known.owed:
+                chosen = self._judge(known, encoding, squares, elimination).anyway()
             if chosen is None:
-                return True
+                return "converged"
             yield from known.build([chosen.assignment], chosen.reason, chosen.predicted)
+            yield from repeated(known, encoding, limit)
             stale += 1
             if known.best_ratio() < reference * (1 - known.problem.goal.noise):
                 stale, reference = 0, known.best_ratio()
-        return False
+        return "patience" if known.builds < limit else "limit"
 
     def _screened(
         self, known: Known, encoding: Encoding, squares: Squares, elimination: Elimination
     ) -> Asking[Pick | None]:
         """The candidate of most worth that its proxy does not rule out, ``None`` if none is."""
-        count = self.draws if encoding.size[0] <= _LARGE else min(self.draws, 1)
-        judge = Judge(known, encoding, squares, elimination, count, self.least, self.promise)
+        judge = self._judge(known, encoding, squares, elimination)
         most = 3 * self.probes
-        screens = self.screens if proxy_error(known)[1] <= BELIEVED else 0
+        affordable = known.proxy_room() > 0
+        screens = self.screens if affordable and proxy_error(known)[1] <= BELIEVED else 0
         if screens:
             # What would be fast and is thought to be beyond the bound is worth a proxy, too.
             hopeful = judge.ranked(most, soften=0.25)
@@ -192,6 +227,12 @@ class Auto:
         first = ranked[0] if ranked else None
         return next((p for p in ranked if not self._open(known, p)), first)
 
+    def _judge(
+        self, known: Known, encoding: Encoding, squares: Squares, elimination: Elimination
+    ) -> Judge:
+        count = self.draws if encoding.size[0] <= _LARGE else min(self.draws, 1)
+        return Judge(known, encoding, squares, elimination, count, self.least, self.promise)
+
     def _open(self, known: Known, pick: Pick) -> bool:
         """Whether a proxy could change what is thought of a candidate.
 
@@ -199,20 +240,3 @@ class Auto:
         engine would ever tell.
         """
         return pick.assignment not in known.proxies and pick.within < 1 - self.doubt
-
-
-def _retried(
-    known: Known, encoding: Encoding, squares: Floats, leading: Sequence[Assignment]
-) -> Asking[None]:
-    """Where a uniform engine did not build, it once more without its worst few groups.
-
-    Without it nothing is known of times and of sums of errors at that precision.
-    """
-    for assignment in leading:
-        if known.engines[assignment].measurement is not None:
-            continue
-        labels = encoding.encode(assignment).copy()
-        worst = np.argsort(-squares[np.arange(len(labels)), labels], kind="stable")
-        labels[worst[: math.ceil(len(labels) / 20)]] = 0
-        less = encoding.decode(labels)
-        yield from known.build([less], "the uniform engine failed: without its worst groups")

@@ -12,8 +12,10 @@ from precsearch.space import Assignment, LayerGroup, Precision
 from precsearch.strategy import ReasonedProposals
 from precsearch_strategies.encoding import Encoding
 from precsearch_strategies.ending import ending
+from precsearch_strategies.exclusion import repaired_assignment
 from precsearch_strategies.gains import profile_gains
 from precsearch_strategies.known import Asking, Known
+from precsearch_strategies.locating import soundly
 from precsearch_strategies.sensitivity import single_squares
 
 __all__ = ["Bisection"]
@@ -55,21 +57,22 @@ class Bisection:
         if gate.measurement is None or not problem.goal.admits(gate.measurement):
             return "baseline"
         base = problem.all_fp32()
-        limit = problem.budget.max_builds or self.builds
+        limit = known.limit(self.builds)
         order: dict[Precision, list[str]] = {}
+        encoding = Encoding(problem.space)
         for work in (_bisect, _split):
             for precision in reversed(problem.space.precisions[1:]):
                 left = {g.key for g in problem.space.free if _lowers(g, base, precision)}
                 if work is _bisect and left and known.builds < limit:
                     whole = base.with_(dict.fromkeys(left, precision))
-                    (end,) = yield from known.build([whole], f"all {precision}")
-                    if known.passes(end):
+                    end = yield from soundly(known, encoding, whole, f"all {precision}", limit)
+                    if end.assignment == problem.space.canonical(whole) and known.passes(end):
                         base = whole
                         continue
                 if left and not order:
                     order = yield from self._orders(known)
                 ranked = [k for k in order.get(precision, []) if k in left]
-                base = yield from work(known, base, ranked, precision, limit)
+                base = yield from work(known, encoding, base, ranked, precision, limit)
         return ending(known) or ("limit" if known.builds >= limit else None)
 
     def _orders(self, known: Known) -> Asking[dict[Precision, list[str]]]:
@@ -97,7 +100,12 @@ def _lowers(group: LayerGroup, base: Assignment, precision: Precision) -> bool:
 
 
 def _bisect(
-    known: Known, base: Assignment, ranked: list[str], precision: Precision, limit: int
+    known: Known,
+    encoding: Encoding,
+    base: Assignment,
+    ranked: list[str],
+    precision: Precision,
+    limit: int,
 ) -> Asking[Assignment]:
     """``base`` with the longest prefix of ``ranked`` lowered, as far as that is monotone."""
     good, bad = 0, len(ranked)
@@ -109,6 +117,7 @@ def _bisect(
             if known.builds >= limit:
                 break
             asked = base.with_(dict.fromkeys(ranked[:count], precision))
+            asked = repaired_assignment(known, encoding, asked)
             (trial,) = yield from known.build([asked], f"{count} least harmful at {precision}")
             found = known.passes(trial)
             if found is not None:
@@ -116,11 +125,17 @@ def _bisect(
                 break
         if found is None:
             break
-    return base.with_(dict.fromkeys(ranked[:good], precision))
+    prefix = base.with_(dict.fromkeys(ranked[:good], precision))
+    return repaired_assignment(known, encoding, prefix)
 
 
 def _split(
-    known: Known, base: Assignment, rest: list[str], precision: Precision, limit: int
+    known: Known,
+    encoding: Encoding,
+    base: Assignment,
+    rest: list[str],
+    precision: Precision,
+    limit: int,
 ) -> Asking[Assignment]:
     """Lower segments of ``rest``, the largest first; halve those that fail."""
     queue = _halves(rest)
@@ -128,6 +143,7 @@ def _split(
         queue.sort(key=lambda s: (-len(s), rest.index(s[0])))
         segment = queue.pop(0)
         asked = base.with_(dict.fromkeys(segment, precision))
+        asked = repaired_assignment(known, encoding, asked)
         (trial,) = yield from known.build([asked], f"{len(segment)} more at {precision}")
         if known.passes(trial):
             base = asked

@@ -11,6 +11,7 @@ from precsearch_strategies.blocks import alike, shared
 from precsearch_strategies.elimination import Elimination
 from precsearch_strategies.encoding import Bools, Encoding, Floats, Labels
 from precsearch_strategies.errormodel import ErrorModel
+from precsearch_strategies.exclusion import forbidden_edges, repaired
 from precsearch_strategies.known import Known
 from precsearch_strategies.latencymodel import LatencyModel
 from precsearch_strategies.milp import CORE, milp
@@ -20,6 +21,7 @@ from precsearch_strategies.suspicion import suspicion
 __all__ = ["candidates", "runs"]
 
 _SLACKS = (1.0, 1.3, 1.15, 0.93, 0.85, 0.7, 0.5)
+_APART = 1.0  # of FP32's latency: what the solver is charged for an excluded pair of neighbours
 _HOPELESS = 0.8  # suspicion from which on the solver leaves a choice out
 
 
@@ -37,6 +39,7 @@ def candidates(
     ``draws`` from its posterior; in a large space those in which groups that look alike share their
     label; prefixes of the ranking by squared error per gain; all of these
     with passive groups in float; the moves around the incumbents; and the failed engines repaired.
+    None has an excluded set of choices (see `precsearch.exclusions`).
     """
     n = encoding.size[0]
     bounds = [s**2 - errors.base for s in _SLACKS]
@@ -44,7 +47,10 @@ def candidates(
     starts = [encoding.encode(a) for a in known.incumbents()[:1]] or [encoding.lowest]
     suspect = suspicion(known, encoding)
     usual = latency.mean()
-    models = [_costs(encoding, errors, latency, w, suspect < _HOPELESS) for w in (usual, *draws)]
+    apart = forbidden_edges(known, encoding)
+    models = [
+        _costs(encoding, errors, latency, w, suspect < _HOPELESS, apart) for w in (usual, *draws)
+    ]
     mean = models[0]
     if (suspect > 0).any():
         # A failed engine forfeits what it would have gained: here, half of all there is to gain.
@@ -64,6 +70,10 @@ def candidates(
         found += _moves(encoding, mean, encoding.encode(assignment), short=16)
     found += _repaired(known, encoding, errors, mean)
     pool = encoding.canonical(np.array(found, dtype=np.intp).reshape(-1, n))
+    if known.excluded:
+        gain = mean.time[:, :1] - mean.time
+        both = [repaired(known, encoding, pool, worth) for worth in (gain, -gain)]
+        pool = encoding.canonical(np.concatenate(both))
     distinct = {row.tobytes(): i for i, row in reversed(list(enumerate(pool)))}
     return np.asarray(pool[sorted(distinct.values())])
 
@@ -100,9 +110,16 @@ def _exact(costs: Costs, bounds: list[float], many: list[Labels]) -> list[Labels
 
 
 def _costs(
-    encoding: Encoding, errors: ErrorModel, latency: LatencyModel, weights: Floats, usable: Bools
+    encoding: Encoding,
+    errors: ErrorModel,
+    latency: LatencyModel,
+    weights: Floats,
+    usable: Bools,
+    apart: list[tuple[int, int, int]],
 ) -> Costs:
     time, pair = latency.costs(weights)
+    for edge in apart:
+        pair[edge] += _APART
     finite = np.isfinite(errors.squares)
     squares = np.where(finite, errors.squares, 1e9)
     return Costs(time, encoding.edges, pair, squares, encoding.allowed & finite & usable)

@@ -18,9 +18,11 @@ import numpy as np
 from precsearch.space import Assignment
 from precsearch.trial import Trial
 from precsearch_strategies.encoding import Bools, Encoding, Floats, Labels
+from precsearch_strategies.exclusion import repaired
 from precsearch_strategies.gains import profile_gains
 from precsearch_strategies.grouptests import Design, Doubts
 from precsearch_strategies.known import Asking, Known
+from precsearch_strategies.locating import repeated
 from precsearch_strategies.suspicion import suspicion
 
 __all__ = ["isolated", "most_engines"]
@@ -100,7 +102,7 @@ def isolated(
     doubts, design, done = _before(known, moves, squares[0]), None, False
     while known.builds < limit and doubts.fruitless < _FRUITLESS and doubts.spread < _SPREAD:
         rng = np.random.default_rng([known.problem.seed, known.builds])
-        sound = 1.0 - suspicion(known, encoding)[moves.groups, moves.labels]
+        sound = _sound(known, encoding, moves)
         design = Design.of(replace(doubts, sound=sound), rng)
         doubts = replace(doubts, draws=design.draws)
         enough = known.problem.goal.noise * known.best_ratio()
@@ -111,9 +113,21 @@ def isolated(
         if trial is None:
             break
         slack = known.slack(trial)
-        if slack is not None:  # a build that fails is no verdict
+        if slack is None:  # a build that fails is no verdict
+            yield from repeated(known, encoding, limit)
+        else:
             doubts = _after(doubts, chosen, min(slack**2, _BEYOND), bool(known.passes(trial)))
     return squares if design is None else _corrected(squares, moves, design), done
+
+
+def _sound(known: Known, encoding: Encoding, moves: _Moves) -> Floats:
+    """(k,) probability that a move makes no engine fail; 0 for one given up beside the others."""
+    sound = 1.0 - suspicion(known, encoding)[moves.groups, moves.labels]
+    worth = np.zeros(encoding.size)
+    worth[moves.groups, moves.labels] = moves.gain
+    whole = moves.lowered(moves.all[0])
+    kept = repaired(known, encoding, whole[None], worth)[0] == whole
+    return np.where(kept[moves.groups], sound, 0.0)
 
 
 def _moves(known: Known, encoding: Encoding, squares: Floats, wanted: Bools) -> _Moves:
@@ -153,7 +167,10 @@ def _tested(
     def lowered(chosen: Bools) -> Assignment:
         return encoding.decode(moves.lowered(chosen))
 
-    chosen, reason = design.best(rng, lambda some: lowered(some) in known.engines)
+    def useless(chosen: Bools) -> bool:
+        return lowered(chosen) in known.engines or known.excludes(lowered(chosen))
+
+    chosen, reason = design.best(rng, useless)
     if not chosen.any():
         return chosen, None
     (trial,) = yield from known.build([lowered(chosen)], reason)

@@ -101,11 +101,7 @@ class Judge:
             most: How many.
             soften: Exponent of the chance to be within the bound.
         """
-        known = self._known
-        at = known.builds, len(known.proxies)
-        if at not in self._views:
-            self._views = {at: self._view()}
-        view = self._views[at]
+        known, view = self._known, self._now()
         best, noise = known.best_ratio(), known.problem.goal.noise
         gain = view.chance**soften * _expected_gain(view.mean, view.spread, max(best, view.than))
         for reach in dict.fromkeys((view.trusted, 4 * view.trusted, math.inf)):
@@ -117,6 +113,26 @@ class Judge:
             return []
         least = self._promise * noise * best
         return self._first(view, view.chance * view.saved, least, most, "a draw promises more: ")
+
+    def anyway(self) -> Pick | None:
+        """The untried candidate of most gain times chance, however little; ``None`` without any.
+
+        Where none has a chance, the one of least predicted use of the bound per gain.
+        """
+        view = self._now()
+        gain = np.maximum(max(self._known.best_ratio(), view.than) - view.mean, 0.0)
+        least = gain / (1.0 + np.minimum(view.slack, 1e6) ** 2)
+        for worth in (view.chance * gain, least):
+            found = self._first(view, worth, 1e-12, 1, "a first mixed engine: ")
+            if found:
+                return found[0]
+        return None
+
+    def _now(self) -> _View:
+        at = self._known.builds, len(self._known.proxies)
+        if at not in self._views:
+            self._views = {at: self._view()}
+        return self._views[at]
 
     def _view(self) -> _View:
         known, encoding = self._known, self._encoding

@@ -13,10 +13,14 @@ from dataclasses import dataclass
 from precsearch.goal import Problem
 from precsearch.space import Assignment, Precision
 from precsearch.trial import Trial
+from precsearch_strategies.encoding import Encoding
 from precsearch_strategies.known import Asking, Known
+from precsearch_strategies.locating import soundly
 from precsearch_strategies.uniform import tolerated
 
 __all__ = ["opening"]
+
+_TWO = 2  # engines that the budget must allow for one of them to be another uniform one
 
 
 @dataclass(frozen=True)
@@ -38,32 +42,49 @@ class _Placement:
     more: bool
 
 
-def opening(known: Known) -> Asking[bool]:
+def opening(known: Known, encoding: Encoding, limit: int) -> Asking[bool]:
     """Build FP16 less its hazards, then INT8 and its placements as long as they may pay.
 
+    An engine that fails is no measurement: what makes it fail is located, and the rest built.
+
+    Args:
+        known: The trials.
+        encoding: Of their assignments.
+        limit: Engines at most.
+
     Returns:
-        Whether the search is over: INT8 is no faster than an FP16 engine that passes.
+        Whether the search is over: INT8 ran, and is no faster than an FP16 engine that passes.
     """
     problem = known.problem
     if not {Precision.FP16, Precision.INT8} <= set(problem.space.precisions):
         return False
-    half = tolerated(problem, Precision.FP16)
-    (first,) = yield from known.build([half], "FP16 wherever no rule forbids it")
-    base = tolerated(problem, Precision.INT8)
-    (trial,) = yield from known.build([base], "INT8 wherever no rule forbids it")
+    half, asked = (tolerated(problem, p) for p in (Precision.FP16, Precision.INT8))
+    first = yield from soundly(known, encoding, half, "FP16 wherever no rule forbids it", limit)
+    if known.engine_room() < _TWO:
+        return False  # the last engine is to be a mixed one
+    trial = yield from soundly(known, encoding, asked, "INT8 wherever no rule forbids it", limit)
+    base = trial.assignment
     for placement in _placements(problem, base):
+        if known.engine_room() < _TWO:
+            return False
         best = min(_ratio(known, [first]), _ratio(known, [trial]))
         hopeless = placement.more and not known.passes(trial)
         other = problem.space.canonical(base.with_(placement.changes))
-        if hopeless or other == base or _ratio(known, [trial]) > placement.reach * best:
+        if (
+            hopeless
+            or other == base
+            or known.excludes(other)
+            or _ratio(known, [trial]) > placement.reach * best
+        ):
             continue
         (found,) = yield from known.build([other], placement.reason)
         kept = known.passes(found) or not known.passes(trial)
         if kept and _ratio(known, [found]) < _ratio(known, [trial]):
             base, trial = other, found
-    within = known.passes(first)
+    if not known.passes(first) or known.engines[asked].measurement is None:
+        return False
     lowest = _ratio(known, [t for a, t in known.engines.items() if a.keys_at(Precision.INT8)])
-    return bool(within) and lowest > _ratio(known, [first]) * (1 - problem.goal.noise)
+    return lowest > _ratio(known, [first]) * (1 - problem.goal.noise)
 
 
 def _ratio(known: Known, trials: Iterable[Trial]) -> float:

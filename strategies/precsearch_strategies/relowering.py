@@ -39,11 +39,11 @@ def relowered(known: Known, encoding: Encoding, limit: int) -> Asking[None]:
     moved[np.arange(len(left)), left] = gains[left].argmax(axis=1)
     asked = [encoding.decode(row) for row in moved]
     trials = yield from known.probe(asked, "lowered again beside the fastest engine's groups")
-    fits = [t.measurement is not None and known.passes(t) for t in trials]
+    fits = [t is not None and known.passes(t) for t in trials]
     together = base.copy()
     for group, row, fit in zip(left, moved, fits, strict=True):
         together[group] = row[group] if fit else 0
     assignment = encoding.decode(together)
-    if any(fits) and assignment not in known.engines:
+    if any(fits) and assignment not in known.engines and not known.excludes(assignment):
         reason = f"lowered again: {sum(map(bool, fits))} groups pass by proxy, each beside the rest"
         yield from known.build([assignment], reason)

@@ -10,10 +10,11 @@ import numpy as np
 from precsearch.space import Assignment
 from precsearch_strategies.blocks import alike
 from precsearch_strategies.encoding import Bools, Encoding, Floats
+from precsearch_strategies.halving import lowered_together, squares_by_halves
 from precsearch_strategies.known import Asking, Known
 from precsearch_strategies.sensitivity import context, single_squares
 
-__all__ = ["screened_squares"]
+__all__ = ["screened_squares", "squares_of_fastest"]
 
 _SINGLES = 96  # up to so many, groups are asked for one by one
 _SURE = 0.3  # deviation of the logarithm of a square that a proxy measured alone
@@ -22,24 +23,28 @@ _HARMLESS = 0.25  # squared slack of a label's sets that need not be told apart,
 
 
 def screened_squares(
-    known: Known, encoding: Encoding, wanted: Bools
+    known: Known, encoding: Encoding, wanted: Bools, *, afresh: bool = False
 ) -> Asking[tuple[Floats, Floats]]:
     """Prior medians of the squared slack of single groups, and how sure they are.
 
     Nothing is asked about what a passing engine has lowered already: its squared slack is shared.
     In a large space, groups of one signature are lowered together first, and a set is halved only
-    while its square matters (as in adaptive group testing; Hwang, *JASA* 67, 1972).
+    while its square matters (as in adaptive group testing; Hwang, *JASA* 67, 1972). Where there is
+    no time for a proxy of each group (`Known.proxy_room`), sets are halved as far as it goes.
 
     Args:
         known: The trials.
         encoding: Of their assignments.
         wanted: (n, p) which choices to ask about if no passing engine has them.
+        afresh: Whether to ask about them even so.
 
     Returns:
         (n, p) squares (FP32's 0, ``inf`` where not offered or not finite), and (n, p) standard
         deviations of their logarithms.
     """
     covered, shared = _covered(known, encoding)
+    if afresh:
+        covered &= ~wanted
     asked = wanted & encoding.allowed & ~covered
     asked[:, 0] = False
     sure = np.full(encoding.size, _SURE)
@@ -47,6 +52,8 @@ def screened_squares(
         squares = np.where(encoding.allowed, 1.0 / max(encoding.size[0], 1), math.inf)
         squares[:, 0] = 0.0
         sure[:] = _SHARED
+    elif asked.sum() > (yield from _room(known, encoding, asked)):
+        squares, sure = yield from squares_by_halves(known, encoding, asked, int(asked.sum()))
     elif asked.sum() <= _SINGLES:
         squares = yield from single_squares(known, encoding, asked)
     else:
@@ -58,6 +65,24 @@ def screened_squares(
     squares[covered] = shared[covered]
     sure[covered] = _SHARED
     return squares, sure
+
+
+def squares_of_fastest(known: Known, encoding: Encoding) -> Asking[tuple[Floats, Floats]]:
+    """The same where only engines like the fastest passing one are looked for."""
+    labels = encoding.encode(known.passing()[0].assignment)
+    wanted = np.zeros(encoding.size, dtype=bool)
+    wanted[np.arange(len(labels)), labels] = labels > 0
+    return (yield from screened_squares(known, encoding, wanted, afresh=True))
+
+
+def _room(known: Known, encoding: Encoding, asked: Bools) -> Asking[int]:
+    """For how many proxies there is time; where nobody knows what one takes, after a first one."""
+    if not known.proxies and known.proxy_room() < asked.sum():
+        label = int(np.flatnonzero(asked.any(axis=0))[-1])
+        members = np.flatnonzero(asked[:, label]).tolist()
+        half = lowered_together(encoding, label, tuple(members[: (len(members) + 1) // 2]))
+        yield from known.probe([half], "half of the groups lowered, and how long a proxy takes")
+    return known.proxy_room()
 
 
 def _covered(known: Known, encoding: Encoding) -> tuple[Bools, Floats]:
@@ -103,6 +128,8 @@ def _by_sets(known: Known, encoding: Encoding, asked: Bools) -> Asking[tuple[Flo
             halves: list[tuple[int, ...]] = []
             for s, trial in zip(queue, trials, strict=True):
                 slack, members = known.slack(trial), list(s.members)
+                if trial is None and math.isfinite(squares[members[0], label]):
+                    continue  # no time is left: the share of the set that it is a part of stands
                 rest = float(sum(v for j in s.others if math.isfinite(v := squares[j, label])))
                 square = 1.0 if slack is None else max(slack**2 - base - rest, 0.0)
                 if len(members) > 1 and square > few:

@@ -9,6 +9,7 @@ import numpy as np
 from precsearch.space import Assignment
 from precsearch.trial import Trial
 from precsearch_strategies.encoding import Bools, Encoding, Floats
+from precsearch_strategies.exclusion import blamed
 from precsearch_strategies.known import Known
 
 __all__ = ["suspicion"]
@@ -21,14 +22,20 @@ def suspicion(known: Known, encoding: Encoding) -> Floats:
     shares the blame among those of its choices that no successful trial has had, as in group
     testing (Dorfman, *Annals of Mathematical Statistics* 14, 1943); a trial that has no such choice
     failed by chance. An engine that ran clears its choices of all; a proxy that ran clears them of
-    failed proxies alone, because a backend may refuse what a simulation accepts.
+    failed proxies alone, because a backend may refuse what a simulation accepts. What is excluded
+    alone is certain, and an engine with an excluded set blames nothing else.
     """
     n, p = encoding.size
     innocent = np.ones((n, p))
-    failed = {encoding.encode(a).tobytes() for a, t in known.engines.items() if not t.measurement}
+    failed = {
+        encoding.encode(a).tobytes()
+        for a, t in known.engines.items()
+        if not t.measurement and not known.excludes(a)
+    }
     refused = {encoding.encode(a).tobytes() for a, t in known.proxies.items() if not t.measurement}
+    certain = blamed(known, encoding)
     if not failed and not refused:
-        return np.zeros((n, p))
+        return certain
     cleared = _ran(encoding, known.engines)
     simulated = cleared | _ran(encoding, known.proxies) if refused else cleared
     for rows, clear in ((failed, cleared), (refused, simulated)):
@@ -36,7 +43,7 @@ def suspicion(known: Known, encoding: Encoding) -> Floats:
             labels = np.frombuffer(row, dtype=np.intp)
             suspects = np.flatnonzero((labels > 0) & ~clear[np.arange(n), labels])
             innocent[suspects, labels[suspects]] *= 1.0 - 1.0 / (len(suspects) + 1.0)
-    return np.asarray(1.0 - innocent)
+    return np.maximum(certain, 1.0 - innocent)
 
 
 def _ran(encoding: Encoding, trials: Mapping[Assignment, Trial]) -> Bools:

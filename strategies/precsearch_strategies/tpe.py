@@ -11,7 +11,6 @@ from precsearch.errors import OptionError
 from precsearch.goal import Problem
 from precsearch.space import Assignment, Precision
 from precsearch.strategy import ReasonedProposals
-from precsearch.trial import Trial
 from precsearch_strategies.ending import ending
 from precsearch_strategies.errormodel import proxy_error
 from precsearch_strategies.known import Asking, Known
@@ -51,7 +50,7 @@ class Tpe:
         (gate,) = yield from known.build([problem.all_fp32()], "FP32 is the gate")
         if gate.measurement is None or not problem.goal.admits(gate.measurement):
             return "baseline"
-        limit = problem.budget.max_builds or self.builds
+        limit = known.limit(self.builds)
         return (
             yield from tpe_search(known, limit=limit, patience=self.patience, screen=self.screen)
         )
@@ -95,6 +94,10 @@ def tpe_search(
         trial = study.ask(_distributions(choices))
         asked = {k: Precision(v) for k, v in trial.params.items()}
         assignment = space.canonical((base or Assignment()).with_(asked))
+        if known.excludes(assignment):
+            _tell(study, trial, None, None)
+            missed += 1
+            continue
         fresh = assignment not in known.engines
         if fresh and screen:
             beyond = yield from _ruled_out(known, assignment)
@@ -103,7 +106,7 @@ def tpe_search(
                 missed += 1
                 continue
         (engine,) = yield from known.build([assignment], "TPE")
-        _tell(study, trial, known, engine)
+        _tell(study, trial, known.ratio(engine), known.slack(engine))
         missed = 0 if fresh else missed + 1
         stale += fresh
         if known.best_ratio() < reference * (1 - known.problem.goal.noise):
@@ -124,10 +127,11 @@ def _gated(ratio: float, slack: float) -> float:
     return ratio if slack <= 1 else 2.0 + math.log(min(slack, 1e6))
 
 
-def _tell(study: optuna.Study, trial: optuna.Trial, known: Known, engine: Trial) -> None:
+def _tell(
+    study: optuna.Study, trial: optuna.Trial, ratio: float | None, slack: float | None
+) -> None:
     import optuna
 
-    ratio, slack = known.ratio(engine), known.slack(engine)
     if ratio is None or slack is None:
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from precsearch.cli.main import main
+from precsearch.cli.start import main
 
 if __name__ == "__main__":
     main()

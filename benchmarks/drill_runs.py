@@ -46,7 +46,7 @@ class Place:
         for folder in (self.work / "out", root / "tmp", root / "home"):
             folder.mkdir(parents=True)
         write_world(self.work)
-        self.journal = self.work / "out/model.precsearch/journal.jsonl"
+        self.journal = self.work / "out/p.precsearch/journal.jsonl"
         self.found: Counts = Counter()
         self.kept: list[bytes] = []
         self.seen: set[int] = set()

@@ -59,6 +59,6 @@ def summary(rounds: Rounds, target: Target, metric: Metric, choice: Choice) -> t
         rounds.stopped,
         choice.looks,
         len(rounds.continued),
-        " ".join(unsearched(hidden_layers(target.graph))),
+        "".join(f"{sentence}." for sentence in unsearched(hidden_layers(target.graph))),
     )
     return conclusions(searched, choice.trial, 1.0 if latency is None else latency.ratio)

@@ -162,6 +162,7 @@ def open_configuration(
             target.source,
             target.factory,
             target.options,
+            told=made.plan.notes,
         )
     target = open_target(
         read_model(model), backend_name(backend), (Precision.FP32,), granularity, 0

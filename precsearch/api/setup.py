@@ -18,6 +18,7 @@ from precsearch.api.shapes import (
     open_data,
     set_data,
     shape_table,
+    timed_again,
     timed_feeds,
     timed_sets,
 )
@@ -212,8 +213,17 @@ class Inputs:
         }
 
 
-def open_inputs(config: OptimizeConfig, graph: GraphView) -> Inputs:
+def open_inputs(
+    config: OptimizeConfig,
+    graph: GraphView,
+    timed_at: Mapping[str, tuple[int, ...]] | None = None,
+) -> Inputs:
     """Read and split the data.
+
+    Args:
+        config: What was asked.
+        graph: The prepared model.
+        timed_at: The shapes that a plan was timed at, which is timed again; ``None`` for a search.
 
     Raises:
         DataError: A source does not fit the model.
@@ -245,7 +255,10 @@ def open_inputs(config: OptimizeConfig, graph: GraphView) -> Inputs:
                 f"the metric {config.metric!r} needs labels, which the {name} lacks: store them "
                 "under the key 'labels', or choose another --metric"
             )
-    timed = _timed(config, parts.search, specs)
+    if timed_at is None or config.shapes:
+        timed = _timed(config, parts.search, specs)
+    else:
+        timed = timed_again(data, specs, timed_at)
     sets = tuple(config.shapes)
     bound = measure.bound(config.tol)
     notes = (*unsearched(hidden_layers(graph)), *timed.notes)

@@ -26,6 +26,7 @@ __all__ = [
     "shape_sets",
     "shape_table",
     "shapes_of",
+    "timed_again",
     "timed_feeds",
     "timed_sets",
 ]
@@ -238,6 +239,24 @@ def timed_feeds(
             f"{len(part)} feeds (--shapes names others)",
         ),
     )
+
+
+def timed_again(
+    data: Dataset, specs: Sequence[InputSpec], shapes: Mapping[str, tuple[int, ...]]
+) -> Timed:
+    """What is timed of a plan, so that its latency is told at the shapes it was searched at.
+
+    Args:
+        data: All samples.
+        specs: The model's inputs.
+        shapes: Those that the plan was timed at; none if it does not tell.
+
+    Returns:
+        Feeds of these shapes if there are some, else those of `timed_feeds`.
+    """
+    wanted = tuple(sorted(shapes.items()))
+    own = [i for i, feed in enumerate(data.feeds) if shapes_of(feed) == wanted]
+    return timed_feeds(data.take(own) if own else data, specs, {})
 
 
 def shape_sets(criteria: Criteria) -> tuple[ShapeSet, ...]:

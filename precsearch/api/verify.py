@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -114,7 +115,7 @@ def verify(
     judged = metric_of(found.criteria, metric)
     made = materialise(found, source, threads)
     config = _config(found, source, None if data is None else Path(data), tol, judged)
-    inputs = open_inputs(config, made.target.graph)
+    inputs = open_inputs(config, made.target.graph, _timed_at(found))
     given = None if artifact is None else Path(artifact)
     engine = None if given is None else _engine(made, given)
     try:
@@ -180,6 +181,12 @@ def _kernels(plan: Plan, path: Path, engine: Engine) -> str:
     return f"{path.name}, {other or 'made of the kernels that the plan was measured with'}"
 
 
+def _timed_at(plan: Plan) -> Mapping[str, tuple[int, ...]]:
+    """The input shapes that the plan's latency is of, empty where it does not tell."""
+    timed = plan.evidence.latency.by_shape
+    return timed[0].shapes if timed else {}
+
+
 def _config(
     plan: Plan, model: Path, data: Path | None, tol: float | None, metric: str
 ) -> OptimizeConfig:
@@ -224,9 +231,8 @@ def _measured(
     with bench_worker() as worker:
         scored = reference_of(target, inputs.data, worker, inputs.beside(inputs.data))
         notes = check_comparable(scored)
-        loads = inputs.loads if config.shapes else ()
         digest = code_digest(inputs.metric)
-        setup = bench_setup(config, target, baseline, scored, loads, inputs.shapes, digest)
+        setup = bench_setup(config, target, baseline, scored, inputs.loads, inputs.shapes, digest)
         worker.restart_with(setup)
         where = worker.call("fingerprint")
         worker.settle("hold", tactics_here(made.plan, where))

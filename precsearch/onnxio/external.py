@@ -33,6 +33,7 @@ __all__ = [
     "digest",
     "extent",
     "external_files",
+    "is_repeated",
     "read_extent",
     "taken_in",
     "tensors",
@@ -93,13 +94,13 @@ def _parts(message: Message, but: str = "") -> list[Message]:
 def _fields(kind: Descriptor) -> tuple[tuple[str, bool], ...]:
     """The fields of a message type that can hold a tensor, and whether they are repeated."""
     return tuple(
-        (field.name, _is_repeated(field))
+        (field.name, is_repeated(field))
         for field in kind.fields
         if field.message_type is not None and _holds_tensors(field.message_type)
     )
 
 
-def _is_repeated(field: FieldDescriptor) -> bool:
+def is_repeated(field: FieldDescriptor) -> bool:
     """`label` is gone from protobuf 7, `is_repeated` came with protobuf 6."""
     if hasattr(field, "is_repeated"):
         return bool(field.is_repeated)

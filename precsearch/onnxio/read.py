@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 
 from precsearch.errors import ModelError
 from precsearch.onnxio.external import digest, external_files, taken_in
+from precsearch.onnxio.names import check_utf8
 from precsearch.regular_file import is_regular, read_regular
 
 __all__ = ["SourceModel", "read_model"]
@@ -56,8 +57,8 @@ def read_model(path: str | Path) -> SourceModel:
 
     Raises:
         ModelError: The file is missing, is no ONNX model, has a name that ONNX Runtime cannot
-            open, has no nodes, or names external data that is missing or lies outside of the
-            model's folder.
+            open, has no nodes, holds a name that is not UTF-8, or names external data that is
+            missing or lies outside of the model's folder.
     """
     path = Path(path)
     _check_name(path)
@@ -74,6 +75,7 @@ def read_model(path: str | Path) -> SourceModel:
                 f"{str(path)!r} names version {opset.version} of the operators "
                 f"{opset.domain or 'ai.onnx'!r}, which cannot be; export it again"
             )
+    check_utf8(proto)
     try:
         external = external_files(proto, path)
         made = taken_in(proto, path) if external else proto

@@ -40,8 +40,10 @@ def planned(found: Latency, int8: int = 8) -> Plan:
     return replace(made, evidence=replace(made.evidence, latency=found))
 
 
-def headline(found: Latency, int8: int = 8) -> Text:
-    result = OptimizeResult(planned(found, int8), None, None, True, False, ())
+def headline(found: Latency, int8: int = 8, stopped: str = "converged") -> Text:
+    made = planned(found, int8)
+    made = replace(made, evidence=replace(made.evidence, stopped=stopped))
+    result = OptimizeResult(made, None, None, True, False, ())
     config = OptimizeConfig(Path("m.onnx"))
     return optimize_lines(config, result, Page(200, UNICODE))[0]
 
@@ -65,8 +67,13 @@ def test_the_headline_of_an_unsure_one_says_so_and_is_not_green(found: Latency, 
 
 
 def test_fp32_as_the_answer_of_a_busy_machine_is_doubted_too() -> None:
-    assert headline(latency(1.0), int8=0).plain.endswith("is the fastest within rel-l2 ≤ 0.01")
-    assert headline(replace(latency(1.0), unsure=(BUSY,)), int8=0).plain.endswith(f"; {BUSY}")
+    sure, busy = latency(1.0), replace(latency(1.0), unsure=(BUSY,))
+    for stopped, said in (
+        ("converged", "FP32 is the fastest within rel-l2 ≤ 0.01"),
+        ("builds", "nothing faster than FP32 found within rel-l2 ≤ 0.01"),
+    ):
+        assert headline(sure, int8=0, stopped=stopped).plain == f"m.onnx: {said}"
+        assert headline(busy, int8=0, stopped=stopped).plain == f"m.onnx: {said}; {BUSY}"
 
 
 @pytest.mark.parametrize(("found", "doubt"), CASES)

@@ -35,17 +35,17 @@ def said(
     backend: str = "by-name",
     precisions: tuple[Precision, ...] | None = None,
     cure: bool = False,
+    name: str = "model",
 ) -> list[str]:
     """What a run of one engine says about cures."""
-    onnx.save(model, place / "model.onnx")
+    onnx.save(model, place / f"{name}.onnx")
     config = OptimizeConfig(
-        *(place / "model.onnx", place / "data.npz"),
+        *(place / f"{name}.onnx", place / "data.npz"),
         backend=backend,
         precisions=precisions,
         threads=1,
         max_builds=1,
-        output=place / "plan.json",
-        run_dir=place / "run",
+        output=place / f"{name}.json",
         force=True,
         cure=cure,
     )
@@ -70,8 +70,8 @@ def test_the_cure_that_fits_is_named(place: Path, model: onnx.ModelProto, cure: 
 
 
 def test_a_hazard_without_a_cure_is_no_reason_nor_a_mask_that_is_no_hazard(place: Path) -> None:
-    assert said(place, underflowing()) == []
-    assert said(place, masked()) == []
+    assert said(place, underflowing(), name="underflowing") == []
+    assert said(place, masked(), name="masked") == []
 
 
 def test_no_word_where_pins_are_kept(place: Path) -> None:

@@ -86,4 +86,4 @@ def test_events_can_be_followed_and_left(tmp_path: Path) -> None:
     assert kinds[0] == "RunStarted"
     events.close()
     assert not (tmp_path / "p.json").exists()
-    assert (tmp_path / "model.precsearch/journal.jsonl").exists()
+    assert (tmp_path / "p.precsearch/journal.jsonl").exists()

@@ -71,6 +71,7 @@ def test_layers_inside_an_if_are_named_where_there_is_nothing_else(clocked: Path
         np.savez(clocked / name, **data)  # type: ignore[arg-type]
     result = searched(clocked, 3e-2)
     assert result.summary == (
-        "FP32 is the answer: no group of this model has a lower precision here. 8 layers are "
-        "inside If (8 MatMul) and cannot be searched.",
+        "FP32 is the answer: no group of this model has a lower precision here. 8 layers (8 "
+        "MatMul) are inside of If 'logits', where precsearch does not search: they stay as they "
+        "are.",
     )

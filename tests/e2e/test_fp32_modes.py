@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -162,7 +163,7 @@ def test_a_resumed_search_goes_on_in_the_mode_that_it_had(
 ) -> None:
     here(tmp_path, monkeypatch)
     run(config(tmp_path, OFF / 2))
-    again = config(tmp_path, OFF / 2, resume=True)
+    again = replace(config(tmp_path, OFF / 2, resume=True), max_builds=4)
     result, events = run(again)
     assert mode(events) == "strict"
     assert result.plan is not None

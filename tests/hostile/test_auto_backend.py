@@ -63,7 +63,7 @@ def test_plan_and_journal_name_what_was_taken(
     assert run([*line.split(), "--backend", "auto"]) == 0
     assert "model.onnx on onnxruntime" in capsys.readouterr().err
     assert read_plan("p.json").recipe.backend == "onnxruntime"
-    (started,) = (e for e in read(Path("model.precsearch")) if isinstance(e, RunStarted))
+    (started,) = (e for e in read(Path("p.precsearch")) if isinstance(e, RunStarted))
     assert started.identity["backend"] == "onnxruntime"
     again = f"{line} --resume --backend"
     assert run([*again.split(), "onnxruntime"]) == 0, "it is the same run"

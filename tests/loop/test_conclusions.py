@@ -116,7 +116,7 @@ def test_where_no_group_has_a_choice_the_layers_that_are_out_of_reach_are_named(
     assert said(searched) == (
         "FP32 is the answer: no group of this model has a lower precision here."
     )
-    inside = "12 layers are inside If (12 MatMul) and cannot be searched."
+    inside = "12 layers (12 MatMul) are inside of If 'i'."
     assert said(replace(searched, unsearched=inside)).endswith(f"here. {inside}")
     assert "no group of this model" not in said(SEARCHED)
 

@@ -53,7 +53,7 @@ def optimised(
         strategy=strategy,
         threads=1,
         max_builds=3,
-        output=folder / "plan.json",
+        output=folder / f"{make.__name__}.json",
         force=True,
     )
     results: list[OptimizeResult] = []

@@ -54,7 +54,7 @@ def test_plan_journal_and_summary_say_the_name_and_no_place(
     found = read_plan("p.json").criteria
     assert found.metric == "mine.py:loss"
     assert len(found.metric_sha256) == 64
-    for path in ("p.json", "model.precsearch/journal.jsonl"):
+    for path in ("p.json", "p.precsearch/journal.jsonl"):
         assert "sub/mine.py" not in Path(path).read_text()
     assert run([*OPTIMIZE.split(), "--metric", "sub/mine.py:loss", "--force"]) == 0
     assert "--metric sub/mine.py:loss" in capsys.readouterr().out, "it can be copied"

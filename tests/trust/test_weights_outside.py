@@ -254,7 +254,7 @@ def test_a_model_names_no_file_that_is_written(here: Path, location: str) -> Non
     assert Path("a.onnx").read_bytes() == Path("b.onnx").read_bytes()
     (weights,) = (p.name for p in Path().glob("*.weights"))
     assert sorted(p.name for p in Path("e").iterdir()) == [weights, "p.onnx", "p.polygraphy.sh"]
-    written = {p.name for p in Path().iterdir()} - {"e", "model.precsearch"}
+    written = {p.name for p in Path().iterdir()} - {"e", "p.precsearch"}
     assert written == {"a.onnx", "b.onnx", "p.json", weights}
     assert weights == f"{hashlib.sha256(Path(weights).read_bytes()).hexdigest()[:16]}.weights"
     assert {t.external_data[0].value for t in tensors(onnx.load("a.onnx", load_external_data=False))

@@ -259,9 +259,8 @@ def open_inputs(
         timed = _timed(config, parts.search, specs)
     else:
         timed = timed_again(data, specs, timed_at)
-    sets = tuple(config.shapes)
+    notes, sets = (*unsearched(hidden_layers(graph)), *timed.notes), tuple(config.shapes)
     bound = measure.bound(config.tol)
-    notes = (*unsearched(hidden_layers(graph)), *timed.notes)
     return Inputs(data, parts, measure, bound, timed.loads, notes, specs, sets, config.seed)
 
 

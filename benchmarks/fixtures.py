@@ -25,8 +25,9 @@ import precsearch
 from benchmarks.fixtures_table import Row, Told, summary, table, verdict
 from precsearch.api.calibrate import calibrated
 from precsearch.api.config import OptimizeConfig
+from precsearch.api.inputs import open_inputs
 from precsearch.api.measuring import bench_setup, bench_worker, candidate, reference_of
-from precsearch.api.setup import open_inputs, open_target
+from precsearch.api.setup import open_target
 from precsearch.errors import DataError, OptionError
 from precsearch.onnxio.read import read_model
 from precsearch.space import Assignment, Precision

@@ -10,8 +10,9 @@ from typing import Any
 
 from precsearch.api import OptimizeConfig, OptimizeResult, optimize_events
 from precsearch.api.calibrate import calibrated
+from precsearch.api.inputs import open_inputs
 from precsearch.api.measuring import bench_setup, bench_worker, candidate, reference_of
-from precsearch.api.setup import open_inputs, open_target
+from precsearch.api.setup import open_target
 from precsearch.bench import Bench
 from precsearch.benchsetup import Candidate
 from precsearch.errors import EngineError

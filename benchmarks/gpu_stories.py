@@ -32,8 +32,9 @@ import onnx
 from benchmarks.gpu_judging import Row, as_row, judged, searched, table
 from precsearch.api import OptimizeConfig
 from precsearch.api.calibrate import calibrated
+from precsearch.api.inputs import open_inputs
 from precsearch.api.measuring import bench_setup, bench_worker, candidate, reference_of
-from precsearch.api.setup import open_inputs, open_target
+from precsearch.api.setup import open_target
 from precsearch.bench import Bench, BenchSetup
 from precsearch.errors import PrecsearchError
 from precsearch.onnxio.lower import Lowering

@@ -19,8 +19,9 @@ from statistics import median
 from precsearch import registry
 from precsearch.api import OptimizeConfig, optimize_events
 from precsearch.api.calibrate import calibrated
+from precsearch.api.inputs import open_inputs
 from precsearch.api.measuring import bench_worker
-from precsearch.api.setup import open_inputs, open_target
+from precsearch.api.setup import open_target
 from precsearch.backend import Array, Feed, KernelTime
 from precsearch.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeSession
 from precsearch.events import SearchFinished, StageStarted

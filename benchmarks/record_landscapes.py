@@ -30,8 +30,9 @@ import onnxruntime as ort
 from benchmarks.landscape_models import write
 from precsearch.api import OptimizeConfig
 from precsearch.api.calibrate import calibrated
+from precsearch.api.inputs import Inputs, open_inputs
 from precsearch.api.measuring import bench_setup, bench_worker, candidate, reference_of
-from precsearch.api.setup import Inputs, Target, open_inputs, open_target
+from precsearch.api.setup import Target, open_target
 from precsearch.backend import Array, Feed
 from precsearch.bench import Bench, Scored
 from precsearch.measure import TimingOptions, head_to_head

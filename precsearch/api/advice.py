@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from precsearch.errors import OptionError
 from precsearch.goal import Goal
@@ -121,8 +121,3 @@ def _loss(metric: Metric, loss: float) -> str:
     if not math.isfinite(loss):
         return "not finite"
     return f"{metric.display(loss):.3g}{' ' + metric.unit if metric.unit else ''}"
-
-
-def names_over(losses: Mapping[str, float], tolerance: float) -> Collection[str]:
-    """Outputs whose loss is over a tolerance, the worst first."""
-    return sorted((n for n, v in losses.items() if not v <= tolerance), key=lambda n: -losses[n])

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from precsearch.api.files import write_text
-from precsearch.api.setup import Inputs, Target
+from precsearch.api.inputs import Inputs
+from precsearch.api.setup import Target
 from precsearch.onnxio.layout import quantisable
 from precsearch.onnxio.lower import Lowering
 from precsearch.onnxio.scales import RangeScales, TensorRange

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from precsearch.api.setup import Inputs, Target
+from precsearch.api.inputs import Inputs
+from precsearch.api.setup import Target
 from precsearch.backend import Feed
 from precsearch.data import Dataset
 from precsearch.onnxio.blocks import fixed_batch

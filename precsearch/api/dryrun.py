@@ -11,9 +11,10 @@ from pathlib import Path
 
 from precsearch.api.config import OptimizeConfig
 from precsearch.api.healing import open_cured
+from precsearch.api.inputs import open_inputs
 from precsearch.api.measuring import bench_setup, bench_worker, reference_of
 from precsearch.api.screening import priors_of
-from precsearch.api.setup import Target, open_inputs
+from precsearch.api.setup import Target
 from precsearch.estimate import search_seconds
 from precsearch.goal import Bound, Budget, Goal, Problem
 from precsearch.onnxio.lower import Lowering

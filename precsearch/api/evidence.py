@@ -11,7 +11,8 @@ from precsearch._version import __version__
 from precsearch.api.config import OptimizeConfig
 from precsearch.api.confirm import Choice
 from precsearch.api.explain import explain_groups, ledger
-from precsearch.api.setup import Inputs, Target
+from precsearch.api.inputs import Inputs
+from precsearch.api.setup import Target
 from precsearch.api.shapes import shapes_of
 from precsearch.backend import Fingerprint
 from precsearch.goal import Problem, pareto

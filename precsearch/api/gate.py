@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 
 from precsearch.api.config import OptimizeConfig, OptimizeResult
 from precsearch.api.ending import unmet
+from precsearch.api.inputs import Inputs
 from precsearch.api.preparing import gate_errors
-from precsearch.api.setup import Inputs, Target
+from precsearch.api.setup import Target
 from precsearch.backend import Fingerprint, Fp32Mode, fp32_words
 from precsearch.bench import BenchSetup
 from precsearch.events import Event, StageStarted

@@ -10,8 +10,9 @@ import numpy as np
 from precsearch.api.alone import relative_loss
 from precsearch.api.config import OptimizeConfig
 from precsearch.api.curing import Suggestion, suggestions
+from precsearch.api.inputs import Inputs, open_inputs
 from precsearch.api.looking import Configuration, outputs_of
-from precsearch.api.setup import Inputs, Target, open_inputs, open_target
+from precsearch.api.setup import Target, open_target
 from precsearch.backend import Feed
 from precsearch.errors import EngineError, ModelError
 from precsearch.events import Event, StageStarted

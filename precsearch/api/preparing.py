@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from precsearch.api.calibrate import calibrated
 from precsearch.api.config import OptimizeConfig
 from precsearch.api.healing import curable
+from precsearch.api.inputs import Inputs
 from precsearch.api.measuring import bench_setup, bench_worker
 from precsearch.api.pool import turns_of
 from precsearch.api.probing import proxy_of
 from precsearch.api.references import check_comparable, check_holdout, reference_of
 from precsearch.api.screening import screened
-from precsearch.api.setup import Inputs, Target
+from precsearch.api.setup import Target
 from precsearch.backend import CPU_USE, DeclaresUse
 from precsearch.bench import BenchSetup, Scored
 from precsearch.errors import EngineError, ModelError, ResourceError, WorkerError

@@ -14,10 +14,7 @@ from precsearch.api.artifact import EDITED, is_engine, rebuilt, write_artifact
 from precsearch.api.evidence import LOWERING
 from precsearch.api.files import check_free, write_output
 from precsearch.api.judging import expect_digest
-from precsearch.api.setup import (
-    Target,
-    open_target,
-)
+from precsearch.api.setup import Target, open_target
 from precsearch.backend import QuantScheme
 from precsearch.errors import InputError, OptionError, PlanError, ReplayError
 from precsearch.onnxio.cures import Recorded, cured

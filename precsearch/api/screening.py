@@ -9,7 +9,8 @@ from dataclasses import astuple, replace
 from pathlib import Path
 
 from precsearch.api.files import write_text
-from precsearch.api.setup import Inputs, Target
+from precsearch.api.inputs import Inputs
+from precsearch.api.setup import Target
 from precsearch.backend import Feed
 from precsearch.errors import ModelError, WorkerError
 from precsearch.goal import Prior

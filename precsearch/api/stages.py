@@ -17,12 +17,13 @@ from precsearch.api.ending import summary, written
 from precsearch.api.evidence import Finish, make_plan
 from precsearch.api.finished import keep_plan
 from precsearch.api.gate import Gating, refused, told
+from precsearch.api.inputs import Inputs
 from precsearch.api.measuring import bench_worker, busy, candidate, reference_of, rival
 from precsearch.api.outputs import Outputs
 from precsearch.api.pool import Pool
 from precsearch.api.preparing import Preparation, Prepared
 from precsearch.api.rounds import INTERRUPTED, Rounds
-from precsearch.api.setup import Inputs, Target
+from precsearch.api.setup import Target
 from precsearch.api.stopwatch import Stopwatch
 from precsearch.api.untold import untold_by_loss
 from precsearch.backend import Fingerprint

@@ -10,11 +10,11 @@ from pathlib import Path
 from precsearch.apart import together
 from precsearch.api.artifact import built_otherwise, is_engine, other_place, tactics_here
 from precsearch.api.config import OptimizeConfig
+from precsearch.api.inputs import Inputs, open_inputs
 from precsearch.api.judging import expect_digest, metric_of
 from precsearch.api.measuring import bench_setup, bench_worker, candidate, reference_of
 from precsearch.api.references import check_comparable
 from precsearch.api.replay import Materialised, materialise, model_beside
-from precsearch.api.setup import Inputs, open_inputs
 from precsearch.api.shapes import shape_sets
 from precsearch.api.weights import placed
 from precsearch.backend import Fingerprint, fp32_words

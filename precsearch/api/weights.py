@@ -15,7 +15,8 @@ import onnx
 
 from precsearch.api.files import check_free, write_bytes, write_pieces
 from precsearch.errors import ModelError, OutputError
-from precsearch.onnxio.external import Extent, extent, read_extent, tensors
+from precsearch.onnxio.external import Extent, extent, read_extent
+from precsearch.onnxio.messages import tensors
 from precsearch.onnxio.read import SourceModel
 from precsearch.regular_file import open_regular
 

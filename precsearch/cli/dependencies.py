@@ -14,7 +14,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-__all__ = ["Dependency", "dependencies", "optional_dependencies", "untested"]
+__all__ = ["Dependency", "dependencies", "untested"]
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,14 @@ class Dependency:
     tested: tuple[str, ...]
 
 
-def _requirements(extra: str) -> list[Requirement]:
-    """What one extra asks for here; ``""`` is what every installation needs."""
+def _requirements() -> list[Requirement]:
+    """What every installation needs here."""
     try:
         lines = requires("precsearch") or []
     except PackageNotFoundError:  # a source tree that was never installed
         lines = []
     rows = [Requirement(line) for line in lines]
-    plain = [r for r in rows if r.marker is None or r.marker.evaluate({"extra": ""})]
-    if not extra:
-        return plain
-    return [r for r in rows if r not in plain and r.marker and r.marker.evaluate({"extra": extra})]
+    return [r for r in rows if r.marker is None or r.marker.evaluate({"extra": ""})]
 
 
 def _tested() -> dict[str, tuple[str, ...]]:
@@ -81,7 +78,7 @@ def dependencies() -> tuple[Dependency, ...]:
             str(row.specifier),
             tested.get(canonicalize_name(row.name), ()),
         )
-        for row in _requirements("")
+        for row in _requirements()
     )
 
 
@@ -90,11 +87,6 @@ def _allows(row: Requirement, found: str) -> bool:
         return row.specifier.contains(found, prereleases=True)
     except InvalidVersion:  # a build of somebody's own
         return True
-
-
-def optional_dependencies(extra: str) -> tuple[str, ...]:
-    """Names of the packages that ``pip install precsearch[extra]`` adds."""
-    return tuple(row.name for row in _requirements(extra))
 
 
 def untested(found: tuple[Dependency, ...]) -> tuple[str, ...]:

@@ -14,7 +14,8 @@ from precsearch.api.miscompiled import check_engine
 from precsearch.api.reproducer import write_reproducer
 from precsearch.api.weights import write_model
 from precsearch.cli.actions import Exit
-from precsearch.cli.diagnosis import csv_of, engine_fields, engine_lines, fields, lines
+from precsearch.cli.diagnosis import engine_lines, lines
+from precsearch.cli.diagnosis_values import csv_of, engine_fields, fields
 from precsearch.cli.page import Page
 from precsearch.cli.streams import glyphs_of, stderr, stdout
 from precsearch.cli.text import ASCII

@@ -1,8 +1,8 @@
 """Weights outside of the model's file: where they may stand, their checks and their bytes.
 
 A tensor can stand in a graph, in an attribute of a node or of a function, in a sparse tensor and
-in what a model says about its training. `tensors` finds all of them by the message types
-themselves, so that no place is forgotten, and everything here works on what it finds.
+in what a model says about its training. `precsearch.onnxio.messages.tensors` finds all of them, and
+everything here works on what it finds.
 
 ONNX Runtime before 1.24 opens whatever file a model names, so nothing is handed to it that was not
 checked here.
@@ -16,15 +16,13 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import onnx
 import onnx_ir as ir
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.message import Message
 
 from precsearch.errors import ModelError
+from precsearch.onnxio.messages import parts, tensors
 from precsearch.regular_file import is_regular, open_regular
 
 __all__ = [
@@ -33,10 +31,8 @@ __all__ = [
     "digest",
     "extent",
     "external_files",
-    "is_repeated",
     "read_extent",
     "taken_in",
-    "tensors",
 ]
 
 _CHUNK = 1 << 20
@@ -47,8 +43,6 @@ _WHOLE = re.compile("-?[0-9]{1,18}")
 
 _MOST_TAKEN_IN = 1 << 30
 """Bytes; a protobuf message can have twice as many."""
-
-_TENSOR = onnx.TensorProto.DESCRIPTOR.full_name
 
 
 @dataclass(frozen=True, order=True)
@@ -64,60 +58,6 @@ class Extent:
     file: Path
     offset: int
     length: int
-
-
-def tensors(message: Message) -> Iterator[onnx.TensorProto]:
-    """Every tensor of a message, however deep, in the order of the fields."""
-    pending: list[Message] = [message]
-    while pending:
-        found = pending.pop()
-        if isinstance(found, onnx.TensorProto):
-            yield found
-        else:
-            pending += reversed(_parts(found))
-
-
-def _parts(message: Message, but: str = "") -> list[Message]:
-    """The messages inside of a message that can hold tensors, those of one field left out."""
-    found: list[Message] = []
-    for name, repeated in _fields(message.DESCRIPTOR):
-        if name == but:
-            continue
-        if repeated:
-            found += getattr(message, name)
-        elif message.HasField(name):
-            found.append(getattr(message, name))
-    return found
-
-
-@cache
-def _fields(kind: Descriptor) -> tuple[tuple[str, bool], ...]:
-    """The fields of a message type that can hold a tensor, and whether they are repeated."""
-    return tuple(
-        (field.name, is_repeated(field))
-        for field in kind.fields
-        if field.message_type is not None and _holds_tensors(field.message_type)
-    )
-
-
-def is_repeated(field: FieldDescriptor) -> bool:
-    """`label` is gone from protobuf 7, `is_repeated` came with protobuf 6."""
-    if hasattr(field, "is_repeated"):
-        return bool(field.is_repeated)
-    return bool(field.label == field.LABEL_REPEATED)
-
-
-@cache
-def _holds_tensors(kind: Descriptor) -> bool:
-    pending, seen = [kind], set[str]()
-    while pending:
-        one = pending.pop()
-        if one.full_name == _TENSOR:
-            return True
-        if one.full_name not in seen:
-            seen.add(one.full_name)
-            pending += [f.message_type for f in one.fields if f.message_type is not None]
-    return False
 
 
 def external_files(proto: onnx.ModelProto, path: Path) -> tuple[Path, ...]:
@@ -270,7 +210,7 @@ def taken_in(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         OSError: A file cannot be read.
     """
     folder = path.resolve().parent
-    others = [*_parts(proto, but="graph"), *_parts(proto.graph, but="initializer")]
+    others = [*parts(proto, but="graph"), *parts(proto.graph, but="initializer")]
     outside = [
         tensor
         for part in others

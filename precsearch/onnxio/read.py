@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 
 from precsearch.errors import ModelError
 from precsearch.onnxio.external import digest, external_files, taken_in
-from precsearch.onnxio.names import check_utf8
+from precsearch.onnxio.messages import check_utf8
 from precsearch.regular_file import is_regular, read_regular
 
 __all__ = ["SourceModel", "read_model"]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from precsearch.errors import WorkerCrashed, WorkerError, WorkerKilled, WorkerTimeout
 from precsearch.interrupts import interruptible
-from precsearch.turns import WAITING
+from precsearch.workers.limit import Limit
 from precsearch.workers.process import Child
 from precsearch.workers.wire import pack
 
@@ -220,7 +219,7 @@ class Worker:
         child = self._child
         child.stage = "start"
         request = pack((limit_s, method, args))
-        limit = _Limit(limit_s, child)
+        limit = Limit(limit_s, child)
         try:
             with interruptible():
                 kind, value = child.ask(request, limit.heard)
@@ -257,37 +256,6 @@ class Worker:
             return _at(child.stage, killed)
         how = _ending(code)
         return _at(child.stage, WorkerCrashed(f"the worker {how} {where}"))
-
-
-class _Limit:
-    """Kills a child that works for too long; while it waits for its turn, the time stands still."""
-
-    def __init__(self, limit_s: float, child: Child) -> None:
-        self._left = limit_s
-        self._child = child
-        self._since = 0.0
-        self._timer: threading.Timer | None = None
-        self._go_on()
-
-    def heard(self, stage: str) -> None:
-        """The child announced what it is at."""
-        if stage == WAITING:
-            self.end()
-        elif self._timer is None:
-            self._go_on()
-
-    def end(self) -> None:
-        """Stand still."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-            self._left -= time.monotonic() - self._since
-
-    def _go_on(self) -> None:
-        self._since = time.monotonic()
-        self._timer = threading.Timer(max(0.0, self._left), self._child.kill, ("expired",))
-        self._timer.daemon = True
-        self._timer.start()
 
 
 def _at(stage: str, error: BaseException) -> BaseException:

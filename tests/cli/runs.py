@@ -3,7 +3,6 @@
 import math
 import random
 from collections.abc import Iterator
-from pathlib import Path
 
 from hypothesis import strategies as st
 
@@ -161,8 +160,6 @@ def plan(*, groups: int = 12, int8: int = 8, ratio: float = 0.55, holdout: bool 
     criteria = Criteria(metric="rel-l2", tolerance=1e-2, seed=0, data={"random": False})
     return Plan(recipe, criteria, evidence)
 
-
-WORKED = Path("resnet20_cifar10.onnx")
 
 _TEXTS = st.text(max_size=30) | st.sampled_from(["[red]x[/]", "\x1b[31m", "名前", "a\nb\tc", ""])
 _FLOATS = st.floats() | st.sampled_from([0.0, -1.0, 1e-300, 1e300])

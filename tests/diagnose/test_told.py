@@ -18,6 +18,7 @@ from precsearch.api.diagnosis import Constant, Diagnosis, Layer
 from precsearch.api.miscompiled import Checked
 from precsearch.api.reproducer import Miscompiled
 from precsearch.cli import diagnosis as cli
+from precsearch.cli import diagnosis_values as values
 from precsearch.cli.page import Page
 from precsearch.reference.likeness import Likeness
 from precsearch.space import Precision
@@ -112,16 +113,16 @@ def test_constants_and_notes_are_told_of_constants_the_first_three() -> None:
 
 def test_a_model_without_tensors_has_an_empty_table() -> None:
     assert said(found(loss=0.0)).startswith("m.onnx: all FP16 is off by 0 from FP32")
-    assert cli.csv_of(found()) == "tensor\n"
+    assert values.csv_of(found()) == "tensor\n"
 
 
 def test_json_and_csv_hold_what_json_has_no_numbers_for() -> None:
     made = found(layer("a", relative=math.inf, cosine=math.nan, alone=math.inf), loss=math.inf)
-    fields = json.loads(json.dumps(cli.fields(made), allow_nan=False))
+    fields = json.loads(json.dumps(values.fields(made), allow_nan=False))
     (row,) = fields["layers"]
     assert (row["relative"], row["cosine"], row["alone"]) == ("inf", "nan", "inf")
     assert fields["losses"] == {"y": "inf"}
-    (line,) = csv.DictReader(io.StringIO(cli.csv_of(made)))
+    (line,) = csv.DictReader(io.StringIO(values.csv_of(made)))
     assert (line["shape"], line["relative"]) == ("2x8", "inf")
 
 
@@ -146,7 +147,7 @@ def test_what_could_not_be_told_of_a_wrong_engine_is_said(
     assert words in out
     assert ("did not build or run" in out) == bool(untold)
     assert "2 nodes of 40 still show it" in out
-    fields = cli.engine_fields(checked, Path("r"))
+    fields = values.engine_fields(checked, Path("r"))
     assert (fields["right"], fields["difference"], fields["before"]) == (False, "inf", before)
 
 
@@ -154,6 +155,6 @@ def test_an_engine_that_is_right_is_told_in_a_line() -> None:
     checked = Checked("m.onnx", "tensorrt", 40, None, True)
     (line,) = cli.engine_lines(checked, Path("r"), PAGE)
     assert str(line) == "m.onnx: the FP32 engine of tensorrt gives what FP32 gives"
-    assert "tensor" not in cli.engine_fields(checked, Path("r"))
-    assert cli.engine_fields(checked, Path("r"))["right"] is True
+    assert "tensor" not in values.engine_fields(checked, Path("r"))
+    assert values.engine_fields(checked, Path("r"))["right"] is True
     assert np.isinf(WRONG.difference)

@@ -195,6 +195,12 @@ MODEL_CASES = [
     ),
     Case("model", "has a weight cut short", edited(_set(1, raw_data=b"\0" * 7)), "and 7 bytes"),
     Case("model", "has a weight of 2^40 rows", edited(_dims), "1099511627776"),
+    Case(
+        "model",
+        "has an operator whose name is not UTF-8",
+        wrote(model().SerializeToString().replace(b"Conv", b"\xc3onv")),
+        "NodeProto.op_type of the model is b'\\xc3onv', which is not UTF-8",
+    ),
     Case("model", "takes strings", edited(_string_input, DATA), "is not a tensor of numbers"),
     Case("model", "keeps weights in /etc", external("/etc/passwd"), AWAY),
     Case("model", "keeps weights in ../", external("../secret.bin"), AWAY),

@@ -15,7 +15,8 @@ from onnx import helper, numpy_helper
 
 from precsearch.api.config import OptimizeConfig
 from precsearch.api.evidence import make_recipe
-from precsearch.api.setup import identity, open_inputs, open_target
+from precsearch.api.inputs import open_inputs
+from precsearch.api.setup import identity, open_target
 from precsearch.codec import dumps, unstructure
 from precsearch.events import Event, RunStarted
 from precsearch.onnxio.layout import quantisable

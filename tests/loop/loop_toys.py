@@ -160,11 +160,6 @@ class Oddities:
     def pid(self) -> int:
         return os.getpid()
 
-    def path_of(self, name: str) -> str:
-        import importlib
-
-        return str(importlib.import_module(name).__file__)
-
     def crash(self, stage: str, number: int) -> None:
         self._announce(stage)
         print("last words", flush=True)

@@ -18,7 +18,7 @@ import precsearch
 from precsearch import api
 from precsearch.api import OptimizeConfig, OptimizeResult
 from precsearch.api.diagnose import DiagnoseConfig, diagnose
-from precsearch.api.setup import open_inputs
+from precsearch.api.inputs import open_inputs
 from precsearch.cli.main import run
 from precsearch.codec import structure
 from precsearch.errors import OptionError, PrecsearchError, ReplayError

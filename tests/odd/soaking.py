@@ -14,8 +14,9 @@ import onnx
 
 from precsearch.api import OptimizeConfig
 from precsearch.api.calibrate import calibrated
+from precsearch.api.inputs import open_inputs
 from precsearch.api.measuring import bench_setup, bench_worker, candidate, reference_of
-from precsearch.api.setup import open_inputs, open_target
+from precsearch.api.setup import open_target
 from precsearch.evaluate import EvaluateOne, evaluators, sequential
 from precsearch.events import TrialFinished
 from precsearch.goal import Bound, Budget, Goal, Problem

@@ -15,7 +15,8 @@ import pytest
 from precsearch import api
 from precsearch.api import OptimizeConfig, inspect
 from precsearch.api.counted import with_work
-from precsearch.api.setup import open_inputs, open_target
+from precsearch.api.inputs import open_inputs
+from precsearch.api.setup import open_target
 from precsearch.cli.inspection import inspect_lines
 from precsearch.cli.page import Page
 from precsearch.onnxio.group import group

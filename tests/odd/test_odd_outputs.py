@@ -16,7 +16,8 @@ import pytest
 import precsearch
 from precsearch.api import OptimizeConfig, OptimizeResult
 from precsearch.api.diagnose import DiagnoseConfig, diagnose
-from precsearch.cli.diagnosis import fields, lines
+from precsearch.cli.diagnosis import lines
+from precsearch.cli.diagnosis_values import fields
 from precsearch.cli.page import Page
 from precsearch.cli.trials import why
 from precsearch.cli.view import Verdict, View

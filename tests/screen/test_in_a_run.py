@@ -15,8 +15,9 @@ import pytest
 
 from precsearch.api import OptimizeConfig, inspect, optimize_events
 from precsearch.api.explain import explain_groups, ledger
+from precsearch.api.inputs import open_inputs
 from precsearch.api.screening import screened
-from precsearch.api.setup import open_inputs, open_target
+from precsearch.api.setup import open_target
 from precsearch.backend import Feed
 from precsearch.cli.inspection import inspect_lines
 from precsearch.cli.page import Page

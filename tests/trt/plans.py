@@ -8,7 +8,8 @@ import onnx
 
 from precsearch.api.config import OptimizeConfig
 from precsearch.api.evidence import make_recipe
-from precsearch.api.setup import open_inputs, open_target
+from precsearch.api.inputs import open_inputs
+from precsearch.api.setup import open_target
 from precsearch.onnxio.layout import quantisable
 from precsearch.onnxio.lower import Lowering
 from precsearch.onnxio.read import read_model

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from precsearch.api import OptimizeConfig, OptimizeResult
 from precsearch.api.diagnosis import Diagnosis, Layer
-from precsearch.cli.diagnosis import csv_of
+from precsearch.cli.diagnosis_values import csv_of
 from precsearch.cli.summary import next_steps
 from precsearch.reference.likeness import Likeness
 from precsearch.shell import argument, command

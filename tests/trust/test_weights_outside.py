@@ -18,7 +18,7 @@ from precsearch import api
 from precsearch.api.weights import placed, write_model
 from precsearch.cli.main import run
 from precsearch.errors import ModelError, OutputError, ReplayError
-from precsearch.onnxio.external import tensors
+from precsearch.onnxio.messages import tensors
 from precsearch.onnxio.prepare import prepare
 from precsearch.onnxio.read import read_model
 from tests.hostile.world import data_bytes, model

@@ -1,0 +1,152 @@
+"""The top of a report: its headline, what was asked, what came out."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from precsearch.certainty import doubts
+from precsearch.plan import Plan
+from precsearch.report.facts import Facts
+from precsearch.report.html import facts, text
+from precsearch.report.rows import scale_of
+from precsearch.stopping import fp32_is_fastest, why_stopped
+from precsearch.text import (
+    counts,
+    duration,
+    foretold,
+    fp32_told,
+    many,
+    milliseconds,
+    speedup,
+    speedup_interval,
+)
+
+__all__ = ["head"]
+
+
+def head(known: Facts) -> str:
+    """Headline, what was asked, what came out, warnings."""
+    story = known.story
+    warnings = "".join(f'<p class="warning">{text(w)}</p>' for w in story.warnings)
+    return (
+        f'<p class="dim">precsearch report</p><h1>{text(story.model)}</h1>{_headline(known)}'
+        f"{warnings}<div class=facts>"
+        f"<section><h2>What was asked</h2>{_asked(known)}</section>"
+        f"<section><h2>What came out</h2>{_outcome(known)}</section></div>"
+    )
+
+
+def _headline(known: Facts) -> str:
+    story, bound = known.story, known.bound
+    wanted = "" if bound is None else f", within {scale_of(bound).bound(bound.tolerance)}"
+    if story.plan is None:
+        best = next((t for t in known.trials if t.chosen), None)
+        state = "no plan yet" if story.finished is None else "ended without a plan"
+        if best is None or best.ratio is None:
+            return f'<p class="head bad">{text(state)}: no engine within the bound so far</p>'
+        said = f"{state}; best so far: {speedup(best.ratio)} FP32's speed{wanted}"
+        return f'<p class="head">{text(said)}</p>'
+    evidence, fp32 = story.plan.evidence, story.plan.evidence.fp32_words
+    failed = evidence.finalists and not any(f.passed for f in evidence.finalists)
+    if failed:
+        return f'<p class="head bad">{text(f"nothing confirmed on the holdout{wanted}")}</p>'
+    if not story.plan.recipe.assignment.entries:
+        fastest = fp32_is_fastest(story.plan)
+        said = f"{fp32} is the fastest" if fastest else f"nothing faster than {fp32} found"
+        said += wanted + "".join(f"; {reason}" for reason in evidence.latency.unsure)
+        return f'<p class="head">{text(said)}</p>'
+    interval = speedup_interval(evidence.latency.ratio_low, evidence.latency.ratio_high)
+    unsure = doubts(evidence.latency)
+    said = f"{speedup(evidence.latency.ratio)} {fp32}'s speed ({interval}){wanted}"
+    said += "".join(f"; {reason}" for reason in unsure)
+    return f'<p class="head{"" if unsure else " good"}">{text(said)}</p>'
+
+
+def _asked(known: Facts) -> str:
+    story = known.story
+    rows: list[tuple[str, object]] = []
+    if known.bound is not None:
+        rows.append(("bound", scale_of(known.bound).bound(known.bound.tolerance)))
+    if story.run is not None:
+        asked = story.run.identity
+        rows += [
+            (name, asked.get(name, "")) for name in ("backend", "precisions", "strategy", "seed")
+        ]
+        rows.append(("calibration", asked.get("calibration", "").partition(" ")[0]))
+    elif story.plan is not None:
+        evidence = story.plan.evidence
+        rows += [
+            ("backend", story.plan.recipe.backend),
+            ("strategy", evidence.strategy),
+            ("seed", str(story.plan.criteria.seed)),
+            ("calibration", evidence.calibration),
+        ]
+    if story.search is not None:
+        budget = story.search.budget
+        limits = [] if budget.max_builds is None else [many(budget.max_builds, "engine")]
+        limits += [] if budget.seconds is None else [duration(budget.seconds)]
+        rows.append(("budget", " and ".join(limits) or "no limit"))
+        rows.append(("noise", f"±{story.search.noise * 100:.1f} % of latency"))
+    if story.plan is not None:
+        rows += [(_label(k), _short(v)) for k, v in sorted(story.plan.criteria.data.items())]
+    return facts(rows)
+
+
+def _label(key: str) -> str:
+    """A key of the plan's facts on data, in words."""
+    words = key.replace("_", " ")
+    return f"data {words}" if words in ("digest", "random") else words
+
+
+def _outcome(known: Facts) -> str:
+    story = known.story
+    engines = sum(t.engine for t in known.trials)
+    tried = f"{many(engines, 'engine')}, {many(len(known.trials) - engines, 'proxy', 'proxies')}"
+    wanted = Counter(g.asked.value for g in known.groups if g.free)
+    fixed = sum(not g.free for g in known.groups)
+    no_choice = f"; {fixed} more have no choice" if fixed else ""
+    rows: list[tuple[str, object]] = []
+    if story.plan is not None:
+        rows += _measured(story.plan, known)
+        rows.append(("groups", f"{counts(wanted)}{no_choice}"))
+        took = duration(story.plan.evidence.seconds)
+        why = why_stopped(story.plan.evidence.stopped)
+        rows.append(("search", f"{tried} in {took}; {why}"))
+        if story.plan.evidence.predictions is not None:
+            rows.append(("models", foretold(story.plan.evidence.predictions)))
+        rows.append(("plan", story.plan.digest[:16]))
+    else:
+        rows.append(("search", tried))
+        if known.chosen is not None:
+            rows.append(("groups", f"{counts(wanted)}{no_choice}"))
+    return facts(rows)
+
+
+def _measured(plan: Plan, known: Facts) -> list[tuple[str, object]]:
+    """Loss and latency as confirmed."""
+    evidence, scale = plan.evidence, scale_of(known.bound)
+
+    def loss(value: float) -> str:
+        assert known.bound is not None
+        share = scale.of_bound(value, known.bound.tolerance)
+        return f"{scale(value)}{f' ({share})' if share else ''}"
+
+    latency = evidence.latency
+    rows: list[tuple[str, object]] = [
+        ("loss", f"{loss(evidence.accuracy.loss)} on the search samples"),
+        ("worst", f"{scale(evidence.accuracy.worst)}, of one search sample"),
+        (
+            "latency",
+            f"{milliseconds(latency.seconds)} ({milliseconds(latency.low)} to "
+            f"{milliseconds(latency.high)}), FP32 {milliseconds(evidence.baseline.seconds)}",
+        ),
+        *([("FP32", fp32_told(evidence, scale))] if evidence.fp32 else []),
+    ]
+    if evidence.holdout is not None:
+        rows.insert(1, ("holdout", loss(evidence.holdout.loss)))
+    return rows
+
+
+def _short(value: object) -> str:
+    said = str(value)
+    return said if len(said) <= 24 else f"{said[:16]}…"

@@ -96,7 +96,7 @@ def check_utf8(message: Message) -> None:
             for value in values:
                 if isinstance(value, bytes):
                     raise ModelError(
-                        f"{found.DESCRIPTOR.name}.{name} of the model is {value[:40]!r}, which is "
+                        f"the model's {found.DESCRIPTOR.name}.{name} is {value[:40]!r}, which is "
                         "not UTF-8; export the model again"
                     )
 

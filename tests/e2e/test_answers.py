@@ -116,7 +116,8 @@ def test_a_reference_of_the_users_own_is_used(tmp_path: Path) -> None:
     outputs = reference_outputs(str(MODEL), feeds)
     right = np.concatenate([np.asarray(o["logits"]) for o in outputs])
     data = few_samples(tmp_path / "few.npz", __ref__logits=right * np.float32(1.001))
-    done = run("optimize", MODEL, "--data", data, "--tol", "0.1", *QUICK, cwd=tmp_path)
+    given = ("--data", data, "--tol", "0.1", "--backend", "clocked", *QUICK)
+    done = run("optimize", MODEL, *given, cwd=tmp_path, env=install(tmp_path))
     assert done.returncode == 0, done.stderr
     gate = next(line for line in done.stderr.splitlines() if "engine 0" in line)
     assert "loss 0.000999 " in gate or "loss 0.001 " in gate, gate
@@ -148,7 +149,8 @@ def test_a_bound_that_the_holdout_fails_ends_with_fp32_and_a_warning(tmp_path: P
 def test_json_lines_are_strict_json_and_nothing_else(tmp_path: Path) -> None:
     data = few_samples(tmp_path / "few.npz")
     args = ("--tol", "0.1", "--strategy", "uniform", "--threads", "1", "--json")
-    done = run("optimize", MODEL, "--data", data, *args, cwd=tmp_path)
+    given = ("--data", data, "--backend", "clocked", *args)
+    done = run("optimize", MODEL, *given, cwd=tmp_path, env=install(tmp_path))
     assert done.returncode == 0, done.stderr
 
     def strict(text: str) -> float:
@@ -179,7 +181,7 @@ def _last_line() -> str:
 
 
 def test_no_data_is_a_loud_warning(tmp_path: Path) -> None:
-    args = ("--strategy", "uniform", "--tol", "1", "--threads", "1")
+    args = ("--strategy", "uniform", "--tol", "1", "--max-builds", "1", "--threads", "1")
     done = run("optimize", MODEL, *args, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "warning: no --data was given" in done.stderr

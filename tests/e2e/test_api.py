@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 
 import precsearch
-from tests.e2e.command import HOLDOUT, LIMIT_S, MODEL, environment, few_samples, processes
+from tests.e2e.clocked_backend import install
+from tests.e2e.command import HOLDOUT, LIMIT_S, MODEL, few_samples, processes
 
 SCRIPT = """
 import sys, precsearch
 assert not {"onnxruntime", "optuna", "tensorrt"} & set(sys.modules)
 plan = precsearch.optimize(
-    sys.argv[1], data=sys.argv[2], tol=0.1, strategy="uniform", threads=1, output="p.json"
+    sys.argv[1], data=sys.argv[2], tol=0.1, strategy="uniform", threads=1, output="p.json",
+    backend="clocked",
 )
 assert plan == precsearch.read_plan("p.json")
 made = precsearch.build("p.json", sys.argv[1], "fast.onnx")
@@ -33,7 +35,7 @@ def test_optimize_build_verify_in_a_plain_script(tmp_path: Path) -> None:
         [sys.executable, "-", str(MODEL), str(data), str(HOLDOUT)],
         input=SCRIPT,
         cwd=tmp_path,
-        env=environment(),
+        env=install(tmp_path),
         capture_output=True,
         text=True,
         timeout=LIMIT_S,

@@ -33,7 +33,7 @@ class Found:
         self.artifact = folder / "fast.onnx"
         self.done = run(
             *("optimize", MODEL, "--data", DATA, "--holdout", HOLDOUT, "--tol", "1e-2"),
-            *("--threads", "1", "--max-builds", "8"),
+            *("--threads", "1", "--max-builds", "4"),
             *("--artifact", self.artifact, "-o", self.plan_path),
             cwd=folder,
         )
@@ -59,7 +59,7 @@ def test_the_plan_is_within_the_bound_on_data_that_the_search_never_saw(found: F
     assert evidence.finalists[-1].passed
     assert not any(look.passed for look in evidence.finalists[:-1])
     assert evidence.latency.ratio_low <= evidence.latency.ratio <= evidence.latency.ratio_high
-    assert sum(t.fidelity == "engine" for t in evidence.trials) <= 8
+    assert sum(t.fidelity == "engine" for t in evidence.trials) <= 4
     assert "Traceback" not in found.done.stderr
     assert str(found.plan_path) in found.done.stdout
 
@@ -98,7 +98,7 @@ def test_a_plan_moves_with_its_model_beside_it(found: Found, tmp_path: Path) -> 
     assert (tmp_path / "out.onnx").read_bytes() == found.artifact.read_bytes()
 
 
-def test_verify_passes_here_and_not_with_an_impossible_bound(found: Found) -> None:
+def test_verify_passes_here_and_not_with_an_impossible_bound(found: Found, tmp_path: Path) -> None:
     args = ("verify", found.plan_path, "--model", MODEL, "--data", HOLDOUT)
     done = run(*args, "--tol", "0.05")
     # Close to FP32's speed, a busy machine may time it as slower; that is another test's matter.
@@ -106,7 +106,8 @@ def test_verify_passes_here_and_not_with_an_impossible_bound(found: Found) -> No
     assert done.returncode == (4 if slower else 0), done.stdout + done.stderr
     assert "verified" in done.stdout
     assert "the loss is not within" not in done.stdout
-    done = run(*args, "--tol", "1e-12")
+    few = few_samples(tmp_path / "few.npz", 16)
+    done = run("verify", found.plan_path, "--model", MODEL, "--data", few, "--tol", "1e-12")
     assert done.returncode == 4
     assert "not verified: the loss is not within" in done.stdout
 
@@ -215,7 +216,7 @@ def test_a_finished_search_is_replayed_without_an_engine(found: Found, tmp_path:
     assert len(ranges) == 1
     done = run(
         *("optimize", MODEL, "--data", DATA, "--holdout", HOLDOUT, "--tol", "1e-2"),
-        *("--threads", "1", "--max-builds", "8", "--resume"),
+        *("--threads", "1", "--max-builds", "4", "--resume"),
         *("--run-dir", run_dir, "-o", tmp_path / "p.json"),
     )
     assert done.returncode == 0, done.stderr

@@ -23,7 +23,7 @@ from tests.e2e.command import DATA, LIMIT_S, MODEL, few_samples, processes, read
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
 
-SEARCH = ("--tol", "0.02", "--threads", "1", "--max-builds", "6")
+SEARCH = ("--tol", "0.02", "--threads", "1", "--max-builds", "4")
 
 
 def arguments(folder: Path) -> tuple[str | Path, ...]:
@@ -72,13 +72,15 @@ def still_there(pids: Iterable[int], wait_s: float = 30.0) -> list[int]:
     return left
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_kill_at_random_moments_then_resume(seed: int, tmp_path: Path) -> None:
-    rng = random.Random(seed)
-    args = arguments(tmp_path)
+def test_kill_at_random_moments_then_resume(tmp_path: Path) -> None:
+    """Two of them; `benchmarks.drill` has a thousand."""
+    rng = random.Random(1)
+    (tmp_path / "backend").mkdir()
+    env = install(tmp_path / "backend")
+    args = (*arguments(tmp_path), "--backend", "clocked")
     kept: list[bytes] = []
     for _ in range(2):
-        process = start(*args, *(["--resume"] if journal(tmp_path).exists() else []))
+        process = start(*args, *(["--resume"] if journal(tmp_path).exists() else []), env=env)
         seen = after_some_lines(process, rng.randrange(1, 14))
         time.sleep(rng.uniform(0, 0.4))
         seen |= set(workers_of(process.pid))
@@ -90,8 +92,9 @@ def test_kill_at_random_moments_then_resume(seed: int, tmp_path: Path) -> None:
         kept = after
         whole_or_none = {p.name for p in tmp_path.iterdir()}
         # a reservation that nobody holds any more blocks nobody, and the next run removes it
-        assert whole_or_none <= {"few.npz", "p.json", "p.precsearch", ".p.json.lock"}
-    done = run(*args, "--resume")
+        known = {"backend", "few.npz", "p.json", "p.precsearch", ".p.json.lock"}
+        assert whole_or_none <= known
+    done = run(*args, "--resume", env=env)
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / ".p.json.lock").exists()
     whole = lines(tmp_path)
@@ -101,7 +104,7 @@ def test_kill_at_random_moments_then_resume(seed: int, tmp_path: Path) -> None:
     assert len(set(asked)) == len(asked), "a finished trial was evaluated again"
     plan = read_plan(tmp_path / "p.json")
     assert len(plan.evidence.trials) == len(asked)
-    assert sum('"engine"' in a for a in asked) <= 6
+    assert sum('"engine"' in a for a in asked) <= 4
     assert plan.evidence.accuracy.loss <= 0.02
 
 

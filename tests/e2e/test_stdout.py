@@ -51,7 +51,8 @@ def command(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
 
 def shell(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
     """A line of shell in which $PS is the command and $S a short search."""
-    env = environment(PS=" ".join(START), S=" ".join(("optimize", "model.onnx", *SEARCH)))
+    search = ("optimize", "model.onnx", *SEARCH, "--max-builds", "2")
+    env = environment(PS=" ".join(START), S=" ".join(search))
     return subprocess.run(
         ["bash", "-c", line],
         cwd=folder,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from precsearch.plan import read_plan
 from tests.e2e.clocked_backend import install
-from tests.e2e.command import HOLDOUT, MODEL, few_samples, run
+from tests.e2e.command import MODEL, few_samples, run
 
 
 def test_a_plan_that_is_slower_elsewhere_is_not_verified_there(tmp_path: Path) -> None:
@@ -17,7 +17,7 @@ def test_a_plan_that_is_slower_elsewhere_is_not_verified_there(tmp_path: Path) -
     assert done.returncode == 0, done.stderr
     plan = read_plan(tmp_path / "p.json")
     assert plan.recipe.assignment.entries, "INT8 is faster"
-    line = ("verify", tmp_path / "p.json", "--model", MODEL, "--data", HOLDOUT)
+    line = ("verify", tmp_path / "p.json", "--model", MODEL, "--data", data)
     done = run(*line, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "verified, within rel-l2 ≤ 0.1" in done.stdout

@@ -199,7 +199,7 @@ MODEL_CASES = [
         "model",
         "has an operator whose name is not UTF-8",
         wrote(model().SerializeToString().replace(b"Conv", b"\xc3onv")),
-        "NodeProto.op_type of the model is b'\\xc3onv', which is not UTF-8",
+        "the model's NodeProto.op_type is b'\\xc3onv', which is not UTF-8",
     ),
     Case("model", "takes strings", edited(_string_input, DATA), "is not a tensor of numbers"),
     Case("model", "keeps weights in /etc", external("/etc/passwd"), AWAY),

@@ -27,7 +27,11 @@ def test_hostile_files_through_the_command_line() -> None:
 
 
 @pytest.mark.parametrize("act", [fake_kills, interrupts, full_disks])
-def test_runs_that_are_disturbed(act: Callable[[int, int], Counter[str]]) -> None:
+def test_runs_that_are_disturbed(
+    act: Callable[[int, int], Counter[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = ("--max-builds", "2", "-o", "out/p.json", "--artifact", "out/a.onnx")
+    monkeypatch.setattr("benchmarks.drill_runs.OUTPUTS", few)
     found = act(11, 1)
     assert wrong(found) == {}
     assert found.total() > 0

@@ -26,6 +26,7 @@ tensor 'conv' is written twice; check the model with onnx.checker and export it 
 export it again
 tensor '…' has shape … and … bytes of data, which do not fit; the file is damaged: export the \
 model again
+the model's … is …, which is not UTF-8; export the model again
 input 'x' is not a tensor of numbers; export the model with numeric tensors as inputs
 tensor '…' keeps its data in '…', outside of the model's folder; move the file beside the model \
 and save it with a relative path

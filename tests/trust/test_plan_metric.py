@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,15 +31,25 @@ def loss(outputs, reference, labels):
 """
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A world whose plan is judged by ``sub/mine.py:loss``."""
-    write_world(tmp_path)
+    folder = tmp_path_factory.mktemp("searched")
+    write_world(folder)
+    (folder / "sub").mkdir()
+    (folder / "sub" / "mine.py").write_text(LOSS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert run([*OPTIMIZE.split(), "--metric", "sub/mine.py:loss"]) == 0
+    (folder / "RAN").unlink()
+    return folder
+
+
+@pytest.fixture
+def here(searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, in which the test works."""
+    shutil.copytree(searched, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "mine.py").write_text(LOSS)
-    assert run([*OPTIMIZE.split(), "--metric", "sub/mine.py:loss"]) == 0
-    (tmp_path / "RAN").unlink()
     return tmp_path
 
 

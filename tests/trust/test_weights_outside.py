@@ -247,7 +247,7 @@ def with_weights(folder: Path, location: str) -> Path:
 @pytest.mark.parametrize("location", ["json.py", ".github/workflows/x.yml", "a/b/w"])
 def test_a_model_names_no_file_that_is_written(here: Path, location: str) -> None:
     path = with_weights(here, location)
-    line = f"optimize {path} --data {here / 'data.npz'} --tol 9 --threads 1 --strategy uniform"
+    line = f"optimize {path} --data {here / 'data.npz'} --tol 9 --threads 1 --max-builds 1"
     assert run([*line.split(), "--artifact", "a.onnx", "-o", "p.json"]) == 0
     assert run(["build", "p.json", "--model", str(path), "-o", "b.onnx"]) == 0
     assert run(["export", "p.json", "--model", str(path), "--to", "polygraphy", "-o", "e"]) == 0
@@ -290,7 +290,7 @@ def test_equal_extents_are_stored_once_and_large_ones_on_pages(here: Path) -> No
 
 def test_weights_of_a_wrong_digest_are_neither_used_nor_replaced(here: Path) -> None:
     path = with_weights(here, "w")
-    line = f"optimize {path} --data {here / 'data.npz'} --tol 9 --threads 1 --strategy uniform"
+    line = f"optimize {path} --data {here / 'data.npz'} --tol 9 --threads 1 --max-builds 1"
     assert run([*line.split(), "--artifact", "a.onnx", "-o", "p.json"]) == 0
     (weights,) = Path().glob("*.weights")
     weights.write_bytes(b"others")

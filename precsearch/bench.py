@@ -12,6 +12,7 @@ from functools import partial
 
 from precsearch.attribution import achieved_by_group, seconds_by_group
 from precsearch.backend import (
+    Array,
     Backend,
     ChoosesFp32,
     ChoosesTactics,
@@ -28,7 +29,7 @@ from precsearch.maker import Engine, engine_of
 from precsearch.measure import Load, Surroundings
 from precsearch.metrics import metric, with_lost_parts, worst_of
 from precsearch.onnxio.proxygraph import ProxyRequest
-from precsearch.probes import Probes
+from precsearch.probes import FirstLook, Probes
 from precsearch.reference.bench import Announce, ReferenceBench
 from precsearch.timer import EngineTimer
 from precsearch.trial import Accuracy, Fidelity, Latency, Measurement
@@ -36,7 +37,6 @@ from precsearch.turns import InTurns
 
 __all__ = ["Bench", "BenchSetup", "Candidate", "Rival", "Scored", "open_bench"]
 
-_PROXY_FEEDS = 64
 _PROFILE_RUNS = 3
 _SLOW_OPEN_S = 2.0
 """An engine that opens for longer is timed once: what memory looks like changes little for it."""
@@ -59,6 +59,7 @@ class Bench(ReferenceBench):
         )
         self._artifacts: dict[str, bytes] = {}
         self._probes = Probes(setup.proxy, setup.options)
+        self._look = FirstLook()
 
     def adopt(self, setup: BenchSetup) -> None:
         """Go on with what was not known when it was made; engines that were built are kept.
@@ -113,9 +114,9 @@ class Bench(ReferenceBench):
         try:
             self._announce("run")
             if fidelity is Fidelity.PROXY:
-                return Measurement(
-                    self._accuracy(session, self._setup.search, _PROXY_FEEDS), build_seconds=built
-                )
+                part, losses = self._setup.search, () if rival is None else rival.losses
+                seen, outputs = self._look.run(session.run, part.data, losses)
+                return Measurement(self._some(part, seen, outputs), build_seconds=built)
             accuracy = self._accuracy(session, self._setup.search)
             self._announce("time")
             latency = self._time(candidate, session, accuracy, rival)
@@ -156,8 +157,7 @@ class Bench(ReferenceBench):
         self._announce("run")
         part = self._setup.search
         seen, outputs = self._probes.run(request, part.data, losses)
-        some = Scored(part.data.take(seen), tuple(part.reference[i] for i in seen))
-        return Measurement(self._scored(outputs, some, some.data), build_seconds=opened)
+        return Measurement(self._some(part, seen, outputs), build_seconds=opened)
 
     def confirm(self, candidates: Sequence[Candidate], rebuilds: int) -> list[tuple[Latency, ...]]:
         """Each candidate's latency, ``rebuilds`` times newly opened, all in the same rounds.
@@ -247,11 +247,15 @@ class Bench(ReferenceBench):
     def _open(self, candidate: Candidate) -> Session:
         return self._backend.open(self._built(candidate))
 
-    def _accuracy(self, session: Session, part: Scored, limit: int | None = None) -> Accuracy:
-        """At the worst of the sets of input shapes, where no limit asks for a first look."""
-        if limit is not None:
-            data = part.data.take(range(min(limit, len(part.data))))
-            return self._scored([session.run(feed) for feed in data.feeds], part, data)
+    def _some(
+        self, part: Scored, seen: Sequence[int], outputs: Sequence[Mapping[str, Array]]
+    ) -> Accuracy:
+        """Of the outputs for some of the feeds."""
+        some = Scored(part.data.take(seen), tuple(part.reference[i] for i in seen))
+        return self._scored(outputs, some, some.data)
+
+    def _accuracy(self, session: Session, part: Scored) -> Accuracy:
+        """At the worst of the sets of input shapes."""
         return worst_of(self._whole(session, one) for one in (part, *part.also))
 
     def _whole(self, session: Session, part: Scored) -> Accuracy:

@@ -61,11 +61,14 @@ class Rival:
         goal: What is wanted.
         ratio: Of the fastest engine within the bound so far; FP32's is 1.
         trivial: Whether the engine in question is a uniform one: a search concludes from it.
+        losses: Of each sample of the search part in a rough engine, for the choice of the samples
+            that a proxy sees; nothing where no such engine was measured.
     """
 
     goal: Goal
     ratio: float = 1.0
     trivial: bool = False
+    losses: tuple[float, ...] = ()
 
     def matters(self, accuracy: Accuracy) -> bool:
         """Whether more than a rough time is wanted of an engine; models learn from rough ones."""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from precsearch.backend import Array, BackendOptions
+from precsearch.backend import Array, BackendOptions, Feed
 from precsearch.data import Dataset
 from precsearch.errors import BuildError
 from precsearch.onnxio.proxygraph import ProxyModel, ProxyRequest
 from precsearch.reference.proxy import Proxy
 
-__all__ = ["Probes", "by_hardness"]
+__all__ = ["FirstLook", "Probes", "by_hardness"]
 
 _FEEDS = 64
-_SECONDS = 1.0
+_LEAST = 4
+_SECONDS = 0.3
 
 
 def by_hardness(sizes: Sequence[int], losses: Sequence[float]) -> list[int]:
@@ -45,6 +46,43 @@ def _spread(count: int) -> list[int]:
         found.update(dict.fromkeys(range(0, count, step)))
         step //= 2
     return list(found)
+
+
+class FirstLook:
+    """What a proxy sees that is an engine without a timing: few samples, the hardest first.
+
+    How many is settled by the first of them: as many as run in about a third of a second, four at
+    least and 64 at most. A search asks for many proxies, to rank groups.
+    """
+
+    def __init__(self) -> None:
+        self._chosen: tuple[int, ...] = ()
+
+    def run(
+        self,
+        run: Callable[[Feed], Mapping[str, Array]],
+        data: Dataset,
+        losses: Sequence[float],
+    ) -> tuple[tuple[int, ...], list[Mapping[str, Array]]]:
+        """The feeds that were run, as positions in ``data``, and the outputs for each.
+
+        Args:
+            run: One inference.
+            data: The search part.
+            losses: Of each sample, in a rough engine; see `by_hardness`. The first call's count.
+
+        Raises:
+            RunError: An inference failed.
+        """
+        if not self._chosen:
+            order = by_hardness(data.sizes, losses)
+            run(data.feeds[order[0]])  # the first run is cold
+            start = time.perf_counter()
+            run(data.feeds[order[0]])
+            took = max(time.perf_counter() - start, 1e-6)
+            count = min(max(int(_SECONDS / took), _LEAST), _FEEDS, len(order))
+            self._chosen = tuple(order[:count])
+        return self._chosen, [run(data.feeds[i]) for i in self._chosen]
 
 
 class Probes:
@@ -96,7 +134,7 @@ class Probes:
     def _affordable(
         self, proxy: Proxy, request: ProxyRequest, data: Dataset, order: Sequence[int]
     ) -> int:
-        """How many feeds a proxy can run in about a second."""
+        """How many feeds a proxy can run in about a third of a second."""
         first = [data.feeds[i] for i in order[: proxy.lanes]]
         proxy.run(request, first)  # the first run is cold
         start = time.perf_counter()

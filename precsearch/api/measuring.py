@@ -15,7 +15,7 @@ from precsearch.measure import Load, TimingOptions
 from precsearch.onnxio.lower import Lowered
 from precsearch.rounds import BUSY
 from precsearch.space import SearchSpace
-from precsearch.trial import Measurement, Trial
+from precsearch.trial import Measurement, Trial, hardness
 from precsearch.workers import Worker
 
 __all__ = ["bench_setup", "bench_worker", "busy", "candidate", "reference_of", "rival"]
@@ -46,7 +46,7 @@ def rival(problem: Problem, trials: Sequence[Trial], lowered: Lowered) -> Rival:
     best = problem.goal.best(trials)
     found = None if best is None or best.measurement is None else best.measurement.latency
     ratio = 1.0 if found is None else min(1.0, found.ratio)
-    return Rival(problem.goal, ratio, _trivial(problem.space, lowered))
+    return Rival(problem.goal, ratio, _trivial(problem.space, lowered), hardness(trials))
 
 
 def busy(found: Measurement | None) -> str:

@@ -9,7 +9,7 @@ from precsearch.errors import OptionError
 from precsearch.goal import Problem
 from precsearch.strategy import ReasonedProposals
 from precsearch_strategies.elimination import Elimination
-from precsearch_strategies.encoding import Encoding, Floats
+from precsearch_strategies.encoding import Bools, Encoding, Floats
 from precsearch_strategies.ending import ending
 from precsearch_strategies.errormodel import BELIEVED, proxy_error
 from precsearch_strategies.estimate import expected_builds
@@ -20,7 +20,11 @@ from precsearch_strategies.known import Asking, Known
 from precsearch_strategies.locating import repeated, soundly
 from precsearch_strategies.opening import opening
 from precsearch_strategies.relowering import relowered
-from precsearch_strategies.screening import screened_squares, squares_of_fastest
+from precsearch_strategies.screening import (
+    screened_squares,
+    shared_squares,
+    squares_of_fastest,
+)
 from precsearch_strategies.tpe import tpe_search
 from precsearch_strategies.uniform import leading_uniforms, uniform_assignments
 
@@ -139,7 +143,10 @@ class Auto:
         squares, done = yield from isolated(known, encoding, squares, wanted, limit - reserved)
         # Where culprits were found and left out, models have little to add.
         rest = replace(self, draws=0, patience=_AFTER, screens=0) if done else self
-        why = yield from rest._rounds(known, encoding, squares, elimination, limit - reserved)
+        coarse = None if done or not shared_squares(squares, wanted) else wanted
+        why = yield from rest._rounds(
+            known, encoding, squares, elimination, limit - reserved, coarse
+        )
         yield from relowered(known, encoding, limit - reserved)
         yield from rest._reserves(known, encoding, squares, elimination, limit)
         if why == "limit":  # what is left of the reserve is for the search
@@ -186,12 +193,19 @@ class Auto:
         squares: Squares,
         elimination: Elimination,
         limit: int,
+        coarse: Bools | None = None,
     ) -> Asking[str]:
-        """Build what the models propose, one engine at least. Returns why it ended."""
+        """Build what the models propose, one engine at least. Returns why it ended.
+
+        ``coarse`` are choices of which only sets were asked about, for want of time: what time
+        there is for proxies goes on halving these sets, before any candidate is screened.
+        """
         n = encoding.size[0]
         stale, reference = 0, known.best_ratio()
         patience = math.ceil(2 * self.patience / 3) + (n // 50 if self.draws else 0)
         while known.builds < limit and stale < patience:
+            if coarse is not None and known.builds > 2 and known.proxy_room() > 0:
+                squares = yield from screened_squares(known, encoding, coarse)
             chosen = yield from self._screened(known, encoding, squares, elimination)
             if chosen is None and known.owed:
                 chosen = self._judge(known, encoding, squares, elimination).anyway()

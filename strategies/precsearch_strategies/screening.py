@@ -14,7 +14,7 @@ from precsearch_strategies.halving import lowered_together, squares_by_halves
 from precsearch_strategies.known import Asking, Known
 from precsearch_strategies.sensitivity import context, single_squares
 
-__all__ = ["screened_squares", "squares_of_fastest"]
+__all__ = ["screened_squares", "shared_squares", "squares_of_fastest"]
 
 _SINGLES = 96  # up to so many, groups are asked for one by one
 _SURE = 0.3  # deviation of the logarithm of a square that a proxy measured alone
@@ -65,6 +65,16 @@ def screened_squares(
     squares[covered] = shared[covered]
     sure[covered] = _SHARED
     return squares, sure
+
+
+def shared_squares(squares: tuple[Floats, Floats], wanted: Bools) -> bool:
+    """Whether some wanted choices were asked about in sets alone.
+
+    Args:
+        squares: What `screened_squares` returned.
+        wanted: (n, p) choices; those of FP32 do not count.
+    """
+    return len(wanted) <= _SINGLES and bool((squares[1][:, 1:][wanted[:, 1:]] >= _SHARED).any())
 
 
 def squares_of_fastest(known: Known, encoding: Encoding) -> Asking[tuple[Floats, Floats]]:

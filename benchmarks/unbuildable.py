@@ -55,6 +55,8 @@ class Unbuildable:
         times: (n, 3) of each group.
         culprits: Sets of group keys that do not build in INT8 together.
         border: Time of an edge between unequal precisions.
+        slow: Seconds that an engine that runs takes to build.
+        cheap: Seconds that one that fails takes.
     """
 
     space: SearchSpace
@@ -62,6 +64,8 @@ class Unbuildable:
     times: Floats
     culprits: tuple[frozenset[str], ...]
     border: float
+    slow: float = 0.0
+    cheap: float = 0.0
 
     @classmethod
     def draw(cls, n: int, sets: int, size: int, bound: float, seed: int) -> Unbuildable:
@@ -127,7 +131,11 @@ class Unbuildable:
     def evaluate(self, proposals: Sequence[Proposal]) -> Steps:
         for position, p in enumerate(proposals):
             yield position, None
-            yield position, Evaluated(self.outcome(p), p.assignment.digest, 0.0)
+            outcome = self.outcome(p)
+            took = self.cheap if isinstance(outcome, Failed) else self.slow
+            if p.fidelity is Fidelity.PROXY:
+                took = 0.0
+            yield position, Evaluated(outcome, p.assignment.digest, took)
 
 
 @dataclass(frozen=True)

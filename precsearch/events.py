@@ -146,7 +146,7 @@ class TrialFinished:
 
     Attributes:
         trial: The trial.
-        builds: Engines built and timed so far.
+        builds: Engines built and timed so far; one that fails soon is none.
         elapsed: Seconds so far, counting what was spent before a resume.
         replayed: Whether it came from a journal.
     """
@@ -168,6 +168,8 @@ class SearchFinished:
             ``converged`` (no remaining candidate is expected to be faster beyond the noise),
             ``patience`` (several engines in a row brought no gain), ``limit`` (its own limit of
             engines), ``done`` (it gave no reason).
+        builds: Engines built and timed; those that failed soon are not counted.
+        elapsed: Seconds of the search, counting what was spent before a resume.
     """
 
     reason: str

@@ -57,8 +57,10 @@ def exclusions(trials: Iterable[Trial]) -> tuple[Exclusion, ...]:
     """The culprits that the engines among ``trials`` prove.
 
     A choice is necessary in an unusable engine if a usable engine has all of its other choices.
-    The necessary choices of an engine are a culprit if no usable engine has them all, and if two
-    unusable engines have them (or one engine that lowers nothing else). Proxies take no part.
+    The necessary choices of an engine are a culprit if no usable engine has them all, if two
+    unusable engines have them (or one engine that lowers nothing else), and if no further choice of
+    their precision is in all of these: it might be a part of the culprit that was not located
+    (`half_located`). Proxies take no part.
 
     Args:
         trials: Of one search space, in any order.
@@ -74,7 +76,7 @@ def exclusions(trials: Iterable[Trial]) -> tuple[Exclusion, ...]:
             if not 0 < len(culprit) <= _MOST or any(culprit <= other for other in cleared):
                 continue
             having = [trial for other, trial in rows if culprit <= other]
-            if len(having) >= _TWICE or culprit == choices:
+            if (len(having) >= _TWICE or culprit == choices) and not _partners(culprit, having):
                 found.setdefault(culprit, _exclusion(culprit, having))
     return tuple(e for choices, e in found.items() if not any(o < choices for o in found))
 
@@ -82,7 +84,9 @@ def exclusions(trials: Iterable[Trial]) -> tuple[Exclusion, ...]:
 def half_located(trials: Iterable[Trial]) -> tuple[Exclusion, ...]:
     """Choices that an unusable engine needs for its failure, and that are usable in other engines.
 
-    Beside which other choice they are not is unknown. What `exclusions` explains is left out.
+    Beside which other choice they are not is unknown. So is whether there is one for a choice that
+    no usable engine has, as long as all unusable engines with it share other choices of its
+    precision. What `exclusions` explains is left out.
 
     Args:
         trials: Of one search space, in any order.
@@ -99,7 +103,11 @@ def half_located(trials: Iterable[Trial]) -> tuple[Exclusion, ...]:
         for trial in bad:
             culprit = _necessary(_choices(trial), cleared)
             explained = any(e.within(trial.assignment) for e in proven)
-            if len(culprit) == 1 and not explained and any(culprit <= other for other in cleared):
+            if len(culprit) != 1 or explained:
+                continue
+            having = [t for t in bad if culprit <= _choices(t)]
+            seen = len(having) >= _TWICE and _partners(culprit, having)
+            if seen or any(culprit <= other for other in cleared):
                 found.setdefault(culprit, _exclusion(culprit, [trial]))
     return tuple(found.values())
 
@@ -123,6 +131,13 @@ def _necessary(choices: Choices, cleared: Sequence[Choices]) -> Choices:
     """Those of an unusable engine's choices without which it would be usable."""
     left = [choices - other for other in cleared]
     return frozenset(next(iter(rest)) for rest in left if len(rest) == 1)
+
+
+def _partners(culprit: Choices, having: Sequence[Trial]) -> Choices:
+    """Other choices of the culprit's precisions that every one of these engines has."""
+    shared = frozenset.intersection(*(_choices(t) for t in having)) - culprit
+    low = {precision for _, precision in culprit}
+    return frozenset(c for c in shared if c[1] in low)
 
 
 def _exclusion(culprit: Choices, having: Sequence[Trial]) -> Exclusion:

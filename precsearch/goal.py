@@ -110,8 +110,8 @@ class Budget:
 
     Attributes:
         max_builds: Engines built and timed, counting those of a resumed search and those of
-            `Problem.known`.
-        seconds: Wall time, counting what was spent before a resume.
+            `Problem.known`. An engine that fails soon is none (`precsearch.counting.built`).
+        seconds: Wall time, counting what was spent before a resume and what failed engines took.
     """
 
     max_builds: int | None = None

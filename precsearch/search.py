@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import replace
 from types import MappingProxyType
 
+from precsearch.counting import built
 from precsearch.evaluate import Evaluate, Evaluated
 from precsearch.events import (
     BatchProposed,
@@ -105,7 +106,7 @@ class _Loop:
         self._clock = clock
         self._reserve = reserve
         self.trials: dict[Proposal, Trial] = {t.proposal: t for t in problem.known}
-        self.builds = sum(p.fidelity is Fidelity.ENGINE for p in self.trials)
+        self.builds = built(self.trials.values())
         self._next = 1 + max((t.number for t in problem.known), default=-1)
 
     @property
@@ -155,9 +156,23 @@ class _Loop:
         return self.trials[engine] if engine in self.trials else self.trials[proposal]
 
     def _answer(self, asked: Sequence[Proposal]) -> Events:
-        """Replay or evaluate what is new of a batch, as far as the budget goes."""
+        """Replay or evaluate what is new of a batch, as far as the budget goes.
+
+        An engine that fails leaves its place in the budget to the next one.
+        """
         wanted = self._new(asked)
-        affordable = self._affordable(wanted)
+        while wanted:
+            affordable = self._affordable(wanted)
+            if not affordable:
+                return "builds"
+            stop = yield from self._part(affordable)
+            if stop:
+                return stop
+            wanted = wanted[len(affordable) :]
+        return ""
+
+    def _part(self, affordable: Sequence[Proposal]) -> Events:
+        """Replay or evaluate these proposals."""
         numbers = {p: self._next + i for i, p in enumerate(affordable)}
         self._next += len(affordable)
         fresh = []
@@ -168,11 +183,7 @@ class _Loop:
                 yield self._finish(trial, replayed=True)
             else:
                 fresh.append(proposal)
-        if fresh:
-            stop = yield from self._run(fresh, numbers)
-            if stop:
-                return stop
-        return "builds" if len(affordable) < len(wanted) else ""
+        return (yield from self._run(fresh, numbers)) if fresh else ""
 
     def _new(self, asked: Sequence[Proposal]) -> list[Proposal]:
         """The proposals that no trial, and no earlier proposal of the batch, answers."""
@@ -225,7 +236,7 @@ class _Loop:
 
     def _finish(self, trial: Trial, *, replayed: bool = False) -> TrialFinished:
         self.trials[trial.proposal] = trial
-        self.builds += trial.proposal.fidelity is Fidelity.ENGINE
+        self.builds = built(self.trials.values())
         return TrialFinished(trial, self.builds, self.elapsed, replayed)
 
 

@@ -52,5 +52,5 @@ class Estimates(Strategy, Protocol):
     """A strategy that can say beforehand how many engines it will ask for."""
 
     def expected_builds(self, problem: Problem, /) -> tuple[int, int, int]:
-        """The least, the likely and the most engines, FP32's own included."""
+        """The least, the likely and the most engines that count, FP32's own included."""
         ...

@@ -27,7 +27,7 @@ class OptimizeConfig:
             Runtime.
         precisions: What groups may be given; ``None`` is everything that the backend truly runs.
         strategy: Name of the search strategy.
-        max_builds: Most engines to build and time.
+        max_builds: Most engines to build and time; those that fail soon are not counted.
         time_budget: Most seconds to search.
         seed: Of every random choice.
         threads: CPU threads of one inference; 0 is the number of physical cores.

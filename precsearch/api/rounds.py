@@ -10,6 +10,7 @@ from statistics import median
 from precsearch.api.confirm import Choice, Confirmed, best_so_far, finalists
 from precsearch.api.continuing import MOST, as_seen, gained, tightened
 from precsearch.api.stopwatch import Stopwatch, confirmation
+from precsearch.counting import built
 from precsearch.evaluate import Evaluate
 from precsearch.events import (
     Event,
@@ -143,7 +144,7 @@ class Rounds:
 
     @property
     def _builds(self) -> int:
-        return sum(t.proposal.fidelity is Fidelity.ENGINE for t in self.trials)
+        return built(self.trials)
 
     def _ended(self, reason: str) -> None:
         """Take down why a search ended.

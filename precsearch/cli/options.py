@@ -119,7 +119,8 @@ MaxBuilds = Annotated[
         parser=integer("--max-builds", 1),
         metavar="N",
         show_default=False,
-        help="Most engines to build and time. Default: the strategy decides.",
+        help="Most engines to build and time, without those that fail soon. Default: the strategy "
+        "decides.",
         rich_help_panel=_EFFORT,
     ),
 ]

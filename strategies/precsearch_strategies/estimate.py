@@ -11,7 +11,7 @@ __all__ = ["expected_builds"]
 
 
 def expected_builds(problem: Problem) -> tuple[int, int, int]:
-    """The least, the likely and the most engines, FP32's own included.
+    """The least, the likely and the most engines, FP32's own included, those that fail left out.
 
     The least is the gate and the uniform engines, which is where a search ends if one of them
     cannot be improved on. The likely number was fitted to searches of recorded landscapes of 8 to

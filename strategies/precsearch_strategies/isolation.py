@@ -101,7 +101,7 @@ def isolated(
     limit = min(limit, known.builds + most_engines(len(moves.groups)))
     doubts, design, done = _before(known, moves, squares[0]), None, False
     while known.builds < limit and doubts.fruitless < _FRUITLESS and doubts.spread < _SPREAD:
-        rng = np.random.default_rng([known.problem.seed, known.builds])
+        rng = np.random.default_rng([known.problem.seed, known.tried])
         sound = _sound(known, encoding, moves)
         design = Design.of(replace(doubts, sound=sound), rng)
         doubts = replace(doubts, draws=design.draws)

@@ -129,14 +129,14 @@ class Judge:
         return None
 
     def _now(self) -> _View:
-        at = self._known.builds, len(self._known.proxies)
+        at = self._known.tried, len(self._known.proxies)
         if at not in self._views:
             self._views = {at: self._view()}
         return self._views[at]
 
     def _view(self) -> _View:
         known, encoding = self._known, self._encoding
-        rng = np.random.default_rng([known.problem.seed, known.builds, len(known.proxies)])
+        rng = np.random.default_rng([known.problem.seed, known.tried, len(known.proxies)])
         errors = ErrorModel.fit(known, encoding, *self._squares)
         latency = LatencyModel.fit(known, encoding)
         draws = [latency.sample(rng) for _ in range(self._draws)]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from statistics import median
 from typing import TypeVar
 
+from precsearch.counting import built
 from precsearch.exclusions import Exclusion, exclusions, half_located
 from precsearch.goal import Problem
 from precsearch.space import Assignment
@@ -18,6 +19,7 @@ __all__ = ["Asking", "Known"]
 _SHARE = 1 / 3  # of the time spent so far that proxies may take; docs/adr/0014
 _FREE_S = 3.0  # that proxies may take in any case
 _MARGIN = 1.25  # of the slowest engine's time that is kept for one that is owed
+_DOUBT = 3.0  # times what the first proxy is thought to take, that a time budget must have left
 _UNLIMITED = 10**6
 
 T = TypeVar("T")
@@ -40,6 +42,7 @@ class Known:
         self.share = 1.0  # of the problem's bound that is aimed for
         self.owed = 0  # engines that proxies must leave time for, until the next one is built
         self.hunted: set[Assignment] = set()  # failed engines whose cause was looked for
+        self._built = (0, 0)
         self._excluded: tuple[int, tuple[Exclusion, ...], tuple[Exclusion, ...]] = (0, (), ())
         for trial in (*problem.known, *trials):
             self._record(trial)
@@ -115,14 +118,15 @@ class Known:
         models are searched alike on any machine), and leave time for the engines that are
         ``owed``. What counts is the recorded time of the trials, never a clock: a
         resumed search decides as the interrupted one did. Where no time is recorded there is no
-        limit; before the first proxy nobody knows what one takes, so there is room for one.
+        limit. Before the first proxy nobody knows what one takes, so there is room for one, if what
+        it may take leaves the budget time for the engines that are owed (`_first_proxy`).
         """
         spent = self.spent
         if spent <= 0:
             return _UNLIMITED
         took = [t.seconds for t in self.proxies.values()]
         if not took:
-            return 1
+            return int(self._first_proxy(spent))
         each = median(took)
         if each <= 0:
             return _UNLIMITED
@@ -132,12 +136,30 @@ class Known:
             left = min(left, limit - spent - self.owed * _MARGIN * self._engine_seconds)
         return max(math.floor(left / each), 0)
 
+    def _first_proxy(self, spent: float) -> bool:
+        """Whether the time budget has room for a proxy that may take several times what is thought.
+
+        A proxy runs every sample once, as FP32's engine did, and it takes about as long as an
+        engine where its simulation is slow.
+        """
+        limit = self.problem.budget.seconds
+        if limit is None:
+            return True
+        plain = self.engines.get(Assignment())
+        found = plain.measurement if plain else None
+        inference = 0.0
+        if found is not None and found.latency is not None:
+            inference = found.latency.seconds * max(len(found.accuracy.per_sample), 1)
+        expected = max(self._engine_seconds, inference)
+        owed = self.owed * _MARGIN * self._engine_seconds
+        return limit - spent - owed >= _DOUBT * expected
+
     def limit(self, own: int) -> int:
         """Engines at most, known ones included, where a strategy allows itself ``own``.
 
         A continued search gets a quarter more than it knows, if that is more.
         """
-        before = sum(t.proposal.fidelity is Fidelity.ENGINE for t in self.problem.known)
+        before = built(self.problem.known)
         more = before + math.ceil(own / 4) if before else 0
         return self.problem.budget.max_builds or max(own, more)
 
@@ -193,6 +215,13 @@ class Known:
 
     @property
     def builds(self) -> int:
+        """Engines that count towards a limit so far (`precsearch.counting.built`)."""
+        if self._built[0] != len(self.engines):
+            self._built = len(self.engines), built(self.engines.values())
+        return self._built[1]
+
+    @property
+    def tried(self) -> int:
         """Engines asked for so far, failed ones included."""
         return len(self.engines)
 

@@ -10,18 +10,17 @@ engines that run, and for a culprit of two choices the second half of QuickXplai
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from precsearch.exclusions import unusable
-from precsearch.space import Assignment, LayerGroup
+from precsearch.space import Assignment
 from precsearch.trial import Failed, Trial
 from precsearch_strategies.encoding import Encoding, Labels
 from precsearch_strategies.gains import profile_gains
 from precsearch_strategies.known import Asking, Known
+from precsearch_strategies.ranking import by_suspicion, by_value, roles, suspects
+from precsearch_strategies.reducing import Reduction
 
 __all__ = ["broken", "located", "repeated", "soundly"]
 
@@ -30,7 +29,9 @@ _HANGS = 3  # engines that hang, after which no cause is looked for: each takes 
 _HALF = math.log(2)  # expected culprits of a part that has one in half of all cases
 _FAR = 1 / 3  # of the engines that are left when a far partner is looked for
 _ROOM = 3  # times what that takes, that the budget allows
-_SHORT = 4  # characters that a name in a message has at least
+_SLOW_S = 5.0  # that an engine takes to build where failing is much cheaper
+_SMALL = 12  # engines of a budget of which all but one may be spent until INT8 runs then
+_CHEAPER = 5  # times cheaper than that
 
 
 def soundly(
@@ -83,25 +84,9 @@ def repeated(known: Known, encoding: Encoding, limit: int) -> Asking[None]:
     ]
     last = next(reversed(known.engines.values()))
     if len(failed) > 1 and failed[-1] is last:
-        suspects = [_suspects(known, encoding, t) for t in failed[-2:]]
-        if suspects[0] & suspects[1]:
+        first, second = (suspects(known, encoding, t) for t in failed[-2:])
+        if first & second:
             yield from located(known, encoding, last, limit)
-
-
-def _suspects(known: Known, encoding: Encoding, trial: Trial) -> set[tuple[tuple[int, int], ...]]:
-    """Choices, and pairs of neighbours, that no usable engine has."""
-    ran = np.array(
-        [encoding.encode(a) for a, t in known.engines.items() if t.measurement is not None]
-    ).reshape(-1, encoding.size[0])
-    x = encoding.encode(trial.assignment)
-    same = ran == x
-    alone = {((i, int(x[i])),) for i in np.flatnonzero((x > 0) & ~same.any(axis=0)).tolist()}
-    pairs = {
-        ((a, int(x[a])), (b, int(x[b])))
-        for a, b in encoding.edges.tolist()
-        if (x[a] or x[b]) and not (same[:, a] & same[:, b]).any()
-    }
-    return alone | pairs
 
 
 def located(known: Known, encoding: Encoding, failed: Trial, limit: int) -> Asking[Trial]:
@@ -116,19 +101,28 @@ def located(known: Known, encoding: Encoding, failed: Trial, limit: int) -> Aski
     Returns:
         The usable engine that is closest to ``failed``; that itself if none is known.
     """
+    again = failed.assignment in known.hunted
     known.hunted.add(failed.assignment)
     base = _nearest(known, encoding, failed)
     if base is None or _hangs(known) >= _HANGS:
         return base or failed
     labels = encoding.encode(base.assignment)
-    order, named = _ordered(known, encoding, failed, labels)
+    order, named = by_value(known, encoding, failed, labels)
     hunt = _Hunt(known, encoding, failed, labels, limit, named)
+    if _cheap(known, failed):
+        return base if again else (yield from hunt.reduce(order))
     return (yield from hunt.run(order))
 
 
 def _hangs(known: Known) -> int:
     outcomes = (t.outcome for t in known.engines.values())
     return sum(isinstance(o, Failed) and o.kind == "timeout" for o in outcomes)
+
+
+def _cheap(known: Known, failed: Trial) -> bool:
+    """Whether engines that run take long, and one that fails does not."""
+    ran = [t.seconds for t in known.engines.values() if t.measurement is not None]
+    return max(ran, default=0.0) >= max(_SLOW_S, _CHEAPER * failed.seconds)
 
 
 def _nearest(known: Known, encoding: Encoding, failed: Trial) -> Trial | None:
@@ -141,31 +135,6 @@ def _nearest(known: Known, encoding: Encoding, failed: Trial) -> Trial | None:
         for labels in [encoding.encode(a)]
     ]
     return min(rows, key=lambda row: row[:4])[4] if rows else None
-
-
-def _ordered(
-    known: Known, encoding: Encoding, failed: Trial, base: Labels
-) -> tuple[list[int], int]:
-    """Positions in which ``failed`` differs, the most valuable first; what it names last, counted.
-
-    A message that names most of them tells nothing.
-    """
-    x = encoding.encode(failed.assignment)
-    gains = profile_gains(known, encoding)
-    differ = np.flatnonzero(x != base)
-    worth = gains[differ, x[differ]] - gains[differ, base[differ]]
-    order = differ[np.argsort(-worth, kind="stable")].tolist()
-    message = failed.outcome.message if isinstance(failed.outcome, Failed) else ""
-    named = {i for i in order if _named(message, encoding.space.free[i])}
-    if len(named) > len(order) / 2:
-        return order, 0
-    return sorted(order, key=lambda i: i in named), len(named)
-
-
-def _named(message: str, group: LayerGroup) -> bool:
-    """Whether an error message has the name of a group or of one of its nodes."""
-    names = (n for n in {group.key, *group.nodes} if len(n) >= _SHORT)
-    return any(re.search(rf"(?<!\w){re.escape(n)}(?!\w)", message) for n in names)
 
 
 @dataclass
@@ -212,6 +181,31 @@ class _Hunt:
             found, bad = found + 1, False
         yield from self._named_far(open_, total)
         return self.known.engines.get(self._assignment(kept), self.failed)
+
+    def reduce(self, order: list[int]) -> Asking[Trial]:
+        """The same from the failing side, where failing is cheap; see `reducing`."""
+        known, encoding = self.known, self.encoding
+        gains, x = profile_gains(known, encoding), encoding.encode(self.failed.assignment)
+        most = known.problem.budget.max_builds
+        if most is not None:  # what is built is the mixed engine, or leads to it
+            self.limit = max(self.limit, min(most - 1, _SMALL))
+        reduction = Reduction(
+            self._effective,
+            lambda: not self.ended and known.builds < self.limit - 1,
+            self._over,
+            roles(encoding, order),
+            {i: float(gains[i, x[i]] - gains[i, self.base[i]]) for i in order},
+        )
+        kept = yield from reduction.run(by_suspicion(encoding, order, self.named))
+        return known.engines.get(self._assignment(kept), self.failed)
+
+    def _effective(self, moved: list[int]) -> Asking[bool]:
+        """`_usable`; passive choices that have no effect alone are, and no engine is built."""
+        space, failed = self.encoding.space, self.encoding.encode(self.failed.assignment)
+        labels = self.encoding.encode(space.canonical(self._assignment(moved)))
+        if not (labels[moved] == failed[moved]).any():
+            return True
+        return (yield from self._usable(moved))
 
     def _over(self) -> bool:
         return self.ended

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from precsearch.counting import built
 from precsearch.space import Assignment
 from precsearch.strategy import Strategy
 from precsearch.trial import Fidelity, Proposal, Trial
@@ -59,7 +60,6 @@ def run(strategy: Strategy, landscape: Landscape, max_builds: int | None = None)
     memory: dict[tuple[Assignment, Fidelity], Trial] = {}
     trials: list[Trial] = []
     proposals = strategy.propose(landscape.problem)
-    builds = 0
     try:
         batch = next(proposals)
         while True:
@@ -68,11 +68,10 @@ def run(strategy: Strategy, landscape: Landscape, max_builds: int | None = None)
                 canonical = landscape.space.canonical(proposal.assignment)
                 key = (canonical, proposal.fidelity)
                 if key not in memory:
-                    if proposal.fidelity is Fidelity.ENGINE:
-                        if max_builds is not None and builds >= max_builds:
-                            proposals.close()
-                            return Found(landscape, tuple(trials))
-                        builds += 1
+                    engine = proposal.fidelity is Fidelity.ENGINE
+                    if engine and max_builds is not None and built(trials) >= max_builds:
+                        proposals.close()
+                        return Found(landscape, tuple(trials))
                     asked = Proposal(canonical, proposal.fidelity, proposal.reason)
                     memory[key] = Trial(len(trials), asked, landscape.measure(asked))
                     trials.append(memory[key])

@@ -109,9 +109,7 @@ def test_groups_are_told_as_the_plan_has_them(page: Html, finished: Run) -> None
             assert row["asked"] == plan.recipe.assignment[row["group"]].value
             assert row["reason"] == reasons[row["group"]]
             assert row["reason"] in page.words
-    alone = {t.assignment for t in plan.evidence.trials if sum(t.counts.values()) == 1}
-    # The other ones of a pair count as well; how many proxies are asked is the strategy's matter.
-    assert sum(row["cost"] is not None for row in rows) >= len(alone) > 0
+    assert sum(row["cost"] is not None for row in rows) > len(rows) / 2
     assert any(row["saved"] is not None for row in rows)
 
 

@@ -23,7 +23,6 @@ from precsearch.backend import (
     Session,
 )
 from precsearch.benchsetup import BenchSetup, Candidate, Rival, Scored
-from precsearch.data import Dataset
 from precsearch.disturbance import Patience, Watches
 from precsearch.maker import Engine, engine_of
 from precsearch.measure import Load, Surroundings
@@ -62,11 +61,7 @@ class Bench(ReferenceBench):
         self._look = FirstLook()
 
     def adopt(self, setup: BenchSetup) -> None:
-        """Go on with what was not known when it was made; engines that were built are kept.
-
-        Args:
-            setup: Of the same backend, options and FP32 engine.
-        """
+        """Go on with a setup of the same backend, options and FP32 engine; built engines stay."""
         self._setup = setup
         self._timer.adopt(_timed(setup), setup.noise, setup.timing)
         self._probes = Probes(setup.proxy, setup.options)
@@ -251,8 +246,8 @@ class Bench(ReferenceBench):
         self, part: Scored, seen: Sequence[int], outputs: Sequence[Mapping[str, Array]]
     ) -> Accuracy:
         """Of the outputs for some of the feeds."""
-        some = Scored(part.data.take(seen), tuple(part.reference[i] for i in seen))
-        return self._scored(outputs, some, some.data)
+        references = tuple(part.reference[i] for i in seen)
+        return self._scored(outputs, Scored(part.data.take(seen), references))
 
     def _accuracy(self, session: Session, part: Scored) -> Accuracy:
         """At the worst of the sets of input shapes."""
@@ -260,13 +255,13 @@ class Bench(ReferenceBench):
 
     def _whole(self, session: Session, part: Scored) -> Accuracy:
         outputs = [session.run(feed) for feed in part.data.feeds]
-        found = self._scored(outputs, part, part.data)
+        found = self._scored(outputs, part)
         found = with_lost_parts(self._metric, found, outputs, part.reference)
         return replace(found, shapes=part.name)
 
-    def _scored(self, outputs: Sequence[Feed], part: Scored, data: Dataset) -> Accuracy:
-        reference = part.reference[: len(outputs)]
-        return self._metric.score(outputs, reference, data.flat_labels, sizes=data.sizes)
+    def _scored(self, outputs: Sequence[Feed], part: Scored) -> Accuracy:
+        labels, sizes = part.data.flat_labels, part.data.sizes
+        return self._metric.score(outputs, part.reference, labels, sizes=sizes)
 
     def _time(
         self, candidate: Candidate, session: Session, accuracy: Accuracy, rival: Rival | None

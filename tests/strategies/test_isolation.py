@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from precsearch.space import Assignment
@@ -57,6 +57,7 @@ def strong(landscape: Landscape, factor: float) -> Landscape:
     return landscape
 
 
+@example(seed=19, groups=159, sensitive=5, fails=0.1, tolerance=0.5, limit=8)
 @settings(max_examples=10, deadline=None)
 @given(
     seed=st.integers(0, 10**6), groups=st.integers(90, 160), sensitive=st.integers(0, 12),
@@ -73,8 +74,13 @@ def test_it_ends_and_adds_only_to_what_has_passed(
     known, before, _ = staged(recipe.draw(seed), limit)
     assert known.builds - before <= most_engines(groups)
     assert known.builds <= max(limit, before)
-    passed = [set(t.assignment) for t in known.passing() if len(t.assignment)]
-    # Each engine within the bound has all that earlier ones of the stage had.
+    # Engines that locate what does not build are small sets of their own.
+    passed = [
+        set(t.assignment)
+        for t in known.passing()
+        if len(t.assignment) and not t.proposal.reason.startswith("what makes an engine fail")
+    ]
+    # Each other engine within the bound has all that earlier ones of the stage had.
     for smaller, larger in zip(sorted(passed, key=len), sorted(passed, key=len)[1:], strict=False):
         assert smaller < larger
 

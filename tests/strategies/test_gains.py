@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from precsearch.space import Assignment, LayerGroup
+from precsearch.space import Assignment, LayerGroup, Precision
 from precsearch_strategies.encoding import Encoding
-from precsearch_strategies.gains import has_profiles, profile_gains
+from precsearch_strategies.gains import has_profiles, profile_gains, promising
 from tests.strategies.landscapes import INT8, Landscape, Recipe
 from tests.strategies.test_models import engines
 
@@ -60,3 +60,21 @@ def test_the_fastest_engine_stands_for_what_slower_ones_show_again() -> None:
     np.testing.assert_array_equal(profile_gains(once, encoding), profile_gains(twice, encoding))
     alone = profile_gains(engines(landscape, [Assignment(), part]), encoding)
     assert not np.array_equal(alone[2:, 2], profile_gains(once, encoding)[2:, 2])
+
+
+@pytest.mark.parametrize(("lowered", "counts"), [(1, True), (8, False)])
+def test_a_few_groups_that_were_slower_do_not_rule_a_precision_out(
+    lowered: int, counts: bool
+) -> None:
+    """As where INT8 everywhere fails to build, and only small sets of groups ran in INT8."""
+    landscape = Recipe(groups=8, border=0.0).draw(4)
+    for group in landscape.space.free:
+        fp32 = landscape.times[group.key, Precision.FP32]
+        landscape.times[group.key, Precision.FP16] = 0.5 * fp32
+        landscape.times[group.key, INT8] = 0.9 * fp32
+        landscape.errors[group.key, Precision.FP16] = 0.0
+    half = landscape.space.uniform(Precision.FP16)
+    few = half.with_({g.key: INT8 for g in landscape.space.free[:lowered]})
+    known, encoding = engines(landscape, [Assignment(), half, few]), Encoding(landscape.space)
+    assert known.passing()[0].assignment == half
+    assert bool(promising(known, encoding)[:, 2].any()) is counts

@@ -21,8 +21,9 @@ from precsearch_strategies.locating import repeated, soundly
 from precsearch_strategies.opening import opening
 from precsearch_strategies.relowering import relowered
 from precsearch_strategies.screening import (
+    asked_about,
+    halved_further,
     screened_squares,
-    shared_squares,
     squares_of_fastest,
 )
 from precsearch_strategies.tpe import tpe_search
@@ -32,6 +33,8 @@ __all__ = ["Auto"]
 
 _AFTER = 4  # patience where group testing has left nothing beyond the noise
 _LARGE = 150  # groups from which on one draw has to do
+_FEW = 96  # choices up to which each has a proxy of its own where there is time
+_ALONE = 0.3  # deviation of what a proxy measured of one group alone
 _LOCATING = 3 / 4  # of the engines, at most, until the uniform ones run
 _TWO = 2  # engines that the budget must allow for one of them to be another uniform one
 
@@ -138,12 +141,14 @@ class Auto:
         if wanted[:, 1:].any():
             leading = leading_uniforms(known.problem)
             yield from known.probe(leading, "how far to believe proxies")
+        asked = asked_about(known, encoding, wanted)
         squares = yield from screened_squares(known, encoding, wanted)
         reserved = len(self.margins) if limit > 4 * len(self.margins) else 0
         squares, done = yield from isolated(known, encoding, squares, wanted, limit - reserved)
         # Where culprits were found and left out, models have little to add.
         rest = replace(self, draws=0, patience=_AFTER, screens=0) if done else self
-        coarse = None if done or not shared_squares(squares, wanted) else wanted
+        halved = asked.sum() <= _FEW and bool((squares[1][asked] > _ALONE).any())
+        coarse = asked if halved and not done else None
         why = yield from rest._rounds(
             known, encoding, squares, elimination, limit - reserved, coarse
         )
@@ -205,7 +210,7 @@ class Auto:
         patience = math.ceil(2 * self.patience / 3) + (n // 50 if self.draws else 0)
         while known.builds < limit and stale < patience:
             if coarse is not None and known.builds > 2 and known.proxy_room() > 0:
-                squares = yield from screened_squares(known, encoding, coarse)
+                squares = yield from halved_further(known, encoding, squares, coarse)
             chosen = yield from self._screened(known, encoding, squares, elimination)
             if chosen is None and known.owed:
                 chosen = self._judge(known, encoding, squares, elimination).anyway()

@@ -14,7 +14,7 @@ from precsearch_strategies.halving import lowered_together, squares_by_halves
 from precsearch_strategies.known import Asking, Known
 from precsearch_strategies.sensitivity import context, single_squares
 
-__all__ = ["screened_squares", "shared_squares", "squares_of_fastest"]
+__all__ = ["asked_about", "halved_further", "screened_squares", "squares_of_fastest"]
 
 _SINGLES = 96  # up to so many, groups are asked for one by one
 _SURE = 0.3  # deviation of the logarithm of a square that a proxy measured alone
@@ -67,14 +67,28 @@ def screened_squares(
     return squares, sure
 
 
-def shared_squares(squares: tuple[Floats, Floats], wanted: Bools) -> bool:
-    """Whether some wanted choices were asked about in sets alone.
+def asked_about(known: Known, encoding: Encoding, wanted: Bools) -> Bools:
+    """(n, p) which of the wanted choices `screened_squares` would ask about now."""
+    covered, _ = _covered(known, encoding)
+    asked = wanted & encoding.allowed & ~covered
+    asked[:, 0] = False
+    return np.asarray(asked)
+
+
+def halved_further(
+    known: Known, encoding: Encoding, squares: tuple[Floats, Floats], asked: Bools
+) -> Asking[tuple[Floats, Floats]]:
+    """``squares`` with smaller sets, as far as there is time by now.
 
     Args:
-        squares: What `screened_squares` returned.
-        wanted: (n, p) choices; those of FP32 do not count.
+        known: The trials.
+        encoding: Of their assignments.
+        squares: What `screened_squares` returned, or this function.
+        asked: (n, p) what `asked_about` said before that: the same sets are halved again, and what
+            is known of them is not asked for twice.
     """
-    return len(wanted) <= _SINGLES and bool((squares[1][:, 1:][wanted[:, 1:]] >= _SHARED).any())
+    found = yield from squares_by_halves(known, encoding, asked, int(asked.sum()))
+    return np.where(asked, found[0], squares[0]), np.where(asked, found[1], squares[1])
 
 
 def squares_of_fastest(known: Known, encoding: Encoding) -> Asking[tuple[Floats, Floats]]:

@@ -184,7 +184,7 @@ CHECKS: dict[str, tuple[str, Check]] = {
     "29_identity_bias": ("as the plain form", as_plain("3e-2")),
     "31_merged_decoder": (
         "layers inside If are named",
-        says("optimize", ("3e-2",), r"[^.;]*inside (?:an? )?If[^.;]*"),
+        says("optimize", ("3e-2",), r"\d+ layers? [^;]{0,40} inside of If[^;]{0,40}"),
     ),
     "32_local_functions": ("as the plain form", as_plain("3e-2")),
 }

@@ -11,12 +11,12 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-from precsearch.events import TrialFinished
-from precsearch.journal import read
-from precsearch.search import search
-from precsearch.trial import Failed
-from tests.loop.loop_toys import Climb, finish, in_process, timeless, toy_landscape, toy_problem
-from tests.loop.test_crash_drill import SPACE, start, wait_for_end
+from precsearch.core.events import TrialFinished
+from precsearch.core.trial import Failed
+from precsearch.search.journal import read
+from precsearch.search.loop import search
+from tests.drills.test_crash_drill import SPACE, start, wait_for_end
+from tests.search.loop_toys import Climb, finish, in_process, timeless, toy_landscape, toy_problem
 
 __all__ = ["fake_kills"]
 

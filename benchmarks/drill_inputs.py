@@ -25,7 +25,7 @@ import onnx
 from benchmarks.drill_runs import START
 from precsearch.cli.main import run
 from tests.e2e.command import environment
-from tests.hostile.world import journal_bytes, write_world
+from tests.hostile.situations.world import journal_bytes, write_world
 
 __all__ = ["CODES", "hostile_inputs"]
 

@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests.drills.test_crash_drill import wait_for_end
 from tests.e2e.command import environment
-from tests.hostile.world import write_world
-from tests.loop.test_crash_drill import wait_for_end
+from tests.hostile.situations.world import write_world
 
 __all__ = ["LIMIT_S", "START", "full_disks", "interrupts", "kills"]
 

@@ -23,14 +23,16 @@ from pathlib import Path
 
 import precsearch
 from benchmarks.fixtures_table import Row, Told, summary, table, verdict
-from precsearch.api.calibrate import calibrated
-from precsearch.api.config import OptimizeConfig
-from precsearch.api.inputs import open_inputs
-from precsearch.api.measuring import bench_setup, bench_worker, candidate, reference_of
-from precsearch.api.setup import open_target
-from precsearch.errors import DataError, OptionError
-from precsearch.onnxio.read import read_model
-from precsearch.space import Assignment, Precision
+from precsearch.core.errors import DataError, OptionError
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment
+from precsearch.executors.client import bench_setup, candidate, reference_of
+from precsearch.executors.process.open import bench_worker
+from precsearch.graph.read import read_model
+from precsearch.optimization.stages.calibrate import calibrated
+from precsearch.setup.config import OptimizeConfig
+from precsearch.setup.inputs import open_inputs
+from precsearch.setup.target import open_target
 
 MODELS = (
     "resnet20_cifar10",

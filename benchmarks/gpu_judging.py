@@ -9,18 +9,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from precsearch.api import OptimizeConfig, OptimizeResult, optimize_events
-from precsearch.api.calibrate import calibrated
-from precsearch.api.inputs import open_inputs
-from precsearch.api.measuring import bench_setup, bench_worker, candidate, reference_of
-from precsearch.api.setup import open_target
-from precsearch.bench import Bench
-from precsearch.benchsetup import Candidate
-from precsearch.errors import EngineError
-from precsearch.events import SearchFinished, SearchStarted, StageStarted, TrialFinished
-from precsearch.onnxio.read import read_model
-from precsearch.plan import Plan
-from precsearch.space import Assignment, Precision
-from precsearch.trial import Failed, Fidelity, Latency, Measurement
+from precsearch.core.errors import EngineError
+from precsearch.core.events import SearchFinished, SearchStarted, StageStarted, TrialFinished
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment
+from precsearch.core.trial import Failed, Fidelity, Latency, Measurement
+from precsearch.executors.client import bench_setup, candidate, reference_of
+from precsearch.executors.process.open import bench_worker
+from precsearch.graph.read import read_model
+from precsearch.measurement.config import Candidate
+from precsearch.measurement.service import Bench
+from precsearch.optimization.stages.calibrate import calibrated
+from precsearch.plan.plan import Plan
+from precsearch.setup.inputs import open_inputs
+from precsearch.setup.target import open_target
 
 
 @dataclass

@@ -23,10 +23,11 @@ from onnx import numpy_helper
 from benchmarks.gpu_judging import Row, as_row, table
 from benchmarks.gpu_stories import unsearched
 from precsearch.api import OptimizeConfig
-from precsearch.api.measuring import candidate
-from precsearch.bench import Bench
-from precsearch.space import Assignment, Precision, SearchSpace
-from precsearch.trial import Fidelity
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment, SearchSpace
+from precsearch.core.trial import Fidelity
+from precsearch.executors.client import candidate
+from precsearch.measurement.service import Bench
 
 _MASK = "/Mul_output_0"
 _HALF_MAX, _CURED = 65504.0, 1e4

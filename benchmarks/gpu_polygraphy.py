@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import onnx
 
-from precsearch.backend import BackendOptions
 from precsearch.backends.tensorrt.backend import TensorRtBackend
-from precsearch.reference.runner import reference_outputs
+from precsearch.core.backend import BackendOptions
+from precsearch.reference.session import reference_outputs
 
 TOLERANCE = 1e-2
 

@@ -31,17 +31,19 @@ import onnx
 
 from benchmarks.gpu_judging import Row, as_row, judged, searched, table
 from precsearch.api import OptimizeConfig
-from precsearch.api.calibrate import calibrated
-from precsearch.api.inputs import open_inputs
-from precsearch.api.measuring import bench_setup, bench_worker, candidate, reference_of
-from precsearch.api.setup import open_target
-from precsearch.bench import Bench, BenchSetup
-from precsearch.errors import PrecsearchError
-from precsearch.onnxio.lower import Lowering
-from precsearch.onnxio.read import read_model
-from precsearch.plan import read_plan
-from precsearch.space import Assignment, Precision
-from precsearch.trial import Fidelity
+from precsearch.core.errors import PrecsearchError
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment
+from precsearch.core.trial import Fidelity
+from precsearch.executors.client import bench_setup, candidate, reference_of
+from precsearch.executors.process.open import bench_worker
+from precsearch.graph.read import read_model
+from precsearch.lowering.lower import Lowering
+from precsearch.measurement.service import Bench, BenchSetup
+from precsearch.optimization.stages.calibrate import calibrated
+from precsearch.plan.plan import read_plan
+from precsearch.setup.inputs import open_inputs
+from precsearch.setup.target import open_target
 
 _RESIDUAL = 3e-2
 """What INT8 can reach on the residual CNN."""

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import onnx
 
-from precsearch.backend import Array, BackendOptions
 from precsearch.backends.tensorrt.backend import TensorRtBackend
 from precsearch.backends.tensorrt.builder import EngineBuilder
-from precsearch.onnxio.annotate import METADATA_KEY
+from precsearch.core.backend import Array, BackendOptions
+from precsearch.lowering.annotate import METADATA_KEY
 
 REPEATS = 10
 RUNS = 100

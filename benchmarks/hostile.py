@@ -13,9 +13,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.hostile.cases import CASES
-from tests.hostile.throw import Case, Thrown, throw
-from tests.hostile.world import write_world
+from tests.hostile.situations.cases import CASES
+from tests.hostile.situations.throw import Case, Thrown, throw
+from tests.hostile.situations.world import write_world
 
 MARKER = "<!-- made by benchmarks/hostile.py -->"
 

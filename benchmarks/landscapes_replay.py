@@ -3,8 +3,8 @@
 Every assignment of these small models was built, run and timed once on a real backend by
 `record_landscapes.py` (or only scored by proxy, its latency from a table, by
 `record_proxy_landscape.py`); the replay answers a strategy from that record through
-`precsearch.search.search`, and never runs anything. A strategy sees the first of two independent
-latencies; the optimum is chosen by the first too, and both are scored by the second.
+`precsearch.search.loop.search`, and never runs anything. A strategy sees the first of two
+independent latencies; the optimum is chosen by the first too, and both are scored by the second.
 """
 
 from __future__ import annotations
@@ -20,13 +20,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from precsearch.evaluate import Evaluated, Steps
-from precsearch.events import TrialFinished
-from precsearch.goal import Bound, Budget, Goal, Prior, Problem
-from precsearch.search import search
-from precsearch.space import Assignment, LayerGroup, Precision, SearchSpace
-from precsearch.strategy import Strategy
-from precsearch.trial import Accuracy, Fidelity, Latency, Measured, Measurement, Proposal, Trial
+from precsearch.core.events import TrialFinished
+from precsearch.core.precision import Precision
+from precsearch.core.problem import Bound, Budget, Goal, Prior, Problem
+from precsearch.core.space import Assignment, LayerGroup, SearchSpace
+from precsearch.core.strategy import Strategy
+from precsearch.core.trial import (
+    Accuracy,
+    Fidelity,
+    Latency,
+    Measured,
+    Measurement,
+    Proposal,
+    Trial,
+)
+from precsearch.search.evaluator import Evaluated, Steps
+from precsearch.search.loop import search
 
 __all__ = ["Landscape", "Replay", "load", "replay"]
 

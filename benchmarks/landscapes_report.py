@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.landscapes_replay import Landscape, Replay, load, replay
 from benchmarks.landscapes_rivals import Greedy, Random
-from precsearch.strategy import Strategy
+from precsearch.core.strategy import Strategy
 from precsearch_strategies import Auto, Bisection, Tpe
 
 STRATEGIES: dict[str, Strategy] = {

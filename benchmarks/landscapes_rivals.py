@@ -6,10 +6,11 @@ import random
 from dataclasses import dataclass
 from itertools import pairwise
 
-from precsearch.goal import Problem
-from precsearch.space import Assignment, Precision
-from precsearch.strategy import Proposals
-from precsearch.trial import Fidelity, Proposal
+from precsearch.core.precision import Precision
+from precsearch.core.problem import Problem
+from precsearch.core.space import Assignment
+from precsearch.core.strategy import Proposals
+from precsearch.core.trial import Fidelity, Proposal
 
 __all__ = ["Greedy", "Random"]
 

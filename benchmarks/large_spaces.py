@@ -22,12 +22,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from precsearch.evaluate import Evaluated, Steps
-from precsearch.goal import Bound, Budget, Goal, Problem
-from precsearch.registry import strategy
-from precsearch.search import search
-from precsearch.space import Assignment, LayerGroup, Precision, SearchSpace
-from precsearch.trial import (
+from precsearch.core.precision import Precision
+from precsearch.core.problem import Bound, Budget, Goal, Problem
+from precsearch.core.space import Assignment, LayerGroup, SearchSpace
+from precsearch.core.trial import (
     Accuracy,
     Failed,
     Fidelity,
@@ -38,6 +36,9 @@ from precsearch.trial import (
     Proposal,
     Trial,
 )
+from precsearch.registry import strategy
+from precsearch.search.evaluator import Evaluated, Steps
+from precsearch.search.loop import search
 
 FP32, FP16 = Precision.FP32, Precision.FP16
 Floats = npt.NDArray[np.float64]

@@ -24,12 +24,12 @@ from pathlib import Path
 import onnx
 
 import precsearch
-from precsearch.events import RunStarted
-from precsearch.journal import NAME, Journal
-from tests.loop.loop_toys import IDENTITY
-from tests.odd.large import save_large
-from tests.odd.odd_models import MODELS, REFUSED
+from precsearch.core.events import RunStarted
+from precsearch.search.journal import NAME, Journal
+from tests.odd.models.large import save_large
+from tests.odd.models.odd_models import MODELS, REFUSED
 from tests.odd.soaking import on_onnx_runtime, on_the_fake
+from tests.search.loop_toys import IDENTITY
 
 _SEARCH = ["--tol", "5e-2", "--threads", "1", "--max-builds", "3"]
 _LIMIT_S = 600

@@ -18,15 +18,16 @@ from statistics import median
 
 from precsearch import registry
 from precsearch.api import OptimizeConfig, optimize_events
-from precsearch.api.calibrate import calibrated
-from precsearch.api.inputs import open_inputs
-from precsearch.api.measuring import bench_worker
-from precsearch.api.setup import open_target
-from precsearch.backend import Array, Feed, KernelTime
-from precsearch.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeSession
-from precsearch.events import SearchFinished, StageStarted
-from precsearch.onnxio.read import read_model
-from precsearch.space import Assignment, Precision
+from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend, OnnxRuntimeSession
+from precsearch.core.backend import Array, Feed, KernelTime
+from precsearch.core.events import SearchFinished, StageStarted
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment
+from precsearch.executors.process.open import bench_worker
+from precsearch.graph.read import read_model
+from precsearch.optimization.stages.calibrate import calibrated
+from precsearch.setup.inputs import open_inputs
+from precsearch.setup.target import open_target
 
 COUNTER = "PRECSEARCH_BENCHMARK_COUNTER"
 

@@ -17,22 +17,23 @@ from pathlib import Path
 
 import numpy as np
 
-from precsearch.backend import BackendOptions, Feed
-from precsearch.backends.onnxruntime import OnnxRuntimeBackend
+from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
+from precsearch.core.backend import BackendOptions, Feed
+from precsearch.core.events import TrialFinished
+from precsearch.core.precision import Precision
+from precsearch.core.problem import Bound, Goal, Problem
+from precsearch.core.space import Assignment
+from precsearch.core.trial import Accuracy, Fidelity, Latency, Measured, Measurement, Proposal
 from precsearch.data import input_specs, load
-from precsearch.evaluate import Evaluated, Steps
-from precsearch.events import TrialFinished
-from precsearch.goal import Bound, Goal, Problem
-from precsearch.onnxio.group import group
-from precsearch.onnxio.lower import Lowering
-from precsearch.onnxio.prepare import prepare
-from precsearch.onnxio.proxygraph import ProxyGraph
-from precsearch.onnxio.read import read_model
-from precsearch.onnxio.scales import RangeScales
-from precsearch.reference.proxy import Proxy
-from precsearch.search import search
-from precsearch.space import Assignment, Precision
-from precsearch.trial import Accuracy, Fidelity, Latency, Measured, Measurement, Proposal
+from precsearch.emulation.multiplexed import ProxyGraph
+from precsearch.emulation.session import Proxy
+from precsearch.graph.prepare import prepare
+from precsearch.graph.read import read_model
+from precsearch.grouping.group import group
+from precsearch.lowering.lower import Lowering
+from precsearch.lowering.scales import RangeScales
+from precsearch.search.evaluator import Evaluated, Steps
+from precsearch.search.loop import search
 from precsearch_strategies import Auto
 
 CAST = 0.05  # of a node

@@ -21,8 +21,9 @@ import numpy as np
 
 from benchmarks.proxy_opened import Opened, calibrated, opened, seconds
 from benchmarks.proxy_table import ROUNDS, SAMPLES, Row, table
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment, SearchSpace
 from precsearch.reference.session import open_reference
-from precsearch.space import Assignment, Precision, SearchSpace
 
 MODELS = (
     "timesformer_digits",

@@ -12,20 +12,21 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.proxy_table import SAMPLES
-from precsearch.backend import Array, BackendOptions, Feed, Session
-from precsearch.backends.onnxruntime import OnnxRuntimeBackend
+from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
+from precsearch.calibration.ranges import Calibration, collect_ranges
+from precsearch.core.backend import Array, BackendOptions, Feed, Session
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment, SearchSpace
 from precsearch.data import input_specs, load
-from precsearch.onnxio.graph import GraphView
-from precsearch.onnxio.group import group
-from precsearch.onnxio.layout import quantisable
-from precsearch.onnxio.lower import Lowering
-from precsearch.onnxio.prepare import prepare
-from precsearch.onnxio.proxygraph import ProxyGraph
-from precsearch.onnxio.read import read_model
-from precsearch.onnxio.scales import RangeScales
-from precsearch.reference.proxy import Proxy
-from precsearch.reference.ranges import Calibration, collect_ranges
-from precsearch.space import Assignment, Precision, SearchSpace
+from precsearch.emulation.multiplexed import ProxyGraph
+from precsearch.emulation.session import Proxy
+from precsearch.graph.prepare import prepare
+from precsearch.graph.read import read_model
+from precsearch.graph.view import GraphView
+from precsearch.grouping.group import group
+from precsearch.lowering.lower import Lowering
+from precsearch.lowering.qdq_layout import quantisable
+from precsearch.lowering.scales import RangeScales
 
 
 def resident_mb() -> float:

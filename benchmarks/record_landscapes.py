@@ -29,18 +29,20 @@ import onnxruntime as ort
 
 from benchmarks.landscape_models import write
 from precsearch.api import OptimizeConfig
-from precsearch.api.calibrate import calibrated
-from precsearch.api.inputs import Inputs, open_inputs
-from precsearch.api.measuring import bench_setup, bench_worker, candidate, reference_of
-from precsearch.api.setup import Target, open_target
-from precsearch.backend import Array, Feed
-from precsearch.bench import Bench, Scored
-from precsearch.measure import TimingOptions, head_to_head
+from precsearch.core.backend import Array, Feed
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment, LayerGroup, SearchSpace
+from precsearch.core.trial import Accuracy, Fidelity, Measurement
+from precsearch.executors.client import bench_setup, candidate, reference_of
+from precsearch.executors.process.open import bench_worker
+from precsearch.graph.read import read_model
+from precsearch.lowering.lower import Lowering
+from precsearch.measurement.latency import TimingOptions, head_to_head
+from precsearch.measurement.service import Bench, Scored
 from precsearch.metrics import Metric
-from precsearch.onnxio.lower import Lowering
-from precsearch.onnxio.read import read_model
-from precsearch.space import Assignment, LayerGroup, Precision, SearchSpace
-from precsearch.trial import Accuracy, Fidelity, Measurement
+from precsearch.optimization.stages.calibrate import calibrated
+from precsearch.setup.inputs import Inputs, open_inputs
+from precsearch.setup.target import Target, open_target
 
 FREE = {"residual": 9, "fire": 9, "mlp": 8, "depthwise": 8, "transformer": 9}
 BATCH = {"mlp": 16}  # one sample alone would be bound by the memory of the weights

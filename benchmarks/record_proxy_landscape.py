@@ -3,9 +3,9 @@
     python -m benchmarks.record_proxy_landscape -o benchmarks/landscapes/proxy
 
 No CPU provider computes in FP16, so nothing is built: the "engine's" loss is that of the ``If``
-proxy for TensorRT's scheme (`precsearch.onnxio.proxygraph`) on all samples, the "proxy's" that on
-the first quarter of them, and `table` says what each group takes. The two "timings" are two draws
-of 0.5 % of noise each. What screening says is recorded as a run sees it.
+proxy for TensorRT's scheme (`precsearch.emulation.multiplexed`) on all samples, the "proxy's" that
+on the first quarter of them, and `table` says what each group takes. The two "timings" are two
+draws of 0.5 % of noise each. What screening says is recorded as a run sees it.
 """
 
 from __future__ import annotations
@@ -24,27 +24,28 @@ import onnxruntime as ort
 
 from benchmarks.landscape_models import write
 from benchmarks.record_landscapes import every, group_row, labels
-from precsearch.backend import TYPED_HALF, Array
 from precsearch.backends.tensorrt.scheme import scheme
+from precsearch.calibration.ranges import Calibration, collect_ranges
+from precsearch.core.backend import TYPED_HALF, Array
+from precsearch.core.precision import Precision
+from precsearch.core.problem import Prior
+from precsearch.core.space import Assignment, LayerGroup, SearchSpace
+from precsearch.core.trial import Accuracy
 from precsearch.data import Dataset, input_specs, load
-from precsearch.goal import Prior
+from precsearch.emulation.multiplexed import ProxyGraph
+from precsearch.emulation.session import Proxy
+from precsearch.graph.prepare import prepare
+from precsearch.graph.read import read_model
+from precsearch.graph.view import GraphView
+from precsearch.grouping.group import group
+from precsearch.hazards import hazards, screened_tensors, softmax_axes
+from precsearch.hazards.collect import Screening, screen
+from precsearch.hazards.statistics import ScreenStatistics
+from precsearch.lowering.lower import Lowering
+from precsearch.lowering.qdq_layout import quantisable
+from precsearch.lowering.scales import RangeScales
 from precsearch.metrics import METRICS
-from precsearch.onnxio.graph import GraphView
-from precsearch.onnxio.group import group
-from precsearch.onnxio.hazards import hazards, screened_tensors, softmax_axes
-from precsearch.onnxio.layout import quantisable
-from precsearch.onnxio.lower import Lowering
-from precsearch.onnxio.prepare import prepare
-from precsearch.onnxio.proxygraph import ProxyGraph
-from precsearch.onnxio.read import read_model
-from precsearch.onnxio.scales import RangeScales
-from precsearch.onnxio.statistics import ScreenStatistics
-from precsearch.reference.proxy import Proxy
-from precsearch.reference.ranges import Calibration, collect_ranges
-from precsearch.reference.runner import reference_outputs
-from precsearch.reference.screen import Screening, screen
-from precsearch.space import Assignment, LayerGroup, Precision, SearchSpace
-from precsearch.trial import Accuracy
+from precsearch.reference.session import reference_outputs
 
 PRODUCTS = {Precision.FP32: 1.0, Precision.FP16: 0.55, Precision.INT8: 0.35}
 """Time of MatMul groups, as a share of FP32's."""

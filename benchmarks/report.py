@@ -26,9 +26,6 @@ from statistics import median
 import numpy as np
 
 from precsearch import registry
-from precsearch.api.evidence import _trials as trial_evidence
-from precsearch.api.explain import explain_groups, ledger
-from precsearch.backend import BackendOptions, Fingerprint
 from precsearch.backends.fake import (
     Cost,
     FakeBackend,
@@ -37,8 +34,8 @@ from precsearch.backends.fake import (
     fake_lower,
     fake_reference,
 )
-from precsearch.evaluate import evaluators, sequential
-from precsearch.events import (
+from precsearch.core.backend import BackendOptions, Fingerprint
+from precsearch.core.events import (
     Event,
     GroupOutline,
     PlanWritten,
@@ -46,12 +43,16 @@ from precsearch.events import (
     SearchStarted,
     TrialFinished,
 )
-from precsearch.goal import Bound, Budget, Goal, Problem
-from precsearch.journal import Journal
-from precsearch.plan import Criteria, Evidence, GroupRecipe, Plan, Recipe, ScaleRecipe
-from precsearch.search import search
-from precsearch.space import LayerGroup, Precision, SearchSpace
-from precsearch.trial import Accuracy, Fidelity, Latency, Measurement, Trial
+from precsearch.core.precision import Precision
+from precsearch.core.problem import Bound, Budget, Goal, Problem
+from precsearch.core.space import LayerGroup, SearchSpace
+from precsearch.core.trial import Accuracy, Fidelity, Latency, Measurement, Trial
+from precsearch.optimization.explain import explain_groups, ledger
+from precsearch.optimization.write_plan import _trials as trial_evidence
+from precsearch.plan.plan import Criteria, Evidence, GroupRecipe, Plan, Recipe, ScaleRecipe
+from precsearch.search.evaluator import evaluators, sequential
+from precsearch.search.journal import Journal
+from precsearch.search.loop import search
 
 FP32, INT8 = Precision.FP32, Precision.INT8
 IDENTITY = {"model": "ab" * 32, "backend": "fake", "strategy": "auto", "seed": "0"}

@@ -23,20 +23,19 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from precsearch.api.screening import screening_of
-from precsearch.api.setup import Target, open_target
-from precsearch.backend import Feed
+from precsearch.core.backend import Feed
+from precsearch.core.precision import Precision
+from precsearch.core.problem import Prior
 from precsearch.data import input_specs, load
-from precsearch.goal import Prior
-from precsearch.onnxio.group import group
-from precsearch.onnxio.hazards import hazards
-from precsearch.onnxio.layout import node_groups
-from precsearch.onnxio.read import read_model
-from precsearch.onnxio.statistics import ScreenStatistics
-from precsearch.reference.runner import reference_outputs
-from precsearch.reference.screen import Screening, screen
-from precsearch.reference.session import session_options
-from precsearch.space import Precision
+from precsearch.graph.read import read_model
+from precsearch.grouping.group import group
+from precsearch.hazards import hazards
+from precsearch.hazards.collect import Screening, screen
+from precsearch.hazards.statistics import ScreenStatistics
+from precsearch.lowering.qdq_layout import node_groups
+from precsearch.optimization.stages.screen import screening_of
+from precsearch.reference.session import reference_outputs, session_options
+from precsearch.setup.target import Target, open_target
 
 Fake = Callable[[onnx.ModelProto, Callable[[onnx.NodeProto], bool]], onnx.ModelProto]
 

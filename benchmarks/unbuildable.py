@@ -20,15 +20,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.large_spaces import Floats, bell
-from precsearch.counting import built
-from precsearch.evaluate import Evaluated, Steps
-from precsearch.events import TrialFinished
-from precsearch.exclusions import exclusions
-from precsearch.goal import Bound, Budget, Goal, Problem
-from precsearch.search import search
-from precsearch.space import Assignment, LayerGroup, Precision, SearchSpace
-from precsearch.strategy import Strategy
-from precsearch.trial import (
+from precsearch.core.counting import built
+from precsearch.core.events import TrialFinished
+from precsearch.core.exclusions import exclusions
+from precsearch.core.precision import Precision
+from precsearch.core.problem import Bound, Budget, Goal, Problem
+from precsearch.core.space import Assignment, LayerGroup, SearchSpace
+from precsearch.core.strategy import Strategy
+from precsearch.core.trial import (
     Accuracy,
     Failed,
     Fidelity,
@@ -39,6 +38,8 @@ from precsearch.trial import (
     Proposal,
     Trial,
 )
+from precsearch.search.evaluator import Evaluated, Steps
+from precsearch.search.loop import search
 from precsearch_strategies import Auto
 
 FP32, FP16, INT8 = Precision.FP32, Precision.FP16, Precision.INT8

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from precsearch.plan import read_plan
+from precsearch.plan.plan import read_plan
 
 
 def main() -> None:

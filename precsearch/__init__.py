@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         optimize_events,
         verify,
     )
-    from precsearch.errors import (
+    from precsearch.core.errors import (
         DataError,
         InputError,
         ModelError,
@@ -42,11 +42,12 @@ if TYPE_CHECKING:
         PrecsearchError,
         ReplayError,
     )
-    from precsearch.goal import Bound, Budget, Goal, Problem
-    from precsearch.plan import Plan, read_plan
-    from precsearch.space import Assignment, LayerGroup, Precision, SearchSpace
-    from precsearch.strategy import ENDINGS, Proposals, ReasonedProposals, Strategy
-    from precsearch.trial import Failed, Fidelity, Measured, Measurement, Proposal, Trial
+    from precsearch.core.precision import Precision
+    from precsearch.core.problem import Bound, Budget, Goal, Problem
+    from precsearch.core.space import Assignment, LayerGroup, SearchSpace
+    from precsearch.core.strategy import ENDINGS, Proposals, ReasonedProposals, Strategy
+    from precsearch.core.trial import Failed, Fidelity, Measured, Measurement, Proposal, Trial
+    from precsearch.plan.plan import Plan, read_plan
 
 __all__ = [
     "ENDINGS",
@@ -93,18 +94,19 @@ __all__ = [
 
 _NAMES = {
     "precsearch.api": (
-        "BuildReport Inspection OptimizeConfig OptimizeResult ShapeSet VerifyReport "
-        "build inspect optimize optimize_events verify"
+        "BuildReport Inspection OptimizeConfig OptimizeResult ShapeSet VerifyReport build "
+        "inspect optimize optimize_events verify"
     ),
-    "precsearch.errors": (
-        "DataError InputError ModelError OptionError OutputError PlanError PrecsearchError "
-        "ReplayError"
+    "precsearch.core.errors": (
+        "DataError InputError ModelError OptionError OutputError PlanError "
+        "PrecsearchError ReplayError"
     ),
-    "precsearch.goal": "Bound Budget Goal Problem",
-    "precsearch.plan": "Plan read_plan",
-    "precsearch.space": "Assignment LayerGroup Precision SearchSpace",
-    "precsearch.strategy": "ENDINGS Proposals ReasonedProposals Strategy",
-    "precsearch.trial": "Failed Fidelity Measured Measurement Proposal Trial",
+    "precsearch.core.precision": "Precision",
+    "precsearch.core.problem": "Bound Budget Goal Problem",
+    "precsearch.core.space": "Assignment LayerGroup SearchSpace",
+    "precsearch.core.strategy": "ENDINGS Proposals ReasonedProposals Strategy",
+    "precsearch.core.trial": "Failed Fidelity Measured Measurement Proposal Trial",
+    "precsearch.plan.plan": "Plan read_plan",
 }
 _WHERE = {name: module for module, names in _NAMES.items() for name in names.split()}
 

@@ -1,56 +1,5 @@
-"""The interface of a search strategy: frozen options with one generator."""
+"""Deprecated, for one release: use `precsearch.core.strategy`."""
 
-from __future__ import annotations
-
-from collections.abc import Generator, Mapping, Sequence
-from types import MappingProxyType
-from typing import Protocol, runtime_checkable
-
-from precsearch.goal import Problem
-from precsearch.trial import Proposal, Trial
+from precsearch.core.strategy import ENDINGS, Estimates, Proposals, ReasonedProposals, Strategy
 
 __all__ = ["ENDINGS", "Estimates", "Proposals", "ReasonedProposals", "Strategy"]
-
-Proposals = Generator[Sequence[Proposal], Sequence[Trial], None]
-"""Yields a batch, is sent the trials *in the order it proposed them*, ends by returning.
-
-The trials have canonical assignments (`SearchSpace.canonical`); a repeated proposal is answered
-with the trial that is known. When the budget is spent the generator is closed.
-"""
-
-ReasonedProposals = Generator[Sequence[Proposal], Sequence[Trial], str | None]
-"""`Proposals` that also return why the strategy ended: a key of `ENDINGS`, or ``None``."""
-
-ENDINGS: Mapping[str, str] = MappingProxyType(
-    {
-        "baseline": "the FP32 engine did not run or is not within the bound",
-        "complete": "every assignment was tried",
-        "settled": "the uniform engines answered the question",
-        "converged": "no remaining candidate is expected to be faster beyond the noise",
-        "patience": "several engines in a row brought no gain",
-        "limit": "the strategy's own limit of engines was reached",
-    }
-)
-"""Why a strategy ended, by code, with its meaning; a strategy may also return ``None``."""
-
-
-@runtime_checkable
-class Strategy(Protocol):
-    """A frozen dataclass of options; all state lives in the generator."""
-
-    def propose(self, problem: Problem, /) -> ReasonedProposals:
-        """Search ``problem``; deterministic in the problem and the trials that are sent.
-
-        Returns:
-            When it ends: a key of `ENDINGS`, or ``None`` to give no reason (as `Proposals` do).
-        """
-        ...
-
-
-@runtime_checkable
-class Estimates(Strategy, Protocol):
-    """A strategy that can say beforehand how many engines it will ask for."""
-
-    def expected_builds(self, problem: Problem, /) -> tuple[int, int, int]:
-        """The least, the likely and the most engines that count, FP32's own included."""
-        ...

@@ -1,14 +1,14 @@
 """A backend that miscompiles one pattern: an attention whose scale is split in two.
 
 It is ONNX Runtime but for that, and shows what a plug-in is: a class with the methods of
-`precsearch.backend.Backend`, named in an entry point.
+`precsearch.core.backend.Backend`, named in an entry point.
 """
 
 from __future__ import annotations
 
 import onnx
 
-from precsearch.backends.onnxruntime import OnnxRuntimeBackend
+from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
 
 __all__ = ["Miscompiling"]
 
@@ -19,7 +19,7 @@ class Miscompiling(OnnxRuntimeBackend):
     name = "miscompiling"
 
     def build(self, model: bytes) -> bytes:
-        """See `precsearch.backend.Backend.build`."""
+        """See `precsearch.core.backend.Backend.build`."""
         proto = onnx.load_model_from_string(model)
         maker = {t: n for n in proto.graph.node for t in n.output}
         scalars = {w.name for w in proto.graph.initializer if not w.dims or list(w.dims) == [1]}

@@ -11,18 +11,18 @@ from rich.status import Status
 
 from precsearch import api
 from precsearch.api import OptimizeConfig
-from precsearch.cli.doctor import diagnose, doctor_fields, doctor_lines
-from precsearch.cli.estimate import dry_run_lines
-from precsearch.cli.inspection import inspect_lines
-from precsearch.cli.live import JsonLines, consume, progress
-from precsearch.cli.page import Page
-from precsearch.cli.reports import build_lines, export_lines, verify_lines
-from precsearch.cli.streams import glyphs_of, stderr, stdout
-from precsearch.cli.summary import optimize_lines, result_fields
-from precsearch.cli.text import ASCII
+from precsearch.cli.cells import ASCII
+from precsearch.cli.output.doctor import diagnose, doctor_fields, doctor_lines
+from precsearch.cli.output.estimate import dry_run_lines
+from precsearch.cli.output.inspect import inspect_lines
+from precsearch.cli.output.optimize import optimize_lines, result_fields
+from precsearch.cli.output.page import Page
+from precsearch.cli.output.replay import build_lines, export_lines, verify_lines
+from precsearch.cli.output.streams import glyphs_of, stderr, stdout
+from precsearch.cli.progress.live import JsonLines, consume, progress
 from precsearch.codec import dumps, unstructure
-from precsearch.interrupts import stopped_by
-from precsearch.space import Precision
+from precsearch.core.precision import Precision
+from precsearch.system.interrupts import stopped_by
 
 __all__ = [
     "Exit",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from precsearch.api import OptimizeConfig
-from precsearch.api.diagnose import DiagnoseConfig
-from precsearch.cli import actions, diagnosing, look_options, options, plan_options, reporting
+from precsearch.cli import actions, diagnosing, reporting
 from precsearch.cli.app import Action, app
-from precsearch.cli.parse import (
+from precsearch.cli.options import diagnose as look_options
+from precsearch.cli.options import optimize as options
+from precsearch.cli.options import plan as plan_options
+from precsearch.cli.options.parse import (
     parse_build_options,
     parse_duration,
     parse_precision,
@@ -14,6 +16,7 @@ from precsearch.cli.parse import (
     parse_shape_sets,
     parse_shapes,
 )
+from precsearch.diagnosis.compare import DiagnoseConfig
 
 __all__ = ["Action", "app"]
 

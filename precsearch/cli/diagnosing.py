@@ -8,21 +8,21 @@ from pathlib import Path
 
 from rich.text import Text
 
-from precsearch.api.diagnose import DiagnoseConfig, diagnose
-from precsearch.api.files import check_free, write_output
-from precsearch.api.miscompiled import check_engine
-from precsearch.api.reproducer import write_reproducer
-from precsearch.api.weights import write_model
 from precsearch.cli.actions import Exit
-from precsearch.cli.diagnosis import engine_lines, lines
-from precsearch.cli.diagnosis_values import csv_of, engine_fields, fields
-from precsearch.cli.page import Page
-from precsearch.cli.streams import glyphs_of, stderr, stdout
-from precsearch.cli.text import ASCII
+from precsearch.cli.cells import ASCII
+from precsearch.cli.output.diagnose import engine_lines, lines
+from precsearch.cli.output.diagnosis_values import csv_of, engine_fields, fields
+from precsearch.cli.output.page import Page
+from precsearch.cli.output.streams import glyphs_of, stderr, stdout
 from precsearch.codec import dumps
-from precsearch.errors import OptionError
-from precsearch.onnxio.read import read_model
-from precsearch.space import Precision
+from precsearch.core.errors import OptionError
+from precsearch.core.precision import Precision
+from precsearch.diagnosis.compare import DiagnoseConfig, diagnose
+from precsearch.diagnosis.miscompilation import check_engine
+from precsearch.diagnosis.reproducer import write_reproducer
+from precsearch.graph.read import read_model
+from precsearch.replay.weights import write_model
+from precsearch.setup.files import check_free, write_output
 
 __all__ = ["ORDERS", "run_diagnose"]
 

@@ -13,18 +13,18 @@ from rich.text import Text
 
 from precsearch.cli import start
 from precsearch.cli.actions import Exit, stopped
+from precsearch.cli.cells import clean
 from precsearch.cli.commands import app
-from precsearch.cli.streams import owned, stderr
-from precsearch.cli.text import clean
-from precsearch.errors import (
+from precsearch.cli.output.streams import owned, stderr
+from precsearch.core.errors import (
     InputError,
     OutputError,
     PrecsearchError,
     ReplayError,
     ResourceError,
 )
-from precsearch.faults import machine_fault
-from precsearch.interrupts import heard
+from precsearch.system.faults import machine_fault
+from precsearch.system.interrupts import heard
 
 __all__ = ["flushed", "main", "run"]
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from rich.text import Text
 
-from precsearch.api.files import check_free, write_output
 from precsearch.cli.actions import Exit
-from precsearch.cli.page import Page
-from precsearch.cli.streams import glyphs_of, stdout
-from precsearch.cli.text import clean, magnitude
-from precsearch.cli.watching import watch as watch_run
-from precsearch.errors import OptionError
-from precsearch.journal import NAME
+from precsearch.cli.cells import clean, magnitude
+from precsearch.cli.output.page import Page
+from precsearch.cli.output.streams import glyphs_of, stdout
+from precsearch.cli.progress.watch import watch as watch_run
+from precsearch.core.errors import OptionError
 from precsearch.report import compare, difference_lines, difference_page, is_run, run_page, tell
+from precsearch.search.journal import NAME
+from precsearch.setup.files import check_free, write_output
 
 __all__ = ["report", "watch"]
 

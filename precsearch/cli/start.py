@@ -13,9 +13,9 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
-from precsearch.errors import OutputError
-from precsearch.faults import machine_fault
-from precsearch.interrupts import ignore, install, running
+from precsearch.core.errors import OutputError
+from precsearch.system.faults import machine_fault
+from precsearch.system.interrupts import ignore, install, running
 
 __all__ = ["Results", "main"]
 

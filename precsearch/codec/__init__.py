@@ -18,7 +18,7 @@ from cattrs.errors import (
 )
 
 from precsearch.codec.hooks import converter
-from precsearch.errors import InputError
+from precsearch.core.errors import InputError
 
 __all__ = ["dumps", "structure", "unstructure"]
 

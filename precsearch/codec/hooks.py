@@ -14,8 +14,9 @@ from typing import Any, Union, cast, get_args, get_origin
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn
 
-from precsearch.space import Assignment, Precision
-from precsearch.trial import Aggregation, Fidelity
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment
+from precsearch.core.trial import Aggregation, Fidelity
 
 __all__ = ["converter"]
 

@@ -19,9 +19,9 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy
 
-from precsearch.backend import Array
-from precsearch.errors import DataError
-from precsearch.regular_file import open_regular
+from precsearch.core.backend import Array
+from precsearch.core.errors import DataError
+from precsearch.system.regular_file import open_regular
 
 __all__ = ["MAX_BYTES", "read_npy", "read_npz"]
 

@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from precsearch.backend import Array, Feed
+from precsearch.core.backend import Array, Feed
+from precsearch.core.errors import DataError
 from precsearch.data.dataset import Dataset
 from precsearch.data.spec import InputSpec, batch_axis
-from precsearch.errors import DataError
 
 __all__ = ["LABELS", "REFERENCE", "FeedCheck"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from precsearch.backend import Array
+from precsearch.core.backend import Array
+from precsearch.core.errors import DataError
 from precsearch.data.check import LABELS, REFERENCE
 from precsearch.data.spec import InputSpec, batch_axis
-from precsearch.errors import DataError
 
 __all__ = ["cut"]
 

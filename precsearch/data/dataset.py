@@ -9,8 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
-from precsearch.backend import Array, Feed
-from precsearch.errors import DataError
+from precsearch.core.backend import Array, Feed
+from precsearch.core.errors import DataError
 
 __all__ = ["Dataset", "Parts"]
 

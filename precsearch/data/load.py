@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from precsearch.backend import Array
+from precsearch.core.backend import Array
+from precsearch.core.errors import DataError, OptionError
 from precsearch.data.archive import MAX_BYTES, read_npz
 from precsearch.data.check import FeedCheck
 from precsearch.data.cut import cut
@@ -16,7 +17,6 @@ from precsearch.data.polygraphy import read_polygraphy
 from precsearch.data.script import read_script
 from precsearch.data.spec import InputSpec, batch_axis, resolve
 from precsearch.data.synthetic import random_feeds
-from precsearch.errors import DataError, OptionError
 
 __all__ = ["load"]
 

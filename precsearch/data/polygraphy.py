@@ -16,10 +16,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from precsearch.backend import Array
+from precsearch.core.backend import Array
+from precsearch.core.errors import DataError
 from precsearch.data.archive import MAX_BYTES, read_npy, read_npz
-from precsearch.errors import DataError
-from precsearch.regular_file import read_regular
+from precsearch.system.regular_file import read_regular
 
 __all__ = ["read_polygraphy"]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from precsearch.backend import Array, Feed
+from precsearch.core.backend import Array, Feed
 from precsearch.data.check import frozen
 from precsearch.data.dataset import Dataset
 from precsearch.data.spec import InputSpec, batch_axis

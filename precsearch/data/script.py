@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from precsearch.backend import Array
+from precsearch.core.backend import Array
+from precsearch.core.errors import DataError, OptionError
 from precsearch.data.archive import MAX_BYTES
-from precsearch.errors import DataError, OptionError
-from precsearch.user_code import USER_ERRORS, describe, find_function
+from precsearch.system.user_code import USER_ERRORS, describe, find_function
 
 __all__ = ["read_script"]
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from precsearch.errors import ModelError, OptionError
+from precsearch.core.errors import ModelError, OptionError
 
 __all__ = ["BatchAxis", "InputSpec", "batch_axis", "input_specs", "is_sequence", "resolve"]
 

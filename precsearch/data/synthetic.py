@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from precsearch.backend import Array
+from precsearch.core.backend import Array
+from precsearch.core.errors import DataError
 from precsearch.data.spec import BatchAxis, InputSpec, batch_axis, is_sequence
-from precsearch.errors import DataError
 
 __all__ = ["random_feeds"]
 

@@ -11,14 +11,14 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from precsearch.backend import Feed
-from precsearch.errors import OptionError
+from precsearch.core.backend import Feed
+from precsearch.core.errors import OptionError
+from precsearch.core.trial import Accuracy
 from precsearch.metrics.classify import Top1, Top1Agree
 from precsearch.metrics.custom import Custom
 from precsearch.metrics.elementwise import COSINE, MAX_ABS, PSNR, REL_L2, REL_L2_MAX, SQNR
 from precsearch.metrics.parts import lost_parts
 from precsearch.metrics.protocol import Metric, resolution
-from precsearch.trial import Accuracy
 
 __all__ = [
     "METRICS",

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from precsearch.backend import Array, Feed
-from precsearch.errors import DataError
+from precsearch.core.backend import Array, Feed
+from precsearch.core.errors import DataError
 from precsearch.metrics.resample import Floats
 
 __all__ = ["Block", "blocks", "compared", "splits", "unequal"]

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from precsearch.backend import Array, Feed
-from precsearch.errors import DataError, OptionError
+from precsearch.core.backend import Array, Feed
+from precsearch.core.errors import DataError, OptionError
+from precsearch.core.trial import Accuracy, Aggregation
 from precsearch.metrics.blocks import compared
 from precsearch.metrics.mismatches import is_float, mismatches, unsound
 from precsearch.metrics.protocol import checked_tolerance
 from precsearch.metrics.resample import Floats, aggregate
-from precsearch.trial import Accuracy, Aggregation
 
 __all__ = ["Top1", "Top1Agree"]
 

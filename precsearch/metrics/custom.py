@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from precsearch.backend import Array, Feed
-from precsearch.errors import DataError
+from precsearch.core.backend import Array, Feed
+from precsearch.core.errors import DataError
+from precsearch.core.mismatch import Mismatch
+from precsearch.core.trial import Accuracy, Aggregation
 from precsearch.metrics.blocks import compared
 from precsearch.metrics.mismatches import mismatches, unsound
 from precsearch.metrics.protocol import checked_tolerance
 from precsearch.metrics.resample import Floats, aggregate, upper
-from precsearch.mismatch import Mismatch
-from precsearch.trial import Accuracy, Aggregation
-from precsearch.user_code import USER_ERRORS, describe, find_function
+from precsearch.system.user_code import USER_ERRORS, describe, find_function
 
 __all__ = ["Custom"]
 

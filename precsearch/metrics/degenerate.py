@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from precsearch.backend import Array, Feed
+from precsearch.core.backend import Array, Feed
 from precsearch.metrics.mismatches import is_float
 
 __all__ = ["Degenerate", "degenerate"]

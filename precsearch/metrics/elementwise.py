@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from precsearch.backend import Array, Feed
+from precsearch.core.backend import Array, Feed
+from precsearch.core.trial import Accuracy, Aggregation
 from precsearch.metrics.blocks import Block, blocks, compared, splits, unequal
 from precsearch.metrics.mismatches import is_float, mismatches
 from precsearch.metrics.protocol import checked_tolerance
 from precsearch.metrics.resample import Floats, aggregate, upper
-from precsearch.trial import Accuracy, Aggregation
 
 __all__ = ["COSINE", "MAX_ABS", "PSNR", "REL_L2", "REL_L2_MAX", "SQNR", "Elementwise"]
 

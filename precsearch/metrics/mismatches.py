@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from precsearch.backend import Array, Feed
-from precsearch.mismatch import FINITE, INFINITE, NAN, SIZE, Mismatch
+from precsearch.core.backend import Array, Feed
+from precsearch.core.mismatch import FINITE, INFINITE, NAN, SIZE, Mismatch
 
 __all__ = ["is_float", "mismatches", "unsound"]
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from precsearch.backend import Array, Feed
+from precsearch.core.backend import Array, Feed
+from precsearch.core.mismatch import LostPart
 from precsearch.metrics.mismatches import is_float
 from precsearch.metrics.resample import Floats
-from precsearch.mismatch import LostPart
 
 __all__ = ["lost_parts"]
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from precsearch.backend import Array, Feed
-from precsearch.errors import OptionError
-from precsearch.trial import Accuracy
+from precsearch.core.backend import Array, Feed
+from precsearch.core.errors import OptionError
+from precsearch.core.trial import Accuracy
 
 __all__ = ["Metric", "checked_tolerance", "resolution"]
 

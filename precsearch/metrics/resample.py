@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from precsearch.trial import Aggregation
+from precsearch.core.trial import Aggregation
 
 __all__ = ["Floats", "aggregate", "upper"]
 

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import onnxruntime as ort
+from collections.abc import Iterable
 
-__all__ = ["first_line", "open_reference", "ort_errors", "session_options"]
+from precsearch.core.backend import Array, Feed
+from precsearch.core.errors import ModelError
+
+__all__ = ["first_line", "open_reference", "ort_errors", "reference_outputs", "session_options"]
 
 _FOLDER_KEY = "session.model_external_initializers_file_folder_path"
 
@@ -78,3 +82,36 @@ def open_reference(model: bytes | str, model_folder: str = "") -> ort.InferenceS
     options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
     options.enable_mem_pattern = False
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def reference_outputs(
+    model: bytes | str, feeds: Iterable[Feed], model_folder: str = ""
+) -> tuple[dict[str, Array], ...]:
+    """Every output of the original model, one dictionary a feed.
+
+    Args:
+        model: A serialised ``ModelProto``, or the path of one.
+        feeds: Input name → array.
+        model_folder: Folder of external weights, where ``model`` is bytes.
+
+    Raises:
+        ModelError: ONNX Runtime refuses the model or a feed.
+    """
+    errors = ort_errors()
+    try:
+        session = open_reference(model, model_folder)
+    except errors as error:
+        line = first_line(error)
+        if "; " not in line:
+            line = f"{line.rstrip('.')}; export a model that ONNX Runtime opens"
+        raise ModelError(f"ONNX Runtime refuses the model: {line}") from error
+    names = [o.name for o in session.get_outputs()]
+    found = []
+    for feed in feeds:
+        try:
+            values = session.run(names, dict(feed))
+        except errors as error:
+            line = first_line(error)
+            raise ModelError(f"the model does not run on the data given: {line}") from error
+        found.append(dict(zip(names, values, strict=True)))
+    return tuple(found)

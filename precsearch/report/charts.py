@@ -1,17 +1,16 @@
 """The charts of a report, as Vega-Lite specifications that name their data.
 
 https://vega.github.io/vega-lite/docs/ documents the language. A specification is plain data and
-holds no code; the page fills in the rows (`precsearch.report.rows`) and Vega draws.
+holds no code; the page fills in the rows (`precsearch.report.chart_rows`) and Vega draws.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from precsearch.goal import Bound
-from precsearch.report.rows import Row
-from precsearch.report.strip import ranges, sensitivity, strip, times, tradeoff
-from precsearch.report.vega import (
+from precsearch.core.problem import Bound
+from precsearch.report.chart_rows import Row
+from precsearch.report.chart_theme import (
     AXIS,
     FAINT,
     GOLD,
@@ -28,6 +27,7 @@ from precsearch.report.vega import (
     spec,
     tips,
 )
+from precsearch.report.group_charts import ranges, sensitivity, strip, times, tradeoff
 
 __all__ = ["Chart", "charts"]
 
@@ -44,7 +44,7 @@ def charts(
         bound: On the loss, ``None`` if it is not known.
         span: Lowest and highest loss of a trial that is drawn.
         costs: Lowest and highest loss of a group that is drawn.
-        rows: What `precsearch.report.rows.data_of` gives.
+        rows: What `precsearch.report.chart_rows.data_of` gives.
     """
     verdicts = {str(row["verdict"]) for row in rows["trials"] if row["what"] == "engine"}
     asked = {str(row["asked"]) for row in rows["groups"]}

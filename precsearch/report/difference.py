@@ -6,10 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from precsearch.certainty import doubts
 from precsearch.codec import unstructure
-from precsearch.plan import Plan, read_plan
-from precsearch.text import (
+from precsearch.formatting import (
     Scale,
     duration,
     loss_bound,
@@ -18,7 +16,9 @@ from precsearch.text import (
     number,
     speedup_interval,
 )
-from precsearch.text import speedup as speed_of
+from precsearch.formatting import speedup as speed_of
+from precsearch.measurement.certainty import doubts
+from precsearch.plan.plan import Plan, read_plan
 
 __all__ = ["Change", "Difference", "compare", "difference_lines", "kept_line"]
 

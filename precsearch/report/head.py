@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from precsearch.certainty import doubts
-from precsearch.plan import Plan
-from precsearch.report.facts import Facts
-from precsearch.report.html import facts, text
-from precsearch.report.rows import scale_of
-from precsearch.stopping import fp32_is_fastest, why_stopped
-from precsearch.text import (
+from precsearch.formatting import (
     counts,
     duration,
     foretold,
@@ -20,6 +14,12 @@ from precsearch.text import (
     speedup,
     speedup_interval,
 )
+from precsearch.measurement.certainty import doubts
+from precsearch.optimization.explanation.stopping import fp32_is_fastest, why_stopped
+from precsearch.plan.plan import Plan
+from precsearch.report.chart_rows import scale_of
+from precsearch.report.html import facts, text
+from precsearch.report.run_facts import Facts
 
 __all__ = ["head"]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 
-from precsearch.report.bundle import javascript
-from precsearch.report.vega import Chart
-from precsearch.text import clean
+from precsearch.formatting import clean
+from precsearch.report.chart_theme import Chart
+from precsearch.report.javascript import javascript
 
 __all__ = ["Cell", "embedded", "facts", "figure", "name", "page", "precision", "table", "text"]
 

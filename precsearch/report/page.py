@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from precsearch.plan import Finalist
+from precsearch.formatting import Scale, clean, many, speedup
+from precsearch.plan.plan import Finalist
+from precsearch.report.chart_rows import cost_span, data_of, loss_span, scale_of
 from precsearch.report.charts import Chart, charts
-from precsearch.report.facts import Facts
 from precsearch.report.head import head
 from precsearch.report.html import Cell, facts, figure, page, text
-from precsearch.report.rows import cost_span, data_of, loss_span, scale_of
-from precsearch.report.story import Story
+from precsearch.report.run_facts import Facts
+from precsearch.report.run_record import Story
 from precsearch.report.tables import group_table, mismatch_table, range_table, trial_table
-from precsearch.shell import argument, command
-from precsearch.text import (
-    Scale,
-    clean,
-    many,
-    speedup,
-)
+from precsearch.system.shell import argument, command
 
 __all__ = ["run_page"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from precsearch.report.facts import GroupFact
+from precsearch.formatting import Scale, counts, many, milliseconds, speedup
+from precsearch.report.chart_rows import Row, gained
 from precsearch.report.html import Cell, name, precision, table, text
-from precsearch.report.rows import Row, gained
-from precsearch.report.told import TrialFact
-from precsearch.text import Scale, counts, many, milliseconds, speedup
+from precsearch.report.run_facts import GroupFact
+from precsearch.report.trial_facts import TrialFact
 
 __all__ = ["group_table", "mismatch_table", "range_table", "trial_table"]
 

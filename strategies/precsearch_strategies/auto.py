@@ -5,27 +5,27 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from precsearch.errors import OptionError
-from precsearch.goal import Problem
-from precsearch.strategy import ReasonedProposals
-from precsearch_strategies.elimination import Elimination
-from precsearch_strategies.encoding import Bools, Encoding, Floats
-from precsearch_strategies.ending import ending
-from precsearch_strategies.errormodel import BELIEVED, proxy_error
-from precsearch_strategies.estimate import expected_builds
-from precsearch_strategies.gains import promising
-from precsearch_strategies.isolation import isolated
-from precsearch_strategies.judging import Judge, Pick
-from precsearch_strategies.known import Asking, Known
-from precsearch_strategies.locating import repeated, soundly
-from precsearch_strategies.opening import opening
-from precsearch_strategies.relowering import relowered
-from precsearch_strategies.screening import (
+from precsearch.core.errors import OptionError
+from precsearch.core.problem import Problem
+from precsearch.core.strategy import ReasonedProposals
+from precsearch_strategies.acquisition.expected_builds import expected_builds
+from precsearch_strategies.acquisition.first_engines import opening
+from precsearch_strategies.acquisition.rank import Judge, Pick
+from precsearch_strategies.acquisition.relower import relowered
+from precsearch_strategies.acquisition.sensitivity_screen import (
     asked_about,
     halved_further,
     screened_squares,
     squares_of_fastest,
 )
+from precsearch_strategies.encoding import Bools, Encoding, Floats
+from precsearch_strategies.ending import ending
+from precsearch_strategies.group_testing.isolate import isolated
+from precsearch_strategies.group_testing.locate import repeated, soundly
+from precsearch_strategies.history import Asking, Known
+from precsearch_strategies.models.error import BELIEVED, proxy_error
+from precsearch_strategies.models.profile_gains import promising
+from precsearch_strategies.solvers.elimination import Elimination
 from precsearch_strategies.tpe import tpe_search
 from precsearch_strategies.uniform import leading_uniforms, uniform_assignments
 
@@ -82,7 +82,7 @@ class Auto:
             )
 
     def expected_builds(self, problem: Problem, /) -> tuple[int, int, int]:
-        """See `precsearch_strategies.estimate.expected_builds`."""
+        """See `precsearch_strategies.acquisition.expected_builds.expected_builds`."""
         return expected_builds(problem)
 
     def propose(self, problem: Problem, /) -> ReasonedProposals:

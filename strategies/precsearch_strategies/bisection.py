@@ -6,17 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from precsearch.errors import OptionError
-from precsearch.goal import Problem
-from precsearch.space import Assignment, LayerGroup, Precision
-from precsearch.strategy import ReasonedProposals
+from precsearch.core.errors import OptionError
+from precsearch.core.precision import Precision
+from precsearch.core.problem import Problem
+from precsearch.core.space import Assignment, LayerGroup
+from precsearch.core.strategy import ReasonedProposals
+from precsearch_strategies.acquisition.exclusion import repaired_assignment
 from precsearch_strategies.encoding import Encoding
 from precsearch_strategies.ending import ending
-from precsearch_strategies.exclusion import repaired_assignment
-from precsearch_strategies.gains import profile_gains
-from precsearch_strategies.known import Asking, Known
-from precsearch_strategies.locating import soundly
-from precsearch_strategies.sensitivity import single_squares
+from precsearch_strategies.group_testing.locate import soundly
+from precsearch_strategies.history import Asking, Known
+from precsearch_strategies.models.profile_gains import profile_gains
+from precsearch_strategies.models.sensitivity import single_squares
 
 __all__ = ["Bisection"]
 

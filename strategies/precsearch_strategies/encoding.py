@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from precsearch.space import Assignment, Precision, SearchSpace
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment, SearchSpace
 
 __all__ = ["Bools", "Encoding", "Floats", "Labels"]
 

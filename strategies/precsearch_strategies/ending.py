@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import product
 from math import prod
 
-from precsearch.space import Assignment
-from precsearch_strategies.known import Known
+from precsearch.core.space import Assignment
+from precsearch_strategies.history import Known
 
 __all__ = ["ending"]
 

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from precsearch.errors import OptionError
-from precsearch.goal import Problem
-from precsearch.space import Assignment, Precision
-from precsearch.strategy import ReasonedProposals
+from precsearch.core.errors import OptionError
+from precsearch.core.precision import Precision
+from precsearch.core.problem import Problem
+from precsearch.core.space import Assignment
+from precsearch.core.strategy import ReasonedProposals
 from precsearch_strategies.ending import ending
-from precsearch_strategies.errormodel import proxy_error
-from precsearch_strategies.known import Asking, Known
+from precsearch_strategies.history import Asking, Known
+from precsearch_strategies.models.error import proxy_error
 from precsearch_strategies.uniform import uniform_assignments
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def tpe_search(
         misses: Suggestions in a row that may be repeats or be ruled out before it ends.
 
     Returns:
-        Why it ended, a key of `precsearch.strategy.ENDINGS`.
+        Why it ended, a key of `precsearch.core.strategy.ENDINGS`.
     """
     space = known.problem.space
     varied = [space.by_key[k] for k in keys] if keys is not None else list(space.free)

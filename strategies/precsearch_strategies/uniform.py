@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from precsearch.goal import Problem
-from precsearch.space import Assignment, LayerGroup, Precision
-from precsearch.strategy import ReasonedProposals
+from precsearch.core.precision import Precision
+from precsearch.core.problem import Problem
+from precsearch.core.space import Assignment, LayerGroup
+from precsearch.core.strategy import ReasonedProposals
 from precsearch_strategies.ending import ending
-from precsearch_strategies.known import Known
+from precsearch_strategies.history import Known
 
 __all__ = ["Uniform", "leading_uniforms", "tolerated", "uniform_assignments"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from precsearch import api
 from precsearch.api import OptimizeConfig, OptimizeResult
 from precsearch.cli.main import main
-from precsearch.events import Event, PlanWritten, TrialFinished
+from precsearch.core.events import Event, PlanWritten, TrialFinished
 from tests.cli.runs import plan, synthetic_run
 
 

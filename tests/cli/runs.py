@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from hypothesis import strategies as st
 
-from precsearch.backend import Fingerprint
-from precsearch.events import (
+from precsearch.core.backend import Fingerprint
+from precsearch.core.events import (
     BatchProposed,
     Event,
     FinalistJudged,
@@ -20,18 +20,10 @@ from precsearch.events import (
     TrialStarted,
     Warned,
 )
-from precsearch.goal import Bound, Budget
-from precsearch.plan import (
-    Criteria,
-    Evidence,
-    GroupEvidence,
-    GroupRecipe,
-    Plan,
-    Recipe,
-    TrialEvidence,
-)
-from precsearch.space import Assignment, Precision
-from precsearch.trial import (
+from precsearch.core.precision import Precision
+from precsearch.core.problem import Bound, Budget
+from precsearch.core.space import Assignment
+from precsearch.core.trial import (
     Accuracy,
     Aggregation,
     Failed,
@@ -42,6 +34,15 @@ from precsearch.trial import (
     Prediction,
     Proposal,
     Trial,
+)
+from precsearch.plan.plan import (
+    Criteria,
+    Evidence,
+    GroupEvidence,
+    GroupRecipe,
+    Plan,
+    Recipe,
+    TrialEvidence,
 )
 
 GROUPS = 53

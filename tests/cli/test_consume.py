@@ -4,8 +4,8 @@ from collections.abc import Generator
 
 import pytest
 
-from precsearch.cli.live import consume
-from precsearch.events import Event, Warned
+from precsearch.cli.progress.live import consume
+from precsearch.core.events import Event, Warned
 
 
 class Recorder:

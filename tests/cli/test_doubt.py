@@ -10,17 +10,18 @@ import pytest
 from rich.text import Text
 
 from precsearch.api import OptimizeConfig, OptimizeResult
-from precsearch.cli.page import Page
-from precsearch.cli.plain import PlainLog
-from precsearch.cli.render import render
-from precsearch.cli.summary import optimize_lines, result_fields
-from precsearch.cli.text import UNICODE
-from precsearch.cli.view import View, fold
-from precsearch.events import FinalistJudged, SearchStarted, TrialFinished
-from precsearch.goal import Bound, Budget
-from precsearch.plan import Plan
-from precsearch.space import Assignment, Precision
-from precsearch.trial import Latency, Measured, Measurement, Proposal, Trial
+from precsearch.cli.cells import UNICODE
+from precsearch.cli.output.optimize import optimize_lines, result_fields
+from precsearch.cli.output.page import Page
+from precsearch.cli.progress.plain_log import PlainLog
+from precsearch.cli.progress.render import render
+from precsearch.cli.progress.view import View, fold
+from precsearch.core.events import FinalistJudged, SearchStarted, TrialFinished
+from precsearch.core.precision import Precision
+from precsearch.core.problem import Bound, Budget
+from precsearch.core.space import Assignment
+from precsearch.core.trial import Latency, Measured, Measurement, Proposal, Trial
+from precsearch.plan.plan import Plan
 from tests.cli.runs import accuracy, latency, plan
 
 BUSY = "something else uses this machine (9 of 20 rounds were disturbed)"

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from precsearch.cli.view import View, fold
-from precsearch.events import PlanWritten, SearchStarted, TrialFinished
-from precsearch.goal import Budget
-from precsearch.journal import Journal, read
-from precsearch.space import Assignment
-from precsearch.trial import Fidelity
-from tests.loop.test_rounds import KEYS, World, problem, searched
+from precsearch.cli.progress.view import View, fold
+from precsearch.core.events import PlanWritten, SearchStarted, TrialFinished
+from precsearch.core.problem import Budget
+from precsearch.core.space import Assignment
+from precsearch.core.trial import Fidelity
+from precsearch.search.journal import Journal, read
+from tests.optimization.stages.test_search_stage import KEYS, World, problem, searched
 
 
 class Uneven(World):

@@ -8,16 +8,12 @@ import pytest
 from rich.cells import cell_len
 
 from precsearch import api
-from precsearch.api import (
-    OptimizeConfig,
-    OptimizeResult,
-    ShapeSet,
-)
+from precsearch.api import OptimizeConfig, OptimizeResult, ShapeSet
 from precsearch.cli.actions import Exit
 from precsearch.cli.commands import app
 from precsearch.cli.main import run
-from precsearch.events import Event, Warned
-from precsearch.space import Precision
+from precsearch.core.events import Event, Warned
+from precsearch.core.precision import Precision
 
 COMMANDS = [
     "optimize",

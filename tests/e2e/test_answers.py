@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from precsearch.plan import read_plan
-from precsearch.space import Assignment
-from tests.e2e.clocked_backend import install
+from precsearch.core.space import Assignment
+from precsearch.plan.plan import read_plan
 from tests.e2e.command import DATA, HOLDOUT, MODEL, few_samples, run
+from tests.e2e.plugins.clocked_backend import install
 
 QUICK = ("--threads", "1", "--max-builds", "3")
 
@@ -109,7 +109,7 @@ def test_a_reference_that_fp32_misses_ends_the_run(tmp_path: Path) -> None:
 
 
 def test_a_reference_of_the_users_own_is_used(tmp_path: Path) -> None:
-    from precsearch.reference.runner import reference_outputs
+    from precsearch.reference.session import reference_outputs
 
     with np.load(DATA) as loaded:
         feeds = [{"image": loaded["image"][i : i + 1]} for i in range(64)]

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import precsearch
-from tests.e2e.clocked_backend import install
 from tests.e2e.command import HOLDOUT, LIMIT_S, MODEL, few_samples, processes
+from tests.e2e.plugins.clocked_backend import install
 
 SCRIPT = """
 import sys, precsearch

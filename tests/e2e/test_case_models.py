@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from precsearch.api import OptimizeConfig, OptimizeResult, optimize_events
-from tests.e2e.case_models import detector, greedy_decoder, merged_decoder, pictures
-from tests.e2e.clocked_backend import here
+from tests.e2e.plugins.case_models import detector, greedy_decoder, merged_decoder, pictures
+from tests.e2e.plugins.clocked_backend import here
 
 
 def searched(folder: Path, tol: float, builds: int = 8) -> OptimizeResult:

@@ -11,16 +11,9 @@ from typing import Any
 import onnx
 import pytest
 
-from precsearch.plan import Plan, read_plan
-from precsearch.space import Precision
-from tests.e2e.command import (
-    DATA,
-    HOLDOUT,
-    MODEL,
-    few_samples,
-    run,
-    with_one_weight_changed,
-)
+from precsearch.core.precision import Precision
+from precsearch.plan.plan import Plan, read_plan
+from tests.e2e.command import DATA, HOLDOUT, MODEL, few_samples, run, with_one_weight_changed
 from tests.report.runs import Html
 
 

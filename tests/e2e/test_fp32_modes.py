@@ -12,14 +12,14 @@ import pytest
 
 import precsearch
 from precsearch.api import OptimizeConfig, OptimizeResult
-from precsearch.cli.page import Page
-from precsearch.cli.summary import optimize_lines, result_fields
-from precsearch.events import Event, SearchStarted, Warned
+from precsearch.cli.output.optimize import optimize_lines, result_fields
+from precsearch.cli.output.page import Page
+from precsearch.core.events import Event, SearchStarted, Warned
+from precsearch.formatting import UNICODE
 from precsearch.report.page import run_page
-from precsearch.report.story import Story
-from precsearch.text import UNICODE
-from tests.e2e.coarse_backend import OFF, here
-from tests.onnxio.small_graphs import GraphBuilder, linear
+from precsearch.report.run_record import Story
+from tests.e2e.plugins.coarse_backend import OFF, here
+from tests.graph.small_graphs import GraphBuilder, linear
 
 NONE: Mapping[str, str] = {}
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from precsearch.events import TrialFinished
-from precsearch.journal import read
-from precsearch.plan import read_plan
-from precsearch.trial import Failed
+from precsearch.core.events import TrialFinished
+from precsearch.core.trial import Failed
+from precsearch.plan.plan import read_plan
+from precsearch.search.journal import read
 from tests.e2e.command import MODEL, few_samples, run
-from tests.e2e.frail_backend import install
+from tests.e2e.plugins.frail_backend import install
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Killed and interrupted searches on ONNX Runtime: nothing that was finished is lost.
 
-A search that has to be met at a certain moment stops there (`tests.e2e.clocked_backend`), so that
-it is neither too early nor over on any machine.
+A search that has to be met at a certain moment stops there (`tests.e2e.plugins.clocked_backend`),
+so that it is neither too early nor over on any machine.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from precsearch.plan import read_plan
-from tests.e2e.clocked_backend import install
+from precsearch.plan.plan import read_plan
 from tests.e2e.command import DATA, LIMIT_S, MODEL, few_samples, processes, read_until, run, start
+from tests.e2e.plugins.clocked_backend import install
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from precsearch.api import OptimizeConfig, OptimizeResult, optimize_events
-from precsearch.errors import OutputError
-from precsearch.events import Event, SearchStarted, TrialFinished
-from precsearch.plan import read_plan
-from tests.e2e.clocked_backend import here
-from tests.hostile.world import write_world
+from precsearch.core.errors import OutputError
+from precsearch.core.events import Event, SearchStarted, TrialFinished
+from precsearch.plan.plan import read_plan
+from tests.e2e.plugins.clocked_backend import here
+from tests.hostile.situations.world import write_world
 
 MINE = "not precsearch's"
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from precsearch.api import OptimizeConfig
-from precsearch.api.ownership import check_same_model
-from precsearch.errors import OutputError
-from precsearch.events import BatchProposed, Event, RunStarted, TrialFinished
-from precsearch.journal import Journal
-from precsearch.onnxio.read import read_model
+from precsearch.core.errors import OutputError
+from precsearch.core.events import BatchProposed, Event, RunStarted, TrialFinished
+from precsearch.graph.read import read_model
+from precsearch.search.journal import Journal
+from precsearch.setup.ownership import check_same_model
 from tests.cli.runs import engine, plan
 from tests.e2e.command import DATA, MODEL, run, with_one_weight_changed
 

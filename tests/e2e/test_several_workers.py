@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from precsearch.events import RunStarted, TrialFinished
-from precsearch.journal import read
-from precsearch.plan import Plan, read_plan
-from precsearch.trial import Failed
-from tests.e2e.clocked_backend import diary, install
+from precsearch.core.events import RunStarted, TrialFinished
+from precsearch.core.trial import Failed
+from precsearch.plan.plan import Plan, read_plan
+from precsearch.search.journal import read
 from tests.e2e.command import LIMIT_S, MODEL, command, few_samples, read_until
+from tests.e2e.plugins.clocked_backend import diary, install
 from tests.e2e.test_interrupted import still_there, workers_of
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")

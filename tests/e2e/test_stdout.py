@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.command import LIMIT_S, environment
-from tests.hostile.world import write_world
+from tests.hostile.situations.world import write_world
 from tests.plugin import make_known
 
 START = [sys.executable, "-m", "precsearch.cli.start"]
@@ -23,11 +23,11 @@ NOISY = (*SEARCH, "--backend", "noisy", "--strategy", "noisy")
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_world(tmp_path_factory.mktemp("noisy"))
-    module = "tests.e2e.noisy_plugins"
+    module = "tests.e2e.plugins.noisy_plugins"
     made = {"noisy": f"{module}:NoisyBackend"}
     make_known(folder, "noisy", made, {"noisy": f"{module}:Noisy"})
     (folder / "loss.py").write_text(
-        "from tests.e2e.noisy_plugins import shout\n"
+        "from tests.e2e.plugins.noisy_plugins import shout\n"
         "def f(outputs, reference, labels):\n"
         "    shout('metric')\n"
         "    return 0.0\n"

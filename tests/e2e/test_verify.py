@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from precsearch.plan import read_plan
-from tests.e2e.clocked_backend import install
+from precsearch.plan.plan import read_plan
 from tests.e2e.command import MODEL, few_samples, run
+from tests.e2e.plugins.clocked_backend import install
 
 
 def test_a_plan_that_is_slower_elsewhere_is_not_verified_there(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
-from tests.hostile.cases import CASES
-from tests.hostile.throw import throw
-from tests.hostile.world import write_world
+from tests.hostile.situations.cases import CASES
+from tests.hostile.situations.throw import throw
+from tests.hostile.situations.world import write_world
 
 
 @pytest.fixture(scope="session")

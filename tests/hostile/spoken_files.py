@@ -15,29 +15,30 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from precsearch.api.config import OptimizeConfig
-from precsearch.api.files import check_free
-from precsearch.api.outputs import Outputs, reserved
-from precsearch.api.ownership import check_same_model
-from precsearch.api.setup import open_target
-from precsearch.backend import BackendOptions
-from precsearch.backends.onnxruntime import OnnxRuntimeBackend
+from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
+from precsearch.calibration.ranges import Calibration, collect_ranges
 from precsearch.cli.start import Results
+from precsearch.core.backend import BackendOptions
+from precsearch.core.events import RunStarted, TrialFinished, Warned
+from precsearch.core.space import Assignment
+from precsearch.core.trial import Failed, Proposal, Trial
 from precsearch.data import Dataset, InputSpec, load
-from precsearch.events import RunStarted, TrialFinished, Warned
-from precsearch.journal import Journal, read
-from precsearch.onnxio.convert import with_dense_weights
-from precsearch.onnxio.cures.apply import cured
-from precsearch.onnxio.prepare import prepare
-from precsearch.onnxio.proxygraph import ProxyModel
-from precsearch.onnxio.read import read_model
-from precsearch.reference.proxy import Proxy
-from precsearch.reference.ranges import Calibration, collect_ranges
-from precsearch.reference.runner import reference_outputs
-from precsearch.reference.screen import Screening, screen
-from precsearch.space import Assignment
-from precsearch.trial import Failed, Proposal, Trial
+from precsearch.emulation.multiplexed import ProxyModel
+from precsearch.emulation.session import Proxy
+from precsearch.graph.opset import with_dense_weights
+from precsearch.graph.prepare import prepare
+from precsearch.graph.read import read_model
+from precsearch.hazards.collect import Screening, screen
+from precsearch.reference.session import reference_outputs
+from precsearch.rewrites.apply import cured
+from precsearch.search.journal import Journal, read
+from precsearch.setup.config import OptimizeConfig
+from precsearch.setup.files import check_free
+from precsearch.setup.outputs import Outputs, reserved
+from precsearch.setup.ownership import check_same_model
+from precsearch.setup.target import open_target
 from tests.cli.runs import engine, plan
+from tests.hostile.situations.world import model
 from tests.hostile.spoken_data import (
     F32,
     IMAGE,
@@ -50,7 +51,6 @@ from tests.hostile.spoken_data import (
     text,
     two_arrays,
 )
-from tests.hostile.world import model
 
 __all__ = ["FILES"]
 

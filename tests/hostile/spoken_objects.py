@@ -12,12 +12,9 @@ from typing import Any
 import numpy as np
 
 from precsearch.api import OptimizeConfig, ShapeSet
-from precsearch.api.references import check_comparable, reference_of
-from precsearch.backend import BackendOptions
 from precsearch.backends.fake import FakeBackend, FakeSession, Fault, Landscape
-from precsearch.backends.onnxruntime import OnnxRuntimeBackend
-from precsearch.benchsetup import Scored
-from precsearch.cli.parse import (
+from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
+from precsearch.cli.options.parse import (
     integer,
     parse_build_options,
     parse_precision,
@@ -25,19 +22,23 @@ from precsearch.cli.parse import (
     parse_shapes,
     real,
 )
+from precsearch.core.backend import BackendOptions
+from precsearch.core.precision import Precision
+from precsearch.core.problem import Bound, Budget
+from precsearch.core.space import Assignment, LayerGroup, SearchSpace
+from precsearch.core.trial import Fidelity, Proposal
 from precsearch.data import Dataset, InputSpec
 from precsearch.data.spec import resolve
-from precsearch.goal import Bound, Budget
-from precsearch.journal.memo import Memo
+from precsearch.executors.process import Worker
+from precsearch.executors.references import check_comparable, reference_of
+from precsearch.lowering.scales import FixedScales, QuantParams, RangeScales, Tie, quantise_weight
+from precsearch.measurement.config import Scored
 from precsearch.metrics import metric
-from precsearch.onnxio.scales import FixedScales, QuantParams, RangeScales, Tie, quantise_weight
 from precsearch.registry import strategy
-from precsearch.space import Assignment, LayerGroup, Precision, SearchSpace
-from precsearch.trial import Fidelity, Proposal
-from precsearch.workers import Worker
+from precsearch.search.journal.memo import Memo
+from tests.executors.at_work import while_at_work
 from tests.hostile.spoken_data import Say
-from tests.loop.at_work import while_at_work
-from tests.loop.loop_toys import Oddities
+from tests.search.loop_toys import Oddities
 
 __all__ = ["OBJECTS"]
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import onnx
 import pytest
 
-from precsearch.api.judging import metric_of
-from precsearch.api.weights import placed, write_model
-from precsearch.criteria import Criteria
-from precsearch.journal import Journal, read
-from precsearch.journal.reading import MAX_BYTES, NAME
+from precsearch.graph.read import SourceModel, read_model
 from precsearch.metrics import metric
-from precsearch.onnxio.read import SourceModel, read_model
+from precsearch.plan.criteria import Criteria
+from precsearch.replay.judging import metric_of
+from precsearch.replay.weights import placed, write_model
+from precsearch.search.journal import Journal, read
+from precsearch.search.journal.reading import MAX_BYTES, NAME
+from tests.hostile.situations.world import model
 from tests.hostile.spoken_data import Say
-from tests.hostile.world import model
 
 __all__ = ["TRUST", "with_weights"]
 
@@ -43,7 +43,7 @@ def vanished_weights(folder: Path) -> None:
     (folder / "w").mkdir()
     (folder / "w" / "large").touch()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("precsearch.onnxio.external.is_regular", lambda _: True)
+        patch.setattr("precsearch.graph.external.is_regular", lambda _: True)
         placed(source, source.proto.SerializeToString())
 
 
@@ -60,7 +60,7 @@ def too_much_inside(folder: Path) -> None:
     proto.graph.node.append(onnx.helper.make_node("Constant", [], ["c"], value=moved))
     (folder / "m.onnx").write_bytes(proto.SerializeToString())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("precsearch.onnxio.external._MOST_TAKEN_IN", 8)
+        patch.setattr("precsearch.graph.external._MOST_TAKEN_IN", 8)
         read_model(folder / "m.onnx")
 
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from precsearch import errors
+from precsearch.core import errors
 
 ROOT = Path(__file__).parents[2] / "precsearch"
 LIST = Path(__file__).with_name("every_message.txt")

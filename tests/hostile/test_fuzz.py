@@ -13,16 +13,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from precsearch import journal
 from precsearch.api import build
-from precsearch.api.setup import open_target
+from precsearch.core.errors import InputError, ReplayError
 from precsearch.data import InputSpec, input_specs, load
-from precsearch.errors import InputError, ReplayError
-from precsearch.onnxio.read import read_model
-from precsearch.plan import Plan, read_plan
-from tests.hostile.mutate import mutated_bytes, mutated_json, mutated_model
-from tests.hostile.plan_cases import digest_of
-from tests.hostile.world import data_bytes, journal_bytes, model, write_world
+from precsearch.graph.read import read_model
+from precsearch.plan.plan import Plan, read_plan
+from precsearch.search import journal
+from precsearch.setup.target import open_target
+from tests.hostile.situations.mutate import mutated_bytes, mutated_json, mutated_model
+from tests.hostile.situations.plan_cases import digest_of
+from tests.hostile.situations.world import data_bytes, journal_bytes, model, write_world
 
 SPECS = (InputSpec("x", np.dtype(np.float32), ("batch", 1, 8, 8)),)
 SAMPLES: dict[str, np.ndarray] = {

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile.cases import CASES
-from tests.hostile.throw import Case, throw
-from tests.hostile.world import write_world
+from tests.hostile.situations.cases import CASES
+from tests.hostile.situations.throw import Case, throw
+from tests.hostile.situations.world import write_world
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from precsearch.backend import BackendOptions
-from precsearch.backends.onnxruntime import OnnxRuntimeBackend, cpu_features, physical_cores
-from precsearch.errors import BuildError, RunError
-from precsearch.registry import auto_backend
-from tests.hostile.world import model
+from precsearch.backends.auto import auto_backend
+from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend, cpu_features, physical_cores
+from precsearch.core.backend import BackendOptions
+from precsearch.core.errors import BuildError, RunError
+from tests.hostile.situations.world import model
 
 BOTH = ("onnxruntime", "tensorrt")
 

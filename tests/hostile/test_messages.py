@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.hostile.cases import CASES
+from tests.hostile.situations.cases import CASES
 
 TOLD = """
 The model.

@@ -10,24 +10,25 @@ from pathlib import Path
 
 import pytest
 
-from precsearch.errors import PrecsearchError
-from tests.hostile import plugins
+from precsearch.core.errors import PrecsearchError
+from tests.hostile.situations import plugins
+from tests.hostile.situations.world import write_world
 from tests.hostile.spoken_files import FILES
 from tests.hostile.spoken_objects import OBJECTS
 from tests.hostile.spoken_trust import TRUST
 from tests.hostile.test_every_message import messages
-from tests.hostile.world import write_world
 
 NOT_HERE = re.compile(
-    r"precsearch/backends/tensorrt/|precsearch/api/(artifact|diagnose|export|look|miscompiled|outside|reproducer|verify)|precsearch/report/"
-    r"|precsearch/cli/(diagnosing|reporting|watching)"
+    r"precsearch/(backends/tensorrt/(?!layer_precisions)|report/|replay/(artifact|verify))"
+    r"|precsearch/(diagnosis/(?!cut_engine|exposed_engine)|exporters/(?!polygraphy_script))"
+    r"|precsearch/cli/(diagnosing|reporting|progress/watch)"
 )
 """What has tests of its own that say these: TensorRT (or a stand-in), engines, diagnose, report."""
 
 UNSPOKEN = {
     "BuildError: this bench was given no proxy": "our own bug, were it ever said",
     "OptionError: group {…}: precsearch cannot write {…} into a graph": "every one has "
-    "a form; tests/precision adds one that has none",
+    "a form; tests/core/test_precision.py adds one that has none",
     "ModelError: the proxy of this model would have {…} MB, Protocol Buffers end at {…}: store the "
     "weights outside of the model file": "needs a model of 2 GB",
 }

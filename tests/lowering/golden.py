@@ -18,18 +18,19 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from precsearch.api.evidence import LOWERING
-from precsearch.backend import TYPED, TYPED_HALF, WEAK, GraphForm, QuantScheme
-from precsearch.backends import onnxruntime
+from precsearch.backends.onnxruntime import backend as onnxruntime
 from precsearch.backends.tensorrt.scheme import scheme as tensorrt_scheme
-from precsearch.onnxio.graph import GraphView
-from precsearch.onnxio.group import group
-from precsearch.onnxio.layout import quantisable
-from precsearch.onnxio.lower import Lowered, Lowering
-from precsearch.onnxio.prepare import prepare
-from precsearch.onnxio.read import read_model
-from precsearch.onnxio.scales import RangeScales, TensorRange
-from precsearch.space import Assignment, Precision, SearchSpace
+from precsearch.core.backend import TYPED, TYPED_HALF, WEAK, GraphForm, QuantScheme
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment, SearchSpace
+from precsearch.graph.prepare import prepare
+from precsearch.graph.read import read_model
+from precsearch.graph.view import GraphView
+from precsearch.grouping.group import group
+from precsearch.lowering.lower import Lowered, Lowering
+from precsearch.lowering.qdq_layout import quantisable
+from precsearch.lowering.scales import RangeScales, TensorRange
+from precsearch.lowering.version import LOWERING
 
 EXAMPLE = Path(__file__).parents[2] / "examples/digits/model.onnx"
 SCHEME = onnxruntime.scheme(8)

@@ -17,12 +17,13 @@ import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from precsearch.onnxio.graph import GraphView
-from precsearch.onnxio.group import group
-from precsearch.onnxio.lower import Lowered, Lowering
-from precsearch.onnxio.scales import RangeScales
-from precsearch.space import Assignment, Precision, SearchSpace
-from tests.onnxio.small_graphs import SCHEME, GraphBuilder, view
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment, SearchSpace
+from precsearch.graph.view import GraphView
+from precsearch.grouping.group import group
+from precsearch.lowering.lower import Lowered, Lowering
+from precsearch.lowering.scales import RangeScales
+from tests.graph.small_graphs import SCHEME, GraphBuilder, view
 
 FP32, FP16 = Precision.FP32, Precision.FP16
 HALF, FLOAT = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT

@@ -9,7 +9,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from precsearch.api.evidence import LOWERING
+from precsearch.lowering.version import LOWERING
 from tests.lowering.golden import lowered, pinned
 
 KEPT = json.loads(Path(__file__).with_name("golden.json").read_text())

@@ -12,16 +12,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
 
-from precsearch.backend import BackendOptions
-from precsearch.backends.onnxruntime import OnnxRuntimeBackend
-from precsearch.onnxio.graph import GraphView
-from precsearch.onnxio.group import group
-from precsearch.onnxio.layout import quantisable
-from precsearch.onnxio.lower import Lowering
-from precsearch.onnxio.prepare import prepare
-from precsearch.onnxio.scales import FixedScales, RangeScales
-from precsearch.reference.ranges import Calibration, collect_ranges
-from precsearch.space import Assignment, Precision, SearchSpace
+from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
+from precsearch.calibration.ranges import Calibration, collect_ranges
+from precsearch.core.backend import BackendOptions
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment, SearchSpace
+from precsearch.graph.prepare import prepare
+from precsearch.graph.view import GraphView
+from precsearch.grouping.group import group
+from precsearch.lowering.lower import Lowering
+from precsearch.lowering.qdq_layout import quantisable
+from precsearch.lowering.scales import FixedScales, RangeScales
 from tests.lowering.random_models import Model, conv_models, feed_of, matmul_models, source_of
 
 BACKEND = OnnxRuntimeBackend(BackendOptions(threads=1))

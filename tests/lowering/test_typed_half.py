@@ -9,15 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
 
-from precsearch.backend import TYPED, TYPED_HALF
-from precsearch.onnxio.graph import GraphView
-from precsearch.onnxio.lower import Lowered, Lowering
-from precsearch.onnxio.scales import RangeScales, TensorRange
-from precsearch.space import Assignment, Precision
+from precsearch.core.backend import TYPED, TYPED_HALF
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment
+from precsearch.graph.view import GraphView
+from precsearch.lowering.lower import Lowered, Lowering
+from precsearch.lowering.scales import RangeScales, TensorRange
+from tests.graph.small_graphs import NORM_FORMS, GraphBuilder, layer_norm, linear, view
 from tests.lowering.random_models import Model, feed_of
 from tests.lowering.test_random_models import ALL, FEW, MODELS, drawn, prepared, relative
 from tests.lowering.test_weak import SCHEME, in_ort, spaced
-from tests.onnxio.small_graphs import NORM_FORMS, GraphBuilder, layer_norm, linear, view
 
 FP32, FP16, INT8 = Precision.FP32, Precision.FP16, Precision.INT8
 HALF, FLOAT = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT

@@ -12,18 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from precsearch.backend import TYPED, WEAK
 from precsearch.backends.tensorrt.scheme import scheme
-from precsearch.onnxio.annotate import Annotation, unpinned
-from precsearch.onnxio.graph import GraphView
-from precsearch.onnxio.group import group
-from precsearch.onnxio.layout import quantisable
-from precsearch.onnxio.lower import Lowered, Lowering
-from precsearch.onnxio.scales import RangeScales, TensorRange
-from precsearch.space import Assignment, Precision, SearchSpace
+from precsearch.core.backend import TYPED, WEAK
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment, SearchSpace
+from precsearch.graph.view import GraphView
+from precsearch.grouping.group import group
+from precsearch.lowering.annotate import Annotation, unpinned
+from precsearch.lowering.lower import Lowered, Lowering
+from precsearch.lowering.qdq_layout import quantisable
+from precsearch.lowering.scales import RangeScales, TensorRange
+from tests.graph.small_graphs import GraphBuilder, conv, linear, residual_net, view
 from tests.lowering.random_models import Model, feed_of
 from tests.lowering.test_random_models import ALL, FEW, MODELS, drawn, prepared
-from tests.onnxio.small_graphs import GraphBuilder, conv, linear, residual_net, view
 
 FP32, FP16, INT8 = Precision.FP32, Precision.FP16, Precision.INT8
 SCHEME = scheme()

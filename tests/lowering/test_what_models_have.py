@@ -13,16 +13,16 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from precsearch.onnxio.graph import GraphView
-from precsearch.onnxio.group import group
-from precsearch.onnxio.layout import quantisable
-from precsearch.onnxio.lower import Lowering
-from precsearch.onnxio.prepare import prepare
-from precsearch.onnxio.read import SourceModel, read_model
-from precsearch.onnxio.scales import RangeScales, TensorRange
-from precsearch.space import Assignment, Precision, SearchSpace
-from tests.lowering.golden import old_conv_net
-from tests.onnxio.small_graphs import (
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment, SearchSpace
+from precsearch.graph.prepare import prepare
+from precsearch.graph.read import SourceModel, read_model
+from precsearch.graph.view import GraphView
+from precsearch.grouping.group import group
+from precsearch.lowering.lower import Lowering
+from precsearch.lowering.qdq_layout import quantisable
+from precsearch.lowering.scales import RangeScales, TensorRange
+from tests.graph.small_graphs import (
     SCHEME,
     GraphBuilder,
     conditional,
@@ -31,6 +31,7 @@ from tests.onnxio.small_graphs import (
     shared_weights,
     view,
 )
+from tests.lowering.golden import old_conv_net
 
 FP32, FP16, INT8 = Precision.FP32, Precision.FP16, Precision.INT8
 HALF, FLOAT = TensorProto.FLOAT16, TensorProto.FLOAT

@@ -13,24 +13,25 @@ from pathlib import Path
 import onnx
 
 from precsearch.api import OptimizeConfig
-from precsearch.api.calibrate import calibrated
-from precsearch.api.inputs import open_inputs
-from precsearch.api.measuring import bench_setup, bench_worker, candidate, reference_of
-from precsearch.api.setup import open_target
-from precsearch.evaluate import EvaluateOne, evaluators, sequential
-from precsearch.events import TrialFinished
-from precsearch.goal import Bound, Budget, Goal, Problem
-from precsearch.journal import Journal
-from precsearch.measure import TimingOptions
-from precsearch.onnxio.lower import Lowered
-from precsearch.onnxio.read import read_model
-from precsearch.search import search
-from precsearch.space import Assignment, SearchSpace
-from precsearch.strategy import Proposals
-from precsearch.trial import Fidelity, Measurement, Proposal
-from precsearch.workers import Worker
-from tests.loop.loop_toys import IDENTITY, ToyBench, in_workers, toy_landscape, toy_space
-from tests.onnxio.small_graphs import residual_net
+from precsearch.core.events import TrialFinished
+from precsearch.core.problem import Bound, Budget, Goal, Problem
+from precsearch.core.space import Assignment, SearchSpace
+from precsearch.core.strategy import Proposals
+from precsearch.core.trial import Fidelity, Measurement, Proposal
+from precsearch.executors.client import bench_setup, candidate, reference_of
+from precsearch.executors.process import Worker
+from precsearch.executors.process.open import bench_worker
+from precsearch.graph.read import read_model
+from precsearch.lowering.lower import Lowered
+from precsearch.measurement.latency import TimingOptions
+from precsearch.optimization.stages.calibrate import calibrated
+from precsearch.search.evaluator import EvaluateOne, evaluators, sequential
+from precsearch.search.journal import Journal
+from precsearch.search.loop import search
+from precsearch.setup.inputs import open_inputs
+from precsearch.setup.target import open_target
+from tests.graph.small_graphs import residual_net
+from tests.search.loop_toys import IDENTITY, ToyBench, in_workers, toy_landscape, toy_space
 
 __all__ = ["on_onnx_runtime", "on_the_fake"]
 

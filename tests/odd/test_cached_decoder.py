@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import precsearch
-from precsearch.backend import Array
-from precsearch.cli.parse import parse_shape_sets
-from precsearch.errors import DataError
-from tests.e2e.clocked_backend import here
-from tests.odd.odd_outputs import WIDTH, cached, saved
+from precsearch.cli.options.parse import parse_shape_sets
+from precsearch.core.backend import Array
+from precsearch.core.errors import DataError
+from tests.e2e.plugins.clocked_backend import here
+from tests.odd.models.odd_outputs import WIDTH, cached, saved
 
 
 def decoder(folder: Path) -> tuple[Path, Path]:

@@ -14,17 +14,17 @@ import pytest
 
 from precsearch import api
 from precsearch.api import OptimizeConfig, inspect
-from precsearch.api.counted import with_work
-from precsearch.api.inputs import open_inputs
-from precsearch.api.setup import open_target
-from precsearch.cli.inspection import inspect_lines
-from precsearch.cli.page import Page
-from precsearch.onnxio.group import group
-from precsearch.onnxio.read import read_model
-from precsearch.space import Precision
-from tests.odd import exported
-from tests.onnxio.plain_runs import lowered, ran
-from tests.onnxio.small_layers import SCHEME, GraphBuilder, view
+from precsearch.cli.output.inspect import inspect_lines
+from precsearch.cli.output.page import Page
+from precsearch.core.precision import Precision
+from precsearch.graph.read import read_model
+from precsearch.grouping.group import group
+from precsearch.optimization.counted import with_work
+from precsearch.setup.inputs import open_inputs
+from precsearch.setup.target import open_target
+from tests.graph.plain_runs import lowered, ran
+from tests.graph.small_layers import SCHEME, GraphBuilder, view
+from tests.odd.models import exported
 
 Make = Callable[..., onnx.ModelProto]
 FORMS: dict[str, Make] = {

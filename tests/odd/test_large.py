@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 
 import precsearch
-from tests.odd.large import save_large, save_products
+from tests.odd.models.large import save_large, save_products
 
 _GIB = 1 << 30
 
@@ -25,14 +25,14 @@ def test_more_than_2_gb_is_searched(tmp_path: Path) -> None:
 
 _MEASURE = """
 import json, resource, sys
-from precsearch.backends.onnxruntime import scheme
-from precsearch.onnxio.group import group
-from precsearch.onnxio.layout import quantisable
-from precsearch.onnxio.lower import Lowering
-from precsearch.onnxio.prepare import prepare
-from precsearch.onnxio.read import read_model
-from precsearch.onnxio.scales import RangeScales, TensorRange
-from precsearch.space import Precision
+from precsearch.backends.onnxruntime.backend import scheme
+from precsearch.grouping.group import group
+from precsearch.lowering.qdq_layout import quantisable
+from precsearch.lowering.lower import Lowering
+from precsearch.graph.prepare import prepare
+from precsearch.graph.read import read_model
+from precsearch.lowering.scales import RangeScales, TensorRange
+from precsearch.core.space import Precision
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -12,12 +12,12 @@ import pytest
 from onnx import numpy_helper
 
 import precsearch
-from precsearch.backend import BackendOptions
-from precsearch.backends import onnxruntime as module
-from precsearch.backends.onnxruntime import OnnxRuntimeBackend
-from precsearch.errors import InputError
-from tests.e2e.clocked_backend import here
-from tests.onnxio.small_graphs import GraphBuilder, linear
+from precsearch.backends.onnxruntime import backend as module
+from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
+from precsearch.core.backend import BackendOptions
+from precsearch.core.errors import InputError
+from tests.e2e.plugins.clocked_backend import here
+from tests.graph.small_graphs import GraphBuilder, linear
 
 HASWELL = ("avx2",)
 SKYLAKE = ("avx2", "avx512bw", "avx512f")

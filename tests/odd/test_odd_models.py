@@ -11,22 +11,23 @@ import onnx
 import pytest
 
 import precsearch
-from precsearch.backend import BackendOptions, Feed
-from precsearch.backends.onnxruntime import OnnxRuntimeBackend
+from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
+from precsearch.calibration.ranges import Calibration, collect_ranges
+from precsearch.core.backend import BackendOptions, Feed
+from precsearch.core.errors import ModelError
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment, SearchSpace
 from precsearch.data import input_specs, load
-from precsearch.errors import ModelError
-from precsearch.onnxio.convert import without_names
-from precsearch.onnxio.group import group
-from precsearch.onnxio.layout import quantisable
-from precsearch.onnxio.lower import Lowering
-from precsearch.onnxio.prepare import prepare
-from precsearch.onnxio.read import read_model
-from precsearch.onnxio.scales import RangeScales, TensorRange
-from precsearch.reference.ranges import Calibration, collect_ranges
-from precsearch.reference.runner import reference_outputs
-from precsearch.space import Assignment, Precision, SearchSpace
-from tests.odd.odd_graphs import qat
-from tests.odd.odd_models import MODELS, REFUSED, Make
+from precsearch.graph.opset import without_names
+from precsearch.graph.prepare import prepare
+from precsearch.graph.read import read_model
+from precsearch.grouping.group import group
+from precsearch.lowering.lower import Lowering
+from precsearch.lowering.qdq_layout import quantisable
+from precsearch.lowering.scales import RangeScales, TensorRange
+from precsearch.reference.session import reference_outputs
+from tests.odd.models.odd_graphs import qat
+from tests.odd.models.odd_models import MODELS, REFUSED, Make
 
 BACKEND = OnnxRuntimeBackend(BackendOptions(threads=1))
 NUMB = {"integers alone", "FP16 throughout", "FP64 throughout"}

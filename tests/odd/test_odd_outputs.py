@@ -15,21 +15,21 @@ import pytest
 
 import precsearch
 from precsearch.api import OptimizeConfig, OptimizeResult
-from precsearch.api.diagnose import DiagnoseConfig, diagnose
-from precsearch.cli.diagnosis import lines
-from precsearch.cli.diagnosis_values import fields
-from precsearch.cli.page import Page
-from precsearch.cli.trials import why
-from precsearch.cli.view import Verdict, View
-from precsearch.errors import DataError
-from precsearch.events import Event, TrialFinished
-from precsearch.mismatch import SIZE, sizes_alone
-from precsearch.reference.runner import reference_outputs
-from precsearch.space import Precision
-from precsearch.trial import Accuracy, Fidelity
-from tests.e2e.clocked_backend import here
-from tests.odd import odd_outputs
-from tests.odd.odd_outputs import WIDTH, rows, saved
+from precsearch.cli.output.diagnose import lines
+from precsearch.cli.output.diagnosis_values import fields
+from precsearch.cli.output.page import Page
+from precsearch.cli.progress.trial_table import why
+from precsearch.cli.progress.view import Verdict, View
+from precsearch.core.errors import DataError
+from precsearch.core.events import Event, TrialFinished
+from precsearch.core.mismatch import SIZE, sizes_alone
+from precsearch.core.precision import Precision
+from precsearch.core.trial import Accuracy, Fidelity
+from precsearch.diagnosis.compare import DiagnoseConfig, diagnose
+from precsearch.reference.session import reference_outputs
+from tests.e2e.plugins.clocked_backend import here
+from tests.odd.models import odd_outputs
+from tests.odd.models.odd_outputs import WIDTH, rows, saved
 
 Make = Callable[[], onnx.ModelProto]
 

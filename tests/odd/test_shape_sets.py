@@ -11,13 +11,13 @@ import pytest
 
 import precsearch
 from precsearch import ShapeSet
-from precsearch.backend import Array, Feed, KernelTime
+from precsearch.core.backend import Array, Feed, KernelTime
+from precsearch.core.errors import OptionError
 from precsearch.data import InputSpec, load, rebatched, resolve
-from precsearch.errors import OptionError
-from precsearch.measure import Load, TimingOptions, compare, head_to_head
-from tests.e2e.clocked_backend import here
-from tests.odd import batch_backend
-from tests.onnxio.small_graphs import GraphBuilder, conv, linear
+from precsearch.measurement.latency import Load, TimingOptions, compare, head_to_head
+from tests.e2e.plugins.clocked_backend import here
+from tests.graph.small_graphs import GraphBuilder, conv, linear
+from tests.odd.models import batch_backend
 
 QUICK = TimingOptions(rounds=5, max_rounds=5, round_seconds=0.0, warmup=0)
 

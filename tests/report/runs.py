@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.clocked_backend import install
 from tests.e2e.command import MODEL, few_samples, run
+from tests.e2e.plugins.clocked_backend import install
 
 CHARTS = {"plane", "progress", "strip", "sensitivity", "times", "tradeoff", "map", "ranges"}
 VOID = {"meta", "link", "input", "br", "img"}

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from precsearch.cli.main import run
-from precsearch.plan import Plan, read_plan
+from precsearch.core.precision import Precision
+from precsearch.plan.plan import Plan, read_plan
 from precsearch.report import compare, difference_lines, difference_page
-from precsearch.space import Precision
 from tests.report.runs import Html, Run
 
 

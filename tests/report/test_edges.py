@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from precsearch.cli.main import run
-from precsearch.events import Event, RunStarted, SearchStarted, TrialFinished
-from precsearch.goal import Bound
-from precsearch.journal import Journal
-from precsearch.plan import Finalist, Plan, ScaleRecipe, TrialEvidence, read_plan
+from precsearch.core.events import Event, RunStarted, SearchStarted, TrialFinished
+from precsearch.core.precision import Precision
+from precsearch.core.problem import Bound
+from precsearch.core.space import Assignment
+from precsearch.core.trial import Accuracy, Measured, Measurement
+from precsearch.plan.plan import Finalist, Plan, ScaleRecipe, TrialEvidence, read_plan
 from precsearch.report import compare, difference_lines, difference_page, run_page, tell
-from precsearch.space import Assignment, Precision
-from precsearch.trial import Accuracy, Measured, Measurement
+from precsearch.search.journal import Journal
 from tests.cli.runs import engine, plan, synthetic_run
 from tests.report.runs import Html, Run
 

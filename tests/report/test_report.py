@@ -13,15 +13,16 @@ import pytest
 import vl_convert
 
 from precsearch.cli.main import run
-from precsearch.events import Event, RunStarted, SearchFinished, SearchStarted, TrialFinished
-from precsearch.goal import pareto
-from precsearch.journal import Journal, read
-from precsearch.plan import read_plan
+from precsearch.core.events import Event, RunStarted, SearchFinished, SearchStarted, TrialFinished
+from precsearch.core.precision import Precision
+from precsearch.core.problem import pareto
+from precsearch.core.space import Assignment
+from precsearch.core.trial import Fidelity
+from precsearch.formatting import foretold, speedup
+from precsearch.plan.plan import read_plan
 from precsearch.report import run_page, tell
-from precsearch.report.bundle import javascript
-from precsearch.space import Assignment, Precision
-from precsearch.text import foretold, speedup
-from precsearch.trial import Fidelity
+from precsearch.report.javascript import javascript
+from precsearch.search.journal import Journal, read
 from tests.cli.runs import synthetic_run
 from tests.report.runs import CHARTS, Html, Run
 

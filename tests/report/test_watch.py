@@ -14,10 +14,10 @@ import pytest
 from rich.console import Console
 
 from precsearch.cli.main import run
-from precsearch.cli.watching import ENDED, Tail, follow, watch
-from precsearch.errors import InputError
-from precsearch.events import Event, PlanWritten, RunStarted, SearchFinished, TrialFinished
-from precsearch.journal import Journal, read
+from precsearch.cli.progress.watch import ENDED, Tail, follow, watch
+from precsearch.core.errors import InputError
+from precsearch.core.events import Event, PlanWritten, RunStarted, SearchFinished, TrialFinished
+from precsearch.search.journal import Journal, read
 from tests.cli.runs import synthetic_run
 from tests.e2e.command import command, environment
 from tests.report.runs import Run

@@ -1,14 +1,14 @@
-"""Drives a strategy over a toy landscape, as `precsearch.search` does over engines."""
+"""Drives a strategy over a toy landscape, as `precsearch.search.loop` does over engines."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from precsearch.counting import built
-from precsearch.space import Assignment
-from precsearch.strategy import Strategy
-from precsearch.trial import Fidelity, Proposal, Trial
+from precsearch.core.counting import built
+from precsearch.core.space import Assignment
+from precsearch.core.strategy import Strategy
+from precsearch.core.trial import Fidelity, Proposal, Trial
 from tests.strategies.landscapes import FP32, Landscape
 
 

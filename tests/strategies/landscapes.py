@@ -16,9 +16,10 @@ from itertools import product
 
 import numpy as np
 
-from precsearch.goal import Bound, Budget, Goal, Prior, Problem
-from precsearch.space import Assignment, LayerGroup, Precision, SearchSpace
-from precsearch.trial import (
+from precsearch.core.precision import Precision
+from precsearch.core.problem import Bound, Budget, Goal, Prior, Problem
+from precsearch.core.space import Assignment, LayerGroup, SearchSpace
+from precsearch.core.trial import (
     Accuracy,
     Failed,
     Fidelity,

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from precsearch.evaluate import Evaluated, Steps
-from precsearch.events import SearchFinished, TrialFinished
-from precsearch.goal import Budget, Problem
-from precsearch.search import search
-from precsearch.trial import Fidelity, Proposal, Trial
+from precsearch.core.events import SearchFinished, TrialFinished
+from precsearch.core.problem import Budget, Problem
+from precsearch.core.trial import Fidelity, Proposal, Trial
+from precsearch.search.evaluator import Evaluated, Steps
+from precsearch.search.loop import search
 from precsearch_strategies import Auto
-from precsearch_strategies.known import Known
+from precsearch_strategies.history import Known
 from precsearch_strategies.uniform import uniform_assignments
 from tests.strategies.landscapes import FP32, INT8, Landscape, Recipe
 

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from benchmarks.unbuildable import Unbuildable
-from precsearch.counting import FREE_FAILURES, built
-from precsearch.events import TrialFinished
-from precsearch.goal import Bound, Budget, Goal, Prior, Problem
-from precsearch.search import search
-from precsearch.space import LayerGroup, Precision, SearchSpace
-from precsearch.trial import Fidelity, Trial
+from precsearch.core.counting import FREE_FAILURES, built
+from precsearch.core.events import TrialFinished
+from precsearch.core.precision import Precision
+from precsearch.core.problem import Bound, Budget, Goal, Prior, Problem
+from precsearch.core.space import LayerGroup, SearchSpace
+from precsearch.core.trial import Fidelity, Trial
+from precsearch.search.loop import search
 from precsearch_strategies import Auto
 
 GOAL = Goal(Bound(1.0, guard=1.0), 0.005)

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from precsearch.space import Assignment
+from precsearch.core.space import Assignment
 from precsearch_strategies.encoding import Encoding
 from tests.strategies.landscapes import Recipe
 

@@ -10,7 +10,8 @@ import pytest
 from benchmarks.landscape_models import write
 from benchmarks.landscapes_replay import Landscape, load, replay
 from benchmarks.record_proxy_landscape import SAMPLES, latencies, opened
-from precsearch.space import Assignment, Precision
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment
 from precsearch_strategies import Auto
 
 FP16, INT8 = Precision.FP16, Precision.INT8

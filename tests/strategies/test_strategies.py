@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from precsearch.errors import OptionError
-from precsearch.space import Assignment
-from precsearch.strategy import Strategy
-from precsearch.trial import Fidelity
+from precsearch.core.errors import OptionError
+from precsearch.core.space import Assignment
+from precsearch.core.strategy import Strategy
+from precsearch.core.trial import Fidelity
 from precsearch_strategies import Auto, Bisection, Tpe, Uniform
 from tests.strategies.harness import Found, run
 from tests.strategies.landscapes import FP32, INT8, Landscape, Recipe

@@ -8,9 +8,10 @@ from itertools import pairwise
 
 import pytest
 
-from precsearch.goal import Bound, Problem
-from precsearch.space import Assignment, Precision
-from precsearch.trial import Trial
+from precsearch.core.precision import Precision
+from precsearch.core.problem import Bound, Problem
+from precsearch.core.space import Assignment
+from precsearch.core.trial import Trial
 from precsearch_strategies import Auto
 from tests.strategies.harness import run
 from tests.strategies.landscapes import FP32, INT8, Landscape, Recipe, bell

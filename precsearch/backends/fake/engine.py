@@ -14,7 +14,9 @@ from typing import NoReturn
 
 import numpy as np
 
-from precsearch.backend import (
+from precsearch.backends.fake.landscape import Fault, Landscape
+from precsearch.codec import dumps, structure, unstructure
+from precsearch.core.backend import (
     TYPED,
     Array,
     BackendOptions,
@@ -24,10 +26,9 @@ from precsearch.backend import (
     KernelTime,
     QuantScheme,
 )
-from precsearch.backends.fake.landscape import Fault, Landscape
-from precsearch.codec import dumps, structure, unstructure
-from precsearch.errors import BuildError, OptionError, RunError
-from precsearch.space import Assignment, Precision, SearchSpace
+from precsearch.core.errors import BuildError, OptionError, RunError
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment, SearchSpace
 
 __all__ = ["FakeBackend", "FakeLowered", "FakeSession", "fake_lower", "fake_reference"]
 
@@ -80,7 +81,7 @@ def fake_reference(feed: Feed) -> dict[str, Array]:
 
 
 class FakeSession:
-    """An engine that looks its answers up. See `precsearch.backend.Session`."""
+    """An engine that looks its answers up. See `precsearch.core.backend.Session`."""
 
     def __init__(self, landscape: Landscape, assignment: Assignment) -> None:
         self._landscape = landscape
@@ -137,7 +138,7 @@ class FakeSession:
 
 
 class FakeBackend:
-    """Builds what `fake_lower` makes. See `precsearch.backend.Backend`.
+    """Builds what `fake_lower` makes. See `precsearch.core.backend.Backend`.
 
     Args:
         options: Of no effect.
@@ -161,7 +162,7 @@ class FakeBackend:
         self.landscape = landscape or Landscape()
 
     def fingerprint(self) -> Fingerprint:
-        """See `precsearch.backend.Backend.fingerprint`."""
+        """See `precsearch.core.backend.Backend.fingerprint`."""
         return Fingerprint(self.name, {"numpy": np.__version__}, "no device")
 
     def build(self, model: bytes) -> bytes:
@@ -172,25 +173,25 @@ class FakeBackend:
         return model
 
     def open(self, artifact: bytes, *, profiled: bool = False) -> FakeSession:
-        """See `precsearch.backend.Backend.open`."""
+        """See `precsearch.core.backend.Backend.open`."""
         return FakeSession(self.landscape, _assignment(artifact))
 
     def remarks(self, artifact: bytes) -> tuple[str, ...]:
-        """See `precsearch.backend.Backend.remarks`."""
+        """See `precsearch.core.backend.Backend.remarks`."""
         return ()
 
     def anatomy(self, artifact: bytes) -> tuple[str, ...]:
-        """See `precsearch.backend.Backend.anatomy`."""
+        """See `precsearch.core.backend.Backend.anatomy`."""
         return ()
 
     def scheme_named(self, name: str) -> QuantScheme:
-        """See `precsearch.backend.Backend.scheme_named`."""
+        """See `precsearch.core.backend.Backend.scheme_named`."""
         if name != _SCHEME.name:
             raise OptionError(f"the fake backend has no quantisation scheme {name!r}")
         return _SCHEME
 
     def form_named(self, name: str) -> GraphForm:
-        """See `precsearch.backend.Backend.form_named`."""
+        """See `precsearch.core.backend.Backend.form_named`."""
         if name != TYPED.name:
             raise OptionError(f"the fake backend has no graph form {name!r}")
         return TYPED

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from precsearch.codec import dumps, structure, unstructure
-from precsearch.errors import OptionError
-from precsearch.space import Assignment, Precision
+from precsearch.core.errors import OptionError
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment
 
 __all__ = ["Cost", "Fault", "Landscape", "Pair"]
 

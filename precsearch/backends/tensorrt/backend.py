@@ -12,7 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from precsearch.backend import (
+from precsearch.backends.tensorrt.builder import EngineBuilder
+from precsearch.backends.tensorrt.capabilities import Caps, import_tensorrt, probe
+from precsearch.backends.tensorrt.inspector import engine_layers
+from precsearch.backends.tensorrt.logger import Lines, make_logger
+from precsearch.backends.tensorrt.options import Knobs
+from precsearch.backends.tensorrt.runtime.cuda import Cuda
+from precsearch.backends.tensorrt.runtime.engine import TensorRtSession
+from precsearch.backends.tensorrt.runtime.neighbours import device_watch
+from precsearch.backends.tensorrt.scheme import scheme
+from precsearch.core.backend import (
     GPU_USE,
     TYPED_HALF,
     WEAK,
@@ -22,18 +31,9 @@ from precsearch.backend import (
     GraphForm,
     QuantScheme,
 )
-from precsearch.backends.tensorrt.builder import EngineBuilder
-from precsearch.backends.tensorrt.cuda import Cuda
-from precsearch.backends.tensorrt.engine import TensorRtSession
-from precsearch.backends.tensorrt.inspector import engine_layers
-from precsearch.backends.tensorrt.knobs import Knobs
-from precsearch.backends.tensorrt.logger import Lines, make_logger
-from precsearch.backends.tensorrt.neighbours import device_watch
-from precsearch.backends.tensorrt.probe import Caps, import_tensorrt, probe
-from precsearch.backends.tensorrt.scheme import scheme
-from precsearch.disturbance import Watch
-from precsearch.errors import BuildError, OptionError
-from precsearch.space import Precision
+from precsearch.core.errors import BuildError, OptionError
+from precsearch.core.precision import Precision
+from precsearch.system.disturbance import Watch
 
 __all__ = ["TensorRtBackend"]
 
@@ -83,7 +83,7 @@ class TensorRtBackend:
     Constructing it loads nothing; a plan can be read, lowered and exported without TensorRT.
 
     Args:
-        options: Shapes to build for, and `precsearch.backends.tensorrt.knobs.Knobs` by name.
+        options: Shapes to build for, and `precsearch.backends.tensorrt.options.Knobs` by name.
 
     Raises:
         OptionError: A build option is unknown or makes no sense.
@@ -137,7 +137,7 @@ class TensorRtBackend:
         return TYPED_HALF if self.caps.typed else WEAK
 
     def form_named(self, name: str) -> GraphForm:
-        """See `precsearch.backend.Backend.form_named`."""
+        """See `precsearch.core.backend.Backend.form_named`."""
         for form in (TYPED_HALF, WEAK):
             if form.name == name:
                 return form
@@ -147,7 +147,7 @@ class TensorRtBackend:
         )
 
     def scheme_named(self, name: str) -> QuantScheme:
-        """See `precsearch.backend.Backend.scheme_named`."""
+        """See `precsearch.core.backend.Backend.scheme_named`."""
         known = {made.name: made for made in (scheme("decided"), scheme("both"))}
         if name not in known:
             raise OptionError(
@@ -157,7 +157,7 @@ class TensorRtBackend:
         return known[name]
 
     def fingerprint(self) -> Fingerprint:
-        """See `precsearch.backend.Backend.fingerprint`."""
+        """See `precsearch.core.backend.Backend.fingerprint`."""
         device = self._here.cuda.device()
         return Fingerprint(
             backend=self.name,
@@ -172,7 +172,7 @@ class TensorRtBackend:
         )
 
     def fp32_modes(self) -> tuple[Fp32Mode, ...]:
-        """See `precsearch.backend.ChoosesFp32.fp32_modes`: TF32 is there from Ampere on."""
+        """See `precsearch.core.backend.ChoosesFp32.fp32_modes`: TF32 is there from Ampere on."""
         strict = Fp32Mode("strict", 24, {"tf32": "false"})
         if int(self._here.cuda.device().compute.partition(".")[0]) < _FIRST_TF32:
             return (strict,)
@@ -180,25 +180,25 @@ class TensorRtBackend:
         return (coarse, strict) if self.knobs.tf32 else (strict, coarse)
 
     def watch(self) -> Watch:
-        """See `precsearch.disturbance.Watches.watch`."""
+        """See `precsearch.system.disturbance.Watches.watch`."""
         return device_watch()
 
     def build(self, model: bytes) -> bytes:
-        """See `precsearch.backend.Backend.build`."""
+        """See `precsearch.core.backend.Backend.build`."""
         built = self._builder.build(model, self.options.model_folder, self.options.shapes)
         self._notes[_digest(built.engine)] = _Notes(built.nodes, list(built.warnings))
         return built.engine
 
     def tactics(self) -> dict[str, str]:
-        """See `precsearch.backend.ChoosesTactics.tactics`."""
+        """See `precsearch.core.backend.ChoosesTactics.tactics`."""
         return self._builder.tactics()
 
     def hold(self, tactics: Mapping[str, str]) -> None:
-        """See `precsearch.backend.ChoosesTactics.hold`."""
+        """See `precsearch.core.backend.ChoosesTactics.hold`."""
         self._builder.hold(tactics)
 
     def open(self, artifact: bytes, *, profiled: bool = False) -> TensorRtSession:
-        """See `precsearch.backend.Backend.open`."""
+        """See `precsearch.core.backend.Backend.open`."""
         here = self._here
         here.lines.clear()
         engine, context = self._deserialised(artifact)
@@ -216,7 +216,7 @@ class TensorRtBackend:
         )
 
     def anatomy(self, artifact: bytes) -> tuple[str, ...]:
-        """See `precsearch.backend.Backend.anatomy`."""
+        """See `precsearch.core.backend.Backend.anatomy`."""
         layers = engine_layers(self._here.trt, *self._deserialised(artifact))
         return tuple(sorted(layer.line for layer in layers))
 
@@ -236,7 +236,7 @@ class TensorRtBackend:
         return engine, context
 
     def remarks(self, artifact: bytes) -> tuple[str, ...]:
-        """See `precsearch.backend.Backend.remarks`."""
+        """See `precsearch.core.backend.Backend.remarks`."""
         notes = self._notes.get(_digest(artifact), _Notes())
         return tuple(dict.fromkeys(notes.remarks))[:_MOST_REMARKS]
 

@@ -13,15 +13,15 @@ from typing import Any
 
 import onnx
 
-from precsearch.backends.tensorrt.knobs import Knobs
+from precsearch.backends.tensorrt.capabilities import Caps
+from precsearch.backends.tensorrt.layer_names import node_outputs
 from precsearch.backends.tensorrt.logger import Lines
-from precsearch.backends.tensorrt.mapping import node_outputs
-from precsearch.backends.tensorrt.probe import Caps
-from precsearch.backends.tensorrt.tactics import overwrite, read_tactics
-from precsearch.backends.tensorrt.weak import Manner, apply_precisions, manners
-from precsearch.errors import BuildError, OptionError
-from precsearch.onnxio.annotate import Annotation
-from precsearch.regular_file import read_regular
+from precsearch.backends.tensorrt.options import Knobs
+from precsearch.backends.tensorrt.precision_constraints import Manner, apply_precisions, manners
+from precsearch.backends.tensorrt.timing_cache import overwrite, read_tactics
+from precsearch.core.errors import BuildError, OptionError
+from precsearch.lowering.annotate import Annotation
+from precsearch.system.regular_file import read_regular
 
 __all__ = ["Built", "EngineBuilder"]
 
@@ -62,7 +62,7 @@ class EngineBuilder:
         knobs: How to build.
         logger: Keeps what TensorRT says in ``lines``.
         lines: See there.
-        weak: Whether precision is set layer by layer, see `precsearch.backend.WEAK`.
+        weak: Whether precision is set layer by layer, see `precsearch.core.backend.WEAK`.
         kept: File that the cache is read from and written to. On TensorRT 8.6 it saves most of the
             next process's first build of a CNN, and nothing of a transformer's: what Myelin
             writes into a cache it cannot read back ("myelinCache.h::deserializeFromBuffer").

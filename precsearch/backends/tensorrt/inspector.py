@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from precsearch.backends.tensorrt.mapping import metadata_nodes
-from precsearch.errors import BuildError
-from precsearch.space import Precision
+from precsearch.backends.tensorrt.layer_names import metadata_nodes
+from precsearch.core.errors import BuildError
+from precsearch.core.precision import Precision
 
 __all__ = ["EngineLayer", "engine_layers", "read_layers"]
 

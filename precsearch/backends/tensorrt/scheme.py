@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from precsearch.backend import QuantScheme
+from precsearch.core.backend import QuantScheme
 
 __all__ = ["scheme"]
 

@@ -1,0 +1,282 @@
+"""ONNX Runtime on a CPU: FP32 and INT8. What it does was measured: docs/onnxruntime.md."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from precsearch.core.backend import (
+    TYPED,
+    Array,
+    BackendOptions,
+    Feed,
+    Fingerprint,
+    GraphForm,
+    KernelTime,
+    QuantScheme,
+)
+from precsearch.core.errors import BuildError, OptionError, ResourceError, RunError
+from precsearch.core.precision import Precision
+from precsearch.reference.session import first_line, ort_errors, session_options
+from precsearch.system.disturbance import CpuWatch
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
+__all__ = ["OnnxRuntimeBackend", "OnnxRuntimeSession", "cpu_features", "physical_cores", "scheme"]
+
+_INT8_KERNEL = re.compile(r"^(QLinear\w+|QGemm|MatMulInteger\w*|ConvInteger|DynamicQuantize\w+)$")
+_UNIQUE_SUFFIX = re.compile(r"(_token_\d+)+$")
+_KERNEL_EVENT = "_kernel_time"
+
+
+def cpu_features() -> tuple[str, ...]:
+    """Instruction sets of this CPU that decide which integer kernels run, sorted."""
+    wanted = {"avx2", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni", "amx_int8"}
+    wanted |= {"asimddp", "i8mm"}  # Arm
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ()
+    match = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    return tuple(sorted(wanted & set(match.group(1).split()))) if match else ()
+
+
+def physical_cores() -> int:
+    """Cores that this process may use, hyper-threads counted once."""
+    try:
+        allowed = os.sched_getaffinity(0)
+    except AttributeError:  # not on this system
+        return max(1, (os.cpu_count() or 2) // 2)
+    siblings = set()
+    for cpu in allowed:
+        path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        try:
+            siblings.add(path.read_text().strip())
+        except OSError:
+            siblings.add(str(cpu))
+    return max(1, len(siblings))
+
+
+def _saturates(features: tuple[str, ...]) -> bool:
+    """Whether products of uint8 and int8 are summed in 16 bits: x86 before VNNI."""
+    x86 = platform.machine().lower() in ("x86_64", "amd64", "i686")
+    return x86 and bool(features) and not {"avx512_vnni", "avx_vnni", "amx_int8"} & set(features)
+
+
+def scheme(weight_bits: int = 8) -> QuantScheme:
+    """Asymmetric uint8 activations, symmetric int8 weights per channel.
+
+    Softmax, Sigmoid, Mul and AveragePool have integer kernels too, slower than the FP32 ones by 1.3
+    to 30 times, and are left out.
+    """
+    return QuantScheme(
+        name=f"ort-u8s8-{weight_bits}",
+        activation="uint8",
+        weight_bits=weight_bits,
+        active=frozenset({"Conv", "MatMul", "Gemm"}),
+        passive=frozenset({"Add", "Concat", "GlobalAveragePool", "LeakyRelu"}),
+        carried=frozenset(
+            {"MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice"}
+        ),
+        outputs_of=frozenset({"Conv"}),
+        split_bias=True,
+        guard_float=True,
+    )
+
+
+class OnnxRuntimeSession:
+    """An ONNX Runtime session on the CPU provider."""
+
+    def __init__(
+        self, session: ort.InferenceSession, scratch: tempfile.TemporaryDirectory[str] | None = None
+    ) -> None:
+        self._session: ort.InferenceSession | None = session
+        self._scratch = scratch  # its profile goes there; None where it is not profiled
+        self._outputs = [o.name for o in session.get_outputs()]
+
+    def _ready(self) -> ort.InferenceSession:
+        if self._session is None:
+            raise RunError("the session is closed")
+        return self._session
+
+    def run(self, feed: Feed) -> dict[str, Array]:
+        """See `precsearch.core.backend.Session.run`."""
+        session = self._ready()
+        try:
+            values = session.run(self._outputs, dict(feed))
+        except ort_errors() as error:
+            raise RunError(first_line(error)) from error
+        return dict(zip(self._outputs, values, strict=True))
+
+    def time(self, feed: Feed, repeats: int) -> list[float]:
+        """See `precsearch.core.backend.Session.time`."""
+        session, outputs, inputs = self._ready(), self._outputs, dict(feed)
+        clock = time.perf_counter
+        seconds = []
+        try:
+            for _ in range(repeats):
+                start = clock()
+                session.run(outputs, inputs)
+                seconds.append(clock() - start)
+        except ort_errors() as error:
+            raise RunError(first_line(error)) from error
+        return seconds
+
+    def profile(self, feed: Feed, runs: int) -> tuple[KernelTime, ...]:
+        """See `precsearch.core.backend.Session.profile`.
+
+        Leaves the session slower than a fresh one.
+        """
+        if self._scratch is None:
+            return ()
+        for _ in range(runs + 1):
+            self.run(feed)
+        path = Path(self._ready().end_profiling())
+        try:
+            events = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:  # it does not say that it could not write
+            raise ResourceError(
+                f"no profile can be written to the temporary folder {str(path.parent)!r}: free "
+                "some room there, or name another one (TMPDIR)"
+            ) from error
+        finally:
+            path.unlink(missing_ok=True)
+        return tuple(_kernels(events))
+
+    def close(self) -> None:
+        """See `precsearch.core.backend.Session.close`."""
+        self._session = None
+        if self._scratch is not None:
+            self._scratch.cleanup()
+
+
+def _kernels(events: Iterable[dict[str, Any]]) -> Iterable[KernelTime]:
+    """Median time per kernel; the first run is cold and does not count."""
+    found: dict[str, tuple[str, list[float]]] = {}
+    for event in events:
+        name = str(event.get("name", ""))
+        if event.get("cat") == "Node" and name.endswith(_KERNEL_EVENT):
+            op_type = str(event.get("args", {}).get("op_name", ""))
+            index = str(event.get("args", {}).get("node_index", ""))
+            key = f"{index} {name.removesuffix(_KERNEL_EVENT)}"
+            found.setdefault(key, (op_type, []))[1].append(float(event["dur"]) * 1e-6)
+    for key, (op_type, seconds) in found.items():
+        name = _UNIQUE_SUFFIX.sub("", key.partition(" ")[2])
+        precision = Precision.INT8 if _INT8_KERNEL.match(op_type) else Precision.FP32
+        yield KernelTime((name,), op_type, median(seconds[1:] or seconds), precision)
+
+
+class OnnxRuntimeBackend:
+    """FP32 and INT8 on ONNX Runtime's CPU provider.
+
+    FP16 is refused: the provider computes it in FP32 and drops the casts, so it would be neither
+    faster nor a judge of FP16 accuracy.
+
+    Args:
+        options: Threads and the folder of external weights.
+    """
+
+    name = "onnxruntime"
+    precisions = frozenset({Precision.FP32, Precision.INT8})
+    refusal = (
+        "ONNX Runtime's CPU provider computes FP16 graphs in FP32 and drops the casts, so it would "
+        "be neither faster nor a judge of FP16 accuracy"
+    )
+
+    form = TYPED
+    compiles = False
+
+    def __init__(self, options: BackendOptions) -> None:
+        self.options = options
+        if options.build:
+            raise OptionError(
+                f"the onnxruntime backend has no build option {min(options.build)!r}; leave it out"
+            )
+        self.features = cpu_features()
+        self.scheme = scheme(weight_bits=7 if _saturates(self.features) else 8)
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of one inference."""
+        return self.options.threads or physical_cores()
+
+    def fingerprint(self) -> Fingerprint:
+        """See `precsearch.core.backend.Backend.fingerprint`."""
+        import onnxruntime as ort
+
+        return Fingerprint(
+            backend=self.name,
+            versions={"onnxruntime": ort.__version__, "numpy": np.__version__},
+            device=f"{_cpu_name()}, {self.threads} thread{'s' if self.threads > 1 else ''}",
+            features=self.features,
+        )
+
+    def watch(self) -> CpuWatch:
+        """See `precsearch.system.disturbance.Watches.watch`."""
+        return CpuWatch(self.threads)
+
+    def build(self, model: bytes) -> bytes:
+        """The model itself: ONNX Runtime compiles when it opens one."""
+        return model
+
+    def open(self, artifact: bytes, *, profiled: bool = False) -> OnnxRuntimeSession:
+        """See `precsearch.core.backend.Backend.open`."""
+        import onnxruntime as ort
+
+        options = session_options(self.threads, self.options.model_folder)
+        # A folder of our own: a name that can be guessed may be a link that somebody put there.
+        scratch = tempfile.TemporaryDirectory(prefix="precsearch-") if profiled else None
+        if scratch is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(scratch.name) / "profile")
+        try:
+            session = ort.InferenceSession(artifact, options, providers=["CPUExecutionProvider"])
+        except ort_errors() as error:
+            raise BuildError(first_line(error)) from error
+        return OnnxRuntimeSession(session, scratch)
+
+    def remarks(self, artifact: bytes) -> tuple[str, ...]:
+        """See `precsearch.core.backend.Backend.remarks`."""
+        return ()
+
+    def anatomy(self, artifact: bytes) -> tuple[str, ...]:
+        """See `precsearch.core.backend.Backend.anatomy`."""
+        return ()
+
+    def scheme_named(self, name: str) -> QuantScheme:
+        """See `precsearch.core.backend.Backend.scheme_named`."""
+        for bits in (8, 7):
+            if scheme(bits).name == name:
+                return scheme(bits)
+        known = ", ".join(scheme(bits).name for bits in (8, 7))
+        raise OptionError(
+            f"the onnxruntime backend has no quantisation scheme {name!r}; use one of {known}"
+        )
+
+    def form_named(self, name: str) -> GraphForm:
+        """See `precsearch.core.backend.Backend.form_named`."""
+        if name != TYPED.name:
+            raise OptionError(
+                f"the onnxruntime backend builds from no graph form {name!r}; use {TYPED.name}"
+            )
+        return TYPED
+
+
+def _cpu_name() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return platform.processor() or platform.machine()
+    match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return match.group(1).strip() if match else platform.machine()

@@ -1,0 +1,96 @@
+"""The build options of TensorRT, by name: enum values differ from version to version."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from precsearch.core.errors import OptionError
+
+__all__ = ["TACTIC_SOURCES_VARIABLE", "Knobs"]
+
+TACTIC_SOURCES_VARIABLE = "PRECSEARCH_TRT_TACTIC_SOURCES"
+"""Default of `Knobs.tactic_sources`, for machines that lack cuBLAS or cuDNN."""
+
+_BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Knobs:
+    """How engines are built; the same for all engines of a search.
+
+    Attributes:
+        workspace_mib: Memory in MiB that a kernel may use. TensorRT's own default is all that the
+            device has, which makes the choice of kernels depend on who else uses it.
+        tf32: Whether FP32 may be computed in TF32 (TensorRT's own default).
+        optimization_level: ``builder_optimization_level``, 0 to 5.
+        timing_iterations: ``avg_timing_iterations``: how often each kernel is timed. TensorRT's
+            default is 1; trtexec, and we, take 8.
+        tactic_sources: Names joined by ``+``, ``none`` or ``default``.
+        pin: ``fp32``: a layer that must be FP32 is pinned, one that may be FP16 is left to the
+            builder; ``all``: those are pinned to FP16, too. Of effect in the weak form alone.
+        cuda_graph: Whether engines are timed as CUDA graphs.
+        record_tactics: Whether kernels are chosen in an editable timing cache, where the version
+            has one, so that a plan can name them.
+    """
+
+    workspace_mib: int = 4096
+    tf32: bool = True
+    optimization_level: int = 3
+    timing_iterations: int = 8
+    tactic_sources: str = "default"
+    pin: str = "fp32"
+    cuda_graph: bool = True
+    record_tactics: bool = True
+
+    @classmethod
+    def of(cls, given: Mapping[str, str]) -> Knobs:
+        """The defaults with some of them replaced.
+
+        Raises:
+            OptionError: A name is unknown, or a value makes no sense.
+        """
+        known = {f.name: f for f in fields(cls)}
+        values: dict[str, Any] = {}
+        sources = os.environ.get(TACTIC_SOURCES_VARIABLE)
+        if sources:
+            values["tactic_sources"] = sources
+        for name, text in given.items():
+            if name not in known:
+                raise OptionError(
+                    f"the tensorrt backend has no build option {name!r}; use one of "
+                    f"{', '.join(sorted(known))}"
+                )
+            values[name] = _value(name, text, type(known[name].default))
+        made = cls(**values)
+        made._check()
+        return made
+
+    def _check(self) -> None:
+        limits = {
+            "workspace_mib": (self.workspace_mib, 1, 1 << 24),
+            "optimization_level": (self.optimization_level, 0, 5),
+            "timing_iterations": (self.timing_iterations, 1, 1000),
+        }
+        for name, (value, least, most) in limits.items():
+            if not least <= value <= most:
+                raise OptionError(
+                    f"the build option {name} must be from {least} to {most}, not {value}"
+                )
+        if self.pin not in ("fp32", "all"):
+            raise OptionError(f"the build option pin is fp32 or all, not {self.pin!r}")
+
+
+def _value(name: str, text: str, kind: type) -> Any:  # noqa: ANN401
+    if kind is bool:
+        if text.lower() not in _BOOLEANS:
+            raise OptionError(f"the build option {name} is true or false, not {text!r}")
+        return _BOOLEANS[text.lower()]
+    if kind is int:
+        try:
+            return int(text)
+        except ValueError as error:
+            raise OptionError(f"the build option {name} is a whole number, not {text!r}") from error
+    return text

@@ -1,0 +1,1 @@
+"""Engines of TensorRT as they are run: buffers, CUDA, outputs that grow."""

@@ -1,0 +1,68 @@
+"""Outputs whose size is known only after an engine has run: boxes, non-zero positions."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from precsearch.backends.tensorrt.runtime.cuda import Cuda
+from precsearch.core.errors import RunError
+
+__all__ = ["Growing", "growing"]
+
+
+class Growing(Protocol):
+    """Memory of such outputs, which TensorRT asks for while it runs.
+
+    Attributes:
+        held: Output name → address and bytes.
+        shapes: Output name → shape in the last run.
+    """
+
+    held: dict[str, tuple[int, int]]
+    shapes: dict[str, tuple[int, ...]]
+
+
+def growing(trt: Any, cuda: Cuda) -> Growing:  # noqa: ANN401 - TensorRT's bindings have no types
+    """An output allocator: TensorRT's class for this, which must be subclassed."""
+
+    class Allocator(trt.IOutputAllocator):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IOutputAllocator.__init__(self)
+            self.held: dict[str, tuple[int, int]] = {}
+            self.shapes: dict[str, tuple[int, ...]] = {}
+
+        def reallocate_output(
+            self,
+            tensor_name: str,
+            memory: Any,  # noqa: ANN401
+            size: int,
+            alignment: int,
+        ) -> int:
+            address, had = self.held.get(tensor_name, (0, 0))
+            if had >= size and address:
+                return address
+            try:
+                made = cuda.allocate(max(1, size))
+            except (RunError, MemoryError):  # no address is how TensorRT is told
+                return 0
+            if address:
+                cuda.free(address)
+            self.held[tensor_name] = made, max(1, size)
+            return made
+
+        def reallocate_output_async(
+            self,
+            tensor_name: str,
+            memory: Any,  # noqa: ANN401
+            size: int,
+            alignment: int,
+            stream: Any,  # noqa: ANN401
+        ) -> int:
+            # TensorRT 10 and newer call this one.
+            return self.reallocate_output(tensor_name, memory, size, alignment)
+
+        def notify_shape(self, tensor_name: str, shape: Any) -> None:  # noqa: ANN401
+            self.shapes[tensor_name] = tuple(int(d) for d in shape)
+
+    made: Growing = Allocator()
+    return made

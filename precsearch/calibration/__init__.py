@@ -1,0 +1,1 @@
+"""Ranges of activations over sample data."""

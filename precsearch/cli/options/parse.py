@@ -1,0 +1,161 @@
+"""Values of options as the user writes them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable
+
+from precsearch.api import ShapeSet
+from precsearch.core.errors import OptionError
+from precsearch.core.precision import Precision
+
+__all__ = [
+    "integer",
+    "parse_build_options",
+    "parse_duration",
+    "parse_precision",
+    "parse_precisions",
+    "parse_shape_sets",
+    "parse_shapes",
+    "real",
+]
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)", re.ASCII)
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?\s*[smh]\s*)+|\d+(?:\.\d+)?", re.ASCII)
+_WEIGHT = re.compile(r"\d+(?:\.\d*)?(?:[eE][+-]?\d+)?", re.ASCII)
+_MOST_DIMENSIONS = 32
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of ``90s``, ``30m``, ``1h``, ``1h30m``; a bare number is seconds.
+
+    Raises:
+        OptionError: It is none of these, or not positive.
+    """
+    stripped = text.strip().lower()
+    if _DURATION.fullmatch(stripped):
+        seconds = sum(float(n) * _UNITS[unit] for n, unit in _PART.findall(stripped))
+        if seconds > 0 and math.isfinite(seconds):
+            return seconds
+    raise OptionError(f"--time-budget takes a time such as 90s, 30m or 1h, not {text!r}")
+
+
+def parse_precisions(text: str) -> tuple[Precision, ...]:
+    """``fp32,int8`` as precisions, highest first, each once.
+
+    Raises:
+        OptionError: A name is none of a precision, or there is none.
+    """
+    names = [part.strip().lower() for part in text.split(",") if part.strip()]
+    known = {p.value: p for p in Precision}
+    for name in names:
+        if name not in known:
+            raise OptionError(
+                f"--precisions takes {_listed('and')}, separated by commas, not {name!r}"
+            )
+    if not names:
+        raise OptionError(f"--precisions is empty; name some of {_listed('and')}")
+    return tuple(sorted({known[name] for name in names}, key=lambda p: p.rank))
+
+
+def parse_precision(text: str) -> Precision:
+    """``fp16`` as a precision.
+
+    Raises:
+        OptionError: It is none.
+    """
+    known = {p.value: p for p in Precision}
+    if text.strip().lower() not in known:
+        raise OptionError(f"--precision takes {_listed('or')}, not {text!r}")
+    return known[text.strip().lower()]
+
+
+def _listed(word: str) -> str:
+    *first, last = (p.value for p in sorted(Precision, key=lambda p: p.rank))
+    return f"{', '.join(first)} {word} {last}"
+
+
+def parse_shape_sets(texts: Iterable[str]) -> tuple[ShapeSet, ...]:
+    """``x:1x3x32x32;y:1x5@0.5`` per set: shapes separated by semicolons, and a weight.
+
+    Raises:
+        OptionError: One is not of this form, or its weight is not above 0.
+    """
+    found = []
+    for text in texts:
+        body, at, weight = text.rpartition("@")
+        weighted = bool(at) and _WEIGHT.fullmatch(weight.strip()) is not None
+        if not weighted:
+            body, weight = text, "1"
+        shapes = parse_shapes((s.strip() for s in body.split(";") if s.strip()), "--shapes")
+        found.append(ShapeSet(shapes, float(weight)))
+    return tuple(found)
+
+
+def parse_shapes(texts: Iterable[str], option: str = "--input-shape") -> dict[str, tuple[int, ...]]:
+    """``x:8x3x224x224`` per input as input name → shape.
+
+    The name may hold colons; the shape comes after the last one. An empty shape is a scalar's.
+
+    Raises:
+        OptionError: One is not of this form, or an input comes twice.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for text in texts:
+        name, colon, shape = text.rpartition(":")
+        sizes = [part.strip() for part in shape.lower().split("x")] if shape.strip() else []
+        valid = all(re.fullmatch(r"[0-9]{1,9}", s) for s in sizes)
+        if not (colon and name and valid and len(sizes) <= _MOST_DIMENSIONS):
+            raise OptionError(f"{option} takes NAME:SIZExSIZE, such as x:8x3x224x224, not {text!r}")
+        if name in shapes:
+            raise OptionError(f"{option} names the input {name!r} twice; keep one")
+        shapes[name] = tuple(int(s) for s in sizes)
+    return shapes
+
+
+def parse_build_options(texts: Iterable[str]) -> dict[str, str]:
+    """``name=value`` per option as name → value; what they mean, the backend knows.
+
+    Raises:
+        OptionError: One is not of this form, or a name comes twice.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (name and equals and value):
+            raise OptionError(
+                f"--build-option takes NAME=VALUE, such as workspace_mib=4096, not {text!r}"
+            )
+        if name in found:
+            raise OptionError(f"--build-option names {name!r} twice; keep one")
+        found[name] = value
+    return found
+
+
+def integer(option: str, least: int) -> Callable[[str], int]:
+    """A parser of whole numbers of at least ``least`` for the option named ``option``."""
+
+    def parse(text: str) -> int:
+        value = int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", str(text)) else least - 1
+        if value < least:
+            raise OptionError(f"{option} takes a whole number of at least {least}, not {text!r}")
+        return value
+
+    return parse
+
+
+def real(option: str) -> Callable[[str], float]:
+    """A parser of finite numbers for the option named ``option``."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise OptionError(f"{option} takes a number such as 1e-2, not {text!r}")
+        return value
+
+    return parse

@@ -1,0 +1,256 @@
+"""`doctor`: what is installed, what each backend truly runs here, and what is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from rich.text import Text
+
+from precsearch._version import __version__
+from precsearch.backends.auto import AutoBackend, auto_backend
+from precsearch.cli.cells import clean, many
+from precsearch.cli.output.dependencies import Dependency, dependencies, untested
+from precsearch.cli.output.page import Page
+from precsearch.core.backend import BackendOptions
+from precsearch.core.errors import PrecsearchError
+from precsearch.core.precision import Precision
+from precsearch.registry import backend_factory, backend_names, strategy_names
+
+__all__ = ["BackendState", "Diagnosis", "diagnose", "doctor_fields", "doctor_lines"]
+
+_OPTIONAL = {
+    "tensorrt": "TensorRT engines need an NVIDIA GPU and 'pip install tensorrt'",
+    "polygraphy": "precsearch reads Polygraphy's inputs without it; 'pip install polygraphy'",
+}
+_DRIVER = Path("/proc/driver/nvidia/version")
+_PATIENCE_S = 10.0
+
+
+@dataclass(frozen=True)
+class BackendState:
+    """A backend as it is here.
+
+    Attributes:
+        name: As ``--backend`` takes it.
+        runs: What it truly runs, highest first; empty if it does not work.
+        device: What it runs on.
+        scheme: Name of its quantisation scheme here.
+        note: Why it does not run the rest, or why it does not work.
+    """
+
+    name: str
+    runs: tuple[str, ...]
+    device: str
+    scheme: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Everything that `doctor` found.
+
+    Attributes:
+        versions: Package → version, "" where it is not installed; Python and precsearch first.
+        backends: Each that can be named.
+        auto: The backend that ``--backend auto`` takes, and why.
+        strategies: Names.
+        system: Operating system and processor architecture.
+        cores: Physical cores that this process may use.
+        features: Instruction sets that decide which integer kernels run.
+        int8: What they mean for INT8, a sentence.
+        gpus: A line each, as the driver tells.
+        missing: What is not there and how to get it, a sentence each.
+        untested: Installed versions that no check of precsearch ran with, a sentence each.
+    """
+
+    versions: Mapping[str, str]
+    backends: tuple[BackendState, ...]
+    auto: AutoBackend
+    strategies: tuple[str, ...]
+    system: str
+    cores: int
+    features: tuple[str, ...]
+    int8: str
+    gpus: tuple[str, ...]
+    missing: tuple[str, ...]
+    untested: tuple[str, ...]
+
+
+def diagnose() -> Diagnosis:
+    """Look around; never fails."""
+    needed = dependencies()
+    versions = _versions(needed)
+    backends = tuple(map(_backend, backend_names()))
+    features, cores = _processor()
+    gpus = _gpus()
+    return Diagnosis(
+        versions=versions,
+        backends=backends,
+        auto=auto_backend(),
+        strategies=strategy_names(),
+        system=f"{platform.system()} {platform.machine()}",
+        cores=cores,
+        features=features,
+        int8=_meaning(features),
+        gpus=gpus,
+        missing=_missing(needed, versions, backends, gpus),
+        untested=untested(needed),
+    )
+
+
+def _versions(needed: tuple[Dependency, ...]) -> dict[str, str]:
+    found = {"python": platform.python_version(), "precsearch": __version__}
+    found |= {row.name: row.installed for row in needed}
+    for name in _OPTIONAL:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # noqa: PERF203 - two names
+            # A wheel may be called otherwise (onnxruntime-gpu, tensorrt-cu12).
+            found[name] = "installed" if _importable(name.replace("-", "_")) else ""
+    return found
+
+
+def _importable(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _backend(name: str) -> BackendState:
+    try:
+        made = backend_factory(name)(BackendOptions())
+        where = made.fingerprint()
+    except (PrecsearchError, ImportError, OSError, RuntimeError) as error:
+        first = str(error).strip().split("\n")[0]
+        return BackendState(name, (), "", "", f"does not work: {first or type(error).__name__}")
+    runs = tuple(p.value for p in Precision if p in made.precisions)
+    rest = [p.value for p in Precision if p not in made.precisions]
+    note = f"no {', '.join(rest)}: {made.refusal}" if rest else ""
+    return BackendState(name, runs, where.device, made.scheme.name, note)
+
+
+def _processor() -> tuple[tuple[str, ...], int]:
+    """Instruction sets and cores, as the ONNX Runtime backend sees them."""
+    try:
+        from precsearch.backends.onnxruntime.backend import cpu_features, physical_cores
+    except ImportError:
+        return (), max(1, os.cpu_count() or 1)
+    return cpu_features(), physical_cores()
+
+
+def _meaning(features: tuple[str, ...]) -> str:
+    found = set(features)
+    if {"avx512_vnni", "avx_vnni", "amx_int8"} & found:
+        return (
+            "VNNI: products of 8-bit numbers are summed in 32 bits, so weights keep 8 bits and "
+            "INT8 is usually much faster than FP32"
+        )
+    if {"i8mm", "asimddp"} & found:
+        return "Arm dot products: weights keep 8 bits, and INT8 is usually faster than FP32"
+    if "avx2" in found or "avx512bw" in found:
+        return (
+            "no VNNI: sums of 8-bit products would overflow in 16 bits, so weights are given 7 "
+            "bits; INT8 gains less than on a newer CPU"
+        )
+    return "unknown instruction sets: INT8 works, and only a measurement tells whether it is faster"
+
+
+def _gpus() -> tuple[str, ...]:
+    """GPUs as nvidia-smi tells, or the driver alone; none where there is neither."""
+    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(
+            query, capture_output=True, text=True, timeout=_PATIENCE_S, check=False
+        )
+        rows = tuple(line.strip() for line in done.stdout.splitlines() if line.strip())
+        if done.returncode == 0 and rows:
+            return rows
+    except (OSError, ValueError, subprocess.SubprocessError):
+        pass
+    try:
+        return tuple(_DRIVER.read_text(encoding="utf-8", errors="replace").splitlines()[:1])
+    except OSError:
+        return ()
+
+
+def _missing(
+    needed: tuple[Dependency, ...],
+    versions: Mapping[str, str],
+    backends: tuple[BackendState, ...],
+    gpus: tuple[str, ...],
+) -> tuple[str, ...]:
+    said = [
+        f"{row.name} is not installed: run 'pip install {row.name}'"
+        for row in needed
+        if not row.installed
+    ]
+    absent = [name for name in _OPTIONAL if not versions[name]]
+    broken = (b for b in backends if not b.runs and b.name not in absent)
+    said += [f"the backend {b.name} {b.note}" for b in broken]
+    said += [f"{name} is not installed: {_OPTIONAL[name]}" for name in absent]
+    if not gpus:
+        said.append("no NVIDIA GPU or driver was found: only CPU backends can be measured here")
+    return tuple(said)
+
+
+def doctor_fields(found: Diagnosis) -> dict[str, object]:
+    """As one JSON object, of type ``Doctor``."""
+    return {
+        "type": "Doctor",
+        "versions": dict(found.versions),
+        "backends": [
+            {
+                "name": b.name,
+                "runs": list(b.runs),
+                "device": b.device,
+                "scheme": b.scheme,
+                "note": b.note,
+            }
+            for b in found.backends
+        ],
+        "auto": {"name": found.auto.name, "reason": found.auto.reason},
+        "strategies": list(found.strategies),
+        "system": found.system,
+        "cores": found.cores,
+        "features": list(found.features),
+        "int8": found.int8,
+        "gpus": list(found.gpus),
+        "missing": list(found.missing),
+        "untested": list(found.untested),
+    }
+
+
+def doctor_lines(found: Diagnosis, page: Page) -> list[Text]:
+    """For people."""
+    lines = [Text("versions", style="bold")]
+    lines += [
+        Text(f"  {name:<12} {clean(number) or '-'}") for name, number in found.versions.items()
+    ]
+    lines += [Text(), Text("backends", style="bold")]
+    for backend in found.backends:
+        runs = ", ".join(backend.runs) or "nothing"
+        lines.append(Text(f"  {clean(backend.name):<12} runs {runs}"))
+        lines += page.facts([("", text) for text in (backend.device, backend.note) if text])
+    lines += page.facts([("auto", f"takes {found.auto.name}: {found.auto.reason}")])
+    lines += [Text(), Text("machine", style="bold")]
+    lines += page.facts(
+        [
+            ("system", found.system),
+            ("cores", many(found.cores, "core")),
+            ("CPU", ", ".join(found.features) or "no known instruction sets"),
+            ("INT8", found.int8),
+            *(("GPU", gpu) for gpu in found.gpus or ("none",)),
+            ("searches", ", ".join(found.strategies)),
+        ]
+    )
+    for sentence in (*found.missing, *found.untested):
+        lines += page.sentence(sentence, "! ", "yellow")
+    return lines

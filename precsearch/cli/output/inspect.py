@@ -1,0 +1,118 @@
+"""What `inspect` found, for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from precsearch.api import Inspection
+from precsearch.cli.cells import clean, magnitude, middle
+from precsearch.cli.output.page import Page
+from precsearch.cli.output.replay import hazard_lines
+from precsearch.cli.output.work import undecided_lines, work_of
+from precsearch.core.space import LayerGroup
+
+__all__ = ["inspect_lines"]
+
+_KEY_AT_LEAST = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Repeat:
+    """Groups of equal blocks in a row, of which the first is shown."""
+
+    groups: tuple[LayerGroup, ...]
+    blocks: tuple[str, ...]
+
+
+def inspect_lines(found: Inspection, page: Page) -> list[Text]:
+    """The summary of a model and the table of its groups."""
+    space = found.space
+    rows = [
+        ("inputs", ", ".join(found.inputs)),
+        ("outputs", ", ".join(found.outputs)),
+        ("nodes", f"{found.nodes}, opset {found.opset}"),
+        ("weights", f"{magnitude(found.weights_bytes)}B"),
+        ("sha256", found.sha256),
+        ("groups", f"{len(space.free)} to decide of {len(space.groups)} ({space.granularity})"),
+        *work_of(found.counted),
+    ]
+    lines = [Text(clean(found.model), style="bold"), Text(), *page.facts(rows)]
+    if space.free:
+        lines += [Text(), *_table(space.free, found.counted.open_groups, page)]
+    fixed = Counter(g.kind for g in space.groups if len(g.choices) == 1)
+    if fixed:
+        kinds = ", ".join(f"{count} {clean(kind)}" for kind, count in fixed.most_common())
+        lines += page.sentence(f"always FP32: {kinds}", "", "dim")
+    return lines + undecided_lines(found.counted, page) + hazard_lines(found, page)
+
+
+_HEADING = ("group", "kind", "nodes", "choices", "MACs", "block")
+_NUMBERS = frozenset({"nodes", "MACs"})
+
+
+def _table(groups: Sequence[LayerGroup], least: frozenset[str], page: Page) -> list[Text]:
+    """One row a group; its key gets the width that the other columns leave."""
+    repeats = _repeats(groups)
+    rows = [_HEADING, *(_cells(g, least) for r in repeats for g in r.groups)]
+    widths = [max(cell_len(row[n]) for row in rows) for n in range(len(_HEADING))]
+    if not any(g.block for g in groups):
+        widths[-1] = 0
+    others = sum(w + 2 for w in widths[1:] if w)
+    widths[0] = min(widths[0], max(page.width - others, _KEY_AT_LEAST))
+    lines = [_line(_HEADING, widths, page, "dim")]
+    for repeat in repeats:
+        lines += [_line(_cells(g, least), widths, page) for g in repeat.groups]
+        if repeat.blocks:
+            first, last = repeat.blocks[0], repeat.blocks[-1]
+            names = first if first == last else f"{first} to {last}"
+            more = f"{len(repeat.blocks)} more like {repeat.groups[0].block}: {names}"
+            lines.append(Text(f"  {page.glyphs.ellipsis} {clean(more)}", style="dim"))
+    return lines
+
+
+def _cells(group: LayerGroup, least: frozenset[str]) -> tuple[str, ...]:
+    more = "+" if group.key in least else ""
+    return (
+        clean(group.key),
+        clean(group.kind),
+        str(len(group.nodes)),
+        " ".join(c.value for c in group.choices),
+        f"{magnitude(group.macs)}{more}" if group.macs else "",
+        clean(group.block),
+    )
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], page: Page, style: str = "") -> Text:
+    parts = []
+    for title, cell, width in zip(_HEADING, cells, widths, strict=True):
+        if width:
+            shown = middle(cell, width, page.glyphs)
+            room = " " * (width - cell_len(shown))
+            parts.append(room + shown if title in _NUMBERS else shown + room)
+    return Text("  ".join(parts).rstrip(), style=style)
+
+
+def _repeats(groups: Sequence[LayerGroup]) -> list[_Repeat]:
+    """Runs of groups in one block each; equal blocks in a row become one."""
+    runs = [tuple(members) for _, members in groupby(groups, key=lambda g: g.block)]
+    repeats: list[_Repeat] = []
+    for run in runs:
+        last = repeats[-1] if repeats else None
+        if last is not None and run[0].block and _alike(last.groups, run):
+            repeats[-1] = _Repeat(last.groups, (*last.blocks, run[0].block))
+        else:
+            repeats.append(_Repeat(run, ()))
+    return repeats
+
+
+def _alike(a: Sequence[LayerGroup], b: Sequence[LayerGroup]) -> bool:
+    def shape(groups: Sequence[LayerGroup]) -> list[tuple[object, ...]]:
+        return [(g.kind, len(g.nodes), g.choices, g.signature) for g in groups]
+
+    return bool(a[0].block) and shape(a) == shape(b)

@@ -1,0 +1,103 @@
+"""What `build`, `verify` and `export` found, for people."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from precsearch.api import BuildReport, ExportReport, Inspection, VerifyReport
+from precsearch.cli.cells import Scale, clean, magnitude, milliseconds, speedup, speedup_interval
+from precsearch.cli.output.optimize import rate_rows
+from precsearch.cli.output.page import Page
+from precsearch.formatting import loss_bound
+from precsearch.measurement.certainty import doubts
+
+__all__ = ["build_lines", "export_lines", "hazard_lines", "verify_lines"]
+
+
+def build_lines(report: BuildReport, page: Page) -> list[Text]:
+    """The summary of a replay."""
+    same = report.verdict in ("identical", "equivalent")
+    return [
+        Text.assemble(
+            (f"{clean(report.path.name)}: {report.verdict}", "bold green" if same else "bold"),
+            " to what the plan promises" if same else "",
+        ),
+        *(Text(clean(line)) for line in report.lines),
+        Text(),
+        page.place("model", report.path),
+        *page.facts(
+            [("size", f"{magnitude(report.size)}B"), ("sha256", report.sha256)],
+        ),
+    ]
+
+
+def export_lines(report: ExportReport, page: Page) -> list[Text]:
+    """What was exported, and how to use it."""
+    same = "byte for byte what build writes" if report.identical else "renamed nodes, same numbers"
+    lines = [
+        Text.assemble((f"exported for {report.tool}", "bold green")),
+        Text(),
+        page.place("model", report.model),
+        page.place("script", report.script),
+        *(page.place("python", path) for path in report.others),
+        *page.facts([("content", same)]),
+    ]
+    for note in report.notes:
+        lines += page.sentence(note, "! ", "yellow")
+    return lines
+
+
+def verify_lines(report: VerifyReport, page: Page) -> list[Text]:
+    """The summary of a verification."""
+    scale = Scale(report.metric, page.glyphs)
+    bound = loss_bound(report.metric, report.tolerance)
+    share = scale.of_bound(report.loss, bound)
+    over = report.loss > bound or report.loss != report.loss
+    latency = report.latency
+    interval = speedup_interval(latency.ratio_low, latency.ratio_high)
+    verdict = ("verified", "bold green") if report.passed else ("not verified", "bold red")
+    reasons = []
+    if over:
+        reasons.append(f"the loss is not within {scale.bound(bound)}")
+    if report.slower:
+        reasons.append("it is slower than FP32 on this machine")
+    why = f": {' and '.join(reasons)}" if reasons else f", within {scale.bound(bound)}"
+    rows = [
+        ("model", f"{report.verdict} to what the plan promises"),
+        *([("engine", report.engine)] if report.engine else []),
+        ("loss", f"{scale(report.loss)}{f' ({share})' if share else ''}"),
+        (
+            "speed",
+            f"{speedup(latency.ratio)} FP32's speed{f' ({interval})' if interval else ''}, "
+            f"{'; '.join((milliseconds(latency.seconds), *map(clean, doubts(latency))))}",
+        ),
+        *rate_rows(latency),
+        ("plan", report.digest),
+    ]
+    lines = [Text.assemble(verdict, why), Text(), *page.facts(rows)]
+    for line in report.lines:
+        lines += page.sentence(line, "! ", "yellow")
+    return lines
+
+
+_SHOWN = 20
+
+
+def hazard_lines(found: Inspection, page: Page) -> list[Text]:
+    """One line a group that would start without a precision, and why; long lists are cut."""
+    where = f"{found.samples} samples" if found.samples else "the constants alone"
+    if not found.hazards:
+        if not found.samples:
+            return []
+        said = f"no rule finds an FP16 hazard in {where}; only a measurement rules one out"
+        return page.sentence(said, "", "dim")
+    groups = len({p.key for p in found.hazards})
+    what = " or ".join(sorted({p.precision.value.upper() for p in found.hazards}))
+    said = f"{groups} {'group' if groups == 1 else 'groups'} would start without {what}, judged by "
+    lines = page.sentence(f"{said}{where}; a measurement overrules a rule", "")
+    for prior in found.hazards[:_SHOWN]:
+        lines.append(Text.assemble(f"  {clean(prior.key)}  ", (clean(prior.reason), "dim")))
+    left = len(found.hazards) - _SHOWN
+    if left > 0:
+        lines.append(Text(f"  {page.glyphs.ellipsis} {left} more", style="dim"))
+    return lines

@@ -1,0 +1,248 @@
+"""What happens during a run, as frozen records.
+
+Journal, live view, plain log and ``--json`` each consume this one stream; nothing else leaves the
+loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from precsearch.core.precision import Precision
+from precsearch.core.problem import Bound, Budget
+from precsearch.core.space import LayerGroup
+from precsearch.core.trial import Proposal, Trial
+
+__all__ = [
+    "BatchProposed",
+    "Event",
+    "FinalistJudged",
+    "GroupOutline",
+    "PlanWritten",
+    "RunStarted",
+    "SearchContinued",
+    "SearchFinished",
+    "SearchStarted",
+    "StageStarted",
+    "TrialFinished",
+    "TrialStarted",
+    "Warned",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """The first event of a journal: which run this is.
+
+    Attributes:
+        identity: What a resume must agree in: digests of model and data, and every option that
+            changes results, by name.
+        model: File name of the model.
+        version: precsearch's version.
+    """
+
+    identity: Mapping[str, str]
+    model: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageStarted:
+    """A stage begins: cure, reference, calibrate, screen, build, gate, confirm or finished.
+
+    ``finished`` is all that comes of resuming a run that has its plan: it is written again, and
+    nothing is added to the journal. ``cure`` comes before the run has started, and is in no
+    journal. ``build`` waits for the FP32 engine, where that is built while the stages before it go
+    on.
+    """
+
+    stage: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something that the user should know; also kept in the plan."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupOutline:
+    """What a reader of a journal must know about a layer group.
+
+    Attributes:
+        key: Its name.
+        kind: What it is, for people.
+        choices: Precisions that it may be asked for, highest first.
+        nodes: Number of its nodes.
+        macs: Multiply-accumulates for one sample, 0 where unknown.
+        block: The repeated block that it belongs to, "" outside of one.
+    """
+
+    key: str
+    kind: str
+    choices: tuple[Precision, ...]
+    nodes: int
+    macs: int = 0
+    block: str = ""
+
+    @classmethod
+    def of(cls, group: LayerGroup) -> GroupOutline:
+        """The outline of a group."""
+        return cls(group.key, group.kind, group.choices, len(group.nodes), group.macs, group.block)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchStarted:
+    """The strategy takes over.
+
+    Attributes:
+        device: What it runs on, for people.
+        strategy: The strategy's name.
+        groups: Number of groups that can be decided.
+        nodes: Number of nodes of the model.
+        bound, budget: As asked.
+        noise: Relative noise floor of latency from an A/A measurement.
+        spent: Seconds spent before a resume.
+        setup_seconds: Seconds from the start of the run to the search; of the first run, where
+            this one was resumed.
+        outline: Every group in graph order, the undecidable ones too.
+        fp32: How FP32 is computed (``tf32``, ``strict``), to which speeds are relative; "" where
+            the backend has one way alone.
+    """
+
+    device: str
+    strategy: str
+    groups: int
+    nodes: int
+    bound: Bound
+    budget: Budget
+    noise: float
+    spent: float = 0.0
+    outline: tuple[GroupOutline, ...] = ()
+    fp32: str = ""
+    setup_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class BatchProposed:
+    """The strategy asks for these; those known already are answered from memory."""
+
+    proposals: tuple[Proposal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialStarted:
+    """A trial that is not known yet begins."""
+
+    number: int
+    proposal: Proposal
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFinished:
+    """A trial is done.
+
+    Attributes:
+        trial: The trial.
+        builds: Engines built and timed so far; one that fails soon is none.
+        elapsed: Seconds so far, counting what was spent before a resume.
+        replayed: Whether it came from a journal.
+    """
+
+    trial: Trial
+    builds: int
+    elapsed: float
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SearchFinished:
+    """No more trials, unless a `SearchContinued` follows.
+
+    Attributes:
+        reason: ``builds`` or ``time`` (budget), ``interrupted``, or why the strategy ended:
+            ``baseline`` (FP32 does not run or is not within the bound), ``complete`` (every
+            assignment was tried), ``settled`` (the uniform engines answered the question),
+            ``converged`` (no remaining candidate is expected to be faster beyond the noise),
+            ``patience`` (several engines in a row brought no gain), ``limit`` (its own limit of
+            engines), ``done`` (it gave no reason).
+        builds: Engines built and timed; those that failed soon are not counted.
+        elapsed: Seconds of the search, counting what was spent before a resume.
+    """
+
+    reason: str
+    builds: int
+    elapsed: float
+
+
+@dataclass(frozen=True, slots=True)
+class FinalistJudged:
+    """A finalist was measured again and looked at on the holdout.
+
+    Attributes:
+        number: Its trial.
+        loss: On the holdout; on the search part, where there is no holdout.
+        ratio: Latency relative to FP32's.
+        passed: Whether the loss is within the bound.
+        unsure: Whether the ratio is in doubt.
+        output: The output that is farthest off, where the model has several.
+    """
+
+    number: int
+    loss: float
+    ratio: float
+    passed: bool
+    unsure: bool = False
+    output: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchContinued:
+    """Faster finalists missed the bound on the holdout: the search goes on with a tighter one.
+
+    A `SearchFinished` and finalists come before it and after it.
+
+    Attributes:
+        number: How many times it has gone on now, from 1.
+        tolerance: Bound on the loss that it works with from here on.
+        trials: How many trials were known by then.
+    """
+
+    number: int
+    tolerance: float
+    trials: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlanWritten:
+    """The last event of a run that came to an end.
+
+    Attributes:
+        path: Where the plan is, as the user named it.
+        ratio: Latency of the chosen engine relative to FP32.
+        loss: Its loss on the search part.
+        counts: Groups per achieved precision.
+    """
+
+    path: str
+    ratio: float
+    loss: float
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+Event = (
+    RunStarted
+    | StageStarted
+    | Warned
+    | SearchStarted
+    | BatchProposed
+    | TrialStarted
+    | TrialFinished
+    | SearchFinished
+    | FinalistJudged
+    | SearchContinued
+    | PlanWritten
+)

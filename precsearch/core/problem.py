@@ -1,0 +1,201 @@
+"""What is wanted: the accuracy bound, the objective, the budget; and the problem as a whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from precsearch.core.errors import OptionError
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment, SearchSpace
+from precsearch.core.trial import Fidelity, Measurement, Trial
+
+__all__ = ["Bound", "Budget", "Goal", "Prior", "Problem", "pareto"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """An upper bound on a loss.
+
+    Attributes:
+        tolerance: What the user accepts, at least 0.
+        metric: Name of the loss.
+        guard: The search works against ``tolerance / guard``; at least 1.
+    """
+
+    tolerance: float
+    metric: str = "rel-l2"
+    guard: float = 1.02
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.tolerance) and self.tolerance >= 0):
+            raise OptionError(f"the tolerance must be a number of at least 0, not {self.tolerance}")
+        if not (math.isfinite(self.guard) and self.guard >= 1):
+            raise OptionError(f"the guard must be at least 1, not {self.guard}")
+
+    @property
+    def target(self) -> float:
+        """What the search aims for: the tolerance over the guard."""
+        return self.tolerance / self.guard
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """The fastest engine within the bound.
+
+    Attributes:
+        bound: The accuracy bound.
+        noise: Relative difference in latency below which two engines are as fast as each other,
+            from an A/A measurement; a tie goes to the more accurate.
+    """
+
+    bound: Bound
+    noise: float = 0.02
+
+    def passes(self, measurement: Measurement) -> bool:
+        """Whether a searched-for engine is safely within the bound.
+
+        Choosing among many engines favours those that were lucky on the search samples, so
+        the resampled upper estimate must hold too.
+        """
+        accuracy = measurement.accuracy
+        return accuracy.loss <= self.bound.target and accuracy.upper <= self.bound.tolerance
+
+    def admits(self, measurement: Measurement) -> bool:
+        """Whether an engine that was not chosen by its result (a uniform one) is within."""
+        return measurement.accuracy.loss <= self.bound.tolerance
+
+    def slack(self, measurement: Measurement) -> float:
+        """How much of the bound is used: at most 1 if it passes, ``inf`` for non-finite output."""
+        accuracy = measurement.accuracy
+        if self.bound.tolerance == 0:
+            return 0.0 if accuracy.loss <= 0 else math.inf
+        return max(accuracy.loss / self.bound.target, accuracy.upper / self.bound.tolerance)
+
+    def better(self, a: Measurement, b: Measurement) -> bool:
+        """Whether ``a`` is faster than ``b`` beyond the noise, or ties and is more accurate.
+
+        Raises:
+            ValueError: One of them was not timed.
+        """
+        if a.latency is None or b.latency is None:
+            raise ValueError("only timed engines can be compared")
+        if a.latency.ratio < b.latency.ratio * (1 - self.noise):
+            return True
+        if a.latency.ratio > b.latency.ratio * (1 + self.noise):
+            return False
+        return a.accuracy.loss < b.accuracy.loss
+
+    def best(self, trials: Iterable[Trial]) -> Trial | None:
+        """The preferable one of the timed trials that pass; ``None`` if none does.
+
+        The fastest is found first, then the most accurate of those within the noise of *it*, so
+        that the answer does not depend on the order of ``trials`` (ties are not transitive).
+        """
+        passing = [
+            (m.latency.ratio, m.accuracy.loss, t.number, t)
+            for t in trials
+            if (m := t.measurement) is not None and m.latency is not None and self.passes(m)
+        ]
+        if not passing:
+            return None
+        fastest = min(row[0] for row in passing)
+        tied = [row for row in passing if row[0] <= fastest * (1 + self.noise)]
+        return min(tied, key=lambda row: (row[1], row[0], row[2]))[3]
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """When to stop. ``None`` is no limit.
+
+    Attributes:
+        max_builds: Engines built and timed, counting those of a resumed search and those of
+            `Problem.known`. An engine that fails soon is none (`precsearch.core.counting.built`).
+        seconds: Wall time, counting what was spent before a resume and what failed engines took.
+    """
+
+    max_builds: int | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_builds is not None and self.max_builds < 1:
+            raise OptionError("the budget must allow at least one build")
+        if self.seconds is not None and not self.seconds > 0:
+            raise OptionError("the time budget must be positive")
+
+    def spent(self, builds: int, seconds: float) -> bool:
+        """Whether either limit is reached."""
+        return (self.max_builds is not None and builds >= self.max_builds) or (
+            self.seconds is not None and seconds >= self.seconds
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """A hint about one group at one precision, from rules rather than from an engine.
+
+    Attributes:
+        key: The group's key.
+        precision: The precision that the hint is about.
+        avoid: Whether a search should start without it. A measurement may overrule this.
+        reason: One sentence for the plan.
+    """
+
+    key: str
+    precision: Precision
+    avoid: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Problem:
+    """All that a strategy knows at the start.
+
+    Attributes:
+        space: The groups and their choices.
+        goal: What is wanted.
+        budget: When to stop.
+        priors: Hints.
+        seed: Seed of every random choice.
+        known: Trials of an earlier search of the same space, on the same data and device; its goal
+            may have been another. They are answers: neither a strategy nor the loop asks for one
+            of them again. A continued search with the same ones must get the same ones on a resume.
+        setup_seconds: Wall time that the run had spent when the search began. It is read from the
+            journal on a resume, since a strategy may decide by it.
+    """
+
+    space: SearchSpace
+    goal: Goal
+    budget: Budget = field(default_factory=Budget)
+    priors: tuple[Prior, ...] = ()
+    seed: int = 0
+    known: tuple[Trial, ...] = ()
+    setup_seconds: float = 0.0
+
+    def avoided(self, precision: Precision) -> frozenset[str]:
+        """Keys of the groups that a search should start without ``precision``."""
+        return frozenset(p.key for p in self.priors if p.avoid and p.precision is precision)
+
+    def all_fp32(self) -> Assignment:
+        """The assignment that every search can fall back on."""
+        return Assignment()
+
+
+def pareto(trials: Iterable[Trial]) -> tuple[Trial, ...]:
+    """The timed engine trials that no other beats in both loss and latency, fastest first."""
+    timed = [
+        (m.latency.ratio, m.accuracy.loss, t.number, t)
+        for t in trials
+        if t.proposal.fidelity is Fidelity.ENGINE
+        and (m := t.measurement) is not None
+        and m.latency is not None
+        and math.isfinite(m.accuracy.loss)
+    ]
+    front: list[Trial] = []
+    lowest = math.inf
+    for _, loss, _, trial in sorted(timed, key=lambda row: row[:3]):
+        if loss < lowest:
+            front.append(trial)
+            lowest = loss
+    return tuple(front)

@@ -1,0 +1,78 @@
+"""How a backend wants a graph written: where INT8 stands, and what says that a node is FP16."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from precsearch.core.precision import Precision
+
+__all__ = ["TYPED", "TYPED_HALF", "WEAK", "GraphForm", "QuantScheme"]
+
+
+@dataclass(frozen=True, slots=True)
+class QuantScheme:
+    """How a backend wants INT8 written into the graph.
+
+    Attributes:
+        name: Recorded in the plan.
+        activation: ``uint8`` (asymmetric) or ``int8`` (symmetric, zero point 0).
+        weight_bits: 8, or 7 where products of 8-bit numbers saturate (x86 without VNNI).
+        active: Op types that compute in INT8 (weights per channel, symmetric int8).
+        passive: Op types that can keep their tensors quantised, inputs and output.
+        carried: Op types that a quantised tensor passes through unchanged, scale included.
+        outputs_of: Active op types whose output must be quantised for them to run in INT8.
+        split_bias: Write the bias of an INT8 MatMul or Gemm as a subtraction of its negative.
+            ONNX Runtime otherwise fuses MatMul and Add into a Gemm, which it then runs in FP32
+            with the weight dequantised at every run.
+        guard_float: Write something between an FP32 Conv or Gemm that reads a dequantised tensor
+            and a QuantizeLinear after it. ONNX Runtime otherwise quantises its weight on its own.
+        paired_inputs: A Conv, ConvTranspose or Gemm must have its data and its weight dequantised,
+            or neither: one in float does not read what a DequantizeLinear gives back.
+        add_inputs: What of an INT8 Add of two activations is quantised. ``both``: its inputs and
+            its output; ``decided``: the shortcut of a residual Add, and its other branch if a
+            group of its own says so; of any other Add both inputs, and never the output.
+        kernel_shapes: Write a Conv's ``kernel_shape`` where the model leaves it to the weight:
+            TensorRT 8.6's parser cannot see the shape of a dequantised one.
+    """
+
+    name: str
+    activation: str
+    weight_bits: int
+    active: frozenset[str]
+    passive: frozenset[str]
+    carried: frozenset[str]
+    outputs_of: frozenset[str]
+    split_bias: bool = False
+    guard_float: bool = False
+    kernel_shapes: bool = False
+    paired_inputs: bool = False
+    add_inputs: str = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class GraphForm:
+    """What kind of ONNX graph a backend builds an engine from.
+
+    Attributes:
+        name: ``typed``, ``typed-half`` or ``weak``; recorded in the plan.
+        min_opset: A model of an older operator set is raised to this.
+        max_opset: A model of a newer one is refused; ``None`` is no limit.
+        int8_float: The float type around INT8 nodes.
+        annotated: Whether FP16 is asked for by name, in the model's metadata, and not by types.
+    """
+
+    name: str
+    min_opset: int
+    max_opset: int | None = None
+    int8_float: Precision = Precision.FP32
+    annotated: bool = False
+
+
+TYPED = GraphForm("typed", 13)
+"""Casts and Q/DQ say everything; FP32 around INT8, as ONNX Runtime's CPU provider wants it."""
+
+TYPED_HALF = GraphForm("typed-half", 19, int8_float=Precision.FP16)
+"""The same with FP16 around INT8, whose scales QuantizeLinear-19 is the first to take."""
+
+WEAK = GraphForm("weak", 13, 17, annotated=True)
+"""An FP32 graph with Q/DQ; FP16 is asked for layer by layer (TensorRT 8.6, which ignores types)."""

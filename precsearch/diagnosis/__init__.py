@@ -1,0 +1,1 @@
+"""Tensors of an engine beside those of the FP32 reference."""

@@ -1,0 +1,117 @@
+"""Engines that `diagnose` looks into: how one is opened, and what its kernels tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from precsearch.core.backend import Backend, BackendOptions, Feed, KernelTime
+from precsearch.core.precision import Precision
+from precsearch.diagnosis.cut_engine import EngineCuts, open_cutter
+from precsearch.diagnosis.exposed_engine import EngineInside
+from precsearch.executors.process import Worker
+from precsearch.graph.view import GraphView
+from precsearch.lowering.lower import Lowered
+from precsearch.reference.inner_tensors import Inside
+from precsearch.registry import BackendFactory
+from precsearch.setup.shapes import shape_table
+
+__all__ = ["Opened", "achieved_by", "open_cuts"]
+
+_BUILD_LIMIT_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An engine that can be looked into.
+
+    Attributes:
+        inside: Its tensors.
+        achieved: What groups ran in, where it tells.
+        notes: What looking changed, known once it was looked.
+        close: Frees it.
+    """
+
+    inside: Inside
+    achieved: Mapping[str, Precision]
+    notes: Callable[[], tuple[str, ...]]
+    close: Callable[[], None]
+
+
+def open_outputs(
+    backend: Backend, graph: GraphView, lowered: Lowered, wanted: Sequence[str], feed: Feed
+) -> Opened:
+    """An engine of ONNX Runtime, with extra outputs.
+
+    Raises:
+        EngineError: The engine does not build or run.
+    """
+    engine = EngineInside(backend, graph, lowered, wanted)
+    session = backend.open(backend.build(lowered.model), profiled=True)
+    kernels = session.profile(feed, 1)
+    session.close()
+    return Opened(engine, achieved_by(lowered, kernels), lambda: _told(engine), lambda: None)
+
+
+def _told(engine: EngineInside) -> tuple[str, ...]:
+    if not engine.changed:
+        return ("looking inside did not change what the engine gives",)
+    return (
+        f"looking inside changed what the engine gives by {engine.changed:.2g} (relative L2): "
+        "what is exposed is fused no more",
+    )
+
+
+def open_cuts(
+    factory: BackendFactory,
+    options: BackendOptions,
+    graph: GraphView,
+    lowered: Lowered,
+    wanted: Sequence[str],
+    feeds: Sequence[Feed],
+) -> Opened:
+    """Build an engine in a process of its own, ready to be cut.
+
+    Args:
+        factory: Constructs the backend there.
+        options: Its knobs; the shapes are those of ``feeds``.
+        graph: The prepared model.
+        lowered: What the engine is built from.
+        wanted: Tensors to show.
+        feeds: What it will be run on.
+
+    Raises:
+        OptionError: The backend is not installed here.
+        EngineError: The engine does not build or run.
+        WorkerError: It crashed, or took too long.
+    """
+    shaped = replace(options, shapes=shape_table(feeds))
+    worker = Worker(open_cutter, (factory, shaped), limit_s=_BUILD_LIMIT_S)
+    try:
+        kernels = worker.call("plain", lowered.model, feeds[0])
+    except BaseException:
+        worker.close()
+        raise
+    inside = EngineCuts(worker.call, graph, lowered, wanted)
+    achieved = achieved_by(lowered, kernels, untold=None)
+    return Opened(inside, achieved, inside.notes, worker.close)
+
+
+def achieved_by(
+    lowered: Lowered, kernels: Sequence[KernelTime], untold: Precision | None = Precision.FP32
+) -> dict[str, Precision]:
+    """What groups ran in: of several nodes the widest.
+
+    Args:
+        lowered: What the engine was built from.
+        kernels: Of its profile.
+        untold: Of a node that no kernel tells of. ONNX Runtime tells of all that is not FP32; what
+            TensorRT fused into a region says nothing (``None``), a group of such nodes is left out.
+    """
+    ran = {node: k.precision for k in kernels for node in k.nodes if k.precision is not None}
+    found: dict[str, Precision] = {}
+    for node in lowered.asked:
+        key, precision = lowered.owners[node], ran.get(node, untold)
+        if precision is not None:
+            found[key] = max(found.get(key, precision), precision, key=lambda p: -p.rank)
+    return found

@@ -1,0 +1,188 @@
+"""Opens a configuration, and what its inner tensors are read from: its engine, or an emulation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from precsearch.backends.auto import backend_name
+from precsearch.core.backend import Feed
+from precsearch.core.errors import EngineError, OptionError, WorkerError
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment
+from precsearch.diagnosis.engine_tensors import Opened, open_cuts, open_outputs
+from precsearch.emulation.configuration import Configuration
+from precsearch.emulation.single_group import Alone
+from precsearch.graph.read import read_model
+from precsearch.grouping.group import group
+from precsearch.lowering.qdq_layout import node_groups
+from precsearch.lowering.scales import ScaleSource
+from precsearch.plan.plan import read_plan
+from precsearch.reference.inner_tensors import Inside, OrtInside
+from precsearch.replay.materialize import materialise
+from precsearch.setup.target import open_target
+
+__all__ = ["Looked", "look", "open_configuration"]
+
+_ROUNDED = (
+    "FP32 arithmetic with every stored tensor truly rounded: accumulation inside a kernel is "
+    "exact, which an engine's is not"
+)
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A configuration that is ready to be looked into.
+
+    Attributes:
+        reference: FP32.
+        inside: The configuration.
+        achieved: What groups ran in, where the engine tells.
+        alone: The loss of the outputs if one group alone is in the configuration.
+        notes: What looking changed, known once it was looked.
+        close: Frees what was opened for it.
+    """
+
+    reference: OrtInside
+    inside: Inside
+    achieved: Mapping[str, Precision]
+    alone: Callable[[str], float | None]
+    notes: Callable[[], tuple[str, ...]] = field(default=lambda: ())
+    close: Callable[[], None] = field(default=lambda: None)
+
+    def of(self, engine: Opened) -> Looked:
+        """The same with an engine's inside."""
+        return replace(
+            self,
+            inside=engine.inside,
+            achieved=engine.achieved,
+            notes=engine.notes,
+            close=engine.close,
+        )
+
+
+def look(configuration: Configuration, feeds: Sequence[Feed]) -> Looked:
+    """Make a configuration ready to be looked into, for these samples.
+
+    Raises:
+        ModelError: ONNX Runtime refuses the model, or a tensor cannot be quantised.
+    """
+    scales, assignment = configuration.assigned(feeds)
+    plain = configuration.flat(Assignment(), scales)
+    flat = configuration.flat(assignment, scales)
+    tensors = tuple(
+        t for n in configuration.graph.nodes for t in n.outputs if configuration.graph.is_float(t)
+    )
+    reference = configuration.inside(plain, tensors, "FP32")
+    alone = Alone(
+        configuration.graph,
+        configuration.space,
+        configuration.scheme,
+        configuration.form,
+        configuration.model_folder,
+        assignment,
+        scales,
+        feeds,
+    )
+    emulated = Looked(reference, configuration.inside(flat, tensors, _ROUNDED), {}, alone.loss)
+    asked = {p for _, p in assignment.entries}
+    if not asked or not asked <= configuration.backend.precisions:
+        return emulated
+    if configuration.backend.compiles and configuration.factory is not None:
+        return _cut(configuration, emulated, assignment, scales, feeds)
+    if asked == {Precision.INT8} and configuration.backend.name == "onnxruntime":
+        lowered = configuration.lowered(assignment, scales)
+        engine = open_outputs(
+            configuration.backend, configuration.graph, lowered, _handed_on(configuration), feeds[0]
+        )
+        return emulated.of(engine)
+    return emulated
+
+
+def _cut(
+    configuration: Configuration,
+    emulated: Looked,
+    assignment: Assignment,
+    scales: ScaleSource,
+    feeds: Sequence[Feed],
+) -> Looked:
+    """A look into engines that are cut; into the emulation if there is no engine here."""
+    assert configuration.factory is not None, "or there is nothing to cut"
+    lowered, wanted = configuration.lowered(assignment, scales), _handed_on(configuration)
+    try:
+        cut = open_cuts(
+            configuration.factory,
+            configuration.options,
+            configuration.graph,
+            lowered,
+            wanted,
+            feeds,
+        )
+    except (EngineError, WorkerError, OptionError) as error:
+        said = f"the engine itself does not run here, so that it was emulated: {error}"
+        return replace(emulated, notes=lambda: (said,))
+    return emulated.of(cut)
+
+
+def _handed_on(configuration: Configuration) -> list[str]:
+    """What another group reads, or the user."""
+    owners = node_groups(configuration.space)
+    found = []
+    for node in configuration.graph.nodes:
+        for tensor in node.outputs:
+            readers = {owners.get(u.key) for u in configuration.graph.users(tensor)}
+            handed = tensor in configuration.graph.output_names or readers - {owners.get(node.key)}
+            if tensor and configuration.graph.is_float(tensor) and handed:
+                found.append(tensor)
+    return found
+
+
+def open_configuration(
+    model: Path, precision: Precision, plan: Path | None, backend: str, granularity: str
+) -> Configuration:
+    """Read a model, and a plan if there is one.
+
+    Raises:
+        InputError: One cannot be read, or an option is wrong.
+        ReplayError: The plan is another model's.
+    """
+    if plan is not None:
+        made = materialise(read_plan(plan), model, None)
+        target, lowering = made.target, made.lowering
+        return Configuration(
+            f"the plan {plan.name}",
+            target.graph,
+            target.space,
+            made.plan.recipe.assignment,
+            target.backend,
+            target.scheme,
+            target.form,
+            lowering.scales,
+            target.options.model_folder,
+            target.source,
+            target.factory,
+            target.options,
+            told=made.plan.notes,
+        )
+    target = open_target(
+        read_model(model), backend_name(backend), (Precision.FP32,), granularity, 0
+    )
+    wanted = frozenset({Precision.FP32, precision})
+    space = group(target.graph, target.scheme, wanted, granularity)
+    if precision is not Precision.FP32 and not space.free:
+        raise OptionError(f"nothing in this model can run in {precision}; choose another one")
+    return Configuration(
+        f"all that can in {precision.value.upper()}",
+        target.graph,
+        space,
+        space.uniform(precision),
+        target.backend,
+        target.scheme,
+        target.form,
+        None,
+        target.options.model_folder,
+        target.source,
+        target.factory,
+        target.options,
+    )

@@ -1,0 +1,1 @@
+"""The accuracy of assignments without building an engine."""

@@ -1,0 +1,254 @@
+"""One group of a proxy in one precision, written in FP32 with the rounding that its storage means.
+
+FP16: every tensor that a node stores in FP16, and every one that it reads so, goes through FP32 →
+FP16 → FP32. INT8: what an INT8 node reads, and what it writes where that is stored quantised, goes
+through QuantizeLinear and DequantizeLinear. Both are idempotent, so a branch rounds what it reads
+without knowing who wrote it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import onnx
+from onnx import helper
+
+from precsearch.core.precision import Precision
+from precsearch.core.space import LayerGroup
+from precsearch.emulation.weights import ProxyWeights, cast_pair
+from precsearch.graph.view import NodeView
+from precsearch.lowering.capabilities import Role, fp16_outputs, fp16_slots, weight_slot
+from precsearch.lowering.context import Quantising, check_written
+from precsearch.lowering.qdq_layout import fused_tail, reaches_all
+from precsearch.lowering.qdq_placement import BRANCH_SUFFIX, Placed, placed
+
+__all__ = ["Branch", "Scope", "flag_name", "scale_name", "zero_name"]
+
+_MOVES = frozenset(
+    {"Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "Identity"}
+    | {"MaxPool", "Gather", "GatherElements", "GatherND", "Expand", "Tile", "Concat", "Neg", "Abs"}
+    | {"DepthToSpace", "SpaceToDepth", "Relu", "Max", "Min", "Where"}
+)
+"""Operators that give back numbers they were given: on FP16's grid if those were."""
+
+
+def scale_name(tensor: str) -> str:
+    """The scale of an activation in a proxy."""
+    return f"{tensor}//scale"
+
+
+def zero_name(tensor: str) -> str:
+    """The zero point of an activation in a proxy."""
+    return f"{tensor}//zero"
+
+
+def flag_name(key: str, precision: Precision) -> str:
+    """What gives a group of a proxy this precision, or a lower one."""
+    return f"{key}//is//{precision}"
+
+
+@dataclass
+class Scope:
+    """What is known where nodes are written: of one branch, or of a whole graph without branches.
+
+    Attributes:
+        nodes: What was written.
+        local: The name here of a tensor of the model.
+        made: The names of requantised tensors.
+        rounded: The name of a tensor that was rounded to FP16, by its own.
+        grid: Names whose values FP16 holds.
+        scaled: The activations whose scales are read.
+    """
+
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    local: dict[str, str] = field(default_factory=dict)
+    made: set[str] = field(default_factory=set)
+    rounded: dict[str, str] = field(default_factory=dict)
+    grid: set[str] = field(default_factory=set)
+    scaled: set[str] = field(default_factory=set)
+
+
+class Branch:
+    """Writes the nodes of one group in one precision.
+
+    Tensors that it makes are named ``<tensor>//<precision>``, so that those of the whole graph keep
+    their names.
+
+    Args:
+        quantising: The model, its groups, and how an assignment is quantised.
+        group: The group.
+        precision: What it runs in.
+        weights: Makes constants.
+        scope: Where it writes.
+        decided: Whether another group that this one's INT8 depends on (an Add's on its branch's) is
+            in INT8, by key; ``None`` makes that an input of the graph.
+    """
+
+    def __init__(
+        self,
+        quantising: Quantising,
+        group: LayerGroup,
+        precision: Precision,
+        weights: ProxyWeights,
+        scope: Scope,
+        *,
+        decided: Callable[[str], bool] | None = None,
+    ) -> None:
+        check_written(group.key, precision)
+        self.graph = quantising.graph
+        self.precision = precision
+        self.weights = weights
+        self.scope = scope
+        half = precision is Precision.INT8 and quantising.half
+        self._half = precision is Precision.FP16 or half
+        self._decided = decided
+        self._placed: dict[int, Placed] = {}
+        self._beside: dict[int, tuple[str, ...]] = {}
+        self._stored: set[str] = set()
+        views = [self.graph.by_key[key] for key in group.nodes]
+        if precision is Precision.INT8:
+            self._place(views, group, quantising)
+        for view in views:
+            self._write(view)
+
+    def name(self, tensor: str) -> str:
+        """The name under which this branch has a tensor."""
+        return self.scope.local.get(tensor, tensor)
+
+    def _place(self, views: Iterable[NodeView], group: LayerGroup, quantising: Quantising) -> None:
+        """Which nodes read quantised tensors, and which tensors are stored quantised."""
+        owners = quantising.owners
+        for node in views:
+            found = placed(node, self.graph, quantising.scheme, group.passive)
+            if found is None:
+                continue
+            if found.end and owners[found.end] != group.key:
+                # Without this group in INT8, too, it has no effect: see `quantise_layout`.
+                end = quantising.space.by_key[owners[found.end]]
+                if Precision.INT8 not in end.choices:
+                    continue
+                self._beside[node.index] = (end.key,)
+            self._placed[node.index] = found
+            if found.output:
+                tail = fused_tail(node, self.graph, owners)
+                if reaches_all(node, tail, self.graph, quantising.scheme):
+                    self._stored.add(tail)
+
+    def _write(self, node: NodeView) -> None:
+        graph, scope = self.graph, self.scope
+        halves = frozenset(fp16_slots(node, graph)) if self._half else frozenset()
+        inputs = [self._input(node, slot, half=slot in halves) for slot in range(len(node.inputs))]
+        outputs = [f"{t}//{self.precision}" if t else "" for t in node.outputs]
+        self._copy(node, inputs, outputs)
+        exact = node.is_op(*_MOVES) and all(
+            slot in halves for slot, t in enumerate(node.inputs) if t and graph.is_float(t)
+        )
+        stored_half = frozenset(fp16_outputs(node, graph)) if self._half else frozenset()
+        for position, tensor in enumerate(node.outputs):
+            if tensor:
+                scope.local[tensor] = outputs[position]
+                if position in stored_half:
+                    self._store_half(tensor, exact)
+                if tensor in self._stored:
+                    scope.local[tensor] = self._requantised(tensor)
+
+    def _input(self, node: NodeView, slot: int, *, half: bool) -> str:
+        tensor, found = node.inputs[slot], self._placed.get(node.index)
+        if not tensor:
+            return ""
+        if tensor in self.graph.weights:
+            active = found is not None and found.role is Role.ACTIVE
+            if active and slot == weight_slot(node, self.graph):
+                return self.weights.quantised(node, self.scope.nodes)
+            return self.weights.rounded(tensor, self.scope.nodes) if half else tensor
+        name = self.name(tensor)
+        if found is not None and tensor not in self._stored:
+            beside = self._beside.get(node.index, ())
+            if slot in found.slots:
+                name = self._perhaps(tensor, beside)
+            elif slot in found.branch:
+                name = self._perhaps(tensor, (f"{node.key}{BRANCH_SUFFIX}", *beside))
+        return self._rounded(name) if half else name
+
+    def _store_half(self, tensor: str, exact: bool) -> None:
+        name = self.scope.local[tensor]
+        if exact:
+            self.scope.grid.add(name)
+        else:
+            self.scope.local[tensor] = self._rounded(name)
+
+    def _rounded(self, name: str) -> str:
+        scope = self.scope
+        if name in scope.grid:
+            return name
+        if name not in scope.rounded:
+            made = scope.rounded[name] = f"{name}//{self.precision}r"
+            scope.grid.add(made)
+            scope.nodes += cast_pair(name, made)
+        return scope.rounded[name]
+
+    def _requantised(self, tensor: str) -> str:
+        """The tensor's values after QuantizeLinear and DequantizeLinear."""
+        made = f"{tensor}//{self.precision}//dq"
+        if made not in self.scope.made:
+            self.scope.made.add(made)
+            self.scope.nodes += self._pair(tensor, made)
+        return made
+
+    def _pair(self, tensor: str, made: str) -> list[onnx.NodeProto]:
+        self.scope.scaled.add(tensor)
+        args = [scale_name(tensor), zero_name(tensor)]
+        return [
+            helper.make_node("QuantizeLinear", [self.name(tensor), *args], [f"{made}//q"]),
+            helper.make_node("DequantizeLinear", [f"{made}//q", *args], [made]),
+        ]
+
+    def _perhaps(self, tensor: str, keys: tuple[str, ...]) -> str:
+        """Requantised if these other groups are all in INT8."""
+        if self._decided is not None or not keys:
+            certain = all(map(self._decided, keys)) if self._decided is not None else True
+            return self._requantised(tensor) if certain else self.name(tensor)
+        made = "//".join([tensor, *keys])
+        flags = [flag_name(key, Precision.INT8) for key in keys]
+        if len(flags) > 1:
+            self.scope.nodes.append(helper.make_node("And", flags, [f"{made}//if"]))
+            flags = [f"{made}//if"]
+        bodies = []
+        for way in ("then", "else"):
+            inner = f"{made}//{way}"
+            same = [helper.make_node("Identity", [self.name(tensor)], [inner])]
+            body = onnx.GraphProto(name=way)
+            body.node.extend(self._pair(tensor, inner) if way == "then" else same)
+            body.output.add(name=inner).type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+            bodies.append(body)
+        self.scope.nodes.append(
+            helper.make_node("If", flags, [made], then_branch=bodies[0], else_branch=bodies[1])
+        )
+        return made
+
+    def _copy(self, node: NodeView, inputs: list[str], outputs: list[str]) -> None:
+        made = onnx.NodeProto()
+        made.CopyFrom(node.proto)
+        made.input[:] = inputs
+        made.output[:] = outputs
+        made.name = f"{node.key}//{self.precision}"
+        if node.captures & self.scope.local.keys():
+            for attribute in made.attribute:
+                for graph in (
+                    *([attribute.g] if attribute.HasField("g") else []),
+                    *attribute.graphs,
+                ):
+                    _rename(graph, self.scope.local)
+        self.scope.nodes.append(made)
+
+
+def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    """Let a subgraph read tensors of the graph around it by other names."""
+    for node in graph.node:
+        node.input[:] = [names.get(t, t) for t in node.input]
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                _rename(inner, names)
+    for output in graph.output:
+        output.name = names.get(output.name, output.name)

@@ -1,0 +1,164 @@
+"""The ``If`` of each group of a proxy: which of its branches runs.
+
+ONNX Runtime packs a MatMul's weight if it is a constant of the graph right around the branch
+(``SessionState::PrepackConstantInitializedTensors``), not two levels out; one inside of a branch it
+keeps three times. So branches that read large constants have an ``If`` each, side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from precsearch.core.precision import Precision
+from precsearch.emulation.branch import Branch, flag_name, scale_name, zero_name
+from precsearch.graph.view import GraphView
+
+__all__ = ["SCALES", "ZEROS", "Choices"]
+
+SCALES = "//scales"
+"""The proxy's input with the activations' scales, FP32."""
+
+ZEROS = "//zeros"
+"""The proxy's input with their zero points."""
+
+_NOTHING = "//nothing"
+
+_LARGE = 1 << 16
+"""Bytes from which packing a constant is worth two more ``If`` a run."""
+
+Branches = Mapping[Precision, Branch]
+
+
+class Choices:
+    """Writes the ``If`` of each group.
+
+    Args:
+        graph: The prepared model.
+        added: Serialised constants that are added to the model, by name.
+
+    Attributes:
+        flags: Name of each condition → key of the group, and the precisions that set it.
+        scaled: The activations whose scales are read → their place in `SCALES` and `ZEROS`.
+    """
+
+    def __init__(self, graph: GraphView, added: Mapping[str, bytes]) -> None:
+        self.graph = graph
+        self.flags: dict[str, tuple[str, frozenset[Precision]]] = {}
+        self.scaled: dict[str, int] = {}
+        self._added = added
+
+    def of(self, key: str, outputs: Sequence[str], branches: Branches) -> list[onnx.NodeProto]:
+        """The ``If`` of a group, or several.
+
+        Args:
+            key: The group's.
+            outputs: Tensors that it makes for others.
+            branches: Two or more.
+        """
+        lower = tuple(branches)[1:]
+        for i, precision in enumerate(lower):
+            self.flags[flag_name(key, precision)] = key, frozenset(lower[i:])
+        apart = len(lower) > 1 and all(map(self.graph.is_float, outputs))
+        if not apart or not any(map(self._is_large, branches.values())):
+            return [self._choice(key, outputs, outputs, branches)]
+        sides = [self._side(key, p, outputs, branches[p]) for p in lower]
+        node, then, other = _if(flag_name(key, lower[0]), outputs)
+        self._leaf(other, outputs, branches[next(iter(branches))])
+        inner = [f"{t}//lower" for t in outputs]
+        last, lowest, higher = _if(flag_name(key, lower[1]), inner)
+        for body, precision in ((higher, lower[0]), (lowest, lower[1])):
+            taken = [f"{t}//taken" for t in outputs]
+            for tensor, name in zip(outputs, taken, strict=True):
+                body.node.append(helper.make_node("Identity", [_side(tensor, precision)], [name]))
+            self._close(body, outputs, taken)
+        then.node.append(last)
+        self._close(then, outputs, inner)
+        return [*sides, node]
+
+    def constants(self) -> list[bytes]:
+        """Serialised: where in the vectors the numbers of each activation are, and nothing."""
+        found = {_place_name(t): np.asarray(i, np.int64) for t, i in self.scaled.items()}
+        found[_NOTHING] = np.zeros(0, np.float32)
+        return [numpy_helper.from_array(a, n).SerializeToString() for n, a in found.items()]
+
+    def _is_large(self, branch: Branch) -> bool:
+        read = {t for node in branch.scope.nodes for t in node.input}
+        return any(len(self._added.get(t, b"")) >= _LARGE for t in read)
+
+    def _side(
+        self, key: str, precision: Precision, outputs: Sequence[str], branch: Branch
+    ) -> onnx.NodeProto:
+        """The branch if it was chosen, else tensors without elements."""
+        flag = f"{key}//only//{precision}"
+        self.flags[flag] = key, frozenset({precision})
+        node, then, other = _if(flag, [_side(t, precision) for t in outputs])
+        self._leaf(then, outputs, branch)
+        empty = [f"{t}//empty" for t in outputs]
+        for name in empty:
+            other.node.append(helper.make_node("Identity", [_NOTHING], [name]))
+        self._close(other, outputs, empty)
+        return node
+
+    def _choice(
+        self, key: str, outputs: Sequence[str], made: Sequence[str], branches: Branches
+    ) -> onnx.NodeProto:
+        """``If`` the group is in one of the lower precisions, the choice of these, else the first.
+
+        A nested ``If`` costs time of its own, and most groups of most assignments are in FP32.
+        """
+        first, *lower = branches
+        node, then, other = _if(flag_name(key, lower[0]), made)
+        self._leaf(other, outputs, branches[first])
+        if len(lower) == 1:
+            self._leaf(then, outputs, branches[lower[0]])
+            return node
+        inner = [f"{t}//lower" for t in outputs]
+        then.node.append(self._choice(key, outputs, inner, {p: branches[p] for p in lower}))
+        self._close(then, outputs, inner)
+        return node
+
+    def _leaf(self, body: onnx.GraphProto, outputs: Sequence[str], branch: Branch) -> None:
+        scope = branch.scope
+        for tensor in sorted(scope.scaled):
+            body.node.extend(self._numbers(tensor))
+        body.node.extend(scope.nodes)
+        self._close(body, outputs, [branch.name(t) for t in outputs])
+
+    def _numbers(self, tensor: str) -> list[onnx.NodeProto]:
+        """Fetch the scale and the zero point of an activation, where they are needed."""
+        self.scaled.setdefault(tensor, len(self.scaled))
+        place = _place_name(tensor)
+        return [
+            helper.make_node("Gather", [SCALES, place], [scale_name(tensor)]),
+            helper.make_node("Gather", [ZEROS, place], [zero_name(tensor)]),
+        ]
+
+    def _close(self, body: onnx.GraphProto, tensors: Iterable[str], names: Iterable[str]) -> None:
+        body.name = "branch"
+        for tensor, name in zip(tensors, names, strict=True):
+            value = body.output.add(name=name)
+            if elem_type := self.graph.elem_types.get(tensor):
+                value.type.tensor_type.elem_type = elem_type
+
+
+def _if(
+    condition: str, outputs: Iterable[str]
+) -> tuple[onnx.NodeProto, onnx.GraphProto, onnx.GraphProto]:
+    """The node and its branches, to be written into."""
+    node = onnx.NodeProto(op_type="If", name=f"{condition}//if", input=[condition])
+    node.output.extend(outputs)
+    kind = onnx.AttributeProto.GRAPH
+    then = node.attribute.add(name="then_branch", type=kind).g
+    return node, then, node.attribute.add(name="else_branch", type=kind).g
+
+
+def _side(tensor: str, precision: Precision) -> str:
+    return f"{tensor}//{precision}//side"
+
+
+def _place_name(tensor: str) -> str:
+    return f"{tensor}//place"

@@ -1,0 +1,92 @@
+"""One assignment of a model in FP32 arithmetic with its rounding, whose inner tensors can be read.
+
+The same as `precsearch.emulation.multiplexed` gives for that assignment, without an ``If``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from precsearch.core.backend import TYPED, GraphForm, QuantScheme
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment, SearchSpace
+from precsearch.emulation.branch import Branch, Scope, scale_name, zero_name
+from precsearch.emulation.multiplexed import ADDED_BYTES
+from precsearch.emulation.weights import ProxyWeights
+from precsearch.graph.serialize import join_model
+from precsearch.graph.view import GraphView
+from precsearch.lowering.context import Quantising
+from precsearch.lowering.scales import ScaleSource
+
+__all__ = ["FlatProxy"]
+
+
+class FlatProxy:
+    """The emulation of one assignment.
+
+    Args:
+        graph: The prepared model.
+        space: Its groups.
+        scheme: The backend's quantisation.
+        scales: Calibrated ranges, or a plan's scales.
+        assignment: Canonical.
+        form: What surrounds INT8.
+        budget: Bytes of constants that may be added.
+
+    Raises:
+        OptionError: The assignment is outside of the space.
+        ModelError: A weight is not finite, or a tensor to quantise was not calibrated.
+        PlanError: A plan's scales do not fit.
+    """
+
+    def __init__(
+        self,
+        graph: GraphView,
+        space: SearchSpace,
+        scheme: QuantScheme,
+        scales: ScaleSource,
+        assignment: Assignment,
+        form: GraphForm = TYPED,
+        budget: int = ADDED_BYTES,
+    ) -> None:
+        self.graph = graph
+        quantising = Quantising(graph, space, scheme, scales, form)
+        params = quantising.layout(assignment).params
+        weights = ProxyWeights(quantising, params, budget)
+        self._scope = Scope()
+        for group in space.groups:
+            Branch(
+                quantising,
+                group,
+                assignment[group.key],
+                weights,
+                self._scope,
+                decided=lambda key: assignment[key] is Precision.INT8,
+            )
+        self._constants = [w.proto_bytes for w in graph.weights.values()]
+        self._constants += weights.added.values()
+        for tensor in sorted(self._scope.scaled):
+            stored = quantising.stored(params[tensor])
+            made = {scale_name(tensor): np.asarray(stored.scale, np.float32)}
+            made |= {zero_name(tensor): np.asarray(stored.zero_point, scheme.activation)}
+            for name, array in made.items():
+                self._constants.append(numpy_helper.from_array(array, name).SerializeToString())
+
+    def name(self, tensor: str) -> str:
+        """The name of a tensor of the model in `with_outputs`."""
+        return self._scope.local.get(tensor, tensor)
+
+    def with_outputs(self, tensors: Iterable[str]) -> bytes:
+        """A serialised model whose outputs are these tensors of the prepared model, by `name`."""
+        outputs = []
+        for tensor in tensors:
+            value = onnx.ValueInfoProto(name=self.name(tensor))
+            if elem_type := self.graph.elem_types.get(tensor):
+                value.type.tensor_type.elem_type = elem_type
+            outputs.append(value)
+        nodes = self._scope.nodes
+        return join_model(self.graph, nodes, self.graph.inputs, self._constants, outputs)

@@ -1,0 +1,108 @@
+"""What a single group costs, the others in FP32."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+
+from precsearch.core.backend import Feed, GraphForm, QuantScheme
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment, SearchSpace
+from precsearch.emulation.multiplexed import ProxyGraph
+from precsearch.emulation.session import Proxy
+from precsearch.graph.view import GraphView
+from precsearch.lowering.scales import ScaleSource
+from precsearch.metrics.similarity import difference
+
+__all__ = ["Alone", "relative_loss"]
+
+
+class Alone:
+    """Scores single groups by one proxy, opened when the first is asked for.
+
+    Args:
+        graph: The prepared model.
+        space: Its groups.
+        scheme, form: The backend's rules.
+        model_folder: Folder of external weights.
+        assignment: What the groups are scored in.
+        scales: Of activations.
+        feeds: Samples, of which the first eight are used.
+    """
+
+    def __init__(
+        self,
+        graph: GraphView,
+        space: SearchSpace,
+        scheme: QuantScheme,
+        form: GraphForm,
+        model_folder: str,
+        assignment: Assignment,
+        scales: ScaleSource,
+        feeds: Sequence[Feed],
+    ) -> None:
+        self._graph = graph
+        self._space = space
+        self._scheme = scheme
+        self._form = form
+        self._folder = model_folder
+        self._assignment = assignment
+        self._scales = scales
+        self._feeds = feeds[:8]
+        self._known: dict[str, float] = {}
+
+    @cached_property
+    def _opened(self) -> tuple[ProxyGraph, Proxy, list[dict[str, np.ndarray]]]:
+        space = replace(
+            self._space,
+            groups=tuple(
+                replace(g, choices=tuple(dict.fromkeys((Precision.FP32, self._assignment[g.key]))))
+                for g in self._space.groups
+            ),
+        )
+        graph = ProxyGraph(self._graph, space, self._scheme, self._scales, self._form)
+        proxy = Proxy(graph.proxy, 2, 2, self._folder)
+        reference = proxy.run(graph.request(Assignment()), self._feeds)
+        return graph, proxy, reference
+
+    def loss(self, key: str) -> float | None:
+        """Relative L2 of the outputs if one group alone is as assigned, ``None`` if that is FP32.
+
+        Raises:
+            BuildError: The proxy does not open.
+            RunError: It fails on the samples.
+        """
+        precision = self._assignment[key]
+        if precision is Precision.FP32:
+            return None
+        if key not in self._known:
+            graph, proxy, reference = self._opened
+            found = proxy.run(graph.request(Assignment.of({key: precision})), self._feeds)
+            self._known[key] = relative_loss(found, reference)
+        return self._known[key]
+
+
+def relative_loss(found: Sequence[Feed], wanted: Sequence[Feed]) -> float:
+    """Relative L2 of the worst float output; of outputs whose size differs, nothing can be told.
+
+    Infinite where something else is infinite or NaN than in ``wanted``, and where no output can be
+    compared.
+    """
+    losses: list[float | None] = []
+    for name, value in wanted[0].items():
+        if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+            continue
+        pairs = [
+            (np.asarray(f[name]), np.asarray(w[name])) for f, w in zip(found, wanted, strict=True)
+        ]
+        if any(a.shape != b.shape for a, b in pairs):
+            losses.append(None)
+            continue
+        a = np.concatenate([x.ravel() for x, _ in pairs])
+        losses.append(difference(a, np.concatenate([y.ravel() for _, y in pairs])))
+    told = [loss for loss in losses if loss is not None]
+    return max(told, default=math.inf if losses else 0.0)

@@ -1,0 +1,126 @@
+"""The constants of a proxy: a model's weights as FP16 and INT8 store them, in FP32.
+
+What is added to the model in FP32 is bounded. Beyond the bound, FP16's form of a weight is computed
+at every run, by a cast pair, and INT8's form is kept in a byte a value and dequantised at every run
+(quantising there, per channel, made an all-INT8 pass 9 times slower).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+from precsearch.graph.view import NodeView
+from precsearch.lowering.context import Quantising
+from precsearch.lowering.scales import QuantParams, quantise_weight
+from precsearch.lowering.write_node import scale_floor, weight_axis
+
+__all__ = ["ProxyWeights", "cast_pair"]
+
+_FLOAT = onnx.TensorProto.FLOAT
+_HALF = onnx.TensorProto.FLOAT16
+
+Array = npt.NDArray[np.generic]
+
+
+def cast_pair(source: str, made: str) -> list[onnx.NodeProto]:
+    """FP32 → FP16 → FP32: round to nearest even, subnormals kept, beyond 65504 infinite."""
+    half = f"{made}//h"
+    return [
+        helper.make_node("Cast", [source], [half], half, to=_HALF),
+        helper.make_node("Cast", [half], [made], made, to=_FLOAT),
+    ]
+
+
+class ProxyWeights:
+    """Makes the rounded and quantised forms of weights, each once.
+
+    Args:
+        quantising: The model and how its weights are quantised.
+        params: Nominal scale by activation, which bounds the weight scales of a Conv with a bias.
+        budget: Bytes that may be added.
+
+    Attributes:
+        added: Serialised constants by name.
+        added_bytes: Their size.
+        complete: All that was asked for became a constant.
+    """
+
+    def __init__(
+        self,
+        quantising: Quantising,
+        params: Mapping[str, QuantParams],
+        budget: int,
+    ) -> None:
+        self.graph = quantising.graph
+        self.scheme = quantising.scheme
+        self.added: dict[str, bytes] = {}
+        self.added_bytes = 0
+        self.complete = True
+        self._params = params
+        self._half = quantising.half
+        self._budget = budget
+
+    def rounded(self, name: str, nodes: list[onnx.NodeProto]) -> str:
+        """The weight on FP16's grid; ``nodes`` gets what computes it, if it is no constant."""
+        made = f"{name}//rounded"
+        if made in self.added:
+            return made
+        weight = self.graph.weights[name]
+        if not self._fits(weight.size):
+            local = f"{made}//{len(nodes)}"
+            nodes += cast_pair(name, local)
+            return local
+        with np.errstate(over="ignore"):
+            self._add(made, weight.load().astype(np.float16).astype(np.float32))
+        return made
+
+    def quantised(self, node: NodeView, nodes: list[onnx.NodeProto]) -> str:
+        """The weight of an INT8 node as its kernel knows it."""
+        name = node.inputs[1]
+        weight = self.graph.weights[name]
+        axis = weight_axis(node, self.graph)
+        given = self._params.get(node.inputs[0])
+        bits = self.scheme.weight_bits
+        floor = None if given is None else scale_floor(self.graph, node, given.scale, bits)
+        alone = "" if floor is None else f"//{node.key}"
+        made = f"{name}//int8//{'' if axis is None else axis}{alone}"
+        if made in self.added:
+            return made
+        values = np.asarray(weight.load(), dtype=np.float32)
+        q, scale = quantise_weight(values, axis, bits=bits, half=self._half, floor=floor)
+        if self._fits(weight.size):
+            shape = [-1 if i == axis else 1 for i in range(values.ndim)]
+            wide = q.astype(np.float32) * (scale if axis is None else scale.reshape(shape))
+            self._add(made, wide.astype(np.float16).astype(np.float32) if self._half else wide)
+            return made
+        if f"{made}//i8" not in self.added:
+            self._add(f"{made}//i8", q)
+            self._add(f"{made}//scale", scale)
+        return self._computed(made, axis, nodes)
+
+    def _computed(self, made: str, axis: int | None, nodes: list[onnx.NodeProto]) -> str:
+        local = f"{made}//{len(nodes)}"
+        args = [f"{made}//i8", f"{made}//scale"]
+        node = helper.make_node("DequantizeLinear", args, [local], local)
+        if axis is not None:
+            node.attribute.append(helper.make_attribute("axis", axis))
+        nodes.append(node)
+        if not self._half:
+            return local
+        nodes += cast_pair(local, f"{local}//r")
+        return f"{local}//r"
+
+    def _fits(self, elements: int) -> bool:
+        fits = self.added_bytes + 4 * elements <= self._budget
+        self.complete &= fits
+        return fits
+
+    def _add(self, name: str, array: Array) -> None:
+        proto = numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
+        self.added[name] = proto.SerializeToString(deterministic=True)
+        self.added_bytes += array.nbytes

@@ -1,0 +1,1 @@
+"""Workers that build and measure engines, and the client of them."""

@@ -1,0 +1,1 @@
+"""Scripts that build a plan's engine without precsearch."""

@@ -1,0 +1,61 @@
+"""Groups that stand for a second decision on an Add: whether INT8 quantises its branch, too."""
+
+from __future__ import annotations
+
+import hashlib
+
+from precsearch.core.backend import QuantScheme
+from precsearch.core.precision import Precision
+from precsearch.core.space import LayerGroup, SearchSpace
+from precsearch.graph.view import GraphView
+from precsearch.lowering.qdq_placement import BRANCH_SUFFIX, has_branch
+
+__all__ = ["BRANCH_KIND", "with_branches"]
+
+BRANCH_KIND = "add-branch"
+
+
+def with_branches(space: SearchSpace, graph: GraphView, scheme: QuantScheme) -> SearchSpace:
+    """The space with a group of kind ``add-branch`` before each Add whose branch is decided.
+
+    Such a group has no nodes. It is passive and the neighbour of its Add alone, so that
+    `SearchSpace.canonical` drops it wherever the Add is not in INT8: the pair has three states, no
+    input quantised, the shortcut, or both.
+
+    Args:
+        space: The groups of a model.
+        graph: The prepared model.
+        scheme: The backend's rules.
+    """
+    groups: list[LayerGroup] = []
+    place: list[int] = []
+    edges: list[tuple[int, int]] = []
+    for group in space.groups:
+        branches = _branches(group, graph, scheme)
+        edges += [(len(groups) + i, len(groups) + len(branches)) for i in range(len(branches))]
+        groups += branches
+        place.append(len(groups))
+        groups.append(group)
+    if len(groups) == len(space.groups):
+        return space
+    edges += [(place[a], place[b]) for a, b in space.edges]
+    return SearchSpace(tuple(groups), tuple(sorted(edges)), space.granularity)
+
+
+def _branches(group: LayerGroup, graph: GraphView, scheme: QuantScheme) -> list[LayerGroup]:
+    if not group.passive or Precision.INT8 not in group.choices:
+        return []
+    signature = hashlib.sha256(f"{BRANCH_KIND} {group.signature}".encode()).hexdigest()[:16]
+    return [
+        LayerGroup(
+            key=f"{key}{BRANCH_SUFFIX}",
+            kind=BRANCH_KIND,
+            nodes=(),
+            choices=(Precision.FP32, Precision.INT8),
+            passive=True,
+            signature=signature,
+            block=group.block,
+        )
+        for key in group.nodes
+        if has_branch(graph.by_key[key], graph, scheme)
+    ]

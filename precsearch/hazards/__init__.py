@@ -1,0 +1,109 @@
+"""FP16 hazards by rule: what one FP32 run shows that FP16 would get wrong, and where.
+
+Five kinds: values beyond FP16's range, constants beyond it, values that FP16 rounds to zero before
+a logarithm or a division, differences of values that FP16 holds too coarsely, and positions. FP32
+must cover the *path* of such a value, from the node that writes it to those that read it, so every
+group along it gets the prior. They are hints: a measurement may overrule each of them.
+"""
+
+from __future__ import annotations
+
+from precsearch.core.backend import QuantScheme
+from precsearch.core.precision import Precision
+from precsearch.core.problem import Prior
+from precsearch.core.space import SearchSpace
+from precsearch.graph.view import GraphView
+from precsearch.hazards.finding import Finding
+from precsearch.hazards.int8_hints import int8_hints
+from precsearch.hazards.overflow import constants, harmful, inner, overflows
+from precsearch.hazards.positions import angles, coordinates, whole_numbers
+from precsearch.hazards.rounding import cancellations, coarse
+from precsearch.hazards.screened import Screened, screened_tensors, softmax_axes
+from precsearch.hazards.statistics import ScreenStatistics
+from precsearch.hazards.underflow import constant_underflows, underflows
+from precsearch.lowering.capabilities import fp16_capable
+
+__all__ = ["harmful_constants", "hazards", "screened_tensors", "softmax_axes", "suspected"]
+
+_RULES = (
+    *(overflows, constants, inner, underflows, constant_underflows, cancellations, coarse),
+    *(coordinates, whole_numbers, angles),
+)
+
+
+def hazards(
+    graph: GraphView,
+    space: SearchSpace,
+    statistics: ScreenStatistics | None,
+    scheme: QuantScheme,
+    *,
+    int8_half: bool = False,
+) -> tuple[Prior, ...]:
+    """Priors against FP16, and weak ones against INT8, in graph order.
+
+    Args:
+        graph: The prepared model.
+        space: Its groups; a group gets priors for the precisions that it may take.
+        statistics: Of a screening run over sample data. ``None``: only constants are judged.
+        scheme: How the backend writes INT8.
+        int8_half: Whether INT8 has FP16 around it, so that FP16's hazards are INT8's too.
+
+    Returns:
+        At most one prior for each group and precision, that of its gravest hazard.
+    """
+    screened = Screened(graph, space, statistics)
+    gravest = _gravest(screened)
+    hints = int8_hints(screened, scheme)
+    priors: list[Prior] = []
+    for group in space.groups:
+        bad = gravest.get(group.key)
+        for choice in group.choices[1:]:
+            half = choice is Precision.FP16 or (choice is Precision.INT8 and int8_half)
+            if bad is not None and half:
+                said = f"{choice.value.upper()} excluded: {bad.reason}"
+            elif choice is Precision.INT8 and group.key in hints:
+                said = f"INT8 left out at first: {hints[group.key]}"
+            else:
+                continue
+            priors.append(Prior(group.key, choice, True, said))
+    return tuple(priors)
+
+
+def suspected(graph: GraphView, statistics: ScreenStatistics | None) -> bool:
+    """Whether any rule against FP16 has a finding, whatever the groups.
+
+    Args:
+        graph: The prepared model.
+        statistics: Of a screening run over sample data. ``None``: only constants are judged.
+    """
+    screened = Screened(graph, SearchSpace(()), statistics)
+    return any(True for rule in _RULES for _ in rule(screened))
+
+
+def harmful_constants(
+    graph: GraphView, space: SearchSpace, statistics: ScreenStatistics | None
+) -> frozenset[tuple[str, str]]:
+    """(constant, key of a node that reads it) where FP16 makes an infinity that does harm.
+
+    The -3.4e38 of a mask does none where a Softmax gives 0 for it.
+
+    Args:
+        graph: The prepared model.
+        space: Its groups.
+        statistics: Of a screening run over sample data.
+    """
+    found = harmful(Screened(graph, space, statistics))
+    return frozenset((name, node.key) for name, node in found)
+
+
+def _gravest(screened: Screened) -> dict[str, Finding]:
+    """Group key → its gravest finding, the first of equals."""
+    found: dict[str, Finding] = {}
+    for rule in _RULES:
+        for finding in rule(screened):
+            key = screened.group(finding.node)
+            if not fp16_capable(finding.node, screened.graph):
+                continue
+            if key not in found or finding.gravity > found[key].gravity:
+                found[key] = finding
+    return found

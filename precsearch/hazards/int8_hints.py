@@ -1,0 +1,64 @@
+"""Weak hints about INT8: where steps are as wide as values, and where no kernel gains."""
+
+from __future__ import annotations
+
+from precsearch.core.backend import QuantScheme
+from precsearch.core.precision import Precision
+from precsearch.graph.view import NodeView
+from precsearch.grouping.add_inputs import BRANCH_KIND
+from precsearch.hazards.screened import Screened
+from precsearch.lowering.capabilities import weight_slot
+from precsearch.lowering.qdq_layout import quantisable
+
+__all__ = ["int8_hints"]
+
+_NARROW = 16
+_NOISE = 0.5
+_STEPS = 127
+
+
+def int8_hints(screened: Screened, scheme: QuantScheme) -> dict[str, str]:
+    """Group key → the end of a sentence, for groups that may take INT8."""
+    found = {
+        g.key: "with both inputs of its Adds quantised, an engine took ten times as long to build"
+        for g in screened.space.groups
+        if g.kind == BRANCH_KIND
+    }
+    for key, tensors in quantisable(screened.graph, scheme, screened.space).items():
+        group = screened.space.by_key[key]
+        nodes = [screened.graph.by_key[k] for k in group.nodes]
+        narrow = next((s for n in nodes if (s := _narrow(screened, n, scheme))), "")
+        wide = next((s for t in sorted(tensors) if (s := _wide(screened, t))), "")
+        if Precision.INT8 in group.choices and (wide or narrow):
+            found[key] = wide or narrow
+    return found
+
+
+def _wide(screened: Screened, tensor: str) -> str:
+    """A range that outliers make so wide that rounding to 1/127 of it drowns the rest.
+
+    Rounding to steps of s has an RMS error of s / sqrt(12).
+    """
+    found = screened.statistics(tensor)
+    if found is None or found.rms == 0:
+        return ""
+    noise = found.absmax / _STEPS / 12**0.5 / found.rms
+    if noise < _NOISE:
+        return ""
+    return (
+        f"absmax of tensor {tensor!r} is {found.absmax / found.rms:.0f} times its RMS, so that "
+        f"rounding to a 127th of it is {noise:.0%} of the values"
+    )
+
+
+def _narrow(screened: Screened, node: NodeView, scheme: QuantScheme) -> str:
+    """Fewer channels than one instruction of an INT8 unit takes."""
+    if node.op_type not in scheme.active or weight_slot(node, screened.graph) is None:
+        return ""
+    shape = screened.graph.weights[node.inputs[1]].shape
+    if len(shape) < 2 or node.int_attribute("group", 1) != 1:
+        return ""
+    least = min(shape[:2]) if node.is_op("Conv", "ConvTranspose") else min(shape[-2:])
+    if least >= _NARROW:
+        return ""
+    return f"{node.op_type} {node.key!r} has only {least} channels"

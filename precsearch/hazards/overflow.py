@@ -1,0 +1,94 @@
+"""Values beyond FP16's range: of tensors, inside of operators, of constants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from precsearch.graph.view import NodeView
+from precsearch.hazards.finding import Finding, Gravity, readers
+from precsearch.hazards.infinities import Infinities
+from precsearch.hazards.screened import Screened
+from precsearch.hazards.statistics import HALF_MAX, OVERFLOW
+
+__all__ = ["constants", "harmful", "inner", "overflows"]
+
+_HEADROOM = 2.0
+_SOFTPLUS = 11.0
+"""e^11 is the last power that fits."""
+
+_SQUARING = (
+    *("InstanceNormalization", "GroupNormalization", "LpNormalization"),
+    *("MeanVarianceNormalization", "LRN"),
+)
+"""Operators that square their input. LayerNormalization is not among them: engines keep its
+statistics in FP32."""
+
+
+def overflows(screened: Screened) -> Iterator[Finding]:
+    """Activations beyond 65504, or half of that: other samples may reach the rest."""
+    infinities = Infinities(screened)
+    for tensor in screened.activations:
+        absmax = screened.absmax(tensor)
+        if absmax * _HEADROOM <= HALF_MAX or infinities.harmless(tensor):
+            continue
+        over = absmax >= OVERFLOW
+        gravity = Gravity.OVERFLOW if over else Gravity.HEADROOM
+        limit = "> 65504" if over else f"within {_HEADROOM:g}x of 65504"
+        producer = screened.graph.producer.get(tensor)
+        if producer is not None:
+            said = f"absmax {absmax:.1e} of tensor {tensor!r} {limit}"
+            yield Finding(gravity, producer, said)
+        for node, slot in readers(screened, tensor):
+            if not infinities.harmless_at(node, slot):
+                said = f"it reads tensor {tensor!r}, absmax {absmax:.1e} {limit}"
+                yield Finding(gravity, node, said)
+
+
+def constants(screened: Screened) -> Iterator[Finding]:
+    """Constants beyond 65504, such as the -3.4e38 of a mask."""
+    for name, node in harmful(screened):
+        found = screened.statistics(name)
+        assert found is not None  # it is harmful by its values
+        extreme = found.low if -found.low > found.high else found.high
+        said = f"constant {name!r} holds {extreme:.1e}, beyond 65504"
+        yield Finding(Gravity.OVERFLOW, node, said)
+
+
+def harmful(screened: Screened) -> Iterator[tuple[str, NodeView]]:
+    """Constants that FP16 makes infinite, each with a reader that the infinity does harm in."""
+    infinities = Infinities(screened)
+    for name in screened.graph.weights:
+        found = screened.statistics(name)
+        if found is None or found.absmax < OVERFLOW:
+            continue
+        for node, slot in readers(screened, name):
+            if not infinities.harmless_at(node, slot):
+                yield name, node
+
+
+def inner(screened: Screened) -> Iterator[Finding]:
+    """Sums and powers inside of operators, which an engine may well keep in FP16."""
+    for node in screened.graph.nodes:
+        reached = _inner(screened, node)
+        if reached > HALF_MAX and screened.absmax(node.outputs[0]) <= HALF_MAX:
+            said = f"inside of {node.op_type} {node.key!r} values reach {reached:.1e} > 65504"
+            yield Finding(Gravity.INNER, node, said)
+
+
+def _is_l2(node: NodeView) -> bool:
+    return node.int_attribute("p", 2) == 2
+
+
+def _inner(screened: Screened, node: NodeView) -> float:
+    if node.is_op("Softplus"):
+        return HALF_MAX * 2 if screened.absmax(node.inputs[0]) > _SOFTPLUS else 0.0
+    if node.is_op(*_SQUARING) and (node.op_type != "LpNormalization" or _is_l2(node)):
+        return screened.absmax(node.inputs[0]) ** 2
+    if not node.is_op("ReduceMean", "ReduceL2"):
+        return 0.0
+    whole, out = screened.statistics(node.inputs[0]), screened.statistics(node.outputs[0])
+    if whole is None or out is None:
+        return 0.0
+    if node.is_op("ReduceL2"):
+        return out.absmax**2
+    return out.absmax * whole.count / out.count

@@ -1,0 +1,118 @@
+"""A graph together with what a screening run saw in its tensors."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import onnx
+
+from precsearch.core.space import SearchSpace
+from precsearch.graph.view import GraphView, NodeView
+from precsearch.hazards.statistics import OVERFLOW, ScreenStatistics, Tally, TensorStatistics
+from precsearch.lowering.qdq_layout import node_groups
+
+__all__ = ["SAME", "Screened", "screened_tensors", "softmax_axes"]
+
+SAME = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity")
+"""Operators whose output holds the values of their first input, each once."""
+
+
+def _source(graph: GraphView, tensor: str) -> str:
+    """The tensor that holds the same values and that no `SAME` node writes."""
+    while True:
+        node = graph.producer.get(tensor)
+        if node is None or not node.is_op(*SAME) or not graph.is_float(node.inputs[0]):
+            return tensor
+        tensor = node.inputs[0]
+
+
+def screened_tensors(graph: GraphView) -> tuple[str, ...]:
+    """The FP32 activations that a screening run must read: each set of values once."""
+    return tuple(t for t in graph.float_tensors() if _source(graph, t) == t)
+
+
+def softmax_axes(graph: GraphView) -> dict[str, int]:
+    """Tensor that a Softmax reads → the axis that it is taken over, where that is one axis."""
+    found: dict[str, int] = {}
+    for node in graph.nodes:
+        if node.is_op("Softmax", "LogSoftmax") and graph.opsets.get("", 1) >= 13:
+            tensor, axis = node.inputs[0], node.int_attribute("axis", -1)
+            if _source(graph, tensor) == tensor and found.setdefault(tensor, axis) != axis:
+                del found[tensor]
+    return found
+
+
+class Screened:
+    """Questions about tensors that every rule asks.
+
+    Args:
+        graph: The prepared model.
+        space: Its groups.
+        statistics: Of a screening run; ``None`` if there was none: then only constants are known.
+    """
+
+    def __init__(
+        self, graph: GraphView, space: SearchSpace, statistics: ScreenStatistics | None
+    ) -> None:
+        self.graph = graph
+        self.space = space
+        self.measured = statistics is not None
+        self._seen = statistics or ScreenStatistics()
+        self._groups = node_groups(space)
+        self._constants: dict[str, TensorStatistics | None] = {}
+
+    def group(self, node: NodeView) -> str:
+        """Key of the group of a node."""
+        return self._groups.get(node.key, "")
+
+    def source(self, tensor: str) -> str:
+        """The tensor whose values these are."""
+        return _source(self.graph, tensor)
+
+    def statistics(self, tensor: str) -> TensorStatistics | None:
+        """What is known of a tensor, constant or not; ``None`` if nothing is."""
+        source = self.source(tensor)
+        if source in self.graph.weights:
+            return self._constant(source)
+        return self._seen.tensors.get(source)
+
+    def _constant(self, name: str) -> TensorStatistics | None:
+        weight = self.graph.weights[name]
+        if weight.elem_type != onnx.TensorProto.FLOAT:
+            return None
+        if name not in self._constants:
+            tally = Tally()
+            tally.add(np.asarray(weight.load(), np.float32))
+            self._constants[name] = tally.result()
+        return self._constants[name]
+
+    def absmax(self, tensor: str) -> float:
+        """Greatest magnitude of a tensor, 0 if it is unknown."""
+        found = self.statistics(tensor)
+        return 0.0 if found is None else found.absmax
+
+    def fits(self, tensor: str) -> bool | None:
+        """Whether all of a tensor is within FP16's range; ``None`` if it is unknown."""
+        found = self.statistics(tensor)
+        return None if found is None else found.absmax < OVERFLOW
+
+    def peak(self, tensor: str) -> float | None:
+        """The least of the greatest values of a Softmax's rows, ``None`` if it is unknown."""
+        return self._seen.peaks.get(self.source(tensor))
+
+    def number(self, tensor: str) -> float | None:
+        """The value of a constant of one element."""
+        weight = self.graph.weights.get(tensor)
+        if weight is None or weight.size != 1:
+            return None
+        return float(np.asarray(weight.array, np.float64).reshape(-1)[0])
+
+    def operands(self, node: NodeView) -> tuple[str, ...]:
+        """The FP32 tensors that a node reads, constants too."""
+        return tuple(t for t in node.inputs if t and self.graph.is_float(t))
+
+    @cached_property
+    def activations(self) -> tuple[str, ...]:
+        """FP32 tensors that are no constants, in graph order."""
+        return tuple(self.graph.float_tensors())

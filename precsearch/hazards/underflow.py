@@ -1,0 +1,143 @@
+"""Values that FP16 rounds to zero, or nearly, on their way to a logarithm or a division."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from precsearch.graph.view import NodeView
+from precsearch.hazards.finding import Finding, Gravity, readers
+from precsearch.hazards.screened import SAME, Screened
+from precsearch.hazards.statistics import FLUSHED, TensorStatistics
+
+__all__ = ["constant_underflows", "underflows"]
+
+_SUBNORMAL_SHARE = 0.01
+_STEPS = 32
+_FAR = 1024
+_CARRY = ("Sqrt", "Abs", "Neg", "Pow", "Mul", "Div", *SAME)
+"""What makes zero of zero; constant operands aside."""
+
+_SOURCES = (
+    *(*_CARRY, "Add", "Sub", "Max", "Clip", "Where", "Concat", "Exp", "Softmax", "Sigmoid"),
+    *("Slice", "Split", "Pad", "Gather", "Expand", "Relu"),
+)
+"""What may owe its small values to small values that it reads."""
+
+_LINEAR = ("Conv", "ConvTranspose", "MatMul", "Gemm")
+"""What makes small values of large ones, whose rounding is then large beside them."""
+
+_REDUCTIONS = ("ReduceSum", "ReduceMean", "ReduceSumSquare", "ReduceL2")
+
+
+def underflows(screened: Screened) -> Iterator[Finding]:
+    """Operands of Log, Div, Reciprocal … that hold values which FP16 has no, or a poor, number for.
+
+    The path goes from where such values first appear to the node that cannot have a zero.
+    """
+    for node in screened.graph.nodes:
+        slot = _singular_slot(screened, node)
+        found = screened.statistics(node.inputs[slot]) if slot >= 0 else None
+        if found is None:
+            continue
+        origin = _origin(screened, node.inputs[slot])
+        seen = screened.statistics(origin)
+        if seen is None or not _vanishes(seen):
+            continue
+        if seen.flushed > 0:
+            what = f"{seen.flushed:.1%} of tensor {origin!r} (down to {seen.least:.1e}) become zero"
+        else:
+            what = f"{seen.subnormal:.0%} of tensor {origin!r} are below 6.1e-05"
+        said = f"{what}, and {node.op_type} {node.key!r} needs them"
+        yield Finding(Gravity.UNDERFLOW, node, said)
+        for maker in _upstream(screened, node.inputs[slot], origin):
+            yield Finding(Gravity.UNDERFLOW, maker, said)
+
+
+def constant_underflows(screened: Screened) -> Iterator[Finding]:
+    """Constants that keep a divisor from zero and are zero in FP16; where no run was made.
+
+    A run shows whether anything comes that close to zero.
+    """
+    if screened.measured:
+        return
+    for node in screened.graph.nodes:
+        if not node.is_op("Add", "Max", "Clip"):
+            continue
+        for tensor in node.inputs:
+            number = screened.number(tensor) if tensor else None
+            if number is None or not 0 < abs(number) <= FLUSHED:
+                continue
+            user = _singular_user(screened, node.outputs[0])
+            if user is not None:
+                said = (
+                    f"constant {tensor!r} ({number:.1e}) becomes zero, and {user.op_type} "
+                    f"{user.key!r} needs it"
+                )
+                yield Finding(Gravity.UNDERFLOW, node, said)
+
+
+def _vanishes(found: TensorStatistics) -> bool:
+    return found.flushed > 0 or found.subnormal > _SUBNORMAL_SHARE
+
+
+def _singular_slot(screened: Screened, node: NodeView) -> int:
+    """The input slot in which zero gives an infinity, -1 if there is none."""
+    if node.is_op("Log", "Reciprocal"):
+        return 0
+    if node.is_op("Div"):
+        return -1 if node.inputs[1] in screened.graph.weights else 1
+    if node.is_op("Pow"):
+        power = screened.number(node.inputs[1])
+        return 0 if power is not None and power < 0 else -1
+    return -1
+
+
+def _singular_user(screened: Screened, tensor: str, steps: int = _STEPS) -> NodeView | None:
+    for node, slot in readers(screened, tensor) if steps else ():
+        if _singular_slot(screened, node) == slot:
+            return node
+        if node.is_op(*_CARRY):
+            found = _singular_user(screened, node.outputs[0], steps - 1)
+            if found is not None:
+                return found
+    return None
+
+
+def _origin(screened: Screened, tensor: str) -> str:
+    """The tensor behind a root, a square or a factor that vanishes first, if any does.
+
+    ``sqrt(1e-12)`` is 1e-6, which FP16 has; but what is under the root is not there any more.
+    """
+    current = tensor
+    for _ in range(_STEPS):
+        found = screened.statistics(current)
+        if found is not None and found.flushed > 0:
+            return current
+        maker = screened.graph.producer.get(current)
+        if maker is None or not maker.is_op(*_CARRY) or _singular_slot(screened, maker) > 0:
+            break
+        current = maker.inputs[0]
+    return tensor
+
+
+def _upstream(screened: Screened, tensor: str, origin: str) -> Iterator[NodeView]:
+    """Who writes ``tensor``, back to ``origin`` and as far behind it as values vanish."""
+    pending, seen = [tensor], {origin}
+    on_path = tensor != origin
+    while pending and len(seen) < _FAR:
+        current = pending.pop()
+        maker = screened.graph.producer.get(current)
+        if maker is None:
+            continue
+        yield maker
+        on_path = on_path and current != origin
+        if on_path:
+            pending.append(maker.inputs[0])
+        elif maker.is_op(*_SOURCES, *_REDUCTIONS, *_LINEAR):
+            for source in screened.operands(maker):
+                found = screened.statistics(source)
+                if source in seen or found is None or not _vanishes(found):
+                    continue
+                if found.subnormal > _SUBNORMAL_SHARE or not maker.is_op(*_LINEAR):
+                    seen.add(source)
+                    pending.append(source)

@@ -1,0 +1,1 @@
+"""From an assignment to the ONNX model that a backend builds."""

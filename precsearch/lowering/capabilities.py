@@ -1,0 +1,211 @@
+"""What a node can do in INT8 or FP16: the predicates that grouping and lowering share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+from typing import cast
+
+import onnx
+
+from precsearch.core.backend import QuantScheme
+from precsearch.graph.view import GraphView, NodeView
+
+__all__ = [
+    "Role",
+    "already_quantised",
+    "data_slots",
+    "fp16_capable",
+    "fp16_outputs",
+    "fp16_slots",
+    "int8_role",
+    "weight_slot",
+]
+
+_FLOAT = onnx.TensorProto.FLOAT
+
+# Their FP16 form loses what they are there for, or TensorRT's parser wants FP32 (roi, scales).
+_KEEP_FP32 = frozenset(
+    {"Cast", "NonMaxSuppression", "QuantizeLinear", "DequantizeLinear", "If", "Loop", "Scan"}
+)
+
+
+class Role(str, Enum):
+    """What a node does with quantised tensors."""
+
+    ACTIVE = "active"
+    """Computes in INT8."""
+    PASSIVE = "passive"
+    """Keeps its tensors quantised, inputs and output."""
+    CARRIED = "carried"
+    """Passes a quantised tensor on with its scale."""
+    FLOAT = "float"
+    """Has no INT8 form."""
+
+
+def weight_slot(node: NodeView, graph: GraphView) -> int | None:
+    """The input slot that holds an FP32 constant weight of an active op, ``None`` without one."""
+    if len(node.inputs) < 2:
+        return None
+    weight = graph.weights.get(node.inputs[1])
+    return 1 if weight is not None and weight.elem_type == _FLOAT else None
+
+
+def data_slots(node: NodeView, graph: GraphView) -> tuple[int, ...]:
+    """The input slots whose FP32 activations are quantised if the node runs in INT8."""
+    if node.is_op("Conv", "ConvTranspose", "Gemm"):
+        return (0,)
+    slots = range(1) if node.is_op("MatMul") and weight_slot(node, graph) == 1 else None
+    if slots is None:
+        slots = range(len(node.inputs))
+    return tuple(s for s in slots if node.inputs[s] and graph.is_float(node.inputs[s]))
+
+
+def int8_role(node: NodeView, graph: GraphView, scheme: QuantScheme) -> Role:
+    """How ``scheme`` can treat ``node``."""
+    if node.domain or node.captures or not node.outputs or not node.outputs[0]:
+        return Role.FLOAT
+    if not graph.is_float(node.outputs[0]) or already_quantised(node, graph):
+        return Role.FLOAT
+    if node.op_type in scheme.active:
+        return Role.ACTIVE if _active(node, graph) else Role.FLOAT
+    if node.op_type in scheme.passive:
+        constant = any(t in graph.weights and graph.is_float(t) for t in node.inputs)
+        return Role.FLOAT if constant or not data_slots(node, graph) else Role.PASSIVE
+    if node.op_type in scheme.carried and graph.is_float(node.inputs[0]):
+        # One quantised tensor in, one out: a second output (MaxPool's indices) has no such form.
+        single = sum(1 for o in node.outputs if o) == 1
+        return Role.CARRIED if single and node.inputs[0] not in graph.weights else Role.FLOAT
+    return Role.FLOAT
+
+
+def already_quantised(node: NodeView, graph: GraphView) -> bool:
+    """Whether the model's author has put Q/DQ around this node: it is left as it is."""
+    before = (graph.producer.get(t) for t in node.inputs if t)
+    after = (u for t in node.outputs if t for u in graph.users(t))
+    return any(n is not None and n.is_op("DequantizeLinear") for n in before) or any(
+        n.is_op("QuantizeLinear") for n in after
+    )
+
+
+def _active(node: NodeView, graph: GraphView) -> bool:
+    if not graph.is_float(node.inputs[0]) or node.inputs[0] in graph.weights:
+        return False
+    if node.is_op("MatMul"):
+        weight = graph.weights.get(node.inputs[1])
+        return graph.is_float(node.inputs[1]) and (weight is None or len(weight.shape) >= 2)
+    if weight_slot(node, graph) is None:
+        return False
+    if node.is_op("Gemm"):
+        # alpha and beta other than 1 have no integer kernel; transA would quantise by column.
+        return (
+            node.int_attribute("transA", 0) == 0
+            and node.float_attribute("alpha", 1.0) == 1.0
+            and node.float_attribute("beta", 1.0) == 1.0
+            and (len(node.inputs) < 3 or not node.inputs[2] or node.inputs[2] in graph.weights)
+        )
+    return True
+
+
+@dataclass(frozen=True)
+class _Schema:
+    """Type parameters of an operator that may be FP16 wherever they may be FP32, "" elsewhere."""
+
+    inputs: tuple[str, ...]
+    variadic_input: bool
+    outputs: tuple[str, ...]
+    variadic_output: bool
+
+    def input(self, slot: int) -> str:
+        return _at(self.inputs, slot, self.variadic_input)
+
+    def output(self, position: int) -> str:
+        return _at(self.outputs, position, self.variadic_output)
+
+
+def _at(parameters: tuple[str, ...], position: int, variadic: bool) -> str:
+    if position >= len(parameters) and not (variadic and parameters):
+        return ""
+    return parameters[min(position, len(parameters) - 1)]
+
+
+@lru_cache(maxsize=4096)
+def _schema(op_type: str, opset: int) -> _Schema | None:
+    if op_type in _KEEP_FP32 or not onnx.defs.has(op_type, opset):
+        return None
+    schema = onnx.defs.get_schema(op_type, opset)
+    allowed = {c.type_param_str: set(c.allowed_type_strs) for c in schema.type_constraints}
+
+    def half(type_str: str) -> str:
+        both = {"tensor(float)", "tensor(float16)"} <= allowed.get(type_str, set())
+        return type_str if both else ""
+
+    def variadic(parameters: Sequence[onnx.defs.OpSchema.FormalParameter]) -> bool:
+        many = onnx.defs.OpSchema.FormalParameterOption.Variadic
+        return bool(parameters) and parameters[-1].option == many
+
+    inputs = [half(p.type_str) for p in schema.inputs]
+    if op_type == "Resize":
+        inputs[1:] = [""] * len(inputs[1:])  # TensorRT's parser wants roi and scales in FP32
+    outputs = tuple(half(p.type_str) for p in schema.outputs)
+    return _Schema(tuple(inputs), variadic(schema.inputs), outputs, variadic(schema.outputs))
+
+
+_Form = tuple[tuple[int, ...], tuple[int, ...]]
+_NO_FORM: _Form = (), ()
+
+
+def _half_form(node: NodeView, graph: GraphView) -> _Form:
+    """`_find_half_form`, found once for each node of a graph: grouping asks many times."""
+    known = cast("dict[str, _Form]", graph.memo.setdefault("half forms", {}))
+    found = known.get(node.key)
+    if found is None:
+        found = known[node.key] = _find_half_form(node, graph)
+    return found
+
+
+def _find_half_form(node: NodeView, graph: GraphView) -> _Form:
+    """The input slots and outputs that are FP16 when the node computes in FP16, none if it cannot.
+
+    All tensors of a type parameter must be known to be FP32, or none of its inputs is: with one of
+    unknown type among them, the others must stay as they are.
+    """
+    schema = None if node.domain else _schema(node.op_type, graph.opsets.get("", 1))
+    if schema is None or node.captures:
+        return _NO_FORM
+    slots: dict[str, list[int]] = {}
+    others: set[str] = set()
+    for slot, tensor in enumerate(node.inputs):
+        parameter = schema.input(slot) if tensor else ""
+        if parameter and graph.is_float(tensor):
+            slots.setdefault(parameter, []).append(slot)
+        elif parameter:
+            others.add(parameter)
+    outputs: list[int] = []
+    for position, tensor in enumerate(node.outputs):
+        parameter = schema.output(position) if tensor else ""
+        if not parameter or not (graph.is_float(tensor) or parameter in slots):
+            continue
+        if parameter not in slots or not graph.is_float(tensor):
+            return _NO_FORM
+        outputs.append(position)
+    if not outputs or not others.isdisjoint(slots):
+        return _NO_FORM
+    return tuple(sorted(s for found in slots.values() for s in found)), tuple(outputs)
+
+
+def fp16_capable(node: NodeView, graph: GraphView) -> bool:
+    """Whether ONNX has an FP16 form of the node: float in, float out, no subgraph."""
+    return bool(_half_form(node, graph)[1])
+
+
+def fp16_slots(node: NodeView, graph: GraphView) -> tuple[int, ...]:
+    """The input slots of an FP16-capable node that take FP16 tensors."""
+    return _half_form(node, graph)[0]
+
+
+def fp16_outputs(node: NodeView, graph: GraphView) -> tuple[int, ...]:
+    """The outputs of an FP16-capable node that are FP16 when it computes in FP16."""
+    return _half_form(node, graph)[1]

@@ -1,0 +1,75 @@
+"""What an assignment quantises and with which numbers, for all that write it as a graph.
+
+The lowering, the proxy of all assignments and the emulation of one must agree on this to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from precsearch.core.backend import TYPED, GraphForm, QuantScheme
+from precsearch.core.errors import OptionError
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment, SearchSpace
+from precsearch.graph.view import GraphView
+from precsearch.lowering.qdq_layout import QuantLayout, node_groups, quantise_layout
+from precsearch.lowering.scales import QuantParams, ScaleSource, stored_scale
+
+__all__ = ["Quantising", "check_written"]
+
+_WRITTEN = frozenset({Precision.FP32, Precision.FP16, Precision.INT8})
+
+
+def check_written(group: str, precision: Precision) -> None:
+    """Raise `OptionError` if no graph can be written in which ``group`` runs in ``precision``."""
+    if precision not in _WRITTEN:
+        raise OptionError(f"group {group!r}: precsearch cannot write {precision} into a graph")
+
+
+@dataclass(frozen=True)
+class Quantising:
+    """A prepared model and the rules by which assignments of it are quantised.
+
+    Attributes:
+        graph: The prepared model.
+        space: Its groups.
+        scheme: The backend's quantisation.
+        scales: Calibrated ranges, or a plan's scales.
+        form: What kind of graph is written, and what surrounds INT8 in it.
+    """
+
+    graph: GraphView
+    space: SearchSpace
+    scheme: QuantScheme
+    scales: ScaleSource
+    form: GraphForm = TYPED
+
+    @property
+    def half(self) -> bool:
+        """Whether what an INT8 node reads and writes as float is FP16."""
+        return self.form.int8_float is Precision.FP16
+
+    @cached_property
+    def owners(self) -> Mapping[str, str]:
+        """Node key → key of its group."""
+        return node_groups(self.space)
+
+    def layout(self, assignment: Assignment) -> QuantLayout:
+        """The quantised tensors of a canonical assignment.
+
+        Raises:
+            OptionError: The assignment is outside of the space, or asks for a precision that has
+                no form in a graph.
+            ModelError: A tensor to quantise was not calibrated.
+            PlanError: A plan's scales do not fit.
+        """
+        self.space.check(assignment)
+        for key, precision in assignment.entries:
+            check_written(key, precision)
+        return quantise_layout(self.graph, self.scheme, self.space, assignment, self.scales)
+
+    def stored(self, params: QuantParams) -> QuantParams:
+        """With the scale that a graph has: where FP16 surrounds INT8, one that FP16 holds."""
+        return QuantParams(stored_scale(params.scale, half=self.half), params.zero_point)

@@ -1,0 +1,278 @@
+"""Writing a lowered graph: one form of a tensor is written once, where it is first needed.
+
+A tensor ``t`` of the original model can exist in several forms. Its FP32 form is always named
+``t``, so that graph outputs and subgraphs keep finding it; the others are ``t//half`` (FP16),
+``t//raw`` (before a quantisation that replaces it), ``t//q`` (quantised) and ``t//dq``, ``t//dqh``
+(dequantised, where the unquantised one exists as well).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import numpy_helper
+
+from precsearch.core.backend import QuantScheme
+from precsearch.graph.view import GraphView, NodeView
+from precsearch.lowering.qdq_layout import QuantLayout
+from precsearch.lowering.scales import MIN_HALF_SCALE, QuantParams, quantise_weight, stored_scale
+
+__all__ = ["Emitter", "WeightCache", "WeightForm"]
+
+_FLOAT = onnx.TensorProto.FLOAT
+_HALF = onnx.TensorProto.FLOAT16
+_SEPARATOR = "//"
+_HALF_SCALE_OPSET = 19
+
+Array = npt.NDArray[np.generic]
+
+
+@dataclass
+class WeightCache:
+    """Serialised constants by name: quantising and retyping a weight is done once a model."""
+
+    protos: dict[str, bytes] = field(default_factory=dict)
+
+    def add(self, key: str, name: str, array: Array) -> None:
+        """Serialise ``array`` as the tensor ``name`` and keep it under ``key``."""
+        proto = numpy_helper.from_array(np.asarray(array), name)
+        self.protos[key] = proto.SerializeToString(deterministic=True)
+
+
+def _to_half(array: Array) -> Array:
+    """Rounded to FP16; beyond 65504 FP16 has infinity, and so have we."""
+    with np.errstate(over="ignore"):
+        return array.astype(np.float16)
+
+
+@dataclass(frozen=True)
+class WeightForm:
+    """How a weight is quantised.
+
+    Attributes:
+        axis: The output-channel axis of the quantised weight, ``None`` for one scale in all.
+        elem_type: The float type around it.
+        transposed: Transpose the (two-dimensional) weight first.
+        floor: Least scale per channel.
+    """
+
+    axis: int | None
+    elem_type: int
+    transposed: bool = False
+    floor: npt.NDArray[np.float32] | None = None
+
+    @property
+    def tag(self) -> str:
+        """Tells this form from the others of the same weight."""
+        axis = "" if self.axis is None else str(self.axis)
+        if self.floor is None:
+            return f"{axis}{'t' if self.transposed else ''}"
+        return f"{axis}f{hashlib.sha256(self.floor.tobytes()).hexdigest()[:8]}"
+
+
+class Emitter:
+    """Builds the nodes and constants of one lowered graph.
+
+    Args:
+        graph: The prepared model.
+        layout: Its quantised tensors.
+        half: Indices of the nodes that compute in FP16.
+        scheme: The backend's quantisation.
+        int8_half: Whether what an INT8 node reads and writes as float is FP16.
+        cache: Constants made before.
+        float_weights: Whether an INT8 weight stays a float constant with a Q of its own. TensorRT
+            8.6 cannot build a transformer around constants that are INT8 already.
+    """
+
+    def __init__(
+        self,
+        graph: GraphView,
+        layout: QuantLayout,
+        half: frozenset[int],
+        scheme: QuantScheme,
+        int8_half: bool,
+        cache: WeightCache,
+        *,
+        float_weights: bool = False,
+    ) -> None:
+        self.graph = graph
+        self.layout = layout
+        self.half = half
+        self.active = frozenset(layout.active)
+        self.scheme = scheme
+        self.int8_half = int8_half
+        self.cache = cache
+        self.float_weights = float_weights
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights: dict[str, bytes] = {}
+        self._half_scales = graph.opsets.get("", 1) >= _HALF_SCALE_OPSET
+        self._native: dict[str, int] = {}
+        self._made: set[str] = set()
+
+    # -- constants --------------------------------------------------------------------------
+
+    def constant(self, name: str, array: Callable[[], Array]) -> str:
+        """A constant that this lowering adds; ``array`` is asked for it once a model."""
+        if name not in self.weights:
+            if name not in self.cache.protos:
+                self.cache.add(name, name, array())
+            self.weights[name] = self.cache.protos[name]
+        return name
+
+    def weight(self, name: str, elem_type: int) -> str:
+        """A weight of the model, as it is or rounded to FP16."""
+        source = self.graph.weights[name]
+        if elem_type != _HALF:
+            self.weights[name] = source.proto_bytes
+            return name
+        return self.constant(f"{name}{_SEPARATOR}half", lambda: _to_half(source.load()))
+
+    def int8_weight(self, name: str, form: WeightForm) -> str:
+        """A weight as INT8 constant → DequantizeLinear; the float form's name is returned.
+
+        With ``float_weights`` as float constant → QuantizeLinear → DequantizeLinear.
+        """
+        axis, half = form.axis, form.elem_type == _HALF
+        stem = f"{name}{_SEPARATOR}i8{'h' if half else ''}{form.tag}"
+        if stem in self._made:
+            return f"{stem}/dq"
+        self._made.add(stem)
+        if stem not in self.cache.protos:
+            weight = np.asarray(self.graph.weights[name].load(), dtype=np.float32)
+            if form.transposed:
+                weight = np.ascontiguousarray(weight.T)
+            q, scale = quantise_weight(
+                weight, axis, bits=self.scheme.weight_bits, half=half, floor=form.floor
+            )
+            made: dict[str, Array] = {
+                stem: weight if self.float_weights else q,
+                f"{stem}/scale": scale.astype(np.float16) if half else scale,
+                f"{stem}/zero": np.zeros(scale.shape, np.int8),
+            }
+            for part, array in made.items():
+                self.cache.add(part, part, array)
+        scales = [f"{stem}/scale", f"{stem}/zero"]
+        for part in (stem, *scales):
+            self.weights[part] = self.cache.protos[part]
+        nodes = []
+        if self.float_weights:
+            nodes.append(self.node("QuantizeLinear", [stem, *scales], f"{stem}/q"))
+        source = f"{stem}/q" if self.float_weights else stem
+        nodes.append(self.node("DequantizeLinear", [source, *scales], f"{stem}/dq"))
+        for node in nodes if axis is not None else ():
+            node.attribute.append(onnx.helper.make_attribute("axis", axis))
+        return f"{stem}/dq"
+
+    # -- activations ------------------------------------------------------------------------
+
+    def define(self, tensor: str, elem_type: int) -> str:
+        """The name under which the producer writes ``tensor`` in ``elem_type``."""
+        self._native[tensor] = elem_type
+        if tensor in self.layout.replaced:
+            return f"{tensor}{_SEPARATOR}raw"
+        return tensor if elem_type == _FLOAT else f"{tensor}{_SEPARATOR}half"
+
+    def read(self, tensor: str, elem_type: int, *, dequantised: bool = False) -> str:
+        """The name of ``tensor`` in ``elem_type``; what is missing of it is written first."""
+        if not tensor:
+            return ""
+        if tensor in self.graph.weights:
+            return self.weight(tensor, elem_type)
+        if tensor in self.layout.replaced:
+            name = tensor if elem_type == _FLOAT else f"{tensor}{_SEPARATOR}half"
+            return self._dequantised(tensor, elem_type, name)
+        if dequantised:
+            suffix = "dq" if elem_type == _FLOAT else "dqh"
+            return self._dequantised(tensor, elem_type, f"{tensor}{_SEPARATOR}{suffix}")
+        return self._float(tensor, elem_type)
+
+    def _float(self, tensor: str, elem_type: int) -> str:
+        """The unquantised form in ``elem_type``: as produced, or one shared Cast of it."""
+        native = self._native.get(tensor, _FLOAT)
+        replaced = tensor in self.layout.replaced
+        produced = f"{tensor}{_SEPARATOR}raw" if replaced else tensor
+        if not replaced and native == _HALF:
+            produced = f"{tensor}{_SEPARATOR}half"
+        if elem_type == native:
+            return produced
+        made = tensor if elem_type == _FLOAT else f"{tensor}{_SEPARATOR}half"
+        if replaced:
+            made = f"{produced}{'f' if elem_type == _FLOAT else 'h'}"
+        return self._cast(produced, made, elem_type)
+
+    def _cast(self, source: str, made: str, elem_type: int) -> str:
+        if made not in self._made:
+            self._made.add(made)
+            node = self.node("Cast", [source], made)
+            node.attribute.append(onnx.helper.make_attribute("to", elem_type))
+        return made
+
+    def _dequantised(self, tensor: str, elem_type: int, made: str) -> str:
+        if made in self._made:
+            return made
+        self._made.add(made)
+        params = self.layout.params[tensor]
+        # An FP16 scale below the normal range loses its digits, and before operator set 19 there
+        # is none: such a tensor goes through FP32.
+        fits = self._half_scales and params.scale >= float(MIN_HALF_SCALE)
+        quantised = self._quantised(tensor, params, fits)
+        if elem_type == _HALF and not fits:
+            wide = self._dequantised(tensor, _FLOAT, f"{made}/wide")
+            node = self.node("Cast", [wide], made)
+            node.attribute.append(onnx.helper.make_attribute("to", _HALF))
+            return made
+        args = [quantised, *self._scale_args(tensor, params, elem_type == _HALF)]
+        self.node("DequantizeLinear", args, made)
+        return made
+
+    def _quantised(self, tensor: str, params: QuantParams, fits: bool) -> str:
+        made = f"{tensor}{_SEPARATOR}q"
+        if made not in self._made:
+            self._made.add(made)
+            half = fits and self._native.get(tensor, _FLOAT) == _HALF
+            source = self._float(tensor, _HALF if half else _FLOAT)
+            self.node("QuantizeLinear", [source, *self._scale_args(tensor, params, half)], made)
+        return made
+
+    def _scale_args(self, tensor: str, params: QuantParams, half: bool) -> list[str]:
+        """Names of the scale and zero-point constants; the FP16 scale is rounded up, once for all.
+
+        Where FP16 reads or writes the tensor at all, its FP32 scale is that same rounded value, so
+        that both sides of a Q/DQ pair agree.
+        """
+        scale = stored_scale(params.scale, half=self.int8_half and self._half_scales)
+        stem = f"{tensor}{_SEPARATOR}"
+        value: Array = np.asarray(scale, np.float16 if half else np.float32)
+        zero = np.asarray(params.zero_point, np.dtype(self.scheme.activation))
+        tag = f"{scale.hex()}:{params.zero_point}"
+        # The cache outlives this graph and a tensor's scale may change with its Concat partners.
+        names = [f"{stem}scale{'h' if half else ''}", f"{stem}zero"]
+        for name, array in zip(names, (value, zero), strict=True):
+            key = f"{name}={tag}"
+            if key not in self.cache.protos:
+                self.cache.add(key, name, array)
+            self.weights[name] = self.cache.protos[key]
+        return names
+
+    # -- nodes ------------------------------------------------------------------------------
+
+    def node(self, op_type: str, inputs: Sequence[str], output: str) -> onnx.NodeProto:
+        """Append a node that this lowering adds; it is named after its output and operator."""
+        name = f"{output}{_SEPARATOR}{op_type}"
+        node = onnx.NodeProto(op_type=op_type, input=inputs, output=[output], name=name)
+        self.nodes.append(node)
+        return node
+
+    def copy(self, node: NodeView, inputs: Sequence[str], outputs: Mapping[int, str]) -> None:
+        """Append a node of the model with other inputs and, by position, other outputs."""
+        made = onnx.NodeProto()
+        made.CopyFrom(node.proto)
+        made.input[:] = inputs
+        for position, name in outputs.items():
+            made.output[position] = name
+        self.nodes.append(made)

@@ -1,0 +1,218 @@
+"""The lowering: an assignment becomes an ONNX model with Cast and Q/DQ nodes.
+
+Where the backend's `GraphForm` is annotated there are no Casts: the graph is FP32 with Q/DQ, and
+what computes in FP16 is named in the model's metadata (`precsearch.lowering.annotate`).
+Byte-deterministic: the same model, assignment and scales give the same bytes with every supported
+version of Python, NumPy, onnx and protobuf. No inferred shapes, producer or documentation strings
+are written, and the bytes of constants are joined rather than serialised again, which also makes a
+trial cheap: only its nodes are new.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import onnx
+
+from precsearch.core.backend import TYPED, GraphForm, QuantScheme
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment, SearchSpace
+from precsearch.graph.serialize import skeleton_of
+from precsearch.graph.view import GraphView
+from precsearch.lowering.annotate import METADATA_KEY, Annotation, annotate
+from precsearch.lowering.capabilities import fp16_capable
+from precsearch.lowering.context import Quantising
+from precsearch.lowering.emitter import Emitter, WeightCache
+from precsearch.lowering.ort_workarounds import engine_forms
+from precsearch.lowering.qdq_layout import QuantLayout
+from precsearch.lowering.scales import QuantParams, ScaleSource
+from precsearch.lowering.write_node import write_node
+
+__all__ = ["Lowered", "Lowering"]
+
+_FLOAT = onnx.TensorProto.FLOAT
+_HALF = onnx.TensorProto.FLOAT16
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A model that a backend can build.
+
+    Attributes:
+        model: The serialised ``ModelProto``; external weights stay external.
+        digest: Identifies it among the lowerings of one prepared model, cheaper than `sha256`.
+        params: Scale and zero point of every quantised activation.
+        asked: Name of a node that must compute in less than FP32 → the precision asked of it.
+        owners: Name of each node, added ones too → key of the group that it belongs to.
+        parts: Group key → digest of its nodes and constants.
+    """
+
+    model: bytes
+    digest: str
+    params: Mapping[str, QuantParams]
+    asked: Mapping[str, Precision]
+    owners: Mapping[str, str]
+    parts: Mapping[str, str]
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the bytes, as hex."""
+        return hashlib.sha256(self.model).hexdigest()
+
+
+class Lowering:
+    """Lowers assignments of one prepared model; caches its converted weights.
+
+    Args:
+        graph: The prepared model.
+        space: Its groups.
+        scheme: The backend's quantisation.
+        scales: Calibrated ranges, or a plan's scales.
+        form: What kind of graph is written.
+    """
+
+    def __init__(
+        self,
+        graph: GraphView,
+        space: SearchSpace,
+        scheme: QuantScheme,
+        scales: ScaleSource,
+        form: GraphForm = TYPED,
+    ) -> None:
+        self.graph = graph
+        self.space = space
+        self.scheme = scheme
+        self.scales = scales
+        self.form = form
+        self._quantising = Quantising(graph, space, scheme, scales, form)
+        self._groups = self._quantising.owners
+        self._cache = WeightCache()
+        self._hashes: dict[bytes, bytes] = {b"": b""}
+
+    def lower(self, assignment: Assignment) -> Lowered:
+        """The model for a canonical assignment.
+
+        Raises:
+            OptionError: The assignment is outside of the space, or asks for a precision that has
+                no form in a graph.
+            ModelError: A tensor to quantise was not calibrated.
+            PlanError: A plan's scales do not fit.
+        """
+        layout = self._quantising.layout(assignment)
+        half = self._half_nodes(assignment, layout)
+        emitter = Emitter(
+            self.graph,
+            layout,
+            frozenset() if self.form.annotated else half,
+            self.scheme,
+            self._quantising.half,
+            self._cache,
+            float_weights=self.form.annotated,
+        )
+        forms = engine_forms(self.graph, layout, self.scheme)
+        spans: list[tuple[str, int]] = []
+        for node in self.graph.nodes:
+            write_node(emitter, node, forms)
+            spans.append((self._groups.get(node.key, node.key), len(emitter.nodes)))
+        for output in self.graph.outputs:
+            if self.graph.is_float(output.name):
+                emitter.read(output.name, _FLOAT)
+            elif output.name in self.graph.weights:
+                emitter.weight(output.name, _FLOAT)
+            maker = self.graph.producer.get(output.name)
+            key = "" if maker is None else self._groups.get(maker.key, maker.key)
+            spans.append((key, len(emitter.nodes)))
+        int8 = sorted((*layout.active, *layout.passive))
+        asked = {self.graph.nodes[i].key: Precision.INT8 for i in int8}
+        asked |= {self.graph.nodes[i].key: Precision.FP16 for i in sorted(half - frozenset(int8))}
+        notes = self._annotation(emitter, spans, assignment, half, layout.written)
+        return self._assemble(emitter, spans, layout.params, asked, notes)
+
+    def _annotation(
+        self,
+        emitter: Emitter,
+        spans: Iterable[tuple[str, int]],
+        assignment: Assignment,
+        half: frozenset[int],
+        quantised: Iterable[str],
+    ) -> Annotation:
+        if not self.form.annotated or not assignment.entries:
+            return Annotation()
+        owners: dict[str, Precision] = {}
+        start = 0
+        for key, end in spans:
+            owners |= {node.name: assignment[key] for node in emitter.nodes[start:end]}
+            start = end
+        return annotate(self.graph, emitter.nodes, owners, half, quantised)
+
+    def _half_nodes(self, assignment: Assignment, layout: QuantLayout) -> frozenset[int]:
+        lowered = {Precision.FP16}
+        if self._quantising.half:
+            lowered.add(Precision.INT8)
+        half = frozenset(
+            n.index
+            for n in self.graph.nodes
+            if assignment[self._groups.get(n.key, "")] in lowered and fp16_capable(n, self.graph)
+        ) | (frozenset(layout.active) if self._quantising.half else frozenset())
+        return half - self._wide_nodes(assignment, layout.spared, half)
+
+    def _wide_nodes(
+        self, assignment: Assignment, spared: Iterable[str], half: frozenset[int]
+    ) -> frozenset[int]:
+        """Nodes of INT8 groups that hand dequantised values to readers in FP32.
+
+        Those may be beyond FP16's largest number, as what DequantizeLinear itself gives to FP32.
+        """
+        graph = self.graph
+        makers = (
+            graph.producer[t]
+            for t in spared
+            if t in graph.output_names or any(n.index not in half for n in graph.users(t))
+        )
+        groups = self._groups
+        return frozenset(
+            n.index for n in makers if assignment[groups.get(n.key, "")] is Precision.INT8
+        )
+
+    def _assemble(
+        self,
+        emitter: Emitter,
+        spans: Iterable[tuple[str, int]],
+        params: Mapping[str, QuantParams],
+        asked: Mapping[str, Precision],
+        notes: Annotation,
+    ) -> Lowered:
+        said = dict.fromkeys(notes.fp16, b"fp16") | dict.fromkeys(notes.free, b"free")
+        owners: dict[str, str] = {}
+        pieces: dict[str, list[bytes]] = {}
+        start = 0
+        for key, end in spans:
+            part = pieces.setdefault(key, [])
+            for node in emitter.nodes[start:end]:
+                owners[node.name] = key
+                part.append(node.SerializeToString(deterministic=True))
+                part += [self._hash(emitter.weights.get(t, b"")) for t in node.input]
+                part.append(said.get(node.name, b""))
+            start = end
+        parts = {k: hashlib.sha256(b"".join(p)).hexdigest()[:16] for k, p in pieces.items()}
+        skeleton = skeleton_of(
+            self.graph,
+            emitter.nodes,
+            self.graph.inputs,
+            self.graph.outputs,
+            {METADATA_KEY: notes.to_json()} if notes else {},
+        )
+        digest = hashlib.sha256(skeleton.body)
+        for key, short in sorted(parts.items()):
+            digest.update(f"{key}={short}\n".encode())
+        model = skeleton.with_weights(emitter.weights.values())
+        return Lowered(model, digest.hexdigest(), params, asked, owners, parts)
+
+    def _hash(self, constant: bytes) -> bytes:
+        """Of a serialised constant, made once a model; it is the same object in every trial."""
+        if constant not in self._hashes:
+            self._hashes[constant] = hashlib.sha256(constant).digest()
+        return self._hashes[constant]

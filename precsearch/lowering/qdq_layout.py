@@ -1,0 +1,243 @@
+"""Which tensors are quantised, where, and which share a scale: decided before anything is written.
+
+Placement follows the backend's `QuantScheme`: one Q per tensor shared by its INT8 readers; the
+output of a Conv (after the Relu or Clip that the engine fuses) where the backend runs it in INT8
+only then; Add, Concat and pooling keep their tensors quantised where they were asked to, a residual
+Add as `precsearch.lowering.qdq_placement` says; Reshape, MaxPool and the like pass a quantised
+tensor on with its scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from precsearch.core.backend import QuantScheme
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment, SearchSpace
+from precsearch.graph.view import GraphView, NodeView
+from precsearch.lowering.capabilities import Role, int8_role
+from precsearch.lowering.qdq_placement import BRANCH_SUFFIX, placed
+from precsearch.lowering.scales import QuantParams, ScaleSource, Tie
+
+__all__ = [
+    "QuantLayout",
+    "fused_tail",
+    "node_groups",
+    "quantisable",
+    "quantise_layout",
+    "reaches_all",
+]
+
+_FUSED = ("Relu", "Clip")
+_PAIRED = ("Conv", "ConvTranspose", "Gemm")
+
+
+@dataclass(frozen=True)
+class QuantLayout:
+    """The INT8 part of a lowering.
+
+    Attributes:
+        replaced: Tensors of which only the quantised form exists: every reader, FP32 ones too,
+            reads what DequantizeLinear gives back.
+        reads: (node index, input slot) → those inputs read the dequantised tensor.
+        spared: Tensors that are not replaced for the sake of float readers, though all their values
+            were dequantised before.
+        written: The tensors of both, which the graph has a QuantizeLinear for.
+        params: Scale and zero point by tensor, for all of both and what else INT8 was asked to
+            quantise: a proxy does that, where the graph has the same values without.
+        active: Indices of the nodes that compute in INT8, in graph order.
+        passive: Indices of the nodes that keep their tensors quantised, in graph order.
+    """
+
+    replaced: frozenset[str]
+    reads: frozenset[tuple[int, int]]
+    spared: frozenset[str]
+    written: frozenset[str]
+    params: Mapping[str, QuantParams]
+    active: tuple[int, ...]
+    passive: tuple[int, ...]
+
+
+def node_groups(space: SearchSpace) -> dict[str, str]:
+    """Node key → key of its group."""
+    return {node: group.key for group in space.groups for node in group.nodes}
+
+
+def fused_tail(node: NodeView, graph: GraphView, groups: Mapping[str, str]) -> str:
+    """The tensor at the end of the Relu and Clip that follow ``node`` in its group."""
+    tensor = node.outputs[0]
+    while True:
+        user = graph.only_user(tensor)
+        if user is None or not user.is_op(*_FUSED) or user.inputs[0] != tensor:
+            return tensor
+        if groups.get(user.key) != groups.get(node.key):
+            return tensor
+        tensor = user.outputs[0]
+
+
+def quantisable(
+    graph: GraphView, scheme: QuantScheme, space: SearchSpace
+) -> dict[str, frozenset[str]]:
+    """Group key → the tensors that INT8 there quantises: what calibration must look at."""
+    groups = node_groups(space)
+    found: dict[str, set[str]] = {}
+    for node in graph.nodes:
+        group = space.by_key.get(groups.get(node.key, ""))
+        if group is None or Precision.INT8 not in group.choices:
+            continue
+        found_here = placed(node, graph, scheme, group.passive)
+        if found_here is None:
+            continue
+        tensors = found.setdefault(group.key, set())
+        tensors |= {node.inputs[s] for s in found_here.slots}
+        if found_here.output:
+            tensors.add(fused_tail(node, graph, groups))
+        branch = f"{node.key}{BRANCH_SUFFIX}"
+        if branch in space.by_key:
+            found[branch] = {node.inputs[s] for s in found_here.branch}
+    return {key: frozenset(tensors) for key, tensors in found.items()}
+
+
+def reaches_all(node: NodeView, tail: str, graph: GraphView, scheme: QuantScheme) -> bool:
+    """Whether float readers get the quantised output of a passive INT8 node, too.
+
+    They do, but where data and weight are dequantised together or not at all
+    (`QuantScheme.paired_inputs`) not that of a pooling or Add that a Conv, ConvTranspose or Gemm
+    reads: INT8 readers quantise that for themselves. It depends on the model alone, so that a
+    proxy, which writes one group without knowing the others' precisions, has the same values. Those
+    of a Concat are the same either way.
+
+    Args:
+        node: The node.
+        tail: Its output, after what is fused with it.
+        graph: The prepared model.
+        scheme: The backend's rules.
+    """
+    if not scheme.paired_inputs or node.is_op("Concat"):
+        return True
+    return not any(n.is_op(*_PAIRED) for n in graph.users(tail))
+
+
+class _Placement:
+    """Collects what one assignment quantises."""
+
+    def __init__(
+        self, graph: GraphView, scheme: QuantScheme, space: SearchSpace, int8: frozenset[str]
+    ) -> None:
+        self.int8 = int8
+        self.graph = graph
+        self.scheme = scheme
+        self.groups = node_groups(space)
+        self.passive = frozenset(g.key for g in space.groups if g.passive)
+        self.replaced: set[str] = set()
+        self.reads: set[tuple[int, int]] = set()
+        self.active: list[int] = []
+        self.kept: list[int] = []
+        self.ties: list[Tie] = []
+        self.moved: set[str] = set()  # dequantised values, by a Concat or what carries them
+        self.apart: set[str] = set()  # quantised for INT8 readers alone
+
+    def place(self, node: NodeView, branch: bool) -> None:
+        """Quantise what an INT8 node reads and, where needed, what it writes."""
+        found = placed(node, self.graph, self.scheme, self.groups[node.key] in self.passive)
+        if found is None or (found.end and self.groups[found.end] not in self.int8):
+            # A quantised shortcut makes TensorRT fuse convolution and Add into one INT8 kernel; for
+            # a convolution that is not in INT8 it has none, and does not build.
+            return
+        slots = (*found.slots, *found.branch) if branch else found.slots
+        self.reads |= {(node.index, s) for s in slots}
+        (self.active if found.role is Role.ACTIVE else self.kept).append(node.index)
+        if not found.output:
+            return
+        tail = fused_tail(node, self.graph, self.groups)
+        self.replaced.add(tail)
+        if not reaches_all(node, tail, self.graph, self.scheme):
+            self.apart.add(tail)
+        if node.is_op("Concat"):
+            # One scale for all, so that joining is a copy and not a requantisation.
+            self.ties += [Tie(tail, node.inputs[s], exact=False) for s in slots]
+            self.moved.add(tail)
+
+    def carry(self, wanted: frozenset[str]) -> None:
+        """Let quantised tensors through the nodes that do not change values."""
+        for node in self.graph.nodes:
+            if not node.inputs or node.inputs[0] not in self.replaced:
+                continue
+            if node.inputs[0] in self.apart:
+                continue
+            if node.outputs[0] not in wanted or node.outputs[0] in self.replaced:
+                continue
+            if int8_role(node, self.graph, self.scheme) is Role.CARRIED:
+                self.reads.add((node.index, 0))
+                self.replaced.add(node.outputs[0])
+                self.ties.append(Tie(node.inputs[0], node.outputs[0], exact=True))
+                self.moved.add(node.outputs[0])
+
+    def spare(self) -> frozenset[str]:
+        """Leave a tensor unquantised for its float readers, where one of them cannot do otherwise.
+
+        Where data and weight are dequantised together or not at all (`QuantScheme.paired_inputs`),
+        a float operator with weights reads what a Concat joined or a MaxPool chose, not what was
+        made of that for INT8 readers. The values are the same: they were dequantised before, with
+        the scale that the tensor has. For what computes see `reaches_all`.
+        """
+        if not self.scheme.paired_inputs:
+            return frozenset()
+        before = frozenset(self.replaced)
+        for tensor in self.moved | self.apart:
+            uses = self.graph.consumers.get(tensor, ())
+            unquantised = [n for n, slot in uses if (n.index, slot) not in self.reads]
+            apart = tensor in self.apart and (unquantised or tensor in self.graph.output_names)
+            if apart or any(n.is_op(*_PAIRED) for n in unquantised):
+                self.replaced.discard(tensor)
+        return before - self.replaced - self.apart
+
+    def wanted(self) -> frozenset[str]:
+        """Tensors that an INT8 node reads, directly or through nodes that carry."""
+        found = {self.graph.nodes[i].inputs[s] for i, s in self.reads}
+        for node in reversed(self.graph.nodes):
+            wants = bool(node.outputs) and node.outputs[0] in found
+            if wants and int8_role(node, self.graph, self.scheme) is Role.CARRIED:
+                found.add(node.inputs[0])
+        return frozenset(found)
+
+
+def quantise_layout(
+    graph: GraphView,
+    scheme: QuantScheme,
+    space: SearchSpace,
+    assignment: Assignment,
+    scales: ScaleSource,
+) -> QuantLayout:
+    """Decide the quantised tensors of an assignment.
+
+    Args:
+        graph: The prepared model.
+        scheme: The backend's placement rules.
+        space: Its groups.
+        assignment: Canonical.
+        scales: Calibrated ranges, or a plan's scales.
+
+    Raises:
+        ModelError: A tensor that must be quantised was not calibrated.
+        PlanError: The plan's scales do not fit.
+    """
+    int8 = assignment.keys_at(Precision.INT8)
+    placement = _Placement(graph, scheme, space, int8)
+    for node in graph.nodes:
+        if placement.groups.get(node.key) in int8:
+            placement.place(node, branch=f"{node.key}{BRANCH_SUFFIX}" in int8)
+    placement.carry(placement.wanted())
+    read = frozenset(graph.nodes[i].inputs[s] for i, s in placement.reads)
+    params = scales.assign(placement.replaced | read, placement.ties)
+    spared = placement.spare()
+    return QuantLayout(
+        frozenset(placement.replaced),
+        frozenset(placement.reads),
+        spared,
+        read.union(placement.replaced),
+        {t: params[t] for t in sorted(params)},
+        tuple(placement.active),
+        tuple(placement.kept),
+    )

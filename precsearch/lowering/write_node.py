@@ -1,0 +1,171 @@
+"""Writing one node of the model in the form that an assignment gives it."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from precsearch.graph.view import GraphView, NodeView
+from precsearch.lowering.capabilities import fp16_outputs, fp16_slots, weight_slot
+from precsearch.lowering.emitter import Emitter, WeightForm
+from precsearch.lowering.ort_workarounds import EngineForms
+
+__all__ = ["scale_floor", "weight_axis", "write_node"]
+
+_FLOAT = onnx.TensorProto.FLOAT
+_HALF = onnx.TensorProto.FLOAT16
+
+_MAX_BIAS_STEPS = np.float32(2.0**30)
+"""ONNX Runtime stores the bias of an INT8 Conv as int32 in steps of the product of both scales."""
+
+
+def write_node(emitter: Emitter, node: NodeView, forms: EngineForms) -> None:
+    """Append ``node`` and whatever its inputs need before it."""
+    graph = emitter.graph
+    quantised = node.index in emitter.active
+    half = frozenset(fp16_slots(node, graph)) if node.index in emitter.half else frozenset()
+    weight = weight_slot(node, graph) if quantised else None
+    inputs = list(node.inputs)
+    renewed = _renewed_slot(emitter, node, forms)
+    for slot, tensor in enumerate(node.inputs):
+        if slot == renewed:
+            continue
+        wanted = _HALF if slot in half else _FLOAT
+        if slot == weight:
+            form = _weight_form(emitter, node, wanted, node.index in forms.split)
+            inputs[slot] = emitter.int8_weight(tensor, form)
+        elif tensor in graph.weights and not graph.is_float(tensor):
+            emitter.weight(tensor, _FLOAT)
+        elif tensor and graph.is_float(tensor):
+            dequantised = (node.index, slot) in emitter.layout.reads
+            inputs[slot] = emitter.read(tensor, wanted, dequantised=dequantised)
+    for tensor in sorted(node.captures):
+        if tensor in graph.weights or graph.is_float(tensor):
+            emitter.read(tensor, _FLOAT)
+    halves = frozenset(fp16_outputs(node, graph)) if node.index in emitter.half else frozenset()
+    outputs = {
+        position: emitter.define(tensor, _HALF if position in halves else _FLOAT)
+        for position, tensor in enumerate(node.outputs)
+        if tensor and graph.is_float(tensor)
+    }
+    _write(emitter, node, inputs, outputs, forms)
+
+
+def _write(
+    emitter: Emitter,
+    node: NodeView,
+    inputs: list[str],
+    outputs: dict[int, str],
+    forms: EngineForms,
+) -> None:
+    final = outputs.get(0, "")
+    if node.index in forms.guarded:
+        outputs = {**outputs, 0: f"{node.outputs[0]}//inner"}
+    if node.index in forms.split:
+        _write_gemm(emitter, node, inputs, outputs[0])
+    elif (slot := _renewed_slot(emitter, node, forms)) is not None:
+        args = [inputs[1 - slot], _negated(emitter, node, slot)]
+        _write_as(emitter, node, "Sub", args, outputs[0])
+    elif node.index in forms.leaky:
+        made = _write_as(emitter, node, "LeakyRelu", inputs, outputs[0])
+        made.attribute.append(helper.make_attribute("alpha", 0.0))
+    else:
+        emitter.copy(node, inputs, outputs)
+        if emitter.scheme.kernel_shapes and node.index in emitter.active:
+            _say_kernel_shape(emitter, node)
+    if node.index in forms.guarded:
+        guard = emitter.node("LeakyRelu", [outputs[0]], final)
+        guard.attribute.append(helper.make_attribute("alpha", 1.0))
+        guard.name = f"{node.key}//guard"
+
+
+def _say_kernel_shape(emitter: Emitter, node: NodeView) -> None:
+    made, weight = emitter.nodes[-1], emitter.graph.weights.get(node.inputs[1])
+    if not node.is_op("Conv", "ConvTranspose") or weight is None:
+        return
+    if all(a.name != "kernel_shape" for a in made.attribute):
+        made.attribute.append(helper.make_attribute("kernel_shape", weight.shape[2:]))
+
+
+def _write_as(
+    emitter: Emitter, node: NodeView, op_type: str, inputs: list[str], output: str
+) -> onnx.NodeProto:
+    made = emitter.node(op_type, inputs, output)
+    made.name = node.key
+    return made
+
+
+def _renewed_slot(emitter: Emitter, node: NodeView, forms: EngineForms) -> int | None:
+    """The input slot of a constant bias of which the negative is written instead."""
+    if node.index in forms.split:
+        return 2 if len(node.inputs) > 2 and node.inputs[2] else None
+    if node.index in forms.negated and node.index not in emitter.half:
+        return next(s for s, t in enumerate(node.inputs) if t in emitter.graph.weights)
+    return None
+
+
+def _negated(emitter: Emitter, node: NodeView, slot: int) -> str:
+    name, half = node.inputs[slot], node.index in emitter.half
+    weight, dtype = emitter.graph.weights[name], np.float16 if half else np.float32
+    stem = f"{name}//negated{'//half' if half else ''}"
+    with np.errstate(over="ignore"):
+        return emitter.constant(stem, lambda: np.negative(np.asarray(weight.array).astype(dtype)))
+
+
+def _write_gemm(emitter: Emitter, node: NodeView, inputs: list[str], output: str) -> None:
+    has_bias = len(node.inputs) > 2 and bool(node.inputs[2])
+    product = f"{node.outputs[0]}//product" if has_bias else output
+    _write_as(emitter, node, "MatMul", inputs[:2], product)
+    if has_bias:
+        sub = emitter.node("Sub", [product, _negated(emitter, node, 2)], output)
+        sub.name = f"{node.key}//bias"
+
+
+def _weight_form(emitter: Emitter, node: NodeView, elem_type: int, split: bool) -> WeightForm:
+    """How an active node's weight is quantised: per output channel where it has one axis for it."""
+    axis = weight_axis(node, emitter.graph)
+    if node.is_op("Conv"):
+        step = emitter.layout.params[node.inputs[0]].scale
+        floor = scale_floor(emitter.graph, node, step, emitter.scheme.weight_bits)
+        return WeightForm(axis, elem_type, floor=floor)
+    if node.is_op("Gemm") and split:
+        return WeightForm(1, elem_type, transposed=axis == 0)
+    return WeightForm(axis, elem_type)
+
+
+def weight_axis(node: NodeView, graph: GraphView) -> int | None:
+    """The output-channel axis of an active node's weight; ``None``: one scale for all of it."""
+    if node.is_op("Conv"):
+        return 0
+    if node.is_op("ConvTranspose"):
+        return 1 if node.int_attribute("group", 1) == 1 else None
+    if node.is_op("Gemm"):
+        return 0 if node.int_attribute("transB", 0) else 1
+    return 1 if len(graph.weights[node.inputs[1]].shape) == 2 else None
+
+
+def scale_floor(
+    graph: GraphView, node: NodeView, step: float, weight_bits: int
+) -> np.ndarray | None:
+    """Least weight scales that keep the int32 bias of each channel of a Conv from overflowing.
+
+    A channel whose weights are next to nothing beside its bias (a pruned or folded one) would
+    otherwise lose the bias; raising its scale costs nothing that the bias does not drown.
+
+    Args:
+        graph: The prepared model.
+        node: The Conv.
+        step: Scale of its input.
+        weight_bits: Of the scheme.
+    """
+    has_bias = node.is_op("Conv") and len(node.inputs) > 2
+    bias = graph.weights.get(node.inputs[2]) if has_bias else None
+    if bias is None:
+        return None
+    values = np.abs(np.asarray(bias.array, dtype=np.float32)).reshape(-1)
+    floor = values / np.float32(step) / _MAX_BIAS_STEPS
+    weight = np.asarray(graph.weights[node.inputs[1]].load(), dtype=np.float32)
+    peak = np.max(np.abs(weight.reshape(weight.shape[0], -1)), axis=1, initial=np.float32(0))
+    limit = np.float32(2 ** (weight_bits - 1) - 1)
+    return floor if np.any(peak / limit < floor) else None

@@ -1,0 +1,1 @@
+"""Measures engines, beside the device."""

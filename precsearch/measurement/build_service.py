@@ -1,0 +1,72 @@
+"""What the worker process does for a replay: it builds one engine, and measures nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from precsearch.core.backend import Backend, BackendOptions, ChoosesTactics, Fingerprint
+
+__all__ = ["Engine", "Maker", "engine_of", "open_maker"]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A built engine.
+
+    Attributes:
+        artifact: Its bytes.
+        anatomy: What it is made of, see `precsearch.core.backend.Backend.anatomy`.
+        tactics: What the backend chose by timing, this engine's choices among them; empty where it
+            does not tell.
+    """
+
+    artifact: bytes
+    anatomy: tuple[str, ...]
+    tactics: Mapping[str, str] = field(default_factory=dict)
+
+
+def engine_of(backend: Backend, artifact: bytes) -> Engine:
+    """An engine that a backend built, with what is known of it.
+
+    Raises:
+        BuildError: It was refused.
+    """
+    tactics = backend.tactics() if isinstance(backend, ChoosesTactics) else {}
+    return Engine(artifact, backend.anatomy(artifact), tactics)
+
+
+class Maker:
+    """Builds engines with a backend."""
+
+    def __init__(self, backend: Backend, announce: Callable[[str], None]) -> None:
+        self._backend = backend
+        self._announce = announce
+
+    def fingerprint(self) -> Fingerprint:
+        """Versions and device."""
+        return self._backend.fingerprint()
+
+    def make(self, model: bytes, tactics: Mapping[str, str]) -> Engine:
+        """Build an engine from a lowered model.
+
+        Args:
+            model: Serialised.
+            tactics: Kernels to use again where they can be had, chosen on this kind of device.
+
+        Raises:
+            BuildError: The backend refused it.
+        """
+        self._announce("build")
+        if isinstance(self._backend, ChoosesTactics):
+            self._backend.hold(tactics)
+        return engine_of(self._backend, self._backend.build(model))
+
+
+def open_maker(
+    factory: Callable[[BackendOptions], Backend],
+    options: BackendOptions,
+    announce: Callable[[str], None],
+) -> Maker:
+    """What a worker serves."""
+    return Maker(factory(options), announce)

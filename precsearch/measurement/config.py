@@ -1,0 +1,112 @@
+"""What a bench is given: engines to measure, data with its reference, and how to time.
+
+All of it is sent to the worker process, and again to the next one after a crash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from precsearch.core.backend import CPU_USE, Backend, BackendOptions, DeviceUse, Feed
+from precsearch.core.precision import Precision
+from precsearch.core.problem import Goal
+from precsearch.core.trial import Accuracy, Latency, Measurement
+from precsearch.data import Dataset
+from precsearch.emulation.multiplexed import ProxyModel
+from precsearch.measurement.latency import Load, TimingOptions
+
+__all__ = ["BenchSetup", "Candidate", "Rival", "Scored"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An engine to measure.
+
+    Attributes:
+        model: The lowered model, serialised.
+        digest: Its identity among the trials of a search.
+        asked: Node name → precision that it was asked for.
+        owners: Node name → group key.
+    """
+
+    model: bytes
+    digest: str
+    asked: Mapping[str, Precision]
+    owners: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Part of the data with the outputs that are wanted on it.
+
+    Attributes:
+        data: The samples.
+        reference: Output name → array for each feed.
+        name: The input shapes in words, where an engine is scored at several sets of them.
+        also: The same for the other sets; the worst of all is an engine's loss.
+    """
+
+    data: Dataset
+    reference: tuple[Feed, ...]
+    name: str = ""
+    also: tuple[Scored, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rival:
+    """What an engine is up against when it is timed.
+
+    Attributes:
+        goal: What is wanted.
+        ratio: Of the fastest engine within the bound so far; FP32's is 1.
+        trivial: Whether the engine in question is a uniform one: a search concludes from it.
+        losses: Of each sample of the search part in a rough engine, for the choice of the samples
+            that a proxy sees; nothing where no such engine was measured.
+    """
+
+    goal: Goal
+    ratio: float = 1.0
+    trivial: bool = False
+    losses: tuple[float, ...] = ()
+
+    def matters(self, accuracy: Accuracy) -> bool:
+        """Whether more than a rough time is wanted of an engine; models learn from rough ones."""
+        return self.trivial or self.goal.passes(Measurement(accuracy))
+
+    def decides(self, accuracy: Accuracy, latency: Latency) -> bool:
+        """Whether a conclusion rests on this timing: of a uniform engine, or of the new best."""
+        return self.trivial or (self.matters(accuracy) and latency.ratio < self.ratio)
+
+
+@dataclass(frozen=True)
+class BenchSetup:
+    """All that a bench needs to start again after a crash.
+
+    Attributes:
+        backend: Constructs the backend from `options`.
+        options: Its knobs.
+        baseline: The FP32 engine's model.
+        search: The part of the data that the search looks at.
+        metric: The loss, as the user named it.
+        metric_sha256: Digest of the user's own metric, "" for a built-in one.
+        noise: Relative noise of latency; 0 before it is known.
+        timing: How long to time.
+        loads: What is timed; nothing is the part of the data that the search looks at.
+        turns: A file that says whose turn it is, where several benches share the device.
+        use: How each stage uses that device.
+        proxy: Scores assignments without an engine; ``None`` where `Bench.probe` is not called.
+    """
+
+    backend: Callable[[BackendOptions], Backend]
+    options: BackendOptions
+    baseline: Candidate
+    search: Scored
+    metric: str
+    noise: float = 0.0
+    timing: TimingOptions = field(default_factory=TimingOptions)
+    loads: tuple[Load, ...] = ()
+    turns: str | None = None
+    use: DeviceUse = CPU_USE
+    proxy: ProxyModel | None = None
+    metric_sha256: str = ""

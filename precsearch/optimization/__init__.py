@@ -1,0 +1,1 @@
+"""A run of `optimize`, from its options to the plan."""

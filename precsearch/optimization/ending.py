@@ -1,0 +1,64 @@
+"""What the user is told at the end of a run: that there is a plan, or why there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from precsearch.core.events import PlanWritten
+from precsearch.core.trial import Measurement
+from precsearch.grouping.undecided import hidden_layers
+from precsearch.metrics import Metric
+from precsearch.optimization.explanation.conclusion import Searched, conclusions
+from precsearch.optimization.stages.search import Rounds
+from precsearch.optimization.stages.select import Choice, counts, worst_output
+from precsearch.plan.plan import Plan
+from precsearch.setup.config import OptimizeConfig, OptimizeResult
+from precsearch.setup.target import Target
+from precsearch.setup.unsearched import unsearched
+from precsearch.system.shell import argument, command
+
+__all__ = ["summary", "unmet", "written"]
+
+
+def unmet(config: OptimizeConfig, metric: Metric, gate: Measurement) -> OptimizeResult:
+    """The result of a run whose FP32 engine is not within the bound.
+
+    Args:
+        config: What the user asked for.
+        metric: The loss.
+        gate: The FP32 engine's measurement.
+    """
+    worst = worst_output(gate.accuracy)
+    output = f", at the output {worst!r}" if worst else ""
+    said = (
+        f"the FP32 engine itself is off by {metric.display(gate.accuracy.loss):.3g} "
+        f"({config.metric}{output}), the bound is {config.tol:g}: nothing was searched; "
+        "raise --tol, or find the first wrong tensor with: "
+        f"{command('diagnose', argument(config.model), '--precision', 'fp32')}"
+    )
+    return OptimizeResult(None, None, None, met=False, interrupted=False, summary=(said,))
+
+
+def written(path: Path, plan: Plan, choice: Choice) -> PlanWritten:
+    """That a plan is at ``path``, with what its engine achieves."""
+    return PlanWritten(
+        path=str(path),
+        ratio=plan.evidence.latency.ratio,
+        loss=plan.evidence.accuracy.loss,
+        counts=counts(choice, choice.trial.assignment),
+    )
+
+
+def summary(rounds: Rounds, target: Target, metric: Metric, choice: Choice) -> tuple[str, ...]:
+    """Sentences for the user of a search that has ended."""
+    latency = choice.measurement.latency
+    searched = Searched(
+        rounds.problem,
+        metric,
+        rounds.trials,
+        rounds.stopped,
+        choice.looks,
+        len(rounds.continued),
+        "".join(f"{sentence}." for sentence in unsearched(hidden_layers(target.graph))),
+    )
+    return conclusions(searched, choice.trial, 1.0 if latency is None else latency.ratio)

@@ -1,0 +1,89 @@
+"""What the losses of a search do not tell: engines that cannot be compared, parts that are lost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from precsearch.core.mismatch import sentences, sizes_alone
+from precsearch.core.problem import Problem
+from precsearch.core.trial import Fidelity, Measurement, Trial
+from precsearch.optimization.stages.select import Choice
+
+__all__ = ["untold_by_loss"]
+
+_MOST = 3
+
+
+def untold_by_loss(problem: Problem, trials: Sequence[Trial], choice: Choice) -> tuple[str, ...]:
+    """Sentences for the user, at the end of a search.
+
+    Args:
+        problem: What was searched.
+        trials: All trials.
+        choice: The engine that ships.
+    """
+    engines = [
+        (trial, found)
+        for trial in trials
+        if trial.proposal.fidelity is Fidelity.ENGINE and (found := trial.measurement) is not None
+    ]
+    return (
+        *_other_shapes(choice),
+        *_lost_in_choice(choice),
+        *_incomparable(problem, engines, choice),
+        *_lost_elsewhere(problem, engines, choice),
+    )
+
+
+def _other_shapes(choice: Choice) -> list[str]:
+    shapes = choice.measurement.accuracy.shapes
+    return [f"the loss is that at {shapes}, the largest of all --shapes"] if shapes else []
+
+
+def _lost_in_choice(choice: Choice) -> list[str]:
+    lost = choice.measurement.accuracy.lost[:_MOST]
+    return [f"the chosen engine keeps its loss within the bound, but {part}" for part in lost]
+
+
+def _incomparable(
+    problem: Problem, engines: Sequence[tuple[Trial, Measurement]], choice: Choice
+) -> list[str]:
+    """The fastest engine that was left out for what cannot be compared, if it is faster."""
+    shipped = _ratio(choice.measurement)
+    left = [
+        (_ratio(found), trial.number, found)
+        for trial, found in engines
+        if found.accuracy.mismatches
+        and not math.isfinite(found.accuracy.loss)
+        and _ratio(found) < shipped * (1 - problem.goal.noise)
+    ]
+    if not left:
+        return []
+    ratio, number, found = min(left, key=lambda row: row[:2])
+    odd = found.accuracy.mismatches
+    said = f"engine {number}, {1 / ratio:.2f}x FP32's speed, was left out: "
+    said += "; ".join(sentences(odd)[:_MOST])
+    if sizes_alone(odd):
+        said += "; a metric of your own can judge such outputs (--metric module:function)"
+    return [said]
+
+
+def _lost_elsewhere(
+    problem: Problem, engines: Sequence[tuple[Trial, Measurement]], choice: Choice
+) -> list[str]:
+    """Parts that engines within the bound lose, each told of the first such engine."""
+    told = {(p.output, p.axis) for p in choice.measurement.accuracy.lost}
+    said = []
+    for trial, found in engines:
+        if trial.number == choice.trial.number or not problem.goal.admits(found):
+            continue
+        for part in found.accuracy.lost:
+            if (part.output, part.axis) not in told:
+                told.add((part.output, part.axis))
+                said.append(f"engine {trial.number} is within the bound, but {part}")
+    return said[:_MOST]
+
+
+def _ratio(found: Measurement) -> float:
+    return found.latency.ratio if found.latency is not None else math.inf

@@ -1,0 +1,114 @@
+"""A finished run's plan is its plan: to resume it is to write that plan again.
+
+Nothing is measured, since a second measurement of the finalists can put another one first. With a
+larger budget the search goes on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator
+from hashlib import sha256
+from pathlib import Path
+
+from precsearch._version import __version__
+from precsearch.core.errors import InputError
+from precsearch.core.events import Event, PlanWritten, RunStarted, StageStarted
+from precsearch.core.trial import UNTOLD
+from precsearch.plan.plan import Plan, read_plan
+from precsearch.replay.materialize import build
+from precsearch.setup.config import OptimizeConfig, OptimizeResult
+from precsearch.setup.files import write_text
+from precsearch.setup.outputs import Outputs
+
+__all__ = ["keep_plan", "written_again"]
+
+_PLAN = "plan.json"
+_INTERRUPTED = "interrupted"
+
+
+def keep_plan(config: OptimizeConfig, outputs: Outputs, result: OptimizeResult) -> str:
+    """Keep a run's plan in its directory, before it goes to where the user wants it.
+
+    Returns:
+        Its text.
+
+    Raises:
+        OutputError: The run directory cannot be written.
+    """
+    assert result.plan is not None
+    text = result.plan.to_json()
+    write_text(config.run_path / _PLAN, text)
+    outputs.note(plan=_digest(text), budget=_budget(config), met=result.met, summary=result.summary)
+    return text
+
+
+def written_again(
+    config: OptimizeConfig, outputs: Outputs, identified: dict[str, str], trials: int
+) -> Generator[Event, None, OptimizeResult | None]:
+    """Write the outputs of a finished run; gives ``None`` if the run is not finished.
+
+    Args:
+        config: What the user asks for; the journal is known to be of the same run.
+        outputs: What the run has written.
+        identified: Which run it is.
+        trials: How many the journal holds.
+
+    Raises:
+        InputError: An output cannot be written.
+        ReplayError: The artifact, which is missing, cannot be made from the plan here.
+        EngineError: Likewise.
+    """
+    plan = _finished(config, outputs, trials)
+    if plan is None:
+        return None
+    yield RunStarted(identified, config.model.name, __version__)
+    yield StageStarted("finished", "nothing is measured again: the plan is the one on record")
+    outputs.write(config.plan_path, plan.to_json().encode())
+    artifact = config.artifact
+    if artifact is not None and not outputs.has(artifact):
+        kept = config.run_path / _PLAN
+        build(kept, config.model, artifact, force=outputs.may_replace(artifact))
+        outputs.write(artifact, artifact.read_bytes())
+    found = plan.evidence
+    yield PlanWritten(
+        str(config.plan_path), found.latency.ratio, found.accuracy.loss, _counts(plan)
+    )
+    record = outputs.record
+    return OptimizeResult(
+        plan,
+        config.plan_path,
+        artifact,
+        met=record.met,
+        interrupted=False,
+        summary=record.summary,
+    )
+
+
+def _finished(config: OptimizeConfig, outputs: Outputs, trials: int) -> Plan | None:
+    """The plan of a run that came to its end with this budget."""
+    record = outputs.record
+    path: Path = config.run_path / _PLAN
+    if not record.plan or record.budget != _budget(config):
+        return None
+    try:
+        plan = read_plan(path)
+    except InputError:
+        return None
+    ours = _digest(plan.to_json()) == record.plan and (trials > 0 or not plan.evidence.trials)
+    return plan if ours and plan.evidence.stopped != _INTERRUPTED else None
+
+
+def _budget(config: OptimizeConfig) -> str:
+    return f"{config.max_builds} engines, {config.time_budget} s"
+
+
+def _counts(plan: Plan) -> dict[str, int]:
+    """Groups per achieved precision, of those asked for less than FP32."""
+    asked = set(plan.recipe.assignment)
+    rows = [g.achieved for g in plan.evidence.groups if g.key in asked]
+    return dict(Counter(UNTOLD if p is None else p.value for p in rows))
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()

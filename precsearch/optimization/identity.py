@@ -1,0 +1,39 @@
+"""What tells one run from another: the identity that a journal records."""
+
+from __future__ import annotations
+
+from precsearch._version import __version__
+from precsearch.codec import dumps, unstructure
+from precsearch.metrics import code_digest
+from precsearch.setup.config import OptimizeConfig
+from precsearch.setup.inputs import Inputs
+from precsearch.setup.target import Target, cures_of
+
+__all__ = ["identity"]
+
+
+def identity(config: OptimizeConfig, target: Target, inputs: Inputs) -> dict[str, str]:
+    """What a resumed run must agree in, by name."""
+    holdout = inputs.parts.holdout
+    calibration = inputs.parts.calibration
+    return {
+        "model": target.source.digest,
+        "cures": cures_of(target),
+        "precisions": ",".join(str(p) for p in target.space.precisions),
+        "space": target.space.digest,
+        "data": inputs.data.digest,
+        "calibration": f"{config.calibration_method} {calibration.digest}",
+        "holdout": "none" if holdout is None else holdout.digest,
+        "backend": config.backend,
+        "scheme": target.scheme.name,
+        "tol": repr(config.tol),
+        "metric": f"{inputs.metric.name} {code_digest(inputs.metric)}".rstrip(),
+        "strategy": config.strategy,
+        "seed": str(config.seed),
+        "threads": str(config.threads),
+        "build": dumps(unstructure(dict(config.build_options))),
+        "batch": str(config.batch),
+        "input-shape": dumps(unstructure(dict(config.input_shapes))),
+        "shapes": " ".join(map(str, config.shapes)),
+        "version": __version__,
+    }

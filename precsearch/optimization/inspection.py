@@ -1,0 +1,119 @@
+"""`inspect`: what precsearch sees in a model, and with data, what FP16 would get wrong in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from precsearch.backends.auto import backend_name
+from precsearch.core.precision import Precision
+from precsearch.core.problem import Prior
+from precsearch.core.space import SearchSpace
+from precsearch.data import Dataset, input_specs, load
+from precsearch.executors.process.open import bench_worker
+from precsearch.graph.read import read_model
+from precsearch.graph.view import GraphView
+from precsearch.grouping.group import group
+from precsearch.hazards import suspected
+from precsearch.hazards.statistics import ScreenStatistics
+from precsearch.optimization.counted import Counted, counted, counted_for
+from precsearch.optimization.stages.screen import priors_of, screen_feeds
+from precsearch.setup.target import Target, open_target
+
+__all__ = ["Inspection", "inspect"]
+
+_HALF = frozenset({Precision.FP32, Precision.FP16})
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A model and its groups.
+
+    Attributes:
+        model: File name.
+        sha256: Of the file and its external weights, as hex.
+        opset: Of the default operators, as in the file.
+        nodes: Of the prepared main graph.
+        weights_bytes: Of its constants.
+        inputs, outputs: A description each.
+        space: The groups, with their work for one sample.
+        counted: How much the model computes, and what of it no search can decide.
+        hazards: Groups that a search would start without FP16 (or INT8), and why. Where the
+            backend runs no FP16, those of one that does.
+        samples: Samples that hazards were looked for in; 0: in the constants alone.
+    """
+
+    model: str
+    sha256: str
+    opset: int
+    nodes: int
+    weights_bytes: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    space: SearchSpace
+    counted: Counted
+    hazards: tuple[Prior, ...] = ()
+    samples: int = 0
+
+
+def inspect(
+    model: str | Path,
+    *,
+    backend: str = "auto",
+    precisions: tuple[Precision, ...] | None = None,
+    granularity: str = "group",
+    data: str | Path | None = None,
+) -> Inspection:
+    """Read, prepare and group a model; with data, run it once for each sample.
+
+    Args:
+        model: The ONNX file.
+        backend: Name of the engine.
+        precisions: What groups may be given; ``None`` is everything that the backend truly runs.
+        granularity: ``node``, ``group`` or ``block``.
+        data: Samples to look for hazards in.
+
+    Raises:
+        InputError: The model or the data cannot be read, or an option is wrong.
+        WorkerError: ONNX Runtime crashed or hung on the model.
+    """
+    target = open_target(read_model(Path(model)), backend_name(backend), precisions, granularity, 0)
+    source, graph = target.source, target.graph
+    given = load(Path(data), input_specs(graph.inputs)) if data is not None else None
+    offered = precisions or target.backend.precisions
+    work = counted(target, offered) if given is None else counted_for(target, given, offered)
+    found = None if given is None else _screened(target, given)
+    return Inspection(
+        model=source.path.name,
+        sha256=source.digest,
+        opset=source.opset,
+        nodes=len(graph.nodes),
+        weights_bytes=int(sum(w.size * w.tensor.dtype.itemsize for w in graph.weights.values())),
+        inputs=tuple(str(s) for s in input_specs(graph.inputs)),
+        outputs=tuple(o.name for o in graph.outputs),
+        space=work.space,
+        counted=work,
+        hazards=_hazards(target, precisions, found, work.graph),
+        samples=0 if given is None else sum(given.sizes),
+    )
+
+
+def _screened(target: Target, samples: Dataset) -> ScreenStatistics:
+    with bench_worker() as worker:
+        return screen_feeds(target, samples.feeds, worker)
+
+
+def _hazards(
+    target: Target,
+    precisions: tuple[Precision, ...] | None,
+    found: ScreenStatistics | None,
+    sized: GraphView,
+) -> tuple[Prior, ...]:
+    if Precision.FP16 not in target.space.precisions and precisions is None:
+        if not suspected(sized, found):
+            return ()  # grouping once more takes long in a large model
+        space = group(target.graph, target.scheme, _HALF, target.space.granularity)
+        target = replace(target, space=space)
+    if Precision.FP16 not in target.space.precisions:
+        return ()
+    return priors_of(replace(target, graph=sized), found)

@@ -1,0 +1,291 @@
+"""The stages of a run, from the reference outputs to the plan, as one stream of events."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+
+from precsearch._version import __version__
+from precsearch.core.backend import Fingerprint
+from precsearch.core.errors import EngineError, WorkerError
+from precsearch.core.events import Event, GroupOutline, RunStarted, SearchStarted, Warned
+from precsearch.core.problem import Bound, Budget, Goal, Prior, Problem
+from precsearch.core.strategy import Strategy
+from precsearch.core.trial import Fidelity, Measured, Measurement, Outcome, Trial, hardness
+from precsearch.executors.client import busy, candidate, reference_of, rival
+from precsearch.executors.local import Pool
+from precsearch.executors.process import Worker
+from precsearch.executors.process.open import bench_worker
+from precsearch.lowering.lower import Lowered, Lowering
+from precsearch.measurement.build_service import Engine
+from precsearch.measurement.service import Scored
+from precsearch.optimization.ending import summary, written
+from precsearch.optimization.explanation.caveats import untold_by_loss
+from precsearch.optimization.finished import keep_plan
+from precsearch.optimization.stages.gate import Gating, refused, told
+from precsearch.optimization.stages.prepare import Preparation, Prepared
+from precsearch.optimization.stages.search import INTERRUPTED, Rounds
+from precsearch.optimization.stages.select import Choice, Confirmed, confirm
+from precsearch.optimization.stopwatch import Stopwatch
+from precsearch.optimization.write_plan import Finish, make_plan
+from precsearch.plan.plan import Fp32Evidence
+from precsearch.replay.artifact import is_engine, write_artifact
+from precsearch.search.evaluator import Evaluate
+from precsearch.search.journal import Journal
+from precsearch.setup.config import OptimizeConfig, OptimizeResult
+from precsearch.setup.inputs import Inputs
+from precsearch.setup.outputs import Outputs
+from precsearch.setup.target import Target
+from precsearch.system.interrupts import heard, shielded
+
+__all__ = ["Run", "Stream"]
+
+_TRIAL_LIMIT_S = {False: 600.0, True: 1800.0}
+"""By whether the backend compiles: one transformer with implicit INT8 took TensorRT 363 s."""
+
+Stream = Generator[Event, None, OptimizeResult]
+
+
+@dataclass
+class Run:
+    """One run; `events` goes through it once.
+
+    Attributes:
+        config: What the user asked for.
+        target: The model and its backend.
+        inputs: Its data.
+        strategy: Proposes the trials.
+        journal: Where events go; what an earlier run measured.
+        started: When, by the monotonic clock, in seconds.
+        outputs: Where plan and artifact go.
+        warnings: What the plan will say that the user should know: the messages of `Warned`, as
+            they are recorded.
+        priors: Hazards that the search starts from.
+        cured: What cures did to the model, a sentence each.
+        fp32: The FP32 engines of the gate, where there are several ways to compute FP32.
+    """
+
+    config: OptimizeConfig
+    target: Target
+    inputs: Inputs
+    strategy: Strategy
+    journal: Journal
+    started: float
+    outputs: Outputs
+    warnings: list[str] = field(default_factory=list)
+    priors: tuple[Prior, ...] = ()
+    cured: tuple[str, ...] = ()
+    fp32: tuple[Fp32Evidence, ...] = ()
+
+    @property
+    def _watch(self) -> Stopwatch:
+        return Stopwatch(self.started, self.journal.memo.seconds, self.config.time_budget)
+
+    @property
+    def _limit_s(self) -> float:
+        return _TRIAL_LIMIT_S[self.target.backend.compiles]
+
+    def events(self, identified: dict[str, str]) -> Stream:
+        """The whole run."""
+        yield RunStarted(identified, self.config.model.name, __version__)
+        yield from self._warn((*self.inputs.warnings(self.config.tol), *self.cured))
+        with bench_worker(self._limit_s) as worker:
+            ready = yield from self._prepared(worker)
+            lowering = ready.lowering
+            admits, known = self._problem(0.0).goal.admits, self.journal.memo.fp32
+            gating = Gating(self.config, self.target, self.inputs, ready.setup, admits, known)
+            passed = yield from gating.on(worker)
+            if not passed.passed:
+                return refused(passed, self.config, self.inputs)
+            self.target, self.fp32 = passed.target, passed.modes
+            where, gate, setup = passed.where, passed.measurement, passed.setup
+            yield from self._warn(told(passed, self.config, self.inputs))
+            yield from self._told_busy(gate)
+            problem = self._problem(setup.noise)
+            rounds = self._rounds(problem, replace(ready, setup=setup), worker, gate)
+            choice = yield from rounds.events(self._search_started(where, problem))
+            engine = self._engine(lowering, rounds, choice, worker)
+        return (yield from self._finish(rounds, lowering, where, choice, engine))
+
+    def _warn(self, said: Sequence[str]) -> Generator[Event, None, None]:
+        for message in said:
+            yield Warned(message)
+
+    def _told_busy(self, found: Measurement | None) -> Generator[Event, None, None]:
+        said = busy(found)
+        if said and said not in self.warnings:
+            yield from self._warn([said])
+
+    def _prepared(self, worker: Worker) -> Generator[Event, None, Prepared]:
+        noise, limit_s = self.journal.memo.noise, self._limit_s
+        given = Preparation(self.config, self.target, self.inputs, noise, self._warn, limit_s)
+        found = yield from given.on(worker)
+        self.target, self.priors = found.target, found.priors
+        return found
+
+    def _problem(self, noise: float) -> Problem:
+        config = self.config
+        return Problem(
+            space=self.target.space,
+            goal=Goal(Bound(self.inputs.bound, self.inputs.metric.name), noise),
+            budget=Budget(config.max_builds, config.time_budget),
+            priors=self.priors,
+            seed=config.seed,
+            # Strategies may decide by it, so a resumed run has the first one's.
+            setup_seconds=self.journal.memo.setup_seconds or self._watch.run,
+        )
+
+    def _search_started(self, where: Fingerprint, problem: Problem) -> SearchStarted:
+        return SearchStarted(
+            device=where.device,
+            strategy=self.config.strategy,
+            groups=len(problem.space.free),
+            nodes=len(self.target.graph.nodes),
+            bound=problem.goal.bound,
+            budget=problem.budget,
+            noise=problem.goal.noise,
+            spent=self.journal.memo.seconds,
+            outline=tuple(map(GroupOutline.of, problem.space.groups)),
+            fp32=self.fp32[-1].mode if self.fp32 else "",
+            setup_seconds=problem.setup_seconds,
+        )
+
+    def _rounds(
+        self, problem: Problem, ready: Prepared, worker: Worker, gate: Measurement
+    ) -> Rounds:
+        """The search and what follows it, until an engine is chosen."""
+        lower, known = ready.lowering.lower, {ready.setup.baseline.digest: Measured(gate)}
+
+        trials: list[Trial] = []
+
+        def evaluating(now: Problem) -> AbstractContextManager[Evaluate]:
+            request = None if ready.proxy is None else ready.proxy.request
+
+            def measure(by: Worker, lowered: Lowered, fidelity: Fidelity) -> Measurement:
+                # What missed on the holdout is no rival: the problem knows it as over the bound.
+                seen = {t.number: t for t in (*trials, *now.known)}
+                against = rival(now, tuple(seen.values()), lowered)
+                asked = candidate(lowered)
+                found: Measurement = by.call("measure", asked, fidelity, against, again=False)
+                return found
+
+            pool = Pool(
+                ready.setup,
+                self.config.workers,
+                self._limit_s,
+                measure,
+                request,
+                lambda: hardness(trials),
+            )
+            return pool.evaluating(worker, lower, {**known, **memo.engines, **_engines(trials)})
+
+        part, memo = self.inputs.parts.holdout, self.journal.memo
+
+        @cache
+        def holdout() -> Scored | None:
+            if part is None:
+                return None
+            return reference_of(self.target, part, worker, self.inputs.beside(part))
+
+        def confirmed(
+            chosen: Sequence[Trial], seconds: float | None
+        ) -> Generator[Event, None, Confirmed]:
+            return confirm(problem, chosen, lower, worker, holdout, seconds)
+
+        return Rounds(
+            problem,
+            self.strategy,
+            gate,
+            memo,
+            self._watch,
+            evaluating,
+            confirmed,
+            self._warn,
+            self._told_busy,
+            trials,
+        )
+
+    def _engine(
+        self, lowering: Lowering, rounds: Rounds, choice: Choice, worker: Worker
+    ) -> Engine | None:
+        """The chosen engine, where it is more than its model."""
+        if not self.target.backend.compiles:
+            return None
+        if rounds.stopped == INTERRUPTED:  # the worker is gone, and to build takes minutes
+            self.warnings.append("interrupted: the chosen engine was not built again")
+            return None
+        try:
+            chosen = candidate(lowering.lower(choice.trial.assignment))
+            found: Engine = worker.call("engine", chosen)
+        except KeyboardInterrupt:
+            heard()
+            self.warnings.append("interrupted: the chosen engine was not built again")
+            return None
+        except (EngineError, WorkerError) as error:
+            self.warnings.append(f"the chosen engine could not be opened again ({error})")
+            return None
+        return found
+
+    def _finish(
+        self,
+        rounds: Rounds,
+        lowering: Lowering,
+        where: Fingerprint,
+        choice: Choice,
+        engine: Engine | None,
+    ) -> Stream:
+        """Write plan and artifact."""
+        config = self.config
+        yield from self._warn(untold_by_loss(rounds.problem, rounds.trials, choice))
+        if config.artifact is not None and self._artifact(engine) is None:
+            yield from self._warn(
+                ["no engine is written: 'precsearch build' makes it from the plan"]
+            )
+        lowered = lowering.lower(choice.trial.assignment)
+        assert rounds.baseline.latency is not None
+        finish = Finish(
+            choice,
+            tuple(rounds.trials),
+            where,
+            rounds.baseline.latency,
+            rounds.stopped,
+            tuple(dict.fromkeys(self.warnings)),
+            time.monotonic() - self.started,
+            engine,
+            self.fp32,
+            tuple(rounds.continued),
+        )
+        plan = make_plan(config, rounds.problem, self.target, self.inputs, lowered, finish)
+        result = OptimizeResult(
+            plan,
+            config.plan_path,
+            self._artifact(engine),
+            met=not choice.looks or any(look.passed for look in choice.looks),
+            interrupted=rounds.stopped == INTERRUPTED,
+            summary=summary(rounds, self.target, self.inputs.metric, choice),
+        )
+        with shielded():
+            text = keep_plan(config, self.outputs, result)
+            self.outputs.write(config.plan_path, text.encode())
+            if result.artifact_path is not None:
+                put = self.outputs.write
+                write_artifact(self.target, result.artifact_path, lowered, engine, put)
+        with suppress(KeyboardInterrupt):  # too late: all is written
+            yield written(config.plan_path, plan, choice)
+        return result
+
+    def _artifact(self, engine: Engine | None) -> Path | None:
+        """Where the artifact goes; nowhere, if it is an engine that there is not."""
+        path = self.config.artifact
+        missing = path is not None and engine is None and is_engine(self.target, path)
+        return None if missing else path
+
+
+def _engines(trials: Sequence[Trial]) -> dict[str, Outcome]:
+    """Outcomes of the engines among trials by model digest."""
+    built = (t for t in trials if t.proposal.fidelity is Fidelity.ENGINE and t.model_digest)
+    return {t.model_digest: t.outcome for t in built}

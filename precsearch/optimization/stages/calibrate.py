@@ -1,0 +1,125 @@
+"""Calibration of a run: once per data and method, stored in the run directory and reused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from precsearch.calibration.ranges import Calibration
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment, SearchSpace
+from precsearch.executors.process import Worker
+from precsearch.lowering.lower import Lowering
+from precsearch.lowering.qdq_layout import quantisable
+from precsearch.lowering.scales import RangeScales, TensorRange
+from precsearch.setup.files import write_text
+from precsearch.setup.inputs import Inputs
+from precsearch.setup.target import Target
+from precsearch.system.regular_file import read_regular
+
+__all__ = ["calibrated"]
+
+_MAX_BYTES = 1 << 28
+"""Of stored ranges: some dozen bytes a tensor."""
+
+
+def calibrated(
+    target: Target, inputs: Inputs, method: str, worker: Worker, run_dir: Path
+) -> tuple[Target, Lowering, tuple[str, ...]]:
+    """Ranges of everything that may be quantised, and the lowering that uses them.
+
+    Args:
+        target: Model and backend.
+        inputs: Its data.
+        method: ``minmax``, ``percentile`` or ``mse``.
+        worker: Serves `precsearch.measurement.service.open_bench`.
+        run_dir: Where ranges are stored.
+
+    Returns:
+        The target with INT8 taken from the groups that cannot have it, the lowering, and a sentence
+        for each such group.
+
+    Raises:
+        OptionError: The method is unknown.
+        ModelError: ONNX Runtime refuses the model.
+        WorkerError: It crashed or hung on the model.
+    """
+    tensors = quantisable(target.graph, target.scheme, target.space)
+    path = run_dir / f"ranges-{_key(target, inputs, method)}.json"
+    ranges = _read(path)
+    if ranges is None:
+        every = tuple(sorted(frozenset().union(*tensors.values())))
+        calibration = _calibration(target, every, method)
+        ranges = worker.call("ranges", calibration, inputs.parts.calibration.feeds)
+        _write(path, ranges)
+    bad = {key: left for key, wanted in tensors.items() if (left := wanted - ranges.keys())}
+    why: Mapping[str, str] = {}
+    if bad:
+        odd = _calibration(target, tuple(sorted(frozenset().union(*bad.values()))), method)
+        why = worker.call("oddities", odd, inputs.parts.calibration.feeds)
+    space, lost = _prune(target.space, bad, why)
+    scales = RangeScales(ranges, target.scheme)
+    target = replace(target, space=space)
+    lowering = Lowering(target.graph, space, target.scheme, scales, target.form)
+    return target, lowering, lost
+
+
+def _calibration(target: Target, tensors: tuple[str, ...], method: str) -> Calibration:
+    plain = Lowering(target.graph, target.space, target.scheme, RangeScales({}, target.scheme))
+    model = plain.lower(Assignment()).model
+    return Calibration(model, target.options.model_folder, tensors, method)
+
+
+def _key(target: Target, inputs: Inputs, method: str) -> str:
+    parts = (target.digest, target.space.digest, method, inputs.parts.calibration.digest)
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+
+
+def _write(path: Path, ranges: Mapping[str, TensorRange]) -> None:
+    rows = {t: [r.low.hex(), r.high.hex()] for t, r in sorted(ranges.items())}
+    write_text(path, json.dumps(rows, indent=0), follow=False)
+
+
+def _read(path: Path) -> dict[str, TensorRange] | None:
+    """The stored ranges; ``None`` if there are none or they are damaged: they are made again."""
+    try:
+        rows = json.loads(read_regular(path, _MAX_BYTES, follow=False))
+        return {
+            t: TensorRange(float.fromhex(low), float.fromhex(high))
+            for t, (low, high) in rows.items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _prune(
+    space: SearchSpace, bad: Mapping[str, frozenset[str]], why: Mapping[str, str]
+) -> tuple[SearchSpace, tuple[str, ...]]:
+    """Take INT8 from groups with a tensor that has no range.
+
+    Args:
+        space: The groups.
+        bad: Group → its tensors without a range.
+        why: What such a tensor holds instead, in words.
+    """
+    kept = (
+        replace(g, choices=tuple(c for c in g.choices if c is not Precision.INT8))
+        if g.key in bad
+        else g
+        for g in space.groups
+    )
+    lost = tuple(
+        f"group {g.key!r} stays out of INT8: {_held(bad[g.key], why)}"
+        for g in space.groups
+        if g.key in bad
+    )
+    return replace(space, groups=tuple(kept)), lost
+
+
+def _held(tensors: frozenset[str], why: Mapping[str, str]) -> str:
+    """The first tensor without a range, and what it holds."""
+    tensor = min(tensors)
+    return f"tensor {tensor!r} {why.get(tensor, 'has no range')} on the calibration samples"

@@ -1,0 +1,158 @@
+"""The gate: the FP32 engine against the reference, in each way that a backend computes FP32.
+
+On GPUs FP32 means TF32 unless told otherwise, which rounds the factors of a product to 11 bits. An
+engine that misses the bound for that alone is no reason not to search: the gate is tried again in
+strict FP32. Which of them a search is relative to is recorded, and said wherever a speed is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+
+from precsearch.core.backend import Fingerprint, Fp32Mode, fp32_words
+from precsearch.core.events import Event, StageStarted
+from precsearch.core.mismatch import sentences
+from precsearch.core.trial import Fidelity, Measurement
+from precsearch.executors.process import Worker
+from precsearch.measurement.service import BenchSetup
+from precsearch.optimization.ending import unmet
+from precsearch.optimization.stages.prepare import gate_errors
+from precsearch.plan.plan import Fp32Evidence
+from precsearch.setup.config import OptimizeConfig, OptimizeResult
+from precsearch.setup.inputs import Inputs
+from precsearch.setup.target import Target
+
+__all__ = ["Gate", "Gating", "refused", "told"]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The FP32 engine of a run.
+
+    Attributes:
+        where: Versions and device.
+        measurement: Of the engine.
+        target: With the build options that it was built with.
+        setup: What the worker's bench goes on with.
+        passed: Whether it is within the bound.
+        modes: Every FP32 engine that was measured, the one of the run last; empty where the backend
+            has one way alone.
+    """
+
+    where: Fingerprint
+    measurement: Measurement
+    target: Target
+    setup: BenchSetup
+    passed: bool
+    modes: tuple[Fp32Evidence, ...] = ()
+
+    @property
+    def mode(self) -> str:
+        """How FP32 is computed, "" where the backend has one way alone."""
+        return self.modes[-1].mode if self.modes else ""
+
+
+@dataclass(frozen=True)
+class Gating:
+    """What there is to measure.
+
+    Attributes:
+        config: What the user asked for.
+        target: Model and backend.
+        inputs: Its data.
+        setup: What the worker's bench was started with.
+        admits: Whether an engine is within the bound.
+        known: The mode of the run that is resumed, "" if there is none.
+    """
+
+    config: OptimizeConfig
+    target: Target
+    inputs: Inputs
+    setup: BenchSetup
+    admits: Callable[[Measurement], bool]
+    known: str = ""
+
+    def on(self, worker: Worker) -> Generator[Event, None, Gate]:
+        """Measure the FP32 engine, and a stricter one where the first misses the bound.
+
+        Raises:
+            ModelError: The model's own FP32 engine fails on this backend.
+        """
+        yield StageStarted("gate", "the FP32 engine against the reference")
+        with gate_errors():
+            where: Fingerprint = worker.call("fingerprint")
+            modes: tuple[Fp32Mode, ...] = worker.call("fp32_modes")
+        if not modes:
+            return self._measured(worker, where, self.target, self.setup)
+        tried: tuple[Fp32Evidence, ...] = ()
+        for mode in self._in_turn(modes):
+            target, setup = _computing(self.target, mode), self.setup
+            if mode is not modes[0]:
+                yield StageStarted("gate", f"the same in {fp32_words(mode.name)}")
+                options = replace(setup.options, build=target.options.build)
+                setup = replace(setup, options=options)
+                worker.restart_with(setup)
+            gate = self._measured(worker, where, target, setup)
+            tried = (*(replace(e, baseline=False) for e in tried), _evidence(mode, gate))
+            gate = replace(gate, modes=tried)
+            if gate.passed:
+                break
+        return gate
+
+    def _in_turn(self, modes: tuple[Fp32Mode, ...]) -> tuple[Fp32Mode, ...]:
+        """The modes to try: what the user or the run so far has settled, else the stricter too."""
+        first = modes[0]
+        if self.known:
+            return tuple(m for m in modes if m.name == self.known) or (first,)
+        settled = {name for mode in modes for name in mode.build} & set(self.config.build_options)
+        if settled:
+            return (first,)
+        stricter = (m for m in modes[1:] if m.significand_bits > first.significand_bits)
+        return (first, *sorted(stricter, key=lambda m: m.significand_bits))
+
+    def _measured(
+        self, worker: Worker, where: Fingerprint, target: Target, setup: BenchSetup
+    ) -> Gate:
+        with gate_errors():
+            if not setup.noise:
+                setup = replace(setup, noise=worker.call("calibrate_noise"))
+                # What was built for this is kept: an FP32 engine can take minutes.
+                worker.remember(setup)
+            found: Measurement = worker.call("measure", setup.baseline, Fidelity.ENGINE)
+        return Gate(where, found, target, setup, self.admits(found))
+
+
+def _computing(target: Target, mode: Fp32Mode) -> Target:
+    """The target with a mode among its build options, so that a plan does not hang on a default."""
+    build = {**target.options.build, **mode.build}
+    return replace(target, options=replace(target.options, build=build))
+
+
+def _evidence(mode: Fp32Mode, gate: Gate) -> Fp32Evidence:
+    found = gate.measurement
+    seconds = found.latency.seconds if found.latency is not None else 0.0
+    return Fp32Evidence(mode.name, found.accuracy.loss, seconds, gate.passed, baseline=True)
+
+
+def told(gate: Gate, config: OptimizeConfig, inputs: Inputs) -> tuple[str, ...]:
+    """What the user should know of a gate that was passed, sentences."""
+    left = [e for e in gate.modes if not e.baseline]
+    return tuple(
+        f"FP32 is {fp32_words(gate.mode)} here: {fp32_words(e.mode)} is off by "
+        f"{inputs.metric.display(e.loss):.3g} ({config.metric}), the bound is {config.tol:g}"
+        for e in left
+    )
+
+
+def refused(gate: Gate, config: OptimizeConfig, inputs: Inputs) -> OptimizeResult:
+    """The result of a run that ends at the gate, with all that is known of why."""
+    found = unmet(config, inputs.metric, gate.measurement)
+    accuracy = gate.measurement.accuracy
+    said = [f"{s[:1].upper()}{s[1:]}." for s in sentences(accuracy.mismatches)]
+    if accuracy.shapes:
+        said.append(f"The loss is that at {accuracy.shapes}, the largest of all --shapes.")
+    if len(gate.modes) > 1:
+        rows = (f"{inputs.metric.display(e.loss):.3g} in {fp32_words(e.mode)}" for e in gate.modes)
+        said.append(f"It was tried in each way to compute FP32 here: off by {', '.join(rows)}.")
+    return replace(found, summary=(*found.summary, *said))

@@ -1,0 +1,125 @@
+"""Screening of a run: once per data, stored in the run directory and reused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import astuple, replace
+from pathlib import Path
+
+from precsearch.core.backend import Feed
+from precsearch.core.errors import ModelError, WorkerError
+from precsearch.core.precision import Precision
+from precsearch.core.problem import Prior
+from precsearch.core.space import Assignment
+from precsearch.executors.process import Worker
+from precsearch.graph.work import sized
+from precsearch.hazards import hazards, screened_tensors, softmax_axes
+from precsearch.hazards.collect import Screening
+from precsearch.hazards.statistics import ScreenStatistics, TensorStatistics
+from precsearch.lowering.lower import Lowering
+from precsearch.lowering.scales import RangeScales
+from precsearch.setup.files import write_text
+from precsearch.setup.inputs import Inputs
+from precsearch.setup.target import Target
+from precsearch.system.regular_file import read_regular
+
+__all__ = ["Screened", "priors_of", "screen_feeds", "screened", "screening_of"]
+
+_FORMAT = "1"
+_MAX_BYTES = 1 << 28
+"""Of stored statistics: some hundred bytes a tensor."""
+
+Screened = tuple[tuple[Prior, ...], tuple[str, ...]]
+"""The priors, and what the user should know."""
+
+
+def screened(target: Target, inputs: Inputs, worker: Worker, run_dir: Path) -> Screened:
+    """Priors of a run whose groups may take FP16.
+
+    Args:
+        target: Model and backend.
+        inputs: Its data; the calibration part is looked at.
+        worker: Serves `precsearch.measurement.service.open_bench`.
+        run_dir: Where statistics are stored.
+
+    Returns:
+        The priors, and what the user should know. Priors are hints: a model that cannot be
+        screened is searched without them.
+    """
+    part = inputs.parts.calibration
+    path = run_dir / f"screen-{_key(target, part.digest)}.json"
+    found = _read(path)
+    if found is None:
+        try:
+            found = screen_feeds(target, part.feeds, worker)
+        except (ModelError, WorkerError) as error:
+            return priors_of(target, None), (f"searching without FP16 hazards of data: {error}",)
+        _write(path, found)
+    return priors_of(_sized(target, part.feeds[0]), found), ()
+
+
+def _sized(target: Target, feed: Feed) -> Target:
+    """The target with the shapes of the data where a rule depends on sizes."""
+    graph = target.graph
+    if any(n.is_op("GridSample", "Resize", "Upsample") for n in graph.nodes):
+        graph = sized(graph, {name: array.shape for name, array in feed.items()})
+    return replace(target, graph=graph)
+
+
+def screen_feeds(target: Target, feeds: Sequence[Feed], worker: Worker) -> ScreenStatistics:
+    """Statistics of every FP32 tensor over some feeds.
+
+    Raises:
+        ModelError: ONNX Runtime refuses the model or a feed.
+        WorkerError: It crashed or hung on the model.
+    """
+    found: ScreenStatistics = worker.call("screen", screening_of(target), feeds)
+    return found
+
+
+def screening_of(target: Target) -> Screening:
+    """What to run to know a model's tensors."""
+    scales = RangeScales({}, target.scheme)
+    plain = Lowering(target.graph, target.space, target.scheme, scales).lower(Assignment())
+    return Screening(
+        plain.model,
+        target.options.model_folder,
+        screened_tensors(target.graph),
+        softmax_axes(target.graph),
+    )
+
+
+def priors_of(target: Target, statistics: ScreenStatistics | None) -> tuple[Prior, ...]:
+    """The hazards of a model's groups; without statistics, those of its constants alone."""
+    half = target.form.annotated or target.form.int8_float is Precision.FP16
+    return hazards(target.graph, target.space, statistics, target.scheme, int8_half=half)
+
+
+def _key(target: Target, data: str) -> str:
+    parts = (_FORMAT, target.digest, str(target.graph.opsets.get("", 0)), data)
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+
+
+def _write(path: Path, found: ScreenStatistics) -> None:
+    tensors = {
+        name: [row.count, *(float(v).hex() for v in astuple(row)[1:])]
+        for name, row in sorted(found.tensors.items())
+    }
+    peaks = {name: peak.hex() for name, peak in sorted(found.peaks.items())}
+    write_text(path, json.dumps({"tensors": tensors, "peaks": peaks}, indent=0), follow=False)
+
+
+def _read(path: Path) -> ScreenStatistics | None:
+    """The stored statistics; ``None`` if there are none or they are damaged: they are made anew."""
+    try:
+        stored = json.loads(read_regular(path, _MAX_BYTES, follow=False))
+        tensors = {
+            name: TensorStatistics(int(count), *(float.fromhex(v) for v in values))
+            for name, (count, *values) in stored["tensors"].items()
+        }
+        peaks = {name: float.fromhex(peak) for name, peak in stored["peaks"].items()}
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        return None
+    return ScreenStatistics(tensors, peaks)

@@ -1,0 +1,215 @@
+"""The end of a search: finalists head to head, then the holdout, looked at in a fixed order.
+
+Finalists are put in order *before* the holdout is opened; the first that passes on it ships, and
+every look is recorded. The uniform engines are finalists too, so that a plan is never slower than
+a trivial engine that passes. They are timed as they will be deployed, each time in a new process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+
+from precsearch.core.errors import EngineError, WorkerError
+from precsearch.core.events import Event, FinalistJudged, StageStarted, Warned
+from precsearch.core.precision import Precision
+from precsearch.core.problem import Problem
+from precsearch.core.space import Assignment
+from precsearch.core.trial import UNTOLD, Accuracy, Measurement, Trial
+from precsearch.executors.client import candidate
+from precsearch.executors.process import Worker
+from precsearch.lowering.lower import Lowered
+from precsearch.measurement.certainty import shaky
+from precsearch.measurement.service import Scored
+from precsearch.optimization.stages.finalists import (
+    PROCESSES,
+    confirm_seconds,
+    cost,
+    finalists,
+    measured,
+    ordered,
+    retimed,
+)
+from precsearch.optimization.stages.retiming import Retiming
+from precsearch.plan.plan import Finalist
+
+__all__ = [
+    "Choice",
+    "Confirmed",
+    "best_so_far",
+    "confirm",
+    "confirm_seconds",
+    "counts",
+    "finalists",
+    "worst_output",
+]
+
+_NOT_AGAIN = "it was timed during the search alone"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The engine that ships.
+
+    Attributes:
+        trial: Its trial.
+        measurement: Its measurement, latency as confirmed.
+        holdout: Its accuracy there, ``None`` without a holdout.
+        looks: Every finalist that was judged.
+    """
+
+    trial: Trial
+    measurement: Measurement
+    holdout: Accuracy | None
+    looks: tuple[Finalist, ...]
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """What came of a confirmation.
+
+    Attributes:
+        choice: The first finalist that is within the bound on the holdout, ``None`` if none is.
+        looks: The finalists that were judged, in order.
+    """
+
+    choice: Choice | None
+    looks: tuple[Finalist, ...] = ()
+
+
+def confirm(
+    problem: Problem,
+    chosen: Sequence[Trial],
+    lower: Callable[[Assignment], Lowered],
+    worker: Worker,
+    holdout: Callable[[], Scored | None],
+    seconds: float | None = None,
+) -> Generator[Event, None, Confirmed]:
+    """Measure finalists again and choose.
+
+    Args:
+        problem: With the bound that was asked for.
+        chosen: The finalists.
+        lower: The lowering.
+        worker: Holds a `precsearch.measurement.service.Bench`; others are started beside it for a
+            while.
+        holdout: Opens the holdout, if there is one; called once, after the order is fixed.
+        seconds: What timing again may take, about; where it is short, fewer finalists are timed
+            again, in fewer processes. ``None`` is no limit. The holdout is looked at in any case.
+    """
+    if not chosen:
+        return Confirmed(None)
+    timed = yield from _timed(problem, chosen, lower, worker, seconds)
+    order = ordered(problem, timed)
+    part = holdout()
+    looks: list[Finalist] = []
+    for trial, measurement in order:
+        accuracy = None
+        if part is not None:
+            accuracy = worker.call("score", candidate(lower(trial.assignment)), part)
+        passed = accuracy is None or accuracy.loss <= problem.goal.bound.tolerance
+        loss = measurement.accuracy.loss
+        ratio = measurement.latency.ratio if measurement.latency is not None else 1.0
+        held_out = accuracy.loss if accuracy else None
+        judged = accuracy or measurement.accuracy
+        output = worst_output(judged)
+        unsure = measurement.latency is not None and shaky(measurement.latency)
+        looks.append(Finalist(trial.number, ratio, loss, held_out, passed, output))
+        yield FinalistJudged(trial.number, judged.loss, ratio, passed, unsure, output)
+        if passed:
+            choice = Choice(trial, measurement, accuracy, tuple(looks))
+            return Confirmed(choice, tuple(looks))
+    return Confirmed(None, tuple(looks))
+
+
+def worst_output(accuracy: Accuracy) -> str:
+    """The output that is farthest off; "" where there is one alone."""
+    losses = accuracy.by_output
+    return max(losses, key=lambda name: losses[name]) if len(losses) > 1 else ""
+
+
+def best_so_far(problem: Problem, trials: Sequence[Trial]) -> Choice | None:
+    """The preferable finalist by its first timing, not confirmed; ``None`` if there is none."""
+    order = ordered(problem, [(t, measured(t)) for t in finalists(problem, trials)])
+    return Choice(*order[0], None, ()) if order else None
+
+
+def _timed(
+    problem: Problem,
+    chosen: Sequence[Trial],
+    lower: Callable[[Assignment], Lowered],
+    worker: Worker,
+    seconds: float | None,
+) -> Generator[Event, None, list[tuple[Trial, Measurement]]]:
+    """The finalists with what all of their timings say."""
+    again, processes = _affordable(problem, retimed(chosen), seconds)
+    yield StageStarted("confirm", _outline(len(chosen), len(again), processes))
+    if len(again) < len(retimed(chosen)) or (again and processes < PROCESSES):
+        yield Warned(_short_of_time(len(again), len(retimed(chosen)), processes))
+    found: dict[int, Measurement] = {}
+    if again:
+        retiming = Retiming(worker, [candidate(lower(t.assignment)) for t in again], problem)
+        try:
+            more = seconds is None or cost(again, processes + 1) <= seconds
+            latencies = retiming.run([measured(t) for t in again], processes, more)
+        except (EngineError, WorkerError) as error:
+            yield Warned(
+                f"the finalists could not be measured again ({error}); first timings stand"
+            )
+            latencies = []
+        for trial, latency in zip(again, latencies, strict=False):
+            found[trial.number] = replace(measured(trial), latency=latency)
+    return [(t, found.get(t.number) or _once(t)) for t in chosen]
+
+
+def _outline(finalists: int, again: int, processes: int) -> str:
+    said = f"{finalists} finalist{'s' if finalists > 1 else ''}"
+    if not again:
+        return said
+    often = f"{processes} new processes" if processes > 1 else "a new process"
+    return f"{said}, timed in {often}"
+
+
+def _short_of_time(again: int, wanted: int, processes: int) -> str:
+    often = f", in {processes} instead of {PROCESSES} new processes" if again else ""
+    return (
+        f"the time budget was short: {again} of {wanted} finalists were timed again at the "
+        f"end{often}"
+    )
+
+
+def _once(trial: Trial) -> Measurement:
+    """The measurement of a finalist that was not timed again, which is said of it."""
+    found = measured(trial)
+    if trial.assignment == Assignment() or found.latency is None:
+        return found
+    unsure = tuple(dict.fromkeys((*found.latency.unsure, _NOT_AGAIN)))
+    return replace(found, latency=replace(found.latency, unsure=unsure))
+
+
+def _affordable(
+    problem: Problem, again: Sequence[Trial], seconds: float | None
+) -> tuple[list[Trial], int]:
+    """Who can be timed again in the time left, and in how many processes.
+
+    One process less comes before one finalist less; the preferable finalists stay.
+    """
+    liked = [t for t, _ in ordered(problem, [(t, measured(t)) for t in again])]
+    if seconds is None or cost(liked, PROCESSES) <= seconds:
+        return list(again), PROCESSES
+    while liked and cost(liked, 1) > seconds:
+        liked.pop()
+    kept = {t.number for t in liked}
+    return [t for t in again if t.number in kept], 1 if liked else 0
+
+
+def counts(choice: Choice, asked: Assignment) -> dict[str, int]:
+    """Groups per achieved precision, of those asked for less; of some, the engine tells nothing."""
+    achieved = choice.measurement.achieved
+    found = {**{p.value: 0 for p in Precision if p is not Precision.FP32}, UNTOLD: 0}
+    for key in asked:
+        ran = achieved.get(key)
+        name = UNTOLD if ran is None else ran.value
+        if name in found:
+            found[name] += 1
+    return {k: v for k, v in found.items() if v}

@@ -1,0 +1,229 @@
+"""From a finished search to a plan."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+
+from precsearch._version import __version__
+from precsearch.core.backend import Fingerprint
+from precsearch.core.predictions import PredictionErrors, prediction_errors
+from precsearch.core.problem import Problem, pareto
+from precsearch.core.space import Assignment, SearchSpace
+from precsearch.core.trial import Accuracy, Failed, Latency, Prediction, Trial
+from precsearch.lowering.lower import Lowered
+from precsearch.lowering.scales import QuantParams
+from precsearch.lowering.version import LOWERING
+from precsearch.measurement.build_service import Engine
+from precsearch.metrics import code_digest
+from precsearch.optimization.explain import explain_groups, ledger
+from precsearch.optimization.stages.select import Choice
+from precsearch.plan.plan import (
+    Continuation,
+    Criteria,
+    CureRecipe,
+    Evidence,
+    Fp32Evidence,
+    GroupRecipe,
+    Plan,
+    Recipe,
+    ScaleRecipe,
+    TrialEvidence,
+    WeightedShapes,
+)
+from precsearch.setup.config import OptimizeConfig
+from precsearch.setup.inputs import Inputs
+from precsearch.setup.shapes import shapes_of
+from precsearch.setup.target import Target
+
+__all__ = ["Finish", "make_criteria", "make_plan", "make_recipe"]
+
+
+@dataclass(frozen=True)
+class Finish:
+    """How a search ended.
+
+    Attributes:
+        choice: The engine that ships.
+        trials: All trials.
+        where: Versions and device.
+        baseline: FP32's latency.
+        stopped: Why the search ended.
+        warnings: What the user should know.
+        seconds: Wall time.
+        engine: The one that ships, where it is more than its model.
+        fp32: The FP32 engines that were measured, where there are several ways to compute FP32.
+        continued: Searches that went on after a miss on the holdout.
+    """
+
+    choice: Choice
+    trials: Sequence[Trial]
+    where: Fingerprint
+    baseline: Latency
+    stopped: str
+    warnings: tuple[str, ...]
+    seconds: float
+    engine: Engine | None = None
+    fp32: tuple[Fp32Evidence, ...] = ()
+    continued: tuple[Continuation, ...] = ()
+
+
+def make_recipe(
+    target: Target, space: SearchSpace, assignment: Assignment, lowered: Lowered, inputs: Inputs
+) -> Recipe:
+    """The part of a plan that decides the model's bytes."""
+    groups = tuple(
+        GroupRecipe(g.key, g.kind, assignment[g.key], lowered.parts.get(g.key, ""))
+        for g in space.groups
+    )
+    scales = tuple(_scale(t, p) for t, p in sorted(lowered.params.items()))
+    return Recipe(
+        model_sha256=target.source.digest,
+        materialised_sha256=lowered.sha256,
+        lowering=f"{target.form.name}-{LOWERING}",
+        scheme=target.scheme.name,
+        granularity=space.granularity,
+        space_sha256=target.space.digest,
+        backend=target.backend.name,
+        options={"threads": target.options.threads, **target.options.build},
+        shapes=inputs.shapes,
+        groups=groups,
+        scales=scales,
+        cures=tuple(CureRecipe(name, dict(params)) for name, params in target.cures),
+    )
+
+
+def _scale(tensor: str, params: QuantParams) -> ScaleRecipe:
+    return ScaleRecipe(tensor, params.scale.hex(), params.zero_point)
+
+
+def make_plan(
+    config: OptimizeConfig,
+    problem: Problem,
+    target: Target,
+    inputs: Inputs,
+    lowered: Lowered,
+    finish: Finish,
+) -> Plan:
+    """The plan for the chosen engine, with the evidence of the whole search."""
+    choice = finish.choice
+    measured = choice.measurement
+    assert measured.latency is not None
+    assignment = choice.trial.assignment
+    evidence = Evidence(
+        version=__version__,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        where=finish.where,
+        strategy=config.strategy,
+        calibration=config.calibration_method,
+        noise=problem.goal.noise,
+        baseline=_short_latency(finish.baseline),
+        latency=_short_latency(measured.latency),
+        accuracy=_short_accuracy(measured.accuracy),
+        holdout=None if choice.holdout is None else _short_accuracy(choice.holdout),
+        groups=explain_groups(problem, assignment, measured.achieved, ledger(finish.trials)),
+        finalists=choice.looks,
+        trials=_trials(finish.trials),
+        warnings=finish.warnings,
+        stopped=finish.stopped,
+        seconds=round(finish.seconds, 3),
+        engine=() if finish.engine is None else finish.engine.anatomy,
+        tactics={} if finish.engine is None else dict(sorted(finish.engine.tactics.items())),
+        predictions=_short_errors(prediction_errors(problem.goal, finish.trials)),
+        fp32=tuple(
+            replace(e, loss=_digits(e.loss), seconds=_digits(e.seconds)) for e in finish.fp32
+        ),
+        continued=finish.continued,
+    )
+    recipe = make_recipe(target, problem.space, assignment, lowered, inputs)
+    return Plan(recipe, make_criteria(config, inputs), evidence)
+
+
+def make_criteria(config: OptimizeConfig, inputs: Inputs) -> Criteria:
+    """What `verify` will judge the plan by."""
+    loads = inputs.loads if len(config.shapes) > 1 else ()
+    total = sum(load.weight for load in loads)
+    return Criteria(
+        metric=inputs.metric.name,
+        tolerance=config.tol,
+        seed=config.seed,
+        data=inputs.facts(),
+        metric_sha256=code_digest(inputs.metric),
+        shapes=tuple(
+            WeightedShapes(dict(shapes_of(one.feeds[0])), _digits(one.weight / total))
+            for one in loads
+        ),
+    )
+
+
+def _short_latency(latency: Latency) -> Latency:
+    """Rounded to what the clock resolves, so that a plan stays readable."""
+    return replace(
+        latency,
+        seconds=_digits(latency.seconds),
+        low=_digits(latency.low),
+        high=_digits(latency.high),
+        ratio=_digits(latency.ratio),
+        ratio_low=_digits(latency.ratio_low),
+        ratio_high=_digits(latency.ratio_high),
+        apart=tuple(map(_digits, latency.apart)),
+        samples=tuple(map(_digits, latency.samples)),
+        baseline=tuple(map(_digits, latency.baseline)),
+        by_shape=tuple(
+            replace(s, weight=_digits(s.weight), seconds=_digits(s.seconds), ratio=_digits(s.ratio))
+            for s in latency.by_shape
+        ),
+    )
+
+
+def _digits(value: float) -> float:
+    return float(f"{value:.5g}")
+
+
+def _short_prediction(said: Prediction | None) -> Prediction | None:
+    return None if said is None else Prediction(_digits(said.ratio), _digits(said.slack))
+
+
+def _short_errors(errors: PredictionErrors | None) -> PredictionErrors | None:
+    if errors is None:
+        return None
+    return replace(errors, ratio=_digits(errors.ratio), slack=_digits(errors.slack))
+
+
+def _short_accuracy(accuracy: Accuracy) -> Accuracy:
+    return replace(accuracy, per_sample=tuple(_digits(s) for s in accuracy.per_sample), weights=())
+
+
+def _counts(assignment: Assignment) -> Mapping[str, int]:
+    return dict(sorted(Counter(p.value for _, p in assignment.entries).items()))
+
+
+def _trials(trials: Sequence[Trial]) -> tuple[TrialEvidence, ...]:
+    front = {t.number for t in pareto(trials)}
+    rows = []
+    for trial in trials:
+        found = trial.measurement
+        outcome = trial.outcome
+        failed = ""
+        if isinstance(outcome, Failed):
+            failed = f"{outcome.stage}/{outcome.kind}: {outcome.message}"
+        rows.append(
+            TrialEvidence(
+                number=trial.number,
+                assignment=trial.assignment.digest[:12],
+                counts=_counts(trial.assignment),
+                fidelity=trial.proposal.fidelity.value,
+                loss=None if found is None else _digits(found.accuracy.loss),
+                ratio=None
+                if found is None or found.latency is None
+                else _digits(found.latency.ratio),
+                failed=failed,
+                why=trial.proposal.reason,
+                predicted=_short_prediction(trial.proposal.predicted),
+                pareto=trial.number in front,
+                mismatches=() if found is None else found.accuracy.mismatches,
+            )
+        )
+    return tuple(rows)

@@ -1,0 +1,186 @@
+"""What a search measured, as the plan records it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from precsearch.core.backend import Fingerprint, fp32_words
+from precsearch.core.mismatch import Mismatch
+from precsearch.core.precision import Precision
+from precsearch.core.predictions import PredictionErrors
+from precsearch.core.trial import Accuracy, Latency, Prediction
+
+__all__ = [
+    "Continuation",
+    "Evidence",
+    "Finalist",
+    "Fp32Evidence",
+    "GroupEvidence",
+    "TrialEvidence",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupEvidence:
+    """What a group ran in, and why it was given its precision.
+
+    ``achieved`` is ``None`` where the engine does not tell: what it fuses into one region shows no
+    more than the tensors that go in and out.
+    """
+
+    key: str
+    achieved: Precision | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrialEvidence:
+    """One trial, abridged.
+
+    Attributes:
+        number: Its position.
+        assignment: First 12 hex digits of the assignment's digest.
+        counts: Groups per precision below FP32.
+        fidelity: ``engine`` or ``proxy``.
+        loss, ratio: What came out; ``None`` where there was none.
+        failed: ``stage/kind: message`` if it failed.
+        why: Why the strategy asked.
+        pareto: Whether it is on the front of loss and latency.
+        predicted: What its models expected, ``None`` where they were not asked.
+        mismatches: Samples that could not be compared.
+    """
+
+    number: int
+    assignment: str
+    counts: Mapping[str, int]
+    fidelity: str
+    loss: float | None = None
+    ratio: float | None = None
+    failed: str = ""
+    why: str = ""
+    pareto: bool = False
+    predicted: Prediction | None = None
+    mismatches: tuple[Mismatch, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finalist:
+    """An engine of a last round, in the order fixed before the holdout was looked at.
+
+    Attributes:
+        trial: Its number.
+        ratio: Latency over FP32's, as confirmed.
+        search_loss: On the search part.
+        holdout_loss: On the holdout, ``None`` without one.
+        passed: Whether it is within the bound.
+        output: The output that is farthest off on the holdout, where the model has several.
+        round: 0 after the search as asked for, then how often the search had gone on.
+    """
+
+    trial: int
+    ratio: float
+    search_loss: float
+    holdout_loss: float | None
+    passed: bool
+    output: str = ""
+    round: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """A search that went on, since faster finalists missed the bound on the holdout.
+
+    Attributes:
+        tolerance: Bound on the loss that it worked with.
+        trials: How many trials were known before.
+        stopped: Why it ended.
+    """
+
+    tolerance: float
+    trials: int
+    stopped: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fp32Evidence:
+    """An FP32 engine of one of the ways in which a backend computes FP32.
+
+    Attributes:
+        mode: ``tf32``, ``strict``, …; see `precsearch.core.backend.Fp32Mode`.
+        loss: Against the reference, on the search part.
+        seconds: Of one inference. Engines of different modes were timed apart, minutes may lie
+            between them.
+        passed: Whether it is within the bound.
+        baseline: Whether speeds are relative to this one, and FP32 groups of all engines are
+            computed so.
+    """
+
+    mode: str
+    loss: float
+    seconds: float
+    passed: bool
+    baseline: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was measured, where and when. Not part of the plan's digest; it has its own.
+
+    Attributes:
+        version: precsearch's.
+        created: UTC, ISO 8601.
+        where: Versions and device.
+        strategy: Its name.
+        calibration: Method.
+        noise: Relative floor of latency.
+        baseline: FP32's latency.
+        latency: The chosen engine's, confirmed.
+        accuracy: The chosen engine's on the search part.
+        holdout: The chosen engine's on the holdout, ``None`` without one.
+        groups: Achieved precision and reason by group, in graph order.
+        finalists: Who was looked at on the holdout.
+        trials: Every trial.
+        warnings: What the user should know.
+        stopped: Why the search ended, the last one if it went on.
+        seconds: Wall time of the run.
+        engine: What the chosen engine was made of, where that differs from build to build.
+        tactics: What the builder chose by timing: key of a layer → hash of its kernel. For all
+            engines of the search; empty where it does not tell (TensorRT before 10.8).
+        predictions: How right the strategy's models were, ``None`` where it has none.
+        fp32: The FP32 engines that were measured, where the backend has several ways to compute
+            FP32.
+        continued: Searches that went on after a miss on the holdout.
+    """
+
+    version: str
+    created: str
+    where: Fingerprint
+    strategy: str
+    calibration: str
+    noise: float
+    baseline: Latency
+    latency: Latency
+    accuracy: Accuracy
+    holdout: Accuracy | None = None
+    groups: tuple[GroupEvidence, ...] = ()
+    finalists: tuple[Finalist, ...] = ()
+    trials: tuple[TrialEvidence, ...] = ()
+    warnings: tuple[str, ...] = ()
+    stopped: str = "done"
+    seconds: float = 0.0
+    engine: tuple[str, ...] = ()
+    tactics: Mapping[str, str] = field(default_factory=dict)
+    predictions: PredictionErrors | None = None
+    fp32: tuple[Fp32Evidence, ...] = ()
+    continued: tuple[Continuation, ...] = ()
+
+    @property
+    def fp32_mode(self) -> str:
+        """What FP32 was computed in; "" where the backend has one way alone."""
+        return next((e.mode for e in self.fp32 if e.baseline), "")
+
+    @property
+    def fp32_words(self) -> str:
+        """What people call the FP32 that speeds are relative to."""
+        return fp32_words(self.fp32_mode)

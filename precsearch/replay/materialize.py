@@ -1,0 +1,285 @@
+"""Replaying a plan: `build` gives the same bytes, or says what differs."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from precsearch.core.backend import QuantScheme
+from precsearch.core.errors import InputError, OptionError, PlanError, ReplayError
+from precsearch.core.precision import Precision
+from precsearch.graph.read import SourceModel, read_model
+from precsearch.lowering.lower import Lowered, Lowering
+from precsearch.lowering.scales import FixedScales, QuantParams
+from precsearch.lowering.version import LOWERING
+from precsearch.plan.plan import Plan, Recipe, read_plan
+from precsearch.replay.artifact import EDITED, is_engine, rebuilt, write_artifact
+from precsearch.replay.judging import expect_digest
+from precsearch.rewrites import Recorded, cured
+from precsearch.setup.files import check_free, write_output
+from precsearch.setup.target import Target, open_target
+
+__all__ = ["BuildReport", "Materialised", "build", "materialise", "model_beside"]
+
+_MOST_THREADS = 1 << 12
+_LEAST_SCALE, _MOST_SCALE = 2.0**-149, float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What `build` made.
+
+    Attributes:
+        verdict: ``identical``: byte for byte what the plan promises, or for an engine, the same
+            kernels on the same device; ``equivalent`` and ``same plan, other kernels``: see
+            `precsearch.replay.artifact.Replay`.
+        path: The file.
+        sha256: Of the file, as hex.
+        size: Bytes.
+        lines: What differs from the plan's evidence, a sentence each.
+    """
+
+    verdict: str
+    path: Path
+    sha256: str
+    size: int
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Materialised:
+    """A plan's model, lowered again and found to be what the plan promises.
+
+    Attributes:
+        plan: The plan.
+        target: The model and the backend that it is for.
+        lowering: Lowers with the plan's scales.
+        lowered: The plan's model.
+    """
+
+    plan: Plan
+    target: Target
+    lowering: Lowering
+    lowered: Lowered
+
+
+def _params(recipe: Recipe, scheme: QuantScheme) -> dict[str, QuantParams]:
+    limits = np.iinfo(np.dtype(scheme.activation))
+    found: dict[str, QuantParams] = {}
+    for row in recipe.scales:
+        try:
+            scale = float.fromhex(row.scale)
+        except (ValueError, OverflowError):
+            scale = math.nan
+        if not _LEAST_SCALE <= scale <= _MOST_SCALE:
+            raise PlanError(
+                f"the plan's scale of tensor {row.tensor!r} is {row.scale!r}, not a positive "
+                f"hexadecimal float; {EDITED}"
+            )
+        if not limits.min <= row.zero_point <= limits.max:
+            raise PlanError(
+                f"the plan's zero point of tensor {row.tensor!r} is {row.zero_point}, not of "
+                f"{scheme.activation}; {EDITED}"
+            )
+        if row.tensor in found:
+            raise PlanError(f"the plan has two scales for tensor {row.tensor!r}; {EDITED}")
+        found[row.tensor] = QuantParams(scale, row.zero_point)
+    return found
+
+
+def _threads(recipe: Recipe) -> int:
+    count = recipe.options.get("threads", 0)
+    if not isinstance(count, int) or not 0 <= count <= _MOST_THREADS:
+        raise PlanError(f"the plan's number of threads is {count!r}; {EDITED}")
+    return count
+
+
+def _build_options(recipe: Recipe) -> dict[str, str]:
+    """The options that the backend alone knows, and checks."""
+    return {name: str(value) for name, value in recipe.options.items() if name != "threads"}
+
+
+def _form(plan: Plan) -> str:
+    """The graph form, if this version writes it as the plan's did."""
+    name, _, version = plan.recipe.lowering.rpartition("-")
+    if version != str(LOWERING):
+        raise ReplayError(
+            f"the plan was lowered by {plan.recipe.lowering!r}, this version has lowering "
+            f"{LOWERING}; install precsearch {plan.evidence.version} or make a new plan"
+        )
+    return name
+
+
+def materialise(plan: Plan, model: Path, threads: int | None) -> Materialised:
+    """Lower a plan's model.
+
+    Args:
+        plan: The plan.
+        model: The original model's file.
+        threads: Another number of threads than the plan's.
+
+    Raises:
+        InputError: The model cannot be read, or the plan was edited.
+        ReplayError: The model is another one, or the result differs from what the plan promises.
+    """
+    recipe = plan.recipe
+    _form(plan)
+    source = read_model(model)
+    if source.digest != recipe.model_sha256:
+        raise ReplayError(
+            f"{model.name!r} is not the model that the plan was made for (SHA-256 "
+            f"{source.digest[:12]}, the plan has {recipe.model_sha256[:12]}): "
+            f"{_unlike(plan, source)}; give the original model or make a new plan"
+        )
+    made = _lowered(plan, source, threads)
+    if made.lowered.sha256 != recipe.materialised_sha256:
+        where = _first_difference(recipe, made.target, made.lowered)
+        where = where or "inputs, outputs or what no group owns differ"
+        raise ReplayError(
+            f"the plan does not reproduce: {where}"
+            "; compare the versions of onnx, onnx_ir and numpy with those in the plan's evidence"
+        )
+    return made
+
+
+def _lowered(plan: Plan, source: SourceModel, threads: int | None) -> Materialised:
+    recipe = plan.recipe
+    used = tuple({g.precision for g in recipe.groups} | {Precision.FP32})
+    count = _threads(recipe) if threads is None else threads
+    source = _cured(plan, source)
+    target = _target(plan, source, used, count)
+    target = replace(target, cures=_cures(recipe))
+    if target.space.digest != recipe.space_sha256:
+        unknown = [g.key for g in recipe.groups if g.key not in target.space.by_key]
+        where = f" (there is no group {unknown[0]!r} now)" if unknown else ""
+        raise ReplayError(
+            "this version groups the model's layers differently from the one that made the "
+            f"plan{where}; install precsearch {plan.evidence.version} or make a new plan"
+        )
+    scales = FixedScales(_params(recipe, target.scheme))
+    scheme = target.scheme
+    lowering = Lowering(target.graph, target.space, scheme, scales, target.form)
+    return Materialised(plan, target, lowering, lowering.lower(recipe.assignment))
+
+
+def _cures(recipe: Recipe) -> tuple[Recorded, ...]:
+    return tuple((cure.name, cure.params) for cure in recipe.cures)
+
+
+def _cured(plan: Plan, source: SourceModel) -> SourceModel:
+    """The model after the plan's cures, each of which changed something."""
+    for name, params in _cures(plan.recipe):
+        try:
+            made = cured(source, [(name, params)])
+        except OptionError as error:
+            raise PlanError(f"{error}; {EDITED}") from error
+        if made.proto is source.proto:
+            raise ReplayError(
+                f"the plan's cure {name!r} fits nowhere in this model now; install precsearch "
+                f"{plan.evidence.version} or make a new plan"
+            )
+        source = made
+    return source
+
+
+def _target(plan: Plan, source: SourceModel, used: tuple[Precision, ...], threads: int) -> Target:
+    recipe = plan.recipe
+    try:
+        return open_target(
+            source,
+            recipe.backend,
+            used,
+            recipe.granularity,
+            threads,
+            recipe.scheme,
+            form=_form(plan),
+            build=_build_options(recipe),
+            shapes=recipe.shapes,
+        )
+    except OptionError as error:
+        raise PlanError(f"{error}; {EDITED}") from error
+
+
+def _unlike(plan: Plan, source: SourceModel) -> str:
+    """How another model differs from the one that a plan was made for, as far as can be told."""
+    try:
+        made = _lowered(plan, source, None)
+    except (InputError, ReplayError):
+        return "its layers are others"
+    if made.lowered.sha256 != plan.recipe.materialised_sha256:
+        return _first_difference(plan.recipe, made.target, made.lowered)
+    if source.external:
+        return "its external weights differ, or names and notes"
+    return "it differs in what this plan leaves no trace of (notes, or a weight's last digits)"
+
+
+def _first_difference(recipe: Recipe, target: Target, lowered: Lowered) -> str:
+    """The first node that differs, of two lowered models that do."""
+    for group in recipe.groups:
+        if lowered.parts.get(group.key, "") != group.digest:
+            nodes = target.space.by_key[group.key].nodes
+            return f"the first node that differs is {nodes[0]!r} (group {group.key!r})"
+    return "inputs, outputs or what no group owns differ"
+
+
+def model_beside(plan: Path, model: Path | None) -> Path:
+    """The model that was named, or ``<stem>.onnx`` beside the plan.
+
+    Raises:
+        PlanError: None was named, and there is none.
+    """
+    if model is not None:
+        return model
+    stem = plan.name.removesuffix(".json").removesuffix(".plan")
+    guess = plan.parent / f"{stem}.onnx"
+    if not guess.is_file():
+        raise PlanError(f"name the model with --model: there is no {guess.name!r} beside the plan")
+    return guess
+
+
+def build(
+    plan: str | Path,
+    model: str | Path | None,
+    output: str | Path,
+    *,
+    force: bool = False,
+    expect: str | None = None,
+) -> BuildReport:
+    """Materialise a plan's model, byte for byte, and build the engine if one is wanted.
+
+    Args:
+        plan: The plan file.
+        model: The original model; ``None`` looks for ``<stem>.onnx`` beside the plan.
+        output: Where to write. For a backend that compiles, a name that ends in ``.onnx`` gets
+            the model, any other the engine.
+        force: Replace what is there.
+        expect: The digest that the plan must have, as 64 hexadecimal digits.
+
+    Raises:
+        InputError: Plan or model cannot be read, or the output cannot be written.
+        ReplayError: The plan has another digest, the model is another one, or the result differs
+            from what the plan promises.
+        EngineError: The engine cannot be built here.
+    """
+    plan, output = Path(plan), Path(output)
+    source = model_beside(plan, None if model is None else Path(model))
+    check_free([output], force=force, inputs=(plan, source))
+    found = read_plan(plan)
+    expect_digest(found, expect)
+    made = materialise(found, source, None)
+    lowered = made.lowered
+    put = partial(write_output, force=force)
+    if not is_engine(made.target, output):
+        written = write_artifact(made.target, output, lowered, None, put)
+        sha256 = hashlib.sha256(written).hexdigest()
+        return BuildReport("identical", output, sha256, len(written), found.notes)
+    again = rebuilt(found, made.target, lowered)
+    write_artifact(made.target, output, lowered, again.engine, put)
+    artifact = again.engine.artifact
+    sha256 = hashlib.sha256(artifact).hexdigest()
+    return BuildReport(again.verdict, output, sha256, len(artifact), (*found.notes, *again.lines))

@@ -1,0 +1,247 @@
+"""`verify`: a plan's model, materialised and measured again on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from precsearch.core.backend import Fingerprint, fp32_words
+from precsearch.core.errors import EngineError, InputError, ReplayError
+from precsearch.core.mismatch import sentences
+from precsearch.core.space import Assignment
+from precsearch.core.trial import Accuracy, Latency
+from precsearch.executors.client import bench_setup, candidate, reference_of
+from precsearch.executors.process.open import bench_worker
+from precsearch.executors.references import check_comparable
+from precsearch.measurement.apart import together
+from precsearch.measurement.build_service import Engine
+from precsearch.metrics import code_digest
+from precsearch.plan.plan import Plan, read_plan
+from precsearch.replay.artifact import built_otherwise, is_engine, other_place, tactics_here
+from precsearch.replay.judging import expect_digest, metric_of
+from precsearch.replay.materialize import Materialised, materialise, model_beside
+from precsearch.replay.weights import placed
+from precsearch.setup.config import OptimizeConfig
+from precsearch.setup.inputs import Inputs, open_inputs
+from precsearch.setup.shapes import shape_sets
+from precsearch.system.regular_file import read_regular
+
+__all__ = ["VerifyReport", "verify"]
+
+_REBUILDS = 3
+_MOST_BYTES = 1 << 36
+"""Of an engine; those of large language models have some 10 GB."""
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What `verify` measured.
+
+    Attributes:
+        passed: Within the tolerance, and not slower than FP32 beyond the noise.
+        verdict: ``identical``: the model is byte for byte what the plan promises.
+        metric: Name of the loss.
+        tolerance: The bound on it, in the metric's terms.
+        loss: On the data given.
+        accuracy: With samples and outputs.
+        latency: Relative to FP32 on this machine.
+        noise: Relative floor of latency on this machine.
+        slower: Whether it is slower than FP32 beyond the noise.
+        engine: What was measured, where that was a file, and how its kernels compare with the
+            plan's; else empty.
+        digest: Of the plan: of its recipe and its criteria.
+        lines: Sentences for people: what differs from the plan's evidence, warnings.
+    """
+
+    passed: bool
+    verdict: str
+    metric: str
+    tolerance: float
+    loss: float
+    accuracy: Accuracy
+    latency: Latency
+    noise: float
+    slower: bool
+    lines: tuple[str, ...]
+    engine: str = ""
+    digest: str = ""
+
+    @property
+    def ratio(self) -> float:
+        """Latency relative to FP32."""
+        return self.latency.ratio
+
+
+def verify(
+    plan: str | Path,
+    model: str | Path | None = None,
+    data: str | Path | None = None,
+    *,
+    tol: float | None = None,
+    threads: int | None = None,
+    artifact: str | Path | None = None,
+    metric: str | None = None,
+    expect: str | None = None,
+) -> VerifyReport:
+    """Materialise a plan's model and measure it on this machine.
+
+    Two builds of one plan can have other kernels, where the backend chooses these by timing. Who
+    ships an engine measures that very file.
+
+    Args:
+        plan: The plan file.
+        model: The original model; ``None`` looks for ``<stem>.onnx`` beside the plan.
+        data: Samples, all of them are used; ``None`` is random data.
+        tol: Another bound than the plan's.
+        threads: Another number of threads than the plan's.
+        artifact: What `build` or `optimize` wrote, to be measured instead of a new build.
+        metric: The user's own metric that the plan is judged by, as ``module:function`` or
+            ``file.py:function``. A plan names no code to run: without this, none is.
+        expect: The digest that the plan must have, as 64 hexadecimal digits.
+
+    Raises:
+        InputError: Plan, model, data or artifact cannot be read; the plan is judged by a metric
+            that is not named, or by another than the one that is.
+        ReplayError: The plan has another digest, or its metric has; the model is another one, or
+            the result differs from what the plan promises; the artifact is another model, or an
+            engine that does not run here.
+        EngineError: The engine does not run here.
+    """
+    path = Path(plan)
+    source = model_beside(path, None if model is None else Path(model))
+    found = read_plan(path)
+    expect_digest(found, expect)
+    judged = metric_of(found.criteria, metric)
+    made = materialise(found, source, threads)
+    config = _config(found, source, None if data is None else Path(data), tol, judged)
+    inputs = open_inputs(config, made.target.graph, _timed_at(found))
+    given = None if artifact is None else Path(artifact)
+    engine = None if given is None else _engine(made, given)
+    try:
+        seen = _measured(made, config, inputs, engine)
+    except EngineError as error:
+        if engine is None:
+            raise
+        raise ReplayError(
+            f"{str(given)!r} cannot be measured here: {error}; build it on this machine with "
+            "'precsearch build'"
+        ) from error
+    slower = seen.latency.ratio_low > 1 + seen.noise
+    lines = [*found.notes, *inputs.data.notes, *inputs.notes]
+    if inputs.data.random:
+        lines.insert(0, "no --data was given: the loss is measured on random numbers")
+    where = seen.where
+    lines += [*seen.notes, *sentences(seen.accuracy.mismatches), *map(str, seen.accuracy.lost)]
+    if mode := found.evidence.fp32_mode:
+        lines.append(f"speeds are relative to {fp32_words(mode)}, as the plan's are")
+    lines += other_place(found, where.device, dict(where.versions), where.features)
+    return VerifyReport(
+        passed=seen.accuracy.loss <= inputs.bound and not slower,
+        verdict="identical",
+        metric=inputs.metric.name,
+        tolerance=config.tol,
+        loss=seen.accuracy.loss,
+        accuracy=seen.accuracy,
+        latency=seen.latency,
+        noise=seen.noise,
+        slower=slower,
+        lines=tuple(lines),
+        digest=found.digest,
+        engine="" if given is None or engine is None else _kernels(found, given, seen.engine),
+    )
+
+
+def _engine(made: Materialised, path: Path) -> bytes | None:
+    """The bytes of an engine; ``None`` for a file that is the plan's model, which is built."""
+    try:
+        found = read_regular(path, _MOST_BYTES)
+    except OSError as error:
+        raise InputError(
+            f"{str(path)!r} cannot be read ({error.strerror}); name what 'precsearch build' wrote"
+        ) from error
+    if is_engine(made.target, path):
+        return found
+    promised = placed(made.target.source, made.lowered.model)
+    if found != promised.model:
+        raise ReplayError(
+            f"{str(path)!r} is not the plan's model byte for byte; build it again with "
+            "'precsearch build'"
+        )
+    if not promised.is_beside(path):
+        raise ReplayError(
+            f"the weights {promised.weights!r} beside {str(path)!r} are missing or others; build "
+            "it again with 'precsearch build'"
+        )
+    return None
+
+
+def _kernels(plan: Plan, path: Path, engine: Engine) -> str:
+    other = built_otherwise(plan, engine)
+    return f"{path.name}, {other or 'made of the kernels that the plan was measured with'}"
+
+
+def _timed_at(plan: Plan) -> Mapping[str, tuple[int, ...]]:
+    """The input shapes that the plan's latency is of, empty where it does not tell."""
+    timed = plan.evidence.latency.by_shape
+    return timed[0].shapes if timed else {}
+
+
+def _config(
+    plan: Plan, model: Path, data: Path | None, tol: float | None, metric: str
+) -> OptimizeConfig:
+    """What the plan was searched with, on this data."""
+    criteria, recipe = plan.criteria, plan.recipe
+    shapes = recipe.shapes[0] if recipe.shapes else {}
+    batch = next((s[0] for s in shapes.values() if s), 1)
+    sets = shape_sets(criteria)
+    return OptimizeConfig(
+        model,
+        data,
+        criteria.tolerance if tol is None else tol,
+        metric,
+        batch=1 if sets else max(1, batch),
+        shapes=sets,
+        seed=criteria.seed,
+    )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What was measured, and where."""
+
+    where: Fingerprint
+    noise: float
+    accuracy: Accuracy
+    latency: Latency
+    engine: Engine
+    notes: tuple[str, ...]
+
+
+def _measured(
+    made: Materialised, config: OptimizeConfig, inputs: Inputs, artifact: bytes | None
+) -> _Seen:
+    """The plan's engine on all of the data; of its rebuilds, the one with the median ratio."""
+    target = made.target
+    baseline = made.lowering.lower(Assignment())
+    engine = candidate(made.lowered)
+    if artifact is not None:
+        # Its own name: of a plan that is FP32 throughout, FP32's engine is another one.
+        engine = replace(engine, digest=hashlib.sha256(artifact).hexdigest())
+    with bench_worker() as worker:
+        scored = reference_of(target, inputs.data, worker, inputs.beside(inputs.data))
+        notes = check_comparable(scored)
+        digest = code_digest(inputs.metric)
+        setup = bench_setup(config, target, baseline, scored, inputs.loads, inputs.shapes, digest)
+        worker.restart_with(setup)
+        where = worker.call("fingerprint")
+        worker.settle("hold", tactics_here(made.plan, where))
+        if artifact is not None:
+            worker.settle("keep", engine, artifact)
+        noise = worker.call("calibrate_noise")
+        accuracy = worker.call("score", engine, scored)
+        rows = worker.call("confirm", [engine], _REBUILDS)[0]
+        shown = worker.call("engine", engine)
+    latency = together(rows, noise)
+    return _Seen(where, noise, accuracy, latency, shown, notes)

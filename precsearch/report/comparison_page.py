@@ -1,0 +1,143 @@
+"""Two plans as a page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+
+from precsearch.core.problem import Bound
+from precsearch.formatting import Scale, counts, loss_bound, speedup
+from precsearch.plan.plan import Plan
+from precsearch.report.chart_rows import Row, drawn, span_of
+from precsearch.report.chart_theme import Chart, coloured, losses, rule, spec, tips
+from precsearch.report.difference import Change, Difference, difference_lines, kept_line
+from precsearch.report.group_charts import bands
+from precsearch.report.html import figure, name, page, table, text
+
+__all__ = ["difference_page"]
+
+_BOTH = {"first": "#0072b2", "second": "#d55e00"}
+
+
+def difference_page(found: Difference) -> str:
+    """A self-contained HTML file on how two plans differ.
+
+    Raises:
+        OptionError: The package that draws is not installed.
+    """
+    title, *_ = difference_lines(found)
+    bound = _bound(found)
+    span = span_of([t.loss for p in (found.first, found.second) for t in p.evidence.trials], bound)
+    rows = {"groups": _group_rows(found), "trials": _trial_rows(found, span)}
+    total = len(found.second.recipe.groups)
+    seen = {str(row[which]) for row in rows["groups"] for which in ("first", "second")}
+    body = "\n".join(
+        (
+            f'<p class="dim">precsearch report</p><h1>{text(title)}</h1>',
+            f"<p>First: {name(found.names[0])}. Second: {name(found.names[1])}.</p>",
+            f"<h2>Measured</h2>{_changes('measured', found.measured)}",
+            figure(_plane(bound, span)) if rows["trials"] else "",
+            f"<h2>Groups</h2><p>{len(found.groups)} of {total} differ.</p>",
+            figure(_strip(total, seen), total),
+            _changes("groups", found.groups, "why in the second"),
+            f'<p class="dim">{text(kept_line(found))}.</p>' if found.rebuilt else "",
+            f"<h2>Scales</h2>{_changes('scales', found.scales, 'change')}",
+            f"<h2>Options and versions</h2>{_changes('options', found.options)}",
+        )
+    )
+    return page(title, body, rows)
+
+
+def _changes(ident: str, changes: tuple[Change, ...], note: str = "") -> str:
+    if not changes:
+        return '<p class="dim">No difference.</p>'
+    more = [note] if note else []
+    rows = [
+        [
+            name(c.what) if ident in ("groups", "scales") else text(c.what),
+            text(c.first),
+            text(c.second),
+            *([text(c.note, "text")] if note else []),
+        ]
+        for c in changes
+    ]
+    return table(("", "first", "second", *more), rows, ident)
+
+
+def _group_rows(found: Difference) -> list[Row]:
+    a, b = found.first.recipe.assignment, found.second.recipe.assignment
+    return [
+        {
+            "from": number,
+            "to": number + 1,
+            "group": group.key,
+            "kind": group.kind,
+            "first": a[group.key].value,
+            "second": b[group.key].value,
+        }
+        for number, group in enumerate(found.second.recipe.groups)
+    ]
+
+
+def _bound(found: Difference) -> Bound | None:
+    """The bound that both plans kept, if it was the same."""
+    a, b = found.first.criteria, found.second.criteria
+    if (a.metric, a.tolerance) != (b.metric, b.tolerance):
+        return None
+    return Bound(loss_bound(a.metric, a.tolerance), a.metric)
+
+
+def _trial_rows(found: Difference, span: tuple[float, float]) -> list[Row]:
+    if found.first.criteria.metric != found.second.criteria.metric:
+        return []
+    return [*_engines(found.first, "first", span), *_engines(found.second, "second", span)]
+
+
+def _engines(plan: Plan, which: str, span: tuple[float, float]) -> list[Row]:
+    scale = Scale(plan.criteria.metric)
+    ours = plan.recipe.assignment.digest[:12]
+    return [
+        {
+            "plan": which,
+            "trial": trial.number,
+            "loss": drawn(trial.loss, span),
+            "loss said": scale(trial.loss),
+            "time": trial.ratio * 100,
+            "speed said": f"{speedup(trial.ratio)} FP32's speed",
+            "groups": counts(trial.counts) or "all fp32",
+            "chosen": trial.assignment == ours,
+        }
+        for trial in plan.evidence.trials
+        if trial.loss is not None
+        and trial.ratio is not None
+        and math.isfinite(trial.ratio)
+        and trial.ratio > 0
+    ]
+
+
+def _plane(bound: Bound | None, span: tuple[float, float]) -> Chart:
+    engines = {
+        "mark": {"type": "point", "filled": True, "stroke": "#000000"},
+        "encoding": {
+            "x": {
+                "field": "time",
+                "type": "quantitative",
+                "title": "latency, % of FP32's (left is faster)",
+                "scale": {"zero": False, "padding": 12},
+            },
+            "y": {"field": "loss", **losses(span, "loss", bound)},
+            "color": coloured("plan", _BOTH),
+            "size": {"condition": {"test": "datum.chosen", "value": 260}, "value": 70},
+            "strokeWidth": {"condition": {"test": "datum.chosen", "value": 1.5}, "value": 0},
+            "tooltip": tips("plan", "trial", "speed said", "loss said", "groups"),
+        },
+    }
+    made = spec("trials", 320, layer=[*rule(bound), engines])
+    says = "The engines of both searches; the large ones are the plans'."
+    return Chart("plane", says, made, key=_BOTH)
+
+
+def _strip(count: int, seen: Collection[str]) -> Chart:
+    says = "The groups of the second plan in graph order, by the precision that each plan asks for."
+    which = ("first", "second")
+    return bands(count, seen, which, ("group", "kind", *which), says)

@@ -1,0 +1,96 @@
+"""What a cure changes in a graph, and the model that comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import numpy_helper
+
+from precsearch.graph.serialize import join_model
+from precsearch.graph.view import GraphView
+
+__all__ = ["LAYERNORM_OPSET", "Cure", "Rewrite", "rewritten"]
+
+LAYERNORM_OPSET = 17
+"""The operator set that has LayerNormalization."""
+
+
+@dataclass
+class Rewrite:
+    """Changes to a prepared graph.
+
+    Attributes:
+        instead: Node index → the nodes that stand in its place.
+        constants: New constants by tensor name.
+        sites: Keys of the nodes that it is about, for people.
+    """
+
+    instead: dict[int, list[onnx.NodeProto]] = field(default_factory=dict)
+    constants: dict[str, npt.NDArray[np.generic]] = field(default_factory=dict)
+    sites: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Cure:
+    """A rewrite of one kind wherever it fits.
+
+    Attributes:
+        name: For the command line and the plan.
+        what: Half a sentence for people.
+        rewrite: The changes.
+        params: What it needs beside the graph to be made again: a whole number a site.
+    """
+
+    name: str
+    what: str
+    rewrite: Rewrite
+    params: Mapping[str, int] = field(default_factory=dict)
+
+
+def rewritten(graph: GraphView, rewrite: Rewrite) -> bytes:
+    """The changed model, serialised, without the nodes that nothing reads any more."""
+    nodes = [n for v in graph.nodes for n in rewrite.instead.get(v.index, [v.proto])]
+    kept = _needed(nodes, graph)
+    used = _reads(kept) | graph.output_names
+    weights = [w.proto_bytes for name, w in graph.weights.items() if name in used]
+    for name, array in rewrite.constants.items():
+        weights.append(numpy_helper.from_array(np.asarray(array), name).SerializeToString())
+    return join_model(graph, kept, graph.inputs, weights)
+
+
+def _needed(nodes: list[onnx.NodeProto], graph: GraphView) -> list[onnx.NodeProto]:
+    """From the outputs backwards; a node without outputs that are read is left out."""
+    wanted = set(graph.output_names)
+    kept: list[onnx.NodeProto] = []
+    for node in reversed(nodes):
+        if wanted & {t for t in node.output if t}:
+            kept.append(node)
+            wanted |= _reads([node])
+    return kept[::-1]
+
+
+def _reads(nodes: list[onnx.NodeProto]) -> set[str]:
+    """What nodes and their subgraphs read; names of the subgraphs' own do no harm."""
+    found: set[str] = set()
+    pending: list[onnx.NodeProto] = list(nodes)
+    while pending:
+        node = pending.pop()
+        found |= {t for t in node.input if t}
+        for attribute in node.attribute:
+            inner = [attribute.g] if attribute.HasField("g") else []
+            for body in (*inner, *attribute.graphs):
+                pending += body.node
+                found |= {o.name for o in body.output}
+    return found
+
+
+def constant_of(graph: GraphView, tensor: str) -> float | None:
+    """The value of a constant with one element."""
+    weight = graph.weights.get(tensor)
+    if weight is None or weight.size != 1 or not graph.is_float(tensor):
+        return None
+    return float(np.asarray(weight.array).reshape(-1)[0])

@@ -1,0 +1,186 @@
+"""Looking for a cure: each is verified in FP32 before it is tried in the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx
+
+from precsearch.core.backend import Feed
+from precsearch.core.errors import ModelError
+from precsearch.core.space import Assignment
+from precsearch.emulation.configuration import Configuration, outputs_of
+from precsearch.emulation.single_group import relative_loss
+from precsearch.graph.prepare import prepare
+from precsearch.graph.read import SourceModel
+from precsearch.graph.view import GraphView
+from precsearch.rewrites import (
+    Cure,
+    Recorded,
+    clamped_constants,
+    fused_norms,
+    merged_scales,
+    norm_exponents,
+    rewritten,
+    scaled_norms,
+)
+from precsearch.rewrites.rewrite import LAYERNORM_OPSET
+
+__all__ = ["EXACT", "Suggestion", "suggestions"]
+
+EXACT = 1e-4
+"""How far, relative L2, a rewrite may move FP32's outputs: the order of sums, nothing more."""
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A rewrite that was tried.
+
+    Attributes:
+        name: Of the cure, or of several joined by +.
+        what: Half a sentence.
+        sites: Keys of the nodes that it is about.
+        fp32: Relative L2 that it moves FP32's outputs by.
+        before, after: Loss of the configuration without and with it.
+        model: The rewritten model, serialised; ``None`` if it is not exact.
+        cures: Name and parameters of each, for `precsearch.rewrites.cured`.
+    """
+
+    name: str
+    what: str
+    sites: tuple[str, ...]
+    fp32: float
+    before: float
+    after: float
+    model: bytes | None = None
+    cures: tuple[Recorded, ...] = ()
+
+    @property
+    def exact(self) -> bool:
+        """Whether FP32 gives the same with it."""
+        return self.fp32 <= EXACT
+
+
+def suggestions(
+    opened: Configuration,
+    source: SourceModel,
+    feeds: Sequence[Feed],
+    absmax: Mapping[str, float],
+    before: float,
+) -> tuple[Suggestion, ...]:
+    """Every cure that fits the model, and those that are exact together; the best first.
+
+    Args:
+        opened: The configuration.
+        source: The model.
+        feeds: Samples.
+        absmax: Largest value by tensor, in FP32.
+        before: The configuration's loss.
+
+    Raises:
+        ModelError: ONNX Runtime refuses the model itself.
+    """
+    plain, _ = opened.assigned(feeds)
+    reference = outputs_of(opened, plain, Assignment(), feeds)
+    tried: list[Suggestion] = []
+    for cure, graph in _cures(opened.graph, source, absmax):
+        tried.append(_tried(opened, source, graph, [cure], feeds, reference, before))
+    good = [t for t in tried if t.exact and t.model is not None]
+    if len(good) > 1 and min(t.after for t in good) > _ENOUGH * before:
+        names = {t.name for t in good}
+        tried.append(_together(opened, source, names, feeds, reference, before, absmax))
+    return tuple(sorted(tried, key=lambda t: (not t.exact, t.after)))
+
+
+_ENOUGH = 1e-2
+
+
+def _cures(
+    graph: GraphView, source: SourceModel, absmax: Mapping[str, float]
+) -> Iterator[tuple[Cure, GraphView]]:
+    """Those that fit, each with the graph that it changes."""
+    newer = graph
+    if graph.opsets.get("", 1) < LAYERNORM_OPSET:
+        try:
+            newer = prepare(source, LAYERNORM_OPSET)
+        except ModelError:  # cannot be raised: LayerNormalization is not to be had
+            newer = graph
+    for cure, whose in (
+        (fused_norms(newer), newer),
+        (scaled_norms(graph, norm_exponents(graph, absmax)), graph),
+        (clamped_constants(graph), graph),
+        (merged_scales(graph), graph),
+    ):
+        if cure is not None:
+            yield cure, whose
+
+
+def _together(
+    opened: Configuration,
+    source: SourceModel,
+    names: set[str],
+    feeds: Sequence[Feed],
+    reference: Sequence[Feed],
+    before: float,
+    absmax: Mapping[str, float],
+) -> Suggestion:
+    """One after the other: a cure looks at the graph that the one before left."""
+    graph, done = opened.graph, list[Cure]()
+    made = source
+    while True:
+        found = (c for c in _cures(graph, made, absmax) if c[0].name in names)
+        cure, whose = next(found, (None, graph))
+        if cure is None:
+            break
+        names = names - {cure.name}
+        made = _source(source, rewritten(whose, cure.rewrite))
+        graph = prepare(made, opened.form.min_opset)
+        done.append(cure)
+    return _judged(opened, graph, done, feeds, reference, before, made.proto.SerializeToString())
+
+
+def _tried(
+    opened: Configuration,
+    source: SourceModel,
+    graph: GraphView,
+    cures: Sequence[Cure],
+    feeds: Sequence[Feed],
+    reference: Sequence[Feed],
+    before: float,
+) -> Suggestion:
+    model = rewritten(graph, cures[0].rewrite)
+    changed = prepare(_source(source, model), opened.form.min_opset)
+    return _judged(opened, changed, cures, feeds, reference, before, model)
+
+
+def _source(source: SourceModel, model: bytes) -> SourceModel:
+    return replace(source, path=Path(source.path), proto=onnx.ModelProto.FromString(model))
+
+
+def _judged(
+    opened: Configuration,
+    graph: GraphView,
+    cures: Sequence[Cure],
+    feeds: Sequence[Feed],
+    reference: Sequence[Feed],
+    before: float,
+    model: bytes,
+) -> Suggestion:
+    changed = opened.of(graph)
+    scales, assignment = changed.assigned(feeds)
+    fp32 = relative_loss(outputs_of(changed, scales, Assignment(), feeds), reference)
+    after = before
+    if fp32 <= EXACT:
+        after = relative_loss(outputs_of(changed, scales, assignment, feeds), reference)
+    return Suggestion(
+        name="+".join(c.name for c in cures),
+        what=", and ".join(c.what for c in cures),
+        sites=tuple(s for c in cures for s in c.rewrite.sites),
+        fp32=fp32,
+        before=before,
+        after=after,
+        model=model if fp32 <= EXACT else None,
+        cures=tuple((c.name, c.params) for c in cures),
+    )

@@ -1,0 +1,1 @@
+"""What a command opens before it starts."""

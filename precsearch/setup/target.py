@@ -1,0 +1,121 @@
+"""A model, prepared and grouped for a backend, and what makes two runs the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from precsearch.codec import dumps
+from precsearch.core.backend import Backend, BackendOptions, GraphForm, QuantScheme
+from precsearch.core.errors import ModelError, OptionError
+from precsearch.core.precision import Precision
+from precsearch.core.space import SearchSpace
+from precsearch.graph.opset import without_names
+from precsearch.graph.prepare import prepare
+from precsearch.graph.read import SourceModel, read_model
+from precsearch.graph.view import GraphView
+from precsearch.grouping.group import group
+from precsearch.registry import BackendFactory, backend_factory
+from precsearch.rewrites import Recorded
+from precsearch.setup.shapes import ShapeTable
+
+__all__ = ["Target", "cures_of", "open_target"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A model and the backend that it is for.
+
+    Attributes:
+        source: The model as read.
+        graph: Prepared.
+        space: Its groups.
+        backend: For its declarations; engines are opened in workers.
+        scheme: How INT8 is written: the backend's own, or that of a plan.
+        form: What kind of graph it builds from, likewise.
+        factory: Constructs the backend there.
+        options: Its knobs.
+        cures: Rewrites that the source has gone through since it was read.
+    """
+
+    source: SourceModel
+    graph: GraphView
+    space: SearchSpace
+    backend: Backend
+    scheme: QuantScheme
+    form: GraphForm
+    factory: BackendFactory
+    options: BackendOptions
+    cures: tuple[Recorded, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Of the model, with its cures if it has any."""
+        digest = self.source.digest
+        return f"{digest} {cures_of(self)}" if self.cures else digest
+
+    @property
+    def reference_model(self) -> bytes | str:
+        """What the reference runs: the file itself, so that external weights are found."""
+        source = read_model(self.source.path) if self.cures else self.source
+        anonymous = without_names(source.proto)
+        if anonymous is not None:
+            return bytes(anonymous.SerializeToString())
+        return str(self.source.path.resolve())
+
+
+def open_target(
+    source: SourceModel,
+    backend: str,
+    precisions: tuple[Precision, ...] | None,
+    granularity: str,
+    threads: int,
+    scheme: str | None = None,
+    *,
+    form: str | None = None,
+    build: Mapping[str, str] | None = None,
+    shapes: ShapeTable = (),
+) -> Target:
+    """Prepare and group a model for a backend.
+
+    Args:
+        source: The model as read.
+        backend: Name of the backend.
+        precisions: What groups may be given; ``None`` is all that the backend truly runs.
+        granularity: ``node``, ``group`` or ``block``.
+        threads: CPU threads of one inference.
+        scheme: Name of a plan's quantisation scheme; ``None`` is the one for this machine.
+        form: Name of a plan's graph form, likewise.
+        build: Options that the backend alone knows, by name.
+        shapes: Sets of input shapes that engines are built for, if known already.
+
+    Raises:
+        OptionError: The backend is unknown or does not truly run a precision.
+        ModelError: The graph is malformed, or of a newer operator set than the backend reads.
+    """
+    factory = backend_factory(backend)
+    folder = str(source.folder) if source.external else ""
+    options = BackendOptions(threads, folder, shapes, dict(build or {}))
+    made = factory(options)
+    wanted = frozenset(precisions or made.precisions) | {Precision.FP32}
+    missing = wanted - made.precisions
+    if missing:
+        raise OptionError(
+            f"the {backend} backend does not truly run {min(missing)}: {made.refusal}; leave it "
+            "out of --precisions"
+        )
+    chosen = made.scheme if scheme is None else made.scheme_named(scheme)
+    written = made.form if form is None else made.form_named(form)
+    if written.max_opset is not None and source.opset > written.max_opset:
+        raise ModelError(
+            f"the {backend} backend reads operator sets up to {written.max_opset} here, the model "
+            f"has {source.opset}; export it with opset {written.max_opset}"
+        )
+    graph = prepare(source, written.min_opset)
+    space = group(graph, chosen, wanted, granularity)
+    return Target(source, graph, space, made, chosen, written, factory, options)
+
+
+def cures_of(target: Target) -> str:
+    """The rewrites of a target with their parameters, as JSON."""
+    return dumps([[name, dict(params)] for name, params in target.cures])

@@ -1,0 +1,1 @@
+"""Which engines are proposed next."""

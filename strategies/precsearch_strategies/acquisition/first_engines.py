@@ -1,0 +1,116 @@
+"""The first engines where FP16 and INT8 are both offered: enough, often, to know the answer.
+
+An engine takes minutes there, and most models end in one of three ways: FP16 is right once a few
+groups stay in FP32, and INT8 is slower; INT8 everywhere is right and faster; or INT8 is faster and
+too far off, which alone needs a search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from precsearch.core.precision import Precision
+from precsearch.core.problem import Problem
+from precsearch.core.space import Assignment
+from precsearch.core.trial import Trial
+from precsearch_strategies.encoding import Encoding
+from precsearch_strategies.group_testing.locate import soundly
+from precsearch_strategies.history import Asking, Known
+from precsearch_strategies.uniform import tolerated
+
+__all__ = ["opening"]
+
+_TWO = 2  # engines that the budget must allow for one of them to be another uniform one
+
+
+@dataclass(frozen=True)
+class _Placement:
+    """The same model with INT8 placed otherwise.
+
+    Attributes:
+        changes: Group key → its other precision.
+        reason: Why an engine is built for it.
+        reach: It is tried while INT8 is at most this much slower than the fastest engine so far.
+            By what a placement gained on TensorRT 8.6 (docs/benchmarks/gpu.md): a narrow stem 21 %,
+            float attention 15 %, both inputs of Adds 6 %.
+        more: Whether it adds INT8, and so error.
+    """
+
+    changes: dict[str, Precision]
+    reason: str
+    reach: float
+    more: bool
+
+
+def opening(known: Known, encoding: Encoding, limit: int) -> Asking[bool]:
+    """Build FP16 less its hazards, then INT8 and its placements as long as they may pay.
+
+    An engine that fails is no measurement: what makes it fail is located, and the rest built.
+
+    Args:
+        known: The trials.
+        encoding: Of their assignments.
+        limit: Engines at most.
+
+    Returns:
+        Whether the search is over: INT8 ran, and is no faster than an FP16 engine that passes.
+    """
+    problem = known.problem
+    if not {Precision.FP16, Precision.INT8} <= set(problem.space.precisions):
+        return False
+    half, asked = (tolerated(problem, p) for p in (Precision.FP16, Precision.INT8))
+    first = yield from soundly(known, encoding, half, "FP16 wherever no rule forbids it", limit)
+    if known.engine_room() < _TWO:
+        return False  # the last engine is to be a mixed one
+    trial = yield from soundly(known, encoding, asked, "INT8 wherever no rule forbids it", limit)
+    base = trial.assignment
+    for placement in _placements(problem, base):
+        if known.engine_room() < _TWO:
+            return False
+        best = min(_ratio(known, [first]), _ratio(known, [trial]))
+        hopeless = placement.more and not known.passes(trial)
+        other = problem.space.canonical(base.with_(placement.changes))
+        if (
+            hopeless
+            or other == base
+            or known.excludes(other)
+            or _ratio(known, [trial]) > placement.reach * best
+        ):
+            continue
+        (found,) = yield from known.build([other], placement.reason)
+        kept = known.passes(found) or not known.passes(trial)
+        if kept and _ratio(known, [found]) < _ratio(known, [trial]):
+            base, trial = other, found
+    if not known.passes(first) or known.engines[asked].measurement is None:
+        return False
+    lowest = _ratio(known, [t for a, t in known.engines.items() if a.keys_at(Precision.INT8)])
+    return lowest > _ratio(known, [first]) * (1 - problem.goal.noise)
+
+
+def _ratio(known: Known, trials: Iterable[Trial]) -> float:
+    return min((r for t in trials if (r := known.ratio(t)) is not None), default=float("inf"))
+
+
+def _placements(problem: Problem, int8: Assignment) -> list[_Placement]:
+    """Those that the model has, the likelier gains first."""
+    lower, half = problem.avoided(Precision.INT8), problem.avoided(Precision.FP16)
+    offered = [g for g in problem.space.free if Precision.INT8 in g.choices]
+    branches = [g.key for g in offered if g.kind == "add-branch"]
+    # Not where FP16 has a hazard, which around INT8 is INT8's, too.
+    hinted = [g.key for g in offered if g.key in lower - half and g.key not in branches]
+    attention = [
+        g.key
+        for g in offered
+        if g.kind == "attention" and int8[g.key] is Precision.INT8 and Precision.FP16 in g.choices
+    ]
+    rows = (
+        (hinted, Precision.INT8, "INT8 also where a rule advises against it", 1.3),
+        (branches, Precision.INT8, "INT8, both inputs of each Add quantised", 1.1),
+        (attention, Precision.FP16, "INT8, products of two activations in FP16", 1.2),
+    )
+    return [
+        _Placement(dict.fromkeys(keys, p), reason, reach, more=p is Precision.INT8)
+        for keys, p, reason, reach in rows
+        if keys
+    ]

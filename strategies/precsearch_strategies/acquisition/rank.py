@@ -1,0 +1,199 @@
+"""Which candidate is worth an engine: expected gain times the chance to be within the bound."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from precsearch.core.space import Assignment
+from precsearch.core.trial import Prediction
+from precsearch_strategies.acquisition.candidates import candidates
+from precsearch_strategies.encoding import Encoding, Floats, Labels
+from precsearch_strategies.history import Known
+from precsearch_strategies.models.build_risk import suspicion
+from precsearch_strategies.models.error import ErrorModel
+from precsearch_strategies.models.latency import LatencyModel
+from precsearch_strategies.models.trust_region import extension, radius
+from precsearch_strategies.solvers.elimination import Elimination
+
+__all__ = ["Judge", "Pick"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """A candidate, what its models say of it, and its chance of being within the bound, if built.
+
+    Whether it builds is another matter, on which a proxy has nothing to say.
+    """
+
+    assignment: Assignment
+    reason: str
+    predicted: Prediction
+    within: float
+
+
+@dataclass(frozen=True)
+class _View:
+    """A pool of c candidates, and what the models say of each after so many trials."""
+
+    pool: Labels
+    within: Floats
+    chance: Floats
+    slack: Floats
+    mean: Floats
+    spread: Floats
+    far: Floats
+    trusted: float
+    than: float
+    saved: Floats | None
+    off: float
+
+    def pick(self, i: int, assignment: Assignment, lead: str) -> Pick:
+        """What is predicted of a candidate, and how far engines were from their predictions."""
+        used = min(float(self.slack[i]), 9.99)
+        reason = (
+            f"{lead}predicted {self.mean[i]:.3f} ± {self.spread[i]:.3f} of FP32's latency at "
+            f"{used:.0%} of the bound (losses were predicted to {self.off:.0%})"
+        )
+        return Pick(
+            assignment, reason, Prediction(float(self.mean[i]), used), float(self.within[i])
+        )
+
+
+class Judge:
+    """Ranks candidates before one engine; the models are fitted again only after new trials.
+
+    Args:
+        known: The trials, read again at each ranking.
+        encoding: Of their assignments.
+        squares: Prior medians of the single squares, and the deviations of their logarithms.
+        elimination: Planned for the space.
+        draws: How many draws from the latency model's posterior.
+        least: Least expected improvement that an engine is built for, as a share of the noise.
+        promise: Least improvement in a draw that one is built for, likewise.
+    """
+
+    def __init__(
+        self,
+        known: Known,
+        encoding: Encoding,
+        squares: tuple[Floats, Floats],
+        elimination: Elimination,
+        draws: int,
+        least: float,
+        promise: float,
+    ) -> None:
+        self._known, self._encoding, self._squares = known, encoding, squares
+        self._elimination, self._draws = elimination, draws
+        self._least, self._promise = least, promise
+        self._views: dict[tuple[int, int], _View] = {}
+
+    def ranked(self, most: int, soften: float = 1.0) -> list[Pick]:
+        """At most ``most`` untried candidates that are worth an engine, best first.
+
+        By expected improvement. Where that is nil, as it is among many equally unknown groups, by
+        what a draw from the latency model's posterior promises (Thompson sampling), if that is
+        beyond the noise.
+
+        Args:
+            most: How many.
+            soften: Exponent of the chance to be within the bound.
+        """
+        known, view = self._known, self._now()
+        best, noise = known.best_ratio(), known.problem.goal.noise
+        gain = view.chance**soften * _expected_gain(view.mean, view.spread, max(best, view.than))
+        for reach in dict.fromkeys((view.trusted, 4 * view.trusted, math.inf)):
+            worth = gain * (view.far <= reach)
+            found = self._first(view, worth, self._least * noise * best, most)
+            if found:
+                return found
+        if view.saved is None:
+            return []
+        least = self._promise * noise * best
+        return self._first(view, view.chance * view.saved, least, most, "a draw promises more: ")
+
+    def anyway(self) -> Pick | None:
+        """The untried candidate of most gain times chance, however little; ``None`` without any.
+
+        Where none has a chance, the one of least predicted use of the bound per gain.
+        """
+        view = self._now()
+        gain = np.maximum(max(self._known.best_ratio(), view.than) - view.mean, 0.0)
+        least = gain / (1.0 + np.minimum(view.slack, 1e6) ** 2)
+        for worth in (view.chance * gain, least):
+            found = self._first(view, worth, 1e-12, 1, "a first mixed engine: ")
+            if found:
+                return found[0]
+        return None
+
+    def _now(self) -> _View:
+        at = self._known.tried, len(self._known.proxies)
+        if at not in self._views:
+            self._views = {at: self._view()}
+        return self._views[at]
+
+    def _view(self) -> _View:
+        known, encoding = self._known, self._encoding
+        rng = np.random.default_rng([known.problem.seed, known.tried, len(known.proxies)])
+        errors = ErrorModel.fit(known, encoding, *self._squares)
+        latency = LatencyModel.fit(known, encoding)
+        draws = [latency.sample(rng) for _ in range(self._draws)]
+        pool = candidates(known, encoding, errors, latency, self._elimination, draws)
+        mean, spread = latency.predict(pool)
+        # The best of many noisy measurements was lucky: its prediction is what is to be beaten.
+        fastest = [encoding.encode(t.assignment) for t in known.passing()]
+        than = np.array(fastest or [np.zeros_like(encoding.lowest)])
+        within = _within(known, encoding, errors, pool)
+        sound = 1.0 - suspicion(known, encoding)
+        return _View(
+            pool,
+            within,
+            within * sound[np.arange(pool.shape[1]), pool].prod(axis=1),
+            errors.predict(pool),
+            mean,
+            spread,
+            extension(known, encoding, pool),
+            radius(known, encoding),
+            float(latency.predict(than)[0].min()),
+            latency.saved(pool, than[0], draws) if draws else None,
+            math.expm1(errors.spread),
+        )
+
+    def _first(
+        self, view: _View, worth: Floats, least: float, most: int, lead: str = ""
+    ) -> list[Pick]:
+        """The untried ones of at least this worth, best first; not many."""
+        found: list[Pick] = []
+        for i in np.argsort(-worth, kind="stable").tolist():
+            if worth[i] < least or len(found) == most:
+                break
+            assignment = self._encoding.decode(view.pool[i])
+            if assignment not in self._known.engines:
+                found.append(view.pick(i, assignment, lead))
+        return found
+
+
+def _within(known: Known, encoding: Encoding, errors: ErrorModel, pool: Labels) -> Floats:
+    """(c,) probability that an engine is within the bound, if it builds."""
+    chance = errors.chance(pool)
+    counts = set((pool > 0).sum(axis=1).tolist())
+    probed = {
+        encoding.encode(a).tobytes(): slack
+        for a, t in known.proxies.items()
+        if len(a) in counts and (slack := known.slack(t)) is not None
+    }
+    for i, row in enumerate(pool):
+        slack = probed.get(row.tobytes())
+        if slack is not None:
+            chance[i] = errors.chance_after_proxy(row, slack)
+    return chance
+
+
+def _expected_gain(mean: Floats, spread: Floats, best: float) -> Floats:
+    """Expected improvement over ``best`` of normally distributed ratios."""
+    spread = np.maximum(spread, 1e-9)
+    z = np.clip((best - mean) / spread, -30.0, 30.0)
+    below = np.array([0.5 * math.erfc(-v / math.sqrt(2)) for v in z.tolist()])
+    return np.asarray((best - mean) * below + spread * np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi))

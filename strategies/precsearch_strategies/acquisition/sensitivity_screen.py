@@ -1,0 +1,182 @@
+"""What lowering a group costs in accuracy, asked for as sparingly as the space is large."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from precsearch.core.space import Assignment
+from precsearch_strategies.encoding import Bools, Encoding, Floats
+from precsearch_strategies.group_testing.halving import lowered_together, squares_by_halves
+from precsearch_strategies.history import Asking, Known
+from precsearch_strategies.models.sensitivity import context, single_squares
+from precsearch_strategies.solvers.tied import alike
+
+__all__ = ["asked_about", "halved_further", "screened_squares", "squares_of_fastest"]
+
+_SINGLES = 96  # up to so many, groups are asked for one by one
+_SURE = 0.3  # deviation of the logarithm of a square that a proxy measured alone
+_SHARED = 1.2  # of an equal share of a set's square
+_HARMLESS = 0.25  # squared slack of a label's sets that need not be told apart, together
+
+
+def screened_squares(
+    known: Known, encoding: Encoding, wanted: Bools, *, afresh: bool = False
+) -> Asking[tuple[Floats, Floats]]:
+    """Prior medians of the squared slack of single groups, and how sure they are.
+
+    Nothing is asked about what a passing engine has lowered already: its squared slack is shared.
+    In a large space, groups of one signature are lowered together first, and a set is halved only
+    while its square matters (as in adaptive group testing; Hwang, *JASA* 67, 1972). Where there is
+    no time for a proxy of each group (`Known.proxy_room`), sets are halved as far as it goes.
+
+    Args:
+        known: The trials.
+        encoding: Of their assignments.
+        wanted: (n, p) which choices to ask about if no passing engine has them.
+        afresh: Whether to ask about them even so.
+
+    Returns:
+        (n, p) squares (FP32's 0, ``inf`` where not offered or not finite), and (n, p) standard
+        deviations of their logarithms.
+    """
+    covered, shared = _covered(known, encoding)
+    if afresh:
+        covered &= ~wanted
+    asked = wanted & encoding.allowed & ~covered
+    asked[:, 0] = False
+    sure = np.full(encoding.size, _SURE)
+    if not asked.any():
+        squares = np.where(encoding.allowed, 1.0 / max(encoding.size[0], 1), math.inf)
+        squares[:, 0] = 0.0
+        sure[:] = _SHARED
+    elif asked.sum() > (yield from _room(known, encoding, asked)):
+        squares, sure = yield from squares_by_halves(known, encoding, asked, int(asked.sum()))
+    elif asked.sum() <= _SINGLES:
+        squares = yield from single_squares(known, encoding, asked)
+    else:
+        squares, sure = yield from _by_sets(known, encoding, asked)
+    unasked = encoding.allowed & ~covered & ~asked
+    unasked[:, 0] = False
+    squares[unasked] = 1.0
+    sure[unasked] = 2.0 * _SHARED
+    squares[covered] = shared[covered]
+    sure[covered] = _SHARED
+    return squares, sure
+
+
+def asked_about(known: Known, encoding: Encoding, wanted: Bools) -> Bools:
+    """(n, p) which of the wanted choices `screened_squares` would ask about now."""
+    covered, _ = _covered(known, encoding)
+    asked = wanted & encoding.allowed & ~covered
+    asked[:, 0] = False
+    return np.asarray(asked)
+
+
+def halved_further(
+    known: Known, encoding: Encoding, squares: tuple[Floats, Floats], asked: Bools
+) -> Asking[tuple[Floats, Floats]]:
+    """``squares`` with smaller sets, as far as there is time by now.
+
+    Args:
+        known: The trials.
+        encoding: Of their assignments.
+        squares: What `screened_squares` returned, or this function.
+        asked: (n, p) what `asked_about` said before that: the same sets are halved again, and what
+            is known of them is not asked for twice.
+    """
+    found = yield from squares_by_halves(known, encoding, asked, int(asked.sum()))
+    return np.where(asked, found[0], squares[0]), np.where(asked, found[1], squares[1])
+
+
+def squares_of_fastest(known: Known, encoding: Encoding) -> Asking[tuple[Floats, Floats]]:
+    """The same where only engines like the fastest passing one are looked for."""
+    labels = encoding.encode(known.passing()[0].assignment)
+    wanted = np.zeros(encoding.size, dtype=bool)
+    wanted[np.arange(len(labels)), labels] = labels > 0
+    return (yield from screened_squares(known, encoding, wanted, afresh=True))
+
+
+def _room(known: Known, encoding: Encoding, asked: Bools) -> Asking[int]:
+    """For how many proxies there is time; where nobody knows what one takes, after a first one."""
+    if not known.proxies and known.proxy_room() < asked.sum():
+        label = int(np.flatnonzero(asked.any(axis=0))[-1])
+        members = np.flatnonzero(asked[:, label]).tolist()
+        half = lowered_together(encoding, label, tuple(members[: (len(members) + 1) // 2]))
+        yield from known.probe([half], "half of the groups lowered, and how long a proxy takes")
+    return known.proxy_room()
+
+
+def _covered(known: Known, encoding: Encoding) -> tuple[Bools, Floats]:
+    """(n, p) what passing engines lowered, and the least share of a square that this implies."""
+    n, p = encoding.size
+    covered, shared = np.zeros((n, p), dtype=bool), np.full((n, p), math.inf)
+    base = (known.slack(known.engines.get(Assignment())) or 0.0) ** 2
+    for trial in known.passing():
+        labels = encoding.encode(trial.assignment)
+        lowered = np.flatnonzero(labels)
+        if not len(lowered):
+            continue
+        share = max((known.slack(trial) or 0.0) ** 2 - base, 1e-6) / len(lowered)
+        where = lowered, labels[lowered]
+        covered[where] = True
+        shared[where] = np.minimum(shared[where], share)
+    return covered, shared
+
+
+@dataclass(frozen=True)
+class _Set:
+    """Positions that are lowered together to one label, the others that go with them."""
+
+    label: int
+    members: tuple[int, ...]
+    others: tuple[int, ...]
+    lowered: Assignment
+
+
+def _by_sets(known: Known, encoding: Encoding, asked: Bools) -> Asking[tuple[Floats, Floats]]:
+    """Groups of equal structure together, halves of those that matter."""
+    n, p = encoding.size
+    squares, sure = np.full((n, p), math.inf), np.full((n, p), _SURE)
+    squares[:, 0] = 0.0
+    base = (known.slack(known.engines.get(Assignment())) or 0.0) ** 2
+    for label in range(1, p):
+        queue = _sets(encoding, label, alike(encoding, np.flatnonzero(asked[:, label])))
+        few = _HARMLESS / max(len(queue), 1)
+        while queue:
+            trials = yield from known.probe(
+                [s.lowered for s in queue], "alike groups lowered alone"
+            )
+            halves: list[tuple[int, ...]] = []
+            for s, trial in zip(queue, trials, strict=True):
+                slack, members = known.slack(trial), list(s.members)
+                if trial is None and math.isfinite(squares[members[0], label]):
+                    continue  # no time is left: the share of the set that it is a part of stands
+                rest = float(sum(v for j in s.others if math.isfinite(v := squares[j, label])))
+                square = 1.0 if slack is None else max(slack**2 - base - rest, 0.0)
+                if len(members) > 1 and square > few:
+                    halves += [s.members[: len(members) // 2], s.members[len(members) // 2 :]]
+                squares[members, label] = square / len(members)
+                sure[members, label] = _SURE if len(members) == 1 else _SHARED
+            queue = _sets(encoding, label, halves)
+    return squares, sure
+
+
+def _sets(encoding: Encoding, label: int, rows: list[tuple[int, ...]]) -> list[_Set]:
+    """Active ones first, so that what passive ones need beside them is known."""
+    found = []
+    for members in rows:
+        passive = encoding.passive[list(members)].any()
+        contexts = [context(encoding, i, label) for i in members]
+        if any(c is None for c in contexts):
+            contexts = [c for c in contexts if c is not None]
+        others = {j for c in contexts if c is not None for j in c} - set(members)
+        keys = [encoding.space.free[i].key for i in (*members, *others)]
+        precision = encoding.space.precisions[label]
+        lowered = encoding.space.canonical(Assignment.of(dict.fromkeys(keys, precision)))
+        found.append(
+            (bool(passive), members[0], _Set(label, members, tuple(sorted(others)), lowered))
+        )
+    return [row[2] for row in sorted(found, key=lambda row: row[:2]) if len(row[2].lowered)]

@@ -1,0 +1,1 @@
+"""Finds the few groups that break the bound."""

@@ -1,0 +1,243 @@
+"""The next group test: which set of choices to lower beside those that are known to be harmless."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from precsearch_strategies.encoding import Bools, Floats, Labels
+from precsearch_strategies.group_testing.posterior import (
+    CHAINS,
+    SIGMA,
+    Draws,
+    Outcomes,
+    cells_of,
+    fitted_odds,
+    no_draws,
+    redrawn,
+)
+
+__all__ = ["Design", "Doubts"]
+
+_SIZES = (0.0, 0.2, 0.4, 0.7, 1.0, 1.4, 2.0)  # culprits expected among untested choices
+_COMBINATIONS = 12  # of parts of what is under test, for each of these
+_OPEN = 1.5  # culprits looked for at a time, at most
+_TRUSTED = 0.08  # chance of a culprit among what is lowered on trust, at most
+_NAMED = 0.7  # probability from which on a choice is left out of tests
+_PASSING = 4.0  # bits that an engine within the bound is worth if it lowers all that is left
+_TIRED = 4.0  # engines beyond the bound in a row that double it
+_WEIGHT = 4.0  # squared slack of a culprit that nothing is known of
+_UNSURE = 0.8  # standard deviation of its logarithm
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """What is known of n choices that would save time.
+
+    Attributes:
+        gain: (n,) share of FP32's latency that each saves, positive.
+        marks: (n,) logarithms of their squared proxies.
+        count: Culprits expected in all.
+        cleared: (n,) which of them an engine within the bound has.
+        base: Squared slack of what they are added to.
+        rate: Squared slack of a harmless one.
+        sets: (k, n) engines beyond the bound.
+        squares: (k,) their squared slack.
+        sound: (n,) probability that a choice does not make an engine fail to build.
+        draws: Samples of the culprits.
+        fruitless: How many engines in a row were beyond the bound.
+        spread: How many engines in all were so by less than a culprit.
+    """
+
+    gain: Floats
+    marks: Floats
+    count: float
+    cleared: Bools
+    base: float
+    rate: float
+    sets: Bools
+    squares: Floats
+    sound: Floats
+    draws: Draws
+    fruitless: int = 0
+    spread: int = 0
+
+    @classmethod
+    def none(cls, gain: Floats, marks: Floats, count: float, base: float) -> Doubts:
+        """Before the first test; all together are taken to cost half of what the bound leaves."""
+        n = len(gain)
+        rate = 0.5 * max(1.0 - base, 0.1) / max(n, 1)
+        return cls(
+            gain, marks, count, np.zeros(n, dtype=bool), base, rate,
+            np.zeros((0, n), dtype=bool), np.zeros(0), np.ones(n), no_draws(),
+        )  # fmt: skip
+
+    def clean(self, sets: Bools) -> Floats:
+        """(c,) squared slack of (c, n) sets if none of their choices is a culprit."""
+        return np.asarray(self.base + self.rate * sets.sum(axis=1))
+
+    def tests(self) -> Outcomes:
+        """The engines beyond the bound, without what has been cleared since."""
+        open_ = self.sets & ~self.cleared
+        some = open_.any(axis=1)
+        clean = self.clean(self.sets)
+        return Outcomes(open_[some], self.squares[some], np.maximum(clean[some], 1e-3))
+
+
+@dataclass(frozen=True)
+class Design:
+    """The posterior after the tests so far, and the tests that it would do next.
+
+    Attributes:
+        doubts: What it is about.
+        tests: Those with an open outcome.
+        odds: (n,) prior odds of being a culprit, fitted to what has been found.
+        chance: (n,) posterior probability of being one.
+        draws: Samples of the posterior.
+    """
+
+    doubts: Doubts
+    tests: Outcomes
+    odds: Floats
+    chance: Floats
+    draws: Draws
+
+    @classmethod
+    def of(cls, doubts: Doubts, rng: np.random.Generator) -> Design:
+        """Sample the posterior, from where its last samples were."""
+        n = len(doubts.gain)
+        seen = doubts.cleared | doubts.sets.any(axis=0)
+        held = np.where(doubts.cleared, 0.0, doubts.draws.marginals(n))
+        odds = fitted_odds(doubts.marks, seen, held, doubts.count)
+        odds = np.where(doubts.cleared, 1e-12, odds)
+        tests = doubts.tests()
+        draws = redrawn(tests, odds, doubts.draws, rng)
+        chance = np.where(doubts.cleared, 0.0, _chance(tests, odds, draws))
+        return cls(doubts, tests, odds, chance, draws)
+
+    @property
+    def left(self) -> float:
+        """Share of FP32's latency that choices which are not cleared are expected to save."""
+        return float((self.doubts.gain * (1 - self.chance))[~self.doubts.cleared].sum())
+
+    def best(self, rng: np.random.Generator, known: Callable[[Bools], bool]) -> tuple[Bools, str]:
+        """The set to build next, and why; an empty one if there is none that is not ``known``.
+
+        The one that tells most about *where* culprits are (Lindley, *Annals of Mathematical
+        Statistics* 27, 1956), in bits, plus what passing would be worth.
+        """
+        sets = self._candidates(rng)
+        sets = sets[[not known(s) for s in sets]]
+        if not len(sets):
+            return np.zeros(len(self.odds), dtype=bool), ""
+        bits, passing = self._information(sets, rng)
+        new = ~self.doubts.cleared
+        gain = sets[:, new] @ self.doubts.gain[new]
+        share = np.sqrt(np.minimum(gain / max(self.left, 1e-12), 1.0))
+        sound = np.exp(sets @ np.log(np.maximum(self.doubts.sound, 1e-9)))
+        # What fails again and again is not understood: something smaller, then.
+        hope = _PASSING * (1 + self.doubts.fruitless / _TIRED) * passing * share
+        i = int(np.argmax((bits + hope) * sound))
+        count, bit = int((sets[i] & new).sum()), bits[i]
+        return sets[i], f"{count} more in a group test: {passing[i]:.0%} to pass, {bit:.1f} bits"
+
+    def _candidates(self, rng: np.random.Generator) -> Bools:
+        """(c, n): what is cleared or trusted, some untested choices, parts of the tested ones.
+
+        Untested ones by their odds per gain, up to some expected number of culprits; of the tested
+        ones, each cell's less or more probable half, both or neither.
+        """
+        doubts, tested = self.doubts, self.tests.sets.any(axis=0)
+        start = self._trusted(np.asarray(tested))
+        order = np.flatnonzero(~tested & ~doubts.cleared & (doubts.sound > 0.2))
+        order = order[np.argsort((self.odds / doubts.gain)[order], kind="stable")]
+        ahead = np.cumsum(self.odds[order])
+        room = max(_OPEN - float(self.chance[tested & (self.chance < 0.9)].sum()), 0.0)
+        halves = self._halves(tested & ~start & (self.chance < _NAMED) & (doubts.sound > 0.2))
+        found = []
+        for size in (s for s in _SIZES if s <= room):
+            one = start.copy()
+            one[order[ahead <= size]] = True
+            one[order[: int(size > 0)]] = True
+            found.append(one)
+            for _ in range(_COMBINATIONS if halves else 0):
+                parts = [h[i] for h in halves for i in _PARTS[rng.integers(0, len(_PARTS))]]
+                more = one.copy()
+                more[np.concatenate([*parts, order[:0]])] = True
+                found.append(more)
+        found += self._least(doubts.sound > 0.2)
+        distinct = {row.tobytes(): row for row in found if (row & ~doubts.cleared).any()}
+        return np.array(list(distinct.values()), dtype=bool).reshape(-1, len(self.odds))
+
+    def _least(self, sound: Bools) -> list[Bools]:
+        """What is cleared, and the least suspect of all others, up to some expected culprits."""
+        low = np.flatnonzero(sound & ~self.doubts.cleared)
+        low = low[np.argsort((self.chance / self.doubts.gain)[low], kind="stable")]
+        ahead, found = np.cumsum(self.chance[low]), []
+        for size in _SIZES[1:-2]:
+            one = self.doubts.cleared.copy()
+            one[low[ahead <= size]] = True
+            found.append(one)
+        return found
+
+    def _trusted(self, tested: Bools) -> Bools:
+        """(n,) what is cleared, and what tests have all but cleared: lowered without a test."""
+        found: Bools = self.doubts.cleared.copy()
+        low = np.flatnonzero(tested & (self.doubts.sound > 0.2))
+        low = low[np.argsort(self.chance[low], kind="stable")]
+        found[low[np.cumsum(self.chance[low]) <= _TRUSTED]] = True
+        return found
+
+    def _halves(self, doubtful: Bools) -> list[tuple[Labels, Labels]]:
+        """Each cell in two parts of equal probability, the less probable choices first."""
+        members = np.flatnonzero(doubtful)
+        found = []
+        for some in cells_of(self.tests.sets, members):
+            ranked = some[np.argsort(self.odds[some], kind="stable")]
+            mass = np.cumsum(self.odds[ranked]) / self.odds[ranked].sum()
+            cut = max(int(np.searchsorted(mass, 0.5, side="right")), 1)
+            found.append((ranked[:cut], ranked[cut:]))
+        return found
+
+    def _information(self, sets: Bools, rng: np.random.Generator) -> tuple[Floats, Floats]:
+        """(c,) bits that (c, n) tests tell about where culprits are, and chances to pass.
+
+        By pairwise distances between the samples' predictions (Kolchinsky & Tracey, *Entropy* 19,
+        2017). A new culprit's weight is noise here: it is not what is asked for.
+        """
+        idle = ~self.tests.sets.any(axis=0) & ~self.doubts.cleared
+        fresh = np.where(idle, self.odds / (1 + self.odds), 0.0)
+        uniform = rng.permutation((np.arange(CHAINS) + 0.5) / CHAINS)
+        new = _WEIGHT * _poisson(np.asarray(sets @ fresh, dtype=float), uniform)
+        total = self.doubts.clean(sets)[:, None]
+        total = total + self.draws.excess(sets) + new
+        wide = SIGMA**2 + (_UNSURE * new / total) ** 2
+        both = wide[:, :, None] + wide[:, None, :]
+        apart = np.log(total)[:, :, None] - np.log(total)[:, None, :]
+        near = np.sqrt(2 * np.sqrt(wide[:, :, None] * wide[:, None, :]) / both)
+        near = near * np.exp(-(apart**2) / (4 * both))
+        return -np.log2(near.mean(axis=2)).mean(axis=1), (total < 1.0).mean(axis=1)
+
+
+_PARTS: tuple[tuple[int, ...], ...] = ((), (0,), (0,), (1,), (0, 1))
+
+
+def _chance(tests: Outcomes, odds: Floats, draws: Draws) -> Floats:
+    """(n,) probability of being a culprit; within one cell by their odds."""
+    found = odds / (1 + odds)
+    held = draws.marginals(len(odds))
+    for some in cells_of(tests.sets, np.flatnonzero(tests.sets.any(axis=0))):
+        share = odds[some] / odds[some].sum()
+        found[some] = np.minimum(held[some].sum() * share, 1.0)
+    return found
+
+
+def _poisson(rates: Floats, uniform: Floats) -> Floats:
+    """(c, b) Poisson counts at (c,) rates by inversion of (b,) uniforms, up to 9."""
+    k = np.arange(9)
+    logs = k * np.log(np.maximum(rates, 1e-12))[:, None] - rates[:, None]
+    below = np.cumsum(np.exp(logs - [math.lgamma(i + 1) for i in k.tolist()]), axis=1)
+    return np.asarray((uniform[None, :, None] > below[:, None, :]).sum(axis=2), dtype=float)

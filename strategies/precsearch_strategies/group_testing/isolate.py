@@ -1,0 +1,204 @@
+"""Large spaces: finds the few choices that break the bound by group testing, engine by engine.
+
+Where a few of many choices break the bound and proxies rank them badly, an engine lowers what has
+passed and a set of further choices, the least harmful by proxy first, so many that it may well hold
+a culprit (Hwang, *JASA* 67, 1972). If it passes, they stay; if it fails, parts of it are tested
+(ddmin; Zeller & Hildebrandt, *IEEE TSE* 28, 2002), and how *far* it fails says how much its
+culprits weigh together, so that one engine can test parts of several failed sets at once. `Design`
+chooses it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from precsearch.core.space import Assignment
+from precsearch.core.trial import Trial
+from precsearch_strategies.acquisition.exclusion import repaired
+from precsearch_strategies.encoding import Bools, Encoding, Floats, Labels
+from precsearch_strategies.group_testing.design import Design, Doubts
+from precsearch_strategies.group_testing.locate import repeated
+from precsearch_strategies.history import Asking, Known
+from precsearch_strategies.models.build_risk import suspicion
+from precsearch_strategies.models.profile_gains import profile_gains
+
+__all__ = ["isolated", "most_engines"]
+
+_LARGE = 96  # choices from which on culprits are looked for before models are asked
+_PER_BIT = 6  # engines at most, for each doubling of the choices
+_FRUITLESS = 16  # engines in a row beyond the bound after which culprits are not few
+_NEARLY = 3.0  # times the noise: left to gain where models need not start afresh
+_FULL = 1.5  # squared slack of all harmless choices together from which on they are not harmless
+_SPREAD = 2  # engines that may be beyond the bound by less than a culprit
+_LEAST = 0.35  # squared slack of a culprit
+_USUAL = 5.0  # squared slack of one, for a guess at how many there are
+_BEYOND = 1e4  # squared slack that non-finite output is taken to have
+_SHARED, _SURE = 1.2, 0.3  # deviations of the logarithms of a share and of a culprit's square
+
+
+@dataclass(frozen=True)
+class _Moves:
+    """Choices that would save time over a passing assignment, one for each group at most.
+
+    Attributes:
+        base: (n,) labels of that assignment.
+        square: Its squared slack.
+        groups: (k,) positions of the groups.
+        labels: (k,) what they would be lowered to.
+        gain: (k,) share of FP32's latency that each would save.
+        between: Whether a group could also be lowered less than that.
+    """
+
+    base: Labels
+    square: float
+    groups: Labels
+    labels: Labels
+    gain: Floats
+    between: bool
+
+    @property
+    def all(self) -> Bools:
+        """(1, k) every move."""
+        return np.ones((1, len(self.groups)), dtype=bool)
+
+    def lowered(self, chosen: Bools) -> Labels:
+        """(n,) labels with the (k,) chosen moves made."""
+        x: Labels = self.base.copy()
+        x[self.groups[chosen]] = self.labels[chosen]
+        return x
+
+
+def most_engines(choices: int) -> int:
+    """How many engines the stage takes at most."""
+    return _PER_BIT * math.ceil(math.log2(max(choices, 2)))
+
+
+def isolated(
+    known: Known, encoding: Encoding, squares: tuple[Floats, Floats], wanted: Bools, limit: int
+) -> Asking[tuple[tuple[Floats, Floats], bool]]:
+    """Grow a passing assignment by sets of choices, and track down what breaks the bound.
+
+    It does nothing where there are few choices, and gives up where culprits are not few: where
+    engines fail by little or many in a row, or where all that passed is too much for the bound.
+
+    Args:
+        known: The trials.
+        encoding: Of their assignments.
+        squares: (n, p) prior medians of the squared slack of single choices, and the deviations of
+            their logarithms.
+        wanted: (n, p) which choices may be worth it.
+        limit: Engines of the whole search at most.
+
+    Returns:
+        ``squares`` as corrected by what was found; whether next to nothing is left to gain.
+    """
+    moves = _moves(known, encoding, squares[0], wanted)
+    if len(moves.groups) <= _LARGE:
+        return squares, False
+    limit = min(limit, known.builds + most_engines(len(moves.groups)))
+    doubts, design, done = _before(known, moves, squares[0]), None, False
+    while known.builds < limit and doubts.fruitless < _FRUITLESS and doubts.spread < _SPREAD:
+        rng = np.random.default_rng([known.problem.seed, known.tried])
+        sound = _sound(known, encoding, moves)
+        design = Design.of(replace(doubts, sound=sound), rng)
+        doubts = replace(doubts, draws=design.draws)
+        enough = known.problem.goal.noise * known.best_ratio()
+        done = design.left < _NEARLY * enough and not moves.between
+        if design.left < enough or doubts.clean(moves.all)[0] > _FULL:
+            break
+        chosen, trial = yield from _tested(known, encoding, moves, design, rng)
+        if trial is None:
+            break
+        slack = known.slack(trial)
+        if slack is None:  # a build that fails is no verdict
+            yield from repeated(known, encoding, limit)
+        else:
+            doubts = _after(doubts, chosen, min(slack**2, _BEYOND), bool(known.passes(trial)))
+    return squares if design is None else _corrected(squares, moves, design), done
+
+
+def _sound(known: Known, encoding: Encoding, moves: _Moves) -> Floats:
+    """(k,) probability that a move makes no engine fail; 0 for one given up beside the others."""
+    sound = 1.0 - suspicion(known, encoding)[moves.groups, moves.labels]
+    worth = np.zeros(encoding.size)
+    worth[moves.groups, moves.labels] = moves.gain
+    whole = moves.lowered(moves.all[0])
+    kept = repaired(known, encoding, whole[None], worth)[0] == whole
+    return np.where(kept[moves.groups], sound, 0.0)
+
+
+def _moves(known: Known, encoding: Encoding, squares: Floats, wanted: Bools) -> _Moves:
+    """For each group the choice that would save most over the fastest passing engine."""
+    passing, groups = known.passing(), np.arange(encoding.size[0])
+    base = encoding.encode(passing[0].assignment if passing else Assignment())
+    gains = profile_gains(known, encoding)
+    open_ = wanted & encoding.allowed & np.isfinite(squares)
+    more = np.where(open_, gains - gains[groups, base][:, None], -math.inf)
+    more[:, 0] = -math.inf
+    labels = np.argmax(more, axis=1)
+    some = np.flatnonzero((more[groups, labels] > 0) & (labels != base))
+    between = int((open_ & (more > 0)).sum()) > len(some)
+    square = (known.slack(passing[0] if passing else None) or 0.0) ** 2
+    return _Moves(base, square, some, labels[some], more[some, labels[some]], between)
+
+
+def _before(known: Known, moves: _Moves, squares: Floats) -> Doubts:
+    """What is known before the first engine: what proxies say."""
+    marks = np.log(np.maximum(squares[moves.groups, moves.labels], 1e-9))
+    return Doubts.none(moves.gain, marks, _count(known, len(marks)), moves.square)
+
+
+def _count(known: Known, choices: int) -> float:
+    """How many culprits there may be, by how far beyond the bound the worst engine was."""
+    slacks = [s for t in known.engines.values() if (s := known.slack(t)) is not None]
+    worst = max((s for s in slacks if math.isfinite(s)), default=0.0) ** 2
+    guess = worst / _USUAL if worst > 1 else 0.03 * choices
+    return min(max(guess, 1.0), 0.2 * choices)
+
+
+def _tested(
+    known: Known, encoding: Encoding, moves: _Moves, design: Design, rng: np.random.Generator
+) -> Asking[tuple[Bools, Trial | None]]:
+    """Lower the (k,) choices that tell most; no trial where no set is left to be built."""
+
+    def lowered(chosen: Bools) -> Assignment:
+        return encoding.decode(moves.lowered(chosen))
+
+    def useless(chosen: Bools) -> bool:
+        return lowered(chosen) in known.engines or known.excludes(lowered(chosen))
+
+    chosen, reason = design.best(rng, useless)
+    if not chosen.any():
+        return chosen, None
+    (trial,) = yield from known.build([lowered(chosen)], reason)
+    return chosen, trial
+
+
+def _after(doubts: Doubts, chosen: Bools, square: float, passed: bool) -> Doubts:
+    """What is known after an engine."""
+    if passed:
+        rate = max((square - doubts.base) / float(chosen.sum()), 1e-9)
+        return replace(doubts, cleared=doubts.cleared | chosen, rate=rate, fruitless=0)
+    return replace(
+        doubts,
+        sets=np.concatenate([doubts.sets, chosen[None]]),
+        squares=np.append(doubts.squares, square),
+        fruitless=doubts.fruitless + 1,
+        spread=doubts.spread + int(square < float(doubts.clean(chosen[None])[0]) + _LEAST),
+    )
+
+
+def _corrected(
+    squares: tuple[Floats, Floats], moves: _Moves, design: Design
+) -> tuple[Floats, Floats]:
+    """Medians and deviations for the models: culprits weigh what they do, the others a share."""
+    medians, sure = squares[0].copy(), squares[1].copy()
+    weights = np.array([design.draws.typical(i) for i in range(len(moves.groups))])
+    named = design.chance > 0.5
+    mixed = design.doubts.rate + design.chance * _USUAL
+    medians[moves.groups, moves.labels] = np.where(named & (weights > 0), weights, mixed)
+    sure[moves.groups, moves.labels] = np.where(named, _SURE, _SHARED)
+    return medians, sure

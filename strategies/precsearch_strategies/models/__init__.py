@@ -1,0 +1,1 @@
+"""Models of error and latency, fitted to the trials."""

@@ -1,0 +1,55 @@
+"""How far beyond what has passed the next engine may go."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from precsearch_strategies.encoding import Bools, Encoding, Floats, Labels
+from precsearch_strategies.history import Known
+
+__all__ = ["extension", "radius"]
+
+_LEAST = 3.0
+
+
+def extension(known: Known, encoding: Encoding, many: Labels) -> Floats:
+    """(c,) how many choices of (c, n) labels no passing engine has."""
+    return _beyond(_passed(known, encoding), many)
+
+
+def radius(known: Known, encoding: Encoding) -> float:
+    """The trust region, as a number of choices that no passing engine has; ``inf`` at first.
+
+    An engine beyond the bound halves it, one within doubles it (the usual rule; Conn, Gould and
+    Toint, *Trust-Region Methods*, 2000). With a ranking of the choices this is bisection on the
+    ranking, carried on from wherever the models have led. Failed builds say nothing.
+    """
+    passed = np.zeros(encoding.size, dtype=bool)
+    found = math.inf
+    for assignment, trial in known.engines.items():
+        verdict = known.passes(trial)
+        if verdict is None:
+            continue
+        labels = encoding.encode(assignment)
+        size = float(_beyond(passed, labels[None])[0])
+        if verdict:
+            found = 2 * found if size > found / 2 else found
+            passed[np.arange(len(labels)), labels] = True
+        elif passed[:, 1:].any() and size > 0:
+            found = min(found, max(size / 2, _LEAST))
+    return found
+
+
+def _passed(known: Known, encoding: Encoding) -> Bools:
+    found: Bools = np.zeros(encoding.size, dtype=bool)
+    for trial in known.passing():
+        labels = encoding.encode(trial.assignment)
+        found[np.arange(len(labels)), labels] = True
+    return found
+
+
+def _beyond(passed: Bools, many: Labels) -> Floats:
+    new = ~passed[np.arange(many.shape[1]), many] & (many > 0)
+    return np.asarray(new.sum(axis=1), dtype=float)

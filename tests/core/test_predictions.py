@@ -1,0 +1,78 @@
+"""What a search's models said of engines, against what was measured of them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from precsearch.core.predictions import PredictionErrors, prediction_errors
+from precsearch.core.problem import Bound, Goal
+from precsearch.core.space import Assignment
+from precsearch.core.trial import (
+    Accuracy,
+    Failed,
+    Fidelity,
+    Latency,
+    Measured,
+    Measurement,
+    Outcome,
+    Prediction,
+    Proposal,
+    Trial,
+)
+from precsearch.formatting import foretold
+
+GOAL = Goal(Bound(0.01, guard=1.0), noise=0.01)
+
+
+def ran(ratio: float, loss: float) -> Measured:
+    latency = Latency(ratio, ratio, ratio, ratio, ratio, ratio)
+    return Measured(Measurement(Accuracy(loss, loss), latency))
+
+
+def trial(said: Prediction | None, outcome: Outcome) -> Trial:
+    return Trial(0, Proposal(Assignment(), Fidelity.ENGINE, "", said), outcome)
+
+
+def test_errors_are_relative_medians_of_the_engines_that_ran() -> None:
+    found = prediction_errors(
+        GOAL,
+        [
+            trial(None, ran(1.0, 0.0)),  # FP32: nobody predicted it
+            trial(Prediction(0.5, 0.8), ran(0.55, 0.0088)),  # 10 % and 10 % off, within
+            trial(Prediction(0.5, 0.9), ran(0.5, 0.012)),  # over the bound, unforeseen
+            trial(Prediction(0.4, 0.5), ran(0.48, math.inf)),  # no number for the error
+            trial(Prediction(0.4, 0.5), Failed("build", "error", "no kernel")),
+        ],
+    )
+    assert found is not None
+    assert found.engines == 3
+    assert found.ratio == pytest.approx(0.1)
+    assert found.slack == pytest.approx((0.1 + 1 / 3) / 2)
+    assert found.verdicts == 1
+
+
+def test_nothing_is_said_of_a_strategy_without_models() -> None:
+    assert prediction_errors(GOAL, [trial(None, ran(1.0, 0.0))]) is None
+    assert prediction_errors(GOAL, []) is None
+
+
+@given(st.lists(st.tuples(st.floats(0.05, 2.0), st.floats(1e-5, 1.0)), min_size=1, max_size=9))
+def test_what_was_foreseen_exactly_has_no_error(rows: list[tuple[float, float]]) -> None:
+    trials = [trial(Prediction(ratio, loss / 0.01), ran(ratio, loss)) for ratio, loss in rows]
+    found = prediction_errors(GOAL, trials)
+    assert found is not None
+    assert found.ratio == 0
+    assert found.slack == pytest.approx(0)
+    assert found.verdicts == found.engines == len(rows)
+
+
+def test_it_is_said_in_words() -> None:
+    assert foretold(PredictionErrors(14, 0.0123, 0.09, 12)) == (
+        "latency predicted to 1.2 %, error to 9 % "
+        "(medians of 14 engines; 12 on the side of the bound foreseen)"
+    )
+    assert "error to" not in foretold(PredictionErrors(1, 0.01, math.inf, 0))

@@ -1,0 +1,135 @@
+"""The search scores proxies of a backend that compiles by one session, without lowering."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import precsearch
+from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
+from precsearch.calibration.ranges import Calibration, collect_ranges
+from precsearch.core.errors import BuildError
+from precsearch.core.events import TrialFinished
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment
+from precsearch.core.trial import Accuracy, Fidelity, Measured, Measurement, Proposal
+from precsearch.data import input_specs, load
+from precsearch.executors.client import bench_setup, candidate
+from precsearch.graph.read import read_model
+from precsearch.lowering.lower import Lowered, Lowering
+from precsearch.lowering.qdq_layout import quantisable
+from precsearch.lowering.scales import RangeScales
+from precsearch.measurement.service import Bench, Scored, open_bench
+from precsearch.optimization.stages.prepare import proxy_of
+from precsearch.reference.session import reference_outputs
+from precsearch.search.evaluator import evaluators
+from precsearch.search.journal import read
+from precsearch.setup.config import OptimizeConfig
+from precsearch.setup.target import Target, open_target
+from tests.e2e.command import DATA, MODEL, few_samples
+from tests.graph.small_graphs import residual_net
+
+FP32, INT8 = Precision.FP32, Precision.INT8
+
+
+@pytest.fixture
+def compiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OnnxRuntimeBackend, "compiles", True)
+
+
+def opened() -> Target:
+    return open_target(read_model(MODEL), "onnxruntime", None, "group", 1)
+
+
+def lowering_of(target: Target, feeds: object) -> Lowering:
+    plain = Lowering(target.graph, target.space, target.scheme, RangeScales({}, target.scheme))
+    tensors = quantisable(target.graph, target.scheme, target.space)
+    names = tuple(sorted(frozenset().union(*tensors.values())))
+    calibration = Calibration(plain.lower(Assignment()).model, "", names)
+    ranges = collect_ranges(calibration, feeds)  # type: ignore[arg-type]
+    return Lowering(
+        target.graph, target.space, target.scheme, RangeScales(ranges, target.scheme), target.form
+    )
+
+
+def test_an_engine_that_opens_at_once_is_its_own_proxy() -> None:
+    target = opened()
+    lowering = Lowering(target.graph, target.space, target.scheme, RangeScales({}, target.scheme))
+    assert proxy_of(target, lowering) is None
+
+
+@pytest.mark.usefixtures("compiling")
+def test_a_bench_scores_by_the_proxy_about_what_its_engine_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("precsearch.measurement.probes._SECONDS", 1e6)  # all samples, however slow
+    target = opened()
+    specs = input_specs(target.graph.inputs)
+    data = load(few_samples(tmp_path / "few.npz", 40), specs)
+    lowering = lowering_of(target, data.feeds)
+    graph = proxy_of(target, lowering)
+    assert graph is not None
+    scored = Scored(data, reference_outputs(str(MODEL), data.feeds))
+    config = OptimizeConfig(MODEL, DATA, 1e-2, "rel-l2", threads=1)
+    setup = bench_setup(config, target, lowering.lower(Assignment()), scored)
+    bench = open_bench(setup, lambda _: None)
+    assert isinstance(bench, Bench)
+    with pytest.raises(BuildError, match="no proxy"):
+        bench.probe(graph.request(Assignment()))
+    bench = Bench(replace(setup, proxy=graph.proxy), lambda _: None)
+    free = [g for g in target.space.free if not g.passive]
+    for assignment in (
+        Assignment(),
+        target.space.uniform(INT8),
+        Assignment.of({free[0].key: INT8}),
+    ):
+        probed = bench.probe(graph.request(assignment))
+        measured = bench.measure(candidate(lowering.lower(assignment)), Fidelity.PROXY)
+        assert probed.latency is None
+        assert probed.accuracy.loss == pytest.approx(measured.accuracy.loss, rel=0.3, abs=1e-6)
+        assert len(probed.accuracy.per_sample) == 40
+
+
+def test_a_probed_proposal_is_not_lowered() -> None:
+    def lower(_: Assignment) -> Lowered:
+        raise AssertionError("lowered")
+
+    def measure(_: object, __: Fidelity) -> Measurement:
+        raise AssertionError("measured")
+
+    asked: list[Assignment] = []
+    good = Measurement(Accuracy(0.0, 0.0))
+
+    def probe(assignment: Assignment) -> Measurement:
+        asked.append(assignment)
+        return good
+
+    (evaluate,) = evaluators(lower, [measure], probes=[probe])
+    wanted = Assignment.of({"g": INT8})
+    found = evaluate(Proposal(wanted, Fidelity.PROXY))
+    assert (found.outcome, found.model_digest, asked) == (Measured(good), "", [wanted])
+    assert evaluate(Proposal(wanted)).outcome.stage == "lower"  # type: ignore[union-attr]
+
+
+@pytest.mark.usefixtures("compiling")
+def test_a_search_on_a_backend_that_compiles_uses_it(tmp_path: Path) -> None:
+    onnx.save(residual_net(), tmp_path / "model.onnx")
+    plan = precsearch.optimize(
+        tmp_path / "model.onnx",
+        tol=1e-3,
+        threads=1,
+        max_builds=4,
+        output=tmp_path / "p.json",
+        run_dir=tmp_path / "run",
+    )
+    proxies = [t for t in plan.evidence.trials if t.fidelity == "proxy"]
+    assert proxies
+    assert all(t.loss is not None and np.isfinite(t.loss) for t in proxies)
+    events = read(tmp_path / "run")
+    trials = [e.trial for e in events if isinstance(e, TrialFinished)]
+    digests = {t.proposal.fidelity: t.model_digest for t in trials}
+    assert digests[Fidelity.PROXY] == "" != digests[Fidelity.ENGINE]

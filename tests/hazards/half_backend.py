@@ -1,0 +1,43 @@
+"""Backends for tests: ONNX Runtime that says it runs FP16, which it computes in FP32.
+
+It becomes known through an entry point in a folder on the path, as any plug-in does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
+from precsearch.core.backend import WEAK
+from precsearch.core.precision import Precision
+from tests.plugin import make_known
+
+__all__ = ["ByName", "Compiled", "Half", "install"]
+
+
+class Half(OnnxRuntimeBackend):
+    """Takes FP16 graphs."""
+
+    name = "half"
+    precisions = frozenset({Precision.FP32, Precision.FP16})
+
+
+class Compiled(Half):
+    """Says that building an engine takes long."""
+
+    name = "compiled"
+    compiles = True
+
+
+class ByName(OnnxRuntimeBackend):
+    """Is asked for FP16 by the names of nodes, beside INT8: and computes them in FP32, too."""
+
+    name = "by-name"
+    precisions = frozenset(Precision)
+    form = WEAK
+
+
+def install(folder: Path) -> None:
+    """Make the backends known to a Python that has ``folder`` on its path."""
+    kinds = {"half": "Half", "compiled": "Compiled", "by-name": "ByName"}
+    make_known(folder, "half", {k: f"tests.hazards.half_backend:{c}" for k, c in kinds.items()})

@@ -1,0 +1,98 @@
+"""The FP32 engine is built while references and ranges are made; neither outlives the other."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
+from precsearch.core.errors import WorkerError
+from precsearch.core.space import Assignment
+from precsearch.core.trial import Fidelity
+from precsearch.data import input_specs, load
+from precsearch.executors.client import bench_setup
+from precsearch.executors.process import Worker
+from precsearch.graph.read import read_model
+from precsearch.lowering.lower import Lowering
+from precsearch.lowering.scales import RangeScales
+from precsearch.measurement.reference_service import Announce
+from precsearch.measurement.service import Bench, BenchSetup, Candidate, Scored
+from precsearch.optimization.stages.prepare import built_beside
+from precsearch.reference.session import reference_outputs
+from precsearch.setup.config import OptimizeConfig
+from precsearch.setup.target import open_target
+from tests.e2e.command import DATA, MODEL, few_samples
+
+LONG_S = 600.0
+
+
+class Slow:
+    """Builds an engine once a file is there."""
+
+    def __init__(self, announce: Announce) -> None:
+        announce("ready")
+
+    def engine(self, path: Path) -> str:
+        while not path.exists():
+            time.sleep(0.01)
+        return "built"
+
+
+class Setup(BenchSetup):
+    """What `Slow` builds."""
+
+    def __init__(self, path: Path) -> None:
+        object.__setattr__(self, "baseline", path)
+
+
+def test_the_caller_goes_on_while_it_is_built(tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    with Worker(Slow, (), limit_s=LONG_S) as worker:
+        with built_beside(worker, Setup(done)) as building:
+            done.touch()
+            assert building.result(LONG_S) == "built"
+        assert worker.call("engine", done) == "built", "the worker goes on"
+
+
+def test_who_leaves_early_ends_it(tmp_path: Path) -> None:
+    start = time.monotonic()
+    with Worker(Slow, (), limit_s=LONG_S) as worker:
+        with (
+            pytest.raises(ValueError, match="no data"),
+            built_beside(worker, Setup(tmp_path / "never")) as building,
+        ):
+            raise ValueError("no data")
+        with pytest.raises(WorkerError):
+            building.result(LONG_S)
+    assert time.monotonic() - start < LONG_S / 2
+
+
+def test_a_bench_goes_on_with_what_is_known_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OnnxRuntimeBackend, "compiles", True)
+    built: list[bytes] = []
+    build = OnnxRuntimeBackend.build
+
+    def counted(self: OnnxRuntimeBackend, model: bytes) -> bytes:
+        built.append(model)
+        return build(self, model)
+
+    monkeypatch.setattr(OnnxRuntimeBackend, "build", counted)
+    target = open_target(read_model(MODEL), "onnxruntime", None, "group", 1)
+    data = load(few_samples(tmp_path / "few.npz", 4), input_specs(target.graph.inputs))
+    scales = RangeScales({}, target.scheme)
+    plain = Lowering(target.graph, target.space, target.scheme, scales).lower(Assignment())
+    config = OptimizeConfig(MODEL, DATA, 1e-2, "rel-l2", threads=1)
+    early = bench_setup(config, target, plain, Scored(data, ()))
+    bench = Bench(early, lambda _: None)
+    baseline: Candidate = early.baseline
+    assert bench.engine(baseline).artifact
+    scored = Scored(data, reference_outputs(str(MODEL), data.feeds))
+    bench.adopt(bench_setup(config, target, plain, scored))
+    found = bench.measure(baseline, Fidelity.ENGINE)
+    assert found.accuracy.loss < 1e-5
+    assert len(found.accuracy.per_sample) == 4
+    assert len(built) == 1

@@ -1,0 +1,187 @@
+"""What a bench says that an engine did, held against ONNX Runtime's own kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+
+from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
+from precsearch.calibration.ranges import Calibration
+from precsearch.core.backend import BackendOptions, Feed, KernelTime, QuantScheme
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment, SearchSpace
+from precsearch.core.trial import Fidelity
+from precsearch.data import Dataset
+from precsearch.grouping.group import group
+from precsearch.lowering.lower import Lowered, Lowering
+from precsearch.lowering.qdq_layout import quantisable
+from precsearch.lowering.scales import RangeScales
+from precsearch.measurement.latency import TimingOptions
+from precsearch.measurement.profiling import owner
+from precsearch.measurement.reference_service import ReferenceBench
+from precsearch.measurement.service import Bench, BenchSetup, Candidate, Scored
+from tests.graph.small_graphs import conv_net, fire_net, residual_net, transformer
+from tests.lowering.golden import EXAMPLE, prepared
+
+FP32, INT8 = Precision.FP32, Precision.INT8
+OPTIONS = BackendOptions(threads=1)
+QUICK = TimingOptions(rounds=3, max_rounds=3, round_seconds=1e-4, warmup=1)
+
+Make = Callable[[], onnx.ModelProto]
+MODELS: dict[str, Make] = {
+    "digits": lambda: onnx.load(str(EXAMPLE)),
+    "conv": conv_net,
+    "residual": residual_net,
+    "fire": fire_net,
+    "transformer": lambda: transformer(2),
+}
+
+ADDED = {"ReorderInput", "ReorderOutput", "Transpose", "QuantizeLinear", "DequantizeLinear"}
+"""Kernels that ONNX Runtime puts in without a name that says where."""
+FUSED = {"BiasGelu", "Gelu", "SkipLayerNormalization"}
+"""Kernels that it fuses from many nodes and names after none."""
+
+
+class Setting:
+    """A model, its data and a bench."""
+
+    def __init__(self, make: Make, scheme: QuantScheme | None = None) -> None:
+        self.backend = OnnxRuntimeBackend(OPTIONS)
+        self.scheme = scheme or self.backend.scheme
+        self.graph = prepared(make(), 13)
+        self.space: SearchSpace = group(self.graph, self.scheme, frozenset({FP32, INT8}))
+        rng = np.random.default_rng(0)
+        feeds: list[Feed] = []
+        for _ in range(3):
+            feed = {}
+            for value in self.graph.inputs:
+                shape = [d.dim_value or 1 for d in value.type.tensor_type.shape.dim]
+                floats = value.type.tensor_type.elem_type == TensorProto.FLOAT
+                feed[value.name] = (
+                    rng.standard_normal(shape).astype(np.float32)
+                    if floats
+                    else np.ones(shape, np.int64)
+                )
+            feeds.append(feed)
+        plain = Lowering(self.graph, self.space, self.scheme, RangeScales({}, self.scheme))
+        baseline = plain.lower(Assignment())
+        tensors = frozenset().union(*quantisable(self.graph, self.scheme, self.space).values())
+        runner = ReferenceBench(_quiet)
+        ranges = runner.ranges(Calibration(baseline.model, "", tuple(sorted(tensors))), feeds)
+        scales = RangeScales(ranges, self.scheme)
+        self.lowering = Lowering(self.graph, self.space, self.scheme, scales)
+        data = Dataset(tuple(feeds), (1,) * len(feeds))
+        scored = Scored(data, runner.outputs(baseline.model, feeds, ""))
+        setup = BenchSetup(
+            OnnxRuntimeBackend, OPTIONS, _candidate(baseline), scored, "rel-l2", 0.05, QUICK
+        )
+        self.bench = Bench(setup, _quiet)
+        self.feed = feeds[0]
+
+    def kernels(self, lowered: Lowered) -> tuple[KernelTime, ...]:
+        return self.backend.open(lowered.model, profiled=True).profile(self.feed, 1)
+
+
+def _quiet(_: str) -> None:
+    pass
+
+
+def _candidate(lowered: Lowered) -> Candidate:
+    return Candidate(lowered.model, lowered.digest, lowered.asked, lowered.owners)
+
+
+@pytest.fixture(scope="module", params=sorted(MODELS))
+def setting(request: pytest.FixtureRequest) -> Setting:
+    return Setting(MODELS[request.param])
+
+
+@pytest.mark.parametrize("precision", [FP32, INT8])
+def test_kernels_find_their_groups(setting: Setting, precision: Precision) -> None:
+    lowered = setting.lowering.lower(setting.space.uniform(precision))
+    groups = {g.key for g in setting.space.groups}
+    kernels = setting.kernels(lowered)
+    assert kernels
+    for kernel in kernels:
+        (node,) = kernel.nodes
+        found = owner(node, lowered.owners)
+        assert found in groups or (not found and kernel.op_type in ADDED | FUSED), kernel
+    named = {owner(k.nodes[0], lowered.owners) for k in kernels}
+    active = {g.key for g in setting.space.free if not g.passive}
+    assert active <= named
+
+
+def test_what_is_asked_in_int8_is_achieved_in_int8(setting: Setting) -> None:
+    chosen = setting.space.uniform(INT8)
+    found = setting.bench.measure(_candidate(setting.lowering.lower(chosen)), Fidelity.ENGINE)
+    assert found.achieved == dict.fromkeys(chosen, INT8)
+    assert found.latency is not None
+    assert found.group_seconds.keys() <= {g.key for g in setting.space.groups} | {""}
+    assert sum(found.group_seconds.values()) == pytest.approx(found.latency.seconds)
+    assert 0 < found.accuracy.loss < 0.2
+
+
+def test_half_of_the_groups_are_achieved_and_no_other(setting: Setting) -> None:
+    keys = [g.key for g in setting.space.free if not g.passive]
+    chosen = setting.space.canonical(Assignment.of(dict.fromkeys(keys[::2], INT8)))
+    found = setting.bench.measure(_candidate(setting.lowering.lower(chosen)), Fidelity.ENGINE)
+    assert found.achieved == dict.fromkeys(chosen, INT8)
+
+
+def test_fp32_claims_nothing(setting: Setting) -> None:
+    found = setting.bench.measure(_candidate(setting.lowering.lower(Assignment())), Fidelity.ENGINE)
+    assert found.achieved == {}
+    assert found.latency is not None
+    assert found.latency.ratio == 1.0
+    assert found.accuracy.loss < 1e-5
+
+
+def test_a_proxy_is_accuracy_without_an_engines_time(setting: Setting) -> None:
+    lowered = setting.lowering.lower(setting.space.uniform(INT8))
+    engine = setting.bench.measure(_candidate(lowered), Fidelity.ENGINE)
+    proxy = setting.bench.measure(_candidate(lowered), Fidelity.PROXY)
+    assert proxy.latency is None
+    assert proxy.accuracy == engine.accuracy
+
+
+def test_asked_for_int8_and_run_in_float_is_not_called_int8() -> None:
+    """Q/DQ on its inputs alone makes ONNX Runtime compute a Conv in float."""
+    usual = OnnxRuntimeBackend(OPTIONS).scheme
+    setting = Setting(residual_net, replace(usual, outputs_of=frozenset(), guard_float=False))
+    conv = next(g for g in setting.space.free if g.kind == "conv")
+    chosen = Assignment.of({conv.key: INT8})
+    lowered = setting.lowering.lower(chosen)
+    ran = {k.op_type for k in setting.kernels(lowered)}
+    assert "QLinearConv" not in ran
+    found = setting.bench.measure(_candidate(lowered), Fidelity.ENGINE)
+    assert found.achieved == {conv.key: FP32}
+
+
+OWNERS = {"a/conv": "g", "t1": "h", "x": "i"}
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("a/conv", "g"),
+        ("a/conv_nchwc", "g"),
+        ("a/conv//raw", "g"),
+        ("a/conv//raw_nchwc", "g"),
+        ("a/conv_bias_dq", "g"),
+        ("t1//product", "h"),
+        ("t1_q", "h"),
+        ("fused t1", "h"),
+        ("x/MatMulAddFusion", "i"),
+        ("x/MatMulAddFusion/inner", "i"),
+        ("Transpose", ""),
+        ("a", ""),
+        ("", ""),
+        ("y" * 10_000 + "/" * 10_000, ""),
+    ],
+)
+def test_names_that_an_engine_makes_of_ours(name: str, key: str) -> None:
+    assert owner(name, OWNERS) == key

@@ -1,0 +1,56 @@
+"""References in which nothing, or not much, can be compared."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from precsearch.core.backend import Array, Feed
+from precsearch.metrics.degenerate import degenerate
+
+
+def feeds(name: str, *arrays: Array) -> list[Feed]:
+    return [{name: np.asarray(a)} for a in arrays]
+
+
+INPUTS = feeds("x", *np.random.default_rng(0).standard_normal((4, 1, 3)))
+
+
+def test_ordinary_data_has_no_notes() -> None:
+    found = degenerate(INPUTS, feeds("y", *np.arange(8.0).reshape(4, 1, 2)))
+    assert (found.notes, found.nothing) == ((), "")
+
+
+def test_an_output_without_elements_leaves_nothing_to_compare() -> None:
+    found = degenerate(INPUTS, feeds("y", *[np.ones((2, 0), np.int64)] * 4))
+    assert found.nothing == "output 'y' has no elements in any sample"
+
+
+def test_nan_throughout_leaves_nothing_to_compare_and_nan_here_and_there_does() -> None:
+    assert "NaN throughout" in degenerate(INPUTS, feeds("y", *[np.full(3, np.nan)] * 4)).nothing
+    some = [np.array([np.nan, float(i)]) for i in range(4)]
+    assert degenerate(INPUTS, feeds("y", *some)).nothing == ""
+
+
+def test_beside_an_output_that_can_be_compared_it_is_a_note() -> None:
+    reference: list[Feed] = [{"y": np.array([float(i)]), "n": np.ones(0)} for i in range(4)]
+    found = degenerate(INPUTS, reference)
+    assert found.nothing == ""
+    assert found.notes == ("output 'n' has no elements in any sample: nothing is compared there",)
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0, np.inf])
+def test_a_constant_output_is_told(value: float) -> None:
+    (constant, same) = degenerate(INPUTS, feeds("y", *[np.full(3, value)] * 4)).notes
+    assert constant == f"output 'y' is {value} in all samples: a loss of 0 says nothing there"
+    assert "are the same for all 4 feeds" in same
+
+
+def test_samples_that_are_all_equal_are_told() -> None:
+    equal = feeds("x", *[np.zeros((1, 3))] * 4)
+    found = degenerate(equal, feeds("y", *[np.arange(3.0)] * 4))
+    assert found.notes == ("all 4 feeds are equal: losses are those of one feed",)
+
+
+def test_one_number_from_one_feed_is_no_constant() -> None:
+    assert degenerate(INPUTS[:1], feeds("y", np.ones(()))).notes == ()

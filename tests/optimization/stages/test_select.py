@@ -1,0 +1,322 @@
+"""Who is confirmed at the end, what is done without a holdout, and why groups are as they are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from precsearch.core.backend import KernelTime
+from precsearch.core.errors import WorkerError
+from precsearch.core.events import Event, FinalistJudged, StageStarted, Warned
+from precsearch.core.precision import Precision
+from precsearch.core.problem import Bound, Goal, Problem
+from precsearch.core.space import Assignment, LayerGroup, SearchSpace
+from precsearch.core.trial import (
+    Accuracy,
+    Failed,
+    Fidelity,
+    Latency,
+    Measured,
+    Measurement,
+    Proposal,
+    Trial,
+)
+from precsearch.lowering.lower import Lowered
+from precsearch.measurement.profiling import achieved_by_group
+from precsearch.optimization.explain import explain_groups, ledger
+from precsearch.optimization.stages.select import (
+    Choice,
+    Confirmed,
+    confirm,
+    confirm_seconds,
+    counts,
+    finalists,
+)
+from tests.cli.runs import latency
+
+FP32, FP16, INT8 = Precision.FP32, Precision.FP16, Precision.INT8
+SPACE = SearchSpace(tuple(LayerGroup(k, "conv", (k,), (FP32, FP16, INT8)) for k in ("a", "b", "c")))
+PROBLEM = Problem(SPACE, Goal(Bound(1e-2), noise=0.02))
+
+
+def trial(
+    number: int,
+    loss: float,
+    ratio: float | None,
+    seconds: dict[str, float] | None = None,
+    proxy: bool = False,
+    **asked: Precision,
+) -> Trial:
+    found = Measurement(
+        Accuracy(loss, loss), None if ratio is None else latency(ratio), seconds or {}
+    )
+    fidelity = Fidelity.PROXY if proxy else Fidelity.ENGINE
+    return Trial(number, Proposal(Assignment.of(asked), fidelity), Measured(found))
+
+
+class Bench:
+    """What workers answer: timings, process by process, and the losses on the holdout."""
+
+    def __init__(
+        self,
+        holdout: Sequence[float] = (),
+        broken: bool = False,
+        times: Sequence[Latency] = (),
+        alone: bool = False,
+    ) -> None:
+        self.holdout = list(holdout)
+        self.broken = broken
+        self.times = list(times)
+        self.alone = alone
+        self.processes = 0
+
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def another(self, *_: object) -> Bench:
+        if self.alone:
+            raise WorkerError("no process can be started")
+        self.processes += 1
+        return self
+
+    def call(self, method: str, *args: Any) -> Any:
+        if method == "shipped":
+            return None, ()
+        if method == "confirm":
+            if self.broken:
+                raise WorkerError("the engine died")
+            assert args[1] == 1
+            found = self.times.pop(0) if self.times else None
+            return [(found or latency(float(c.digest)),) for c in args[0]]
+        assert method == "score"
+        loss = self.holdout.pop(0)
+        return Accuracy(loss, loss)
+
+
+def lowered(assignment: Assignment) -> Lowered:
+    """Its digest is the ratio that the search found."""
+    ratios = {FAST.assignment: "0.5", SAFE.assignment: "0.7"}
+    return Lowered(b"", ratios.get(assignment, "1.0"), {}, {}, {}, {})
+
+
+def confirmed(
+    trials: Sequence[Trial], bench: Bench, holdout: bool = True, seconds: float | None = None
+) -> tuple[Choice | None, list[Event]]:
+    chosen: list[Confirmed] = []
+
+    def steps() -> Generator[Event, None, None]:
+        found = yield from confirm(
+            PROBLEM,
+            finalists(PROBLEM, trials),
+            lowered,
+            bench,  # type: ignore[arg-type]
+            lambda: object() if holdout else None,  # type: ignore[arg-type,return-value]
+            seconds,
+        )
+        chosen.append(found)
+
+    events = list(steps())
+    return chosen[0].choice, events
+
+
+FP32_ENGINE = trial(0, 0.0, 1.0)
+FAST = trial(1, 0.004, 0.5, a=INT8, b=INT8)
+SAFE = trial(2, 0.001, 0.7, a=INT8)
+
+
+def test_without_an_engine_within_the_bound_there_is_nothing_to_confirm() -> None:
+    over = trial(1, 0.5, 0.4, a=INT8)
+    failed = Trial(2, over.proposal, Failed("build", "crash", "died"))
+    assert confirmed([over, failed, trial(3, 0.0, None, a=FP16)], Bench()) == (None, [])
+
+
+def test_the_first_that_is_right_on_the_holdout_is_chosen() -> None:
+    chosen, events = confirmed([FP32_ENGINE, FAST, SAFE], Bench([0.02, 0.003]))
+    assert chosen is not None
+    assert chosen.holdout == Accuracy(0.003, 0.003)
+    judged = [e for e in events if isinstance(e, FinalistJudged)]
+    assert [(e.loss, e.passed) for e in judged] == [(0.02, False), (0.003, True)]
+    assert [look.passed for look in chosen.looks] == [False, True]
+    assert chosen.trial is SAFE
+
+
+def test_finalists_are_timed_in_two_new_processes() -> None:
+    bench = Bench()
+    chosen, events = confirmed([FP32_ENGINE, FAST, SAFE], bench, holdout=False)
+    assert chosen is not None
+    assert chosen.measurement.latency is not None
+    assert bench.processes == 2
+    assert chosen.measurement.latency.apart == (0.5, 0.5)
+    assert StageStarted("confirm", "3 finalists, timed in 2 new processes") in events
+
+
+def test_where_no_process_can_be_had_the_old_one_times_them_again() -> None:
+    chosen, events = confirmed([FP32_ENGINE, FAST], Bench(alone=True), holdout=False)
+    assert chosen is not None
+    assert chosen.measurement.latency is not None
+    assert chosen.measurement.latency.apart == (0.5, 0.5)
+    assert not [e for e in events if isinstance(e, Warned)]
+
+
+def test_processes_that_disagree_are_followed_by_one_more_and_the_middle_stands() -> None:
+    bench = Bench(times=[latency(0.5), latency(0.8), latency(0.52)])
+    chosen, _ = confirmed([FP32_ENGINE, FAST], bench, holdout=False)
+    assert bench.processes == 3
+    assert chosen is not None
+    found = chosen.measurement.latency
+    assert found is not None
+    assert found.apart == (0.5, 0.5, 0.8, 0.52), "the search's own timing first"
+    assert found.ratio == 0.52
+    assert (found.ratio_low, found.ratio_high) == (0.5, 0.8)
+    assert found.unsure == ()
+
+
+def test_a_search_that_was_misled_is_put_right_by_the_processes_after_it() -> None:
+    bench = Bench(times=[latency(0.8), latency(0.81), latency(0.8)])
+    chosen, _ = confirmed([FP32_ENGINE, FAST], bench, holdout=False)
+    assert bench.processes == 3
+    assert chosen is not None
+    assert chosen.measurement.latency is not None
+    assert chosen.measurement.latency.ratio == 0.8
+    assert chosen.measurement.latency.ratio_low == 0.5, "what was seen is told"
+
+
+def test_timings_of_which_no_two_agree_are_marked_as_unsure() -> None:
+    bench = Bench(times=[latency(0.6), latency(0.7), latency(0.8)])
+    chosen, _ = confirmed([FP32_ENGINE, FAST], bench, holdout=False)
+    assert chosen is not None
+    assert chosen.measurement.latency is not None
+    (said,) = chosen.measurement.latency.unsure
+    assert said == "timings of the same engine differ: 2.00x, 1.67x, 1.43x, 1.25x"
+
+
+def test_what_turns_out_slower_than_fp32_does_not_ship() -> None:
+    bench = Bench(times=[latency(1.3)] * 3)
+    chosen, _ = confirmed([FP32_ENGINE, FAST], bench, holdout=False)
+    assert chosen is not None
+    assert chosen.trial is FP32_ENGINE
+
+
+def test_a_short_time_left_means_one_process_then_fewer_finalists_then_none() -> None:
+    trials = [FP32_ENGINE, FAST, SAFE]
+    whole, one = confirm_seconds(PROBLEM, trials), confirm_seconds(PROBLEM, trials, 1)
+    for seconds, processes, timed in (
+        (whole, 2, 2),
+        (whole - 0.01, 1, 2),
+        (one - 0.01, 1, 1),
+        (0.0, 0, 0),
+    ):
+        bench = Bench()
+        chosen, _ = confirmed(trials, bench, holdout=False, seconds=seconds)
+        assert chosen is not None
+        assert chosen.trial is FAST
+        assert bench.processes == processes
+        assert chosen.measurement.latency is not None
+        doubted = "it was timed during the search alone" in chosen.measurement.latency.unsure
+        assert doubted == (timed == 0)
+
+
+def test_without_time_for_another_process_a_disagreement_is_told() -> None:
+    trials = [FP32_ENGINE, FAST]
+    bench = Bench(times=[latency(0.9), latency(0.9)])
+    chosen, _ = confirmed(trials, bench, holdout=False, seconds=confirm_seconds(PROBLEM, trials))
+    assert bench.processes == 2
+    assert chosen is not None
+    assert chosen.measurement.latency is not None
+    assert "there was no time for another" in chosen.measurement.latency.unsure[-1]
+
+
+def test_if_none_is_right_on_the_holdout_none_is_chosen() -> None:
+    chosen, events = confirmed([FP32_ENGINE, FAST, SAFE], Bench([0.02, 0.03, math.inf, 0.5]))
+    assert chosen is None
+    assert [e.passed for e in events if isinstance(e, FinalistJudged)] == [False] * 3
+
+
+def test_without_a_holdout_the_fastest_stands_with_its_loss_on_the_search_samples() -> None:
+    chosen, events = confirmed([FP32_ENGINE, FAST, SAFE], Bench(), holdout=False)
+    assert chosen is not None
+    assert chosen.holdout is None
+    (judged,) = [e for e in events if isinstance(e, FinalistJudged)]
+    assert (judged.loss, judged.passed) == (chosen.measurement.accuracy.loss, True)
+    assert chosen.looks[0].holdout_loss is None
+
+
+def test_if_timing_again_fails_first_timings_stand() -> None:
+    chosen, events = confirmed([FP32_ENGINE, FAST, SAFE], Bench(broken=True), holdout=False)
+    assert chosen is not None
+    assert chosen.trial is FAST
+    assert chosen.measurement.latency is not None
+    assert FAST.measurement is not None
+    assert FAST.measurement.latency is not None
+    assert chosen.measurement.latency.ratio == FAST.measurement.latency.ratio
+    assert chosen.measurement.latency.unsure == ("it was timed during the search alone",)
+    (warned,) = [e for e in events if isinstance(e, Warned)]
+    assert warned.message.endswith("(the engine died); first timings stand")
+
+
+def test_groups_that_ran_in_fp32_all_the_same_are_not_counted_as_lowered() -> None:
+    measurement = Measurement(Accuracy(0, 0), achieved={"a": FP32, "b": INT8})
+    choice = Choice(FAST, measurement, None, ())
+    asked = Assignment.of({"a": INT8, "b": INT8, "c": INT8})
+    assert sum(counts(choice, asked).values()) == 2
+    assert counts(choice, asked)["int8"] == 1
+    told = replace(choice, measurement=replace(measurement, achieved={"a": FP32}))
+    assert counts(told, Assignment.of({"a": INT8})) == {}
+
+
+@pytest.mark.parametrize("engine_first", [True, False])
+def test_an_engine_s_loss_of_a_group_stands_whatever_a_proxy_said(engine_first: bool) -> None:
+    rows = [trial(1, 0.3, 0.9, a=INT8), trial(2, 0.1, None, proxy=True, a=INT8)]
+    book = ledger(rows if engine_first else rows[::-1])
+    assert book.cost == {("a", INT8): 0.3}
+    assert ledger(rows[1:]).cost == {("a", INT8): 0.1}
+
+
+def test_what_a_group_ran_in_is_told_where_it_is_not_what_was_asked() -> None:
+    chosen = Assignment.of({"a": INT8, "b": INT8, "c": INT8})
+    found = explain_groups(PROBLEM, chosen, {"a": INT8, "b": FP32}, ledger([]))
+    said = {g.key: g.reason for g in found}
+    assert said["a"] == "measured in the fastest engine within the bound"
+    assert said["b"].endswith("; asked int8, ran fp32")
+    assert said["c"].endswith("; asked int8; what it ran in, the engine does not tell")
+    assert {g.key: g.achieved for g in found} == {"a": INT8, "b": FP32, "c": None}
+
+
+def test_what_engines_do_not_build_with_is_told_of_the_group() -> None:
+    refused = Failed("build", "error", "mergeScales")
+    alone = Trial(3, Proposal(Assignment.of({"b": INT8})), refused)
+    found = explain_groups(
+        PROBLEM, SAFE.assignment, {"a": INT8}, ledger([FP32_ENGINE, SAFE, alone])
+    )
+    said = {g.key: g.reason for g in found}
+    assert said["b"].startswith("INT8 excluded: does not build (1 engine: mergeScales)")
+    assert "excluded" not in said["a"]
+    assert "excluded" not in said["c"], "nothing is known of it"
+
+
+def test_time_in_profiles_is_told_as_saved_or_lost() -> None:
+    plain = trial(0, 0.0, 1.0, {"a": 30e-6, "b": 10e-6})
+    low = trial(1, 0.004, 0.6, {"a": 20e-6, "b": 12e-6}, a=INT8, b=INT8)
+    found = explain_groups(PROBLEM, low.assignment, {}, ledger([plain, low]))
+    said = {g.key: g.reason for g in found}
+    assert "saves 10.0 us in profiles" in said["a"]
+    assert "loses 2.0 us in profiles" in said["b"]
+
+
+def test_what_an_engine_does_not_tell_is_not_guessed() -> None:
+    asked = {"n1": INT8, "n2": INT8, "n3": INT8}
+    owners = {"n1": "a", "n2": "b", "n3": "c"}
+    assert achieved_by_group([], asked, owners) == {}
+    kernels = [KernelTime(("n1",), "Conv", 1e-6, INT8), KernelTime(("n2",), "Conv", 1e-6)]
+    assert achieved_by_group(kernels, asked, owners) == {"a": INT8, "c": FP32}
+    mixed = {**owners, "n3": "b"}
+    assert achieved_by_group(kernels, asked, mixed) == {"a": INT8, "b": FP32}
+    both = [*kernels, KernelTime(("n3",), "Conv", 1e-6, INT8)]
+    assert achieved_by_group(both, asked, mixed) == {"a": INT8}

@@ -1,0 +1,32 @@
+import pytest
+
+from precsearch_strategies import Auto
+from precsearch_strategies.acquisition.expected_builds import expected_builds
+from tests.strategies.harness import run
+from tests.strategies.landscapes import FP32, INT8, Recipe
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_a_search_takes_is_within_what_was_expected(seed: int) -> None:
+    landscape = Recipe(groups=9, precisions=(FP32, INT8)).draw(seed)
+    least, likely, most = expected_builds(landscape.problem)
+    assert least <= likely <= most
+    assert least <= len(run(Auto(), landscape).engines) <= most
+
+
+def test_large_spaces_are_expected_to_take_what_they_took() -> None:
+    expected = {
+        size: expected_builds(Recipe(groups=size, max_builds=100).draw(0).problem)[1]
+        for size in (9, 300, 1000)
+    }
+    assert 8 <= expected[9] <= 18
+    assert 20 <= expected[300] <= 32
+    assert 60 <= expected[1000] <= 70
+
+
+def test_the_budget_bounds_the_estimate() -> None:
+    assert expected_builds(Recipe(groups=50, max_builds=5).draw(0).problem) == (3, 5, 5)
+
+
+def test_nothing_to_decide_takes_the_gate_alone() -> None:
+    assert expected_builds(Recipe(groups=3, walls=1.1).draw(0).problem)[0] == 1

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
-from benchmarks.drill import MUST_BE_NONE
-from benchmarks.drill_fake import fake_kills
-from benchmarks.drill_inputs import hostile_inputs
-from benchmarks.drill_runs import full_disks, interrupts
+from benchmarks.drill.__main__ import MUST_BE_NONE
+from benchmarks.drill.fake import fake_kills
+from benchmarks.drill.inputs import hostile_inputs
+from benchmarks.drill.runs import full_disks, interrupts
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -31,7 +31,7 @@ def test_runs_that_are_disturbed(
     act: Callable[[int, int], Counter[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = ("--max-builds", "2", "-o", "out/p.json", "--artifact", "out/a.onnx")
-    monkeypatch.setattr("benchmarks.drill_runs.OUTPUTS", few)
+    monkeypatch.setattr("benchmarks.drill.runs.OUTPUTS", few)
     found = act(11, 1)
     assert wrong(found) == {}
     assert found.total() > 0

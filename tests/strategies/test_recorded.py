@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.landscape_models import write
-from benchmarks.landscapes_replay import Landscape, load, replay
-from benchmarks.record_proxy_landscape import SAMPLES, latencies, opened
+from benchmarks.landscapes.models import write
+from benchmarks.landscapes.record_proxy import SAMPLES, latencies, opened
+from benchmarks.landscapes.replay import Landscape, load, replay
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from precsearch_strategies import Auto

@@ -20,12 +20,12 @@ from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.drill_fake import fake_kills
-from benchmarks.drill_inputs import hostile_inputs
-from benchmarks.drill_runs import full_disks, interrupts, kills
+from benchmarks.drill.fake import fake_kills
+from benchmarks.drill.inputs import hostile_inputs
+from benchmarks.drill.runs import full_disks, interrupts, kills
 from tests.odd.soaking import on_onnx_runtime, on_the_fake
 
-MARKER = "<!-- made by benchmarks/drill.py -->"
+MARKER = "<!-- made by benchmarks/drill -->"
 MUST_BE_NONE = {
     "lost": "finished trials lost",
     "repeated": "finished trials measured again",

@@ -1,4 +1,4 @@
-"""The tables of ``benchmarks/proxy.py``, in Markdown."""
+"""The tables of ``benchmarks/proxy``, in Markdown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import onnxruntime as ort
 
 SAMPLES = (1, 4, 16)
 ROUNDS = 5
-MARK = "<!-- made by benchmarks/proxy.py -->"
+MARK = "<!-- made by benchmarks/proxy -->"
 
 
 @dataclass(frozen=True)

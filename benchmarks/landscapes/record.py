@@ -1,7 +1,7 @@
-"""Build, run and time every assignment of small models once, for replay by `landscapes_report.py`.
+"""Build, run and time every assignment of small models once, for replay by `report`.
 
-    python -m benchmarks.record_landscapes -o benchmarks/landscapes             # our own models
-    python -m benchmarks.record_landscapes -o benchmarks/landscapes --case NAME MODEL DATA FREE
+    python -m benchmarks.landscapes.record -o benchmarks/landscapes             # our own models
+    python -m benchmarks.landscapes.record -o benchmarks/landscapes --case NAME MODEL DATA FREE
 
 Each assignment's engine is opened in 36 passes, each pass in an order of its own; the odd ones
 make the first latency, the even ones the second, so that the two share no session and no moment.
@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from benchmarks.landscape_models import write
+from benchmarks.landscapes.models import write
 from precsearch.api import OptimizeConfig
 from precsearch.core.backend import Array, Feed
 from precsearch.core.precision import Precision

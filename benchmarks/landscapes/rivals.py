@@ -1,4 +1,4 @@
-"""What `landscapes_report.py` compares with: random search and greedy sensitivity."""
+"""What `benchmarks/landscapes/report.py` compares with: random search and greedy sensitivity."""
 
 from __future__ import annotations
 

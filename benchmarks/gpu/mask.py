@@ -1,6 +1,6 @@
 """INT8 beside a mask that FP16 cannot hold: right or wrong by what the rest of the engine runs in.
 
-    python benchmarks/gpu_mask.py --fixtures DIR -o OUT
+    python benchmarks/gpu/mask.py --fixtures DIR -o OUT
 
 ``minilm_l6_banking77`` at batch 32, some groups in INT8 and all else asked for FP16: as it is, with
 the mask's product pinned to FP32, and with the mask constant clamped to what FP16 holds and to what
@@ -20,8 +20,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from benchmarks.gpu_judging import Row, as_row, table
-from benchmarks.gpu_stories import unsearched
+from benchmarks.gpu.judging import Row, as_row, table
+from benchmarks.gpu.stories import unsearched
 from precsearch.api import OptimizeConfig
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment, SearchSpace

@@ -1,8 +1,8 @@
 """The stories that TensorRT users come with, each from the model to a plan on a real GPU.
 
-    python benchmarks/gpu_stories.py vit8 vit32 resnet swin noise --generators DIR -o OUT
-    python benchmarks/gpu_stories.py fixtures --fixtures DIR -o OUT
-    python benchmarks/gpu_stories.py unet detector --generators DIR -o OUT --max-builds 8
+    python benchmarks/gpu/stories.py vit8 vit32 resnet swin noise --generators DIR -o OUT
+    python benchmarks/gpu/stories.py fixtures --fixtures DIR -o OUT
+    python benchmarks/gpu/stories.py unet detector --generators DIR -o OUT --max-builds 8
 
 ``vit``: a transformer whose LayerNorms overflow in FP16 (batch 8, batch 32). ``resnet``: a
 residual CNN whose INT8 pays only with Q/DQ on the shortcuts. ``swin``: windows of 49 tokens, where
@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from benchmarks.gpu_judging import Row, as_row, judged, searched, table
+from benchmarks.gpu.judging import Row, as_row, judged, searched, table
 from precsearch.api import OptimizeConfig
 from precsearch.core.errors import PrecsearchError
 from precsearch.core.precision import Precision

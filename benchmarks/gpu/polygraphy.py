@@ -1,6 +1,6 @@
-"""Polygraphy's ``debug precision`` on the transformer of ``gpu_stories.py vit8``, both directions.
+"""Polygraphy's ``debug precision`` on the transformer of `stories vit8`, both directions.
 
-    python benchmarks/gpu_polygraphy.py --generators DIR -o OUT --direction reverse --limit 600
+    python benchmarks/gpu/polygraphy.py --generators DIR -o OUT --direction reverse --limit 600
 
 Each step's engine is judged by relative L2 error against ONNX Runtime, as precsearch judges its
 own, and timed by precsearch's session.

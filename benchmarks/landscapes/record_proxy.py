@@ -1,6 +1,6 @@
 """Score every assignment of a three-precision model once by proxy, its latency from a table.
 
-    python -m benchmarks.record_proxy_landscape -o benchmarks/landscapes/proxy
+    python -m benchmarks.landscapes.record_proxy -o benchmarks/landscapes/proxy
 
 No CPU provider computes in FP16, so nothing is built: the "engine's" loss is that of the ``If``
 proxy for TensorRT's scheme (`precsearch.emulation.multiplexed`) on all samples, the "proxy's" that
@@ -22,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from benchmarks.landscape_models import write
-from benchmarks.record_landscapes import every, group_row, labels
+from benchmarks.landscapes.models import write
+from benchmarks.landscapes.record import every, group_row, labels
 from precsearch.backends.tensorrt.scheme import scheme
 from precsearch.calibration.ranges import Calibration, collect_ranges
 from precsearch.core.backend import TYPED_HALF, Array

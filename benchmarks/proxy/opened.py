@@ -1,4 +1,4 @@
-"""What ``benchmarks/proxy.py`` compares: a model's engines and its proxy, open and timed."""
+"""What ``benchmarks/proxy`` compares: a model's engines and its proxy, open and timed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.proxy_table import SAMPLES
+from benchmarks.proxy.table import SAMPLES
 from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
 from precsearch.calibration.ranges import Calibration, collect_ranges
 from precsearch.core.backend import Array, BackendOptions, Feed, Session

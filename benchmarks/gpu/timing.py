@@ -1,6 +1,6 @@
 """How steady a time is: CUDA events with and without a graph, and Polygraphy's own timer.
 
-    python benchmarks/gpu_timing.py --generators DIR -o OUT
+    python benchmarks/gpu/timing.py --generators DIR -o OUT
 
 The same engine (ResNet18-like, batch 32, FP16) is timed ten times by each; also what a timing cache
 saves, kept as an object and passed on as bytes.

@@ -22,7 +22,7 @@ from typing import Any
 
 import onnx
 
-from benchmarks.drill_runs import START
+from benchmarks.drill.runs import START
 from precsearch.cli.main import run
 from tests.e2e.command import environment
 from tests.hostile.situations.world import journal_bytes, write_world

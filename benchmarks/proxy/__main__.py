@@ -1,6 +1,6 @@
 """What scoring an assignment by the proxy costs and how right it is, as a Markdown table.
 
-    python benchmarks/proxy.py FOLDER [--model NAME …] [--threads 1] -o docs/benchmarks/proxy.md
+    python -m benchmarks.proxy FOLDER [--model NAME …] [--threads 1] -o docs/benchmarks/proxy.md
 
 Each model is ``FOLDER/NAME/{model.onnx,data.npz}``; each is looked at in a process of its own, for
 the memory. *lower + open + run* is what scoring costs without the proxy: the lowering, a session
@@ -19,8 +19,8 @@ from statistics import median
 
 import numpy as np
 
-from benchmarks.proxy_opened import Opened, calibrated, opened, seconds
-from benchmarks.proxy_table import ROUNDS, SAMPLES, Row, table
+from benchmarks.proxy.opened import Opened, calibrated, opened, seconds
+from benchmarks.proxy.table import ROUNDS, SAMPLES, Row, table
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.reference.session import open_reference
@@ -141,7 +141,7 @@ def main() -> None:
             continue
         rows.append(Row(**json.loads(done.stdout)))
         print(rows[-1], file=sys.stderr)
-    text = table(rows, args.threads, "python benchmarks/proxy.py FOLDER")
+    text = table(rows, args.threads, "python -m benchmarks.proxy FOLDER")
     if args.output:
         args.output.write_text(text, encoding="utf-8")
     else:

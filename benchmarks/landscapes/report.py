@@ -1,6 +1,6 @@
 """The table and the plot of `docs/benchmarks/search.md`: strategies on the recorded landscapes.
 
-python -m benchmarks.landscapes_report benchmarks/landscapes --plot docs/benchmarks/search.svg
+python -m benchmarks.landscapes.report benchmarks/landscapes --plot docs/benchmarks/search.svg
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.landscapes_replay import Landscape, Replay, load, replay
-from benchmarks.landscapes_rivals import Greedy, Random
+from benchmarks.landscapes.replay import Landscape, Replay, load, replay
+from benchmarks.landscapes.rivals import Greedy, Random
 from precsearch.core.strategy import Strategy
 from precsearch_strategies import Auto, Bisection, Tpe
 

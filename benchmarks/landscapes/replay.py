@@ -1,8 +1,8 @@
-"""Recorded landscapes: load and replay them (`landscapes_report.py` makes table and plot).
+"""Recorded landscapes: load and replay them (`report` makes table and plot).
 
 Every assignment of these small models was built, run and timed once on a real backend by
-`record_landscapes.py` (or only scored by proxy, its latency from a table, by
-`record_proxy_landscape.py`); the replay answers a strategy from that record through
+`benchmarks/landscapes/record.py` (or only scored by proxy, its latency from a table, by
+`benchmarks/landscapes/record_proxy.py`); the replay answers a strategy from that record through
 `precsearch.search.loop.search`, and never runs anything. A strategy sees the first of two
 independent latencies; the optimum is chosen by the first too, and both are scored by the second.
 """

@@ -1,4 +1,4 @@
-"""One story of ``gpu_stories.py``: searched as a user would, judged head to head, and printed."""
+"""One story of `stories`: searched as a user would, judged head to head, and printed."""
 
 from __future__ import annotations
 

@@ -190,8 +190,8 @@ class OnnxRuntimeBackend:
     name = "onnxruntime"
     precisions = frozenset({Precision.FP32, Precision.INT8})
     refusal = (
-        "ONNX Runtime's CPU provider computes FP16 graphs in FP32 and drops the casts, so it would "
-        "be neither faster nor a judge of FP16 accuracy"
+        "ONNX Runtime's CPU provider truly runs FP32 and INT8 alone; FP16 graphs, for one, it "
+        "computes in FP32 and drops the casts, so they would be neither faster nor a judge of FP16"
     )
 
     form = TYPED

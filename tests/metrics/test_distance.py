@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from precsearch.core.backend import Feed
 from precsearch.metrics.distance import relative_l2, worst_relative_l2
 
 FLOATS = hnp.arrays(np.float32, 20, elements=st.floats(-1e3, 1e3, width=32))
@@ -54,11 +55,11 @@ def test_the_rule_case_by_case(value: list[float], reference: list[float], expec
 
 
 def test_the_worst_float_output_counts_and_those_of_another_size_do_not() -> None:
-    reference = [{"a": np.ones(4, np.float32), "n": np.ones(2, np.int64)}]
-    worse = {"a": np.full(4, 1.5, np.float32), "n": np.zeros(2, np.int64)}
+    reference: list[Feed] = [{"a": np.ones(4, np.float32), "n": np.ones(2, np.int64)}]
+    worse: Feed = {"a": np.full(4, 1.5, np.float32), "n": np.zeros(2, np.int64)}
     assert worst_relative_l2([worse], reference) == 0.5
-    shorter = {"b": np.ones(3, np.float32)}
-    wider = [{**reference[0], "b": np.ones(5, np.float32)}]
+    shorter: Feed = {"b": np.ones(3, np.float32)}
+    wider: list[Feed] = [{**reference[0], "b": np.ones(5, np.float32)}]
     assert worst_relative_l2([{**worse, **shorter}], wider) == 0.5
     assert worst_relative_l2([shorter], [{"b": np.ones(5, np.float32)}]) == math.inf
     assert worst_relative_l2([{"n": np.zeros(2)}], [{"n": np.zeros(2, np.int64)}]) == 0.0

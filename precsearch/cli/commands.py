@@ -170,8 +170,12 @@ def inspect(
     precisions: options.Precisions = None,
     granularity: options.Granularity = "group",
     data: look_options.InspectData = None,
+    run: look_options.InspectRun = None,
+    profile: look_options.Profile = False,
+    threads: options.Threads = 0,
+    json: look_options.JsonObject = False,
 ) -> Action:
-    """Show a model's layer groups and their choices; builds nothing.
+    """Show a model's layer groups and their choices; builds nothing but what --profile times.
 
     With data, also what FP16 would get wrong: values too large, too small, or that cancel.
 
@@ -180,7 +184,15 @@ def inspect(
     """
     wanted = None if precisions is None else parse_precisions(precisions)
     return lambda: actions.inspect(
-        model, backend=backend, precisions=wanted, granularity=granularity, data=data
+        model,
+        backend=backend,
+        precisions=wanted,
+        granularity=granularity,
+        data=data,
+        run=run,
+        profile=profile,
+        threads=threads,
+        json=json,
     )
 
 

@@ -23,6 +23,7 @@ from precsearch.cli.output.streams import glyphs_of, stderr, stdout
 from precsearch.cli.progress.live import JsonLines, consume, progress
 from precsearch.codec import dumps, unstructure
 from precsearch.core.precision import Precision
+from precsearch.grouping.control import Control
 from precsearch.system.interrupts import stopped_by
 
 __all__ = [
@@ -149,6 +150,7 @@ def inspect(
     run: Path | None,
     profile: bool,
     threads: int,
+    control: Control,
     json: bool,
 ) -> Exit:
     """Print a model's groups, with data its hazards, and the FP32 time where it is known."""
@@ -164,6 +166,7 @@ def inspect(
             run=run,
             profile=profile,
             threads=threads,
+            control=control,
         )
     if json:
         out.file.write(f"{dumps(inspect_fields(found))}\n")

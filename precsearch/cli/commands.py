@@ -5,6 +5,7 @@ from __future__ import annotations
 from precsearch.api import OptimizeConfig
 from precsearch.cli import actions, diagnosing, reporting
 from precsearch.cli.app import Action, app
+from precsearch.cli.options import control
 from precsearch.cli.options import diagnose as look_options
 from precsearch.cli.options import optimize as options
 from precsearch.cli.options import plan as plan_options
@@ -45,6 +46,9 @@ def optimize(
     threads: options.Threads = 0,
     build_option: options.BuildOption = None,
     cure: options.Cure = False,
+    pin: control.PinOption = None,
+    exclude: control.Exclude = None,
+    only: control.Only = None,
     output: options.PlanOutput = None,
     artifact: options.Artifact = None,
     run_dir: options.RunDir = None,
@@ -87,6 +91,7 @@ def optimize(
         resume=resume,
         force=force,
         cure=cure,
+        control=control.parse_control(pin or (), exclude or (), only or ()),
     )
     if dry_run:
         return lambda: actions.dry_run(config, json=json)
@@ -173,6 +178,9 @@ def inspect(
     run: look_options.InspectRun = None,
     profile: look_options.Profile = False,
     threads: options.Threads = 0,
+    pin: control.PinOption = None,
+    exclude: control.Exclude = None,
+    only: control.Only = None,
     json: look_options.JsonObject = False,
 ) -> Action:
     """Show a model's layer groups and their choices; builds nothing but what --profile times.
@@ -183,6 +191,7 @@ def inspect(
         precsearch inspect resnet.onnx --data samples.npz
     """
     wanted = None if precisions is None else parse_precisions(precisions)
+    settled = control.parse_control(pin or (), exclude or (), only or ())
     return lambda: actions.inspect(
         model,
         backend=backend,
@@ -192,6 +201,7 @@ def inspect(
         run=run,
         profile=profile,
         threads=threads,
+        control=settled,
         json=json,
     )
 

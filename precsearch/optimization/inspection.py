@@ -14,6 +14,7 @@ from precsearch.data import Dataset, input_specs, load
 from precsearch.executors.process.open import bench_worker
 from precsearch.graph.read import read_model
 from precsearch.graph.view import GraphView
+from precsearch.grouping.control import NO_CONTROL, Control
 from precsearch.grouping.group import group
 from precsearch.hazards import suspected
 from precsearch.hazards.statistics import ScreenStatistics
@@ -75,6 +76,7 @@ def inspect(
     run: str | Path | None = None,
     profile: bool = False,
     threads: int = 0,
+    control: Control = NO_CONTROL,
 ) -> Inspection:
     """Read, prepare and group a model; with data, run it once for each sample.
 
@@ -90,6 +92,7 @@ def inspect(
         run: The run directory or journal of an earlier `precsearch.optimize` of this model.
         profile: Time the FP32 engine now, for some seconds.
         threads: CPU threads of one inference that is timed; 0 is the number of physical cores.
+        control: What a search would be told to leave as it is.
 
     Raises:
         InputError: The model or the data cannot be read, or an option is wrong.
@@ -100,7 +103,12 @@ def inspect(
     if profile and run is not None:
         raise OptionError("the FP32 time is either a run's or timed now; drop --run or --profile")
     target = open_target(
-        read_model(Path(model)), backend_name(backend), precisions, granularity, threads
+        read_model(Path(model)),
+        backend_name(backend),
+        precisions,
+        granularity,
+        threads,
+        control=control,
     )
     source, graph = target.source, target.graph
     given = load(Path(data), input_specs(graph.inputs)) if data is not None else None

@@ -123,6 +123,7 @@ def _opened(config: OptimizeConfig, source: SourceModel) -> Target:
         config.granularity,
         config.threads,
         build=config.build_options,
+        control=config.control,
     )
 
 

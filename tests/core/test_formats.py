@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import ml_dtypes
 import numpy as np
 import onnx
@@ -9,16 +11,17 @@ import pytest
 
 from precsearch.core.formats import BFLOAT16, FLOAT8E4M3, FLOAT16, FLOAT32, FORMATS, NumberFormat
 
-OTHERS = {
+DTYPES: Any = ml_dtypes  # its finfo and iinfo have no types
+OTHERS: dict[str, Any] = {
     "float32": np.finfo(np.float32),
     "float16": np.finfo(np.float16),
-    "bfloat16": ml_dtypes.finfo(ml_dtypes.bfloat16),
-    "float8e4m3": ml_dtypes.finfo(ml_dtypes.float8_e4m3fn),
+    "bfloat16": DTYPES.finfo(ml_dtypes.bfloat16),
+    "float8e4m3": DTYPES.finfo(ml_dtypes.float8_e4m3fn),
 }
-INTEGERS = {
+INTEGERS: dict[str, Any] = {
     "int8": np.iinfo(np.int8),
     "uint8": np.iinfo(np.uint8),
-    "int4": ml_dtypes.iinfo(ml_dtypes.int4),
+    "int4": DTYPES.iinfo(ml_dtypes.int4),
 }
 
 

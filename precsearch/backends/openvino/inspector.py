@@ -19,7 +19,8 @@ __all__ = ["RuntimeLayer", "achieved_precision", "node_layers", "runtime_layers"
 
 _SUFFIX = re.compile(r"_([A-Za-z]+\d+)$")
 _PART = re.compile(r"/(WithoutBiases|DequantizationMultiply|fq_output_\d+|fq_input_\d+)$")
-_MOVES = frozenset({"Reorder", "Reshape", "Const", "Input", "Output", "Convert", "Transpose"})
+_EDGES = frozenset({"Const", "Input", "Output", "Reorder", "Convert"})
+"""Layers that hold, hand over or convert values, whatever computes them."""
 _TYPES = {
     "f32": Precision.FP32.value,
     "bf16": "bf16",
@@ -68,7 +69,7 @@ def achieved_precision(kind: str, kernel: str, computes: str) -> Precision | Non
         kernel: ``primitiveType``: its suffix is what the kernel computes in.
         computes: ``runtimePrecision``, for kernels whose name has no such suffix.
     """
-    if kind in _MOVES:
+    if kind in _EDGES:
         return None
     suffix = _SUFFIX.search(kernel)
     named = _TYPES.get(suffix.group(1).lower()) if suffix else None

@@ -63,7 +63,7 @@ def samples(model: onnx.ModelProto, batch: int = 2, length: int = 7) -> dict[str
 
 
 def _dims(row: onnx.ValueInfoProto) -> Iterable[onnx.TensorShapeProto.Dimension]:
-    return row.type.tensor_type.shape.dim
+    return list(row.type.tensor_type.shape.dim)
 
 
 def by_ort(model: bytes, feed: Feed) -> dict[str, np.ndarray]:

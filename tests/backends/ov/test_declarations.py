@@ -12,7 +12,7 @@ from precsearch.backends.openvino import capabilities as module
 from precsearch.backends.openvino.capabilities import DeviceCapabilities
 from precsearch.backends.openvino.inspector import achieved_precision
 from precsearch.backends.openvino.options import OpenVinoOptions
-from precsearch.backends.openvino.runtime import import_openvino
+from precsearch.backends.openvino.runtime import import_openvino, openvino_core
 from precsearch.core.backend import BackendOptions
 from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
@@ -47,14 +47,14 @@ def test_without_openvino_a_plan_can_be_lowered_and_running_says_what_to_install
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    module.openvino_core.cache_clear()
+    openvino_core.cache_clear()
     try:
         assert backend().precisions == {Precision.FP32, Precision.INT8}
         assert backend().scheme_named("ov-u8s8-7").weight_bits == 7
         with pytest.raises(OptionError, match=r"pip install 'precsearch\[openvino\]'"):
             backend().fingerprint()
     finally:
-        module.openvino_core.cache_clear()
+        openvino_core.cache_clear()
 
 
 def test_a_library_that_does_not_load_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from precsearch.core.backend import Array, Backend, BackendOptions, Feed, Kernel
 from precsearch.core.errors import EngineError, WorkerError
 from precsearch.graph.view import GraphView
 from precsearch.lowering.lower import Lowered
-from precsearch.metrics.similarity import difference
+from precsearch.metrics.distance import relative_l2
 from precsearch.reference.inner_tensors import Look
 
 __all__ = ["AT_ONCE", "Cutter", "EngineCuts", "open_cutter"]
@@ -212,7 +212,7 @@ class EngineCuts:
         self, tensors: Sequence[str], found: Mapping[str, Array], plain: Mapping[str, Array]
     ) -> None:
         for name in self._float:
-            off = difference(found[name], plain[name])
+            off = relative_l2(found[name], plain[name])
             if off > max(self.changed, _SAME):
                 self.changed, self.where = off, tuple(tensors)
 

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 
 from precsearch.core.backend import Backend, BackendOptions, ChoosesTactics, Fingerprint
 
-__all__ = ["Engine", "Maker", "engine_of", "open_maker"]
+__all__ = ["BUILD_LIMIT_S", "Engine", "Maker", "engine_of", "open_maker"]
+
+BUILD_LIMIT_S = 3600.0
+"""Longest build outside of a search. One that takes longer hangs."""
 
 
 @dataclass(frozen=True)

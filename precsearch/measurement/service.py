@@ -29,7 +29,7 @@ from precsearch.measurement.config import BenchSetup, Candidate, Rival, Scored
 from precsearch.measurement.device_lock import InTurns
 from precsearch.measurement.latency import Load, Surroundings
 from precsearch.measurement.probes import FirstLook, Probes
-from precsearch.measurement.profiling import achieved_by_group, seconds_by_group
+from precsearch.measurement.profiling import achieved_precisions, seconds_by_group
 from precsearch.measurement.reference_service import Announce, ReferenceBench
 from precsearch.measurement.timer import EngineTimer
 from precsearch.metrics import metric, with_lost_parts, worst_of
@@ -128,7 +128,7 @@ class Bench(ReferenceBench):
             accuracy=accuracy,
             latency=latency,
             group_seconds=seconds_by_group(kernels, candidate.owners, latency.seconds),
-            achieved=achieved_by_group(kernels, candidate.asked, candidate.owners),
+            achieved=achieved_precisions(kernels, candidate.asked, candidate.owners),
             build_seconds=built,
             artifact_bytes=len(artifact),
             remarks=self._backend.remarks(artifact),

@@ -10,7 +10,7 @@ from precsearch.core.backend import Fingerprint
 from precsearch.core.errors import PlanError
 from precsearch.executors.process import Worker
 from precsearch.lowering.lower import Lowered
-from precsearch.measurement.build_service import Engine, open_maker
+from precsearch.measurement.build_service import BUILD_LIMIT_S, Engine, open_maker
 from precsearch.plan.plan import Plan
 from precsearch.replay.weights import write_model
 from precsearch.setup.files import write_bytes
@@ -30,7 +30,6 @@ __all__ = [
 EDITED = "the plan was edited; restore it or make it again with 'precsearch optimize'"
 """How a sentence about a plan that says nonsense ends."""
 
-_BUILD_LIMIT_S = 3600.0
 _SHOWN = 3
 _TACTIC = re.compile("0x[0-9a-f]{16}")
 
@@ -116,7 +115,7 @@ def rebuilt(plan: Plan, target: Target, lowered: Lowered) -> Replay:
         BuildError: It refuses the model.
         WorkerError: It crashed or took too long.
     """
-    with Worker(open_maker, (target.factory, target.options), limit_s=_BUILD_LIMIT_S) as worker:
+    with Worker(open_maker, (target.factory, target.options), limit_s=BUILD_LIMIT_S) as worker:
         where = worker.call("fingerprint")
         differences = other_place(plan, where.device, dict(where.versions), where.features)
         tactics = tactics_here(plan, where)

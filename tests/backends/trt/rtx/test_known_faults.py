@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx
@@ -46,7 +47,7 @@ def island(factor: float | None, kind: str = "Conv") -> tuple[GraphView, list[st
     """A product with weights that FP16 does not hold, and perhaps a Mul, among others."""
     b = GraphBuilder(19)
     shape = (16, 16, 3, 3) if kind == "Conv" else (16, 16)
-    attributes = {"pads": [1, 1, 1, 1]} if kind == "Conv" else {}
+    attributes: dict[str, Any] = {"pads": [1, 1, 1, 1]} if kind == "Conv" else {}
     x = b.input([2, 16, 8, 8] if kind == "Conv" else [2, 8, 16])
     x = b.op(kind, x, b.weight(*shape), **attributes)
     huge = b.const(b.rng.normal(0, 1e6, shape))
@@ -123,5 +124,5 @@ def test_a_refusal_is_in_the_builders_words() -> None:
     b = GraphBuilder(19)
     x = b.input([2, 4])
     b.output(b.op("Add", x, b.op("Cast", b.op("Cast", x, to=10), to=10)), 1)
-    with pytest.raises(BuildError, match="refuses the model.*must have same input types"):
+    with pytest.raises(BuildError, match=r"refuses the model.*must have same input types"):
         built(b.model().SerializeToString(), "SM89")

@@ -61,6 +61,9 @@ class GraphForm:
         int8_float: The float type around INT8 nodes.
         annotated: Whether a float precision is asked for by name, in the model's metadata, and not
             by types.
+        guard_products: Whether an operator that changes nothing follows an FP32 product among
+            those of another float format: the engine would otherwise compute it in that format and
+            say nothing.
     """
 
     name: str
@@ -68,6 +71,7 @@ class GraphForm:
     max_opset: int | None = None
     int8_float: Precision = Precision.FP32
     annotated: bool = False
+    guard_products: bool = False
 
     def typed_as(self, wanted: NumberFormat) -> NumberFormat:
         """The format whose ONNX types say which operators can compute in ``wanted``.
@@ -81,7 +85,7 @@ class GraphForm:
 TYPED = GraphForm("typed", 13)
 """Casts and Q/DQ say everything; FP32 around INT8, as ONNX Runtime's CPU provider wants it."""
 
-TYPED_HALF = GraphForm("typed-half", 19, int8_float=Precision.FP16)
+TYPED_HALF = GraphForm("typed-half", 19, int8_float=Precision.FP16, guard_products=True)
 """The same with FP16 around INT8, whose scales QuantizeLinear-19 is the first to take."""
 
 WEAK = GraphForm("weak", 13, 17, annotated=True)

@@ -139,15 +139,17 @@ class Branch:
 
     def _write(self, node: NodeView) -> None:
         graph, scope = self.graph, self.scope
-        casts = self._typed_as != FLOAT32
-        slots = frozenset(cast_slots(node, graph, self._typed_as) if casts else ())
+        found = self._placed.get(node.index)
+        active = found is not None and found.role is Role.ACTIVE
+        own = FLOAT32 if active and self.weights.fine(node) else self._typed_as
+        slots = frozenset(cast_slots(node, graph, own) if own != FLOAT32 else ())
         inputs = [self._input(node, slot, cast=slot in slots) for slot in range(len(node.inputs))]
         outputs = [f"{t}//{self.precision}" if t else "" for t in node.outputs]
         self._copy(node, inputs, outputs)
         exact = node.is_op(*_MOVES) and all(
             slot in slots for slot, t in enumerate(node.inputs) if t and graph.is_float(t)
         )
-        stored = frozenset(cast_outputs(node, graph, self._typed_as) if casts else ())
+        stored = frozenset(cast_outputs(node, graph, own) if own != FLOAT32 else ())
         for position, tensor in enumerate(node.outputs):
             if tensor:
                 scope.local[tensor] = outputs[position]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from precsearch.core.backend import TYPED, GraphForm, QuantScheme
@@ -26,8 +26,9 @@ from precsearch.graph.view import GraphView
 from precsearch.lowering.annotate import METADATA_KEY, Annotation, annotate
 from precsearch.lowering.context import Quantising
 from precsearch.lowering.emitter import Emitter, WeightCache
+from precsearch.lowering.fp32_islands import fp32_islands
 from precsearch.lowering.ort_workarounds import engine_forms
-from precsearch.lowering.qdq_layout import QuantLayout
+from precsearch.lowering.qdq_layout import QuantLayout, reads_fine_scale
 from precsearch.lowering.scales import QuantParams, ScaleSource
 from precsearch.lowering.write_node import write_node
 
@@ -101,16 +102,20 @@ class Lowering:
         layout = self._quantising.layout(assignment)
         floats = self._float_nodes(assignment, layout)
         self._check_casts(assignment, floats)
+        formats = {i: p.spec.format for i, p in floats.items()}
         emitter = Emitter(
             self.graph,
             layout,
-            {} if self.form.annotated else {i: p.spec.format for i, p in floats.items()},
+            {} if self.form.annotated else formats,
             self.scheme,
             self._quantising.half,
             self._cache,
             float_weights=self.form.annotated,
         )
         forms = engine_forms(self.graph, layout, self.scheme)
+        if self.form.guard_products:
+            islands = fp32_islands(self.graph, layout, formats)
+            forms = replace(forms, guarded=forms.guarded | islands)
         spans: list[tuple[str, int]] = []
         for node in self.graph.nodes:
             write_node(emitter, node, forms)
@@ -154,6 +159,8 @@ class Lowering:
             wanted = self._quantising.float_of(assignment[self._groups.get(node.key, "")])
             if node.index in active or self._quantising.takes(node, wanted):
                 found[node.index] = around if node.index in active else wanted
+        for index in self._fine_nodes(layout):
+            found.pop(index, None)
         wide = self._wide_nodes(assignment, layout.spared, found)
         return {i: p for i, p in found.items() if i not in wide}
 
@@ -166,6 +173,17 @@ class Lowering:
                     f"group {key!r}: none of its operators has a form in {precision} in operator "
                     f"set {self.graph.opsets.get('', 1)}"
                 )
+
+    def _fine_nodes(self, layout: QuantLayout) -> frozenset[int]:
+        """INT8 products that read a tensor whose scale FP16 does not hold.
+
+        All of their operands are dequantised with FP32 scales, without a Cast, and they compute in
+        FP32 what is not INT8: with scales of unlike types TensorRT cannot build a MatMul.
+        """
+        nodes = self.graph.nodes
+        return frozenset(
+            i for i in layout.active if reads_fine_scale(nodes[i], self.graph, layout.params)
+        )
 
     def _wide_nodes(
         self, assignment: Assignment, spared: Iterable[str], floats: Collection[int]

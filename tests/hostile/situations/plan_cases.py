@@ -155,7 +155,7 @@ PLAN_CASES = [
         "plan",
         "asks for fp6",
         edited(_set("recipe", "groups", 0, "precision", to="fp6")),
-        "expected one of fp32, fp16, int8",
+        "expected one of fp32, bf16, fp16",
     ),
     Case(
         "plan",

@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from precsearch.core.backend_facts import BackendFacts, facts_of
 from precsearch.core.precision import Precision
 from precsearch.core.quantization import TYPED, TYPED_HALF, WEAK, GraphForm, QuantScheme
 
@@ -20,6 +21,7 @@ __all__ = [
     "WEAK",
     "Array",
     "Backend",
+    "BackendFacts",
     "BackendOptions",
     "ChoosesFp32",
     "ChoosesTactics",
@@ -32,6 +34,7 @@ __all__ = [
     "KernelTime",
     "QuantScheme",
     "Session",
+    "facts_of",
     "fp32_words",
 ]
 
@@ -164,8 +167,8 @@ class Backend(Protocol):
     scheme: QuantScheme
     form: GraphForm
     """What it builds from."""
-    compiles: bool
-    """Whether `build` costs so much that an engine is kept rather than built again."""
+    facts: BackendFacts
+    """Read it through `facts_of`, which also knows the plug-ins of the last release."""
 
     def fingerprint(self) -> Fingerprint:
         """Versions and device."""

@@ -33,7 +33,7 @@ from precsearch.plan.plan import (
     TrialEvidence,
     WeightedShapes,
 )
-from precsearch.setup.config import OptimizeConfig
+from precsearch.setup.config import DataConfig, OptimizeConfig
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.shapes import shapes_of
 from precsearch.setup.target import Target
@@ -141,7 +141,7 @@ def make_plan(
     return Plan(recipe, make_criteria(config, inputs), evidence)
 
 
-def make_criteria(config: OptimizeConfig, inputs: Inputs) -> Criteria:
+def make_criteria(config: DataConfig, inputs: Inputs) -> Criteria:
     """What `verify` will judge the plan by."""
     loads = inputs.loads if len(config.shapes) > 1 else ()
     total = sum(load.weight for load in loads)

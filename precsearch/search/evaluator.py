@@ -246,8 +246,8 @@ class _Evaluator(Generic[L]):
 
 
 def _failed(error: Exception, default: str) -> Failed:
-    """``error`` as an outcome; its attribute ``stage``, if any, says where a worker was."""
-    stage = getattr(error, "stage", default)
+    """``error`` as an outcome; ``default`` is the stage of an error that no worker raised."""
+    stage = error.stage if isinstance(error, PrecsearchError) else default
     if isinstance(error, BuildError):
         stage = "build"
     elif isinstance(error, RunError) and stage != "time":

@@ -18,6 +18,7 @@ import numpy as np
 from precsearch.core.backend import (
     TYPED,
     Array,
+    BackendFacts,
     BackendOptions,
     Feed,
     Fingerprint,
@@ -195,7 +196,7 @@ class OnnxRuntimeBackend:
     )
 
     form = TYPED
-    compiles = False
+    facts = BackendFacts(exporter="onnxruntime")
 
     def __init__(self, options: BackendOptions) -> None:
         self.options = options

@@ -31,6 +31,7 @@ from precsearch.core.backend import (
     GraphForm,
     QuantScheme,
 )
+from precsearch.core.backend_facts import COMPILED
 from precsearch.core.errors import BuildError, OptionError
 from precsearch.core.precision import Precision
 from precsearch.system.disturbance import Watch
@@ -92,7 +93,7 @@ class TensorRtBackend:
     name = "tensorrt"
     precisions = frozenset({Precision.FP32, Precision.FP16, Precision.INT8})
     refusal = "precsearch writes no other precision for it"
-    compiles = True
+    facts = COMPILED
     use = GPU_USE
     scheme: QuantScheme = scheme()
 

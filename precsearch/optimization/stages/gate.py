@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from precsearch.core.backend import Fingerprint, Fp32Mode, fp32_words
 from precsearch.core.events import Event, StageStarted
 from precsearch.core.mismatch import sentences
-from precsearch.core.trial import Fidelity, Measurement
-from precsearch.executors.process import Worker
-from precsearch.measurement.service import BenchSetup
+from precsearch.core.trial import Measurement
+from precsearch.executors.client import MeasurementClient
+from precsearch.measurement.service import MeasurementConfig
 from precsearch.optimization.ending import unmet
 from precsearch.optimization.stages.prepare import gate_errors
 from precsearch.plan.plan import Fp32Evidence
@@ -43,7 +43,7 @@ class Gate:
     where: Fingerprint
     measurement: Measurement
     target: Target
-    setup: BenchSetup
+    setup: MeasurementConfig
     passed: bool
     modes: tuple[Fp32Evidence, ...] = ()
 
@@ -69,11 +69,11 @@ class Gating:
     config: OptimizeConfig
     target: Target
     inputs: Inputs
-    setup: BenchSetup
+    setup: MeasurementConfig
     admits: Callable[[Measurement], bool]
     known: str = ""
 
-    def on(self, worker: Worker) -> Generator[Event, None, Gate]:
+    def on(self, worker: MeasurementClient) -> Generator[Event, None, Gate]:
         """Measure the FP32 engine, and a stricter one where the first misses the bound.
 
         Raises:
@@ -81,8 +81,7 @@ class Gating:
         """
         yield StageStarted("gate", "the FP32 engine against the reference")
         with gate_errors():
-            where: Fingerprint = worker.call("fingerprint")
-            modes: tuple[Fp32Mode, ...] = worker.call("fp32_modes")
+            where, modes = worker.fingerprint(), worker.fp32_modes()
         if not modes:
             return self._measured(worker, where, self.target, self.setup)
         tried: tuple[Fp32Evidence, ...] = ()
@@ -92,7 +91,7 @@ class Gating:
                 yield StageStarted("gate", f"the same in {fp32_words(mode.name)}")
                 options = replace(setup.options, build=target.options.build)
                 setup = replace(setup, options=options)
-                worker.restart_with(setup)
+                worker.restart(setup)
             gate = self._measured(worker, where, target, setup)
             tried = (*(replace(e, baseline=False) for e in tried), _evidence(mode, gate))
             gate = replace(gate, modes=tried)
@@ -112,14 +111,18 @@ class Gating:
         return (first, *sorted(stricter, key=lambda m: m.significand_bits))
 
     def _measured(
-        self, worker: Worker, where: Fingerprint, target: Target, setup: BenchSetup
+        self,
+        worker: MeasurementClient,
+        where: Fingerprint,
+        target: Target,
+        setup: MeasurementConfig,
     ) -> Gate:
         with gate_errors():
             if not setup.noise:
-                setup = replace(setup, noise=worker.call("calibrate_noise"))
+                setup = replace(setup, noise=worker.calibrate_noise())
                 # What was built for this is kept: an FP32 engine can take minutes.
                 worker.remember(setup)
-            found: Measurement = worker.call("measure", setup.baseline, Fidelity.ENGINE)
+            found = worker.measure_baseline(setup.baseline)
         return Gate(where, found, target, setup, self.admits(found))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from precsearch.api import OptimizeConfig
 from precsearch.cli import actions, diagnosing, reporting
 from precsearch.cli.app import Action, app
+from precsearch.cli.options import control
 from precsearch.cli.options import diagnose as look_options
 from precsearch.cli.options import optimize as options
 from precsearch.cli.options import plan as plan_options
@@ -45,6 +46,9 @@ def optimize(
     threads: options.Threads = 0,
     build_option: options.BuildOption = None,
     cure: options.Cure = False,
+    pin: control.PinOption = None,
+    exclude: control.Exclude = None,
+    only: control.Only = None,
     output: options.PlanOutput = None,
     artifact: options.Artifact = None,
     run_dir: options.RunDir = None,
@@ -87,6 +91,7 @@ def optimize(
         resume=resume,
         force=force,
         cure=cure,
+        control=control.parse_control(pin or (), exclude or (), only or ()),
     )
     if dry_run:
         return lambda: actions.dry_run(config, json=json)
@@ -170,8 +175,15 @@ def inspect(
     precisions: options.Precisions = None,
     granularity: options.Granularity = "group",
     data: look_options.InspectData = None,
+    run: look_options.InspectRun = None,
+    profile: look_options.Profile = False,
+    threads: options.Threads = 0,
+    pin: control.PinOption = None,
+    exclude: control.Exclude = None,
+    only: control.Only = None,
+    json: look_options.JsonObject = False,
 ) -> Action:
-    """Show a model's layer groups and their choices; builds nothing.
+    """Show a model's layer groups and their choices; builds nothing but what --profile times.
 
     With data, also what FP16 would get wrong: values too large, too small, or that cancel.
 
@@ -179,8 +191,18 @@ def inspect(
         precsearch inspect resnet.onnx --data samples.npz
     """
     wanted = None if precisions is None else parse_precisions(precisions)
+    settled = control.parse_control(pin or (), exclude or (), only or ())
     return lambda: actions.inspect(
-        model, backend=backend, precisions=wanted, granularity=granularity, data=data
+        model,
+        backend=backend,
+        precisions=wanted,
+        granularity=granularity,
+        data=data,
+        run=run,
+        profile=profile,
+        threads=threads,
+        control=settled,
+        json=json,
     )
 
 

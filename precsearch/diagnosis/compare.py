@@ -17,7 +17,7 @@ from precsearch.data import Dataset, input_specs, load
 from precsearch.diagnosis.look import look, open_configuration
 from precsearch.diagnosis.result import Constant, Diagnosis, Layer
 from precsearch.diagnosis.ruled import Ruled, ruled
-from precsearch.emulation.configuration import Configuration
+from precsearch.emulation.configuration import MAX_EMULATED_FEEDS, Configuration
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.qdq_layout import node_groups
 from precsearch.metrics.similarity import HALF_MAX, Likeness, Sums
@@ -29,7 +29,6 @@ __all__ = ["BUDGET_MB", "DiagnoseConfig", "diagnose"]
 BUDGET_MB = 256
 """Default memory for tensors under comparison, in MB."""
 
-_MOST_SAMPLES = 64
 _COPIES = 4
 """A tensor of each of two runs, and ONNX Runtime's own copy of each."""
 
@@ -88,7 +87,7 @@ def diagnose(config: DiagnoseConfig) -> Diagnosis:
         shapes=config.input_shapes,
         outputs=outputs,
     )
-    data = data.take(range(min(_MOST_SAMPLES, len(data))))
+    data = data.take(range(min(MAX_EMULATED_FEEDS, len(data))))
     with closing(look(opened, data.feeds)) as looked:
         reference, inside = looked.reference, looked.inside
         found, held = _compared(reference, inside, data, config.memory_mb << 20)

@@ -19,7 +19,7 @@ from precsearch.executors.protocol import Channel
 from precsearch.graph.view import GraphView
 from precsearch.lowering.lower import Lowered
 from precsearch.measurement.place import Place
-from precsearch.metrics.similarity import difference
+from precsearch.metrics.distance import relative_l2
 from precsearch.reference.inner_tensors import Look
 
 __all__ = ["AT_ONCE", "Cutter", "EngineCuts", "open_cutter"]
@@ -222,7 +222,7 @@ class EngineCuts:
         self, tensors: Sequence[str], found: Mapping[str, Array], plain: Mapping[str, Array]
     ) -> None:
         for name in self._float:
-            off = difference(found[name], plain[name])
+            off = relative_l2(found[name], plain[name])
             if off > max(self.changed, _SAME):
                 self.changed, self.where = off, tuple(tensors)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from precsearch.core.backend import Backend, Feed, KernelTime, facts_of
+from precsearch.core.backend import Backend, Feed, facts_of
 from precsearch.core.precision import Precision
 from precsearch.diagnosis.cut_engine import Cutter, EngineCuts, open_cutter
 from precsearch.diagnosis.exposed_engine import EngineInside
@@ -14,12 +14,12 @@ from precsearch.emulation.configuration import Configuration
 from precsearch.executors.open import open_executor
 from precsearch.graph.view import GraphView
 from precsearch.lowering.lower import Lowered
+from precsearch.measurement.build_service import BUILD_LIMIT_S
+from precsearch.measurement.profiling import achieved_precisions
 from precsearch.reference.inner_tensors import Inside
 from precsearch.setup.shapes import shape_table
 
-__all__ = ["Opened", "achieved_by", "open_cuts"]
-
-_BUILD_LIMIT_S = 3600.0
+__all__ = ["Opened", "open_cuts", "open_outputs"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ def open_outputs(
     session = backend.open(backend.build(lowered.model), profiled=True)
     kernels = session.profile(feed, 1)
     session.close()
-    return Opened(engine, achieved_by(lowered, kernels), lambda: _told(engine), lambda: None)
+    achieved = achieved_precisions(kernels, lowered.asked, lowered.owners)
+    return Opened(engine, achieved, lambda: _told(engine), lambda: None)
 
 
 def _told(engine: EngineInside) -> tuple[str, ...]:
@@ -91,30 +92,12 @@ def open_cuts(
             open_cutter,
             configuration.factory,
             shaped,
-            limit_s=_BUILD_LIMIT_S,
+            limit_s=BUILD_LIMIT_S,
         )
         stack.callback(worker.close)
         kernels = worker.call(Cutter.plain, lowered.model, feeds[0])
         inside = EngineCuts(worker, configuration.graph, lowered, wanted)
-        achieved = achieved_by(lowered, kernels, untold=None)
+        achieved = achieved_precisions(
+            kernels, lowered.asked, lowered.owners, unlisted=facts.unlisted_node
+        )
         return Opened(inside, achieved, inside.notes, stack.pop_all().close)
-
-
-def achieved_by(
-    lowered: Lowered, kernels: Sequence[KernelTime], untold: Precision | None = Precision.FP32
-) -> dict[str, Precision]:
-    """What groups ran in: of several nodes the widest.
-
-    Args:
-        lowered: What the engine was built from.
-        kernels: Of its profile.
-        untold: Of a node that no kernel tells of. ONNX Runtime tells of all that is not FP32; what
-            TensorRT fused into a region says nothing (``None``), a group of such nodes is left out.
-    """
-    ran = {node: k.precision for k in kernels for node in k.nodes if k.precision is not None}
-    found: dict[str, Precision] = {}
-    for node in lowered.asked:
-        key, precision = lowered.owners[node], ran.get(node, untold)
-        if precision is not None:
-            found[key] = max(found.get(key, precision), precision, key=lambda p: -p.rank)
-    return found

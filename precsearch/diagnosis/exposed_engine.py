@@ -16,7 +16,7 @@ from precsearch.core.backend import Array, Backend, Feed, Session
 from precsearch.graph.view import GraphView
 from precsearch.lowering.lower import Lowered
 from precsearch.lowering.scales import QuantParams
-from precsearch.metrics.similarity import difference
+from precsearch.metrics.distance import relative_l2
 from precsearch.reference.inner_tensors import Look
 
 __all__ = ["EngineInside"]
@@ -76,7 +76,7 @@ class EngineInside:
         assert self._plain is not None, "a look was opened"
         for name, value in self._plain.run(feed).items():
             if name in self._float:
-                off = difference(found[name], value)
+                off = relative_l2(found[name], value)
                 self.changed = max(self.changed, off if off > _SAME else 0.0)
 
 

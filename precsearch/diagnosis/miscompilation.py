@@ -15,7 +15,7 @@ from precsearch.diagnosis.reproducer import Miscompiled
 from precsearch.graph.extract import ancestors, boundary, extracted, frontier
 from precsearch.graph.read import read_model
 from precsearch.graph.view import GraphView
-from precsearch.metrics.similarity import difference
+from precsearch.metrics.distance import relative_l2
 from precsearch.reference.inner_tensors import OrtInside
 from precsearch.setup.target import Target, open_target
 
@@ -185,7 +185,7 @@ class _Hunt:
     def _wrong(self, model: bytes, feed: Feed, outputs: Sequence[str]) -> tuple[str, float] | None:
         got = self._engine(model, feed)
         expected = self._reference(outputs)
-        offs = {t: difference(got[t], expected[t]) for t in outputs}
+        offs = {t: relative_l2(got[t], expected[t]) for t in outputs}
         bad = [t for t in outputs if not offs[t] <= self._bound]
         return (bad[0], offs[bad[0]]) if bad else None
 

@@ -21,7 +21,10 @@ from precsearch.lowering.scales import RangeScales, ScaleSource
 from precsearch.reference.inner_tensors import OrtInside
 from precsearch.registry import BackendFactory
 
-__all__ = ["Configuration", "outputs_of"]
+__all__ = ["MAX_EMULATED_FEEDS", "Configuration", "outputs_of"]
+
+MAX_EMULATED_FEEDS = 64
+"""Feeds that a configuration is looked at with: more take time and change no finding."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -16,9 +15,9 @@ from precsearch.emulation.multiplexed import ProxyGraph
 from precsearch.emulation.session import Proxy
 from precsearch.graph.view import GraphView
 from precsearch.lowering.scales import ScaleSource
-from precsearch.metrics.similarity import difference
+from precsearch.metrics.distance import worst_relative_l2
 
-__all__ = ["Alone", "relative_loss"]
+__all__ = ["Alone"]
 
 
 class Alone:
@@ -81,28 +80,6 @@ class Alone:
             return None
         if key not in self._known:
             graph, proxy, reference = self._opened
-            found = proxy.run(graph.request(Assignment.of({key: precision})), self._feeds)
-            self._known[key] = relative_loss(found, reference)
+            outputs = proxy.run(graph.request(Assignment.of({key: precision})), self._feeds)
+            self._known[key] = worst_relative_l2(outputs, reference)
         return self._known[key]
-
-
-def relative_loss(found: Sequence[Feed], wanted: Sequence[Feed]) -> float:
-    """Relative L2 of the worst float output; of outputs whose size differs, nothing can be told.
-
-    Infinite where something else is infinite or NaN than in ``wanted``, and where no output can be
-    compared.
-    """
-    losses: list[float | None] = []
-    for name, value in wanted[0].items():
-        if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
-            continue
-        pairs = [
-            (np.asarray(f[name]), np.asarray(w[name])) for f, w in zip(found, wanted, strict=True)
-        ]
-        if any(a.shape != b.shape for a, b in pairs):
-            losses.append(None)
-            continue
-        a = np.concatenate([x.ravel() for x, _ in pairs])
-        losses.append(difference(a, np.concatenate([y.ravel() for _, y in pairs])))
-    told = [loss for loss in losses if loss is not None]
-    return max(told, default=math.inf if losses else 0.0)

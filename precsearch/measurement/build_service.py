@@ -8,7 +8,10 @@ from dataclasses import dataclass, field, replace
 from precsearch.core.backend import Backend, BackendOptions, ChoosesTactics, Fingerprint
 from precsearch.measurement.place import Place
 
-__all__ = ["BuildService", "Engine", "engine_of", "open_build_service"]
+__all__ = ["BUILD_LIMIT_S", "BuildService", "Engine", "engine_of", "open_build_service"]
+
+BUILD_LIMIT_S = 3600.0
+"""Longest build outside of a search. One that takes longer hangs."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from precsearch.core.backend import KernelTime
 from precsearch.core.precision import Precision
 
-__all__ = ["achieved_by_group", "owner", "seconds_by_group"]
+__all__ = ["achieved_precisions", "owner", "seconds_by_group"]
 
 _ADDED = re.compile(r"(_nchwc|_bias_dq|_q|_dq|//raw|//inner|//product|//bias|//half)$")
 
@@ -48,23 +48,35 @@ def seconds_by_group(
     return {key: s * seconds / total for key, s in found.items()} if total > 0 else {}
 
 
-def achieved_by_group(
-    kernels: Sequence[KernelTime], asked: Mapping[str, Precision], owners: Mapping[str, str]
+def achieved_precisions(
+    kernels: Sequence[KernelTime],
+    asked: Mapping[str, Precision],
+    owners: Mapping[str, str],
+    unlisted: Precision | None = Precision.FP32,
 ) -> dict[str, Precision]:
-    """What each lowered group computed in: the highest of its asked nodes; unknown ones are out.
+    """What each lowered group ran in: the precision of its most precise node.
 
-    A node that no kernel names was computed in FP32 by a kernel that only says which other node
-    it stands for, or it is part of nothing; a kernel without a precision tells nothing of its own.
+    Args:
+        kernels: An engine's profile.
+        asked: Node → the precision that it was lowered to.
+        owners: Node → its group.
+        unlisted: Precision of a node that no kernel names. ONNX Runtime names every node that it
+            computes below FP32. TensorRT does not name the nodes that it fused into a region, so
+            their precision is unknown (``None``).
+
+    Returns:
+        Group → precision. A group with a node whose precision is unknown is left out, unless
+        another of its nodes ran in FP32. Empty without kernels.
     """
     if not kernels:
         return {}
     ran = {node: k.precision for k in kernels for node in k.nodes}
-    found: dict[str, Precision] = {}
+    achieved: dict[str, Precision] = {}
     unknown: set[str] = set()
     for node in asked:
-        key, precision = owners[node], ran.get(node, Precision.FP32)
+        key, precision = owners[node], ran.get(node, unlisted)
         if precision is None:
             unknown.add(key)
         else:
-            found[key] = max(found.get(key, precision), precision, key=lambda p: -p.rank)
-    return {key: p for key, p in found.items() if key not in unknown or p is Precision.FP32}
+            achieved[key] = min(achieved.get(key, precision), precision, key=lambda p: p.rank)
+    return {key: p for key, p in achieved.items() if key not in unknown or p is Precision.FP32}

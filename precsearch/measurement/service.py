@@ -31,7 +31,7 @@ from precsearch.measurement.engines import EngineSource
 from precsearch.measurement.latency import Surroundings
 from precsearch.measurement.place import Place
 from precsearch.measurement.probes import FirstLook, Probes
-from precsearch.measurement.profiling import achieved_by_group, seconds_by_group
+from precsearch.measurement.profiling import achieved_precisions, seconds_by_group
 from precsearch.measurement.reference_service import Announce, ReferenceService
 from precsearch.measurement.timer import EngineTimer
 from precsearch.metrics import metric, with_lost_parts, worst_of
@@ -174,7 +174,7 @@ class MeasurementService(ReferenceService):
             accuracy=accuracy,
             latency=latency,
             group_seconds=seconds_by_group(kernels, candidate.owners, latency.seconds),
-            achieved=achieved_by_group(kernels, candidate.asked, candidate.owners),
+            achieved=achieved_precisions(kernels, candidate.asked, candidate.owners),
             build_seconds=built,
             artifact_bytes=len(artifact),
             remarks=self._backend.remarks(artifact),

@@ -11,7 +11,12 @@ from precsearch.core.backend import Fingerprint
 from precsearch.core.errors import PlanError
 from precsearch.executors.open import open_executor
 from precsearch.lowering.lower import Lowered
-from precsearch.measurement.build_service import BuildService, Engine, open_build_service
+from precsearch.measurement.build_service import (
+    BUILD_LIMIT_S,
+    BuildService,
+    Engine,
+    open_build_service,
+)
 from precsearch.plan.plan import Plan
 from precsearch.replay.weights import write_model
 from precsearch.setup.files import write_bytes
@@ -31,7 +36,6 @@ __all__ = [
 EDITED = "the plan was edited; restore it or make it again with 'precsearch optimize'"
 """How a sentence about a plan that says nonsense ends."""
 
-_BUILD_LIMIT_S = 3600.0
 _SHOWN = 3
 _TACTIC = re.compile("0x[0-9a-f]{16}")
 
@@ -125,7 +129,7 @@ def rebuilt(plan: Plan, target: Target, lowered: Lowered) -> Replay:
             open_build_service,
             target.factory,
             given,
-            limit_s=_BUILD_LIMIT_S,
+            limit_s=BUILD_LIMIT_S,
         ) as worker,
     ):
         where = worker.call(BuildService.fingerprint)

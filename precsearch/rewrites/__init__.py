@@ -9,13 +9,17 @@ from precsearch.rewrites.apply import CURES, Recorded, cured
 from precsearch.rewrites.attention import merged_scales
 from precsearch.rewrites.constants import clamped_constants
 from precsearch.rewrites.norms import fused_norms, norm_exponents, scaled_norms
+from precsearch.rewrites.registry import RULES, Requires, RewriteRule
 from precsearch.rewrites.rewrite import Cure, Rewrite, rewritten
 
 __all__ = [
     "CURES",
+    "RULES",
     "Cure",
     "Recorded",
+    "Requires",
     "Rewrite",
+    "RewriteRule",
     "clamped_constants",
     "cured",
     "fused_norms",

@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import onnx
 
 from precsearch.core.errors import OptionError
-from precsearch.graph.prepare import MIN_OPSET, prepare
+from precsearch.graph.prepare import prepare
 from precsearch.graph.read import SourceModel
-from precsearch.graph.view import GraphView
-from precsearch.rewrites.attention import merged_scales
-from precsearch.rewrites.constants import clamped_constants
-from precsearch.rewrites.norms import fused_norms, scaled_norms
-from precsearch.rewrites.rewrite import LAYERNORM_OPSET, Cure, rewritten
+from precsearch.rewrites.registry import RULES
+from precsearch.rewrites.rewrite import Parameters, rewritten
 
 __all__ = ["CURES", "Recorded", "cured"]
 
-Recorded = tuple[str, Mapping[str, int]]
+Recorded = tuple[str, Parameters]
 """Name of a cure and its parameters."""
 
-_Make = Callable[[GraphView, Mapping[str, int]], Cure | None]
-
-
-def _without(make: Callable[[GraphView], Cure | None]) -> _Make:
-    return lambda graph, _: make(graph)
-
-
-_MAKERS: dict[str, _Make] = {
-    "fuse-layernorm": _without(fused_norms),
-    "scale-variance": scaled_norms,
-    "clamp-constants": _without(clamped_constants),
-    "merge-scales": _without(merged_scales),
-}
-
-CURES = tuple(_MAKERS)
+CURES = tuple(RULES)
 """The names that there are."""
 
 
@@ -54,11 +37,11 @@ def cured(source: SourceModel, cures: Sequence[Recorded]) -> SourceModel:
         ModelError: The graph cannot be raised to the operator set that a cure needs.
     """
     for name, params in cures:
-        if name not in _MAKERS:
+        rule = RULES.get(name)
+        if rule is None:
             raise OptionError(f"there is no cure {name!r}; use one of {', '.join(CURES)}")
-        opset = LAYERNORM_OPSET if name == "fuse-layernorm" else MIN_OPSET
-        graph = prepare(source, opset)
-        cure = _MAKERS[name](graph, params)
+        graph = prepare(source, rule.min_opset)
+        cure = rule.apply(graph, params)
         if cure is not None:
             model = onnx.ModelProto.FromString(rewritten(graph, cure.rewrite))
             source = replace(source, proto=model)

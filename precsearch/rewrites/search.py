@@ -12,10 +12,10 @@ from precsearch.core.backend import Feed
 from precsearch.core.errors import ModelError
 from precsearch.core.space import Assignment
 from precsearch.emulation.configuration import Configuration, outputs_of
-from precsearch.emulation.single_group import relative_loss
 from precsearch.graph.prepare import prepare
 from precsearch.graph.read import SourceModel
 from precsearch.graph.view import GraphView
+from precsearch.metrics.distance import worst_relative_l2
 from precsearch.rewrites import (
     Cure,
     Recorded,
@@ -170,10 +170,10 @@ def _judged(
 ) -> Suggestion:
     changed = opened.of(graph)
     scales, assignment = changed.assigned(feeds)
-    fp32 = relative_loss(outputs_of(changed, scales, Assignment(), feeds), reference)
+    fp32 = worst_relative_l2(outputs_of(changed, scales, Assignment(), feeds), reference)
     after = before
     if fp32 <= EXACT:
-        after = relative_loss(outputs_of(changed, scales, assignment, feeds), reference)
+        after = worst_relative_l2(outputs_of(changed, scales, assignment, feeds), reference)
     return Suggestion(
         name="+".join(c.name for c in cures),
         what=", and ".join(c.what for c in cures),

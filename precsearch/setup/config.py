@@ -8,6 +8,7 @@ from pathlib import Path
 
 from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
+from precsearch.grouping.control import NO_CONTROL, Control
 from precsearch.plan.plan import Plan
 from precsearch.setup.shapes import ShapeSet
 
@@ -85,6 +86,7 @@ class BackendConfig:
         threads: CPU threads of one inference; 0 is the number of physical cores.
         build_options: What the backend alone knows, by name.
         cure: Try rewrites that heal FP16 and change nothing in FP32; use what helps.
+        control: Groups that keep a precision, and the only ones that are searched.
     """
 
     backend: str = "auto"
@@ -93,6 +95,7 @@ class BackendConfig:
     threads: int = 0
     build_options: Mapping[str, str] = field(default_factory=dict)
     cure: bool = False
+    control: Control = NO_CONTROL
 
     def __post_init__(self) -> None:
         if self.threads < 0:

@@ -22,7 +22,7 @@ from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.scales import RangeScales
-from precsearch.measurement.profiling import achieved_by_group
+from precsearch.measurement.profiling import achieved_precisions
 from precsearch.optimization.stages.select import Choice, counts
 from precsearch.plan.plan import GroupEvidence, GroupRecipe, Plan, TrialEvidence
 from precsearch.report.chart_theme import PRECISIONS
@@ -96,10 +96,10 @@ def is_achieved_and_counted(precision: Precision) -> None:
     space, assignment = everywhere(precision)
     made = Lowering(graph, space, TENSORRT, scales, TYPED).lower(assignment)
     kernels = [KernelTime((node,), "Kernel", 1e-6, precision) for node in made.asked]
-    ran = achieved_by_group(kernels, made.asked, made.owners)
+    ran = achieved_precisions(kernels, made.asked, made.owners)
     assert ran == {made.owners[node]: precision for node in made.asked}
     mixed = [*kernels[1:], *(replace(k, precision=FP32) for k in kernels[:1])]
-    ran_mixed = achieved_by_group(mixed, made.asked, made.owners)
+    ran_mixed = achieved_precisions(mixed, made.asked, made.owners)
     assert all(ran_mixed[made.owners[node]] is FP32 for k in kernels[:1] for node in k.nodes)
     counted = counts(choice(assignment, ran), assignment)
     assert counted == ({precision.value: len(ran)} if ran else {})

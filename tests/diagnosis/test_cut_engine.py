@@ -11,15 +11,13 @@ import onnx
 import pytest
 
 from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
-from precsearch.core.backend import Backend, BackendOptions, KernelTime
+from precsearch.core.backend import Backend, BackendOptions
 from precsearch.core.backend_facts import COMPILED
 from precsearch.core.errors import BuildError
 from precsearch.core.precision import Precision
 from precsearch.diagnosis.compare import DiagnoseConfig, diagnose
 from precsearch.diagnosis.cut_engine import AT_ONCE
-from precsearch.diagnosis.engine_tensors import achieved_by
 from precsearch.diagnosis.result import Diagnosis
-from precsearch.lowering.lower import Lowered
 from tests.diagnosis.sick_models import SHAPE, WIDTH, overflowing, split_scales
 
 ROOT = Path(__file__).parents[2]
@@ -190,17 +188,3 @@ def test_without_an_engine_it_is_emulated_and_says_so(
     assert any("does not run here, so that it was emulated: no tactic" in n for n in found.notes)
     assert {r.tensor for r in found.layers if r.jump} >= {"two/pow"}
     assert found.layers[0].shape[-1] == WIDTH
-
-
-def test_of_a_group_what_is_told_counts_and_what_is_not_is_left_out() -> None:
-    asked = dict.fromkeys(("a", "b", "c", "d"), Precision.INT8)
-    owners = {"a": "first", "b": "first", "c": "second", "d": "third"}
-    lowered = Lowered(b"", "", {}, asked, owners, {})
-    kernels = [
-        KernelTime(("a", "c"), "", 0.0, Precision.INT8),
-        KernelTime(("b",), "", 0.0, Precision.FP16),
-        KernelTime(("d",), "", 0.0, None),
-    ]
-    told = {"first": Precision.FP16, "second": Precision.INT8}
-    assert achieved_by(lowered, kernels, untold=None) == told
-    assert achieved_by(lowered, kernels) == {**told, "third": Precision.FP32}

@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from precsearch.metrics.distance import relative_l2
 from precsearch.metrics.similarity import Sums
 
+ODD = hnp.arrays(np.float32, 8, elements=st.sampled_from([0, 1, -3, np.nan, np.inf, -np.inf]))
 FLOATS = hnp.arrays(np.float32, 50, elements=st.floats(-1e3, 1e3, width=32))
 
 
@@ -41,3 +43,12 @@ def test_what_became_infinite_counts_and_what_was_does_not() -> None:
     alike = sums.likeness()
     assert (alike.relative, alike.nonfinite) == (np.inf, 1 / 8)
     assert alike.reference_absmax == 3
+
+
+@settings(max_examples=50, deadline=None)
+@given(ODD, ODD)
+def test_sums_over_feeds_follow_the_rule_of_relative_l2(a: np.ndarray, b: np.ndarray) -> None:
+    sums = Sums()
+    sums.add(a[:3], b[:3])
+    sums.add(a[3:], b[3:])
+    assert sums.likeness().relative == pytest.approx(relative_l2(a, b), rel=1e-9)

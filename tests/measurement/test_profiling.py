@@ -23,7 +23,7 @@ from precsearch.lowering.qdq_layout import quantisable
 from precsearch.lowering.scales import RangeScales
 from precsearch.measurement.latency import TimingOptions
 from precsearch.measurement.place import Place
-from precsearch.measurement.profiling import owner
+from precsearch.measurement.profiling import achieved_precisions, owner
 from precsearch.measurement.reference_service import ReferenceService
 from precsearch.measurement.service import (
     Candidate,
@@ -34,7 +34,7 @@ from precsearch.measurement.service import (
 from tests.graph.small_graphs import conv_net, fire_net, residual_net, transformer
 from tests.lowering.golden import EXAMPLE, prepared
 
-FP32, INT8 = Precision.FP32, Precision.INT8
+FP32, FP16, INT8 = Precision.FP32, Precision.FP16, Precision.INT8
 OPTIONS = BackendOptions(threads=1)
 QUICK = TimingOptions(rounds=3, max_rounds=3, round_seconds=1e-4, warmup=1)
 
@@ -191,3 +191,29 @@ OWNERS = {"a/conv": "g", "t1": "h", "x": "i"}
 )
 def test_names_that_an_engine_makes_of_ours(name: str, key: str) -> None:
     assert owner(name, OWNERS) == key
+
+
+def test_a_group_ran_in_the_precision_of_its_most_precise_node() -> None:
+    asked = dict.fromkeys(("a", "b", "c"), INT8)
+    owners = {"a": "first", "b": "first", "c": "second"}
+    kernels = [KernelTime(("a", "c"), "", 0.0, INT8), KernelTime(("b",), "", 0.0, FP16)]
+    assert achieved_precisions([], asked, owners) == {}, "no profile"
+    assert achieved_precisions(kernels, asked, owners) == {"first": FP16, "second": INT8}
+
+
+def test_a_group_is_unknown_if_one_of_its_nodes_is_unless_another_ran_in_fp32() -> None:
+    asked = dict.fromkeys(("n1", "n2", "n3"), INT8)
+    alone = {"n1": "a", "n2": "b", "n3": "c"}
+    joined = {**alone, "n3": "b"}
+    kernels = [KernelTime(("n1",), "Conv", 1e-6, INT8), KernelTime(("n2",), "Conv", 1e-6)]
+    assert achieved_precisions(kernels, asked, alone) == {"a": INT8, "c": FP32}
+    assert achieved_precisions(kernels, asked, joined) == {"a": INT8, "b": FP32}
+    every = [*kernels, KernelTime(("n3",), "Conv", 1e-6, INT8)]
+    assert achieved_precisions(every, asked, joined) == {"a": INT8}
+
+
+def test_a_node_that_no_kernel_names_is_unknown_where_an_engine_leaves_nodes_out() -> None:
+    asked = {"n1": INT8, "n2": INT8}
+    owners = {"n1": "a", "n2": "b"}
+    kernels = [KernelTime(("n1",), "Conv", 1e-6, INT8)]
+    assert achieved_precisions(kernels, asked, owners, unlisted=None) == {"a": INT8}

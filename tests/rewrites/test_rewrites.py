@@ -122,7 +122,7 @@ def test_cures_follow_each_other(tmp_path: Path) -> None:
 def test_a_cure_of_another_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="there is no cure 'hope'; use one of"):
         cured(source_of(masked(), tmp_path), [("hope", {})])
-    assert len(CURES) == 4
+    assert len(CURES) == 5
 
 
 # Where they do not fit.

@@ -13,28 +13,26 @@ from precsearch.core.events import Event, StageStarted
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Prior
 from precsearch.core.space import Assignment
-from precsearch.emulation.configuration import Configuration, outputs_of
-from precsearch.emulation.single_group import relative_loss
+from precsearch.emulation.configuration import MAX_EMULATED_FEEDS, Configuration, outputs_of
 from precsearch.graph.read import SourceModel
 from precsearch.grouping.group import group
+from precsearch.metrics.distance import worst_relative_l2
 from precsearch.rewrites import clamped_constants, cured
-from precsearch.rewrites.search import Suggestion, suggestions
+from precsearch.rewrites.search import EXACT, Suggestion, suggestions
 from precsearch.setup.config import BackendConfig, OptimizeConfig
 from precsearch.setup.inputs import Inputs, open_inputs
 from precsearch.setup.target import Target, open_target
 
-__all__ = ["EXACT", "Cured", "curable", "curing", "open_cured"]
+__all__ = ["UNREVIEWED_EXACT", "Cured", "curable", "curing", "open_cured"]
 
 Cured = tuple[Target, Inputs, tuple[str, ...]]
 """Model, data, and what came of the cures, a sentence each."""
 
-EXACT = 1e-5
+UNREVIEWED_EXACT = EXACT / 10
 """How far, relative L2, a cure may move FP32's outputs here, where nobody looks at it first."""
 
 _HELPS = 0.9
 """A cure that leaves more of FP16's loss than this only rounds otherwise."""
-
-_MOST_SAMPLES = 64
 
 
 def open_cured(config: OptimizeConfig, source: SourceModel) -> Cured:
@@ -70,7 +68,7 @@ def curing(config: OptimizeConfig, source: SourceModel) -> Generator[Event, None
         return target, inputs, (_NO_HALF,)
     yield StageStarted("cure", "rewrites that heal FP16 and leave FP32 as it is")
     part = inputs.parts.search
-    feeds = part.take(range(min(_MOST_SAMPLES, len(part)))).feeds
+    feeds = part.take(range(min(MAX_EMULATED_FEEDS, len(part)))).feeds
     try:
         found = _best(target, feeds)
     except (ModelError, EngineError) as error:
@@ -125,6 +123,7 @@ def _opened(config: BackendConfig, source: SourceModel) -> Target:
         config.granularity,
         config.threads,
         build=config.build_options,
+        control=config.control,
     )
 
 
@@ -149,9 +148,9 @@ def _best(target: Target, feeds: Sequence[Feed]) -> Suggestion | None:
         return None
     scales, assignment = opened.assigned(feeds)
     reference = outputs_of(opened, scales, Assignment(), feeds)
-    before = relative_loss(outputs_of(opened, scales, assignment, feeds), reference)
+    before = worst_relative_l2(outputs_of(opened, scales, assignment, feeds), reference)
     tried = suggestions(opened, target.source, feeds, _peaks(opened, feeds), before)
-    good = [s for s in tried if s.fp32 <= EXACT and s.after < _HELPS * before]
+    good = [s for s in tried if s.fp32 <= UNREVIEWED_EXACT and s.after < _HELPS * before]
     return min(good, key=lambda s: s.after, default=None)
 
 

@@ -33,7 +33,6 @@ ALIKE = Likeness(
     nonfinite=0.0,
     subnormal=0.0,
     absmax=2.0,
-    elements=16,
 )
 PAGE = Page(80)
 

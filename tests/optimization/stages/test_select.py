@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 
-from precsearch.core.backend import KernelTime
 from precsearch.core.errors import WorkerError
 from precsearch.core.events import Event, FinalistJudged, StageStarted, Warned
 from precsearch.core.precision import Precision
@@ -26,7 +25,6 @@ from precsearch.core.trial import (
 )
 from precsearch.lowering.lower import Lowered
 from precsearch.measurement.config import Candidate
-from precsearch.measurement.profiling import achieved_by_group
 from precsearch.optimization.explain import explain_groups, ledger
 from precsearch.optimization.stages.select import (
     Choice,
@@ -310,15 +308,3 @@ def test_time_in_profiles_is_told_as_saved_or_lost() -> None:
     said = {g.key: g.reason for g in found}
     assert "saves 10.0 us in profiles" in said["a"]
     assert "loses 2.0 us in profiles" in said["b"]
-
-
-def test_what_an_engine_does_not_tell_is_not_guessed() -> None:
-    asked = {"n1": INT8, "n2": INT8, "n3": INT8}
-    owners = {"n1": "a", "n2": "b", "n3": "c"}
-    assert achieved_by_group([], asked, owners) == {}
-    kernels = [KernelTime(("n1",), "Conv", 1e-6, INT8), KernelTime(("n2",), "Conv", 1e-6)]
-    assert achieved_by_group(kernels, asked, owners) == {"a": INT8, "c": FP32}
-    mixed = {**owners, "n3": "b"}
-    assert achieved_by_group(kernels, asked, mixed) == {"a": INT8, "b": FP32}
-    both = [*kernels, KernelTime(("n3",), "Conv", 1e-6, INT8)]
-    assert achieved_by_group(both, asked, mixed) == {"a": INT8}

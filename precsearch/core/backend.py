@@ -31,6 +31,7 @@ __all__ = [
     "Fingerprint",
     "Fp32Mode",
     "GraphForm",
+    "KeepsNotes",
     "KernelTime",
     "QuantScheme",
     "Session",
@@ -231,6 +232,19 @@ class ChoosesTactics(Protocol):
 
     def hold(self, tactics: Mapping[str, str]) -> None:
         """Keep later builds to these wherever they can be had."""
+        ...
+
+
+@runtime_checkable
+class KeepsNotes(Protocol):
+    """A backend that knows more of an engine than its bytes tell, such as the builder's remarks."""
+
+    def notes_of(self, artifact: bytes) -> bytes:
+        """What is known of an engine, for `learn` in another process; empty if nothing is."""
+        ...
+
+    def learn(self, artifact: bytes, notes: bytes) -> None:
+        """Take what another process knew of an engine."""
         ...
 
 

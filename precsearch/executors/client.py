@@ -23,6 +23,7 @@ from precsearch.executors.protocol import Channel, Executor
 from precsearch.hazards.collect import Screening
 from precsearch.hazards.statistics import ScreenStatistics
 from precsearch.lowering.scales import TensorRange
+from precsearch.measurement.artifact_store import Artifact
 from precsearch.measurement.build_service import Engine
 from precsearch.measurement.reference_service import ReferenceService, open_reference_service
 from precsearch.measurement.service import (
@@ -224,9 +225,17 @@ class MeasurementClient(ReferenceClient):
         """See `MeasurementService.hold`; it outlives the worker."""
         self._service.settle(MeasurementService.hold, tactics)
 
-    def keep(self, candidate: Candidate, artifact: bytes) -> None:
+    def artifact(self, candidate: Candidate) -> Artifact:
+        """See `MeasurementService.artifact`."""
+        return self._service.call(MeasurementService.artifact, candidate)
+
+    def keep(self, candidate: Candidate, artifact: Artifact) -> None:
         """See `MeasurementService.keep`; it outlives the worker."""
         self._service.settle(MeasurementService.keep, candidate, artifact)
+
+    def receive(self, candidate: Candidate, artifact: Artifact) -> None:
+        """See `MeasurementService.receive`."""
+        self._service.call(MeasurementService.receive, candidate, artifact)
 
     def pin(self, digests: Sequence[str]) -> None:
         """See `MeasurementService.pin`."""

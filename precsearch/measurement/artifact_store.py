@@ -13,19 +13,34 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from precsearch.system.regular_file import read_regular
 
-__all__ = ["BUDGET", "ArtifactStore"]
+__all__ = ["BUDGET", "Artifact", "ArtifactStore"]
 
 BUDGET = 8 << 30
 """Bytes of engines that are kept by default; a quarter of the free disk space if that is less."""
 
 _SUFFIX = ".engine"
 _PIN = ".pin"
-_SEAL = 32  # bytes of the SHA-256 in front of an engine
+_SEAL = 32  # bytes of the SHA-256 in front of a file
+_LENGTH = 8  # bytes that say how long the notes behind it are
 _MOST_BYTES = 1 << 37
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A kept engine.
+
+    Attributes:
+        engine: Its bytes.
+        notes: What the backend knows of it beyond them.
+    """
+
+    engine: bytes
+    notes: bytes = b""
 
 
 class ArtifactStore:
@@ -49,35 +64,45 @@ class ArtifactStore:
         self._folder = Path(folder)
         self._budget = budget
 
-    def get(self, digest: str) -> bytes | None:
+    def get(self, digest: str) -> Artifact | None:
         """The engine, ``None`` if it is not kept (any more)."""
         path = self._path(digest)
         try:
-            data = read_regular(path, _MOST_BYTES, follow=False)
+            data = memoryview(read_regular(path, _MOST_BYTES, follow=False))
         except OSError:
             return None
-        engine = data[_SEAL:]
-        if data[:_SEAL] != hashlib.sha256(engine).digest():
+        body = data[_SEAL:]
+        if data[:_SEAL] != hashlib.sha256(body).digest():
             path.unlink(missing_ok=True)  # half of it was written when the power failed
             return None
         with suppress(OSError):
             os.utime(path)  # used now: the file's time is its place in the order of removal
-        return engine
+        end = _LENGTH + int.from_bytes(body[:_LENGTH], "big")
+        return Artifact(bytes(body[end:]), bytes(body[_LENGTH:end]))
 
-    def put(self, digest: str, engine: bytes) -> bool:
+    def put(self, digest: str, engine: bytes, notes: bytes = b"") -> bool:
         """Keep an engine, and remove others until the budget holds.
+
+        Args:
+            digest: Of what it was built from.
+            engine: Its bytes.
+            notes: What the backend knows of it beyond them.
 
         Returns:
             Whether it is kept: an engine larger than the budget is not, nor one that finds no room.
         """
-        if len(engine) + _SEAL > self._limit() and not self._pinned(digest):
+        head = len(notes).to_bytes(_LENGTH, "big") + notes
+        if len(engine) + len(head) + _SEAL > self._limit() and not self._pinned(digest):
             return False
+        seal = hashlib.sha256(head)
+        seal.update(engine)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(dir=self._folder, prefix="new-")
             try:
                 with os.fdopen(handle, "wb") as file:
-                    file.write(hashlib.sha256(engine).digest())
+                    file.write(seal.digest())
+                    file.write(head)
                     file.write(engine)
                 Path(name).replace(self._path(digest))
             except BaseException:
@@ -103,10 +128,6 @@ class ArtifactStore:
         """Remove the temporary folder, if it is one. May be called twice."""
         if self._scratch is not None:
             self._scratch.cleanup()
-
-    def clear(self) -> None:
-        """Remove every engine."""
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _path(self, digest: str, suffix: str = _SUFFIX) -> Path:
         if not digest.isalnum():  # a digest may be any label; a path it must not be

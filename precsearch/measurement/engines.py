@@ -6,8 +6,8 @@ import hashlib
 from pathlib import Path
 
 from precsearch.codec import dumps, unstructure
-from precsearch.core.backend import Backend, Session, facts_of
-from precsearch.measurement.artifact_store import ArtifactStore
+from precsearch.core.backend import Backend, KeepsNotes, Session, facts_of
+from precsearch.measurement.artifact_store import Artifact, ArtifactStore
 from precsearch.measurement.config import Candidate, MeasurementConfig
 
 __all__ = ["EngineSource"]
@@ -32,30 +32,32 @@ class EngineSource:
         self._folder = folder
         self._keeps = facts_of(backend).keep_artifacts
         self._store: ArtifactStore | None = None
-        self._mine: set[str] = set()
+        self._given: dict[str, Artifact] = {}
 
-    def built(self, candidate: Candidate, *, afresh: bool = False) -> bytes:
+    def built(self, candidate: Candidate) -> bytes:
         """The engine; one that is kept is not built again.
-
-        Args:
-            candidate: The engine.
-            afresh: Build it unless this process did so before, since only the process that built
-                an engine knows the builder's remarks and which nodes its kernels come from.
 
         Raises:
             BuildError: The backend refused the model.
         """
-        if not self._keeps and candidate.digest not in self._mine:
+        if candidate.digest not in self._given and not self._keeps:
             return self._backend.build(candidate.model)
-        store = self._opened()
-        if candidate.digest in self._mine or not afresh:
-            kept = store.get(candidate.digest)
-            if kept is not None:
-                return kept
+        kept = self._given.get(candidate.digest) or self._opened().get(candidate.digest)
+        if kept is not None:
+            self._learn(kept)
+            return kept.engine
         made = self._backend.build(candidate.model)
-        store.put(candidate.digest, made)
-        self._mine.add(candidate.digest)
+        self._opened().put(candidate.digest, made, self._notes(made))
         return made
+
+    def artifact(self, candidate: Candidate) -> Artifact:
+        """The engine with what the backend knows of it, to be sent to another host.
+
+        Raises:
+            BuildError: The backend refused the model.
+        """
+        engine = self.built(candidate)
+        return Artifact(engine, self._notes(engine))
 
     def open(self, candidate: Candidate) -> Session:
         """The engine, ready to run.
@@ -65,11 +67,20 @@ class EngineSource:
         """
         return self._backend.open(self.built(candidate))
 
-    def keep(self, candidate: Candidate, artifact: bytes) -> None:
-        """Take an engine that was built elsewhere for a candidate's; it stays."""
-        self._opened().pin([self._baseline, candidate.digest])
-        self._opened().put(candidate.digest, artifact)
-        self._mine.add(candidate.digest)
+    def keep(self, candidate: Candidate, artifact: Artifact) -> None:
+        """Take an engine that was built elsewhere for a candidate's, for as long as this lives."""
+        self._given[candidate.digest] = artifact
+
+    def receive(self, candidate: Candidate, artifact: Artifact) -> None:
+        """Take an engine that another host built; it may be removed as any other."""
+        self._opened().put(candidate.digest, artifact.engine, artifact.notes)
+
+    def _notes(self, engine: bytes) -> bytes:
+        return self._backend.notes_of(engine) if isinstance(self._backend, KeepsNotes) else b""
+
+    def _learn(self, kept: Artifact) -> None:
+        if kept.notes and isinstance(self._backend, KeepsNotes):
+            self._backend.learn(kept.engine, kept.notes)
 
     def pin(self, *digests: str) -> None:
         """Never remove the engines of these candidates, nor FP32's."""

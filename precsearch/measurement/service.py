@@ -24,6 +24,7 @@ from precsearch.core.backend import (
 )
 from precsearch.core.trial import Accuracy, Fidelity, Latency, Measurement
 from precsearch.emulation.multiplexed import ProxyRequest
+from precsearch.measurement.artifact_store import Artifact
 from precsearch.measurement.build_service import Engine, engine_of
 from precsearch.measurement.config import Candidate, MeasurementConfig, ReferenceSplit, Rival
 from precsearch.measurement.device_lock import SerializedService
@@ -145,7 +146,7 @@ class MeasurementService(ReferenceService):
         """
         self._announce("build")
         start = time.perf_counter()
-        artifact = self._engines.built(candidate, afresh=True)
+        artifact = self._engines.built(candidate)
         opening = time.perf_counter()
         session = self._backend.open(artifact)
         now = time.perf_counter()
@@ -253,9 +254,22 @@ class MeasurementService(ReferenceService):
         if isinstance(self._backend, ChoosesTactics):
             self._backend.hold(tactics)
 
-    def keep(self, candidate: Candidate, artifact: bytes) -> None:
-        """Take an engine that was built before for a candidate's."""
+    def artifact(self, candidate: Candidate) -> Artifact:
+        """The engine as `keep` takes it on another host.
+
+        Raises:
+            BuildError: The backend refused the model.
+        """
+        self._announce("build")
+        return self._engines.artifact(candidate)
+
+    def keep(self, candidate: Candidate, artifact: Artifact) -> None:
+        """Take an engine that was built before for a candidate's, in place of building one."""
         self._engines.keep(candidate, artifact)
+
+    def receive(self, candidate: Candidate, artifact: Artifact) -> None:
+        """Take an engine that another host built, into the artifact store."""
+        self._engines.receive(candidate, artifact)
 
     def pin(self, digests: Sequence[str]) -> None:
         """Keep the engines of these candidates beside FP32's, whatever the budget."""

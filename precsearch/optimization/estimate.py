@@ -88,7 +88,7 @@ def dry_run(config: OptimizeConfig) -> DryRun:
     """
     start = time.monotonic()
     config = replace(config, backend=backend_name(config.backend))
-    chosen = strategy(config.strategy)
+    chosen = strategy(config.strategy, config.strategy_options)
     target, inputs, _ = open_cured(config, read_model(config.model))
     half = Precision.FP16 in target.space.precisions
     priors = priors_of(target, None) if half else ()

@@ -96,7 +96,15 @@ class Run:
             ready = yield from self._prepared(executor, first)
             lowering, worker = ready.lowering, ready.worker
             admits, known = self._problem(0.0).goal.admits, self.journal.memo.fp32
-            gating = Gating(self.config, self.target, self.inputs, ready.setup, admits, known)
+            gating = Gating(
+                self.config,
+                self.target,
+                self.inputs,
+                ready.setup,
+                admits,
+                known,
+                self.journal.memo.device,
+            )
             passed = yield from gating.on(worker)
             if not passed.passed:
                 return refused(passed, self.config, self.inputs)

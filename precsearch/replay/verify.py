@@ -16,6 +16,7 @@ from precsearch.executors.candidates import candidate, measurement_config
 from precsearch.executors.open import worker_here
 from precsearch.executors.references import check_comparable, reference_of
 from precsearch.measurement.apart import together
+from precsearch.measurement.artifact_store import Artifact
 from precsearch.measurement.build_service import Engine
 from precsearch.metrics import code_digest
 from precsearch.plan.plan import Plan, read_plan
@@ -237,7 +238,7 @@ def _measured(
         where = worker.fingerprint()
         worker.hold(tactics_here(made.plan, where))
         if artifact is not None:
-            worker.keep(engine, artifact)
+            worker.keep(engine, Artifact(artifact))
         noise = worker.calibrate_noise()
         accuracy = worker.score(engine, scored)
         rows = worker.confirm([engine], _REBUILDS)[0]

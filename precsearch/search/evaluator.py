@@ -75,11 +75,13 @@ class Evaluated:
         outcome: The measurement or the failure.
         model_digest: Of the lowered model, "" if it could not be or needed not be lowered.
         seconds: Wall time that it took.
+        device: What the engine was timed on, "" if that is not known.
     """
 
     outcome: Outcome
     model_digest: str
     seconds: float
+    device: str = ""
 
 
 EvaluateOne = Callable[[Proposal], Evaluated]

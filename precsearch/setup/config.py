@@ -124,6 +124,9 @@ class RunConfig:
     """Where a run computes, and where it writes.
 
     Attributes:
+        devices: What engines run on, as text: GPU indices such as ``0,1``, or sets of CPU cores
+            such as ``0-3,4-7``; the first is the home device. "" is the one that an engine takes
+            by itself.
         workers: Engines that are built and run at a time on each device; they are timed one at a
             time.
         output: The plan; by default ``<model stem>.plan.json`` in the current folder.
@@ -134,6 +137,7 @@ class RunConfig:
         force: Overwrite plan, artifact and journal; never those of another model.
     """
 
+    devices: str = ""
     workers: int = 1
     output: Path | None = None
     artifact: Path | None = None

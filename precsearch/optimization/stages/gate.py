@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 
 from precsearch.core.backend import Fingerprint, Fp32Mode, fp32_words
+from precsearch.core.errors import InputError
 from precsearch.core.events import Event, StageStarted
 from precsearch.core.mismatch import sentences
 from precsearch.core.trial import Measurement
@@ -64,6 +65,7 @@ class Gating:
         setup: What the worker's bench was started with.
         admits: Whether an engine is within the bound.
         known: The mode of the run that is resumed, "" if there is none.
+        device: What the run that is resumed was measured on, "" if there is none.
     """
 
     config: OptimizeConfig
@@ -72,16 +74,20 @@ class Gating:
     setup: MeasurementConfig
     admits: Callable[[Measurement], bool]
     known: str = ""
+    device: str = ""
 
     def on(self, worker: MeasurementClient) -> Generator[Event, None, Gate]:
         """Measure the FP32 engine, and a stricter one where the first misses the bound.
 
         Raises:
             ModelError: The model's own FP32 engine fails on this backend.
+            InputError: The run that is resumed was measured on another device.
         """
         yield StageStarted("gate", "the FP32 engine against the reference")
         with gate_errors():
             where, modes = worker.fingerprint(), worker.fp32_modes()
+        if self.device and self.device != where.device:
+            raise InputError(_ANOTHER.format(before=self.device, now=where.device))
         if not modes:
             return self._measured(worker, where, self.target, self.setup)
         tried: tuple[Fp32Evidence, ...] = ()
@@ -124,6 +130,12 @@ class Gating:
                 worker.remember(setup)
             found = worker.measure_baseline(setup.baseline)
         return Gate(where, found, target, setup, self.admits(found))
+
+
+_ANOTHER = (
+    "the run cannot be resumed: it was measured on {before}, this is {now}, and latencies of two "
+    "devices do not compare; resume it there, or start afresh with --force"
+)
 
 
 def _computing(target: Target, mode: Fp32Mode) -> Target:

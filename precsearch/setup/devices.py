@@ -81,17 +81,17 @@ def _check_cores(devices: Sequence[DeviceSpec], threads: int) -> None:
     """Whether this process may use the cores, and one inference fits on each device."""
     if not hasattr(os, "sched_setaffinity"):
         raise OptionError("--devices cannot keep engines to CPU cores on this system; leave it out")
+    if len({len(d.cores) for d in devices}) > 1:
+        raise OptionError(
+            "the devices of --devices have different numbers of cores, so their engines run at "
+            "different speeds; give each the same number"
+        )
     allowed = os.sched_getaffinity(0)
     missing = sorted({c for d in devices for c in d.cores} - allowed)
     if missing:
         raise OptionError(
             f"this process may not use core {missing[0]}, which --devices names; it may use "
             f"{DeviceSpec(cores=tuple(sorted(allowed))).name.removeprefix('cpu:')}"
-        )
-    if len({len(d.cores) for d in devices}) > 1:
-        raise OptionError(
-            "the devices of --devices have different numbers of cores, so their engines run at "
-            "different speeds; give each the same number"
         )
     if threads > len(devices[0].cores):
         raise OptionError(

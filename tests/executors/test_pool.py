@@ -22,7 +22,6 @@ from precsearch.executors.client import MeasurementClient, connect
 from precsearch.executors.pool import Pool
 from precsearch.measurement.config import MeasurementConfig, ReferenceSplit
 from precsearch.measurement.latency import TimingOptions
-from precsearch.measurement.service import MeasurementService
 from precsearch.registry import strategy
 from precsearch.search.loop import search
 from tests.executors.here import Here, HereExecutor
@@ -157,4 +156,3 @@ def test_a_service_that_times_alone_needs_one_sample() -> None:
     config = config_of()
     assert len(config.to_time().search.data) == 1
     assert config.to_time().timed == config.timed
-    assert MeasurementService  # what `connect` serves

@@ -109,4 +109,4 @@ def test_any_number_of_precisions_can_be_chosen_from(monkeypatch: pytest.MonkeyP
             wanted = plain_session(alone.with_outputs(names)).run(None, feed)
             for name, value in zip(names, wanted, strict=True):
                 # Sums are added up in another order where a weight is packed.
-                np.testing.assert_allclose(found[name], value, rtol=1e-6, atol=1e-6)
+                np.testing.assert_allclose(np.asarray(found[name], np.float32), value, 1e-6, 1e-6)

@@ -112,8 +112,8 @@ def priors_of(target: Target, statistics: ScreenStatistics | None) -> tuple[Prio
 
 def _key(target: Target, data: str) -> str:
     parts = (_FORMAT, target.digest, str(target.graph.opsets.get("", 0)), data)
-    parts += tuple(stored_as.name for stored_as in _others(target))
-    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+    others = (stored_as.name for stored_as in _others(target))
+    return hashlib.sha256(" ".join((*parts, *others)).encode()).hexdigest()[:16]
 
 
 def _write(path: Path, found: ScreenStatistics) -> None:

@@ -169,7 +169,7 @@ def open_configuration(
         read_model(model), backend_name(backend), (Precision.FP32,), granularity, 0
     )
     wanted = frozenset({Precision.FP32, precision})
-    space = group(target.graph, target.scheme, wanted, granularity)
+    space = group(target.graph, target.scheme, wanted, granularity, target.form)
     if precision is not Precision.FP32 and not space.free:
         raise OptionError(f"nothing in this model can run in {precision}; choose another one")
     return Configuration(

@@ -149,7 +149,7 @@ def _hazards(
     if Precision.FP16 not in target.space.precisions and precisions is None:
         if not suspected(sized, found):
             return ()  # grouping once more takes long in a large model
-        space = group(target.graph, target.scheme, _HALF, target.space.granularity)
+        space = group(target.graph, target.scheme, _HALF, target.space.granularity, target.form)
         target = replace(target, space=space)
     if Precision.FP16 not in target.space.precisions:
         return ()

@@ -106,8 +106,9 @@ def open_target(
     wanted = frozenset(precisions or made.precisions) | {Precision.FP32}
     missing = wanted - made.precisions
     if missing:
+        first = Precision.ordered(missing)[0]
         raise OptionError(
-            f"the {backend} backend does not truly run {min(missing)}: {made.refusal}; leave it "
+            f"the {backend} backend does not truly run {first}: {made.refusal}; leave it "
             "out of --precisions"
         )
     chosen = made.scheme if scheme is None else made.scheme_named(scheme)
@@ -118,7 +119,7 @@ def open_target(
             f"has {source.opset}; export it with opset {written.max_opset}"
         )
     graph = prepare(source, written.min_opset)
-    space, kept = controlled(group(graph, chosen, wanted, granularity), graph, control)
+    space, kept = controlled(group(graph, chosen, wanted, granularity, written), graph, control)
     return Target(source, graph, space, made, chosen, written, factory, options, kept=kept)
 
 

@@ -182,8 +182,8 @@ OBJECTS: list[Say] = [
     # options
     lambda _: resolve(SHARED, {"x": (2, 2), "z": (3, 2)}),
     lambda _: parse_precisions(" , "),
-    lambda _: parse_precisions("fp8"),
-    lambda _: parse_precision("fp8"),
+    lambda _: parse_precisions("fp6"),
+    lambda _: parse_precision("fp6"),
     lambda _: parse_build_options(["a=1", "a=2"]),
     lambda _: parse_build_options(["a"]),
     lambda _: parse_shapes(["x:1", "x:2"]),

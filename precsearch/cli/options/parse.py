@@ -49,7 +49,7 @@ def parse_precisions(text: str) -> tuple[Precision, ...]:
         OptionError: A name is none of a precision, or there is none.
     """
     names = [part.strip().lower() for part in text.split(",") if part.strip()]
-    known = {p.value: p for p in Precision}
+    known = {p.value: p for p in Precision.ordered()}
     for name in names:
         if name not in known:
             raise OptionError(
@@ -66,14 +66,14 @@ def parse_precision(text: str) -> Precision:
     Raises:
         OptionError: It is none.
     """
-    known = {p.value: p for p in Precision}
+    known = {p.value: p for p in Precision.ordered()}
     if text.strip().lower() not in known:
         raise OptionError(f"--precision takes {_listed('or')}, not {text!r}")
     return known[text.strip().lower()]
 
 
 def _listed(word: str) -> str:
-    *first, last = (p.value for p in sorted(Precision, key=lambda p: p.rank))
+    *first, last = (p.value for p in Precision.ordered())
     return f"{', '.join(first)} {word} {last}"
 
 

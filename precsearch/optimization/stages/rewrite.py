@@ -131,7 +131,7 @@ def _best(target: Target, feeds: Sequence[Feed]) -> Suggestion | None:
     """The cure, or those together, that leave the least of FP16's loss; ``None`` if none helps."""
     graph = target.graph
     halves = frozenset({Precision.FP32, Precision.FP16})
-    space = group(graph, target.scheme, halves, target.space.granularity)
+    space = group(graph, target.scheme, halves, target.space.granularity, target.form)
     opened = Configuration(
         "FP16",
         graph,

@@ -206,7 +206,7 @@ def _affordable(
 def counts(choice: Choice, asked: Assignment) -> dict[str, int]:
     """Groups per achieved precision, of those asked for less; of some, the engine tells nothing."""
     achieved = choice.measurement.achieved
-    found = {**{p.value: 0 for p in Precision if p is not Precision.FP32}, UNTOLD: 0}
+    found = {**{p.value: 0 for p in Precision.ordered() if p is not Precision.FP32}, UNTOLD: 0}
     for key in asked:
         ran = achieved.get(key)
         name = UNTOLD if ran is None else ran.value

@@ -21,6 +21,7 @@ __all__ = [
     "Array",
     "Backend",
     "BackendOptions",
+    "BuildsAhead",
     "ChoosesFp32",
     "ChoosesTactics",
     "DeclaresUse",
@@ -228,6 +229,23 @@ class ChoosesTactics(Protocol):
 
     def hold(self, tactics: Mapping[str, str]) -> None:
         """Keep later builds to these wherever they can be had."""
+        ...
+
+
+@runtime_checkable
+class BuildsAhead(Protocol):
+    """A backend that builds engines for devices that are not here, and tells what they hold."""
+
+    target: str
+    """What engines are built for, such as ``sm89``; "" for the device of this machine."""
+    shared_options: frozenset[str]
+    """Build options that it takes from a plan that another backend made."""
+
+    def precisions_of(self, artifact: bytes) -> Mapping[str, Precision | None]:
+        """Node → precision that it runs in, of each product of an engine that this object built.
+
+        ``None`` where the builder does not tell, or no member of `Precision` stands for it.
+        """
         ...
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from precsearch.core.backend import Backend, BackendOptions, ChoosesTactics, Fingerprint
+from precsearch.core.backend import (
+    Backend,
+    BackendOptions,
+    BuildsAhead,
+    ChoosesTactics,
+    Fingerprint,
+)
+from precsearch.core.precision import Precision
 
 __all__ = ["BUILD_LIMIT_S", "Engine", "Maker", "engine_of", "open_maker"]
 
@@ -22,11 +29,14 @@ class Engine:
         anatomy: What it is made of, see `precsearch.core.backend.Backend.anatomy`.
         tactics: What the backend chose by timing, this engine's choices among them; empty where it
             does not tell.
+        ran: Node → precision that it runs in, see `precsearch.core.backend.BuildsAhead`; empty
+            where the backend does not tell.
     """
 
     artifact: bytes
     anatomy: tuple[str, ...]
     tactics: Mapping[str, str] = field(default_factory=dict)
+    ran: Mapping[str, Precision | None] = field(default_factory=dict)
 
 
 def engine_of(backend: Backend, artifact: bytes) -> Engine:
@@ -36,7 +46,8 @@ def engine_of(backend: Backend, artifact: bytes) -> Engine:
         BuildError: It was refused.
     """
     tactics = backend.tactics() if isinstance(backend, ChoosesTactics) else {}
-    return Engine(artifact, backend.anatomy(artifact), tactics)
+    ran = backend.precisions_of(artifact) if isinstance(backend, BuildsAhead) else {}
+    return Engine(artifact, backend.anatomy(artifact), tactics, ran)
 
 
 class Maker:

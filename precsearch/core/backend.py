@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from precsearch.core.backend_facts import BackendFacts, BuildsAhead, facts_of
 from precsearch.core.precision import Precision
 from precsearch.core.quantization import TYPED, TYPED_HALF, WEAK, GraphForm, QuantScheme
 
@@ -20,6 +21,7 @@ __all__ = [
     "WEAK",
     "Array",
     "Backend",
+    "BackendFacts",
     "BackendOptions",
     "BuildsAhead",
     "ChoosesFp32",
@@ -30,9 +32,11 @@ __all__ = [
     "Fingerprint",
     "Fp32Mode",
     "GraphForm",
+    "KeepsNotes",
     "KernelTime",
     "QuantScheme",
     "Session",
+    "facts_of",
     "fp32_words",
 ]
 
@@ -165,8 +169,8 @@ class Backend(Protocol):
     scheme: QuantScheme
     form: GraphForm
     """What it builds from."""
-    compiles: bool
-    """Whether `build` costs so much that an engine is kept rather than built again."""
+    facts: BackendFacts
+    """Read it through `facts_of`, which also knows the plug-ins of the last release."""
 
     def fingerprint(self) -> Fingerprint:
         """Versions and device."""
@@ -233,19 +237,15 @@ class ChoosesTactics(Protocol):
 
 
 @runtime_checkable
-class BuildsAhead(Protocol):
-    """A backend that builds engines for devices that are not here, and tells what they hold."""
+class KeepsNotes(Protocol):
+    """A backend that knows more of an engine than its bytes tell, such as the builder's remarks."""
 
-    target: str
-    """What engines are built for, such as ``sm89``; "" for the device of this machine."""
-    shared_options: frozenset[str]
-    """Build options that it takes from a plan that another backend made."""
+    def notes_of(self, artifact: bytes) -> bytes:
+        """What is known of an engine, for `learn` in another process; empty if nothing is."""
+        ...
 
-    def precisions_of(self, artifact: bytes) -> Mapping[str, Precision | None]:
-        """Node → precision that it runs in, of each product of an engine that this object built.
-
-        ``None`` where the builder does not tell, or no member of `Precision` stands for it.
-        """
+    def learn(self, artifact: bytes, notes: bytes) -> None:
+        """Take what another process knew of an engine."""
         ...
 
 

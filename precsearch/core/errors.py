@@ -8,6 +8,7 @@ PrecsearchError
 │   ├── OptionError       an option's value makes no sense here
 │   └── OutputError       an output exists already, or cannot be written
 ├── ReplayError           a plan does not reproduce on this model or installation (exit code 4)
+├── OutOfMemory           an engine asked for more memory than there is; also a MemoryError
 ├── EngineError           an engine failed; a trial that meets one is `Failed`, the search goes on
 │   ├── BuildError        the backend refused or failed to build
 │   └── RunError          the engine was built but does not run
@@ -28,6 +29,7 @@ __all__ = [
     "InputError",
     "ModelError",
     "OptionError",
+    "OutOfMemory",
     "OutputError",
     "PlanError",
     "PrecsearchError",
@@ -43,7 +45,14 @@ __all__ = [
 
 
 class PrecsearchError(Exception):
-    """The root of all errors raised on purpose."""
+    """The root of all errors raised on purpose.
+
+    Attributes:
+        stage: What a worker was doing, as it announced last; "start" before that, and "" for an
+            error that no worker raised.
+    """
+
+    stage: str = ""
 
 
 class InputError(PrecsearchError):
@@ -84,6 +93,10 @@ class BuildError(EngineError):
 
 class RunError(EngineError):
     """The engine was built but does not run."""
+
+
+class OutOfMemory(PrecsearchError, MemoryError):  # noqa: N818 - it reads as what happened
+    """An engine asked for more memory than there is, in a worker that lives on."""
 
 
 class ResourceError(PrecsearchError):

@@ -9,6 +9,7 @@ group along it gets the prior. They are hints: a measurement may overrule each o
 from __future__ import annotations
 
 from precsearch.core.backend import QuantScheme
+from precsearch.core.formats import FLOAT16
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Prior
 from precsearch.core.space import SearchSpace
@@ -21,7 +22,7 @@ from precsearch.hazards.rounding import cancellations, coarse
 from precsearch.hazards.screened import Screened, screened_tensors, softmax_axes
 from precsearch.hazards.statistics import ScreenStatistics
 from precsearch.hazards.underflow import constant_underflows, underflows
-from precsearch.lowering.capabilities import fp16_capable
+from precsearch.lowering.capabilities import cast_capable
 
 __all__ = ["harmful_constants", "hazards", "screened_tensors", "softmax_axes", "suspected"]
 
@@ -102,7 +103,7 @@ def _gravest(screened: Screened) -> dict[str, Finding]:
     for rule in _RULES:
         for finding in rule(screened):
             key = screened.group(finding.node)
-            if not fp16_capable(finding.node, screened.graph):
+            if not cast_capable(finding.node, screened.graph, FLOAT16):
                 continue
             if key not in found or finding.gravity > found[key].gravity:
                 found[key] = finding

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
+from precsearch.core.formats import FLOAT16
 from precsearch.graph.view import NodeView
 from precsearch.hazards.screened import Screened
-from precsearch.lowering.capabilities import fp16_slots
+from precsearch.lowering.capabilities import cast_slots
 
 __all__ = ["Finding", "Gravity", "readers", "touching"]
 
@@ -36,7 +37,7 @@ class Finding:
 def readers(screened: Screened, tensor: str) -> Iterator[tuple[NodeView, int]]:
     """(node, input slot) of those that would read a tensor in FP16."""
     for node, slot in screened.graph.consumers.get(tensor, ()):
-        if slot in fp16_slots(node, screened.graph):
+        if slot in cast_slots(node, screened.graph, FLOAT16):
             yield node, slot
 
 

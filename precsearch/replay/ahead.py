@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from precsearch.core.backend import Backend, BackendOptions, BuildsAhead, Fingerprint
+from precsearch.core.backend import Backend, BackendOptions, BuildsAhead
 from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
-from precsearch.executors.process import Worker
+from precsearch.executors.open import open_executor
 from precsearch.lowering.lower import Lowered
-from precsearch.measurement.build_service import BUILD_LIMIT_S, Engine, open_maker
+from precsearch.measurement.build_service import (
+    BUILD_LIMIT_S,
+    BuildService,
+    Engine,
+    open_build_service,
+)
 from precsearch.plan.plan import Plan
 from precsearch.registry import BackendFactory, backend_factory
 from precsearch.setup.target import Target
@@ -41,9 +46,14 @@ def built_ahead(
         WorkerError: It crashed or took too long.
     """
     factory, options = options_for(plan, made, backend or plan.recipe.backend, device)
-    with Worker(open_maker, (factory, options), limit_s=BUILD_LIMIT_S) as worker:
-        where: Fingerprint = worker.call("fingerprint")
-        engine: Engine = worker.call("make", lowered.model, {})
+    with (
+        open_executor(made.source, made.facts) as executor,
+        executor.open(
+            executor.devices()[0], open_build_service, factory, options, limit_s=BUILD_LIMIT_S
+        ) as worker,
+    ):
+        where = worker.call(BuildService.fingerprint)
+        engine = worker.call(BuildService.make, lowered.model, {})
     versions = ", ".join(f"{n} {v}" for n, v in where.versions.items() if n != "numpy")
     never = (
         f"built for {device} by {versions}; the engine has never run: neither its outputs nor its "
@@ -74,7 +84,6 @@ def options_for(
         OptionError: See `built_ahead`.
     """
     factory = backend_factory(backend)
-    folder, shapes = made.options.model_folder, plan.recipe.shapes
     plain = factory(BackendOptions())
     if not isinstance(plain, BuildsAhead):
         raise OptionError(
@@ -82,7 +91,7 @@ def options_for(
             "--target, or add --backend tensorrt-rtx"
         )
     kept = {n: v for n, v in made.options.build.items() if n in plain.shared_options}
-    options = BackendOptions(0, folder, shapes, {**kept, "target": device})
+    options = BackendOptions(0, "", plan.recipe.shapes, {**kept, "target": device})
     other: Backend = factory(options)
     try:
         other.form_named(made.form.name)

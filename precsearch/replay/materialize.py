@@ -260,7 +260,7 @@ def build(
     Args:
         plan: The plan file.
         model: The original model; ``None`` looks for ``<stem>.onnx`` beside the plan.
-        output: Where to write. For a backend that compiles, a name that ends in ``.onnx`` gets
+        output: Where to write. Where engines are no models, a name that ends in ``.onnx`` gets
             the model, any other the engine.
         force: Replace what is there.
         expect: The digest that the plan must have, as 64 hexadecimal digits.

@@ -13,7 +13,7 @@ from precsearch.core.errors import ModelError, WorkerError
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Prior
 from precsearch.core.space import Assignment
-from precsearch.executors.process import Worker
+from precsearch.executors.client import ReferenceClient
 from precsearch.graph.work import sized
 from precsearch.hazards import hazards, screened_tensors, softmax_axes
 from precsearch.hazards.collect import Screening
@@ -35,13 +35,13 @@ Screened = tuple[tuple[Prior, ...], tuple[str, ...]]
 """The priors, and what the user should know."""
 
 
-def screened(target: Target, inputs: Inputs, worker: Worker, run_dir: Path) -> Screened:
+def screened(target: Target, inputs: Inputs, worker: ReferenceClient, run_dir: Path) -> Screened:
     """Priors of a run whose groups may take FP16.
 
     Args:
         target: Model and backend.
         inputs: Its data; the calibration part is looked at.
-        worker: Serves `precsearch.measurement.service.open_bench`.
+        worker: Serves `precsearch.measurement.service.open_service`.
         run_dir: Where statistics are stored.
 
     Returns:
@@ -68,15 +68,16 @@ def _sized(target: Target, feed: Feed) -> Target:
     return replace(target, graph=graph)
 
 
-def screen_feeds(target: Target, feeds: Sequence[Feed], worker: Worker) -> ScreenStatistics:
+def screen_feeds(
+    target: Target, feeds: Sequence[Feed], worker: ReferenceClient
+) -> ScreenStatistics:
     """Statistics of every FP32 tensor over some feeds.
 
     Raises:
         ModelError: ONNX Runtime refuses the model or a feed.
         WorkerError: It crashed or hung on the model.
     """
-    found: ScreenStatistics = worker.call("screen", screening_of(target), feeds)
-    return found
+    return worker.screen(screening_of(target), feeds)
 
 
 def screening_of(target: Target) -> Screening:

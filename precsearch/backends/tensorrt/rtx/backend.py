@@ -8,6 +8,7 @@ all kernels compiled before the first inference.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from precsearch.core.backend import (
     GraphForm,
     QuantScheme,
 )
+from precsearch.core.backend_facts import COMPILED
 from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
 
@@ -50,6 +52,7 @@ class TensorRtRtxBackend(TensorRtBackend):
     """
 
     name = "tensorrt-rtx"
+    facts = replace(COMPILED, exporter="")
     scheme: QuantScheme = scheme(rtx=True)
     shared_options = SHARED
 

@@ -7,6 +7,7 @@ PrecsearchError
 │   ├── PlanError         the plan file is malformed or of another schema
 │   ├── OptionError       an option's value makes no sense here
 │   └── OutputError       an output exists already, or cannot be written
+├── UnmetError            not even the FP32 engine is within the tolerance (exit code 3)
 ├── ReplayError           a plan does not reproduce on this model or installation (exit code 4)
 ├── OutOfMemory           an engine asked for more memory than there is; also a MemoryError
 ├── EngineError           an engine failed; a trial that meets one is `Failed`, the search goes on
@@ -36,6 +37,7 @@ __all__ = [
     "ReplayError",
     "ResourceError",
     "RunError",
+    "UnmetError",
     "WorkerCrashed",
     "WorkerError",
     "WorkerKilled",
@@ -77,6 +79,10 @@ class OptionError(InputError):
 
 class OutputError(InputError):
     """An output exists already, or its place cannot be written."""
+
+
+class UnmetError(PrecsearchError):
+    """Nothing is within the tolerance, not even the FP32 engine."""
 
 
 class ReplayError(PrecsearchError):

@@ -127,7 +127,7 @@ def test_a_search_on_a_backend_that_compiles_uses_it(tmp_path: Path) -> None:
         max_builds=4,
         output=tmp_path / "p.json",
         run_dir=tmp_path / "run",
-    )
+    ).plan
     proxies = [t for t in plan.evidence.trials if t.fidelity == "proxy"]
     assert proxies
     assert all(t.loss is not None and np.isfinite(t.loss) for t in proxies)

@@ -1,4 +1,4 @@
-"""OpenVINO: FP32 and INT8 on its CPU device. What it does was measured: docs/openvino.md."""
+"""OpenVINO: FP32, BF16 and INT8 on its CPU device, as measured in docs/openvino.md."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ from precsearch.system.disturbance import CpuWatch, NoWatch, Watch
 
 __all__ = ["OpenVinoBackend"]
 
-_WRITTEN = frozenset({Precision.FP32, Precision.INT8})
+_WRITTEN = frozenset({Precision.FP32, Precision.BF16, Precision.FP16, Precision.INT8})
+
+_TYPED_16 = GraphForm("typed-22", 22)
+"""Casts and Q/DQ say everything, with FP32 around INT8. ONNX has Conv in bfloat16 from 22 on."""
 
 
 class OpenVinoBackend:
@@ -41,7 +44,6 @@ class OpenVinoBackend:
     """
 
     name = "openvino"
-    form = TYPED
     compiles = True
 
     def __init__(self, options: BackendOptions) -> None:
@@ -75,6 +77,11 @@ class OpenVinoBackend:
             return self.capabilities.precisions & _WRITTEN
         except OptionError:
             return _WRITTEN
+
+    @cached_property
+    def form(self) -> GraphForm:
+        """OpenVINO takes the types of a graph at their word, where its device has them."""
+        return _TYPED_16 if Precision.BF16 in self.precisions else TYPED
 
     @property
     def refusal(self) -> str:
@@ -161,8 +168,10 @@ class OpenVinoBackend:
 
     def form_named(self, name: str) -> GraphForm:
         """See `precsearch.core.backend.Backend.form_named`."""
-        if name != TYPED.name:
-            raise OptionError(
-                f"the openvino backend builds from no graph form {name!r}; use {TYPED.name}"
-            )
-        return TYPED
+        for form in (_TYPED_16, TYPED):
+            if form.name == name:
+                return form
+        raise OptionError(
+            f"the openvino backend builds from no graph form {name!r}; use {_TYPED_16.name} or "
+            f"{TYPED.name}"
+        )

@@ -17,6 +17,7 @@ from precsearch.backends.openvino.runtime import error_line, openvino_core, open
 from precsearch.backends.openvino.scheme import scheme
 from precsearch.backends.openvino.session import OpenVinoSession
 from precsearch.core.backend import TYPED, BackendOptions, Fingerprint, GraphForm, QuantScheme
+from precsearch.core.backend_facts import BackendFacts
 from precsearch.core.errors import BuildError, OptionError
 from precsearch.core.precision import Precision
 from precsearch.system.cpu import cpu_features, cpu_name, int8_saturates, physical_cores
@@ -44,7 +45,13 @@ class OpenVinoBackend:
     """
 
     name = "openvino"
-    compiles = True
+    facts = BackendFacts(
+        builds_are_expensive=True,
+        artifact_is_model=False,
+        keep_artifacts=True,
+        can_be_cut=True,
+        unlisted_node=None,
+    )
 
     def __init__(self, options: BackendOptions) -> None:
         self.options = options

@@ -62,7 +62,7 @@ def test_every_group_runs_in_bf16_if_it_was_asked_to(make: object) -> None:
     model, backend = make(), made()  # type: ignore[operator]
     artifact, low = engine(model, backend, BF16)
     kernels = backend.open(artifact, profiled=True).profile(samples(model), 2)
-    ran = achieved_precisions(kernels, low.asked, low.owners, unlisted=None)
+    ran = achieved_precisions(kernels, low.asked, low.owners, None)
     assert set(ran.values()) == {BF16}
     assert BF16 in {k.precision for k in kernels if k.op_type in ("Convolution", "FullyConnected")}
 
@@ -77,7 +77,7 @@ def test_three_precisions_run_in_one_engine() -> None:
     lowering = Lowering(graph, space, backend.scheme, ranges, backend.form)
     low = lowering.lower(Assignment.of({convs[0]: INT8, convs[1]: BF16}))
     kernels = backend.open(backend.build(low.model), profiled=True).profile(samples(model), 2)
-    ran = achieved_precisions(kernels, low.asked, low.owners)
+    ran = achieved_precisions(kernels, low.asked, low.owners, None)
     assert ran == {convs[0]: INT8, convs[1]: BF16}
     (last,) = (k for k in kernels if k.op_type == "FullyConnected")
     assert last.precision is FP32

@@ -265,13 +265,16 @@ def _choices(
     precisions: frozenset[Precision],
     form: GraphForm,
 ) -> tuple[Precision, ...]:
+    nodes = [graph.nodes[i] for i in part.nodes]
+    floats = [n for n in nodes if cast_capable(n, graph, FLOAT16)]
     active = any(roles[i] is Role.ACTIVE for i in part.nodes)
 
     def has_form(precision: Precision) -> bool:
         spec = precision.spec
         if spec.encoding is Encoding.CAST:
+            # An activation in BF16 gains nothing behind a Conv that has no form in BF16.
             typed = form.typed_as(spec.format)
-            return any(cast_capable(graph.nodes[i], graph, typed) for i in part.nodes)
+            return bool(floats) and all(cast_capable(n, graph, typed) for n in floats)
         return precision is Precision.INT8 and (active or _is_passive(part, graph, roles))
 
     return (Precision.FP32, *filter(has_form, Precision.ordered(precisions)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -20,14 +19,12 @@ from precsearch.core.problem import Bound, Goal, Prior, Problem
 from precsearch.core.space import Assignment, LayerGroup, SearchSpace
 from precsearch.emulation.multiplexed import ProxyGraph
 from precsearch.emulation.single import FlatProxy
-from precsearch.hazards import hazards
 from precsearch.lowering.lower import Lowering
 from precsearch.optimization.stages.select import counts
 from precsearch.report.trial_facts import in_words
 from precsearch_strategies.uniform import tolerated
 from tests.core import carried
 from tests.core.added import added
-from tests.hazards.by_rule import Ruled
 from tests.lowering.golden import TENSORRT
 
 FP32, BF16, FP16 = Precision.FP32, Precision.BF16, Precision.FP16
@@ -109,15 +106,6 @@ def test_precisions_of_one_width_are_in_the_order_of_their_ranks() -> None:
 def test_a_group_that_ran_in_another_precision_than_it_was_asked_for_is_counted_in_it() -> None:
     asked = Assignment.of({"a": BF16, "b": INT8})
     assert counts(carried.choice(asked, {"a": BF16, "b": BF16}), asked) == {"bf16": 2}
-
-
-def test_hazards_of_fp16_are_said_of_no_other_float() -> None:
-    made = Ruled(lambda b, x: b.op("Mul", x, b.const(1e6)), precisions=frozenset({FP32, FP16}))
-    (excluded,) = made.reasons()
-    group = replace(made.space.by_key[excluded], choices=(FP32, BF16, FP16, INT8))
-    space = replace(made.space, groups=(group,))
-    priors = hazards(made.graph, space, None, TENSORRT, int8_half=True)
-    assert {p.precision for p in priors} == {FP16, INT8}
 
 
 @given(st.sets(st.sampled_from(list(Precision)), min_size=1), st.sampled_from(list(Precision)))

@@ -16,6 +16,7 @@ import numpy as np
 from precsearch.core.backend import (
     TYPED,
     Array,
+    BackendFacts,
     BackendOptions,
     Feed,
     Fingerprint,
@@ -160,7 +161,7 @@ class OnnxRuntimeBackend:
     )
 
     form = TYPED
-    compiles = False
+    facts = BackendFacts(exporter="onnxruntime")
 
     def __init__(self, options: BackendOptions) -> None:
         self.options = options

@@ -18,6 +18,7 @@ __all__ = [
     "parse_precisions",
     "parse_shape_sets",
     "parse_shapes",
+    "parse_strategy_options",
     "real",
 ]
 
@@ -121,15 +122,31 @@ def parse_build_options(texts: Iterable[str]) -> dict[str, str]:
     Raises:
         OptionError: One is not of this form, or a name comes twice.
     """
+    return _named(texts, "--build-option", "workspace_mib=4096")
+
+
+def parse_strategy_options(texts: Iterable[str]) -> dict[str, str]:
+    """``name=value`` per option as name → value; what they mean, the strategy knows.
+
+    Raises:
+        OptionError: One is not of this form, or a name comes twice.
+    """
+    return _named(texts, "--strategy-option", "patience=20")
+
+
+def _named(texts: Iterable[str], option: str, example: str) -> dict[str, str]:
+    """``name=value`` per option as name → value.
+
+    Raises:
+        OptionError: One is not of this form, or a name comes twice.
+    """
     found: dict[str, str] = {}
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not (name and equals and value):
-            raise OptionError(
-                f"--build-option takes NAME=VALUE, such as workspace_mib=4096, not {text!r}"
-            )
+            raise OptionError(f"{option} takes NAME=VALUE, such as {example}, not {text!r}")
         if name in found:
-            raise OptionError(f"--build-option names {name!r} twice; keep one")
+            raise OptionError(f"{option} names {name!r} twice; keep one")
         found[name] = value
     return found
 

@@ -35,7 +35,7 @@ def test_a_plan_is_searched_built_and_verified(
         max_builds=2,
         output=tmp_path / "p.json",
         build_options={"streams": "1", "pinning": "false"},
-    )
+    ).plan
     assert plan.recipe.options == {"pinning": "false", "streams": "1", "threads": 1}
     assert "openvino" in plan.evidence.where.versions
     asked = {g.key for g in plan.recipe.groups if g.precision is Precision.INT8}

@@ -11,6 +11,7 @@ import numpy as np
 from precsearch.backends.openvino.artifact import EngineArtifact
 from precsearch.backends.openvino.capabilities import DeviceCapabilities, device_capabilities
 from precsearch.backends.openvino.inspector import runtime_layers
+from precsearch.backends.openvino.ir import SUFFIXES, intermediate_representation
 from precsearch.backends.openvino.options import OpenVinoOptions
 from precsearch.backends.openvino.reader import OnnxOutline, read_onnx
 from precsearch.backends.openvino.runtime import error_line, openvino_core, openvino_errors
@@ -45,6 +46,7 @@ class OpenVinoBackend:
     """
 
     name = "openvino"
+    portable_suffixes = SUFFIXES
     facts = BackendFacts(
         builds_are_expensive=True,
         artifact_is_model=False,
@@ -129,6 +131,21 @@ class OpenVinoBackend:
             raise BuildError(error_line(error)) from error
         nodes = outline.nodes
         return EngineArtifact(outline.inputs, outline.outputs, nodes, blob.getvalue()).to_bytes()
+
+    def portable(self, model: bytes) -> tuple[bytes, ...]:
+        """See `precsearch.core.portable.WritesPortableModel.portable`."""
+        outline = OnnxOutline(model)
+        made = read_onnx(model, outline, self.options.model_folder, self.options.shapes)
+        return intermediate_representation(made)
+
+    def how_to_load(self, path: str) -> tuple[str, ...]:
+        """See `precsearch.core.portable.WritesPortableModel.how_to_load`."""
+        device = self.build_options.device
+        return (
+            "import openvino",
+            f"model = openvino.Core().compile_model({path!r}, {device!r}, {self._config()!r})",
+            "outputs = model(inputs)",
+        )
 
     def open(self, artifact: bytes, *, profiled: bool = False) -> OpenVinoSession:
         """See `precsearch.core.backend.Backend.open`."""

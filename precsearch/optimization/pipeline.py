@@ -39,6 +39,7 @@ from precsearch.replay.artifact import is_engine, write_artifact
 from precsearch.search.evaluator import Evaluate
 from precsearch.search.journal import Journal
 from precsearch.setup.config import OptimizeConfig, OptimizeResult
+from precsearch.setup.devices import devices_of
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.outputs import Outputs
 from precsearch.setup.target import Target
@@ -161,6 +162,7 @@ class Run:
             seed=config.seed,
             # Strategies may decide by it, so a resumed run has the first one's.
             setup_seconds=self.journal.memo.setup_seconds or self._watch.run,
+            devices=len(devices_of(config, self.target.facts)),
         )
 
     def _search_started(self, where: Fingerprint, problem: Problem) -> SearchStarted:

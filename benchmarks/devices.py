@@ -16,17 +16,26 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from benchmarks.large_spaces import Planted, bell
 from precsearch.core.events import TrialFinished
 from precsearch.core.problem import Bound, Budget, Goal, Problem
-from precsearch.core.trial import Fidelity, Proposal, Trial
+from precsearch.core.trial import Fidelity, Outcome, Proposal, Trial
 from precsearch.registry import strategy
 from precsearch.search.evaluator import Evaluated, Steps
 from precsearch.search.loop import search
 
 ENGINE_S, PROXY_S = 30.0, 0.3
 GOAL = Goal(Bound(1.0, guard=1.0), noise=0.01)
+
+
+class Modelled(Protocol):
+    """What engines and proxies of a simulated model measure."""
+
+    def outcome(self, proposal: Proposal) -> Outcome:
+        """Of one proposal."""
+        ...
 
 
 @dataclass
@@ -41,7 +50,7 @@ class Devices:
         busy: Seconds that devices have worked, all together.
     """
 
-    model: Planted
+    model: Modelled
     count: int
     sigma: float = 0.0
     now: float = 0.0

@@ -31,7 +31,7 @@ class Model:
 
 
 def simulated(landscape: Landscape, count: int, sigma: float = 0.3) -> Devices:
-    return Devices(Model(landscape), count, sigma)  # type: ignore[arg-type] - of that shape
+    return Devices(Model(landscape), count, sigma)
 
 
 def searched(

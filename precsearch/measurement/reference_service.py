@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from precsearch.calibration.channels import ChannelRequest, ChannelStatistics, collect_channels
+from precsearch.calibration.range_choice import ChosenRange, RangeRequest, choose_ranges
 from precsearch.calibration.ranges import Calibration, collect_ranges
 from precsearch.core.backend import Feed
 from precsearch.hazards.collect import Screening, screen
@@ -33,6 +35,18 @@ class ReferenceBench:
         """See `precsearch.calibration.ranges.collect_ranges`."""
         self._announce("calibrate")
         return collect_ranges(calibration, feeds)
+
+    def channels(
+        self, request: ChannelRequest, feeds: Sequence[Feed]
+    ) -> dict[tuple[str, int], ChannelStatistics]:
+        """See `precsearch.calibration.channels.collect_channels`."""
+        self._announce("calibrate")
+        return collect_channels(request, feeds)
+
+    def best_ranges(self, request: RangeRequest, feeds: Sequence[Feed]) -> dict[str, ChosenRange]:
+        """See `precsearch.calibration.range_choice.choose_ranges`."""
+        self._announce("calibrate")
+        return choose_ranges(request, feeds)
 
     def oddities(self, calibration: Calibration, feeds: Sequence[Feed]) -> dict[str, str]:
         """See `precsearch.hazards.oddities.oddities`."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from precsearch.codec import unstructure
 from precsearch.core.backend import Fingerprint, fp32_words
 from precsearch.core.mismatch import Mismatch
 from precsearch.core.precision import Precision
@@ -13,11 +15,13 @@ from precsearch.core.trial import Accuracy, Latency, Prediction
 
 __all__ = [
     "Continuation",
+    "CorrectionEvidence",
     "Evidence",
     "Finalist",
     "Fp32Evidence",
     "GroupEvidence",
     "TrialEvidence",
+    "evidence_fields",
 ]
 
 
@@ -124,6 +128,22 @@ class Fp32Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class CorrectionEvidence:
+    """A correction of INT8 that was tried before the search.
+
+    Attributes:
+        name: ``equalize``, ``ranges``, …; see docs/corrections.md.
+        kept: Whether the plan has it, where it has INT8 at all.
+        before, after: Loss of INT8 everywhere without and with it, beside those kept before.
+    """
+
+    name: str
+    kept: bool
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """What was measured, where and when. Not part of the plan's digest; it has its own.
 
@@ -151,6 +171,7 @@ class Evidence:
         fp32: The FP32 engines that were measured, where the backend has several ways to compute
             FP32.
         continued: Searches that went on after a miss on the holdout.
+        corrections: What was tried to make INT8 more accurate, in order.
     """
 
     version: str
@@ -174,6 +195,7 @@ class Evidence:
     predictions: PredictionErrors | None = None
     fp32: tuple[Fp32Evidence, ...] = ()
     continued: tuple[Continuation, ...] = ()
+    corrections: tuple[CorrectionEvidence, ...] = ()
 
     @property
     def fp32_mode(self) -> str:
@@ -184,3 +206,11 @@ class Evidence:
     def fp32_words(self) -> str:
         """What people call the FP32 that speeds are relative to."""
         return fp32_words(self.fp32_mode)
+
+
+def evidence_fields(evidence: Evidence) -> dict[str, Any]:
+    """As data; what tried no corrections is written as it was before there were any."""
+    data: dict[str, Any] = unstructure(evidence)
+    if not evidence.corrections:
+        del data["corrections"]
+    return data

@@ -21,11 +21,13 @@ from precsearch.core.errors import PlanError
 from precsearch.plan.criteria import Criteria, WeightedShapes
 from precsearch.plan.evidence import (
     Continuation,
+    CorrectionEvidence,
     Evidence,
     Finalist,
     Fp32Evidence,
     GroupEvidence,
     TrialEvidence,
+    evidence_fields,
 )
 from precsearch.plan.recipe import CureRecipe, GroupRecipe, Recipe, ScaleRecipe, recipe_fields
 from precsearch.plan.upgrade import OLDEST, from_schema_1
@@ -34,6 +36,7 @@ from precsearch.system.regular_file import read_regular
 __all__ = [
     "SCHEMA",
     "Continuation",
+    "CorrectionEvidence",
     "Criteria",
     "CureRecipe",
     "Evidence",
@@ -87,7 +90,7 @@ class Plan:
 
     def to_json(self) -> str:
         """Canonical text, ending with a line break."""
-        evidence = unstructure(self.evidence)
+        evidence = evidence_fields(self.evidence)
         data = {
             "schema": SCHEMA,
             "digest": self.digest,
@@ -127,7 +130,7 @@ class Plan:
             raise PlanError(
                 f"the plan's {parts} not match its digest: it was edited by hand; {_ADVICE}"
             )
-        if schema > 1 and _sha256(unstructure(plan.evidence)) != data.get("evidence_digest"):
+        if schema > 1 and _sha256(evidence_fields(plan.evidence)) != data.get("evidence_digest"):
             notes.append(_EDITED_EVIDENCE)
         return replace(plan, notes=tuple(notes))
 

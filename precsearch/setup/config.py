@@ -12,7 +12,11 @@ from precsearch.grouping.control import NO_CONTROL, Control
 from precsearch.plan.plan import Plan
 from precsearch.setup.shapes import ShapeSet
 
-__all__ = ["OptimizeConfig", "OptimizeResult"]
+__all__ = ["CORRECTIONS", "OptimizeConfig", "OptimizeResult"]
+
+
+CORRECTIONS = ("equalize", "ranges")
+"""Corrections of INT8 by name; see docs/corrections.md."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class OptimizeConfig:
         resume: Go on with the journal in `run_dir`.
         force: Overwrite plan, artifact and journal; never those of another model.
         build_options: What the backend alone knows, by name.
+        corrections: What may be tried to make INT8 more accurate, in this order.
         cure: Try rewrites that heal FP16 and change nothing in FP32; use what helps.
         control: Groups that keep a precision, and the only ones that are searched.
     """
@@ -78,6 +83,7 @@ class OptimizeConfig:
     force: bool = False
     build_options: Mapping[str, str] = field(default_factory=dict)
     cure: bool = False
+    corrections: tuple[str, ...] = CORRECTIONS
     control: Control = NO_CONTROL
 
     def __post_init__(self) -> None:
@@ -87,6 +93,11 @@ class OptimizeConfig:
             raise OptionError("--shapes says all about shapes: drop --batch and --input-shape")
         if self.threads < 0:
             raise OptionError(f"the number of threads must not be negative, not {self.threads}")
+        odd = sorted(set(self.corrections) - set(CORRECTIONS))
+        if odd:
+            raise OptionError(
+                f"there is no correction {odd[0]!r}; use some of {', '.join(CORRECTIONS)}"
+            )
         if self.workers < 1:
             raise OptionError(f"the number of workers must be at least 1, not {self.workers}")
         if self.resume and self.force:

@@ -213,6 +213,16 @@ Cure = Annotated[
         rich_help_panel=_ENGINE,
     ),
 ]
+NoCorrections = Annotated[
+    bool,
+    Option(
+        "--no-corrections",
+        metavar=" ",
+        help="Do not try corrections of INT8: equal channels, other ranges. They are kept where "
+        "INT8 gets more accurate, cost nothing at run time and are recorded in the plan.",
+        rich_help_panel=_ENGINE,
+    ),
+]
 Workers = Annotated[
     int,
     Option(

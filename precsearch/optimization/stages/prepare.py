@@ -24,8 +24,10 @@ from precsearch.lowering.scales import RangeScales
 from precsearch.measurement.service import BenchSetup, Scored
 from precsearch.metrics import code_digest
 from precsearch.optimization.stages.calibrate import calibrated
+from precsearch.optimization.stages.correct import Correcting
 from precsearch.optimization.stages.rewrite import curable
 from precsearch.optimization.stages.screen import screened
+from precsearch.plan.evidence import CorrectionEvidence
 from precsearch.setup.config import OptimizeConfig
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.target import Target
@@ -45,6 +47,7 @@ class Prepared:
         setup: What the worker's bench goes on with.
         proxy: Scores assignments without an engine, if the backend's engines are slow to build.
         priors: Hazards that the search starts from.
+        corrections: What was tried to make INT8 more accurate.
     """
 
     target: Target
@@ -52,6 +55,7 @@ class Prepared:
     setup: BenchSetup
     proxy: ProxyGraph | None
     priors: tuple[Prior, ...]
+    corrections: tuple[CorrectionEvidence, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,10 @@ class Preparation:
         yield StageStarted("calibrate", f"{parts.calibration.samples} samples")
         target, lowering, lost = calibrated(self.target, inputs, method, worker, run_dir)
         yield from self.warn(lost)
+        corrected = yield from Correcting(
+            self.config, target, lowering, inputs, searched, worker
+        ).events()
+        target, lowering = corrected.target, corrected.lowering
         priors: tuple[Prior, ...] = ()
         if Precision.FP16 in target.space.precisions:
             yield StageStarted("screen", "values that FP16 would get wrong")
@@ -146,7 +154,8 @@ class Preparation:
             proxy=None if proxy is None else proxy.proxy,
             noise=self.noise,
         )
-        return Prepared(target, lowering, setup, proxy, priors)
+        tried = corrected.corrections.evidence
+        return Prepared(target, lowering, setup, proxy, priors, tried)
 
 
 @contextmanager

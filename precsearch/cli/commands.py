@@ -6,6 +6,7 @@ from precsearch.api import OptimizeConfig
 from precsearch.cli import actions, diagnosing, reporting
 from precsearch.cli.app import Action, app
 from precsearch.cli.options import control
+from precsearch.cli.options import devices as device_options
 from precsearch.cli.options import diagnose as look_options
 from precsearch.cli.options import optimize as options
 from precsearch.cli.options import plan as plan_options
@@ -16,6 +17,7 @@ from precsearch.cli.options.parse import (
     parse_precisions,
     parse_shape_sets,
     parse_shapes,
+    parse_strategy_options,
 )
 from precsearch.diagnosis.compare import DiagnoseConfig
 from precsearch.setup.config import CORRECTIONS
@@ -39,8 +41,9 @@ def optimize(
     max_builds: options.MaxBuilds = None,
     time_budget: options.TimeBudget = None,
     strategy: options.Strategy = "auto",
+    strategy_option: device_options.StrategyOption = None,
     seed: options.Seed = 0,
-    workers: options.Workers = 1,
+    workers: device_options.Workers = 1,
     backend: options.Backend = "auto",
     precisions: options.Precisions = None,
     granularity: options.Granularity = "group",
@@ -74,6 +77,7 @@ def optimize(
         backend=backend,
         precisions=None if precisions is None else parse_precisions(precisions),
         strategy=strategy,
+        strategy_options=parse_strategy_options(strategy_option or ()),
         max_builds=max_builds,
         time_budget=None if time_budget is None else parse_duration(time_budget),
         seed=seed,

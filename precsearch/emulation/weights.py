@@ -14,25 +14,26 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
+from precsearch.core.formats import FLOAT16, FLOAT32, NumberFormat
+from precsearch.graph.encode import rounded
 from precsearch.graph.view import NodeView
 from precsearch.lowering.context import Quantising
+from precsearch.lowering.qdq_layout import reads_fine_scale
 from precsearch.lowering.scales import QuantParams, quantise_weight
+from precsearch.lowering.tensor_names import float_name
 from precsearch.lowering.write_node import scale_floor, weight_axis
 
 __all__ = ["ProxyWeights", "cast_pair"]
 
-_FLOAT = onnx.TensorProto.FLOAT
-_HALF = onnx.TensorProto.FLOAT16
-
 Array = npt.NDArray[np.generic]
 
 
-def cast_pair(source: str, made: str) -> list[onnx.NodeProto]:
-    """FP32 → FP16 → FP32: round to nearest even, subnormals kept, beyond 65504 infinite."""
-    half = f"{made}//h"
+def cast_pair(source: str, made: str, stored_as: NumberFormat) -> list[onnx.NodeProto]:
+    """FP32 → another format → FP32: nearest even, subnormals kept, beyond its range infinite."""
+    inner = f"{made}//h"
     return [
-        helper.make_node("Cast", [source], [half], half, to=_HALF),
-        helper.make_node("Cast", [half], [made], made, to=_FLOAT),
+        helper.make_node("Cast", [source], [inner], inner, to=stored_as.elem_type),
+        helper.make_node("Cast", [inner], [made], made, to=FLOAT32.elem_type),
     ]
 
 
@@ -65,18 +66,17 @@ class ProxyWeights:
         self._half = quantising.half
         self._budget = budget
 
-    def rounded(self, name: str, nodes: list[onnx.NodeProto]) -> str:
-        """The weight on FP16's grid; ``nodes`` gets what computes it, if it is no constant."""
-        made = f"{name}//rounded"
+    def rounded(self, name: str, stored_as: NumberFormat, nodes: list[onnx.NodeProto]) -> str:
+        """The weight as a format holds it; ``nodes`` gets what computes it if it is no constant."""
+        made = float_name(f"{name}//rounded", stored_as)
         if made in self.added:
             return made
         weight = self.graph.weights[name]
         if not self._fits(weight.size):
             local = f"{made}//{len(nodes)}"
-            nodes += cast_pair(name, local)
+            nodes += cast_pair(name, local, stored_as)
             return local
-        with np.errstate(over="ignore"):
-            self._add(made, weight.load().astype(np.float16).astype(np.float32))
+        self._add(made, rounded(weight.load(), stored_as))
         return made
 
     def quantised(self, node: NodeView, nodes: list[onnx.NodeProto]) -> str:
@@ -88,31 +88,40 @@ class ProxyWeights:
         bits = self.scheme.weight_bits
         floor = None if given is None else scale_floor(self.graph, node, given.scale, bits)
         alone = "" if floor is None else f"//{node.key}"
+        fine = self.fine(node)
+        alone += "//fine" if fine else ""
         made = f"{name}//int8//{'' if axis is None else axis}{alone}"
         if made in self.added:
             return made
         values = np.asarray(weight.load(), dtype=np.float32)
-        q, scale = quantise_weight(values, axis, bits=bits, half=self._half, floor=floor)
+        half = self._half and not fine
+        q, scale = quantise_weight(values, axis, bits=bits, half=half, floor=floor)
         if self._fits(weight.size):
             shape = [-1 if i == axis else 1 for i in range(values.ndim)]
             wide = q.astype(np.float32) * (scale if axis is None else scale.reshape(shape))
-            self._add(made, wide.astype(np.float16).astype(np.float32) if self._half else wide)
+            self._add(made, wide.astype(np.float16).astype(np.float32) if half else wide)
             return made
         if f"{made}//i8" not in self.added:
             self._add(f"{made}//i8", q)
             self._add(f"{made}//scale", scale)
-        return self._computed(made, axis, nodes)
+        return self._computed(made, axis, nodes, half=half)
 
-    def _computed(self, made: str, axis: int | None, nodes: list[onnx.NodeProto]) -> str:
+    def fine(self, node: NodeView) -> bool:
+        """Whether an INT8 product computes in FP32 what is not INT8, see `reads_fine_scale`."""
+        return reads_fine_scale(node, self.graph, self._params)
+
+    def _computed(
+        self, made: str, axis: int | None, nodes: list[onnx.NodeProto], *, half: bool
+    ) -> str:
         local = f"{made}//{len(nodes)}"
         args = [f"{made}//i8", f"{made}//scale"]
         node = helper.make_node("DequantizeLinear", args, [local], local)
         if axis is not None:
             node.attribute.append(helper.make_attribute("axis", axis))
         nodes.append(node)
-        if not self._half:
+        if not half:
             return local
-        nodes += cast_pair(local, f"{local}//r")
+        nodes += cast_pair(local, f"{local}//r", FLOAT16)
         return f"{local}//r"
 
     def _fits(self, elements: int) -> bool:

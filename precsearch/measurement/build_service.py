@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from precsearch.core.backend import Backend, BackendOptions, ChoosesTactics, Fingerprint
+from precsearch.measurement.place import Place
 
-__all__ = ["BUILD_LIMIT_S", "Engine", "Maker", "engine_of", "open_maker"]
+__all__ = ["BUILD_LIMIT_S", "BuildService", "Engine", "engine_of", "open_build_service"]
 
 BUILD_LIMIT_S = 3600.0
 """Longest build outside of a search. One that takes longer hangs."""
@@ -39,7 +40,7 @@ def engine_of(backend: Backend, artifact: bytes) -> Engine:
     return Engine(artifact, backend.anatomy(artifact), tactics)
 
 
-class Maker:
+class BuildService:
     """Builds engines with a backend."""
 
     def __init__(self, backend: Backend, announce: Callable[[str], None]) -> None:
@@ -66,10 +67,19 @@ class Maker:
         return engine_of(self._backend, self._backend.build(model))
 
 
-def open_maker(
+def open_build_service(
+    place: Place,
     factory: Callable[[BackendOptions], Backend],
     options: BackendOptions,
     announce: Callable[[str], None],
-) -> Maker:
-    """What a worker serves."""
-    return Maker(factory(options), announce)
+) -> BuildService:
+    """What a worker serves that only builds.
+
+    Args:
+        place: Where the external weights are on this host.
+        factory: Constructs the backend.
+        options: Its options, without the paths of one machine.
+        announce: Is told the name of each stage as it begins.
+    """
+    here = replace(options, model_folder=place.weights, cache=place.build_cache)
+    return BuildService(factory(here), announce)

@@ -15,7 +15,7 @@ from precsearch.core.space import Assignment, SearchSpace
 from precsearch.core.trial import Accuracy, Failed, Latency, Prediction, Trial
 from precsearch.lowering.lower import Lowered
 from precsearch.lowering.scales import QuantParams
-from precsearch.lowering.version import LOWERING
+from precsearch.lowering.version import lowering_version
 from precsearch.measurement.build_service import Engine
 from precsearch.metrics import code_digest
 from precsearch.optimization.explain import explain_groups, ledger
@@ -34,7 +34,7 @@ from precsearch.plan.plan import (
     TrialEvidence,
     WeightedShapes,
 )
-from precsearch.setup.config import OptimizeConfig
+from precsearch.setup.config import DataConfig, OptimizeConfig
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.shapes import shapes_of
 from precsearch.setup.target import Target
@@ -58,6 +58,7 @@ class Finish:
         fp32: The FP32 engines that were measured, where there are several ways to compute FP32.
         continued: Searches that went on after a miss on the holdout.
         corrections: What was tried to make INT8 more accurate.
+        devices: What engines ran on, the home device first.
     """
 
     choice: Choice
@@ -71,6 +72,7 @@ class Finish:
     fp32: tuple[Fp32Evidence, ...] = ()
     continued: tuple[Continuation, ...] = ()
     corrections: tuple[CorrectionEvidence, ...] = ()
+    devices: tuple[str, ...] = ()
 
 
 def make_recipe(
@@ -85,7 +87,7 @@ def make_recipe(
     return Recipe(
         model_sha256=target.source.digest,
         materialised_sha256=lowered.sha256,
-        lowering=f"{target.form.name}-{LOWERING}",
+        lowering=f"{target.form.name}-{lowering_version(target.form.name)}",
         scheme=target.scheme.name,
         granularity=space.granularity,
         space_sha256=target.space.digest,
@@ -142,12 +144,14 @@ def make_plan(
         ),
         continued=finish.continued,
         corrections=finish.corrections,
+        strategy_options=dict(sorted(config.strategy_options.items())),
+        devices=finish.devices,
     )
     recipe = make_recipe(target, problem.space, assignment, lowered, inputs)
     return Plan(recipe, make_criteria(config, inputs), evidence)
 
 
-def make_criteria(config: OptimizeConfig, inputs: Inputs) -> Criteria:
+def make_criteria(config: DataConfig, inputs: Inputs) -> Criteria:
     """What `verify` will judge the plan by."""
     loads = inputs.loads if len(config.shapes) > 1 else ()
     total = sum(load.weight for load in loads)

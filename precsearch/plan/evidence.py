@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from precsearch.codec import unstructure
 from precsearch.core.backend import Fingerprint, fp32_words
 from precsearch.core.mismatch import Mismatch
 from precsearch.core.precision import Precision
@@ -21,7 +19,6 @@ __all__ = [
     "Fp32Evidence",
     "GroupEvidence",
     "TrialEvidence",
-    "evidence_fields",
 ]
 
 
@@ -172,6 +169,8 @@ class Evidence:
             FP32.
         continued: Searches that went on after a miss on the holdout.
         corrections: What was tried to make INT8 more accurate, in order.
+        strategy_options: Those that differ from the strategy's defaults, as they were given.
+        devices: What engines ran on, the home device first, whose timings were compared.
     """
 
     version: str
@@ -196,6 +195,8 @@ class Evidence:
     fp32: tuple[Fp32Evidence, ...] = ()
     continued: tuple[Continuation, ...] = ()
     corrections: tuple[CorrectionEvidence, ...] = ()
+    strategy_options: Mapping[str, str] = field(default_factory=dict)
+    devices: tuple[str, ...] = ()
 
     @property
     def fp32_mode(self) -> str:
@@ -206,11 +207,3 @@ class Evidence:
     def fp32_words(self) -> str:
         """What people call the FP32 that speeds are relative to."""
         return fp32_words(self.fp32_mode)
-
-
-def evidence_fields(evidence: Evidence) -> dict[str, Any]:
-    """As data; what tried no corrections is written as it was before there were any."""
-    data: dict[str, Any] = unstructure(evidence)
-    if not evidence.corrections:
-        del data["corrections"]
-    return data

@@ -27,7 +27,6 @@ from precsearch.plan.evidence import (
     Fp32Evidence,
     GroupEvidence,
     TrialEvidence,
-    evidence_fields,
 )
 from precsearch.plan.recipe import CureRecipe, GroupRecipe, Recipe, ScaleRecipe, recipe_fields
 from precsearch.plan.upgrade import OLDEST, from_schema_1
@@ -90,7 +89,7 @@ class Plan:
 
     def to_json(self) -> str:
         """Canonical text, ending with a line break."""
-        evidence = evidence_fields(self.evidence)
+        evidence = unstructure(self.evidence)
         data = {
             "schema": SCHEMA,
             "digest": self.digest,
@@ -130,7 +129,8 @@ class Plan:
             raise PlanError(
                 f"the plan's {parts} not match its digest: it was edited by hand; {_ADVICE}"
             )
-        if schema > 1 and _sha256(evidence_fields(plan.evidence)) != data.get("evidence_digest"):
+        # Of what the file says: a later version may know more fields than the one that wrote it.
+        if schema > 1 and _sha256(data.get("evidence")) != data.get("evidence_digest"):
             notes.append(_EDITED_EVIDENCE)
         return replace(plan, notes=tuple(notes))
 

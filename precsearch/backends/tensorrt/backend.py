@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ from precsearch.core.backend import (
     GraphForm,
     QuantScheme,
 )
+from precsearch.core.backend_facts import COMPILED
 from precsearch.core.errors import BuildError, OptionError
 from precsearch.core.precision import Precision
 from precsearch.system.disturbance import Watch
@@ -92,7 +94,7 @@ class TensorRtBackend:
     name = "tensorrt"
     precisions = frozenset({Precision.FP32, Precision.FP16, Precision.INT8})
     refusal = "precsearch writes no other precision for it"
-    compiles = True
+    facts = COMPILED
     use = GPU_USE
     scheme: QuantScheme = scheme()
 
@@ -188,6 +190,19 @@ class TensorRtBackend:
         built = self._builder.build(model, self.options.model_folder, self.options.shapes)
         self._notes[_digest(built.engine)] = _Notes(built.nodes, list(built.warnings))
         return built.engine
+
+    def notes_of(self, artifact: bytes) -> bytes:
+        """See `precsearch.core.backend.KeepsNotes.notes_of`."""
+        notes = self._notes.get(_digest(artifact))
+        if notes is None:
+            return b""
+        return json.dumps({"nodes": notes.nodes, "remarks": notes.remarks}).encode()
+
+    def learn(self, artifact: bytes, notes: bytes) -> None:
+        """See `precsearch.core.backend.KeepsNotes.learn`."""
+        known = json.loads(notes)
+        made = _Notes(tuple(known["nodes"]), list(known["remarks"]))
+        self._notes.setdefault(_digest(artifact), made)
 
     def tactics(self) -> dict[str, str]:
         """See `precsearch.core.backend.ChoosesTactics.tactics`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -22,10 +21,12 @@ from precsearch.core.backend import BackendOptions
 from precsearch.core.errors import PrecsearchError
 from precsearch.core.precision import Precision
 from precsearch.registry import backend_factory, backend_names, strategy_names
+from precsearch.system.cpu import cpu_features, physical_cores
 
 __all__ = ["BackendState", "Diagnosis", "diagnose", "doctor_fields", "doctor_lines"]
 
 _OPTIONAL = {
+    "openvino": "OpenVINO engines run FP32 and INT8 on a CPU: 'pip install openvino'",
     "tensorrt": "TensorRT engines need an NVIDIA GPU and 'pip install tensorrt'",
     "polygraphy": "precsearch reads Polygraphy's inputs without it; 'pip install polygraphy'",
 }
@@ -131,18 +132,14 @@ def _backend(name: str) -> BackendState:
     except (PrecsearchError, ImportError, OSError, RuntimeError) as error:
         first = str(error).strip().split("\n")[0]
         return BackendState(name, (), "", "", f"does not work: {first or type(error).__name__}")
-    runs = tuple(p.value for p in Precision if p in made.precisions)
-    rest = [p.value for p in Precision if p not in made.precisions]
+    runs = tuple(p.value for p in Precision.ordered() if p in made.precisions)
+    rest = [p.value for p in Precision.ordered() if p not in made.precisions]
     note = f"no {', '.join(rest)}: {made.refusal}" if rest else ""
     return BackendState(name, runs, where.device, made.scheme.name, note)
 
 
 def _processor() -> tuple[tuple[str, ...], int]:
-    """Instruction sets and cores, as the ONNX Runtime backend sees them."""
-    try:
-        from precsearch.backends.onnxruntime.backend import cpu_features, physical_cores
-    except ImportError:
-        return (), max(1, os.cpu_count() or 1)
+    """Instruction sets and cores that this process may use."""
     return cpu_features(), physical_cores()
 
 

@@ -23,13 +23,13 @@ from precsearch.core.errors import EngineError, ModelError, WorkerError
 from precsearch.core.events import Event, StageStarted
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment, SearchSpace
-from precsearch.executors.process import Worker
+from precsearch.executors.client import ReferenceClient
 from precsearch.graph.prepare import prepare
 from precsearch.graph.view import GraphView
 from precsearch.lowering.lower import Lowered, Lowering
 from precsearch.lowering.qdq_layout import quantisable
 from precsearch.lowering.scales import RangeScales, TensorRange
-from precsearch.measurement.service import Scored
+from precsearch.measurement.service import ReferenceSplit
 from precsearch.metrics import metric
 from precsearch.optimization.stages.calibrate import calibrated
 from precsearch.optimization.stages.corrections_file import (
@@ -110,15 +110,15 @@ class Correcting:
         lowering: Of it.
         inputs: Its data.
         searched: The search part with the outputs that are wanted.
-        worker: Serves `precsearch.measurement.service.open_bench`.
+        worker: Serves the reference.
     """
 
     config: OptimizeConfig
     target: Target
     lowering: Lowering
     inputs: Inputs
-    searched: Scored
-    worker: Worker
+    searched: ReferenceSplit
+    worker: ReferenceClient
     _known: dict[str, tuple[Target, Lowering] | None] = field(default_factory=dict, init=False)
 
     def events(self) -> Generator[Event, None, Corrected]:
@@ -176,7 +176,7 @@ class Correcting:
         ranks = {tensor: len(graph.shapes[tensor]) for tensor, _ in axes}
         plain = self.lowering.lower(Assignment()).model
         request = ChannelRequest(plain, self.target.options.model_folder, axes, ranks)
-        found = self.worker.call("channels", request, self.inputs.parts.calibration.feeds)
+        found = self.worker.channels(request, self.inputs.parts.calibration.feeds)
         return chosen_scales(graph, found)
 
     def _ranges(self, kept: Corrections) -> Iterator[Corrections]:
@@ -194,10 +194,10 @@ class Correcting:
             rewritten.lower(Assignment()).model, target.options.model_folder, every
         )
         feeds = self.inputs.parts.calibration.feeds[:_CHOOSING_SAMPLES]
-        chosen: dict[str, ChosenRange] = self.worker.call(
-            "best_ranges", RangeRequest(calibration, target.scheme), feeds
+        chosen: dict[str, ChosenRange] = self.worker.best_ranges(
+            RangeRequest(calibration, target.scheme), feeds
         )
-        plain = self.worker.call("ranges", calibration, self.inputs.parts.calibration.feeds)
+        plain = self.worker.ranges(calibration, self.inputs.parts.calibration.feeds)
         yield replace(
             kept,
             ranges={
@@ -209,8 +209,8 @@ class Correcting:
         for method in METHODS:
             if method != self.config.calibration_method:
                 whole = replace(calibration, method=method)
-                found: dict[str, TensorRange] = self.worker.call(
-                    "ranges", whole, self.inputs.parts.calibration.feeds
+                found: dict[str, TensorRange] = self.worker.ranges(
+                    whole, self.inputs.parts.calibration.feeds
                 )
                 yield replace(kept, ranges={t: (method, r) for t, r in found.items()})
 
@@ -257,7 +257,6 @@ class Correcting:
         data = self.searched.data
         part = data.take(range(min(_MOST_SAMPLES, len(data))))
         reference = self.searched.reference[: len(part)]
-        folder = self.target.options.model_folder
         judge = self.inputs.metric
         if judge.discrete:
             judge = metric("rel-l2")  # a few samples resolve it, unlike a number of right answers
@@ -265,7 +264,7 @@ class Correcting:
         for assignment in self._assignments:
             try:
                 model = lowering.lower(assignment).model
-                outputs = self.worker.call("outputs", model, part.feeds, folder)
+                outputs = self.worker.outputs(part.feeds, model)
             except (ModelError, EngineError, WorkerError):
                 losses.append(math.inf)
                 continue

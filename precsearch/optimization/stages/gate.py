@@ -11,11 +11,12 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 
 from precsearch.core.backend import Fingerprint, Fp32Mode, fp32_words
+from precsearch.core.errors import InputError
 from precsearch.core.events import Event, StageStarted
 from precsearch.core.mismatch import sentences
-from precsearch.core.trial import Fidelity, Measurement
-from precsearch.executors.process import Worker
-from precsearch.measurement.service import BenchSetup
+from precsearch.core.trial import Measurement
+from precsearch.executors.client import MeasurementClient
+from precsearch.measurement.service import MeasurementConfig
 from precsearch.optimization.ending import unmet
 from precsearch.optimization.stages.prepare import gate_errors
 from precsearch.plan.plan import Fp32Evidence
@@ -43,7 +44,7 @@ class Gate:
     where: Fingerprint
     measurement: Measurement
     target: Target
-    setup: BenchSetup
+    setup: MeasurementConfig
     passed: bool
     modes: tuple[Fp32Evidence, ...] = ()
 
@@ -64,25 +65,29 @@ class Gating:
         setup: What the worker's bench was started with.
         admits: Whether an engine is within the bound.
         known: The mode of the run that is resumed, "" if there is none.
+        device: What the run that is resumed was measured on, "" if there is none.
     """
 
     config: OptimizeConfig
     target: Target
     inputs: Inputs
-    setup: BenchSetup
+    setup: MeasurementConfig
     admits: Callable[[Measurement], bool]
     known: str = ""
+    device: str = ""
 
-    def on(self, worker: Worker) -> Generator[Event, None, Gate]:
+    def on(self, worker: MeasurementClient) -> Generator[Event, None, Gate]:
         """Measure the FP32 engine, and a stricter one where the first misses the bound.
 
         Raises:
             ModelError: The model's own FP32 engine fails on this backend.
+            InputError: The run that is resumed was measured on another device.
         """
         yield StageStarted("gate", "the FP32 engine against the reference")
         with gate_errors():
-            where: Fingerprint = worker.call("fingerprint")
-            modes: tuple[Fp32Mode, ...] = worker.call("fp32_modes")
+            where, modes = worker.fingerprint(), worker.fp32_modes()
+        if self.device and self.device != where.device:
+            raise InputError(_ANOTHER.format(before=self.device, now=where.device))
         if not modes:
             return self._measured(worker, where, self.target, self.setup)
         tried: tuple[Fp32Evidence, ...] = ()
@@ -92,7 +97,7 @@ class Gating:
                 yield StageStarted("gate", f"the same in {fp32_words(mode.name)}")
                 options = replace(setup.options, build=target.options.build)
                 setup = replace(setup, options=options)
-                worker.restart_with(setup)
+                worker.restart(setup)
             gate = self._measured(worker, where, target, setup)
             tried = (*(replace(e, baseline=False) for e in tried), _evidence(mode, gate))
             gate = replace(gate, modes=tried)
@@ -112,15 +117,25 @@ class Gating:
         return (first, *sorted(stricter, key=lambda m: m.significand_bits))
 
     def _measured(
-        self, worker: Worker, where: Fingerprint, target: Target, setup: BenchSetup
+        self,
+        worker: MeasurementClient,
+        where: Fingerprint,
+        target: Target,
+        setup: MeasurementConfig,
     ) -> Gate:
         with gate_errors():
             if not setup.noise:
-                setup = replace(setup, noise=worker.call("calibrate_noise"))
+                setup = replace(setup, noise=worker.calibrate_noise())
                 # What was built for this is kept: an FP32 engine can take minutes.
                 worker.remember(setup)
-            found: Measurement = worker.call("measure", setup.baseline, Fidelity.ENGINE)
+            found = worker.measure_baseline(setup.baseline)
         return Gate(where, found, target, setup, self.admits(found))
+
+
+_ANOTHER = (
+    "the run cannot be resumed: it was measured on {before}, this is {now}, and latencies of two "
+    "devices do not compare; resume it there, or start afresh with --force"
+)
 
 
 def _computing(target: Target, mode: Fp32Mode) -> Target:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +10,9 @@ import onnx
 import pytest
 
 import precsearch
-from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
-from precsearch.optimization.stages.corrections_file import read_corrections
-from precsearch.plan.plan import Plan, read_plan
-from precsearch.setup.config import CORRECTIONS, OptimizeConfig
+from precsearch.plan.plan import Plan
+from precsearch.setup.config import OptimizeConfig
 from tests.rewrites.scalable_models import CHANNELS, Chain, conv
 
 

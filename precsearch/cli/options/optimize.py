@@ -75,7 +75,7 @@ CalibrationMethod = Annotated[
     Option(
         metavar="METHOD",
         show_default=False,
-        help="How INT8 ranges are chosen: minmax, percentile or mse. Default: minmax.",
+        help="How INT8 ranges are chosen: minmax, percentile, mse or entropy. Default: minmax.",
         rich_help_panel=_DATA,
     ),
 ]

@@ -111,17 +111,20 @@ def build(
     *,
     output: plan_options.ModelOutput,
     model: plan_options.Original = None,
+    backend: plan_options.AheadBackend = None,
+    target: plan_options.AheadTarget = None,
     expect: plan_options.Expect = None,
     force: options.Force = False,
 ) -> Action:
-    """Write a plan's optimised model, byte for byte as it was found.
+    """Write a plan's optimised model, byte for byte, or with --target an engine for another GPU.
 
     Refuses with exit code 4 if the plan does not reproduce here, and says what differs.
 
     Example:
         precsearch build resnet.plan.json --model resnet.onnx -o fast.onnx
     """
-    return lambda: actions.build(plan, model, output, force=force, expect=expect)
+    given = {"expect": expect, "backend": backend, "target": target}
+    return lambda: actions.build(plan, model, output, force=force, **given)
 
 
 @app.command()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 from precsearch.core.precision import Precision
 
-__all__ = ["COMPILED", "BackendFacts", "facts_of"]
+__all__ = ["COMPILED", "BackendFacts", "BuildsAhead", "facts_of"]
 
 _SLOW_TRIAL_S = 1800.0
 """One transformer with implicit INT8 took TensorRT 363 s to build."""
@@ -90,3 +91,20 @@ def _declared(backend: object) -> Mapping[str, object]:
         if "facts" in each or "compiles" in each:
             return each
     return {}
+
+
+@runtime_checkable
+class BuildsAhead(Protocol):
+    """A backend that builds engines for devices that are not here, and tells what they hold."""
+
+    target: str
+    """What engines are built for, such as ``sm89``; "" for the device of this machine."""
+    shared_options: frozenset[str]
+    """Build options that it takes from a plan that another backend made."""
+
+    def precisions_of(self, artifact: bytes) -> Mapping[str, Precision | None]:
+        """Node → precision that it runs in, of each product of an engine that this object built.
+
+        ``None`` where the builder does not tell, or no member of `Precision` stands for it.
+        """
+        ...

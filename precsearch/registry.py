@@ -40,6 +40,7 @@ _BACKENDS = {
     "onnxruntime": "precsearch.backends.onnxruntime.backend:OnnxRuntimeBackend",
     "openvino": "precsearch.backends.openvino.backend:OpenVinoBackend",
     "tensorrt": "precsearch.backends.tensorrt.backend:TensorRtBackend",
+    "tensorrt-rtx": "precsearch.backends.tensorrt.rtx.backend:TensorRtRtxBackend",
 }
 
 

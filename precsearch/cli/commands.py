@@ -18,6 +18,7 @@ from precsearch.cli.options.parse import (
     parse_shapes,
     parse_strategy_options,
 )
+from precsearch.setup.config import CORRECTIONS
 
 __all__ = ["Action", "app"]
 
@@ -47,6 +48,7 @@ def optimize(
     threads: options.Threads = 0,
     build_option: options.BuildOption = None,
     cure: options.Cure = False,
+    no_corrections: options.NoCorrections = False,
     pin: control.PinOption = None,
     exclude: control.Exclude = None,
     only: control.Only = None,
@@ -94,6 +96,7 @@ def optimize(
         resume=resume,
         force=force,
         cure=cure,
+        corrections=() if no_corrections else CORRECTIONS,
         control=control.parse_control(pin or (), exclude or (), only or ()),
     )
     if dry_run:
@@ -107,17 +110,20 @@ def build(
     *,
     output: plan_options.ModelOutput,
     model: plan_options.Original = None,
+    backend: plan_options.AheadBackend = None,
+    target: plan_options.AheadTarget = None,
     expect: plan_options.Expect = None,
     force: options.Force = False,
 ) -> Action:
-    """Write a plan's optimised model, byte for byte as it was found.
+    """Write a plan's optimised model, byte for byte, or with --target an engine for another GPU.
 
     Refuses with exit code 4 if the plan does not reproduce here, and says what differs.
 
     Example:
         precsearch build resnet.plan.json --model resnet.onnx -o fast.onnx
     """
-    return lambda: actions.build(plan, model, output, force=force, expect=expect)
+    given = {"expect": expect, "backend": backend, "target": target}
+    return lambda: actions.build(plan, model, output, force=force, **given)
 
 
 @app.command()

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from precsearch.core.backend_facts import BackendFacts, facts_of
+from precsearch.core.backend_facts import BackendFacts, BuildsAhead, facts_of
 from precsearch.core.precision import Precision
 from precsearch.core.quantization import TYPED, TYPED_HALF, WEAK, GraphForm, QuantScheme
 
@@ -23,6 +23,7 @@ __all__ = [
     "Backend",
     "BackendFacts",
     "BackendOptions",
+    "BuildsAhead",
     "ChoosesFp32",
     "ChoosesTactics",
     "DeclaresUse",

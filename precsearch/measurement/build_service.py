@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from precsearch.core.backend import Backend, BackendOptions, ChoosesTactics, Fingerprint
+from precsearch.core.backend import (
+    Backend,
+    BackendOptions,
+    BuildsAhead,
+    ChoosesTactics,
+    Fingerprint,
+)
+from precsearch.core.errors import BuildError
+from precsearch.core.portable import WritesPortableModel
+from precsearch.core.precision import Precision
 from precsearch.measurement.place import Place
 
 __all__ = ["BUILD_LIMIT_S", "BuildService", "Engine", "engine_of", "open_build_service"]
@@ -23,11 +32,14 @@ class Engine:
         anatomy: What it is made of, see `precsearch.core.backend.Backend.anatomy`.
         tactics: What the backend chose by timing, this engine's choices among them; empty where it
             does not tell.
+        ran: Node → precision that it runs in, see `precsearch.core.backend.BuildsAhead`; empty
+            where the backend does not tell.
     """
 
     artifact: bytes
     anatomy: tuple[str, ...]
     tactics: Mapping[str, str] = field(default_factory=dict)
+    ran: Mapping[str, Precision | None] = field(default_factory=dict)
 
 
 def engine_of(backend: Backend, artifact: bytes) -> Engine:
@@ -37,7 +49,8 @@ def engine_of(backend: Backend, artifact: bytes) -> Engine:
         BuildError: It was refused.
     """
     tactics = backend.tactics() if isinstance(backend, ChoosesTactics) else {}
-    return Engine(artifact, backend.anatomy(artifact), tactics)
+    ran = backend.precisions_of(artifact) if isinstance(backend, BuildsAhead) else {}
+    return Engine(artifact, backend.anatomy(artifact), tactics, ran)
 
 
 class BuildService:
@@ -65,6 +78,17 @@ class BuildService:
         if isinstance(self._backend, ChoosesTactics):
             self._backend.hold(tactics)
         return engine_of(self._backend, self._backend.build(model))
+
+    def portable(self, model: bytes) -> tuple[bytes, ...]:
+        """A lowered model in the backend's own format, see `WritesPortableModel.portable`.
+
+        Raises:
+            BuildError: The backend refused it, or has no such format.
+        """
+        self._announce("build")
+        if not isinstance(self._backend, WritesPortableModel):
+            raise BuildError(f"the {self._backend.name} backend has no model format of its own")
+        return self._backend.portable(model)
 
 
 def open_build_service(

@@ -21,7 +21,7 @@ from tests.hostile.spoken_trust import TRUST
 from tests.hostile.test_every_message import messages
 
 NOT_HERE = re.compile(
-    r"precsearch/(backends/tensorrt/(?!layer_precisions)|report/|replay/(artifact|verify))"
+    r"precsearch/(backends/tensorrt/(?!layer_precisions)|report/|replay/(ahead|artifact|verify))"
     r"|precsearch/(diagnosis/(?!cut_engine|exposed_engine)|exporters/(?!polygraphy_script))"
     r"|precsearch/cli/(diagnosing|reporting|progress/watch)"
 )

@@ -1,9 +1,11 @@
-"""The commands. Parsing gives an action; `precsearch.cli.main` performs it."""
+"""The commands. Parsing gives an action; `precsearch.cli.main` performs it.
+
+What an action needs is imported inside of its command, so that help, completion and a mistaken
+command line load neither NumPy nor ONNX (docs/adr/0030).
+"""
 
 from __future__ import annotations
 
-from precsearch.api import OptimizeConfig
-from precsearch.cli import actions, diagnosing, reporting
 from precsearch.cli.app import Action, app
 from precsearch.cli.options import diagnose as look_options
 from precsearch.cli.options import optimize as options
@@ -16,7 +18,6 @@ from precsearch.cli.options.parse import (
     parse_shape_sets,
     parse_shapes,
 )
-from precsearch.diagnosis.compare import DiagnoseConfig
 
 __all__ = ["Action", "app"]
 
@@ -60,6 +61,9 @@ def optimize(
     Example:
         precsearch optimize resnet.onnx --data samples.npz --tol 1e-2
     """
+    from precsearch.api import OptimizeConfig
+    from precsearch.cli import actions
+
     config = OptimizeConfig(
         model=model,
         data=data,
@@ -109,6 +113,8 @@ def build(
     Example:
         precsearch build resnet.plan.json --model resnet.onnx -o fast.onnx
     """
+    from precsearch.cli import actions
+
     return lambda: actions.build(plan, model, output, force=force, expect=expect)
 
 
@@ -128,6 +134,8 @@ def export(
     Example:
         precsearch export resnet.plan.json --to polygraphy -o exported
     """
+    from precsearch.cli import actions
+
     return lambda: actions.export(plan, model, to, output, force=force)
 
 
@@ -150,6 +158,8 @@ def verify(
     Example:
         precsearch verify resnet.plan.json --data fresh.npz
     """
+    from precsearch.cli import actions
+
     return lambda: actions.verify(
         plan,
         model,
@@ -178,6 +188,8 @@ def inspect(
     Example:
         precsearch inspect resnet.onnx --data samples.npz
     """
+    from precsearch.cli import actions
+
     wanted = None if precisions is None else parse_precisions(precisions)
     return lambda: actions.inspect(
         model, backend=backend, precisions=wanted, granularity=granularity, data=data
@@ -211,6 +223,9 @@ def diagnose(
     Example:
         precsearch diagnose vit.onnx --data samples.npz --suggest
     """
+    from precsearch.cli import diagnosing
+    from precsearch.diagnosis.compare import DiagnoseConfig
+
     config = DiagnoseConfig(
         model=model,
         data=data,
@@ -248,6 +263,8 @@ def report(
     Example:
         precsearch report resnet.precsearch -o report.html
     """
+    from precsearch.cli import reporting
+
     return lambda: reporting.report(run, output, force=force)
 
 
@@ -260,6 +277,8 @@ def watch(run: plan_options.Watched) -> Action:
     Example:
         precsearch watch resnet.precsearch
     """
+    from precsearch.cli import reporting
+
     return lambda: reporting.watch(run)
 
 
@@ -272,4 +291,6 @@ def doctor(*, json: look_options.JsonObject = False) -> Action:
     Example:
         precsearch doctor
     """
+    from precsearch.cli import actions
+
     return lambda: actions.doctor(json=json)

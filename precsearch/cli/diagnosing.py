@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.text import Text
 
-from precsearch.cli.actions import Exit
 from precsearch.cli.cells import ASCII
+from precsearch.cli.exit_codes import Exit
 from precsearch.cli.output.diagnose import engine_lines, lines
 from precsearch.cli.output.diagnosis_values import csv_of, engine_fields, fields
 from precsearch.cli.output.page import Page

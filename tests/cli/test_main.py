@@ -9,8 +9,8 @@ from rich.cells import cell_len
 
 from precsearch import api
 from precsearch.api import OptimizeConfig, OptimizeResult, ShapeSet
-from precsearch.cli.actions import Exit
 from precsearch.cli.commands import app
+from precsearch.cli.exit_codes import Exit
 from precsearch.cli.main import run
 from precsearch.core.events import Event, Warned
 from precsearch.core.precision import Precision

@@ -15,7 +15,7 @@ import pytest
 from examples.miscompiled.make_model import TOKENS, WIDTH, model
 from examples.miscompiled.miscompiling import Miscompiling
 from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
-from precsearch.cli.actions import Exit
+from precsearch.cli.exit_codes import Exit
 from precsearch.cli.main import run
 from precsearch.core.backend import BackendOptions
 from precsearch.core.errors import BuildError

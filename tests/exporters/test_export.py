@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from precsearch import api
-from precsearch.cli.actions import Exit
+from precsearch.cli.exit_codes import Exit
 from precsearch.cli.main import run
 from precsearch.core.backend import WEAK
 from precsearch.core.errors import OptionError, OutputError, PlanError

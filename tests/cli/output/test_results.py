@@ -16,7 +16,7 @@ from precsearch.api import (
     OptimizeResult,
     VerifyReport,
 )
-from precsearch.cli.actions import Exit
+from precsearch.cli.exit_codes import Exit
 from precsearch.cli.main import run
 from precsearch.cli.output.optimize import next_steps
 from precsearch.core.errors import ReplayError, RunError, WorkerKilled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Generator
 from pathlib import Path
@@ -59,6 +60,9 @@ def optimize(model: str | Path, **options: Any) -> Plan:  # noqa: ANN401 - see O
         KeyboardInterrupt: The search was interrupted; the best plan so far is on disk.
     """
     given = {"model": model, **options}
+    if "cure" in given:
+        warnings.warn("the option cure is now rewrite", DeprecationWarning, stacklevel=2)
+        given.setdefault("rewrite", given.pop("cure"))
     for name in _PATHS:
         if isinstance(given.get(name), str):
             given[name] = Path(given[name])

@@ -108,7 +108,7 @@ def speedup_interval(low: float, high: float) -> str:
 
 def foretold(errors: PredictionErrors) -> str:
     """How right a search's models were: ``latency predicted to 1.2 %, error to 9 % …``."""
-    loss = f", error to {100 * errors.slack:.0f} %" if math.isfinite(errors.slack) else ""
+    loss = f", error to {100 * errors.usage:.0f} %" if math.isfinite(errors.usage) else ""
     return (
         f"latency predicted to {100 * errors.ratio:.1f} %{loss} (medians of "
         f"{many(errors.engines, 'engine')}; {errors.verdicts} on the side of the bound foreseen)"

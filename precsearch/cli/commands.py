@@ -45,7 +45,8 @@ def optimize(
     granularity: options.Granularity = "group",
     threads: options.Threads = 0,
     build_option: options.BuildOption = None,
-    cure: options.Cure = False,
+    rewrite: options.Rewrite = False,
+    cure: options.OldRewrite = False,
     output: options.PlanOutput = None,
     artifact: options.Artifact = None,
     run_dir: options.RunDir = None,
@@ -90,7 +91,7 @@ def optimize(
         run_dir=run_dir,
         resume=resume,
         force=force,
-        cure=cure,
+        rewrite=rewrite or cure,
     )
     if dry_run:
         return lambda: actions.dry_run(config, json=json)
@@ -206,7 +207,8 @@ def diagnose(
     order: look_options.Order = "worst",
     memory: look_options.Memory = 256,
     suggest: look_options.Suggest = False,
-    cured: look_options.Cured = None,
+    rewritten: look_options.Rewritten = None,
+    cured: look_options.OldRewritten = None,
     reproducer: look_options.Reproducer = None,
     batch: options.Batch = 1,
     input_shape: options.InputShape = None,
@@ -243,7 +245,7 @@ def diagnose(
         order=order,
         json=json,
         table=table,
-        cured=cured,
+        rewritten=rewritten or cured,
         reproducer=reproducer,
         force=force,
     )

@@ -187,11 +187,11 @@ class Backend(Protocol):
         """
         ...
 
-    def remarks(self, artifact: bytes) -> tuple[str, ...]:
+    def warnings(self, artifact: bytes) -> tuple[str, ...]:
         """What its making or timing gave rise to say, a sentence each; mostly nothing."""
         ...
 
-    def anatomy(self, artifact: bytes) -> tuple[str, ...]:
+    def layer_summary(self, artifact: bytes) -> tuple[str, ...]:
         """What an engine is made of, a line each: equal for engines of equal kernels.
 
         Empty where an engine is its model.

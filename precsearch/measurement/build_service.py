@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from precsearch.core.backend import Backend, BackendOptions, ChoosesTactics, Fingerprint
+from precsearch.core.old_names import layer_summary
 
 __all__ = ["BUILD_LIMIT_S", "Engine", "Maker", "engine_of", "open_maker"]
 
@@ -19,13 +20,13 @@ class Engine:
 
     Attributes:
         artifact: Its bytes.
-        anatomy: What it is made of, see `precsearch.core.backend.Backend.anatomy`.
+        layer_summary: What it is made of, see `precsearch.core.backend.Backend.layer_summary`.
         tactics: What the backend chose by timing, this engine's choices among them; empty where it
             does not tell.
     """
 
     artifact: bytes
-    anatomy: tuple[str, ...]
+    layer_summary: tuple[str, ...]
     tactics: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -36,7 +37,7 @@ def engine_of(backend: Backend, artifact: bytes) -> Engine:
         BuildError: It was refused.
     """
     tactics = backend.tactics() if isinstance(backend, ChoosesTactics) else {}
-    return Engine(artifact, backend.anatomy(artifact), tactics)
+    return Engine(artifact, layer_summary(backend, artifact), tactics)
 
 
 class Maker:

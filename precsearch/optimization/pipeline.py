@@ -24,9 +24,9 @@ from precsearch.lowering.lower import Lowered, Lowering
 from precsearch.measurement.build_service import Engine
 from precsearch.measurement.service import Scored
 from precsearch.optimization.ending import summary, written
-from precsearch.optimization.explanation.caveats import untold_by_loss
+from precsearch.optimization.explanation.caveats import hidden_by_loss
 from precsearch.optimization.finished import keep_plan
-from precsearch.optimization.stages.gate import Gating, refused, told
+from precsearch.optimization.stages.baseline import BaselineStage, refused, told
 from precsearch.optimization.stages.prepare import Preparation, Prepared
 from precsearch.optimization.stages.search import INTERRUPTED, Rounds
 from precsearch.optimization.stages.select import Choice, Confirmed, confirm
@@ -65,8 +65,8 @@ class Run:
         warnings: What the plan will say that the user should know: the messages of `Warned`, as
             they are recorded.
         priors: Hazards that the search starts from.
-        cured: What cures did to the model, a sentence each.
-        fp32: The FP32 engines of the gate, where there are several ways to compute FP32.
+        rewritten: What rewrites did to the model, a sentence each.
+        fp32: The FP32 engines that were tried, where there are several ways to compute FP32.
     """
 
     config: OptimizeConfig
@@ -78,7 +78,7 @@ class Run:
     outputs: Outputs
     warnings: list[str] = field(default_factory=list)
     priors: tuple[Prior, ...] = ()
-    cured: tuple[str, ...] = ()
+    rewritten: tuple[str, ...] = ()
     fp32: tuple[Fp32Evidence, ...] = ()
 
     @property
@@ -92,24 +92,24 @@ class Run:
     def events(self, identified: dict[str, str]) -> Stream:
         """The whole run."""
         yield RunStarted(identified, self.config.model.name, __version__)
-        yield from self._warn((*self.inputs.warnings(self.config.tol), *self.cured))
+        yield from self._warn((*self.inputs.warnings(self.config.tol), *self.rewritten))
         with bench_worker(self._limit_s) as worker:
             ready = yield from self._prepared(worker)
             lowering = ready.lowering
             admits, known = self._problem(0.0).goal.admits, self.journal.memo.fp32
-            gating = Gating(self.config, self.target, self.inputs, ready.setup, admits, known)
-            passed = yield from gating.on(worker)
+            stage = BaselineStage(self.config, self.target, self.inputs, ready.setup, admits, known)
+            passed = yield from stage.on(worker)
             if not passed.passed:
                 return refused(passed, self.config, self.inputs)
             self.target, self.fp32 = passed.target, passed.modes
-            where, gate, setup = passed.where, passed.measurement, passed.setup
+            fingerprint, baseline, setup = passed.fingerprint, passed.measurement, passed.setup
             yield from self._warn(told(passed, self.config, self.inputs))
-            yield from self._told_busy(gate)
+            yield from self._told_busy(baseline)
             problem = self._problem(setup.noise)
-            rounds = self._rounds(problem, replace(ready, setup=setup), worker, gate)
-            choice = yield from rounds.events(self._search_started(where, problem))
+            rounds = self._rounds(problem, replace(ready, setup=setup), worker, baseline)
+            choice = yield from rounds.events(self._search_started(fingerprint, problem))
             engine = self._engine(lowering, rounds, choice, worker)
-        return (yield from self._finish(rounds, lowering, where, choice, engine))
+        return (yield from self._finish(rounds, lowering, fingerprint, choice, engine))
 
     def _warn(self, said: Sequence[str]) -> Generator[Event, None, None]:
         for message in said:
@@ -139,9 +139,9 @@ class Run:
             setup_seconds=self.journal.memo.setup_seconds or self._watch.run,
         )
 
-    def _search_started(self, where: Fingerprint, problem: Problem) -> SearchStarted:
+    def _search_started(self, fingerprint: Fingerprint, problem: Problem) -> SearchStarted:
         return SearchStarted(
-            device=where.device,
+            device=fingerprint.device,
             strategy=self.config.strategy,
             groups=len(problem.space.free),
             nodes=len(self.target.graph.nodes),
@@ -155,10 +155,10 @@ class Run:
         )
 
     def _rounds(
-        self, problem: Problem, ready: Prepared, worker: Worker, gate: Measurement
+        self, problem: Problem, ready: Prepared, worker: Worker, baseline: Measurement
     ) -> Rounds:
         """The search and what follows it, until an engine is chosen."""
-        lower, known = ready.lowering.lower, {ready.setup.baseline.digest: Measured(gate)}
+        lower, known = ready.lowering.lower, {ready.setup.baseline.digest: Measured(baseline)}
 
         trials: list[Trial] = []
 
@@ -199,7 +199,7 @@ class Run:
         return Rounds(
             problem,
             self.strategy,
-            gate,
+            baseline,
             memo,
             self._watch,
             evaluating,
@@ -234,13 +234,13 @@ class Run:
         self,
         rounds: Rounds,
         lowering: Lowering,
-        where: Fingerprint,
+        fingerprint: Fingerprint,
         choice: Choice,
         engine: Engine | None,
     ) -> Stream:
         """Write plan and artifact."""
         config = self.config
-        yield from self._warn(untold_by_loss(rounds.problem, rounds.trials, choice))
+        yield from self._warn(hidden_by_loss(rounds.problem, rounds.trials, choice))
         if config.artifact is not None and self._artifact(engine) is None:
             yield from self._warn(
                 ["no engine is written: 'precsearch build' makes it from the plan"]
@@ -250,7 +250,7 @@ class Run:
         finish = Finish(
             choice,
             tuple(rounds.trials),
-            where,
+            fingerprint,
             rounds.baseline.latency,
             rounds.stopped,
             tuple(dict.fromkeys(self.warnings)),

@@ -55,7 +55,7 @@ def cured(source: SourceModel, cures: Sequence[Recorded]) -> SourceModel:
     """
     for name, params in cures:
         if name not in _MAKERS:
-            raise OptionError(f"there is no cure {name!r}; use one of {', '.join(CURES)}")
+            raise OptionError(f"there is no rewrite {name!r}; use one of {', '.join(CURES)}")
         opset = LAYERNORM_OPSET if name == "fuse-layernorm" else MIN_OPSET
         graph = prepare(source, opset)
         cure = _MAKERS[name](graph, params)

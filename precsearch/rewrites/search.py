@@ -45,7 +45,7 @@ class Suggestion:
         fp32: Relative L2 that it moves FP32's outputs by.
         before, after: Loss of the configuration without and with it.
         model: The rewritten model, serialised; ``None`` if it is not exact.
-        cures: Name and parameters of each, for `precsearch.rewrites.cured`.
+        rewrites: Name and parameters of each, for `precsearch.rewrites.cured`.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Suggestion:
     before: float
     after: float
     model: bytes | None = None
-    cures: tuple[Recorded, ...] = ()
+    rewrites: tuple[Recorded, ...] = ()
 
     @property
     def exact(self) -> bool:
@@ -182,5 +182,5 @@ def _judged(
         before=before,
         after=after,
         model=model if fp32 <= EXACT else None,
-        cures=tuple((c.name, c.params) for c in cures),
+        rewrites=tuple((c.name, c.params) for c in cures),
     )

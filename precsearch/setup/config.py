@@ -47,7 +47,7 @@ class OptimizeConfig:
         resume: Go on with the journal in `run_dir`.
         force: Overwrite plan, artifact and journal; never those of another model.
         build_options: What the backend alone knows, by name.
-        cure: Try rewrites that heal FP16 and change nothing in FP32; use what helps.
+        rewrite: Try rewrites that make FP16 accurate and change nothing in FP32; use what helps.
     """
 
     model: Path
@@ -75,7 +75,7 @@ class OptimizeConfig:
     resume: bool = False
     force: bool = False
     build_options: Mapping[str, str] = field(default_factory=dict)
-    cure: bool = False
+    rewrite: bool = False
 
     def __post_init__(self) -> None:
         if self.batch < 1:

@@ -88,7 +88,7 @@ class Auto:
     def propose(self, problem: Problem, /) -> ReasonedProposals:
         """Search ``problem``; what it knows already is not asked for again."""
         known = Known(problem)
-        (gate,) = yield from known.build([problem.all_fp32()], "FP32 is the gate")
+        (gate,) = yield from known.build([problem.all_fp32()], "FP32 is the baseline")
         if gate.measurement is None or not problem.goal.admits(gate.measurement):
             return "baseline"
         if not problem.space.free:
@@ -130,7 +130,7 @@ class Auto:
         """
         best = known.best_ratio() * (1 + known.problem.goal.noise)
         near = [t for t in known.passing() if (known.ratio(t) or 1.0) <= best]
-        safe = (not len(t.assignment) or (known.slack(t) or 0.0) <= max(self.margins) for t in near)
+        safe = (not len(t.assignment) or (known.usage(t) or 0.0) <= max(self.margins) for t in near)
         return bool(self.margins) and not any(safe)
 
     def _mixed(

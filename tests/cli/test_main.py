@@ -78,7 +78,7 @@ def test_every_option_arrives(asked: list[OptimizeConfig]) -> None:
         "--precisions int8,fp32 --strategy tpe --max-builds 7 --time-budget 30m --seed 3 "
         "--threads 2 --batch 4 --input-shape x:8x3 --input-shape y:1 --calibration c.npz "
         "--calibration-method mse --holdout h.npz --granularity node -o p.json --artifact a.onnx "
-        "--run-dir r --resume --json --workers 3 --build-option a=b --cure"
+        "--run-dir r --resume --json --workers 3 --build-option a=b --rewrite"
     )
     assert run(line.split()) == Exit.UNMET
     assert asked == [
@@ -106,7 +106,7 @@ def test_every_option_arrives(asked: list[OptimizeConfig]) -> None:
             artifact=Path("a.onnx"),
             run_dir=Path("r"),
             resume=True,
-            cure=True,
+            rewrite=True,
         )
     ]
     fields = set(inspection.signature(OptimizeConfig).parameters)

@@ -120,7 +120,7 @@ def test_cures_follow_each_other(tmp_path: Path) -> None:
 
 
 def test_a_cure_of_another_name_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="there is no cure 'hope'; use one of"):
+    with pytest.raises(OptionError, match="there is no rewrite 'hope'; use one of"):
         cured(source_of(masked(), tmp_path), [("hope", {})])
     assert len(CURES) == 4
 

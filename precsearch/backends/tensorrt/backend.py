@@ -37,7 +37,7 @@ from precsearch.system.disturbance import Watch
 
 __all__ = ["TensorRtBackend"]
 
-_MOST_REMARKS = 8
+_MAX_WARNINGS = 8
 _FIRST_TF32 = 8
 """Major compute capability from which tensor cores multiply FP32 in TF32."""
 
@@ -47,7 +47,7 @@ class _Notes:
     """What is known of an engine beyond its bytes."""
 
     nodes: tuple[str, ...] = ()
-    remarks: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 class _Installed:
@@ -212,11 +212,11 @@ class TensorRtBackend:
             layers,
             notes.nodes,
             graphs=self.knobs.cuda_graph,
-            remarks=notes.remarks,
+            warnings=notes.warnings,
         )
 
-    def anatomy(self, artifact: bytes) -> tuple[str, ...]:
-        """See `precsearch.core.backend.Backend.anatomy`."""
+    def layer_summary(self, artifact: bytes) -> tuple[str, ...]:
+        """See `precsearch.core.backend.Backend.layer_summary`."""
         layers = engine_layers(self._here.trt, *self._deserialised(artifact))
         return tuple(sorted(layer.line for layer in layers))
 
@@ -235,10 +235,10 @@ class TensorRtBackend:
             raise MemoryError("; ".join(here.lines.errors[-2:]) or "no context for the engine")
         return engine, context
 
-    def remarks(self, artifact: bytes) -> tuple[str, ...]:
-        """See `precsearch.core.backend.Backend.remarks`."""
+    def warnings(self, artifact: bytes) -> tuple[str, ...]:
+        """See `precsearch.core.backend.Backend.warnings`."""
         notes = self._notes.get(_digest(artifact), _Notes())
-        return tuple(dict.fromkeys(notes.remarks))[:_MOST_REMARKS]
+        return tuple(dict.fromkeys(notes.warnings))[:_MAX_WARNINGS]
 
 
 def _digest(artifact: bytes) -> str:

@@ -24,13 +24,13 @@ from precsearch.lowering.scales import RangeScales
 from precsearch.measurement.service import BenchSetup, Scored
 from precsearch.metrics import code_digest
 from precsearch.optimization.stages.calibrate import calibrated
-from precsearch.optimization.stages.rewrite import curable
+from precsearch.optimization.stages.rewrite import rewritable
 from precsearch.optimization.stages.screen import screened
 from precsearch.setup.config import OptimizeConfig
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.target import Target
 
-__all__ = ["Preparation", "Prepared", "built_beside", "gate_errors", "proxy_of"]
+__all__ = ["Preparation", "Prepared", "baseline_errors", "built_beside", "proxy_of"]
 
 Warn = Callable[[Sequence[str]], Generator[Event, None, None]]
 
@@ -93,7 +93,7 @@ class Preparation:
             found = yield from self._looked(helper)
             if not building.done():
                 yield StageStarted("build", "the FP32 engine, begun before the reference")
-            with gate_errors():
+            with baseline_errors():
                 building.result()
                 worker.call("adopt", found.setup)
         worker.remember(found.setup)
@@ -138,8 +138,8 @@ class Preparation:
         if Precision.FP16 in target.space.precisions:
             yield StageStarted("screen", "values that FP16 would get wrong")
             priors, said = screened(target, inputs, worker, run_dir)
-            healing = () if self.config.cure else curable(target, priors)
-            yield from self.warn((*said, *healing))
+            helpful = () if self.config.rewrite else rewritable(target, priors)
+            yield from self.warn((*said, *helpful))
         proxy = proxy_of(target, lowering)
         setup = replace(
             self._setup(target, lowering, searched),
@@ -162,7 +162,7 @@ def built_beside(worker: Worker, setup: BenchSetup) -> Iterator[Future[object]]:
 
 
 @contextmanager
-def gate_errors() -> Iterator[None]:
+def baseline_errors() -> Iterator[None]:
     """What ends a later trial ends the run here: there is nothing to compare with."""
     try:
         yield

@@ -41,7 +41,7 @@ class _View:
     pool: Labels
     within: Floats
     chance: Floats
-    slack: Floats
+    usage: Floats
     mean: Floats
     spread: Floats
     far: Floats
@@ -52,7 +52,7 @@ class _View:
 
     def pick(self, i: int, assignment: Assignment, lead: str) -> Pick:
         """What is predicted of a candidate, and how far engines were from their predictions."""
-        used = min(float(self.slack[i]), 9.99)
+        used = min(float(self.usage[i]), 9.99)
         reason = (
             f"{lead}predicted {self.mean[i]:.3f} ± {self.spread[i]:.3f} of FP32's latency at "
             f"{used:.0%} of the bound (losses were predicted to {self.off:.0%})"
@@ -121,7 +121,7 @@ class Judge:
         """
         view = self._now()
         gain = np.maximum(max(self._known.best_ratio(), view.than) - view.mean, 0.0)
-        least = gain / (1.0 + np.minimum(view.slack, 1e6) ** 2)
+        least = gain / (1.0 + np.minimum(view.usage, 1e6) ** 2)
         for worth in (view.chance * gain, least):
             found = self._first(view, worth, 1e-12, 1, "a first mixed engine: ")
             if found:
@@ -180,14 +180,14 @@ def _within(known: Known, encoding: Encoding, errors: ErrorModel, pool: Labels) 
     chance = errors.chance(pool)
     counts = set((pool > 0).sum(axis=1).tolist())
     probed = {
-        encoding.encode(a).tobytes(): slack
+        encoding.encode(a).tobytes(): usage
         for a, t in known.proxies.items()
-        if len(a) in counts and (slack := known.slack(t)) is not None
+        if len(a) in counts and (usage := known.usage(t)) is not None
     }
     for i, row in enumerate(pool):
-        slack = probed.get(row.tobytes())
-        if slack is not None:
-            chance[i] = errors.chance_after_proxy(row, slack)
+        usage = probed.get(row.tobytes())
+        if usage is not None:
+            chance[i] = errors.chance_after_proxy(row, usage)
     return chance
 
 

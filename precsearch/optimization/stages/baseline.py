@@ -1,7 +1,7 @@
-"""The gate: the FP32 engine against the reference, in each way that a backend computes FP32.
+"""The baseline: the FP32 engine against the reference, in each way that a backend computes FP32.
 
 On GPUs FP32 means TF32 unless told otherwise, which rounds the factors of a product to 11 bits. An
-engine that misses the bound for that alone is no reason not to search: the gate is tried again in
+engine that misses the bound for that alone is no reason not to search: it is tried again in
 strict FP32. Which of them a search is relative to is recorded, and said wherever a speed is.
 """
 
@@ -17,21 +17,21 @@ from precsearch.core.trial import Fidelity, Measurement
 from precsearch.executors.process import Worker
 from precsearch.measurement.service import BenchSetup
 from precsearch.optimization.ending import unmet
-from precsearch.optimization.stages.prepare import gate_errors
+from precsearch.optimization.stages.prepare import baseline_errors
 from precsearch.plan.plan import Fp32Evidence
 from precsearch.setup.config import OptimizeConfig, OptimizeResult
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.target import Target
 
-__all__ = ["Gate", "Gating", "refused", "told"]
+__all__ = ["BaselineResult", "BaselineStage", "refused", "told"]
 
 
 @dataclass(frozen=True)
-class Gate:
+class BaselineResult:
     """The FP32 engine of a run.
 
     Attributes:
-        where: Versions and device.
+        fingerprint: Versions and device.
         measurement: Of the engine.
         target: With the build options that it was built with.
         setup: What the worker's bench goes on with.
@@ -40,7 +40,7 @@ class Gate:
             has one way alone.
     """
 
-    where: Fingerprint
+    fingerprint: Fingerprint
     measurement: Measurement
     target: Target
     setup: BenchSetup
@@ -54,7 +54,7 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class Gating:
+class BaselineStage:
     """What there is to measure.
 
     Attributes:
@@ -73,32 +73,32 @@ class Gating:
     admits: Callable[[Measurement], bool]
     known: str = ""
 
-    def on(self, worker: Worker) -> Generator[Event, None, Gate]:
+    def on(self, worker: Worker) -> Generator[Event, None, BaselineResult]:
         """Measure the FP32 engine, and a stricter one where the first misses the bound.
 
         Raises:
             ModelError: The model's own FP32 engine fails on this backend.
         """
-        yield StageStarted("gate", "the FP32 engine against the reference")
-        with gate_errors():
-            where: Fingerprint = worker.call("fingerprint")
+        yield StageStarted("baseline", "the FP32 engine against the reference")
+        with baseline_errors():
+            fingerprint: Fingerprint = worker.call("fingerprint")
             modes: tuple[Fp32Mode, ...] = worker.call("fp32_modes")
         if not modes:
-            return self._measured(worker, where, self.target, self.setup)
+            return self._measured(worker, fingerprint, self.target, self.setup)
         tried: tuple[Fp32Evidence, ...] = ()
         for mode in self._in_turn(modes):
             target, setup = _computing(self.target, mode), self.setup
             if mode is not modes[0]:
-                yield StageStarted("gate", f"the same in {fp32_words(mode.name)}")
+                yield StageStarted("baseline", f"the same in {fp32_words(mode.name)}")
                 options = replace(setup.options, build=target.options.build)
                 setup = replace(setup, options=options)
                 worker.restart_with(setup)
-            gate = self._measured(worker, where, target, setup)
-            tried = (*(replace(e, baseline=False) for e in tried), _evidence(mode, gate))
-            gate = replace(gate, modes=tried)
-            if gate.passed:
+            result = self._measured(worker, fingerprint, target, setup)
+            tried = (*(replace(e, baseline=False) for e in tried), _evidence(mode, result))
+            result = replace(result, modes=tried)
+            if result.passed:
                 break
-        return gate
+        return result
 
     def _in_turn(self, modes: tuple[Fp32Mode, ...]) -> tuple[Fp32Mode, ...]:
         """The modes to try: what the user or the run so far has settled, else the stricter too."""
@@ -112,15 +112,15 @@ class Gating:
         return (first, *sorted(stricter, key=lambda m: m.significand_bits))
 
     def _measured(
-        self, worker: Worker, where: Fingerprint, target: Target, setup: BenchSetup
-    ) -> Gate:
-        with gate_errors():
+        self, worker: Worker, fingerprint: Fingerprint, target: Target, setup: BenchSetup
+    ) -> BaselineResult:
+        with baseline_errors():
             if not setup.noise:
                 setup = replace(setup, noise=worker.call("calibrate_noise"))
                 # What was built for this is kept: an FP32 engine can take minutes.
                 worker.remember(setup)
             found: Measurement = worker.call("measure", setup.baseline, Fidelity.ENGINE)
-        return Gate(where, found, target, setup, self.admits(found))
+        return BaselineResult(fingerprint, found, target, setup, self.admits(found))
 
 
 def _computing(target: Target, mode: Fp32Mode) -> Target:
@@ -129,30 +129,31 @@ def _computing(target: Target, mode: Fp32Mode) -> Target:
     return replace(target, options=replace(target.options, build=build))
 
 
-def _evidence(mode: Fp32Mode, gate: Gate) -> Fp32Evidence:
-    found = gate.measurement
+def _evidence(mode: Fp32Mode, result: BaselineResult) -> Fp32Evidence:
+    found = result.measurement
     seconds = found.latency.seconds if found.latency is not None else 0.0
-    return Fp32Evidence(mode.name, found.accuracy.loss, seconds, gate.passed, baseline=True)
+    return Fp32Evidence(mode.name, found.accuracy.loss, seconds, result.passed, baseline=True)
 
 
-def told(gate: Gate, config: OptimizeConfig, inputs: Inputs) -> tuple[str, ...]:
-    """What the user should know of a gate that was passed, sentences."""
-    left = [e for e in gate.modes if not e.baseline]
+def told(result: BaselineResult, config: OptimizeConfig, inputs: Inputs) -> tuple[str, ...]:
+    """What the user should know of an FP32 engine that is within the bound, sentences."""
+    left = [e for e in result.modes if not e.baseline]
     return tuple(
-        f"FP32 is {fp32_words(gate.mode)} here: {fp32_words(e.mode)} is off by "
+        f"FP32 is {fp32_words(result.mode)} here: {fp32_words(e.mode)} is off by "
         f"{inputs.metric.display(e.loss):.3g} ({config.metric}), the bound is {config.tol:g}"
         for e in left
     )
 
 
-def refused(gate: Gate, config: OptimizeConfig, inputs: Inputs) -> OptimizeResult:
-    """The result of a run that ends at the gate, with all that is known of why."""
-    found = unmet(config, inputs.metric, gate.measurement)
-    accuracy = gate.measurement.accuracy
+def refused(result: BaselineResult, config: OptimizeConfig, inputs: Inputs) -> OptimizeResult:
+    """The result of a run whose FP32 engine misses the bound, with all that is known of why."""
+    found = unmet(config, inputs.metric, result.measurement)
+    accuracy = result.measurement.accuracy
     said = [f"{s[:1].upper()}{s[1:]}." for s in sentences(accuracy.mismatches)]
     if accuracy.shapes:
         said.append(f"The loss is that at {accuracy.shapes}, the largest of all --shapes.")
-    if len(gate.modes) > 1:
-        rows = (f"{inputs.metric.display(e.loss):.3g} in {fp32_words(e.mode)}" for e in gate.modes)
+    if len(result.modes) > 1:
+        show = inputs.metric.display
+        rows = (f"{show(e.loss):.3g} in {fp32_words(e.mode)}" for e in result.modes)
         said.append(f"It was tried in each way to compute FP32 here: off by {', '.join(rows)}.")
     return replace(found, summary=(*found.summary, *said))

@@ -15,6 +15,7 @@ from precsearch.cli.exit_codes import Exit, stopped
 from precsearch.cli.output.doctor import diagnose, doctor_fields, doctor_lines
 from precsearch.cli.output.estimate import dry_run_lines
 from precsearch.cli.output.inspect import inspect_lines
+from precsearch.cli.output.inspection_values import inspect_fields
 from precsearch.cli.output.optimize import optimize_lines, result_fields
 from precsearch.cli.output.page import Page
 from precsearch.cli.output.replay import build_lines, export_lines, verify_lines
@@ -22,6 +23,7 @@ from precsearch.cli.output.streams import glyphs_of, stderr, stdout
 from precsearch.cli.progress.live import JsonLines, consume, progress
 from precsearch.codec import dumps, unstructure
 from precsearch.core.precision import Precision
+from precsearch.grouping.control import Control
 
 __all__ = [
     "build",
@@ -118,14 +120,31 @@ def inspect(
     precisions: tuple[Precision, ...] | None,
     granularity: str,
     data: Path | None,
+    run: Path | None,
+    profile: bool,
+    threads: int,
+    control: Control,
+    json: bool,
 ) -> Exit:
-    """Print a model's groups, and with data its hazards."""
+    """Print a model's groups, with data its hazards, and the FP32 time where it is known."""
     out = stdout()
-    page = _page(out)
-    with _waiting("running the samples") if data is not None else nullcontext():
+    what = "timing the FP32 engine" if profile else "running the samples"
+    with _waiting(what) if data is not None and not json else nullcontext():
         found = api.inspect(
-            model, backend=backend, precisions=precisions, granularity=granularity, data=data
+            model,
+            backend=backend,
+            precisions=precisions,
+            granularity=granularity,
+            data=data,
+            run=run,
+            profile=profile,
+            threads=threads,
+            control=control,
         )
+    if json:
+        out.file.write(f"{dumps(inspect_fields(found))}\n")
+        return Exit.DONE
+    page = _page(out)
     page.write(out, inspect_lines(found, page))
     return Exit.DONE
 

@@ -7,6 +7,7 @@ command line load neither NumPy nor ONNX (docs/adr/0030).
 from __future__ import annotations
 
 from precsearch.cli.app import Action, app
+from precsearch.cli.options import control
 from precsearch.cli.options import diagnose as look_options
 from precsearch.cli.options import optimize as options
 from precsearch.cli.options import plan as plan_options
@@ -47,6 +48,9 @@ def optimize(
     build_option: options.BuildOption = None,
     rewrite: options.Rewrite = False,
     cure: options.OldRewrite = False,
+    pin: control.PinOption = None,
+    exclude: control.Exclude = None,
+    only: control.Only = None,
     output: options.PlanOutput = None,
     artifact: options.Artifact = None,
     run_dir: options.RunDir = None,
@@ -92,6 +96,7 @@ def optimize(
         resume=resume,
         force=force,
         rewrite=rewrite or cure,
+        control=control.parse_control(pin or (), exclude or (), only or ()),
     )
     if dry_run:
         return lambda: actions.dry_run(config, json=json)
@@ -181,8 +186,15 @@ def inspect(
     precisions: options.Precisions = None,
     granularity: options.Granularity = "group",
     data: look_options.InspectData = None,
+    run: look_options.InspectRun = None,
+    profile: look_options.Profile = False,
+    threads: options.Threads = 0,
+    pin: control.PinOption = None,
+    exclude: control.Exclude = None,
+    only: control.Only = None,
+    json: look_options.JsonObject = False,
 ) -> Action:
-    """Show a model's layer groups and their choices; builds nothing.
+    """Show a model's layer groups and their choices; builds nothing but what --profile times.
 
     With data, also what FP16 would get wrong: values too large, too small, or that cancel.
 
@@ -192,8 +204,18 @@ def inspect(
     from precsearch.cli import actions
 
     wanted = None if precisions is None else parse_precisions(precisions)
+    settled = control.parse_control(pin or (), exclude or (), only or ())
     return lambda: actions.inspect(
-        model, backend=backend, precisions=wanted, granularity=granularity, data=data
+        model,
+        backend=backend,
+        precisions=wanted,
+        granularity=granularity,
+        data=data,
+        run=run,
+        profile=profile,
+        threads=threads,
+        control=settled,
+        json=json,
     )
 
 

@@ -106,6 +106,14 @@ def _counted(
         total=sum(works.values(), Work()).per(samples),
         decidable=sum((w for k, w in works.items() if k in free), Work()).per(samples),
         open_groups=frozenset(k for k, w in works.items() if not w.exact),
-        undecided=tuple(replace(u, work=u.work.per(samples)) for u in left),
+        undecided=_as_settled((replace(u, work=u.work.per(samples)) for u in left), target),
         hidden=hidden_layers(graph),
     )
+
+
+def _as_settled(layers: Iterable[Undecided], target: Target) -> tuple[Undecided, ...]:
+    """Layers that would have a choice, had the user not settled it, have none for that reason."""
+    reasons = {
+        n: target.kept[g.key] for g in target.space.groups if g.key in target.kept for n in g.nodes
+    }
+    return tuple(replace(u, reason=reasons.get(u.node, u.reason)) for u in layers)

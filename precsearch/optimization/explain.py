@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from precsearch.core.exclusions import exclusion_reasons
 from precsearch.core.precision import Precision
@@ -13,6 +14,8 @@ from precsearch.core.trial import Fidelity, Trial
 from precsearch.plan.plan import GroupEvidence
 
 __all__ = ["Ledger", "explain_groups", "ledger"]
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -56,17 +59,29 @@ def ledger(trials: Sequence[Trial]) -> Ledger:
 
 
 def explain_groups(
-    problem: Problem, chosen: Assignment, achieved: Mapping[str, Precision], book: Ledger
+    problem: Problem,
+    chosen: Assignment,
+    achieved: Mapping[str, Precision],
+    book: Ledger,
+    kept: Mapping[str, str] = _NOTHING,
 ) -> tuple[GroupEvidence, ...]:
-    """One reason a group, in graph order; groups that cannot be decided are left out."""
-    return tuple(
-        GroupEvidence(
-            group.key,
-            achieved.get(group.key) if group.key in chosen else Precision.FP32,
-            _reason(problem, group, chosen, achieved, book),
-        )
-        for group in problem.space.free
-    )
+    """One reason a group, in graph order; groups that cannot be decided are left out.
+
+    Args:
+        problem: What was searched.
+        chosen: The precisions that ship.
+        achieved: What groups ran in, by key.
+        book: What is known about single groups.
+        kept: Why the user's control leaves a group fewer choices, by key.
+    """
+    rows = []
+    for group in problem.space.groups:
+        free, settled = len(group.choices) > 1, kept.get(group.key)
+        if free or settled:
+            why = [_reason(problem, group, chosen, achieved, book)] if free else []
+            ran = achieved.get(group.key) if group.key in chosen else Precision.FP32
+            rows.append(GroupEvidence(group.key, ran, "; ".join([*filter(None, [settled]), *why])))
+    return tuple(rows)
 
 
 def _reason(

@@ -35,5 +35,6 @@ def identity(config: OptimizeConfig, target: Target, inputs: Inputs) -> dict[str
         "batch": str(config.batch),
         "input-shape": dumps(unstructure(dict(config.input_shapes))),
         "shapes": " ".join(map(str, config.shapes)),
+        "control": config.control.text,
         "version": __version__,
     }

@@ -123,7 +123,9 @@ def make_plan(
         latency=_short_latency(measured.latency),
         accuracy=_short_accuracy(measured.accuracy),
         holdout=None if choice.holdout is None else _short_accuracy(choice.holdout),
-        groups=explain_groups(problem, assignment, measured.achieved, ledger(finish.trials)),
+        groups=explain_groups(
+            problem, assignment, measured.achieved, ledger(finish.trials), target.kept
+        ),
         finalists=choice.looks,
         trials=_trials(finish.trials),
         warnings=finish.warnings,

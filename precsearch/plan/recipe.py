@@ -47,11 +47,12 @@ class RewriteRecipe:
 
     Attributes:
         name: Of the rewrite.
-        params: What it needs beside the graph: a whole number by the node that it is for.
+        params: What it needs beside the graph: a whole number by the node that it is for, or a
+            vector by its tensor, as `precsearch.codec.vectors` writes it.
     """
 
     name: str
-    params: Mapping[str, int] = field(default_factory=dict)
+    params: Mapping[str, int | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

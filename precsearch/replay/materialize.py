@@ -20,7 +20,7 @@ from precsearch.lowering.version import LOWERING
 from precsearch.plan.plan import Plan, Recipe, read_plan
 from precsearch.replay.artifact import EDITED, is_engine, rebuilt, write_artifact
 from precsearch.replay.judging import expect_digest
-from precsearch.rewrites import Recorded, cured
+from precsearch.rewrites import Recorded, with_rewrites
 from precsearch.setup.files import check_free, write_output
 from precsearch.setup.target import Target, open_target
 
@@ -175,7 +175,7 @@ def _rewritten(plan: Plan, source: SourceModel) -> SourceModel:
     """The model after the plan's rewrites, each of which changed something."""
     for name, params in _rewrites(plan.recipe):
         try:
-            made = cured(source, [(name, params)])
+            made = with_rewrites(source, [(name, params)])
         except OptionError as error:
             raise PlanError(f"{error}; {EDITED}") from error
         if made.proto is source.proto:

@@ -1,4 +1,4 @@
-"""What a cure changes in a graph, and the model that comes of it."""
+"""What a rewrite changes in a graph, and the model that comes of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from onnx import numpy_helper
 from precsearch.graph.serialize import join_model
 from precsearch.graph.view import GraphView
 
-__all__ = ["LAYERNORM_OPSET", "Cure", "Rewrite", "rewritten"]
+__all__ = ["LAYERNORM_OPSET", "NamedRewrite", "Parameters", "Rewrite", "rewritten"]
+
+Parameters = Mapping[str, int | str]
+"""Of a rewrite: whole numbers, or vectors of them as `precsearch.codec.vectors` writes them."""
 
 LAYERNORM_OPSET = 17
 """The operator set that has LayerNormalization."""
@@ -35,20 +38,21 @@ class Rewrite:
 
 
 @dataclass(frozen=True)
-class Cure:
+class NamedRewrite:
     """A rewrite of one kind wherever it fits.
 
     Attributes:
         name: For the command line and the plan.
         what: Half a sentence for people.
         rewrite: The changes.
-        params: What it needs beside the graph to be made again: a whole number a site.
+        params: What it needs beside the graph to be made again: a whole number for each site, or
+            a vector of them as `precsearch.codec.vectors` writes it.
     """
 
     name: str
     what: str
     rewrite: Rewrite
-    params: Mapping[str, int] = field(default_factory=dict)
+    params: Parameters = field(default_factory=dict)
 
 
 def rewritten(graph: GraphView, rewrite: Rewrite) -> bytes:
@@ -57,9 +61,35 @@ def rewritten(graph: GraphView, rewrite: Rewrite) -> bytes:
     kept = _needed(nodes, graph)
     used = _reads(kept) | graph.output_names
     weights = [w.proto_bytes for name, w in graph.weights.items() if name in used]
+    kept, weights = _plain_names(graph, kept, weights, used)
     for name, array in rewrite.constants.items():
         weights.append(numpy_helper.from_array(np.asarray(array), name).SerializeToString())
     return join_model(graph, kept, graph.inputs, weights)
+
+
+def _plain_names(
+    graph: GraphView, nodes: list[onnx.NodeProto], weights: list[bytes], used: set[str]
+) -> tuple[list[onnx.NodeProto], list[bytes]]:
+    """Nodes and constants, with other names for constants that preparation added.
+
+    Their names hold what stands in a lowering between a tensor and its form, so that the model
+    could not be prepared again.
+    """
+    names = {n: n.replace("//", "/folded/") for n in graph.weights if "//" in n and n in used}
+    if not names:
+        return nodes, weights
+    renamed: list[onnx.NodeProto] = []
+    for node in nodes:
+        made = onnx.NodeProto()
+        made.CopyFrom(node)
+        made.input[:] = [names.get(t, t) for t in node.input]
+        renamed.append(made)
+    for index, serialised in enumerate(weights):
+        proto = onnx.TensorProto.FromString(serialised)
+        if proto.name in names:
+            proto.name = names[proto.name]
+            weights[index] = proto.SerializeToString(deterministic=True)
+    return renamed, weights
 
 
 def _needed(nodes: list[onnx.NodeProto], graph: GraphView) -> list[onnx.NodeProto]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
+from precsearch.grouping.control import NO_CONTROL, Control
 from precsearch.plan.plan import Plan
 from precsearch.setup.shapes import ShapeSet
 
@@ -48,6 +49,7 @@ class OptimizeConfig:
         force: Overwrite plan, artifact and journal; never those of another model.
         build_options: What the backend alone knows, by name.
         rewrite: Try rewrites that make FP16 accurate and change nothing in FP32; use what helps.
+        control: Groups that keep a precision, and the only ones that are searched.
     """
 
     model: Path
@@ -76,6 +78,7 @@ class OptimizeConfig:
     force: bool = False
     build_options: Mapping[str, str] = field(default_factory=dict)
     rewrite: bool = False
+    control: Control = NO_CONTROL
 
     def __post_init__(self) -> None:
         if self.batch < 1:

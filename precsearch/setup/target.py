@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from precsearch.codec import dumps
 from precsearch.core.backend import Backend, BackendOptions, GraphForm, QuantScheme
@@ -14,6 +14,7 @@ from precsearch.graph.opset import without_names
 from precsearch.graph.prepare import prepare
 from precsearch.graph.read import SourceModel, read_model
 from precsearch.graph.view import GraphView
+from precsearch.grouping.control import NO_CONTROL, Control, controlled
 from precsearch.grouping.group import group
 from precsearch.registry import BackendFactory, backend_factory
 from precsearch.rewrites import Recorded
@@ -36,6 +37,7 @@ class Target:
         factory: Constructs the backend there.
         options: Its knobs.
         rewrites: Rewrites that the source has gone through since it was read.
+        kept: Group → why the user's control leaves it fewer choices, half a sentence.
     """
 
     source: SourceModel
@@ -47,6 +49,7 @@ class Target:
     factory: BackendFactory
     options: BackendOptions
     rewrites: tuple[Recorded, ...] = ()
+    kept: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -75,6 +78,7 @@ def open_target(
     form: str | None = None,
     build: Mapping[str, str] | None = None,
     shapes: ShapeTable = (),
+    control: Control = NO_CONTROL,
 ) -> Target:
     """Prepare and group a model for a backend.
 
@@ -88,9 +92,11 @@ def open_target(
         form: Name of a plan's graph form, likewise.
         build: Options that the backend alone knows, by name.
         shapes: Sets of input shapes that engines are built for, if known already.
+        control: What the user has settled for some groups.
 
     Raises:
-        OptionError: The backend is unknown or does not truly run a precision.
+        OptionError: The backend is unknown or does not truly run a precision; ``control`` names
+            what the model does not have.
         ModelError: The graph is malformed, or of a newer operator set than the backend reads.
     """
     factory = backend_factory(backend)
@@ -112,8 +118,8 @@ def open_target(
             f"has {source.opset}; export it with opset {written.max_opset}"
         )
     graph = prepare(source, written.min_opset)
-    space = group(graph, chosen, wanted, granularity)
-    return Target(source, graph, space, made, chosen, written, factory, options)
+    space, kept = controlled(group(graph, chosen, wanted, granularity), graph, control)
+    return Target(source, graph, space, made, chosen, written, factory, options, kept=kept)
 
 
 def rewrites_of(target: Target) -> str:

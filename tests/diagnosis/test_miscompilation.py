@@ -86,11 +86,13 @@ def test_whoever_gets_the_folder_can_run_it(found: Miscompiled, tmp_path: Path) 
 def test_an_engine_that_is_right_costs_one_build(tmp_path: Path) -> None:
     onnx.save(split_scales(), tmp_path / "model.onnx")
     graph = prepare(read_model(tmp_path / "model.onnx"))
-    cure = merged_scales(graph)
-    assert cure is not None
-    (tmp_path / "cured.onnx").write_bytes(rewritten(graph, cure.rewrite))
+    named = merged_scales(graph)
+    assert named is not None
+    (tmp_path / "rewritten.onnx").write_bytes(rewritten(graph, named.rewrite))
     Wrong.built = 0
-    assert first_wrong(prepare(read_model(tmp_path / "cured.onnx")), Wrong(OPTIONS), FEED) is None
+    assert (
+        first_wrong(prepare(read_model(tmp_path / "rewritten.onnx")), Wrong(OPTIONS), FEED) is None
+    )
     assert Wrong.built == 1
 
 

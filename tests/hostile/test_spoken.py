@@ -15,6 +15,7 @@ from tests.hostile.situations import plugins
 from tests.hostile.situations.world import write_world
 from tests.hostile.spoken_files import FILES
 from tests.hostile.spoken_objects import OBJECTS
+from tests.hostile.spoken_people import PEOPLE
 from tests.hostile.spoken_trust import TRUST
 from tests.hostile.test_every_message import messages
 
@@ -56,7 +57,7 @@ def raised(place: Path) -> list[str]:
     with pytest.MonkeyPatch.context() as patch:
         plugins.install(place)
         patch.syspath_prepend(str(place))
-        for number, say in enumerate([*FILES, *OBJECTS, *TRUST]):
+        for number, say in enumerate([*FILES, *OBJECTS, *TRUST, *PEOPLE]):
             folder = place / str(number)
             folder.mkdir()
             for name in ("model.onnx", "data.npz", "plan.json"):

@@ -69,7 +69,7 @@ def test_the_rewrite_that_fits_is_named(place: Path, model: onnx.ModelProto, rew
     assert f"(likely: {rewrite})" in message
 
 
-def test_a_hazard_without_a_cure_is_no_reason_nor_a_mask_that_is_no_hazard(place: Path) -> None:
+def test_a_hazard_without_a_rewrite_is_no_reason_nor_a_mask_that_is_no_hazard(place: Path) -> None:
     assert said(place, underflowing(), name="underflowing") == []
     assert said(place, masked(), name="masked") == []
 

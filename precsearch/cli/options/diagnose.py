@@ -18,6 +18,24 @@ InspectData = Annotated[
         help="Samples to look in for values that FP16 would get wrong. Default: none are run.",
     ),
 ]
+InspectRun = Annotated[
+    Path | None,
+    Option(
+        "--run",
+        metavar="RUN",
+        show_default=False,
+        help="A run directory of this model, to take the FP32 time of the groups from. Default: "
+        "the model's name with .precsearch, here or beside the model, if there is one.",
+    ),
+]
+Profile = Annotated[
+    bool,
+    Option(
+        "--profile",
+        metavar=" ",
+        help="Time and profile the FP32 engine on --data now, for some seconds.",
+    ),
+]
 DiagnoseData = Annotated[
     Path | None,
     Option(

@@ -11,10 +11,10 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from precsearch.api import Inspection
-from precsearch.cli.cells import clean, magnitude, middle
+from precsearch.cli.cells import clean, magnitude, middle, milliseconds
 from precsearch.cli.output.page import Page
 from precsearch.cli.output.replay import hazard_lines
-from precsearch.cli.output.work import undecided_lines, work_of
+from precsearch.cli.output.work import time_of, undecided_lines, work_of
 from precsearch.core.space import LayerGroup
 
 __all__ = ["inspect_lines"]
@@ -41,10 +41,11 @@ def inspect_lines(found: Inspection, page: Page) -> list[Text]:
         ("sha256", found.sha256),
         ("groups", f"{len(space.free)} to decide of {len(space.groups)} ({space.granularity})"),
         *work_of(found.counted),
+        *time_of(found, page),
     ]
     lines = [Text(clean(found.model), style="bold"), Text(), *page.facts(rows)]
     if space.free:
-        lines += [Text(), *_table(space.free, found.counted.open_groups, page)]
+        lines += [Text(), *_table(found, page)]
     fixed = Counter(g.kind for g in space.groups if len(g.choices) == 1)
     if fixed:
         kinds = ", ".join(f"{count} {clean(kind)}" for kind, count in fixed.most_common())
@@ -52,22 +53,24 @@ def inspect_lines(found: Inspection, page: Page) -> list[Text]:
     return lines + undecided_lines(found.counted, page) + hazard_lines(found, page)
 
 
-_HEADING = ("group", "kind", "nodes", "choices", "MACs", "block")
-_NUMBERS = frozenset({"nodes", "MACs"})
+_HEADING = ("group", "kind", "nodes", "choices", "MACs", "FP32", "block")
+_NUMBERS = frozenset({"nodes", "MACs", "FP32"})
 
 
-def _table(groups: Sequence[LayerGroup], least: frozenset[str], page: Page) -> list[Text]:
+def _table(found: Inspection, page: Page) -> list[Text]:
     """One row a group; its key gets the width that the other columns leave."""
+    groups = found.space.free
     repeats = _repeats(groups)
-    rows = [_HEADING, *(_cells(g, least) for r in repeats for g in r.groups)]
-    widths = [max(cell_len(row[n]) for row in rows) for n in range(len(_HEADING))]
-    if not any(g.block for g in groups):
-        widths[-1] = 0
+    cells = {g.key: _cells(g, found) for g in groups}
+    rows = [_HEADING, *cells.values()]
+    used = [any(row[n] for row in cells.values()) for n in range(len(_HEADING))]
+    columns = zip(zip(*rows, strict=True), used, strict=True)
+    widths = [max(map(cell_len, column)) if some else 0 for column, some in columns]
     others = sum(w + 2 for w in widths[1:] if w)
     widths[0] = min(widths[0], max(page.width - others, _KEY_AT_LEAST))
     lines = [_line(_HEADING, widths, page, "dim")]
     for repeat in repeats:
-        lines += [_line(_cells(g, least), widths, page) for g in repeat.groups]
+        lines += [_line(cells[g.key], widths, page) for g in repeat.groups]
         if repeat.blocks:
             first, last = repeat.blocks[0], repeat.blocks[-1]
             names = first if first == last else f"{first} to {last}"
@@ -76,14 +79,16 @@ def _table(groups: Sequence[LayerGroup], least: frozenset[str], page: Page) -> l
     return lines
 
 
-def _cells(group: LayerGroup, least: frozenset[str]) -> tuple[str, ...]:
-    more = "+" if group.key in least else ""
+def _cells(group: LayerGroup, found: Inspection) -> tuple[str, ...]:
+    more = "+" if group.key in found.counted.open_groups else ""
+    seconds = 0.0 if found.fp32 is None else found.fp32.groups.get(group.key, 0.0)
     return (
         clean(group.key),
         clean(group.kind),
         str(len(group.nodes)),
         " ".join(c.value for c in group.choices),
         f"{magnitude(group.macs)}{more}" if group.macs else "",
+        milliseconds(seconds) if seconds > 0 else "",
         clean(group.block),
     )
 

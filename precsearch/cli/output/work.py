@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from precsearch.api import Counted
-from precsearch.cli.cells import clean, magnitude, many
+from precsearch.api import Counted, Inspection
+from precsearch.cli.cells import clean, magnitude, many, milliseconds
 from precsearch.cli.output.page import Page
 from precsearch.setup.unsearched import unsearched
 
-__all__ = ["undecided_lines", "work_of"]
+__all__ = ["time_of", "undecided_lines", "work_of"]
 
 _SHOWN = 20
 
@@ -36,6 +36,25 @@ def work_of(found: Counted) -> list[tuple[str, str]]:
         else "none"
     )
     return [("work", f"{total} MACs a sample{counted}, {some} to decide")]
+
+
+def time_of(found: Inspection, page: Page) -> list[tuple[str, str]]:
+    """One row: the FP32 time of an inference, the share that a search can decide, the source."""
+    fp32, share = found.fp32, found.decidable_time
+    if fp32 is None or share is None:
+        return [("time", "FP32 not measured: --profile times it now, --run takes it from a run")]
+    mean, low, high = share
+    seconds = fp32.latency.seconds
+    batch = f" of {fp32.samples} samples" if fp32.samples > 1 else ""
+    decided = f"{milliseconds(mean * seconds)} ({100 * mean:.0f} %) to decide"
+    source = f"from {fp32.source}" if fp32.source else "timed now"
+    if len(fp32.profiles) > 1:
+        source += f", {100 * low:.0f} to {100 * high:.0f} % in {len(fp32.profiles)} profiles"
+    else:
+        source += ", one profile"
+    noise = f"timing noise {page.glyphs.plus_minus}{100 * fp32.noise:.1f} %"
+    said = "; ".join((source, noise, fp32.device, *fp32.latency.unsure))
+    return [("time", f"FP32 {milliseconds(seconds)} an inference{batch}, {decided} ({said})")]
 
 
 def undecided_lines(found: Counted, page: Page) -> list[Text]:

@@ -31,6 +31,7 @@ class Searched:
         looks: Who was looked at on the holdout, in that order.
         continued: How often the search went on after a miss on the holdout.
         unsearched: Layers that have no group, in words; "" where there is none.
+        kept: How many groups have fewer choices because the user settled it.
     """
 
     problem: Problem
@@ -40,6 +41,7 @@ class Searched:
     looks: tuple[Finalist, ...] = ()
     continued: int = 0
     unsearched: str = ""
+    kept: int = 0
 
     @cached_property
     def lowered(self) -> tuple[Trial, ...]:
@@ -87,6 +89,11 @@ def _verdict(searched: Searched) -> str:
     """What it means that FP32 ships."""
     if not searched.problem.space.free:
         more = f" {searched.unsearched}" if searched.unsearched else ""
+        if searched.kept:
+            return (
+                f"FP32 is what was asked for: the {searched.kept} groups that could have a lower "
+                f"precision are kept out of it by --pin, --exclude or --only.{more}"
+            )
         return f"FP32 is the answer: no group of this model has a lower precision here.{more}"
     count, limit = len(searched.lowered), limit_of(searched.stopped)
     end = f"the search was cut short by {limit}" if limit else why_stopped(searched.stopped)

@@ -17,7 +17,7 @@ from precsearch.emulation.configuration import MAX_EMULATED_FEEDS, Configuration
 from precsearch.graph.read import SourceModel
 from precsearch.grouping.group import group
 from precsearch.metrics.distance import worst_relative_l2
-from precsearch.rewrites import clamped_constants, cured
+from precsearch.rewrites import clamped_constants, with_rewrites
 from precsearch.rewrites.search import EXACT, Suggestion, suggestions
 from precsearch.setup.config import OptimizeConfig
 from precsearch.setup.inputs import Inputs, open_inputs
@@ -75,7 +75,7 @@ def rewriting(config: OptimizeConfig, source: SourceModel) -> Generator[Event, N
         return target, inputs, (f"searching without rewrites: {error}",)
     if found is None:
         return target, inputs, (_NO_REWRITE,)
-    changed = _opened(config, cured(source, found.rewrites))
+    changed = _opened(config, with_rewrites(source, found.rewrites))
     said = (
         f"rewritten by {found.name} (nodes: {len(found.sites)}): FP16 everywhere is off by "
         f"{found.after:.2g}, without it by {found.before:.2g}; FP32 moves by {found.fp32:.1g}"
@@ -127,6 +127,7 @@ def _opened(config: OptimizeConfig, source: SourceModel) -> Target:
         config.granularity,
         config.threads,
         build=config.build_options,
+        control=config.control,
     )
 
 

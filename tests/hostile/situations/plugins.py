@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
-from precsearch.core.backend import TYPED
+from precsearch.core.backend import TYPED, Feed, KernelTime, Session
 from precsearch.core.errors import BuildError
 from tests.plugin import make_known
 
-__all__ = ["Broken", "Idle", "Old", "install"]
+__all__ = ["Broken", "Idle", "Old", "Silent", "install"]
 
 
 class Broken(OnnxRuntimeBackend):
@@ -21,6 +21,26 @@ class Broken(OnnxRuntimeBackend):
     def build(self, model: bytes) -> bytes:
         """See `precsearch.core.backend.Backend.build`."""
         raise BuildError("planted")
+
+
+class _Untimed:
+    """A session that gives no times by layer."""
+
+    def __init__(self, session: Session) -> None:
+        self.run, self.time, self.close = session.run, session.time, session.close
+
+    def profile(self, feed: Feed, runs: int) -> tuple[KernelTime, ...]:
+        return ()
+
+
+class Silent(OnnxRuntimeBackend):
+    """Its engines have no profile."""
+
+    name = "silent"
+
+    def open(self, artifact: bytes, *, profiled: bool = False) -> Session:  # type: ignore[override]
+        """See `precsearch.core.backend.Backend.open`."""
+        return _Untimed(super().open(artifact, profiled=profiled))
 
 
 class Old(OnnxRuntimeBackend):
@@ -37,6 +57,7 @@ class Idle:
 def install(folder: Path) -> None:
     """Make them known to a Python that has ``folder`` on its path."""
     backends = {
+        "silent": "tests.hostile.situations.plugins:Silent",
         "old": "tests.hostile.situations.plugins:Old",
         "broken": "tests.hostile.situations.plugins:Broken",
     }

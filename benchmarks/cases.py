@@ -143,6 +143,31 @@ def caches(bench: Bench, name: str) -> tuple[bool, str]:
     return seen.exit == 0 and notes == 1, f"exit {seen.exit}, {seen.speed:.2f}x, notes: {notes}"
 
 
+def itself(bench: Bench, script: Path) -> tuple[bool, str]:
+    """A script that judges itself with the ``precsearch`` on PATH."""
+    folder = Path(bench.command).resolve().parent
+    env = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+    try:
+        done = subprocess.run(
+            [sys.executable, str(script)],
+            capture_output=True,
+            text=True,
+            env=env,
+            timeout=400,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return False, "hangs"
+    lines = done.stdout.strip().splitlines()
+    return done.returncode == 0, (lines[-1] if lines else f"exit {done.returncode}")[:110]
+
+
+def refused(bench: Bench, name: str) -> tuple[bool, str]:
+    """A build after the weights changed must be refused; docs/replay.md says with which status."""
+    _, seen = itself(bench, bench.cases / f"{name}.py")
+    return "build 4" in seen, seen
+
+
 CHECKS: dict[str, tuple[str, Check]] = {
     "02_convtranspose": (
         "left out with a reason, or right",
@@ -187,33 +212,15 @@ CHECKS: dict[str, tuple[str, Check]] = {
         says("optimize", ("3e-2",), r"\d+ layers? [^;]{0,40} inside of If[^;]{0,40}"),
     ),
     "32_local_functions": ("as the plain form", as_plain("3e-2")),
+    "r06_function_digest": ("build refuses, with exit code 4", refused),
 }
-
-
-def itself(bench: Bench, script: Path) -> tuple[bool, str]:
-    """A script that judges itself with the ``precsearch`` on PATH."""
-    folder = Path(bench.command).resolve().parent
-    env = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
-    try:
-        done = subprocess.run(
-            [sys.executable, str(script)],
-            capture_output=True,
-            text=True,
-            env=env,
-            timeout=400,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return False, "hangs"
-    lines = done.stdout.strip().splitlines()
-    return done.returncode == 0, (lines[-1] if lines else f"exit {done.returncode}")[:110]
 
 
 def run(args: argparse.Namespace) -> dict[str, tuple[bool, str]]:
     """Every case that is asked for."""
     found: dict[str, tuple[bool, str]] = {}
     scripts = sorted(args.cases.glob("r[0-9]*.py"))
-    names = [*CHECKS, *(s.stem for s in scripts)]
+    names = [*CHECKS, *(s.stem for s in scripts if s.stem not in CHECKS)]
     for name in args.only or names:
         with tempfile.TemporaryDirectory() as folder:
             bench = Bench(args.cases, args.command, Path(folder))

@@ -35,6 +35,7 @@ _STRATEGIES = {
 }
 _BACKENDS = {
     "onnxruntime": "precsearch.backends.onnxruntime.backend:OnnxRuntimeBackend",
+    "openvino": "precsearch.backends.openvino.backend:OpenVinoBackend",
     "tensorrt": "precsearch.backends.tensorrt.backend:TensorRtBackend",
 }
 

@@ -59,6 +59,8 @@ class GraphForm:
         max_opset: A model of a newer one is refused; ``None`` is no limit.
         int8_float: The float type around INT8 nodes.
         annotated: Whether FP16 is asked for by name, in the model's metadata, and not by types.
+        guard_products: Whether an operator that changes nothing follows an FP32 product among FP16
+            ones: the engine would otherwise compute it in FP16 and say nothing.
     """
 
     name: str
@@ -66,12 +68,13 @@ class GraphForm:
     max_opset: int | None = None
     int8_float: Precision = Precision.FP32
     annotated: bool = False
+    guard_products: bool = False
 
 
 TYPED = GraphForm("typed", 13)
 """Casts and Q/DQ say everything; FP32 around INT8, as ONNX Runtime's CPU provider wants it."""
 
-TYPED_HALF = GraphForm("typed-half", 19, int8_float=Precision.FP16)
+TYPED_HALF = GraphForm("typed-half", 19, int8_float=Precision.FP16, guard_products=True)
 """The same with FP16 around INT8, whose scales QuantizeLinear-19 is the first to take."""
 
 WEAK = GraphForm("weak", 13, 17, annotated=True)

@@ -137,14 +137,17 @@ class Branch:
 
     def _write(self, node: NodeView) -> None:
         graph, scope = self.graph, self.scope
-        halves = frozenset(fp16_slots(node, graph)) if self._half else frozenset()
+        found = self._placed.get(node.index)
+        active = found is not None and found.role is Role.ACTIVE
+        in_half = self._half and not (active and self.weights.fine(node))
+        halves = frozenset(fp16_slots(node, graph)) if in_half else frozenset()
         inputs = [self._input(node, slot, half=slot in halves) for slot in range(len(node.inputs))]
         outputs = [f"{t}//{self.precision}" if t else "" for t in node.outputs]
         self._copy(node, inputs, outputs)
         exact = node.is_op(*_MOVES) and all(
             slot in halves for slot, t in enumerate(node.inputs) if t and graph.is_float(t)
         )
-        stored_half = frozenset(fp16_outputs(node, graph)) if self._half else frozenset()
+        stored_half = frozenset(fp16_outputs(node, graph)) if in_half else frozenset()
         for position, tensor in enumerate(node.outputs):
             if tensor:
                 scope.local[tensor] = outputs[position]

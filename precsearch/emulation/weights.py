@@ -16,6 +16,7 @@ from onnx import helper, numpy_helper
 
 from precsearch.graph.view import NodeView
 from precsearch.lowering.context import Quantising
+from precsearch.lowering.qdq_layout import reads_fine_scale
 from precsearch.lowering.scales import QuantParams, quantise_weight
 from precsearch.lowering.write_node import scale_floor, weight_axis
 
@@ -88,29 +89,38 @@ class ProxyWeights:
         bits = self.scheme.weight_bits
         floor = None if given is None else scale_floor(self.graph, node, given.scale, bits)
         alone = "" if floor is None else f"//{node.key}"
+        fine = self.fine(node)
+        alone += "//fine" if fine else ""
         made = f"{name}//int8//{'' if axis is None else axis}{alone}"
         if made in self.added:
             return made
         values = np.asarray(weight.load(), dtype=np.float32)
-        q, scale = quantise_weight(values, axis, bits=bits, half=self._half, floor=floor)
+        half = self._half and not fine
+        q, scale = quantise_weight(values, axis, bits=bits, half=half, floor=floor)
         if self._fits(weight.size):
             shape = [-1 if i == axis else 1 for i in range(values.ndim)]
             wide = q.astype(np.float32) * (scale if axis is None else scale.reshape(shape))
-            self._add(made, wide.astype(np.float16).astype(np.float32) if self._half else wide)
+            self._add(made, wide.astype(np.float16).astype(np.float32) if half else wide)
             return made
         if f"{made}//i8" not in self.added:
             self._add(f"{made}//i8", q)
             self._add(f"{made}//scale", scale)
-        return self._computed(made, axis, nodes)
+        return self._computed(made, axis, nodes, half=half)
 
-    def _computed(self, made: str, axis: int | None, nodes: list[onnx.NodeProto]) -> str:
+    def fine(self, node: NodeView) -> bool:
+        """Whether an INT8 product computes in FP32 what is not INT8, see `reads_fine_scale`."""
+        return reads_fine_scale(node, self.graph, self._params)
+
+    def _computed(
+        self, made: str, axis: int | None, nodes: list[onnx.NodeProto], *, half: bool
+    ) -> str:
         local = f"{made}//{len(nodes)}"
         args = [f"{made}//i8", f"{made}//scale"]
         node = helper.make_node("DequantizeLinear", args, [local], local)
         if axis is not None:
             node.attribute.append(helper.make_attribute("axis", axis))
         nodes.append(node)
-        if not self._half:
+        if not half:
             return local
         nodes += cast_pair(local, f"{local}//r")
         return f"{local}//r"

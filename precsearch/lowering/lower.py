@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import onnx
@@ -26,8 +26,9 @@ from precsearch.lowering.annotate import METADATA_KEY, Annotation, annotate
 from precsearch.lowering.capabilities import fp16_capable
 from precsearch.lowering.context import Quantising
 from precsearch.lowering.emitter import Emitter, WeightCache
+from precsearch.lowering.fp32_islands import fp32_islands
 from precsearch.lowering.ort_workarounds import engine_forms
-from precsearch.lowering.qdq_layout import QuantLayout
+from precsearch.lowering.qdq_layout import QuantLayout, reads_fine_scale
 from precsearch.lowering.scales import QuantParams, ScaleSource
 from precsearch.lowering.write_node import write_node
 
@@ -113,6 +114,9 @@ class Lowering:
             float_weights=self.form.annotated,
         )
         forms = engine_forms(self.graph, layout, self.scheme)
+        if self.form.guard_products:
+            islands = fp32_islands(self.graph, layout, half)
+            forms = replace(forms, guarded=forms.guarded | islands)
         spans: list[tuple[str, int]] = []
         for node in self.graph.nodes:
             write_node(emitter, node, forms)
@@ -157,7 +161,19 @@ class Lowering:
             for n in self.graph.nodes
             if assignment[self._groups.get(n.key, "")] in lowered and fp16_capable(n, self.graph)
         ) | (frozenset(layout.active) if self._quantising.half else frozenset())
+        half -= self._fine_nodes(layout)
         return half - self._wide_nodes(assignment, layout.spared, half)
+
+    def _fine_nodes(self, layout: QuantLayout) -> frozenset[int]:
+        """INT8 products that read a tensor whose scale FP16 does not hold.
+
+        All of their operands are dequantised with FP32 scales, without a Cast, and they compute in
+        FP32 what is not INT8: with scales of unlike types TensorRT cannot build a MatMul.
+        """
+        nodes = self.graph.nodes
+        return frozenset(
+            i for i in layout.active if reads_fine_scale(nodes[i], self.graph, layout.params)
+        )
 
     def _wide_nodes(
         self, assignment: Assignment, spared: Iterable[str], half: frozenset[int]

@@ -16,9 +16,9 @@ from precsearch.core.backend import QuantScheme
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.graph.view import GraphView, NodeView
-from precsearch.lowering.capabilities import Role, int8_role
+from precsearch.lowering.capabilities import Role, data_slots, int8_role
 from precsearch.lowering.qdq_placement import BRANCH_SUFFIX, placed
-from precsearch.lowering.scales import QuantParams, ScaleSource, Tie
+from precsearch.lowering.scales import MIN_HALF_SCALE, QuantParams, ScaleSource, Tie
 
 __all__ = [
     "QuantLayout",
@@ -27,6 +27,7 @@ __all__ = [
     "quantisable",
     "quantise_layout",
     "reaches_all",
+    "reads_fine_scale",
 ]
 
 _FUSED = ("Relu", "Clip")
@@ -117,6 +118,18 @@ def reaches_all(node: NodeView, tail: str, graph: GraphView, scheme: QuantScheme
     if not scheme.paired_inputs or node.is_op("Concat"):
         return True
     return not any(n.is_op(*_PAIRED) for n in graph.users(tail))
+
+
+def reads_fine_scale(node: NodeView, graph: GraphView, params: Mapping[str, QuantParams]) -> bool:
+    """Whether an INT8 product reads a tensor whose scale FP16 does not hold.
+
+    Args:
+        node: The product.
+        graph: The prepared model.
+        params: Scale and zero point by tensor.
+    """
+    read = (params.get(node.inputs[s]) for s in data_slots(node, graph))
+    return any(p is not None and p.scale < float(MIN_HALF_SCALE) for p in read)
 
 
 class _Placement:

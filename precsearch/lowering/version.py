@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-__all__ = ["LOWERING"]
+from collections.abc import Mapping
+
+__all__ = ["LOWERING", "lowering_version"]
 
 LOWERING = 2
-"""Raised whenever the bytes that the lowering writes change."""
+"""Raised whenever the bytes that the lowering writes change, of all graph forms."""
+
+_OF_FORM: Mapping[str, int] = {"typed-half": 3}
+"""Where the bytes of one form alone have changed since."""
+
+
+def lowering_version(form: str) -> int:
+    """The version that writes a graph form.
+
+    Args:
+        form: Name of a `precsearch.core.quantization.GraphForm`.
+    """
+    return max(LOWERING, _OF_FORM.get(form, LOWERING))

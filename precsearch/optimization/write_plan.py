@@ -15,7 +15,7 @@ from precsearch.core.space import Assignment, SearchSpace
 from precsearch.core.trial import Accuracy, Failed, Latency, Prediction, Trial
 from precsearch.lowering.lower import Lowered
 from precsearch.lowering.scales import QuantParams
-from precsearch.lowering.version import LOWERING
+from precsearch.lowering.version import lowering_version
 from precsearch.measurement.build_service import Engine
 from precsearch.metrics import code_digest
 from precsearch.optimization.explain import explain_groups, ledger
@@ -82,7 +82,7 @@ def make_recipe(
     return Recipe(
         model_sha256=target.source.digest,
         materialised_sha256=lowered.sha256,
-        lowering=f"{target.form.name}-{LOWERING}",
+        lowering=f"{target.form.name}-{lowering_version(target.form.name)}",
         scheme=target.scheme.name,
         granularity=space.granularity,
         space_sha256=target.space.digest,

@@ -16,7 +16,7 @@ from precsearch.core.precision import Precision
 from precsearch.graph.read import SourceModel, read_model
 from precsearch.lowering.lower import Lowered, Lowering
 from precsearch.lowering.scales import FixedScales, QuantParams
-from precsearch.lowering.version import LOWERING
+from precsearch.lowering.version import lowering_version
 from precsearch.plan.plan import Plan, Recipe, read_plan
 from precsearch.replay.artifact import EDITED, is_engine, rebuilt, write_artifact
 from precsearch.replay.judging import expect_digest
@@ -107,10 +107,11 @@ def _build_options(recipe: Recipe) -> dict[str, str]:
 def _form(plan: Plan) -> str:
     """The graph form, if this version writes it as the plan's did."""
     name, _, version = plan.recipe.lowering.rpartition("-")
-    if version != str(LOWERING):
+    current = lowering_version(name)
+    if version != str(current):
         raise ReplayError(
             f"the plan was lowered by {plan.recipe.lowering!r}, this version has lowering "
-            f"{LOWERING}; install precsearch {plan.evidence.version} or make a new plan"
+            f"{name}-{current}; install precsearch {plan.evidence.version} or make a new plan"
         )
     return name
 

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from precsearch.backends.auto import auto_backend
-from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend, cpu_features, physical_cores
+from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
 from precsearch.core.backend import BackendOptions
 from precsearch.core.errors import BuildError, RunError
+from precsearch.system.cpu import cpu_features, physical_cores
 from tests.hostile.situations.world import model
 
 BOTH = ("onnxruntime", "tensorrt")

@@ -30,7 +30,7 @@ from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
 from precsearch.lowering.qdq_layout import quantisable
 from precsearch.lowering.scales import RangeScales, TensorRange
-from precsearch.lowering.version import LOWERING
+from precsearch.lowering.version import lowering_version
 
 EXAMPLE = Path(__file__).parents[2] / "examples/digits/model.onnx"
 SCHEME = onnxruntime.scheme(8)
@@ -178,6 +178,11 @@ def lowered() -> Iterator[tuple[str, Lowered]]:
                 yield f"{model_name} | {name_of_form} | {name}", lowering.lower(assignment)
 
 
+def versions() -> dict[str, int]:
+    """Name of each form → version of the lowering that writes it."""
+    return {form.name: lowering_version(form.name) for form, _ in FORMS.values()}
+
+
 def pinned(made: Lowered) -> list[str]:
     """SHA-256 of the bytes, and of the digests that tell a replay where it differs."""
     parts = json.dumps(made.parts, sort_keys=True).encode()
@@ -186,4 +191,4 @@ def pinned(made: Lowered) -> list[str]:
 
 if __name__ == "__main__":
     rows = ",\n".join(f'  "{n}": {json.dumps(pinned(made))}' for n, made in lowered())
-    print(f'{{\n "lowering": {LOWERING},\n "digests": {{\n{rows}\n }}\n}}')
+    print(f'{{\n "lowering": {json.dumps(versions())},\n "digests": {{\n{rows}\n }}\n}}')

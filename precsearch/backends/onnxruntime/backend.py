@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import re
 import tempfile
 import time
@@ -28,50 +26,17 @@ from precsearch.core.backend import (
 from precsearch.core.errors import BuildError, OptionError, ResourceError, RunError
 from precsearch.core.precision import Precision
 from precsearch.reference.session import first_line, ort_errors, session_options
+from precsearch.system.cpu import cpu_features, cpu_name, int8_saturates, physical_cores
 from precsearch.system.disturbance import CpuWatch
 
 if TYPE_CHECKING:
     import onnxruntime as ort
 
-__all__ = ["OnnxRuntimeBackend", "OnnxRuntimeSession", "cpu_features", "physical_cores", "scheme"]
+__all__ = ["OnnxRuntimeBackend", "OnnxRuntimeSession", "scheme"]
 
 _INT8_KERNEL = re.compile(r"^(QLinear\w+|QGemm|MatMulInteger\w*|ConvInteger|DynamicQuantize\w+)$")
 _UNIQUE_SUFFIX = re.compile(r"(_token_\d+)+$")
 _KERNEL_EVENT = "_kernel_time"
-
-
-def cpu_features() -> tuple[str, ...]:
-    """Instruction sets of this CPU that decide which integer kernels run, sorted."""
-    wanted = {"avx2", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni", "amx_int8"}
-    wanted |= {"asimddp", "i8mm"}  # Arm
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ()
-    match = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
-    return tuple(sorted(wanted & set(match.group(1).split()))) if match else ()
-
-
-def physical_cores() -> int:
-    """Cores that this process may use, hyper-threads counted once."""
-    try:
-        allowed = os.sched_getaffinity(0)
-    except AttributeError:  # not on this system
-        return max(1, (os.cpu_count() or 2) // 2)
-    siblings = set()
-    for cpu in allowed:
-        path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-        try:
-            siblings.add(path.read_text().strip())
-        except OSError:
-            siblings.add(str(cpu))
-    return max(1, len(siblings))
-
-
-def _saturates(features: tuple[str, ...]) -> bool:
-    """Whether products of uint8 and int8 are summed in 16 bits: x86 before VNNI."""
-    x86 = platform.machine().lower() in ("x86_64", "amd64", "i686")
-    return x86 and bool(features) and not {"avx512_vnni", "avx_vnni", "amx_int8"} & set(features)
 
 
 def scheme(weight_bits: int = 8) -> QuantScheme:
@@ -204,7 +169,7 @@ class OnnxRuntimeBackend:
                 f"the onnxruntime backend has no build option {min(options.build)!r}; leave it out"
             )
         self.features = cpu_features()
-        self.scheme = scheme(weight_bits=7 if _saturates(self.features) else 8)
+        self.scheme = scheme(weight_bits=7 if int8_saturates(self.features) else 8)
 
     @property
     def threads(self) -> int:
@@ -218,7 +183,7 @@ class OnnxRuntimeBackend:
         return Fingerprint(
             backend=self.name,
             versions={"onnxruntime": ort.__version__, "numpy": np.__version__},
-            device=f"{_cpu_name()}, {self.threads} thread{'s' if self.threads > 1 else ''}",
+            device=f"{cpu_name()}, {self.threads} thread{'s' if self.threads > 1 else ''}",
             features=self.features,
         )
 
@@ -271,12 +236,3 @@ class OnnxRuntimeBackend:
                 f"the onnxruntime backend builds from no graph form {name!r}; use {TYPED.name}"
             )
         return TYPED
-
-
-def _cpu_name() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return platform.processor() or platform.machine()
-    match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return match.group(1).strip() if match else platform.machine()

@@ -14,7 +14,9 @@ from typing import Any
 import onnx
 
 from precsearch.backends.tensorrt.capabilities import Caps
+from precsearch.backends.tensorrt.inspector import EngineLayer
 from precsearch.backends.tensorrt.layer_names import node_outputs
+from precsearch.backends.tensorrt.listing import read_listing
 from precsearch.backends.tensorrt.logger import Lines
 from precsearch.backends.tensorrt.options import Knobs
 from precsearch.backends.tensorrt.precision_constraints import Manner, apply_precisions, manners
@@ -42,12 +44,14 @@ class Built:
         nodes: Names of the model's nodes.
         warnings: The builder's, shortened.
         pinned: Layers that were pinned to FP32.
+        layers: Of the engine, where the builder lists them (TensorRT-RTX does).
     """
 
     engine: bytes
     nodes: tuple[str, ...]
     warnings: tuple[str, ...]
     pinned: int
+    layers: tuple[EngineLayer, ...] = ()
 
 
 class EngineBuilder:
@@ -63,6 +67,7 @@ class EngineBuilder:
         logger: Keeps what TensorRT says in ``lines``.
         lines: See there.
         weak: Whether precision is set layer by layer, see `precsearch.core.backend.WEAK`.
+        target: Compute capability to build for, such as ``SM89``; "" is the GPU of this machine.
         kept: File that the cache is read from and written to. On TensorRT 8.6 it saves most of the
             next process's first build of a CNN, and nothing of a transformer's: what Myelin
             writes into a cache it cannot read back ("myelinCache.h::deserializeFromBuffer").
@@ -77,6 +82,7 @@ class EngineBuilder:
         lines: Lines,
         *,
         weak: bool,
+        target: str = "",
         kept: Path | None = None,
     ) -> None:
         self._trt = trt
@@ -85,6 +91,7 @@ class EngineBuilder:
         self._logger = logger
         self._lines = lines
         self._weak = weak
+        self._target = target
         self._kept = kept
         self._cache: Any = None
         self._records = caps.editable_cache and knobs.record_tactics
@@ -131,7 +138,8 @@ class EngineBuilder:
                 engine = self._as_held(engine, attempt)
                 self._keep_cache()
                 said = [*filter(None, [manner.said]), *self._lines.warnings]
-                return Built(bytes(engine), names, tuple(said), pinned)
+                layers = read_listing(self._lines.layers)
+                return Built(bytes(engine), names, tuple(said), pinned, layers)
             if not any(word in self._said().lower() for word in _CONTRADICTION):
                 break
         raise self._refusal()
@@ -205,14 +213,29 @@ class EngineBuilder:
         trt, knobs = self._trt, self._knobs
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, knobs.workspace_mib << 20)
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-        config.builder_optimization_level = knobs.optimization_level
-        config.avg_timing_iterations = knobs.timing_iterations
+        if self._caps.targets:
+            self._aim(config)
+        else:
+            config.builder_optimization_level = knobs.optimization_level
+            config.avg_timing_iterations = knobs.timing_iterations
         change = config.set_flag if knobs.tf32 else config.clear_flag
         change(trt.BuilderFlag.TF32)
         if knobs.tactic_sources != "default":
             config.set_tactic_sources(self._tactic_sources())
         if self._records:
             config.set_flag(trt.BuilderFlag.EDITABLE_TIMING_CACHE)
+
+    def _aim(self, config: Any) -> None:  # noqa: ANN401
+        """Build for one compute capability: for all of them no type is refused that some lack."""
+        known = self._trt.ComputeCapability
+        if self._target and not hasattr(known, self._target):
+            offered = sorted(n.lower() for n in dir(known) if n.startswith("SM"))
+            raise OptionError(
+                f"TensorRT-RTX {self._caps.version} does not build for {self._target.lower()}; use "
+                f"one of {', '.join(offered)}"
+            )
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(getattr(known, self._target or "CURRENT"), 0)
 
     def _tactic_sources(self) -> int:
         found = 0
@@ -257,6 +280,8 @@ class EngineBuilder:
                 raise BuildError(f"TensorRT refuses the shapes {members}: {self._said()}")
 
     def _attach_cache(self, config: Any) -> None:  # noqa: ANN401
+        if self._caps.targets:
+            return
         if self._cache is None:
             self._cache = self._kept_cache(config) or config.create_timing_cache(b"")
         # Who holds a build to tactics has made sure that the device is the same.

@@ -29,6 +29,8 @@ class Caps:
         weak: Takes precision flags and a precision per layer.
         explicit_batch: Wants to be told that the batch is a dimension like any other.
         editable_cache: Its timing cache can be read key by key, and so replayed.
+        targets: Builds for compute capabilities that it is told, without a GPU; it then chooses no
+            kernel by timing, and its timing cache does nothing.
     """
 
     version: str
@@ -36,19 +38,23 @@ class Caps:
     weak: bool
     explicit_batch: bool
     editable_cache: bool
+    targets: bool = False
 
 
 def probe(trt: Any) -> Caps:  # noqa: ANN401 - TensorRT's bindings have no types
     """What ``trt``, the module, can do."""
     flags, network = trt.BuilderFlag, trt.NetworkDefinitionCreationFlag
     weak = hasattr(flags, "FP16") and hasattr(trt.ILayer, "precision")
+    targets = hasattr(trt, "ComputeCapability")
     return Caps(
         version=str(trt.__version__),
         typed=hasattr(network, "STRONGLY_TYPED"),
         weak=weak,
         explicit_batch=hasattr(network, "EXPLICIT_BATCH"),
         editable_cache=hasattr(flags, "EDITABLE_TIMING_CACHE")
-        and hasattr(trt.ITimingCache, "queryKeys"),
+        and hasattr(trt.ITimingCache, "queryKeys")
+        and not targets,
+        targets=targets,
     )
 
 

@@ -1,8 +1,8 @@
 """What an engine is made of, by TensorRT's own engine inspector.
 
 Two generations of JSON: up to 10 a tensor says ``Format/Datatype`` in one field, from 11 on
-``Datatype`` by itself. Types are read from the tensors that a layer reads and writes; the names of
-kernels are no interface.
+``Datatype`` by itself. Types are read from the tensors that a layer reads and writes, and from its
+constants where they are listed; the names of kernels are no interface.
 """
 
 from __future__ import annotations
@@ -17,11 +17,26 @@ from precsearch.backends.tensorrt.layer_names import metadata_nodes
 from precsearch.core.errors import BuildError
 from precsearch.core.precision import Precision
 
-__all__ = ["EngineLayer", "engine_layers", "read_layers"]
+__all__ = ["EngineLayer", "computed_in", "engine_layers", "read_layers", "type_word"]
 
 _OPAQUE = ("myelin", "foreignnode")
 _MOVES = frozenset({"Reformat", "NoOp", "Constant", "Shuffle", "Slice"})
+_PRODUCT = "runtime_fusion"
+_FUSED = frozenset({"kgen", _PRODUCT})
+"""Generated code: what is quantised is dequantised there, and the product is one of floats."""
 _TOKEN = re.compile(r"PWN\(|[(){}\[\]]")
+_WORD = re.compile(r"[a-z0-9]+")
+_TYPES = {
+    **{"int8": "int8", "half": "half", "fp16": "half", "float": "float", "fp32": "float"},
+    **{"bfloat16": "bfloat16", "bf16": "bfloat16"},
+    **{"fp8": "fp8", "fp8e4m3": "fp8", "float8e4m3": "fp8", "float8e4m3fn": "fp8"},
+    **{"int4": "int4", "fp4": "fp4", "fp4e2m1": "fp4", "uint8": "uint8"},
+    **{"int32": "int32", "int64": "int64", "bool": "bool"},
+}
+"""A word of a type's description → what `EngineLayer` calls it."""
+_QUANTIZED = ("int8", "fp8", "fp4", "int4")
+_LABELS = {"half": "fp16", "bfloat16": "bf16", "float": "fp32"}
+_MEMBERS: Mapping[str, Precision] = {p.value: p for p in Precision}
 
 
 @dataclass(frozen=True)
@@ -33,9 +48,10 @@ class EngineLayer:
         kind: ``LayerType``, such as ``CaskConvolution``.
         nodes: ONNX nodes that it computes, as far as it says.
         inputs, outputs: Data types of its tensors, lower case.
-        precision: What it computes in; ``None`` where that cannot be told: a fused region of many
-            layers shows its outer tensors alone.
+        precision: What it computes in; ``None`` where that cannot be told (a fused region of many
+            layers shows its outer tensors alone) or no member of `Precision` stands for it.
         tactic: Name of the kernel, "" if none is given.
+        constants: Data types of its weights and scales, lower case, as far as they are listed.
     """
 
     name: str
@@ -45,6 +61,7 @@ class EngineLayer:
     outputs: tuple[str, ...]
     precision: Precision | None
     tactic: str
+    constants: tuple[str, ...] = ()
 
     @property
     def line(self) -> str:
@@ -85,58 +102,69 @@ def _layer(row: Mapping[str, Any] | str) -> EngineLayer:
     if isinstance(row, str):  # an engine without detail lists names alone
         return EngineLayer(row, "", _named(row), (), (), None, "")
     name, kind = str(row.get("Name", "")), str(row.get("LayerType", ""))
-    inputs = tuple(_type(t) for t in row.get("Inputs", ()))
-    outputs = tuple(_type(t) for t in row.get("Outputs", ()))
-    nodes = metadata_nodes(str(row.get("Metadata", ""))) or _named(name)
-    return EngineLayer(
-        name,
-        kind,
-        nodes,
-        inputs,
-        outputs,
-        _precision(name, kind, inputs, outputs),
-        str(row.get("TacticName", "")),
+    inputs, outputs, constants = (
+        tuple(_type(t) for t in row.get(part, ())) for part in ("Inputs", "Outputs", "Constants")
     )
+    nodes = metadata_nodes(str(row.get("Metadata", ""))) or _named(name)
+    precision = computed_in(name, kind, inputs, outputs, constants)
+    tactic = str(row.get("TacticName", ""))
+    return EngineLayer(name, kind, nodes, inputs, outputs, precision, tactic, constants)
 
 
 def _type(tensor: Mapping[str, Any]) -> str:
     """``int8``, ``half``, ``float`` …, from either generation's field."""
-    said = str(tensor.get("Datatype") or tensor.get("Format/Datatype") or "").lower()
-    for word, kind in _TYPES:
-        if word in said:
-            return kind
-    return said
+    return type_word(str(tensor.get("Datatype") or tensor.get("Format/Datatype") or ""))
 
 
-_TYPES = (
-    ("int8", "int8"),
-    ("fp16", "half"),
-    ("half", "half"),
-    ("bf16", "bfloat16"),
-    ("fp32", "float"),
-    ("float", "float"),
-    ("int32", "int32"),
-    ("int64", "int64"),
-    ("bool", "bool"),
-)
+def type_word(description: str) -> str:
+    """The type that ``Thirty-two wide channel vectorized row major Int8 format`` names: ``int8``.
+
+    By whole words: ``bfloat16`` is no ``float``, ``uint8`` no ``int8``. A description without a
+    known word is returned in lower case.
+    """
+    lower = description.lower()
+    return next((_TYPES[word] for word in _WORD.findall(lower) if word in _TYPES), lower)
 
 
-def _precision(
-    name: str, kind: str, inputs: Iterable[str], outputs: Iterable[str]
+def computed_in(
+    name: str,
+    kind: str,
+    inputs: Iterable[str],
+    outputs: Iterable[str],
+    constants: Iterable[str] = (),
+    weight: str = "",
 ) -> Precision | None:
-    """What a layer computes in: the type of what it reads, or writes if that is lower."""
-    opaque = any(word in f"{name} {kind}".lower() for word in _OPAQUE)
-    read, wrote = set(inputs), set(outputs)
-    if opaque:
+    """What a layer computes in; ``None`` where that cannot be told, or has no `Precision`.
+
+    A quantized type counts where data of it are read, by something other than a copy, and where
+    the weight is of that type, too: one that is dequantized inside of a fused kernel meets data in
+    a float type, and the product is one of floats. Of floats the weight's type counts, since a
+    product that has swallowed the Casts around it reads and writes what they did; where no weight
+    is listed, the lowest of all types.
+
+    Args:
+        name: Of the layer.
+        kind: Its ``LayerType``.
+        inputs: Types of what it reads, as `type_word` gives them.
+        outputs: Types of what it writes.
+        constants: Types of its weights and scales, empty where they are not listed.
+        weight: Type of its largest constant that is no vector, "" if there is none or none is told.
+    """
+    if any(word in f"{name} {kind}".lower() for word in _OPAQUE):
         # Wherever nothing but FP32 goes in and out, its inside may still be anything.
         return None
-    if "int8" in read and kind not in _MOVES:
-        return Precision.INT8
-    if "half" in read | wrote:
-        return Precision.FP16
-    if "bfloat16" in read | wrote:  # no member of `Precision` stands for it
-        return None
-    return Precision.FP32 if "float" in read | wrote else None
+    read, kept, wrote = set(inputs), set(constants), set(outputs)
+    if kind not in _MOVES | _FUSED:
+        for word in _QUANTIZED:
+            if word in read and weight in ("", word):
+                return _MEMBERS.get(word)
+    floats = {weight} & _LABELS.keys() or (read | kept if kept else read | wrote)
+    if kind == _PRODUCT and not weight:  # what else is fused with it may be in other types
+        floats = set(tuple(inputs)[:1])
+    for word in ("half", "bfloat16", "float"):
+        if word in floats:
+            return _MEMBERS.get(_LABELS[word])
+    return None
 
 
 def _named(name: str) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from precsearch.backends.tensorrt.listing import is_layer
+
 __all__ = ["Lines", "make_logger"]
 
 _MOST = 200
@@ -12,16 +14,18 @@ _SHOWN = 300
 
 
 class Lines:
-    """Errors and warnings since the last `clear`."""
+    """Errors, warnings and descriptions of engine layers since the last `clear`."""
 
     def __init__(self) -> None:
         self.errors: list[str] = []
         self.warnings: list[str] = []
+        self.layers: list[str] = []
 
     def clear(self) -> None:
         """Forget them."""
         self.errors.clear()
         self.warnings.clear()
+        self.layers.clear()
 
     def add(self, *, error: bool, text: str) -> None:
         """Keep a line, once, shortened."""
@@ -30,9 +34,13 @@ class Lines:
         if line not in kept and len(kept) < _MOST:
             kept.append(line)
 
+    def add_layer(self, text: str) -> None:
+        """Keep what describes a layer of an engine (`precsearch.backends.tensorrt.listing`)."""
+        self.layers += filter(is_layer, text.splitlines())
+
 
 def make_logger(trt: Any, lines: Lines) -> Any:  # noqa: ANN401 - TensorRT's bindings have no types
-    """A logger that keeps errors and warnings in ``lines``; one for a process, and never freed."""
+    """A logger that keeps what it is told in ``lines``; one for a process, and never freed."""
     severity = trt.ILogger.Severity
     bad = (severity.INTERNAL_ERROR, severity.ERROR)
 
@@ -46,5 +54,7 @@ def make_logger(trt: Any, lines: Lines) -> Any:  # noqa: ANN401 - TensorRT's bin
                 print(text, file=sys.stderr)  # into the worker's log, should it die of this
             elif level == severity.WARNING:
                 lines.add(error=False, text=text)
+            elif level == severity.VERBOSE:
+                lines.add_layer(text)
 
     return Logger()

@@ -7,7 +7,7 @@ from precsearch.core.backend import QuantScheme
 __all__ = ["scheme"]
 
 
-def scheme(add_inputs: str = "decided") -> QuantScheme:
+def scheme(add_inputs: str = "decided", *, rtx: bool = False) -> QuantScheme:
     """Symmetric int8 activations per tensor, symmetric int8 weights per channel, float biases.
 
     What is Q/DQ'd is what NVIDIA's documentation of explicit quantization recommends: the inputs of
@@ -20,13 +20,22 @@ def scheme(add_inputs: str = "decided") -> QuantScheme:
         add_inputs: ``decided``: an INT8 Add that follows a convolution, MatMul or Gemm quantises
             its shortcut, and whether the other branch is quantised too is a decision of its own;
             ``both``: both inputs and the output.
+        rtx: Of TensorRT-RTX, which runs no ConvTranspose and no average pooling in INT8 (1.7.1: a
+            kernel in FP16 with Q/DQ around it), so that it is not offered. Whether TensorRT does is
+            not measured.
     """
+    active = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
+    passive = frozenset({"Add", "Concat", "AveragePool", "GlobalAveragePool"})
+    if rtx:
+        active -= {"ConvTranspose"}
+        passive -= {"AveragePool", "GlobalAveragePool"}
+    name = "rtx-s8s8" if rtx else "trt-s8s8"
     return QuantScheme(
-        name="trt-s8s8" if add_inputs == "decided" else f"trt-s8s8-add-{add_inputs}",
+        name=name if add_inputs == "decided" else f"{name}-add-{add_inputs}",
         activation="int8",
         weight_bits=8,
-        active=frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"}),
-        passive=frozenset({"Add", "Concat", "AveragePool", "GlobalAveragePool"}),
+        active=active,
+        passive=passive,
         carried=frozenset(
             {"MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice"}
         ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -22,10 +21,12 @@ from precsearch.core.backend import BackendOptions
 from precsearch.core.errors import PrecsearchError
 from precsearch.core.precision import Precision
 from precsearch.registry import backend_factory, backend_names, strategy_names
+from precsearch.system.cpu import cpu_features, physical_cores
 
 __all__ = ["BackendState", "Diagnosis", "diagnose", "doctor_fields", "doctor_lines"]
 
 _OPTIONAL = {
+    "openvino": "OpenVINO engines run FP32 and INT8 on a CPU: 'pip install openvino'",
     "tensorrt": "TensorRT engines need an NVIDIA GPU and 'pip install tensorrt'",
     "polygraphy": "precsearch reads Polygraphy's inputs without it; 'pip install polygraphy'",
 }
@@ -138,11 +139,7 @@ def _backend(name: str) -> BackendState:
 
 
 def _processor() -> tuple[tuple[str, ...], int]:
-    """Instruction sets and cores, as the ONNX Runtime backend sees them."""
-    try:
-        from precsearch.backends.onnxruntime.backend import cpu_features, physical_cores
-    except ImportError:
-        return (), max(1, os.cpu_count() or 1)
+    """Instruction sets and cores that this process may use."""
     return cpu_features(), physical_cores()
 
 

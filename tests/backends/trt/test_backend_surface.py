@@ -33,6 +33,9 @@ NEEDS = {
     "TimingCacheValue": "editable_cache",
     "TimingCacheValue.tacticHash": "editable_cache",
     "TimingCacheValue.timingMSec": "editable_cache",
+    "ComputeCapability": "targets",
+    "IBuilderConfig.num_compute_capabilities": "targets",
+    "IBuilderConfig.set_compute_capability": "targets",
 }
 """What is there on some versions alone → the capability of `Caps` that stands for it."""
 

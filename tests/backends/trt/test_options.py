@@ -16,7 +16,7 @@ import pytest
 from precsearch.backends.tensorrt import backend as module
 from precsearch.backends.tensorrt.backend import TensorRtBackend
 from precsearch.backends.tensorrt.capabilities import import_tensorrt
-from precsearch.backends.tensorrt.inspector import read_layers
+from precsearch.backends.tensorrt.inspector import computed_in, read_layers, type_word
 from precsearch.backends.tensorrt.options import TACTIC_SOURCES_VARIABLE, Knobs
 from precsearch.core.backend import TYPED_HALF, WEAK, BackendOptions, ChoosesFp32
 from precsearch.core.errors import BuildError, OptionError
@@ -144,6 +144,48 @@ def test_what_a_layer_computes_in_is_read_from_its_tensors(
     assert layer.inputs == (usual.get(reads, reads.lower()),)
 
 
+@pytest.mark.parametrize(
+    ("description", "word"),
+    [
+        ("BFloat16", "bfloat16"),
+        ("Row major linear BF16", "bfloat16"),
+        ("FP8", "fp8"),
+        ("Int4", "int4"),
+        ("FP4E2M1", "fp4"),
+        ("UInt8", "uint8"),
+        ("Thirty-two wide channel vectorized row major Int8 format", "int8"),
+        ("N/A due to dynamic shapes", "n/a due to dynamic shapes"),
+    ],
+)
+def test_a_type_is_read_by_whole_words(description: str, word: str) -> None:
+    assert type_word(description) == word
+
+
+@pytest.mark.parametrize(("word", "label"), [("bfloat16", "bf16"), ("fp8", "fp8")])
+def test_no_layer_of_a_type_without_a_precision_is_taken_for_another(word: str, label: str) -> None:
+    known = {p.value: p for p in Precision}
+    found = computed_in("gemm", "gemm", [word], ["float"], [word, "float"], word)
+    assert found is known.get(label)
+
+
+def test_a_weight_that_is_dequantized_on_the_way_makes_no_integer_product() -> None:
+    fused = computed_in("x", "runtime_fusion", ["half", "int8"], ["half"], ["int8"], "int8")
+    assert fused is Precision.FP16
+    weight_only = computed_in("x", "gemm", ["half"], ["half"], ["half", "int4"], "int4")
+    assert weight_only is Precision.FP16
+    assert computed_in("x", "gemm", ["int8"], ["half"], ["float", "half"], "half") is not (
+        Precision.INT8
+    )
+
+
+def test_the_weight_says_what_a_product_between_swallowed_casts_computes_in() -> None:
+    kind, float_data, both = "runtime_fusion", ["float"], ["float", "half"]
+    assert computed_in("x", kind, float_data, ["half"], both, "half") is Precision.FP16
+    assert computed_in("x", kind, float_data, ["half"], both, "float") is Precision.FP32
+    assert computed_in("x", kind, ["float", "half"], ["half"]) is Precision.FP32
+    assert computed_in("x", "gemm", ["half"], ["half"], ["float"]) is Precision.FP16
+
+
 def test_nodes_come_from_metadata_or_else_from_the_name() -> None:
     rows = [
         {"Name": "anything", "Metadata": "[ONNX Layer: a][ONNX Layer: b | note]"},
@@ -156,8 +198,8 @@ def test_nodes_come_from_metadata_or_else_from_the_name() -> None:
     assert second.nodes == ("conv1", "relu1", "add")
     assert third.nodes == ("plain", "s", "m")
     assert (third.kind, third.precision) == ("", None)
-    assert (odd.outputs, odd.precision) == (("fp4e2m1",), None)
-    assert odd.line == " | odd |  > fp4e2m1 | kernel"
+    assert (odd.outputs, odd.precision) == (("fp4",), None)
+    assert odd.line == " | odd |  > fp4 | kernel"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"Layers": 3}', "not json"])

@@ -1,0 +1,139 @@
+"""What a compiled model is made of, by its runtime model and its profile.
+
+A layer of the runtime model says which operations it computes (``originalLayersNames``), by which
+kernel (``primitiveType``, such as ``brgconv_avx512_I8``) and in which type (``runtimePrecision``).
+A pattern that OpenVINO replaces (LayerNorm by MVN, say) is named after its last operation alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from precsearch.backends.openvino.artifact import NodeLink
+from precsearch.core.precision import Precision
+
+__all__ = ["RuntimeLayer", "achieved_precision", "node_layers", "runtime_layers"]
+
+_SUFFIX = re.compile(r"_([A-Za-z]+\d+)$")
+_PART = re.compile(r"/(WithoutBiases|DequantizationMultiply|fq_output_\d+|fq_input_\d+)$")
+_EDGES = frozenset({"Const", "Input", "Output", "Reorder", "Convert"})
+"""Layers that hold, hand over or convert values, whatever computes them."""
+_TYPES = {
+    "f32": Precision.FP32.value,
+    "bf16": "bf16",
+    "f16": "fp16",
+    "i8": Precision.INT8.value,
+    "u8": Precision.INT8.value,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeLayer:
+    """One layer of the executed graph.
+
+    Attributes:
+        name: As the profile calls it.
+        kind: ``layerType``, such as ``Convolution``.
+        nodes: Operations that it computes, as OpenVINO lists them.
+        kernel: ``primitiveType``.
+        computes: ``runtimePrecision``.
+        writes: ``outputPrecisions``.
+    """
+
+    name: str
+    kind: str
+    nodes: tuple[str, ...]
+    kernel: str
+    computes: str
+    writes: str
+
+    @property
+    def precision(self) -> Precision | None:
+        """What it computes in; ``None`` where no number is computed, or none that we know."""
+        return achieved_precision(self.kind, self.kernel, self.computes)
+
+    @property
+    def line(self) -> str:
+        """Kind, kernel and types, to compare engines by."""
+        return f"{self.kind} | {self.kernel} | {self.computes} > {self.writes}"
+
+
+def achieved_precision(kind: str, kernel: str, computes: str) -> Precision | None:
+    """The precision of a layer.
+
+    Args:
+        kind: ``layerType``.
+        kernel: ``primitiveType``: its suffix is what the kernel computes in.
+        computes: ``runtimePrecision``, for kernels whose name has no such suffix.
+    """
+    if kind in _EDGES:
+        return None
+    suffix = _SUFFIX.search(kernel)
+    named = _TYPES.get(suffix.group(1).lower()) if suffix else None
+    value = named or _TYPES.get(computes.lower())
+    known = {p.value: p for p in Precision}
+    return known.get(value) if value is not None else None
+
+
+def runtime_layers(compiled: Any) -> tuple[RuntimeLayer, ...]:  # noqa: ANN401
+    """The layers of a compiled model, in the order of execution."""
+    found = []
+    for node in compiled.get_runtime_model().get_ordered_ops():
+        said = {key: value.astype(str) for key, value in node.get_rt_info().items()}
+        names = said.get("originalLayersNames", "")
+        found.append(
+            RuntimeLayer(
+                node.get_friendly_name(),
+                said.get("layerType", ""),
+                tuple(filter(None, names.split(","))),
+                said.get("primitiveType", ""),
+                said.get("runtimePrecision", ""),
+                said.get("outputPrecisions", ""),
+            )
+        )
+    return tuple(found)
+
+
+def node_layers(
+    layers: Iterable[RuntimeLayer], nodes: Sequence[NodeLink]
+) -> Mapping[str, RuntimeLayer]:
+    """Name of each node of the lowered model → the layer that computes it, where that is known.
+
+    A node that no layer names was replaced together with its readers, if one layer computes all of
+    these; else it is left out.
+
+    Args:
+        layers: Of the compiled model.
+        nodes: In graph order.
+    """
+    names = {n.name for n in nodes}
+    found: dict[str, RuntimeLayer] = {}
+    for layer in layers:
+        for name in layer.nodes:
+            if (known := _known(name, names)) and layer.kind not in ("Const", "Input"):
+                found.setdefault(known, layer)
+    readers: dict[str, list[str]] = {}
+    for node in nodes:
+        for tensor in node.inputs:
+            readers.setdefault(tensor, []).append(node.name)
+    for node in reversed(nodes):
+        if node.name in found:
+            continue
+        after = {r: found.get(r) for t in node.outputs for r in readers.get(t, ())}
+        computing = list(after.values())
+        if computing and computing[0] is not None and all(x is computing[0] for x in computing):
+            found[node.name] = computing[0]
+    return found
+
+
+def _known(name: str, names: set[str]) -> str:
+    """The node that an operation stems from, "" if that is not known."""
+    while name not in names:
+        shorter = _PART.sub("", name)
+        if shorter == name:
+            return ""
+        name = shorter
+    return name

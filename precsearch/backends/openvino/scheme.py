@@ -1,0 +1,30 @@
+"""How OpenVINO wants INT8 written into a graph."""
+
+from __future__ import annotations
+
+from precsearch.core.quantization import QuantScheme
+
+__all__ = ["scheme"]
+
+
+def scheme(weight_bits: int = 8) -> QuantScheme:
+    """Asymmetric uint8 activations, symmetric int8 weights per channel.
+
+    OpenVINO reads Q/DQ as FakeQuantize and moves it through what commutes. A Conv, MatMul or Gemm
+    runs in INT8 if its inputs are quantized, whatever follows. Symmetric activations were slower on
+    two of three models and far less accurate (docs/openvino.md).
+
+    Args:
+        weight_bits: 8, or 7 on an x86 CPU without VNNI.
+    """
+    return QuantScheme(
+        name=f"ov-u8s8-{weight_bits}",
+        activation="uint8",
+        weight_bits=weight_bits,
+        active=frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"}),
+        passive=frozenset({"Add", "Concat", "AveragePool", "GlobalAveragePool"}),
+        carried=frozenset(
+            {"MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice"}
+        ),
+        outputs_of=frozenset(),
+    )

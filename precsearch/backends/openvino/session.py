@@ -1,0 +1,110 @@
+"""An OpenVINO engine that is ready to run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from precsearch.backends.openvino.artifact import EngineArtifact
+from precsearch.backends.openvino.inspector import RuntimeLayer, node_layers, runtime_layers
+from precsearch.backends.openvino.runtime import error_line, import_openvino, openvino_errors
+from precsearch.core.backend import Array, Feed, KernelTime
+from precsearch.core.errors import RunError
+
+__all__ = ["OpenVinoSession"]
+
+
+class OpenVinoSession:
+    """A compiled model with one inference request. See `precsearch.core.backend.Session`.
+
+    Args:
+        compiled: ``openvino.CompiledModel``.
+        artifact: What it was made from.
+        profiled: Whether it was compiled with ``PERF_COUNT``.
+    """
+
+    def __init__(self, compiled: Any, artifact: EngineArtifact, *, profiled: bool) -> None:  # noqa: ANN401
+        self._compiled = compiled
+        self._artifact = artifact
+        self._profiled = profiled
+        self._request: Any = compiled.create_infer_request()
+
+    def run(self, feed: Feed) -> dict[str, Array]:
+        """See `precsearch.core.backend.Session.run`."""
+        request = self._fed(feed)
+        try:
+            request.infer(share_outputs=True)
+            values = [np.array(port.data) for port in request.output_tensors]
+        except openvino_errors() as error:
+            raise RunError(error_line(error)) from error
+        return dict(zip(self._artifact.outputs, values, strict=True))
+
+    def time(self, feed: Feed, repeats: int) -> list[float]:
+        """See `precsearch.core.backend.Session.time`; the inputs stay where they are."""
+        request, clock = self._fed(feed), time.perf_counter
+        seconds = []
+        try:
+            for _ in range(repeats):
+                start = clock()
+                request.infer(share_outputs=True)
+                seconds.append(clock() - start)
+        except openvino_errors() as error:
+            raise RunError(error_line(error)) from error
+        return seconds
+
+    def profile(self, feed: Feed, runs: int) -> tuple[KernelTime, ...]:
+        """See `precsearch.core.backend.Session.profile`.
+
+        OpenVINO counts whole microseconds, so a kernel's time is the mean over the runs. A node
+        that belongs to no layer is in a kernel of its own that takes no time and tells nothing.
+        """
+        if not self._profiled:
+            return ()
+        times: dict[str, list[float]] = {}
+        for run in range(runs + 1):
+            self.run(feed)
+            for row in self._request.profiling_info if run else ():  # the first run is cold
+                times.setdefault(row.node_name, []).append(row.real_time.total_seconds())
+        try:
+            layers = runtime_layers(self._compiled)
+        except openvino_errors() as error:
+            raise RunError(error_line(error)) from error
+        return _kernels(layers, self._artifact, {n: fmean(t) for n, t in times.items()})
+
+    def close(self) -> None:
+        """See `precsearch.core.backend.Session.close`."""
+        self._request = self._compiled = None
+
+    def _fed(self, feed: Feed) -> Any:  # noqa: ANN401
+        if self._request is None:
+            raise RunError("the session is closed")
+        tensor = import_openvino().Tensor
+        try:
+            for position, name in enumerate(self._artifact.inputs):
+                value = np.ascontiguousarray(feed[name])
+                self._request.set_input_tensor(position, tensor(value))
+        except KeyError as error:
+            raise RunError(f"there is no value for the input {error}") from error
+        except openvino_errors() as error:
+            raise RunError(error_line(error)) from error
+        return self._request
+
+
+def _kernels(
+    layers: tuple[RuntimeLayer, ...], artifact: EngineArtifact, seconds: Mapping[str, float]
+) -> tuple[KernelTime, ...]:
+    owned: dict[str, list[str]] = {layer.name: [] for layer in layers}
+    computed = node_layers(layers, artifact.nodes)
+    for node, layer in computed.items():
+        owned[layer.name].append(node)
+    found = [
+        KernelTime(tuple(owned[x.name]), x.kind, seconds.get(x.name, 0.0), x.precision)
+        for x in layers
+        if owned[x.name] or seconds.get(x.name)
+    ]
+    lost = (n.name for n in artifact.nodes if n.name not in computed)
+    return (*found, *(KernelTime((name,), "", 0.0) for name in lost))

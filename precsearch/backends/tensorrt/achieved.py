@@ -1,0 +1,48 @@
+"""In which precision each product of a model runs in a built engine, by the engine's layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import onnx
+
+from precsearch.backends.tensorrt.inspector import EngineLayer
+from precsearch.core.precision import Precision
+
+__all__ = ["PRODUCTS", "products_ran"]
+
+PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+"""Operators whose arithmetic is worth a kernel of its own: what an assignment is judged by."""
+
+_GENERATED = "kgen"
+
+
+def products_ran(
+    model: onnx.ModelProto, layers: Iterable[EngineLayer]
+) -> Mapping[str, Precision | None]:
+    """Name of each product of ``model`` → what the engine computes it in.
+
+    Where kernels of several kinds carry a product's name, generated pointwise code before and after
+    the product does not count. Of several products of one node (a weight that the builder has
+    sliced, say) the most precise counts. ``None``: the layer does not tell, or no member of
+    `Precision` stands for it. A product that no layer names is left out: the builder has folded it
+    into others, or does not say where it went.
+
+    Args:
+        model: The lowered model that the engine was built from.
+        layers: Of the engine.
+    """
+    names = {n.name for n in model.graph.node if n.op_type in PRODUCTS}
+    found: dict[str, list[EngineLayer]] = {}
+    for layer in layers:
+        for node in layer.nodes:
+            if node in names:
+                found.setdefault(node, []).append(layer)
+    return {name: _ran(found[name]) for name in sorted(found)}
+
+
+def _ran(layers: Iterable[EngineLayer]) -> Precision | None:
+    products = [x for x in layers if x.kind != _GENERATED] or list(layers)
+    precisions = [x.precision for x in products]
+    known = [p for p in precisions if p is not None]
+    return min(known, key=lambda p: p.rank) if len(known) == len(precisions) else None

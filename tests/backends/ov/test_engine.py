@@ -1,0 +1,149 @@
+"""Engines of the OpenVINO that is installed, beside ONNX Runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from precsearch.backends.openvino.artifact import EngineArtifact
+from precsearch.backends.openvino.reader import OnnxOutline, read_onnx
+from precsearch.core.backend import BackendOptions, Session
+from precsearch.core.errors import BuildError, RunError
+from precsearch.core.precision import Precision
+from precsearch.measurement.profiling import achieved_precisions, owner
+from tests.backends.ov.small_engines import (
+    by_ort,
+    cnn,
+    encoder,
+    engine,
+    lowered,
+    made,
+    relative,
+    samples,
+)
+from tests.graph.small_layers import GraphBuilder
+
+FP32, INT8 = Precision.FP32, Precision.INT8
+
+
+@pytest.mark.parametrize("make", [cnn, encoder])
+@pytest.mark.parametrize("fixed", [False, True])
+def test_fp32_is_what_onnx_runtime_computes_at_any_shape(make: object, fixed: bool) -> None:
+    model = make()  # type: ignore[operator]
+    feed = samples(model)
+    shapes = ({name: value.shape for name, value in feed.items()},) if fixed else ()
+    backend = made(BackendOptions(threads=1, shapes=shapes))
+    session = backend.open(backend.build(model.SerializeToString()))
+    found, wanted = session.run(feed), by_ort(model.SerializeToString(), feed)
+    assert list(found) == list(wanted)
+    assert all(relative(found[k], wanted[k]) < 1e-5 for k in wanted)
+    other = samples(model, batch=3, length=5)
+    if fixed:
+        with pytest.raises(RunError):
+            session.run(other)
+        return
+    again = next(iter(session.run(other).values()))
+    expected = next(iter(by_ort(model.SerializeToString(), other).values()))
+    assert relative(again, expected) < 1e-5
+
+
+def test_external_weights_are_found_beside_the_model(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    onnx.save_model(cnn(), path, save_as_external_data=True, location="m.weights", size_threshold=0)
+    backend = made(BackendOptions(threads=1, model_folder=str(tmp_path)))
+    before = Path.cwd()
+    feed = samples(cnn())
+    found = backend.open(backend.build(path.read_bytes())).run(feed)
+    wanted = by_ort(cnn().SerializeToString(), feed)
+    assert all(relative(found[k], wanted[k]) < 1e-5 for k in wanted)
+    assert Path.cwd() == before
+    with pytest.raises(BuildError, match="external"):
+        made().build(path.read_bytes())
+
+
+@pytest.mark.parametrize("make", [cnn, encoder])
+def test_int8_runs_in_int8_and_what_was_left_in_fp32_does_not(make: object) -> None:
+    model = make()  # type: ignore[operator]
+    backend = made()
+    artifact, low = engine(model, backend, INT8)
+    kernels = backend.open(artifact, profiled=True).profile(samples(model), 2)
+    ran = achieved_precisions(kernels, low.asked, low.owners)
+    computing = {k.op_type for k in kernels if k.precision is INT8}
+    assert {"Convolution", "FullyConnected"} & computing
+    assert INT8 in ran.values()
+    plain, low = engine(model, backend, FP32)
+    kernels = backend.open(plain, profiled=True).profile(samples(model), 2)
+    assert {k.precision for k in kernels} <= {FP32, None}
+
+
+def test_every_computing_node_belongs_to_a_kernel_and_the_times_are_of_this_engine() -> None:
+    model, backend = encoder(), made()
+    artifact, low = engine(model, backend, FP32)
+    kernels = backend.open(artifact, profiled=True).profile(samples(model, batch=64), 3)
+    told = {node: k for k in kernels for node in k.nodes if k.precision is not None}
+    computing = {n.name for n in onnx.ModelProto.FromString(low.model).graph.node}
+    norm = {k for k in kernels if k.op_type == "MVN"}
+    assert len(norm) == 1, "OpenVINO computes the LayerNorm in one kernel"
+    assert len(next(iter(norm)).nodes) > 5, "and all of its nodes are known to be in it"
+    assert len(computing & told.keys()) >= 0.8 * len(computing)
+    assert 0 < sum(k.seconds for k in kernels) < 1.0
+    assert all(owner(node, low.owners) for node in told)
+
+
+def test_an_engine_is_what_its_bytes_say_and_other_bytes_are_refused() -> None:
+    backend, feed = made(), samples(cnn())
+    artifact, _ = engine(cnn(), backend, INT8)
+    again = EngineArtifact.of(artifact)
+    assert again.to_bytes() == artifact
+    first, second = (made().open(artifact).run(feed) for _ in range(2))
+    assert all((first[k] == second[k]).all() for k in first)
+    for wrong in (b"", b"no engine", artifact[:40], artifact[:-100]):
+        with pytest.raises(BuildError):
+            backend.open(wrong)
+
+
+def test_a_profile_needs_a_session_opened_for_it_and_a_closed_one_does_not_run() -> None:
+    backend, feed = made(), samples(cnn())
+    session = backend.open(backend.build(cnn().SerializeToString()))
+    assert session.profile(feed, 2) == ()
+    assert len(session.time(feed, 3)) == 3
+    assert isinstance(session, Session)
+    session.close()
+    with pytest.raises(RunError, match="closed"):
+        session.run(feed)
+
+
+def test_what_goes_wrong_is_one_line_without_places_in_a_source() -> None:
+    b = GraphBuilder()
+    b.output(b.op("Frobnicate", b.input([1, 4]), domain="nobody"))
+    model = b.model().SerializeToString()
+    with pytest.raises(BuildError) as error:
+        made().build(model)
+    assert "Frobnicate" in str(error.value)
+    assert ".cpp" not in str(error.value)
+    assert "\n" not in str(error.value)
+    with pytest.raises(BuildError, match="not the bytes"):
+        made().build(b"\xff\xff\xff")
+    session = made().open(made().build(cnn().SerializeToString()))
+    with pytest.raises(RunError, match="in0"):
+        session.run({})
+    with pytest.raises(RunError):
+        session.run({"in0": np.zeros((1, 3, 3), np.float32)})
+
+
+def test_two_readings_of_a_model_give_operations_the_same_names() -> None:
+    model = lowered(encoder(), made(), INT8).model
+    outline = OnnxOutline(model)
+    first, second = (read_onnx(model, outline, "", ()) for _ in range(2))
+    named = [[n.get_friendly_name() for n in m.get_ordered_ops()] for m in (first, second)]
+    assert named[0] == named[1]
+
+
+def test_engines_of_equal_kernels_have_one_anatomy() -> None:
+    backend = made()
+    first, second = (engine(cnn(), backend, INT8)[0] for _ in range(2))
+    assert backend.anatomy(first) == backend.anatomy(second)
+    assert backend.anatomy(first) != backend.anatomy(engine(cnn(), backend, FP32)[0])

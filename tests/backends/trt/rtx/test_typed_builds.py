@@ -1,0 +1,68 @@
+"""A real strongly typed builder takes every typed model, and runs products as it was asked to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from precsearch.backends.tensorrt.listing import listing_digest
+from precsearch.core.backend import TYPED_HALF
+from precsearch.core.precision import Precision
+from precsearch.graph.view import GraphView
+from precsearch.grouping.group import group
+from precsearch.lowering.lower import Lowering
+from precsearch.lowering.qdq_layout import quantisable
+from precsearch.lowering.scales import RangeScales, TensorRange
+from tests.backends.trt.rtx.building import TARGETS, built, disobeyed
+from tests.backends.trt.test_typed_models import NETS, netted
+from tests.lowering.random_models import Model
+from tests.lowering.test_random_models import ALL, FEW, MODELS, drawn, prepared
+from tests.lowering.test_weak import SCHEME
+
+pytestmark = pytest.mark.rtx
+
+
+@pytest.mark.parametrize("peak", [4.0, 6e4, 1e-4])
+@pytest.mark.parametrize("precision", list(Precision))
+@pytest.mark.parametrize("name", sorted(NETS))
+def test_small_networks_build_and_run_as_asked(
+    name: str, precision: Precision, peak: float, tmp_path: Path
+) -> None:
+    _, lowered = netted(tmp_path, name, TYPED_HALF, precision, peak)
+    target = {4.0: "SM89", 6e4: "SM120", 1e-4: "SM80"}[peak]
+    assert disobeyed(lowered.model, built(lowered.model, target), lowered.asked) == []
+
+
+def ranges(data: st.DataObject, tensors: frozenset[str]) -> dict[str, TensorRange]:
+    """One range for all, or each of its own: their scales may or may not fit into FP16."""
+    if data.draw(st.booleans()):
+        peak = data.draw(st.sampled_from([5.0, 6e4, 1e-4]))
+        return dict.fromkeys(tensors, TensorRange(-peak, peak))
+    peaks = {t: 10.0 ** data.draw(st.integers(-6, 5)) for t in sorted(tensors)}
+    return {t: TensorRange(-p, p) for t, p in peaks.items()}
+
+
+@settings(FEW, max_examples=60)
+@given(MODELS, st.sampled_from(["node", "group", "block"]), st.sampled_from(TARGETS), st.data())
+def test_any_assignment_of_any_model_builds_and_runs_as_asked(
+    model: Model, granularity: str, target: str, data: st.DataObject
+) -> None:
+    graph: GraphView = prepared(model, TYPED_HALF.min_opset)
+    space = group(graph, SCHEME, ALL, granularity)
+    tensors = frozenset().union(*quantisable(graph, SCHEME, space).values())
+    scales = RangeScales(ranges(data, tensors), SCHEME)
+    lowering = Lowering(graph, space, SCHEME, scales, TYPED_HALF)
+    lowered = lowering.lower(drawn(data, space, ALL))
+    assert disobeyed(lowered.model, built(lowered.model, target), lowered.asked) == []
+
+
+def test_two_builds_of_a_model_have_the_same_layers(tmp_path: Path) -> None:
+    _, lowered = netted(tmp_path, "residual", TYPED_HALF, Precision.INT8, 4.0)
+    first, second = (built(lowered.model, "SM89").layers for _ in range(2))
+    assert listing_digest(first) == listing_digest(second)
+    assert listing_digest(first) != listing_digest(first[:-1])
+    assert len(onnx.load_model_from_string(lowered.model).graph.node) > len(first)

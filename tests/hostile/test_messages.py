@@ -106,7 +106,7 @@ plan was edited; restore it or make it again with 'precsearch optimize'
 the onnxruntime backend does not truly run fp16: …; leave it out of --precisions; the plan was \
 edited; restore it or make it again with 'precsearch optimize'
 there is no rewrite 'sleep'; use one of fuse-layernorm, scale-variance, clamp-constants, \
-merge-scales; the plan was edited; restore it or make it again with 'precsearch optimize'
+merge-scales, equalize; the plan was edited; restore it or make it again with 'precsearch optimize'
 the assignment names a group 'q' that the model lacks; 'precsearch inspect' shows those it has
 the plan's number of threads is 'many'; the plan was edited; restore it or make it again with \
 'precsearch optimize'

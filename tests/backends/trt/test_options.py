@@ -42,7 +42,7 @@ def test_options_are_read_by_their_types() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("speed", "high", "no build option 'speed'; use one of cuda_graph, optimization_level"),
+        ("speed", "high", "no build option 'speed'; use one of cuda_graph, layer_precisions"),
         ("tf32", "maybe", "tf32 is true or false, not 'maybe'"),
         ("workspace_mib", "4G", "workspace_mib is a whole number, not '4G'"),
         ("workspace_mib", "0", "workspace_mib must be from 1 to 16777216, not 0"),

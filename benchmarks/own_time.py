@@ -23,7 +23,7 @@ from precsearch.core.backend import Array, Feed, KernelTime
 from precsearch.core.events import SearchFinished, StageStarted
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
-from precsearch.executors.process.open import bench_worker
+from precsearch.executors.open import worker_here
 from precsearch.graph.read import read_model
 from precsearch.optimization.stages.calibrate import calibrated
 from precsearch.setup.inputs import open_inputs
@@ -121,7 +121,7 @@ def lowering(model: Path, data: Path, threads: int) -> tuple[float, float, float
         config = OptimizeConfig(model, data, threads=threads, run_dir=Path(folder))
         target = open_target(read_model(model), "onnxruntime", None, "group", threads)
         inputs = open_inputs(config, target.graph)
-        with bench_worker() as runner:
+        with worker_here(target.source, target.facts) as runner:
             target, lower, _ = calibrated(target, inputs, "minmax", runner, Path(folder))
     space = target.space
     full = space.uniform(Precision.INT8)

@@ -1,8 +1,8 @@
 """precsearch finds the fastest measured mixed-precision engine of an ONNX model within a tolerance.
 
 >>> import precsearch
->>> plan = precsearch.optimize("model.onnx", data="data.npz", tol=1e-2)  # doctest: +SKIP
->>> precsearch.build("model.plan.json", "model.onnx", "fast.onnx")  # doctest: +SKIP
+>>> result = precsearch.optimize("model.onnx", "data.npz", tol=1e-2)  # doctest: +SKIP
+>>> result.save("fast.onnx")  # doctest: +SKIP
 
 Importing this loads next to nothing: a name's module is imported when the name is first used, since
 every worker process imports this package and needs little of it.
@@ -21,19 +21,26 @@ from precsearch._version import __version__
 if TYPE_CHECKING:
     from precsearch.api import (
         BuildReport,
+        Diagnosis,
         Inspection,
         OptimizeConfig,
         OptimizeResult,
+        Result,
         ShapeSet,
         VerifyReport,
         build,
+        diagnose,
+        export,
         inspect,
+        load_plan,
         optimize,
         optimize_events,
+        save_report,
         verify,
     )
     from precsearch.core.errors import (
         DataError,
+        EngineError,
         InputError,
         ModelError,
         OptionError,
@@ -41,6 +48,9 @@ if TYPE_CHECKING:
         PlanError,
         PrecsearchError,
         ReplayError,
+        ResourceError,
+        UnmetError,
+        WorkerError,
     )
     from precsearch.core.precision import Precision
     from precsearch.core.problem import Bound, Budget, Goal, Problem
@@ -56,6 +66,8 @@ __all__ = [
     "Budget",
     "BuildReport",
     "DataError",
+    "Diagnosis",
+    "EngineError",
     "Failed",
     "Fidelity",
     "Goal",
@@ -78,28 +90,37 @@ __all__ = [
     "Proposals",
     "ReasonedProposals",
     "ReplayError",
+    "ResourceError",
+    "Result",
     "SearchSpace",
     "ShapeSet",
     "Strategy",
     "Trial",
+    "UnmetError",
     "VerifyReport",
+    "WorkerError",
     "__version__",
     "build",
+    "diagnose",
+    "export",
     "inspect",
+    "load_plan",
     "optimize",
     "optimize_events",
     "read_plan",
+    "save_report",
     "verify",
 ]
 
 _NAMES = {
     "precsearch.api": (
-        "BuildReport Inspection OptimizeConfig OptimizeResult ShapeSet VerifyReport build "
-        "inspect optimize optimize_events verify"
+        "BuildReport Diagnosis Inspection OptimizeConfig OptimizeResult Result ShapeSet "
+        "VerifyReport build diagnose export inspect load_plan optimize optimize_events "
+        "save_report verify"
     ),
     "precsearch.core.errors": (
-        "DataError InputError ModelError OptionError OutputError PlanError "
-        "PrecsearchError ReplayError"
+        "DataError EngineError InputError ModelError OptionError OutputError PlanError "
+        "PrecsearchError ReplayError ResourceError UnmetError WorkerError"
     ),
     "precsearch.core.precision": "Precision",
     "precsearch.core.problem": "Bound Budget Goal Problem",

@@ -146,7 +146,7 @@ def magnitude(value: float) -> str:
 
 def counts(per_precision: Mapping[str, int], glyphs: Glyphs = UNICODE) -> str:
     """Groups per precision, lowest first: ``41 int8 · 12 fp32``; zeros are left out."""
-    order = {p.value: -p.rank for p in Precision}
+    order = {p.value: -p.rank for p in Precision.ordered()}
     rows = sorted(per_precision.items(), key=lambda row: (order.get(row[0], 1), row[0]))
     shown = [f"{count} {clean(name)}" for name, count in rows if count]
     return f" {glyphs.dot} ".join(shown)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
+from types import MappingProxyType
 from typing import Any, cast
 
 from precsearch.core.backend import Backend, BackendOptions
 from precsearch.core.errors import OptionError
+from precsearch.core.options import constructed
 from precsearch.core.strategy import Strategy
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "strategy_names",
 ]
 
+_NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 BackendFactory = Callable[[BackendOptions], Backend]
 _STRATEGIES = {
     "auto": "precsearch_strategies.auto:Auto",
@@ -37,6 +40,7 @@ _BACKENDS = {
     "onnxruntime": "precsearch.backends.onnxruntime.backend:OnnxRuntimeBackend",
     "openvino": "precsearch.backends.openvino.backend:OpenVinoBackend",
     "tensorrt": "precsearch.backends.tensorrt.backend:TensorRtBackend",
+    "tensorrt-rtx": "precsearch.backends.tensorrt.rtx.backend:TensorRtRtxBackend",
 }
 
 
@@ -70,13 +74,18 @@ def backend_names() -> tuple[str, ...]:
     return tuple(sorted(_known("precsearch.backends", _BACKENDS)))
 
 
-def strategy(name: str) -> Strategy:
-    """A strategy with its default options.
+def strategy(name: str, options: Mapping[str, str] = _NO_OPTIONS) -> Strategy:
+    """A strategy.
+
+    Args:
+        name: Its name.
+        options: Those that differ from its defaults, as text.
 
     Raises:
-        OptionError: There is none of this name, or it is no strategy.
+        OptionError: There is none of this name, it is no strategy, or it does not take an option.
     """
-    made = _load("strategy", name, _known("precsearch.strategies", _STRATEGIES))()
+    loaded = _load("strategy", name, _known("precsearch.strategies", _STRATEGIES))
+    made = constructed(loaded, options, f"the strategy {name!r}")
     if not isinstance(made, Strategy):
         raise OptionError(f"the strategy {name!r} has no method propose(problem)")
     return made

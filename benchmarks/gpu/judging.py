@@ -14,11 +14,13 @@ from precsearch.core.events import SearchFinished, SearchStarted, StageStarted, 
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Failed, Fidelity, Latency, Measurement
-from precsearch.executors.client import bench_setup, candidate, reference_of
-from precsearch.executors.process.open import bench_worker
+from precsearch.executors.candidates import candidate, measurement_config
+from precsearch.executors.open import worker_here
+from precsearch.executors.references import reference_of
 from precsearch.graph.read import read_model
 from precsearch.measurement.config import Candidate
-from precsearch.measurement.service import Bench
+from precsearch.measurement.place import Place
+from precsearch.measurement.service import MeasurementService
 from precsearch.optimization.stages.calibrate import calibrated
 from precsearch.plan.plan import Plan
 from precsearch.setup.inputs import open_inputs
@@ -115,7 +117,7 @@ def judged(story: str, config: OptimizeConfig, plan: Plan, facts: dict[str, Any]
     source = read_model(config.model)
     target = open_target(source, "tensorrt", None, "group", 0, build=config.build_options)
     inputs = open_inputs(config, target.graph)
-    with bench_worker() as runner:
+    with worker_here(target.source, target.facts) as runner:
         scored = reference_of(target, inputs.parts.search, runner)
         target, lowering, _ = calibrated(target, inputs, "minmax", runner, config.run_path)
     rows = list(_in_the_search(story, plan, inputs.bound, facts))
@@ -126,8 +128,8 @@ def judged(story: str, config: OptimizeConfig, plan: Plan, facts: dict[str, Any]
         "precsearch": plan.recipe.assignment,
     }
     plain = lowering.lower(Assignment())
-    setup = bench_setup(config, target, plain, scored, inputs.loads, inputs.shapes)
-    bench = Bench(setup, lambda _: None)
+    setup = measurement_config(config, target, plain, scored, inputs.loads, inputs.shapes)
+    bench = MeasurementService(Place(), setup, lambda _: None)
     noise = bench.calibrate_noise()
     engines = {n: candidate(lowering.lower(a)) for n, a in wanted.items()}
     found = {n: _measured(bench, n, engine, facts) for n, engine in engines.items()}
@@ -144,7 +146,7 @@ def judged(story: str, config: OptimizeConfig, plan: Plan, facts: dict[str, Any]
 
 
 def _measured(
-    bench: Bench, name: str, engine: Candidate, facts: dict[str, Any]
+    bench: MeasurementService, name: str, engine: Candidate, facts: dict[str, Any]
 ) -> Measurement | None:
     try:
         return bench.measure(engine, Fidelity.ENGINE)

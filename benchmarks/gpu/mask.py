@@ -26,8 +26,9 @@ from precsearch.api import OptimizeConfig
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.core.trial import Fidelity
-from precsearch.executors.client import candidate
-from precsearch.measurement.service import Bench
+from precsearch.executors.candidates import candidate
+from precsearch.measurement.place import Place
+from precsearch.measurement.service import MeasurementService
 
 _MASK = "/Mul_output_0"
 _HALF_MAX, _CLAMPED = 65504.0, 1e4
@@ -70,7 +71,7 @@ def measured(name: str, model: Path, args: argparse.Namespace, *, pinned: bool) 
     config = OptimizeConfig(model, data, 1e-2, backend="tensorrt", batch=32, run_dir=run_dir)
     setup, lowering = unsearched(config)
     space = lowering.space
-    bench = Bench(setup, lambda _: None)
+    bench = MeasurementService(Place(), setup, lambda _: None)
     bench.calibrate_noise()
     for part, assignment in parts(space).items():
         changes: dict[str, Precision] = {_MASK: Precision.FP32} if pinned else {}

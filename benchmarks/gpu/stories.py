@@ -35,11 +35,13 @@ from precsearch.core.errors import PrecsearchError
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Fidelity
-from precsearch.executors.client import bench_setup, candidate, reference_of
-from precsearch.executors.process.open import bench_worker
+from precsearch.executors.candidates import candidate, measurement_config
+from precsearch.executors.open import worker_here
+from precsearch.executors.references import reference_of
 from precsearch.graph.read import read_model
 from precsearch.lowering.lower import Lowering
-from precsearch.measurement.service import Bench, BenchSetup
+from precsearch.measurement.place import Place
+from precsearch.measurement.service import MeasurementConfig, MeasurementService
 from precsearch.optimization.stages.calibrate import calibrated
 from precsearch.plan.plan import read_plan
 from precsearch.setup.inputs import open_inputs
@@ -151,19 +153,19 @@ def fixture(name: str) -> Callable[[argparse.Namespace], list[Row]]:
     return tell
 
 
-def unsearched(config: OptimizeConfig) -> tuple[BenchSetup, Lowering]:
+def unsearched(config: OptimizeConfig) -> tuple[MeasurementConfig, Lowering]:
     """A model ready to be measured without a search."""
     config.run_path.mkdir(parents=True, exist_ok=True)
     target = open_target(read_model(config.model), "tensorrt", None, "group", 0)
     inputs = open_inputs(config, target.graph)
-    with bench_worker() as runner:
+    with worker_here(target.source, target.facts) as runner:
         scored = reference_of(target, inputs.parts.search, runner)
         target, lowering, _ = calibrated(target, inputs, "minmax", runner, config.run_path)
     plain = lowering.lower(Assignment())
-    return bench_setup(config, target, plain, scored, inputs.loads, inputs.shapes), lowering
+    return measurement_config(config, target, plain, scored, inputs.loads, inputs.shapes), lowering
 
 
-def residual(args: argparse.Namespace) -> tuple[BenchSetup, Lowering]:
+def residual(args: argparse.Namespace) -> tuple[MeasurementConfig, Lowering]:
     """The residual CNN."""
     module = importlib.import_module("gen_gpu_resnet")
     model = args.work / "resnet.onnx"
@@ -186,7 +188,7 @@ def placements(args: argparse.Namespace) -> list[Row]:
         "INT8, the shortcut": space.canonical(both.with_(branches)),
         "INT8, both inputs": both,
     }
-    bench = Bench(setup, lambda _: None)
+    bench = MeasurementService(Place(), setup, lambda _: None)
     bench.calibrate_noise()
     engines = {name: candidate(lowering.lower(a)) for name, a in asked.items()}
     measured = {name: bench.measure(e, Fidelity.ENGINE) for name, e in engines.items()}
@@ -199,8 +201,11 @@ def noise(args: argparse.Namespace) -> list[Row]:
     """One engine timed ten times, one plan built three times: how far the numbers carry."""
     setup, lowering = residual(args)
     half = candidate(lowering.lower(lowering.space.uniform(Precision.FP16)))
-    again = Bench(setup, lambda _: None).confirm([half], 10)[0]
-    rebuilt = [Bench(setup, lambda _: None).confirm([half], 1)[0][0] for _ in range(3)]
+    again = MeasurementService(Place(), setup, lambda _: None).confirm([half], 10)[0]
+    rebuilt = [
+        MeasurementService(Place(), setup, lambda _: None).confirm([half], 1)[0][0]
+        for _ in range(3)
+    ]
     found = []
     for name, rows in (("one engine, 10 times", again), ("one plan, built 3 times", rebuilt)):
         values = [r.seconds * 1e3 for r in rows]

@@ -33,12 +33,14 @@ from precsearch.core.backend import Array, Feed
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment, LayerGroup, SearchSpace
 from precsearch.core.trial import Accuracy, Fidelity, Measurement
-from precsearch.executors.client import bench_setup, candidate, reference_of
-from precsearch.executors.process.open import bench_worker
+from precsearch.executors.candidates import candidate, measurement_config
+from precsearch.executors.open import worker_here
+from precsearch.executors.references import reference_of
 from precsearch.graph.read import read_model
 from precsearch.lowering.lower import Lowering
 from precsearch.measurement.latency import TimingOptions, head_to_head
-from precsearch.measurement.service import Bench, Scored
+from precsearch.measurement.place import Place
+from precsearch.measurement.service import MeasurementService, ReferenceSplit
 from precsearch.metrics import Metric
 from precsearch.optimization.stages.calibrate import calibrated
 from precsearch.setup.inputs import Inputs, open_inputs
@@ -58,9 +60,9 @@ class Opened:
 
     target: Target
     inputs: Inputs
-    searched: Scored
+    searched: ReferenceSplit
     lowering: Lowering
-    bench: Bench
+    bench: MeasurementService
 
 
 def opened(model: Path, data: Path, folder: Path, batch: int) -> Opened:
@@ -68,11 +70,15 @@ def opened(model: Path, data: Path, folder: Path, batch: int) -> Opened:
     config = OptimizeConfig(model, data, threads=1, batch=batch, run_dir=folder)
     target = open_target(read_model(model), "onnxruntime", None, "group", 1)
     inputs = open_inputs(config, target.graph)
-    with bench_worker() as worker:
+    with worker_here(target.source, target.facts) as worker:
         searched = reference_of(target, inputs.parts.search, worker)
         target, lowering, _ = calibrated(target, inputs, "minmax", worker, folder)
-    setup = bench_setup(config, target, lowering.lower(Assignment()), searched, inputs.loads)
-    bench = Bench(replace(setup, timing=TIMING), lambda _stage: None)
+    setup = measurement_config(config, target, lowering.lower(Assignment()), searched, inputs.loads)
+    bench = MeasurementService(
+        Place(weights=target.options.model_folder),
+        replace(setup, timing=TIMING),
+        lambda _stage: None,
+    )
     return Opened(target, inputs, searched, lowering, bench)
 
 
@@ -113,7 +119,7 @@ def outputs_unoptimised(model: bytes, feeds: Sequence[Feed]) -> list[dict[str, A
     return [dict(zip(names, session.run(names, dict(f)), strict=True)) for f in feeds]
 
 
-def score(metric: Metric, outputs: Sequence[Mapping[str, Array]], part: Scored) -> Accuracy:
+def score(metric: Metric, outputs: Sequence[Mapping[str, Array]], part: ReferenceSplit) -> Accuracy:
     """The loss of some outputs."""
     data = part.data
     return metric.score(outputs, part.reference, data.flat_labels, sizes=data.sizes)

@@ -68,11 +68,23 @@ def dry_run(config: OptimizeConfig, *, json: bool) -> Exit:
     return Exit.DONE
 
 
-def build(plan: Path, model: Path | None, output: Path, *, force: bool, expect: str | None) -> Exit:
+def build(
+    plan: Path,
+    model: Path | None,
+    output: Path,
+    *,
+    force: bool,
+    expect: str | None,
+    backend: str | None,
+    target: str | None,
+) -> Exit:
     """Replay a plan into a file."""
     out = stdout()
     page = _page(out)
-    page.write(out, build_lines(api.build(plan, model, output, force=force, expect=expect), page))
+    report = api.build(
+        plan, model, output, force=force, expect=expect, backend=backend, target=target
+    )
+    page.write(out, build_lines(report, page))
     return Exit.DONE
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from precsearch.cli.app import Action, app
 from precsearch.cli.options import control
+from precsearch.cli.options import devices as device_options
 from precsearch.cli.options import diagnose as look_options
 from precsearch.cli.options import optimize as options
 from precsearch.cli.options import plan as plan_options
@@ -18,6 +19,7 @@ from precsearch.cli.options.parse import (
     parse_precisions,
     parse_shape_sets,
     parse_shapes,
+    parse_strategy_options,
 )
 
 __all__ = ["Action", "app"]
@@ -39,8 +41,9 @@ def optimize(
     max_builds: options.MaxBuilds = None,
     time_budget: options.TimeBudget = None,
     strategy: options.Strategy = "auto",
+    strategy_option: device_options.StrategyOption = None,
     seed: options.Seed = 0,
-    workers: options.Workers = 1,
+    workers: device_options.Workers = 1,
     backend: options.Backend = "auto",
     precisions: options.Precisions = None,
     granularity: options.Granularity = "group",
@@ -77,6 +80,7 @@ def optimize(
         backend=backend,
         precisions=None if precisions is None else parse_precisions(precisions),
         strategy=strategy,
+        strategy_options=parse_strategy_options(strategy_option or ()),
         max_builds=max_builds,
         time_budget=None if time_budget is None else parse_duration(time_budget),
         seed=seed,
@@ -109,10 +113,12 @@ def build(
     *,
     output: plan_options.ModelOutput,
     model: plan_options.Original = None,
+    backend: plan_options.AheadBackend = None,
+    target: plan_options.AheadTarget = None,
     expect: plan_options.Expect = None,
     force: options.Force = False,
 ) -> Action:
-    """Write a plan's optimised model, byte for byte as it was found.
+    """Write a plan's optimised model, byte for byte, or with --target an engine for another GPU.
 
     Refuses with exit code 4 if the plan does not reproduce here, and says what differs.
 
@@ -121,7 +127,8 @@ def build(
     """
     from precsearch.cli import actions
 
-    return lambda: actions.build(plan, model, output, force=force, expect=expect)
+    given = {"expect": expect, "backend": backend, "target": target}
+    return lambda: actions.build(plan, model, output, force=force, **given)
 
 
 @app.command()

@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from precsearch.core.backend_facts import BackendFacts, BuildsAhead, facts_of
 from precsearch.core.precision import Precision
 from precsearch.core.quantization import TYPED, TYPED_HALF, WEAK, GraphForm, QuantScheme
 
@@ -20,7 +21,9 @@ __all__ = [
     "WEAK",
     "Array",
     "Backend",
+    "BackendFacts",
     "BackendOptions",
+    "BuildsAhead",
     "ChoosesFp32",
     "ChoosesTactics",
     "DeclaresUse",
@@ -29,9 +32,11 @@ __all__ = [
     "Fingerprint",
     "Fp32Mode",
     "GraphForm",
+    "KeepsNotes",
     "KernelTime",
     "QuantScheme",
     "Session",
+    "facts_of",
     "fp32_words",
 ]
 
@@ -164,8 +169,8 @@ class Backend(Protocol):
     scheme: QuantScheme
     form: GraphForm
     """What it builds from."""
-    compiles: bool
-    """Whether `build` costs so much that an engine is kept rather than built again."""
+    facts: BackendFacts
+    """Read it through `facts_of`, which also knows the plug-ins of the last release."""
 
     def fingerprint(self) -> Fingerprint:
         """Versions and device."""
@@ -228,6 +233,19 @@ class ChoosesTactics(Protocol):
 
     def hold(self, tactics: Mapping[str, str]) -> None:
         """Keep later builds to these wherever they can be had."""
+        ...
+
+
+@runtime_checkable
+class KeepsNotes(Protocol):
+    """A backend that knows more of an engine than its bytes tell, such as its warnings."""
+
+    def notes_of(self, artifact: bytes) -> bytes:
+        """What is known of an engine, for `learn` in another process; empty if nothing is."""
+        ...
+
+    def learn(self, artifact: bytes, notes: bytes) -> None:
+        """Take what another process knew of an engine."""
         ...
 
 

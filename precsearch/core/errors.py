@@ -7,7 +7,9 @@ PrecsearchError
 │   ├── PlanError         the plan file is malformed or of another schema
 │   ├── OptionError       an option's value makes no sense here
 │   └── OutputError       an output exists already, or cannot be written
+├── UnmetError            not even the FP32 engine is within the tolerance (exit code 3)
 ├── ReplayError           a plan does not reproduce on this model or installation (exit code 4)
+├── OutOfMemory           an engine asked for more memory than there is; also a MemoryError
 ├── EngineError           an engine failed; a trial that meets one is `Failed`, the search goes on
 │   ├── BuildError        the backend refused or failed to build
 │   └── RunError          the engine was built but does not run
@@ -28,12 +30,14 @@ __all__ = [
     "InputError",
     "ModelError",
     "OptionError",
+    "OutOfMemory",
     "OutputError",
     "PlanError",
     "PrecsearchError",
     "ReplayError",
     "ResourceError",
     "RunError",
+    "UnmetError",
     "WorkerCrashed",
     "WorkerError",
     "WorkerKilled",
@@ -43,7 +47,14 @@ __all__ = [
 
 
 class PrecsearchError(Exception):
-    """The root of all errors raised on purpose."""
+    """The root of all errors raised on purpose.
+
+    Attributes:
+        stage: What a worker was doing, as it announced last; "start" before that, and "" for an
+            error that no worker raised.
+    """
+
+    stage: str = ""
 
 
 class InputError(PrecsearchError):
@@ -70,6 +81,10 @@ class OutputError(InputError):
     """An output exists already, or its place cannot be written."""
 
 
+class UnmetError(PrecsearchError):
+    """Nothing is within the tolerance, not even the FP32 engine."""
+
+
 class ReplayError(PrecsearchError):
     """A plan does not reproduce on this model or installation."""
 
@@ -84,6 +99,10 @@ class BuildError(EngineError):
 
 class RunError(EngineError):
     """The engine was built but does not run."""
+
+
+class OutOfMemory(PrecsearchError, MemoryError):  # noqa: N818 - it reads as what happened
+    """An engine asked for more memory than there is, in a worker that lives on."""
 
 
 class ResourceError(PrecsearchError):

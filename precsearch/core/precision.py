@@ -1,13 +1,54 @@
-"""The numeric precisions, and the order in which they fall back on each other."""
+"""The numeric precisions: one table says how each is ordered, written, stored and drawn."""
 
 from __future__ import annotations
 
-from enum import Enum
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum, auto
 
-__all__ = ["Precision"]
+from precsearch.core.formats import (
+    BFLOAT16,
+    FLOAT8E4M3,
+    FLOAT16,
+    FLOAT32,
+    INT4,
+    INT8,
+    NumberFormat,
+)
 
-_BITS = {"fp32": 32, "fp16": 16, "int8": 8}
-_RANKS = {"fp32": 0, "fp16": 2, "int8": 4}
+__all__ = ["PRECISIONS", "Encoding", "Precision", "PrecisionSpec"]
+
+
+class Encoding(Enum):
+    """How a precision is written into a graph."""
+
+    NATIVE = auto()
+    """In the type that the model has: nothing is written."""
+    CAST = auto()
+    """Cast nodes around operators that compute in another float type."""
+    QDQ = auto()
+    """QuantizeLinear and DequantizeLinear around operators, on activations and weights."""
+    WEIGHT_ONLY = auto()
+    """DequantizeLinear behind weights alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrecisionSpec:
+    """A row of the table.
+
+    Attributes:
+        rank: Place in the declared order of fallback: unique, 0 the most precise; one between two
+            others may be a fraction. It is no claim that BF16 is more accurate than FP16.
+        encoding: How it is written into a graph.
+        format: What activations and weights are stored in; a backend's scheme may say otherwise of
+            the activations of a quantized operator.
+        colour: In the report, as ``#rrggbb``.
+    """
+
+    rank: float
+    encoding: Encoding
+    format: NumberFormat
+    colour: str
 
 
 class Precision(str, Enum):
@@ -18,26 +59,51 @@ class Precision(str, Enum):
     """
 
     FP32 = "fp32"
+    BF16 = "bf16"
     FP16 = "fp16"
+    FP8 = "fp8"
     INT8 = "int8"
+    INT4 = "int4"
+
+    @property
+    def spec(self) -> PrecisionSpec:
+        """Its row of the table."""
+        return PRECISIONS[self]
 
     @property
     def bits(self) -> int:
         """Storage bits of one element."""
-        return _BITS[self.value]
+        return self.spec.format.bits
 
     @property
-    def rank(self) -> int:
+    def rank(self) -> float:
         """Place in the declared order of fallback: 0 is the most precise, no two share one.
 
         Precisions are ordered by this and never by `bits`: two may have the same width.
         """
-        return _RANKS[self.value]
+        return self.spec.rank
+
+    @classmethod
+    def ordered(cls, among: Iterable[Precision] | None = None) -> tuple[Precision, ...]:
+        """These precisions, or all that there are, the most precise first, each once."""
+        return tuple(sorted(set(PRECISIONS if among is None else among), key=lambda p: p.rank))
 
     @classmethod
     def below_fp32(cls) -> tuple[Precision, ...]:
         """Every precision but FP32, the least precise first."""
-        return tuple(sorted((p for p in cls if p is not cls.FP32), key=lambda p: -p.rank))
+        return cls.ordered()[:0:-1]
 
     def __str__(self) -> str:
         return self.value
+
+
+# Colours that people with any colour vision tell apart (Okabe and Ito, 2008).
+PRECISIONS: dict[Precision, PrecisionSpec] = {
+    Precision.FP32: PrecisionSpec(0, Encoding.NATIVE, FLOAT32, "#7f8a93"),
+    Precision.BF16: PrecisionSpec(1, Encoding.CAST, BFLOAT16, "#cc79a7"),
+    Precision.FP16: PrecisionSpec(2, Encoding.CAST, FLOAT16, "#e69f00"),
+    Precision.FP8: PrecisionSpec(3, Encoding.QDQ, FLOAT8E4M3, "#009e73"),
+    Precision.INT8: PrecisionSpec(4, Encoding.QDQ, INT8, "#0072b2"),
+    Precision.INT4: PrecisionSpec(5, Encoding.WEIGHT_ONLY, INT4, "#56b4e9"),
+}
+"""Every precision. Labels, columns, colours and orders are loops over this table."""

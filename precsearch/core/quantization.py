@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from precsearch.core.formats import FLOAT16, FLOAT32, NumberFormat
 from precsearch.core.precision import Precision
 
 __all__ = ["TYPED", "TYPED_HALF", "WEAK", "GraphForm", "QuantScheme"]
@@ -58,9 +59,11 @@ class GraphForm:
         min_opset: A model of an older operator set is raised to this.
         max_opset: A model of a newer one is refused; ``None`` is no limit.
         int8_float: The float type around INT8 nodes.
-        annotated: Whether FP16 is asked for by name, in the model's metadata, and not by types.
-        guard_products: Whether an operator that changes nothing follows an FP32 product among FP16
-            ones: the engine would otherwise compute it in FP16 and say nothing.
+        annotated: Whether a float precision is asked for by name, in the model's metadata, and not
+            by types.
+        guard_products: Whether an operator that changes nothing follows an FP32 product among
+            those of another float format: the engine would otherwise compute it in that format and
+            say nothing.
     """
 
     name: str
@@ -69,6 +72,14 @@ class GraphForm:
     int8_float: Precision = Precision.FP32
     annotated: bool = False
     guard_products: bool = False
+
+    def typed_as(self, wanted: NumberFormat) -> NumberFormat:
+        """The format whose ONNX types say which operators can compute in ``wanted``.
+
+        Where a precision is asked for by name the graph stays FP32, and ONNX's type lists, in which
+        bfloat16 came late, say nothing: then it is float16, which every float operator has.
+        """
+        return FLOAT16 if self.annotated and wanted != FLOAT32 else wanted
 
 
 TYPED = GraphForm("typed", 13)

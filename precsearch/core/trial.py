@@ -247,6 +247,8 @@ class Trial:
         outcome: What came out.
         model_digest: SHA-256 of the lowered model, "" if it could not be lowered.
         seconds: Wall time that it took.
+        device: What the engine was timed on, or scored on at proxy fidelity; see
+            `precsearch.core.device.DeviceSpec.name`. "" if it was not told.
     """
 
     number: int
@@ -254,6 +256,7 @@ class Trial:
     outcome: Outcome
     model_digest: str = ""
     seconds: float = 0.0
+    device: str = ""
 
     @property
     def assignment(self) -> Assignment:

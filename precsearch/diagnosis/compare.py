@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from precsearch.core.errors import OptionError
+from precsearch.core.formats import FLOAT16
 from precsearch.core.precision import Precision
 from precsearch.core.space import SearchSpace
 from precsearch.data import Dataset, input_specs, load
@@ -20,7 +21,7 @@ from precsearch.diagnosis.ruled import Ruled, ruled
 from precsearch.emulation.configuration import MAX_EMULATED_FEEDS, Configuration
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.qdq_layout import node_groups
-from precsearch.metrics.similarity import HALF_MAX, Likeness, Sums
+from precsearch.metrics.similarity import Likeness, Sums
 from precsearch.reference.inner_tensors import Inside, OrtInside
 from precsearch.rewrites.search import Suggestion, suggestions
 
@@ -242,6 +243,6 @@ def _constants(
             continue
         values = np.asarray(weight.load(), np.float32)
         finite = np.abs(values[np.isfinite(values)])
-        if finite.size and float(finite.max()) > HALF_MAX:
+        if finite.size and float(finite.max()) > FLOAT16.largest:
             harmless = rules is not None and not any((name, r) in rules.constants for r in readers)
             yield Constant(name, float(finite.max()), readers, harmless)

@@ -8,15 +8,17 @@ is compared with that of the engine that was not cut.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
 import onnx
 from onnx import TensorProto, helper
 
 from precsearch.core.backend import Array, Backend, BackendOptions, Feed, KernelTime, Session
 from precsearch.core.errors import EngineError, WorkerError
+from precsearch.executors.protocol import Channel
 from precsearch.graph.view import GraphView
 from precsearch.lowering.lower import Lowered
+from precsearch.measurement.place import Place
 from precsearch.metrics.distance import relative_l2
 from precsearch.reference.inner_tensors import Look
 
@@ -93,19 +95,27 @@ class Cutter:
 
 
 def open_cutter(
+    place: Place,
     factory: Callable[[BackendOptions], Backend],
     options: BackendOptions,
     announce: Callable[[str], None],
 ) -> Cutter:
-    """What a worker serves."""
-    return Cutter(factory(options), announce)
+    """What a worker serves.
+
+    Args:
+        place: Where the external weights are on its host.
+        factory: Constructs the backend.
+        options: Its options, without the paths of one machine.
+        announce: Is told the stage.
+    """
+    return Cutter(factory(replace(options, model_folder=place.weights)), announce)
 
 
 class EngineCuts:
     """An engine that is built again for every few tensors, with these as outputs.
 
     Args:
-        call: Calls a method of a `Cutter` in a worker that has built the engine as it is.
+        worker: Has built the engine as it is.
         graph: The prepared model.
         lowered: The assignment's model.
         wanted: Tensors to show, in graph order.
@@ -119,7 +129,7 @@ class EngineCuts:
 
     def __init__(
         self,
-        call: Callable[..., Any],
+        worker: Channel[Cutter],
         graph: GraphView,
         lowered: Lowered,
         wanted: Sequence[str],
@@ -129,7 +139,7 @@ class EngineCuts:
             f"the engine itself, built again for every {at_once} tensors with these as outputs"
         )
         self.at_once = at_once
-        self._call = call
+        self._worker = worker
         self._lowered = lowered
         self._float = tuple(o.name for o in graph.outputs if graph.is_float(o.name))
         proto = onnx.ModelProto.FromString(lowered.model)
@@ -146,9 +156,9 @@ class EngineCuts:
         """See `precsearch.reference.inner_tensors.Inside.open`; `lost` is what cannot be cut."""
         try:
             if self._died:
-                self._call("plain", self._lowered.model)
+                self._worker.call(Cutter.plain, self._lowered.model)
                 self._died = False
-            self._call("cut", self._exposed(tensors))
+            self._worker.call(Cutter.cut, self._exposed(tensors))
         except (EngineError, WorkerError) as error:
             self._lose(tensors, error)
         return _Cuts(self, tensors)
@@ -158,7 +168,7 @@ class EngineCuts:
         if any(t in self.lost for t in tensors):
             return {}
         try:
-            found, plain = self._call("run", feed)
+            found, plain = self._worker.call(Cutter.run, feed)
         except (EngineError, WorkerError) as error:
             self._lose(tensors, error)
             return {}

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from precsearch.core.backend import Backend, BackendOptions, Feed
+from precsearch.core.backend import Backend, Feed, facts_of
 from precsearch.core.precision import Precision
-from precsearch.diagnosis.cut_engine import EngineCuts, open_cutter
+from precsearch.diagnosis.cut_engine import Cutter, EngineCuts, open_cutter
 from precsearch.diagnosis.exposed_engine import EngineInside
-from precsearch.executors.process import Worker
+from precsearch.emulation.configuration import Configuration
+from precsearch.executors.open import open_executor
 from precsearch.graph.view import GraphView
 from precsearch.lowering.lower import Lowered
 from precsearch.measurement.build_service import BUILD_LIMIT_S
 from precsearch.measurement.profiling import achieved_precisions
 from precsearch.reference.inner_tensors import Inside
-from precsearch.registry import BackendFactory
 from precsearch.setup.shapes import shape_table
 
 __all__ = ["Opened", "open_cuts", "open_outputs"]
@@ -64,9 +65,7 @@ def _told(engine: EngineInside) -> tuple[str, ...]:
 
 
 def open_cuts(
-    factory: BackendFactory,
-    options: BackendOptions,
-    graph: GraphView,
+    configuration: Configuration,
     lowered: Lowered,
     wanted: Sequence[str],
     feeds: Sequence[Feed],
@@ -74,9 +73,7 @@ def open_cuts(
     """Build an engine in a process of its own, ready to be cut.
 
     Args:
-        factory: Constructs the backend there.
-        options: Its knobs; the shapes are those of ``feeds``.
-        graph: The prepared model.
+        configuration: Its model, and what constructs its backend there.
         lowered: What the engine is built from.
         wanted: Tensors to show.
         feeds: What it will be run on.
@@ -86,13 +83,21 @@ def open_cuts(
         EngineError: The engine does not build or run.
         WorkerError: It crashed, or took too long.
     """
-    shaped = replace(options, shapes=shape_table(feeds))
-    worker = Worker(open_cutter, (factory, shaped), limit_s=BUILD_LIMIT_S)
-    try:
-        kernels = worker.call("plain", lowered.model, feeds[0])
-    except BaseException:
-        worker.close()
-        raise
-    inside = EngineCuts(worker.call, graph, lowered, wanted)
-    achieved = achieved_precisions(kernels, lowered.asked, lowered.owners, unlisted=None)
-    return Opened(inside, achieved, inside.notes, worker.close)
+    shaped = replace(configuration.options, shapes=shape_table(feeds), model_folder="", cache="")
+    facts = facts_of(configuration.backend)
+    with ExitStack() as stack:
+        executor = stack.enter_context(open_executor(configuration.source, facts))
+        worker = executor.open(
+            executor.devices()[0],
+            open_cutter,
+            configuration.factory,
+            shaped,
+            limit_s=BUILD_LIMIT_S,
+        )
+        stack.callback(worker.close)
+        kernels = worker.call(Cutter.plain, lowered.model, feeds[0])
+        inside = EngineCuts(worker, configuration.graph, lowered, wanted)
+        achieved = achieved_precisions(
+            kernels, lowered.asked, lowered.owners, unlisted=facts.unlisted_node
+        )
+        return Opened(inside, achieved, inside.notes, stack.pop_all().close)

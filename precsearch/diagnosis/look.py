@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from precsearch.backends.auto import backend_name
-from precsearch.core.backend import Feed
+from precsearch.core.backend import Feed, facts_of
 from precsearch.core.errors import EngineError, OptionError, WorkerError
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
@@ -89,9 +89,10 @@ def look(configuration: Configuration, feeds: Sequence[Feed]) -> Looked:
     asked = {p for _, p in assignment.entries}
     if not asked or not asked <= configuration.backend.precisions:
         return emulated
-    if configuration.backend.compiles and configuration.factory is not None:
+    facts = facts_of(configuration.backend)
+    if facts.can_be_cut and configuration.factory is not None:
         return _cut(configuration, emulated, assignment, scales, feeds)
-    if asked == {Precision.INT8} and configuration.backend.name == "onnxruntime":
+    if asked == {Precision.INT8} and facts.artifact_is_model:
         lowered = configuration.lowered(assignment, scales)
         engine = open_outputs(
             configuration.backend, configuration.graph, lowered, _handed_on(configuration), feeds[0]
@@ -111,14 +112,7 @@ def _cut(
     assert configuration.factory is not None, "or there is nothing to cut"
     lowered, wanted = configuration.lowered(assignment, scales), _handed_on(configuration)
     try:
-        cut = open_cuts(
-            configuration.factory,
-            configuration.options,
-            configuration.graph,
-            lowered,
-            wanted,
-            feeds,
-        )
+        cut = open_cuts(configuration, lowered, wanted, feeds)
     except (EngineError, WorkerError, OptionError) as error:
         said = f"the engine itself does not run here, so that it was emulated: {error}"
         return replace(emulated, notes=lambda: (said,))
@@ -169,7 +163,7 @@ def open_configuration(
         read_model(model), backend_name(backend), (Precision.FP32,), granularity, 0
     )
     wanted = frozenset({Precision.FP32, precision})
-    space = group(target.graph, target.scheme, wanted, granularity)
+    space = group(target.graph, target.scheme, wanted, granularity, target.form)
     if precision is not Precision.FP32 and not space.free:
         raise OptionError(f"nothing in this model can run in {precision}; choose another one")
     return Configuration(

@@ -1,9 +1,9 @@
 """One group of a proxy in one precision, written in FP32 with the rounding that its storage means.
 
-FP16: every tensor that a node stores in FP16, and every one that it reads so, goes through FP32 →
-FP16 → FP32. INT8: what an INT8 node reads, and what it writes where that is stored quantised, goes
-through QuantizeLinear and DequantizeLinear. Both are idempotent, so a branch rounds what it reads
-without knowing who wrote it.
+FP16, BF16: every tensor that a node stores in that format, and every one that it reads so, goes
+through FP32 → the format → FP32. INT8: what an INT8 node reads, and what it writes where that is
+stored quantised, goes through QuantizeLinear and DequantizeLinear. Both are idempotent, so a branch
+rounds what it reads without knowing who wrote it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 import onnx
 from onnx import helper
 
+from precsearch.core.formats import FLOAT32, NumberFormat
 from precsearch.core.precision import Precision
 from precsearch.core.space import LayerGroup
 from precsearch.emulation.weights import ProxyWeights, cast_pair
 from precsearch.graph.view import NodeView
-from precsearch.lowering.capabilities import Role, fp16_outputs, fp16_slots, weight_slot
+from precsearch.lowering.capabilities import Role, cast_outputs, cast_slots, weight_slot
 from precsearch.lowering.context import Quantising, check_written
 from precsearch.lowering.qdq_layout import fused_tail, reaches_all
 from precsearch.lowering.qdq_placement import BRANCH_SUFFIX, Placed, placed
@@ -30,7 +31,7 @@ _MOVES = frozenset(
     | {"MaxPool", "Gather", "GatherElements", "GatherND", "Expand", "Tile", "Concat", "Neg", "Abs"}
     | {"DepthToSpace", "SpaceToDepth", "Relu", "Max", "Min", "Where"}
 )
-"""Operators that give back numbers they were given: on FP16's grid if those were."""
+"""Operators that give back numbers they were given: a format holds them if it held those."""
 
 
 def scale_name(tensor: str) -> str:
@@ -56,16 +57,16 @@ class Scope:
         nodes: What was written.
         local: The name here of a tensor of the model.
         made: The names of requantised tensors.
-        rounded: The name of a tensor that was rounded to FP16, by its own.
-        grid: Names whose values FP16 holds.
+        rounded: The name of a tensor that was rounded to a format, by its own and the format.
+        grid: Names whose values a format holds, with the format.
         scaled: The activations whose scales are read.
     """
 
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     local: dict[str, str] = field(default_factory=dict)
     made: set[str] = field(default_factory=set)
-    rounded: dict[str, str] = field(default_factory=dict)
-    grid: set[str] = field(default_factory=set)
+    rounded: dict[tuple[str, NumberFormat], str] = field(default_factory=dict)
+    grid: set[tuple[str, NumberFormat]] = field(default_factory=set)
     scaled: set[str] = field(default_factory=set)
 
 
@@ -100,8 +101,9 @@ class Branch:
         self.precision = precision
         self.weights = weights
         self.scope = scope
-        half = precision is Precision.INT8 and quantising.half
-        self._half = precision is Precision.FP16 or half
+        wanted = quantising.float_of(precision).spec
+        self._stored_as = wanted.format
+        self._typed_as = quantising.form.typed_as(wanted.format)
         self._decided = decided
         self._placed: dict[int, Placed] = {}
         self._beside: dict[int, tuple[str, ...]] = {}
@@ -139,24 +141,24 @@ class Branch:
         graph, scope = self.graph, self.scope
         found = self._placed.get(node.index)
         active = found is not None and found.role is Role.ACTIVE
-        in_half = self._half and not (active and self.weights.fine(node))
-        halves = frozenset(fp16_slots(node, graph)) if in_half else frozenset()
-        inputs = [self._input(node, slot, half=slot in halves) for slot in range(len(node.inputs))]
+        own = FLOAT32 if active and self.weights.fine(node) else self._typed_as
+        slots = frozenset(cast_slots(node, graph, own) if own != FLOAT32 else ())
+        inputs = [self._input(node, slot, cast=slot in slots) for slot in range(len(node.inputs))]
         outputs = [f"{t}//{self.precision}" if t else "" for t in node.outputs]
         self._copy(node, inputs, outputs)
         exact = node.is_op(*_MOVES) and all(
-            slot in halves for slot, t in enumerate(node.inputs) if t and graph.is_float(t)
+            slot in slots for slot, t in enumerate(node.inputs) if t and graph.is_float(t)
         )
-        stored_half = frozenset(fp16_outputs(node, graph)) if in_half else frozenset()
+        stored = frozenset(cast_outputs(node, graph, own) if own != FLOAT32 else ())
         for position, tensor in enumerate(node.outputs):
             if tensor:
                 scope.local[tensor] = outputs[position]
-                if position in stored_half:
-                    self._store_half(tensor, exact)
+                if position in stored:
+                    self._store(tensor, exact)
                 if tensor in self._stored:
                     scope.local[tensor] = self._requantised(tensor)
 
-    def _input(self, node: NodeView, slot: int, *, half: bool) -> str:
+    def _input(self, node: NodeView, slot: int, *, cast: bool) -> str:
         tensor, found = node.inputs[slot], self._placed.get(node.index)
         if not tensor:
             return ""
@@ -164,7 +166,9 @@ class Branch:
             active = found is not None and found.role is Role.ACTIVE
             if active and slot == weight_slot(node, self.graph):
                 return self.weights.quantised(node, self.scope.nodes)
-            return self.weights.rounded(tensor, self.scope.nodes) if half else tensor
+            if not cast:
+                return tensor
+            return self.weights.rounded(tensor, self._stored_as, self.scope.nodes)
         name = self.name(tensor)
         if found is not None and tensor not in self._stored:
             beside = self._beside.get(node.index, ())
@@ -172,24 +176,24 @@ class Branch:
                 name = self._perhaps(tensor, beside)
             elif slot in found.branch:
                 name = self._perhaps(tensor, (f"{node.key}{BRANCH_SUFFIX}", *beside))
-        return self._rounded(name) if half else name
+        return self._rounded(name) if cast else name
 
-    def _store_half(self, tensor: str, exact: bool) -> None:
+    def _store(self, tensor: str, exact: bool) -> None:
         name = self.scope.local[tensor]
         if exact:
-            self.scope.grid.add(name)
+            self.scope.grid.add((name, self._stored_as))
         else:
             self.scope.local[tensor] = self._rounded(name)
 
     def _rounded(self, name: str) -> str:
-        scope = self.scope
-        if name in scope.grid:
+        scope, key = self.scope, (name, self._stored_as)
+        if key in scope.grid:
             return name
-        if name not in scope.rounded:
-            made = scope.rounded[name] = f"{name}//{self.precision}r"
-            scope.grid.add(made)
-            scope.nodes += cast_pair(name, made)
-        return scope.rounded[name]
+        if key not in scope.rounded:
+            made = scope.rounded[key] = f"{name}//{self.precision}r"
+            scope.grid.add((made, self._stored_as))
+            scope.nodes += cast_pair(name, made, self._stored_as)
+        return scope.rounded[key]
 
     def _requantised(self, tensor: str) -> str:
         """The tensor's values after QuantizeLinear and DequantizeLinear."""

@@ -71,7 +71,7 @@ class Configuration:
         """The same for a rewritten graph: everything that can, in the lowest precision of this."""
         lowest = max((p for _, p in self.assignment.entries), key=lambda p: p.rank)
         wanted = frozenset({Precision.FP32, *(p for _, p in self.assignment.entries)})
-        space = group(graph, self.scheme, wanted, self.space.granularity)
+        space = group(graph, self.scheme, wanted, self.space.granularity, self.form)
         same = {g.key: self.assignment[g.key] for g in space.groups if g.key in self.space.by_key}
         new = {g.key: g.nearest(lowest) for g in space.free if g.key not in self.space.by_key}
         fits = {k: p for k, p in same.items() if p in space.by_key[k].choices}

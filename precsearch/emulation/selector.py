@@ -68,14 +68,8 @@ class Choices:
         sides = [self._side(key, p, outputs, branches[p]) for p in lower]
         node, then, other = _if(flag_name(key, lower[0]), outputs)
         self._leaf(other, outputs, branches[next(iter(branches))])
-        inner = [f"{t}//lower" for t in outputs]
-        last, lowest, higher = _if(flag_name(key, lower[1]), inner)
-        for body, precision in ((higher, lower[0]), (lowest, lower[1])):
-            taken = [f"{t}//taken" for t in outputs]
-            for tensor, name in zip(outputs, taken, strict=True):
-                body.node.append(helper.make_node("Identity", [_side(tensor, precision)], [name]))
-            self._close(body, outputs, taken)
-        then.node.append(last)
+        inner = [_below(t, lower[0]) for t in outputs]
+        then.node.append(self._taken(key, outputs, inner, lower))
         self._close(then, outputs, inner)
         return [*sides, node]
 
@@ -103,6 +97,26 @@ class Choices:
         self._close(other, outputs, empty)
         return node
 
+    def _taken(
+        self, key: str, outputs: Sequence[str], made: Sequence[str], lower: Sequence[Precision]
+    ) -> onnx.NodeProto:
+        """What the side of the chosen one of two or more precisions made."""
+        node, then, other = _if(flag_name(key, lower[1]), made)
+        self._hand_on(other, outputs, lower[0])
+        if len(lower) == 2:
+            self._hand_on(then, outputs, lower[1])
+            return node
+        inner = [_below(t, lower[1]) for t in outputs]
+        then.node.append(self._taken(key, outputs, inner, lower[1:]))
+        self._close(then, outputs, inner)
+        return node
+
+    def _hand_on(self, body: onnx.GraphProto, outputs: Sequence[str], precision: Precision) -> None:
+        taken = [f"{t}//taken" for t in outputs]
+        for tensor, name in zip(outputs, taken, strict=True):
+            body.node.append(helper.make_node("Identity", [_side(tensor, precision)], [name]))
+        self._close(body, outputs, taken)
+
     def _choice(
         self, key: str, outputs: Sequence[str], made: Sequence[str], branches: Branches
     ) -> onnx.NodeProto:
@@ -116,7 +130,7 @@ class Choices:
         if len(lower) == 1:
             self._leaf(then, outputs, branches[lower[0]])
             return node
-        inner = [f"{t}//lower" for t in outputs]
+        inner = [_below(t, lower[0]) for t in outputs]
         then.node.append(self._choice(key, outputs, inner, {p: branches[p] for p in lower}))
         self._close(then, outputs, inner)
         return node
@@ -158,6 +172,11 @@ def _if(
 
 def _side(tensor: str, precision: Precision) -> str:
     return f"{tensor}//{precision}//side"
+
+
+def _below(tensor: str, precision: Precision) -> str:
+    """What a group made in this precision or a lower one."""
+    return f"{tensor}//{precision}//lower"
 
 
 def _place_name(tensor: str) -> str:

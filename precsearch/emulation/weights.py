@@ -14,26 +14,26 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
+from precsearch.core.formats import FLOAT16, FLOAT32, NumberFormat
+from precsearch.graph.encode import rounded
 from precsearch.graph.view import NodeView
 from precsearch.lowering.context import Quantising
 from precsearch.lowering.qdq_layout import reads_fine_scale
 from precsearch.lowering.scales import QuantParams, quantise_weight
+from precsearch.lowering.tensor_names import float_name
 from precsearch.lowering.write_node import scale_floor, weight_axis
 
 __all__ = ["ProxyWeights", "cast_pair"]
 
-_FLOAT = onnx.TensorProto.FLOAT
-_HALF = onnx.TensorProto.FLOAT16
-
 Array = npt.NDArray[np.generic]
 
 
-def cast_pair(source: str, made: str) -> list[onnx.NodeProto]:
-    """FP32 → FP16 → FP32: round to nearest even, subnormals kept, beyond 65504 infinite."""
-    half = f"{made}//h"
+def cast_pair(source: str, made: str, stored_as: NumberFormat) -> list[onnx.NodeProto]:
+    """FP32 → another format → FP32: nearest even, subnormals kept, beyond its range infinite."""
+    inner = f"{made}//h"
     return [
-        helper.make_node("Cast", [source], [half], half, to=_HALF),
-        helper.make_node("Cast", [half], [made], made, to=_FLOAT),
+        helper.make_node("Cast", [source], [inner], inner, to=stored_as.elem_type),
+        helper.make_node("Cast", [inner], [made], made, to=FLOAT32.elem_type),
     ]
 
 
@@ -66,18 +66,17 @@ class ProxyWeights:
         self._half = quantising.half
         self._budget = budget
 
-    def rounded(self, name: str, nodes: list[onnx.NodeProto]) -> str:
-        """The weight on FP16's grid; ``nodes`` gets what computes it, if it is no constant."""
-        made = f"{name}//rounded"
+    def rounded(self, name: str, stored_as: NumberFormat, nodes: list[onnx.NodeProto]) -> str:
+        """The weight as a format holds it; ``nodes`` gets what computes it if it is no constant."""
+        made = float_name(f"{name}//rounded", stored_as)
         if made in self.added:
             return made
         weight = self.graph.weights[name]
         if not self._fits(weight.size):
             local = f"{made}//{len(nodes)}"
-            nodes += cast_pair(name, local)
+            nodes += cast_pair(name, local, stored_as)
             return local
-        with np.errstate(over="ignore"):
-            self._add(made, weight.load().astype(np.float16).astype(np.float32))
+        self._add(made, rounded(weight.load(), stored_as))
         return made
 
     def quantised(self, node: NodeView, nodes: list[onnx.NodeProto]) -> str:
@@ -122,7 +121,7 @@ class ProxyWeights:
         nodes.append(node)
         if not half:
             return local
-        nodes += cast_pair(local, f"{local}//r")
+        nodes += cast_pair(local, f"{local}//r", FLOAT16)
         return f"{local}//r"
 
     def _fits(self, elements: int) -> bool:

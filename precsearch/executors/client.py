@@ -1,85 +1,285 @@
-"""What a run measures with: workers, the bench in them, and the outputs that are wanted."""
+"""What a run asks of a device, typed: `ReferenceClient` and `MeasurementClient`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from types import TracebackType
 
-from precsearch.core.problem import Problem
-from precsearch.core.space import SearchSpace
-from precsearch.core.trial import Measurement, Trial, hardness
-from precsearch.executors.references import reference_of
-from precsearch.lowering.lower import Lowered
-from precsearch.measurement.latency import Load, TimingOptions
-from precsearch.measurement.rounds import BUSY
-from precsearch.measurement.service import BenchSetup, Candidate, Rival, Scored
-from precsearch.setup.config import OptimizeConfig
-from precsearch.setup.shapes import ShapeTable
-from precsearch.setup.target import Target
+from precsearch.calibration.ranges import Calibration
+from precsearch.core.backend import Feed, Fingerprint, Fp32Mode
+from precsearch.core.device import DeviceSpec
+from precsearch.core.errors import (
+    EngineError,
+    OutOfMemory,
+    WorkerCrashed,
+    WorkerMissing,
+    WorkerTimeout,
+)
+from precsearch.core.trial import Accuracy, Fidelity, Latency, Measurement
+from precsearch.emulation.multiplexed import ProxyRequest
+from precsearch.executors.protocol import Channel, Executor
+from precsearch.hazards.collect import Screening
+from precsearch.hazards.statistics import ScreenStatistics
+from precsearch.lowering.scales import TensorRange
+from precsearch.measurement.artifact_store import Artifact
+from precsearch.measurement.build_service import Engine
+from precsearch.measurement.reference_service import ReferenceService, open_reference_service
+from precsearch.measurement.service import (
+    Candidate,
+    MeasurementConfig,
+    MeasurementService,
+    ReferenceSplit,
+    Rival,
+    open_service,
+)
 
-__all__ = ["bench_setup", "busy", "candidate", "reference_of", "rival"]
+__all__ = ["MeasurementClient", "ReferenceClient", "connect", "reference"]
 
-_BUILD_CACHE = "build.cache"
-_PATIENT = TimingOptions(round_seconds=0.02, warmup=15)
-"""A GPU that was idle takes some tenths of a second to clock up."""
-
-
-def candidate(lowered: Lowered) -> Candidate:
-    """What is sent to a bench."""
-    return Candidate(lowered.model, lowered.digest, lowered.asked, lowered.owners)
+_STARTS = 3
+"""How often a service that died is started again for one trial."""
 
 
-def rival(problem: Problem, trials: Sequence[Trial], lowered: Lowered) -> Rival:
-    """What an engine is up against.
+class ReferenceClient:
+    """Runs the original model in a worker: reference outputs, calibration and screening.
+
+    Every method raises `ModelError` if ONNX Runtime refuses the model, and `WorkerError` if the
+    worker crashed or hung on it.
 
     Args:
-        problem: What is searched.
-        trials: Its trials so far.
-        lowered: The engine's model.
+        channel: To the service.
     """
-    best = problem.goal.best(trials)
-    found = None if best is None or best.measurement is None else best.measurement.latency
-    ratio = 1.0 if found is None else min(1.0, found.ratio)
-    return Rival(problem.goal, ratio, _trivial(problem.space, lowered), hardness(trials))
+
+    def __init__(self, channel: Channel[ReferenceService]) -> None:
+        self._channel = channel
+
+    @property
+    def device(self) -> DeviceSpec:
+        """What the service runs on."""
+        return self._channel.device
+
+    def outputs(self, feeds: Sequence[Feed], model: bytes | None = None) -> tuple[Feed, ...]:
+        """See `ReferenceService.outputs`."""
+        return self._channel.call(ReferenceService.outputs, model, feeds)
+
+    def ranges(self, calibration: Calibration, feeds: Sequence[Feed]) -> dict[str, TensorRange]:
+        """See `precsearch.calibration.ranges.collect_ranges`."""
+        return self._channel.call(ReferenceService.ranges, _anywhere(calibration), feeds)
+
+    def oddities(self, calibration: Calibration, feeds: Sequence[Feed]) -> dict[str, str]:
+        """See `precsearch.hazards.oddities.oddities`."""
+        return self._channel.call(ReferenceService.oddities, _anywhere(calibration), feeds)
+
+    def screen(self, screening: Screening, feeds: Sequence[Feed]) -> ScreenStatistics:
+        """See `precsearch.hazards.collect.screen`."""
+        here = replace(screening, model_folder="")
+        return self._channel.call(ReferenceService.screen, here, feeds)
+
+    def measuring(self, config: MeasurementConfig) -> MeasurementClient:
+        """Measure with the same process from now on; the next call constructs the service."""
+        return MeasurementClient(self._channel.become(open_service, config))
+
+    def prepare(self) -> None:
+        """Start the service unless it runs.
+
+        Raises:
+            PrecsearchError: See `Channel.call`.
+        """
+        self._channel.prepare()
+
+    def stop(self) -> None:
+        """See `Channel.stop`."""
+        self._channel.stop()
+
+    def close(self) -> None:
+        """See `Channel.close`."""
+        self._channel.close()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __enter__(self) -> ReferenceClient:
+        return self
 
 
-def busy(found: Measurement | None) -> str:
-    """What a person should know of the machine if a timing stayed in doubt because of it; or ""."""
-    if found is None or found.latency is None:
-        return ""
-    if not any(reason.startswith(BUSY) for reason in found.latency.unsure):
-        return ""
-    return f"{BUSY}: disturbed timings are made again, and what stays in doubt is marked as unsure"
+class MeasurementClient(ReferenceClient):
+    """Measures engines in a worker on one device.
+
+    Every method raises `EngineError` if an engine fails, and `WorkerError` if the worker died or
+    hung on it, unless it says otherwise.
+
+    Args:
+        channel: To the service.
+    """
+
+    def __init__(self, channel: Channel[MeasurementService]) -> None:
+        super().__init__(channel)
+        self._service = channel
+
+    def __enter__(self) -> MeasurementClient:
+        return self
+
+    @property
+    def ready(self) -> bool:
+        """See `Channel.ready`."""
+        return self._service.ready
+
+    def revive(self, holding: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
+        """Start the service again if it died, with its FP32 engine open.
+
+        What killed it was the trial before, and the next trial is not to fail for it.
+
+        Args:
+            holding: What is held while the process starts, which uses the CPU of this machine.
+
+        Raises:
+            WorkerMissing: It does not start.
+            WorkerError: `stop` was called.
+        """
+        last: Exception | None = None
+        for _ in range(_STARTS):
+            if self._service.ready:
+                return
+            try:
+                with holding():
+                    self._service.prepare()
+                self._service.once(MeasurementService.warm_up)
+            except (EngineError, OutOfMemory, WorkerCrashed, WorkerTimeout) as error:
+                last = error
+            else:
+                return
+        raise WorkerMissing(
+            f"the worker of device {self.device.name} does not start again: {last}"
+        ) from last
+
+    def adopt(self, config: MeasurementConfig) -> None:
+        """See `MeasurementService.adopt`; a worker that replaces this one starts with it, too."""
+        self._service.call(MeasurementService.adopt, config)
+        self.remember(config)
+
+    def remember(self, config: MeasurementConfig) -> None:
+        """Start with another config should the worker die; go on with this one."""
+        self._service.remember(config)
+
+    def restart(self, config: MeasurementConfig) -> None:
+        """Construct the service anew with another config, at the next call."""
+        self._service.serve(config)
+
+    def fingerprint(self) -> Fingerprint:
+        """See `MeasurementService.fingerprint`."""
+        return self._service.call(MeasurementService.fingerprint)
+
+    def fp32_modes(self) -> tuple[Fp32Mode, ...]:
+        """See `MeasurementService.fp32_modes`."""
+        return self._service.call(MeasurementService.fp32_modes)
+
+    def calibrate_noise(self) -> float:
+        """See `MeasurementService.calibrate_noise`."""
+        return self._service.call(MeasurementService.calibrate_noise)
+
+    def fp32_latency(self) -> Latency:
+        """See `MeasurementService.fp32_latency`."""
+        return self._service.call(MeasurementService.fp32_latency)
+
+    def measure(
+        self,
+        candidate: Candidate,
+        fidelity: Fidelity,
+        rival: Rival | None = None,
+        scored: Accuracy | None = None,
+    ) -> Measurement:
+        """See `MeasurementService.measure`. It is not asked again if the worker is killed."""
+        return self._service.once(MeasurementService.measure, candidate, fidelity, rival, scored)
+
+    def measure_baseline(self, baseline: Candidate) -> Measurement:
+        """See `MeasurementService.measure`, for the FP32 engine, before any trial."""
+        return self._service.call(MeasurementService.measure, baseline, Fidelity.ENGINE)
+
+    def check(self, candidate: Candidate) -> Measurement:
+        """See `MeasurementService.check`. It is not asked again if the worker is killed."""
+        return self._service.once(MeasurementService.check, candidate)
+
+    def probe(self, request: ProxyRequest, losses: Sequence[float] = ()) -> Measurement:
+        """See `MeasurementService.probe`. It is not asked again if the worker is killed."""
+        return self._service.once(MeasurementService.probe, request, losses)
+
+    def confirm(self, candidates: Sequence[Candidate], rebuilds: int) -> list[tuple[Latency, ...]]:
+        """See `MeasurementService.confirm`."""
+        return self._service.call(MeasurementService.confirm, candidates, rebuilds)
+
+    def score(self, candidate: Candidate, part: ReferenceSplit) -> Accuracy:
+        """See `MeasurementService.score`."""
+        return self._service.call(MeasurementService.score, candidate, part)
+
+    def engine(self, candidate: Candidate) -> Engine:
+        """See `MeasurementService.engine`."""
+        return self._service.call(MeasurementService.engine, candidate)
+
+    def hold(self, tactics: Mapping[str, str]) -> None:
+        """See `MeasurementService.hold`; it outlives the worker."""
+        self._service.settle(MeasurementService.hold, tactics)
+
+    def artifact(self, candidate: Candidate) -> Artifact:
+        """See `MeasurementService.artifact`."""
+        return self._service.call(MeasurementService.artifact, candidate)
+
+    def keep(self, candidate: Candidate, artifact: Artifact) -> None:
+        """See `MeasurementService.keep`; it outlives the worker."""
+        self._service.settle(MeasurementService.keep, candidate, artifact)
+
+    def receive(self, candidate: Candidate, artifact: Artifact) -> None:
+        """See `MeasurementService.receive`."""
+        self._service.call(MeasurementService.receive, candidate, artifact)
+
+    def pin(self, digests: Sequence[str]) -> None:
+        """See `MeasurementService.pin`."""
+        self._service.call(MeasurementService.pin, digests)
 
 
-def _trivial(space: SearchSpace, lowered: Lowered) -> bool:
-    """Whether a model computes all groups in one precision, as far as they can."""
-    asked = {lowered.owners[node]: p for node, p in lowered.asked.items() if node in lowered.owners}
-    computing = {g.key for g in space.free if not g.passive}
-    found = {k: p for k, p in asked.items() if k in computing}
-    uniform = [dict(space.uniform(p).entries) for p in space.precisions]
-    return any({k: p for k, p in u.items() if k in computing} == found for u in uniform)
+def reference(
+    executor: Executor, device: DeviceSpec | None = None, limit_s: float = 3600.0
+) -> ReferenceClient:
+    """A client of a worker that runs the original model.
+
+    Args:
+        executor: Starts it.
+        device: Where; ``None`` is the home device.
+        limit_s: Seconds that a call may take.
+
+    Raises:
+        WorkerMissing: No process can be started.
+    """
+    home = executor.devices()[0] if device is None else device
+    return ReferenceClient(executor.open(home, open_reference_service, limit_s=limit_s))
 
 
-def bench_setup(
-    config: OptimizeConfig,
-    target: Target,
-    baseline: Lowered,
-    search: Scored,
-    loads: tuple[Load, ...] = (),
-    shapes: ShapeTable = (),
-    metric_sha256: str = "",
-) -> BenchSetup:
-    """What a bench starts from."""
-    return BenchSetup(
-        backend=target.factory,
-        options=replace(
-            target.options, shapes=shapes, cache=str(config.run_path.resolve() / _BUILD_CACHE)
-        ),
-        baseline=candidate(baseline),
-        search=search,
-        metric=config.metric,
-        timing=_PATIENT if target.backend.compiles else TimingOptions(),
-        loads=loads,
-        metric_sha256=metric_sha256,
-    )
+def connect(
+    executor: Executor,
+    device: DeviceSpec,
+    config: MeasurementConfig,
+    limit_s: float = 3600.0,
+) -> MeasurementClient:
+    """A client of a worker that measures; the worker is ready when this returns.
+
+    Raises:
+        WorkerError: It cannot be started.
+        OptionError: The backend is not installed there, or the metric is unknown.
+    """
+    client = MeasurementClient(executor.open(device, open_service, config, limit_s=limit_s))
+    try:
+        client.prepare()
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def _anywhere(calibration: Calibration) -> Calibration:
+    """Without the folder of this machine: the service knows its own."""
+    return replace(calibration, model_folder="")

@@ -9,8 +9,8 @@ import numpy as np
 from precsearch.core.backend import Array, Feed
 from precsearch.core.errors import DataError, ModelError
 from precsearch.data import Dataset
-from precsearch.executors.process import Worker
-from precsearch.measurement.service import Scored
+from precsearch.executors.client import ReferenceClient
+from precsearch.measurement.config import ReferenceSplit
 from precsearch.metrics.degenerate import degenerate
 from precsearch.setup.shapes import SetData
 from precsearch.setup.target import Target
@@ -22,14 +22,14 @@ _LOOKED_AT = 8
 
 
 def reference_of(
-    target: Target, part: Dataset, worker: Worker, beside: Sequence[SetData] = ()
-) -> Scored:
+    target: Target, part: Dataset, worker: ReferenceClient, beside: Sequence[SetData] = ()
+) -> ReferenceSplit:
     """A part of the data with the outputs that are wanted on it.
 
     Args:
         target: The model.
         part: The samples.
-        worker: Serves `precsearch.measurement.service.open_bench`.
+        worker: Runs the model.
         beside: What engines are scored on beside them, at other input shapes.
 
     Raises:
@@ -39,12 +39,12 @@ def reference_of(
         WorkerError: It crashed or hung on the model.
     """
     also = tuple(
-        Scored(one.data, _wanted(target, one.data, worker), name=one.name) for one in beside
+        ReferenceSplit(one.data, _wanted(target, one.data, worker), name=one.name) for one in beside
     )
-    return Scored(part, _wanted(target, part, worker), also=also)
+    return ReferenceSplit(part, _wanted(target, part, worker), also=also)
 
 
-def check_comparable(scored: Scored) -> tuple[str, ...]:
+def check_comparable(scored: ReferenceSplit) -> tuple[str, ...]:
     """What the user should know of what is compared.
 
     Raises:
@@ -58,7 +58,7 @@ def check_comparable(scored: Scored) -> tuple[str, ...]:
     return found.notes
 
 
-def check_holdout(target: Target, part: Dataset, worker: Worker) -> None:
+def check_holdout(target: Target, part: Dataset, worker: ReferenceClient) -> None:
     """Refuse a holdout that would be refused after the search, before it; no loss is looked at.
 
     Raises:
@@ -73,7 +73,7 @@ def check_holdout(target: Target, part: Dataset, worker: Worker) -> None:
         _wanted(target, part.take(odd), worker)
 
 
-def _wanted(target: Target, part: Dataset, worker: Worker) -> tuple[Feed, ...]:
+def _wanted(target: Target, part: Dataset, worker: ReferenceClient) -> tuple[Feed, ...]:
     given = part.references
     if given is None:
         found = _own(target, part.feeds, worker)
@@ -89,10 +89,8 @@ def _wanted(target: Target, part: Dataset, worker: Worker) -> tuple[Feed, ...]:
     return tuple(given)
 
 
-def _own(target: Target, feeds: Sequence[Feed], worker: Worker) -> tuple[Feed, ...]:
-    folder = target.options.model_folder
-    found: tuple[Feed, ...] = worker.call("outputs", target.reference_model, feeds, folder)
-    return found
+def _own(target: Target, feeds: Sequence[Feed], worker: ReferenceClient) -> tuple[Feed, ...]:
+    return worker.outputs(feeds, target.reference_model)
 
 
 def _check_nan(feeds: Sequence[Feed], outputs: Sequence[Feed]) -> None:

@@ -117,11 +117,12 @@ def _write(made: Materialised, to: str, files: dict[str, Path], *, force: bool) 
         knobs=knobs,
         pins=asked,
     )
-    script = _script(job, to, recipe.backend, files["postprocess"].name)
+    exporter = made.target.facts.exporter
+    script = _script(job, to, exporter, files["postprocess"].name)
     put = partial(write_output, force=force)
     write_model(made.target.source, files["model"], data, put)
     others: tuple[Path, ...] = ()
-    if to == "polygraphy" and recipe.backend != "onnxruntime":
+    if to == "polygraphy" and exporter != "onnxruntime":
         others = (files["postprocess"],)
         nodes = None if asked is None else asked.nodes
         text = postprocess_script(made.plan.digest, knobs.timing_iterations, nodes)
@@ -133,10 +134,10 @@ def _write(made: Materialised, to: str, files: dict[str, Path], *, force: bool) 
     return ExportReport(to, files["model"], files["script"], others, identical, told)
 
 
-def _script(job: Job, to: str, backend: str, postprocess: str) -> str:
+def _script(job: Job, to: str, exporter: str, postprocess: str) -> str:
     if to == "trtexec":
         return trtexec_script(job)
-    if backend == "onnxruntime":
+    if exporter == "onnxruntime":
         return onnxruntime_script(job)
     return polygraphy_script(job, postprocess)
 

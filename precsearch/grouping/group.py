@@ -10,9 +10,10 @@ from collections.abc import Sequence
 
 import onnx
 
-from precsearch.core.backend import QuantScheme
+from precsearch.core.backend import TYPED, GraphForm, QuantScheme
 from precsearch.core.errors import OptionError
-from precsearch.core.precision import Precision
+from precsearch.core.formats import FLOAT16, FLOAT32
+from precsearch.core.precision import Encoding, Precision
 from precsearch.core.space import LayerGroup, SearchSpace
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.grouping.add_inputs import with_branches
@@ -21,7 +22,7 @@ from precsearch.grouping.patterns.kinds import kind_of
 from precsearch.grouping.patterns.lookup import Pattern
 from precsearch.grouping.patterns.registry import find_patterns
 from precsearch.grouping.repeats import block_names, macs, signature
-from precsearch.lowering.capabilities import Role, fp16_capable, int8_role
+from precsearch.lowering.capabilities import Role, cast_capable, int8_role
 
 __all__ = ["GRANULARITIES", "group"]
 
@@ -44,6 +45,7 @@ def group(
     scheme: QuantScheme,
     precisions: frozenset[Precision],
     granularity: str = "group",
+    form: GraphForm = TYPED,
 ) -> SearchSpace:
     """The groups of a model, what each may be asked for, and which are neighbours.
 
@@ -52,8 +54,9 @@ def group(
         scheme: What the backend can run in INT8.
         precisions: What the backend can run at all; FP32 is always offered.
         granularity: ``node``: every node on its own; ``group``: fused patterns, of a LayerNorm the
-            statistics on their own where FP16 is offered; ``block``: the groups of each repeated
-            block are one.
+            statistics on their own where a float precision of less range than FP32 is offered;
+            ``block``: the groups of each repeated block are one.
+        form: What kind of graph the backend builds from.
 
     Raises:
         OptionError: ``granularity`` is none of these.
@@ -69,13 +72,13 @@ def group(
         parts = _gather(graph, before, find_patterns(graph))
     cores = [signature(_core(p, graph), graph) for p in parts]
     blocks = block_names([p.nodes for p in parts], cores, graph)
-    if granularity == "group" and Precision.FP16 in precisions:
+    if granularity == "group" and any(map(_is_narrow, precisions)):
         parts, blocks = _split(graph, before, parts, blocks)
     if granularity == "block":
         parts, blocks = _merged(parts, blocks, before)
     roles = [int8_role(n, graph, scheme) for n in graph.nodes]
     groups = tuple(
-        _layer_group(part, block, graph, roles, precisions)
+        _layer_group(part, block, graph, roles, precisions, form)
         for part, block in zip(parts, blocks, strict=True)
     )
     quantised = [Precision.INT8 in g.choices for g in groups]
@@ -89,18 +92,25 @@ def _layer_group(
     graph: GraphView,
     roles: Sequence[Role],
     precisions: frozenset[Precision],
+    form: GraphForm,
 ) -> LayerGroup:
     nodes = [graph.nodes[i] for i in part.nodes]
     return LayerGroup(
         key=nodes[-1].key,
         kind=part.kind,
         nodes=tuple(n.key for n in nodes),
-        choices=_choices(part, graph, roles, precisions),
+        choices=_choices(part, graph, roles, precisions, form),
         passive=_is_passive(part, graph, roles),
         signature=signature(nodes, graph),
         block=block,
         macs=macs(nodes, graph),
     )
+
+
+def _is_narrow(precision: Precision) -> bool:
+    """Whether values that FP32 holds overflow in a float precision."""
+    spec = precision.spec
+    return spec.encoding is Encoding.CAST and spec.format.largest < FLOAT32.largest / 2
 
 
 def _predecessors(graph: GraphView) -> list[tuple[int, ...]]:
@@ -162,13 +172,13 @@ def _gather(
     """The groups, convex and in graph order."""
     wanted = [(p.kind, list(p.nodes)) for p in patterns]
     owner = {i: number for number, (_, nodes) in enumerate(wanted) for i in nodes}
-    halves = [fp16_capable(n, graph) for n in graph.nodes]
+    floats = [cast_capable(n, graph, FLOAT16) for n in graph.nodes]
     for node in graph.nodes:
         if node.index in owner:
             continue
         source = graph.producer.get(node.inputs[0]) if _is_layout(node, graph) else None
         host = owner[source.index] if source is not None else -1
-        if host >= 0 and any(halves[i] for i in wanted[host][1]):
+        if host >= 0 and any(floats[i] for i in wanted[host][1]):
             wanted[host][1].append(node.index)
             owner[node.index] = host
         else:
@@ -249,14 +259,25 @@ def _is_passive(part: Pattern, graph: GraphView, roles: Sequence[Role]) -> bool:
 
 
 def _choices(
-    part: Pattern, graph: GraphView, roles: Sequence[Role], precisions: frozenset[Precision]
+    part: Pattern,
+    graph: GraphView,
+    roles: Sequence[Role],
+    precisions: frozenset[Precision],
+    form: GraphForm,
 ) -> tuple[Precision, ...]:
-    choices = [Precision.FP32]
-    if any(fp16_capable(graph.nodes[i], graph) for i in part.nodes):
-        choices.append(Precision.FP16)
-    if any(roles[i] is Role.ACTIVE for i in part.nodes) or _is_passive(part, graph, roles):
-        choices.append(Precision.INT8)
-    return tuple(c for c in choices if c is Precision.FP32 or c in precisions)
+    nodes = [graph.nodes[i] for i in part.nodes]
+    floats = [n for n in nodes if cast_capable(n, graph, FLOAT16)]
+    active = any(roles[i] is Role.ACTIVE for i in part.nodes)
+
+    def has_form(precision: Precision) -> bool:
+        spec = precision.spec
+        if spec.encoding is Encoding.CAST:
+            # An activation in BF16 gains nothing behind a Conv that has no form in BF16.
+            typed = form.typed_as(spec.format)
+            return bool(floats) and all(cast_capable(n, graph, typed) for n in floats)
+        return precision is Precision.INT8 and (active or _is_passive(part, graph, roles))
+
+    return (Precision.FP32, *filter(has_form, Precision.ordered(precisions)))
 
 
 def _edges(

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import onnx
 
 from precsearch.core.backend import QuantScheme
-from precsearch.core.precision import Precision
+from precsearch.core.precision import Encoding, Precision
 from precsearch.core.space import SearchSpace
 from precsearch.graph.folding.constants import FOLDED
 from precsearch.graph.folding.einsum import as_matmul
 from precsearch.graph.validate import subgraphs
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.graph.work import LAYERS, Work, is_layer, work_of
-from precsearch.lowering.capabilities import already_quantised, fp16_capable, weight_slot
+from precsearch.lowering.capabilities import already_quantised, cast_capable, weight_slot
 
 __all__ = ["Hidden", "Undecided", "hidden_layers", "undecided"]
 
@@ -97,8 +97,9 @@ def _why(reader: _Reader, node: NodeView, offered: frozenset[Precision], space: 
     if already_quantised(node, graph):
         return "its author has quantized it, and that stays as it is"
     if Precision.INT8 not in offered:
-        if Precision.FP16 in offered and not fp16_capable(node, graph):
-            return "it has no FP16 form"
+        casts = [p for p in Precision.ordered(offered) if p.spec.encoding is Encoding.CAST]
+        if casts and not any(cast_capable(node, graph, p.spec.format) for p in casts):
+            return f"it has no {' or '.join(p.value.upper() for p in casts)} form"
         return "no lower precision is offered"
     return reader.no_int8(node)
 

@@ -1,15 +1,16 @@
-"""FP16 hazards by rule: what one FP32 run shows that FP16 would get wrong, and where.
+"""Hazards by rule: what one FP32 run shows that a coarser float format would get wrong, and where.
 
-Five kinds: values beyond FP16's range, constants beyond it, values that FP16 rounds to zero before
-a logarithm or a division, differences of values that FP16 holds too coarsely, and positions. FP32
+Five kinds: values beyond the format's range, constants beyond it, values that it rounds to zero
+before a logarithm or a division, differences of values that it holds too coarsely, and positions.
+BF16 has FP32's range, so that there it is the significand that counts. FP32
 must cover the *path* of such a value, from the node that writes it to those that read it, so every
 group along it gets the prior. They are hints: a measurement may overrule each of them.
 """
 
 from __future__ import annotations
 
-from precsearch.core.backend import QuantScheme
-from precsearch.core.precision import Precision
+from precsearch.core.backend import TYPED, GraphForm, QuantScheme
+from precsearch.core.precision import Encoding, Precision
 from precsearch.core.problem import Prior
 from precsearch.core.space import SearchSpace
 from precsearch.graph.view import GraphView
@@ -21,7 +22,7 @@ from precsearch.hazards.rounding import cancellations, coarse
 from precsearch.hazards.screened import Screened, screened_tensors, softmax_axes
 from precsearch.hazards.statistics import ScreenStatistics
 from precsearch.hazards.underflow import constant_underflows, underflows
-from precsearch.lowering.capabilities import fp16_capable
+from precsearch.lowering.capabilities import cast_capable
 
 __all__ = ["harmful_constants", "hazards", "screened_tensors", "softmax_axes", "suspected"]
 
@@ -38,8 +39,9 @@ def hazards(
     scheme: QuantScheme,
     *,
     int8_half: bool = False,
+    form: GraphForm = TYPED,
 ) -> tuple[Prior, ...]:
-    """Priors against FP16, and weak ones against INT8, in graph order.
+    """Priors against float formats, and weak ones against INT8, in graph order.
 
     Args:
         graph: The prepared model.
@@ -47,19 +49,24 @@ def hazards(
         statistics: Of a screening run over sample data. ``None``: only constants are judged.
         scheme: How the backend writes INT8.
         int8_half: Whether INT8 has FP16 around it, so that FP16's hazards are INT8's too.
+        form: What kind of graph the backend builds from.
 
     Returns:
         At most one prior for each group and precision, that of its gravest hazard.
     """
-    screened = Screened(graph, space, statistics)
-    gravest = _gravest(screened)
-    hints = int8_hints(screened, scheme)
+    around = Precision.FP16 if int8_half else Precision.FP32
+    floats = {p for p in (*space.precisions, around) if p.spec.encoding is Encoding.CAST}
+    gravest = {
+        p: _gravest(Screened(graph, space, statistics, p, form.typed_as(p.spec.format)))
+        for p in Precision.ordered(floats)
+    }
+    hints = int8_hints(Screened(graph, space, statistics), scheme)
     priors: list[Prior] = []
     for group in space.groups:
-        bad = gravest.get(group.key)
         for choice in group.choices[1:]:
-            half = choice is Precision.FP16 or (choice is Precision.INT8 and int8_half)
-            if bad is not None and half:
+            computed = around if choice.spec.encoding is Encoding.QDQ else choice
+            bad = gravest.get(computed, {}).get(group.key)
+            if bad is not None:
                 said = f"{choice.value.upper()} excluded: {bad.reason}"
             elif choice is Precision.INT8 and group.key in hints:
                 said = f"INT8 left out at first: {hints[group.key]}"
@@ -102,7 +109,7 @@ def _gravest(screened: Screened) -> dict[str, Finding]:
     for rule in _RULES:
         for finding in rule(screened):
             key = screened.group(finding.node)
-            if not fp16_capable(finding.node, screened.graph):
+            if not cast_capable(finding.node, screened.graph, screened.typed_as):
                 continue
             if key not in found or finding.gravity > found[key].gravity:
                 found[key] = finding

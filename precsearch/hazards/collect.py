@@ -16,6 +16,7 @@ import onnx
 
 from precsearch.core.backend import Feed
 from precsearch.core.errors import ModelError
+from precsearch.core.formats import FLOAT16, NumberFormat
 from precsearch.hazards.statistics import ScreenStatistics, Tally
 from precsearch.reference.session import first_line, open_reference, ort_errors
 
@@ -35,6 +36,7 @@ class Screening:
         tensors: Names of the FP32 tensors to look at: inputs and outputs of nodes.
         softmax: Tensor that a Softmax reads → the axis of its rows.
         budget: Bytes of tensors in memory at a time; one that is larger is read alone.
+        others: Float formats beside FP16 whose rounding is looked at.
     """
 
     model: bytes
@@ -42,25 +44,33 @@ class Screening:
     tensors: tuple[str, ...]
     softmax: Mapping[str, int] = field(default_factory=dict)
     budget: int = 256 << 20
+    others: tuple[NumberFormat, ...] = ()
 
 
 class _Collected:
     """Tallies of all tensors."""
 
-    def __init__(self, softmax: Mapping[str, int]) -> None:
+    def __init__(self, softmax: Mapping[str, int], others: Sequence[NumberFormat]) -> None:
         self._softmax = softmax
-        self._tallies: dict[str, Tally] = {}
+        self._formats = (FLOAT16, *others)
+        self._tallies: dict[NumberFormat, dict[str, Tally]] = {f: {} for f in self._formats}
         self._peaks: dict[str, float] = {}
 
     def add(self, tensor: str, values: npt.NDArray[Any]) -> None:
-        self._tallies.setdefault(tensor, Tally()).add(values)
+        for stored_as, tallies in self._tallies.items():
+            tallies.setdefault(tensor, Tally(stored_as)).add(values)
         if tensor in self._softmax and values.size and values.ndim:
             peak = float(np.nan_to_num(values.max(axis=self._softmax[tensor])).min())
             self._peaks[tensor] = min(peak, self._peaks.get(tensor, peak))
 
     def result(self) -> ScreenStatistics:
-        found = {t: s for t, tally in self._tallies.items() if (s := tally.result()) is not None}
-        return ScreenStatistics(found, dict(self._peaks))
+        found = {
+            stored_as: {t: s for t, tally in made.items() if (s := tally.result()) is not None}
+            for stored_as, made in self._tallies.items()
+        }
+        plain = found.pop(FLOAT16)
+        others = {stored_as.name: rows for stored_as, rows in found.items()}
+        return ScreenStatistics(plain, dict(self._peaks), others)
 
 
 def screen(screening: Screening, feeds: Sequence[Feed]) -> ScreenStatistics:
@@ -70,7 +80,7 @@ def screen(screening: Screening, feeds: Sequence[Feed]) -> ScreenStatistics:
         ModelError: ONNX Runtime refuses the model or a feed.
     """
     errors = ort_errors()
-    collected = _Collected(screening.softmax)
+    collected = _Collected(screening.softmax, screening.others)
     try:
         for feed in feeds:
             for name in screening.tensors:

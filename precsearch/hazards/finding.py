@@ -8,7 +8,7 @@ from enum import IntEnum
 
 from precsearch.graph.view import NodeView
 from precsearch.hazards.screened import Screened
-from precsearch.lowering.capabilities import fp16_slots
+from precsearch.lowering.capabilities import cast_slots
 
 __all__ = ["Finding", "Gravity", "readers", "touching"]
 
@@ -26,7 +26,7 @@ class Gravity(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A node that should not compute in FP16, and why: the end of a sentence."""
+    """A node that should not compute in the float format, and why: the end of a sentence."""
 
     gravity: Gravity
     node: NodeView
@@ -34,14 +34,14 @@ class Finding:
 
 
 def readers(screened: Screened, tensor: str) -> Iterator[tuple[NodeView, int]]:
-    """(node, input slot) of those that would read a tensor in FP16."""
+    """(node, input slot) of those that would read a tensor in the float format."""
     for node, slot in screened.graph.consumers.get(tensor, ()):
-        if slot in fp16_slots(node, screened.graph):
+        if slot in cast_slots(node, screened.graph, screened.typed_as):
             yield node, slot
 
 
 def touching(screened: Screened, tensor: str) -> Iterator[NodeView]:
-    """The nodes that would round a tensor to FP16: its producer and its readers."""
+    """The nodes that would round a tensor to the float format: its producer and its readers."""
     producer = screened.graph.producer.get(tensor)
     if producer is not None:
         yield producer

@@ -1,4 +1,4 @@
-"""Whether an infinity that FP16 makes of a large value reaches the outputs.
+"""Whether an infinity that a float format makes of a large value reaches the outputs.
 
 It often does not: tanh and sigmoid saturate, a Softmax gives 0 for what is masked out with -inf, a
 Clip to infinite limits clips nothing. The first non-finite tensor proves nothing.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from precsearch.graph.view import NodeView
 from precsearch.hazards.screened import SAME, Screened
-from precsearch.hazards.statistics import FLUSHED, HALF_MAX, OVERFLOW
 
 __all__ = ["Infinities"]
 
@@ -59,7 +58,7 @@ class Infinities:
             if all(fits) or (None in fits and self._is_limit(node, slot)):
                 return True
         elif True in fits or not self._stays_infinite(node, slot):
-            return False  # finite in FP32, infinite or NaN in FP16
+            return False  # finite in FP32, infinite or NaN in the format
         return all(f or self.harmless(t, depth + 1) for f, t in zip(fits, outputs, strict=True))
 
     def _is_limit(self, node: NodeView, slot: int) -> bool:
@@ -72,20 +71,23 @@ class Infinities:
 
         Without a run that is taken for granted: it is what masks are for.
         """
+        overflow = self._screened.stored_as.overflow
         found = self._screened.statistics(node.inputs[0])
         peak = self._screened.peak(node.inputs[0])
         if found is None:
             return True
-        return found.high < OVERFLOW and peak is not None and peak > -OVERFLOW
+        return found.high < overflow and peak is not None and peak > -overflow
 
     def _divided_away(self, node: NodeView) -> bool:
-        """Whether a quotient by more than 65504 may as well be 0."""
+        """Whether a quotient by more than the largest number may as well be 0."""
+        stored_as = self._screened.stored_as
         out = self._screened.statistics(node.outputs[0])
         above = self._screened.statistics(node.inputs[0]) if node.is_op("Div") else None
         if out is None or (node.is_op("Div") and above is None):
             return False
         numerator = 1.0 if above is None else above.absmax
-        return numerator < OVERFLOW and numerator / HALF_MAX <= _SMALL * out.rms
+        within = numerator < stored_as.overflow
+        return within and numerator / stored_as.largest <= _SMALL * out.rms
 
     def _stays_infinite(self, node: NodeView, slot: int) -> bool:
         """Whether a node makes an infinity of the right sign, and no NaN, of an infinity."""
@@ -97,4 +99,6 @@ class Infinities:
         if self._screened.fits(other) is False:
             return False
         number = self._screened.number(other)
-        return node.is_op("Add", "Sub") or (number is not None and abs(number) > FLUSHED)
+        return node.is_op("Add", "Sub") or (
+            number is not None and abs(number) > self._screened.stored_as.flushed
+        )

@@ -1,21 +1,18 @@
-"""Values beyond FP16's range: of tensors, inside of operators, of constants."""
+"""Values beyond the range of a float format: of tensors, inside of operators, of constants."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from precsearch.graph.view import NodeView
 from precsearch.hazards.finding import Finding, Gravity, readers
 from precsearch.hazards.infinities import Infinities
 from precsearch.hazards.screened import Screened
-from precsearch.hazards.statistics import HALF_MAX, OVERFLOW
 
 __all__ = ["constants", "harmful", "inner", "overflows"]
 
 _HEADROOM = 2.0
-_SOFTPLUS = 11.0
-"""e^11 is the last power that fits."""
-
 _SQUARING = (
     *("InstanceNormalization", "GroupNormalization", "LpNormalization"),
     *("MeanVarianceNormalization", "LRN"),
@@ -25,15 +22,15 @@ statistics in FP32."""
 
 
 def overflows(screened: Screened) -> Iterator[Finding]:
-    """Activations beyond 65504, or half of that: other samples may reach the rest."""
-    infinities = Infinities(screened)
+    """Activations beyond the largest number, or half of that: other samples may reach the rest."""
+    infinities, stored_as = Infinities(screened), screened.stored_as
     for tensor in screened.activations:
         absmax = screened.absmax(tensor)
-        if absmax * _HEADROOM <= HALF_MAX or infinities.harmless(tensor):
+        if absmax * _HEADROOM <= stored_as.largest or infinities.harmless(tensor):
             continue
-        over = absmax >= OVERFLOW
+        over = absmax >= stored_as.overflow
         gravity = Gravity.OVERFLOW if over else Gravity.HEADROOM
-        limit = "> 65504" if over else f"within {_HEADROOM:g}x of 65504"
+        limit = f"> {screened.limit}" if over else f"within {_HEADROOM:g}x of {screened.limit}"
         producer = screened.graph.producer.get(tensor)
         if producer is not None:
             said = f"absmax {absmax:.1e} of tensor {tensor!r} {limit}"
@@ -45,21 +42,21 @@ def overflows(screened: Screened) -> Iterator[Finding]:
 
 
 def constants(screened: Screened) -> Iterator[Finding]:
-    """Constants beyond 65504, such as the -3.4e38 of a mask."""
+    """Constants beyond the largest number, such as the -3.4e38 of a mask."""
     for name, node in harmful(screened):
         found = screened.statistics(name)
         assert found is not None  # it is harmful by its values
         extreme = found.low if -found.low > found.high else found.high
-        said = f"constant {name!r} holds {extreme:.1e}, beyond 65504"
+        said = f"constant {name!r} holds {extreme:.1e}, beyond {screened.limit}"
         yield Finding(Gravity.OVERFLOW, node, said)
 
 
 def harmful(screened: Screened) -> Iterator[tuple[str, NodeView]]:
-    """Constants that FP16 makes infinite, each with a reader that the infinity does harm in."""
+    """Constants that become infinite, each with a reader that the infinity does harm in."""
     infinities = Infinities(screened)
     for name in screened.graph.weights:
         found = screened.statistics(name)
-        if found is None or found.absmax < OVERFLOW:
+        if found is None or found.absmax < screened.stored_as.overflow:
             continue
         for node, slot in readers(screened, name):
             if not infinities.harmless_at(node, slot):
@@ -67,11 +64,15 @@ def harmful(screened: Screened) -> Iterator[tuple[str, NodeView]]:
 
 
 def inner(screened: Screened) -> Iterator[Finding]:
-    """Sums and powers inside of operators, which an engine may well keep in FP16."""
+    """Sums and powers inside of operators, which an engine may well keep in the format."""
+    largest = screened.stored_as.largest
     for node in screened.graph.nodes:
         reached = _inner(screened, node)
-        if reached > HALF_MAX and screened.absmax(node.outputs[0]) <= HALF_MAX:
-            said = f"inside of {node.op_type} {node.key!r} values reach {reached:.1e} > 65504"
+        if reached > largest and screened.absmax(node.outputs[0]) <= largest:
+            said = (
+                f"inside of {node.op_type} {node.key!r} values reach {reached:.1e} > "
+                f"{screened.limit}"
+            )
             yield Finding(Gravity.INNER, node, said)
 
 
@@ -81,7 +82,9 @@ def _is_l2(node: NodeView) -> bool:
 
 def _inner(screened: Screened, node: NodeView) -> float:
     if node.is_op("Softplus"):
-        return HALF_MAX * 2 if screened.absmax(node.inputs[0]) > _SOFTPLUS else 0.0
+        largest = screened.stored_as.largest
+        last = math.floor(math.log(largest))  # e to this is the last whole power that fits
+        return largest * 2 if screened.absmax(node.inputs[0]) > last else 0.0
     if node.is_op(*_SQUARING) and (node.op_type != "LpNormalization" or _is_l2(node)):
         return screened.absmax(node.inputs[0]) ** 2
     if not node.is_op("ReduceMean", "ReduceL2"):

@@ -1,4 +1,4 @@
-"""Positions that FP16 cannot tell apart: sampling coordinates, whole numbers, angles.
+"""Positions that a float format cannot tell apart: sampling coordinates, whole numbers, angles.
 
 A position is right or wrong by its absolute error, not by its relative one: at pixel 700 FP16 steps
 by half a pixel, beyond 2048 it misses whole numbers.
@@ -15,7 +15,6 @@ from precsearch.graph.view import NodeView
 from precsearch.hazards.finding import Finding, Gravity, readers
 from precsearch.hazards.rounding import upstream
 from precsearch.hazards.screened import SAME, Screened
-from precsearch.hazards.statistics import OVERFLOW
 
 __all__ = ["angles", "coordinates", "whole_numbers"]
 
@@ -25,9 +24,6 @@ _PIXELS = 0.02
 _RADIANS = 5e-3
 """RMS error of an angle that is reported: that of a sine or cosine is as large."""
 
-_WHOLE = 2048
-"""FP16 has every whole number up to here."""
-
 _INTEGERS = frozenset(
     {onnx.TensorProto.INT32, onnx.TensorProto.INT64, onnx.TensorProto.INT16}
     | {onnx.TensorProto.UINT16, onnx.TensorProto.UINT32, onnx.TensorProto.UINT64}
@@ -35,18 +31,23 @@ _INTEGERS = frozenset(
 
 
 def coordinates(screened: Screened) -> Iterator[Finding]:
-    """GridSample whose coordinates FP16 rounds by a visible part of a pixel; Resize beyond 2048."""
+    """GridSample whose coordinates are rounded by a visible part of a pixel; a large Resize."""
     for node in screened.graph.nodes:
         if node.is_op("GridSample"):
             yield from _sampled(screened, node)
         elif node.is_op("Resize", "Upsample"):
             size = max(_sizes(screened, node.inputs[0]) + _sizes(screened, node.outputs[0]))
-            if size > _WHOLE:
+            if size > _whole(screened):
                 said = (
-                    f"positions inside of {node.op_type} {node.key!r} reach {size}, and FP16 has "
-                    f"whole numbers up to {_WHOLE} alone"
+                    f"positions inside of {node.op_type} {node.key!r} reach {size}, and "
+                    f"{screened.label} has whole numbers up to {_whole(screened)} alone"
                 )
                 yield Finding(Gravity.INNER, node, said)
+
+
+def _whole(screened: Screened) -> int:
+    """The format has every whole number up to here."""
+    return 1 << screened.stored_as.significand_bits
 
 
 def _sizes(screened: Screened, tensor: str) -> list[int]:
@@ -74,7 +75,8 @@ def _sampled(screened: Screened, node: NodeView) -> Iterator[Finding]:
 
 
 def whole_numbers(screened: Screened) -> Iterator[Finding]:
-    """Whole numbers beyond 2048, such as positions in a sequence, that FP16 rounds to others."""
+    """Whole numbers, such as positions in a sequence, that are rounded to others."""
+    whole = _whole(screened)
     tensors = [
         t
         for n in screened.graph.nodes
@@ -84,12 +86,16 @@ def whole_numbers(screened: Screened) -> Iterator[Finding]:
     ]
     for tensor in (*tensors, *filter(lambda t: _is_whole(screened, t), screened.graph.weights)):
         found = screened.statistics(tensor)
-        if found is None or found.error == 0 or not _WHOLE < found.absmax < OVERFLOW:
+        if (
+            found is None
+            or found.error == 0
+            or not whole < found.absmax < screened.stored_as.overflow
+        ):
             continue
         for reader in _readers(screened, tensor):
             said = (
-                f"it reads whole numbers {tensor!r} up to {found.absmax:.0f}, and FP16 has all of "
-                f"them up to {_WHOLE} alone"
+                f"it reads whole numbers {tensor!r} up to {found.absmax:.0f}, and "
+                f"{screened.label} has all of them up to {whole} alone"
             )
             yield Finding(Gravity.PRECISION, reader, said)
 
@@ -112,24 +118,29 @@ def _counts(screened: Screened, node: NodeView) -> bool:
 
 
 def _is_whole(screened: Screened, name: str) -> bool:
+    """Whether a constant holds several whole numbers, some of which may be rounded to others."""
     weight = screened.graph.weights[name]
-    if weight.elem_type != onnx.TensorProto.FLOAT or screened.absmax(name) <= _WHOLE:
+    if (
+        weight.elem_type != onnx.TensorProto.FLOAT
+        or weight.size == 1
+        or screened.absmax(name) <= _whole(screened)
+    ):
         return False
     values = np.asarray(weight.load(), np.float32)
     return bool(np.array_equal(values, np.floor(values)))
 
 
 def angles(screened: Screened) -> Iterator[Finding]:
-    """Sin and Cos of angles so large that FP16 rounds them by a visible part of a turn."""
+    """Sin and Cos of angles so large that the format rounds them by a visible part of a turn."""
     for node in screened.graph.nodes:
         if not node.is_op("Sin", "Cos"):
             continue
         found = screened.statistics(node.inputs[0])
-        if found is None or found.absmax >= OVERFLOW or found.error <= _RADIANS:
+        if found is None or found.absmax >= screened.stored_as.overflow or found.error <= _RADIANS:
             continue
         said = (
-            f"{node.op_type} {node.key!r} reads angles up to {found.absmax:.3g}, which FP16 rounds "
-            f"by {found.error:.1g} rad"
+            f"{node.op_type} {node.key!r} reads angles up to {found.absmax:.3g}, which "
+            f"{screened.label} rounds by {found.error:.1g} rad"
         )
         for other in (node, *upstream(screened, [(node.inputs[0], _RADIANS)])):
             yield Finding(Gravity.PRECISION, other, said)

@@ -1,4 +1,4 @@
-"""Values that FP16 holds too coarsely: tiny ones, and those that nearly cancel."""
+"""Values that a float format holds too coarsely: tiny ones, and those that nearly cancel."""
 
 from __future__ import annotations
 
@@ -8,12 +8,8 @@ from collections.abc import Iterator, Sequence
 from precsearch.graph.view import NodeView
 from precsearch.hazards.finding import Finding, Gravity, touching
 from precsearch.hazards.screened import SAME, Screened
-from precsearch.hazards.statistics import OVERFLOW
 
 __all__ = ["cancellations", "coarse", "upstream"]
-
-_TOO_COARSE = 5e-3
-"""Relative error of one tensor that is reported; where values are normal it is 2e-4."""
 
 _COMPARED = (
     *("Add", "Sub", "Concat", "Where", "Max", "Min", "Clip", "Relu", "MaxPool"),
@@ -29,10 +25,14 @@ _STEPS = 32
 
 
 def coarse(screened: Screened) -> Iterator[Finding]:
-    """Tensors, constants too, that FP16 would hold with a relative error beyond `_TOO_COARSE`."""
+    """Tensors, constants too, that have too large a relative error in the format."""
     for tensor in (*screened.activations, *screened.graph.weights):
         found = screened.statistics(tensor)
-        if found is None or found.absmax >= OVERFLOW or found.error <= _TOO_COARSE * found.rms:
+        if (
+            found is None
+            or found.absmax >= screened.stored_as.overflow
+            or found.error <= screened.too_coarse * found.rms
+        ):
             continue
         if found.count == 1 and not screened.measured:
             continue  # whether an epsilon matters, only a run shows
@@ -56,20 +56,20 @@ def cancellations(screened: Screened) -> Iterator[Finding]:
         if out is None or len(both) != 2 or out.rms == 0:
             continue
         error = math.hypot(*(s.error for s in both))
-        if error > _TOO_COARSE * out.rms and _matters(screened, node.outputs[0], error):
+        if error > screened.too_coarse * out.rms and _matters(screened, node.outputs[0], error):
             larger = max(s.rms for s in both) / out.rms
             said = (
                 f"operands {larger:.3g} times as large as {node.outputs[0]!r} cancel in it, and "
                 f"their rounding is {error / out.rms:.1%} of it"
             )
             yield Finding(Gravity.CANCELLATION, node, said)
-            wanted = _TOO_COARSE * out.rms
+            wanted = screened.too_coarse * out.rms
             for other in upstream(screened, [(t, wanted) for t in screened.operands(node)]):
                 yield Finding(Gravity.CANCELLATION, other, said)
 
 
 def upstream(screened: Screened, wanted: Sequence[tuple[str, float]]) -> Iterator[NodeView]:
-    """The nodes that write what must be more accurate than FP16 holds it.
+    """The nodes that write what must be more accurate than the format holds it.
 
     Args:
         screened: The graph and what is known of its tensors.
@@ -111,7 +111,7 @@ def _matters_to(screened: Screened, node: NodeView, tensor: str, error: float, s
     if before is None or after is None:
         return True
     if node.is_op(*_COMPARED):
-        return error > _TOO_COARSE * after.rms
+        return error > screened.too_coarse * after.rms
     if node.is_op(*_MULTIPLICATIVE):
         return _matters(screened, outputs[0], error * after.rms / before.rms, steps)
     return True

@@ -7,15 +7,21 @@ from functools import cached_property
 import numpy as np
 import onnx
 
+from precsearch.core.formats import FLOAT16, NumberFormat
+from precsearch.core.precision import Precision
 from precsearch.core.space import SearchSpace
 from precsearch.graph.view import GraphView, NodeView
-from precsearch.hazards.statistics import OVERFLOW, ScreenStatistics, Tally, TensorStatistics
+from precsearch.hazards.statistics import ScreenStatistics, Tally, TensorStatistics
 from precsearch.lowering.qdq_layout import node_groups
 
 __all__ = ["SAME", "Screened", "screened_tensors", "softmax_axes"]
 
 SAME = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity")
 """Operators whose output holds the values of their first input, each once."""
+
+
+_TOO_COARSE = 5e-3
+"""In FP16, in which a tensor of normal values has a relative error of 2e-4."""
 
 
 def _source(graph: GraphView, tensor: str) -> str:
@@ -50,13 +56,34 @@ class Screened:
         graph: The prepared model.
         space: Its groups.
         statistics: Of a screening run; ``None`` if there was none: then only constants are known.
+        precision: The float precision that is judged.
+        typed_as: The format whose ONNX types say which operators can compute in it.
+
+    Attributes:
+        stored_as: The precision's format.
+        label: What messages call it.
+        limit: Its largest number, likewise.
+        too_coarse: Relative error of one tensor that is reported, some ten units in the last place:
+            an error that the format makes everywhere says nothing about one tensor.
     """
 
     def __init__(
-        self, graph: GraphView, space: SearchSpace, statistics: ScreenStatistics | None
+        self,
+        graph: GraphView,
+        space: SearchSpace,
+        statistics: ScreenStatistics | None,
+        precision: Precision = Precision.FP16,
+        typed_as: NumberFormat = FLOAT16,
     ) -> None:
         self.graph = graph
         self.space = space
+        self.stored_as = precision.spec.format
+        self.typed_as = typed_as
+        self.label = precision.value.upper()
+        self.limit = f"{self.stored_as.largest:.5g}"
+        self.too_coarse = _TOO_COARSE * 2.0 ** (
+            FLOAT16.significand_bits - self.stored_as.significand_bits
+        )
         self.measured = statistics is not None
         self._seen = statistics or ScreenStatistics()
         self._groups = node_groups(space)
@@ -75,14 +102,14 @@ class Screened:
         source = self.source(tensor)
         if source in self.graph.weights:
             return self._constant(source)
-        return self._seen.tensors.get(source)
+        return self._seen.rounded_to(self.stored_as).get(source)
 
     def _constant(self, name: str) -> TensorStatistics | None:
         weight = self.graph.weights[name]
         if weight.elem_type != onnx.TensorProto.FLOAT:
             return None
         if name not in self._constants:
-            tally = Tally()
+            tally = Tally(self.stored_as)
             tally.add(np.asarray(weight.load(), np.float32))
             self._constants[name] = tally.result()
         return self._constants[name]
@@ -93,9 +120,9 @@ class Screened:
         return 0.0 if found is None else found.absmax
 
     def fits(self, tensor: str) -> bool | None:
-        """Whether all of a tensor is within FP16's range; ``None`` if it is unknown."""
+        """Whether all of a tensor is within the format's range; ``None`` if it is unknown."""
         found = self.statistics(tensor)
-        return None if found is None else found.absmax < OVERFLOW
+        return None if found is None else found.absmax < self.stored_as.overflow
 
     def peak(self, tensor: str) -> float | None:
         """The least of the greatest values of a Softmax's rows, ``None`` if it is unknown."""

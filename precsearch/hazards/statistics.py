@@ -1,4 +1,4 @@
-"""What a tensor's values would meet in FP16: range, smallest values, rounding error."""
+"""What a tensor's values would meet in a float format: range, smallest values, rounding error."""
 
 from __future__ import annotations
 
@@ -9,28 +9,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from precsearch.core.formats import FLOAT16, NumberFormat
+from precsearch.graph.encode import rounded
+
 __all__ = [
-    "FLUSHED",
-    "HALF_MAX",
-    "OVERFLOW",
-    "SUBNORMAL",
     "ScreenStatistics",
     "Tally",
     "TensorStatistics",
     "half_error",
 ]
-
-HALF_MAX = 65504.0
-"""The largest finite FP16 number."""
-
-OVERFLOW = 65520.0
-"""FP16 rounds this and what is beyond to infinity."""
-
-SUBNORMAL = 2.0**-14
-"""FP16 numbers below this are subnormal: they have fewer than 11 significant bits."""
-
-FLUSHED = 2.0**-25
-"""FP16 rounds what is not beyond this to zero: half of its smallest number, ties to even."""
 
 _BLOCK = 1 << 16
 _WIDE = 1e15
@@ -48,9 +35,6 @@ def _word(value: float) -> int:
     return int(np.float32(value).view(np.uint32))
 
 
-_OVERFLOW_WORD, _SUBNORMAL_WORD, _FLUSHED_WORD = map(_word, (OVERFLOW, SUBNORMAL, FLUSHED))
-
-
 @dataclass(frozen=True, slots=True)
 class TensorStatistics:
     """One tensor over all samples that were looked at; only its finite values, but for two counts.
@@ -59,11 +43,11 @@ class TensorStatistics:
         count: Number of values, those that are not finite too.
         low, high: The least and the greatest; 0 if there is none.
         rms: Root of the mean square.
-        error: Root of the mean square of what rounding to FP16 changes, in the tensor's own unit;
-            values beyond FP16's range count as unchanged.
+        error: Root of the mean square of what rounding to the format changes, in the tensor's own
+            unit; values beyond its range count as unchanged.
         least: The smallest magnitude but zero; ``inf`` if all are zero.
-        subnormal: Share of the values that are not zero and below `SUBNORMAL` in magnitude.
-        flushed: Share of the values that are not zero and that FP16 rounds to zero.
+        subnormal: Share of the values that are not zero and below the format's normal range.
+        flushed: Share of the values that are not zero and that the format rounds to zero.
         nonfinite: Share of the values that are infinite or NaN.
     """
 
@@ -88,12 +72,18 @@ class ScreenStatistics:
     """What one reference run shows.
 
     Attributes:
-        tensors: Statistics by tensor name.
+        tensors: Statistics by tensor name, their rounding that of FP16.
+        others: The same for other float formats, by the format's name.
         peaks: Input tensor of a Softmax → the least, over its rows, of a row's greatest value.
     """
 
     tensors: Mapping[str, TensorStatistics] = field(default_factory=dict)
     peaks: Mapping[str, float] = field(default_factory=dict)
+    others: Mapping[str, Mapping[str, TensorStatistics]] = field(default_factory=dict)
+
+    def rounded_to(self, stored_as: NumberFormat) -> Mapping[str, TensorStatistics]:
+        """Statistics by tensor name, their rounding that of a format; empty if it was not seen."""
+        return self.tensors if stored_as == FLOAT16 else self.others.get(stored_as.name, {})
 
 
 def half_error(values: Floats) -> Floats:
@@ -116,10 +106,22 @@ def half_error(values: Floats) -> Floats:
     return rounded
 
 
-class Tally:
-    """Collects a tensor's statistics, sample by sample."""
+def _error(values: Floats, stored_as: NumberFormat) -> Floats:
+    return half_error(values) if stored_as == FLOAT16 else values - rounded(values, stored_as)
 
-    def __init__(self) -> None:
+
+class Tally:
+    """Collects a tensor's statistics, sample by sample.
+
+    Args:
+        stored_as: The float format whose rounding is looked at.
+    """
+
+    def __init__(self, stored_as: NumberFormat = FLOAT16) -> None:
+        self._stored_as = stored_as
+        self._overflow = _word(stored_as.overflow)
+        self._subnormal = _word(stored_as.smallest_normal)
+        self._flushed = _word(stored_as.flushed)
         self.count = self.finite = 0
         self.low, self.high = math.inf, -math.inf
         self.squares = self.errors = 0.0
@@ -144,16 +146,16 @@ class Tally:
         self.finite += block.size
         self.low, self.high = min(self.low, float(block.min())), max(self.high, float(block.max()))
         self._add_squares(block, largest)
-        if largest >= _OVERFLOW_WORD:
-            block = np.where(words >= _OVERFLOW_WORD, np.float32(0), block)
-        error = half_error(block)
+        if largest >= self._overflow:
+            block = np.where(words >= self._overflow, np.float32(0), block)
+        error = _error(block, self._stored_as)
         self.errors += float(np.dot(error, error))
         words -= np.uint32(1)  # zero becomes the greatest
         least = int(words.min())
         self.least = min(self.least, least)
-        if least < _SUBNORMAL_WORD - 1:
-            self.subnormal += int(np.count_nonzero(words < _SUBNORMAL_WORD - 1))
-            self.flushed += int(np.count_nonzero(words < _FLUSHED_WORD))
+        if least < self._subnormal - 1:
+            self.subnormal += int(np.count_nonzero(words < self._subnormal - 1))
+            self.flushed += int(np.count_nonzero(words < self._flushed))
 
     def _add_squares(self, block: Floats, largest: int) -> None:
         if largest > _word(_WIDE):

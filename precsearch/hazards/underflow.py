@@ -1,4 +1,4 @@
-"""Values that FP16 rounds to zero, or nearly, on their way to a logarithm or a division."""
+"""Values that a float format rounds to zero, or nearly, before a logarithm or a division."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from precsearch.graph.view import NodeView
 from precsearch.hazards.finding import Finding, Gravity, readers
 from precsearch.hazards.screened import SAME, Screened
-from precsearch.hazards.statistics import FLUSHED, TensorStatistics
+from precsearch.hazards.statistics import TensorStatistics
 
 __all__ = ["constant_underflows", "underflows"]
 
@@ -30,7 +30,7 @@ _REDUCTIONS = ("ReduceSum", "ReduceMean", "ReduceSumSquare", "ReduceL2")
 
 
 def underflows(screened: Screened) -> Iterator[Finding]:
-    """Operands of Log, Div, Reciprocal … that hold values which FP16 has no, or a poor, number for.
+    """Operands of Log, Div, Reciprocal … with values that the format has no, or a poor, number for.
 
     The path goes from where such values first appear to the node that cannot have a zero.
     """
@@ -46,7 +46,8 @@ def underflows(screened: Screened) -> Iterator[Finding]:
         if seen.flushed > 0:
             what = f"{seen.flushed:.1%} of tensor {origin!r} (down to {seen.least:.1e}) become zero"
         else:
-            what = f"{seen.subnormal:.0%} of tensor {origin!r} are below 6.1e-05"
+            what = f"{seen.subnormal:.0%} of tensor {origin!r} are below "
+            what += f"{screened.stored_as.smallest_normal:.1e}"
         said = f"{what}, and {node.op_type} {node.key!r} needs them"
         yield Finding(Gravity.UNDERFLOW, node, said)
         for maker in _upstream(screened, node.inputs[slot], origin):
@@ -54,7 +55,7 @@ def underflows(screened: Screened) -> Iterator[Finding]:
 
 
 def constant_underflows(screened: Screened) -> Iterator[Finding]:
-    """Constants that keep a divisor from zero and are zero in FP16; where no run was made.
+    """Constants that keep a divisor from zero and are zero in the format; where no run was made.
 
     A run shows whether anything comes that close to zero.
     """
@@ -65,7 +66,7 @@ def constant_underflows(screened: Screened) -> Iterator[Finding]:
             continue
         for tensor in node.inputs:
             number = screened.number(tensor) if tensor else None
-            if number is None or not 0 < abs(number) <= FLUSHED:
+            if number is None or not 0 < abs(number) <= screened.stored_as.flushed:
                 continue
             user = _singular_user(screened, node.outputs[0])
             if user is not None:
@@ -106,7 +107,7 @@ def _singular_user(screened: Screened, tensor: str, steps: int = _STEPS) -> Node
 def _origin(screened: Screened, tensor: str) -> str:
     """The tensor behind a root, a square or a factor that vanishes first, if any does.
 
-    ``sqrt(1e-12)`` is 1e-6, which FP16 has; but what is under the root is not there any more.
+    ``sqrt(1e-12)`` is 1e-6, which FP16, say, has; but what is under the root is not there any more.
     """
     current = tensor
     for _ in range(_STEPS):

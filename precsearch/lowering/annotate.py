@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx
 
-from precsearch.core.precision import Precision
+from precsearch.core.precision import Encoding, Precision
 from precsearch.graph.residual import residual
 from precsearch.graph.view import GraphView, NodeView
 
@@ -23,6 +23,7 @@ __all__ = ["METADATA_KEY", "Annotation", "annotate", "unpinned"]
 METADATA_KEY = "precsearch.precisions"
 """Of the entry of ``ModelProto.metadata_props`` that holds an `Annotation`."""
 
+_FREE = "free"
 _QDQ = ("QuantizeLinear", "DequantizeLinear")
 _MOVES = (
     *("MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice"),
@@ -37,19 +38,25 @@ class Annotation:
     """What the nodes of a graph compute in, by node name; those not listed compute in FP32.
 
     Attributes:
-        fp16: Nodes that must compute in FP16, sorted.
+        asked: Precision → the nodes that must compute in it, sorted.
         free: Nodes of which the builder may choose the precision, sorted.
     """
 
-    fp16: tuple[str, ...] = ()
+    asked: Mapping[Precision, tuple[str, ...]] = field(default_factory=dict)
     free: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.fp16 or self.free)
+        return bool(self.asked or self.free)
+
+    @property
+    def fp16(self) -> tuple[str, ...]:
+        """Nodes that must compute in FP16, sorted."""
+        return self.asked.get(Precision.FP16, ())
 
     def to_json(self) -> str:
-        """Canonical: equal annotations give equal text."""
-        rows = {"fp16": list(self.fp16), "free": list(self.free)}
+        """Canonical: equal annotations give equal text. FP16 is named even where no node is."""
+        rows = {p.value: list(nodes) for p, nodes in self.asked.items()}
+        rows = {Precision.FP16.value: [], **rows, _FREE: list(self.free)}
         return json.dumps(rows, sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -58,7 +65,9 @@ class Annotation:
         for entry in model.metadata_props:
             if entry.key == METADATA_KEY:
                 rows = json.loads(entry.value)
-                return cls(tuple(rows["fp16"]), tuple(rows["free"]))
+                free = tuple(rows[_FREE])
+                asked = {p: tuple(nodes) for p, nodes in rows.items() if nodes and p != _FREE}
+                return cls({Precision(p): nodes for p, nodes in asked.items()}, free)
         return cls()
 
 
@@ -66,7 +75,7 @@ def annotate(
     graph: GraphView,
     nodes: Iterable[onnx.NodeProto],
     owners: Mapping[str, Precision],
-    half: frozenset[int],
+    floats: Mapping[int, Precision],
     quantised: Iterable[str],
 ) -> Annotation:
     """What each node of a lowered graph is to compute in.
@@ -76,24 +85,24 @@ def annotate(
         nodes: The lowered graph's. Those that the lowering added are named after a node or tensor
             of the model and something after ``//``.
         owners: Name of each of them → precision of the group that it belongs to.
-        half: Indices of the model's nodes that were asked for FP16.
+        floats: Index of each of the model's nodes that was asked for another float precision → it.
         quantised: Tensors of the model that the lowering quantises.
     """
     free = {graph.nodes[i].key for i in unpinned(graph, quantised)}
-    keys = {graph.nodes[i].key for i in half}
+    keys = {graph.nodes[i].key: p for i, p in floats.items()}
     left: list[str] = []
-    halves: list[str] = []
+    asked: dict[Precision, list[str]] = {}
     for node in nodes:
         base = node.name.partition("//")[0]
         view = graph.by_key.get(node.name)
         moves_float = view is None or any(t and graph.is_float(t) for t in view.outputs)
         if node.op_type in _QDQ or not moves_float:
             continue
-        if base in free or owners[node.name] is Precision.INT8:
+        if base in free or owners[node.name].spec.encoding is Encoding.QDQ:
             left.append(node.name)
         elif base in keys:
-            halves.append(node.name)
-    return Annotation(tuple(sorted(halves)), tuple(sorted(left)))
+            asked.setdefault(keys[base], []).append(node.name)
+    return Annotation({p: tuple(sorted(n)) for p, n in asked.items()}, tuple(sorted(left)))
 
 
 def unpinned(graph: GraphView, quantised: Iterable[str]) -> frozenset[int]:

@@ -1,4 +1,4 @@
-"""What a node can do in INT8 or FP16: the predicates that grouping and lowering share."""
+"""What a node can do in INT8 or another float type: what grouping and lowering ask."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from typing import cast
 import onnx
 
 from precsearch.core.backend import QuantScheme
+from precsearch.core.formats import NumberFormat
 from precsearch.graph.view import GraphView, NodeView
 
 __all__ = [
     "Role",
     "already_quantised",
+    "cast_capable",
+    "cast_outputs",
+    "cast_slots",
     "data_slots",
-    "fp16_capable",
-    "fp16_outputs",
-    "fp16_slots",
     "int8_role",
     "weight_slot",
 ]
 
 _FLOAT = onnx.TensorProto.FLOAT
 
-# Their FP16 form loses what they are there for, or TensorRT's parser wants FP32 (roi, scales).
+# Their cast form loses what they are there for, or TensorRT's parser wants FP32 (roi, scales).
 _KEEP_FP32 = frozenset(
     {"Cast", "NonMaxSuppression", "QuantizeLinear", "DequantizeLinear", "If", "Loop", "Scan"}
 )
@@ -111,7 +112,7 @@ def _active(node: NodeView, graph: GraphView) -> bool:
 
 @dataclass(frozen=True)
 class _Schema:
-    """Type parameters of an operator that may be FP16 wherever they may be FP32, "" elsewhere."""
+    """Type parameters that may be another type wherever they may be FP32, "" elsewhere."""
 
     inputs: tuple[str, ...]
     variadic_input: bool
@@ -132,24 +133,24 @@ def _at(parameters: tuple[str, ...], position: int, variadic: bool) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _schema(op_type: str, opset: int) -> _Schema | None:
+def _schema(op_type: str, opset: int, other: str) -> _Schema | None:
     if op_type in _KEEP_FP32 or not onnx.defs.has(op_type, opset):
         return None
     schema = onnx.defs.get_schema(op_type, opset)
     allowed = {c.type_param_str: set(c.allowed_type_strs) for c in schema.type_constraints}
 
-    def half(type_str: str) -> str:
-        both = {"tensor(float)", "tensor(float16)"} <= allowed.get(type_str, set())
+    def castable(type_str: str) -> str:
+        both = {"tensor(float)", f"tensor({other})"} <= allowed.get(type_str, set())
         return type_str if both else ""
 
     def variadic(parameters: Sequence[onnx.defs.OpSchema.FormalParameter]) -> bool:
         many = onnx.defs.OpSchema.FormalParameterOption.Variadic
         return bool(parameters) and parameters[-1].option == many
 
-    inputs = [half(p.type_str) for p in schema.inputs]
+    inputs = [castable(p.type_str) for p in schema.inputs]
     if op_type == "Resize":
         inputs[1:] = [""] * len(inputs[1:])  # TensorRT's parser wants roi and scales in FP32
-    outputs = tuple(half(p.type_str) for p in schema.outputs)
+    outputs = tuple(castable(p.type_str) for p in schema.outputs)
     return _Schema(tuple(inputs), variadic(schema.inputs), outputs, variadic(schema.outputs))
 
 
@@ -157,23 +158,26 @@ _Form = tuple[tuple[int, ...], tuple[int, ...]]
 _NO_FORM: _Form = (), ()
 
 
-def _half_form(node: NodeView, graph: GraphView) -> _Form:
-    """`_find_half_form`, found once for each node of a graph: grouping asks many times."""
-    known = cast("dict[str, _Form]", graph.memo.setdefault("half forms", {}))
+def _form(node: NodeView, graph: GraphView, wanted: NumberFormat) -> _Form:
+    """`_find_form`, found once for each node of a graph: grouping asks many times."""
+    known = cast("dict[str, _Form]", graph.memo.setdefault(f"{wanted.name} forms", {}))
     found = known.get(node.key)
     if found is None:
-        found = known[node.key] = _find_half_form(node, graph)
+        found = known[node.key] = _find_form(node, graph, wanted)
     return found
 
 
-def _find_half_form(node: NodeView, graph: GraphView) -> _Form:
-    """The input slots and outputs that are FP16 when the node computes in FP16, none if it cannot.
+def _find_form(node: NodeView, graph: GraphView, wanted: NumberFormat) -> _Form:
+    """The input slots and outputs in a format when the node computes in it, none if it cannot.
 
     All tensors of a type parameter must be known to be FP32, or none of its inputs is: with one of
     unknown type among them, the others must stay as they are.
     """
-    schema = None if node.domain else _schema(node.op_type, graph.opsets.get("", 1))
-    if schema is None or node.captures:
+    opset = graph.opsets.get("", 1)
+    if node.domain or node.captures or opset < wanted.min_opset or not wanted.elem_type:
+        return _NO_FORM
+    schema = _schema(node.op_type, opset, _type_name(wanted))
+    if schema is None:
         return _NO_FORM
     slots: dict[str, list[int]] = {}
     others: set[str] = set()
@@ -196,16 +200,24 @@ def _find_half_form(node: NodeView, graph: GraphView) -> _Form:
     return tuple(sorted(s for found in slots.values() for s in found)), tuple(outputs)
 
 
-def fp16_capable(node: NodeView, graph: GraphView) -> bool:
-    """Whether ONNX has an FP16 form of the node: float in, float out, no subgraph."""
-    return bool(_half_form(node, graph)[1])
+def _type_name(wanted: NumberFormat) -> str:
+    """The format's name in the type constraints of ONNX's operators."""
+    return str(onnx.TensorProto.DataType.Name(wanted.elem_type)).lower()
 
 
-def fp16_slots(node: NodeView, graph: GraphView) -> tuple[int, ...]:
-    """The input slots of an FP16-capable node that take FP16 tensors."""
-    return _half_form(node, graph)[0]
+def cast_capable(node: NodeView, graph: GraphView, wanted: NumberFormat) -> bool:
+    """Whether ONNX has a form of the node in a float format: float in, float out, no subgraph.
+
+    The model's operator set decides: it has Conv in bfloat16 from version 22 on, for example.
+    """
+    return bool(_form(node, graph, wanted)[1])
 
 
-def fp16_outputs(node: NodeView, graph: GraphView) -> tuple[int, ...]:
-    """The outputs of an FP16-capable node that are FP16 when it computes in FP16."""
-    return _half_form(node, graph)[1]
+def cast_slots(node: NodeView, graph: GraphView, wanted: NumberFormat) -> tuple[int, ...]:
+    """The input slots that take tensors of the format when the node computes in it."""
+    return _form(node, graph, wanted)[0]
+
+
+def cast_outputs(node: NodeView, graph: GraphView, wanted: NumberFormat) -> tuple[int, ...]:
+    """The outputs that are of the format when the node computes in it."""
+    return _form(node, graph, wanted)[1]

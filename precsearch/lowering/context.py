@@ -11,20 +11,21 @@ from functools import cached_property
 
 from precsearch.core.backend import TYPED, GraphForm, QuantScheme
 from precsearch.core.errors import OptionError
-from precsearch.core.precision import Precision
+from precsearch.core.precision import Encoding, Precision
 from precsearch.core.space import Assignment, SearchSpace
-from precsearch.graph.view import GraphView
+from precsearch.graph.view import GraphView, NodeView
+from precsearch.lowering.capabilities import cast_capable
 from precsearch.lowering.qdq_layout import QuantLayout, node_groups, quantise_layout
 from precsearch.lowering.scales import QuantParams, ScaleSource, stored_scale
 
 __all__ = ["Quantising", "check_written"]
 
-_WRITTEN = frozenset({Precision.FP32, Precision.FP16, Precision.INT8})
+_CASTS = (Encoding.NATIVE, Encoding.CAST)
 
 
 def check_written(group: str, precision: Precision) -> None:
     """Raise `OptionError` if no graph can be written in which ``group`` runs in ``precision``."""
-    if precision not in _WRITTEN:
+    if precision.spec.encoding not in _CASTS and precision is not Precision.INT8:
         raise OptionError(f"group {group!r}: precsearch cannot write {precision} into a graph")
 
 
@@ -50,6 +51,16 @@ class Quantising:
     def half(self) -> bool:
         """Whether what an INT8 node reads and writes as float is FP16."""
         return self.form.int8_float is Precision.FP16
+
+    def float_of(self, precision: Precision) -> Precision:
+        """What the float operators of a group at ``precision`` compute in."""
+        return self.form.int8_float if precision.spec.encoding is Encoding.QDQ else precision
+
+    def takes(self, node: NodeView, precision: Precision) -> bool:
+        """Whether a node has a form in a float precision other than the model's own."""
+        wanted = precision.spec.format
+        cast = precision.spec.encoding is Encoding.CAST
+        return cast and cast_capable(node, self.graph, self.form.typed_as(wanted))
 
     @cached_property
     def owners(self) -> Mapping[str, str]:

@@ -1,7 +1,8 @@
 """Writing a lowered graph: one form of a tensor is written once, where it is first needed.
 
 A tensor ``t`` of the original model can exist in several forms. Its FP32 form is always named
-``t``, so that graph outputs and subgraphs keep finding it; the others are ``t//half`` (FP16),
+``t``, so that graph outputs and subgraphs keep finding it; the others are ``t//half`` (FP16;
+``t//bfloat16`` in BF16),
 ``t//raw`` (before a quantisation that replaces it), ``t//q`` (quantised) and ``t//dq``, ``t//dqh``
 (dequantised, where the unquantised one exists as well).
 """
@@ -18,15 +19,15 @@ import onnx
 from onnx import numpy_helper
 
 from precsearch.core.backend import QuantScheme
+from precsearch.core.formats import FLOAT16, FLOAT32, NumberFormat
+from precsearch.graph.encode import stored
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.qdq_layout import QuantLayout
 from precsearch.lowering.scales import MIN_HALF_SCALE, QuantParams, quantise_weight, stored_scale
+from precsearch.lowering.tensor_names import SEPARATOR, dequantized_name, float_name, short
 
 __all__ = ["Emitter", "WeightCache", "WeightForm"]
 
-_FLOAT = onnx.TensorProto.FLOAT
-_HALF = onnx.TensorProto.FLOAT16
-_SEPARATOR = "//"
 _HALF_SCALE_OPSET = 19
 
 Array = npt.NDArray[np.generic]
@@ -40,14 +41,11 @@ class WeightCache:
 
     def add(self, key: str, name: str, array: Array) -> None:
         """Serialise ``array`` as the tensor ``name`` and keep it under ``key``."""
-        proto = numpy_helper.from_array(np.asarray(array), name)
+        self.keep(key, numpy_helper.from_array(np.asarray(array), name))
+
+    def keep(self, key: str, proto: onnx.TensorProto) -> None:
+        """Serialise a constant and keep it under ``key``."""
         self.protos[key] = proto.SerializeToString(deterministic=True)
-
-
-def _to_half(array: Array) -> Array:
-    """Rounded to FP16; beyond 65504 FP16 has infinity, and so have we."""
-    with np.errstate(over="ignore"):
-        return array.astype(np.float16)
 
 
 @dataclass(frozen=True)
@@ -56,13 +54,13 @@ class WeightForm:
 
     Attributes:
         axis: The output-channel axis of the quantised weight, ``None`` for one scale in all.
-        elem_type: The float type around it.
+        around: The float format around it.
         transposed: Transpose the (two-dimensional) weight first.
         floor: Least scale per channel.
     """
 
     axis: int | None
-    elem_type: int
+    around: NumberFormat
     transposed: bool = False
     floor: npt.NDArray[np.float32] | None = None
 
@@ -81,7 +79,7 @@ class Emitter:
     Args:
         graph: The prepared model.
         layout: Its quantised tensors.
-        half: Indices of the nodes that compute in FP16.
+        floats: Index of each node that computes in another float format than FP32 → the format.
         scheme: The backend's quantisation.
         int8_half: Whether what an INT8 node reads and writes as float is FP16.
         cache: Constants made before.
@@ -93,7 +91,7 @@ class Emitter:
         self,
         graph: GraphView,
         layout: QuantLayout,
-        half: frozenset[int],
+        floats: Mapping[int, NumberFormat],
         scheme: QuantScheme,
         int8_half: bool,
         cache: WeightCache,
@@ -102,7 +100,7 @@ class Emitter:
     ) -> None:
         self.graph = graph
         self.layout = layout
-        self.half = half
+        self.floats = floats
         self.active = frozenset(layout.active)
         self.scheme = scheme
         self.int8_half = int8_half
@@ -111,34 +109,39 @@ class Emitter:
         self.nodes: list[onnx.NodeProto] = []
         self.weights: dict[str, bytes] = {}
         self._half_scales = graph.opsets.get("", 1) >= _HALF_SCALE_OPSET
-        self._native: dict[str, int] = {}
+        self._native: dict[str, NumberFormat] = {}
         self._made: set[str] = set()
 
     # -- constants --------------------------------------------------------------------------
 
-    def constant(self, name: str, array: Callable[[], Array]) -> str:
-        """A constant that this lowering adds; ``array`` is asked for it once a model."""
+    def float_of(self, node: NodeView) -> NumberFormat:
+        """The float format that a node computes in."""
+        return self.floats.get(node.index, FLOAT32)
+
+    def constant(self, name: str, proto: Callable[[], onnx.TensorProto]) -> str:
+        """A constant that this lowering adds; ``proto`` is asked for it once a model."""
         if name not in self.weights:
             if name not in self.cache.protos:
-                self.cache.add(name, name, array())
+                self.cache.keep(name, proto())
             self.weights[name] = self.cache.protos[name]
         return name
 
-    def weight(self, name: str, elem_type: int) -> str:
-        """A weight of the model, as it is or rounded to FP16."""
+    def weight(self, name: str, wanted: NumberFormat) -> str:
+        """A weight of the model, as it is or rounded to another float format."""
         source = self.graph.weights[name]
-        if elem_type != _HALF:
+        if wanted == FLOAT32:
             self.weights[name] = source.proto_bytes
             return name
-        return self.constant(f"{name}{_SEPARATOR}half", lambda: _to_half(source.load()))
+        made = float_name(name, wanted)
+        return self.constant(made, lambda: stored(made, source.load(), wanted))
 
     def int8_weight(self, name: str, form: WeightForm) -> str:
         """A weight as INT8 constant → DequantizeLinear; the float form's name is returned.
 
         With ``float_weights`` as float constant → QuantizeLinear → DequantizeLinear.
         """
-        axis, half = form.axis, form.elem_type == _HALF
-        stem = f"{name}{_SEPARATOR}i8{'h' if half else ''}{form.tag}"
+        axis, half = form.axis, form.around == FLOAT16
+        stem = f"{name}{SEPARATOR}i8{'h' if half else ''}{form.tag}"
         if stem in self._made:
             return f"{stem}/dq"
         self._made.add(stem)
@@ -170,49 +173,43 @@ class Emitter:
 
     # -- activations ------------------------------------------------------------------------
 
-    def define(self, tensor: str, elem_type: int) -> str:
-        """The name under which the producer writes ``tensor`` in ``elem_type``."""
-        self._native[tensor] = elem_type
+    def define(self, tensor: str, own: NumberFormat) -> str:
+        """The name under which the producer writes ``tensor`` in its own format."""
+        self._native[tensor] = own
         if tensor in self.layout.replaced:
-            return f"{tensor}{_SEPARATOR}raw"
-        return tensor if elem_type == _FLOAT else f"{tensor}{_SEPARATOR}half"
+            return f"{tensor}{SEPARATOR}raw"
+        return float_name(tensor, own)
 
-    def read(self, tensor: str, elem_type: int, *, dequantised: bool = False) -> str:
-        """The name of ``tensor`` in ``elem_type``; what is missing of it is written first."""
+    def read(self, tensor: str, wanted: NumberFormat, *, dequantised: bool = False) -> str:
+        """The name of ``tensor`` in ``wanted``; what is missing of it is written first."""
         if not tensor:
             return ""
         if tensor in self.graph.weights:
-            return self.weight(tensor, elem_type)
+            return self.weight(tensor, wanted)
         if tensor in self.layout.replaced:
-            name = tensor if elem_type == _FLOAT else f"{tensor}{_SEPARATOR}half"
-            return self._dequantised(tensor, elem_type, name)
+            return self._dequantised(tensor, wanted, float_name(tensor, wanted))
         if dequantised:
-            suffix = "dq" if elem_type == _FLOAT else "dqh"
-            return self._dequantised(tensor, elem_type, f"{tensor}{_SEPARATOR}{suffix}")
-        return self._float(tensor, elem_type)
+            return self._dequantised(tensor, wanted, dequantized_name(tensor, wanted))
+        return self._float(tensor, wanted)
 
-    def _float(self, tensor: str, elem_type: int) -> str:
-        """The unquantised form in ``elem_type``: as produced, or one shared Cast of it."""
-        native = self._native.get(tensor, _FLOAT)
-        replaced = tensor in self.layout.replaced
-        produced = f"{tensor}{_SEPARATOR}raw" if replaced else tensor
-        if not replaced and native == _HALF:
-            produced = f"{tensor}{_SEPARATOR}half"
-        if elem_type == native:
-            return produced
-        made = tensor if elem_type == _FLOAT else f"{tensor}{_SEPARATOR}half"
-        if replaced:
-            made = f"{produced}{'f' if elem_type == _FLOAT else 'h'}"
-        return self._cast(produced, made, elem_type)
+    def _float(self, tensor: str, wanted: NumberFormat) -> str:
+        """The unquantised form in ``wanted``: as produced, or one shared Cast of it."""
+        native = self._native.get(tensor, FLOAT32)
+        if tensor in self.layout.replaced:
+            produced = f"{tensor}{SEPARATOR}raw"
+            made = f"{produced}{short(wanted) or 'f'}"
+        else:
+            produced, made = float_name(tensor, native), float_name(tensor, wanted)
+        return produced if wanted == native else self._cast(produced, made, wanted)
 
-    def _cast(self, source: str, made: str, elem_type: int) -> str:
+    def _cast(self, source: str, made: str, wanted: NumberFormat) -> str:
         if made not in self._made:
             self._made.add(made)
             node = self.node("Cast", [source], made)
-            node.attribute.append(onnx.helper.make_attribute("to", elem_type))
+            node.attribute.append(onnx.helper.make_attribute("to", wanted.elem_type))
         return made
 
-    def _dequantised(self, tensor: str, elem_type: int, made: str) -> str:
+    def _dequantised(self, tensor: str, wanted: NumberFormat, made: str) -> str:
         if made in self._made:
             return made
         self._made.add(made)
@@ -221,21 +218,21 @@ class Emitter:
         # is none: such a tensor goes through FP32.
         fits = self._half_scales and params.scale >= float(MIN_HALF_SCALE)
         quantised = self._quantised(tensor, params, fits)
-        if elem_type == _HALF and not fits:
-            wide = self._dequantised(tensor, _FLOAT, f"{made}/wide")
+        if wanted != FLOAT32 and not (fits and wanted == FLOAT16):
+            wide = self._dequantised(tensor, FLOAT32, f"{made}/wide")
             node = self.node("Cast", [wide], made)
-            node.attribute.append(onnx.helper.make_attribute("to", _HALF))
+            node.attribute.append(onnx.helper.make_attribute("to", wanted.elem_type))
             return made
-        args = [quantised, *self._scale_args(tensor, params, elem_type == _HALF)]
+        args = [quantised, *self._scale_args(tensor, params, wanted == FLOAT16)]
         self.node("DequantizeLinear", args, made)
         return made
 
     def _quantised(self, tensor: str, params: QuantParams, fits: bool) -> str:
-        made = f"{tensor}{_SEPARATOR}q"
+        made = f"{tensor}{SEPARATOR}q"
         if made not in self._made:
             self._made.add(made)
-            half = fits and self._native.get(tensor, _FLOAT) == _HALF
-            source = self._float(tensor, _HALF if half else _FLOAT)
+            half = fits and self._native.get(tensor, FLOAT32) == FLOAT16
+            source = self._float(tensor, FLOAT16 if half else FLOAT32)
             self.node("QuantizeLinear", [source, *self._scale_args(tensor, params, half)], made)
         return made
 
@@ -246,7 +243,7 @@ class Emitter:
         that both sides of a Q/DQ pair agree.
         """
         scale = stored_scale(params.scale, half=self.int8_half and self._half_scales)
-        stem = f"{tensor}{_SEPARATOR}"
+        stem = f"{tensor}{SEPARATOR}"
         value: Array = np.asarray(scale, np.float16 if half else np.float32)
         zero = np.asarray(params.zero_point, np.dtype(self.scheme.activation))
         tag = f"{scale.hex()}:{params.zero_point}"
@@ -263,7 +260,7 @@ class Emitter:
 
     def node(self, op_type: str, inputs: Sequence[str], output: str) -> onnx.NodeProto:
         """Append a node that this lowering adds; it is named after its output and operator."""
-        name = f"{output}{_SEPARATOR}{op_type}"
+        name = f"{output}{SEPARATOR}{op_type}"
         node = onnx.NodeProto(op_type=op_type, input=inputs, output=[output], name=name)
         self.nodes.append(node)
         return node

@@ -1,4 +1,4 @@
-"""FP32 products among FP16 ones, which a strongly typed TensorRT computes in FP16 all the same.
+"""FP32 products among FP16 or BF16 ones, which TensorRT computes in that format all the same.
 
 Where everything that a product reads is cast up from FP16, and everything that it writes is cast
 down again, TensorRT-RTX 1.7.1 takes both Casts into the product's kernel and stores its weights in
@@ -9,8 +9,11 @@ a LeakyRelu with slope 1 after the product costs no kernel (docs/tensorrt-versio
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from precsearch.core.formats import FLOAT32, NumberFormat
 from precsearch.graph.view import GraphView, NodeView
-from precsearch.lowering.capabilities import data_slots, fp16_outputs, fp16_slots
+from precsearch.lowering.capabilities import cast_outputs, cast_slots, data_slots
 from precsearch.lowering.qdq_layout import QuantLayout
 
 __all__ = ["fp32_islands"]
@@ -23,8 +26,10 @@ _INERT = (
 _AFFINE = ("Add", "Sub", "Mul", "Div")
 
 
-def fp32_islands(graph: GraphView, layout: QuantLayout, half: frozenset[int]) -> frozenset[int]:
-    """Indices of the FP32 products that Casts from and to FP16 surround.
+def fp32_islands(
+    graph: GraphView, layout: QuantLayout, floats: Mapping[int, NumberFormat]
+) -> frozenset[int]:
+    """Indices of the FP32 products that Casts from and to another float format surround.
 
     Operators that only move values, and those that add or multiply by a constant, do not count as
     surroundings: the builder moves Casts across them.
@@ -32,52 +37,56 @@ def fp32_islands(graph: GraphView, layout: QuantLayout, half: frozenset[int]) ->
     Args:
         graph: The prepared model.
         layout: Its quantised tensors.
-        half: Indices of the nodes that compute in FP16.
+        floats: Index of each node that computes in another float format than FP32 → the format.
     """
-    search = _Search(graph, layout, half)
+    search = _Search(graph, layout, floats)
     return frozenset(
         node.index
         for node in graph.nodes
         if node.is_op(*_PRODUCTS)
-        and node.index not in half
+        and node.index not in floats
         and node.index not in layout.active
         and graph.is_float(node.outputs[0])
-        and search.from_half(node)
-        and search.to_half(node.outputs[0])
+        and search.from_other(node)
+        and search.to_other(node.outputs[0])
     )
 
 
 class _Search:
-    def __init__(self, graph: GraphView, layout: QuantLayout, half: frozenset[int]) -> None:
+    def __init__(
+        self, graph: GraphView, layout: QuantLayout, floats: Mapping[int, NumberFormat]
+    ) -> None:
         self.graph = graph
         self.layout = layout
-        self.half = half
+        self.floats = floats
 
-    def from_half(self, node: NodeView) -> bool:
-        """Whether all activations that ``node`` reads are cast up from FP16."""
+    def from_other(self, node: NodeView) -> bool:
+        """Whether all activations that ``node`` reads are cast up from another format."""
         tensors = [node.inputs[s] for s in data_slots(node, self.graph)]
         live = [t for t in tensors if t not in self.graph.weights]
-        return bool(live) and all(self._made_in_half(t) for t in live)
+        return bool(live) and all(self._made_in_other(t) for t in live)
 
-    def _made_in_half(self, tensor: str) -> bool:
+    def _made_in_other(self, tensor: str) -> bool:
         maker = self.graph.producer.get(tensor)
         if maker is None or tensor in self.layout.replaced:
             return False
-        if maker.index in self.half:
-            return maker.outputs.index(tensor) in fp16_outputs(maker, self.graph)
-        return self._inert(maker) and self.from_half(maker)
+        own = self.floats.get(maker.index, FLOAT32)
+        if own != FLOAT32:
+            return maker.outputs.index(tensor) in cast_outputs(maker, self.graph, own)
+        return self._inert(maker) and self.from_other(maker)
 
-    def to_half(self, tensor: str) -> bool:
-        """Whether all readers of ``tensor`` read it cast down to FP16."""
+    def to_other(self, tensor: str) -> bool:
+        """Whether all readers of ``tensor`` read it cast down to another format."""
         uses = self.graph.consumers.get(tensor, ())
         if not uses or tensor in self.graph.output_names or tensor in self.layout.params:
             return False
-        return all(self._read_in_half(node, slot) for node, slot in uses)
+        return all(self._read_in_other(node, slot) for node, slot in uses)
 
-    def _read_in_half(self, node: NodeView, slot: int) -> bool:
-        if node.index in self.half:
-            return slot in fp16_slots(node, self.graph)
-        return self._inert(node) and all(self.to_half(t) for t in node.outputs if t)
+    def _read_in_other(self, node: NodeView, slot: int) -> bool:
+        own = self.floats.get(node.index, FLOAT32)
+        if own != FLOAT32:
+            return slot in cast_slots(node, self.graph, own)
+        return self._inert(node) and all(self.to_other(t) for t in node.outputs if t)
 
     def _inert(self, node: NodeView) -> bool:
         if node.is_op(*_AFFINE):

@@ -1,7 +1,8 @@
 """The lowering: an assignment becomes an ONNX model with Cast and Q/DQ nodes.
 
 Where the backend's `GraphForm` is annotated there are no Casts: the graph is FP32 with Q/DQ, and
-what computes in FP16 is named in the model's metadata (`precsearch.lowering.annotate`).
+the model's metadata names what computes in another float precision
+(`precsearch.lowering.annotate`).
 Byte-deterministic: the same model, assignment and scales give the same bytes with every supported
 version of Python, NumPy, onnx and protobuf. No inferred shapes, producer or documentation strings
 are written, and the bytes of constants are joined rather than serialised again, which also makes a
@@ -11,19 +12,18 @@ trial cheap: only its nodes are new.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import onnx
-
 from precsearch.core.backend import TYPED, GraphForm, QuantScheme
-from precsearch.core.precision import Precision
+from precsearch.core.errors import OptionError
+from precsearch.core.formats import FLOAT32
+from precsearch.core.precision import Encoding, Precision
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.graph.serialize import skeleton_of
 from precsearch.graph.view import GraphView
 from precsearch.lowering.annotate import METADATA_KEY, Annotation, annotate
-from precsearch.lowering.capabilities import fp16_capable
 from precsearch.lowering.context import Quantising
 from precsearch.lowering.emitter import Emitter, WeightCache
 from precsearch.lowering.fp32_islands import fp32_islands
@@ -33,9 +33,6 @@ from precsearch.lowering.scales import QuantParams, ScaleSource
 from precsearch.lowering.write_node import write_node
 
 __all__ = ["Lowered", "Lowering"]
-
-_FLOAT = onnx.TensorProto.FLOAT
-_HALF = onnx.TensorProto.FLOAT16
 
 
 @dataclass(frozen=True)
@@ -103,11 +100,13 @@ class Lowering:
             PlanError: A plan's scales do not fit.
         """
         layout = self._quantising.layout(assignment)
-        half = self._half_nodes(assignment, layout)
+        floats = self._float_nodes(assignment, layout)
+        self._check_casts(assignment, floats)
+        formats = {i: p.spec.format for i, p in floats.items()}
         emitter = Emitter(
             self.graph,
             layout,
-            frozenset() if self.form.annotated else half,
+            {} if self.form.annotated else formats,
             self.scheme,
             self._quantising.half,
             self._cache,
@@ -115,7 +114,7 @@ class Lowering:
         )
         forms = engine_forms(self.graph, layout, self.scheme)
         if self.form.guard_products:
-            islands = fp32_islands(self.graph, layout, half)
+            islands = fp32_islands(self.graph, layout, formats)
             forms = replace(forms, guarded=forms.guarded | islands)
         spans: list[tuple[str, int]] = []
         for node in self.graph.nodes:
@@ -123,16 +122,16 @@ class Lowering:
             spans.append((self._groups.get(node.key, node.key), len(emitter.nodes)))
         for output in self.graph.outputs:
             if self.graph.is_float(output.name):
-                emitter.read(output.name, _FLOAT)
+                emitter.read(output.name, FLOAT32)
             elif output.name in self.graph.weights:
-                emitter.weight(output.name, _FLOAT)
+                emitter.weight(output.name, FLOAT32)
             maker = self.graph.producer.get(output.name)
             key = "" if maker is None else self._groups.get(maker.key, maker.key)
             spans.append((key, len(emitter.nodes)))
         int8 = sorted((*layout.active, *layout.passive))
         asked = {self.graph.nodes[i].key: Precision.INT8 for i in int8}
-        asked |= {self.graph.nodes[i].key: Precision.FP16 for i in sorted(half - frozenset(int8))}
-        notes = self._annotation(emitter, spans, assignment, half, layout.written)
+        asked |= {self.graph.nodes[i].key: p for i, p in floats.items() if i not in int8}
+        notes = self._annotation(emitter, spans, assignment, floats, layout.written)
         return self._assemble(emitter, spans, layout.params, asked, notes)
 
     def _annotation(
@@ -140,7 +139,7 @@ class Lowering:
         emitter: Emitter,
         spans: Iterable[tuple[str, int]],
         assignment: Assignment,
-        half: frozenset[int],
+        floats: Mapping[int, Precision],
         quantised: Iterable[str],
     ) -> Annotation:
         if not self.form.annotated or not assignment.entries:
@@ -150,19 +149,30 @@ class Lowering:
         for key, end in spans:
             owners |= {node.name: assignment[key] for node in emitter.nodes[start:end]}
             start = end
-        return annotate(self.graph, emitter.nodes, owners, half, quantised)
+        return annotate(self.graph, emitter.nodes, owners, floats, quantised)
 
-    def _half_nodes(self, assignment: Assignment, layout: QuantLayout) -> frozenset[int]:
-        lowered = {Precision.FP16}
-        if self._quantising.half:
-            lowered.add(Precision.INT8)
-        half = frozenset(
-            n.index
-            for n in self.graph.nodes
-            if assignment[self._groups.get(n.key, "")] in lowered and fp16_capable(n, self.graph)
-        ) | (frozenset(layout.active) if self._quantising.half else frozenset())
-        half -= self._fine_nodes(layout)
-        return half - self._wide_nodes(assignment, layout.spared, half)
+    def _float_nodes(self, assignment: Assignment, layout: QuantLayout) -> dict[int, Precision]:
+        """Index of each node that computes in another float precision than the model's → it."""
+        around, found = self._quantising.float_of(Precision.INT8), {}
+        active = frozenset(layout.active if around.spec.encoding is Encoding.CAST else ())
+        for node in self.graph.nodes:
+            wanted = self._quantising.float_of(assignment[self._groups.get(node.key, "")])
+            if node.index in active or self._quantising.takes(node, wanted):
+                found[node.index] = around if node.index in active else wanted
+        for index in self._fine_nodes(layout):
+            found.pop(index, None)
+        wide = self._wide_nodes(assignment, layout.spared, found)
+        return {i: p for i, p in found.items() if i not in wide}
+
+    def _check_casts(self, assignment: Assignment, floats: Mapping[int, Precision]) -> None:
+        """Raise `OptionError` if no operator of a group has a form in what it is asked for."""
+        written = {(self._groups.get(self.graph.nodes[i].key, ""), p) for i, p in floats.items()}
+        for key, precision in assignment.entries:
+            if precision.spec.encoding is Encoding.CAST and (key, precision) not in written:
+                raise OptionError(
+                    f"group {key!r}: none of its operators has a form in {precision} in operator "
+                    f"set {self.graph.opsets.get('', 1)}"
+                )
 
     def _fine_nodes(self, layout: QuantLayout) -> frozenset[int]:
         """INT8 products that read a tensor whose scale FP16 does not hold.
@@ -176,7 +186,7 @@ class Lowering:
         )
 
     def _wide_nodes(
-        self, assignment: Assignment, spared: Iterable[str], half: frozenset[int]
+        self, assignment: Assignment, spared: Iterable[str], floats: Collection[int]
     ) -> frozenset[int]:
         """Nodes of INT8 groups that hand dequantised values to readers in FP32.
 
@@ -186,11 +196,13 @@ class Lowering:
         makers = (
             graph.producer[t]
             for t in spared
-            if t in graph.output_names or any(n.index not in half for n in graph.users(t))
+            if t in graph.output_names or any(n.index not in floats for n in graph.users(t))
         )
         groups = self._groups
         return frozenset(
-            n.index for n in makers if assignment[groups.get(n.key, "")] is Precision.INT8
+            n.index
+            for n in makers
+            if assignment[groups.get(n.key, "")].spec.encoding is Encoding.QDQ
         )
 
     def _assemble(
@@ -201,7 +213,8 @@ class Lowering:
         asked: Mapping[str, Precision],
         notes: Annotation,
     ) -> Lowered:
-        said = dict.fromkeys(notes.fp16, b"fp16") | dict.fromkeys(notes.free, b"free")
+        said = {node: p.value.encode() for p, nodes in notes.asked.items() for node in nodes}
+        said |= dict.fromkeys(notes.free, b"free")
         owners: dict[str, str] = {}
         pieces: dict[str, list[bytes]] = {}
         start = 0

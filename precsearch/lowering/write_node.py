@@ -6,15 +6,15 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from precsearch.core.formats import FLOAT32, NumberFormat
+from precsearch.graph.encode import stored
 from precsearch.graph.view import GraphView, NodeView
-from precsearch.lowering.capabilities import fp16_outputs, fp16_slots, weight_slot
+from precsearch.lowering.capabilities import cast_outputs, cast_slots, weight_slot
 from precsearch.lowering.emitter import Emitter, WeightForm
 from precsearch.lowering.ort_workarounds import EngineForms
+from precsearch.lowering.tensor_names import float_name
 
 __all__ = ["scale_floor", "weight_axis", "write_node"]
-
-_FLOAT = onnx.TensorProto.FLOAT
-_HALF = onnx.TensorProto.FLOAT16
 
 _MAX_BIAS_STEPS = np.float32(2.0**30)
 """ONNX Runtime stores the bias of an INT8 Conv as int32 in steps of the product of both scales."""
@@ -24,28 +24,29 @@ def write_node(emitter: Emitter, node: NodeView, forms: EngineForms) -> None:
     """Append ``node`` and whatever its inputs need before it."""
     graph = emitter.graph
     quantised = node.index in emitter.active
-    half = frozenset(fp16_slots(node, graph)) if node.index in emitter.half else frozenset()
+    own = emitter.float_of(node)
+    cast = frozenset(cast_slots(node, graph, own) if own != FLOAT32 else ())
     weight = weight_slot(node, graph) if quantised else None
     inputs = list(node.inputs)
     renewed = _renewed_slot(emitter, node, forms)
     for slot, tensor in enumerate(node.inputs):
         if slot == renewed:
             continue
-        wanted = _HALF if slot in half else _FLOAT
+        wanted = own if slot in cast else FLOAT32
         if slot == weight:
             form = _weight_form(emitter, node, wanted, node.index in forms.split)
             inputs[slot] = emitter.int8_weight(tensor, form)
         elif tensor in graph.weights and not graph.is_float(tensor):
-            emitter.weight(tensor, _FLOAT)
+            emitter.weight(tensor, FLOAT32)
         elif tensor and graph.is_float(tensor):
             dequantised = (node.index, slot) in emitter.layout.reads
             inputs[slot] = emitter.read(tensor, wanted, dequantised=dequantised)
     for tensor in sorted(node.captures):
         if tensor in graph.weights or graph.is_float(tensor):
-            emitter.read(tensor, _FLOAT)
-    halves = frozenset(fp16_outputs(node, graph)) if node.index in emitter.half else frozenset()
+            emitter.read(tensor, FLOAT32)
+    cast = frozenset(cast_outputs(node, graph, own) if own != FLOAT32 else ())
     outputs = {
-        position: emitter.define(tensor, _HALF if position in halves else _FLOAT)
+        position: emitter.define(tensor, own if position in cast else FLOAT32)
         for position, tensor in enumerate(node.outputs)
         if tensor and graph.is_float(tensor)
     }
@@ -100,17 +101,16 @@ def _renewed_slot(emitter: Emitter, node: NodeView, forms: EngineForms) -> int |
     """The input slot of a constant bias of which the negative is written instead."""
     if node.index in forms.split:
         return 2 if len(node.inputs) > 2 and node.inputs[2] else None
-    if node.index in forms.negated and node.index not in emitter.half:
+    if node.index in forms.negated and emitter.float_of(node) == FLOAT32:
         return next(s for s, t in enumerate(node.inputs) if t in emitter.graph.weights)
     return None
 
 
 def _negated(emitter: Emitter, node: NodeView, slot: int) -> str:
-    name, half = node.inputs[slot], node.index in emitter.half
-    weight, dtype = emitter.graph.weights[name], np.float16 if half else np.float32
-    stem = f"{name}//negated{'//half' if half else ''}"
-    with np.errstate(over="ignore"):
-        return emitter.constant(stem, lambda: np.negative(np.asarray(weight.array).astype(dtype)))
+    name, own = node.inputs[slot], emitter.float_of(node)
+    stem = float_name(f"{name}//negated", own)
+    weight = emitter.graph.weights[name]
+    return emitter.constant(stem, lambda: stored(stem, np.negative(np.asarray(weight.array)), own))
 
 
 def _write_gemm(emitter: Emitter, node: NodeView, inputs: list[str], output: str) -> None:
@@ -122,16 +122,16 @@ def _write_gemm(emitter: Emitter, node: NodeView, inputs: list[str], output: str
         sub.name = f"{node.key}//bias"
 
 
-def _weight_form(emitter: Emitter, node: NodeView, elem_type: int, split: bool) -> WeightForm:
+def _weight_form(emitter: Emitter, node: NodeView, around: NumberFormat, split: bool) -> WeightForm:
     """How an active node's weight is quantised: per output channel where it has one axis for it."""
     axis = weight_axis(node, emitter.graph)
     if node.is_op("Conv"):
         step = emitter.layout.params[node.inputs[0]].scale
         floor = scale_floor(emitter.graph, node, step, emitter.scheme.weight_bits)
-        return WeightForm(axis, elem_type, floor=floor)
+        return WeightForm(axis, around, floor=floor)
     if node.is_op("Gemm") and split:
-        return WeightForm(1, elem_type, transposed=axis == 0)
-    return WeightForm(axis, elem_type)
+        return WeightForm(1, around, transposed=axis == 0)
+    return WeightForm(axis, around)
 
 
 def weight_axis(node: NodeView, graph: GraphView) -> int | None:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from precsearch.core.backend import Backend, BackendOptions, ChoosesTactics, Fingerprint
+from precsearch.core.backend import (
+    Backend,
+    BackendOptions,
+    BuildsAhead,
+    ChoosesTactics,
+    Fingerprint,
+)
 from precsearch.core.old_names import layer_summary
+from precsearch.core.precision import Precision
+from precsearch.measurement.place import Place
 
-__all__ = ["BUILD_LIMIT_S", "Engine", "Maker", "engine_of", "open_maker"]
+__all__ = ["BUILD_LIMIT_S", "BuildService", "Engine", "engine_of", "open_build_service"]
 
 BUILD_LIMIT_S = 3600.0
 """Longest build outside of a search. One that takes longer hangs."""
@@ -23,11 +31,14 @@ class Engine:
         layer_summary: What it is made of, see `precsearch.core.backend.Backend.layer_summary`.
         tactics: What the backend chose by timing, this engine's choices among them; empty where it
             does not tell.
+        ran: Node → precision that it runs in, see `precsearch.core.backend.BuildsAhead`; empty
+            where the backend does not tell.
     """
 
     artifact: bytes
     layer_summary: tuple[str, ...]
     tactics: Mapping[str, str] = field(default_factory=dict)
+    ran: Mapping[str, Precision | None] = field(default_factory=dict)
 
 
 def engine_of(backend: Backend, artifact: bytes) -> Engine:
@@ -37,10 +48,11 @@ def engine_of(backend: Backend, artifact: bytes) -> Engine:
         BuildError: It was refused.
     """
     tactics = backend.tactics() if isinstance(backend, ChoosesTactics) else {}
-    return Engine(artifact, layer_summary(backend, artifact), tactics)
+    ran = backend.precisions_of(artifact) if isinstance(backend, BuildsAhead) else {}
+    return Engine(artifact, layer_summary(backend, artifact), tactics, ran)
 
 
-class Maker:
+class BuildService:
     """Builds engines with a backend."""
 
     def __init__(self, backend: Backend, announce: Callable[[str], None]) -> None:
@@ -67,10 +79,19 @@ class Maker:
         return engine_of(self._backend, self._backend.build(model))
 
 
-def open_maker(
+def open_build_service(
+    place: Place,
     factory: Callable[[BackendOptions], Backend],
     options: BackendOptions,
     announce: Callable[[str], None],
-) -> Maker:
-    """What a worker serves."""
-    return Maker(factory(options), announce)
+) -> BuildService:
+    """What a worker serves that only builds.
+
+    Args:
+        place: Where the external weights are on this host.
+        factory: Constructs the backend.
+        options: Its options, without the paths of one machine.
+        announce: Is told the name of each stage as it begins.
+    """
+    here = replace(options, model_folder=place.weights, cache=place.build_cache)
+    return BuildService(factory(here), announce)

@@ -1,4 +1,4 @@
-"""What a bench is given: engines to measure, data with its reference, and how to time.
+"""What a measurement service is given: the FP32 engine, data with its reference, and how to time.
 
 All of it is sent to the worker process, and again to the next one after a crash.
 """
@@ -6,7 +6,7 @@ All of it is sent to the worker process, and again to the next one after a crash
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from precsearch.core.backend import CPU_USE, Backend, BackendOptions, DeviceUse, Feed
 from precsearch.core.precision import Precision
@@ -14,9 +14,10 @@ from precsearch.core.problem import Goal
 from precsearch.core.trial import Accuracy, Latency, Measurement
 from precsearch.data import Dataset
 from precsearch.emulation.multiplexed import ProxyModel
+from precsearch.measurement.artifact_store import BUDGET
 from precsearch.measurement.latency import Load, TimingOptions
 
-__all__ = ["BenchSetup", "Candidate", "Rival", "Scored"]
+__all__ = ["Candidate", "MeasurementConfig", "ReferenceSplit", "Rival"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Scored:
+class ReferenceSplit:
     """Part of the data with the outputs that are wanted on it.
 
     Attributes:
@@ -50,7 +51,7 @@ class Scored:
     data: Dataset
     reference: tuple[Feed, ...]
     name: str = ""
-    also: tuple[Scored, ...] = ()
+    also: tuple[ReferenceSplit, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,14 @@ class Rival:
         trivial: Whether the engine in question is a uniform one: a search concludes from it.
         losses: Of each sample of the search part in a rough engine, for the choice of the samples
             that a proxy sees; nothing where no such engine was measured.
+        digest: Of the fastest engine within the bound so far, "" while FP32 is; it is kept.
     """
 
     goal: Goal
     ratio: float = 1.0
     trivial: bool = False
     losses: tuple[float, ...] = ()
+    digest: str = ""
 
     def matters(self, accuracy: Accuracy) -> bool:
         """Whether more than a rough time is wanted of an engine; models learn from rough ones."""
@@ -80,12 +83,14 @@ class Rival:
 
 
 @dataclass(frozen=True)
-class BenchSetup:
-    """All that a bench needs to start again after a crash.
+class MeasurementConfig:
+    """All that a measurement service needs to start again after a crash, on any host.
+
+    It holds no path: those are the `precsearch.measurement.place.Place` of the service.
 
     Attributes:
         backend: Constructs the backend from `options`.
-        options: Its knobs.
+        options: Its options, without the paths of one machine.
         baseline: The FP32 engine's model.
         search: The part of the data that the search looks at.
         metric: The loss, as the user named it.
@@ -93,20 +98,39 @@ class BenchSetup:
         noise: Relative noise of latency; 0 before it is known.
         timing: How long to time.
         loads: What is timed; nothing is the part of the data that the search looks at.
-        turns: A file that says whose turn it is, where several benches share the device.
-        use: How each stage uses that device.
-        proxy: Scores assignments without an engine; ``None`` where `Bench.probe` is not called.
+        use: How each stage uses a device that several services share.
+        proxy: Scores assignments without an engine; ``None`` where `MeasurementService.probe` is
+            not called.
+        engine_budget: Bytes of built engines to keep, for backends that keep them.
+
+    Raises:
+        ValueError: The options hold a path.
     """
 
     backend: Callable[[BackendOptions], Backend]
     options: BackendOptions
     baseline: Candidate
-    search: Scored
+    search: ReferenceSplit
     metric: str
     noise: float = 0.0
     timing: TimingOptions = field(default_factory=TimingOptions)
     loads: tuple[Load, ...] = ()
-    turns: str | None = None
     use: DeviceUse = CPU_USE
     proxy: ProxyModel | None = None
     metric_sha256: str = ""
+    engine_budget: int = BUDGET
+
+    def __post_init__(self) -> None:
+        if self.options.model_folder or self.options.cache:
+            raise ValueError("a measurement config holds no path of one machine")
+
+    @property
+    def timed(self) -> tuple[Load, ...]:
+        """What is timed."""
+        data = self.search.data
+        return self.loads or (Load.spread(data.feeds, data.sizes[0]),)
+
+    def to_time(self) -> MeasurementConfig:
+        """What a service needs to time engines alone: one sample in place of all, and no proxy."""
+        one = ReferenceSplit(self.search.data.take([0]), ())
+        return replace(self, search=one, loads=self.timed, proxy=None)

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from precsearch.core.backend import DeviceUse
 from precsearch.measurement.reference_service import Announce
 from precsearch.system.regular_file import open_descriptor
 
-__all__ = ["WAITING", "DeviceLock", "InTurns"]
+__all__ = ["WAITING", "DeviceLock", "SerializedService"]
 
 WAITING = "wait"
 """What is announced before a turn is waited for; the time limit of a call stands still then."""
@@ -68,21 +68,18 @@ class DeviceLock:
 
     @classmethod
     @contextmanager
-    def shared(cls, path: str | None) -> Iterator[None]:
-        """Share the device for a while; ``None`` is a device that nobody else uses.
+    def shared(cls, *paths: str) -> Iterator[None]:
+        """Share devices for a while; without a path, nothing is waited for.
 
         Raises:
             OSError: A file cannot be opened, or not be locked.
         """
-        if path is None:
+        with ExitStack() as stack:
+            for path in paths:
+                lock = cls(path)
+                stack.callback(lock.close)
+                lock.take(alone=False)
             yield
-            return
-        lock = cls(path)
-        try:
-            lock.take(alone=False)
-            yield
-        finally:
-            lock.close()
 
     def close(self) -> None:
         """Give back what is held, and the files."""
@@ -90,7 +87,7 @@ class DeviceLock:
         os.close(self._queue)
 
 
-class InTurns:
+class SerializedService:
     """Another object, whose methods take turns by the stages that they announce.
 
     A stage holds until the next one or the end of the call, so that what follows the timing (the
@@ -119,9 +116,9 @@ class InTurns:
     def __getattr__(self, name: str) -> Callable[..., object]:
         return partial(self._call, getattr(self._made, name))
 
-    def _call(self, method: Callable[..., object], *args: object) -> object:
+    def _call(self, method: Callable[..., object], *args: object, **more: object) -> object:
         try:
-            return method(*args)
+            return method(*args, **more)
         finally:
             self._held = ""
             self._lock.release()

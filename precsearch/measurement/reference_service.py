@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from precsearch.calibration.ranges import Calibration, collect_ranges
 from precsearch.core.backend import Feed
@@ -10,36 +11,54 @@ from precsearch.hazards.collect import Screening, screen
 from precsearch.hazards.oddities import oddities
 from precsearch.hazards.statistics import ScreenStatistics
 from precsearch.lowering.scales import TensorRange
+from precsearch.measurement.place import Place
 from precsearch.reference.session import reference_outputs
 
-__all__ = ["Announce", "ReferenceBench"]
+__all__ = ["Announce", "ReferenceService", "open_reference_service"]
 
 Announce = Callable[[str], None]
 """Is told the name of each stage as it begins."""
 
 
-class ReferenceBench:
-    """Runs the original model: reference outputs and calibration."""
+class ReferenceService:
+    """Runs the original model: reference outputs, calibration and screening.
 
-    def __init__(self, announce: Announce) -> None:
+    Args:
+        place: Where the model and its external weights are on this host.
+        announce: Is told the name of each stage as it begins.
+    """
+
+    def __init__(self, place: Place, announce: Announce) -> None:
+        self._place = place
         self._announce = announce
 
-    def outputs(self, model: bytes | str, feeds: Sequence[Feed], folder: str) -> tuple[Feed, ...]:
-        """See `precsearch.reference.session.reference_outputs`."""
+    def outputs(self, model: bytes | None, feeds: Sequence[Feed]) -> tuple[Feed, ...]:
+        """See `precsearch.reference.session.reference_outputs`.
+
+        Args:
+            model: Serialised; ``None`` is the original file of the service's place.
+            feeds: Samples.
+        """
         self._announce("reference")
-        return reference_outputs(model, feeds, folder)
+        given = self._place.model if model is None else model
+        return reference_outputs(given, feeds, self._place.weights)
 
     def ranges(self, calibration: Calibration, feeds: Sequence[Feed]) -> dict[str, TensorRange]:
         """See `precsearch.calibration.ranges.collect_ranges`."""
         self._announce("calibrate")
-        return collect_ranges(calibration, feeds)
+        return collect_ranges(replace(calibration, model_folder=self._place.weights), feeds)
 
     def oddities(self, calibration: Calibration, feeds: Sequence[Feed]) -> dict[str, str]:
         """See `precsearch.hazards.oddities.oddities`."""
         self._announce("calibrate")
-        return oddities(calibration, feeds)
+        return oddities(replace(calibration, model_folder=self._place.weights), feeds)
 
     def screen(self, screening: Screening, feeds: Sequence[Feed]) -> ScreenStatistics:
         """See `precsearch.hazards.collect.screen`."""
         self._announce("screen")
-        return screen(screening, feeds)
+        return screen(replace(screening, model_folder=self._place.weights), feeds)
+
+
+def open_reference_service(place: Place, announce: Announce) -> ReferenceService:
+    """What a worker serves before there is an engine."""
+    return ReferenceService(place, announce)

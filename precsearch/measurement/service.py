@@ -1,7 +1,6 @@
-"""What the worker process does: it holds data, reference and the FP32 engine, and measures others.
+"""The measurement service: it holds data, reference and the FP32 engine, and measures others.
 
-Runs in the child process of a `precsearch.executors.process.Worker`; a crash here kills no one
-else.
+It runs in a process of its own, where a crash ends no search; see `precsearch.executors`.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import cast
 
 from precsearch.core.backend import (
     Array,
@@ -25,48 +25,68 @@ from precsearch.core.backend import (
 from precsearch.core.old_names import engine_warnings
 from precsearch.core.trial import Accuracy, Fidelity, Latency, Measurement
 from precsearch.emulation.multiplexed import ProxyRequest
+from precsearch.measurement.artifact_store import Artifact
 from precsearch.measurement.build_service import Engine, engine_of
-from precsearch.measurement.config import BenchSetup, Candidate, Rival, Scored
-from precsearch.measurement.device_lock import InTurns
-from precsearch.measurement.latency import Load, Surroundings
+from precsearch.measurement.config import Candidate, MeasurementConfig, ReferenceSplit, Rival
+from precsearch.measurement.device_lock import SerializedService
+from precsearch.measurement.engines import EngineSource
+from precsearch.measurement.latency import Surroundings
+from precsearch.measurement.place import Place
 from precsearch.measurement.probes import FirstLook, Probes
 from precsearch.measurement.profiling import achieved_precisions, seconds_by_group
-from precsearch.measurement.reference_service import Announce, ReferenceBench
+from precsearch.measurement.reference_service import Announce, ReferenceService
 from precsearch.measurement.timer import EngineTimer
 from precsearch.metrics import metric, with_lost_parts, worst_of
 from precsearch.system.disturbance import Patience, Watches
 
-__all__ = ["Bench", "BenchSetup", "Candidate", "Rival", "Scored", "open_bench"]
+__all__ = [
+    "Candidate",
+    "MeasurementConfig",
+    "MeasurementService",
+    "ReferenceSplit",
+    "Rival",
+    "open_service",
+]
 
 _PROFILE_RUNS = 3
 _SLOW_OPEN_S = 2.0
 """An engine that opens for longer is timed once: what memory looks like changes little for it."""
 
 
-class Bench(ReferenceBench):
-    """Measures candidates against the FP32 engine on one device."""
+class MeasurementService(ReferenceService):
+    """Measures candidates against the FP32 engine on one device.
 
-    def __init__(self, setup: BenchSetup, announce: Announce) -> None:
-        super().__init__(announce)
-        self._setup = setup
-        self._backend = setup.backend(setup.options)
-        self._metric = metric(setup.metric, setup.metric_sha256)
+    Args:
+        place: Paths on this host.
+        config: What to measure with.
+        announce: Is told the name of each stage as it begins.
+
+    Raises:
+        OptionError: The backend is not installed here, or the metric is unknown.
+    """
+
+    def __init__(self, place: Place, config: MeasurementConfig, announce: Announce) -> None:
+        super().__init__(place, announce)
+        self._config = config
+        self._options = replace(config.options, model_folder=place.weights, cache=place.build_cache)
+        self._backend = config.backend(self._options)
+        self._metric = metric(config.metric, config.metric_sha256)
+        self._engines = EngineSource(self._backend, place.engines, config)
         self._timer = EngineTimer(
-            lambda: self._open(self._setup.baseline),
-            _timed(setup),
-            setup.noise,
-            setup.timing,
+            lambda: self._engines.open(self._config.baseline),
+            config.timed,
+            config.noise,
+            config.timing,
             _surroundings(self._backend),
         )
-        self._artifacts: dict[str, bytes] = {}
-        self._probes = Probes(setup.proxy, setup.options)
+        self._probes = Probes(config.proxy, self._options)
         self._look = FirstLook()
 
-    def adopt(self, setup: BenchSetup) -> None:
-        """Go on with a setup of the same backend, options and FP32 engine; built engines stay."""
-        self._setup = setup
-        self._timer.adopt(_timed(setup), setup.noise, setup.timing)
-        self._probes = Probes(setup.proxy, setup.options)
+    def adopt(self, config: MeasurementConfig) -> None:
+        """Go on with a config of the same backend, options and FP32 engine; engines stay."""
+        self._config = config
+        self._timer.adopt(config.timed, config.noise, config.timing)
+        self._probes = Probes(config.proxy, self._options)
 
     def fingerprint(self) -> Fingerprint:
         """Versions and device."""
@@ -75,6 +95,15 @@ class Bench(ReferenceBench):
     def fp32_modes(self) -> tuple[Fp32Mode, ...]:
         """What FP32 may mean on this backend and device; nothing if there is one way alone."""
         return self._backend.fp32_modes() if isinstance(self._backend, ChoosesFp32) else ()
+
+    def warm_up(self) -> None:
+        """Open the FP32 engine, so that no trial pays for it.
+
+        Raises:
+            BuildError: The backend refused the engine.
+        """
+        self._announce("build")
+        self._timer.warm_up()
 
     def calibrate_noise(self) -> float:
         """Time the FP32 engine against itself; the relative floor under which all is a tie.
@@ -86,8 +115,22 @@ class Bench(ReferenceBench):
         self._announce("time")
         return self._timer.calibrate()
 
+    def fp32_latency(self) -> Latency:
+        """The FP32 engine's latency on this device, as measured last.
+
+        Raises:
+            BuildError: The backend refused the engine.
+            RunError: It failed.
+        """
+        self._announce("time")
+        return self._timer.fp32()
+
     def measure(
-        self, candidate: Candidate, fidelity: Fidelity, rival: Rival | None = None
+        self,
+        candidate: Candidate,
+        fidelity: Fidelity,
+        rival: Rival | None = None,
+        scored: Accuracy | None = None,
     ) -> Measurement:
         """Accuracy, and at engine fidelity latency, profile and achieved precision.
 
@@ -96,6 +139,7 @@ class Bench(ReferenceBench):
             fidelity: Whether it is to be timed.
             rival: What is known already; without it the engine is timed once, until it can be told
                 from FP32.
+            scored: Its accuracy, if another device has measured it: it is timed alone.
 
         Raises:
             BuildError: The backend refused the model.
@@ -103,7 +147,7 @@ class Bench(ReferenceBench):
         """
         self._announce("build")
         start = time.perf_counter()
-        artifact = self._built(candidate)
+        artifact = self._engines.built(candidate)
         opening = time.perf_counter()
         session = self._backend.open(artifact)
         now = time.perf_counter()
@@ -111,20 +155,23 @@ class Bench(ReferenceBench):
         try:
             self._announce("run")
             if fidelity is Fidelity.PROXY:
-                part, losses = self._setup.search, () if rival is None else rival.losses
+                part, losses = self._config.search, () if rival is None else rival.losses
                 seen, outputs = self._look.run(session.run, part.data, losses)
                 return Measurement(self._some(part, seen, outputs), build_seconds=built)
-            accuracy = self._accuracy(session, self._setup.search)
+            accuracy = scored or self._accuracy(session, self._config.search)
             self._announce("time")
             latency = self._time(candidate, session, accuracy, rival)
         finally:
             session.close()
         kernels = self._profile(artifact)
         concluded = rival is not None and rival.decides(accuracy, latency)
-        plain = candidate.digest == self._setup.baseline.digest
+        plain = candidate.digest == self._config.baseline.digest
         if concluded and not plain and opened <= _SLOW_OPEN_S:
             self._announce("time")
             latency = self._timer.again(lambda: self._backend.open(artifact), latency, rival)
+        if rival is not None:
+            better = concluded and not plain and latency.ratio < rival.ratio
+            self._engines.pin(candidate.digest if better else rival.digest)
         return Measurement(
             accuracy=accuracy,
             latency=latency,
@@ -134,6 +181,25 @@ class Bench(ReferenceBench):
             artifact_bytes=len(artifact),
             warnings=engine_warnings(self._backend, artifact),
         )
+
+    def check(self, candidate: Candidate) -> Measurement:
+        """Build an engine and score it on all of the search part; it is not timed.
+
+        Raises:
+            BuildError: The backend refused the model.
+            RunError: The engine failed.
+        """
+        self._announce("build")
+        start = time.perf_counter()
+        artifact = self._engines.built(candidate)
+        session = self._backend.open(artifact)
+        built = time.perf_counter() - start
+        try:
+            self._announce("run")
+            accuracy = self._accuracy(session, self._config.search)
+        finally:
+            session.close()
+        return Measurement(accuracy, build_seconds=built, artifact_bytes=len(artifact))
 
     def probe(self, request: ProxyRequest, losses: Sequence[float] = ()) -> Measurement:
         """Accuracy of an assignment in the proxy, which stays open.
@@ -152,7 +218,7 @@ class Bench(ReferenceBench):
         self._probes.ready()
         opened = time.perf_counter() - start
         self._announce("run")
-        part = self._setup.search
+        part = self._config.search
         seen, outputs = self._probes.run(request, part.data, losses)
         return Measurement(self._some(part, seen, outputs), build_seconds=opened)
 
@@ -166,7 +232,7 @@ class Bench(ReferenceBench):
         found: list[tuple[Latency, ...]] = []
         for _ in range(rebuilds):
             self._announce("build")
-            sessions = [self._open(c) for c in candidates]
+            sessions = [self._engines.open(c) for c in candidates]
             self._announce("time")
             try:
                 found.append(self._timer.side_by_side(sessions))
@@ -175,31 +241,6 @@ class Bench(ReferenceBench):
                     session.close()
         return [tuple(row[i] for row in found) for i in range(len(candidates))]
 
-    def shipped(
-        self, candidates: Sequence[Candidate]
-    ) -> tuple[BenchSetup, tuple[tuple[Candidate, bytes], ...]]:
-        """What a bench in another process needs to time these engines beside FP32's.
-
-        Returns:
-            A setup with as much data as is timed, and no proxy; the engines that took long to
-            build, FP32's among them, for `keep`.
-
-        Raises:
-            BuildError: The backend refused a model.
-        """
-        nothing = Scored(self._setup.search.data.take([0]), ())
-        setup = replace(
-            self._setup,
-            search=nothing,
-            loads=self._timer.loads,
-            noise=self._timer.noise,
-            proxy=None,
-        )
-        if not self._backend.compiles:
-            return setup, ()
-        engines = [self._setup.baseline, *candidates]
-        return setup, tuple((replace(c, model=b""), self._built(c)) for c in engines)
-
     def engine(self, candidate: Candidate) -> Engine:
         """The engine as it is shipped, not built again if it was kept.
 
@@ -207,18 +248,35 @@ class Bench(ReferenceBench):
             BuildError: The backend refused the model.
         """
         self._announce("build")
-        return engine_of(self._backend, self._built(candidate))
+        return engine_of(self._backend, self._engines.built(candidate))
 
     def hold(self, tactics: Mapping[str, str]) -> None:
         """Keep later builds to these tactics, see `precsearch.core.backend.ChoosesTactics`."""
         if isinstance(self._backend, ChoosesTactics):
             self._backend.hold(tactics)
 
-    def keep(self, candidate: Candidate, artifact: bytes) -> None:
-        """Take an engine that was built before for a candidate's."""
-        self._artifacts[candidate.digest] = artifact
+    def artifact(self, candidate: Candidate) -> Artifact:
+        """The engine as `keep` takes it on another host.
 
-    def score(self, candidate: Candidate, part: Scored) -> Accuracy:
+        Raises:
+            BuildError: The backend refused the model.
+        """
+        self._announce("build")
+        return self._engines.artifact(candidate)
+
+    def keep(self, candidate: Candidate, artifact: Artifact) -> None:
+        """Take an engine that was built before for a candidate's, in place of building one."""
+        self._engines.keep(candidate, artifact)
+
+    def receive(self, candidate: Candidate, artifact: Artifact) -> None:
+        """Take an engine that another host built, into the artifact store."""
+        self._engines.receive(candidate, artifact)
+
+    def pin(self, digests: Sequence[str]) -> None:
+        """Keep the engines of these candidates beside FP32's, whatever the budget."""
+        self._engines.pin(*digests)
+
+    def score(self, candidate: Candidate, part: ReferenceSplit) -> Accuracy:
         """Accuracy on another part of the data.
 
         Raises:
@@ -226,49 +284,38 @@ class Bench(ReferenceBench):
             RunError: The engine failed.
         """
         self._announce("build")
-        session = self._open(candidate)
+        session = self._engines.open(candidate)
         self._announce("run")
         try:
             return self._accuracy(session, part)
         finally:
             session.close()
 
-    def _built(self, candidate: Candidate) -> bytes:
-        """The engine; one that took long to build is kept, and never built twice."""
-        if not self._backend.compiles:
-            return self._backend.build(candidate.model)
-        if candidate.digest not in self._artifacts:
-            self._artifacts[candidate.digest] = self._backend.build(candidate.model)
-        return self._artifacts[candidate.digest]
-
-    def _open(self, candidate: Candidate) -> Session:
-        return self._backend.open(self._built(candidate))
-
     def _some(
-        self, part: Scored, seen: Sequence[int], outputs: Sequence[Mapping[str, Array]]
+        self, part: ReferenceSplit, seen: Sequence[int], outputs: Sequence[Mapping[str, Array]]
     ) -> Accuracy:
         """Of the outputs for some of the feeds."""
         references = tuple(part.reference[i] for i in seen)
-        return self._scored(outputs, Scored(part.data.take(seen), references))
+        return self._scored(outputs, ReferenceSplit(part.data.take(seen), references))
 
-    def _accuracy(self, session: Session, part: Scored) -> Accuracy:
+    def _accuracy(self, session: Session, part: ReferenceSplit) -> Accuracy:
         """At the worst of the sets of input shapes."""
         return worst_of(self._whole(session, one) for one in (part, *part.also))
 
-    def _whole(self, session: Session, part: Scored) -> Accuracy:
+    def _whole(self, session: Session, part: ReferenceSplit) -> Accuracy:
         outputs = [session.run(feed) for feed in part.data.feeds]
         found = self._scored(outputs, part)
         found = with_lost_parts(self._metric, found, outputs, part.reference)
         return replace(found, shapes=part.name)
 
-    def _scored(self, outputs: Sequence[Feed], part: Scored) -> Accuracy:
+    def _scored(self, outputs: Sequence[Feed], part: ReferenceSplit) -> Accuracy:
         labels, sizes = part.data.flat_labels, part.data.sizes
         return self._metric.score(outputs, part.reference, labels, sizes=sizes)
 
     def _time(
         self, candidate: Candidate, session: Session, accuracy: Accuracy, rival: Rival | None
     ) -> Latency:
-        if candidate.digest == self._setup.baseline.digest:
+        if candidate.digest == self._config.baseline.digest:
             return self._timer.fp32()
         rough = rival is not None and not rival.matters(accuracy)
         return self._timer.once(session, rival, rough=rough)
@@ -281,21 +328,17 @@ class Bench(ReferenceBench):
             session.close()
 
 
-def _timed(setup: BenchSetup) -> tuple[Load, ...]:
-    data = setup.search.data
-    return setup.loads or (Load.spread(data.feeds, data.sizes[0]),)
-
-
 def _surroundings(backend: Backend) -> Surroundings:
     if not isinstance(backend, Watches):
         return Surroundings()
     return Surroundings(backend.watch(), Patience())
 
 
-def open_bench(setup: BenchSetup | None, announce: Announce) -> ReferenceBench | InTurns:
-    """What a worker serves: without a setup, the reference alone."""
-    if setup is None:
-        return ReferenceBench(announce)
-    if setup.turns is None:
-        return Bench(setup, announce)
-    return InTurns(partial(Bench, setup), setup.turns, setup.use, announce)
+def open_service(place: Place, config: MeasurementConfig, announce: Announce) -> MeasurementService:
+    """A measurement service; one that takes turns if others share its device."""
+    if place.lock is None:
+        return MeasurementService(place, config, announce)
+    made = SerializedService(
+        partial(MeasurementService, place, config), place.lock, config.use, announce
+    )
+    return cast(MeasurementService, made)  # it passes every method on

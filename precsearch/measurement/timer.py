@@ -62,6 +62,14 @@ class EngineTimer:
         """Go on with other inputs; the session of FP32 is kept."""
         self.loads, self.noise, self._options = tuple(loads), noise, options
 
+    def warm_up(self) -> None:
+        """Open the FP32 engine, if it is not open.
+
+        Raises:
+            BuildError: It does not open.
+        """
+        self._fp32()
+
     def calibrate(self) -> float:
         """Time the FP32 engine against itself; the relative floor under which all is a tie.
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from precsearch.core.backend import Array, Feed
-from precsearch.core.errors import DataError
+from precsearch.core.errors import DataError, OptionError
 from precsearch.core.mismatch import Mismatch
 from precsearch.core.trial import Accuracy, Aggregation
 from precsearch.metrics.blocks import compared
@@ -25,13 +27,14 @@ __all__ = ["Custom"]
 class Custom:
     """``function(outputs, reference, labels)`` gives the loss, or one loss per sample.
 
-    It is called with the sequences of output mappings and the labels that `Metric.score` gets.
-    Per-sample losses are averaged.
+    It is called with the sequences of output mappings and the labels that `Metric.score` gets; one
+    that takes two arguments is called without the labels. Per-sample losses are averaged.
 
     Attributes:
         name: ``file.py:function`` without folders, or ``module:function``.
         function: The function.
         sha256: Of the file of its code, as hex.
+        arguments: How many the function takes: 2 or 3.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Custom:
     needs_labels: bool = False
     discrete: bool = False
     unit: str = ""
+    arguments: int = 3
 
     @classmethod
     def load(cls, where: str, sha256: str = "") -> Custom:
@@ -50,7 +54,8 @@ class Custom:
             sha256: Digest that the file of its code must have before any of it runs; "" for any.
 
         Raises:
-            OptionError: There is no such function, or importing it fails.
+            OptionError: There is no such function, importing it fails, or it does not take
+                (outputs, reference) or (outputs, reference, labels).
             DataError: The file is another one.
         """
         found = find_function(where)
@@ -59,7 +64,9 @@ class Custom:
                 f"the metric {found.name!r} has changed since the run began (SHA-256 "
                 f"{found.sha256[:12]}, it was {sha256[:12]}); restore it, or begin anew"
             )
-        return cls(found.name, found.load(), found.sha256)
+        function = found.load()
+        arguments = _arguments(function, found.name)
+        return cls(found.name, function, found.sha256, arguments=arguments)
 
     def score(
         self,
@@ -83,7 +90,7 @@ class Custom:
         if unsound(odd):
             return Accuracy(math.inf, math.inf, mismatches=odd)
         try:
-            result = self.function(outputs, reference, labels)
+            result = self.function(*(outputs, reference, labels)[: self.arguments])
             errors = np.asarray([] if result is None else result, dtype=np.float64)
         except USER_ERRORS as error:
             if odd:  # it compares outputs of one size alone
@@ -108,6 +115,22 @@ class Custom:
     def display(self, loss: float) -> float:
         """See `Metric.display`."""
         return loss
+
+
+def _arguments(function: Callable[..., object], name: str) -> int:
+    """With how many arguments a function can be called: 3, or else 2."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # written in C: its signature is not known
+        return 3
+    for count in (3, 2):
+        with suppress(TypeError):
+            signature.bind(*range(count))
+            return count
+    raise OptionError(
+        f"the metric {name!r} is called with (outputs, reference, labels), or with the first two, "
+        f"but takes {signature}; change its parameters"
+    )
 
 
 def _mean(errors: Floats, odd: tuple[Mismatch, ...], seed: int) -> Accuracy:

@@ -15,10 +15,7 @@ import numpy.typing as npt
 from precsearch.core.backend import Array
 from precsearch.metrics.distance import dot, finite_pairs, ratio
 
-__all__ = ["HALF_MAX", "Likeness", "Sums"]
-
-HALF_MAX = 65504.0
-"""The largest finite FP16."""
+__all__ = ["Likeness", "Sums"]
 
 _HALF_NORMAL = np.float32(2.0**-14)
 _BLOCK = 1 << 18

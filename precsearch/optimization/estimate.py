@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from precsearch.backends.auto import backend_name
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Bound, Budget, Goal, Problem
 from precsearch.core.space import Assignment
 from precsearch.core.strategy import Estimates
-from precsearch.core.trial import Fidelity
-from precsearch.executors.client import bench_setup, reference_of
-from precsearch.executors.process.open import bench_worker
+from precsearch.executors.candidates import measurement_config
+from precsearch.executors.open import worker_here
+from precsearch.executors.references import reference_of
 from precsearch.graph.read import read_model
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.scales import RangeScales
@@ -45,7 +43,7 @@ class DryRun:
         search_samples, calibration_samples, holdout_samples: How the data is split.
         builds: The least, the likely and the most engines, ``None`` if the strategy cannot say.
         engine_seconds: What building and measuring one takes, ``None`` where that was not tried:
-            a backend that compiles would need minutes for it.
+            expensive builds would need minutes for it.
         setup_seconds: What reading, references and the noise floor took here.
         time_budget: Most seconds of a run, as asked.
     """
@@ -90,7 +88,7 @@ def dry_run(config: OptimizeConfig) -> DryRun:
     """
     start = time.monotonic()
     config = replace(config, backend=backend_name(config.backend))
-    chosen = strategy(config.strategy)
+    chosen = strategy(config.strategy, config.strategy_options)
     target, inputs, _ = open_rewritten(config, read_model(config.model))
     half = Precision.FP16 in target.space.precisions
     priors = priors_of(target, None) if half else ()
@@ -102,7 +100,7 @@ def dry_run(config: OptimizeConfig) -> DryRun:
         config.seed,
     )
     parts = inputs.parts
-    took = None if target.backend.compiles else _engine_seconds(config, target)
+    took = None if target.facts.builds_are_expensive else _engine_seconds(config, target)
     setup = time.monotonic() - start - (took or 0.0)
     counts = Counter(str(c) for g in target.space.free for c in g.choices[1:])
     return DryRun(
@@ -124,15 +122,14 @@ def _engine_seconds(config: OptimizeConfig, target: Target) -> float:
     """Wall time of FP32's trial, in a folder that goes away."""
     inputs = open_inputs(config, target.graph)
     plain = Lowering(target.graph, target.space, target.scheme, RangeScales({}, target.scheme))
-    with tempfile.TemporaryDirectory() as folder, bench_worker() as worker:
-        config = replace(config, run_dir=Path(folder))
-        scored = reference_of(target, inputs.parts.search, worker)
+    with worker_here(target.source, target.facts) as first:
+        scored = reference_of(target, inputs.parts.search, first)
         lowered = plain.lower(Assignment())
-        setup = bench_setup(config, target, lowered, scored, inputs.loads, inputs.shapes)
-        worker.restart_with(setup)
-        worker.call("calibrate_noise")
+        setup = measurement_config(config, target, lowered, scored, inputs.loads, inputs.shapes)
+        worker = first.measuring(setup)
+        worker.calibrate_noise()
         # Not the baseline's own trial: its latency is known by now, and would not be timed again.
         twin = replace(setup.baseline, digest="timed like any other engine")
         start = time.monotonic()
-        worker.call("measure", twin, Fidelity.ENGINE)
+        worker.measure_baseline(twin)
         return time.monotonic() - start

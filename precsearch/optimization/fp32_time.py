@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from precsearch.core.errors import InputError, OptionError
@@ -12,14 +12,14 @@ from precsearch.core.events import RunStarted, SearchStarted, TrialFinished
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Fidelity, Latency, Measurement
 from precsearch.data import Dataset
-from precsearch.executors.client import bench_setup
-from precsearch.executors.process.open import bench_worker
+from precsearch.executors.candidates import measurement_config
+from precsearch.executors.open import worker_here
 from precsearch.executors.references import reference_of
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.scales import RangeScales
 from precsearch.optimization.stages.prepare import baseline_errors
 from precsearch.search.journal import NAME, read
-from precsearch.setup.config import OptimizeConfig
+from precsearch.setup.config import DataConfig, OptimizeConfig
 from precsearch.setup.target import Target
 from precsearch.system.regular_file import is_regular
 
@@ -158,19 +158,14 @@ def profiled(target: Target, data: Dataset) -> Fp32Time:
     scales = RangeScales({}, target.scheme)
     plain = Lowering(target.graph, target.space, target.scheme, scales, target.form)
     part = data.take(range(min(_SAMPLES, len(data))))
-    with bench_worker() as worker:
-        scored = reference_of(target, part, worker)
-        config = OptimizeConfig(target.source.path)
-        setup = bench_setup(config, target, plain.lower(Assignment()), scored)
-        # No file is left behind.
-        setup = replace(setup, options=replace(setup.options, cache=""))
-        worker.restart_with(setup)
+    with worker_here(target.source, target.facts) as first:
+        scored = reference_of(target, part, first)
+        setup = measurement_config(DataConfig(), target, plain.lower(Assignment()), scored)
+        worker = first.measuring(setup)
         with baseline_errors():
-            device = worker.call("fingerprint").device
-            noise: float = worker.call("calibrate_noise")
-            rows: list[Measurement] = [
-                worker.call("measure", setup.baseline, Fidelity.ENGINE) for _ in range(_PROFILES)
-            ]
+            device = worker.fingerprint().device
+            noise = worker.calibrate_noise()
+            rows = [worker.measure_baseline(setup.baseline) for _ in range(_PROFILES)]
     latency, profiles = rows[0].latency, tuple(row.group_seconds for row in rows)
     if latency is None or not all(sum(p.values()) > 0 for p in profiles):
         raise OptionError(

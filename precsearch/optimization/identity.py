@@ -6,6 +6,7 @@ from precsearch._version import __version__
 from precsearch.codec import dumps, unstructure
 from precsearch.metrics import code_digest
 from precsearch.setup.config import OptimizeConfig
+from precsearch.setup.devices import devices_of
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.target import Target, rewrites_of
 
@@ -25,10 +26,12 @@ def identity(config: OptimizeConfig, target: Target, inputs: Inputs) -> dict[str
         "calibration": f"{config.calibration_method} {calibration.digest}",
         "holdout": "none" if holdout is None else holdout.digest,
         "backend": config.backend,
+        "devices": " ".join(d.name for d in devices_of(config, target.facts)),
         "scheme": target.scheme.name,
         "tol": repr(config.tol),
         "metric": f"{inputs.metric.name} {code_digest(inputs.metric)}".rstrip(),
         "strategy": config.strategy,
+        "strategy-option": dumps(unstructure(dict(config.strategy_options))),
         "seed": str(config.seed),
         "threads": str(config.threads),
         "build": dumps(unstructure(dict(config.build_options))),

@@ -11,7 +11,7 @@ from precsearch.core.precision import Precision
 from precsearch.core.problem import Prior
 from precsearch.core.space import SearchSpace
 from precsearch.data import Dataset, input_specs, load
-from precsearch.executors.process.open import bench_worker
+from precsearch.executors.open import worker_here
 from precsearch.graph.read import read_model
 from precsearch.graph.view import GraphView
 from precsearch.grouping.control import NO_CONTROL, Control
@@ -136,7 +136,7 @@ def inspect(
 
 
 def _screened(target: Target, samples: Dataset) -> ScreenStatistics:
-    with bench_worker() as worker:
+    with worker_here(target.source, target.facts) as worker:
         return screen_feeds(target, samples.feeds, worker)
 
 
@@ -149,7 +149,7 @@ def _hazards(
     if Precision.FP16 not in target.space.precisions and precisions is None:
         if not suspected(sized, found):
             return ()  # grouping once more takes long in a large model
-        space = group(target.graph, target.scheme, _HALF, target.space.granularity)
+        space = group(target.graph, target.scheme, _HALF, target.space.granularity, target.form)
         target = replace(target, space=space)
     if Precision.FP16 not in target.space.precisions:
         return ()

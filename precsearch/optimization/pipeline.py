@@ -16,13 +16,15 @@ from precsearch.core.events import Event, GroupOutline, RunStarted, SearchStarte
 from precsearch.core.problem import Bound, Budget, Goal, Prior, Problem
 from precsearch.core.strategy import Strategy
 from precsearch.core.trial import Fidelity, Measured, Measurement, Outcome, Trial, hardness
-from precsearch.executors.client import busy, candidate, reference_of, rival
-from precsearch.executors.local import Pool
-from precsearch.executors.process import Worker
-from precsearch.executors.process.open import bench_worker
+from precsearch.executors.candidates import busy, candidate, rival
+from precsearch.executors.client import MeasurementClient, ReferenceClient, connect, reference
+from precsearch.executors.open import open_executor
+from precsearch.executors.pool import Pool
+from precsearch.executors.protocol import Executor
+from precsearch.executors.references import reference_of
 from precsearch.lowering.lower import Lowered, Lowering
 from precsearch.measurement.build_service import Engine
-from precsearch.measurement.service import Scored
+from precsearch.measurement.service import ReferenceSplit, Rival
 from precsearch.optimization.ending import summary, written
 from precsearch.optimization.explanation.caveats import hidden_by_loss
 from precsearch.optimization.finished import keep_plan
@@ -43,9 +45,6 @@ from precsearch.setup.target import Target
 from precsearch.system.interrupts import heard, shielded
 
 __all__ = ["Run", "Stream"]
-
-_TRIAL_LIMIT_S = {False: 600.0, True: 1800.0}
-"""By whether the backend compiles: one transformer with implicit INT8 took TensorRT 363 s."""
 
 Stream = Generator[Event, None, OptimizeResult]
 
@@ -87,18 +86,26 @@ class Run:
 
     @property
     def _limit_s(self) -> float:
-        return _TRIAL_LIMIT_S[self.target.backend.compiles]
+        return self.target.facts.trial_limit_s
 
     def events(self, identified: dict[str, str]) -> Stream:
         """The whole run."""
         yield RunStarted(identified, self.config.model.name, __version__)
         yield from self._warn((*self.inputs.warnings(self.config.tol), *self.rewritten))
-        with bench_worker(self._limit_s) as worker:
-            ready = yield from self._prepared(worker)
-            lowering = ready.lowering
+        with self._executor() as executor, reference(executor, limit_s=self._limit_s) as first:
+            ready = yield from self._prepared(executor, first)
+            lowering, worker = ready.lowering, ready.worker
             admits, known = self._problem(0.0).goal.admits, self.journal.memo.fp32
-            stage = BaselineStage(self.config, self.target, self.inputs, ready.setup, admits, known)
-            passed = yield from stage.on(worker)
+            gating = BaselineStage(
+                self.config,
+                self.target,
+                self.inputs,
+                ready.setup,
+                admits,
+                known,
+                self.journal.memo.device,
+            )
+            passed = yield from gating.on(worker)
             if not passed.passed:
                 return refused(passed, self.config, self.inputs)
             self.target, self.fp32 = passed.target, passed.modes
@@ -106,9 +113,11 @@ class Run:
             yield from self._warn(told(passed, self.config, self.inputs))
             yield from self._told_busy(baseline)
             problem = self._problem(setup.noise)
-            rounds = self._rounds(problem, replace(ready, setup=setup), worker, baseline)
+            rounds = self._rounds(problem, replace(ready, setup=setup), executor, baseline)
             choice = yield from rounds.events(self._search_started(fingerprint, problem))
             engine = self._engine(lowering, rounds, choice, worker)
+            if rounds.stopped != INTERRUPTED:
+                executor.forget_engines()
         return (yield from self._finish(rounds, lowering, fingerprint, choice, engine))
 
     def _warn(self, said: Sequence[str]) -> Generator[Event, None, None]:
@@ -120,9 +129,24 @@ class Run:
         if said and said not in self.warnings:
             yield from self._warn([said])
 
-    def _prepared(self, worker: Worker) -> Generator[Event, None, Prepared]:
-        noise, limit_s = self.journal.memo.noise, self._limit_s
-        given = Preparation(self.config, self.target, self.inputs, noise, self._warn, limit_s)
+    def _executor(self) -> AbstractContextManager[Executor]:
+        config = self.config
+        return open_executor(
+            self.target.source, self.target.facts, config.run_path, workers=config.workers
+        )
+
+    def _prepared(
+        self, executor: Executor, worker: ReferenceClient
+    ) -> Generator[Event, None, Prepared]:
+        given = Preparation(
+            self.config,
+            self.target,
+            self.inputs,
+            self.journal.memo.noise,
+            self._warn,
+            executor,
+            self._limit_s,
+        )
         found = yield from given.on(worker)
         self.target, self.priors = found.target, found.priors
         return found
@@ -155,29 +179,27 @@ class Run:
         )
 
     def _rounds(
-        self, problem: Problem, ready: Prepared, worker: Worker, baseline: Measurement
+        self, problem: Problem, ready: Prepared, executor: Executor, baseline: Measurement
     ) -> Rounds:
         """The search and what follows it, until an engine is chosen."""
-        lower, known = ready.lowering.lower, {ready.setup.baseline.digest: Measured(baseline)}
-
+        lower, worker = ready.lowering.lower, ready.worker
+        known = {ready.setup.baseline.digest: Measured(baseline)}
         trials: list[Trial] = []
 
         def evaluating(now: Problem) -> AbstractContextManager[Evaluate]:
             request = None if ready.proxy is None else ready.proxy.request
 
-            def measure(by: Worker, lowered: Lowered, fidelity: Fidelity) -> Measurement:
+            def against(lowered: Lowered) -> Rival:
                 # What missed on the holdout is no rival: the problem knows it as over the bound.
                 seen = {t.number: t for t in (*trials, *now.known)}
-                against = rival(now, tuple(seen.values()), lowered)
-                asked = candidate(lowered)
-                found: Measurement = by.call("measure", asked, fidelity, against, again=False)
-                return found
+                return rival(now, tuple(seen.values()), lowered)
 
             pool = Pool(
+                executor,
                 ready.setup,
                 self.config.workers,
                 self._limit_s,
-                measure,
+                against,
                 request,
                 lambda: hardness(trials),
             )
@@ -186,15 +208,18 @@ class Run:
         part, memo = self.inputs.parts.holdout, self.journal.memo
 
         @cache
-        def holdout() -> Scored | None:
+        def holdout() -> ReferenceSplit | None:
             if part is None:
                 return None
             return reference_of(self.target, part, worker, self.inputs.beside(part))
 
+        def fresh() -> MeasurementClient:
+            return connect(executor, worker.device, ready.setup.to_time(), self._limit_s)
+
         def confirmed(
             chosen: Sequence[Trial], seconds: float | None
         ) -> Generator[Event, None, Confirmed]:
-            return confirm(problem, chosen, lower, worker, holdout, seconds)
+            return confirm(problem, chosen, lower, worker, fresh, holdout, seconds)
 
         return Rounds(
             problem,
@@ -210,17 +235,16 @@ class Run:
         )
 
     def _engine(
-        self, lowering: Lowering, rounds: Rounds, choice: Choice, worker: Worker
+        self, lowering: Lowering, rounds: Rounds, choice: Choice, worker: MeasurementClient
     ) -> Engine | None:
         """The chosen engine, where it is more than its model."""
-        if not self.target.backend.compiles:
+        if self.target.facts.artifact_is_model:
             return None
         if rounds.stopped == INTERRUPTED:  # the worker is gone, and to build takes minutes
             self.warnings.append("interrupted: the chosen engine was not built again")
             return None
         try:
-            chosen = candidate(lowering.lower(choice.trial.assignment))
-            found: Engine = worker.call("engine", chosen)
+            return worker.engine(candidate(lowering.lower(choice.trial.assignment)))
         except KeyboardInterrupt:
             heard()
             self.warnings.append("interrupted: the chosen engine was not built again")
@@ -228,7 +252,6 @@ class Run:
         except (EngineError, WorkerError) as error:
             self.warnings.append(f"the chosen engine could not be opened again ({error})")
             return None
-        return found
 
     def _finish(
         self,

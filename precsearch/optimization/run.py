@@ -45,7 +45,7 @@ def optimize_events(config: OptimizeConfig) -> Stream:
         check_same_model(config, source)
         check_free(paths, force=config.force or config.resume, inputs=inputs_read)
         check_free(paths, force=True, inputs=source.external)
-        chosen = strategy(config.strategy)
+        chosen = strategy(config.strategy, config.strategy_options)
         target, inputs, rewritten = yield from rewriting(config, source)
         target = with_work(target, inputs)
         identified = identity(config, target, inputs)

@@ -33,7 +33,7 @@ from precsearch.plan.plan import (
     TrialEvidence,
     WeightedShapes,
 )
-from precsearch.setup.config import OptimizeConfig
+from precsearch.setup.config import DataConfig, OptimizeConfig
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.shapes import shapes_of
 from precsearch.setup.target import Target
@@ -56,6 +56,7 @@ class Finish:
         engine: The one that ships, where it is more than its model.
         fp32: The FP32 engines that were measured, where there are several ways to compute FP32.
         continued: Searches that went on after a miss on the holdout.
+        devices: What engines ran on, the home device first.
     """
 
     choice: Choice
@@ -68,6 +69,7 @@ class Finish:
     engine: Engine | None = None
     fp32: tuple[Fp32Evidence, ...] = ()
     continued: tuple[Continuation, ...] = ()
+    devices: tuple[str, ...] = ()
 
 
 def make_recipe(
@@ -138,12 +140,14 @@ def make_plan(
             replace(e, loss=_digits(e.loss), seconds=_digits(e.seconds)) for e in finish.fp32
         ),
         continued=finish.continued,
+        strategy_options=dict(sorted(config.strategy_options.items())),
+        devices=finish.devices,
     )
     recipe = make_recipe(target, problem.space, assignment, lowered, inputs)
     return Plan(recipe, make_criteria(config, inputs), evidence)
 
 
-def make_criteria(config: OptimizeConfig, inputs: Inputs) -> Criteria:
+def make_criteria(config: DataConfig, inputs: Inputs) -> Criteria:
     """What `verify` will judge the plan by."""
     loads = inputs.loads if len(config.shapes) > 1 else ()
     total = sum(load.weight for load in loads)

@@ -151,6 +151,8 @@ class Evidence:
         fp32: The FP32 engines that were measured, where the backend has several ways to compute
             FP32.
         continued: Searches that went on after a miss on the holdout.
+        strategy_options: Those that differ from the strategy's defaults, as they were given.
+        devices: What engines ran on, the home device first, whose timings were compared.
     """
 
     version: str
@@ -174,6 +176,8 @@ class Evidence:
     predictions: PredictionErrors | None = None
     fp32: tuple[Fp32Evidence, ...] = ()
     continued: tuple[Continuation, ...] = ()
+    strategy_options: Mapping[str, str] = field(default_factory=dict)
+    devices: tuple[str, ...] = ()
 
     @property
     def fp32_mode(self) -> str:

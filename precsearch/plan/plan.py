@@ -127,7 +127,8 @@ class Plan:
             raise PlanError(
                 f"the plan's {parts} not match its digest: it was edited by hand; {_ADVICE}"
             )
-        if schema > 1 and _sha256(unstructure(plan.evidence)) != data.get("evidence_digest"):
+        # Of what the file says: a later version may know more fields than the one that wrote it.
+        if schema > 1 and _sha256(data.get("evidence")) != data.get("evidence_digest"):
             notes.append(_EDITED_EVIDENCE)
         return replace(plan, notes=tuple(notes))
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from precsearch.core.backend import Fingerprint
 from precsearch.core.errors import PlanError
-from precsearch.executors.process import Worker
+from precsearch.executors.open import open_executor
 from precsearch.lowering.lower import Lowered
-from precsearch.measurement.build_service import BUILD_LIMIT_S, Engine, open_maker
+from precsearch.measurement.build_service import (
+    BUILD_LIMIT_S,
+    BuildService,
+    Engine,
+    open_build_service,
+)
 from precsearch.plan.plan import Plan
 from precsearch.replay.weights import write_model
 from precsearch.setup.files import write_bytes
@@ -35,8 +41,8 @@ _TACTIC = re.compile("0x[0-9a-f]{16}")
 
 
 def is_engine(target: Target, path: Path) -> bool:
-    """Whether a file of this name is an engine: for a backend that compiles, all but ``.onnx``."""
-    return target.backend.compiles and path.suffix.lower() != ".onnx"
+    """Whether a file of this name is an engine: all but ``.onnx``, if engines are no models."""
+    return not target.facts.artifact_is_model and path.suffix.lower() != ".onnx"
 
 
 def write_artifact(
@@ -115,11 +121,21 @@ def rebuilt(plan: Plan, target: Target, lowered: Lowered) -> Replay:
         BuildError: It refuses the model.
         WorkerError: It crashed or took too long.
     """
-    with Worker(open_maker, (target.factory, target.options), limit_s=BUILD_LIMIT_S) as worker:
-        where = worker.call("fingerprint")
+    given = replace(target.options, model_folder="", cache="")
+    with (
+        open_executor(target.source, target.facts) as executor,
+        executor.open(
+            executor.devices()[0],
+            open_build_service,
+            target.factory,
+            given,
+            limit_s=BUILD_LIMIT_S,
+        ) as worker,
+    ):
+        where = worker.call(BuildService.fingerprint)
         differences = other_place(plan, where.device, dict(where.versions), where.features)
         tactics = tactics_here(plan, where)
-        return Replay(plan, worker.call("make", lowered.model, tactics), differences)
+        return Replay(plan, worker.call(BuildService.make, lowered.model, tactics), differences)
 
 
 def tactics_here(plan: Plan, where: Fingerprint) -> dict[str, str]:

@@ -18,7 +18,9 @@ from precsearch.lowering.lower import Lowered, Lowering
 from precsearch.lowering.scales import FixedScales, QuantParams
 from precsearch.lowering.version import lowering_version
 from precsearch.plan.plan import Plan, Recipe, read_plan
+from precsearch.replay.ahead import built_ahead, expect_backend
 from precsearch.replay.artifact import EDITED, is_engine, rebuilt, write_artifact
+from precsearch.replay.groups import with_groups
 from precsearch.replay.judging import expect_digest
 from precsearch.rewrites import Recorded, with_rewrites
 from precsearch.setup.files import check_free, write_output
@@ -37,7 +39,7 @@ class BuildReport:
     Attributes:
         verdict: ``identical``: byte for byte what the plan promises, or for an engine, the same
             kernels on the same device; ``equivalent`` and ``same plan, other kernels``: see
-            `precsearch.replay.artifact.Replay`.
+            `precsearch.replay.artifact.Replay`; ``built ahead of time``: for an absent GPU.
         path: The file.
         sha256: Of the file, as hex.
         size: Bytes.
@@ -150,11 +152,11 @@ def materialise(plan: Plan, model: Path, threads: int | None) -> Materialised:
 
 def _lowered(plan: Plan, source: SourceModel, threads: int | None) -> Materialised:
     recipe = plan.recipe
-    used = tuple({g.precision for g in recipe.groups} | {Precision.FP32})
     count = _threads(recipe) if threads is None else threads
     source = _rewritten(plan, source)
-    target = _target(plan, source, used, count)
-    target = replace(target, rewrites=_rewrites(recipe))
+    used = {g.precision for g in recipe.groups} | {Precision.FP32}
+    offered = partial(_target, plan, source, threads=count)
+    target = replace(with_groups(offered, used, recipe.space_sha256), rewrites=_rewrites(recipe))
     if target.space.digest != recipe.space_sha256:
         unknown = [g.key for g in recipe.groups if g.key not in target.space.by_key]
         where = f" (there is no group {unknown[0]!r} now)" if unknown else ""
@@ -250,16 +252,20 @@ def build(
     *,
     force: bool = False,
     expect: str | None = None,
+    backend: str | None = None,
+    target: str | None = None,
 ) -> BuildReport:
     """Materialise a plan's model, byte for byte, and build the engine if one is wanted.
 
     Args:
         plan: The plan file.
         model: The original model; ``None`` looks for ``<stem>.onnx`` beside the plan.
-        output: Where to write. For a backend that compiles, a name that ends in ``.onnx`` gets
+        output: Where to write. Where engines are no models, a name that ends in ``.onnx`` gets
             the model, any other the engine.
         force: Replace what is there.
         expect: The digest that the plan must have, as 64 hexadecimal digits.
+        backend: Another backend than the plan's, for ``target``; ``None`` is the plan's own.
+        target: What to build an engine for that is not here, such as ``sm89``.
 
     Raises:
         InputError: Plan or model cannot be read, or the output cannot be written.
@@ -275,12 +281,20 @@ def build(
     made = materialise(found, source, None)
     lowered = made.lowered
     put = partial(write_output, force=force)
+    if target is not None:
+        engine, lines = built_ahead(found, made.target, lowered, backend, target)
+        put(output, engine.artifact)
+        return _report("built ahead of time", output, engine.artifact, (*found.notes, *lines))
+    expect_backend(found, backend)
     if not is_engine(made.target, output):
         written = write_artifact(made.target, output, lowered, None, put)
-        sha256 = hashlib.sha256(written).hexdigest()
-        return BuildReport("identical", output, sha256, len(written), found.notes)
+        return _report("identical", output, written, found.notes)
     again = rebuilt(found, made.target, lowered)
     write_artifact(made.target, output, lowered, again.engine, put)
-    artifact = again.engine.artifact
+    lines = (*found.notes, *again.lines)
+    return _report(again.verdict, output, again.engine.artifact, lines)
+
+
+def _report(verdict: str, output: Path, artifact: bytes, lines: tuple[str, ...]) -> BuildReport:
     sha256 = hashlib.sha256(artifact).hexdigest()
-    return BuildReport(again.verdict, output, sha256, len(artifact), (*found.notes, *again.lines))
+    return BuildReport(verdict, output, sha256, len(artifact), lines)

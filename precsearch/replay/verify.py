@@ -12,10 +12,11 @@ from precsearch.core.errors import EngineError, InputError, ReplayError
 from precsearch.core.mismatch import sentences
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Accuracy, Latency
-from precsearch.executors.client import bench_setup, candidate, reference_of
-from precsearch.executors.process.open import bench_worker
-from precsearch.executors.references import check_comparable
+from precsearch.executors.candidates import candidate, measurement_config
+from precsearch.executors.open import worker_here
+from precsearch.executors.references import check_comparable, reference_of
 from precsearch.measurement.apart import together
+from precsearch.measurement.artifact_store import Artifact
 from precsearch.measurement.build_service import Engine
 from precsearch.metrics import code_digest
 from precsearch.plan.plan import Plan, read_plan
@@ -23,7 +24,7 @@ from precsearch.replay.artifact import built_otherwise, is_engine, other_place, 
 from precsearch.replay.judging import expect_digest, metric_of
 from precsearch.replay.materialize import Materialised, materialise, model_beside
 from precsearch.replay.weights import placed
-from precsearch.setup.config import OptimizeConfig
+from precsearch.setup.config import DataConfig
 from precsearch.setup.inputs import Inputs, open_inputs
 from precsearch.setup.shapes import shape_sets
 from precsearch.system.regular_file import read_regular
@@ -115,7 +116,7 @@ def verify(
     expect_digest(found, expect)
     judged = metric_of(found.criteria, metric)
     made = materialise(found, source, threads)
-    config = _config(found, source, None if data is None else Path(data), tol, judged)
+    config = _config(found, None if data is None else Path(data), tol, judged)
     inputs = open_inputs(config, made.target.graph, _timed_at(found))
     given = None if artifact is None else Path(artifact)
     engine = None if given is None else _engine(made, given)
@@ -188,16 +189,13 @@ def _timed_at(plan: Plan) -> Mapping[str, tuple[int, ...]]:
     return timed[0].shapes if timed else {}
 
 
-def _config(
-    plan: Plan, model: Path, data: Path | None, tol: float | None, metric: str
-) -> OptimizeConfig:
+def _config(plan: Plan, data: Path | None, tol: float | None, metric: str) -> DataConfig:
     """What the plan was searched with, on this data."""
     criteria, recipe = plan.criteria, plan.recipe
     shapes = recipe.shapes[0] if recipe.shapes else {}
     batch = next((s[0] for s in shapes.values() if s), 1)
     sets = shape_sets(criteria)
-    return OptimizeConfig(
-        model,
+    return DataConfig(
         data,
         criteria.tolerance if tol is None else tol,
         metric,
@@ -220,7 +218,7 @@ class _Seen:
 
 
 def _measured(
-    made: Materialised, config: OptimizeConfig, inputs: Inputs, artifact: bytes | None
+    made: Materialised, config: DataConfig, inputs: Inputs, artifact: bytes | None
 ) -> _Seen:
     """The plan's engine on all of the data; of its rebuilds, the one with the median ratio."""
     target = made.target
@@ -229,19 +227,21 @@ def _measured(
     if artifact is not None:
         # Its own name: of a plan that is FP32 throughout, FP32's engine is another one.
         engine = replace(engine, digest=hashlib.sha256(artifact).hexdigest())
-    with bench_worker() as worker:
-        scored = reference_of(target, inputs.data, worker, inputs.beside(inputs.data))
+    with worker_here(target.source, target.facts) as first:
+        scored = reference_of(target, inputs.data, first, inputs.beside(inputs.data))
         notes = check_comparable(scored)
         digest = code_digest(inputs.metric)
-        setup = bench_setup(config, target, baseline, scored, inputs.loads, inputs.shapes, digest)
-        worker.restart_with(setup)
-        where = worker.call("fingerprint")
-        worker.settle("hold", tactics_here(made.plan, where))
+        setup = measurement_config(
+            config, target, baseline, scored, inputs.loads, inputs.shapes, digest
+        )
+        worker = first.measuring(setup)
+        where = worker.fingerprint()
+        worker.hold(tactics_here(made.plan, where))
         if artifact is not None:
-            worker.settle("keep", engine, artifact)
-        noise = worker.call("calibrate_noise")
-        accuracy = worker.call("score", engine, scored)
-        rows = worker.call("confirm", [engine], _REBUILDS)[0]
-        shown = worker.call("engine", engine)
+            worker.keep(engine, Artifact(artifact))
+        noise = worker.calibrate_noise()
+        accuracy = worker.score(engine, scored)
+        rows = worker.confirm([engine], _REBUILDS)[0]
+        shown = worker.engine(engine)
     latency = together(rows, noise)
     return _Seen(where, noise, accuracy, latency, shown, notes)

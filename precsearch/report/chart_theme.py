@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from precsearch.core.precision import Precision
 from precsearch.core.problem import Bound
 from precsearch.report.chart_rows import scale_of
 
@@ -14,7 +15,6 @@ __all__ = [
     "FAINT",
     "GOLD",
     "LINE",
-    "PRECISIONS",
     "VERDICTS",
     "Chart",
     "Spec",
@@ -22,6 +22,7 @@ __all__ = [
     "key_of",
     "losses",
     "place",
+    "precision_colours",
     "rule",
     "spec",
     "tips",
@@ -29,14 +30,6 @@ __all__ = [
 
 Spec = dict[str, Any]
 
-# Colours that people with any colour vision tell apart (Okabe and Ito, 2008).
-PRECISIONS = {
-    "fp32": "#7f8a93",
-    "fp16": "#e69f00",
-    "int8": "#0072b2",
-    "no choice": "#d9dde0",
-    "not known": "#ffffff",
-}
 VERDICTS = {
     "within the bound": "#009e73",
     "too close to the bound": "#e69f00",
@@ -75,6 +68,12 @@ class Chart:
     spec: Spec
     wide: bool = False
     key: Mapping[str, str] = field(default_factory=dict)
+
+
+def precision_colours() -> dict[str, str]:
+    """Colour of each precision, the most precise first, and of groups without one."""
+    found = {p.value: p.spec.colour for p in Precision.ordered()}
+    return {**found, "no choice": "#d9dde0", "not known": "#ffffff"}
 
 
 def spec(data: str, height: int, **more: object) -> Spec:

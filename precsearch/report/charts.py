@@ -15,7 +15,6 @@ from precsearch.report.chart_theme import (
     FAINT,
     GOLD,
     LINE,
-    PRECISIONS,
     VERDICTS,
     Chart,
     Spec,
@@ -23,6 +22,7 @@ from precsearch.report.chart_theme import (
     key_of,
     losses,
     place,
+    precision_colours,
     rule,
     spec,
     tips,
@@ -188,7 +188,7 @@ def _map(count: int, engines: int, seen: Collection[str]) -> Chart:
                 "title": None,
                 "axis": {**AXIS, "labelOverlap": True},
             },
-            "color": coloured("precision", PRECISIONS),
+            "color": coloured("precision", precision_colours()),
             "tooltip": tips("engine", "precision", "groups", "speed", "verdict"),
         },
     )
@@ -198,5 +198,5 @@ def _map(count: int, engines: int, seen: Collection[str]) -> Chart:
         "order, white is FP32.",
         made,
         wide=True,
-        key=key_of(PRECISIONS, seen),
+        key=key_of(precision_colours(), seen),
     )

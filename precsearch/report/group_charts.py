@@ -7,13 +7,13 @@ from collections.abc import Collection, Sequence
 from precsearch.core.problem import Bound
 from precsearch.report.chart_theme import (
     AXIS,
-    PRECISIONS,
     Chart,
     Spec,
     coloured,
     key_of,
     losses,
     place,
+    precision_colours,
     rule,
     spec,
     tips,
@@ -54,11 +54,11 @@ def bands(
             "x": place(count),
             "x2": {"field": "to"},
             "y": {"field": "which", "type": "nominal", "title": None, "sort": None, "axis": AXIS},
-            "color": coloured("precision", PRECISIONS),
+            "color": coloured("precision", precision_colours()),
             "tooltip": tips(*told),
         },
     )
-    return Chart("strip", says, made, wide=True, key=key_of(PRECISIONS, seen))
+    return Chart("strip", says, made, wide=True, key=key_of(precision_colours(), seen))
 
 
 def sensitivity(bound: Bound | None, span: tuple[float, float], count: int) -> Chart:
@@ -74,7 +74,7 @@ def sensitivity(bound: Bound | None, span: tuple[float, float], count: int) -> C
                 "x2": {"field": "to"},
                 "y": y,
                 "y2": {"datum": span[0]},
-                "color": coloured("asked", PRECISIONS),
+                "color": coloured("asked", precision_colours()),
                 "tooltip": tips(*_GROUP),
             },
         },
@@ -112,7 +112,7 @@ def times(count: int) -> Chart:
         }
 
     chosen = bar("chosen", 0.22)
-    chosen["encoding"]["color"] = coloured("asked", PRECISIONS)
+    chosen["encoding"]["color"] = coloured("asked", precision_colours())
     layer = [bar("plain", 0.04, color="#c9d0d6"), chosen]
     return Chart(
         "times",
@@ -139,7 +139,7 @@ def tradeoff(bound: Bound | None, span: tuple[float, float], asked: Collection[s
                     "scale": {"padding": 12},
                 },
                 "y": {"field": "cost", **losses(span, "loss with it alone lowered", bound)},
-                "color": coloured("asked", PRECISIONS),
+                "color": coloured("asked", precision_colours()),
                 "tooltip": tips(*_GROUP),
             },
         },
@@ -149,7 +149,7 @@ def tradeoff(bound: Bound | None, span: tuple[float, float], asked: Collection[s
         "What each group costs in accuracy against what it gains in time: lower right is worth "
         "lowering, upper left is not.",
         spec("groups", 320, layer=layer),
-        key=key_of(PRECISIONS, asked),
+        key=key_of(precision_colours(), asked),
     )
 
 

@@ -8,11 +8,23 @@ from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 
+from precsearch.core.precision import Precision
 from precsearch.formatting import clean
 from precsearch.report.chart_theme import Chart
 from precsearch.report.javascript import javascript
 
-__all__ = ["Cell", "embedded", "facts", "figure", "name", "page", "precision", "table", "text"]
+__all__ = [
+    "Cell",
+    "embedded",
+    "facts",
+    "figure",
+    "label_colours",
+    "name",
+    "page",
+    "precision",
+    "table",
+    "text",
+]
 
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
@@ -23,6 +35,7 @@ _CREDIT = (
     "Charts: Vega, Vega-Lite and Vega-Embed, Copyright (c) University of Washington Interactive "
     "Data Lab and contributors, BSD-3-Clause (https://vega.github.io)."
 )
+_CONTRAST = 3.0
 _WIDEST = 4.0
 """Pixels that a group gets at least in a chart that scrolls."""
 
@@ -139,7 +152,7 @@ def page(title: str, body: str, rows: Mapping[str, Sequence[object]]) -> str:
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<link rel="icon" href="data:,">',
             f"<title>{text(title)}</title>",
-            f"<style>{style}</style></head><body>",
+            f"<style>{style}{label_colours()}</style></head><body>",
             body,
             embedded("rows", rows),
             f"<!-- {_CREDIT} -->",
@@ -148,6 +161,28 @@ def page(title: str, body: str, rows: Mapping[str, Sequence[object]]) -> str:
             "</body></html>\n",
         )
     )
+
+
+def label_colours() -> str:
+    """Style of the labels of precisions: each colour, dark enough for white letters."""
+    rules = (
+        f".precision.{p} {{ background: {_dark(p.spec.colour)}; }}" for p in Precision.ordered()
+    )
+    return "\n".join(rules)
+
+
+def _dark(colour: str) -> str:
+    """A colour, darkened until white letters have a contrast of 3 to 1 (WCAG 2.1, 1.4.11)."""
+    parts = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    while (1.05 / (_luminance(parts) + 0.05)) < _CONTRAST:
+        parts = [part * 9 // 10 for part in parts]
+    return "#" + "".join(f"{part:02x}" for part in parts)
+
+
+def _luminance(parts: Sequence[int]) -> float:
+    """Relative luminance of red, green and blue (WCAG 2.1)."""
+    linear = [p / 255 / 12.92 if p <= 10 else ((p / 255 + 0.055) / 1.055) ** 2.4 for p in parts]
+    return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
 def _resource(name: str) -> str:

@@ -90,7 +90,7 @@ def _one(
     latency = found.latency if found is not None else None
     engine = trial.proposal.fidelity is Fidelity.ENGINE
     failed = trial.outcome if isinstance(trial.outcome, Failed) else None
-    counts = {p.value: len(trial.assignment.keys_at(p)) for p in Precision}
+    counts = {p.value: len(trial.assignment.keys_at(p)) for p in Precision.ordered()}
     odd = found.accuracy.mismatches if found is not None else ()
     return TrialFact(
         number=trial.number,

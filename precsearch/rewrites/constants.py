@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
+from precsearch.core.formats import FLOAT16
 from precsearch.graph.view import GraphView
 from precsearch.rewrites.rewrite import NamedRewrite, Rewrite
 
@@ -14,7 +15,6 @@ _LIMIT = 1e4
 """exp(-1e4) is 0 in FP32 as in FP16, and sums with activations stay in range."""
 
 _MASKING = ("Add", "Sub", "Mul", "Where")
-_HALF_MAX = 65504.0
 
 
 def clamped_constants(graph: GraphView) -> NamedRewrite | None:
@@ -28,7 +28,7 @@ def clamped_constants(graph: GraphView) -> NamedRewrite | None:
             continue
         users = graph.users(name)
         values = np.asarray(weight.load(), np.float32)
-        if not (np.abs(values) > _HALF_MAX).any():
+        if not (np.abs(values) > FLOAT16.largest).any():
             continue
         if not all(u.is_op(*_MASKING) and not u.captures for u in users):
             continue

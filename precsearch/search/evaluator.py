@@ -75,11 +75,13 @@ class Evaluated:
         outcome: The measurement or the failure.
         model_digest: Of the lowered model, "" if it could not be or needed not be lowered.
         seconds: Wall time that it took.
+        device: What the engine was timed on, "" if that is not known.
     """
 
     outcome: Outcome
     model_digest: str
     seconds: float
+    device: str = ""
 
 
 EvaluateOne = Callable[[Proposal], Evaluated]
@@ -246,8 +248,8 @@ class _Evaluator(Generic[L]):
 
 
 def _failed(error: Exception, default: str) -> Failed:
-    """``error`` as an outcome; its attribute ``stage``, if any, says where a worker was."""
-    stage = getattr(error, "stage", default)
+    """``error`` as an outcome; ``default`` is the stage of an error that no worker raised."""
+    stage = error.stage if isinstance(error, PrecsearchError) else default
     if isinstance(error, BuildError):
         stage = "build"
     elif isinstance(error, RunError) and stage != "time":

@@ -242,5 +242,10 @@ class _Loop:
 
 def _trial(number: int, proposal: Proposal, evaluated: Evaluated) -> Trial:
     return Trial(
-        number, proposal, evaluated.outcome, evaluated.model_digest, seconds=evaluated.seconds
+        number,
+        proposal,
+        evaluated.outcome,
+        evaluated.model_digest,
+        seconds=evaluated.seconds,
+        device=evaluated.device,
     )

@@ -12,27 +12,35 @@ from precsearch.grouping.control import NO_CONTROL, Control
 from precsearch.plan.plan import Plan
 from precsearch.setup.shapes import ShapeSet
 
-__all__ = ["OptimizeConfig", "OptimizeResult"]
+__all__ = [
+    "BackendConfig",
+    "DataConfig",
+    "OptimizeConfig",
+    "OptimizeResult",
+    "RunConfig",
+    "SearchConfig",
+]
 
 
 @dataclass(frozen=True)
-class OptimizeConfig:
-    """The options of `precsearch.optimize`; `precsearch optimize --help` explains each.
+class ModelConfig:
+    """Which model.
 
     Attributes:
         model: The ONNX file.
+    """
+
+    model: Path
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What engines are judged by.
+
+    Attributes:
         data: Samples to calibrate and to search with; ``None`` is random data, with a warning.
         tol: Bound on the loss, in the metric's own terms.
         metric: Name of the loss, or ``module:function``.
-        backend: Name of the engine; ``auto`` is TensorRT where there is one and a GPU, else ONNX
-            Runtime.
-        precisions: What groups may be given; ``None`` is everything that the backend truly runs.
-        strategy: Name of the search strategy.
-        max_builds: Most engines to build and time; those that fail soon are not counted.
-        time_budget: Most seconds to search.
-        seed: Of every random choice.
-        threads: CPU threads of one inference; 0 is the number of physical cores.
-        workers: Engines that are built and run at a time; they are timed one at a time.
         batch: Samples of one inference, where the model leaves it open.
         input_shapes: Input name → shape, where the model leaves dimensions open.
         shapes: Several sets of input shapes, in place of `batch` and `input_shapes`; the latency
@@ -40,62 +48,121 @@ class OptimizeConfig:
         calibration: Other samples to calibrate with.
         calibration_method: ``minmax``, ``percentile`` or ``mse``.
         holdout: Samples that the search never sees.
-        granularity: ``node``, ``group`` or ``block``.
-        output: The plan; by default ``<model stem>.plan.json`` in the current folder.
-        artifact: Where to write the optimised model; ``None`` writes none.
-        run_dir: The journal's folder; by default ``a.precsearch`` for a plan ``a.plan.json`` or
-            ``a.json``, beside it.
-        resume: Go on with the journal in `run_dir`.
-        force: Overwrite plan, artifact and journal; never those of another model.
-        build_options: What the backend alone knows, by name.
-        rewrite: Try rewrites that make FP16 accurate and change nothing in FP32; use what helps.
-        control: Groups that keep a precision, and the only ones that are searched.
+        seed: Of every random choice.
     """
 
-    model: Path
     data: Path | None = None
     tol: float = 1e-2
     metric: str = "rel-l2"
-    backend: str = "auto"
-    precisions: tuple[Precision, ...] | None = None
-    strategy: str = "auto"
-    max_builds: int | None = None
-    time_budget: float | None = None
-    seed: int = 0
-    threads: int = 0
-    workers: int = 1
     batch: int = 1
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     shapes: tuple[ShapeSet, ...] = ()
     calibration: Path | None = None
     calibration_method: str = "minmax"
     holdout: Path | None = None
-    granularity: str = "group"
-    output: Path | None = None
-    artifact: Path | None = None
-    run_dir: Path | None = None
-    resume: bool = False
-    force: bool = False
-    build_options: Mapping[str, str] = field(default_factory=dict)
-    rewrite: bool = False
-    control: Control = NO_CONTROL
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise OptionError(f"the batch must be at least 1, not {self.batch}")
         if self.shapes and (self.input_shapes or self.batch != 1):
             raise OptionError("--shapes says all about shapes: drop --batch and --input-shape")
-        if self.threads < 0:
-            raise OptionError(f"the number of threads must not be negative, not {self.threads}")
-        if self.workers < 1:
-            raise OptionError(f"the number of workers must be at least 1, not {self.workers}")
-        if self.resume and self.force:
-            raise OptionError("a run is either resumed or started afresh: drop --resume or --force")
 
     @property
     def data_shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Shapes that the data is cut to."""
         return self.shapes[0].shapes if self.shapes else self.input_shapes
+
+
+@dataclass(frozen=True)
+class BackendConfig:
+    """Which engines.
+
+    Attributes:
+        backend: Name of the engine; ``auto`` is TensorRT where there is one and a GPU, else ONNX
+            Runtime.
+        precisions: What groups may be given; ``None`` is everything that the backend truly runs.
+        granularity: ``node``, ``group`` or ``block``.
+        threads: CPU threads of one inference; 0 is the number of physical cores.
+        build_options: What the backend alone knows, by name.
+        rewrite: Try rewrites that make FP16 accurate and change nothing in FP32; use what helps.
+        control: Groups that keep a precision, and the only ones that are searched.
+    """
+
+    backend: str = "auto"
+    precisions: tuple[Precision, ...] | None = None
+    granularity: str = "group"
+    threads: int = 0
+    build_options: Mapping[str, str] = field(default_factory=dict)
+    rewrite: bool = False
+    control: Control = NO_CONTROL
+
+    def __post_init__(self) -> None:
+        if self.threads < 0:
+            raise OptionError(f"the number of threads must not be negative, not {self.threads}")
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """How to search.
+
+    Attributes:
+        strategy: Name of the search strategy.
+        strategy_options: Options of the strategy by name, as text; recorded in the plan.
+        max_builds: Most engines to build and time; those that fail soon are not counted.
+        time_budget: Most seconds to search.
+    """
+
+    strategy: str = "auto"
+    strategy_options: Mapping[str, str] = field(default_factory=dict)
+    max_builds: int | None = None
+    time_budget: float | None = None
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Where a run computes, and where it writes.
+
+    Attributes:
+        devices: What engines run on, as text: GPU indices such as ``0,1``, or sets of CPU cores
+            such as ``0-3,4-7``; the first is the home device. "" is the one that an engine takes
+            by itself.
+        workers: Engines that are built and run at a time on each device; they are timed one at a
+            time.
+        output: The plan; by default ``<model stem>.plan.json`` in the current folder.
+        artifact: Where to write the optimised model; ``None`` writes none.
+        run_dir: The journal's folder; by default ``a.precsearch`` for a plan ``a.plan.json`` or
+            ``a.json``, beside it.
+        resume: Go on with the journal in `run_dir`.
+        force: Overwrite plan, artifact and journal; never those of another model.
+    """
+
+    devices: str = ""
+    workers: int = 1
+    output: Path | None = None
+    artifact: Path | None = None
+    run_dir: Path | None = None
+    resume: bool = False
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise OptionError(f"the number of workers must be at least 1, not {self.workers}")
+        if self.resume and self.force:
+            raise OptionError("a run is either resumed or started afresh: drop --resume or --force")
+
+
+@dataclass(frozen=True)
+class OptimizeConfig(RunConfig, SearchConfig, BackendConfig, DataConfig, ModelConfig):
+    """The options of `precsearch.optimize`; `precsearch optimize --help` explains each.
+
+    It is flat for those who call, and in parts for the code: a function takes the part that it
+    needs. All fields have a default except ``model``.
+    """
+
+    def __post_init__(self) -> None:
+        for part in (DataConfig, BackendConfig, RunConfig):
+            part.__post_init__(self)
 
     @property
     def plan_path(self) -> Path:

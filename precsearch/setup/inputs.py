@@ -15,7 +15,7 @@ from precsearch.graph.view import GraphView
 from precsearch.grouping.undecided import hidden_layers
 from precsearch.measurement.latency import Load
 from precsearch.metrics import Metric, metric, resolution
-from precsearch.setup.config import OptimizeConfig
+from precsearch.setup.config import DataConfig
 from precsearch.setup.shapes import (
     SetData,
     ShapeSet,
@@ -105,7 +105,7 @@ class Inputs:
 
 
 def open_inputs(
-    config: OptimizeConfig,
+    config: DataConfig,
     graph: GraphView,
     timed_at: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Inputs:
@@ -159,7 +159,7 @@ def _check_labels(measure: Metric, asked: str, parts: Parts) -> None:
             )
 
 
-def _timed(config: OptimizeConfig, part: Dataset, specs: tuple[InputSpec, ...]) -> Timed:
+def _timed(config: DataConfig, part: Dataset, specs: tuple[InputSpec, ...]) -> Timed:
     if not config.shapes:
         return timed_feeds(part, specs, config.input_shapes)
     with in_terms_of_sets():

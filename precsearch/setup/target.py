@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from precsearch.codec import dumps
-from precsearch.core.backend import Backend, BackendOptions, GraphForm, QuantScheme
+from precsearch.core.backend import (
+    Backend,
+    BackendFacts,
+    BackendOptions,
+    GraphForm,
+    QuantScheme,
+    facts_of,
+)
 from precsearch.core.errors import ModelError, OptionError
 from precsearch.core.precision import Precision
 from precsearch.core.space import SearchSpace
@@ -52,19 +59,24 @@ class Target:
     kept: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def facts(self) -> BackendFacts:
+        """What the backend declares about its engines."""
+        return facts_of(self.backend)
+
+    @property
     def digest(self) -> str:
         """Of the model, with its rewrites if it has any."""
         digest = self.source.digest
         return f"{digest} {rewrites_of(self)}" if self.rewrites else digest
 
     @property
-    def reference_model(self) -> bytes | str:
-        """What the reference runs: the file itself, so that external weights are found."""
+    def reference_model(self) -> bytes | None:
+        """What the reference runs, serialised; ``None`` is the file itself."""
         source = read_model(self.source.path) if self.rewrites else self.source
         anonymous = without_names(source.proto)
         if anonymous is not None:
             return bytes(anonymous.SerializeToString())
-        return str(self.source.path.resolve())
+        return None
 
 
 def open_target(
@@ -106,8 +118,9 @@ def open_target(
     wanted = frozenset(precisions or made.precisions) | {Precision.FP32}
     missing = wanted - made.precisions
     if missing:
+        first = Precision.ordered(missing)[0]
         raise OptionError(
-            f"the {backend} backend does not truly run {min(missing)}: {made.refusal}; leave it "
+            f"the {backend} backend does not truly run {first}: {made.refusal}; leave it "
             "out of --precisions"
         )
     chosen = made.scheme if scheme is None else made.scheme_named(scheme)
@@ -118,7 +131,7 @@ def open_target(
             f"has {source.opset}; export it with opset {written.max_opset}"
         )
     graph = prepare(source, written.min_opset)
-    space, kept = controlled(group(graph, chosen, wanted, granularity), graph, control)
+    space, kept = controlled(group(graph, chosen, wanted, granularity, written), graph, control)
     return Target(source, graph, space, made, chosen, written, factory, options, kept=kept)
 
 

@@ -123,7 +123,7 @@ def test_every_option_arrives(asked: list[OptimizeConfig]) -> None:
     [
         ("optimize", "missing argument 'MODEL'; see 'precsearch optimize --help'"),
         ("optimize m --tol x", "--tol takes a number such as 1e-2, not 'x'"),
-        ("optimize m --precisions fp8", "--precisions takes fp32, fp16 and int8"),
+        ("optimize m --precisions fp6", "--precisions takes fp32, bf16, fp16, fp8, int8 and int4"),
         ("optimize m --workers 0", "--workers takes a whole number of at least 1, not '0'"),
         ("optimize m --batch 0", "--batch takes a whole number of at least 1, not '0'"),
         ("optimize m --time-budget soon", "--time-budget takes a time such as 90s"),

@@ -146,8 +146,9 @@ TRIAL = Trial(
         (lambda d: d.update(elapsed=10**400), "at 'elapsed'"),
         (lambda d: d.update(trial=[]), "at 'trial': expected an object, not a list"),
         (
-            lambda d: d["trial"]["proposal"].update(assignment={"conv": "fp8"}),
-            "at 'trial.proposal.assignment': expected one of fp32, fp16, int8, not \"fp8\"",
+            lambda d: d["trial"]["proposal"].update(assignment={"conv": "fp6"}),
+            "at 'trial.proposal.assignment': expected one of fp32, bf16, "
+            'fp16, fp8, int8, int4, not "fp6"',
         ),
         (lambda d: d["trial"]["proposal"].update(fidelity=[]), "expected one of proxy, engine"),
         (

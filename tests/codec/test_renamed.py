@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from precsearch import api
 from precsearch.codec import renamed
 from precsearch.core.events import BatchProposed, TrialFinished, TrialStarted
 from precsearch.core.old_names import engine_warnings, layer_summary
@@ -95,11 +94,3 @@ def test_a_backend_of_a_plug_in_may_have_the_old_names_for_a_release() -> None:
     backend: Any = Old()
     assert engine_warnings(backend, b"said") == ("said",)
     assert layer_summary(backend, b"of") == ("of", "layer")
-
-
-def test_the_option_cure_of_the_api_is_rewrite_for_a_release() -> None:
-    with (
-        pytest.warns(DeprecationWarning, match="cure is now rewrite"),
-        pytest.raises(TypeError, match="no_such"),
-    ):
-        api.optimize("m.onnx", cure=True, no_such=1)

@@ -6,16 +6,18 @@ from typing import Any
 
 import pytest
 
-from precsearch.core.precision import _BITS, _RANKS, Precision
+from precsearch.core.precision import PRECISIONS, Precision, PrecisionSpec
 
 
-def added(monkeypatch: pytest.MonkeyPatch, value: str, **row: int) -> Precision:
+def added(
+    monkeypatch: pytest.MonkeyPatch, value: str, row: PrecisionSpec | None = None
+) -> Precision:
     """A member that nothing but the enumeration knows.
 
     Args:
         monkeypatch: Takes it away again.
         value: Its value.
-        row: Its ``bits`` and ``rank``; without them it has none.
+        row: Its row of the table; without one it has none.
     """
     enumeration: Any = Precision
     member: Any = str.__new__(Precision, value)
@@ -24,8 +26,7 @@ def added(monkeypatch: pytest.MonkeyPatch, value: str, **row: int) -> Precision:
     monkeypatch.setitem(enumeration._value2member_map_, value, member)
     names = [*enumeration._member_names_, member._name_]
     monkeypatch.setattr(enumeration, "_member_names_", names)
-    for name, table in (("bits", _BITS), ("rank", _RANKS)):
-        if name in row:
-            monkeypatch.setitem(table, value, row[name])
+    if row is not None:
+        monkeypatch.setitem(PRECISIONS, member, row)
     found: Precision = member
     return found

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
-from importlib import resources
+
+import pytest
 
 from precsearch.cli.options.parse import parse_precision, parse_precisions
 from precsearch.cli.progress.trial_table import trial_table
 from precsearch.cli.progress.view import View
 from precsearch.core.backend import TYPED, KernelTime
+from precsearch.core.errors import OptionError
+from precsearch.core.formats import FORMATS
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.core.trial import Accuracy, Fidelity, Measured, Measurement, Proposal, Trial
@@ -25,7 +28,8 @@ from precsearch.lowering.scales import RangeScales
 from precsearch.measurement.profiling import achieved_precisions
 from precsearch.optimization.stages.select import Choice, counts
 from precsearch.plan.plan import GroupEvidence, GroupRecipe, Plan, TrialEvidence
-from precsearch.report.chart_theme import PRECISIONS
+from precsearch.report.chart_theme import precision_colours
+from precsearch.report.html import label_colours
 from precsearch.report.trial_facts import abridged, in_words
 from tests.cli.runs import plan
 from tests.lowering.golden import TENSORRT, old_conv_net, prepared, ranges
@@ -37,7 +41,7 @@ FP32 = Precision.FP32
 def model() -> tuple[GraphView, SearchSpace, RangeScales]:
     """A small convolutional model, prepared, with its groups and ranges."""
     graph = prepared(old_conv_net(11), TYPED.min_opset)
-    space = group(graph, TENSORRT, frozenset({FP32, Precision.FP16, Precision.INT8}))
+    space = group(graph, TENSORRT, frozenset(Precision))
     return graph, space, RangeScales(ranges(graph, space, TENSORRT), TENSORRT)
 
 
@@ -61,17 +65,34 @@ def everywhere(precision: Precision) -> tuple[SearchSpace, Assignment]:
     return space, space.uniform(precision, without=(g.key for g in space.groups if not g.nodes))
 
 
+def refuses(make: Callable[[], object], assignment: Assignment, precision: Precision) -> None:
+    """What has no form for a precision says so, and of which group."""
+    with pytest.raises(OptionError, match=rf"\b{precision}\b") as caught:
+        make()
+    assert any(repr(key) in str(caught.value) for key in assignment)
+
+
+def achievable(assignment: Assignment) -> Assignment:
+    """The assignment if it has a form here, else that of FP32."""
+    offered = model()[1].precisions
+    return assignment if all(p in offered for _, p in assignment.entries) else Assignment()
+
+
 def has_a_row(precision: Precision) -> None:
-    assert precision.bits > 0
+    assert precision.bits == precision.spec.format.bits > 0
+    assert FORMATS[precision.spec.format.name] is precision.spec.format
     assert [p for p in Precision if p.rank == precision.rank] == [precision]
     assert (precision.rank == 0) is (precision is FP32)
     assert space_with(precision).precisions[-1] is precision
 
 
 def is_lowered(precision: Precision) -> None:
-    graph, _, scales = model()
+    graph, offered, scales = model()
     space, assignment = everywhere(precision)
     lowering = Lowering(graph, space, TENSORRT, scales, TYPED)
+    if precision not in offered.precisions:
+        refuses(lambda: lowering.lower(assignment), assignment, precision)
+        return
     made = lowering.lower(assignment)
     assert {made.owners[node] for node in made.asked} == set(assignment)
     assert set(made.asked.values()) == {precision} - {FP32}
@@ -79,8 +100,14 @@ def is_lowered(precision: Precision) -> None:
 
 
 def is_simulated(precision: Precision) -> None:
-    graph, _, scales = model()
+    graph, offered, scales = model()
     space, assignment = everywhere(precision)
+    if precision not in offered.precisions:
+        refuses(lambda: ProxyGraph(graph, space, TENSORRT, scales), assignment, precision)
+        refuses(
+            lambda: FlatProxy(graph, space, TENSORRT, scales, assignment), assignment, precision
+        )
+        return
     every = ProxyGraph(graph, space, TENSORRT, scales, TYPED)
     assert any(every.request(assignment).flags) is (precision is not FP32)
     output = [o.name for o in graph.outputs]
@@ -94,14 +121,14 @@ def is_simulated(precision: Precision) -> None:
 def is_achieved_and_counted(precision: Precision) -> None:
     graph, _, scales = model()
     space, assignment = everywhere(precision)
-    made = Lowering(graph, space, TENSORRT, scales, TYPED).lower(assignment)
+    made = Lowering(graph, space, TENSORRT, scales, TYPED).lower(achievable(assignment))
     kernels = [KernelTime((node,), "Kernel", 1e-6, precision) for node in made.asked]
     ran = achieved_precisions(kernels, made.asked, made.owners)
     assert ran == {made.owners[node]: precision for node in made.asked}
     mixed = [*kernels[1:], *(replace(k, precision=FP32) for k in kernels[:1])]
     ran_mixed = achieved_precisions(mixed, made.asked, made.owners)
     assert all(ran_mixed[made.owners[node]] is FP32 for k in kernels[:1] for node in k.nodes)
-    counted = counts(choice(assignment, ran), assignment)
+    counted = counts(choice(assignment, ran), achievable(assignment))
     assert counted == ({precision.value: len(ran)} if ran else {})
 
 
@@ -131,11 +158,9 @@ def has_words(precision: Precision) -> None:
 
 
 def has_a_colour(precision: Precision) -> None:
-    colour = PRECISIONS[precision.value]
-    assert list(PRECISIONS.values()).count(colour) == 1
-    style = resources.files("precsearch.report").joinpath("page.css").read_text("utf-8")
-    label = r"^\.precision {" if precision is FP32 else rf"^\.precision\.{precision} {{"
-    assert re.search(label, style, re.MULTILINE), f"page.css does not colour {precision}"
+    colours = precision_colours()
+    assert list(colours.values()).count(colours[precision.value]) == 1
+    assert f".precision.{precision} {{ background: #" in label_colours()
 
 
 STAGES = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -14,22 +13,23 @@ from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
 from precsearch.backends.tensorrt.backend import TensorRtBackend
 from precsearch.core.backend import TYPED, TYPED_HALF, WEAK, BackendOptions, GraphForm
 from precsearch.core.errors import OptionError
-from precsearch.core.precision import Precision
+from precsearch.core.formats import INT4
+from precsearch.core.precision import Encoding, Precision, PrecisionSpec
 from precsearch.core.problem import Bound, Goal, Prior, Problem
 from precsearch.core.space import Assignment, LayerGroup, SearchSpace
 from precsearch.emulation.multiplexed import ProxyGraph
 from precsearch.emulation.single import FlatProxy
-from precsearch.hazards import hazards
 from precsearch.lowering.lower import Lowering
 from precsearch.optimization.stages.select import counts
 from precsearch.report.trial_facts import in_words
 from precsearch_strategies.uniform import tolerated
 from tests.core import carried
 from tests.core.added import added
-from tests.hazards.by_rule import Ruled
 from tests.lowering.golden import TENSORRT
 
-FP32, FP16, INT8 = Precision.FP32, Precision.FP16, Precision.INT8
+FP32, BF16, FP16 = Precision.FP32, Precision.BF16, Precision.FP16
+FP8, INT8 = Precision.FP8, Precision.INT8
+INT3 = PrecisionSpec(5.5, Encoding.WEIGHT_ONLY, INT4, "#112233")
 Stage = Callable[[Precision], None]
 
 
@@ -42,48 +42,38 @@ def test_a_precision_goes_through_each_stage(stage: Stage, precision: Precision)
 def test_an_added_member_without_a_row_goes_through_no_stage(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    bf16 = added(monkeypatch, "bf16")
+    int3 = added(monkeypatch, "int3")
     for stage in carried.STAGES:
         with pytest.raises((KeyError, OptionError)):
-            stage(bf16)
+            stage(int3)
 
 
-@pytest.mark.parametrize(
-    ("stage", "said"),
-    [
-        (carried.is_lowered, "cannot write bf16 into a graph"),
-        (carried.is_simulated, "cannot write bf16 into a graph"),
-        (carried.is_achieved_and_counted, "cannot write bf16 into a graph"),
-        (carried.has_a_colour, "bf16"),
-    ],
-)
-def test_an_added_member_with_a_row_still_needs_a_lowering_and_a_colour(
-    stage: Stage, said: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("stage", [carried.is_lowered, carried.is_simulated], ids=str)
+def test_an_added_member_with_a_row_and_without_a_lowering_is_refused_by_name(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bf16 = added(monkeypatch, "bf16", bits=16, rank=1)
-    with pytest.raises((KeyError, OptionError), match=said):
-        stage(bf16)
+    stage(added(monkeypatch, "int3", INT3))
 
 
-def test_what_only_lists_or_counts_precisions_takes_an_added_member_as_it_is(
+def test_what_lists_counts_or_draws_precisions_takes_an_added_row_as_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    bf16 = added(monkeypatch, "bf16", bits=16, rank=1)
-    for stage in (carried.has_a_row, carried.is_reported, carried.has_words):
-        stage(bf16)
-    assert in_words(Assignment.of({"a": bf16, "b": INT8}), {}) == "int8: b; bf16: a"
+    int3 = added(monkeypatch, "int3", INT3)
+    for stage in (carried.has_a_row, carried.is_reported, carried.has_words, carried.has_a_colour):
+        stage(int3)
+    assert in_words(Assignment.of({"a": int3, "b": INT8}), {}) == "int3: a; int8: b"
 
 
 @pytest.mark.parametrize("form", [TYPED, TYPED_HALF, WEAK], ids=lambda form: form.name)
+@pytest.mark.parametrize("precision", [Precision.FP8, Precision.INT4], ids=str)
 def test_a_group_that_no_graph_can_hold_is_named_with_its_precision(
-    form: GraphForm, monkeypatch: pytest.MonkeyPatch
+    precision: Precision, form: GraphForm
 ) -> None:
-    bf16 = added(monkeypatch, "bf16", bits=16, rank=1)
     graph, _, scales = carried.model()
-    space = carried.space_with(bf16)
+    space = carried.space_with(precision)
     group = space.free[0].key
-    asked = Assignment.of({group: bf16})
-    said = f"group {group!r}: precsearch cannot write bf16"
+    asked = Assignment.of({group: precision})
+    said = f"group {group!r}: precsearch cannot write {precision}"
     with pytest.raises(OptionError, match=said):
         Lowering(graph, space, TENSORRT, scales, form).lower(asked)
     with pytest.raises(OptionError, match=said):
@@ -92,51 +82,30 @@ def test_a_group_that_no_graph_can_hold_is_named_with_its_precision(
         ProxyGraph(graph, space, TENSORRT, scales, form)
 
 
-def test_a_backend_runs_the_precisions_that_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    named = {FP32, FP16, INT8}
-    bf16 = added(monkeypatch, "bf16", bits=16, rank=1)
-    for backend in (TensorRtBackend, FakeBackend, OnnxRuntimeBackend):
-        runs = backend(BackendOptions()).precisions
-        assert runs <= named
-        assert bf16 not in runs
+def test_a_backend_runs_the_precisions_that_it_names() -> None:
+    runs = {b: b(BackendOptions()).precisions for b in (TensorRtBackend, FakeBackend)}
+    assert set(runs.values()) == {frozenset({FP32, FP16, INT8})}
+    assert OnnxRuntimeBackend(BackendOptions()).precisions == {FP32, INT8}
 
 
-def test_precisions_of_one_width_are_in_the_order_of_their_ranks(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    bf16 = added(monkeypatch, "bf16", bits=16, rank=1)
-    fp8 = added(monkeypatch, "fp8", bits=8, rank=3)
+def test_precisions_of_one_width_are_in_the_order_of_their_ranks() -> None:
     groups = (
-        LayerGroup("a", "conv", ("a",), (FP32, fp8)),
-        LayerGroup("b", "conv", ("b",), (FP32, bf16, FP16, INT8)),
+        LayerGroup("a", "conv", ("a",), (FP32, FP8)),
+        LayerGroup("b", "conv", ("b",), (FP32, BF16, FP16, INT8)),
     )
     space = SearchSpace(groups)
-    assert space.precisions == (FP32, bf16, FP16, fp8, INT8)
+    assert space.precisions == (FP32, BF16, FP16, FP8, INT8)
     assert space.uniform(FP16) == Assignment.of({"b": FP16})
-    assert space.uniform(bf16) == Assignment.of({"b": bf16})
-    assert space.uniform(INT8) == Assignment.of({"a": fp8, "b": INT8})
+    assert space.uniform(BF16) == Assignment.of({"b": BF16})
+    assert space.uniform(INT8) == Assignment.of({"a": FP8, "b": INT8})
     problem = Problem(space, Goal(Bound(1e-2)), priors=(Prior("b", FP16, True, "overflows"),))
-    assert tolerated(problem, FP16) == Assignment.of({"b": bf16})
-    assert tolerated(problem, bf16) == Assignment.of({"b": bf16})
+    assert tolerated(problem, FP16) == Assignment.of({"b": BF16})
+    assert tolerated(problem, BF16) == Assignment.of({"b": BF16})
 
 
-def test_a_group_that_ran_in_an_added_precision_is_counted(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    bf16 = added(monkeypatch, "bf16", bits=16, rank=1)
-    asked = Assignment.of({"a": bf16, "b": INT8})
-    ran = {"a": bf16, "b": bf16}
-    assert counts(carried.choice(asked, ran), asked) == {"bf16": 2}
-
-
-def test_hazards_of_fp16_are_said_of_no_other_float(monkeypatch: pytest.MonkeyPatch) -> None:
-    bf16 = added(monkeypatch, "bf16", bits=16, rank=1)
-    made = Ruled(lambda b, x: b.op("Mul", x, b.const(1e6)), precisions=frozenset({FP32, FP16}))
-    (excluded,) = made.reasons()
-    group = replace(made.space.by_key[excluded], choices=(FP32, bf16, FP16, INT8))
-    space = replace(made.space, groups=(group,))
-    priors = hazards(made.graph, space, None, TENSORRT, int8_half=True)
-    assert {p.precision for p in priors} == {FP16, INT8}
+def test_a_group_that_ran_in_another_precision_than_it_was_asked_for_is_counted_in_it() -> None:
+    asked = Assignment.of({"a": BF16, "b": INT8})
+    assert counts(carried.choice(asked, {"a": BF16, "b": BF16}), asked) == {"bf16": 2}
 
 
 @given(st.sets(st.sampled_from(list(Precision)), min_size=1), st.sampled_from(list(Precision)))

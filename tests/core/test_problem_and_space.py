@@ -245,7 +245,7 @@ def test_uniform_is_canonical_and_as_low_as_each_group_goes(
     found = space.uniform(precision)
     assert space.canonical(found) == found
     for group in space.groups:
-        lowest = min((c for c in group.choices if c.bits >= precision.bits), key=lambda c: c.bits)
+        lowest = max((c for c in group.choices if c.rank <= precision.rank), key=lambda c: c.rank)
         assert found[group.key] in (lowest, FP32)
         if not group.passive:
             assert found[group.key] is lowest

@@ -112,7 +112,7 @@ def test_a_plan_is_compared_as_it_is(folder: Path) -> None:
         backend="onnxruntime",
         output=plan,
         run_dir=folder / "run",
-    )
+    ).plan
     diagnosis = found(folder, "split", plan=plan)
     asked = {g.key: g.precision for g in made.recipe.groups}
     assert {r.group: r.precision for r in diagnosis.layers}.items() <= asked.items()

@@ -12,6 +12,7 @@ import pytest
 
 from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
 from precsearch.core.backend import Backend, BackendOptions
+from precsearch.core.backend_facts import COMPILED
 from precsearch.core.errors import BuildError
 from precsearch.core.precision import Precision
 from precsearch.diagnosis.compare import DiagnoseConfig, diagnose
@@ -27,7 +28,7 @@ class Compiled(OnnxRuntimeBackend):
 
     name = "compiled"
     precisions = frozenset(Precision)
-    compiles = True
+    facts = COMPILED
 
     def __init__(self, options: BackendOptions) -> None:
         self._log = Path(options.build["log"])

@@ -78,7 +78,7 @@ def test_batch_memory_granularity_backend_and_plan_flags(
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("--precision fp8", "--precision takes fp32, fp16 or int8, not 'fp8'"),
+        ("--precision fp6", "--precision takes fp32, bf16, fp16, fp8, int8 or int4, not 'fp6'"),
         ("--order best", "--order takes worst or graph, not 'best'"),
         ("--rewritten c.onnx", "--rewritten writes what --suggest finds; add --suggest"),
         ("--reproducer r", "--reproducer is for engines that are wrong in FP32"),

@@ -72,53 +72,53 @@ class Mortal:
         return self._said
 
 
-def mortal(folder: Path) -> Worker:
+def mortal(folder: Path) -> Worker[Mortal]:
     return Worker(Mortal, (str(folder / "count"),), limit_s=60, preload=())
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
 def test_a_call_outlives_two_kills(tmp_path: Path, number: int) -> None:
     with mortal(tmp_path) as worker:
-        assert worker.call("die", 2, number) == "alive"
+        assert worker.call(Mortal.die, 2, number) == "alive"
 
 
 def test_three_kills_are_said_to_come_from_outside(tmp_path: Path) -> None:
     with mortal(tmp_path) as worker:
         with pytest.raises(WorkerKilled, match=r"outside killed .* \(SIGKILL\) at stage 'r"):
-            worker.call("die", 3, signal.SIGKILL)
-        assert worker.call("die", 3, signal.SIGKILL) == "alive"
+            worker.call(Mortal.die, 3, signal.SIGKILL)
+        assert worker.call(Mortal.die, 3, signal.SIGKILL) == "alive"
 
 
 def test_a_crash_of_its_own_is_not_asked_again(tmp_path: Path) -> None:
     with mortal(tmp_path) as worker:
         with pytest.raises(WorkerCrashed) as caught:
-            worker.call("die", 1, signal.SIGABRT)
+            worker.call(Mortal.die, 1, signal.SIGABRT)
         assert not isinstance(caught.value, WorkerKilled)
 
 
 def test_the_caller_may_ask_again_itself(tmp_path: Path) -> None:
     with mortal(tmp_path) as worker:
         with pytest.raises(WorkerKilled):
-            worker.call("die", 1, signal.SIGKILL, again=False)
-        assert worker.call("die", 1, signal.SIGKILL, again=False) == "alive"
+            worker.once(Mortal.die, 1, signal.SIGKILL)
+        assert worker.once(Mortal.die, 1, signal.SIGKILL) == "alive"
 
 
 def test_a_worker_that_is_killed_while_nobody_asks_is_replaced(tmp_path: Path) -> None:
     with mortal(tmp_path) as worker:
         worker.prepare()
         os.kill(worker.pid, signal.SIGKILL)
-        assert worker.call("said") == []
+        assert worker.call(Mortal.said) == []
 
 
 def test_what_was_settled_holds_in_the_next_child_too(tmp_path: Path) -> None:
     with mortal(tmp_path) as worker:
-        worker.settle("say", "one")
-        worker.call("say", "lost")
-        worker.settle("say", "two")
-        assert worker.call("die", 1, signal.SIGKILL) == "alive"
-        assert worker.call("said") == ["one", "two"]
-        worker.restart_with(str(tmp_path / "count"))
-        assert worker.call("said") == []
+        worker.settle(Mortal.say, "one")
+        worker.call(Mortal.say, "lost")
+        worker.settle(Mortal.say, "two")
+        assert worker.call(Mortal.die, 1, signal.SIGKILL) == "alive"
+        assert worker.call(Mortal.said) == ["one", "two"]
+        worker.serve(str(tmp_path / "count"))
+        assert worker.call(Mortal.said) == []
 
 
 def evaluated(*errors: Exception | None) -> tuple[Outcome, int]:

@@ -19,7 +19,7 @@ SCRIPT = """
     from precsearch.executors.process import Worker
     print("script runs")
     with Worker(Oddities, ("x",), limit_s=60, preload=()) as worker:
-        print(worker.call("echo", "reply"), worker.call("count"))
+        print(worker.call(Oddities.echo, "reply"), worker.call(Oddities.count))
 """
 
 
@@ -49,7 +49,7 @@ ORPHAN = """
     from tests.search.loop_toys import Oddities
     from precsearch.executors.process import Worker
     worker = Worker(Oddities, ("x",), limit_s=float(sys.argv[2]), preload=())
-    worker.call("count")
+    worker.call(Oddities.count)
     print(worker.pid, flush=True)
     threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGKILL)).start()
     worker.call(sys.argv[1]) if sys.argv[1] else time.sleep(60)

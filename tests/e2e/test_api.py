@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ assert not {"onnxruntime", "optuna", "tensorrt"} & set(sys.modules)
 plan = precsearch.optimize(
     sys.argv[1], data=sys.argv[2], tol=0.1, strategy="uniform", threads=1, output="p.json",
     backend="clocked",
-)
+).plan
 assert plan == precsearch.read_plan("p.json")
 made = precsearch.build("p.json", sys.argv[1], "fast.onnx")
 assert (made.verdict, made.sha256) == ("identical", plan.recipe.materialised_sha256)
@@ -52,7 +53,7 @@ def test_optimize_build_verify_in_a_plain_script(tmp_path: Path) -> None:
 
 def test_mistakes_are_exceptions_of_one_tree(tmp_path: Path) -> None:
     data = few_samples(tmp_path / "few.npz")
-    out = {"output": tmp_path / "p.json", "data": data}
+    out: dict[str, Any] = {"output": tmp_path / "p.json", "data": data}
     with pytest.raises(precsearch.ModelError, match="there is no model file"):
         precsearch.optimize(tmp_path / "no.onnx", **out)
     with pytest.raises(precsearch.DataError):
@@ -62,7 +63,7 @@ def test_mistakes_are_exceptions_of_one_tree(tmp_path: Path) -> None:
     with pytest.raises(precsearch.OptionError, match="no strategy"):
         precsearch.optimize(MODEL, **out, strategy="none")
     with pytest.raises(TypeError, match="tolerance"):
-        precsearch.optimize(MODEL, **out, tolerance=0.1)
+        precsearch.optimize(MODEL, **{**out, "tolerance": 0.1})
     with pytest.raises(precsearch.PlanError, match="cannot be read"):
         precsearch.build(tmp_path / "no.json", MODEL, tmp_path / "out.onnx")
     (tmp_path / "out.onnx").touch()

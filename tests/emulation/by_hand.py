@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -14,9 +15,10 @@ from onnx import helper
 from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
 from precsearch.calibration.ranges import Calibration, collect_ranges
 from precsearch.core.backend import BackendOptions, QuantScheme
+from precsearch.core.formats import BFLOAT16, FLOAT16, FLOAT32, NumberFormat
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.graph.view import GraphView, NodeView
-from precsearch.lowering.capabilities import fp16_capable, fp16_outputs, fp16_slots
+from precsearch.lowering.capabilities import cast_capable, cast_outputs, cast_slots
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.qdq_layout import quantisable
 from precsearch.lowering.scales import RangeScales
@@ -25,9 +27,10 @@ Arrays = dict[str, npt.NDArray[Any]]
 SCHEME = OnnxRuntimeBackend(BackendOptions(threads=1)).scheme
 
 
-def rounded(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def rounded(array: npt.NDArray[Any], stored_as: NumberFormat = FLOAT16) -> npt.NDArray[Any]:
+    kind = {FLOAT16: np.float16, BFLOAT16: ml_dtypes.bfloat16, FLOAT32: np.float32}[stored_as]
     with np.errstate(over="ignore"):
-        return array.astype(np.float16).astype(np.float32)
+        return array.astype(kind).astype(np.float32)
 
 
 def plain_session(model: bytes, threads: int = 1) -> ort.InferenceSession:
@@ -39,10 +42,10 @@ def plain_session(model: bytes, threads: int = 1) -> ort.InferenceSession:
 
 
 def run_node(
-    graph: GraphView, node: NodeView, values: Mapping[str, npt.NDArray[Any]], half: bool
+    graph: GraphView, node: NodeView, values: Mapping[str, npt.NDArray[Any]], own: NumberFormat
 ) -> list[npt.NDArray[Any]]:
     """What one node gives in ONNX Runtime, in a model of its own."""
-    slots = frozenset(fp16_slots(node, graph)) if half else frozenset()
+    slots = frozenset(cast_slots(node, graph, own)) if own is not FLOAT32 else frozenset()
     names = [f"i{s}" if t else "" for s, t in enumerate(node.inputs)]
     proto = onnx.NodeProto()
     proto.CopyFrom(node.proto)
@@ -52,10 +55,10 @@ def run_node(
     for slot, tensor in enumerate(node.inputs):
         if tensor in graph.weights:
             array = np.asarray(graph.weights[tensor].array)
-            array = rounded(array) if slot in slots else array
+            array = rounded(array, own) if slot in slots else array
             weights.append(onnx.numpy_helper.from_array(array, names[slot]))
         elif tensor:
-            feed[names[slot]] = rounded(values[tensor]) if slot in slots else values[tensor]
+            feed[names[slot]] = rounded(values[tensor], own) if slot in slots else values[tensor]
     for tensor in node.captures:
         if tensor in graph.weights:
             array = np.asarray(graph.weights[tensor].array)
@@ -75,16 +78,20 @@ def run_node(
     return found
 
 
-def run_by_hand(graph: GraphView, feed: Arrays, half_nodes: Collection[str]) -> Arrays:
-    """The graph's outputs, the nodes with these keys storing FP16 where they can."""
+def run_by_hand(
+    graph: GraphView, feed: Arrays, nodes: Collection[str] | Mapping[str, NumberFormat]
+) -> Arrays:
+    """The graph's outputs, the nodes with these keys storing FP16, or a format, where they can."""
+    floats = nodes if isinstance(nodes, Mapping) else dict.fromkeys(nodes, FLOAT16)
     values: Arrays = dict(feed)
     for node in graph.nodes:
-        half = node.key in half_nodes and fp16_capable(node, graph)
-        found = run_node(graph, node, values, half)
-        stored = frozenset(fp16_outputs(node, graph)) if half else frozenset()
+        asked = floats.get(node.key, FLOAT32)
+        own = asked if cast_capable(node, graph, asked) else FLOAT32
+        found = run_node(graph, node, values, own)
+        stored = frozenset(cast_outputs(node, graph, own)) if own is not FLOAT32 else frozenset()
         named = [(p, t) for p, t in enumerate(node.outputs) if t]
         for (position, tensor), array in zip(named, found, strict=True):
-            values[tensor] = rounded(array) if position in stored else array
+            values[tensor] = rounded(array, own) if position in stored else array
     weights = {n: np.asarray(w.array) for n, w in graph.weights.items()}
     return {o.name: values[o.name] if o.name in values else weights[o.name] for o in graph.outputs}
 

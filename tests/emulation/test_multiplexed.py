@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from precsearch.core.backend import TYPED, TYPED_HALF, GraphForm, QuantScheme
 from precsearch.core.errors import BuildError, ModelError, OptionError, RunError
+from precsearch.core.formats import NumberFormat
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment, LayerGroup, SearchSpace
 from precsearch.data import input_specs, load
@@ -41,25 +42,26 @@ from tests.lowering.random_models import Model, feed_of
 from tests.odd.models.odd_models import MODELS as ODD
 from tests.odd.test_odd_models import assignments, saved
 
-FP32, FP16, INT8 = Precision.FP32, Precision.FP16, Precision.INT8
+FP32, BF16 = Precision.FP32, Precision.BF16
+FP16, INT8 = Precision.FP16, Precision.INT8
 
 
-def nodes_at(space: SearchSpace, assignment: Assignment, precision: Precision) -> set[str]:
-    return {n for n, key in node_groups(space).items() if assignment[key] is precision}
+def nodes_at(space: SearchSpace, assignment: Assignment) -> dict[str, NumberFormat]:
+    return {n: assignment[key].spec.format for n, key in node_groups(space).items()}
 
 
 @FEW
 @given(MODELS, GRANULARITY, st.sampled_from([1.0, 300.0, 1e-4]), st.data())
-def test_fp16_is_numpys_rounding_of_every_stored_tensor(
+def test_a_float_is_the_rounding_of_every_stored_tensor_by_numpy_or_ml_dtypes(
     model: Model, granularity: str, spread: float, data: st.DataObject
 ) -> None:
     graph = prepared(model, 13)
-    space = group(graph, SCHEME, frozenset({FP32, FP16}), granularity)
+    space = group(graph, SCHEME, frozenset({FP32, BF16, FP16}), granularity)
     on = written(graph, space)
     feed = {"x": feed_of(model)["x"] * np.float32(spread)}
     for _ in range(2):
-        assignment = drawn(data, space, {FP32, FP16})
-        wanted = run_by_hand(graph, feed, nodes_at(space, assignment, FP16))
+        assignment = drawn(data, space, {FP32, BF16, FP16})
+        wanted = run_by_hand(graph, feed, nodes_at(space, assignment))
         (found,) = on.run(assignment, [feed])
         for name, value in wanted.items():
             np.testing.assert_array_equal(found[name], value)
@@ -135,9 +137,9 @@ def test_odd_models_in_every_precision(name: str, tmp_path: Path) -> None:
     proxy = Proxy(made.proxy, 1)
     for assignment in assignments(space, able):
         (found,) = proxy.run(made.request(assignment), [feed])
-        if assignment.keys_at(FP16):
+        if assignment.keys_at(FP16) or assignment.keys_at(BF16):
             if not assignment.keys_at(INT8) and name not in NOT_BY_HAND:
-                half = nodes_at(space, assignment, FP16)
+                half = nodes_at(space, assignment)
                 for output, value in run_by_hand(graph, feed, half).items():
                     np.testing.assert_array_equal(found[output], value)
             continue
@@ -187,7 +189,7 @@ def test_a_subgraph_in_a_branch_reads_what_its_own_group_made() -> None:
     for flag in (True, False):
         feed: Arrays = {"in0": rows, "flag": np.asarray(flag)}
         for assignment in (Assignment(), space.uniform(FP16)):
-            half = nodes_at(space, assignment, FP16)
+            half = nodes_at(space, assignment)
             (found,) = on.run(assignment, [feed])
             for output, value in run_by_hand(graph, feed, half).items():
                 np.testing.assert_array_equal(found[output], value)

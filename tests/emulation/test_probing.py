@@ -12,18 +12,20 @@ import pytest
 import precsearch
 from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
 from precsearch.calibration.ranges import Calibration, collect_ranges
+from precsearch.core.backend_facts import COMPILED
 from precsearch.core.errors import BuildError
 from precsearch.core.events import TrialFinished
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Accuracy, Fidelity, Measured, Measurement, Proposal
 from precsearch.data import input_specs, load
-from precsearch.executors.client import bench_setup, candidate
+from precsearch.executors.candidates import candidate, measurement_config
 from precsearch.graph.read import read_model
 from precsearch.lowering.lower import Lowered, Lowering
 from precsearch.lowering.qdq_layout import quantisable
 from precsearch.lowering.scales import RangeScales
-from precsearch.measurement.service import Bench, Scored, open_bench
+from precsearch.measurement.place import Place
+from precsearch.measurement.service import MeasurementService, ReferenceSplit, open_service
 from precsearch.optimization.stages.prepare import proxy_of
 from precsearch.reference.session import reference_outputs
 from precsearch.search.evaluator import evaluators
@@ -38,7 +40,7 @@ FP32, INT8 = Precision.FP32, Precision.INT8
 
 @pytest.fixture
 def compiling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(OnnxRuntimeBackend, "compiles", True)
+    monkeypatch.setattr(OnnxRuntimeBackend, "facts", COMPILED)
 
 
 def opened() -> Target:
@@ -73,14 +75,14 @@ def test_a_bench_scores_by_the_proxy_about_what_its_engine_scores(
     lowering = lowering_of(target, data.feeds)
     graph = proxy_of(target, lowering)
     assert graph is not None
-    scored = Scored(data, reference_outputs(str(MODEL), data.feeds))
+    scored = ReferenceSplit(data, reference_outputs(str(MODEL), data.feeds))
     config = OptimizeConfig(MODEL, DATA, 1e-2, "rel-l2", threads=1)
-    setup = bench_setup(config, target, lowering.lower(Assignment()), scored)
-    bench = open_bench(setup, lambda _: None)
-    assert isinstance(bench, Bench)
+    setup = measurement_config(config, target, lowering.lower(Assignment()), scored)
+    bench = open_service(Place(), setup, lambda _: None)
+    assert isinstance(bench, MeasurementService)
     with pytest.raises(BuildError, match="no proxy"):
         bench.probe(graph.request(Assignment()))
-    bench = Bench(replace(setup, proxy=graph.proxy), lambda _: None)
+    bench = MeasurementService(Place(), replace(setup, proxy=graph.proxy), lambda _: None)
     free = [g for g in target.space.free if not g.passive]
     for assignment in (
         Assignment(),
@@ -125,7 +127,7 @@ def test_a_search_on_a_backend_that_compiles_uses_it(tmp_path: Path) -> None:
         max_builds=4,
         output=tmp_path / "p.json",
         run_dir=tmp_path / "run",
-    )
+    ).plan
     proxies = [t for t in plan.evidence.trials if t.fidelity == "proxy"]
     assert proxies
     assert all(t.loss is not None and np.isfinite(t.loss) for t in proxies)

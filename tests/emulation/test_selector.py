@@ -14,10 +14,11 @@ from precsearch.core.backend import TYPED, TYPED_HALF, GraphForm
 from precsearch.core.precision import Precision
 from precsearch.emulation.multiplexed import ProxyGraph
 from precsearch.emulation.session import Proxy
+from precsearch.emulation.single import FlatProxy
 from precsearch.grouping.group import group
 from precsearch.lowering.qdq_layout import quantisable
 from precsearch.lowering.scales import RangeScales, TensorRange
-from tests.emulation.by_hand import SCHEME
+from tests.emulation.by_hand import SCHEME, plain_session
 from tests.emulation.written import (
     DECIDED,
     FEW,
@@ -29,8 +30,11 @@ from tests.emulation.written import (
     relative,
     written,
 )
-from tests.graph.small_graphs import fire_net, view
+from tests.graph.small_graphs import fire_net, gemm_head, view
 from tests.lowering.random_models import Model, feed_of
+
+FP32, BF16 = Precision.FP32, Precision.BF16
+FP16, INT8 = Precision.FP16, Precision.INT8
 
 
 @FEW
@@ -84,3 +88,25 @@ def test_a_branch_with_large_constants_is_one_level_deep(monkeypatch: pytest.Mon
     for nested, apart in zip(*outputs, strict=True):
         for name, value in nested.items():
             np.testing.assert_array_equal(apart[name], value)
+
+
+def test_any_number_of_precisions_can_be_chosen_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three lower ones each gives what it gives alone, whether constants are large or not."""
+    graph = view(gemm_head())
+    space = group(graph, SCHEME, frozenset(Precision))
+    assert max(len(g.choices) for g in space.groups) == 4
+    tensors = frozenset().union(*quantisable(graph, SCHEME, space).values())
+    scales = RangeScales(dict.fromkeys(tensors, TensorRange(-1.0, 1.0)), SCHEME)
+    feed, asked = noise_for(graph), (FP32, BF16, FP16, INT8)
+    for large in (1 << 30, 1):
+        monkeypatch.setattr("precsearch.emulation.selector._LARGE", large)
+        made = ProxyGraph(graph, space, SCHEME, scales)
+        proxy = Proxy(made.proxy, 1)
+        for precision in asked:
+            (found,) = proxy.run(made.request(space.uniform(precision)), [feed])
+            names = [o.name for o in graph.outputs]
+            alone = FlatProxy(graph, space, SCHEME, scales, space.uniform(precision))
+            wanted = plain_session(alone.with_outputs(names)).run(None, feed)
+            for name, value in zip(names, wanted, strict=True):
+                # Sums are added up in another order where a weight is packed.
+                np.testing.assert_allclose(np.asarray(found[name], np.float32), value, 1e-6, 1e-6)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from precsearch.executors.process import Worker
 
@@ -13,7 +14,7 @@ __all__ = ["while_at_work"]
 
 
 @contextmanager
-def while_at_work(worker: Worker, act: Callable[[], object]) -> Iterator[None]:
+def while_at_work(worker: Worker[Any], act: Callable[[], object]) -> Iterator[None]:
     """Do something from another thread as soon as a method says that it is at stage ``time``."""
 
     def wait() -> None:

@@ -106,9 +106,9 @@ def test_a_worker_has_its_parents_path_without_the_working_directory(
     (here / "sub").mkdir()
     monkeypatch.setattr(sys, "path", ["", *sys.path, "sub"])
     with Worker(Looking, limit_s=60, preload=()) as worker:
-        path = worker.call("path")
+        path = worker.call(Looking.path)
         assert path == [*sys.path[1:-1], str(here / "sub")]
-        assert worker.call("origin", "json") == sys.modules["json"].__file__
+        assert worker.call(Looking.origin, "json") == sys.modules["json"].__file__
     assert not (here / "RAN").exists()
 
 

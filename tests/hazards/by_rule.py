@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from precsearch.core.formats import BFLOAT16
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Prior
 from precsearch.core.space import Assignment, SearchSpace
@@ -49,7 +50,8 @@ class Ruled:
         self.space: SearchSpace = group(self.graph, SCHEME, precisions, granularity)
         plain = Lowering(self.graph, self.space, SCHEME, RangeScales({}, SCHEME))
         model = plain.lower(Assignment()).model
-        asked = Screening(model, "", screened_tensors(self.graph), softmax_axes(self.graph))
+        names, axes = screened_tensors(self.graph), softmax_axes(self.graph)
+        asked = Screening(model, "", names, axes, others=(BFLOAT16,))
         found = screen(asked, [self.feed]) if measured else None
         self.priors: tuple[Prior, ...] = hazards(
             self.graph, self.space, found, SCHEME, int8_half=int8_half

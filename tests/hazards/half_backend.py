@@ -9,6 +9,7 @@ from pathlib import Path
 
 from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
 from precsearch.core.backend import WEAK
+from precsearch.core.backend_facts import COMPILED
 from precsearch.core.precision import Precision
 from tests.plugin import make_known
 
@@ -26,7 +27,7 @@ class Compiled(Half):
     """Says that building an engine takes long."""
 
     name = "compiled"
-    compiles = True
+    facts = COMPILED
 
 
 class ByName(OnnxRuntimeBackend):

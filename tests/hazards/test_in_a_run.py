@@ -23,7 +23,7 @@ from precsearch.core.precision import Precision
 from precsearch.core.problem import Bound, Goal, Prior, Problem
 from precsearch.core.space import Assignment, LayerGroup, SearchSpace
 from precsearch.core.trial import Accuracy, Fidelity, Measured, Measurement, Proposal, Trial
-from precsearch.executors.process import Worker
+from precsearch.executors.client import ReferenceClient
 from precsearch.graph.read import read_model
 from precsearch.grouping.group import group
 from precsearch.hazards.collect import Screening, screen
@@ -89,8 +89,7 @@ class Direct:
         self.calls = 0
         self.error = error
 
-    def call(self, name: str, asked: Screening, feeds: Sequence[Feed]) -> ScreenStatistics:
-        assert name == "screen"
+    def screen(self, asked: Screening, feeds: Sequence[Feed]) -> ScreenStatistics:
         self.calls += 1
         if self.error is not None:
             raise self.error
@@ -105,7 +104,7 @@ def test_statistics_are_kept_for_a_resume(model: Path, tmp_path: Path) -> None:
     worker = Direct()
 
     def priors() -> tuple[Prior, ...]:
-        found, said = screened(target, inputs, cast(Worker, worker), tmp_path)
+        found, said = screened(target, inputs, cast(ReferenceClient, worker), tmp_path)
         assert said == ()
         return found
 
@@ -120,7 +119,7 @@ def test_statistics_are_kept_for_a_resume(model: Path, tmp_path: Path) -> None:
         assert priors() == first
         assert worker.calls == 1
     stored.unlink()
-    failing = cast(Worker, Direct(ModelError("screening failed: no")))
+    failing = cast(ReferenceClient, Direct(ModelError("screening failed: no")))
     found, said = screened(target, inputs, failing, tmp_path)
     assert (found, said) == (
         (),

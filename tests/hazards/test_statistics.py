@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from precsearch.hazards.statistics import FLUSHED, OVERFLOW, SUBNORMAL, Tally, half_error
+from precsearch.core.formats import FLOAT16
+from precsearch.hazards.statistics import Tally, half_error
 
 Array = npt.NDArray[Any]
 
@@ -61,14 +62,16 @@ def test_a_tally_of_pieces_is_numpys_of_the_whole(pieces: list[list[float]]) -> 
     assert (found.low, found.high) == (finite.min(), finite.max())
     assert found.absmax == size.max()
     assert found.least == (size[size > 0].min() if size.any() else math.inf)
-    assert found.subnormal * whole.size == pytest.approx(np.sum((size > 0) & (size < SUBNORMAL)))
+    assert found.subnormal * whole.size == pytest.approx(
+        np.sum((size > 0) & (size < FLOAT16.smallest_normal))
+    )
     flushed = (size > 0) & (to_half(finite) == 0)
-    assert np.array_equal(flushed, (size > 0) & (size <= FLUSHED))
+    assert np.array_equal(flushed, (size > 0) & (size <= FLOAT16.flushed))
     assert found.flushed * whole.size == pytest.approx(np.sum(flushed))
     wide = finite.astype(np.float64)
     tiny = 1e-15  # squares are added in FP32
     assert found.rms == pytest.approx(np.sqrt(np.mean(wide**2)), rel=1e-4, abs=tiny)
-    lost = np.where(size < OVERFLOW, wide - to_half(finite), 0)
+    lost = np.where(size < FLOAT16.overflow, wide - to_half(finite), 0)
     assert found.error == pytest.approx(np.sqrt(np.mean(lost**2)), rel=1e-4, abs=tiny)
 
 

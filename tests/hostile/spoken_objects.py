@@ -32,7 +32,7 @@ from precsearch.data.spec import resolve
 from precsearch.executors.process import Worker
 from precsearch.executors.references import check_comparable, reference_of
 from precsearch.lowering.scales import FixedScales, QuantParams, RangeScales, Tie, quantise_weight
-from precsearch.measurement.config import Scored
+from precsearch.measurement.config import ReferenceSplit
 from precsearch.metrics import metric
 from precsearch.registry import strategy
 from precsearch.search.journal.memo import Memo
@@ -50,7 +50,7 @@ GROUP = LayerGroup("g", "conv", ("g",), (FP32, INT8))
 def nothing_to_compare(_: Path) -> object:
     """Outputs without elements."""
     samples = Dataset(({"x": np.ones(3)},), (1,))
-    return check_comparable(Scored(samples, ({"y": np.ones((0, 2))},)))
+    return check_comparable(ReferenceSplit(samples, ({"y": np.ones((0, 2))},)))
 
 
 class Answers:
@@ -62,7 +62,7 @@ class Answers:
     def __init__(self, output: object) -> None:
         self.output = np.asarray(output, np.float32)
 
-    def call(self, _: str, model: bytes, feeds: Sequence[object], folder: str) -> object:
+    def outputs(self, feeds: Sequence[object], model: bytes) -> object:
         return tuple({"y": self.output} for _ in feeds)
 
 
@@ -108,7 +108,7 @@ def asked(method: str, *args: object) -> Say:
 
     def say(_: Path) -> object:
         with Worker(Oddities, ("x",), limit_s=30, preload=()) as worker:
-            return worker.call(method, *args)
+            return worker.call(getattr(Oddities, method), *args)
 
     return say
 
@@ -125,14 +125,14 @@ def unstartable(_: Path) -> None:
 def closed(_: Path) -> object:
     worker = Worker(Oddities, ("x",), limit_s=30, preload=())
     worker.close()
-    return worker.call("count")
+    return worker.call(Oddities.count)
 
 
 def stopped(_: Path) -> object:
     with Worker(Oddities, ("x",), limit_s=30, preload=()) as worker:
         worker.prepare()
         with while_at_work(worker, worker.stop):
-            return worker.call("hang")
+            return worker.call(Oddities.hang)
 
 
 def closed_session(_: Path) -> object:
@@ -182,8 +182,8 @@ OBJECTS: list[Say] = [
     # options
     lambda _: resolve(SHARED, {"x": (2, 2), "z": (3, 2)}),
     lambda _: parse_precisions(" , "),
-    lambda _: parse_precisions("fp8"),
-    lambda _: parse_precision("fp8"),
+    lambda _: parse_precisions("fp6"),
+    lambda _: parse_precision("fp6"),
     lambda _: parse_build_options(["a=1", "a=2"]),
     lambda _: parse_build_options(["a"]),
     lambda _: parse_shapes(["x:1", "x:2"]),

@@ -13,6 +13,7 @@ import pytest
 from precsearch.core.errors import PrecsearchError
 from tests.hostile.situations import plugins
 from tests.hostile.situations.world import write_world
+from tests.hostile.spoken_devices import DEVICES
 from tests.hostile.spoken_files import FILES
 from tests.hostile.spoken_objects import OBJECTS
 from tests.hostile.spoken_people import PEOPLE
@@ -20,13 +21,15 @@ from tests.hostile.spoken_trust import TRUST
 from tests.hostile.test_every_message import messages
 
 NOT_HERE = re.compile(
-    r"precsearch/(backends/tensorrt/(?!layer_precisions)|report/|replay/(artifact|verify))"
+    r"precsearch/(backends/tensorrt/(?!layer_precisions)|report/|replay/(ahead|artifact|verify))"
     r"|precsearch/(diagnosis/(?!cut_engine|exposed_engine)|exporters/(?!polygraphy_script))"
     r"|precsearch/cli/(diagnosing|reporting|progress/watch)"
 )
 """What has tests of its own that say these: TensorRT (or a stand-in), engines, diagnose, report."""
 
 UNSPOKEN = {
+    "OptionError: --devices cannot keep engines to CPU cores on this system; leave it out": "needs "
+    "a system without processor affinity",
     "BuildError: this bench was given no proxy": "our own bug, were it ever said",
     "OptionError: group {…}: precsearch cannot write {…} into a graph": "every one has "
     "a form; tests/core/test_precision.py adds one that has none",
@@ -57,7 +60,7 @@ def raised(place: Path) -> list[str]:
     with pytest.MonkeyPatch.context() as patch:
         plugins.install(place)
         patch.syspath_prepend(str(place))
-        for number, say in enumerate([*FILES, *OBJECTS, *TRUST, *PEOPLE]):
+        for number, say in enumerate([*FILES, *OBJECTS, *TRUST, *PEOPLE, *DEVICES]):
             folder = place / str(number)
             folder.mkdir()
             for name in ("model.onnx", "data.npz", "plan.json"):

@@ -8,17 +8,21 @@ from pathlib import Path
 import pytest
 
 from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
+from precsearch.core.backend_facts import COMPILED
 from precsearch.core.errors import WorkerError
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Fidelity
 from precsearch.data import input_specs, load
-from precsearch.executors.client import bench_setup
+from precsearch.executors.candidates import measurement_config
+from precsearch.executors.client import MeasurementClient
 from precsearch.executors.process import Worker
 from precsearch.graph.read import read_model
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.scales import RangeScales
+from precsearch.measurement.build_service import Engine
+from precsearch.measurement.place import Place
 from precsearch.measurement.reference_service import Announce
-from precsearch.measurement.service import Bench, BenchSetup, Candidate, Scored
+from precsearch.measurement.service import Candidate, MeasurementService, ReferenceSplit
 from precsearch.optimization.stages.prepare import built_beside
 from precsearch.reference.session import reference_outputs
 from precsearch.setup.config import OptimizeConfig
@@ -29,31 +33,32 @@ LONG_S = 600.0
 
 
 class Slow:
-    """Builds an engine once a file is there."""
+    """Builds an engine once there is the file that it is named after."""
 
     def __init__(self, announce: Announce) -> None:
         announce("ready")
 
-    def engine(self, path: Path) -> str:
-        while not path.exists():
+    def engine(self, candidate: Candidate) -> Engine:
+        while not Path(candidate.digest).exists():
             time.sleep(0.01)
-        return "built"
+        return Engine(b"built", ())
 
 
-class Setup(BenchSetup):
-    """What `Slow` builds."""
+def client_of(worker: Worker[Slow]) -> MeasurementClient:
+    return MeasurementClient(worker)  # type: ignore[arg-type]
 
-    def __init__(self, path: Path) -> None:
-        object.__setattr__(self, "baseline", path)
+
+def named(path: Path) -> Candidate:
+    return Candidate(b"", str(path), {}, {})
 
 
 def test_the_caller_goes_on_while_it_is_built(tmp_path: Path) -> None:
     done = tmp_path / "done"
     with Worker(Slow, (), limit_s=LONG_S) as worker:
-        with built_beside(worker, Setup(done)) as building:
+        with built_beside(client_of(worker), named(done)) as building:
             done.touch()
-            assert building.result(LONG_S) == "built"
-        assert worker.call("engine", done) == "built", "the worker goes on"
+            assert building.result(LONG_S).artifact == b"built"
+        assert worker.call(Slow.engine, named(done)).artifact == b"built", "the worker goes on"
 
 
 def test_who_leaves_early_ends_it(tmp_path: Path) -> None:
@@ -61,7 +66,7 @@ def test_who_leaves_early_ends_it(tmp_path: Path) -> None:
     with Worker(Slow, (), limit_s=LONG_S) as worker:
         with (
             pytest.raises(ValueError, match="no data"),
-            built_beside(worker, Setup(tmp_path / "never")) as building,
+            built_beside(client_of(worker), named(tmp_path / "never")) as building,
         ):
             raise ValueError("no data")
         with pytest.raises(WorkerError):
@@ -72,7 +77,7 @@ def test_who_leaves_early_ends_it(tmp_path: Path) -> None:
 def test_a_bench_goes_on_with_what_is_known_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(OnnxRuntimeBackend, "compiles", True)
+    monkeypatch.setattr(OnnxRuntimeBackend, "facts", COMPILED)
     built: list[bytes] = []
     build = OnnxRuntimeBackend.build
 
@@ -86,12 +91,12 @@ def test_a_bench_goes_on_with_what_is_known_later(
     scales = RangeScales({}, target.scheme)
     plain = Lowering(target.graph, target.space, target.scheme, scales).lower(Assignment())
     config = OptimizeConfig(MODEL, DATA, 1e-2, "rel-l2", threads=1)
-    early = bench_setup(config, target, plain, Scored(data, ()))
-    bench = Bench(early, lambda _: None)
+    early = measurement_config(config, target, plain, ReferenceSplit(data, ()))
+    bench = MeasurementService(Place(), early, lambda _: None)
     baseline: Candidate = early.baseline
     assert bench.engine(baseline).artifact
-    scored = Scored(data, reference_outputs(str(MODEL), data.feeds))
-    bench.adopt(bench_setup(config, target, plain, scored))
+    scored = ReferenceSplit(data, reference_outputs(str(MODEL), data.feeds))
+    bench.adopt(measurement_config(config, target, plain, scored))
     found = bench.measure(baseline, Fidelity.ENGINE)
     assert found.accuracy.loss < 1e-5
     assert len(found.accuracy.per_sample) == 4

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -18,7 +19,7 @@ from precsearch.backends.tensorrt.backend import TensorRtBackend
 from precsearch.core.backend import CPU_USE, GPU_USE, BackendOptions, DeclaresUse, DeviceUse
 from precsearch.core.errors import WorkerCrashed, WorkerTimeout
 from precsearch.executors.process import Worker
-from precsearch.measurement.device_lock import DeviceLock, InTurns
+from precsearch.measurement.device_lock import DeviceLock, SerializedService
 
 
 class Busy:
@@ -58,10 +59,9 @@ class Busy:
         return met
 
 
-def busy_in_turns(
-    diary: str, path: str, use: DeviceUse, announce: Callable[[str], None]
-) -> InTurns:
-    return InTurns(lambda enter: Busy(diary, enter), path, use, announce)
+def busy_in_turns(diary: str, path: str, use: DeviceUse, announce: Callable[[str], None]) -> Busy:
+    made = SerializedService(lambda enter: Busy(diary, enter), path, use, announce)
+    return cast(Busy, made)
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def use() -> DeviceUse:
 
 
 @pytest.fixture
-def workers(tmp_path: Path, lock: str, use: DeviceUse) -> Iterator[list[Worker]]:
+def workers(tmp_path: Path, lock: str, use: DeviceUse) -> Iterator[list[Worker[Busy]]]:
     given = (str(tmp_path / "diary"), lock, use)
     with ExitStack() as stack:
         yield [
@@ -86,11 +86,11 @@ def workers(tmp_path: Path, lock: str, use: DeviceUse) -> Iterator[list[Worker]]
 
 @pytest.mark.parametrize("use", [CPU_USE, GPU_USE])
 def test_many_work_or_one_has_the_device_alone(
-    workers: list[Worker], use: DeviceUse, tmp_path: Path
+    workers: list[Worker[Busy]], use: DeviceUse, tmp_path: Path
 ) -> None:
-    def one(worker: Worker) -> None:
+    def one(worker: Worker[Busy]) -> None:
         for _ in range(8):
-            worker.call("do", "build", "run", "time", "time", "build")
+            worker.call(Busy.do, "build", "run", "time", "time", "build")
 
     with ThreadPoolExecutor(3) as threads:
         list(threads.map(one, workers))
@@ -113,10 +113,10 @@ def test_many_work_or_one_has_the_device_alone(
         (GPU_USE, "time", "reference"),
     ],
 )
-def test_these_go_on_at_the_same_time(workers: list[Worker], one: str, other: str) -> None:
+def test_these_go_on_at_the_same_time(workers: list[Worker[Busy]], one: str, other: str) -> None:
     with ThreadPoolExecutor(2) as threads:
-        first = threads.submit(workers[0].call, "meet", one, "a", "b", limit_s=90)
-        second = threads.submit(workers[1].call, "meet", other, "b", "a", limit_s=90)
+        first = threads.submit(workers[0].within, 90, Busy.meet, one, "a", "b")
+        second = threads.submit(workers[1].within, 90, Busy.meet, other, "b", "a")
         assert first.result()
         assert second.result()
 
@@ -130,22 +130,22 @@ def test_tensorrt_builds_alone_and_onnx_runtime_does_not() -> None:
 
 @pytest.mark.parametrize(("how", "error"), [("die", WorkerCrashed), ("fail", Exception)])
 def test_whatever_ends_a_turn_gives_it_back(
-    workers: list[Worker], how: str, error: type[Exception]
+    workers: list[Worker[Busy]], how: str, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        workers[0].call(how)
-    workers[1].call("do", "time")
-    workers[0].call("do", "time", "run")
+        workers[0].call(getattr(Busy, how))
+    workers[1].call(Busy.do, "time")
+    workers[0].call(Busy.do, "time", "run")
 
 
-def test_a_hang_is_killed_and_who_waited_for_it_is_not(workers: list[Worker]) -> None:
+def test_a_hang_is_killed_and_who_waited_for_it_is_not(workers: list[Worker[Busy]]) -> None:
     for worker in workers:
         worker.prepare()
     with ThreadPoolExecutor(3) as threads:
-        hung = threads.submit(workers[0].call, "hang", limit_s=3.0)
+        hung = threads.submit(workers[0].within, 3.0, Busy.hang)
         while workers[0]._child.stage != "time":
             time.sleep(0.01)
-        patient = [threads.submit(w.call, "do", "time", limit_s=1.0) for w in workers[1:]]
+        patient = [threads.submit(w.within, 1.0, Busy.do, "time") for w in workers[1:]]
         with pytest.raises(WorkerTimeout, match="at stage 'time'"):
             hung.result()
         for future in patient:
@@ -194,7 +194,7 @@ def _until_locked(probe: int) -> None:
 def test_the_parent_shares_too_and_nothing_is_opened_where_nobody_else_is(lock: str) -> None:
     import fcntl
 
-    with DeviceLock.shared(None):
+    with DeviceLock.shared():
         assert not Path(lock).exists()
     with DeviceLock.shared(lock):
         probe = os.open(lock, os.O_RDWR)

@@ -22,9 +22,15 @@ from precsearch.lowering.lower import Lowered, Lowering
 from precsearch.lowering.qdq_layout import quantisable
 from precsearch.lowering.scales import RangeScales
 from precsearch.measurement.latency import TimingOptions
+from precsearch.measurement.place import Place
 from precsearch.measurement.profiling import achieved_precisions, owner
-from precsearch.measurement.reference_service import ReferenceBench
-from precsearch.measurement.service import Bench, BenchSetup, Candidate, Scored
+from precsearch.measurement.reference_service import ReferenceService
+from precsearch.measurement.service import (
+    Candidate,
+    MeasurementConfig,
+    MeasurementService,
+    ReferenceSplit,
+)
 from tests.graph.small_graphs import conv_net, fire_net, residual_net, transformer
 from tests.lowering.golden import EXAMPLE, prepared
 
@@ -71,16 +77,16 @@ class Setting:
         plain = Lowering(self.graph, self.space, self.scheme, RangeScales({}, self.scheme))
         baseline = plain.lower(Assignment())
         tensors = frozenset().union(*quantisable(self.graph, self.scheme, self.space).values())
-        runner = ReferenceBench(_quiet)
+        runner = ReferenceService(Place(), _quiet)
         ranges = runner.ranges(Calibration(baseline.model, "", tuple(sorted(tensors))), feeds)
         scales = RangeScales(ranges, self.scheme)
         self.lowering = Lowering(self.graph, self.space, self.scheme, scales)
         data = Dataset(tuple(feeds), (1,) * len(feeds))
-        scored = Scored(data, runner.outputs(baseline.model, feeds, ""))
-        setup = BenchSetup(
+        scored = ReferenceSplit(data, runner.outputs(baseline.model, feeds))
+        setup = MeasurementConfig(
             OnnxRuntimeBackend, OPTIONS, _candidate(baseline), scored, "rel-l2", 0.05, QUICK
         )
-        self.bench = Bench(setup, _quiet)
+        self.bench = MeasurementService(Place(), setup, _quiet)
         self.feed = feeds[0]
 
     def kernels(self, lowered: Lowered) -> tuple[KernelTime, ...]:

@@ -26,10 +26,16 @@ from precsearch.core.problem import Bound, Budget, Goal, Problem
 from precsearch.core.space import LayerGroup, SearchSpace
 from precsearch.core.trial import Fidelity, Measurement, Trial
 from precsearch.data import Dataset
-from precsearch.executors.client import candidate, rival
+from precsearch.executors.candidates import candidate, rival
 from precsearch.measurement.certainty import doubts
 from precsearch.measurement.latency import TimingOptions
-from precsearch.measurement.service import Bench, BenchSetup, Candidate, Scored
+from precsearch.measurement.place import Place
+from precsearch.measurement.service import (
+    Candidate,
+    MeasurementConfig,
+    MeasurementService,
+    ReferenceSplit,
+)
 from precsearch.optimization.stages.select import Choice, confirm, finalists
 from precsearch.registry import strategy
 from precsearch.search.evaluator import evaluators, sequential
@@ -66,17 +72,11 @@ class _Factored:
         return getattr(self._session, name)
 
 
-class Here:
-    """A worker whose process is this one; another one has a bench of its own."""
+class Here(MeasurementService):
+    """A worker whose process is this one."""
 
-    def __init__(self, setup: BenchSetup) -> None:
-        self._bench = Bench(setup, lambda _: None)
-
-    def call(self, method: str, *args: Any) -> Any:
-        return getattr(self._bench, method)(*args)
-
-    def another(self, setup: BenchSetup) -> Here:
-        return Here(setup)
+    def __init__(self, config: MeasurementConfig) -> None:
+        super().__init__(Place(), config, lambda _: None)
 
     def __enter__(self) -> Here:
         return self
@@ -109,23 +109,22 @@ def shipped(seed: int, gain: float, often: float) -> tuple[Choice, Landscape]:
         return candidate(lowered)  # type: ignore[arg-type]
 
     reference = tuple(fake_reference(f) for f in FEEDS)
-    setup = BenchSetup(
+    setup = MeasurementConfig(
         backend=lambda _: Slow(landscape, often, draw),
         options=BackendOptions(),
         baseline=cast(lower(space.uniform(FP32))),
-        search=Scored(Dataset(FEEDS, (1,) * len(FEEDS)), reference),
+        search=ReferenceSplit(Dataset(FEEDS, (1,) * len(FEEDS)), reference),
         metric="rel-l2",
         timing=QUICK,
     )
     worker = Here(setup)
-    noise = worker.call("calibrate_noise")
+    noise = worker.calibrate_noise()
     problem = Problem(space, Goal(Bound(1e-2), noise), Budget(8), seed=seed)
     trials: list[Trial] = []
 
     def measure(lowered: FakeLowered, fidelity: Fidelity) -> Measurement:
         known = rival(problem, trials, lowered)  # type: ignore[arg-type]
-        found: Measurement = worker.call("measure", cast(lowered), fidelity, known)
-        return replace(found, group_seconds={})
+        return replace(worker.measure(cast(lowered), fidelity, known), group_seconds={})
 
     evaluate = sequential(evaluators(lower, [measure])[0])
     for event in search(problem, strategy("auto"), evaluate):
@@ -135,7 +134,14 @@ def shipped(seed: int, gain: float, often: float) -> tuple[Choice, Landscape]:
 
     def ending() -> Generator[Event, None, None]:
         last = finalists(problem, trials)
-        found = yield from confirm(problem, last, lower, worker, lambda: None)  # type: ignore[arg-type]
+        found = yield from confirm(
+            problem,
+            last,
+            lower,  # type: ignore[arg-type]
+            worker,  # type: ignore[arg-type]
+            lambda: Here(setup.to_time()),  # type: ignore[arg-type,return-value]
+            lambda: None,
+        )
         chosen.append(found.choice)
 
     list(ending())

@@ -18,9 +18,11 @@ from precsearch.core.problem import Bound, Budget, Goal, Problem
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.core.strategy import Proposals
 from precsearch.core.trial import Fidelity, Measurement, Proposal
-from precsearch.executors.client import bench_setup, candidate, reference_of
+from precsearch.executors.candidates import candidate, measurement_config
+from precsearch.executors.client import ReferenceClient
+from precsearch.executors.open import worker_here
 from precsearch.executors.process import Worker
-from precsearch.executors.process.open import bench_worker
+from precsearch.executors.references import reference_of
 from precsearch.graph.read import read_model
 from precsearch.lowering.lower import Lowered
 from precsearch.measurement.latency import TimingOptions
@@ -89,6 +91,12 @@ def _soak(
                 yield resources([pid()])
 
 
+def _pid(client: ReferenceClient) -> int:
+    channel = client._channel
+    assert isinstance(channel, Worker)
+    return channel.pid
+
+
 def on_the_fake(trials: int, folder: Path) -> list[dict[str, int]]:
     """What is in use after each trial of a search on the fake backend."""
     space = toy_space(12)
@@ -105,16 +113,15 @@ def on_onnx_runtime(trials: int, folder: Path) -> list[dict[str, int]]:
     config = OptimizeConfig(path, threads=1)
     target = open_target(read_model(path), "onnxruntime", None, "group", 1)
     inputs = open_inputs(config, target.graph)
-    with bench_worker() as worker:
+    with worker_here(target.source, target.facts) as worker:
         searched = reference_of(target, inputs.parts.search, worker)
         target, lowering, _ = calibrated(target, inputs, "minmax", worker, folder)
         assert prod(len(g.choices) for g in target.space.free) > 200
-        setup = bench_setup(config, target, lowering.lower(Assignment()), searched)
-        worker.restart_with(replace(setup, noise=0.01, timing=QUICK))
+        setup = measurement_config(config, target, lowering.lower(Assignment()), searched)
+        measuring = worker.measuring(replace(setup, noise=0.01, timing=QUICK))
 
         def measure(lowered: Lowered, fidelity: Fidelity) -> Measurement:
-            found: Measurement = worker.call("measure", candidate(lowered), fidelity)
-            return found
+            return measuring.measure(candidate(lowered), fidelity)
 
         (evaluate,) = evaluators(lowering.lower, [measure])
-        return list(_soak(target.space, evaluate, trials, folder / "ort", lambda: worker.pid))
+        return list(_soak(target.space, evaluate, trials, folder / "ort", lambda: _pid(worker)))

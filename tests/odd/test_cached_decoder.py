@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def test_of_steps_of_many_shapes_the_most_frequent_is_timed_and_one_note_says_so
         max_builds=2,
         backend="clocked",
         output=tmp_path / "plan.json",
-    )
+    ).plan
     (timed,) = plan.evidence.latency.by_shape
     assert timed.shapes == {
         "x": (1, 1, WIDTH),
@@ -72,7 +73,7 @@ def test_shapes_say_which_steps_are_timed_and_a_size_may_be_zero(
         max_builds=2,
         backend="clocked",
         output=tmp_path / "plan.json",
-    )
+    ).plan
     prompt, step = plan.evidence.latency.by_shape
     assert prompt.shapes["past.value"] == (1, 4, 0, 8)
     assert step.shapes["past.value"] == (1, 4, 9, 8)
@@ -87,10 +88,16 @@ def test_shapes_that_no_step_has_are_refused_and_a_further_set_is_timed_on_rando
     here(tmp_path, monkeypatch)
     path, data = decoder(tmp_path)
     none, some = parse_shape_sets(["x:1x3x32;past.key:1x4x5x8", "x:1x1x32;past.key:1x4x9x8"])
-    out = {"data": data, "tol": 0.1, "threads": 1, "max_builds": 2, "backend": "clocked"}
+    out: dict[str, Any] = {
+        "data": data,
+        "tol": 0.1,
+        "threads": 1,
+        "max_builds": 2,
+        "backend": "clocked",
+    }
     with pytest.raises(DataError):
         precsearch.optimize(path, shapes=(none,), output=tmp_path / "a.json", **out)
-    plan = precsearch.optimize(path, shapes=(some, none), output=tmp_path / "b.json", **out)
+    plan = precsearch.optimize(path, shapes=(some, none), output=tmp_path / "b.json", **out).plan
     (note,) = [w for w in plan.evidence.warnings if "random numbers" in w]
     assert "accuracy is not judged there" in note
 
@@ -109,6 +116,6 @@ def test_input_shape_chooses_among_steps_too(
         max_builds=2,
         backend="clocked",
         output=tmp_path / "plan.json",
-    )
+    ).plan
     (timed,) = plan.evidence.latency.by_shape
     assert timed.shapes["x"] == (1, 6, 32)

@@ -75,7 +75,7 @@ def test_a_plan_of_an_exported_model_replays_and_names_the_original(tmp_path: Pa
     plan = api.optimize(
         model, data=data, output=tmp_path / "p.json", backend="onnxruntime", tol=0.5, threads=1,
         max_builds=2,
-    )  # fmt: skip
+    ).plan  # fmt: skip
     assert plan.recipe.model_sha256 == read_model(model).digest
     report = api.build(tmp_path / "p.json", model, tmp_path / "out.onnx")
     assert report.verdict == "identical"

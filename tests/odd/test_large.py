@@ -17,7 +17,9 @@ _GIB = 1 << 30
 
 def test_more_than_2_gb_is_searched(tmp_path: Path) -> None:
     path = save_large(tmp_path / "in")
-    plan = precsearch.optimize(path, tol=5e-2, threads=1, max_builds=2, output=tmp_path / "p.json")
+    plan = precsearch.optimize(
+        path, tol=5e-2, threads=1, max_builds=2, output=tmp_path / "p.json"
+    ).plan
     engines = [t for t in plan.evidence.trials if t.fidelity == "engine"]
     assert [t.failed for t in engines] == [""] * len(engines)
     assert any(t.counts for t in engines)
@@ -68,5 +70,7 @@ def test_small_external_weights_survive_a_raised_operator_set(tmp_path: Path) ->
     model = onnx.load(path, load_external_data=False)
     model.opset_import[0].version = 11
     path.write_bytes(model.SerializeToString())
-    plan = precsearch.optimize(path, tol=5e-2, threads=1, max_builds=2, output=tmp_path / "p.json")
+    plan = precsearch.optimize(
+        path, tol=5e-2, threads=1, max_builds=2, output=tmp_path / "p.json"
+    ).plan
     assert plan.evidence.accuracy.loss < 5e-2

@@ -66,7 +66,7 @@ def test_a_plan_with_7_bits_replays_where_8_are_safe(
     monkeypatch.setattr(module, "cpu_features", lambda: HASWELL)
     here(tmp_path, monkeypatch)
     options: dict[str, Any] = {"tol": 0.2, "threads": 1, "strategy": "uniform"}
-    plan = precsearch.optimize(path, **options, backend="clocked", output=plan_path)
+    plan = precsearch.optimize(path, **options, backend="clocked", output=plan_path).plan
     assert plan.recipe.scheme == "ort-u8s8-7"
     assert plan.recipe.assignment.entries, "INT8 is faster"
 

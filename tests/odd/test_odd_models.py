@@ -115,7 +115,7 @@ def test_a_search_ends_with_a_plan_that_replays(name: str, tmp_path: Path) -> No
     path = saved(MODELS[name], tmp_path)
     plan = precsearch.optimize(
         path, tol=5e-2, threads=1, max_builds=3, output=tmp_path / "model.plan.json"
-    )
+    ).plan
     engines = [t for t in plan.evidence.trials if t.fidelity == "engine"]
     assert not [t.failed for t in engines if t.failed]
     assert any(t.counts for t in engines) == (name not in NUMB)

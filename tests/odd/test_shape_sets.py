@@ -99,7 +99,7 @@ def test_a_search_over_two_batches_and_its_verification(
         max_builds=2,
         backend="clocked",
         output=tmp_path / "plan.json",
-    )
+    ).plan
     latency = plan.evidence.latency
     assert [(s.shapes, s.samples) for s in latency.by_shape] == [
         ({"x": (1, 64)}, 1),
@@ -116,7 +116,7 @@ def test_without_sets_samples_per_second_are_those_of_the_batch(tmp_path: Path) 
     path = model(tmp_path)
     plan = precsearch.optimize(
         path, batch=4, threads=1, max_builds=1, tol=0.1, output=tmp_path / "plan.json"
-    )
+    ).plan
     (only,) = plan.evidence.latency.by_shape
     assert only.samples == 4
     assert only.samples_per_second == pytest.approx(4 / only.seconds)
@@ -149,7 +149,7 @@ def test_an_engine_that_is_wrong_at_another_batch_alone_does_not_pass(
             backend="batched",
             output=tmp_path / "plan.json",
             force=True,
-        )
+        ).plan
 
     alone = found(SETS[0])
     assert alone.recipe.assignment.entries, "right at batch 1, which is all that was asked for"
@@ -203,5 +203,5 @@ def test_open_dimensions_without_a_name_take_sizes_of_their_own(
         max_builds=1,
         backend="clocked",
         output=tmp_path / "plan.json",
-    )
+    ).plan
     assert plan.evidence.latency.by_shape[0].shapes == {"x": (1, 3, 8, 24)}

@@ -326,7 +326,7 @@ def edited(change: Any) -> str:
         (edited(lambda d: d["recipe"]["groups"][0].update(extra=1)), "unknown key 'extra'"),
         (edited(lambda d: d["evidence"].update(extra=1)), "unknown key 'extra'"),
         (edited(lambda d: d["recipe"].pop("backend")), "'backend' is missing"),
-        (edited(lambda d: d["recipe"]["groups"][0].update(precision="int4")), '"int4"'),
+        (edited(lambda d: d["recipe"]["groups"][0].update(precision="int3")), '"int3"'),
         (edited(lambda d: d["recipe"]["groups"][0].update(key=3)), "expected a string, not 3"),
         (edited(lambda d: d["criteria"].update(seed=1.5)), "expected a whole number, not 1.5"),
         (edited(lambda d: d["recipe"]["groups"][0].update(precision="fp32")), "edited by hand"),

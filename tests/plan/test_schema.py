@@ -91,7 +91,7 @@ def test_real_plans_fit_the_schema(tmp_path: Path) -> None:
     ("path", "value", "said"),
     [
         (("schema",), 1, "$.schema is not 2"),
-        (("recipe", "groups", 0, "precision"), "fp8", "$.recipe.groups[0].precision is none of"),
+        (("recipe", "groups", 0, "precision"), "fp6", "$.recipe.groups[0].precision is none of"),
         (("recipe", "extra"), 1, "$.recipe has an unknown extra"),
         (("evidence", "noise"), "loud", "$.evidence.noise is no number"),
         (("criteria", "seed"), True, "$.criteria.seed is no integer"),

@@ -12,6 +12,7 @@ import pytest
 from precsearch import api
 from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
 from precsearch.core.backend import Backend, BackendOptions, Fingerprint
+from precsearch.core.backend_facts import COMPILED
 from precsearch.core.errors import BuildError
 from precsearch.core.precision import Precision
 from precsearch.plan.plan import Plan, read_plan
@@ -28,7 +29,7 @@ class Compiling(OnnxRuntimeBackend):
 
     name = "onnxruntime"
     precisions = frozenset(Precision)
-    compiles = True
+    facts = COMPILED
 
     def fingerprint(self) -> Fingerprint:
         return HERE

@@ -232,13 +232,12 @@ def in_process(
     return sequential(each[0]) if workers == 1 else pooled(each)
 
 
-def in_workers(space: SearchSpace, workers: Sequence[Worker]) -> tuple[EvaluateOne, ...]:
+def in_workers(space: SearchSpace, workers: Sequence[Worker[ToyBench]]) -> tuple[EvaluateOne, ...]:
     """Evaluators that call a `ToyBench` in each worker."""
 
-    def with_(worker: Worker) -> Callable[[FakeLowered, Fidelity], Measurement]:
+    def with_(worker: Worker[ToyBench]) -> Callable[[FakeLowered, Fidelity], Measurement]:
         def measure(lowered: FakeLowered, fidelity: Fidelity) -> Measurement:
-            found: Measurement = worker.call("measure", lowered.model, fidelity)
-            return found
+            return worker.call(ToyBench.measure, lowered.model, fidelity)
 
         return measure
 

@@ -12,6 +12,8 @@ from precsearch.core.errors import (
     EngineError,
     ModelError,
     OptionError,
+    OutOfMemory,
+    PrecsearchError,
     RunError,
     WorkerCrashed,
     WorkerError,
@@ -53,7 +55,8 @@ def proposal(key: str = "g0", precision: Precision = FP16) -> Proposal:
 
 def raising(error: BaseException, stage: str = "") -> Callable[[object, Fidelity], Measurement]:
     if stage:
-        error.__dict__["stage"] = stage
+        assert isinstance(error, PrecsearchError)
+        error.stage = stage
 
     def measure(_: object, __: Fidelity) -> Measurement:
         raise error
@@ -75,7 +78,7 @@ def outcome_of(error: BaseException, stage: str = "") -> Outcome:
         (WorkerCrashed("no"), "run", "run", "crash"),
         (WorkerCrashed("no"), "start", "build", "crash"),
         (WorkerTimeout("no"), "build", "build", "timeout"),
-        (MemoryError("no"), "time", "time", "memory"),
+        (OutOfMemory("no"), "time", "time", "memory"),
         (MemoryError(), "", "build", "memory"),
         (ZeroDivisionError("no"), "", "build", "error"),
     ],

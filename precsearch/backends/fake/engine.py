@@ -19,6 +19,7 @@ from precsearch.codec import dumps, structure, unstructure
 from precsearch.core.backend import (
     TYPED,
     Array,
+    BackendFacts,
     BackendOptions,
     Feed,
     Fingerprint,
@@ -153,7 +154,7 @@ class FakeBackend:
     refusal = "precsearch writes no other precision for it"
     scheme = _SCHEME
     form = TYPED
-    compiles = False
+    facts = BackendFacts()
 
     def __init__(self, options: BackendOptions, landscape: Landscape | str | None = None) -> None:
         self.options = options

@@ -16,6 +16,7 @@ import numpy as np
 from precsearch.core.backend import (
     TYPED,
     Array,
+    BackendFacts,
     BackendOptions,
     Feed,
     Fingerprint,
@@ -155,12 +156,12 @@ class OnnxRuntimeBackend:
     name = "onnxruntime"
     precisions = frozenset({Precision.FP32, Precision.INT8})
     refusal = (
-        "ONNX Runtime's CPU provider computes FP16 graphs in FP32 and drops the casts, so it would "
-        "be neither faster nor a judge of FP16 accuracy"
+        "ONNX Runtime's CPU provider truly runs FP32 and INT8 alone; FP16 graphs, for one, it "
+        "computes in FP32 and drops the casts, so they would be neither faster nor a judge of FP16"
     )
 
     form = TYPED
-    compiles = False
+    facts = BackendFacts(exporter="onnxruntime")
 
     def __init__(self, options: BackendOptions) -> None:
         self.options = options

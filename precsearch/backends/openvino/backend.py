@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +18,7 @@ from precsearch.backends.openvino.runtime import error_line, openvino_core, open
 from precsearch.backends.openvino.scheme import scheme
 from precsearch.backends.openvino.session import OpenVinoSession
 from precsearch.core.backend import TYPED, BackendOptions, Fingerprint, GraphForm, QuantScheme
+from precsearch.core.backend_facts import COMPILED
 from precsearch.core.errors import BuildError, OptionError
 from precsearch.core.precision import Precision
 from precsearch.system.cpu import cpu_features, cpu_name, int8_saturates, physical_cores
@@ -42,7 +44,7 @@ class OpenVinoBackend:
 
     name = "openvino"
     form = TYPED
-    compiles = True
+    facts = replace(COMPILED, device="cpu", exporter="")
 
     def __init__(self, options: BackendOptions) -> None:
         self.options = options
@@ -140,12 +142,12 @@ class OpenVinoBackend:
             found["ENABLE_CPU_PINNING"] = self.build_options.pinning
         return found
 
-    def remarks(self, artifact: bytes) -> tuple[str, ...]:
-        """See `precsearch.core.backend.Backend.remarks`."""
+    def warnings(self, artifact: bytes) -> tuple[str, ...]:
+        """See `precsearch.core.backend.Backend.warnings`."""
         return ()
 
-    def anatomy(self, artifact: bytes) -> tuple[str, ...]:
-        """See `precsearch.core.backend.Backend.anatomy`."""
+    def layer_summary(self, artifact: bytes) -> tuple[str, ...]:
+        """See `precsearch.core.backend.Backend.layer_summary`."""
         found = EngineArtifact.of(artifact)
         return tuple(sorted(x.line for x in runtime_layers(self._imported(found, False))))
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
+from precsearch.backends.tensorrt.achieved import products_ran
 from precsearch.backends.tensorrt.builder import EngineBuilder
 from precsearch.backends.tensorrt.capabilities import Caps, import_tensorrt, probe
-from precsearch.backends.tensorrt.inspector import engine_layers
+from precsearch.backends.tensorrt.inspector import EngineLayer, engine_layers
 from precsearch.backends.tensorrt.logger import Lines, make_logger
 from precsearch.backends.tensorrt.options import Knobs
 from precsearch.backends.tensorrt.runtime.cuda import Cuda
@@ -31,11 +34,12 @@ from precsearch.core.backend import (
     GraphForm,
     QuantScheme,
 )
+from precsearch.core.backend_facts import COMPILED
 from precsearch.core.errors import BuildError, OptionError
 from precsearch.core.precision import Precision
 from precsearch.system.disturbance import Watch
 
-__all__ = ["TensorRtBackend"]
+__all__ = ["Installed", "TensorRtBackend", "loaded"]
 
 _MAX_WARNINGS = 8
 _FIRST_TF32 = 8
@@ -48,15 +52,24 @@ class _Notes:
 
     nodes: tuple[str, ...] = ()
     warnings: list[str] = field(default_factory=list)
+    layers: tuple[EngineLayer, ...] = ()
+    ran: Mapping[str, Precision | None] = field(default_factory=dict)
 
 
-class _Installed:
-    """TensorRT and CUDA, loaded once a process."""
+class Installed:
+    """TensorRT, loaded once a process, and CUDA, as soon as something needs it.
 
-    def __init__(self) -> None:
-        self.trt: Any = import_tensorrt()
+    Args:
+        load: Imports TensorRT's Python module.
+
+    Raises:
+        OptionError: It is not installed, does not load here, or can be told neither types nor
+            precisions.
+    """
+
+    def __init__(self, load: Callable[[], Any]) -> None:
+        self.trt: Any = load()
         self.caps: Caps = probe(self.trt)
-        self.cuda = Cuda()
         self.lines = Lines()
         self.logger = make_logger(self.trt, self.lines)
         if not (self.caps.typed or self.caps.weak):
@@ -65,16 +78,30 @@ class _Installed:
                 "another version"
             )
 
+    @cached_property
+    def cuda(self) -> Cuda:
+        """The CUDA runtime.
+
+        Raises:
+            OptionError: cuda-bindings is not installed, or does not load.
+        """
+        return Cuda()
+
 
 _LOCK = threading.Lock()
-_LOADED: list[_Installed] = []
+_LOADED: dict[str, Installed] = {}
 
 
-def _installed() -> _Installed:
+def loaded(name: str, load: Callable[[], Any]) -> Installed:
+    """What a backend of this name shares with the others of its process.
+
+    Raises:
+        OptionError: See `Installed`.
+    """
     with _LOCK:
-        if not _LOADED:
-            _LOADED.append(_Installed())
-        return _LOADED[0]
+        if name not in _LOADED:
+            _LOADED[name] = Installed(load)
+        return _LOADED[name]
 
 
 class TensorRtBackend:
@@ -92,7 +119,7 @@ class TensorRtBackend:
     name = "tensorrt"
     precisions = frozenset({Precision.FP32, Precision.FP16, Precision.INT8})
     refusal = "precsearch writes no other precision for it"
-    compiles = True
+    facts = COMPILED
     use = GPU_USE
     scheme: QuantScheme = scheme()
 
@@ -102,8 +129,10 @@ class TensorRtBackend:
         self._notes: dict[str, _Notes] = {}
 
     @cached_property
-    def _here(self) -> _Installed:
-        return _installed()
+    def _here(self) -> Installed:
+        here = loaded(self.name, import_tensorrt)
+        _ = here.cuda  # without it nothing can be built: engines are chosen by timing
+        return here
 
     @cached_property
     def _builder(self) -> EngineBuilder:
@@ -186,8 +215,23 @@ class TensorRtBackend:
     def build(self, model: bytes) -> bytes:
         """See `precsearch.core.backend.Backend.build`."""
         built = self._builder.build(model, self.options.model_folder, self.options.shapes)
-        self._notes[_digest(built.engine)] = _Notes(built.nodes, list(built.warnings))
+        ran = products_ran(onnx.load_model_from_string(model), built.layers)
+        notes = _Notes(built.nodes, list(built.warnings), built.layers, ran)
+        self._notes[_digest(built.engine)] = notes
         return built.engine
+
+    def notes_of(self, artifact: bytes) -> bytes:
+        """See `precsearch.core.backend.KeepsNotes.notes_of`."""
+        notes = self._notes.get(_digest(artifact))
+        if notes is None:
+            return b""
+        return json.dumps({"nodes": notes.nodes, "warnings": notes.warnings}).encode()
+
+    def learn(self, artifact: bytes, notes: bytes) -> None:
+        """See `precsearch.core.backend.KeepsNotes.learn`."""
+        known = json.loads(notes)
+        made = _Notes(tuple(known["nodes"]), list(known["warnings"]))
+        self._notes.setdefault(_digest(artifact), made)
 
     def tactics(self) -> dict[str, str]:
         """See `precsearch.core.backend.ChoosesTactics.tactics`."""
@@ -230,14 +274,20 @@ class TensorRtBackend:
         if engine is None:
             said = "; ".join(here.lines.errors[-2:]) or "it does not say why"
             raise BuildError(f"TensorRT does not take the engine: {said}")
-        context = engine.create_execution_context()
+        context = self._context(engine)
         if context is None:
             raise MemoryError("; ".join(here.lines.errors[-2:]) or "no context for the engine")
         return engine, context
 
+    def _context(self, engine: Any) -> Any:  # noqa: ANN401
+        return engine.create_execution_context()
+
+    def _noted(self, artifact: bytes) -> _Notes:
+        return self._notes.get(_digest(artifact), _Notes())
+
     def warnings(self, artifact: bytes) -> tuple[str, ...]:
         """See `precsearch.core.backend.Backend.warnings`."""
-        notes = self._notes.get(_digest(artifact), _Notes())
+        notes = self._noted(artifact)
         return tuple(dict.fromkeys(notes.warnings))[:_MAX_WARNINGS]
 
 

@@ -214,17 +214,6 @@ Rewrite = Annotated[
     ),
 ]
 OldRewrite = Annotated[bool, Option("--cure", hidden=True, help="Deprecated: --rewrite.")]
-Workers = Annotated[
-    int,
-    Option(
-        parser=integer("--workers", 1),
-        metavar="N",
-        show_default=False,
-        help="Engines to build and check at a time; they take turns to be timed, so speeds stay "
-        "true. More need more memory. Default: 1.",
-        rich_help_panel=_EFFORT,
-    ),
-]
 
 PlanOutput = Annotated[
     Path | None,

@@ -21,6 +21,7 @@ __all__ = [
     "parse_precisions",
     "parse_shape_sets",
     "parse_shapes",
+    "parse_strategy_options",
     "real",
 ]
 
@@ -52,7 +53,7 @@ def parse_precisions(text: str) -> tuple[Precision, ...]:
         OptionError: A name is none of a precision, or there is none.
     """
     names = [part.strip().lower() for part in text.split(",") if part.strip()]
-    known = {p.value: p for p in Precision}
+    known = {p.value: p for p in Precision.ordered()}
     for name in names:
         if name not in known:
             raise OptionError(
@@ -69,14 +70,14 @@ def parse_precision(text: str) -> Precision:
     Raises:
         OptionError: It is none.
     """
-    known = {p.value: p for p in Precision}
+    known = {p.value: p for p in Precision.ordered()}
     if text.strip().lower() not in known:
         raise OptionError(f"--precision takes {_listed('or')}, not {text!r}")
     return known[text.strip().lower()]
 
 
 def _listed(word: str) -> str:
-    *first, last = (p.value for p in sorted(Precision, key=lambda p: p.rank))
+    *first, last = (p.value for p in Precision.ordered())
     return f"{', '.join(first)} {word} {last}"
 
 
@@ -126,15 +127,31 @@ def parse_build_options(texts: Iterable[str]) -> dict[str, str]:
     Raises:
         OptionError: One is not of this form, or a name comes twice.
     """
+    return _named(texts, "--build-option", "workspace_mib=4096")
+
+
+def parse_strategy_options(texts: Iterable[str]) -> dict[str, str]:
+    """``name=value`` per option as name → value; what they mean, the strategy knows.
+
+    Raises:
+        OptionError: One is not of this form, or a name comes twice.
+    """
+    return _named(texts, "--strategy-option", "patience=20")
+
+
+def _named(texts: Iterable[str], option: str, example: str) -> dict[str, str]:
+    """``name=value`` per option as name → value.
+
+    Raises:
+        OptionError: One is not of this form, or a name comes twice.
+    """
     found: dict[str, str] = {}
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not (name and equals and value):
-            raise OptionError(
-                f"--build-option takes NAME=VALUE, such as workspace_mib=4096, not {text!r}"
-            )
+            raise OptionError(f"{option} takes NAME=VALUE, such as {example}, not {text!r}")
         if name in found:
-            raise OptionError(f"--build-option names {name!r} twice; keep one")
+            raise OptionError(f"{option} names {name!r} twice; keep one")
         found[name] = value
     return found
 

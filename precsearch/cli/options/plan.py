@@ -91,6 +91,26 @@ ModelOutput = Annotated[
         help="Where to write the optimised model.",
     ),
 ]
+AheadBackend = Annotated[
+    str | None,
+    Option(
+        "--backend",
+        metavar="NAME",
+        show_default=False,
+        help="Another backend to build with, for --target: tensorrt-rtx takes plans of TensorRT 10 "
+        "and later. Default: the plan's.",
+    ),
+]
+AheadTarget = Annotated[
+    str | None,
+    Option(
+        "--target",
+        metavar="SM",
+        show_default=False,
+        help="Build for this compute capability, such as sm89, without such a GPU (tensorrt-rtx). "
+        "Default: the device of this machine.",
+    ),
+]
 ExportTo = Annotated[
     str,
     Option(

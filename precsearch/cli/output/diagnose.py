@@ -11,6 +11,7 @@ from rich.text import Text
 
 from precsearch.cli.cells import clean, magnitude, many, middle
 from precsearch.cli.output.page import Page
+from precsearch.core.formats import FLOAT16
 from precsearch.diagnosis.miscompilation import Checked
 from precsearch.diagnosis.reproducer import Miscompiled
 from precsearch.diagnosis.result import Diagnosis, Layer
@@ -89,8 +90,8 @@ def _sentences(found: Diagnosis, page: Page) -> Iterator[str]:
 
 def _why(layer: Layer, found: Diagnosis) -> str:
     alike = layer.likeness
-    if alike.reference_absmax > 65504:
-        return f" (it reaches {alike.reference_absmax:.3g}, FP16 ends at 65504)"
+    if alike.reference_absmax > FLOAT16.largest:
+        return f" (it reaches {alike.reference_absmax:.3g}, FP16 ends at {FLOAT16.largest:g})"
     if layer.op_type in ("Log", "Div", "Reciprocal", "Pow", "Sqrt") and alike.nonfinite:
         sources = [r for r in found.layers if r.tensor in layer.reads]
         small = max((r.likeness.subnormal for r in sources), default=0.0)

@@ -132,8 +132,8 @@ def _backend(name: str) -> BackendState:
     except (PrecsearchError, ImportError, OSError, RuntimeError) as error:
         first = str(error).strip().split("\n")[0]
         return BackendState(name, (), "", "", f"does not work: {first or type(error).__name__}")
-    runs = tuple(p.value for p in Precision if p in made.precisions)
-    rest = [p.value for p in Precision if p not in made.precisions]
+    runs = tuple(p.value for p in Precision.ordered() if p in made.precisions)
+    rest = [p.value for p in Precision.ordered() if p not in made.precisions]
     note = f"no {', '.join(rest)}: {made.refusal}" if rest else ""
     return BackendState(name, runs, where.device, made.scheme.name, note)
 

@@ -58,8 +58,11 @@ def trial_table(view: View, width: int, height: int, scale: Scale) -> tuple[Text
 
 
 def _precisions(view: View) -> tuple[str, ...]:
-    """The precisions with a column: INT8, and each other one that an engine was asked for."""
-    used = {"int8"}.union(*(asked(t.assignment) for t in view.engines))
+    """The precisions with a column: those that groups may take, or that an engine was asked for."""
+    outline = () if view.search is None else view.search.outline
+    used = {p.value for g in outline for p in g.choices}.union(
+        *(asked(t.assignment) for t in view.engines)
+    )
     return tuple(p.value for p in Precision.below_fp32() if p.value in used)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, BinaryIO
 
+from precsearch.core.device import DeviceSpec
 from precsearch.core.errors import WorkerMissing
 from precsearch.executors.process.start import command, environment
 from precsearch.executors.process.wire import GRACE_S, GREETING, Frame, exactly, load, receive, send
@@ -28,13 +29,13 @@ class Child:
         WorkerMissing: It cannot be started.
     """
 
-    def __init__(self, options: Mapping[str, object]) -> None:
+    def __init__(self, options: Mapping[str, object], device: DeviceSpec) -> None:
         self.stage = "start"
         self.killed_for = ""
         self._greeted = False
         self._printed = bytearray()
         self._guard = threading.Lock()  # nothing is sent to a process id that was waited for
-        self.process = _start(options)
+        self.process = _start(options, device)
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self._requests: BinaryIO = self.process.stdin  # type: ignore[assignment]
@@ -114,11 +115,11 @@ class Child:
                 self._printed = (self._printed + data)[-_LOG_BYTES:]
 
 
-def _start(options: Mapping[str, object]) -> subprocess.Popen[bytes]:
+def _start(options: Mapping[str, object], device: DeviceSpec) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
-            command(options),
-            env=environment(),
+            command({**options, "cores": list(device.cores)}),
+            env=environment(device),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -13,11 +13,11 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO
 
-from precsearch.core.errors import EngineError, PrecsearchError, ResourceError
+from precsearch.core.errors import EngineError, OutOfMemory, PrecsearchError, ResourceError
 from precsearch.executors.process.wire import GRACE_S, GREETING, load, pack, receive, send
 from precsearch.measurement.device_lock import WAITING
 from precsearch.system.faults import machine_fault
@@ -73,9 +73,9 @@ class _Served:
 
     def answer(self, parts: list[bytearray]) -> None:
         try:
-            self._limit_s, method, args = load(parts)
+            self._limit_s, method, args, more = load(parts)
             self._limit()
-            reply = pack(("result", self._call(method, args)))
+            reply = pack(("result", self._call(method, args, more)))
         except Exception as error:  # noqa: BLE001 - whatever it is, the parent decides
             traceback.print_exc()
             reply = pack(("error", _portable(error)))
@@ -83,9 +83,9 @@ class _Served:
             faulthandler.cancel_dump_traceback_later()
         send(self._replies, reply)
 
-    def _call(self, method: str | None, args: tuple[Any, ...]) -> object:
+    def _call(self, method: str | None, args: tuple[Any, ...], more: Mapping[str, Any]) -> object:
         if method is not None:
-            return getattr(self._target, method)(*args)
+            return getattr(self._target, method)(*args, **more)
         factory, given = args
         self._target = None  # one at a time in memory
         self._target = factory(*given, self._announce)
@@ -103,11 +103,11 @@ class _Served:
         faulthandler.dump_traceback_later(self._limit_s + GRACE_S, exit=True)
 
 
-def _portable(error: Exception) -> Exception:
+def _portable(error: Exception) -> PrecsearchError:
     """``error`` as one that the parent can read."""
     text = " ".join(str(error).split()) or "no details"
     if isinstance(error, MemoryError):
-        return MemoryError(text)
+        return OutOfMemory(text)
     if isinstance(error, PrecsearchError):
         with suppress(pickle.PickleError, TypeError, AttributeError, ImportError):
             pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes

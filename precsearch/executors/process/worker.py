@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from precsearch.core.errors import WorkerCrashed, WorkerError, WorkerKilled, WorkerTimeout
+from precsearch.core.device import DeviceSpec
+from precsearch.core.errors import PrecsearchError, WorkerError, WorkerKilled
 from precsearch.executors.process.child import Child
+from precsearch.executors.process.death import at_stage, death_of
 from precsearch.executors.process.limit import Limit
 from precsearch.executors.process.wire import pack
+from precsearch.executors.protocol import Channel
+from precsearch.measurement.place import Place
 from precsearch.system.interrupts import interruptible
 
 __all__ = ["Worker"]
@@ -22,23 +26,20 @@ _START_S = 60.0
 _LIVES = 3
 """How often a call is begun, where something outside kills the child each time."""
 
-_FROM_OUTSIDE = {
-    -int(getattr(signal, name))
-    for name in ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT")
-    if hasattr(signal, name)
-}
-"""Return codes of a child that did not end by its own doing, unless we killed it."""
-
+S = TypeVar("S")
 T = TypeVar("T")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-class Worker:
+class Worker(Channel[S]):
     """Serves the methods of ``factory(*args, announce)`` from a child process.
 
-    The object tells through ``announce(stage)`` what it is at, so that a crash can be attributed.
-    After a crash or a timeout, the next call starts a fresh child. One call at a time; others wait.
-    A child that something outside killed (the out-of-memory killer, an operator) says nothing about
-    what it was asked: it is started again and asked again.
+    It is a `precsearch.executors.protocol.Channel`. The object tells through ``announce(stage)``
+    what it is at, so that a crash can be attributed. After a crash or a timeout, the next call
+    starts a fresh child. One call at a time; others wait. A child that something outside killed
+    (the out-of-memory killer, an operator) says nothing about what it was asked: `call` starts it
+    again and asks again.
 
     Args:
         factory: Importable, so not from the script that is run.
@@ -48,46 +49,40 @@ class Worker:
             more.
         preload: Modules that the child imports at once, while we do something else.
         memory_limit: Bytes of address space, where the system can limit them.
+        device: What the child runs on: its cores, or the GPU that it sees.
+        place: The first argument of ``factory``, ``None`` if it takes none.
 
     Raises:
-        WorkerError: No process can be started.
+        WorkerMissing: No process can be started.
     """
 
     def __init__(
         self,
-        factory: Callable[..., object],
+        factory: Callable[..., S],
         args: Sequence[object] = (),
         *,
         limit_s: float,
         preload: Sequence[str] = ("onnxruntime",),
         memory_limit: int | None = None,
+        device: DeviceSpec = DeviceSpec(),  # noqa: B008 - it is frozen
+        place: Place | None = None,
     ) -> None:
-        self._factory = factory
+        self._device = device
+        self._place = place
+        self._factory = self._placed(factory)
         self._args = tuple(args)
         self._limit_s = limit_s
         self._options: dict[str, Any] = {"preload": list(preload), "memory": memory_limit}
         self._lock = threading.RLock()
         self._closed = False
         self._made = False
-        self._settled: list[tuple[str, tuple[object, ...]]] = []
-        self._child = Child(self._options)
+        self._settled: list[tuple[str, tuple[object, ...], dict[str, object]]] = []
+        self._child = Child(self._options, device)
 
-    def another(self, *args: object) -> Worker:
-        """A new worker of the same factory, in a process of its own.
-
-        Args:
-            args: What the factory is given there.
-
-        Raises:
-            WorkerError: No process can be started.
-        """
-        return Worker(
-            self._factory,
-            args,
-            limit_s=self._limit_s,
-            preload=self._options["preload"],
-            memory_limit=self._options["memory"],
-        )
+    @property
+    def device(self) -> DeviceSpec:
+        """See `Channel.device`."""
+        return self._device
 
     @property
     def pid(self) -> int:
@@ -108,52 +103,61 @@ class Worker:
         with self._lock:
             self._outlive(self._prepare, _LIVES)
 
-    def call(
-        self,
-        method: str,
-        /,
-        *args: object,
-        limit_s: float | None = None,
-        again: bool = True,
-    ) -> Any:  # noqa: ANN401 - what the method returns
-        """The result of a method, run in the child.
+    def call(self, method: Callable[Concatenate[S, P], R], /, *args: P.args, **more: P.kwargs) -> R:
+        """The result of a method, run in the child; see `Channel.call` for what is raised.
 
         Args:
-            method: Its name.
+            method: Of the object's class, unbound; what is called is the object's of its name.
             args: Its arguments, picklable.
-            limit_s: Seconds that it may take, if not the worker's own limit.
-            again: Ask a fresh child if something outside kills the one that is asked. False where
-                the caller does so itself.
-
-        Raises:
-            PrecsearchError: The method raised it. Like all of these it has an attribute ``stage``:
-                what the child announced last, "start" before that.
-            MemoryError: Likewise.
-            EngineError: The method raised anything else; this is one line of it.
-            WorkerCrashed: The child died; `WorkerKilled` if something outside killed it.
-            WorkerTimeout: It passed the limit and was killed.
-            WorkerError: `stop` was called, the worker is closed, or no process can be started.
+            more: Those by name, likewise.
         """
+        return self._called(method, args, more, self._limit_s, _LIVES)
 
-        def once() -> Any:  # noqa: ANN401 - see above
+    def once(self, method: Callable[Concatenate[S, P], R], /, *args: P.args, **more: P.kwargs) -> R:
+        """`call`, but a fresh child is not asked again if something outside kills this one."""
+        return self._called(method, args, more, self._limit_s, 1)
+
+    def within(
+        self,
+        limit_s: float,
+        method: Callable[Concatenate[S, P], R],
+        /,
+        *args: P.args,
+        **more: P.kwargs,
+    ) -> R:
+        """`call` with another limit, in seconds."""
+        return self._called(method, args, more, limit_s, _LIVES)
+
+    def _called(
+        self,
+        method: Callable[Concatenate[S, P], R],
+        args: tuple[object, ...],
+        more: dict[str, Any],
+        limit_s: float,
+        lives: int,
+    ) -> R:
+        def begun() -> R:
             self._prepare()
-            return self._ask(method, args, self._limit_s if limit_s is None else limit_s)
+            found: R = self._ask(method.__name__, args, more, limit_s)
+            return found
 
         with self._lock:
-            return self._outlive(once, _LIVES if again else 1)
+            return self._outlive(begun, lives)
 
-    def settle(self, method: str, /, *args: object) -> None:
+    def settle(
+        self, method: Callable[Concatenate[S, P], R], /, *args: P.args, **more: P.kwargs
+    ) -> None:
         """Call a method now, and first thing in every child that replaces this one.
 
         For what changes the object: without it, a fresh child would go on as if nothing had been
-        said. Forgotten by `restart_with`.
+        said. Forgotten by `serve`.
 
         Raises:
             PrecsearchError: See `call`.
         """
         with self._lock:
-            self.call(method, *args)
-            self._settled.append((method, args))
+            self.call(method, *args, **more)
+            self._settled.append((method.__name__, args, dict(more)))
 
     def _outlive(self, act: Callable[[], T], lives: int) -> T:
         """What ``act`` gives, begun again after a kill from outside."""
@@ -164,17 +168,17 @@ class Worker:
 
     def _prepare(self) -> None:
         if self._closed:
-            raise _at("start", WorkerError("the worker is closed"))
+            raise at_stage("start", WorkerError("the worker is closed"))
         if not self._child.alive:
             self._discard()
-            self._child = Child(self._options)
+            self._child = Child(self._options, self._device)
         if not self._made:
-            self._ask(None, (self._factory, self._args), self._limit_s + _START_S)
+            self._ask(None, (self._factory, self._args), {}, self._limit_s + _START_S)
             self._made = True
-            for method, args in self._settled:
-                self._ask(method, args, self._limit_s)
+            for method, args, more in self._settled:
+                self._ask(method, args, more, self._limit_s)
 
-    def restart_with(self, *args: object) -> None:
+    def serve(self, *args: object) -> None:
         """Construct the served object anew at the next call, with other arguments."""
         with self._lock:
             self._args = args
@@ -185,6 +189,25 @@ class Worker:
         """Construct it with these arguments should the child die; go on with it as it is."""
         with self._lock:
             self._args = args
+
+    def become(self, factory: Callable[..., T], *args: object) -> Worker[T]:
+        """Serve another object from the same process, in place of this one, from the next call on.
+
+        Args:
+            factory: See the class.
+            args: Its arguments.
+
+        Returns:
+            This worker.
+        """
+        made: Worker[Any] = self
+        with self._lock:
+            made._factory = self._placed(factory)
+            self.serve(*args)
+        return made
+
+    def _placed(self, factory: Callable[..., T]) -> Callable[..., T]:
+        return factory if self._place is None else partial(factory, self._place)
 
     def log_tail(self) -> str:
         """The end of what the current or last child printed, native libraries included."""
@@ -205,7 +228,7 @@ class Worker:
         finally:
             self._lock.release()
 
-    def __enter__(self) -> Worker:
+    def __enter__(self) -> Worker[S]:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -216,16 +239,23 @@ class Worker:
         self._child.kill("discarded")
         self._child.reap()
 
-    def _ask(self, method: str | None, args: tuple[object, ...], limit_s: float) -> Any:  # noqa: ANN401
+    def _ask(
+        self,
+        method: str | None,
+        args: tuple[object, ...],
+        more: dict[str, Any],
+        limit_s: float,
+    ) -> Any:  # noqa: ANN401 - a reply from the wire; `_called` names its type
         child = self._child
         child.stage = "start"
-        request = pack((limit_s, method, args))
+        request = pack((limit_s, method, args, more))
         limit = Limit(limit_s, child)
         try:
             with interruptible():
                 kind, value = child.ask(request, limit.heard)
         except (EOFError, OSError):
-            raise self._death(limit_s) from None
+            self._discard()
+            raise death_of(child, limit_s) from None
         except BaseException:  # Ctrl-C, say: its reply would be taken for that to the next request
             self._discard()
             raise
@@ -235,43 +265,5 @@ class Worker:
             return value
         if method is None:
             self._discard()
-        raise _at(child.stage, value)
-
-    def _death(self, limit_s: float) -> BaseException:
-        """What ended the child, as an error."""
-        child = self._child
-        self._discard()
-        where = f"at stage {child.stage!r}"
-        if child.killed_for == "expired":
-            text = f"the worker passed its limit of {limit_s:g} s {where} and was killed"
-            return _at(child.stage, WorkerTimeout(text))
-        if child.killed_for == "stopped":
-            return _at(child.stage, WorkerError(f"the worker was stopped {where}"))
-        code = child.process.returncode
-        if code in _FROM_OUTSIDE:
-            name = signal.Signals(-code).name
-            killed = WorkerKilled(
-                f"something outside killed the worker ({name}) {where}: if memory ran out, give "
-                "the process more, or use fewer samples or a smaller model"
-            )
-            return _at(child.stage, killed)
-        how = _ending(code)
-        return _at(child.stage, WorkerCrashed(f"the worker {how} {where}"))
-
-
-def _at(stage: str, error: BaseException) -> BaseException:
-    """``error`` with a stage, for whoever makes an outcome of it."""
-    error.__dict__["stage"] = stage
-    return error
-
-
-def _ending(code: int | None) -> str:
-    if code is None:
-        return "does not answer and cannot be killed"
-    if code >= 0:
-        return f"exited with code {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    return f"died of {name}"
+        assert isinstance(value, PrecsearchError), "the child makes one of every error"
+        raise at_stage(child.stage, value)

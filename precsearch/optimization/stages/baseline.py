@@ -1,4 +1,4 @@
-"""The baseline: the FP32 engine against the reference, in each way that a backend computes FP32.
+"""The gate: the FP32 engine against the reference, in each way that a backend computes FP32.
 
 On GPUs FP32 means TF32 unless told otherwise, which rounds the factors of a product to 11 bits. An
 engine that misses the bound for that alone is no reason not to search: it is tried again in
@@ -11,11 +11,12 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 
 from precsearch.core.backend import Fingerprint, Fp32Mode, fp32_words
+from precsearch.core.errors import InputError
 from precsearch.core.events import Event, StageStarted
 from precsearch.core.mismatch import sentences
-from precsearch.core.trial import Fidelity, Measurement
-from precsearch.executors.process import Worker
-from precsearch.measurement.service import BenchSetup
+from precsearch.core.trial import Measurement
+from precsearch.executors.client import MeasurementClient
+from precsearch.measurement.service import MeasurementConfig
 from precsearch.optimization.ending import unmet
 from precsearch.optimization.stages.prepare import baseline_errors
 from precsearch.plan.plan import Fp32Evidence
@@ -43,7 +44,7 @@ class BaselineResult:
     fingerprint: Fingerprint
     measurement: Measurement
     target: Target
-    setup: BenchSetup
+    setup: MeasurementConfig
     passed: bool
     modes: tuple[Fp32Evidence, ...] = ()
 
@@ -64,25 +65,29 @@ class BaselineStage:
         setup: What the worker's bench was started with.
         admits: Whether an engine is within the bound.
         known: The mode of the run that is resumed, "" if there is none.
+        device: What the run that is resumed was measured on, "" if there is none.
     """
 
     config: OptimizeConfig
     target: Target
     inputs: Inputs
-    setup: BenchSetup
+    setup: MeasurementConfig
     admits: Callable[[Measurement], bool]
     known: str = ""
+    device: str = ""
 
-    def on(self, worker: Worker) -> Generator[Event, None, BaselineResult]:
+    def on(self, worker: MeasurementClient) -> Generator[Event, None, BaselineResult]:
         """Measure the FP32 engine, and a stricter one where the first misses the bound.
 
         Raises:
             ModelError: The model's own FP32 engine fails on this backend.
+            InputError: The run that is resumed was measured on another device.
         """
         yield StageStarted("baseline", "the FP32 engine against the reference")
         with baseline_errors():
-            fingerprint: Fingerprint = worker.call("fingerprint")
-            modes: tuple[Fp32Mode, ...] = worker.call("fp32_modes")
+            fingerprint, modes = worker.fingerprint(), worker.fp32_modes()
+        if self.device and self.device != fingerprint.device:
+            raise InputError(_ANOTHER.format(before=self.device, now=fingerprint.device))
         if not modes:
             return self._measured(worker, fingerprint, self.target, self.setup)
         tried: tuple[Fp32Evidence, ...] = ()
@@ -92,7 +97,7 @@ class BaselineStage:
                 yield StageStarted("baseline", f"the same in {fp32_words(mode.name)}")
                 options = replace(setup.options, build=target.options.build)
                 setup = replace(setup, options=options)
-                worker.restart_with(setup)
+                worker.restart(setup)
             result = self._measured(worker, fingerprint, target, setup)
             tried = (*(replace(e, baseline=False) for e in tried), _evidence(mode, result))
             result = replace(result, modes=tried)
@@ -112,15 +117,25 @@ class BaselineStage:
         return (first, *sorted(stricter, key=lambda m: m.significand_bits))
 
     def _measured(
-        self, worker: Worker, fingerprint: Fingerprint, target: Target, setup: BenchSetup
+        self,
+        worker: MeasurementClient,
+        fingerprint: Fingerprint,
+        target: Target,
+        setup: MeasurementConfig,
     ) -> BaselineResult:
         with baseline_errors():
             if not setup.noise:
-                setup = replace(setup, noise=worker.call("calibrate_noise"))
+                setup = replace(setup, noise=worker.calibrate_noise())
                 # What was built for this is kept: an FP32 engine can take minutes.
                 worker.remember(setup)
-            found: Measurement = worker.call("measure", setup.baseline, Fidelity.ENGINE)
+            found = worker.measure_baseline(setup.baseline)
         return BaselineResult(fingerprint, found, target, setup, self.admits(found))
+
+
+_ANOTHER = (
+    "the run cannot be resumed: it was measured on {before}, this is {now}, and latencies of two "
+    "devices do not compare; resume it there, or start afresh with --force"
+)
 
 
 def _computing(target: Target, mode: Fp32Mode) -> Target:
@@ -153,7 +168,8 @@ def refused(result: BaselineResult, config: OptimizeConfig, inputs: Inputs) -> O
     if accuracy.shapes:
         said.append(f"The loss is that at {accuracy.shapes}, the largest of all --shapes.")
     if len(result.modes) > 1:
-        show = inputs.metric.display
-        rows = (f"{show(e.loss):.3g} in {fp32_words(e.mode)}" for e in result.modes)
+        rows = (
+            f"{inputs.metric.display(e.loss):.3g} in {fp32_words(e.mode)}" for e in result.modes
+        )
         said.append(f"It was tried in each way to compute FP32 here: off by {', '.join(rows)}.")
     return replace(found, summary=(*found.summary, *said))

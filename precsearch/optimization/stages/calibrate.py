@@ -11,7 +11,7 @@ from pathlib import Path
 from precsearch.calibration.ranges import Calibration
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment, SearchSpace
-from precsearch.executors.process import Worker
+from precsearch.executors.client import ReferenceClient
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.qdq_layout import quantisable
 from precsearch.lowering.scales import RangeScales, TensorRange
@@ -27,7 +27,7 @@ _MAX_BYTES = 1 << 28
 
 
 def calibrated(
-    target: Target, inputs: Inputs, method: str, worker: Worker, run_dir: Path
+    target: Target, inputs: Inputs, method: str, worker: ReferenceClient, run_dir: Path
 ) -> tuple[Target, Lowering, tuple[str, ...]]:
     """Ranges of everything that may be quantised, and the lowering that uses them.
 
@@ -35,7 +35,7 @@ def calibrated(
         target: Model and backend.
         inputs: Its data.
         method: ``minmax``, ``percentile`` or ``mse``.
-        worker: Serves `precsearch.measurement.service.open_bench`.
+        worker: Runs the model.
         run_dir: Where ranges are stored.
 
     Returns:
@@ -53,13 +53,13 @@ def calibrated(
     if ranges is None:
         every = tuple(sorted(frozenset().union(*tensors.values())))
         calibration = _calibration(target, every, method)
-        ranges = worker.call("ranges", calibration, inputs.parts.calibration.feeds)
+        ranges = worker.ranges(calibration, inputs.parts.calibration.feeds)
         _write(path, ranges)
     bad = {key: left for key, wanted in tensors.items() if (left := wanted - ranges.keys())}
     why: Mapping[str, str] = {}
     if bad:
         odd = _calibration(target, tuple(sorted(frozenset().union(*bad.values()))), method)
-        why = worker.call("oddities", odd, inputs.parts.calibration.feeds)
+        why = worker.oddities(odd, inputs.parts.calibration.feeds)
     space, lost = _prune(target.space, bad, why)
     scales = RangeScales(ranges, target.scheme)
     target = replace(target, space=space)

@@ -7,21 +7,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from precsearch.core.backend import CPU_USE, DeclaresUse
 from precsearch.core.errors import EngineError, ModelError, ResourceError, WorkerError
 from precsearch.core.events import Event, StageStarted
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Prior
 from precsearch.core.space import Assignment
 from precsearch.emulation.multiplexed import ProxyGraph
-from precsearch.executors.client import bench_setup
-from precsearch.executors.local import turns_of
-from precsearch.executors.process import Worker
-from precsearch.executors.process.open import bench_worker
+from precsearch.executors.candidates import measurement_config
+from precsearch.executors.client import MeasurementClient, ReferenceClient, reference
+from precsearch.executors.protocol import Executor
 from precsearch.executors.references import check_comparable, check_holdout, reference_of
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.scales import RangeScales
-from precsearch.measurement.service import BenchSetup, Scored
+from precsearch.measurement.build_service import Engine
+from precsearch.measurement.service import Candidate, MeasurementConfig, ReferenceSplit
 from precsearch.metrics import code_digest
 from precsearch.optimization.stages.calibrate import calibrated
 from precsearch.optimization.stages.rewrite import rewritable
@@ -42,16 +41,32 @@ class Prepared:
     Attributes:
         target: The model; INT8 is taken from groups that cannot have it.
         lowering: With the ranges of the calibration part.
-        setup: What the worker's bench goes on with.
+        setup: What the worker measures with.
+        worker: Measures; its process is the one that was given.
         proxy: Scores assignments without an engine, if the backend's engines are slow to build.
         priors: Hazards that the search starts from.
     """
 
     target: Target
     lowering: Lowering
-    setup: BenchSetup
+    setup: MeasurementConfig
+    worker: MeasurementClient
     proxy: ProxyGraph | None
     priors: tuple[Prior, ...]
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """`Prepared` before there is a worker that measures."""
+
+    target: Target
+    lowering: Lowering
+    setup: MeasurementConfig
+    proxy: ProxyGraph | None
+    priors: tuple[Prior, ...]
+
+    def measured_by(self, worker: MeasurementClient) -> Prepared:
+        return Prepared(self.target, self.lowering, self.setup, worker, self.proxy, self.priors)
 
 
 @dataclass(frozen=True)
@@ -64,7 +79,8 @@ class Preparation:
         inputs: Its data.
         noise: Of latency, if an earlier run measured it; else 0.
         warn: Makes events of what the user should know.
-        limit_s: Seconds that a call of another worker may take.
+        executor: Starts another worker for a while.
+        limit_s: Seconds that a call of that worker may take.
     """
 
     config: OptimizeConfig
@@ -72,10 +88,11 @@ class Preparation:
     inputs: Inputs
     noise: float
     warn: Warn
+    executor: Executor
     limit_s: float
 
-    def on(self, worker: Worker) -> Generator[Event, None, Prepared]:
-        """Make it ready, and the worker a bench.
+    def on(self, worker: ReferenceClient) -> Generator[Event, None, Prepared]:
+        """Make it ready, and the worker one that measures.
 
         Where an engine takes long to build, the FP32 one is built meanwhile. Nothing is timed yet.
 
@@ -83,45 +100,41 @@ class Preparation:
             ModelError: ONNX Runtime refuses the model, or the FP32 engine fails.
             WorkerError: It crashed or hung on the model.
         """
-        if not self.target.backend.compiles:
+        if not self.target.facts.builds_are_expensive:
             found = yield from self._looked(worker)
-            worker.restart_with(found.setup)
-            return found
+            return found.measured_by(worker.measuring(found.setup))
         early = self._early()
-        worker.restart_with(early)
-        with built_beside(worker, early) as building, bench_worker(self.limit_s) as helper:
+        building_worker = worker.measuring(early)
+        with (
+            built_beside(building_worker, early.baseline) as building,
+            reference(self.executor, limit_s=self.limit_s) as helper,
+        ):
             found = yield from self._looked(helper)
             if not building.done():
                 yield StageStarted("build", "the FP32 engine, begun before the reference")
             with baseline_errors():
                 building.result()
-                worker.call("adopt", found.setup)
-        worker.remember(found.setup)
-        return found
+                building_worker.adopt(found.setup)
+        return found.measured_by(building_worker)
 
-    def _early(self) -> BenchSetup:
+    def _early(self) -> MeasurementConfig:
         """What suffices to build engines."""
         target = self.target
         scales = RangeScales({}, target.scheme)
         plain = Lowering(target.graph, target.space, target.scheme, scales, target.form)
-        return self._setup(target, plain, Scored(self.inputs.parts.search, ()))
+        return self._setup(target, plain, ReferenceSplit(self.inputs.parts.search, ()))
 
-    def _setup(self, target: Target, lowering: Lowering, searched: Scored) -> BenchSetup:
+    def _setup(
+        self, target: Target, lowering: Lowering, searched: ReferenceSplit
+    ) -> MeasurementConfig:
         config, inputs = self.config, self.inputs
         plain = lowering.lower(Assignment())
-        setup = bench_setup(
-            config,
-            target,
-            plain,
-            searched,
-            inputs.loads,
-            inputs.shapes,
-            code_digest(inputs.metric),
+        digest = code_digest(inputs.metric)
+        return measurement_config(
+            config, target, plain, searched, inputs.loads, inputs.shapes, digest
         )
-        use = target.backend.use if isinstance(target.backend, DeclaresUse) else CPU_USE
-        return replace(setup, turns=turns_of(config.run_path, config.workers), use=use)
 
-    def _looked(self, worker: Worker) -> Generator[Event, None, Prepared]:
+    def _looked(self, worker: ReferenceClient) -> Generator[Event, None, _Looked]:
         """Reference outputs of the search part, calibration, and screening where it has a use."""
         inputs, run_dir = self.inputs, self.config.run_path
         parts, method = inputs.parts, self.config.calibration_method
@@ -146,14 +159,14 @@ class Preparation:
             proxy=None if proxy is None else proxy.proxy,
             noise=self.noise,
         )
-        return Prepared(target, lowering, setup, proxy, priors)
+        return _Looked(target, lowering, setup, proxy, priors)
 
 
 @contextmanager
-def built_beside(worker: Worker, setup: BenchSetup) -> Iterator[Future[object]]:
+def built_beside(worker: MeasurementClient, baseline: Candidate) -> Iterator[Future[Engine]]:
     """Build the FP32 engine while the caller does something else; who leaves early ends it."""
     with ThreadPoolExecutor(1) as thread:
-        building = thread.submit(worker.call, "engine", setup.baseline)
+        building = thread.submit(worker.engine, baseline)
         try:
             yield building
         finally:
@@ -175,14 +188,14 @@ def baseline_errors() -> Iterator[None]:
 def proxy_of(target: Target, lowering: Lowering) -> ProxyGraph | None:
     """The proxy that stands in for the target's engines, ``None`` where these are as cheap.
 
-    A backend that does not compile opens its own engine in 5 to 100 ms (docs/benchmarks/proxy.md)
+    A backend whose builds are cheap opens its own engine in 5 to 100 ms (docs/benchmarks/proxy.md)
     and runs INT8 in integers, faster than a proxy that emulates it: there, a proxy is an engine
     that is not timed.
 
     Raises:
         ModelError: A weight is not finite, or the proxy is too large.
     """
-    if not target.backend.compiles or len(target.space.precisions) == 1:
+    if not target.facts.builds_are_expensive or len(target.space.precisions) == 1:
         return None
     space, scheme = lowering.space, lowering.scheme
     return ProxyGraph(lowering.graph, space, scheme, lowering.scales, lowering.form)

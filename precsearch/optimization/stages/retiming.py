@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from precsearch.core.errors import EngineError, WorkerError
 from precsearch.core.problem import Problem
 from precsearch.core.trial import Latency, Measurement
-from precsearch.executors.process import Worker
+from precsearch.executors.client import MeasurementClient
 from precsearch.measurement.apart import agree, together
-from precsearch.measurement.service import BenchSetup, Candidate
+from precsearch.measurement.service import Candidate
 
-__all__ = ["Retiming"]
+__all__ = ["Fresh", "Retiming"]
+
+Fresh = Callable[[], MeasurementClient]
+"""Starts a worker in a new process, which is closed after use."""
 
 _NO_TIME = "its timings disagree, and there was no time for another"
 
@@ -21,17 +24,23 @@ class Retiming:
     """Times engines side by side, with FP32 beside them.
 
     Args:
-        worker: Holds a `precsearch.measurement.service.Bench`; its engines are used where these
-            were built.
+        worker: Times the engines where no new process can be had.
+        fresh: Starts a new process. It finds the engines in the artifact store of the device.
         candidates: The engines.
         problem: What was searched; its noise says what a disagreement is.
     """
 
-    def __init__(self, worker: Worker, candidates: Sequence[Candidate], problem: Problem) -> None:
+    def __init__(
+        self,
+        worker: MeasurementClient,
+        fresh: Fresh,
+        candidates: Sequence[Candidate],
+        problem: Problem,
+    ) -> None:
         self._worker = worker
+        self._fresh = fresh
         self._candidates = list(candidates)
         self._noise = problem.goal.noise
-        self._given: tuple[BenchSetup, tuple[tuple[Candidate, bytes], ...]] | None = None
 
     def run(
         self, before: Sequence[Measurement], processes: int, more: bool = True
@@ -50,6 +59,7 @@ class Retiming:
             EngineError: An engine failed.
             WorkerError: Likewise, by a crash or a hang.
         """
+        self._worker.pin([c.digest for c in self._candidates])
         rows = [self._once() for _ in range(processes)]
         earlier = [m.latency for m in before]
         odd = [self._disagree(first, [row[i] for row in rows]) for i, first in enumerate(earlier)]
@@ -73,13 +83,8 @@ class Retiming:
     def _once(self) -> list[Latency]:
         """A timing of each engine, in a new process; in the old one if none can be had."""
         try:
-            if self._given is None:
-                self._given = self._worker.call("shipped", self._candidates)
-            setup, built = self._given
-            with self._worker.another(setup) as fresh:
-                for made, artifact in built:
-                    fresh.call("keep", made, artifact)
-                rows = fresh.call("confirm", self._candidates, 1)
+            with self._fresh() as fresh:
+                rows = fresh.confirm(self._candidates, 1)
         except (EngineError, WorkerError):
-            rows = self._worker.call("confirm", self._candidates, 1)
+            rows = self._worker.confirm(self._candidates, 1)
         return [row[0] for row in rows]

@@ -19,7 +19,7 @@ from precsearch.grouping.group import group
 from precsearch.metrics.distance import worst_relative_l2
 from precsearch.rewrites import clamped_constants, with_rewrites
 from precsearch.rewrites.search import EXACT, Suggestion, suggestions
-from precsearch.setup.config import OptimizeConfig
+from precsearch.setup.config import BackendConfig, OptimizeConfig
 from precsearch.setup.inputs import Inputs, open_inputs
 from precsearch.setup.target import Target, open_target
 
@@ -119,7 +119,7 @@ _NO_REWRITE = (
 )
 
 
-def _opened(config: OptimizeConfig, source: SourceModel) -> Target:
+def _opened(config: BackendConfig, source: SourceModel) -> Target:
     return open_target(
         source,
         config.backend,
@@ -135,7 +135,7 @@ def _best(target: Target, feeds: Sequence[Feed]) -> Suggestion | None:
     """The rewrites that leave the least of FP16's loss; ``None`` if none helps."""
     graph = target.graph
     halves = frozenset({Precision.FP32, Precision.FP16})
-    space = group(graph, target.scheme, halves, target.space.granularity)
+    space = group(graph, target.scheme, halves, target.space.granularity, target.form)
     opened = Configuration(
         "FP16",
         graph,

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, replace
 from pathlib import Path
+from typing import Any
 
 from precsearch.core.backend import Feed
 from precsearch.core.errors import ModelError, WorkerError
-from precsearch.core.precision import Precision
+from precsearch.core.formats import FLOAT16, NumberFormat
+from precsearch.core.precision import Encoding, Precision
 from precsearch.core.problem import Prior
 from precsearch.core.space import Assignment
-from precsearch.executors.process import Worker
+from precsearch.executors.client import ReferenceClient
 from precsearch.graph.work import sized
 from precsearch.hazards import hazards, screened_tensors, softmax_axes
 from precsearch.hazards.collect import Screening
@@ -27,7 +29,7 @@ from precsearch.system.regular_file import read_regular
 
 __all__ = ["Screened", "priors_of", "screen_feeds", "screened", "screening_of"]
 
-_FORMAT = "1"
+_FORMAT = "2"
 _MAX_BYTES = 1 << 28
 """Of stored statistics: some hundred bytes a tensor."""
 
@@ -35,13 +37,13 @@ Screened = tuple[tuple[Prior, ...], tuple[str, ...]]
 """The priors, and what the user should know."""
 
 
-def screened(target: Target, inputs: Inputs, worker: Worker, run_dir: Path) -> Screened:
+def screened(target: Target, inputs: Inputs, worker: ReferenceClient, run_dir: Path) -> Screened:
     """Priors of a run whose groups may take FP16.
 
     Args:
         target: Model and backend.
         inputs: Its data; the calibration part is looked at.
-        worker: Serves `precsearch.measurement.service.open_bench`.
+        worker: Serves `precsearch.measurement.service.open_service`.
         run_dir: Where statistics are stored.
 
     Returns:
@@ -68,15 +70,16 @@ def _sized(target: Target, feed: Feed) -> Target:
     return replace(target, graph=graph)
 
 
-def screen_feeds(target: Target, feeds: Sequence[Feed], worker: Worker) -> ScreenStatistics:
+def screen_feeds(
+    target: Target, feeds: Sequence[Feed], worker: ReferenceClient
+) -> ScreenStatistics:
     """Statistics of every FP32 tensor over some feeds.
 
     Raises:
         ModelError: ONNX Runtime refuses the model or a feed.
         WorkerError: It crashed or hung on the model.
     """
-    found: ScreenStatistics = worker.call("screen", screening_of(target), feeds)
-    return found
+    return worker.screen(screening_of(target), feeds)
 
 
 def screening_of(target: Target) -> Screening:
@@ -88,38 +91,60 @@ def screening_of(target: Target) -> Screening:
         target.options.model_folder,
         screened_tensors(target.graph),
         softmax_axes(target.graph),
+        others=_others(target),
     )
+
+
+def _others(target: Target) -> tuple[NumberFormat, ...]:
+    """Float formats beside FP16 that groups may be asked for."""
+    offered = (p.spec for p in target.space.precisions)
+    casts = (row.format for row in offered if row.encoding is Encoding.CAST)
+    return tuple(stored_as for stored_as in casts if stored_as != FLOAT16)
 
 
 def priors_of(target: Target, statistics: ScreenStatistics | None) -> tuple[Prior, ...]:
     """The hazards of a model's groups; without statistics, those of its constants alone."""
     half = target.form.annotated or target.form.int8_float is Precision.FP16
-    return hazards(target.graph, target.space, statistics, target.scheme, int8_half=half)
+    return hazards(
+        target.graph, target.space, statistics, target.scheme, int8_half=half, form=target.form
+    )
 
 
 def _key(target: Target, data: str) -> str:
     parts = (_FORMAT, target.digest, str(target.graph.opsets.get("", 0)), data)
-    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+    others = (stored_as.name for stored_as in _others(target))
+    return hashlib.sha256(" ".join((*parts, *others)).encode()).hexdigest()[:16]
 
 
 def _write(path: Path, found: ScreenStatistics) -> None:
-    tensors = {
-        name: [row.count, *(float(v).hex() for v in astuple(row)[1:])]
-        for name, row in sorted(found.tensors.items())
-    }
+    tensors = _rows(found.tensors)
+    others = {name: _rows(rows) for name, rows in sorted(found.others.items())}
     peaks = {name: peak.hex() for name, peak in sorted(found.peaks.items())}
-    write_text(path, json.dumps({"tensors": tensors, "peaks": peaks}, indent=0), follow=False)
+    stored = {"tensors": tensors, "peaks": peaks, "others": others}
+    write_text(path, json.dumps(stored, indent=0), follow=False)
+
+
+def _rows(tensors: Mapping[str, TensorStatistics]) -> dict[str, list[object]]:
+    return {
+        name: [row.count, *(float(v).hex() for v in astuple(row)[1:])]
+        for name, row in sorted(tensors.items())
+    }
+
+
+def _tensors(stored: Mapping[str, Sequence[Any]]) -> dict[str, TensorStatistics]:
+    return {
+        name: TensorStatistics(int(count), *(float.fromhex(v) for v in values))
+        for name, (count, *values) in stored.items()
+    }
 
 
 def _read(path: Path) -> ScreenStatistics | None:
     """The stored statistics; ``None`` if there are none or they are damaged: they are made anew."""
     try:
         stored = json.loads(read_regular(path, _MAX_BYTES, follow=False))
-        tensors = {
-            name: TensorStatistics(int(count), *(float.fromhex(v) for v in values))
-            for name, (count, *values) in stored["tensors"].items()
-        }
+        tensors = _tensors(stored["tensors"])
+        others = {name: _tensors(rows) for name, rows in stored["others"].items()}
         peaks = {name: float.fromhex(peak) for name, peak in stored["peaks"].items()}
     except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return None
-    return ScreenStatistics(tensors, peaks)
+    return ScreenStatistics(tensors, peaks, others)

@@ -16,11 +16,11 @@ from precsearch.core.precision import Precision
 from precsearch.core.problem import Problem
 from precsearch.core.space import Assignment
 from precsearch.core.trial import UNKNOWN, Accuracy, Measurement, Trial
-from precsearch.executors.client import candidate
-from precsearch.executors.process import Worker
+from precsearch.executors.candidates import candidate
+from precsearch.executors.client import MeasurementClient
 from precsearch.lowering.lower import Lowered
 from precsearch.measurement.certainty import shaky
-from precsearch.measurement.service import Scored
+from precsearch.measurement.service import ReferenceSplit
 from precsearch.optimization.stages.finalists import (
     PROCESSES,
     confirm_seconds,
@@ -30,7 +30,7 @@ from precsearch.optimization.stages.finalists import (
     ordered,
     retimed,
 )
-from precsearch.optimization.stages.retiming import Retiming
+from precsearch.optimization.stages.retiming import Fresh, Retiming
 from precsearch.plan.plan import Finalist
 
 __all__ = [
@@ -81,8 +81,9 @@ def confirm(
     problem: Problem,
     chosen: Sequence[Trial],
     lower: Callable[[Assignment], Lowered],
-    worker: Worker,
-    holdout: Callable[[], Scored | None],
+    worker: MeasurementClient,
+    fresh: Fresh,
+    holdout: Callable[[], ReferenceSplit | None],
     seconds: float | None = None,
 ) -> Generator[Event, None, Confirmed]:
     """Measure finalists again and choose.
@@ -91,22 +92,22 @@ def confirm(
         problem: With the bound that was asked for.
         chosen: The finalists.
         lower: The lowering.
-        worker: Holds a `precsearch.measurement.service.Bench`; others are started beside it for a
-            while.
+        worker: Scores finalists on the holdout.
+        fresh: Starts a worker in a new process, to time the finalists there.
         holdout: Opens the holdout, if there is one; called once, after the order is fixed.
         seconds: What timing again may take, about; where it is short, fewer finalists are timed
             again, in fewer processes. ``None`` is no limit. The holdout is looked at in any case.
     """
     if not chosen:
         return Confirmed(None)
-    timed = yield from _timed(problem, chosen, lower, worker, seconds)
+    timed = yield from _timed(problem, chosen, lower, worker, fresh, seconds)
     order = ordered(problem, timed)
     part = holdout()
     looks: list[Finalist] = []
     for trial, measurement in order:
         accuracy = None
         if part is not None:
-            accuracy = worker.call("score", candidate(lower(trial.assignment)), part)
+            accuracy = worker.score(candidate(lower(trial.assignment)), part)
         passed = accuracy is None or accuracy.loss <= problem.goal.bound.tolerance
         loss = measurement.accuracy.loss
         ratio = measurement.latency.ratio if measurement.latency is not None else 1.0
@@ -138,7 +139,8 @@ def _timed(
     problem: Problem,
     chosen: Sequence[Trial],
     lower: Callable[[Assignment], Lowered],
-    worker: Worker,
+    worker: MeasurementClient,
+    fresh: Fresh,
     seconds: float | None,
 ) -> Generator[Event, None, list[tuple[Trial, Measurement]]]:
     """The finalists with what all of their timings say."""
@@ -148,7 +150,8 @@ def _timed(
         yield Warned(_short_of_time(len(again), len(retimed(chosen)), processes))
     found: dict[int, Measurement] = {}
     if again:
-        retiming = Retiming(worker, [candidate(lower(t.assignment)) for t in again], problem)
+        candidates = [candidate(lower(t.assignment)) for t in again]
+        retiming = Retiming(worker, fresh, candidates, problem)
         try:
             more = seconds is None or cost(again, processes + 1) <= seconds
             latencies = retiming.run([measured(t) for t in again], processes, more)
@@ -206,7 +209,7 @@ def _affordable(
 def counts(choice: Choice, asked: Assignment) -> dict[str, int]:
     """Groups per achieved precision, of those asked for less; of some, the engine tells nothing."""
     achieved = choice.measurement.achieved
-    found = {**{p.value: 0 for p in Precision if p is not Precision.FP32}, UNKNOWN: 0}
+    found = {**{p.value: 0 for p in Precision.ordered() if p is not Precision.FP32}, UNKNOWN: 0}
     for key in asked:
         ran = achieved.get(key)
         name = UNKNOWN if ran is None else ran.value

@@ -26,6 +26,7 @@ class Memo(Mapping[Proposal, Trial]):
         noise: The latency noise that it works with, 0 if it had not begun.
         fp32: How its FP32 engine was computed, see `precsearch.core.events.SearchStarted`.
         setup_seconds: What it took to begin, 0 if it had not.
+        device: What it ran on, see `precsearch.core.events.SearchStarted`; "" if it had not begun.
     """
 
     def __init__(self) -> None:
@@ -33,6 +34,7 @@ class Memo(Mapping[Proposal, Trial]):
         self.noise = 0.0
         self.fp32 = ""
         self.setup_seconds = 0.0
+        self.device = ""
         self._judged: list[bytes] = []
         self._rounds: dict[int, tuple[bytes, tuple[bytes, ...]]] = {}
         self._lines: dict[_Key, bytes] = {}
@@ -80,6 +82,7 @@ class Memo(Mapping[Proposal, Trial]):
                 self.noise = float(data["noise"])
                 self.fp32 = str(data.get("fp32", ""))
                 self.setup_seconds = float(data.get("setup_seconds", 0.0))
+                self.device = str(data.get("device", ""))
             self._look(kind, data, line)
             if kind != "TrialFinished":
                 return

@@ -11,11 +11,11 @@ import pytest
 import precsearch.backends.tensorrt as backend
 from precsearch.backends.tensorrt.capabilities import Caps, probe
 from tests.backends.trt.stand_in.simulated import simulated
-from tests.backends.trt.stand_in.surface import VERSIONS, surface
+from tests.backends.trt.stand_in.surface import RTX, VERSIONS, surface
 from tests.backends.trt.stand_in.touched import Touch, touches
 
 FOLDER = Path(backend.__file__).parent
-TOUCHES = touches(FOLDER)
+TOUCHES = touches(FOLDER, without="rtx")
 
 NEEDS = {
     "BuilderFlag.FP16": "weak",
@@ -98,6 +98,21 @@ def _fits(touch: Touch, version: str) -> bool:
     if touch.call is None or members[0].parameters is None:
         return True
     return any(m.takes(*touch.call) for m in members)
+
+
+def test_tensorrt_rtx_has_what_is_touched_and_what_its_own_folder_touches() -> None:
+    offered = surface(RTX)
+    caps = Caps(
+        RTX, typed=True, weak=False, explicit_batch=False, editable_cache=False, targets=True
+    )
+    own = touches(FOLDER / "rtx")
+    assert {t.path for t in own} >= {"IRuntimeConfig.set_runtime_cache"}
+    assert [
+        t
+        for t in (*TOUCHES, *own)
+        if not offered.offers(t.path) and getattr(caps, NEEDS.get(t.path, ""), True)
+    ] == []
+    assert [t for t in (*TOUCHES, *own) if not _fits(t, RTX)] == []
 
 
 def test_layer_types_that_are_never_set_are_real_ones() -> None:

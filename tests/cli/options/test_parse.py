@@ -36,7 +36,7 @@ def test_precisions_are_ordered_and_unique() -> None:
     assert parse_precisions("int8, FP32,int8") == (Precision.FP32, Precision.INT8)
 
 
-@pytest.mark.parametrize("text", ["", ",", "fp8", "fp32;int8"])
+@pytest.mark.parametrize("text", ["", ",", "fp6", "fp32;int8"])
 def test_no_precisions(text: str) -> None:
     with pytest.raises(OptionError, match="--precisions"):
         parse_precisions(text)

@@ -13,7 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from precsearch.core.backend import Array, BackendOptions, Feed, Fp32Mode, KernelTime, Session
+from precsearch.core.backend import (
+    Array,
+    BackendFacts,
+    BackendOptions,
+    Feed,
+    Fp32Mode,
+    KernelTime,
+    Session,
+)
+from precsearch.core.backend_facts import COMPILED
 from tests.e2e.plugins import clocked_backend
 from tests.e2e.plugins.clocked_backend import Clocked
 from tests.plugin import make_known
@@ -58,7 +67,7 @@ class Coarse(Clocked):
     """TF32 by default. ``STRICT_OFF`` plants an error in strict FP32; ``ALONE`` knows one way."""
 
     name = "coarse"
-    compiles = os.environ.get(_COMPILES) == "1"
+    facts = COMPILED if os.environ.get(_COMPILES) == "1" else BackendFacts()
 
     def __init__(self, options: BackendOptions) -> None:
         super().__init__(replace(options, build={}))
@@ -100,4 +109,4 @@ def here(
     patch.setenv(_STRICT_OFF, str(strict_off))
     patch.setenv(_COMPILES, "1" if compiles else "0")
     patch.setenv(_ALONE, "1" if alone else "0")
-    patch.setattr(Coarse, "compiles", compiles)
+    patch.setattr(Coarse, "facts", COMPILED if compiles else BackendFacts())

@@ -153,9 +153,9 @@ PLAN_CASES = [
     Case("plan", "lacks its evidence", edited(_drop("evidence")), "malformed"),
     Case(
         "plan",
-        "asks for fp8",
-        edited(_set("recipe", "groups", 0, "precision", to="fp8")),
-        "expected one of fp32, fp16, int8",
+        "asks for fp6",
+        edited(_set("recipe", "groups", 0, "precision", to="fp6")),
+        "expected one of fp32, bf16, fp16",
     ),
     Case(
         "plan",

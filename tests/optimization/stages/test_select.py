@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -25,6 +24,7 @@ from precsearch.core.trial import (
     Trial,
 )
 from precsearch.lowering.lower import Lowered
+from precsearch.measurement.config import Candidate
 from precsearch.optimization.explain import explain_groups, ledger
 from precsearch.optimization.stages.select import (
     Choice,
@@ -84,16 +84,17 @@ class Bench:
         self.processes += 1
         return self
 
-    def call(self, method: str, *args: Any) -> Any:
-        if method == "shipped":
-            return None, ()
-        if method == "confirm":
-            if self.broken:
-                raise WorkerError("the engine died")
-            assert args[1] == 1
-            found = self.times.pop(0) if self.times else None
-            return [(found or latency(float(c.digest)),) for c in args[0]]
-        assert method == "score"
+    def pin(self, digests: Sequence[str]) -> None:
+        self.pinned = list(digests)
+
+    def confirm(self, candidates: Sequence[Candidate], rebuilds: int) -> list[tuple[Latency, ...]]:
+        if self.broken:
+            raise WorkerError("the engine died")
+        assert rebuilds == 1
+        found = self.times.pop(0) if self.times else None
+        return [(found or latency(float(c.digest)),) for c in candidates]
+
+    def score(self, *_: object) -> Accuracy:
         loss = self.holdout.pop(0)
         return Accuracy(loss, loss)
 
@@ -115,6 +116,7 @@ def confirmed(
             finalists(PROBLEM, trials),
             lowered,
             bench,  # type: ignore[arg-type]
+            bench.another,  # type: ignore[arg-type]
             lambda: object() if holdout else None,  # type: ignore[arg-type,return-value]
             seconds,
         )

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend, OnnxRuntimeSession
 from precsearch.core.backend import BackendOptions, Fingerprint
+from precsearch.core.backend_facts import COMPILED
 from tests.plugin import make_known
 
 __all__ = ["Choosing", "install"]
@@ -28,7 +29,7 @@ class Choosing(OnnxRuntimeBackend):
     """An engine is 16 hexadecimal digits, what was chosen, and the model."""
 
     name = "choosing"
-    compiles = True
+    facts = COMPILED
 
     def __init__(self, options: BackendOptions) -> None:
         super().__init__(options)

@@ -19,8 +19,6 @@ from precsearch.setup.inputs import open_inputs
 from precsearch.setup.target import open_target
 from tests.cli.runs import plan as shown_plan
 
-ALL = tuple(Precision)
-
 
 def write_plan(
     folder: Path,
@@ -44,9 +42,7 @@ def write_plan(
     onnx.save(model, path)
     source = read_model(path)
     backend, scheme = ("onnxruntime", "ort-u8s8-8") if form == "typed" else ("tensorrt", "trt-s8s8")
-    target = open_target(
-        source, backend, None if form == "typed" else ALL, "node", 1, scheme, form=form, build=build
-    )
+    target = open_target(source, backend, None, "node", 1, scheme, form=form, build=build)
     inputs = open_inputs(OptimizeConfig(path, batch=batch), target.graph)
     tensors = frozenset().union(*quantisable(target.graph, target.scheme, target.space).values())
     scales = RangeScales({t: TensorRange(-2.0, 2.0) for t in tensors}, target.scheme)

@@ -16,6 +16,10 @@ FOLDER = Path(__file__).resolve().parent / "surface"
 VERSIONS = ("8.6.0", "8.6.1", "10.0.1", "10.16.1.11", "11.0.0.114", "11.4.0.106")
 
 
+RTX = "rtx-1.7.1.116"
+"""The dump of TensorRT-RTX, made by `dump_surface.py` with its bindings in TensorRT's place."""
+
+
 @dataclass(frozen=True)
 class Member:
     """An attribute of a class, a function, or a constant.
@@ -79,7 +83,7 @@ class Surface:
 
 @cache
 def surface(version: str) -> Surface:
-    """The dump of one of `VERSIONS`."""
+    """The dump of one of `VERSIONS`, or of `RTX`."""
     raw: dict[str, Any] = json.loads((FOLDER / f"{version}.json").read_text())
     classes = raw["classes"]
     return Surface(

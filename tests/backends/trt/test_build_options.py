@@ -213,7 +213,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Plays a version as the one that is installed."""
 
     def of(made: Simulated) -> None:
-        monkeypatch.setattr(module, "_LOADED", [])
+        monkeypatch.setattr(module, "_LOADED", {})
         monkeypatch.setattr(module, "import_tensorrt", lambda: made.module)
         monkeypatch.setattr(module, "Cuda", FakeCuda)
 

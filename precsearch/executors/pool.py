@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Fidelity, Measurement, Outcome
 from precsearch.emulation.multiplexed import ProxyRequest
-from precsearch.executors.process import Worker
-from precsearch.executors.process.open import bench_worker
+from precsearch.executors.candidates import candidate
+from precsearch.executors.client import MeasurementClient, connect
+from precsearch.executors.protocol import Executor
 from precsearch.lowering.lower import Lowered
 from precsearch.measurement.device_lock import DeviceLock
-from precsearch.measurement.service import BenchSetup
+from precsearch.measurement.service import MeasurementConfig, Rival
 from precsearch.search.evaluator import Evaluate, evaluators, pooled, sequential
 
-__all__ = ["Ask", "Pool", "turns_of"]
-
-_TURNS = "device.lock"
-
-Ask = Callable[[Worker, Lowered, Fidelity], Measurement]
-"""Has a worker measure a model."""
-
-
-def turns_of(run_dir: Path, workers: int) -> str | None:
-    """The file that says whose turn it is; ``None`` where one worker has the device to itself."""
-    return str((run_dir / _TURNS).resolve()) if workers > 1 else None
+__all__ = ["Pool"]
 
 
 @dataclass(frozen=True)
@@ -39,24 +29,29 @@ class Pool:
     has died.
 
     Attributes:
-        setup: What every worker's bench starts from; its ``turns`` are set if there are several.
-        workers: How many.
+        executor: Starts workers.
+        config: What every worker measures with.
+        workers: How many on a device.
         limit_s: Seconds that a trial may take.
-        ask: Has a worker measure.
-        request: An assignment as the bench's proxy wants it; ``None`` where it has no proxy.
+        rival: What an engine is up against.
+        request: An assignment as the service's proxy takes it; ``None`` where it has no proxy.
         losses: Of each sample in a rough engine, for the choice of what a proxy sees.
     """
 
-    setup: BenchSetup
+    executor: Executor
+    config: MeasurementConfig
     workers: int
     limit_s: float
-    ask: Ask
+    rival: Callable[[Lowered], Rival | None]
     request: Callable[[Assignment], ProxyRequest] | None = None
     losses: Callable[[], tuple[float, ...]] = tuple
 
     @contextmanager
     def evaluating(
-        self, first: Worker, lower: Callable[[Assignment], Lowered], known: Mapping[str, Outcome]
+        self,
+        first: MeasurementClient,
+        lower: Callable[[Assignment], Lowered],
+        known: Mapping[str, Outcome],
     ) -> Iterator[Evaluate]:
         """What `precsearch.search.loop.search` evaluates with.
 
@@ -70,16 +65,15 @@ class Pool:
         """
 
         def in_turn(assignment: Assignment) -> Lowered:
-            with DeviceLock.shared(self._turns_of_cpu):
+            with self._on_cpu():
                 return lower(assignment)
 
         with ExitStack() as stack:
+            home = self.executor.devices()[0]
             others = [
-                stack.enter_context(bench_worker(self.limit_s)) for _ in range(self.workers - 1)
-            ]
-            for worker in others:  # all are there before anything is timed
-                worker.restart_with(self.setup)
-                worker.prepare()
+                stack.enter_context(connect(self.executor, home, self.config, self.limit_s))
+                for _ in range(self.workers - 1)
+            ]  # all are there before anything is timed
             together = [first, *others]
             each = evaluators(
                 in_turn,
@@ -94,31 +88,34 @@ class Pool:
 
             yield pooled(each, stop) if others else sequential(each[0])
 
-    @property
-    def _turns_of_cpu(self) -> str | None:
-        """Who has the device alone has the CPU alone, unless the two are different things."""
-        return None if "proxy" in self.setup.use.elsewhere else self.setup.turns
+    def _on_cpu(self) -> AbstractContextManager[None]:
+        """Held while this process computes, where that disturbs who times on the home device."""
+        elsewhere = "proxy" in self.config.use.elsewhere
+        return DeviceLock.shared(*(() if elsewhere else self._locks()))
 
-    def _measuring(self, worker: Worker) -> Callable[[Lowered, Fidelity], Measurement]:
+    def _starting(self) -> AbstractContextManager[None]:
+        """Held while a worker starts again, which uses the CPU and the device."""
+        return DeviceLock.shared(*self._locks())
+
+    def _locks(self) -> tuple[str, ...]:
+        lock = self.executor.lock(self.executor.devices()[0])
+        return () if lock is None else (lock,)
+
+    def _measuring(self, worker: MeasurementClient) -> Callable[[Lowered, Fidelity], Measurement]:
         def measure(lowered: Lowered, fidelity: Fidelity) -> Measurement:
-            if not worker.ready:
-                with DeviceLock.shared(self.setup.turns):
-                    worker.prepare()
-            return self.ask(worker, lowered, fidelity)
+            worker.revive(self._starting)
+            return worker.measure(candidate(lowered), fidelity, self.rival(lowered))
 
         return measure
 
-    def _probing(self, worker: Worker) -> Callable[[Assignment], Measurement]:
+    def _probing(self, worker: MeasurementClient) -> Callable[[Assignment], Measurement]:
         request = self.request
         assert request is not None
 
         def probe(assignment: Assignment) -> Measurement:
-            with DeviceLock.shared(self._turns_of_cpu):
+            with self._on_cpu():
                 asked = request(assignment)
-            if not worker.ready:
-                with DeviceLock.shared(self.setup.turns):
-                    worker.prepare()
-            found: Measurement = worker.call("probe", asked, self.losses(), again=False)
-            return found
+            worker.revive(self._starting)
+            return worker.probe(asked, self.losses())
 
         return probe

@@ -1,0 +1,42 @@
+"""What Python calls: `optimize`, `inspect`, `diagnose`, `build`, `verify`, `save_report`."""
+
+from __future__ import annotations
+
+from precsearch.api.looking import diagnose, inspect, save_report
+from precsearch.api.optimizing import optimize
+from precsearch.api.result import Result
+from precsearch.diagnosis.result import Diagnosis
+from precsearch.exporters.export import ExportReport, export
+from precsearch.optimization.counted import Counted
+from precsearch.optimization.estimate import DryRun, dry_run
+from precsearch.optimization.inspection import Inspection
+from precsearch.optimization.run import optimize_events
+from precsearch.plan.plan import read_plan as load_plan
+from precsearch.replay.materialize import BuildReport, build
+from precsearch.replay.verify import VerifyReport, verify
+from precsearch.setup.config import OptimizeConfig, OptimizeResult
+from precsearch.setup.shapes import ShapeSet
+
+__all__ = [
+    "BuildReport",
+    "Counted",
+    "Diagnosis",
+    "DryRun",
+    "ExportReport",
+    "Inspection",
+    "OptimizeConfig",
+    "OptimizeResult",
+    "Result",
+    "ShapeSet",
+    "VerifyReport",
+    "build",
+    "diagnose",
+    "dry_run",
+    "export",
+    "inspect",
+    "load_plan",
+    "optimize",
+    "optimize_events",
+    "save_report",
+    "verify",
+]

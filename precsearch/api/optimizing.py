@@ -1,0 +1,234 @@
+"""`optimize`: a search from Python, with what is in memory written where its processes find it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from os import PathLike
+from pathlib import Path
+from typing import TypeAlias
+
+from precsearch.api.functions import metric_name
+from precsearch.api.given import Data, Model, data_file, model_file, model_name
+from precsearch.api.notebook import Bar, in_notebook
+from precsearch.api.result import Result
+from precsearch.core.errors import OptionError, UnmetError
+from precsearch.core.events import Event
+from precsearch.core.precision import Precision
+from precsearch.grouping.control import Control
+from precsearch.grouping.control import pin as one_pin
+from precsearch.optimization.run import optimize_events
+from precsearch.setup.config import OptimizeConfig, OptimizeResult
+from precsearch.setup.shapes import ShapeSet
+
+__all__ = ["FilePath", "control_of", "optimize", "precisions_of"]
+
+FilePath: TypeAlias = "str | PathLike[str]"
+
+
+def optimize(
+    model: Model,
+    data: Data | None = None,
+    *,
+    tol: float = 1e-2,
+    metric: str | Callable[..., object] = "rel-l2",
+    holdout: Data | None = None,
+    calibration: Data | None = None,
+    calibration_method: str = "minmax",
+    columns: Mapping[str, str] | None = None,
+    samples: int = 1024,
+    pin: Mapping[str, str] | None = None,
+    exclude: Sequence[str] = (),
+    only: Sequence[str] = (),
+    backend: str = "auto",
+    precisions: Sequence[str | Precision] | None = None,
+    granularity: str = "group",
+    strategy: str = "auto",
+    max_builds: int | None = None,
+    time_budget: float | timedelta | None = None,
+    seed: int = 0,
+    threads: int = 0,
+    workers: int = 1,
+    batch: int = 1,
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    shapes: Sequence[ShapeSet] = (),
+    build_options: Mapping[str, str] | None = None,
+    rewrite: bool = False,
+    output: FilePath | None = None,
+    artifact: FilePath | None = None,
+    run_dir: FilePath | None = None,
+    resume: bool = False,
+    force: bool = False,
+    on_event: Callable[[Event], object] | None = None,
+    progress: bool | None = None,
+) -> Result:
+    """Find the fastest measured engine within a tolerance, and write its plan.
+
+    Args:
+        model: The path of an ONNX model, an ``onnx.ModelProto`` or an ``onnx_ir.Model``.
+        data: Samples to calibrate and to search with: a path as on the command line; arrays with
+            the samples along axis 0, as a dictionary by input, as a tuple in the order of the
+            inputs (with labels as one more), or alone for one input; or an iterable of feeds, such
+            as a DataLoader or a data set of Hugging Face, whose rows need no batch axis. ``None``
+            is random numbers, with a warning.
+        tol: Bound on the loss, in the metric's own terms.
+        metric: The name of a metric, ``file.py:function``, or a function of (outputs, reference) or
+            (outputs, reference, labels); docs/metrics.md has the contract.
+        holdout: Samples that the search never sees; by default a quarter of ``data``.
+        calibration: Other samples to calibrate INT8 with.
+        calibration_method: ``minmax``, ``percentile`` or ``mse``.
+        columns: Column of the data → input of the model, or ``labels``; others are left out.
+        samples: Most samples to take of an iterable.
+        pin: Pattern → the least precise that the groups which match may run in, such as
+            ``{"op:Gemm": "fp32"}``; docs/control.md has the patterns.
+        exclude: Patterns of groups that stay in FP32.
+        only: Patterns of the only groups that are searched.
+        backend: ``auto``, ``onnxruntime``, ``tensorrt``, or that of a plug-in.
+        precisions: What groups may be given; ``None`` is all that the backend truly runs.
+        granularity: What is decided together: ``node``, ``group`` or ``block``.
+        strategy: ``auto``, ``bisection``, ``tpe``, ``uniform``, or that of a plug-in.
+        max_builds: Most engines to build and time.
+        time_budget: Longest time to search, in seconds or as a `timedelta`.
+        seed: Of every random choice.
+        threads: CPU threads of one inference; 0 is the number of physical cores.
+        workers: Engines that are built and run at a time; they are timed one at a time.
+        batch: Samples of one inference, where the model leaves it open; also what is timed.
+        input_shapes: Input → shape, where the model leaves dimensions open.
+        shapes: Several sets of input shapes, in place of ``batch`` and ``input_shapes``.
+        build_options: What the backend alone knows, by name.
+        rewrite: Try rewrites that make FP16 accurate and change nothing in FP32; use what helps.
+        output: The plan; by default the model's name with ``.plan.json``, here.
+        artifact: Where to write the optimised model; ``None`` writes none.
+        run_dir: The journal's folder; by default the plan's name with ``.precsearch``, beside it.
+        resume: Go on with the run in ``run_dir``.
+        force: Overwrite plan, artifact and journal; never those of another model.
+        on_event: Called with every event as it happens (`precsearch.core.events`); what it raises
+            ends the search.
+        progress: Whether to show a bar; by default in notebooks.
+
+    Returns:
+        The plan, which is also on disk, with the trials and the optimised model.
+
+    Raises:
+        InputError: Something that was given is wrong; the message says what to change.
+        UnmetError: Not even the FP32 engine is within the tolerance.
+        KeyboardInterrupt: The search was interrupted; the best plan so far is on disk.
+    """
+    config = OptimizeConfig(
+        model=Path(f"{model_name(model)}.onnx"),
+        tol=tol,
+        metric="rel-l2",
+        backend=backend,
+        precisions=precisions_of(precisions),
+        strategy=strategy,
+        max_builds=max_builds,
+        time_budget=time_budget.total_seconds()
+        if isinstance(time_budget, timedelta)
+        else time_budget,
+        seed=seed,
+        threads=threads,
+        workers=workers,
+        batch=batch,
+        input_shapes=dict(input_shapes or {}),
+        shapes=tuple(shapes),
+        calibration_method=calibration_method,
+        granularity=granularity,
+        output=None if output is None else Path(output),
+        artifact=None if artifact is None else Path(artifact),
+        run_dir=None if run_dir is None else Path(run_dir),
+        resume=resume,
+        force=force,
+        build_options=dict(build_options or {}),
+        rewrite=rewrite,
+        control=control_of(pin, exclude, only),
+    )
+    folder = config.run_path
+    path = model_file(model, folder)
+
+    def placed(given: Data | None) -> Path | None:
+        return data_file(given, path, folder, columns=columns, samples=samples)
+
+    config = replace(
+        config,
+        model=path,
+        output=config.plan_path,
+        data=placed(data),
+        holdout=placed(holdout),
+        calibration=placed(calibration),
+        metric=metric_name(metric, folder),
+    )
+    watch: list[Callable[[Event], object]] = [] if on_event is None else [on_event]
+    if progress or (progress is None and in_notebook()):
+        watch.append(Bar(config.max_builds, config.time_budget))
+    return _result(config, _followed(optimize_events(config), watch))
+
+
+def control_of(
+    pin: Mapping[str, str] | None, exclude: Sequence[str], only: Sequence[str]
+) -> Control:
+    """What is settled, from the options of `optimize`.
+
+    Raises:
+        OptionError: A precision is none.
+    """
+    for name, given in (("exclude", exclude), ("only", only)):
+        if isinstance(given, str):
+            raise OptionError(f"{name} takes a list of patterns, not one text: [{given!r}]")
+    pins = [one_pin(pattern, precision) for pattern, precision in (pin or {}).items()]
+    pins += [one_pin(p, Precision.FP32.value, option=f"exclude {p}") for p in exclude]
+    return Control(tuple(pins), tuple(only))
+
+
+def precisions_of(names: Sequence[str | Precision] | None) -> tuple[Precision, ...] | None:
+    """Precisions by label, the most precise first.
+
+    Raises:
+        OptionError: A label is none.
+    """
+    if names is None:
+        return None
+    known = {p.value: p for p in Precision}
+    given = [names] if isinstance(names, str) else names
+    for name in given:
+        if str(name) not in known:
+            raise OptionError(f"there is no precision {str(name)!r}; use {', '.join(known)}")
+    return tuple(sorted({known[str(name)] for name in given}, key=lambda p: p.rank))
+
+
+def _followed(
+    events: Generator[Event, None, OptimizeResult], watch: Sequence[Callable[[Event], object]]
+) -> OptimizeResult:
+    """Run to the end; an interrupt that meets a watcher is the search's."""
+    interrupt: KeyboardInterrupt | None = None
+    while True:
+        try:
+            event = next(events) if interrupt is None else events.throw(interrupt)
+        except StopIteration as end:
+            result: OptimizeResult = end.value
+            return result
+        interrupt = None
+        try:
+            for take in watch:
+                take(event)
+        except KeyboardInterrupt as error:
+            interrupt = error
+        except BaseException:
+            events.close()
+            raise
+
+
+def _result(config: OptimizeConfig, found: OptimizeResult) -> Result:
+    if found.interrupted:
+        raise KeyboardInterrupt
+    if found.plan is None or found.plan_path is None:
+        raise UnmetError(" ".join(found.summary))
+    return Result(
+        plan=found.plan,
+        plan_path=found.plan_path,
+        run_path=config.run_path,
+        model_path=config.model,
+        artifact_path=found.artifact_path,
+        summary=found.summary,
+        metric=config.metric,
+    )

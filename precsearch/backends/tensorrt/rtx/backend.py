@@ -1,0 +1,180 @@
+"""The TensorRT-RTX backend: builds ahead of time, for GPUs that need not be here.
+
+What ran on which version: docs/tensorrt-versions.md. No engine of TensorRT-RTX has run yet in
+precsearch's own tests: opening and timing one is TensorRT's code, with a runtime cache and with
+all kernels compiled before the first inference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from precsearch.backends.tensorrt.backend import Installed, TensorRtBackend, loaded
+from precsearch.backends.tensorrt.builder import EngineBuilder
+from precsearch.backends.tensorrt.rtx.bindings import import_rtx
+from precsearch.backends.tensorrt.rtx.options import SHARED, RtxOptions
+from precsearch.backends.tensorrt.scheme import scheme
+from precsearch.core.backend import (
+    TYPED_HALF,
+    BackendOptions,
+    Fingerprint,
+    Fp32Mode,
+    GraphForm,
+    QuantScheme,
+)
+from precsearch.core.backend_facts import COMPILED
+from precsearch.core.errors import OptionError
+from precsearch.core.precision import Precision
+
+__all__ = ["TensorRtRtxBackend"]
+
+_NO_FP32_PRODUCTS = "sm75"
+_MOST_CACHE_BYTES = 1 << 30
+
+
+class TensorRtRtxBackend(TensorRtBackend):
+    """FP32, FP16 and INT8 on TensorRT-RTX; graphs are typed, as for TensorRT 10 and later.
+
+    Constructing it loads nothing.
+
+    Args:
+        options: Shapes to build for, and `RtxOptions` by name.
+
+    Raises:
+        OptionError: A build option is unknown or makes no sense.
+    """
+
+    name = "tensorrt-rtx"
+    facts = replace(COMPILED, exporter="")
+    scheme: QuantScheme = scheme(rtx=True)
+    shared_options = SHARED
+
+    def __init__(self, options: BackendOptions) -> None:
+        given = RtxOptions.of(options.build)
+        super().__init__(BackendOptions(options.threads, cache=options.cache))
+        self.options = options
+        self.knobs = given.knobs
+        self.target = given.target
+
+    @cached_property
+    def _here(self) -> Installed:
+        return loaded(self.name, import_rtx)
+
+    @cached_property
+    def _builder(self) -> EngineBuilder:
+        here = self._here
+        return EngineBuilder(
+            here.trt,
+            here.caps,
+            self.knobs,
+            here.logger,
+            here.lines,
+            weak=False,
+            target=self.target.upper(),
+        )
+
+    @property
+    def form(self) -> GraphForm:
+        """Typed, always: TensorRT-RTX has no other networks, installed or not."""
+        return TYPED_HALF
+
+    def form_named(self, name: str) -> GraphForm:
+        """See `precsearch.core.backend.Backend.form_named`."""
+        if name != TYPED_HALF.name:
+            raise OptionError(
+                f"the tensorrt-rtx backend builds from no graph form {name!r}, only from "
+                f"{TYPED_HALF.name}"
+            )
+        return TYPED_HALF
+
+    def scheme_named(self, name: str) -> QuantScheme:
+        """See `precsearch.core.backend.Backend.scheme_named`. TensorRT's schemes are known, too."""
+        known = {s.name: s for add in ("decided", "both") for s in (scheme(add, rtx=True),)}
+        return known[name] if name in known else super().scheme_named(name)
+
+    def fingerprint(self) -> Fingerprint:
+        """See `precsearch.core.backend.Backend.fingerprint`; of a target, that it is not here."""
+        versions = {"tensorrt-rtx": self.caps.version, "numpy": np.__version__}
+        if self.target:
+            return Fingerprint(self.name, versions, f"{self.target}, built for and not run on")
+        here = super().fingerprint()
+        rest = {n: v for n, v in here.versions.items() if n not in ("tensorrt", "numpy")}
+        return Fingerprint(self.name, {**versions, **rest}, here.device, here.features)
+
+    def fp32_modes(self) -> tuple[Fp32Mode, ...]:
+        """See `precsearch.core.backend.ChoosesFp32.fp32_modes`."""
+        if self.target == _NO_FP32_PRODUCTS:
+            return (Fp32Mode("strict", 24, {"tf32": "false"}),)
+        if self.target:
+            strict, coarse = (
+                Fp32Mode("strict", 24, {"tf32": "false"}),
+                Fp32Mode("tf32", 11, {"tf32": "true"}),
+            )
+            return (coarse, strict) if self.knobs.tf32 else (strict, coarse)
+        return super().fp32_modes()
+
+    def build(self, model: bytes) -> bytes:
+        """See `precsearch.core.backend.Backend.build`.
+
+        Raises:
+            BuildError: The model was refused.
+            OptionError: It has a product that the target lacks.
+        """
+        if self.target == _NO_FP32_PRODUCTS:
+            _refuse_fp32_products(model)
+        return super().build(model)
+
+    def precisions_of(self, artifact: bytes) -> Mapping[str, Precision | None]:
+        """See `precsearch.core.backend.BuildsAhead.precisions_of`."""
+        return self._noted(artifact).ran
+
+    def layer_summary(self, artifact: bytes) -> tuple[str, ...]:
+        """See `precsearch.core.backend.Backend.layer_summary`.
+
+        Of an engine that this object built, from the builder's log; otherwise it must be opened.
+        """
+        layers = self._noted(artifact).layers
+        if not layers:
+            return super().layer_summary(artifact)
+        return tuple(sorted(layer.line for layer in layers))
+
+    def _context(self, engine: Any) -> Any:  # noqa: ANN401
+        """With every kernel compiled before the first inference, and none of them twice."""
+        trt = self._here.trt
+        config = engine.create_runtime_config()
+        strategies = trt.DynamicShapesKernelSpecializationStrategy
+        config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
+        kept = Path(self.options.cache) if self.options.cache else None
+        cache = config.create_runtime_cache()
+        if kept is not None and kept.is_file() and kept.stat().st_size <= _MOST_CACHE_BYTES:
+            cache.deserialize(kept.read_bytes())  # of another GPU or version: left unused
+        config.set_runtime_cache(cache)
+        context = engine.create_execution_context(config)
+        if kept is not None and context is not None:
+            kept.write_bytes(bytes(cache.serialize()))
+        return context
+
+
+def _refuse_fp32_products(model: bytes) -> None:
+    """Raise `OptionError` for FP32 matrix products, which TensorRT-RTX has no kernels for on SM75.
+
+    Raises:
+        OptionError: The model has one.
+    """
+    graph = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(model)).graph
+    values = (*graph.value_info, *graph.input, *graph.output)
+    types = {v.name: v.type.tensor_type.elem_type for v in values}
+    for node in graph.node:
+        if node.op_type in ("MatMul", "Gemm") and types.get(node.output[0]) == 1:
+            raise OptionError(
+                f"TensorRT-RTX multiplies no FP32 matrices on {_NO_FP32_PRODUCTS}, and "
+                f"{node.name!r} is one: build for sm80 or later, or make a plan that gives all "
+                "such groups FP16"
+            )

@@ -1,0 +1,34 @@
+"""Options of `optimize` about how and where it searches: strategy options, workers and devices."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Option
+
+from precsearch.cli.options.parse import integer
+
+_EFFORT = "How long to search"
+_DEVICES = "Devices"
+
+StrategyOption = Annotated[
+    list[str] | None,
+    Option(
+        metavar="NAME=VALUE",
+        show_default=False,
+        help="An option of the strategy alone, such as patience=20 for auto; recorded in the plan. "
+        "Repeatable.",
+        rich_help_panel=_EFFORT,
+    ),
+]
+Workers = Annotated[
+    int,
+    Option(
+        parser=integer("--workers", 1),
+        metavar="N",
+        show_default=False,
+        help="Engines to build and check at a time; they take turns to be timed, so speeds stay "
+        "true. More need more memory. Default: 1.",
+        rich_help_panel=_EFFORT,
+    ),
+]

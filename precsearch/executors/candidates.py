@@ -1,0 +1,95 @@
+"""What a search sends to a measurement service: engines, what they compete with, and its config."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from precsearch.core.backend import CPU_USE, DeclaresUse
+from precsearch.core.problem import Problem
+from precsearch.core.space import SearchSpace
+from precsearch.core.trial import Measurement, Trial, hardness
+from precsearch.lowering.lower import Lowered
+from precsearch.measurement.latency import Load, TimingOptions
+from precsearch.measurement.rounds import BUSY
+from precsearch.measurement.service import Candidate, MeasurementConfig, ReferenceSplit, Rival
+from precsearch.setup.config import DataConfig
+from precsearch.setup.shapes import ShapeTable
+from precsearch.setup.target import Target
+
+__all__ = ["busy", "candidate", "measurement_config", "rival"]
+
+_PATIENT = TimingOptions(round_seconds=0.02, warmup=15)
+"""A GPU that was idle takes some tenths of a second to clock up."""
+
+
+def candidate(lowered: Lowered) -> Candidate:
+    """What is sent to a measurement service."""
+    return Candidate(lowered.model, lowered.digest, lowered.asked, lowered.owners)
+
+
+def rival(problem: Problem, trials: Sequence[Trial], lowered: Lowered) -> Rival:
+    """What an engine is up against.
+
+    Args:
+        problem: What is searched.
+        trials: Its trials so far.
+        lowered: The engine's model.
+    """
+    best = problem.goal.best(trials)
+    found = None if best is None or best.measurement is None else best.measurement.latency
+    ratio = 1.0 if found is None else min(1.0, found.ratio)
+    digest = "" if best is None else best.model_digest
+    trivial = _trivial(problem.space, lowered)
+    return Rival(problem.goal, ratio, trivial, hardness(trials), digest)
+
+
+def busy(found: Measurement | None) -> str:
+    """What a person should know of the machine if a timing stayed in doubt because of it; or ""."""
+    if found is None or found.latency is None:
+        return ""
+    if not any(reason.startswith(BUSY) for reason in found.latency.unsure):
+        return ""
+    return f"{BUSY}: disturbed timings are made again, and what stays in doubt is marked as unsure"
+
+
+def _trivial(space: SearchSpace, lowered: Lowered) -> bool:
+    """Whether a model computes all groups in one precision, as far as they can."""
+    asked = {lowered.owners[node]: p for node, p in lowered.asked.items() if node in lowered.owners}
+    computing = {g.key for g in space.free if not g.passive}
+    found = {k: p for k, p in asked.items() if k in computing}
+    uniform = [dict(space.uniform(p).entries) for p in space.precisions]
+    return any({k: p for k, p in u.items() if k in computing} == found for u in uniform)
+
+
+def measurement_config(
+    config: DataConfig,
+    target: Target,
+    baseline: Lowered,
+    search: ReferenceSplit,
+    loads: tuple[Load, ...] = (),
+    shapes: ShapeTable = (),
+    metric_sha256: str = "",
+) -> MeasurementConfig:
+    """What a measurement service starts from, on any host.
+
+    Args:
+        config: Names the metric.
+        target: The model and its backend.
+        baseline: The FP32 engine's model.
+        search: What engines are scored on.
+        loads: What is timed; nothing is the samples of ``search``.
+        shapes: Sets of input shapes that engines are built for.
+        metric_sha256: Digest of the user's own metric, "" for a built-in one.
+    """
+    return MeasurementConfig(
+        backend=target.factory,
+        options=replace(target.options, shapes=shapes, model_folder="", cache=""),
+        baseline=candidate(baseline),
+        search=search,
+        metric=config.metric,
+        timing=_PATIENT if target.facts.clock_ramps_up else TimingOptions(),
+        loads=loads,
+        metric_sha256=metric_sha256,
+        use=target.backend.use if isinstance(target.backend, DeclaresUse) else CPU_USE,
+    )

@@ -1,0 +1,85 @@
+"""FP32 values as another number format holds them.
+
+Integer operations on the bits and FP32 additions alone, so that the same values give the same bytes
+with every version of NumPy; NumPy itself has no bfloat16.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import numpy_helper
+
+from precsearch.core.formats import BFLOAT16, FLOAT16, FLOAT32, NumberFormat
+
+__all__ = ["rounded", "stored"]
+
+Floats = npt.NDArray[np.float32]
+
+_MAGIC = 1.5 * 2.0**23
+
+
+def rounded(values: npt.NDArray[np.generic], number_format: NumberFormat) -> Floats:
+    """The nearest values of a float format, ties to even; beyond its range infinite.
+
+    A normal number is rounded on its bits; a subnormal one by adding and subtracting
+    1.5 * 2^23 * u, u being the smallest number of the format (Dekker, *Numerische Mathematik* 18,
+    1971, section 2).
+
+    Args:
+        values: Numbers of any shape, taken as FP32.
+        number_format: Of at most 23 significant bits, or FP32 itself.
+
+    Returns:
+        FP32 values of the same shape.
+    """
+    exact = np.ascontiguousarray(values, np.float32).reshape(np.shape(values))
+    if number_format == FLOAT32:
+        return exact
+    if number_format == FLOAT16:
+        with np.errstate(over="ignore"):
+            return np.asarray(exact.astype(np.float16).astype(np.float32))
+    dropped = np.uint32(24 - number_format.significand_bits)
+    words = exact.view(np.uint32)
+    up = ((words >> dropped) & np.uint32(1)) + np.uint32((1 << (int(dropped) - 1)) - 1)
+    made = ((words + up) & ~np.uint32((1 << int(dropped)) - 1)).view(np.float32)
+    if number_format.smallest_normal > FLOAT32.smallest_normal:
+        magic = np.float32(_MAGIC * number_format.smallest)
+        small = np.abs(exact) < np.float32(number_format.smallest_normal)
+        near_zero = np.where(small, exact, np.float32(0))
+        made = np.where(small, np.copysign((near_zero + magic) - magic, exact), made)
+    beyond = np.abs(made) > np.float32(number_format.largest)
+    made = np.where(beyond, np.copysign(np.float32(np.inf), exact), made)
+    return np.where(np.isnan(exact), exact, made)
+
+
+def stored(
+    name: str, values: npt.NDArray[np.generic], number_format: NumberFormat
+) -> onnx.TensorProto:
+    """FP32 values as a constant in FP32, float16 or bfloat16.
+
+    Args:
+        name: Of the constant.
+        values: Numbers of any shape.
+        number_format: What they are rounded to.
+
+    Raises:
+        ValueError: No constant of another format is made here.
+    """
+    if number_format == FLOAT32:
+        return numpy_helper.from_array(np.asarray(values, np.float32), name)
+    if number_format == FLOAT16:
+        with np.errstate(over="ignore"):
+            return numpy_helper.from_array(np.asarray(values).astype(np.float16), name)
+    if number_format != BFLOAT16:
+        raise ValueError(f"no constant can be stored in {number_format.name}")
+    made = rounded(values, BFLOAT16)
+    quiet = np.where(np.isnan(made), np.uint32(1 << 22), np.uint32(0))  # a NaN, not an infinity
+    high = ((made.view(np.uint32) | quiet) >> np.uint32(16)).astype("<u2")
+    return onnx.TensorProto(
+        name=name,
+        data_type=BFLOAT16.elem_type,
+        dims=np.shape(values),
+        raw_data=high.tobytes(),
+    )

@@ -1,0 +1,147 @@
+"""A search from Python with everything in memory, and what its result tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import precsearch
+from precsearch.api.notebook import Bar
+from precsearch.core.events import Event, SearchStarted, StageStarted, TrialFinished
+from precsearch.core.problem import Bound, Budget
+from tests.cli.runs import engine
+from tests.e2e.plugins.clocked_backend import here
+from tests.hostile.situations.world import model
+
+FEEDS = np.random.default_rng(1).normal(size=(12, 1, 8, 8)).astype(np.float32)
+EVENTS: list[Event] = []
+
+
+def rel(outputs: list[dict[str, np.ndarray]], reference: list[dict[str, np.ndarray]]) -> float:
+    pairs = [(o["y"], r["y"]) for o, r in zip(outputs, reference, strict=True)]
+    off = sum(float(((a - b) ** 2).sum()) for a, b in pairs)
+    return float(np.sqrt(off / sum(float((b**2).sum()) for _, b in pairs)))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("result")
+    with pytest.MonkeyPatch.context() as patch:
+        here(folder, patch)
+        patch.chdir(folder)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def result(place: Path) -> precsearch.Result:
+    return precsearch.optimize(
+        model(),
+        ({"x": row} for row in FEEDS),
+        tol=0.5,
+        metric=rel,
+        pin={"op:MatMul": "fp32"},
+        backend="clocked",
+        threads=1,
+        on_event=EVENTS.append,
+    )
+
+
+def test_the_plan_is_beside_the_model_and_on_disk(result: precsearch.Result, place: Path) -> None:
+    assert result.plan == precsearch.load_plan(place / "small.plan.json")
+    assert (
+        result.model_path.is_relative_to(place / "small.precsearch/given")
+        or (place / result.model_path).is_file()
+    )
+    assert result.plan.criteria.metric == "test_optimize.py:rel"
+    assert {g.precision.value for g in result.plan.recipe.groups if g.kind == "matmul"} == {"fp32"}
+    assert type(EVENTS[0]).__name__ == "RunStarted"
+
+
+def test_a_result_knows_trials_front_and_model(result: precsearch.Result) -> None:
+    engines = [t for t in result.trials if t.engine]
+    assert sum(t.chosen for t in result.trials) == 1
+    assert {t.number for t in result.front} <= {t.number for t in engines}
+    ratios = [t.ratio for t in result.front]
+    assert ratios == sorted(ratios, key=lambda r: r or 0.0)
+    assert result.speedup > 1
+    assert result.loss <= 0.5
+    onnx.checker.check_model(result.model)
+    assert any(n.op_type == "QuantizeLinear" for n in result.model.graph.node)
+    built = result.save("fast.onnx")
+    assert built.sha256 == result.plan.recipe.materialised_sha256
+
+
+def test_a_result_shows_itself(result: precsearch.Result) -> None:
+    shown = repr(result)
+    assert len(shown) < 120
+    assert "FP32's speed" in shown
+    html = result._repr_html_()
+    assert "<svg" in html
+    assert "FP32's" in html
+
+
+def test_trials_as_a_table_need_pandas(result: precsearch.Result) -> None:
+    try:
+        import pandas
+    except ImportError:
+        with pytest.raises(precsearch.OptionError, match="pip install pandas"):
+            result.to_frame()
+    else:
+        assert isinstance(result.to_frame(), pandas.DataFrame)
+        assert len(result.to_frame()) == len(result.trials)
+
+
+def test_a_report_is_written_from_the_result(result: precsearch.Result, place: Path) -> None:
+    page = precsearch.save_report(result, "page.html")
+    assert "<html" in page.read_text(encoding="utf-8")
+    with pytest.raises(precsearch.OutputError, match="exists already"):
+        precsearch.save_report(result, "page.html")
+    other = precsearch.save_report(result, "two.html", other=result.plan_path)
+    assert other.stat().st_size > 1000
+
+
+def test_inspect_and_diagnose_take_what_is_in_memory(place: Path) -> None:
+    found = precsearch.inspect(model(), FEEDS, backend="onnxruntime", exclude=["op:Conv"])
+    assert [g.kind for g in found.space.free] == ["matmul"]
+    seen = precsearch.diagnose(model(), FEEDS, precision="int8", backend="onnxruntime")
+    assert seen.samples == 12
+    assert seen.loss > 0
+
+
+def test_mistakes_in_options_are_told_before_any_work(place: Path) -> None:
+    for options, said in (
+        ({"precisions": ["fp12"]}, "there is no precision 'fp12'"),
+        ({"exclude": "op:Conv"}, r"exclude takes a list of patterns"),
+        ({"layer_precisions": {"op:Conv": "fp12"}}, "a pin is PATTERN=PRECISION"),
+    ):
+        with pytest.raises(precsearch.OptionError, match=said):
+            precsearch.optimize(model(), FEEDS, **options)
+
+
+def test_what_a_watcher_raises_ends_the_search(place: Path) -> None:
+    def stop(event: Event) -> None:
+        raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        precsearch.optimize(
+            model(), FEEDS, backend="clocked", output="other.json", threads=1, on_event=stop
+        )
+    assert not (place / "other.json").exists()
+
+
+def test_the_bar_of_a_notebook_says_how_much_of_the_budget_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Bar, "_show", lambda self: None)
+    bar = Bar(8, None)
+    bar(StageStarted("reference"))
+    assert bar.text.startswith("precsearch: reference")
+    bar(SearchStarted("a CPU", "auto", 2, 4, Bound(1e-2), Budget(8), 0.01))
+    bar(TrialFinished(engine(0, 3, 5e-3, 0.5), 2, 4.0))
+    bar(TrialFinished(engine(1, 3, 5e-2, 0.2), 4, 6.0))
+    assert bar.share == 0.5
+    assert "4 engines in 6.0s, best so far 2.00x" in bar.text

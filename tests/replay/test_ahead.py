@@ -1,0 +1,91 @@
+"""Plans that are built for a GPU that is not here: what is refused beforehand, and what is said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from precsearch.api import build, export
+from precsearch.backends.tensorrt.rtx.backend import TensorRtRtxBackend
+from precsearch.backends.tensorrt.rtx.options import RtxOptions
+from precsearch.core.backend import TYPED_HALF, BackendOptions, BuildsAhead
+from precsearch.core.errors import OptionError
+from precsearch.core.precision import Precision
+from precsearch.lowering.lower import Lowered
+from precsearch.plan.plan import read_plan
+from precsearch.replay.ahead import asked_and_ran
+from tests.backends.trt.stand_in.plans import write_plan
+from tests.graph.small_graphs import conv_net, residual_net
+
+FP32, FP16, INT8 = Precision.FP32, Precision.FP16, Precision.INT8
+
+
+def refused(plan: Path, backend: str | None, target: str | None) -> str:
+    output = plan.with_name("model.engine")
+    with pytest.raises(OptionError) as error:
+        build(plan, None, output, backend=backend, target=target)
+    assert not output.exists()
+    return str(error.value)
+
+
+def test_a_plan_of_another_kind_of_graph_is_refused(tmp_path: Path) -> None:
+    plan = write_plan(tmp_path, conv_net(), "typed", {})
+    assert "whose graphs tensorrt-rtx does not take" in refused(plan, "tensorrt-rtx", "sm89")
+
+
+def test_a_target_needs_a_backend_that_builds_ahead(tmp_path: Path) -> None:
+    plan = write_plan(tmp_path, conv_net(), "typed-half", {})
+    assert "add --backend tensorrt-rtx" in refused(plan, None, "sm89")
+    assert "add --target" in refused(plan, "tensorrt-rtx", None)
+    assert "such as sm89, not 'rtx'" in refused(plan, "tensorrt-rtx", "rtx")
+    assert "no backend 'nothing'" in refused(plan, "nothing", "sm89")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"timing_iterations": "3"}, "no build option 'timing_iterations'"),
+        ({"target": "8.9"}, "a compute capability such as sm89"),
+        ({"tf32": "perhaps"}, "true or false"),
+    ],
+)
+def test_options_without_a_meaning_there_are_refused(given: Mapping[str, str], said: str) -> None:
+    with pytest.raises(OptionError, match=said):
+        RtxOptions.of(given)
+
+
+def test_a_backend_for_a_target_declares_what_it_builds() -> None:
+    made = TensorRtRtxBackend(BackendOptions(build={"target": "SM89", "tf32": "false"}))
+    assert isinstance(made, BuildsAhead)
+    assert (made.target, made.knobs.tf32, made.form) == ("sm89", False, TYPED_HALF)
+    assert [m.name for m in made.fp32_modes()] == ["strict", "tf32"]
+    assert made.scheme_named("trt-s8s8").name == "trt-s8s8"
+    assert not {"ConvTranspose", "AveragePool"} & (made.scheme.active | made.scheme.passive)
+    with pytest.raises(OptionError, match="only from typed-half"):
+        made.form_named("weak")
+
+
+def lowered(asked: Mapping[str, Precision]) -> Lowered:
+    return Lowered(b"", "", {}, asked, {n: f"group {n}" for n in "abcdef"}, {})
+
+
+def test_what_runs_otherwise_than_asked_is_said() -> None:
+    made = lowered({"a": INT8, "b": FP16})
+    assert asked_and_ran(made, {"a": INT8, "b": FP16, "c": FP32, "d": None}) == ()
+    (line,) = asked_and_ran(made, {"a": FP16, "b": FP16, "c": FP16})
+    assert "'group a': asked int8, runs fp16; 'group c': asked fp32, runs fp16" in line
+    (line,) = asked_and_ran(made, dict.fromkeys("abcde", INT8))
+    assert line.endswith("and 1 more")
+
+
+@pytest.mark.parametrize("asked", [{}, {"t0": "fp16"}, {"t0": "int8"}])
+def test_a_plan_that_uses_fewer_precisions_than_were_offered_replays(
+    asked: dict[str, str], tmp_path: Path
+) -> None:
+    """A residual Add has a group of its own for the sake of INT8, which this plan may not use."""
+    plan = write_plan(tmp_path, residual_net(), "typed-half", asked)
+    found = export(plan, None, "polygraphy", tmp_path / "out")
+    assert found.identical
+    assert any(g.key.endswith("//branch") for g in read_plan(plan).recipe.groups)

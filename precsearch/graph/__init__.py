@@ -7,4 +7,6 @@ from precsearch.system.deferred import deferred
 # onnx_ir needs SymPy for arithmetic on symbolic dimensions alone, which precsearch does not do.
 # Loading it takes 0.3 s of CPU time, in every process (docs/adr/0030).
 with deferred("sympy", "onnx_ir._symbolic_shapes"):
-    import onnx_ir  # noqa: F401 - loaded here, before the modules of this folder need it
+    import onnx_ir as ir  # loaded here, before the modules of this folder need it
+
+__all__ = ["ir"]

@@ -296,7 +296,9 @@ class Run:
             self.outputs.write(config.plan_path, text.encode())
             if result.artifact_path is not None:
                 put = self.outputs.write
-                write_artifact(self.target, result.artifact_path, lowered, engine, put)
+                shaped = replace(self.target.options, shapes=plan.recipe.shapes)
+                target = replace(self.target, options=shaped)
+                write_artifact(target, result.artifact_path, lowered, engine, put)
         with suppress(KeyboardInterrupt):  # too late: all is written
             yield written(config.plan_path, plan, choice)
         return result

@@ -110,7 +110,7 @@ def test_every_option_arrives(asked: list[OptimizeConfig]) -> None:
         )
     ]
     fields = set(inspection.signature(OptimizeConfig).parameters)
-    assert len(fields) == 27, "a new option needs a place on the command line and in this test"
+    assert len(fields) == 29, "a new option needs a place on the command line and in this test"
     assert run(["optimize", "m.onnx", "--force"]) == Exit.UNMET
     assert asked[-1].force
     sets = ["--shapes", "x:1x3; y:2@0.5", "--shapes", "a@1:16x3"]

@@ -21,6 +21,8 @@ from precsearch.cli.options.parse import (
     parse_shapes,
     parse_strategy_options,
 )
+from precsearch.diagnosis.compare import DiagnoseConfig
+from precsearch.setup.config import CORRECTIONS
 
 __all__ = ["Action", "app"]
 
@@ -51,6 +53,7 @@ def optimize(
     build_option: options.BuildOption = None,
     rewrite: options.Rewrite = False,
     cure: options.OldRewrite = False,
+    no_corrections: options.NoCorrections = False,
     pin: control.PinOption = None,
     exclude: control.Exclude = None,
     only: control.Only = None,
@@ -100,6 +103,7 @@ def optimize(
         resume=resume,
         force=force,
         rewrite=rewrite or cure,
+        corrections=() if no_corrections else CORRECTIONS,
         control=control.parse_control(pin or (), exclude or (), only or ()),
     )
     if dry_run:
@@ -255,7 +259,6 @@ def diagnose(
         precsearch diagnose vit.onnx --data samples.npz --suggest
     """
     from precsearch.cli import diagnosing
-    from precsearch.diagnosis.compare import DiagnoseConfig
 
     config = DiagnoseConfig(
         model=model,

@@ -29,16 +29,18 @@ from precsearch.optimization.ending import summary, written
 from precsearch.optimization.explanation.caveats import hidden_by_loss
 from precsearch.optimization.finished import keep_plan
 from precsearch.optimization.stages.baseline import BaselineStage, refused, told
+from precsearch.optimization.stages.correct import shipped_target
 from precsearch.optimization.stages.prepare import Preparation, Prepared
 from precsearch.optimization.stages.search import INTERRUPTED, Rounds
 from precsearch.optimization.stages.select import Choice, Confirmed, confirm
 from precsearch.optimization.stopwatch import Stopwatch
 from precsearch.optimization.write_plan import Finish, make_plan
-from precsearch.plan.plan import Fp32Evidence
+from precsearch.plan.plan import CorrectionEvidence, Fp32Evidence
 from precsearch.replay.artifact import is_engine, write_artifact
 from precsearch.search.evaluator import Evaluate
 from precsearch.search.journal import Journal
 from precsearch.setup.config import OptimizeConfig, OptimizeResult
+from precsearch.setup.devices import devices_of
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.outputs import Outputs
 from precsearch.setup.target import Target
@@ -65,6 +67,7 @@ class Run:
             they are recorded.
         priors: Hazards that the search starts from.
         rewritten: What rewrites did to the model, a sentence each.
+        corrections: What was tried to make INT8 more accurate.
         fp32: The FP32 engines that were tried, where there are several ways to compute FP32.
     """
 
@@ -78,6 +81,7 @@ class Run:
     warnings: list[str] = field(default_factory=list)
     priors: tuple[Prior, ...] = ()
     rewritten: tuple[str, ...] = ()
+    corrections: tuple[CorrectionEvidence, ...] = ()
     fp32: tuple[Fp32Evidence, ...] = ()
 
     @property
@@ -149,6 +153,7 @@ class Run:
         )
         found = yield from given.on(worker)
         self.target, self.priors = found.target, found.priors
+        self.corrections = found.corrections
         return found
 
     def _problem(self, noise: float) -> Problem:
@@ -161,6 +166,7 @@ class Run:
             seed=config.seed,
             # Strategies may decide by it, so a resumed run has the first one's.
             setup_seconds=self.journal.memo.setup_seconds or self._watch.run,
+            devices=len(devices_of(config, self.target.facts)),
         )
 
     def _search_started(self, fingerprint: Fingerprint, problem: Problem) -> SearchStarted:
@@ -281,8 +287,10 @@ class Run:
             engine,
             self.fp32,
             tuple(rounds.continued),
+            self.corrections,
         )
-        plan = make_plan(config, rounds.problem, self.target, self.inputs, lowered, finish)
+        target = shipped_target(self.target, choice.trial.assignment)
+        plan = make_plan(config, rounds.problem, target, self.inputs, lowered, finish)
         result = OptimizeResult(
             plan,
             config.plan_path,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -85,8 +84,11 @@ class Evaluated:
 
 
 EvaluateOne = Callable[[Proposal], Evaluated]
-Steps = Generator[tuple[int, Evaluated | None], None, None]
-"""Positions in the batch: with ``None`` when one begins, with the result when it is done."""
+Steps = Generator[tuple[int, Evaluated | None], Sequence[Proposal] | None, None]
+"""Positions in the batch: with ``None`` when one begins, with the result when it is done.
+
+Proposals that are sent join the batch behind those that it has.
+"""
 Evaluate = Callable[[Sequence[Proposal]], Steps]
 
 
@@ -124,9 +126,10 @@ def sequential(evaluate: EvaluateOne) -> Evaluate:
     """Evaluate one proposal after the other."""
 
     def steps(proposals: Sequence[Proposal]) -> Steps:
-        for position, proposal in enumerate(proposals):
-            yield position, None
-            yield position, evaluate(proposal)
+        queue = list(proposals)
+        for position, proposal in enumerate(queue):  # it grows meanwhile
+            queue += (yield position, None) or ()
+            queue += (yield position, evaluate(proposal)) or ()
 
     return steps
 
@@ -142,22 +145,23 @@ def pooled(each: Sequence[EvaluateOne], cancel: Callable[[], None] | None = None
     """
 
     def steps(proposals: Sequence[Proposal]) -> Steps:
-        idle, waiting = list(each), deque(enumerate(proposals))
+        idle, queue, begun = list(each), list(proposals), 0
         running: dict[Future[Evaluated], tuple[int, EvaluateOne]] = {}
         threads = ThreadPoolExecutor(len(each), thread_name_prefix="precsearch-trial")
         try:
-            while waiting or running:
-                while waiting and idle:
-                    position, proposal = waiting.popleft()
-                    yield position, None
+            while begun < len(queue) or running:
+                while begun < len(queue) and idle:
+                    position, begun = begun, begun + 1
+                    queue += (yield position, None) or ()
                     one = idle.pop()
-                    running[threads.submit(one, proposal)] = position, one
+                    running[threads.submit(one, queue[position])] = position, one
                 with interruptible():
                     done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in sorted(done, key=lambda f: running[f][0]):
-                    position, one = running.pop(future)
-                    idle.append(one)
-                    yield position, future.result()
+                # One at a time: whoever takes it may have more to do for the worker it leaves.
+                future = min(done, key=lambda f: running[f][0])
+                position, one = running.pop(future)
+                idle.append(one)
+                queue += (yield position, future.result()) or ()
         finally:
             while cancel is not None and wait(running, 0).not_done:
                 cancel()

@@ -1,9 +1,11 @@
-"""The commands. Parsing gives an action; `precsearch.cli.main` performs it."""
+"""The commands. Parsing gives an action; `precsearch.cli.main` performs it.
+
+What an action needs is imported inside of its command, so that help, completion and a mistaken
+command line load neither NumPy nor ONNX (docs/adr/0030).
+"""
 
 from __future__ import annotations
 
-from precsearch.api import OptimizeConfig
-from precsearch.cli import actions
 from precsearch.cli.app import Action, app
 from precsearch.cli.look_commands import diagnose, doctor, inspect, report, watch
 from precsearch.cli.options import control
@@ -18,7 +20,6 @@ from precsearch.cli.options.parse import (
     parse_shapes,
     parse_strategy_options,
 )
-from precsearch.setup.config import CORRECTIONS
 
 __all__ = ["Action", "app"]
 
@@ -47,7 +48,8 @@ def optimize(
     granularity: options.Granularity = "group",
     threads: options.Threads = 0,
     build_option: options.BuildOption = None,
-    cure: options.Cure = False,
+    rewrite: options.Rewrite = False,
+    cure: options.OldRewrite = False,
     no_corrections: options.NoCorrections = False,
     pin: control.PinOption = None,
     exclude: control.Exclude = None,
@@ -67,6 +69,10 @@ def optimize(
     Example:
         precsearch optimize resnet.onnx --data samples.npz --tol 1e-2
     """
+    from precsearch.api import OptimizeConfig
+    from precsearch.cli import actions
+    from precsearch.setup.config import CORRECTIONS
+
     bound, judged = control.bounds(tol, metric)
     config = OptimizeConfig(
         model=model,
@@ -95,7 +101,7 @@ def optimize(
         run_dir=run_dir,
         resume=resume,
         force=force,
-        cure=cure,
+        rewrite=rewrite or cure,
         corrections=() if no_corrections else CORRECTIONS,
         control=control.parse_control(pin or (), exclude or (), only or ()),
     )
@@ -122,6 +128,8 @@ def build(
     Example:
         precsearch build resnet.plan.json --model resnet.onnx -o fast.onnx
     """
+    from precsearch.cli import actions
+
     given = {"expect": expect, "backend": backend, "target": target}
     return lambda: actions.build(plan, model, output, force=force, **given)
 
@@ -142,6 +150,8 @@ def export(
     Example:
         precsearch export resnet.plan.json --to polygraphy -o exported
     """
+    from precsearch.cli import actions
+
     return lambda: actions.export(plan, model, to, output, force=force)
 
 
@@ -164,6 +174,8 @@ def verify(
     Example:
         precsearch verify resnet.plan.json --data fresh.npz
     """
+    from precsearch.cli import actions
+
     return lambda: actions.verify(
         plan,
         model,

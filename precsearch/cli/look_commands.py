@@ -1,15 +1,16 @@
-"""The commands that look at models, runs and the machine. Parsing gives an action."""
+"""The commands that look at models, runs and the machine. Parsing gives an action.
+
+What an action needs is imported inside of its command, as in `precsearch.cli.commands`.
+"""
 
 from __future__ import annotations
 
-from precsearch.cli import actions, diagnosing, reporting
 from precsearch.cli.app import Action
 from precsearch.cli.options import control
 from precsearch.cli.options import diagnose as look_options
 from precsearch.cli.options import optimize as options
 from precsearch.cli.options import plan as plan_options
 from precsearch.cli.options.parse import parse_precision, parse_precisions, parse_shapes
-from precsearch.diagnosis.compare import DiagnoseConfig
 
 __all__ = ["diagnose", "doctor", "inspect", "report", "watch"]
 
@@ -36,6 +37,8 @@ def inspect(
     Example:
         precsearch inspect resnet.onnx --data samples.npz
     """
+    from precsearch.cli import actions
+
     wanted = None if precisions is None else parse_precisions(precisions)
     settled = control.parse_control(pin or (), exclude or (), only or ())
     return lambda: actions.inspect(
@@ -61,7 +64,8 @@ def diagnose(
     order: look_options.Order = "worst",
     memory: look_options.Memory = 256,
     suggest: look_options.Suggest = False,
-    cured: look_options.Cured = None,
+    rewritten: look_options.Rewritten = None,
+    cured: look_options.OldRewritten = None,
     reproducer: look_options.Reproducer = None,
     batch: options.Batch = 1,
     input_shape: options.InputShape = None,
@@ -78,6 +82,9 @@ def diagnose(
     Example:
         precsearch diagnose vit.onnx --data samples.npz --suggest
     """
+    from precsearch.cli import diagnosing
+    from precsearch.diagnosis.compare import DiagnoseConfig
+
     config = DiagnoseConfig(
         model=model,
         data=data,
@@ -95,7 +102,7 @@ def diagnose(
         order=order,
         json=json,
         table=table,
-        cured=cured,
+        rewritten=rewritten or cured,
         reproducer=reproducer,
         force=force,
     )
@@ -114,6 +121,8 @@ def report(
     Example:
         precsearch report resnet.precsearch -o report.html
     """
+    from precsearch.cli import reporting
+
     return lambda: reporting.report(run, output, force=force)
 
 
@@ -125,6 +134,8 @@ def watch(run: plan_options.Watched) -> Action:
     Example:
         precsearch watch resnet.precsearch
     """
+    from precsearch.cli import reporting
+
     return lambda: reporting.watch(run)
 
 
@@ -136,4 +147,6 @@ def doctor(*, json: look_options.JsonObject = False) -> Action:
     Example:
         precsearch doctor
     """
+    from precsearch.cli import actions
+
     return lambda: actions.doctor(json=json)

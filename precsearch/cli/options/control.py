@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
 from precsearch.cli.options.parse import real
 from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
-from precsearch.grouping.control import Control, Pin, pin
-from precsearch.metrics.per_output import REST, per_output_name
 from precsearch.system.regular_file import read_regular
+
+if TYPE_CHECKING:
+    from precsearch.grouping.control import Control, Pin
 
 __all__ = ["Exclude", "Only", "PinOption", "Tolerance", "bounds", "parse_control"]
 
@@ -33,7 +34,7 @@ def _parsed(text: str) -> Bounds:
     found: dict[str, float] = {}
     for part in text.split(","):
         name, equals, value = part.rpartition("=")
-        name = name.strip() if equals else REST
+        name = name.strip() if equals else "*"
         if name in found:
             raise OptionError(f"--tol bounds {name!r} twice; keep one bound")
         found[name] = one(value.strip())
@@ -47,6 +48,8 @@ def bounds(tolerance: Bounds, metric: str) -> tuple[float, str]:
         OptionError: The metric does not compare outputs by themselves.
     """
     if isinstance(tolerance, Mapping):
+        from precsearch.metrics.per_output import per_output_name  # loads NumPy
+
         return 1.0, per_output_name(metric, tolerance)
     return tolerance, metric
 
@@ -107,6 +110,8 @@ def parse_control(
     Raises:
         OptionError: A text is not of this form, or a file cannot be read.
     """
+    from precsearch.grouping.control import Control, pin  # loads NumPy and ONNX
+
     found: list[Pin] = []
     for text in pins:
         if text.startswith("@"):
@@ -119,6 +124,8 @@ def parse_control(
 
 
 def _pin(text: str, reason: str, option: str) -> Pin:
+    from precsearch.grouping.control import pin  # loads NumPy and ONNX
+
     pattern, _, precision = text.rpartition("=")
     return pin(pattern, precision, reason=reason, option=option)
 

@@ -20,6 +20,7 @@ from precsearch.cli.options.parse import (
     parse_strategy_options,
 )
 from precsearch.diagnosis.compare import DiagnoseConfig
+from precsearch.setup.config import CORRECTIONS
 
 __all__ = ["Action", "app"]
 
@@ -50,6 +51,7 @@ def optimize(
     threads: options.Threads = 0,
     build_option: options.BuildOption = None,
     cure: options.Cure = False,
+    no_corrections: options.NoCorrections = False,
     pin: control.PinOption = None,
     exclude: control.Exclude = None,
     only: control.Only = None,
@@ -97,6 +99,7 @@ def optimize(
         resume=resume,
         force=force,
         cure=cure,
+        corrections=() if no_corrections else CORRECTIONS,
         control=control.parse_control(pin or (), exclude or (), only or ()),
     )
     if dry_run:

@@ -163,6 +163,8 @@ class Problem:
             of them again. A continued search with the same ones must get the same ones on a resume.
         setup_seconds: Wall time that the run had spent when the search began. It is read from the
             journal on a resume, since a strategy may decide by it.
+        devices: How many engines can be built at a time; a strategy may ask for as many ahead
+            (`precsearch.core.strategy.Ahead`).
     """
 
     space: SearchSpace
@@ -172,6 +174,7 @@ class Problem:
     seed: int = 0
     known: tuple[Trial, ...] = ()
     setup_seconds: float = 0.0
+    devices: int = 1
 
     def avoided(self, precision: Precision) -> frozenset[str]:
         """Keys of the groups that a search should start without ``precision``."""

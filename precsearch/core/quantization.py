@@ -31,7 +31,9 @@ class QuantScheme:
             or neither: one in float does not read what a DequantizeLinear gives back.
         add_inputs: What of an INT8 Add of two activations is quantised. ``both``: its inputs and
             its output; ``decided``: the shortcut of a residual Add, and its other branch if a
-            group of its own says so; of any other Add both inputs, and never the output.
+            group of its own says so; of any other Add both inputs, and never the output;
+            ``convolutions``: as ``both``, of a residual Add after a convolution alone.
+        products: Whether a MatMul of two activations computes in INT8.
         kernel_shapes: Write a Conv's ``kernel_shape`` where the model leaves it to the weight:
             TensorRT 8.6's parser cannot see the shape of a dequantised one.
     """
@@ -48,6 +50,7 @@ class QuantScheme:
     kernel_shapes: bool = False
     paired_inputs: bool = False
     add_inputs: str = "both"
+    products: bool = True
 
 
 @dataclass(frozen=True, slots=True)

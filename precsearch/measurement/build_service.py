@@ -12,6 +12,8 @@ from precsearch.core.backend import (
     ChoosesTactics,
     Fingerprint,
 )
+from precsearch.core.errors import BuildError
+from precsearch.core.portable import WritesPortableModel
 from precsearch.core.precision import Precision
 from precsearch.measurement.place import Place
 
@@ -76,6 +78,17 @@ class BuildService:
         if isinstance(self._backend, ChoosesTactics):
             self._backend.hold(tactics)
         return engine_of(self._backend, self._backend.build(model))
+
+    def portable(self, model: bytes) -> tuple[bytes, ...]:
+        """A lowered model in the backend's own format, see `WritesPortableModel.portable`.
+
+        Raises:
+            BuildError: The backend refused it, or has no such format.
+        """
+        self._announce("build")
+        if not isinstance(self._backend, WritesPortableModel):
+            raise BuildError(f"the {self._backend.name} backend has no model format of its own")
+        return self._backend.portable(model)
 
 
 def open_build_service(

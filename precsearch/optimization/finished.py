@@ -17,6 +17,7 @@ from precsearch.core.events import Event, PlanWritten, RunStarted, StageStarted
 from precsearch.core.trial import UNTOLD
 from precsearch.plan.plan import Plan, read_plan
 from precsearch.replay.materialize import build
+from precsearch.replay.portable import artifact_paths
 from precsearch.setup.config import OptimizeConfig, OptimizeResult
 from precsearch.setup.files import write_text
 from precsearch.setup.outputs import Outputs
@@ -69,7 +70,8 @@ def written_again(
     if artifact is not None and not outputs.has(artifact):
         kept = config.run_path / _PLAN
         build(kept, config.model, artifact, force=outputs.may_replace(artifact))
-        outputs.write(artifact, artifact.read_bytes())
+        for written in artifact_paths(config.backend, artifact):
+            outputs.write(written, written.read_bytes())
     found = plan.evidence
     yield PlanWritten(
         str(config.plan_path), found.latency.ratio, found.accuracy.loss, _counts(plan)

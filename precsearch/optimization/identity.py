@@ -23,6 +23,7 @@ def identity(config: OptimizeConfig, target: Target, inputs: Inputs) -> dict[str
         "precisions": ",".join(str(p) for p in target.space.precisions),
         "space": target.space.digest,
         "data": inputs.data.digest,
+        "corrections": ",".join(config.corrections),
         "calibration": f"{config.calibration_method} {calibration.digest}",
         "holdout": "none" if holdout is None else holdout.digest,
         "backend": config.backend,

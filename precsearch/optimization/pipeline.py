@@ -29,13 +29,14 @@ from precsearch.optimization.ending import summary, written
 from precsearch.optimization.evaluation import Evaluation
 from precsearch.optimization.explanation.caveats import untold_by_loss
 from precsearch.optimization.finished import keep_plan
+from precsearch.optimization.stages.correct import shipped_target
 from precsearch.optimization.stages.gate import Gating, refused, told
 from precsearch.optimization.stages.prepare import Preparation, Prepared
 from precsearch.optimization.stages.search import INTERRUPTED, Rounds
 from precsearch.optimization.stages.select import Choice, Confirmed, confirm
 from precsearch.optimization.stopwatch import Stopwatch
 from precsearch.optimization.write_plan import Finish, make_plan
-from precsearch.plan.plan import Fp32Evidence
+from precsearch.plan.plan import CorrectionEvidence, Fp32Evidence
 from precsearch.replay.artifact import is_engine, write_artifact
 from precsearch.search.evaluator import Evaluate
 from precsearch.search.journal import Journal
@@ -67,6 +68,7 @@ class Run:
             they are recorded.
         priors: Hazards that the search starts from.
         cured: What cures did to the model, a sentence each.
+        corrections: What was tried to make INT8 more accurate.
         fp32: The FP32 engines of the gate, where there are several ways to compute FP32.
         devices: Names of the devices, the home device first.
         lost: What is to be said about devices that were lost.
@@ -82,6 +84,7 @@ class Run:
     warnings: list[str] = field(default_factory=list)
     priors: tuple[Prior, ...] = ()
     cured: tuple[str, ...] = ()
+    corrections: tuple[CorrectionEvidence, ...] = ()
     fp32: tuple[Fp32Evidence, ...] = ()
     devices: tuple[str, ...] = ()
     lost: list[str] = field(default_factory=list)
@@ -162,6 +165,7 @@ class Run:
         )
         found = yield from given.on(worker)
         self.target, self.priors = found.target, found.priors
+        self.corrections = found.corrections
         return found
 
     def _problem(self, noise: float) -> Problem:
@@ -174,6 +178,7 @@ class Run:
             seed=config.seed,
             # Strategies may decide by it, so a resumed run has the first one's.
             setup_seconds=self.journal.memo.setup_seconds or self._watch.run,
+            devices=len(devices_of(config, self.target.facts)),
         )
 
     def _search_started(self, where: Fingerprint, problem: Problem) -> SearchStarted:
@@ -287,9 +292,11 @@ class Run:
             engine,
             self.fp32,
             tuple(rounds.continued),
-            self.devices,
+            devices=self.devices,
+            corrections=self.corrections,
         )
-        plan = make_plan(config, rounds.problem, self.target, self.inputs, lowered, finish)
+        target = shipped_target(self.target, choice.trial.assignment)
+        plan = make_plan(config, rounds.problem, target, self.inputs, lowered, finish)
         result = OptimizeResult(
             plan,
             config.plan_path,
@@ -303,7 +310,9 @@ class Run:
             self.outputs.write(config.plan_path, text.encode())
             if result.artifact_path is not None:
                 put = self.outputs.write
-                write_artifact(self.target, result.artifact_path, lowered, engine, put)
+                shaped = replace(self.target.options, shapes=plan.recipe.shapes)
+                target = replace(self.target, options=shaped)
+                write_artifact(target, result.artifact_path, lowered, engine, put)
         with suppress(KeyboardInterrupt):  # too late: all is written
             yield written(config.plan_path, plan, choice)
         return result

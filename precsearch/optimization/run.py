@@ -14,6 +14,7 @@ from precsearch.optimization.identity import identity
 from precsearch.optimization.pipeline import Run, Stream
 from precsearch.optimization.stages.rewrite import curing
 from precsearch.registry import strategy
+from precsearch.replay.portable import artifact_paths
 from precsearch.search.journal import NAME, Journal
 from precsearch.setup.config import OptimizeConfig, OptimizeResult
 from precsearch.setup.files import check_free
@@ -36,7 +37,7 @@ def optimize_events(config: OptimizeConfig) -> Stream:
     """
     started = time.monotonic()
     config = replace(config, backend=backend_name(config.backend))
-    paths = [p for p in (config.plan_path, config.artifact) if p is not None]
+    paths = [config.plan_path, *artifact_paths(config.backend, config.artifact)]
     journal_path = config.run_path / NAME
     inputs_read = (config.model, config.data, config.calibration, config.holdout, journal_path)
     check_free(paths, force=True, inputs=inputs_read)

@@ -22,6 +22,7 @@ from precsearch.optimization.explain import explain_groups, ledger
 from precsearch.optimization.stages.select import Choice
 from precsearch.plan.plan import (
     Continuation,
+    CorrectionEvidence,
     Criteria,
     CureRecipe,
     Evidence,
@@ -56,6 +57,7 @@ class Finish:
         engine: The one that ships, where it is more than its model.
         fp32: The FP32 engines that were measured, where there are several ways to compute FP32.
         continued: Searches that went on after a miss on the holdout.
+        corrections: What was tried to make INT8 more accurate.
         devices: What engines ran on, the home device first.
     """
 
@@ -69,6 +71,7 @@ class Finish:
     engine: Engine | None = None
     fp32: tuple[Fp32Evidence, ...] = ()
     continued: tuple[Continuation, ...] = ()
+    corrections: tuple[CorrectionEvidence, ...] = ()
     devices: tuple[str, ...] = ()
 
 
@@ -140,6 +143,7 @@ def make_plan(
             replace(e, loss=_digits(e.loss), seconds=_digits(e.seconds)) for e in finish.fp32
         ),
         continued=finish.continued,
+        corrections=finish.corrections,
         strategy_options=dict(sorted(config.strategy_options.items())),
         devices=finish.devices,
     )

@@ -21,6 +21,7 @@ from precsearch.core.errors import PlanError
 from precsearch.plan.criteria import Criteria, WeightedShapes
 from precsearch.plan.evidence import (
     Continuation,
+    CorrectionEvidence,
     Evidence,
     Finalist,
     Fp32Evidence,
@@ -34,6 +35,7 @@ from precsearch.system.regular_file import read_regular
 __all__ = [
     "SCHEMA",
     "Continuation",
+    "CorrectionEvidence",
     "Criteria",
     "CureRecipe",
     "Evidence",

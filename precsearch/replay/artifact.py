@@ -18,6 +18,7 @@ from precsearch.measurement.build_service import (
     open_build_service,
 )
 from precsearch.plan.plan import Plan
+from precsearch.replay.portable import portable_files, portable_suffixes
 from precsearch.replay.weights import write_model
 from precsearch.setup.files import write_bytes
 from precsearch.setup.target import Target
@@ -41,8 +42,9 @@ _TACTIC = re.compile("0x[0-9a-f]{16}")
 
 
 def is_engine(target: Target, path: Path) -> bool:
-    """Whether a file of this name is an engine: all but ``.onnx``, if engines are no models."""
-    return not target.facts.artifact_is_model and path.suffix.lower() != ".onnx"
+    """Whether a file of this name is an engine, not a model of ONNX or the backend's own format."""
+    model = path.suffix.lower() == ".onnx" or bool(portable_suffixes(target.backend, path))
+    return not target.facts.artifact_is_model and not model
 
 
 def write_artifact(
@@ -52,7 +54,7 @@ def write_artifact(
     engine: Engine | None,
     put: Callable[[Path, bytes], None] = write_bytes,
 ) -> bytes:
-    """Write the engine, or the lowered model and its external weights.
+    """Write the engine, or the lowered model, with all files that belong to it.
 
     Args:
         target: The model and its backend.
@@ -67,7 +69,13 @@ def write_artifact(
     Raises:
         OutputError: It cannot be written.
         ModelError: The original weights cannot be read.
+        EngineError: The backend does not write the model in its own format.
     """
+    if portable_suffixes(target.backend, path):
+        files = portable_files(target, path, lowered)
+        for place, content in reversed(tuple(files.items())):
+            put(place, content)
+        return files[path]
     if engine is None or not is_engine(target, path):
         return write_model(target.source, path, lowered.model, put)
     put(path, engine.artifact)

@@ -22,6 +22,7 @@ from precsearch.replay.ahead import built_ahead, expect_backend
 from precsearch.replay.artifact import EDITED, is_engine, rebuilt, write_artifact
 from precsearch.replay.groups import with_groups
 from precsearch.replay.judging import expect_digest
+from precsearch.replay.portable import artifact_paths, loading
 from precsearch.rewrites import Recorded, cured
 from precsearch.setup.files import check_free, write_output
 from precsearch.setup.target import Target, open_target
@@ -260,8 +261,8 @@ def build(
     Args:
         plan: The plan file.
         model: The original model; ``None`` looks for ``<stem>.onnx`` beside the plan.
-        output: Where to write. Where engines are no models, a name that ends in ``.onnx`` gets
-            the model, any other the engine.
+        output: Where to write. Where engines are no models, ``.onnx`` and the backend's own format
+            (``.xml`` of OpenVINO) get the model, any other name the engine.
         force: Replace what is there.
         expect: The digest that the plan must have, as 64 hexadecimal digits.
         backend: Another backend than the plan's, for ``target``; ``None`` is the plan's own.
@@ -275,8 +276,9 @@ def build(
     """
     plan, output = Path(plan), Path(output)
     source = model_beside(plan, None if model is None else Path(model))
-    check_free([output], force=force, inputs=(plan, source))
     found = read_plan(plan)
+    paths = artifact_paths(found.recipe.backend, output)
+    check_free(paths, force=force, inputs=(plan, source))
     expect_digest(found, expect)
     made = materialise(found, source, None)
     lowered = made.lowered
@@ -288,7 +290,8 @@ def build(
     expect_backend(found, backend)
     if not is_engine(made.target, output):
         written = write_artifact(made.target, output, lowered, None, put)
-        return _report("identical", output, written, found.notes)
+        lines = (*found.notes, *loading(made.target.backend, output))
+        return _report("identical", output, written, lines)
     again = rebuilt(found, made.target, lowered)
     write_artifact(made.target, output, lowered, again.engine, put)
     lines = (*found.notes, *again.lines)

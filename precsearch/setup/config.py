@@ -13,6 +13,7 @@ from precsearch.plan.plan import Plan
 from precsearch.setup.shapes import ShapeSet
 
 __all__ = [
+    "CORRECTIONS",
     "BackendConfig",
     "DataConfig",
     "OptimizeConfig",
@@ -20,6 +21,9 @@ __all__ = [
     "RunConfig",
     "SearchConfig",
 ]
+
+CORRECTIONS = ("equalize", "ranges")
+"""Corrections of INT8 by name; see docs/corrections.md."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class DataConfig:
         shapes: Several sets of input shapes, in place of `batch` and `input_shapes`; the latency
             that is minimised is the weighted mean over them, accuracy is measured at the first.
         calibration: Other samples to calibrate with.
-        calibration_method: ``minmax``, ``percentile`` or ``mse``.
+        calibration_method: ``minmax``, ``percentile``, ``mse`` or ``entropy``.
         holdout: Samples that the search never sees.
         seed: Of every random choice.
     """
@@ -85,6 +89,7 @@ class BackendConfig:
         granularity: ``node``, ``group`` or ``block``.
         threads: CPU threads of one inference; 0 is the number of physical cores.
         build_options: What the backend alone knows, by name.
+        corrections: What may be tried to make INT8 more accurate, in this order.
         cure: Try rewrites that heal FP16 and change nothing in FP32; use what helps.
         control: Groups that keep a precision, and the only ones that are searched.
     """
@@ -94,12 +99,18 @@ class BackendConfig:
     granularity: str = "group"
     threads: int = 0
     build_options: Mapping[str, str] = field(default_factory=dict)
+    corrections: tuple[str, ...] = CORRECTIONS
     cure: bool = False
     control: Control = NO_CONTROL
 
     def __post_init__(self) -> None:
         if self.threads < 0:
             raise OptionError(f"the number of threads must not be negative, not {self.threads}")
+        odd = sorted(set(self.corrections) - set(CORRECTIONS))
+        if odd:
+            raise OptionError(
+                f"there is no correction {odd[0]!r}; use some of {', '.join(CORRECTIONS)}"
+            )
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from precsearch.calibration.channels import ChannelStatistics
 from precsearch.codec.vectors import decode_vector, encode_vector
 from precsearch.graph.prepare import prepare
 from precsearch.graph.read import SourceModel, read_model
@@ -19,7 +20,7 @@ from precsearch.graph.view import GraphView
 from precsearch.rewrites import cured
 from precsearch.rewrites.equalize import EQUALIZE, name_of
 from precsearch.rewrites.homogeneity import channel_classes
-from precsearch.rewrites.scale_choice import ChannelStatistics, chosen_scales, scalable_axes
+from precsearch.rewrites.scale_choice import chosen_scales, scalable_axes
 from tests.rewrites.scalable_models import CHANNELS, IMAGES, Chain, conv, scalable_models
 
 

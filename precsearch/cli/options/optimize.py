@@ -75,7 +75,7 @@ CalibrationMethod = Annotated[
     Option(
         metavar="METHOD",
         show_default=False,
-        help="How INT8 ranges are chosen: minmax, percentile or mse. Default: minmax.",
+        help="How INT8 ranges are chosen: minmax, percentile, mse or entropy. Default: minmax.",
         rich_help_panel=_DATA,
     ),
 ]
@@ -210,6 +210,16 @@ Cure = Annotated[
         metavar=" ",
         help="Try rewrites that heal FP16 and change nothing in FP32, and keep what helps; "
         "recorded in the plan. diagnose --suggest shows them.",
+        rich_help_panel=_ENGINE,
+    ),
+]
+NoCorrections = Annotated[
+    bool,
+    Option(
+        "--no-corrections",
+        metavar=" ",
+        help="Do not try corrections of INT8: equal channels, other ranges. They are kept where "
+        "INT8 gets more accurate, cost nothing at run time and are recorded in the plan.",
         rich_help_panel=_ENGINE,
     ),
 ]

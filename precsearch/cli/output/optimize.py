@@ -28,6 +28,7 @@ from precsearch.measurement.certainty import doubts
 from precsearch.metrics import METRICS
 from precsearch.optimization.explanation.stopping import fp32_is_fastest, why_stopped
 from precsearch.plan.plan import Evidence, Plan
+from precsearch.replay.portable import loading_of
 from precsearch.system.shell import argument, command
 
 __all__ = ["next_steps", "optimize_lines", "rate_rows", "result_fields"]
@@ -53,6 +54,10 @@ def optimize_lines(config: OptimizeConfig, result: OptimizeResult, page: Page) -
             lines += _alternatives(result.plan, page)
         for warning in result.plan.evidence.warnings:
             lines += page.sentence(warning, "! ", "yellow")
+    if result.plan is not None and result.artifact_path is not None:
+        code = loading_of(result.plan.recipe, result.artifact_path)
+        heading = [Text(), Text("to load it:", style="bold")] if code else []
+        lines += [*heading, *(Text(f"  {clean(line)}", style="cyan") for line in code)]
     steps = next_steps(config, result)
     if steps:
         lines += [Text(), Text("next:", style="bold")]

@@ -18,6 +18,7 @@ _SURE = 0.3  # deviation of the logarithm of a square that a proxy measured alon
 _SHARED = 1.2  # of an equal share of a set's square
 _LITTLE = 0.05  # squared slack of a set that is not worth a proxy
 _REST = 0.1  # of a set's square that its other half has at least: squares add to 10 % or so
+_NEARLY_ALL = 0.8  # of a set's square; from there on squares do not add, or the rest is unknown
 _BEYOND = 100.0  # squared slack that a set of non-finite output is taken to have
 _AT_ONCE = 8  # sets that are asked for together, where there is time for many
 
@@ -84,16 +85,21 @@ def squares_by_halves(
 
 
 def _split(known: Known, encoding: Encoding, part: _Part) -> Asking[list[_Part]]:
-    """The halves of a set; the second by difference, unless the first is not finite."""
+    """The halves of a set; the second by difference.
+
+    Where the first one takes next to all of the square, the difference says nothing of the second:
+    either may be what saturates an output. It is asked for then, as where the first is not finite.
+    """
     first, second = part.halves()
     one = yield from _square(known, encoding, part.label, first)
     if one is None:
         one = other = part.square / 2
-    elif math.isfinite(one):
-        other = max(part.square - one, _REST * part.square)
     else:
-        found = yield from _square(known, encoding, part.label, second)
-        other = _BEYOND if found is None else found
+        rest = max(part.square - one, _REST * part.square) if math.isfinite(one) else _BEYOND
+        found = None
+        if one > _NEARLY_ALL * part.square:
+            found = yield from _square(known, encoding, part.label, second)
+        other = rest if found is None else found
     return [_Part(part.label, first, one), _Part(part.label, second, other)]
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from precsearch.core.space import Assignment
-from precsearch.core.trial import Trial
+from precsearch.core.trial import Proposal, Trial
 from precsearch_strategies.acquisition.exclusion import repaired
 from precsearch_strategies.encoding import Bools, Encoding, Floats, Labels
 from precsearch_strategies.group_testing.design import Design, Doubts
@@ -100,6 +100,7 @@ def isolated(
         return squares, False
     limit = min(limit, known.builds + most_engines(len(moves.groups)))
     doubts, design, done = _before(known, moves, squares[0]), None, False
+    waiting: dict[Assignment, Bools] = {}
     while known.builds < limit and doubts.fruitless < _FRUITLESS and doubts.spread < _SPREAD:
         rng = np.random.default_rng([known.problem.seed, known.tried])
         sound = _sound(known, encoding, moves)
@@ -109,14 +110,16 @@ def isolated(
         done = design.left < _NEARLY * enough and not moves.between
         if design.left < enough or doubts.clean(moves.all)[0] > _FULL:
             break
-        chosen, trial = yield from _tested(known, encoding, moves, design, rng)
-        if trial is None:
+        new = _tests(known, encoding, moves, design, rng, waiting, limit)
+        if not new and not waiting:
             break
-        slack = known.slack(trial)
-        if slack is None:  # a build that fails is no verdict
+        trial = yield from _built(known, new)
+        doubts = _after(known, doubts, waiting.pop(trial.assignment), trial)
+        if trial.measurement is None:  # a build that fails is no verdict
             yield from repeated(known, encoding, limit)
-        else:
-            doubts = _after(doubts, chosen, min(slack**2, _BEYOND), bool(known.passes(trial)))
+    while waiting:
+        trial = yield from known.ahead([])
+        doubts = _after(known, doubts, waiting.pop(trial.assignment), trial)
     return squares if design is None else _corrected(squares, moves, design), done
 
 
@@ -159,27 +162,55 @@ def _count(known: Known, choices: int) -> float:
     return min(max(guess, 1.0), 0.2 * choices)
 
 
-def _tested(
-    known: Known, encoding: Encoding, moves: _Moves, design: Design, rng: np.random.Generator
-) -> Asking[tuple[Bools, Trial | None]]:
-    """Lower the (k,) choices that tell most; no trial where no set is left to be built."""
+def _tests(
+    known: Known,
+    encoding: Encoding,
+    moves: _Moves,
+    design: Design,
+    rng: np.random.Generator,
+    waiting: dict[Assignment, Bools],
+    limit: int,
+) -> list[Proposal]:
+    """Lower the (k,) choices that tell most, one such set for each idle device.
+
+    Those that are chosen are ``waiting`` from here on. Nothing where no set is left to be built.
+    """
 
     def lowered(chosen: Bools) -> Assignment:
         return encoding.decode(moves.lowered(chosen))
 
     def useless(chosen: Bools) -> bool:
-        return lowered(chosen) in known.engines or known.excludes(lowered(chosen))
+        asked = lowered(chosen)
+        return asked in known.engines or asked in waiting or known.excludes(asked)
 
-    chosen, reason = design.best(rng, useless)
-    if not chosen.any():
-        return chosen, None
-    (trial,) = yield from known.build([lowered(chosen)], reason)
-    return chosen, trial
+    found: list[Proposal] = []
+    room = min(known.problem.devices, limit - known.builds)
+    while len(waiting) < room:
+        sets = np.array(list(waiting.values()), dtype=bool).reshape(-1, len(moves.groups))
+        chosen, reason = design.best(rng, useless, sets)
+        if not chosen.any():
+            break
+        found.append(known.proposal(lowered(chosen), reason))
+        waiting[lowered(chosen)] = chosen
+    return found
 
 
-def _after(doubts: Doubts, chosen: Bools, square: float, passed: bool) -> Doubts:
+def _built(known: Known, proposals: list[Proposal]) -> Asking[Trial]:
+    """Build; where there are several devices, until one of them is done."""
+    if known.problem.devices > 1:
+        return (yield from known.ahead(proposals))
+    (proposal,) = proposals
+    (trial,) = yield from known.build([proposal.assignment], proposal.reason)
+    return trial
+
+
+def _after(known: Known, doubts: Doubts, chosen: Bools, trial: Trial) -> Doubts:
     """What is known after an engine."""
-    if passed:
+    slack = known.slack(trial)
+    if slack is None:
+        return doubts
+    square = min(slack**2, _BEYOND)
+    if known.passes(trial):
         rate = max((square - doubts.base) / float(chosen.sum()), 1e-9)
         return replace(doubts, cleared=doubts.cleared | chosen, rate=rate, fruitless=0)
     return replace(

@@ -88,10 +88,16 @@ class ErrorModel:
         mean, _ = self.fit_.predict(_cells(self, many))
         return np.asarray(np.where(self._finite(many), np.exp(mean / 2), math.inf))
 
-    def chance(self, many: Labels) -> Floats:
-        """(c,) probability that engines of (c, n) labels are within the bound."""
+    def chance(self, many: Labels, optimism: float = 0.0) -> Floats:
+        """(c,) probability that engines of (c, n) labels are within the bound.
+
+        Args:
+            many: The labels.
+            optimism: Logarithm of what their slack is under-predicted by.
+        """
         cells = _cells(self, many)
         mean, deviation = self.fit_.predict(cells)
+        mean = mean + 2 * optimism
         together = _below(mean / np.maximum(deviation, 0.04))
         alone = np.exp(cells @ self._alone)
         return np.asarray(np.where(self._finite(many), together * alone, 0.0))
@@ -100,9 +106,10 @@ class ErrorModel:
     def _alone(self) -> Floats:
         return self.fit_.alone(0.0)
 
-    def chance_after_proxy(self, labels: Labels, slack: float) -> float:
+    def chance_after_proxy(self, labels: Labels, slack: float, optimism: float = 0.0) -> float:
         """The same of (n,) labels where the proxy of that very engine measured ``slack``."""
         (mean,), (deviation,) = self.fit_.predict(_cells(self, labels[None]))
+        mean = mean + 2 * optimism
         seen = math.log(min(max(slack, 1e-9), 1e9)) + self.proxy_bias
         if not self._finite(labels[None])[0]:
             return float(_below(np.array([seen / self.proxy_spread]))[0])

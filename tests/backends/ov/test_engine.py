@@ -70,7 +70,7 @@ def test_int8_runs_in_int8_and_what_was_left_in_fp32_does_not(make: object) -> N
     backend = made()
     artifact, low = engine(model, backend, INT8)
     kernels = backend.open(artifact, profiled=True).profile(samples(model), 2)
-    ran = achieved_precisions(kernels, low.asked, low.owners)
+    ran = achieved_precisions(kernels, low.asked, low.owners, None)
     computing = {k.op_type for k in kernels if k.precision is INT8}
     assert {"Convolution", "FullyConnected"} & computing
     assert INT8 in ran.values()

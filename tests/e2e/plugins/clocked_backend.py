@@ -21,7 +21,7 @@ import pytest
 from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
 from precsearch.core.backend import Array, Feed, KernelTime, Session
 from precsearch.system.disturbance import NoWatch
-from precsearch_strategies import history as known
+from precsearch_strategies import ledger as known
 from tests.e2e.command import environment
 from tests.plugin import make_known
 

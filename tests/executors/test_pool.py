@@ -28,6 +28,7 @@ from precsearch.measurement.place import Place
 from precsearch.measurement.service import MeasurementService
 from precsearch.registry import strategy
 from precsearch.search.loop import search
+from precsearch_strategies import ledger
 from tests.executors.here import Here, HereExecutor
 from tests.search.loop_toys import INT8, finish, toy_landscape, toy_space
 
@@ -54,6 +55,12 @@ def config_of(landscape: Landscape = LANDSCAPE) -> MeasurementConfig:
         noise=0.01,
         timing=QUICK,
     )
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many proxies `auto` asks for would follow the machine."""
+    monkeypatch.setattr(ledger, "_FREE_S", 1e9)
 
 
 said: list[str] = []

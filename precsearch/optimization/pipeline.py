@@ -27,10 +27,10 @@ from precsearch.measurement.build_service import Engine
 from precsearch.measurement.service import ReferenceSplit
 from precsearch.optimization.ending import summary, written
 from precsearch.optimization.evaluation import Evaluation
-from precsearch.optimization.explanation.caveats import untold_by_loss
+from precsearch.optimization.explanation.caveats import hidden_by_loss
 from precsearch.optimization.finished import keep_plan
+from precsearch.optimization.stages.baseline import BaselineStage, refused, told
 from precsearch.optimization.stages.correct import shipped_target
-from precsearch.optimization.stages.gate import Gating, refused, told
 from precsearch.optimization.stages.prepare import Preparation, Prepared
 from precsearch.optimization.stages.search import INTERRUPTED, Rounds
 from precsearch.optimization.stages.select import Choice, Confirmed, confirm
@@ -67,9 +67,9 @@ class Run:
         warnings: What the plan will say that the user should know: the messages of `Warned`, as
             they are recorded.
         priors: Hazards that the search starts from.
-        cured: What cures did to the model, a sentence each.
+        rewritten: What rewrites did to the model, a sentence each.
         corrections: What was tried to make INT8 more accurate.
-        fp32: The FP32 engines of the gate, where there are several ways to compute FP32.
+        fp32: The FP32 engines that were tried, where there are several ways to compute FP32.
         devices: Names of the devices, the home device first.
         lost: What is to be said about devices that were lost.
     """
@@ -83,7 +83,7 @@ class Run:
     outputs: Outputs
     warnings: list[str] = field(default_factory=list)
     priors: tuple[Prior, ...] = ()
-    cured: tuple[str, ...] = ()
+    rewritten: tuple[str, ...] = ()
     corrections: tuple[CorrectionEvidence, ...] = ()
     fp32: tuple[Fp32Evidence, ...] = ()
     devices: tuple[str, ...] = ()
@@ -100,12 +100,12 @@ class Run:
     def events(self, identified: dict[str, str]) -> Stream:
         """The whole run."""
         yield RunStarted(identified, self.config.model.name, __version__)
-        yield from self._warn((*self.inputs.warnings(self.config.tol), *self.cured))
+        yield from self._warn((*self.inputs.warnings(self.config.tol), *self.rewritten))
         with self._executor() as executor, reference(executor, limit_s=self._limit_s) as first:
             ready = yield from self._prepared(executor, first)
             lowering, worker = ready.lowering, ready.worker
             admits, known = self._problem(0.0).goal.admits, self.journal.memo.fp32
-            gating = Gating(
+            gating = BaselineStage(
                 self.config,
                 self.target,
                 self.inputs,
@@ -118,21 +118,23 @@ class Run:
             if not passed.passed:
                 return refused(passed, self.config, self.inputs)
             self.target, self.fp32 = passed.target, passed.modes
-            where, gate, setup = passed.where, passed.measurement, passed.setup
+            fingerprint, baseline, setup = passed.fingerprint, passed.measurement, passed.setup
             yield from self._warn(told(passed, self.config, self.inputs))
-            yield from self._told_busy(gate)
+            yield from self._told_busy(baseline)
             noise = self.journal.memo.noise
-            with assembled(executor, worker, setup, where, self._limit_s, noise=noise) as fleet:
+            with assembled(
+                executor, worker, setup, fingerprint, self._limit_s, noise=noise
+            ) as fleet:
                 yield from self._warn(fleet.notes)
                 self.devices = fleet.names
                 problem = self._problem(fleet.noise)
                 ready = replace(ready, setup=replace(setup, noise=fleet.noise))
-                rounds = self._rounds(problem, ready, executor, fleet, gate)
-                choice = yield from rounds.events(self._search_started(where, problem))
+                rounds = self._rounds(problem, ready, executor, fleet, baseline)
+                choice = yield from rounds.events(self._search_started(fingerprint, problem))
             engine = self._engine(lowering, rounds, choice, worker)
             if rounds.stopped != INTERRUPTED:
                 executor.forget_engines()
-        return (yield from self._finish(rounds, lowering, where, choice, engine))
+        return (yield from self._finish(rounds, lowering, fingerprint, choice, engine))
 
     def _warn(self, said: Sequence[str]) -> Generator[Event, None, None]:
         for message in said:
@@ -181,9 +183,9 @@ class Run:
             devices=len(devices_of(config, self.target.facts)),
         )
 
-    def _search_started(self, where: Fingerprint, problem: Problem) -> SearchStarted:
+    def _search_started(self, fingerprint: Fingerprint, problem: Problem) -> SearchStarted:
         return SearchStarted(
-            device=where.device,
+            device=fingerprint.device,
             strategy=self.config.strategy,
             groups=len(problem.space.free),
             nodes=len(self.target.graph.nodes),
@@ -202,11 +204,11 @@ class Run:
         ready: Prepared,
         executor: Executor,
         fleet: Fleet,
-        gate: Measurement,
+        baseline: Measurement,
     ) -> Rounds:
         """The search and what follows it, until an engine is chosen."""
         lower, worker = ready.lowering.lower, ready.worker
-        known = {ready.setup.baseline.digest: Measured(gate)}
+        known = {ready.setup.baseline.digest: Measured(baseline)}
         trials: list[Trial] = []
 
         evaluation = Evaluation(
@@ -235,7 +237,7 @@ class Run:
         return Rounds(
             problem,
             self.strategy,
-            gate,
+            baseline,
             memo,
             self._watch,
             evaluating,
@@ -268,13 +270,13 @@ class Run:
         self,
         rounds: Rounds,
         lowering: Lowering,
-        where: Fingerprint,
+        fingerprint: Fingerprint,
         choice: Choice,
         engine: Engine | None,
     ) -> Stream:
         """Write plan and artifact."""
         config = self.config
-        yield from self._warn(untold_by_loss(rounds.problem, rounds.trials, choice))
+        yield from self._warn(hidden_by_loss(rounds.problem, rounds.trials, choice))
         if config.artifact is not None and self._artifact(engine) is None:
             yield from self._warn(
                 ["no engine is written: 'precsearch build' makes it from the plan"]
@@ -284,7 +286,7 @@ class Run:
         finish = Finish(
             choice,
             tuple(rounds.trials),
-            where,
+            fingerprint,
             rounds.baseline.latency,
             rounds.stopped,
             tuple(dict.fromkeys(self.warnings)),

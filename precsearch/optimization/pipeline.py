@@ -127,7 +127,7 @@ class Run:
             ) as fleet:
                 yield from self._warn(fleet.notes)
                 self.devices = fleet.names
-                problem = self._problem(fleet.noise)
+                problem = replace(self._problem(fleet.noise), devices=len(fleet.clients))
                 ready = replace(ready, setup=replace(setup, noise=fleet.noise))
                 rounds = self._rounds(problem, ready, executor, fleet, baseline)
                 choice = yield from rounds.events(self._search_started(fingerprint, problem))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -27,8 +28,8 @@ from precsearch.measurement.latency import TimingOptions
 from precsearch.measurement.place import Place
 from precsearch.measurement.service import MeasurementService
 from precsearch.registry import strategy
+from precsearch.search.evaluator import Evaluate, Steps
 from precsearch.search.loop import search
-from precsearch_strategies import ledger
 from tests.executors.here import Here, HereExecutor
 from tests.search.loop_toys import INT8, finish, toy_landscape, toy_space
 
@@ -55,12 +56,6 @@ def config_of(landscape: Landscape = LANDSCAPE) -> MeasurementConfig:
         noise=0.01,
         timing=QUICK,
     )
-
-
-@pytest.fixture(autouse=True)
-def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How many proxies `auto` asks for would follow the machine."""
-    monkeypatch.setattr(ledger, "_FREE_S", 1e9)
 
 
 said: list[str] = []
@@ -93,8 +88,26 @@ def searched(
             lambda error: said.append(str(error)),
         )
         with pool.evaluating(lower, {}) as evaluate:
-            _, found = finish(search(problem, chosen or strategy("auto"), evaluate))
+            steps = timeless_steps(evaluate)
+            _, found = finish(search(problem, chosen or strategy("auto"), steps))
     return found
+
+
+def timeless_steps(evaluate: Evaluate) -> Evaluate:
+    """Without the wall time of trials, by which `auto` decides how many proxies are worth while."""
+
+    def steps(proposals: Sequence[Proposal]) -> Steps:
+        with closing(evaluate(proposals)) as inner:
+            more: Sequence[Proposal] | None = None
+            while True:
+                try:
+                    position, found = inner.send(more)
+                except StopIteration:
+                    return
+                timeless = None if found is None else replace(found, seconds=0.0)
+                more = yield position, timeless
+
+    return steps
 
 
 def shown(trials: Sequence[Trial]) -> list[object]:

@@ -18,7 +18,7 @@ from precsearch.core.events import Event
 from precsearch.core.precision import Precision
 from precsearch.grouping.control import Control
 from precsearch.grouping.control import pin as one_pin
-from precsearch.optimization.run import optimize_events
+from precsearch.optimization.start import optimize_events
 from precsearch.setup.config import OptimizeConfig, OptimizeResult
 from precsearch.setup.shapes import ShapeSet
 

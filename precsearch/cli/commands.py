@@ -1,9 +1,11 @@
-"""The commands. Parsing gives an action; `precsearch.cli.main` performs it."""
+"""The commands. Parsing gives an action; `precsearch.cli.main` performs it.
+
+What an action needs is imported inside of its command, so that help, completion and a mistaken
+command line load neither NumPy nor ONNX (docs/adr/0030).
+"""
 
 from __future__ import annotations
 
-from precsearch.api import OptimizeConfig
-from precsearch.cli import actions, diagnosing, reporting
 from precsearch.cli.app import Action, app
 from precsearch.cli.options import control
 from precsearch.cli.options import devices as device_options
@@ -20,6 +22,7 @@ from precsearch.cli.options.parse import (
     parse_strategy_options,
 )
 from precsearch.diagnosis.compare import DiagnoseConfig
+from precsearch.setup.config import CORRECTIONS
 
 __all__ = ["Action", "app"]
 
@@ -43,12 +46,15 @@ def optimize(
     strategy_option: device_options.StrategyOption = None,
     seed: options.Seed = 0,
     workers: device_options.Workers = 1,
+    devices: device_options.Devices = "",
     backend: options.Backend = "auto",
     precisions: options.Precisions = None,
     granularity: options.Granularity = "group",
     threads: options.Threads = 0,
     build_option: options.BuildOption = None,
-    cure: options.Cure = False,
+    rewrite: options.Rewrite = False,
+    cure: options.OldRewrite = False,
+    no_corrections: options.NoCorrections = False,
     pin: control.PinOption = None,
     exclude: control.Exclude = None,
     only: control.Only = None,
@@ -67,6 +73,9 @@ def optimize(
     Example:
         precsearch optimize resnet.onnx --data samples.npz --tol 1e-2
     """
+    from precsearch.api import OptimizeConfig
+    from precsearch.cli import actions
+
     config = OptimizeConfig(
         model=model,
         data=data,
@@ -81,6 +90,7 @@ def optimize(
         seed=seed,
         threads=threads,
         workers=workers,
+        devices=devices,
         build_options=parse_build_options(build_option or ()),
         batch=batch,
         input_shapes=parse_shapes(input_shape or ()),
@@ -94,7 +104,8 @@ def optimize(
         run_dir=run_dir,
         resume=resume,
         force=force,
-        cure=cure,
+        rewrite=rewrite or cure,
+        corrections=() if no_corrections else CORRECTIONS,
         control=control.parse_control(pin or (), exclude or (), only or ()),
     )
     if dry_run:
@@ -120,6 +131,8 @@ def build(
     Example:
         precsearch build resnet.plan.json --model resnet.onnx -o fast.onnx
     """
+    from precsearch.cli import actions
+
     given = {"expect": expect, "backend": backend, "target": target}
     return lambda: actions.build(plan, model, output, force=force, **given)
 
@@ -140,6 +153,8 @@ def export(
     Example:
         precsearch export resnet.plan.json --to polygraphy -o exported
     """
+    from precsearch.cli import actions
+
     return lambda: actions.export(plan, model, to, output, force=force)
 
 
@@ -162,6 +177,8 @@ def verify(
     Example:
         precsearch verify resnet.plan.json --data fresh.npz
     """
+    from precsearch.cli import actions
+
     return lambda: actions.verify(
         plan,
         model,
@@ -197,6 +214,8 @@ def inspect(
     Example:
         precsearch inspect resnet.onnx --data samples.npz
     """
+    from precsearch.cli import actions
+
     wanted = None if precisions is None else parse_precisions(precisions)
     settled = control.parse_control(pin or (), exclude or (), only or ())
     return lambda: actions.inspect(
@@ -223,7 +242,8 @@ def diagnose(
     order: look_options.Order = "worst",
     memory: look_options.Memory = 256,
     suggest: look_options.Suggest = False,
-    cured: look_options.Cured = None,
+    rewritten: look_options.Rewritten = None,
+    cured: look_options.OldRewritten = None,
     reproducer: look_options.Reproducer = None,
     batch: options.Batch = 1,
     input_shape: options.InputShape = None,
@@ -240,6 +260,8 @@ def diagnose(
     Example:
         precsearch diagnose vit.onnx --data samples.npz --suggest
     """
+    from precsearch.cli import diagnosing
+
     config = DiagnoseConfig(
         model=model,
         data=data,
@@ -257,7 +279,7 @@ def diagnose(
         order=order,
         json=json,
         table=table,
-        cured=cured,
+        rewritten=rewritten or cured,
         reproducer=reproducer,
         force=force,
     )
@@ -277,6 +299,8 @@ def report(
     Example:
         precsearch report resnet.precsearch -o report.html
     """
+    from precsearch.cli import reporting
+
     return lambda: reporting.report(run, output, force=force)
 
 
@@ -289,6 +313,8 @@ def watch(run: plan_options.Watched) -> Action:
     Example:
         precsearch watch resnet.precsearch
     """
+    from precsearch.cli import reporting
+
     return lambda: reporting.watch(run)
 
 
@@ -301,4 +327,6 @@ def doctor(*, json: look_options.JsonObject = False) -> Action:
     Example:
         precsearch doctor
     """
+    from precsearch.cli import actions
+
     return lambda: actions.doctor(json=json)

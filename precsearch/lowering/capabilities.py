@@ -12,6 +12,7 @@ import onnx
 
 from precsearch.core.backend import QuantScheme
 from precsearch.core.formats import NumberFormat
+from precsearch.graph.residual import residual
 from precsearch.graph.view import GraphView, NodeView
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "cast_slots",
     "data_slots",
     "int8_role",
+    "is_product",
     "weight_slot",
 ]
 
@@ -71,8 +73,12 @@ def int8_role(node: NodeView, graph: GraphView, scheme: QuantScheme) -> Role:
     if not graph.is_float(node.outputs[0]) or already_quantised(node, graph):
         return Role.FLOAT
     if node.op_type in scheme.active:
-        return Role.ACTIVE if _active(node, graph) else Role.FLOAT
+        product = node.is_op("MatMul") and weight_slot(node, graph) is None
+        counts = _active(node, graph) and (scheme.products or not product)
+        return Role.ACTIVE if counts else Role.FLOAT
     if node.op_type in scheme.passive:
+        if node.is_op("Add") and scheme.add_inputs == "convolutions" and not _fused(node, graph):
+            return Role.FLOAT
         constant = any(t in graph.weights and graph.is_float(t) for t in node.inputs)
         return Role.FLOAT if constant or not data_slots(node, graph) else Role.PASSIVE
     if node.op_type in scheme.carried and graph.is_float(node.inputs[0]):
@@ -82,6 +88,15 @@ def int8_role(node: NodeView, graph: GraphView, scheme: QuantScheme) -> Role:
     return Role.FLOAT
 
 
+def _fused(node: NodeView, graph: GraphView) -> bool:
+    """Whether an Add is residual and can be fused into a convolution; found once for a graph."""
+    known = cast("dict[str, bool]", graph.memo.setdefault("Adds after a convolution", {}))
+    if node.key not in known:
+        split = residual(node, graph)
+        known[node.key] = split is not None and split.op_type in ("Conv", "ConvTranspose")
+    return known[node.key]
+
+
 def already_quantised(node: NodeView, graph: GraphView) -> bool:
     """Whether the model's author has put Q/DQ around this node: it is left as it is."""
     before = (graph.producer.get(t) for t in node.inputs if t)
@@ -89,6 +104,11 @@ def already_quantised(node: NodeView, graph: GraphView) -> bool:
     return any(n is not None and n.is_op("DequantizeLinear") for n in before) or any(
         n.is_op("QuantizeLinear") for n in after
     )
+
+
+def is_product(node: NodeView, graph: GraphView) -> bool:
+    """Whether a Conv, ConvTranspose, Gemm or MatMul has a form that low-precision kernels take."""
+    return _active(node, graph)
 
 
 def _active(node: NodeView, graph: GraphView) -> bool:

@@ -12,7 +12,9 @@ def scheme(weight_bits: int = 8) -> QuantScheme:
 
     OpenVINO reads Q/DQ as FakeQuantize and moves it through what commutes. A Conv, MatMul or Gemm
     runs in INT8 if its inputs are quantized, whatever follows. Symmetric activations were slower on
-    two of three models and far less accurate (docs/openvino.md).
+    two of three models and far less accurate (docs/openvino.md). Left in float because OpenVINO
+    computes them in float whatever is quantized: an Add that no convolution absorbs, and the
+    products of two activations in an attention.
 
     Args:
         weight_bits: 8, or 7 on an x86 CPU without VNNI.
@@ -27,4 +29,6 @@ def scheme(weight_bits: int = 8) -> QuantScheme:
             {"MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice"}
         ),
         outputs_of=frozenset(),
+        add_inputs="convolutions",
+        products=False,
     )

@@ -75,7 +75,7 @@ CalibrationMethod = Annotated[
     Option(
         metavar="METHOD",
         show_default=False,
-        help="How INT8 ranges are chosen: minmax, percentile or mse. Default: minmax.",
+        help="How INT8 ranges are chosen: minmax, percentile, mse or entropy. Default: minmax.",
         rich_help_panel=_DATA,
     ),
 ]
@@ -159,7 +159,8 @@ Backend = Annotated[
         metavar="NAME",
         show_default=False,
         help="Engine to optimise for: auto (tensorrt where it is installed and there is a GPU, "
-        "else onnxruntime), or one of these by name; doctor tells which there are. Default: auto.",
+        "else onnxruntime), or one of these by name; doctor tells which there are. Several with "
+        "commas between are searched by turns, and the fastest is shipped. Default: auto.",
         rich_help_panel=_ENGINE,
     ),
 ]
@@ -203,13 +204,24 @@ BuildOption = Annotated[
         rich_help_panel=_ENGINE,
     ),
 ]
-Cure = Annotated[
+Rewrite = Annotated[
     bool,
     Option(
-        "--cure",
+        "--rewrite",
         metavar=" ",
-        help="Try rewrites that heal FP16 and change nothing in FP32, and keep what helps; "
+        help="Try rewrites that make FP16 accurate and leave FP32 as it is, and keep what helps; "
         "recorded in the plan. diagnose --suggest shows them.",
+        rich_help_panel=_ENGINE,
+    ),
+]
+OldRewrite = Annotated[bool, Option("--cure", hidden=True, help="Deprecated: --rewrite.")]
+NoCorrections = Annotated[
+    bool,
+    Option(
+        "--no-corrections",
+        metavar=" ",
+        help="Do not try corrections of INT8: equal channels, other ranges. They are kept where "
+        "INT8 gets more accurate, cost nothing at run time and are recorded in the plan.",
         rich_help_panel=_ENGINE,
     ),
 ]

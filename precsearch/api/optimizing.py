@@ -19,7 +19,7 @@ from precsearch.core.precision import Precision
 from precsearch.grouping.control import Control
 from precsearch.grouping.control import pin as one_pin
 from precsearch.metrics import per_output_name
-from precsearch.optimization.run import optimize_events
+from precsearch.optimization.start import optimize_events
 from precsearch.setup.config import OptimizeConfig, OptimizeResult
 from precsearch.setup.shapes import ShapeSet
 

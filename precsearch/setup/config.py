@@ -16,6 +16,7 @@ __all__ = [
     "CORRECTIONS",
     "BackendConfig",
     "DataConfig",
+    "EngineRow",
     "OptimizeConfig",
     "OptimizeResult",
     "RunConfig",
@@ -188,6 +189,31 @@ class OptimizeConfig(RunConfig, SearchConfig, BackendConfig, DataConfig, ModelCo
 
 
 @dataclass(frozen=True)
+class EngineRow:
+    """One engine in a search over several. Speeds are relative to the fastest FP32 engine of all.
+
+    Attributes:
+        backend: Its name.
+        fp32: Speed of its FP32 engine; ``None`` if that is not within the bound.
+        uniform: The lower precision of its fastest uniform engine within the bound, "" for none.
+        uniform_speed: Speed of that engine.
+        plan: Speed of its plan.
+        loss: Of its plan, on the search samples.
+        engines: Built and timed.
+        together: Whether the speeds are from the same rounds; else they are from different times.
+    """
+
+    backend: str
+    fp32: float | None
+    uniform: str
+    uniform_speed: float | None
+    plan: float | None
+    loss: float | None
+    engines: int
+    together: bool
+
+
+@dataclass(frozen=True)
 class OptimizeResult:
     """What came of a run.
 
@@ -198,6 +224,7 @@ class OptimizeResult:
         met: Whether the plan is within the bound.
         interrupted: Whether it is the best so far of a search that was stopped.
         summary: What a person should know, a sentence each.
+        engines: Of a search on several backends, a row for each.
     """
 
     plan: Plan | None
@@ -206,3 +233,4 @@ class OptimizeResult:
     met: bool
     interrupted: bool
     summary: tuple[str, ...] = ()
+    engines: tuple[EngineRow, ...] = ()

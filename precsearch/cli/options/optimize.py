@@ -149,7 +149,8 @@ Backend = Annotated[
         metavar="NAME",
         show_default=False,
         help="Engine to optimise for: auto (tensorrt where it is installed and there is a GPU, "
-        "else onnxruntime), or one of these by name; doctor tells which there are. Default: auto.",
+        "else onnxruntime), or one of these by name; doctor tells which there are. Several with "
+        "commas between are searched by turns, and the fastest is shipped. Default: auto.",
         rich_help_panel=_ENGINE,
     ),
 ]

@@ -86,12 +86,13 @@ class Ledger:
         """Proxies, at most ``most``, that cost no more than half of an engine together.
 
         A proxy can save the engine of a candidate that is beyond the bound. Where its simulation
-        is slow, that engine tells more for the same time.
+        is slow, that engine tells more for the same time. The first 3 s of proxies are free, so
+        that small models are searched alike on any machine.
         """
         engines = [t.seconds for t in self.engines.values() if len(t.assignment) and t.measurement]
         proxies = [t.seconds for t in self.proxies.values()]
         price = median(proxies) if proxies else 0.0
-        if price <= 0 or not engines:
+        if price <= 0 or not engines or sum(proxies) < _FREE_S:
             return most
         return min(most, math.floor(_SCREENING * median(engines) / price))
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
-from precsearch.core.formats import FLOAT16, FLOAT32, NumberFormat
-from precsearch.core.precision import Precision
+from precsearch.core.formats import BFLOAT16, FLOAT16, FLOAT32, NumberFormat
+from precsearch.core.precision import Encoding, Precision
 
 __all__ = ["TYPED", "TYPED_HALF", "WEAK", "GraphForm", "QuantScheme"]
+
+
+_RAISED = re.compile(r"-\d+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,7 @@ class GraphForm:
         guard_products: Whether an operator that changes nothing follows an FP32 product among
             those of another float format: the engine would otherwise compute it in that format and
             say nothing.
+        lacks: (operator, name of a float format) that ONNX has and the engine does not build.
     """
 
     name: str
@@ -75,6 +81,32 @@ class GraphForm:
     int8_float: Precision = Precision.FP32
     annotated: bool = False
     guard_products: bool = False
+    lacks: frozenset[tuple[str, str]] = frozenset()
+
+    def takes(self, op_type: str, wanted: NumberFormat) -> bool:
+        """Whether the engine builds an operator in a float format."""
+        return (op_type, wanted.name) not in self.lacks
+
+    @property
+    def base(self) -> str:
+        """The name without the operator set that it was raised to."""
+        return _RAISED.sub("", self.name)
+
+    def raised(self, opset: int) -> GraphForm:
+        """The same form from a later operator set on, which its name then ends in."""
+        if opset <= self.min_opset:
+            return self
+        return replace(self, name=f"{self.base}-{opset}", min_opset=opset)
+
+    def holding(self, precisions: Iterable[Precision]) -> GraphForm:
+        """The form raised to the operator set that these precisions need.
+
+        Quantized weights alone need it: Casts and Q/DQ are offered where the operator set has them.
+        """
+        needed = (
+            p.spec.format.min_opset for p in precisions if p.spec.encoding is Encoding.WEIGHT_ONLY
+        )
+        return self.raised(max(needed, default=0))
 
     def typed_as(self, wanted: NumberFormat) -> NumberFormat:
         """The format whose ONNX types say which operators can compute in ``wanted``.
@@ -88,7 +120,16 @@ class GraphForm:
 TYPED = GraphForm("typed", 13)
 """Casts and Q/DQ say everything; FP32 around INT8, as ONNX Runtime's CPU provider wants it."""
 
-TYPED_HALF = GraphForm("typed-half", 19, int8_float=Precision.FP16, guard_products=True)
+TYPED_HALF = GraphForm(
+    "typed-half",
+    19,
+    int8_float=Precision.FP16,
+    guard_products=True,
+    lacks=frozenset(
+        (op_type, BFLOAT16.name)
+        for op_type in ("ConvTranspose", "GRU", "HardSwish", "LpNormalization", "Mish")
+    ),
+)
 """The same with FP16 around INT8, whose scales QuantizeLinear-19 is the first to take."""
 
 WEAK = GraphForm("weak", 13, 17, annotated=True)

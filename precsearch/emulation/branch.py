@@ -15,7 +15,7 @@ import onnx
 from onnx import helper
 
 from precsearch.core.formats import FLOAT32, NumberFormat
-from precsearch.core.precision import Precision
+from precsearch.core.precision import Encoding, Precision
 from precsearch.core.space import LayerGroup
 from precsearch.emulation.weights import ProxyWeights, cast_pair
 from precsearch.graph.view import NodeView
@@ -111,6 +111,9 @@ class Branch:
         views = [self.graph.by_key[key] for key in group.nodes]
         if precision is Precision.INT8:
             self._place(views, group, quantising)
+        alone = precision.spec.encoding is Encoding.WEIGHT_ONLY
+        packed = quantising.packed_of(group, precision) if alone else ()
+        self._packed = frozenset(node.index for node in packed)
         for view in views:
             self._write(view)
 
@@ -164,6 +167,9 @@ class Branch:
             return ""
         if tensor in self.graph.weights:
             active = found is not None and found.role is Role.ACTIVE
+            if node.index in self._packed and slot == weight_slot(node, self.graph):
+                around = self._stored_as if cast else FLOAT32
+                return self.weights.packed(node, around)
             if active and slot == weight_slot(node, self.graph):
                 return self.weights.quantised(node, self.scope.nodes)
             if not cast:

@@ -23,6 +23,7 @@ from precsearch.grouping.patterns.lookup import Pattern
 from precsearch.grouping.patterns.registry import find_patterns
 from precsearch.grouping.repeats import block_names, macs, signature
 from precsearch.lowering.capabilities import Role, cast_capable, int8_role
+from precsearch.lowering.weight_only import fits
 
 __all__ = ["GRANULARITIES", "group"]
 
@@ -274,7 +275,11 @@ def _choices(
         if spec.encoding is Encoding.CAST:
             # An activation in BF16 gains nothing behind a Conv that has no form in BF16.
             typed = form.typed_as(spec.format)
-            return bool(floats) and all(cast_capable(n, graph, typed) for n in floats)
+            taken = all(form.takes(n.op_type, spec.format) for n in floats)
+            return bool(floats) and taken and all(cast_capable(n, graph, typed) for n in floats)
+        if spec.encoding is Encoding.WEIGHT_ONLY:
+            opset = graph.opsets.get("", 1)
+            return opset >= spec.format.min_opset and any(fits(n, graph) for n in nodes)
         return precision is Precision.INT8 and (active or _is_passive(part, graph, roles))
 
     return (Precision.FP32, *filter(has_form, Precision.ordered(precisions)))

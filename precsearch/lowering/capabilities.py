@@ -23,6 +23,7 @@ __all__ = [
     "cast_slots",
     "data_slots",
     "int8_role",
+    "is_product",
     "weight_slot",
 ]
 
@@ -103,6 +104,11 @@ def already_quantised(node: NodeView, graph: GraphView) -> bool:
     return any(n is not None and n.is_op("DequantizeLinear") for n in before) or any(
         n.is_op("QuantizeLinear") for n in after
     )
+
+
+def is_product(node: NodeView, graph: GraphView) -> bool:
+    """Whether a Conv, ConvTranspose, Gemm or MatMul has a form that low-precision kernels take."""
+    return _active(node, graph)
 
 
 def _active(node: NodeView, graph: GraphView) -> bool:

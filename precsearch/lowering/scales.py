@@ -26,6 +26,7 @@ __all__ = [
     "TensorRange",
     "Tie",
     "quantise_weight",
+    "round_up_to_half",
     "stored_scale",
 ]
 

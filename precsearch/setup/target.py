@@ -14,6 +14,7 @@ from precsearch.core.backend import (
     QuantScheme,
     facts_of,
 )
+from precsearch.core.backend_facts import LimitsPrecisions
 from precsearch.core.errors import ModelError, OptionError
 from precsearch.core.precision import Precision
 from precsearch.core.space import SearchSpace
@@ -97,7 +98,7 @@ def open_target(
     Args:
         source: The model as read.
         backend: Name of the backend.
-        precisions: What groups may be given; ``None`` is all that the backend truly runs.
+        precisions: What groups may be given; ``None`` is what the backend offers.
         granularity: ``node``, ``group`` or ``block``.
         threads: CPU threads of one inference.
         scheme: Name of a plan's quantisation scheme; ``None`` is the one for this machine.
@@ -115,7 +116,7 @@ def open_target(
     folder = str(source.folder) if source.external else ""
     options = BackendOptions(threads, folder, shapes, dict(build or {}))
     made = factory(options)
-    wanted = frozenset(precisions or made.precisions) | {Precision.FP32}
+    wanted = frozenset(precisions or facts_of(made).offered or made.precisions) | {Precision.FP32}
     missing = wanted - made.precisions
     if missing:
         first = Precision.ordered(missing)[0]
@@ -123,8 +124,12 @@ def open_target(
             f"the {backend} backend does not truly run {first}: {made.refusal}; leave it "
             "out of --precisions"
         )
+    if form is None and isinstance(made, LimitsPrecisions):
+        why = made.unavailable(wanted)
+        if why:
+            raise OptionError(f"{why}; leave it out of --precisions")
     chosen = made.scheme if scheme is None else made.scheme_named(scheme)
-    written = made.form if form is None else made.form_named(form)
+    written = made.form.holding(wanted) if form is None else form_of(made, form)
     if written.max_opset is not None and source.opset > written.max_opset:
         raise ModelError(
             f"the {backend} backend reads operator sets up to {written.max_opset} here, the model "
@@ -133,6 +138,18 @@ def open_target(
     graph = prepare(source, written.min_opset)
     space, kept = controlled(group(graph, chosen, wanted, granularity, written), graph, control)
     return Target(source, graph, space, made, chosen, written, factory, options, kept=kept)
+
+
+def form_of(backend: Backend, name: str) -> GraphForm:
+    """A plan's graph form, raised to a later operator set if its name says so.
+
+    Raises:
+        OptionError: The backend builds from none of this name.
+    """
+    base, _, opset = name.rpartition("-")
+    if opset.isdigit():
+        return backend.form_named(base).raised(int(opset))
+    return backend.form_named(name)
 
 
 def cures_of(target: Target) -> str:

@@ -171,8 +171,8 @@ def test_no_layer_of_a_type_without_a_precision_is_taken_for_another(word: str, 
 def test_a_weight_that_is_dequantized_on_the_way_makes_no_integer_product() -> None:
     fused = computed_in("x", "runtime_fusion", ["half", "int8"], ["half"], ["int8"], "int8")
     assert fused is Precision.FP16
-    weight_only = computed_in("x", "gemm", ["half"], ["half"], ["half", "int4"], "int4")
-    assert weight_only is Precision.FP16
+    weight_only = computed_in("x", "runtime_fusion", ["half"], ["half"], ["half", "int4"], "int4")
+    assert weight_only is Precision.INT4
     assert computed_in("x", "gemm", ["int8"], ["half"], ["float", "half"], "half") is not (
         Precision.INT8
     )
@@ -182,7 +182,7 @@ def test_the_weight_says_what_a_product_between_swallowed_casts_computes_in() ->
     kind, float_data, both = "runtime_fusion", ["float"], ["float", "half"]
     assert computed_in("x", kind, float_data, ["half"], both, "half") is Precision.FP16
     assert computed_in("x", kind, float_data, ["half"], both, "float") is Precision.FP32
-    assert computed_in("x", kind, ["float", "half"], ["half"]) is Precision.FP32
+    assert computed_in("x", kind, ["float", "half"], ["half"]) is None
     assert computed_in("x", "gemm", ["half"], ["half"], ["float"]) is Precision.FP16
 
 

@@ -29,7 +29,6 @@ from precsearch.core.backend import (
     GraphForm,
     QuantScheme,
 )
-from precsearch.core.backend_facts import COMPILED
 from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
 
@@ -52,7 +51,7 @@ class TensorRtRtxBackend(TensorRtBackend):
     """
 
     name = "tensorrt-rtx"
-    facts = replace(COMPILED, exporter="")
+    facts = replace(TensorRtBackend.facts, exporter="")
     scheme: QuantScheme = scheme(rtx=True)
     shared_options = SHARED
 
@@ -144,6 +143,9 @@ class TensorRtRtxBackend(TensorRtBackend):
         if not layers:
             return super().anatomy(artifact)
         return tuple(sorted(layer.line for layer in layers))
+
+    def _capability(self) -> int:
+        return int(self.target[2:]) if self.target else super()._capability()
 
     def _context(self, engine: Any) -> Any:  # noqa: ANN401
         """With every kernel compiled before the first inference, and none of them twice."""

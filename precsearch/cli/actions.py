@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from enum import IntEnum
 from pathlib import Path
@@ -63,7 +64,18 @@ def stopped() -> Exit:
     return Exit(128 + number) if number else Exit.INTERRUPTED
 
 
-def optimize(config: OptimizeConfig, *, json: bool) -> Exit:
+def optimize(configs: Sequence[OptimizeConfig], *, json: bool) -> Exit:
+    """Search for each bound, and print what was found; an interrupt ends it all."""
+    code = Exit.DONE
+    for config in configs:
+        found = _optimize(config, json=json)
+        if found not in (Exit.DONE, Exit.UNMET):
+            return found
+        code = max(code, found)
+    return code
+
+
+def _optimize(config: OptimizeConfig, *, json: bool) -> Exit:
     """Search, showing progress on stderr (or events on stdout), and print what was found."""
     out = stdout()
     events = api.optimize_events(config)

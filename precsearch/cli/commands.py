@@ -20,16 +20,19 @@ from precsearch.cli.options.parse import (
     parse_strategy_options,
 )
 from precsearch.diagnosis.compare import DiagnoseConfig
+from precsearch.setup.bounds import Tolerances, per_tolerance
 from precsearch.setup.config import CORRECTIONS
 
 __all__ = ["Action", "app"]
+
+DEFAULT_TOLERANCE = Tolerances.parse("1e-2")
 
 
 @app.command()
 def optimize(
     model: options.Model,
     *,
-    tol: options.Tolerance = 1e-2,
+    tol: options.Tolerance = DEFAULT_TOLERANCE,
     metric: options.Metric = "rel-l2",
     data: options.Data = None,
     holdout: options.Holdout = None,
@@ -42,6 +45,7 @@ def optimize(
     time_budget: options.TimeBudget = None,
     strategy: options.Strategy = "auto",
     strategy_option: device_options.StrategyOption = None,
+    warm_start: device_options.WarmStart = None,
     seed: options.Seed = 0,
     workers: device_options.Workers = 1,
     backend: options.Backend = "auto",
@@ -72,8 +76,8 @@ def optimize(
     config = OptimizeConfig(
         model=model,
         data=data,
-        tol=tol,
         metric=metric,
+        warm_start=tuple(warm_start or ()),
         backend=backend,
         precisions=None if precisions is None else parse_precisions(precisions),
         strategy=strategy,
@@ -101,8 +105,8 @@ def optimize(
         control=control.parse_control(pin or (), exclude or (), only or ()),
     )
     if dry_run:
-        return lambda: actions.dry_run(config, json=json)
-    return lambda: actions.optimize(config, json=json)
+        return lambda: actions.dry_run(per_tolerance(config, tol)[0], json=json)
+    return lambda: actions.optimize(per_tolerance(config, tol), json=json)
 
 
 @app.command()

@@ -34,6 +34,7 @@ from precsearch.optimization.stages.prepare import Preparation, Prepared
 from precsearch.optimization.stages.search import INTERRUPTED, Rounds
 from precsearch.optimization.stages.select import Choice, Confirmed, confirm
 from precsearch.optimization.stopwatch import Stopwatch
+from precsearch.optimization.warm import Warm, warm_start
 from precsearch.optimization.write_plan import Finish, make_plan
 from precsearch.plan.plan import CorrectionEvidence, Fp32Evidence
 from precsearch.replay.artifact import is_engine, write_artifact
@@ -116,13 +117,23 @@ class Run:
             where, gate, setup = passed.where, passed.measurement, passed.setup
             yield from self._warn(told(passed, self.config, self.inputs))
             yield from self._told_busy(gate)
-            problem = self._problem(setup.noise)
+            warm = self._warm(identified)
+            yield from self._warn(warm.said)
+            problem = warm(self._problem(setup.noise))
             rounds = self._rounds(problem, replace(ready, setup=setup), executor, gate)
             choice = yield from rounds.events(self._search_started(where, problem))
             engine = self._engine(lowering, rounds, choice, worker)
             if rounds.stopped != INTERRUPTED:
                 executor.forget_engines()
         return (yield from self._finish(rounds, lowering, where, choice, engine))
+
+    def _warm(self, identified: dict[str, str]) -> Warm:
+        """What is known from earlier runs; what a resumed run knew when it began."""
+        memo, space = self.journal.memo, self.target.space
+        plans = [p for p in self.config.warm_start if p.suffix == ".json"]
+        begun = memo.device or memo.noise
+        found = warm_start(plans if begun else self.config.warm_start, identified, space)
+        return replace(found, trials=memo.earlier) if begun else found
 
     def _warn(self, said: Sequence[str]) -> Generator[Event, None, None]:
         for message in said:
@@ -182,6 +193,7 @@ class Run:
             outline=tuple(map(GroupOutline.of, problem.space.groups)),
             fp32=self.fp32[-1].mode if self.fp32 else "",
             setup_seconds=problem.setup_seconds,
+            earlier=problem.earlier,
         )
 
     def _rounds(
@@ -190,7 +202,7 @@ class Run:
         """The search and what follows it, until an engine is chosen."""
         lower, worker = ready.lowering.lower, ready.worker
         known = {ready.setup.baseline.digest: Measured(gate)}
-        trials: list[Trial] = []
+        trials: list[Trial] = list(problem.known)
 
         def evaluating(now: Problem) -> AbstractContextManager[Evaluate]:
             request = None if ready.proxy is None else ready.proxy.request

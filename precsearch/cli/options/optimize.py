@@ -10,7 +10,8 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from precsearch.cli.options.parse import integer, real
+from precsearch.cli.options.parse import integer
+from precsearch.setup.bounds import Tolerances
 
 _WANTED = "What you want"
 _DATA = "Data"
@@ -21,13 +22,14 @@ _OUTPUT = "Output"
 Model = Annotated[Path, Argument(metavar="MODEL", show_default=False, help="The ONNX model.")]
 
 Tolerance = Annotated[
-    float,
+    Tolerances,
     Option(
         "--tol",
-        parser=real("--tol"),
+        parser=Tolerances.parse,
         metavar="T",
         show_default=False,
-        help="How far outputs may be from FP32's, in the metric's terms. Default: 0.01.",
+        help="How far outputs may be from FP32's, in the metric's terms. Several, separated by "
+        "commas, give a plan each and share what is measured. Default: 0.01.",
         rich_help_panel=_WANTED,
     ),
 ]

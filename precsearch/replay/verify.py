@@ -134,7 +134,7 @@ def verify(
     lines = [*found.notes, *inputs.data.notes, *inputs.notes]
     if inputs.data.random:
         lines.insert(0, "no --data was given: the loss is measured on random numbers")
-    where = seen.where
+    where = seen.fingerprint
     lines += [*seen.notes, *sentences(seen.accuracy.mismatches), *map(str, seen.accuracy.lost)]
     if mode := found.evidence.fp32_mode:
         lines.append(f"speeds are relative to {fp32_words(mode)}, as the plan's are")
@@ -217,6 +217,7 @@ def _config(plan: Plan, data: Path | None, tol: float | None, metric: str) -> Da
     shapes = recipe.shapes[0] if recipe.shapes else {}
     batch = next((s[0] for s in shapes.values() if s), 1)
     sets = shape_sets(criteria)
+    media = data is not None and data.is_dir()
     return DataConfig(
         data,
         criteria.tolerance if tol is None else tol,
@@ -224,6 +225,7 @@ def _config(plan: Plan, data: Path | None, tol: float | None, metric: str) -> Da
         batch=1 if sets else max(1, batch),
         shapes=sets,
         seed=criteria.seed,
+        preprocess=str(criteria.data.get("preprocess", "")) if media else "",
     )
 
 
@@ -231,7 +233,7 @@ def _config(plan: Plan, data: Path | None, tol: float | None, metric: str) -> Da
 class _Seen:
     """What was measured, and where."""
 
-    where: Fingerprint
+    fingerprint: Fingerprint
     noise: float
     accuracy: Accuracy
     latency: Latency

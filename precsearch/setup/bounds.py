@@ -6,53 +6,13 @@ never slower than theirs, within the noise.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from precsearch.core.errors import OptionError
 from precsearch.setup.config import OptimizeConfig
+from precsearch.setup.tolerances import Tolerances
 
-__all__ = ["Tolerances", "per_tolerance"]
-
-
-@dataclass(frozen=True)
-class Tolerances:
-    """Tolerances as they were typed, and their values.
-
-    Attributes:
-        texts: For file names.
-        values: In the same order.
-    """
-
-    texts: tuple[str, ...]
-    values: tuple[float, ...]
-
-    @classmethod
-    def parse(cls, text: str) -> Tolerances:
-        """``1e-2`` or ``5e-3,1e-2,3e-2``.
-
-        Raises:
-            OptionError: One is no number, or is named twice.
-        """
-        texts = [part.strip() for part in str(text).split(",")]
-        values = [_number(part) for part in texts]
-        if len(set(values)) < len(values):
-            raise OptionError(f"--tol names a tolerance twice: {text!r}")
-        order = sorted(range(len(values)), key=values.__getitem__)
-        return cls(tuple(texts[i] for i in order), tuple(values[i] for i in order))
-
-
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise OptionError(
-            f"--tol takes a number such as 1e-2, or several separated by commas, not {text!r}"
-        )
-    return value
+__all__ = ["per_tolerance"]
 
 
 def per_tolerance(config: OptimizeConfig, tolerances: Tolerances) -> tuple[OptimizeConfig, ...]:

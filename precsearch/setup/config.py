@@ -16,6 +16,7 @@ __all__ = [
     "CORRECTIONS",
     "BackendConfig",
     "DataConfig",
+    "EngineRow",
     "OptimizeConfig",
     "OptimizeResult",
     "RunConfig",
@@ -53,6 +54,7 @@ class DataConfig:
         calibration_method: ``minmax``, ``percentile``, ``mse`` or ``entropy``.
         holdout: Samples that the search never sees.
         seed: Of every random choice.
+        preprocess: Steps that make samples of pictures or sounds, as ``--preprocess`` takes them.
     """
 
     data: Path | None = None
@@ -65,6 +67,7 @@ class DataConfig:
     calibration_method: str = "minmax"
     holdout: Path | None = None
     seed: int = 0
+    preprocess: str = ""
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -90,7 +93,7 @@ class BackendConfig:
         threads: CPU threads of one inference; 0 is the number of physical cores.
         build_options: What the backend alone knows, by name.
         corrections: What may be tried to make INT8 more accurate, in this order.
-        cure: Try rewrites that heal FP16 and change nothing in FP32; use what helps.
+        rewrite: Try rewrites that make FP16 accurate and change nothing in FP32; use what helps.
         control: Groups that keep a precision, and the only ones that are searched.
     """
 
@@ -100,7 +103,7 @@ class BackendConfig:
     threads: int = 0
     build_options: Mapping[str, str] = field(default_factory=dict)
     corrections: tuple[str, ...] = CORRECTIONS
-    cure: bool = False
+    rewrite: bool = False
     control: Control = NO_CONTROL
 
     def __post_init__(self) -> None:
@@ -191,6 +194,31 @@ class OptimizeConfig(RunConfig, SearchConfig, BackendConfig, DataConfig, ModelCo
 
 
 @dataclass(frozen=True)
+class EngineRow:
+    """One engine in a search over several. Speeds are relative to the fastest FP32 engine of all.
+
+    Attributes:
+        backend: Its name.
+        fp32: Speed of its FP32 engine; ``None`` if that is not within the bound.
+        uniform: The lower precision of its fastest uniform engine within the bound, "" for none.
+        uniform_speed: Speed of that engine.
+        plan: Speed of its plan.
+        loss: Of its plan, on the search samples.
+        engines: Built and timed.
+        together: Whether the speeds are from the same rounds; else they are from different times.
+    """
+
+    backend: str
+    fp32: float | None
+    uniform: str
+    uniform_speed: float | None
+    plan: float | None
+    loss: float | None
+    engines: int
+    together: bool
+
+
+@dataclass(frozen=True)
 class OptimizeResult:
     """What came of a run.
 
@@ -201,6 +229,7 @@ class OptimizeResult:
         met: Whether the plan is within the bound.
         interrupted: Whether it is the best so far of a search that was stopped.
         summary: What a person should know, a sentence each.
+        engines: Of a search on several backends, a row for each.
     """
 
     plan: Plan | None
@@ -209,3 +238,4 @@ class OptimizeResult:
     met: bool
     interrupted: bool
     summary: tuple[str, ...] = ()
+    engines: tuple[EngineRow, ...] = ()

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from precsearch.core.errors import OptionError
-from precsearch.setup.bounds import Tolerances, per_tolerance
+from precsearch.setup.bounds import per_tolerance
 from precsearch.setup.config import OptimizeConfig
+from precsearch.setup.tolerances import Tolerances
 
 
 def test_one_tolerance_changes_no_name() -> None:

@@ -11,7 +11,6 @@ from typing import Annotated
 from typer import Argument, Option
 
 from precsearch.cli.options.parse import integer
-from precsearch.setup.bounds import Tolerances
 
 _WANTED = "What you want"
 _DATA = "Data"
@@ -21,25 +20,14 @@ _OUTPUT = "Output"
 
 Model = Annotated[Path, Argument(metavar="MODEL", show_default=False, help="The ONNX model.")]
 
-Tolerance = Annotated[
-    Tolerances,
-    Option(
-        "--tol",
-        parser=Tolerances.parse,
-        metavar="T",
-        show_default=False,
-        help="How far outputs may be from FP32's, in the metric's terms. Several, separated by "
-        "commas, give a plan each and share what is measured. Default: 0.01.",
-        rich_help_panel=_WANTED,
-    ),
-]
 Metric = Annotated[
     str,
     Option(
         metavar="NAME",
         show_default=False,
         help="How the distance is measured: rel-l2, rel-l2-max, max-abs, cosine, sqnr, psnr (dB, "
-        "a floor), top1, top1-agree, or your own as module:function. Default: rel-l2.",
+        "a floor), top1, top1-agree, decisions, box-agreement, mask-iou, edit-distance, recall@K, "
+        "or your own as module:function. Default: rel-l2.",
         rich_help_panel=_WANTED,
     ),
 ]
@@ -49,8 +37,19 @@ Data = Annotated[
     Option(
         metavar="PATH",
         show_default=False,
-        help="Samples to calibrate and judge with: an .npz, a folder of them, a Polygraphy .json, "
-        "or a .py with load_data(). Default: random numbers, which mean little.",
+        help="Samples to calibrate and judge with: an .npz, a folder of them, of pictures or of "
+        "sounds, a .jsonl of token ids, a Polygraphy .json, or a .py with load_data(). Default: "
+        "random numbers, which mean little.",
+        rich_help_panel=_DATA,
+    ),
+]
+Preprocess = Annotated[
+    str,
+    Option(
+        metavar="STEPS",
+        show_default=False,
+        help="How pictures or sounds become samples, such as resize=256,crop=224,"
+        "mean=0.485:0.456:0.406,std=0.229:0.224:0.225 (docs/data.md).",
         rich_help_panel=_DATA,
     ),
 ]
@@ -161,7 +160,8 @@ Backend = Annotated[
         metavar="NAME",
         show_default=False,
         help="Engine to optimise for: auto (tensorrt where it is installed and there is a GPU, "
-        "else onnxruntime), or one of these by name; doctor tells which there are. Default: auto.",
+        "else onnxruntime), or one of these by name; doctor tells which there are. Several with "
+        "commas between are searched by turns, and the fastest is shipped. Default: auto.",
         rich_help_panel=_ENGINE,
     ),
 ]
@@ -205,16 +205,17 @@ BuildOption = Annotated[
         rich_help_panel=_ENGINE,
     ),
 ]
-Cure = Annotated[
+Rewrite = Annotated[
     bool,
     Option(
-        "--cure",
+        "--rewrite",
         metavar=" ",
-        help="Try rewrites that heal FP16 and change nothing in FP32, and keep what helps; "
+        help="Try rewrites that make FP16 accurate and leave FP32 as it is, and keep what helps; "
         "recorded in the plan. diagnose --suggest shows them.",
         rich_help_panel=_ENGINE,
     ),
 ]
+OldRewrite = Annotated[bool, Option("--cure", hidden=True, help="Deprecated: --rewrite.")]
 NoCorrections = Annotated[
     bool,
     Option(

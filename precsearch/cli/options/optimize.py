@@ -10,7 +10,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from precsearch.cli.options.parse import integer, real
+from precsearch.cli.options.parse import integer
 
 _WANTED = "What you want"
 _DATA = "Data"
@@ -20,24 +20,14 @@ _OUTPUT = "Output"
 
 Model = Annotated[Path, Argument(metavar="MODEL", show_default=False, help="The ONNX model.")]
 
-Tolerance = Annotated[
-    float,
-    Option(
-        "--tol",
-        parser=real("--tol"),
-        metavar="T",
-        show_default=False,
-        help="How far outputs may be from FP32's, in the metric's terms. Default: 0.01.",
-        rich_help_panel=_WANTED,
-    ),
-]
 Metric = Annotated[
     str,
     Option(
         metavar="NAME",
         show_default=False,
         help="How the distance is measured: rel-l2, rel-l2-max, max-abs, cosine, sqnr, psnr (dB, "
-        "a floor), top1, top1-agree, or your own as module:function. Default: rel-l2.",
+        "a floor), top1, top1-agree, decisions, box-agreement, mask-iou, edit-distance, recall@K, "
+        "or your own as module:function. Default: rel-l2.",
         rich_help_panel=_WANTED,
     ),
 ]

@@ -25,7 +25,7 @@ from precsearch.codec import unstructure
 from precsearch.core.trial import UNKNOWN, Latency, ShapeLatency
 from precsearch.formatting import foretold, fp32_told, loss_bound
 from precsearch.measurement.certainty import doubts
-from precsearch.metrics import METRICS
+from precsearch.metrics import named
 from precsearch.optimization.explanation.stopping import fp32_is_fastest, why_stopped
 from precsearch.plan.plan import Evidence, Plan
 from precsearch.replay.portable import loading_of
@@ -228,7 +228,7 @@ def next_steps(config: OptimizeConfig, result: OptimizeResult) -> list[str]:
     data = ["--data", argument(source)] if source is not None else []
     # Another build of an engine is another engine.
     itself = ["--artifact", argument(shipped)] if compiled else []
-    own = ["--metric", argument(config.metric)] if config.metric not in METRICS else []
+    own = ["--metric", argument(config.metric)] if named(config.metric) is None else []
     steps.append(command("verify", plan, *model, *data, *own, *itself))
     return steps
 

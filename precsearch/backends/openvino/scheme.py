@@ -17,7 +17,7 @@ def scheme(weight_bits: int = 8) -> QuantScheme:
     Args:
         weight_bits: 8, or 7 on an x86 CPU without VNNI.
     """
-    return QuantScheme(
+    return QuantScheme.int8(
         name=f"ov-u8s8-{weight_bits}",
         activation="uint8",
         weight_bits=weight_bits,

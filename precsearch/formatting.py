@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from precsearch.core.backend import fp32_words
+from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
 from precsearch.core.predictions import PredictionErrors
-from precsearch.metrics import METRICS
+from precsearch.metrics import Metric, named
 from precsearch.plan.plan import Evidence
+from precsearch.system.printable import ASCII, UNICODE, Glyphs, clean
 
 __all__ = [
     "ASCII",
@@ -33,49 +35,6 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class Glyphs:
-    """The symbols of a display; `ASCII` is for terminals that cannot show the others."""
-
-    spinner: str = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
-    full: str = "━"
-    empty: str = "─"
-    dot: str = "·"
-    ellipsis: str = "…"
-    plus_minus: str = "±"
-    at_most: str = "≤"
-    at_least: str = "≥"
-    done: str = "✓"
-    bad: str = "✗"
-    best: str = "★"
-    within: str = "●"
-    over: str = "○"
-    bound: str = "┄"
-    axis: str = "│"
-    arrow: str = "→"
-
-
-UNICODE = Glyphs()
-ASCII = Glyphs(
-    spinner="|/-\\",
-    full="#",
-    empty="-",
-    dot="-",
-    ellipsis="...",
-    plus_minus="+-",
-    at_most="<=",
-    at_least=">=",
-    done="+",
-    bad="!",
-    best="*",
-    within="o",
-    over="x",
-    bound="-",
-    axis="|",
-    arrow="->",
-)
-
-
-@dataclass(frozen=True, slots=True)
 class Scale:
     """How losses of one metric are written: in the terms in which the user gave the tolerance.
 
@@ -89,7 +48,7 @@ class Scale:
 
     def __call__(self, loss: float, digits: int = 3) -> str:
         """A loss with its unit."""
-        known = METRICS.get(self.metric)
+        known = _known(self.metric)
         if known is None:
             return number(loss, digits)
         shown = number(known.display(loss), digits)
@@ -97,7 +56,7 @@ class Scale:
 
     def bound(self, loss: float) -> str:
         """A bound, such as ``rel-l2 ≤ 0.01`` or ``sqnr ≥ 40 dB``."""
-        known = METRICS.get(self.metric)
+        known = _known(self.metric)
         floor = known is not None and known.unit == "dB"
         sign = self.glyphs.at_least if floor else self.glyphs.at_most
         return f"{clean(self.metric)} {sign} {self(loss)}"
@@ -117,9 +76,17 @@ class Scale:
         return f"{share} {'of ' if share.endswith('%') else ''}the bound" if share else ""
 
 
+def _known(metric: str) -> Metric | None:
+    """A metric by the name in a plan or journal, which may be of a plug-in that is not here."""
+    try:
+        return named(metric)
+    except OptionError:
+        return None
+
+
 def loss_bound(metric: str, tolerance: float) -> float:
     """The tolerance as a bound on the loss (they differ where the metric is in dB)."""
-    known = METRICS.get(metric)
+    known = _known(metric)
     return known.bound(tolerance) if known is not None else tolerance
 
 
@@ -150,7 +117,7 @@ def speedup_interval(low: float, high: float) -> str:
 
 def foretold(errors: PredictionErrors) -> str:
     """How right a search's models were: ``latency predicted to 1.2 %, error to 9 % …``."""
-    loss = f", error to {100 * errors.slack:.0f} %" if math.isfinite(errors.slack) else ""
+    loss = f", error to {100 * errors.usage:.0f} %" if math.isfinite(errors.usage) else ""
     return (
         f"latency predicted to {100 * errors.ratio:.1f} %{loss} (medians of "
         f"{many(errors.engines, 'engine')}; {errors.verdicts} on the side of the bound foreseen)"
@@ -197,13 +164,6 @@ def counts(per_precision: Mapping[str, int], glyphs: Glyphs = UNICODE) -> str:
 def many(count: int, one: str, more: str = "") -> str:
     """``1 engine``, ``2 engines``, ``2 proxies``."""
     return f"{count} {one if count == 1 else more or one + 's'}"
-
-
-def clean(text: str) -> str:
-    """One line without control characters: names in models and plug-ins' reasons are foreign."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text)
 
 
 def fp32_told(evidence: Evidence, scale: Scale) -> str:

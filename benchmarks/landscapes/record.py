@@ -65,15 +65,18 @@ class Opened:
     bench: MeasurementService
 
 
-def opened(model: Path, data: Path, folder: Path, batch: int) -> Opened:
+def opened(
+    model: Path, data: Path, folder: Path, batch: int, backend: str = "onnxruntime"
+) -> Opened:
     """Model, data, reference outputs, calibration and a bench in this very process."""
     config = OptimizeConfig(model, data, threads=1, batch=batch, run_dir=folder)
-    target = open_target(read_model(model), "onnxruntime", None, "group", 1)
+    target = open_target(read_model(model), backend, None, "group", 1)
     inputs = open_inputs(config, target.graph)
     with worker_here(target.source, target.facts) as worker:
         searched = reference_of(target, inputs.parts.search, worker)
         target, lowering, _ = calibrated(target, inputs, "minmax", worker, folder)
-    setup = measurement_config(config, target, lowering.lower(Assignment()), searched, inputs.loads)
+    plain = lowering.lower(Assignment())
+    setup = measurement_config(config, target, plain, searched, inputs.loads, inputs.shapes)
     bench = MeasurementService(
         Place(weights=target.options.model_folder),
         replace(setup, timing=TIMING),
@@ -138,11 +141,11 @@ def timings(case: Opened, models: Sequence[bytes]) -> tuple[Floats, Floats, floa
             (found,) = head_to_head([session], plain, case.inputs.loads, TIMING)
             session.close()
             ratios[number, i], beside[number, i] = found.ratio, np.median(found.baseline)
-    one, other = (_quietest(ratios[k::2], beside[k::2]) for k in (0, 1))
+    one, other = (quietest(ratios[k::2], beside[k::2]) for k in (0, 1))
     return one, other, float(beside.min())
 
 
-def _quietest(ratios: npt.NDArray[np.float64], beside: npt.NDArray[np.float64]) -> Floats:
+def quietest(ratios: npt.NDArray[np.float64], beside: npt.NDArray[np.float64]) -> Floats:
     """(a,) mean over the better half of (passes, a) ratios."""
     better = np.argsort(beside, axis=0, kind="stable")[: (len(beside) + 1) // 2]
     quiet = np.take_along_axis(ratios, better, axis=0)

@@ -18,7 +18,8 @@ from precsearch.core.events import Event
 from precsearch.core.precision import Precision
 from precsearch.grouping.control import Control
 from precsearch.grouping.control import pin as one_pin
-from precsearch.optimization.run import optimize_events
+from precsearch.metrics import per_output_name
+from precsearch.optimization.start import optimize_events
 from precsearch.setup.config import OptimizeConfig, OptimizeResult
 from precsearch.setup.shapes import ShapeSet
 
@@ -31,7 +32,7 @@ def optimize(
     model: Model,
     data: Data | None = None,
     *,
-    tol: float = 1e-2,
+    tol: float | Mapping[str, float] = 1e-2,
     metric: str | Callable[..., object] = "rel-l2",
     holdout: Data | None = None,
     calibration: Data | None = None,
@@ -54,7 +55,7 @@ def optimize(
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     shapes: Sequence[ShapeSet] = (),
     build_options: Mapping[str, str] | None = None,
-    cure: bool = False,
+    rewrite: bool = False,
     output: FilePath | None = None,
     artifact: FilePath | None = None,
     run_dir: FilePath | None = None,
@@ -72,7 +73,8 @@ def optimize(
             inputs (with labels as one more), or alone for one input; or an iterable of feeds, such
             as a DataLoader or a data set of Hugging Face, whose rows need no batch axis. ``None``
             is random numbers, with a warning.
-        tol: Bound on the loss, in the metric's own terms.
+        tol: Bound on the loss, in the metric's own terms; or output → bound, with ``*`` for all
+            outputs that are not named.
         metric: The name of a metric, ``file.py:function``, or a function of (outputs, reference) or
             (outputs, reference, labels); docs/metrics.md has the contract.
         holdout: Samples that the search never sees; by default a quarter of ``data``.
@@ -97,7 +99,7 @@ def optimize(
         input_shapes: Input → shape, where the model leaves dimensions open.
         shapes: Several sets of input shapes, in place of ``batch`` and ``input_shapes``.
         build_options: What the backend alone knows, by name.
-        cure: Try rewrites that heal FP16 and change nothing in FP32; use what helps.
+        rewrite: Try rewrites that make FP16 accurate and change nothing in FP32; use what helps.
         output: The plan; by default the model's name with ``.plan.json``, here.
         artifact: Where to write the optimised model; ``None`` writes none.
         run_dir: The journal's folder; by default the plan's name with ``.precsearch``, beside it.
@@ -117,8 +119,7 @@ def optimize(
     """
     config = OptimizeConfig(
         model=Path(f"{model_name(model)}.onnx"),
-        tol=tol,
-        metric="rel-l2",
+        tol=1.0 if isinstance(tol, Mapping) else tol,
         backend=backend,
         precisions=precisions_of(precisions),
         strategy=strategy,
@@ -140,7 +141,7 @@ def optimize(
         resume=resume,
         force=force,
         build_options=dict(build_options or {}),
-        cure=cure,
+        rewrite=rewrite,
         control=control_of(pin, exclude, only),
     )
     folder = config.run_path
@@ -156,7 +157,7 @@ def optimize(
         data=placed(data),
         holdout=placed(holdout),
         calibration=placed(calibration),
-        metric=metric_name(metric, folder),
+        metric=_bounded(metric_name(metric, folder), tol),
     )
     watch: list[Callable[[Event], object]] = [] if on_event is None else [on_event]
     if progress or (progress is None and in_notebook()):
@@ -194,6 +195,10 @@ def precisions_of(names: Sequence[str | Precision] | None) -> tuple[Precision, .
         if str(name) not in known:
             raise OptionError(f"there is no precision {str(name)!r}; use {', '.join(known)}")
     return tuple(sorted({known[str(name)] for name in given}, key=lambda p: p.rank))
+
+
+def _bounded(metric: str, tol: float | Mapping[str, float]) -> str:
+    return per_output_name(metric, tol) if isinstance(tol, Mapping) else metric
 
 
 def _followed(

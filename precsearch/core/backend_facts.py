@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from precsearch.core.precision import Precision
 
-__all__ = ["COMPILED", "BackendFacts", "BuildsAhead", "facts_of"]
+__all__ = ["COMPILED", "BackendFacts", "BuildsAhead", "LimitsPrecisions", "facts_of"]
 
 _SLOW_TRIAL_S = 1800.0
 """One transformer with implicit INT8 took TensorRT 363 s to build."""
@@ -35,6 +35,8 @@ class BackendFacts:
         device: Kind of device that engines run on, ``cpu`` or ``gpu``.
         exporter: Name of the exporter that writes scripts for plans of this backend; "" if there
             is none.
+        offered: Precisions that a search offers unless it is told which; empty for all that the
+            backend runs.
     """
 
     builds_are_expensive: bool = False
@@ -46,6 +48,7 @@ class BackendFacts:
     unlisted_node: Precision | None = Precision.FP32
     device: str = "cpu"
     exporter: str = ""
+    offered: frozenset[Precision] = frozenset()
 
 
 COMPILED = BackendFacts(
@@ -91,6 +94,19 @@ def _declared(backend: object) -> Mapping[str, object]:
         if "facts" in each or "compiles" in each:
             return each
     return {}
+
+
+@runtime_checkable
+class LimitsPrecisions(Protocol):
+    """A backend whose device may lack a precision that other devices of its kind have."""
+
+    def unavailable(self, precisions: Collection[Precision]) -> str:
+        """Why the device lacks one of these, a clause that names it; "" if it has them all.
+
+        Raises:
+            OptionError: The backend is not installed, or does not load here.
+        """
+        ...
 
 
 @runtime_checkable

@@ -49,12 +49,12 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class StageStarted:
-    """A stage begins: cure, reference, calibrate, screen, build, gate, confirm or finished.
+    """A stage begins: rewrite, reference, calibrate, screen, build, baseline, confirm or finished.
 
     ``finished`` is all that comes of resuming a run that has its plan: it is written again, and
-    nothing is added to the journal. ``cure`` comes before the run has started, and is in no
+    nothing is added to the journal. ``rewrite`` comes before the run has started, and is in no
     journal. ``build`` waits for the FP32 engine, where that is built while the stages before it go
-    on.
+    on. ``compare`` times the plans of several engines, and is in no journal either.
     """
 
     stage: str
@@ -167,8 +167,9 @@ class SearchFinished:
             ``baseline`` (FP32 does not run or is not within the bound), ``complete`` (every
             assignment was tried), ``settled`` (the uniform engines answered the question),
             ``converged`` (no remaining candidate is expected to be faster beyond the noise),
-            ``patience`` (several engines in a row brought no gain), ``limit`` (its own limit of
-            engines), ``done`` (it gave no reason).
+            ``stalled`` (the last engines brought no gain, and the models expect little of the
+            others), ``patience`` (several engines in a row brought no gain), ``limit`` (its own
+            limit of engines), ``done`` (it gave no reason).
         builds: Engines built and timed; those that failed soon are not counted.
         elapsed: Seconds of the search, counting what was spent before a resume.
     """

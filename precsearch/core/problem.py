@@ -66,12 +66,16 @@ class Goal:
         """Whether an engine that was not chosen by its result (a uniform one) is within."""
         return measurement.accuracy.loss <= self.bound.tolerance
 
-    def slack(self, measurement: Measurement) -> float:
+    def usage(self, measurement: Measurement) -> float:
         """How much of the bound is used: at most 1 if it passes, ``inf`` for non-finite output."""
         accuracy = measurement.accuracy
         if self.bound.tolerance == 0:
             return 0.0 if accuracy.loss <= 0 else math.inf
         return max(accuracy.loss / self.bound.target, accuracy.upper / self.bound.tolerance)
+
+    def slack(self, measurement: Measurement) -> float:
+        """Deprecated, for one release: `usage`."""
+        return self.usage(measurement)
 
     def better(self, a: Measurement, b: Measurement) -> bool:
         """Whether ``a`` is faster than ``b`` beyond the noise, or ties and is more accurate.
@@ -163,6 +167,8 @@ class Problem:
             of them again. A continued search with the same ones must get the same ones on a resume.
         setup_seconds: Wall time that the run had spent when the search began. It is read from the
             journal on a resume, since a strategy may decide by it.
+        devices: How many engines can be built at a time; a strategy may ask for as many ahead
+            (`precsearch.core.strategy.Ahead`).
     """
 
     space: SearchSpace
@@ -172,6 +178,7 @@ class Problem:
     seed: int = 0
     known: tuple[Trial, ...] = ()
     setup_seconds: float = 0.0
+    devices: int = 1
 
     def avoided(self, precision: Precision) -> frozenset[str]:
         """Keys of the groups that a search should start without ``precision``."""

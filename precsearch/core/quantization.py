@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from functools import cached_property
 
-from precsearch.core.formats import FLOAT16, FLOAT32, INT8, UINT8, NumberFormat
+from precsearch.core.formats import BFLOAT16, FLOAT16, FLOAT32, INT8, UINT8, NumberFormat
 from precsearch.core.precision import Encoding, Precision
 
 __all__ = [
@@ -60,6 +61,13 @@ class Quirk(Enum):
     """Of a quantized Add of two activations, quantize the shortcut of a residual Add, and its other
     branch if a group of its own says so; of any other Add both inputs, and never the output.
     Without this, quantize both inputs and the output."""
+    ADDS_AFTER_CONVOLUTIONS = auto()
+    """Quantize an Add only where it is residual and follows a convolution."""
+    FLOAT_PRODUCTS = auto()
+    """A MatMul of two activations stays in float."""
+
+
+_RAISED = re.compile(r"-\d+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +271,7 @@ class GraphForm:
         guard_products: Whether an operator that changes nothing follows an FP32 product among
             those of another float format: the engine would otherwise compute it in that format and
             say nothing.
+        lacks: (operator, name of a float format) that ONNX has and the engine does not build.
     """
 
     name: str
@@ -271,6 +280,32 @@ class GraphForm:
     surrounding: Mapping[Precision, Precision] = field(default_factory=dict, hash=False)
     annotated: bool = False
     guard_products: bool = False
+    lacks: frozenset[tuple[str, str]] = frozenset()
+
+    def takes(self, op_type: str, wanted: NumberFormat) -> bool:
+        """Whether the engine builds an operator in a float format."""
+        return (op_type, wanted.name) not in self.lacks
+
+    @property
+    def base(self) -> str:
+        """The name without the operator set that it was raised to."""
+        return _RAISED.sub("", self.name)
+
+    def raised(self, opset: int) -> GraphForm:
+        """The same form from a later operator set on, which its name then ends in."""
+        if opset <= self.min_opset:
+            return self
+        return replace(self, name=f"{self.base}-{opset}", min_opset=opset)
+
+    def holding(self, precisions: Iterable[Precision]) -> GraphForm:
+        """The form raised to the operator set that these precisions need.
+
+        Quantized weights alone need it: Casts and Q/DQ are offered where the operator set has them.
+        """
+        needed = (
+            p.spec.format.min_opset for p in precisions if p.spec.encoding is Encoding.WEIGHT_ONLY
+        )
+        return self.raised(max(needed, default=0))
 
     def float_of(self, precision: Precision) -> Precision:
         """What the float operators of a group at ``precision`` compute in."""
@@ -293,10 +328,15 @@ TYPED = GraphForm("typed", 13)
 TYPED_HALF = GraphForm(
     "typed-half",
     19,
-    surrounding={Precision.INT8: Precision.FP16, Precision.FP8: Precision.FP16},
+    surrounding=dict.fromkeys((Precision.FP8, Precision.INT8, Precision.INT4), Precision.FP16),
     guard_products=True,
+    lacks=frozenset(
+        (op_type, BFLOAT16.name)
+        for op_type in ("ConvTranspose", "GRU", "HardSwish", "LpNormalization", "Mish")
+    ),
 )
-"""The same with FP16 around INT8 and FP8; QuantizeLinear-19 is the first to take such scales."""
+"""The same with FP16 around quantized tensors; QuantizeLinear-19 is the first to take such scales.
+"""
 
 WEAK = GraphForm("weak", 13, 17, annotated=True)
 """An FP32 graph with Q/DQ; FP16 is asked for layer by layer (TensorRT 8.6, which ignores types)."""

@@ -9,10 +9,24 @@ from typing import Protocol, runtime_checkable
 from precsearch.core.problem import Problem
 from precsearch.core.trial import Proposal, Trial
 
-__all__ = ["ENDINGS", "Estimates", "Proposals", "ReasonedProposals", "Strategy"]
+__all__ = ["ENDINGS", "Ahead", "Estimates", "Proposals", "ReasonedProposals", "Strategy"]
+
+
+class Ahead(tuple[Proposal, ...]):
+    """A batch whose trials a strategy does not wait for.
+
+    It is sent one trial: the first one to be done of all that it has proposed so and has not been
+    sent yet. It may propose nothing, and be sent the next one. So it can keep several devices busy
+    (`Problem.devices`) and take answers as they come. On a resume they come in the same order.
+    """
+
+    __slots__ = ()
+
 
 Proposals = Generator[Sequence[Proposal], Sequence[Trial], None]
 """Yields a batch, is sent the trials *in the order it proposed them*, ends by returning.
+
+What is proposed as `Ahead` is answered one by one, in the order in which it is done.
 
 The trials have canonical assignments (`SearchSpace.canonical`); a repeated proposal is answered
 with the trial that is known. When the budget is spent the generator is closed.
@@ -27,6 +41,7 @@ ENDINGS: Mapping[str, str] = MappingProxyType(
         "complete": "every assignment was tried",
         "settled": "the uniform engines answered the question",
         "converged": "no remaining candidate is expected to be faster beyond the noise",
+        "stalled": "the last engines brought no gain, and the models expect little of the others",
         "patience": "several engines in a row brought no gain",
         "limit": "the strategy's own limit of engines was reached",
     }

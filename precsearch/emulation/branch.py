@@ -123,6 +123,9 @@ class Branch:
         views = [self.graph.by_key[key] for key in group.nodes]
         if precision.spec.encoding is Encoding.QDQ:
             self._place(views, group, context)
+        alone = precision.spec.encoding is Encoding.WEIGHT_ONLY
+        packed = context.packed_of(group, precision) if alone else ()
+        self._packed = frozenset(node.index for node in packed)
         for view in views:
             self._write(view)
 
@@ -178,6 +181,9 @@ class Branch:
             return ""
         if tensor in self.graph.weights:
             active = found is not None and found.trait is Trait.INPUTS_QUANTIZABLE
+            if node.index in self._packed and slot == weight_slot(node, self.graph):
+                around = self._stored_as if cast else FLOAT32
+                return self.weights.packed(node, around)
             if active and slot == weight_slot(node, self.graph):
                 return self.weights.quantised(node, self.precision, self.scope.nodes)
             if not cast:

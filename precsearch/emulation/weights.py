@@ -22,6 +22,7 @@ from precsearch.lowering.context import LoweringContext
 from precsearch.lowering.qdq_layout import reads_fine_scale
 from precsearch.lowering.scales import QuantParams, quantise_weight
 from precsearch.lowering.tensor_names import float_name, scale_key
+from precsearch.lowering.weight_only import packed_weight, unpacked
 from precsearch.lowering.write_node import scale_floor, weight_axis
 
 __all__ = ["ProxyWeights", "cast_pair"]
@@ -107,6 +108,15 @@ class ProxyWeights:
             self._keep(coded(f"{made}//i8", q, kept.format), q.size * kept.format.bits // 8)
             self._add(f"{made}//scale", scale)
         return self._computed(made, axis, nodes, half=half)
+
+    def packed(self, node: NodeView, around: NumberFormat) -> str:
+        """The weight of a node in INT4, dequantized: a constant, however many there are."""
+        name = node.inputs[1]
+        made = f"{name}//int4//{around.name}"
+        if made not in self.added:
+            self._fits(self.graph.weights[name].size)
+            self._add(made, unpacked(node, packed_weight(node, self.graph, around), around))
+        return made
 
     def fine(self, node: NodeView, precision: Precision) -> bool:
         """Whether a product computes in FP32 what is not quantised, see `reads_fine_scale`."""

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from types import TracebackType
 
+from precsearch.calibration.channels import ChannelRequest, ChannelStatistics
+from precsearch.calibration.range_choice import ChosenRange, RangeRequest
 from precsearch.calibration.ranges import Calibration
 from precsearch.core.backend import Feed, Fingerprint, Fp32Mode
 from precsearch.core.device import DeviceSpec
@@ -25,6 +27,7 @@ from precsearch.hazards.statistics import ScreenStatistics
 from precsearch.lowering.scales import TensorRange
 from precsearch.measurement.artifact_store import Artifact
 from precsearch.measurement.build_service import Engine
+from precsearch.measurement.open import open_service
 from precsearch.measurement.reference_service import ReferenceService, open_reference_service
 from precsearch.measurement.service import (
     Candidate,
@@ -32,7 +35,6 @@ from precsearch.measurement.service import (
     MeasurementService,
     ReferenceSplit,
     Rival,
-    open_service,
 )
 
 __all__ = ["MeasurementClient", "ReferenceClient", "connect", "reference"]
@@ -66,6 +68,18 @@ class ReferenceClient:
     def ranges(self, calibration: Calibration, feeds: Sequence[Feed]) -> dict[str, TensorRange]:
         """See `precsearch.calibration.ranges.collect_ranges`."""
         return self._channel.call(ReferenceService.ranges, _anywhere(calibration), feeds)
+
+    def channels(
+        self, request: ChannelRequest, feeds: Sequence[Feed]
+    ) -> dict[tuple[str, int], ChannelStatistics]:
+        """See `precsearch.calibration.channels.collect_channels`."""
+        here = replace(request, model_folder="")
+        return self._channel.call(ReferenceService.channels, here, feeds)
+
+    def best_ranges(self, request: RangeRequest, feeds: Sequence[Feed]) -> dict[str, ChosenRange]:
+        """See `precsearch.calibration.range_choice.choose_ranges`."""
+        here = replace(request, calibration=_anywhere(request.calibration))
+        return self._channel.call(ReferenceService.best_ranges, here, feeds)
 
     def oddities(self, calibration: Calibration, feeds: Sequence[Feed]) -> dict[str, str]:
         """See `precsearch.hazards.oddities.oddities`."""

@@ -23,6 +23,7 @@ from precsearch.grouping.patterns.lookup import Pattern
 from precsearch.grouping.patterns.registry import find_patterns
 from precsearch.grouping.repeats import block_names, macs, signature
 from precsearch.lowering.capabilities import cast_capable, quantized_trait
+from precsearch.lowering.weight_only import fits
 
 __all__ = ["GRANULARITIES", "group"]
 
@@ -279,9 +280,14 @@ def _choices(
         if spec.encoding is Encoding.CAST:
             # An activation in BF16 gains nothing behind a Conv that has no form in BF16.
             typed = form.typed_as(spec.format)
-            return bool(floats) and all(cast_capable(n, graph, typed) for n in floats)
-        found = traits.get(precision, ())
-        if not found or opset < spec.format.min_opset:
+            taken = all(form.takes(n.op_type, spec.format) for n in floats)
+            return bool(floats) and taken and all(cast_capable(n, graph, typed) for n in floats)
+        if opset < spec.format.min_opset:
+            return False
+        if spec.encoding is Encoding.WEIGHT_ONLY:
+            return any(fits(n, graph) for n in nodes)
+        found = traits.get(precision)
+        if found is None:
             return False
         computes = any(found[i] is Trait.INPUTS_QUANTIZABLE for i in part.nodes)
         return computes or _is_passive(part, graph, found)

@@ -32,6 +32,10 @@ _RULES = (
 )
 
 
+_INSIDE_FLOATS = (Encoding.QDQ, Encoding.WEIGHT_ONLY)
+"""What such a precision leaves in floats has the hazards of the float format around it."""
+
+
 def hazards(
     graph: GraphView,
     space: SearchSpace,
@@ -64,7 +68,7 @@ def hazards(
     priors: list[Prior] = []
     for group in space.groups:
         for choice in group.choices[1:]:
-            computed = around if choice.spec.encoding is Encoding.QDQ else choice
+            computed = around if choice.spec.encoding in _INSIDE_FLOATS else choice
             bad = gravest.get(computed, {}).get(group.key)
             if bad is not None:
                 said = f"{choice.value.upper()} excluded: {bad.reason}"

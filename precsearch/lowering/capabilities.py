@@ -11,7 +11,8 @@ import onnx
 
 from precsearch.core.formats import NumberFormat
 from precsearch.core.precision import Precision
-from precsearch.core.quantization import QuantScheme, Trait
+from precsearch.core.quantization import QuantScheme, Quirk, Trait
+from precsearch.graph.residual import residual
 from precsearch.graph.view import GraphView, NodeView
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "cast_outputs",
     "cast_slots",
     "data_slots",
+    "is_product",
     "quantized_trait",
     "weight_slot",
 ]
@@ -59,10 +61,18 @@ def quantized_trait(
         return none
     if not graph.is_float(node.outputs[0]) or already_quantised(node, graph):
         return none
-    trait = scheme.of(node.op_type, precision).trait
+    trait, quirks = scheme.of(node.op_type, precision).trait, scheme.quirks
     if trait is Trait.INPUTS_QUANTIZABLE:
-        return trait if _computes(node, graph) else none
+        product = node.is_op("MatMul") and weight_slot(node, graph) is None
+        counts = is_product(node, graph) and not (product and Quirk.FLOAT_PRODUCTS in quirks)
+        return trait if counts else none
     if trait is Trait.FOLLOWS:
+        if (
+            node.is_op("Add")
+            and Quirk.ADDS_AFTER_CONVOLUTIONS in quirks
+            and not _fused(node, graph)
+        ):
+            return none
         constant = any(t in graph.weights and graph.is_float(t) for t in node.inputs)
         return none if constant or not data_slots(node, graph) else trait
     if trait is Trait.QUANTIZATION_AGNOSTIC and graph.is_float(node.inputs[0]):
@@ -70,6 +80,15 @@ def quantized_trait(
         single = sum(1 for o in node.outputs if o) == 1
         return trait if single and node.inputs[0] not in graph.weights else none
     return none
+
+
+def _fused(node: NodeView, graph: GraphView) -> bool:
+    """Whether an Add is residual and can be fused into a convolution; found once for a graph."""
+    known = cast("dict[str, bool]", graph.memo.setdefault("Adds after a convolution", {}))
+    if node.key not in known:
+        split = residual(node, graph)
+        known[node.key] = split is not None and split.op_type in ("Conv", "ConvTranspose")
+    return known[node.key]
 
 
 def already_quantised(node: NodeView, graph: GraphView) -> bool:
@@ -81,7 +100,8 @@ def already_quantised(node: NodeView, graph: GraphView) -> bool:
     )
 
 
-def _computes(node: NodeView, graph: GraphView) -> bool:
+def is_product(node: NodeView, graph: GraphView) -> bool:
+    """Whether a Conv, ConvTranspose, Gemm or MatMul has a form that low-precision kernels take."""
     if not graph.is_float(node.inputs[0]) or node.inputs[0] in graph.weights:
         return False
     if node.is_op("MatMul"):

@@ -13,11 +13,12 @@ from precsearch.core.errors import OptionError
 from precsearch.core.formats import FLOAT16, NumberFormat
 from precsearch.core.precision import Encoding, Precision
 from precsearch.core.quantization import TYPED, GraphForm, QuantScheme
-from precsearch.core.space import Assignment, SearchSpace
+from precsearch.core.space import Assignment, LayerGroup, SearchSpace
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.capabilities import cast_capable
 from precsearch.lowering.qdq_layout import QuantLayout, node_groups, quantise_layout
 from precsearch.lowering.scales import QuantParams, RangeScales, ScaleSource, stored_scale
+from precsearch.lowering.weight_only import fits
 
 __all__ = ["LoweringContext"]
 
@@ -43,7 +44,7 @@ class LoweringContext:
     def check(self, group: str, precision: Precision) -> None:
         """Raise `OptionError` if no graph can be written in which ``group`` runs in this."""
         spec, opset = precision.spec, self.graph.opsets.get("", 1)
-        if spec.encoding in (Encoding.NATIVE, Encoding.CAST):
+        if spec.encoding in (Encoding.NATIVE, Encoding.CAST) or precision is Precision.INT4:
             return
         if spec.encoding is not Encoding.QDQ or precision not in self.scheme.precisions:
             raise OptionError(f"group {group!r}: precsearch cannot write {precision} into a graph")
@@ -61,10 +62,38 @@ class LoweringContext:
         """The same without scales: nothing can be quantised."""
         return replace(self, scales=RangeScales({}, self.scheme))
 
+    def packed(self, assignment: Assignment) -> frozenset[int]:
+        """Indices of the nodes whose weights alone are quantized.
+
+        Raises:
+            OptionError: A group is asked for that, and none of its nodes has such a form.
+        """
+        asked = [(k, p) for k, p in assignment.entries if p.spec.encoding is Encoding.WEIGHT_ONLY]
+        return frozenset(
+            n.index for key, p in asked for n in self.packed_of(self.space.by_key[key], p)
+        )
+
+    def packed_of(self, group: LayerGroup, precision: Precision) -> tuple[NodeView, ...]:
+        """The nodes of one group whose weights alone are quantized.
+
+        Raises:
+            OptionError: There are none.
+        """
+        opset = self.graph.opsets.get("", 1)
+        nodes = [self.graph.by_key[key] for key in group.nodes]
+        found = tuple(n for n in nodes if fits(n, self.graph))
+        if not found or opset < precision.spec.format.min_opset:
+            raise OptionError(
+                f"group {group.key!r}: none of its operators has a form in {precision} in operator "
+                f"set {opset}"
+            )
+        return found
+
     def takes(self, node: NodeView, precision: Precision) -> bool:
         """Whether a node has a form in a float precision other than the model's own."""
         wanted = precision.spec.format
         cast = precision.spec.encoding is Encoding.CAST
+        cast = cast and self.form.takes(node.op_type, wanted)
         return cast and cast_capable(node, self.graph, self.form.typed_as(wanted))
 
     @cached_property

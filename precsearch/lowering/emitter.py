@@ -32,6 +32,7 @@ from precsearch.lowering.tensor_names import (
     scale_key,
     short,
 )
+from precsearch.lowering.weight_only import BLOCK, packed_tensor, packed_weight
 
 __all__ = ["Emitter", "WeightCache", "WeightForm"]
 
@@ -88,6 +89,7 @@ class Emitter:
         cache: Constants made before.
         float_weights: Whether an INT8 weight stays a float constant with a Q of its own. TensorRT
             8.6 cannot build a transformer around constants that are INT8 already.
+        packed: Indices of the nodes whose weights alone are quantized.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class Emitter:
         cache: WeightCache,
         *,
         float_weights: bool = False,
+        packed: frozenset[int] = frozenset(),
     ) -> None:
         self.graph = graph
         self.layout = layout
@@ -109,6 +112,7 @@ class Emitter:
         self.around = around
         self.cache = cache
         self.float_weights = float_weights
+        self.packed = packed
         self.nodes: list[onnx.NodeProto] = []
         self.weights: dict[str, bytes] = {}
         self._half_scales = graph.opsets.get("", 1) >= _HALF_SCALE_OPSET
@@ -174,6 +178,24 @@ class Emitter:
         nodes.append(self.node("DequantizeLinear", [source, *scales], f"{stem}/dq"))
         for node in nodes if axis is not None else ():
             node.attribute.append(onnx.helper.make_attribute("axis", axis))
+        return f"{stem}/dq"
+
+    def packed_weight(self, node: NodeView, around: NumberFormat) -> str:
+        """A weight as INT4 constant → DequantizeLinear by blocks; the float form's name."""
+        stem = f"{node.inputs[1]}{SEPARATOR}i4{short(around)}"
+        scale = f"{stem}/scale"
+        if stem in self._made:
+            return f"{stem}/dq"
+        self._made.add(stem)
+        if stem not in self.cache.protos:
+            made = packed_weight(node, self.graph, around)
+            self.cache.keep(stem, packed_tensor(stem, made.values))
+            self.cache.keep(scale, stored(scale, made.scales, around))
+        for part in (stem, scale):
+            self.weights[part] = self.cache.protos[part]
+        written = self.node("DequantizeLinear", [stem, scale], f"{stem}/dq")
+        attributes = {"axis": 0, "block_size": BLOCK}
+        written.attribute.extend(onnx.helper.make_attribute(k, v) for k, v in attributes.items())
         return f"{stem}/dq"
 
     # -- activations ------------------------------------------------------------------------

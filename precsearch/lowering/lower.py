@@ -103,6 +103,7 @@ class Lowering:
         floats = self._float_nodes(assignment, layout)
         self._check_casts(assignment, floats)
         formats = {i: p.spec.format for i, p in floats.items()}
+        packed = self.context.packed(assignment)
         emitter = Emitter(
             self.graph,
             layout,
@@ -111,8 +112,10 @@ class Lowering:
             self.context.around,
             self._cache,
             float_weights=self.form.annotated,
+            packed=packed,
         )
         forms = engine_forms(self.graph, layout, self.scheme)
+        forms = replace(forms, split=forms.split | self._gemms(packed))
         if self.form.guard_products:
             islands = fp32_islands(self.graph, layout, formats)
             forms = replace(forms, guarded=forms.guarded | islands)
@@ -131,8 +134,15 @@ class Lowering:
         quantized = sorted((*layout.active, *layout.passive))
         asked = {self.graph.nodes[i].key: layout.nodes[i] for i in quantized}
         asked |= {self.graph.nodes[i].key: p for i, p in floats.items() if i not in quantized}
+        asked |= {self.graph.nodes[i].key: assignment[self._group(i)] for i in sorted(packed)}
         notes = self._annotation(emitter, spans, assignment, floats, layout.written)
         return self._assemble(emitter, spans, layout.params, asked, notes)
+
+    def _group(self, index: int) -> str:
+        return self._groups[self.graph.nodes[index].key]
+
+    def _gemms(self, indices: Iterable[int]) -> frozenset[int]:
+        return frozenset(i for i in indices if self.graph.nodes[i].is_op("Gemm"))
 
     def _annotation(
         self,

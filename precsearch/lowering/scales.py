@@ -30,6 +30,7 @@ __all__ = [
     "TensorRange",
     "Tie",
     "quantise_weight",
+    "round_up_to_half",
     "stored_scale",
 ]
 

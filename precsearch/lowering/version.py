@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 __all__ = ["LOWERING", "lowering_version"]
@@ -19,4 +20,4 @@ def lowering_version(form: str) -> int:
     Args:
         form: Name of a `precsearch.core.quantization.GraphForm`.
     """
-    return max(LOWERING, _OF_FORM.get(form, LOWERING))
+    return max(LOWERING, _OF_FORM.get(re.sub(r"-\d+$", "", form), LOWERING))

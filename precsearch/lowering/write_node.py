@@ -27,14 +27,17 @@ def write_node(emitter: Emitter, node: NodeView, forms: EngineForms) -> None:
     quantised = node.index in emitter.active
     own = emitter.float_of(node)
     cast = frozenset(cast_slots(node, graph, own) if own != FLOAT32 else ())
-    weight = weight_slot(node, graph) if quantised else None
+    packed = node.index in emitter.packed
+    weight = weight_slot(node, graph) if quantised or packed else None
     inputs = list(node.inputs)
     renewed = _renewed_slot(emitter, node, forms)
     for slot, tensor in enumerate(node.inputs):
         if slot == renewed:
             continue
         wanted = own if slot in cast else FLOAT32
-        if slot == weight:
+        if slot == weight and packed:
+            inputs[slot] = emitter.packed_weight(node, wanted)
+        elif slot == weight:
             form = _weight_form(emitter, node, wanted, node.index in forms.split)
             inputs[slot] = emitter.quantised_weight(tensor, form)
         elif tensor in graph.weights and not graph.is_float(tensor):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from precsearch.calibration.channels import ChannelRequest, ChannelStatistics, collect_channels
+from precsearch.calibration.range_choice import ChosenRange, RangeRequest, choose_ranges
 from precsearch.calibration.ranges import Calibration, collect_ranges
 from precsearch.core.backend import Feed
 from precsearch.hazards.collect import Screening, screen
@@ -47,6 +49,19 @@ class ReferenceService:
         """See `precsearch.calibration.ranges.collect_ranges`."""
         self._announce("calibrate")
         return collect_ranges(replace(calibration, model_folder=self._place.weights), feeds)
+
+    def channels(
+        self, request: ChannelRequest, feeds: Sequence[Feed]
+    ) -> dict[tuple[str, int], ChannelStatistics]:
+        """See `precsearch.calibration.channels.collect_channels`."""
+        self._announce("calibrate")
+        return collect_channels(replace(request, model_folder=self._place.weights), feeds)
+
+    def best_ranges(self, request: RangeRequest, feeds: Sequence[Feed]) -> dict[str, ChosenRange]:
+        """See `precsearch.calibration.range_choice.choose_ranges`."""
+        self._announce("calibrate")
+        here = replace(request.calibration, model_folder=self._place.weights)
+        return choose_ranges(replace(request, calibration=here), feeds)
 
     def oddities(self, calibration: Calibration, feeds: Sequence[Feed]) -> dict[str, str]:
         """See `precsearch.hazards.oddities.oddities`."""

@@ -14,9 +14,10 @@ from pathlib import Path
 from precsearch._version import __version__
 from precsearch.core.errors import InputError
 from precsearch.core.events import Event, PlanWritten, RunStarted, StageStarted
-from precsearch.core.trial import UNTOLD
+from precsearch.core.trial import UNKNOWN
 from precsearch.plan.plan import Plan, read_plan
 from precsearch.replay.materialize import build
+from precsearch.replay.portable import artifact_paths
 from precsearch.setup.config import OptimizeConfig, OptimizeResult
 from precsearch.setup.files import write_text
 from precsearch.setup.outputs import Outputs
@@ -69,7 +70,8 @@ def written_again(
     if artifact is not None and not outputs.has(artifact):
         kept = config.run_path / _PLAN
         build(kept, config.model, artifact, force=outputs.may_replace(artifact))
-        outputs.write(artifact, artifact.read_bytes())
+        for written in artifact_paths(config.backend, artifact):
+            outputs.write(written, written.read_bytes())
     found = plan.evidence
     yield PlanWritten(
         str(config.plan_path), found.latency.ratio, found.accuracy.loss, _counts(plan)
@@ -107,7 +109,7 @@ def _counts(plan: Plan) -> dict[str, int]:
     """Groups per achieved precision, of those asked for less than FP32."""
     asked = set(plan.recipe.assignment)
     rows = [g.achieved for g in plan.evidence.groups if g.key in asked]
-    return dict(Counter(UNTOLD if p is None else p.value for p in rows))
+    return dict(Counter(UNKNOWN if p is None else p.value for p in rows))
 
 
 def _digest(text: str) -> str:

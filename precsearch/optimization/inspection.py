@@ -112,7 +112,7 @@ def inspect(
     )
     source, graph = target.source, target.graph
     given = load(Path(data), input_specs(graph.inputs)) if data is not None else None
-    offered = precisions or target.backend.precisions
+    offered = precisions or target.facts.offered or target.backend.precisions
     work = counted(target, offered) if given is None else counted_for(target, given, offered)
     found = None if given is None else _screened(target, given)
     if profile and given is not None:

@@ -15,30 +15,33 @@ from precsearch.core.errors import EngineError, WorkerError
 from precsearch.core.events import Event, GroupOutline, RunStarted, SearchStarted, Warned
 from precsearch.core.problem import Bound, Budget, Goal, Prior, Problem
 from precsearch.core.strategy import Strategy
-from precsearch.core.trial import Fidelity, Measured, Measurement, Outcome, Trial, hardness
-from precsearch.executors.candidates import busy, candidate, rival
+from precsearch.core.trial import Measured, Measurement, Trial
+from precsearch.executors.candidates import busy, candidate
 from precsearch.executors.client import MeasurementClient, ReferenceClient, connect, reference
-from precsearch.executors.open import open_executor
-from precsearch.executors.pool import Pool
+from precsearch.executors.fleet import Fleet, assembled
+from precsearch.executors.open import executor_on
 from precsearch.executors.protocol import Executor
 from precsearch.executors.references import reference_of
-from precsearch.lowering.lower import Lowered, Lowering
+from precsearch.lowering.lower import Lowering
 from precsearch.measurement.build_service import Engine
-from precsearch.measurement.service import ReferenceSplit, Rival
+from precsearch.measurement.service import ReferenceSplit
 from precsearch.optimization.ending import summary, written
-from precsearch.optimization.explanation.caveats import untold_by_loss
+from precsearch.optimization.evaluation import Evaluation
+from precsearch.optimization.explanation.caveats import hidden_by_loss
 from precsearch.optimization.finished import keep_plan
-from precsearch.optimization.stages.gate import Gating, refused, told
+from precsearch.optimization.stages.baseline import BaselineStage, refused, told
+from precsearch.optimization.stages.correct import shipped_target
 from precsearch.optimization.stages.prepare import Preparation, Prepared
 from precsearch.optimization.stages.search import INTERRUPTED, Rounds
 from precsearch.optimization.stages.select import Choice, Confirmed, confirm
 from precsearch.optimization.stopwatch import Stopwatch
 from precsearch.optimization.write_plan import Finish, make_plan
-from precsearch.plan.plan import Fp32Evidence
+from precsearch.plan.plan import CorrectionEvidence, Fp32Evidence
 from precsearch.replay.artifact import is_engine, write_artifact
 from precsearch.search.evaluator import Evaluate
 from precsearch.search.journal import Journal
 from precsearch.setup.config import OptimizeConfig, OptimizeResult
+from precsearch.setup.devices import devices_of
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.outputs import Outputs
 from precsearch.setup.target import Target
@@ -64,8 +67,11 @@ class Run:
         warnings: What the plan will say that the user should know: the messages of `Warned`, as
             they are recorded.
         priors: Hazards that the search starts from.
-        cured: What cures did to the model, a sentence each.
-        fp32: The FP32 engines of the gate, where there are several ways to compute FP32.
+        rewritten: What rewrites did to the model, a sentence each.
+        corrections: What was tried to make INT8 more accurate.
+        fp32: The FP32 engines that were tried, where there are several ways to compute FP32.
+        devices: Names of the devices, the home device first.
+        lost: What is to be said about devices that were lost.
     """
 
     config: OptimizeConfig
@@ -77,8 +83,11 @@ class Run:
     outputs: Outputs
     warnings: list[str] = field(default_factory=list)
     priors: tuple[Prior, ...] = ()
-    cured: tuple[str, ...] = ()
+    rewritten: tuple[str, ...] = ()
+    corrections: tuple[CorrectionEvidence, ...] = ()
     fp32: tuple[Fp32Evidence, ...] = ()
+    devices: tuple[str, ...] = ()
+    lost: list[str] = field(default_factory=list)
 
     @property
     def _watch(self) -> Stopwatch:
@@ -91,12 +100,12 @@ class Run:
     def events(self, identified: dict[str, str]) -> Stream:
         """The whole run."""
         yield RunStarted(identified, self.config.model.name, __version__)
-        yield from self._warn((*self.inputs.warnings(self.config.tol), *self.cured))
+        yield from self._warn((*self.inputs.warnings(self.config.tol), *self.rewritten))
         with self._executor() as executor, reference(executor, limit_s=self._limit_s) as first:
             ready = yield from self._prepared(executor, first)
             lowering, worker = ready.lowering, ready.worker
             admits, known = self._problem(0.0).goal.admits, self.journal.memo.fp32
-            gating = Gating(
+            gating = BaselineStage(
                 self.config,
                 self.target,
                 self.inputs,
@@ -109,31 +118,40 @@ class Run:
             if not passed.passed:
                 return refused(passed, self.config, self.inputs)
             self.target, self.fp32 = passed.target, passed.modes
-            where, gate, setup = passed.where, passed.measurement, passed.setup
+            fingerprint, baseline, setup = passed.fingerprint, passed.measurement, passed.setup
             yield from self._warn(told(passed, self.config, self.inputs))
-            yield from self._told_busy(gate)
-            problem = self._problem(setup.noise)
-            rounds = self._rounds(problem, replace(ready, setup=setup), executor, gate)
-            choice = yield from rounds.events(self._search_started(where, problem))
+            yield from self._told_busy(baseline)
+            noise = self.journal.memo.noise
+            with assembled(
+                executor, worker, setup, fingerprint, self._limit_s, noise=noise
+            ) as fleet:
+                yield from self._warn(fleet.notes)
+                self.devices = fleet.names
+                problem = replace(self._problem(fleet.noise), devices=len(fleet.clients))
+                ready = replace(ready, setup=replace(setup, noise=fleet.noise))
+                rounds = self._rounds(problem, ready, executor, fleet, baseline)
+                choice = yield from rounds.events(self._search_started(fingerprint, problem))
             engine = self._engine(lowering, rounds, choice, worker)
             if rounds.stopped != INTERRUPTED:
                 executor.forget_engines()
-        return (yield from self._finish(rounds, lowering, where, choice, engine))
+        return (yield from self._finish(rounds, lowering, fingerprint, choice, engine))
 
     def _warn(self, said: Sequence[str]) -> Generator[Event, None, None]:
         for message in said:
             yield Warned(message)
 
     def _told_busy(self, found: Measurement | None) -> Generator[Event, None, None]:
+        while self.lost:
+            yield from self._warn([self.lost.pop(0)])
         said = busy(found)
         if said and said not in self.warnings:
             yield from self._warn([said])
 
     def _executor(self) -> AbstractContextManager[Executor]:
         config = self.config
-        return open_executor(
-            self.target.source, self.target.facts, config.run_path, workers=config.workers
-        )
+        devices = devices_of(config, self.target.facts)
+        source = self.target.source
+        return executor_on(devices, source, config.run_path, workers=config.workers)
 
     def _prepared(
         self, executor: Executor, worker: ReferenceClient
@@ -149,6 +167,7 @@ class Run:
         )
         found = yield from given.on(worker)
         self.target, self.priors = found.target, found.priors
+        self.corrections = found.corrections
         return found
 
     def _problem(self, noise: float) -> Problem:
@@ -161,11 +180,12 @@ class Run:
             seed=config.seed,
             # Strategies may decide by it, so a resumed run has the first one's.
             setup_seconds=self.journal.memo.setup_seconds or self._watch.run,
+            devices=len(devices_of(config, self.target.facts)),
         )
 
-    def _search_started(self, where: Fingerprint, problem: Problem) -> SearchStarted:
+    def _search_started(self, fingerprint: Fingerprint, problem: Problem) -> SearchStarted:
         return SearchStarted(
-            device=where.device,
+            device=fingerprint.device,
             strategy=self.config.strategy,
             groups=len(problem.space.free),
             nodes=len(self.target.graph.nodes),
@@ -179,31 +199,24 @@ class Run:
         )
 
     def _rounds(
-        self, problem: Problem, ready: Prepared, executor: Executor, gate: Measurement
+        self,
+        problem: Problem,
+        ready: Prepared,
+        executor: Executor,
+        fleet: Fleet,
+        baseline: Measurement,
     ) -> Rounds:
         """The search and what follows it, until an engine is chosen."""
         lower, worker = ready.lowering.lower, ready.worker
-        known = {ready.setup.baseline.digest: Measured(gate)}
+        known = {ready.setup.baseline.digest: Measured(baseline)}
         trials: list[Trial] = []
 
+        evaluation = Evaluation(
+            executor, fleet, ready, self.config.workers, self._limit_s, trials, self.lost
+        )
+
         def evaluating(now: Problem) -> AbstractContextManager[Evaluate]:
-            request = None if ready.proxy is None else ready.proxy.request
-
-            def against(lowered: Lowered) -> Rival:
-                # What missed on the holdout is no rival: the problem knows it as over the bound.
-                seen = {t.number: t for t in (*trials, *now.known)}
-                return rival(now, tuple(seen.values()), lowered)
-
-            pool = Pool(
-                executor,
-                ready.setup,
-                self.config.workers,
-                self._limit_s,
-                against,
-                request,
-                lambda: hardness(trials),
-            )
-            return pool.evaluating(worker, lower, {**known, **memo.engines, **_engines(trials)})
+            return evaluation.of(now, {**known, **memo.engines})
 
         part, memo = self.inputs.parts.holdout, self.journal.memo
 
@@ -224,7 +237,7 @@ class Run:
         return Rounds(
             problem,
             self.strategy,
-            gate,
+            baseline,
             memo,
             self._watch,
             evaluating,
@@ -257,13 +270,13 @@ class Run:
         self,
         rounds: Rounds,
         lowering: Lowering,
-        where: Fingerprint,
+        fingerprint: Fingerprint,
         choice: Choice,
         engine: Engine | None,
     ) -> Stream:
         """Write plan and artifact."""
         config = self.config
-        yield from self._warn(untold_by_loss(rounds.problem, rounds.trials, choice))
+        yield from self._warn(hidden_by_loss(rounds.problem, rounds.trials, choice))
         if config.artifact is not None and self._artifact(engine) is None:
             yield from self._warn(
                 ["no engine is written: 'precsearch build' makes it from the plan"]
@@ -273,7 +286,7 @@ class Run:
         finish = Finish(
             choice,
             tuple(rounds.trials),
-            where,
+            fingerprint,
             rounds.baseline.latency,
             rounds.stopped,
             tuple(dict.fromkeys(self.warnings)),
@@ -281,8 +294,11 @@ class Run:
             engine,
             self.fp32,
             tuple(rounds.continued),
+            devices=self.devices,
+            corrections=self.corrections,
         )
-        plan = make_plan(config, rounds.problem, self.target, self.inputs, lowered, finish)
+        target = shipped_target(self.target, choice.trial.assignment)
+        plan = make_plan(config, rounds.problem, target, self.inputs, lowered, finish)
         result = OptimizeResult(
             plan,
             config.plan_path,
@@ -296,7 +312,9 @@ class Run:
             self.outputs.write(config.plan_path, text.encode())
             if result.artifact_path is not None:
                 put = self.outputs.write
-                write_artifact(self.target, result.artifact_path, lowered, engine, put)
+                shaped = replace(self.target.options, shapes=plan.recipe.shapes)
+                target = replace(self.target, options=shaped)
+                write_artifact(target, result.artifact_path, lowered, engine, put)
         with suppress(KeyboardInterrupt):  # too late: all is written
             yield written(config.plan_path, plan, choice)
         return result
@@ -306,9 +324,3 @@ class Run:
         path = self.config.artifact
         missing = path is not None and engine is None and is_engine(self.target, path)
         return None if missing else path
-
-
-def _engines(trials: Sequence[Trial]) -> dict[str, Outcome]:
-    """Outcomes of the engines among trials by model digest."""
-    built = (t for t in trials if t.proposal.fidelity is Fidelity.ENGINE and t.model_digest)
-    return {t.model_digest: t.outcome for t in built}

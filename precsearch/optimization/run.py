@@ -12,8 +12,9 @@ from precsearch.optimization.counted import with_work
 from precsearch.optimization.finished import written_again
 from precsearch.optimization.identity import identity
 from precsearch.optimization.pipeline import Run, Stream
-from precsearch.optimization.stages.rewrite import curing
+from precsearch.optimization.stages.rewrite import rewriting
 from precsearch.registry import strategy
+from precsearch.replay.portable import artifact_paths
 from precsearch.search.journal import NAME, Journal
 from precsearch.setup.config import OptimizeConfig, OptimizeResult
 from precsearch.setup.files import check_free
@@ -25,7 +26,7 @@ __all__ = ["optimize_events"]
 
 
 def optimize_events(config: OptimizeConfig) -> Stream:
-    """Search, and yield what happens; the generator returns the result.
+    """Search on one engine, and yield what happens; the generator returns the result.
 
     A `KeyboardInterrupt`, raised inside or thrown in, ends the search; the best plan so far is
     still written.
@@ -36,7 +37,7 @@ def optimize_events(config: OptimizeConfig) -> Stream:
     """
     started = time.monotonic()
     config = replace(config, backend=backend_name(config.backend))
-    paths = [p for p in (config.plan_path, config.artifact) if p is not None]
+    paths = [config.plan_path, *artifact_paths(config.backend, config.artifact)]
     journal_path = config.run_path / NAME
     inputs_read = (config.model, config.data, config.calibration, config.holdout, journal_path)
     check_free(paths, force=True, inputs=inputs_read)
@@ -46,7 +47,7 @@ def optimize_events(config: OptimizeConfig) -> Stream:
         check_free(paths, force=config.force or config.resume, inputs=inputs_read)
         check_free(paths, force=True, inputs=source.external)
         chosen = strategy(config.strategy, config.strategy_options)
-        target, inputs, cured = yield from curing(config, source)
+        target, inputs, rewritten = yield from rewriting(config, source)
         target = with_work(target, inputs)
         identified = identity(config, target, inputs)
         with Journal.open(
@@ -57,7 +58,9 @@ def optimize_events(config: OptimizeConfig) -> Stream:
             found = yield from written_again(config, outputs, identified, len(journal.memo))
             if found is not None:
                 return found
-            run = Run(config, target, inputs, chosen, journal, started, outputs, cured=cured)
+            run = Run(
+                config, target, inputs, chosen, journal, started, outputs, rewritten=rewritten
+            )
             return (yield from _recorded(run, run.events(identified), journal))
 
 

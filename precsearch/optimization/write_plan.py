@@ -22,13 +22,14 @@ from precsearch.optimization.explain import explain_groups, ledger
 from precsearch.optimization.stages.select import Choice
 from precsearch.plan.plan import (
     Continuation,
+    CorrectionEvidence,
     Criteria,
-    CureRecipe,
     Evidence,
     Fp32Evidence,
     GroupRecipe,
     Plan,
     Recipe,
+    RewriteRecipe,
     ScaleRecipe,
     TrialEvidence,
     WeightedShapes,
@@ -48,7 +49,7 @@ class Finish:
     Attributes:
         choice: The engine that ships.
         trials: All trials.
-        where: Versions and device.
+        fingerprint: Versions and device.
         baseline: FP32's latency.
         stopped: Why the search ended.
         warnings: What the user should know.
@@ -56,12 +57,13 @@ class Finish:
         engine: The one that ships, where it is more than its model.
         fp32: The FP32 engines that were measured, where there are several ways to compute FP32.
         continued: Searches that went on after a miss on the holdout.
+        corrections: What was tried to make INT8 more accurate.
         devices: What engines ran on, the home device first.
     """
 
     choice: Choice
     trials: Sequence[Trial]
-    where: Fingerprint
+    fingerprint: Fingerprint
     baseline: Latency
     stopped: str
     warnings: tuple[str, ...]
@@ -69,6 +71,7 @@ class Finish:
     engine: Engine | None = None
     fp32: tuple[Fp32Evidence, ...] = ()
     continued: tuple[Continuation, ...] = ()
+    corrections: tuple[CorrectionEvidence, ...] = ()
     devices: tuple[str, ...] = ()
 
 
@@ -93,7 +96,7 @@ def make_recipe(
         shapes=inputs.shapes,
         groups=groups,
         scales=scales,
-        cures=tuple(CureRecipe(name, dict(params)) for name, params in target.cures),
+        rewrites=tuple(RewriteRecipe(name, dict(params)) for name, params in target.rewrites),
     )
 
 
@@ -117,7 +120,7 @@ def make_plan(
     evidence = Evidence(
         version=__version__,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        where=finish.where,
+        fingerprint=finish.fingerprint,
         strategy=config.strategy,
         calibration=config.calibration_method,
         noise=problem.goal.noise,
@@ -133,13 +136,14 @@ def make_plan(
         warnings=finish.warnings,
         stopped=finish.stopped,
         seconds=round(finish.seconds, 3),
-        engine=() if finish.engine is None else finish.engine.anatomy,
+        engine=() if finish.engine is None else finish.engine.layer_summary,
         tactics={} if finish.engine is None else dict(sorted(finish.engine.tactics.items())),
         predictions=_short_errors(prediction_errors(problem.goal, finish.trials)),
         fp32=tuple(
             replace(e, loss=_digits(e.loss), seconds=_digits(e.seconds)) for e in finish.fp32
         ),
         continued=finish.continued,
+        corrections=finish.corrections,
         strategy_options=dict(sorted(config.strategy_options.items())),
         devices=finish.devices,
     )
@@ -189,13 +193,13 @@ def _digits(value: float) -> float:
 
 
 def _short_prediction(said: Prediction | None) -> Prediction | None:
-    return None if said is None else Prediction(_digits(said.ratio), _digits(said.slack))
+    return None if said is None else Prediction(_digits(said.ratio), _digits(said.usage))
 
 
 def _short_errors(errors: PredictionErrors | None) -> PredictionErrors | None:
     if errors is None:
         return None
-    return replace(errors, ratio=_digits(errors.ratio), slack=_digits(errors.slack))
+    return replace(errors, ratio=_digits(errors.ratio), usage=_digits(errors.usage))
 
 
 def _short_accuracy(accuracy: Accuracy) -> Accuracy:

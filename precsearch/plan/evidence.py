@@ -13,6 +13,7 @@ from precsearch.core.trial import Accuracy, Latency, Prediction
 
 __all__ = [
     "Continuation",
+    "CorrectionEvidence",
     "Evidence",
     "Finalist",
     "Fp32Evidence",
@@ -124,13 +125,29 @@ class Fp32Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class CorrectionEvidence:
+    """A correction of INT8 that was tried before the search.
+
+    Attributes:
+        name: ``equalize``, ``ranges``, …; see docs/corrections.md.
+        kept: Whether the plan has it, where it has INT8 at all.
+        before, after: Loss of INT8 everywhere without and with it, beside those kept before.
+    """
+
+    name: str
+    kept: bool
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """What was measured, where and when. Not part of the plan's digest; it has its own.
 
     Attributes:
         version: precsearch's.
         created: UTC, ISO 8601.
-        where: Versions and device.
+        fingerprint: Versions and device.
         strategy: Its name.
         calibration: Method.
         noise: Relative floor of latency.
@@ -151,13 +168,14 @@ class Evidence:
         fp32: The FP32 engines that were measured, where the backend has several ways to compute
             FP32.
         continued: Searches that went on after a miss on the holdout.
+        corrections: What was tried to make INT8 more accurate, in order.
         strategy_options: Those that differ from the strategy's defaults, as they were given.
         devices: What engines ran on, the home device first, whose timings were compared.
     """
 
     version: str
     created: str
-    where: Fingerprint
+    fingerprint: Fingerprint
     strategy: str
     calibration: str
     noise: float
@@ -176,6 +194,7 @@ class Evidence:
     predictions: PredictionErrors | None = None
     fp32: tuple[Fp32Evidence, ...] = ()
     continued: tuple[Continuation, ...] = ()
+    corrections: tuple[CorrectionEvidence, ...] = ()
     strategy_options: Mapping[str, str] = field(default_factory=dict)
     devices: tuple[str, ...] = ()
 

@@ -94,7 +94,7 @@ def options_for(
     options = BackendOptions(0, "", plan.recipe.shapes, {**kept, "target": device})
     other: Backend = factory(options)
     try:
-        other.form_named(made.form.name)
+        other.form_named(made.form.base)
     except OptionError as error:
         raise OptionError(
             f"the plan was made for {plan.recipe.backend}, whose graphs {backend} does not take "

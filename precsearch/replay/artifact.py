@@ -18,6 +18,7 @@ from precsearch.measurement.build_service import (
     open_build_service,
 )
 from precsearch.plan.plan import Plan
+from precsearch.replay.portable import portable_files, portable_suffixes
 from precsearch.replay.weights import write_model
 from precsearch.setup.files import write_bytes
 from precsearch.setup.target import Target
@@ -41,8 +42,9 @@ _TACTIC = re.compile("0x[0-9a-f]{16}")
 
 
 def is_engine(target: Target, path: Path) -> bool:
-    """Whether a file of this name is an engine: all but ``.onnx``, if engines are no models."""
-    return not target.facts.artifact_is_model and path.suffix.lower() != ".onnx"
+    """Whether a file of this name is an engine, not a model of ONNX or the backend's own format."""
+    model = path.suffix.lower() == ".onnx" or bool(portable_suffixes(target.backend, path))
+    return not target.facts.artifact_is_model and not model
 
 
 def write_artifact(
@@ -52,7 +54,7 @@ def write_artifact(
     engine: Engine | None,
     put: Callable[[Path, bytes], None] = write_bytes,
 ) -> bytes:
-    """Write the engine, or the lowered model and its external weights.
+    """Write the engine, or the lowered model, with all files that belong to it.
 
     Args:
         target: The model and its backend.
@@ -67,7 +69,13 @@ def write_artifact(
     Raises:
         OutputError: It cannot be written.
         ModelError: The original weights cannot be read.
+        EngineError: The backend does not write the model in its own format.
     """
+    if portable_suffixes(target.backend, path):
+        files = portable_files(target, path, lowered)
+        for place, content in reversed(tuple(files.items())):
+            put(place, content)
+        return files[path]
     if engine is None or not is_engine(target, path):
         return write_model(target.source, path, lowered.model, put)
     put(path, engine.artifact)
@@ -103,11 +111,11 @@ class Replay:
 
 def built_otherwise(plan: Plan, engine: Engine) -> str:
     """What an engine has other than the one that a plan was measured with; "" for nothing."""
-    if plan.evidence.engine == engine.anatomy:
+    if plan.evidence.engine == engine.layer_summary:
         return ""
-    changed = sorted(set(engine.anatomy) - set(plan.evidence.engine))
+    changed = sorted(set(engine.layer_summary) - set(plan.evidence.engine))
     shown = "; ".join(changed[:_SHOWN])
-    return f"{len(changed)} of {len(engine.anatomy)} layers are built otherwise: {shown}"
+    return f"{len(changed)} of {len(engine.layer_summary)} layers are built otherwise: {shown}"
 
 
 def rebuilt(plan: Plan, target: Target, lowered: Lowered) -> Replay:
@@ -150,7 +158,7 @@ def tactics_here(plan: Plan, where: Fingerprint) -> dict[str, str]:
                 f"the plan's tactic of {key!r} is {tactic!r}, not 16 hexadecimal digits after 0x; "
                 f"{EDITED}"
             )
-    same = _builds_on(plan.evidence.where) == _builds_on(where)
+    same = _builds_on(plan.evidence.fingerprint) == _builds_on(where)
     return dict(plan.evidence.tactics) if same else {}
 
 
@@ -164,7 +172,7 @@ def other_place(
     plan: Plan, device: str, versions: dict[str, str], features: tuple[str, ...]
 ) -> list[str]:
     """How this machine differs from the one that the plan was measured on, a sentence each."""
-    where = plan.evidence.where
+    where = plan.evidence.fingerprint
     lines = []
     if where.device != device:
         lines.append(f"the plan was measured on {where.device}, this is {device}")

@@ -30,6 +30,9 @@ def with_groups(
     first = offered(tuple(used))
     if first.space.digest == wanted:
         return first
+    usual = offered((*used, *(first.facts.offered - frozenset(used))))
+    if usual.space.digest == wanted:
+        return usual
     rest = sorted(first.backend.precisions - frozenset(used), key=lambda p: p.rank)
     for size in range(len(rest), 0, -1):
         for more in combinations(rest, size):

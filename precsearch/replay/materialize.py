@@ -24,7 +24,8 @@ from precsearch.replay.ahead import built_ahead, expect_backend
 from precsearch.replay.artifact import EDITED, is_engine, rebuilt, write_artifact
 from precsearch.replay.groups import with_groups
 from precsearch.replay.judging import expect_digest
-from precsearch.rewrites import Recorded, cured
+from precsearch.replay.portable import artifact_paths, loading
+from precsearch.rewrites import Recorded, with_rewrites
 from precsearch.setup.files import check_free, write_output
 from precsearch.setup.target import Target, open_target
 
@@ -169,10 +170,10 @@ def materialise(plan: Plan, model: Path, threads: int | None) -> Materialised:
 def _lowered(plan: Plan, source: SourceModel, threads: int | None) -> Materialised:
     recipe = plan.recipe
     count = _threads(recipe) if threads is None else threads
-    source = _cured(plan, source)
+    source = _rewritten(plan, source)
     used = {g.precision for g in recipe.groups} | {Precision.FP32}
     offered = partial(_target, plan, source, threads=count)
-    target = replace(with_groups(offered, used, recipe.space_sha256), cures=_cures(recipe))
+    target = replace(with_groups(offered, used, recipe.space_sha256), rewrites=_rewrites(recipe))
     if target.space.digest != recipe.space_sha256:
         unknown = [g.key for g in recipe.groups if g.key not in target.space.by_key]
         where = f" (there is no group {unknown[0]!r} now)" if unknown else ""
@@ -186,20 +187,20 @@ def _lowered(plan: Plan, source: SourceModel, threads: int | None) -> Materialis
     return Materialised(plan, target, lowering, lowering.lower(recipe.assignment))
 
 
-def _cures(recipe: Recipe) -> tuple[Recorded, ...]:
-    return tuple((cure.name, cure.params) for cure in recipe.cures)
+def _rewrites(recipe: Recipe) -> tuple[Recorded, ...]:
+    return tuple((rewrite.name, rewrite.params) for rewrite in recipe.rewrites)
 
 
-def _cured(plan: Plan, source: SourceModel) -> SourceModel:
-    """The model after the plan's cures, each of which changed something."""
-    for name, params in _cures(plan.recipe):
+def _rewritten(plan: Plan, source: SourceModel) -> SourceModel:
+    """The model after the plan's rewrites, each of which changed something."""
+    for name, params in _rewrites(plan.recipe):
         try:
-            made = cured(source, [(name, params)])
+            made = with_rewrites(source, [(name, params)])
         except OptionError as error:
             raise PlanError(f"{error}; {EDITED}") from error
         if made.proto is source.proto:
             raise ReplayError(
-                f"the plan's cure {name!r} fits nowhere in this model now; install precsearch "
+                f"the plan's rewrite {name!r} fits nowhere in this model now; install precsearch "
                 f"{plan.evidence.version} or make a new plan"
             )
         source = made
@@ -276,8 +277,8 @@ def build(
     Args:
         plan: The plan file.
         model: The original model; ``None`` looks for ``<stem>.onnx`` beside the plan.
-        output: Where to write. Where engines are no models, a name that ends in ``.onnx`` gets
-            the model, any other the engine.
+        output: Where to write. Where engines are no models, ``.onnx`` and the backend's own format
+            (``.xml`` of OpenVINO) get the model, any other name the engine.
         force: Replace what is there.
         expect: The digest that the plan must have, as 64 hexadecimal digits.
         backend: Another backend than the plan's, for ``target``; ``None`` is the plan's own.
@@ -291,8 +292,9 @@ def build(
     """
     plan, output = Path(plan), Path(output)
     source = model_beside(plan, None if model is None else Path(model))
-    check_free([output], force=force, inputs=(plan, source))
     found = read_plan(plan)
+    paths = artifact_paths(found.recipe.backend, output)
+    check_free(paths, force=force, inputs=(plan, source))
     expect_digest(found, expect)
     made = materialise(found, source, None)
     lowered = made.lowered
@@ -304,7 +306,8 @@ def build(
     expect_backend(found, backend)
     if not is_engine(made.target, output):
         written = write_artifact(made.target, output, lowered, None, put)
-        return _report("identical", output, written, found.notes)
+        lines = (*found.notes, *loading(made.target.backend, output))
+        return _report("identical", output, written, lines)
     again = rebuilt(found, made.target, lowered)
     write_artifact(made.target, output, lowered, again.engine, put)
     lines = (*found.notes, *again.lines)

@@ -23,6 +23,7 @@ from precsearch.plan.plan import Plan, read_plan
 from precsearch.replay.artifact import built_otherwise, is_engine, other_place, tactics_here
 from precsearch.replay.judging import expect_digest, metric_of
 from precsearch.replay.materialize import Materialised, materialise, model_beside
+from precsearch.replay.portable import portable_files, portable_suffixes
 from precsearch.replay.weights import placed
 from precsearch.setup.config import DataConfig
 from precsearch.setup.inputs import Inputs, open_inputs
@@ -133,7 +134,7 @@ def verify(
     lines = [*found.notes, *inputs.data.notes, *inputs.notes]
     if inputs.data.random:
         lines.insert(0, "no --data was given: the loss is measured on random numbers")
-    where = seen.where
+    where = seen.fingerprint
     lines += [*seen.notes, *sentences(seen.accuracy.mismatches), *map(str, seen.accuracy.lost)]
     if mode := found.evidence.fp32_mode:
         lines.append(f"speeds are relative to {fp32_words(mode)}, as the plan's are")
@@ -154,6 +155,24 @@ def verify(
     )
 
 
+def _expect_files(promised: Mapping[Path, bytes]) -> None:
+    """Compare a model in the backend's own format with the plan's.
+
+    Raises:
+        ReplayError: A file is missing or another.
+    """
+    for path, content in promised.items():
+        try:
+            same = read_regular(path, _MOST_BYTES) == content
+        except OSError:
+            same = False
+        if not same:
+            raise ReplayError(
+                f"{str(path)!r} is not what the plan gives with the engine installed here; build "
+                "it again with 'precsearch build'"
+            )
+
+
 def _engine(made: Materialised, path: Path) -> bytes | None:
     """The bytes of an engine; ``None`` for a file that is the plan's model, which is built."""
     try:
@@ -164,6 +183,9 @@ def _engine(made: Materialised, path: Path) -> bytes | None:
         ) from error
     if is_engine(made.target, path):
         return found
+    if portable_suffixes(made.target.backend, path):
+        _expect_files(portable_files(made.target, path, made.lowered))
+        return None
     promised = placed(made.target.source, made.lowered.model)
     if found != promised.model:
         raise ReplayError(
@@ -209,7 +231,7 @@ def _config(plan: Plan, data: Path | None, tol: float | None, metric: str) -> Da
 class _Seen:
     """What was measured, and where."""
 
-    where: Fingerprint
+    fingerprint: Fingerprint
     noise: float
     accuracy: Accuracy
     latency: Latency

@@ -8,7 +8,7 @@ from precsearch.formatting import Scale, clean, many, speedup
 from precsearch.plan.plan import Finalist
 from precsearch.report.chart_rows import cost_span, data_of, loss_span, scale_of
 from precsearch.report.charts import Chart, charts
-from precsearch.report.head import head
+from precsearch.report.head import details, head
 from precsearch.report.html import Cell, facts, figure, page, text
 from precsearch.report.run_facts import Facts
 from precsearch.report.run_record import Story
@@ -30,13 +30,14 @@ def run_page(story: Story) -> str:
     body = "\n".join(
         (
             head(known),
+            _replay(story),
             _search(known, drawn),
             _model(known, drawn),
             _choice(known, drawn),
-            _calibration(known, drawn, rows),
             _trials(known, drawn),
+            _calibration(known, drawn, rows),
+            details(known),
             _versions(story),
-            _replay(story),
         )
     )
     return page(f"{story.model}: precsearch", body, rows)
@@ -126,8 +127,8 @@ def _versions(story: Story) -> str:
         rows.append(("device", story.search.device))
     if story.plan is not None:
         evidence, recipe = story.plan.evidence, story.plan.recipe
-        rows = [("precsearch", evidence.version), ("device", evidence.where.device)]
-        rows += sorted(evidence.where.versions.items())
+        rows = [("precsearch", evidence.version), ("device", evidence.fingerprint.device)]
+        rows += sorted(evidence.fingerprint.versions.items())
         rows += [("made", evidence.created), ("lowering", recipe.lowering)]
         rows += [("scheme", recipe.scheme), ("granularity", recipe.granularity)]
         rows += sorted(recipe.options.items())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from precsearch.calibration.channels import ChannelStatistics
 from precsearch.codec.vectors import encode_vector
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.rewrites.absorbers import absorber
@@ -15,7 +16,7 @@ from precsearch.rewrites.channels import Axis, ChannelClasses, Ids
 from precsearch.rewrites.equalize import MOST, first_labels, name_of
 from precsearch.rewrites.homogeneity import channel_classes
 
-__all__ = ["ChannelStatistics", "chosen_scales", "scalable_axes"]
+__all__ = ["chosen_scales", "scalable_axes"]
 
 Doubles = npt.NDArray[np.float64]
 
@@ -26,21 +27,6 @@ _GAIN = 0.5
 
 _FLOOR = 2.0**-MOST
 """Channels that never rise above this share of their tensor's peak count as if they did."""
-
-
-@dataclass(frozen=True, eq=False)
-class ChannelStatistics:
-    """The channels along one axis over the calibration samples.
-
-    Attributes:
-        peak: Largest absolute value of each channel, shape ``(channels,)``.
-        mean_square: Mean square of each channel, likewise.
-        signed: Whether a value is negative.
-    """
-
-    peak: Doubles
-    mean_square: Doubles
-    signed: bool
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,9 +23,11 @@ from precsearch.core.events import (
     Warned,
 )
 from precsearch.core.problem import Problem
-from precsearch.core.strategy import ENDINGS, ReasonedProposals, Strategy
+from precsearch.core.strategy import ENDINGS, Ahead, ReasonedProposals, Strategy
 from precsearch.core.trial import Fidelity, Proposal, Trial
+from precsearch.search.allowance import Allowance, Reserve, no_reserve
 from precsearch.search.evaluator import Evaluate, Evaluated
+from precsearch.search.flight import Flight
 
 __all__ = ["search"]
 
@@ -38,10 +40,6 @@ Events = Generator[Event, None, str]
 """Returns why the search must stop, "" if it need not."""
 
 
-def _no_reserve(_: Sequence[Trial]) -> float:
-    return 0.0
-
-
 def search(
     problem: Problem,
     strategy: Strategy,
@@ -50,7 +48,7 @@ def search(
     memo: Mapping[Proposal, Trial] = _NOTHING,
     spent: float = 0.0,
     clock: Callable[[], float] = time.monotonic,
-    reserve: Callable[[Sequence[Trial]], float] = _no_reserve,
+    reserve: Reserve = no_reserve,
 ) -> Generator[Event, None, tuple[Trial, ...]]:
     """Drive ``strategy`` until it ends or the budget is spent.
 
@@ -80,8 +78,9 @@ def search(
         OptionError: The strategy proposed what the space does not offer.
         InputError: An evaluation found the user's input wrong.
     """
-    loop = _Loop(problem, evaluate, memo, clock() - spent, clock, reserve)
-    with closing(strategy.propose(problem)) as proposals:
+    allowance = Allowance(problem.budget, clock() - spent, clock, reserve)
+    loop = _Loop(problem, evaluate, memo, allowance)
+    with closing(strategy.propose(problem)) as proposals, loop.flight:
         reason = yield from loop.drive(proposals)
     yield SearchFinished(reason, loop.builds, loop.elapsed)
     return tuple(sorted(loop.trials.values(), key=lambda t: t.number))
@@ -95,23 +94,23 @@ class _Loop:
         problem: Problem,
         evaluate: Evaluate,
         memo: Mapping[Proposal, Trial],
-        started: float,
-        clock: Callable[[], float],
-        reserve: Callable[[Sequence[Trial]], float],
+        allowance: Allowance,
     ) -> None:
         self._problem = problem
-        self._evaluate = evaluate
+        self.flight = Flight(evaluate)
         self._memo = memo
-        self._started = started
-        self._clock = clock
-        self._reserve = reserve
+        self._order = {p: i for i, p in enumerate(memo)}  # in which its trials were done
+        self._allowance = allowance
         self.trials: dict[Proposal, Trial] = {t.proposal: t for t in problem.known}
         self.builds = built(self.trials.values())
         self._next = 1 + max((t.number for t in problem.known), default=-1)
+        self._awaited: dict[Proposal, int] = {}  # asked for ahead and not sent, with their numbers
+        self._held: list[Proposal] = []  # of these, what the budget has no room for yet
+        self._landed: list[Proposal] = []  # of these, what is done, in that order
 
     @property
     def elapsed(self) -> float:
-        return self._clock() - self._started
+        return self._allowance.elapsed
 
     def drive(self, proposals: ReasonedProposals) -> Events:
         """Answer batch after batch; returns why it is over."""
@@ -125,7 +124,8 @@ class _Loop:
             asked = tuple(self._canonical(p) for p in batch)
             yield BatchProposed(asked)
             known = len(self.trials)
-            stop = yield from self._answer(asked)
+            ahead = isinstance(batch, Ahead)
+            stop = yield from self._ahead(asked) if ahead else self._answer(asked)
             if stop:
                 return stop
             idle = idle + 1 if len(self.trials) == known else 0
@@ -134,7 +134,7 @@ class _Loop:
                     f"the strategy asked {idle} times in a row for nothing new and was stopped"
                 )
                 return "done"
-            answers = [self._known(p) for p in asked]
+            answers = [self._known(p) for p in ([self._landed.pop(0)] if ahead else asked)]
 
     def _ending(self, reason: object) -> str:
         """The strategy's own reason, unless it kept to the budget by itself or gave none."""
@@ -169,70 +169,113 @@ class _Loop:
             if stop:
                 return stop
             wanted = wanted[len(affordable) :]
+        while any(p in self._awaited for p in asked):
+            stop = yield from self._land()
+            if stop:
+                return stop
         return ""
 
     def _part(self, affordable: Sequence[Proposal]) -> Events:
         """Replay or evaluate these proposals."""
-        numbers = {p: self._next + i for i, p in enumerate(affordable)}
-        self._next += len(affordable)
-        fresh = []
+        numbers = self._numbered(affordable)
+        fresh = [p for p in affordable if p not in self._memo]
         for proposal in affordable:
             if proposal in self._memo:
-                trial = self._memo[proposal]
-                trial = replace(trial, number=numbers[proposal], proposal=proposal)
-                yield self._finish(trial, replayed=True)
-            else:
-                fresh.append(proposal)
+                yield self._replayed(proposal, numbers[proposal])
         return (yield from self._run(fresh, numbers)) if fresh else ""
+
+    def _numbered(self, proposals: Sequence[Proposal]) -> dict[Proposal, int]:
+        numbers = {p: self._next + i for i, p in enumerate(proposals)}
+        self._next += len(proposals)
+        return numbers
+
+    def _replayed(self, proposal: Proposal, number: int) -> TrialFinished:
+        trial = replace(self._memo[proposal], number=number, proposal=proposal)
+        return self._finish(trial, replayed=True)
+
+    def _ahead(self, asked: Sequence[Proposal]) -> Events:
+        """Start these; wait until one of all that were started so is done.
+
+        What is known, or recorded, is done at once; what is recorded in the order of the record.
+
+        Raises:
+            RuntimeError: Nothing was asked for that could be waited for.
+        """
+        new = self._new(asked)
+        self._landed += [p for p in asked if p not in new and p not in self._awaited]
+        self._awaited.update(self._numbered(new))
+        self._held += [p for p in new if p not in self._memo]
+        return "" if self._landed else (yield from self._land())
+
+    def _land(self) -> Events:
+        """Wait until one of those that were asked for ahead is done."""
+        recorded = [p for p in self._awaited if p in self._memo]
+        if recorded:
+            first = min(recorded, key=lambda p: self._order[p])
+            yield self._replayed(first, self._awaited.pop(first))
+            self._landed.append(first)
+            return ""
+        done = len(self._landed)
+        while len(self._landed) == done:
+            stop = self._take_off()
+            if stop:
+                return stop
+            yield from self._step()
+        return ""
+
+    def _take_off(self) -> str:
+        """Start what is held, as far as the budget goes; why the search must stop, "" if not."""
+        room = len(self._affordable(self._held)) if self._held else 0
+        if room and self._late():
+            return "time"
+        starting, self._held = self._held[:room], self._held[room:]
+        self.flight.start([(self._awaited[p], p) for p in starting])
+        if self.flight.running:
+            return ""
+        if not self._awaited:
+            raise RuntimeError("the strategy waits for an engine that it has not asked for")
+        return "builds"
 
     def _new(self, asked: Sequence[Proposal]) -> list[Proposal]:
         """The proposals that no trial, and no earlier proposal of the batch, answers."""
         found: dict[Proposal, None] = {}
         for proposal in asked:
             engine = replace(proposal, fidelity=Fidelity.ENGINE)
-            if not any(p in self.trials or p in found for p in (proposal, engine)):
+            known = any(p in self.trials or p in found for p in (proposal, engine))
+            if not known and proposal not in self._awaited:
                 found[proposal] = None
         return list(found)
 
-    def _affordable(self, wanted: list[Proposal]) -> list[Proposal]:
-        """``wanted`` up to the first one that would be an engine too many."""
-        limit = self._problem.budget.max_builds
-        if limit is None:
-            return wanted
-        builds = self.builds
-        for position, proposal in enumerate(wanted):
-            if builds >= limit:
-                return wanted[:position]
-            builds += proposal.fidelity is Fidelity.ENGINE
-        return wanted
+    def _affordable(self, wanted: Sequence[Proposal]) -> list[Proposal]:
+        return self._allowance.affordable(wanted, self.builds + self.flight.engines)
 
     def _late(self) -> bool:
-        limit = self._problem.budget.seconds
-        if limit is None:
-            return False
-        return self.elapsed + self._reserve(tuple(self.trials.values())) >= limit
+        return self._allowance.late(self.trials.values())
 
     def _run(self, fresh: Sequence[Proposal], numbers: Mapping[Proposal, int]) -> Events:
         """Evaluate; trials finish in any order."""
         if self._late():
             return "time"
-        started: set[int] = set()
-        left = set(range(len(fresh)))
-        with closing(self._evaluate(tuple(fresh))) as steps:
-            for position, evaluated in steps:
-                proposal = fresh[position]
-                if position not in started:
-                    started.add(position)
-                    yield TrialStarted(numbers[proposal], proposal)
-                if evaluated is None:
-                    continue
-                left.remove(position)
-                yield self._finish(_trial(numbers[proposal], proposal, evaluated))
+        self.flight.start([(numbers[p], p) for p in fresh])
+        left: set[Proposal | None] = set(fresh)
+        while left:
+            done = yield from self._step()
+            if done in left:
+                left.remove(done)
                 if left and self._late():
                     return "time"
-        if left:
-            raise RuntimeError(f"{len(left)} proposals were not evaluated")
         return ""
+
+    def _step(self) -> Generator[Event, None, Proposal | None]:
+        """What begins or is done next; the proposal, if it is done."""
+        number, proposal, evaluated = self.flight.step()
+        if evaluated is None:
+            yield TrialStarted(number, proposal)
+            return None
+        yield self._finish(_trial(number, proposal, evaluated))
+        if self._awaited.pop(proposal, None) is not None:
+            self._landed.append(proposal)
+        return proposal
 
     def _finish(self, trial: Trial, *, replayed: bool = False) -> TrialFinished:
         self.trials[trial.proposal] = trial

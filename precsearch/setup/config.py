@@ -13,13 +13,18 @@ from precsearch.plan.plan import Plan
 from precsearch.setup.shapes import ShapeSet
 
 __all__ = [
+    "CORRECTIONS",
     "BackendConfig",
     "DataConfig",
+    "EngineRow",
     "OptimizeConfig",
     "OptimizeResult",
     "RunConfig",
     "SearchConfig",
 ]
+
+CORRECTIONS = ("equalize", "ranges")
+"""Corrections of INT8 by name; see docs/corrections.md."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class DataConfig:
         shapes: Several sets of input shapes, in place of `batch` and `input_shapes`; the latency
             that is minimised is the weighted mean over them, accuracy is measured at the first.
         calibration: Other samples to calibrate with.
-        calibration_method: ``minmax``, ``percentile`` or ``mse``.
+        calibration_method: ``minmax``, ``percentile``, ``mse`` or ``entropy``.
         holdout: Samples that the search never sees.
         seed: Of every random choice.
     """
@@ -85,7 +90,8 @@ class BackendConfig:
         granularity: ``node``, ``group`` or ``block``.
         threads: CPU threads of one inference; 0 is the number of physical cores.
         build_options: What the backend alone knows, by name.
-        cure: Try rewrites that heal FP16 and change nothing in FP32; use what helps.
+        corrections: What may be tried to make INT8 more accurate, in this order.
+        rewrite: Try rewrites that make FP16 accurate and change nothing in FP32; use what helps.
         control: Groups that keep a precision, and the only ones that are searched.
     """
 
@@ -94,12 +100,18 @@ class BackendConfig:
     granularity: str = "group"
     threads: int = 0
     build_options: Mapping[str, str] = field(default_factory=dict)
-    cure: bool = False
+    corrections: tuple[str, ...] = CORRECTIONS
+    rewrite: bool = False
     control: Control = NO_CONTROL
 
     def __post_init__(self) -> None:
         if self.threads < 0:
             raise OptionError(f"the number of threads must not be negative, not {self.threads}")
+        odd = sorted(set(self.corrections) - set(CORRECTIONS))
+        if odd:
+            raise OptionError(
+                f"there is no correction {odd[0]!r}; use some of {', '.join(CORRECTIONS)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -177,6 +189,31 @@ class OptimizeConfig(RunConfig, SearchConfig, BackendConfig, DataConfig, ModelCo
 
 
 @dataclass(frozen=True)
+class EngineRow:
+    """One engine in a search over several. Speeds are relative to the fastest FP32 engine of all.
+
+    Attributes:
+        backend: Its name.
+        fp32: Speed of its FP32 engine; ``None`` if that is not within the bound.
+        uniform: The lower precision of its fastest uniform engine within the bound, "" for none.
+        uniform_speed: Speed of that engine.
+        plan: Speed of its plan.
+        loss: Of its plan, on the search samples.
+        engines: Built and timed.
+        together: Whether the speeds are from the same rounds; else they are from different times.
+    """
+
+    backend: str
+    fp32: float | None
+    uniform: str
+    uniform_speed: float | None
+    plan: float | None
+    loss: float | None
+    engines: int
+    together: bool
+
+
+@dataclass(frozen=True)
 class OptimizeResult:
     """What came of a run.
 
@@ -187,6 +224,7 @@ class OptimizeResult:
         met: Whether the plan is within the bound.
         interrupted: Whether it is the best so far of a search that was stopped.
         summary: What a person should know, a sentence each.
+        engines: Of a search on several backends, a row for each.
     """
 
     plan: Plan | None
@@ -195,3 +233,4 @@ class OptimizeResult:
     met: bool
     interrupted: bool
     summary: tuple[str, ...] = ()
+    engines: tuple[EngineRow, ...] = ()

@@ -14,7 +14,7 @@ from precsearch.data import Dataset, InputSpec, Parts, input_specs
 from precsearch.graph.view import GraphView
 from precsearch.grouping.undecided import hidden_layers
 from precsearch.measurement.latency import Load
-from precsearch.metrics import Metric, metric, resolution
+from precsearch.metrics import Metric, PerOutput, metric, resolution
 from precsearch.setup.config import DataConfig
 from precsearch.setup.shapes import (
     SetData,
@@ -141,6 +141,8 @@ def open_inputs(
     parts = data.split(holdout=holdout, calibration=calibration, seed=config.seed)
     measure = metric(config.metric)
     _check_labels(measure, config.metric, parts)
+    if isinstance(measure, PerOutput):
+        measure.check(outputs)
     if timed_at is None or config.shapes:
         timed = _timed(config, parts.search, specs)
     else:

@@ -14,6 +14,7 @@ from precsearch.core.backend import (
     QuantScheme,
     facts_of,
 )
+from precsearch.core.backend_facts import LimitsPrecisions
 from precsearch.core.errors import ModelError, OptionError
 from precsearch.core.precision import Precision
 from precsearch.core.space import SearchSpace
@@ -27,7 +28,7 @@ from precsearch.registry import BackendFactory, backend_factory
 from precsearch.rewrites import Recorded
 from precsearch.setup.shapes import ShapeTable
 
-__all__ = ["Target", "cures_of", "open_target"]
+__all__ = ["Target", "open_target", "rewrites_of"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Target:
         form: What kind of graph it builds from, likewise.
         factory: Constructs the backend there.
         options: Its knobs.
-        cures: Rewrites that the source has gone through since it was read.
+        rewrites: Rewrites that the source has gone through since it was read.
         kept: Group → why the user's control leaves it fewer choices, half a sentence.
     """
 
@@ -55,7 +56,7 @@ class Target:
     form: GraphForm
     factory: BackendFactory
     options: BackendOptions
-    cures: tuple[Recorded, ...] = ()
+    rewrites: tuple[Recorded, ...] = ()
     kept: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -65,14 +66,14 @@ class Target:
 
     @property
     def digest(self) -> str:
-        """Of the model, with its cures if it has any."""
+        """Of the model, with its rewrites if it has any."""
         digest = self.source.digest
-        return f"{digest} {cures_of(self)}" if self.cures else digest
+        return f"{digest} {rewrites_of(self)}" if self.rewrites else digest
 
     @property
     def reference_model(self) -> bytes | None:
         """What the reference runs, serialised; ``None`` is the file itself."""
-        source = read_model(self.source.path) if self.cures else self.source
+        source = read_model(self.source.path) if self.rewrites else self.source
         anonymous = without_names(source.proto)
         if anonymous is not None:
             return bytes(anonymous.SerializeToString())
@@ -97,7 +98,7 @@ def open_target(
     Args:
         source: The model as read.
         backend: Name of the backend.
-        precisions: What groups may be given; ``None`` is all that the backend truly runs.
+        precisions: What groups may be given; ``None`` is what the backend offers.
         granularity: ``node``, ``group`` or ``block``.
         threads: CPU threads of one inference.
         scheme: Name of a plan's quantisation scheme; ``None`` is the one for this machine.
@@ -115,7 +116,7 @@ def open_target(
     folder = str(source.folder) if source.external else ""
     options = BackendOptions(threads, folder, shapes, dict(build or {}))
     made = factory(options)
-    wanted = frozenset(precisions or made.precisions) | {Precision.FP32}
+    wanted = frozenset(precisions or facts_of(made).offered or made.precisions) | {Precision.FP32}
     missing = wanted - made.precisions
     if missing:
         first = Precision.ordered(missing)[0]
@@ -123,8 +124,12 @@ def open_target(
             f"the {backend} backend does not truly run {first}: {made.refusal}; leave it "
             "out of --precisions"
         )
+    if form is None and isinstance(made, LimitsPrecisions):
+        why = made.unavailable(wanted)
+        if why:
+            raise OptionError(f"{why}; leave it out of --precisions")
     chosen = made.scheme if scheme is None else made.scheme_named(scheme)
-    written = made.form if form is None else made.form_named(form)
+    written = made.form.holding(wanted) if form is None else form_of(made, form)
     if written.max_opset is not None and source.opset > written.max_opset:
         raise ModelError(
             f"the {backend} backend reads operator sets up to {written.max_opset} here, the model "
@@ -135,6 +140,18 @@ def open_target(
     return Target(source, graph, space, made, chosen, written, factory, options, kept=kept)
 
 
-def cures_of(target: Target) -> str:
+def form_of(backend: Backend, name: str) -> GraphForm:
+    """A plan's graph form, raised to a later operator set if its name says so.
+
+    Raises:
+        OptionError: The backend builds from none of this name.
+    """
+    base, _, opset = name.rpartition("-")
+    if opset.isdigit():
+        return backend.form_named(base).raised(int(opset))
+    return backend.form_named(name)
+
+
+def rewrites_of(target: Target) -> str:
     """The rewrites of a target with their parameters, as JSON."""
-    return dumps([[name, dict(params)] for name, params in target.cures])
+    return dumps([[name, dict(params)] for name, params in target.rewrites])

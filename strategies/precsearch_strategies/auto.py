@@ -3,42 +3,36 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from precsearch.core.errors import OptionError
 from precsearch.core.problem import Problem
 from precsearch.core.strategy import ReasonedProposals
 from precsearch_strategies.acquisition.expected_builds import expected_builds
 from precsearch_strategies.acquisition.first_engines import opening
-from precsearch_strategies.acquisition.rank import Judge, Pick
 from precsearch_strategies.acquisition.relower import relowered
+from precsearch_strategies.acquisition.rounds import RoundOptions, Rounds
 from precsearch_strategies.acquisition.sensitivity_screen import (
     asked_about,
-    halved_further,
     screened_squares,
     squares_of_fastest,
 )
-from precsearch_strategies.encoding import Bools, Encoding, Floats
+from precsearch_strategies.encoding import Encoding
 from precsearch_strategies.ending import ending
 from precsearch_strategies.group_testing.isolate import isolated
-from precsearch_strategies.group_testing.locate import repeated, soundly
+from precsearch_strategies.group_testing.locate import soundly
 from precsearch_strategies.history import Asking, Known
-from precsearch_strategies.models.error import BELIEVED, proxy_error
 from precsearch_strategies.models.profile_gains import promising
 from precsearch_strategies.solvers.elimination import Elimination
-from precsearch_strategies.tpe import tpe_search
 from precsearch_strategies.uniform import leading_uniforms, uniform_assignments
 
 __all__ = ["Auto"]
 
-_AFTER = 4  # patience where group testing has left nothing beyond the noise
-_LARGE = 150  # groups from which on one draw has to do
+_FEW_ENGINES = 4  # from which on one is kept for a reserve
 _FEW = 96  # choices up to which each has a proxy of its own where there is time
 _ALONE = 0.3  # deviation of what a proxy measured of one group alone
 _LOCATING = 3 / 4  # of the engines, at most, until the uniform ones run
 _TWO = 2  # engines that the budget must allow for one of them to be another uniform one
-
-Squares = tuple[Floats, Floats]
 
 
 @dataclass(frozen=True)
@@ -50,29 +44,34 @@ class Auto:
     Each round ranks a pool of candidates by expected improvement (Jones et al., *Journal of Global
     Optimization* 13, 1998) times the probability of being within the bound (Gardner et al., ICML
     2014), screens the first few by proxy, and builds the best. It ends when no candidate is
-    expected to gain anything beyond the noise; a stale search goes on with TPE over the groups that
-    are in dispute before it ends.
+    expected to gain anything beyond the noise, or when engines bring no gain and little is expected
+    of the others.
 
     Attributes:
         builds: Engines at most, where the budget names no number.
         patience: Engines in a row that may fail to improve before it ends.
+        sure: Engines in a row after which much must be expected of the next one (``enough``).
         probes: Candidates screened by proxy at a time.
         screens: Screenings at most before each build.
         least: Least expected improvement that an engine is built for, as a share of the noise.
+        enough: The same after engines that brought no gain.
         promise: Least improvement in a draw that one is built for, likewise.
         draws: Draws from the latency model's posterior in each round.
-        margins: Shares of the bound at which an engine is kept in reserve.
+        margin: Share of the bound at which an engine is kept in reserve, less where the samples
+            leave the losses in more doubt than that; 0 for no reserve.
         doubt: Chance of missing the bound from which on a candidate is worth a proxy.
     """
 
     builds: int = 60
-    patience: int = 12
+    patience: int = 8
+    sure: int = 3
     probes: int = 4
     screens: int = 2
     least: float = 0.01
+    enough: float = 0.03
     promise: float = 0.5
     draws: int = 4
-    margins: tuple[float, ...] = (0.85, 0.7, 0.55)
+    margin: float = 0.85
     doubt: float = 0.02
 
     def __post_init__(self) -> None:
@@ -88,7 +87,11 @@ class Auto:
     def propose(self, problem: Problem, /) -> ReasonedProposals:
         """Search ``problem``; what it knows already is not asked for again."""
         known = Known(problem)
-        (gate,) = yield from known.build([problem.all_fp32()], "FP32 is the gate")
+        first = [problem.all_fp32()]
+        if problem.devices > 1:  # FP32 is rarely beyond the bound, and other devices would wait
+            first += leading_uniforms(problem)[: problem.devices - 1]
+        beside = ", built beside the uniform engines" if len(first) > 1 else ""
+        gate, *_ = yield from known.build(first, f"FP32 is the baseline{beside}")
         if gate.measurement is None or not problem.goal.admits(gate.measurement):
             return "baseline"
         if not problem.space.free:
@@ -100,16 +103,21 @@ class Auto:
             return ending(known) or "settled"
         elimination = Elimination(encoding.size[0], encoding.edges, encoding.size[1])
         known.owed = int(known.engines.keys() <= set(uniform_assignments(problem)))
+        rounds = Rounds(known, encoding, elimination, limit, self._options)
         if settled:
             medians, sure = yield from squares_of_fastest(known, encoding)
-            share = max(self.margins)
+            share = known.margin(self.margin)
             # Should the fastest miss, this is what ships: it is searched for, not merely built.
-            tight = replace(self, patience=_AFTER)
-            squares = medians / share**2, sure
-            yield from tight._rounds(known.tightened(share), encoding, squares, elimination, limit)
+            options = replace(self._options, patience=self.sure)
+            tight = replace(rounds, known=known.tightened(share), options=options)
+            yield from tight.run((medians / share**2, sure))
             return ending(known) or "settled"
-        why = yield from self._mixed(known, encoding, elimination, limit)
+        why = yield from self._mixed(rounds)
         return ending(known) or why
+
+    @property
+    def _options(self) -> RoundOptions:
+        return RoundOptions(**{f.name: getattr(self, f.name) for f in fields(RoundOptions)})
 
     def _uniforms(self, known: Known, encoding: Encoding, limit: int) -> Asking[bool]:
         """Build the uniform engines. Returns whether they settle the question."""
@@ -130,132 +138,31 @@ class Auto:
         """
         best = known.best_ratio() * (1 + known.problem.goal.noise)
         near = [t for t in known.passing() if (known.ratio(t) or 1.0) <= best]
-        safe = (not len(t.assignment) or (known.slack(t) or 0.0) <= max(self.margins) for t in near)
-        return bool(self.margins) and not any(safe)
+        margin = known.margin(self.margin)
+        safe = (not len(t.assignment) or (known.usage(t) or 0.0) <= margin for t in near)
+        return self.margin > 0 and not any(safe)
 
-    def _mixed(
-        self, known: Known, encoding: Encoding, elimination: Elimination, limit: int
-    ) -> Asking[str]:
+    def _mixed(self, rounds: Rounds) -> Asking[str]:
         """Search on where uniform engines do not settle it. Returns why it ended."""
+        known, encoding, limit = rounds.known, rounds.encoding, rounds.limit
         wanted = promising(known, encoding)
         if wanted[:, 1:].any():
             leading = leading_uniforms(known.problem)
             yield from known.probe(leading, "how far to believe proxies")
         asked = asked_about(known, encoding, wanted)
         squares = yield from screened_squares(known, encoding, wanted)
-        reserved = len(self.margins) if limit > 4 * len(self.margins) else 0
-        squares, done = yield from isolated(known, encoding, squares, wanted, limit - reserved)
-        # Where culprits were found and left out, models have little to add.
-        rest = replace(self, draws=0, patience=_AFTER, screens=0) if done else self
+        # An engine of few is better spent on the search.
+        reserved = int(self.margin > 0 and limit > _FEW_ENGINES)
+        first = replace(rounds, limit=limit - reserved, margin=self.margin)
+        squares, done = yield from isolated(known, encoding, squares, wanted, first.limit)
+        if done:  # where culprits were found and left out, models have little to add
+            options = replace(self._options, draws=0, patience=self.sure, screens=0)
+            first = replace(first, options=options)
         halved = asked.sum() <= _FEW and bool((squares[1][asked] > _ALONE).any())
-        coarse = asked if halved and not done else None
-        why = yield from rest._rounds(
-            known, encoding, squares, elimination, limit - reserved, coarse
-        )
-        yield from relowered(known, encoding, limit - reserved)
-        yield from rest._reserves(known, encoding, squares, elimination, limit)
+        why = yield from first.run(squares, asked if halved and not done else None)
+        yield from relowered(known, encoding, first.limit)
+        rest = replace(first, limit=limit)
+        yield from rest.reserve(squares)
         if why == "limit":  # what is left of the reserve is for the search
-            why = yield from rest._rounds(known, encoding, squares, elimination, limit)
-        if why == "patience" and not done:
-            yield from self._disputed(known, limit)
-        return why if known.builds < limit or why == "converged" else "limit"
-
-    def _reserves(
-        self,
-        known: Known,
-        encoding: Encoding,
-        squares: Squares,
-        elimination: Elimination,
-        limit: int,
-    ) -> Asking[None]:
-        """Engines well below the bound, should the fastest not hold on other samples.
-
-        An engine chosen among many at the edge of a bound often misses it on fresh data; the
-        caller goes on to the next of its finalists then, so there had better be one.
-        """
-        for share in self.margins:
-            tight = known.tightened(share)
-            if known.builds >= limit:
-                return
-            chosen = yield from self._screened(
-                tight, encoding, (squares[0] / share**2, squares[1]), elimination
-            )
-            if chosen is not None:
-                yield from tight.build([chosen.assignment], chosen.reason, chosen.predicted)
-
-    def _disputed(self, known: Known, limit: int) -> Asking[None]:
-        """TPE over the groups in which the fastest passing engines differ from each other."""
-        fast = [t.assignment for t in known.passing()[: self.probes + 1]]
-        keys = sorted({k for a in fast for k in a if any(b[k] is not a[k] for b in fast)})
-        if keys:
-            patience = math.ceil(self.patience / 3)
-            yield from tpe_search(known, limit=limit, patience=patience, keys=keys, base=fast[0])
-
-    def _rounds(
-        self,
-        known: Known,
-        encoding: Encoding,
-        squares: Squares,
-        elimination: Elimination,
-        limit: int,
-        coarse: Bools | None = None,
-    ) -> Asking[str]:
-        """Build what the models propose, one engine at least. Returns why it ended.
-
-        ``coarse`` are choices of which only sets were asked about, for want of time: what time
-        there is for proxies goes on halving these sets, before any candidate is screened.
-        """
-        n = encoding.size[0]
-        stale, reference = 0, known.best_ratio()
-        patience = math.ceil(2 * self.patience / 3) + (n // 50 if self.draws else 0)
-        while known.builds < limit and stale < patience:
-            if coarse is not None and known.builds > 2 and known.proxy_room() > 0:
-                squares = yield from halved_further(known, encoding, squares, coarse)
-            chosen = yield from self._screened(known, encoding, squares, elimination)
-            if chosen is None and known.owed:
-                chosen = self._judge(known, encoding, squares, elimination).anyway()
-            if chosen is None:
-                return "converged"
-            yield from known.build([chosen.assignment], chosen.reason, chosen.predicted)
-            yield from repeated(known, encoding, limit)
-            stale += 1
-            if known.best_ratio() < reference * (1 - known.problem.goal.noise):
-                stale, reference = 0, known.best_ratio()
-        return "patience" if known.builds < limit else "limit"
-
-    def _screened(
-        self, known: Known, encoding: Encoding, squares: Squares, elimination: Elimination
-    ) -> Asking[Pick | None]:
-        """The candidate of most worth that its proxy does not rule out, ``None`` if none is."""
-        judge = self._judge(known, encoding, squares, elimination)
-        most = 3 * self.probes
-        affordable = known.proxy_room() > 0
-        screens = self.screens if affordable and proxy_error(known)[1] <= BELIEVED else 0
-        if screens:
-            # What would be fast and is thought to be beyond the bound is worth a proxy, too.
-            hopeful = judge.ranked(most, soften=0.25)
-            new = [p.assignment for p in hopeful if self._open(known, p)]
-            yield from known.probe(new[: self.probes], "screening a faster candidate")
-        for _ in range(screens):
-            ranked = judge.ranked(most)
-            if not ranked or not self._open(known, ranked[0]):
-                return ranked[0] if ranked else None
-            new = [p.assignment for p in ranked if self._open(known, p)]
-            yield from known.probe(new[: self.probes], "screening a candidate")
-        ranked = judge.ranked(most)
-        first = ranked[0] if ranked else None
-        return next((p for p in ranked if not self._open(known, p)), first)
-
-    def _judge(
-        self, known: Known, encoding: Encoding, squares: Squares, elimination: Elimination
-    ) -> Judge:
-        count = self.draws if encoding.size[0] <= _LARGE else min(self.draws, 1)
-        return Judge(known, encoding, squares, elimination, count, self.least, self.promise)
-
-    def _open(self, known: Known, pick: Pick) -> bool:
-        """Whether a proxy could change what is thought of a candidate.
-
-        One that the models rule out is worth a proxy all the same: they may be wrong of it, and no
-        engine would ever tell.
-        """
-        return pick.assignment not in known.proxies and pick.within < 1 - self.doubt
+            why = yield from rest.run(squares)
+        return "limit" if why == "patience" and known.builds >= limit else why

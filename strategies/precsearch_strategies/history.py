@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import median
 from typing import TypeVar
 
-from precsearch.core.counting import built
 from precsearch.core.exclusions import Exclusion, exclusions, half_located
 from precsearch.core.problem import Problem
 from precsearch.core.space import Assignment
-from precsearch.core.trial import Fidelity, Prediction, Proposal, Trial
+from precsearch.core.strategy import Ahead
+from precsearch.core.trial import (
+    Fidelity,
+    Outcome,
+    Prediction,
+    Proposal,
+    Trial,
+)
+from precsearch_strategies.ledger import Ledger
 
 __all__ = ["Asking", "Known"]
 
-_SHARE = 1 / 3  # of the time spent so far that proxies may take; docs/adr/0014
-_FREE_S = 3.0  # that proxies may take in any case
-_MARGIN = 1.25  # of the slowest engine's time that is kept for one that is owed
-_DOUBT = 3.0  # times what the first proxy is thought to take, that a time budget must have left
-_UNLIMITED = 10**6
 
 T = TypeVar("T")
 Asking = Generator[Sequence[Proposal], Sequence[Trial], T]
 """A part of a strategy: proposes like one, and returns what it found out."""
 
 
-class Known:
+class Known(Ledger):
     """The trials of one search by canonical assignment; state of a generator, never shared.
 
     Args:
@@ -36,13 +38,12 @@ class Known:
     """
 
     def __init__(self, problem: Problem, trials: Iterable[Trial] = ()) -> None:
-        self.problem = problem
-        self.engines: dict[Assignment, Trial] = {}
-        self.proxies: dict[Assignment, Trial] = {}
+        super().__init__(problem)
         self.share = 1.0  # of the problem's bound that is aimed for
-        self.owed = 0  # engines that proxies must leave time for, until the next one is built
         self.hunted: set[Assignment] = set()  # failed engines whose cause was looked for
-        self._built = (0, 0)
+        self.uncorrected: dict[Assignment, Prediction] = {}  # what the models said of engines
+        self.pending: dict[Assignment, Proposal] = {}  # engines that are being built
+        self.reserved = False  # whether an engine in reserve was asked for
         self._excluded: tuple[int, tuple[Exclusion, ...], tuple[Exclusion, ...]] = (0, (), ())
         for trial in (*problem.known, *trials):
             self._record(trial)
@@ -54,7 +55,17 @@ class Known:
         seen = Known(replace(self.problem, goal=replace(goal, bound=bound)))
         seen.share = share * self.share
         seen.engines, seen.proxies, seen.hunted = self.engines, self.proxies, self.hunted
+        seen.uncorrected, seen.pending = self.uncorrected, self.pending
         return seen
+
+    def supposing(self, outcomes: Mapping[Assignment, Outcome]) -> Known:
+        """A copy in which these engines came out so."""
+        number = max((t.number for t in self.engines.values()), default=-1) + 1
+        trials = [Trial(number + i, Proposal(a), o) for i, (a, o) in enumerate(outcomes.items())]
+        found = Known(self.problem, trials)
+        found.engines = {**self.engines, **found.engines}
+        found.proxies, found.hunted = dict(self.proxies), set(self.hunted)
+        return found
 
     def _record(self, trial: Trial) -> None:
         engine = trial.proposal.fidelity is Fidelity.ENGINE
@@ -78,13 +89,23 @@ class Known:
         if new:
             if fidelity is Fidelity.ENGINE:
                 self.owed = 0
-            if self.share < 1:
-                reason = f"in reserve, at {self.share:.0%} of the bound: {reason}"
-                predicted = predicted and replace(predicted, slack=self.share * predicted.slack)
-            trials = yield [Proposal(a, fidelity, reason, predicted) for a in new]
+            trials = yield [self.proposal(a, reason, predicted, fidelity) for a in new]
             for trial in trials:
                 self._record(trial)  # a proxy of what an engine ran is answered by the engine
         return [memory[a] if a in memory else self.engines[a] for a in wanted]
+
+    def proposal(
+        self,
+        assignment: Assignment,
+        reason: str,
+        predicted: Prediction | None = None,
+        fidelity: Fidelity = Fidelity.ENGINE,
+    ) -> Proposal:
+        """A proposal, its prediction in units of the bound that was asked for."""
+        if self.share < 1:
+            reason = f"in reserve, at {self.share:.0%} of the bound: {reason}"
+            predicted = predicted and replace(predicted, usage=self.share * predicted.usage)
+        return Proposal(assignment, fidelity, reason, predicted)
 
     def build(
         self,
@@ -94,6 +115,20 @@ class Known:
     ) -> Asking[list[Trial]]:
         """Ask for engines."""
         return (yield from self.ask(assignments, Fidelity.ENGINE, reason, predicted))
+
+    def ahead(self, proposals: Sequence[Proposal]) -> Asking[Trial]:
+        """Start engines without waiting for them, and wait for the first of all that was started.
+
+        Args:
+            proposals: New canonical engines; none to wait for those that are pending.
+        """
+        for proposal in proposals:
+            self.owed = 0
+            self.pending[proposal.assignment] = proposal
+        (trial,) = yield Ahead(proposals)
+        self.pending.pop(trial.assignment, None)
+        self._record(trial)
+        return trial
 
     def probe(
         self, assignments: Iterable[Assignment], reason: str, batch: int = 64
@@ -111,75 +146,15 @@ class Known:
             yield from self.ask(part, Fidelity.PROXY, reason)
         return [self.proxies.get(a) or self.engines.get(a) for a in wanted]
 
-    def proxy_room(self) -> int:
-        """How many more proxies are affordable.
+    def margin(self, most: float) -> float:
+        """Share of the bound, at most ``most``, at which an engine should hold on other samples.
 
-        All proxies together take a third of the time spent so far at most, or 3 s (so that small
-        models are searched alike on any machine), and leave time for the engines that are
-        ``owed``. What counts is the recorded time of the trials, never a clock: a
-        resumed search decides as the interrupted one did. Where no time is recorded there is no
-        limit. Before the first proxy nobody knows what one takes, so there is room for one, if what
-        it may take leaves the budget time for the engines that are owed (`_first_proxy`).
+        The further apart the resampled estimates of engines' losses are from the losses, the more
+        another sample may differ from this one.
         """
-        spent = self.spent
-        if spent <= 0:
-            return _UNLIMITED
-        took = [t.seconds for t in self.proxies.values()]
-        if not took:
-            return int(self._first_proxy(spent))
-        each = median(took)
-        if each <= 0:
-            return _UNLIMITED
-        left = max((spent - sum(took) / _SHARE) / (1 / _SHARE - 1), _FREE_S - sum(took))
-        limit = self.problem.budget.seconds
-        if limit is not None:
-            left = min(left, limit - spent - self.owed * _MARGIN * self._engine_seconds)
-        return max(math.floor(left / each), 0)
-
-    def _first_proxy(self, spent: float) -> bool:
-        """Whether the time budget has room for a proxy that may take several times what is thought.
-
-        A proxy runs every sample once, as FP32's engine did, and it takes about as long as an
-        engine where its simulation is slow.
-        """
-        limit = self.problem.budget.seconds
-        if limit is None:
-            return True
-        plain = self.engines.get(Assignment())
-        found = plain.measurement if plain else None
-        inference = 0.0
-        if found is not None and found.latency is not None:
-            inference = found.latency.seconds * max(len(found.accuracy.per_sample), 1)
-        expected = max(self._engine_seconds, inference)
-        owed = self.owed * _MARGIN * self._engine_seconds
-        return limit - spent - owed >= _DOUBT * expected
-
-    def limit(self, own: int) -> int:
-        """Engines at most, known ones included, where a strategy allows itself ``own``.
-
-        A continued search gets a quarter more than it knows, if that is more.
-        """
-        before = built(self.problem.known)
-        more = before + math.ceil(own / 4) if before else 0
-        return self.problem.budget.max_builds or max(own, more)
-
-    def engine_room(self) -> float:
-        """How many more engines the budget allows, by the slowest so far where time is limited."""
-        budget, slowest = self.problem.budget, self._engine_seconds
-        builds = math.inf if budget.max_builds is None else budget.max_builds - self.builds
-        if budget.seconds is None or slowest <= 0:
-            return builds
-        return min(builds, max(budget.seconds - self.spent, 0.0) / slowest)
-
-    @property
-    def spent(self) -> float:
-        """Recorded seconds: of the set-up and of all trials."""
-        trials = (*self.engines.values(), *self.proxies.values())
-        return self.problem.setup_seconds + sum(t.seconds for t in trials)
-
-    @property
-    def _engine_seconds(self) -> float:
-        return max((t.seconds for t in self.engines.values()), default=0.0)
+        found = (t.measurement.accuracy for t in self.engines.values() if t.measurement)
+        shares = [a.loss / a.upper for a in found if 0 < a.loss <= a.upper < math.inf]
+        return min(most, median(shares)) if shares else most
 
     @property
     def excluded(self) -> tuple[Exclusion, ...]:
@@ -201,29 +176,17 @@ class Known:
         """Whether an engine is known to be unusable before it is built."""
         return any(e.within(assignment) for e in self.excluded)
 
-    def slack(self, trial: Trial | None) -> float | None:
+    def usage(self, trial: Trial | None) -> float | None:
         """How much of the bound a trial uses, 1 is all; ``None`` if it failed or is missing."""
         if trial is None or trial.measurement is None:
             return None
-        return max(0.0, self.problem.goal.slack(trial.measurement))
+        return max(0.0, self.problem.goal.usage(trial.measurement))
 
     def passes(self, trial: Trial) -> bool | None:
         """Whether the trial is within the bound; ``None`` if it failed."""
         if trial.measurement is None:
             return None
         return self.problem.goal.passes(trial.measurement)
-
-    @property
-    def builds(self) -> int:
-        """Engines that count towards a limit so far (`precsearch.core.counting.built`)."""
-        if self._built[0] != len(self.engines):
-            self._built = len(self.engines), built(self.engines.values())
-        return self._built[1]
-
-    @property
-    def tried(self) -> int:
-        """Engines asked for so far, failed ones included."""
-        return len(self.engines)
 
     def ratio(self, trial: Trial | None) -> float | None:
         """The measured latency over FP32's; ``None`` if there is none."""

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from precsearch.core.precision import Precision
+from precsearch.core.precision import Encoding, Precision
 from precsearch.core.problem import Problem
-from precsearch.core.space import Assignment, LayerGroup
+from precsearch.core.space import Assignment, LayerGroup, SearchSpace
 from precsearch.core.strategy import ReasonedProposals
 from precsearch_strategies.ending import ending
 from precsearch_strategies.history import Known
 
-__all__ = ["Uniform", "leading_uniforms", "tolerated", "uniform_assignments"]
+__all__ = ["Uniform", "casts", "leading_uniforms", "tolerated", "uniform_assignments"]
+
+
+def casts(space: SearchSpace) -> tuple[Precision, ...]:
+    """The float precisions below FP32 that a space offers, such as BF16 or FP16."""
+    return tuple(p for p in space.precisions if p.spec.encoding is Encoding.CAST)
 
 
 def uniform_assignments(problem: Problem) -> tuple[Assignment, ...]:
@@ -37,7 +42,8 @@ def uniform_assignments(problem: Problem) -> tuple[Assignment, ...]:
 def leading_uniforms(problem: Problem) -> tuple[Assignment, ...]:
     """For each lower precision, highest first: everywhere but where a prior advises against it.
 
-    There the next precision that no prior advises against stands in, so INT8 falls back to FP16.
+    There the next precision that no prior advises against stands in, so INT8 falls back to FP16 or
+    BF16, whichever is offered.
     """
     found = [tolerated(problem, p) for p in problem.space.precisions[1:]]
     return tuple(a for a in dict.fromkeys(found) if len(a))
@@ -59,17 +65,17 @@ def _tolerated(problem: Problem, precision: Precision) -> dict[str, Precision]:
 
 
 def _passive_float(problem: Problem, asked: dict[str, Precision]) -> list[Assignment]:
-    """``asked`` with the passive INT8 groups in FP32, and in FP16 where that is offered."""
+    """``asked`` with the passive INT8 groups in FP32, and in each cast precision on offer."""
     passive = [g for g in problem.space.free if g.passive and asked[g.key] is Precision.INT8]
-    half = _tolerated(problem, Precision.FP16)
-    above = {g.key: half[g.key] for g in passive}
-    full = dict.fromkeys(above, Precision.FP32)
+    lower = [_tolerated(problem, p) for p in casts(problem.space)]
+    above = [{g.key: precisions[g.key] for g in passive} for precisions in lower]
+    full = {g.key: Precision.FP32 for g in passive}
     float_too = {
         g.key: Precision.FP32
         for g in problem.space.free
         if g.kind == "attention" and asked[g.key] is Precision.INT8
     }
-    changes = (above, full, {**full, **float_too})
+    changes = (*above, full, {**full, **float_too})
     return [Assignment.of({**asked, **change}) for change in changes]
 
 
@@ -85,7 +91,7 @@ class Uniform:
         """FP32 as the gate, then all others as one batch."""
         known = Known(problem)
         first, *rest = uniform_assignments(problem)
-        (gate,) = yield from known.build([first], "FP32 is the gate")
+        (gate,) = yield from known.build([first], "FP32 is the baseline")
         if gate.measurement is None or not problem.goal.admits(gate.measurement):
             return "baseline"
         yield from known.build(rest, "uniform")

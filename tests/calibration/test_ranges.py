@@ -73,7 +73,7 @@ def with_outlier(count: int = 200_000) -> list[Array]:
 
 def test_percentile_cuts_an_outlier_and_mse_stays_between() -> None:
     feeds = with_outlier()
-    exact, cut, least = (ranges(method, feeds)["x"] for method in METHODS)
+    exact, cut, least = (ranges(method, feeds)["x"] for method in METHODS[:3])
     assert exact.high == 1000.0
     assert exact.low == float(min(f.min() for f in feeds))
     assert cut.high < 10
@@ -117,8 +117,8 @@ def test_an_overflow_inside_the_model_is_seen() -> None:
 
 
 def test_mistakes_are_sentences() -> None:
-    with pytest.raises(OptionError, match="use one of minmax, percentile, mse"):
-        Calibration(b"", "", (), "entropy")
+    with pytest.raises(OptionError, match="use one of minmax, percentile, mse, entropy"):
+        Calibration(b"", "", (), "median")
     with pytest.raises(ModelError, match="calibration failed"):
         ranges("minmax", [np.ones((1, 2, 3), np.float32)])
     assert collect_ranges(Calibration(b"not a model", "", ()), []) == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import pytest
 
@@ -30,7 +31,9 @@ class New(Old):
 def test_shipped_backends_declare_facts_and_no_warning_is_given() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert facts_of(TensorRtBackend(BackendOptions())) is COMPILED
+        facts = facts_of(TensorRtBackend(BackendOptions()))
+        assert replace(facts, offered=frozenset()) == COMPILED
+        assert facts.offered < TensorRtBackend.precisions
         assert facts_of(OnnxRuntimeBackend).artifact_is_model
         assert facts_of(FakeBackend(BackendOptions())) == BackendFacts()
 

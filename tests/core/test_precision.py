@@ -65,7 +65,7 @@ def test_what_lists_counts_or_draws_precisions_takes_an_added_row_as_it_is(
 
 
 @pytest.mark.parametrize("form", [TYPED, TYPED_HALF, WEAK], ids=lambda form: form.name)
-@pytest.mark.parametrize("precision", [Precision.FP8, Precision.INT4], ids=str)
+@pytest.mark.parametrize("precision", [Precision.FP8], ids=str)
 def test_a_group_that_no_graph_can_hold_is_named_with_its_precision(
     precision: Precision, form: GraphForm
 ) -> None:
@@ -83,9 +83,13 @@ def test_a_group_that_no_graph_can_hold_is_named_with_its_precision(
 
 
 def test_a_backend_runs_the_precisions_that_it_names() -> None:
-    runs = {b: b(BackendOptions()).precisions for b in (TensorRtBackend, FakeBackend)}
-    assert set(runs.values()) == {frozenset({FP32, FP16, INT8})}
-    assert OnnxRuntimeBackend(BackendOptions()).precisions == {FP32, INT8}
+    proven = frozenset({FP32, FP16, INT8})
+    assert FakeBackend(BackendOptions()).precisions == proven
+    tensorrt, cpu = TensorRtBackend(BackendOptions()), OnnxRuntimeBackend(BackendOptions())
+    assert tensorrt.precisions == proven | {BF16, Precision.INT4}
+    assert tensorrt.facts.offered == proven
+    assert cpu.precisions == {FP32, INT8, Precision.INT4}
+    assert cpu.facts.offered == {FP32, INT8}
 
 
 def test_precisions_of_one_width_are_in_the_order_of_their_ranks() -> None:

@@ -192,6 +192,7 @@ OBJECTS: list[Say] = [
     lambda _: integer("--batch", 1)("0"),
     lambda _: OptimizeConfig(Path("m"), batch=0),
     lambda _: OptimizeConfig(Path("m"), threads=-1),
+    lambda _: OptimizeConfig(Path("m"), corrections=("sleep",)),
     lambda _: OptimizeConfig(Path("m"), workers=0),
     lambda _: OptimizeConfig(Path("m"), batch=2, shapes=(ShapeSet({}),)),
     lambda _: ShapeSet({}, 0),

@@ -105,8 +105,8 @@ the onnxruntime backend has no quantisation scheme 's4'; use one of ort-u8s8-8, 
 plan was edited; restore it or make it again with 'precsearch optimize'
 the onnxruntime backend does not truly run fp16: …; leave it out of --precisions; the plan was \
 edited; restore it or make it again with 'precsearch optimize'
-there is no cure 'sleep'; use one of fuse-layernorm, scale-variance, clamp-constants, \
-merge-scales; the plan was edited; restore it or make it again with 'precsearch optimize'
+there is no rewrite 'sleep'; use one of fuse-layernorm, scale-variance, clamp-constants, \
+merge-scales, equalize; the plan was edited; restore it or make it again with 'precsearch optimize'
 the assignment names a group 'q' that the model lacks; 'precsearch inspect' shows those it has
 the plan's number of threads is 'many'; the plan was edited; restore it or make it again with \
 'precsearch optimize'
@@ -131,8 +131,8 @@ the plan was lowered by 'typed-0', this version has lowering …; install precse
 … or make a new plan
 this version groups the model's layers differently from the one that made the plan; install \
 precsearch … or make a new plan
-the plan's cure 'merge-scales' fits nowhere in this model now; install precsearch … or make a new \
-plan
+the plan's rewrite 'merge-scales' fits nowhere in this model now; install precsearch … or make a \
+new plan
 
 The journal.
 
@@ -160,7 +160,7 @@ there is no backend 'tpu'; use one of …
 there is no strategy 'luck'; use one of …
 there is no metric 'beauty'; choose … or module:function
 there is no granularity 'row'; use one of …
-there is no calibration method 'best'; use one of minmax, percentile, mse
+there is no calibration method 'best'; use one of minmax, percentile, mse, entropy
 the onnxruntime backend does not truly run fp16: …; leave it out of --precisions
 the tolerance of rel-l2 must be at least 0, not -1.0
 --input-shape names 'z', but the model's inputs are x

@@ -95,10 +95,10 @@ def _conv_step(b: Builder, step: str, a: str, c: str) -> None:
         b.node("Sigmoid", [a])
 
 
-def _matmul_step(b: Builder, step: str, a: str, c: str) -> None:
+def _matmul_step(b: Builder, step: str, a: str, c: str, width: int) -> None:
     if step in ("linear", "linear-relu"):
-        product = b.node("MatMul", [a, b.weight((WIDTH, WIDTH))])
-        y = b.node("Add", [b.weight((WIDTH,)), product])
+        product = b.node("MatMul", [a, b.weight((width, width))])
+        y = b.node("Add", [b.weight((width,)), product])
         if step == "linear-relu":
             b.node("Relu", [y])
     elif step == "add":
@@ -139,14 +139,14 @@ def conv_models(draw: st.DrawFn) -> Model:
 
 
 @st.composite
-def matmul_models(draw: st.DrawFn) -> Model:
-    """A transformer-like network on [n, SIZE, WIDTH]."""
+def matmul_models(draw: st.DrawFn, width: int = WIDTH) -> Model:
+    """A transformer-like network on [n, SIZE, width]."""
     b = Builder(np.random.default_rng(draw(st.integers(0, 10_000))), live=["x"])
-    b.node("MatMul", ["x", b.weight((WIDTH, WIDTH))])
+    b.node("MatMul", ["x", b.weight((width, width))])
     for step in draw(st.lists(st.sampled_from(MATMUL_STEPS), min_size=1, max_size=6)):
         a, c = draw(st.sampled_from(b.live)), draw(st.sampled_from(b.live))
-        _matmul_step(b, step, a, c)
-    return b.model(["n", SIZE, WIDTH], [(b.live[-1], ["n", SIZE, WIDTH])])
+        _matmul_step(b, step, a, c, width)
+    return b.model(["n", SIZE, width], [(b.live[-1], ["n", SIZE, width])])
 
 
 def source_of(model: Model, folder: Path) -> SourceModel:

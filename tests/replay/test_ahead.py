@@ -67,6 +67,17 @@ def test_a_backend_for_a_target_declares_what_it_builds() -> None:
         made.form_named("weak")
 
 
+def test_a_precision_that_the_target_lacks_is_named_with_what_it_needs() -> None:
+    old, new = (
+        TensorRtRtxBackend(BackendOptions(build={"target": target})) for target in ("sm75", "sm80")
+    )
+    every = TensorRtRtxBackend.precisions
+    assert old.unavailable({FP16, INT8}) == new.unavailable(every) == ""
+    said = "needs compute capability 8.0, and engines are built for 7.5"
+    assert old.unavailable(every) == f"bf16 {said}"
+    assert old.unavailable({Precision.INT4}) == f"int4 {said}"
+
+
 def lowered(asked: Mapping[str, Precision]) -> Lowered:
     return Lowered(b"", "", {}, asked, {n: f"group {n}" for n in "abcdef"}, {})
 

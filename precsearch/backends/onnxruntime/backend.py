@@ -139,8 +139,13 @@ def _kernels(events: Iterable[dict[str, Any]]) -> Iterable[KernelTime]:
             found.setdefault(key, (op_type, []))[1].append(float(event["dur"]) * 1e-6)
     for key, (op_type, seconds) in found.items():
         name = _UNIQUE_SUFFIX.sub("", key.partition(" ")[2])
-        precision = Precision.INT8 if _INT8_KERNEL.match(op_type) else Precision.FP32
-        yield KernelTime((name,), op_type, median(seconds[1:] or seconds), precision)
+        yield KernelTime((name,), op_type, median(seconds[1:] or seconds), _computed_in(op_type))
+
+
+def _computed_in(kernel: str) -> Precision:
+    if kernel == "MatMulNBits":
+        return Precision.INT4
+    return Precision.INT8 if _INT8_KERNEL.match(kernel) else Precision.FP32
 
 
 class OnnxRuntimeBackend:
@@ -154,14 +159,17 @@ class OnnxRuntimeBackend:
     """
 
     name = "onnxruntime"
-    precisions = frozenset({Precision.FP32, Precision.INT8})
+    precisions = frozenset({Precision.FP32, Precision.INT8, Precision.INT4})
     refusal = (
-        "ONNX Runtime's CPU provider truly runs FP32 and INT8 alone; FP16 graphs, for one, it "
-        "computes in FP32 and drops the casts, so they would be neither faster nor a judge of FP16"
+        "ONNX Runtime's CPU provider truly runs FP32, INT8 and weights in INT4 alone; FP16 graphs, "
+        "for one, it computes in FP32 and drops the casts, so they would be neither faster nor a "
+        "judge of FP16"
     )
 
     form = TYPED
-    facts = BackendFacts(exporter="onnxruntime")
+    facts = BackendFacts(
+        exporter="onnxruntime", offered=frozenset({Precision.FP32, Precision.INT8})
+    )
 
     def __init__(self, options: BackendOptions) -> None:
         self.options = options
@@ -212,12 +220,12 @@ class OnnxRuntimeBackend:
             raise BuildError(first_line(error)) from error
         return OnnxRuntimeSession(session, scratch)
 
-    def remarks(self, artifact: bytes) -> tuple[str, ...]:
-        """See `precsearch.core.backend.Backend.remarks`."""
+    def warnings(self, artifact: bytes) -> tuple[str, ...]:
+        """See `precsearch.core.backend.Backend.warnings`."""
         return ()
 
-    def anatomy(self, artifact: bytes) -> tuple[str, ...]:
-        """See `precsearch.core.backend.Backend.anatomy`."""
+    def layer_summary(self, artifact: bytes) -> tuple[str, ...]:
+        """See `precsearch.core.backend.Backend.layer_summary`."""
         return ()
 
     def scheme_named(self, name: str) -> QuantScheme:

@@ -1,9 +1,8 @@
-"""OpenVINO: FP32 and INT8 on its CPU device. What it does was measured: docs/openvino.md."""
+"""OpenVINO: FP32, BF16 and INT8 on its CPU device, as measured in docs/openvino.md."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -12,13 +11,14 @@ import numpy as np
 from precsearch.backends.openvino.artifact import EngineArtifact
 from precsearch.backends.openvino.capabilities import DeviceCapabilities, device_capabilities
 from precsearch.backends.openvino.inspector import runtime_layers
+from precsearch.backends.openvino.ir import SUFFIXES, intermediate_representation
 from precsearch.backends.openvino.options import OpenVinoOptions
 from precsearch.backends.openvino.reader import OnnxOutline, read_onnx
 from precsearch.backends.openvino.runtime import error_line, openvino_core, openvino_errors
 from precsearch.backends.openvino.scheme import scheme
 from precsearch.backends.openvino.session import OpenVinoSession
 from precsearch.core.backend import TYPED, BackendOptions, Fingerprint, GraphForm, QuantScheme
-from precsearch.core.backend_facts import COMPILED
+from precsearch.core.backend_facts import BackendFacts
 from precsearch.core.errors import BuildError, OptionError
 from precsearch.core.precision import Precision
 from precsearch.system.cpu import cpu_features, cpu_name, int8_saturates, physical_cores
@@ -26,7 +26,10 @@ from precsearch.system.disturbance import CpuWatch, NoWatch, Watch
 
 __all__ = ["OpenVinoBackend"]
 
-_WRITTEN = frozenset({Precision.FP32, Precision.INT8})
+_WRITTEN = frozenset({Precision.FP32, Precision.BF16, Precision.FP16, Precision.INT8})
+
+_TYPED_16 = GraphForm("typed-22", 22)
+"""Casts and Q/DQ say everything, with FP32 around INT8. ONNX has Conv in bfloat16 from 22 on."""
 
 
 class OpenVinoBackend:
@@ -43,8 +46,14 @@ class OpenVinoBackend:
     """
 
     name = "openvino"
-    form = TYPED
-    facts = replace(COMPILED, device="cpu", exporter="")
+    portable_suffixes = SUFFIXES
+    facts = BackendFacts(
+        builds_are_expensive=True,
+        artifact_is_model=False,
+        keep_artifacts=True,
+        can_be_cut=True,
+        unlisted_node=None,
+    )
 
     def __init__(self, options: BackendOptions) -> None:
         self.options = options
@@ -77,6 +86,11 @@ class OpenVinoBackend:
             return self.capabilities.precisions & _WRITTEN
         except OptionError:
             return _WRITTEN
+
+    @cached_property
+    def form(self) -> GraphForm:
+        """OpenVINO takes the types of a graph at their word, where its device has them."""
+        return _TYPED_16 if Precision.BF16 in self.precisions else TYPED
 
     @property
     def refusal(self) -> str:
@@ -118,6 +132,21 @@ class OpenVinoBackend:
         nodes = outline.nodes
         return EngineArtifact(outline.inputs, outline.outputs, nodes, blob.getvalue()).to_bytes()
 
+    def portable(self, model: bytes) -> tuple[bytes, ...]:
+        """See `precsearch.core.portable.WritesPortableModel.portable`."""
+        outline = OnnxOutline(model)
+        made = read_onnx(model, outline, self.options.model_folder, self.options.shapes)
+        return intermediate_representation(made)
+
+    def how_to_load(self, path: str) -> tuple[str, ...]:
+        """See `precsearch.core.portable.WritesPortableModel.how_to_load`."""
+        device = self.build_options.device
+        return (
+            "import openvino",
+            f"model = openvino.Core().compile_model({path!r}, {device!r}, {self._config()!r})",
+            "outputs = model(inputs)",
+        )
+
     def open(self, artifact: bytes, *, profiled: bool = False) -> OpenVinoSession:
         """See `precsearch.core.backend.Backend.open`."""
         found = EngineArtifact.of(artifact)
@@ -142,12 +171,12 @@ class OpenVinoBackend:
             found["ENABLE_CPU_PINNING"] = self.build_options.pinning
         return found
 
-    def remarks(self, artifact: bytes) -> tuple[str, ...]:
-        """See `precsearch.core.backend.Backend.remarks`."""
+    def warnings(self, artifact: bytes) -> tuple[str, ...]:
+        """See `precsearch.core.backend.Backend.warnings`."""
         return ()
 
-    def anatomy(self, artifact: bytes) -> tuple[str, ...]:
-        """See `precsearch.core.backend.Backend.anatomy`."""
+    def layer_summary(self, artifact: bytes) -> tuple[str, ...]:
+        """See `precsearch.core.backend.Backend.layer_summary`."""
         found = EngineArtifact.of(artifact)
         return tuple(sorted(x.line for x in runtime_layers(self._imported(found, False))))
 
@@ -163,8 +192,10 @@ class OpenVinoBackend:
 
     def form_named(self, name: str) -> GraphForm:
         """See `precsearch.core.backend.Backend.form_named`."""
-        if name != TYPED.name:
-            raise OptionError(
-                f"the openvino backend builds from no graph form {name!r}; use {TYPED.name}"
-            )
-        return TYPED
+        for form in (_TYPED_16, TYPED):
+            if form.name == name:
+                return form
+        raise OptionError(
+            f"the openvino backend builds from no graph form {name!r}; use {_TYPED_16.name} or "
+            f"{TYPED.name}"
+        )

@@ -1,7 +1,7 @@
 """What a compiled model is made of, by its runtime model and its profile.
 
 A layer of the runtime model says which operations it computes (``originalLayersNames``), by which
-kernel (``primitiveType``, such as ``brgconv_avx512_I8``) and in which type (``runtimePrecision``).
+kernel (``primitiveType``, such as ``brgemm_avx512_bf16``) and in which type (``runtimePrecision``).
 A pattern that OpenVINO replaces (LayerNorm by MVN, say) is named after its last operation alone.
 """
 
@@ -22,11 +22,11 @@ _PART = re.compile(r"/(WithoutBiases|DequantizationMultiply|fq_output_\d+|fq_inp
 _EDGES = frozenset({"Const", "Input", "Output", "Reorder", "Convert"})
 """Layers that hold, hand over or convert values, whatever computes them."""
 _TYPES = {
-    "f32": Precision.FP32.value,
-    "bf16": "bf16",
-    "f16": "fp16",
-    "i8": Precision.INT8.value,
-    "u8": Precision.INT8.value,
+    "f32": Precision.FP32,
+    "bf16": Precision.BF16,
+    "f16": Precision.FP16,
+    "i8": Precision.INT8,
+    "u8": Precision.INT8,
 }
 
 
@@ -73,9 +73,7 @@ def achieved_precision(kind: str, kernel: str, computes: str) -> Precision | Non
         return None
     suffix = _SUFFIX.search(kernel)
     named = _TYPES.get(suffix.group(1).lower()) if suffix else None
-    value = named or _TYPES.get(computes.lower())
-    known = {p.value: p for p in Precision}
-    return known.get(value) if value is not None else None
+    return named or _TYPES.get(computes.lower())
 
 
 def runtime_layers(compiled: Any) -> tuple[RuntimeLayer, ...]:  # noqa: ANN401

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from precsearch.core.quantization import QuantScheme
+from precsearch.core.quantization import QuantScheme, Quirk
 
 __all__ = ["scheme"]
 
@@ -12,7 +12,9 @@ def scheme(weight_bits: int = 8) -> QuantScheme:
 
     OpenVINO reads Q/DQ as FakeQuantize and moves it through what commutes. A Conv, MatMul or Gemm
     runs in INT8 if its inputs are quantized, whatever follows. Symmetric activations were slower on
-    two of three models and far less accurate (docs/openvino.md).
+    two of three models and far less accurate (docs/openvino.md). Left in float because OpenVINO
+    computes them in float whatever is quantized: an Add that no convolution absorbs, and the
+    products of two activations in an attention.
 
     Args:
         weight_bits: 8, or 7 on an x86 CPU without VNNI.
@@ -27,4 +29,5 @@ def scheme(weight_bits: int = 8) -> QuantScheme:
             {"MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice"}
         ),
         outputs_of=frozenset(),
+        quirks={Quirk.ADDS_AFTER_CONVOLUTIONS, Quirk.FLOAT_PRODUCTS},
     )

@@ -59,8 +59,7 @@ class OpenVinoSession:
     def profile(self, feed: Feed, runs: int) -> tuple[KernelTime, ...]:
         """See `precsearch.core.backend.Session.profile`.
 
-        OpenVINO counts whole microseconds, so a kernel's time is the mean over the runs. A node
-        that belongs to no layer is in a kernel of its own that takes no time and tells nothing.
+        OpenVINO counts whole microseconds, so a kernel's time is the mean over the runs.
         """
         if not self._profiled:
             return ()
@@ -98,13 +97,10 @@ def _kernels(
     layers: tuple[RuntimeLayer, ...], artifact: EngineArtifact, seconds: Mapping[str, float]
 ) -> tuple[KernelTime, ...]:
     owned: dict[str, list[str]] = {layer.name: [] for layer in layers}
-    computed = node_layers(layers, artifact.nodes)
-    for node, layer in computed.items():
+    for node, layer in node_layers(layers, artifact.nodes).items():
         owned[layer.name].append(node)
-    found = [
+    return tuple(
         KernelTime(tuple(owned[x.name]), x.kind, seconds.get(x.name, 0.0), x.precision)
         for x in layers
         if owned[x.name] or seconds.get(x.name)
-    ]
-    lost = (n.name for n in artifact.nodes if n.name not in computed)
-    return (*found, *(KernelTime((name,), "", 0.0) for name in lost))
+    )

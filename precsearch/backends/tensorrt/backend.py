@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,11 @@ from precsearch.system.disturbance import Watch
 
 __all__ = ["Installed", "TensorRtBackend", "loaded"]
 
-_MOST_REMARKS = 8
+_MAX_WARNINGS = 8
+_RUN = frozenset({Precision.FP32, Precision.FP16, Precision.INT8})
+_SINCE = {Precision.BF16: 80, Precision.INT4: 80}
+"""Compute capability, ten times, from which TensorRT-RTX 1.7.1 builds what not every GPU has.
+Before, it refuses "HW-specific datatypes". Built, and never run by precsearch's own tests."""
 _FIRST_TF32 = 8
 """Major compute capability from which tensor cores multiply FP32 in TF32."""
 
@@ -51,7 +55,7 @@ class _Notes:
     """What is known of an engine beyond its bytes."""
 
     nodes: tuple[str, ...] = ()
-    remarks: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     layers: tuple[EngineLayer, ...] = ()
     ran: Mapping[str, Precision | None] = field(default_factory=dict)
 
@@ -117,9 +121,9 @@ class TensorRtBackend:
     """
 
     name = "tensorrt"
-    precisions = frozenset({Precision.FP32, Precision.FP16, Precision.INT8})
+    precisions = _RUN | frozenset(_SINCE)
     refusal = "precsearch writes no other precision for it"
-    facts = COMPILED
+    facts = replace(COMPILED, offered=_RUN)
     use = GPU_USE
     scheme: QuantScheme = scheme()
 
@@ -208,6 +212,24 @@ class TensorRtBackend:
         coarse = Fp32Mode("tf32", 11, {"tf32": "true"})
         return (coarse, strict) if self.knobs.tf32 else (strict, coarse)
 
+    def unavailable(self, precisions: Collection[Precision]) -> str:
+        """See `precsearch.core.backend_facts.LimitsPrecisions.unavailable`."""
+        for precision in Precision.ordered(_SINCE.keys() & set(precisions)):
+            if self.form.annotated:
+                return (
+                    f"TensorRT {self.caps.version} has no typed networks, which {precision} needs"
+                )
+            have, needed = self._capability(), _SINCE[precision]
+            if have < needed:
+                said = f"{precision} needs compute capability {needed / 10:.1f}"
+                return f"{said}, and engines are built for {have / 10:.1f}"
+        return ""
+
+    def _capability(self) -> int:
+        """Of the device that engines are built for, ten times: 89 for 8.9."""
+        major, _, minor = self._here.cuda.device().compute.partition(".")
+        return 10 * int(major) + int(minor)
+
     def watch(self) -> Watch:
         """See `precsearch.system.disturbance.Watches.watch`."""
         return device_watch()
@@ -225,12 +247,12 @@ class TensorRtBackend:
         notes = self._notes.get(_digest(artifact))
         if notes is None:
             return b""
-        return json.dumps({"nodes": notes.nodes, "remarks": notes.remarks}).encode()
+        return json.dumps({"nodes": notes.nodes, "warnings": notes.warnings}).encode()
 
     def learn(self, artifact: bytes, notes: bytes) -> None:
         """See `precsearch.core.backend.KeepsNotes.learn`."""
         known = json.loads(notes)
-        made = _Notes(tuple(known["nodes"]), list(known["remarks"]))
+        made = _Notes(tuple(known["nodes"]), list(known["warnings"]))
         self._notes.setdefault(_digest(artifact), made)
 
     def tactics(self) -> dict[str, str]:
@@ -256,11 +278,11 @@ class TensorRtBackend:
             layers,
             notes.nodes,
             graphs=self.knobs.cuda_graph,
-            remarks=notes.remarks,
+            warnings=notes.warnings,
         )
 
-    def anatomy(self, artifact: bytes) -> tuple[str, ...]:
-        """See `precsearch.core.backend.Backend.anatomy`."""
+    def layer_summary(self, artifact: bytes) -> tuple[str, ...]:
+        """See `precsearch.core.backend.Backend.layer_summary`."""
         layers = engine_layers(self._here.trt, *self._deserialised(artifact))
         return tuple(sorted(layer.line for layer in layers))
 
@@ -285,10 +307,10 @@ class TensorRtBackend:
     def _noted(self, artifact: bytes) -> _Notes:
         return self._notes.get(_digest(artifact), _Notes())
 
-    def remarks(self, artifact: bytes) -> tuple[str, ...]:
-        """See `precsearch.core.backend.Backend.remarks`."""
+    def warnings(self, artifact: bytes) -> tuple[str, ...]:
+        """See `precsearch.core.backend.Backend.warnings`."""
         notes = self._noted(artifact)
-        return tuple(dict.fromkeys(notes.remarks))[:_MOST_REMARKS]
+        return tuple(dict.fromkeys(notes.warnings))[:_MAX_WARNINGS]
 
 
 def _digest(artifact: bytes) -> str:

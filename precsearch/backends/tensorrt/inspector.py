@@ -21,8 +21,8 @@ __all__ = ["EngineLayer", "computed_in", "engine_layers", "read_layers", "type_w
 
 _OPAQUE = ("myelin", "foreignnode")
 _MOVES = frozenset({"Reformat", "NoOp", "Constant", "Shuffle", "Slice"})
-_PRODUCT = "runtime_fusion"
-_FUSED = frozenset({"kgen", _PRODUCT})
+_GENERATED, _PRODUCT = "kgen", "runtime_fusion"
+_FUSED = frozenset({_GENERATED, _PRODUCT})
 """Generated code: what is quantised is dequantised there, and the product is one of floats."""
 _TOKEN = re.compile(r"PWN\(|[(){}\[\]]")
 _WORD = re.compile(r"[a-z0-9]+")
@@ -140,7 +140,7 @@ def computed_in(
     the weight is of that type, too: one that is dequantized inside of a fused kernel meets data in
     a float type, and the product is one of floats. Of floats the weight's type counts, since a
     product that has swallowed the Casts around it reads and writes what they did; where no weight
-    is listed, the lowest of all types.
+    is listed, the lowest of all types. Weights in INT4 alone are INT4.
 
     Args:
         name: Of the layer.
@@ -158,9 +158,13 @@ def computed_in(
         for word in _QUANTIZED:
             if word in read and weight in ("", word):
                 return _MEMBERS.get(word)
+    if weight == "int4" and kind != _GENERATED:  # whatever float type the product is one of
+        return _MEMBERS.get(weight)
     floats = {weight} & _LABELS.keys() or (read | kept if kept else read | wrote)
     if kind == _PRODUCT and not weight:  # what else is fused with it may be in other types
-        floats = set(tuple(inputs)[:1])
+        floats = read & _LABELS.keys()
+        if len(floats) > 1:
+            return None
     for word in ("half", "bfloat16", "float"):
         if word in floats:
             return _MEMBERS.get(_LABELS[word])

@@ -11,6 +11,17 @@ from precsearch.cli.options.parse import integer
 _EFFORT = "How long to search"
 _DEVICES = "Devices"
 
+Devices = Annotated[
+    str,
+    Option(
+        metavar="LIST",
+        show_default=False,
+        help="Devices to search on, the home device first: GPU indices such as 0,1, or sets of CPU "
+        "cores such as 0-3,4-7 (or 0+2,1+3). Engines are built on all; where their timings do not "
+        "compare, they are timed on the home device. Default: the one that the engine takes.",
+        rich_help_panel=_DEVICES,
+    ),
+]
 StrategyOption = Annotated[
     list[str] | None,
     Option(

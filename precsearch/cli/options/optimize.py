@@ -10,7 +10,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from precsearch.cli.options.parse import integer, real
+from precsearch.cli.options.parse import integer
 
 _WANTED = "What you want"
 _DATA = "Data"
@@ -20,24 +20,14 @@ _OUTPUT = "Output"
 
 Model = Annotated[Path, Argument(metavar="MODEL", show_default=False, help="The ONNX model.")]
 
-Tolerance = Annotated[
-    float,
-    Option(
-        "--tol",
-        parser=real("--tol"),
-        metavar="T",
-        show_default=False,
-        help="How far outputs may be from FP32's, in the metric's terms. Default: 0.01.",
-        rich_help_panel=_WANTED,
-    ),
-]
 Metric = Annotated[
     str,
     Option(
         metavar="NAME",
         show_default=False,
         help="How the distance is measured: rel-l2, rel-l2-max, max-abs, cosine, sqnr, psnr (dB, "
-        "a floor), top1, top1-agree, or your own as module:function. Default: rel-l2.",
+        "a floor), top1, top1-agree, decisions, box-agreement, mask-iou, edit-distance, recall@K, "
+        "or your own as module:function. Default: rel-l2.",
         rich_help_panel=_WANTED,
     ),
 ]
@@ -75,7 +65,7 @@ CalibrationMethod = Annotated[
     Option(
         metavar="METHOD",
         show_default=False,
-        help="How INT8 ranges are chosen: minmax, percentile or mse. Default: minmax.",
+        help="How INT8 ranges are chosen: minmax, percentile, mse or entropy. Default: minmax.",
         rich_help_panel=_DATA,
     ),
 ]
@@ -159,7 +149,8 @@ Backend = Annotated[
         metavar="NAME",
         show_default=False,
         help="Engine to optimise for: auto (tensorrt where it is installed and there is a GPU, "
-        "else onnxruntime), or one of these by name; doctor tells which there are. Default: auto.",
+        "else onnxruntime), or one of these by name; doctor tells which there are. Several with "
+        "commas between are searched by turns, and the fastest is shipped. Default: auto.",
         rich_help_panel=_ENGINE,
     ),
 ]
@@ -203,13 +194,24 @@ BuildOption = Annotated[
         rich_help_panel=_ENGINE,
     ),
 ]
-Cure = Annotated[
+Rewrite = Annotated[
     bool,
     Option(
-        "--cure",
+        "--rewrite",
         metavar=" ",
-        help="Try rewrites that heal FP16 and change nothing in FP32, and keep what helps; "
+        help="Try rewrites that make FP16 accurate and leave FP32 as it is, and keep what helps; "
         "recorded in the plan. diagnose --suggest shows them.",
+        rich_help_panel=_ENGINE,
+    ),
+]
+OldRewrite = Annotated[bool, Option("--cure", hidden=True, help="Deprecated: --rewrite.")]
+NoCorrections = Annotated[
+    bool,
+    Option(
+        "--no-corrections",
+        metavar=" ",
+        help="Do not try corrections of INT8: equal channels, other ranges. They are kept where "
+        "INT8 gets more accurate, cost nothing at run time and are recorded in the plan.",
         rich_help_panel=_ENGINE,
     ),
 ]

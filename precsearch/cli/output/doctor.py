@@ -26,7 +26,7 @@ from precsearch.system.cpu import cpu_features, physical_cores
 __all__ = ["BackendState", "Diagnosis", "diagnose", "doctor_fields", "doctor_lines"]
 
 _OPTIONAL = {
-    "openvino": "OpenVINO engines run FP32 and INT8 on a CPU: 'pip install openvino'",
+    "openvino": "OpenVINO engines run FP32, INT8 and often BF16 on a CPU: 'pip install openvino'",
     "tensorrt": "TensorRT engines need an NVIDIA GPU and 'pip install tensorrt'",
     "polygraphy": "precsearch reads Polygraphy's inputs without it; 'pip install polygraphy'",
 }

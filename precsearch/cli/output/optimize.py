@@ -22,12 +22,14 @@ from precsearch.cli.cells import (
 )
 from precsearch.cli.output.page import Page
 from precsearch.codec import unstructure
-from precsearch.core.trial import UNTOLD, Latency, ShapeLatency
+from precsearch.core.trial import UNKNOWN, Latency, ShapeLatency
 from precsearch.formatting import foretold, fp32_told, loss_bound
 from precsearch.measurement.certainty import doubts
-from precsearch.metrics import METRICS
+from precsearch.metrics import named
 from precsearch.optimization.explanation.stopping import fp32_is_fastest, why_stopped
 from precsearch.plan.plan import Evidence, Plan
+from precsearch.replay.portable import loading_of
+from precsearch.setup.config import EngineRow
 from precsearch.system.shell import argument, command
 
 __all__ = ["next_steps", "optimize_lines", "rate_rows", "result_fields"]
@@ -46,6 +48,7 @@ def optimize_lines(config: OptimizeConfig, result: OptimizeResult, page: Page) -
     lines = [_headline(config, result, page)]
     if result.plan is not None:
         lines += [Text(), *_facts(result, result.plan, page)]
+        lines += engine_lines(result.engines, page)
     for sentence in result.summary:
         lines += page.sentence(sentence, "")
     if result.plan is not None:
@@ -53,11 +56,36 @@ def optimize_lines(config: OptimizeConfig, result: OptimizeResult, page: Page) -
             lines += _alternatives(result.plan, page)
         for warning in result.plan.evidence.warnings:
             lines += page.sentence(warning, "! ", "yellow")
+    if result.plan is not None and result.artifact_path is not None:
+        code = loading_of(result.plan.recipe, result.artifact_path)
+        heading = [Text(), Text("to load it:", style="bold")] if code else []
+        lines += [*heading, *(Text(f"  {clean(line)}", style="cyan") for line in code)]
     steps = next_steps(config, result)
     if steps:
         lines += [Text(), Text("next:", style="bold")]
         lines += [Text(f"  {step}", style="cyan") for step in steps]
     return lines
+
+
+def engine_lines(rows: Sequence[EngineRow], page: Page) -> list[Text]:
+    """A table of the engines of a search on several backends."""
+    if not rows:
+        return []
+    named = [("engine", "FP32", "best uniform", "plan", "loss", "built")]
+    for row in rows:
+        uniform = f"{_speed(row.uniform_speed)} {row.uniform}".strip()
+        loss = "-" if row.loss is None else f"{row.loss:.3g}"
+        cells = (_speed(row.fp32), uniform, _speed(row.plan), loss, str(row.engines))
+        named.append((clean(row.backend), *cells))
+    wide = [max(len(r[i]) for r in named) for i in range(len(named[0]))]
+    table = ["  ".join(c.ljust(w) for c, w in zip(r, wide, strict=True)).rstrip() for r in named]
+    how = "in the same rounds" if rows[0].together else "at different times"
+    said = f"speeds relative to the fastest FP32 engine, timed {how}"
+    return [Text(), *(Text(f"  {line}") for line in table), *page.sentence(said, "", "dim"), Text()]
+
+
+def _speed(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}x"
 
 
 def _headline(config: OptimizeConfig, result: OptimizeResult, page: Page) -> Text:
@@ -140,7 +168,7 @@ def _with_share(loss: float, bound: float, scale: Scale) -> str:
 
 def _groups(plan: Plan, page: Page) -> str:
     achieved = {
-        g.key: g.achieved.value if g.achieved is not None else UNTOLD for g in plan.evidence.groups
+        g.key: g.achieved.value if g.achieved is not None else UNKNOWN for g in plan.evidence.groups
     }
     decided = [g for g in plan.recipe.groups if g.key in achieved]
     wanted = Counter(g.precision.value for g in decided or plan.recipe.groups)
@@ -200,7 +228,7 @@ def next_steps(config: OptimizeConfig, result: OptimizeResult) -> list[str]:
     data = ["--data", argument(source)] if source is not None else []
     # Another build of an engine is another engine.
     itself = ["--artifact", argument(shipped)] if compiled else []
-    own = ["--metric", argument(config.metric)] if config.metric not in METRICS else []
+    own = ["--metric", argument(config.metric)] if named(config.metric) is None else []
     steps.append(command("verify", plan, *model, *data, *own, *itself))
     return steps
 
@@ -218,6 +246,7 @@ def result_fields(result: OptimizeResult) -> dict[str, object]:
         "plan": None if result.plan_path is None else str(result.plan_path),
         "artifact": None if result.artifact_path is None else str(result.artifact_path),
         "summary": list(result.summary),
+        "engines": [unstructure(row) for row in result.engines],
     }
     if result.plan is not None:
         evidence = result.plan.evidence

@@ -24,7 +24,7 @@ from precsearch.core.events import (
 from precsearch.core.mismatch import sizes_alone
 from precsearch.core.problem import Goal
 from precsearch.core.space import Assignment
-from precsearch.core.trial import UNTOLD, Failed, Fidelity, Trial
+from precsearch.core.trial import UNKNOWN, Failed, Fidelity, Trial
 from precsearch.measurement.estimate import search_seconds
 
 __all__ = ["Verdict", "View", "asked", "fold", "ran"]
@@ -174,7 +174,8 @@ def fold(view: View, event: Event) -> View:
     """``view`` after ``event``. Pure, and defined for any event at any time."""
     match event:
         case RunStarted():
-            return replace(view, model=event.model, version=event.version)
+            again = View() if view.finished is not None else view  # the search on another engine
+            return replace(again, model=event.model, version=event.version)
         case StageStarted():
             return replace(view, stages=(*view.stages, event))
         case Warned():
@@ -244,4 +245,4 @@ def ran(trial: Trial) -> dict[str, int]:
         return {}
     found = measurement.achieved
     rows = (found.get(key) for key in trial.assignment)
-    return dict(Counter(UNTOLD if p is None else p.value for p in rows))
+    return dict(Counter(UNKNOWN if p is None else p.value for p in rows))

@@ -78,14 +78,13 @@ class ProcessExecutor(Executor):
             model=str(self._files.model),
             weights=str(self._files.weights or ""),
             build_cache=str(folder / f"{Path(_BUILD_CACHE).stem}{mine}.cache"),
-            engines=str(folder / f"{_ENGINES}{mine}"),
+            engines=str(folder / _ENGINES),  # of devices of one kind; others have their own inside
             lock=str(folder / f"{Path(_LOCK).stem}{mine}.lock") if self._shared else None,
         )
 
     def forget_engines(self) -> None:
         """See `Executor.forget_engines`."""
-        for device in self._devices:
-            shutil.rmtree(self.place(device).engines, ignore_errors=True)
+        shutil.rmtree(self._folder / _ENGINES, ignore_errors=True)
 
     def close(self) -> None:
         """See `Executor.close`."""

@@ -21,15 +21,17 @@ from precsearch.lowering.lower import Lowering
 from precsearch.lowering.scales import RangeScales
 from precsearch.measurement.build_service import Engine
 from precsearch.measurement.service import Candidate, MeasurementConfig, ReferenceSplit
-from precsearch.metrics import code_digest
+from precsearch.metrics import code_digest, scale_notes
 from precsearch.optimization.stages.calibrate import calibrated
-from precsearch.optimization.stages.rewrite import curable
+from precsearch.optimization.stages.correct import Correcting
+from precsearch.optimization.stages.rewrite import rewritable
 from precsearch.optimization.stages.screen import screened
+from precsearch.plan.evidence import CorrectionEvidence
 from precsearch.setup.config import OptimizeConfig
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.target import Target
 
-__all__ = ["Preparation", "Prepared", "built_beside", "gate_errors", "proxy_of"]
+__all__ = ["Preparation", "Prepared", "baseline_errors", "built_beside", "proxy_of"]
 
 Warn = Callable[[Sequence[str]], Generator[Event, None, None]]
 
@@ -45,6 +47,7 @@ class Prepared:
         worker: Measures; its process is the one that was given.
         proxy: Scores assignments without an engine, if the backend's engines are slow to build.
         priors: Hazards that the search starts from.
+        corrections: What was tried to make INT8 more accurate.
     """
 
     target: Target
@@ -53,6 +56,7 @@ class Prepared:
     worker: MeasurementClient
     proxy: ProxyGraph | None
     priors: tuple[Prior, ...]
+    corrections: tuple[CorrectionEvidence, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,9 +68,18 @@ class _Looked:
     setup: MeasurementConfig
     proxy: ProxyGraph | None
     priors: tuple[Prior, ...]
+    corrections: tuple[CorrectionEvidence, ...]
 
     def measured_by(self, worker: MeasurementClient) -> Prepared:
-        return Prepared(self.target, self.lowering, self.setup, worker, self.proxy, self.priors)
+        return Prepared(
+            self.target,
+            self.lowering,
+            self.setup,
+            worker,
+            self.proxy,
+            self.priors,
+            self.corrections,
+        )
 
 
 @dataclass(frozen=True)
@@ -112,7 +125,7 @@ class Preparation:
             found = yield from self._looked(helper)
             if not building.done():
                 yield StageStarted("build", "the FP32 engine, begun before the reference")
-            with gate_errors():
+            with baseline_errors():
                 building.result()
                 building_worker.adopt(found.setup)
         return found.measured_by(building_worker)
@@ -142,24 +155,30 @@ class Preparation:
         beside = inputs.beside(parts.search)
         searched = reference_of(self.target, parts.search, worker, beside)
         yield from self.warn(check_comparable(searched))
+        yield from self.warn(scale_notes(inputs.metric, searched.reference))
         if parts.holdout is not None:
             check_holdout(self.target, parts.holdout, worker)
         yield StageStarted("calibrate", f"{parts.calibration.samples} samples")
         target, lowering, lost = calibrated(self.target, inputs, method, worker, run_dir)
         yield from self.warn(lost)
+        corrected = yield from Correcting(
+            self.config, target, lowering, inputs, searched, worker
+        ).events()
+        target, lowering = corrected.target, corrected.lowering
         priors: tuple[Prior, ...] = ()
         if Precision.FP16 in target.space.precisions:
             yield StageStarted("screen", "values that FP16 would get wrong")
             priors, said = screened(target, inputs, worker, run_dir)
-            healing = () if self.config.cure else curable(target, priors)
-            yield from self.warn((*said, *healing))
+            helpful = () if self.config.rewrite else rewritable(target, priors)
+            yield from self.warn((*said, *helpful))
         proxy = proxy_of(target, lowering)
         setup = replace(
             self._setup(target, lowering, searched),
             proxy=None if proxy is None else proxy.proxy,
             noise=self.noise,
         )
-        return _Looked(target, lowering, setup, proxy, priors)
+        tried = corrected.corrections.evidence
+        return _Looked(target, lowering, setup, proxy, priors, tried)
 
 
 @contextmanager
@@ -175,7 +194,7 @@ def built_beside(worker: MeasurementClient, baseline: Candidate) -> Iterator[Fut
 
 
 @contextmanager
-def gate_errors() -> Iterator[None]:
+def baseline_errors() -> Iterator[None]:
     """What ends a later trial ends the run here: there is nothing to compare with."""
     try:
         yield

@@ -1,8 +1,8 @@
-"""The first engines where FP16 and INT8 are both offered: enough, often, to know the answer.
+"""The first engines where a cast precision and INT8 are offered: often enough to know the answer.
 
-An engine takes minutes there, and most models end in one of three ways: FP16 is right once a few
-groups stay in FP32, and INT8 is slower; INT8 everywhere is right and faster; or INT8 is faster and
-too far off, which alone needs a search.
+Most models end in one of three ways: FP16 (or BF16) is right once a few groups stay in FP32, and
+INT8 is slower; INT8 everywhere is right and faster; or INT8 is faster and too far off, which alone
+needs a search.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from precsearch.core.trial import Trial
 from precsearch_strategies.encoding import Encoding
 from precsearch_strategies.group_testing.locate import soundly
 from precsearch_strategies.history import Asking, Known
-from precsearch_strategies.uniform import tolerated
+from precsearch_strategies.uniform import casts, tolerated
 
 __all__ = ["opening"]
 
+_WHEREVER = "wherever no rule forbids it"
 _TWO = 2  # engines that the budget must allow for one of them to be another uniform one
 
 
@@ -44,7 +45,7 @@ class _Placement:
 
 
 def opening(known: Known, encoding: Encoding, limit: int) -> Asking[bool]:
-    """Build FP16 less its hazards, then INT8 and its placements as long as they may pay.
+    """Build each cast precision less its hazards, then INT8 and its placements while they may pay.
 
     An engine that fails is no measurement: what makes it fail is located, and the rest built.
 
@@ -54,16 +55,21 @@ def opening(known: Known, encoding: Encoding, limit: int) -> Asking[bool]:
         limit: Engines at most.
 
     Returns:
-        Whether the search is over: INT8 ran, and is no faster than an FP16 engine that passes.
+        Whether the search is over: INT8 ran, and is no faster than a cast engine that passes.
     """
     problem = known.problem
-    if not {Precision.FP16, Precision.INT8} <= set(problem.space.precisions):
+    offered = casts(problem.space)
+    if not offered or Precision.INT8 not in problem.space.precisions:
         return False
-    half, asked = (tolerated(problem, p) for p in (Precision.FP16, Precision.INT8))
-    first = yield from soundly(known, encoding, half, "FP16 wherever no rule forbids it", limit)
-    if known.engine_room() < _TWO:
-        return False  # the last engine is to be a mixed one
-    trial = yield from soundly(known, encoding, asked, "INT8 wherever no rule forbids it", limit)
+    half: list[Trial] = []
+    for precision in offered:
+        wanted, reason = tolerated(problem, precision), f"{precision.value.upper()} {_WHEREVER}"
+        half.append((yield from soundly(known, encoding, wanted, reason, limit)))
+        if known.engine_room() < _TWO:
+            return False  # the last engine is to be a mixed one
+    asked = tolerated(problem, Precision.INT8)
+    first = min(half, key=lambda t: (not known.passes(t), _ratio(known, [t])))
+    trial = yield from soundly(known, encoding, asked, f"INT8 {_WHEREVER}", limit)
     base = trial.assignment
     for placement in _placements(problem, base):
         if known.engine_room() < _TWO:
@@ -94,20 +100,23 @@ def _ratio(known: Known, trials: Iterable[Trial]) -> float:
 
 def _placements(problem: Problem, int8: Assignment) -> list[_Placement]:
     """Those that the model has, the likelier gains first."""
-    lower, half = problem.avoided(Precision.INT8), problem.avoided(Precision.FP16)
+    above = casts(problem.space)
+    lower = problem.avoided(Precision.INT8)
+    half = frozenset[str]().union(*map(problem.avoided, above))
     offered = [g for g in problem.space.free if Precision.INT8 in g.choices]
     branches = [g.key for g in offered if g.kind == "add-branch"]
-    # Not where FP16 has a hazard, which around INT8 is INT8's, too.
+    # Not where a cast precision has a hazard, which around INT8 is INT8's, too.
     hinted = [g.key for g in offered if g.key in lower - half and g.key not in branches]
+    lowest = above[-1]
     attention = [
         g.key
         for g in offered
-        if g.kind == "attention" and int8[g.key] is Precision.INT8 and Precision.FP16 in g.choices
+        if g.kind == "attention" and int8[g.key] is Precision.INT8 and lowest in g.choices
     ]
     rows = (
         (hinted, Precision.INT8, "INT8 also where a rule advises against it", 1.3),
         (branches, Precision.INT8, "INT8, both inputs of each Add quantised", 1.1),
-        (attention, Precision.FP16, "INT8, products of two activations in FP16", 1.2),
+        (attention, lowest, f"INT8, products of two activations in {lowest.value.upper()}", 1.2),
     )
     return [
         _Placement(dict.fromkeys(keys, p), reason, reach, more=p is Precision.INT8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,10 +15,14 @@ from precsearch_strategies.history import Known
 from precsearch_strategies.models.build_risk import suspicion
 from precsearch_strategies.models.error import ErrorModel
 from precsearch_strategies.models.latency import LatencyModel
+from precsearch_strategies.models.optimism import Optimism, optimism
 from precsearch_strategies.models.trust_region import extension, radius
 from precsearch_strategies.solvers.elimination import Elimination
 
 __all__ = ["Judge", "Pick"]
+
+_PROBABLE = 0.5  # chance to pass from which on an engine that is being built is to be beaten
+_MISLED = 0.2  # mean logarithm of usage over its prediction, beyond which the models are wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,7 @@ class Pick:
     assignment: Assignment
     reason: str
     predicted: Prediction
+    uncorrected: Prediction
     within: float
 
 
@@ -41,38 +46,43 @@ class _View:
     pool: Labels
     within: Floats
     chance: Floats
-    slack: Floats
+    usage: Floats
     mean: Floats
     spread: Floats
     far: Floats
     trusted: float
+    plain: Floats
     than: float
+    expected: float
     saved: Floats | None
     off: float
+    optimism: Optimism
 
     def pick(self, i: int, assignment: Assignment, lead: str) -> Pick:
         """What is predicted of a candidate, and how far engines were from their predictions."""
-        used = min(float(self.slack[i]), 9.99)
+        used = min(float(self.usage[i]), 9.99)
         reason = (
             f"{lead}predicted {self.mean[i]:.3f} ± {self.spread[i]:.3f} of FP32's latency at "
             f"{used:.0%} of the bound (losses were predicted to {self.off:.0%})"
         )
-        return Pick(
-            assignment, reason, Prediction(float(self.mean[i]), used), float(self.within[i])
+        raw = Prediction(
+            float(self.mean[i]) - self.optimism.ratio, used * math.exp(-self.optimism.usage)
         )
+        said = Prediction(float(self.mean[i]), used)
+        return Pick(assignment, reason, said, raw, float(self.within[i]))
 
 
 class Judge:
     """Ranks candidates before one engine; the models are fitted again only after new trials.
 
     Args:
-        known: The trials, read again at each ranking.
+        known: The trials, read again at each ranking. Engines that are being built are taken to
+            come out as predicted.
         encoding: Of their assignments.
         squares: Prior medians of the single squares, and the deviations of their logarithms.
         elimination: Planned for the space.
         draws: How many draws from the latency model's posterior.
-        least: Least expected improvement that an engine is built for, as a share of the noise.
-        promise: Least improvement in a draw that one is built for, likewise.
+        promise: Least improvement in a draw that one is built for, as a share of the noise.
     """
 
     def __init__(
@@ -82,37 +92,52 @@ class Judge:
         squares: tuple[Floats, Floats],
         elimination: Elimination,
         draws: int,
-        least: float,
         promise: float,
     ) -> None:
         self._known, self._encoding, self._squares = known, encoding, squares
         self._elimination, self._draws = elimination, draws
-        self._least, self._promise = least, promise
+        self._promise = promise
         self._views: dict[tuple[int, int], _View] = {}
 
-    def ranked(self, most: int, soften: float = 1.0) -> list[Pick]:
+    def convinced(self, least: float) -> bool:
+        """Whether no candidate is worth an engine by the models' own predictions either.
+
+        If it is the correction of these that says so, the models have been wrong, and nothing
+        follows from what they say.
+        """
+        view = self._now()
+        if abs(view.optimism.usage) <= _MISLED:
+            return True
+        own = replace(view, chance=view.plain, mean=view.mean - view.optimism.ratio)
+        return not self._worth(own, least, 1, 1.0)
+
+    def ranked(self, most: int, least: float, soften: float = 1.0) -> list[Pick]:
         """At most ``most`` untried candidates that are worth an engine, best first.
 
-        By expected improvement. Where that is nil, as it is among many equally unknown groups, by
-        what a draw from the latency model's posterior promises (Thompson sampling), if that is
-        beyond the noise.
+        By expected improvement beyond the noise. Where that is nil, as it is among many equally
+        unknown groups, by what a draw from the latency model's posterior promises (Thompson
+        sampling), if that is beyond the noise.
 
         Args:
             most: How many.
+            least: Least expected improvement that an engine is built for, as a share of the noise.
             soften: Exponent of the chance to be within the bound.
         """
-        known, view = self._known, self._now()
-        best, noise = known.best_ratio(), known.problem.goal.noise
-        gain = view.chance**soften * _expected_gain(view.mean, view.spread, max(best, view.than))
+        return self._worth(self._now(), least, most, soften)
+
+    def _worth(self, view: _View, least: float, most: int, soften: float) -> list[Pick]:
+        best, noise = self._known.best_ratio(), self._known.problem.goal.noise
+        aim = min(max(best, view.than), view.expected) * (1 - noise)
+        gain = view.chance**soften * _expected_gain(view.mean, view.spread, aim)
         for reach in dict.fromkeys((view.trusted, 4 * view.trusted, math.inf)):
             worth = gain * (view.far <= reach)
-            found = self._first(view, worth, self._least * noise * best, most)
+            found = self._first(view, worth, least * noise * best, most)
             if found:
                 return found
         if view.saved is None:
             return []
-        least = self._promise * noise * best
-        return self._first(view, view.chance * view.saved, least, most, "a draw promises more: ")
+        promised = max(self._promise, least) * noise * best
+        return self._first(view, view.chance * view.saved, promised, most, "a draw promises more: ")
 
     def anyway(self) -> Pick | None:
         """The untried candidate of most gain times chance, however little; ``None`` without any.
@@ -121,7 +146,7 @@ class Judge:
         """
         view = self._now()
         gain = np.maximum(max(self._known.best_ratio(), view.than) - view.mean, 0.0)
-        least = gain / (1.0 + np.minimum(view.slack, 1e6) ** 2)
+        least = gain / (1.0 + np.minimum(view.usage, 1e6) ** 2)
         for worth in (view.chance * gain, least):
             found = self._first(view, worth, 1e-12, 1, "a first mixed engine: ")
             if found:
@@ -136,29 +161,40 @@ class Judge:
 
     def _view(self) -> _View:
         known, encoding = self._known, self._encoding
-        rng = np.random.default_rng([known.problem.seed, known.tried, len(known.proxies)])
+        at = known.problem.seed, known.tried, len(known.proxies)
+        rng = np.random.default_rng([*at, len(known.pending)] if known.pending else at)
         errors = ErrorModel.fit(known, encoding, *self._squares)
         latency = LatencyModel.fit(known, encoding)
+        rows = [encoding.encode(a) for a in known.pending]
+        pending = np.array(rows, dtype=np.intp).reshape(-1, len(encoding.lowest))
         draws = [latency.sample(rng) for _ in range(self._draws)]
         pool = candidates(known, encoding, errors, latency, self._elimination, draws)
-        mean, spread = latency.predict(pool)
+        mean, spread = latency.expecting(pending).predict(pool)
+        biased = optimism(known)
+        probable = pending[errors.chance(pending, biased.usage) > _PROBABLE]
+        expected = latency.predict(probable)[0] + biased.ratio
         # The best of many noisy measurements was lucky: its prediction is what is to be beaten.
         fastest = [encoding.encode(t.assignment) for t in known.passing()]
         than = np.array(fastest or [np.zeros_like(encoding.lowest)])
-        within = _within(known, encoding, errors, pool)
+        within = _within(known, encoding, errors, pool, biased.usage)
+        plain = within if not biased.usage else _within(known, encoding, errors, pool, 0.0)
         sound = 1.0 - suspicion(known, encoding)
+        builds = sound[np.arange(pool.shape[1]), pool].prod(axis=1)
         return _View(
             pool,
             within,
-            within * sound[np.arange(pool.shape[1]), pool].prod(axis=1),
-            errors.predict(pool),
-            mean,
+            within * builds,
+            errors.predict(pool) * math.exp(biased.usage),
+            mean + biased.ratio,
             spread,
             extension(known, encoding, pool),
             radius(known, encoding),
+            plain * builds,
             float(latency.predict(than)[0].min()),
+            float(expected.min(initial=math.inf)),
             latency.saved(pool, than[0], draws) if draws else None,
             math.expm1(errors.spread),
+            biased,
         )
 
     def _first(
@@ -170,24 +206,26 @@ class Judge:
             if worth[i] < least or len(found) == most:
                 break
             assignment = self._encoding.decode(view.pool[i])
-            if assignment not in self._known.engines:
+            if assignment not in self._known.engines and assignment not in self._known.pending:
                 found.append(view.pick(i, assignment, lead))
         return found
 
 
-def _within(known: Known, encoding: Encoding, errors: ErrorModel, pool: Labels) -> Floats:
+def _within(
+    known: Known, encoding: Encoding, errors: ErrorModel, pool: Labels, optimism: float
+) -> Floats:
     """(c,) probability that an engine is within the bound, if it builds."""
-    chance = errors.chance(pool)
+    chance = errors.chance(pool, optimism)
     counts = set((pool > 0).sum(axis=1).tolist())
     probed = {
-        encoding.encode(a).tobytes(): slack
+        encoding.encode(a).tobytes(): usage
         for a, t in known.proxies.items()
-        if len(a) in counts and (slack := known.slack(t)) is not None
+        if len(a) in counts and (usage := known.usage(t)) is not None
     }
     for i, row in enumerate(pool):
-        slack = probed.get(row.tobytes())
-        if slack is not None:
-            chance[i] = errors.chance_after_proxy(row, slack)
+        usage = probed.get(row.tobytes())
+        if usage is not None:
+            chance[i] = errors.chance_after_proxy(row, usage, optimism)
     return chance
 
 

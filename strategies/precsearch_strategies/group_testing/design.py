@@ -29,7 +29,7 @@ _TRUSTED = 0.08  # chance of a culprit among what is lowered on trust, at most
 _NAMED = 0.7  # probability from which on a choice is left out of tests
 _PASSING = 4.0  # bits that an engine within the bound is worth if it lowers all that is left
 _TIRED = 4.0  # engines beyond the bound in a row that double it
-_WEIGHT = 4.0  # squared slack of a culprit that nothing is known of
+_WEIGHT = 4.0  # squared usage of a culprit that nothing is known of
 _UNSURE = 0.8  # standard deviation of its logarithm
 
 
@@ -42,10 +42,10 @@ class Doubts:
         marks: (n,) logarithms of their squared proxies.
         count: Culprits expected in all.
         cleared: (n,) which of them an engine within the bound has.
-        base: Squared slack of what they are added to.
-        rate: Squared slack of a harmless one.
+        base: Squared usage of what they are added to.
+        rate: Squared usage of a harmless one.
         sets: (k, n) engines beyond the bound.
-        squares: (k,) their squared slack.
+        squares: (k,) their squared usage.
         sound: (n,) probability that a choice does not make an engine fail to build.
         draws: Samples of the culprits.
         fruitless: How many engines in a row were beyond the bound.
@@ -76,7 +76,7 @@ class Doubts:
         )  # fmt: skip
 
     def clean(self, sets: Bools) -> Floats:
-        """(c,) squared slack of (c, n) sets if none of their choices is a culprit."""
+        """(c,) squared usage of (c, n) sets if none of their choices is a culprit."""
         return np.asarray(self.base + self.rate * sets.sum(axis=1))
 
     def tests(self) -> Outcomes:
@@ -123,17 +123,25 @@ class Design:
         """Share of FP32's latency that choices which are not cleared are expected to save."""
         return float((self.doubts.gain * (1 - self.chance))[~self.doubts.cleared].sum())
 
-    def best(self, rng: np.random.Generator, known: Callable[[Bools], bool]) -> tuple[Bools, str]:
+    def best(
+        self, rng: np.random.Generator, known: Callable[[Bools], bool], waiting: Bools
+    ) -> tuple[Bools, str]:
         """The set to build next, and why; an empty one if there is none that is not ``known``.
 
         The one that tells most about *where* culprits are (Lindley, *Annals of Mathematical
         Statistics* 27, 1956), in bits, plus what passing would be worth.
+
+        Args:
+            rng: Of the candidates.
+            known: What is not to be built.
+            waiting: (m, n) sets that are being built. What the new one tells is counted beyond what
+                these will tell, and it has no untested choice of theirs.
         """
-        sets = self._candidates(rng)
+        sets = self._candidates(rng, np.asarray(waiting.any(axis=0)))
         sets = sets[[not known(s) for s in sets]]
         if not len(sets):
             return np.zeros(len(self.odds), dtype=bool), ""
-        bits, passing = self._information(sets, rng)
+        bits, passing = self._information(sets, rng, waiting)
         new = ~self.doubts.cleared
         gain = sets[:, new] @ self.doubts.gain[new]
         share = np.sqrt(np.minimum(gain / max(self.left, 1e-12), 1.0))
@@ -144,7 +152,7 @@ class Design:
         count, bit = int((sets[i] & new).sum()), bits[i]
         return sets[i], f"{count} more in a group test: {passing[i]:.0%} to pass, {bit:.1f} bits"
 
-    def _candidates(self, rng: np.random.Generator) -> Bools:
+    def _candidates(self, rng: np.random.Generator, busy: Bools) -> Bools:
         """(c, n): what is cleared or trusted, some untested choices, parts of the tested ones.
 
         Untested ones by their odds per gain, up to some expected number of culprits; of the tested
@@ -152,7 +160,7 @@ class Design:
         """
         doubts, tested = self.doubts, self.tests.sets.any(axis=0)
         start = self._trusted(np.asarray(tested))
-        order = np.flatnonzero(~tested & ~doubts.cleared & (doubts.sound > 0.2))
+        order = np.flatnonzero(~tested & ~busy & ~doubts.cleared & (doubts.sound > 0.2))
         order = order[np.argsort((self.odds / doubts.gain)[order], kind="stable")]
         ahead = np.cumsum(self.odds[order])
         room = max(_OPEN - float(self.chance[tested & (self.chance < 0.9)].sum()), 0.0)
@@ -202,7 +210,9 @@ class Design:
             found.append((ranked[:cut], ranked[cut:]))
         return found
 
-    def _information(self, sets: Bools, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    def _information(
+        self, sets: Bools, rng: np.random.Generator, waiting: Bools
+    ) -> tuple[Floats, Floats]:
         """(c,) bits that (c, n) tests tell about where culprits are, and chances to pass.
 
         By pairwise distances between the samples' predictions (Kolchinsky & Tracey, *Entropy* 19,
@@ -211,6 +221,14 @@ class Design:
         idle = ~self.tests.sets.any(axis=0) & ~self.doubts.cleared
         fresh = np.where(idle, self.odds / (1 + self.odds), 0.0)
         uniform = rng.permutation((np.arange(CHAINS) + 0.5) / CHAINS)
+        before, _ = self._near(waiting, fresh, uniform)
+        told = np.asarray(before.prod(axis=0))
+        near, total = self._near(sets, fresh, uniform)
+        bits = -np.log2((near * told).mean(axis=2)).mean(axis=1)
+        return bits + np.log2(told.mean(axis=1)).mean(), (total < 1.0).mean(axis=1)
+
+    def _near(self, sets: Bools, fresh: Floats, uniform: Floats) -> tuple[Floats, Floats]:
+        """(c, b, b) how alike the predictions of two samples are, and (c, b) the predictions."""
         new = _WEIGHT * _poisson(np.asarray(sets @ fresh, dtype=float), uniform)
         total = self.doubts.clean(sets)[:, None]
         total = total + self.draws.excess(sets) + new
@@ -218,8 +236,7 @@ class Design:
         both = wide[:, :, None] + wide[:, None, :]
         apart = np.log(total)[:, :, None] - np.log(total)[:, None, :]
         near = np.sqrt(2 * np.sqrt(wide[:, :, None] * wide[:, None, :]) / both)
-        near = near * np.exp(-(apart**2) / (4 * both))
-        return -np.log2(near.mean(axis=2)).mean(axis=1), (total < 1.0).mean(axis=1)
+        return near * np.exp(-(apart**2) / (4 * both)), total
 
 
 _PARTS: tuple[tuple[int, ...], ...] = ((), (0,), (0,), (1,), (0, 1))

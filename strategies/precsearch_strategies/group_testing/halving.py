@@ -16,9 +16,10 @@ __all__ = ["lowered_together", "squares_by_halves"]
 
 _SURE = 0.3  # deviation of the logarithm of a square that a proxy measured alone
 _SHARED = 1.2  # of an equal share of a set's square
-_LITTLE = 0.05  # squared slack of a set that is not worth a proxy
+_LITTLE = 0.05  # squared usage of a set that is not worth a proxy
 _REST = 0.1  # of a set's square that its other half has at least: squares add to 10 % or so
-_BEYOND = 100.0  # squared slack that a set of non-finite output is taken to have
+_NEARLY_ALL = 0.8  # of a set's square; from there on squares do not add, or the rest is unknown
+_BEYOND = 100.0  # squared usage that a set of non-finite output is taken to have
 _AT_ONCE = 8  # sets that are asked for together, where there is time for many
 
 
@@ -29,7 +30,7 @@ class _Part:
     Attributes:
         label: To which.
         members: Positions.
-        square: Squared slack that this adds.
+        square: Squared usage that this adds.
     """
 
     label: int
@@ -84,31 +85,36 @@ def squares_by_halves(
 
 
 def _split(known: Known, encoding: Encoding, part: _Part) -> Asking[list[_Part]]:
-    """The halves of a set; the second by difference, unless the first is not finite."""
+    """The halves of a set; the second by difference.
+
+    Where the first one takes next to all of the square, the difference says nothing of the second:
+    either may be what saturates an output. It is asked for then, as where the first is not finite.
+    """
     first, second = part.halves()
     one = yield from _square(known, encoding, part.label, first)
     if one is None:
         one = other = part.square / 2
-    elif math.isfinite(one):
-        other = max(part.square - one, _REST * part.square)
     else:
-        found = yield from _square(known, encoding, part.label, second)
-        other = _BEYOND if found is None else found
+        rest = max(part.square - one, _REST * part.square) if math.isfinite(one) else _BEYOND
+        found = None
+        if one > _NEARLY_ALL * part.square:
+            found = yield from _square(known, encoding, part.label, second)
+        other = rest if found is None else found
     return [_Part(part.label, first, one), _Part(part.label, second, other)]
 
 
 def _square(
     known: Known, encoding: Encoding, label: int, members: tuple[int, ...]
 ) -> Asking[float | None]:
-    """Squared slack that a set adds; ``None`` if its proxy failed or there is no time for it."""
+    """Squared usage that a set adds; ``None`` if its proxy failed or there is no time for it."""
     lowered = lowered_together(encoding, label, members)
     if not len(lowered):
         return 0.0
     (trial,) = yield from known.probe([lowered], "a set of groups lowered")
-    slack = known.slack(trial)
-    if slack is None:
+    usage = known.usage(trial)
+    if usage is None:
         return None
-    return max(slack**2 - (known.slack(known.engines.get(Assignment())) or 0.0) ** 2, 0.0)
+    return max(usage**2 - (known.usage(known.engines.get(Assignment())) or 0.0) ** 2, 0.0)
 
 
 def lowered_together(encoding: Encoding, label: int, members: tuple[int, ...]) -> Assignment:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from precsearch.core.space import Assignment
-from precsearch.core.trial import Trial
+from precsearch.core.trial import Proposal, Trial
 from precsearch_strategies.acquisition.exclusion import repaired
 from precsearch_strategies.encoding import Bools, Encoding, Floats, Labels
 from precsearch_strategies.group_testing.design import Design, Doubts
@@ -31,11 +31,11 @@ _LARGE = 96  # choices from which on culprits are looked for before models are a
 _PER_BIT = 6  # engines at most, for each doubling of the choices
 _FRUITLESS = 16  # engines in a row beyond the bound after which culprits are not few
 _NEARLY = 3.0  # times the noise: left to gain where models need not start afresh
-_FULL = 1.5  # squared slack of all harmless choices together from which on they are not harmless
+_FULL = 1.5  # squared usage of all harmless choices together from which on they are not harmless
 _SPREAD = 2  # engines that may be beyond the bound by less than a culprit
-_LEAST = 0.35  # squared slack of a culprit
-_USUAL = 5.0  # squared slack of one, for a guess at how many there are
-_BEYOND = 1e4  # squared slack that non-finite output is taken to have
+_LEAST = 0.35  # squared usage of a culprit
+_USUAL = 5.0  # squared usage of one, for a guess at how many there are
+_BEYOND = 1e4  # squared usage that non-finite output is taken to have
 _SHARED, _SURE = 1.2, 0.3  # deviations of the logarithms of a share and of a culprit's square
 
 
@@ -45,7 +45,7 @@ class _Moves:
 
     Attributes:
         base: (n,) labels of that assignment.
-        square: Its squared slack.
+        square: Its squared usage.
         groups: (k,) positions of the groups.
         labels: (k,) what they would be lowered to.
         gain: (k,) share of FP32's latency that each would save.
@@ -87,7 +87,7 @@ def isolated(
     Args:
         known: The trials.
         encoding: Of their assignments.
-        squares: (n, p) prior medians of the squared slack of single choices, and the deviations of
+        squares: (n, p) prior medians of the squared usage of single choices, and the deviations of
             their logarithms.
         wanted: (n, p) which choices may be worth it.
         limit: Engines of the whole search at most.
@@ -100,6 +100,7 @@ def isolated(
         return squares, False
     limit = min(limit, known.builds + most_engines(len(moves.groups)))
     doubts, design, done = _before(known, moves, squares[0]), None, False
+    waiting: dict[Assignment, Bools] = {}
     while known.builds < limit and doubts.fruitless < _FRUITLESS and doubts.spread < _SPREAD:
         rng = np.random.default_rng([known.problem.seed, known.tried])
         sound = _sound(known, encoding, moves)
@@ -109,14 +110,16 @@ def isolated(
         done = design.left < _NEARLY * enough and not moves.between
         if design.left < enough or doubts.clean(moves.all)[0] > _FULL:
             break
-        chosen, trial = yield from _tested(known, encoding, moves, design, rng)
-        if trial is None:
+        new = _tests(known, encoding, moves, design, rng, waiting, limit)
+        if not new and not waiting:
             break
-        slack = known.slack(trial)
-        if slack is None:  # a build that fails is no verdict
+        trial = yield from _built(known, new)
+        doubts = _after(known, doubts, waiting.pop(trial.assignment), trial)
+        if trial.measurement is None:  # a build that fails is no verdict
             yield from repeated(known, encoding, limit)
-        else:
-            doubts = _after(doubts, chosen, min(slack**2, _BEYOND), bool(known.passes(trial)))
+    while waiting:
+        trial = yield from known.ahead([])
+        doubts = _after(known, doubts, waiting.pop(trial.assignment), trial)
     return squares if design is None else _corrected(squares, moves, design), done
 
 
@@ -141,7 +144,7 @@ def _moves(known: Known, encoding: Encoding, squares: Floats, wanted: Bools) -> 
     labels = np.argmax(more, axis=1)
     some = np.flatnonzero((more[groups, labels] > 0) & (labels != base))
     between = int((open_ & (more > 0)).sum()) > len(some)
-    square = (known.slack(passing[0] if passing else None) or 0.0) ** 2
+    square = (known.usage(passing[0] if passing else None) or 0.0) ** 2
     return _Moves(base, square, some, labels[some], more[some, labels[some]], between)
 
 
@@ -153,33 +156,61 @@ def _before(known: Known, moves: _Moves, squares: Floats) -> Doubts:
 
 def _count(known: Known, choices: int) -> float:
     """How many culprits there may be, by how far beyond the bound the worst engine was."""
-    slacks = [s for t in known.engines.values() if (s := known.slack(t)) is not None]
-    worst = max((s for s in slacks if math.isfinite(s)), default=0.0) ** 2
+    usages = [s for t in known.engines.values() if (s := known.usage(t)) is not None]
+    worst = max((s for s in usages if math.isfinite(s)), default=0.0) ** 2
     guess = worst / _USUAL if worst > 1 else 0.03 * choices
     return min(max(guess, 1.0), 0.2 * choices)
 
 
-def _tested(
-    known: Known, encoding: Encoding, moves: _Moves, design: Design, rng: np.random.Generator
-) -> Asking[tuple[Bools, Trial | None]]:
-    """Lower the (k,) choices that tell most; no trial where no set is left to be built."""
+def _tests(
+    known: Known,
+    encoding: Encoding,
+    moves: _Moves,
+    design: Design,
+    rng: np.random.Generator,
+    waiting: dict[Assignment, Bools],
+    limit: int,
+) -> list[Proposal]:
+    """Lower the (k,) choices that tell most, one such set for each idle device.
+
+    Those that are chosen are ``waiting`` from here on. Nothing where no set is left to be built.
+    """
 
     def lowered(chosen: Bools) -> Assignment:
         return encoding.decode(moves.lowered(chosen))
 
     def useless(chosen: Bools) -> bool:
-        return lowered(chosen) in known.engines or known.excludes(lowered(chosen))
+        asked = lowered(chosen)
+        return asked in known.engines or asked in waiting or known.excludes(asked)
 
-    chosen, reason = design.best(rng, useless)
-    if not chosen.any():
-        return chosen, None
-    (trial,) = yield from known.build([lowered(chosen)], reason)
-    return chosen, trial
+    found: list[Proposal] = []
+    room = min(known.problem.devices, limit - known.builds)
+    while len(waiting) < room:
+        sets = np.array(list(waiting.values()), dtype=bool).reshape(-1, len(moves.groups))
+        chosen, reason = design.best(rng, useless, sets)
+        if not chosen.any():
+            break
+        found.append(known.proposal(lowered(chosen), reason))
+        waiting[lowered(chosen)] = chosen
+    return found
 
 
-def _after(doubts: Doubts, chosen: Bools, square: float, passed: bool) -> Doubts:
+def _built(known: Known, proposals: list[Proposal]) -> Asking[Trial]:
+    """Build; where there are several devices, until one of them is done."""
+    if known.problem.devices > 1:
+        return (yield from known.ahead(proposals))
+    (proposal,) = proposals
+    (trial,) = yield from known.build([proposal.assignment], proposal.reason)
+    return trial
+
+
+def _after(known: Known, doubts: Doubts, chosen: Bools, trial: Trial) -> Doubts:
     """What is known after an engine."""
-    if passed:
+    usage = known.usage(trial)
+    if usage is None:
+        return doubts
+    square = min(usage**2, _BEYOND)
+    if known.passes(trial):
         rate = max((square - doubts.base) / float(chosen.sum()), 1e-9)
         return replace(doubts, cleared=doubts.cleared | chosen, rate=rate, fruitless=0)
     return replace(

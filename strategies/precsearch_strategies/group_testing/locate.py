@@ -19,6 +19,7 @@ from precsearch.core.trial import Failed, Trial
 from precsearch_strategies.encoding import Encoding, Labels
 from precsearch_strategies.group_testing.ranking import by_suspicion, by_value, roles, suspects
 from precsearch_strategies.group_testing.reduce import Reduction
+from precsearch_strategies.group_testing.speculate import speculated
 from precsearch_strategies.history import Asking, Known
 from precsearch_strategies.models.profile_gains import profile_gains
 
@@ -52,7 +53,11 @@ def soundly(
     (trial,) = yield from known.build([assignment], reason)
     if not (yield from broken(known, trial)):
         return trial
-    return (yield from located(known, encoding, trial, limit))
+    return (
+        yield from speculated(
+            known, trial.outcome, lambda seen: located(seen, encoding, trial, limit)
+        )
+    )
 
 
 def broken(known: Known, trial: Trial) -> Asking[bool]:
@@ -86,7 +91,9 @@ def repeated(known: Known, encoding: Encoding, limit: int) -> Asking[None]:
     if len(failed) > 1 and failed[-1] is last:
         first, second = (suspects(known, encoding, t) for t in failed[-2:])
         if first & second:
-            yield from located(known, encoding, last, limit)
+            yield from speculated(
+                known, last.outcome, lambda seen: located(seen, encoding, last, limit)
+            )
 
 
 def located(known: Known, encoding: Encoding, failed: Trial, limit: int) -> Asking[Trial]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -12,6 +12,8 @@ from precsearch_strategies.history import Known
 from precsearch_strategies.models.profile_gains import has_profiles, profile_gains
 
 __all__ = ["LatencyModel"]
+
+_UNSEEN = 0.002  # standard deviation of a ratio that is about to be measured
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,23 @@ class LatencyModel:
         rows = _features(encoding, sets)
         wide = _widening((ratios - 1.0) - rows @ prior, rows * scale, noise)
         return cls(encoding, prior, wide * scale, rows, ratios - 1.0, noise)
+
+    def expecting(self, many: Labels) -> LatencyModel:
+        """The model with (c, n) labels measured as it predicts them: surer, of the same mean.
+
+        For engines that are being built (the "kriging believer" of Ginsbourger, Le Riche and
+        Carraro, 2010).
+        """
+        if not len(many):
+            return self
+        rows = _features(self.encoding, many)
+        values = rows @ self.mean()
+        return replace(
+            self,
+            rows=np.concatenate([self.rows, rows]),
+            values=np.concatenate([self.values, values]),
+            noise=np.concatenate([self.noise, np.full(len(rows), _UNSEEN)]),
+        )
 
     def _weigh(self, prior: Floats, values: Floats) -> Floats:
         """The coefficients that fit ``values`` starting from ``prior``."""

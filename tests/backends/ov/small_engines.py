@@ -94,7 +94,9 @@ def lowered(
     without: Iterable[str] = (),
 ) -> Lowered:
     graph = prepare(SourceModel(Path("m.onnx"), model, "0" * 64, ()), backend.form.min_opset)
-    space = group(graph, backend.scheme, frozenset({Precision.FP32, precision}))
+    space = group(
+        graph, backend.scheme, frozenset({Precision.FP32, precision}), "group", backend.form
+    )
     tensors = {t for found in quantisable(graph, backend.scheme, space).values() for t in found}
     scales = RangeScales({t: TensorRange(-4.0, 4.0) for t in tensors}, backend.scheme)
     lowering = Lowering(graph, space, backend.scheme, scales, backend.form)

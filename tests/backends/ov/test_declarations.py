@@ -25,16 +25,21 @@ def backend(**build: str) -> OpenVinoBackend:
 def test_precisions_are_those_that_the_device_lists() -> None:
     plain = DeviceCapabilities("2026.4.1", "a CPU", ("BIN", "FP32", "WINOGRAD"))
     assert plain.precisions == {Precision.FP32}
-    quick = DeviceCapabilities("2026.4.1", "a CPU", ("FP32", "INT8"))
-    assert quick.precisions == {Precision.FP32, Precision.INT8}
+    quick = DeviceCapabilities("2026.4.1", "a CPU", ("BF16", "FP32", "INT8"))
+    assert quick.precisions == {Precision.FP32, Precision.BF16, Precision.INT8}
+    arm = DeviceCapabilities("2026.4.1", "an Arm CPU", ("FP16", "FP32", "INT8"))
+    assert arm.precisions == {Precision.FP32, Precision.FP16, Precision.INT8}
 
 
-def test_a_device_without_int8_is_not_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_without_bf16_and_int8_is_not_asked_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     said = {"FULL_DEVICE_NAME": "a CPU", "OPTIMIZATION_CAPABILITIES": ["FP32", "BIN"]}
     core = SimpleNamespace(get_property=lambda _, name: said[name], available_devices=["CPU"])
     monkeypatch.setattr(module, "openvino_core", lambda: core)
     assert backend().precisions == {Precision.FP32}
     assert backend().refusal == "the device CPU lists BIN, FP32"
+    assert backend().form.min_opset == 13, "which is only raised for BF16"
 
 
 def test_a_device_that_is_not_there_is_named_with_those_that_are() -> None:
@@ -49,7 +54,7 @@ def test_without_openvino_a_plan_can_be_lowered_and_running_says_what_to_install
     monkeypatch.setitem(sys.modules, "openvino", None)
     openvino_core.cache_clear()
     try:
-        assert backend().precisions == {Precision.FP32, Precision.INT8}
+        assert {Precision.FP32, Precision.BF16, Precision.INT8} < backend().precisions
         assert backend().scheme_named("ov-u8s8-7").weight("Conv", Precision.INT8).reduced
         with pytest.raises(OptionError, match=r"pip install 'precsearch\[openvino\]'"):
             backend().fingerprint()
@@ -100,6 +105,8 @@ def test_build_options_are_checked_by_name_and_value() -> None:
         ("Convolution", "jit_avx512_f32", "f32", "fp32"),
         ("Eltwise", "jit_avx512_i8", "i8", "int8"),
         ("MVN", "unknown", "f32", "fp32"),
+        ("Convolution", "brgconv_avx512_bf16", "bf16", "bf16"),
+        ("MatMul", "gemm_any_f16", "f16", "fp16"),
         ("Reorder", "jit_uni_f32", "f32", None),
         ("ShapeOf", "unknown_i32", "i32", None),
     ],

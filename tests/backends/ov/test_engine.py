@@ -70,7 +70,7 @@ def test_int8_runs_in_int8_and_what_was_left_in_fp32_does_not(make: object) -> N
     backend = made()
     artifact, low = engine(model, backend, INT8)
     kernels = backend.open(artifact, profiled=True).profile(samples(model), 2)
-    ran = achieved_precisions(kernels, low.asked, low.owners)
+    ran = achieved_precisions(kernels, low.asked, low.owners, None)
     computing = {k.op_type for k in kernels if k.precision is INT8}
     assert {"Convolution", "FullyConnected"} & computing
     assert INT8 in ran.values()
@@ -145,5 +145,5 @@ def test_two_readings_of_a_model_give_operations_the_same_names() -> None:
 def test_engines_of_equal_kernels_have_one_anatomy() -> None:
     backend = made()
     first, second = (engine(cnn(), backend, INT8)[0] for _ in range(2))
-    assert backend.anatomy(first) == backend.anatomy(second)
-    assert backend.anatomy(first) != backend.anatomy(engine(cnn(), backend, FP32)[0])
+    assert backend.layer_summary(first) == backend.layer_summary(second)
+    assert backend.layer_summary(first) != backend.layer_summary(engine(cnn(), backend, FP32)[0])

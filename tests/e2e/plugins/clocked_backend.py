@@ -21,7 +21,7 @@ import pytest
 from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
 from precsearch.core.backend import Array, Feed, KernelTime, Session
 from precsearch.system.disturbance import NoWatch
-from precsearch_strategies import history as known
+from precsearch_strategies import ledger as known
 from tests.e2e.command import environment
 from tests.plugin import make_known
 
@@ -88,7 +88,7 @@ class _Session:
             return self._session.run(feed)
 
     def time(self, feed: Feed, repeats: int) -> list[float]:
-        _held("gate", True)
+        _held("baseline", True)
         _held("confirm", self._quantised and not _Session.ran)
         with _noted("time"):
             if self._crash:

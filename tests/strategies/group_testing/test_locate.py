@@ -32,7 +32,7 @@ from tests.strategies.harness import Found
 from tests.strategies.harness import run as drive
 from tests.strategies.landscapes import FP16, FP32, INT8, Landscape, Recipe
 
-LIGHT = Auto(builds=16, patience=3, margins=(), draws=1)
+LIGHT = Auto(builds=16, patience=3, margin=0, draws=1)
 BROKEN = Failed("build", "error", "no implementation")
 Pairs = Sequence[frozenset[str]]
 
@@ -77,7 +77,7 @@ def test_planted_sets_are_located_in_about_log2_engines_each(
     groups: int, size: int, count: int
 ) -> None:
     model = Unbuildable.draw(groups, count, size, 0.6, seed=1)
-    found = run(model, Auto(builds=100, patience=1, margins=(), draws=0), None, seed=1)
+    found = run(model, Auto(builds=100, patience=1, margin=0, draws=0), None, seed=1)
     # One engine sees it fail alone, one or two all the others run; a pair is seen beside its
     # neighbours and by halves, and a partner that is no neighbour takes as many again.
     far = sum(abs(int(min(c)[1:]) - int(max(c)[1:])) > 1 for c in model.culprits)

@@ -29,7 +29,6 @@ from precsearch.core.backend import (
     GraphForm,
     QuantScheme,
 )
-from precsearch.core.backend_facts import COMPILED
 from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
 
@@ -52,7 +51,7 @@ class TensorRtRtxBackend(TensorRtBackend):
     """
 
     name = "tensorrt-rtx"
-    facts = replace(COMPILED, exporter="")
+    facts = replace(TensorRtBackend.facts, exporter="")
     scheme: QuantScheme = scheme(rtx=True)
     shared_options = SHARED
 
@@ -135,15 +134,18 @@ class TensorRtRtxBackend(TensorRtBackend):
         """See `precsearch.core.backend.BuildsAhead.precisions_of`."""
         return self._noted(artifact).ran
 
-    def anatomy(self, artifact: bytes) -> tuple[str, ...]:
-        """See `precsearch.core.backend.Backend.anatomy`.
+    def layer_summary(self, artifact: bytes) -> tuple[str, ...]:
+        """See `precsearch.core.backend.Backend.layer_summary`.
 
         Of an engine that this object built, from the builder's log; otherwise it must be opened.
         """
         layers = self._noted(artifact).layers
         if not layers:
-            return super().anatomy(artifact)
+            return super().layer_summary(artifact)
         return tuple(sorted(layer.line for layer in layers))
+
+    def _capability(self) -> int:
+        return int(self.target[2:]) if self.target else super()._capability()
 
     def _context(self, engine: Any) -> Any:  # noqa: ANN401
         """With every kernel compiled before the first inference, and none of them twice."""

@@ -67,8 +67,8 @@ def disobeyed(
 ) -> list[tuple[str, str, str, str]]:
     """Name, operator, precision asked for, layers: the products that run in something else.
 
-    A product that the builder has written into generated code together with what surrounds it
-    shows no type of its own, and is left out where it reads quantized data alone.
+    A product that the builder has written into one kernel with what surrounds it may show no type
+    of its own, and is left out.
     """
     proto = onnx.load_model_from_string(model)
     ran = products_ran(proto, made.layers)
@@ -78,7 +78,7 @@ def disobeyed(
             continue
         wanted = asked.get(node.name, Precision.FP32)
         layers = [layer for layer in made.layers if node.name in layer.nodes]
-        generated = {layer.kind for layer in layers} == {"kgen"}
+        generated = {layer.kind for layer in layers} <= {"kgen", "runtime_fusion"}
         if ran[node.name] is not wanted and not (ran[node.name] is None and generated):
             lines = " + ".join(map(told, layers))
             found.append((node.name, node.op_type, str(wanted), lines))

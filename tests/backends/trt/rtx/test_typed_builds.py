@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from precsearch.backends.tensorrt.listing import listing_digest
+from precsearch.backends.tensorrt.scheme import scheme
 from precsearch.core.backend import TYPED_HALF
 from precsearch.core.precision import Precision
 from precsearch.graph.view import GraphView
@@ -19,15 +20,17 @@ from precsearch.lowering.qdq_layout import quantisable
 from precsearch.lowering.scales import RangeScales, TensorRange
 from tests.backends.trt.rtx.building import TARGETS, built, disobeyed
 from tests.backends.trt.test_typed_models import NETS, netted
-from tests.lowering.random_models import Model
+from tests.lowering.random_models import Model, conv_models, matmul_models
 from tests.lowering.test_random_models import ALL, FEW, MODELS, drawn, prepared
 from tests.lowering.test_weak import SCHEME
 
 pytestmark = pytest.mark.rtx
+FP32, FP16, INT8 = Precision.FP32, Precision.FP16, Precision.INT8
+PROVEN = (FP32, FP16, INT8)
 
 
 @pytest.mark.parametrize("peak", [4.0, 6e4, 1e-4])
-@pytest.mark.parametrize("precision", list(Precision))
+@pytest.mark.parametrize("precision", PROVEN)
 @pytest.mark.parametrize("name", sorted(NETS))
 def test_small_networks_build_and_run_as_asked(
     name: str, precision: Precision, peak: float, tmp_path: Path
@@ -57,6 +60,30 @@ def test_any_assignment_of_any_model_builds_and_runs_as_asked(
     scales = RangeScales(ranges(data, tensors), SCHEME)
     lowering = Lowering(graph, space, SCHEME, scales, TYPED_HALF)
     lowered = lowering.lower(drawn(data, space, ALL))
+    assert disobeyed(lowered.model, built(lowered.model, target), lowered.asked) == []
+
+
+NEW = frozenset({FP32, FP16, INT8, Precision.BF16, Precision.INT4})
+
+
+@settings(FEW, max_examples=40)
+@given(
+    st.one_of(conv_models(), matmul_models(64)),
+    st.sampled_from(["node", "group"]),
+    st.sampled_from(TARGETS),
+    st.data(),
+)
+def test_so_do_bf16_and_weights_in_int4(
+    model: Model, granularity: str, target: str, data: st.DataObject
+) -> None:
+    """In operator set 22: the first that has Conv in BF16."""
+    form = TYPED_HALF.raised(22)
+    graph = prepared(model, form.min_opset)
+    chosen = scheme(rtx=True)
+    space = group(graph, chosen, NEW, granularity, form)
+    tensors = frozenset().union(*quantisable(graph, chosen, space).values())
+    scales = RangeScales(dict.fromkeys(tensors, TensorRange(-5.0, 5.0)), chosen)
+    lowered = Lowering(graph, space, chosen, scales, form).lower(drawn(data, space, NEW))
     assert disobeyed(lowered.model, built(lowered.model, target), lowered.asked) == []
 
 

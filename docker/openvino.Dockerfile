@@ -1,0 +1,7 @@
+# precsearch with OpenVINO on a CPU:  docker build -f docker/openvino.Dockerfile -t precsearch .
+# (Not built by this repository's checks, which have no Docker.)
+FROM python:3.12-slim
+COPY . /src
+RUN pip install --no-cache-dir --constraint /src/precsearch/constraints.txt '/src[report,openvino]' && rm -rf /src
+WORKDIR /work
+ENTRYPOINT ["precsearch"]

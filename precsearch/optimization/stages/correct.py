@@ -1,0 +1,299 @@
+"""Corrections of INT8: each is tried on samples before the search and kept if INT8 gets better.
+
+Nothing is built and nothing timed: the lowered model is run by the reference, which computes what
+its QuantizeLinear and DequantizeLinear nodes say. What is kept costs nothing at run time, so an
+engine with it is as fast as one without.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from precsearch.calibration.channels import ChannelRequest
+from precsearch.calibration.range_choice import ChosenRange, RangeRequest
+from precsearch.calibration.ranges import METHODS, Calibration
+from precsearch.codec import dumps, unstructure
+from precsearch.core.errors import EngineError, ModelError, WorkerError
+from precsearch.core.events import Event, StageStarted
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment, SearchSpace
+from precsearch.executors.client import ReferenceClient
+from precsearch.graph.prepare import prepare
+from precsearch.graph.view import GraphView
+from precsearch.lowering.lower import Lowered, Lowering
+from precsearch.lowering.qdq_layout import quantisable
+from precsearch.lowering.scales import RangeScales, TensorRange
+from precsearch.measurement.service import ReferenceSplit
+from precsearch.metrics import metric
+from precsearch.optimization.stages.calibrate import calibrated
+from precsearch.optimization.stages.corrections_file import (
+    Corrections,
+    corrections_path,
+    read_corrections,
+    write_corrections,
+)
+from precsearch.plan.evidence import CorrectionEvidence
+from precsearch.rewrites import Recorded, with_rewrites
+from precsearch.rewrites.equalize import EQUALIZE
+from precsearch.rewrites.scale_choice import chosen_scales, scalable_axes
+from precsearch.setup.config import OptimizeConfig
+from precsearch.setup.inputs import Inputs
+from precsearch.setup.target import Target
+
+__all__ = ["Corrected", "Correcting", "shipped_target"]
+
+_MOST_SAMPLES = 8
+_CHOOSING_SAMPLES = 4
+"""Calibration samples that ranges are chosen by, tensor by tensor: dozens of candidates run."""
+
+_HELPS = 0.9
+"""A correction that leaves more of INT8's loss than this only rounds otherwise."""
+
+_SHARE_OF_BUDGET = 0.15
+"""Of the time budget: no further correction is tried beyond it."""
+
+RANGES = "ranges"
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """What corrections made of a run.
+
+    Attributes:
+        target: The model with its rewrites.
+        lowering: Lowers with corrections what has INT8, and everything else as the model is.
+        corrections: What was kept.
+    """
+
+    target: Target
+    lowering: Lowering
+    corrections: Corrections = field(default_factory=Corrections)
+
+
+class _CorrectedLowering(Lowering):
+    """Corrections are for INT8: an assignment without it is lowered from the plain model."""
+
+    def __init__(self, plain: Lowering, corrected: Lowering) -> None:
+        super().__init__(
+            corrected.graph, corrected.space, corrected.scheme, corrected.scales, corrected.form
+        )
+        self._plain = plain
+
+    def lower(self, assignment: Assignment) -> Lowered:
+        """See `Lowering.lower`."""
+        if not assignment.keys_at(Precision.INT8):
+            return self._plain.lower(assignment)
+        return super().lower(assignment)
+
+
+def shipped_target(target: Target, assignment: Assignment) -> Target:
+    """The target of a plan: without the rewrites that correct INT8, if it has none."""
+    if assignment.keys_at(Precision.INT8):
+        return target
+    kept = tuple(one for one in target.rewrites if one[0] != EQUALIZE)
+    return replace(target, rewrites=kept)
+
+
+@dataclass(frozen=True)
+class Correcting:
+    """What there is to correct.
+
+    Attributes:
+        config: What the user asked for.
+        target: The model, calibrated.
+        lowering: Of it.
+        inputs: Its data.
+        searched: The search part with the outputs that are wanted.
+        worker: Serves the reference.
+    """
+
+    config: OptimizeConfig
+    target: Target
+    lowering: Lowering
+    inputs: Inputs
+    searched: ReferenceSplit
+    worker: ReferenceClient
+    _known: dict[str, tuple[Target, Lowering] | None] = field(default_factory=dict, init=False)
+
+    def events(self) -> Generator[Event, None, Corrected]:
+        """Try every correction that the run allows.
+
+        Raises:
+            WorkerError: The worker crashed or hung on the model.
+        """
+        plain = Corrected(self.target, self.lowering)
+        whole = self.target.space.uniform(Precision.INT8)
+        if not self.config.corrections or not whole.keys_at(Precision.INT8):
+            return plain
+        path = corrections_path(self.config, self.target, self.inputs)
+        known = read_corrections(path)
+        if known is None:
+            yield StageStarted("correct", "what makes INT8 more accurate")
+            known = self._found()
+            write_corrections(path, known)
+        return self._made(known) or plain
+
+    def _found(self) -> Corrections:
+        """The corrections that help, one after the other."""
+        deadline = math.inf
+        if self.config.time_budget is not None:
+            deadline = time.monotonic() + _SHARE_OF_BUDGET * self.config.time_budget
+        kept = Corrections()
+        before = self._losses(self.lowering)
+        for name in self.config.corrections:
+            best, least = kept, before
+            for tried in self._candidates(name, kept):
+                if time.monotonic() > deadline:
+                    break
+                made = self._made(tried)
+                losses = None if made is None else self._losses(made.lowering)
+                if losses is not None and _gain(least, losses) < 1:
+                    best, least = tried, losses
+            helps = best is not kept and _gain(before, least) <= _HELPS
+            if best is not kept:
+                row = CorrectionEvidence(name, helps, _short(before[0]), _short(least[0]))
+                kept = replace(best if helps else kept, evidence=(*kept.evidence, row))
+            before = least if helps else before
+        return kept
+
+    def _candidates(self, name: str, kept: Corrections) -> Iterator[Corrections]:
+        if name == EQUALIZE:
+            scales = self._scales()
+            if scales:
+                yield replace(kept, rewrites=(*kept.rewrites, (EQUALIZE, scales)))
+        elif name == RANGES:
+            yield from self._ranges(kept)
+
+    def _scales(self) -> dict[str, str]:
+        graph = self.target.graph
+        axes = scalable_axes(graph)
+        ranks = {tensor: len(graph.shapes[tensor]) for tensor, _ in axes}
+        plain = self.lowering.lower(Assignment()).model
+        request = ChannelRequest(plain, self.target.options.model_folder, axes, ranks)
+        found = self.worker.channels(request, self.inputs.parts.calibration.feeds)
+        return chosen_scales(graph, found)
+
+    def _ranges(self, kept: Corrections) -> Iterator[Corrections]:
+        """By tensor, and by each other method for all tensors."""
+        made = self._made(kept)
+        if made is None:
+            return
+        target = made.target
+        tensors = quantisable(target.graph, target.scheme, target.space)
+        every = tuple(sorted(frozenset().union(*tensors.values())))
+        rewritten = Lowering(
+            target.graph, target.space, target.scheme, RangeScales({}, target.scheme)
+        )
+        calibration = Calibration(
+            rewritten.lower(Assignment()).model, target.options.model_folder, every
+        )
+        feeds = self.inputs.parts.calibration.feeds[:_CHOOSING_SAMPLES]
+        chosen: dict[str, ChosenRange] = self.worker.best_ranges(
+            RangeRequest(calibration, target.scheme), feeds
+        )
+        plain = self.worker.ranges(calibration, self.inputs.parts.calibration.feeds)
+        yield replace(
+            kept,
+            ranges={
+                tensor: (one.method, plain[tensor] if one.method == "minmax" else one.found)
+                for tensor, one in chosen.items()
+                if tensor in plain
+            },
+        )
+        for method in METHODS:
+            if method != self.config.calibration_method:
+                whole = replace(calibration, method=method)
+                found: dict[str, TensorRange] = self.worker.ranges(
+                    whole, self.inputs.parts.calibration.feeds
+                )
+                yield replace(kept, ranges={t: (method, r) for t, r in found.items()})
+
+    def _made(self, corrections: Corrections) -> Corrected | None:
+        """The run with corrections; ``None`` if they do not leave the groups as they are."""
+        rewritten = self._rewritten(corrections.rewrites)
+        if rewritten is None:
+            return None
+        target, lowering = rewritten
+        if corrections.ranges:
+            ranges = {tensor: found for tensor, (_, found) in corrections.ranges.items()}
+            scales = RangeScales(ranges, target.scheme)
+            lowering = Lowering(target.graph, target.space, target.scheme, scales, target.form)
+        if lowering is self.lowering:
+            return Corrected(target, lowering, corrections)
+        return Corrected(target, _CorrectedLowering(self.lowering, lowering), corrections)
+
+    def _rewritten(self, rewrites: tuple[Recorded, ...]) -> tuple[Target, Lowering] | None:
+        if not rewrites:
+            return self.target, self.lowering
+        key = dumps(unstructure([[name, dict(params)] for name, params in rewrites]))
+        if key not in self._known:
+            self._known[key] = self._newly_rewritten(rewrites)
+        return self._known[key]
+
+    def _newly_rewritten(self, rewrites: tuple[Recorded, ...]) -> tuple[Target, Lowering] | None:
+        target = self.target
+        source = with_rewrites(target.source, rewrites)
+        graph = prepare(source, target.form.min_opset)
+        if _structure(graph) != _structure(target.graph):
+            return None
+        target = replace(target, source=source, graph=graph, rewrites=(*target.rewrites, *rewrites))
+        method, run_dir = self.config.calibration_method, self.config.run_path
+        target, lowering, _ = calibrated(target, self.inputs, method, self.worker, run_dir)
+        return (target, lowering) if target.space.digest == self.target.space.digest else None
+
+    @cached_property
+    def _assignments(self) -> tuple[Assignment, ...]:
+        """INT8 everywhere, and in a random half of the groups."""
+        return (self.target.space.uniform(Precision.INT8), _half(self.target.space))
+
+    def _losses(self, lowering: Lowering) -> tuple[float, ...]:
+        """By assignment; infinite where the model does not run."""
+        data = self.searched.data
+        part = data.take(range(min(_MOST_SAMPLES, len(data))))
+        reference = self.searched.reference[: len(part)]
+        judge = self.inputs.metric
+        if judge.discrete:
+            judge = metric("rel-l2")  # a few samples resolve it, unlike a number of right answers
+        losses = []
+        for assignment in self._assignments:
+            try:
+                model = lowering.lower(assignment).model
+                outputs = self.worker.outputs(part.feeds, model)
+            except (ModelError, EngineError, WorkerError):
+                losses.append(math.inf)
+                continue
+            labels = part.flat_labels
+            losses.append(judge.score(outputs, reference, labels, sizes=part.sizes).loss)
+        return tuple(losses)
+
+
+def _structure(graph: GraphView) -> list[tuple[str, str]]:
+    return [(n.key, n.op_type) for n in graph.nodes]
+
+
+def _half(space: SearchSpace) -> Assignment:
+    whole = space.uniform(Precision.INT8)
+    keys = [key for key, precision in whole.entries if precision is Precision.INT8]
+    drawn = np.random.default_rng(0).permutation(len(keys))[: len(keys) // 2]
+    out = frozenset(keys[i] for i in drawn)
+    return space.canonical(Assignment(tuple(e for e in whole.entries if e[0] not in out)))
+
+
+def _gain(before: Sequence[float], after: Sequence[float]) -> float:
+    """What is left of the losses, in the geometric mean; infinite if an assignment fails."""
+    shares = []
+    for old, new in zip(before, after, strict=True):
+        if not math.isfinite(new):
+            return math.inf
+        shares.append(1.0 if old == new else new / old if 0 < old < math.inf else 0.0)
+    return math.prod(shares) ** (1 / len(shares))
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")

@@ -1,0 +1,88 @@
+"""The corrections of a run: found once for its data, stored in the run directory and reused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, field
+from pathlib import Path
+
+from precsearch.lowering.scales import TensorRange
+from precsearch.plan.evidence import CorrectionEvidence
+from precsearch.rewrites import Recorded
+from precsearch.setup.config import OptimizeConfig
+from precsearch.setup.files import write_text
+from precsearch.setup.inputs import Inputs
+from precsearch.setup.target import Target
+from precsearch.system.regular_file import read_regular
+
+__all__ = ["Corrections", "corrections_path", "read_corrections", "write_corrections"]
+
+_MAX_BYTES = 1 << 28
+_FORMAT = "1"
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """What was kept.
+
+    Attributes:
+        rewrites: Of the model, in order.
+        ranges: Tensor → method and range; empty where all have the method of the run.
+        evidence: What each that was tried did to INT8's loss.
+    """
+
+    rewrites: tuple[Recorded, ...] = ()
+    ranges: Mapping[str, tuple[str, TensorRange]] = field(default_factory=dict)
+    evidence: tuple[CorrectionEvidence, ...] = ()
+
+
+def corrections_path(config: OptimizeConfig, target: Target, inputs: Inputs) -> Path:
+    """Where the corrections of a run are stored."""
+    parts = (
+        _FORMAT,
+        target.digest,
+        target.space.digest,
+        target.scheme.name,
+        inputs.parts.calibration.digest,
+        inputs.parts.search.digest,
+        inputs.metric.name,
+        config.calibration_method,
+        *config.corrections,
+    )
+    key = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+    return config.run_path / f"corrections-{key}.json"
+
+
+def write_corrections(path: Path, found: Corrections) -> None:
+    """Store corrections.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    rows = {
+        "rewrites": [[name, dict(params)] for name, params in found.rewrites],
+        "ranges": {t: [m, r.low.hex(), r.high.hex()] for t, (m, r) in found.ranges.items()},
+        "evidence": [list(astuple(row)) for row in found.evidence],
+    }
+    write_text(path, json.dumps(rows, indent=0), follow=False)
+
+
+def read_corrections(path: Path) -> Corrections | None:
+    """The stored ones; ``None`` if there are none or they are damaged: they are found again."""
+    try:
+        rows = json.loads(read_regular(path, _MAX_BYTES, follow=False))
+        return Corrections(
+            tuple((str(name), dict(params)) for name, params in rows["rewrites"]),
+            {
+                t: (str(m), TensorRange(float.fromhex(low), float.fromhex(high)))
+                for t, (m, low, high) in rows["ranges"].items()
+            },
+            tuple(
+                CorrectionEvidence(str(name), bool(kept), float(before), float(after))
+                for name, kept, before, after in rows["evidence"]
+            ),
+        )
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        return None

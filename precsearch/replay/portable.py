@@ -1,0 +1,91 @@
+"""Artifacts in an engine's own model format, such as OpenVINO's ``.xml`` and ``.bin``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from precsearch.core.backend import BackendOptions
+from precsearch.core.portable import WritesPortableModel
+from precsearch.executors.open import open_executor
+from precsearch.lowering.lower import Lowered
+from precsearch.measurement.build_service import BUILD_LIMIT_S, BuildService, open_build_service
+from precsearch.plan.recipe import Recipe
+from precsearch.registry import backend_factory
+from precsearch.setup.target import Target
+
+__all__ = ["artifact_paths", "loading", "loading_of", "portable_files", "portable_suffixes"]
+
+
+def portable_suffixes(backend: object, path: Path) -> tuple[str, ...]:
+    """The suffixes of the files that ``path`` stands for, none if it is of another kind.
+
+    Args:
+        backend: The backend, or what constructs it.
+        path: The artifact.
+    """
+    found: tuple[str, ...] = getattr(backend, "portable_suffixes", ())
+    return found if found[:1] == (path.suffix.lower(),) else ()
+
+
+def artifact_paths(backend: str, path: Path | None) -> tuple[Path, ...]:
+    """Every file that an artifact consists of, the named one first.
+
+    Args:
+        backend: Its name.
+        path: The artifact, ``None`` if none is wanted.
+
+    Raises:
+        OptionError: The backend is unknown.
+    """
+    if path is None:
+        return ()
+    others = portable_suffixes(backend_factory(backend), path)[1:]
+    return (path, *(path.with_suffix(suffix) for suffix in others))
+
+
+def portable_files(target: Target, path: Path, lowered: Lowered) -> Mapping[Path, bytes]:
+    """The files of a lowered model in the format of its backend, the named one first.
+
+    They are made in a process of their own, for the input shapes of the target's options.
+
+    Raises:
+        OptionError: The backend is not installed here.
+        BuildError: It refuses the model.
+        WorkerError: It crashed or took too long.
+    """
+    given = replace(target.options, model_folder="", cache="")
+    with (
+        open_executor(target.source, target.facts) as executor,
+        executor.open(
+            executor.devices()[0],
+            open_build_service,
+            target.factory,
+            given,
+            limit_s=BUILD_LIMIT_S,
+        ) as worker,
+    ):
+        made = worker.call(BuildService.portable, lowered.model)
+    suffixes = portable_suffixes(target.backend, path)
+    places = (path, *(path.with_suffix(suffix) for suffix in suffixes[1:]))
+    return dict(zip(places, made, strict=True))
+
+
+def loading(backend: object, path: Path) -> tuple[str, ...]:
+    """Lines of Python that open an artifact, none if it is of another kind."""
+    if not isinstance(backend, WritesPortableModel) or not portable_suffixes(backend, path):
+        return ()
+    return backend.how_to_load(str(path))
+
+
+def loading_of(recipe: Recipe, path: Path) -> tuple[str, ...]:
+    """`loading` of a plan's artifact.
+
+    Raises:
+        OptionError: The plan's backend is unknown, or does not know its options.
+    """
+    build = {k: str(v) for k, v in recipe.options.items() if k != "threads"}
+    threads = recipe.options.get("threads", 0)
+    options = BackendOptions(threads if isinstance(threads, int) else 0, build=build)
+    return loading(backend_factory(recipe.backend)(options), path)

@@ -1,0 +1,199 @@
+"""Builds what the models propose, on each device one at a time, until nothing is to be gained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from precsearch.core.space import Assignment
+from precsearch.core.trial import Proposal
+from precsearch_strategies.acquisition.rank import Judge, Pick
+from precsearch_strategies.acquisition.sensitivity_screen import halved_further
+from precsearch_strategies.encoding import Bools, Encoding, Floats
+from precsearch_strategies.group_testing.locate import repeated
+from precsearch_strategies.history import Asking, Known
+from precsearch_strategies.models.error import BELIEVED, proxy_error
+from precsearch_strategies.solvers.elimination import Elimination
+
+__all__ = ["RoundOptions", "Rounds", "Squares"]
+
+_LARGE = 150  # groups from which on one draw has to do
+
+Squares = tuple[Floats, Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class RoundOptions:
+    """See `precsearch_strategies.auto.Auto`, whose attributes of these names they are."""
+
+    patience: int
+    sure: int
+    probes: int
+    screens: int
+    least: float
+    enough: float
+    promise: float
+    draws: int
+    doubt: float
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Rounds of ranking, screening and building.
+
+    Attributes:
+        known: The trials.
+        encoding: Of their assignments.
+        elimination: Planned for the space.
+        limit: Engines of the whole search at most.
+        options: How far to go.
+        margin: Share of the bound for an engine in reserve; 0 for none.
+    """
+
+    known: Known
+    encoding: Encoding
+    elimination: Elimination
+    limit: int
+    options: RoundOptions
+    margin: float = 0.0
+
+    def run(self, squares: Squares, coarse: Bools | None = None) -> Asking[str]:
+        """Build what the models propose, one engine at least. Returns why it ended.
+
+        After some engines without a gain beyond the noise, the models must expect much of the next.
+
+        Args:
+            squares: What single choices cost, and how surely.
+            coarse: Choices of which only sets were asked about, for want of time: what time there
+                is for proxies goes on halving these sets, before any candidate is screened.
+        """
+        known, options = self.known, self.options
+        # Of engines that were chosen at a time, none knew what the others would show.
+        many = (self.encoding.size[0] // 50 if options.draws else 0) + known.problem.devices // 3
+        stale, reference, why = 0, known.best_ratio(), ""
+        before: set[Assignment] = set()  # pending when the last gain came: chosen without it
+        while known.builds < self.limit and stale < options.patience + many:
+            if coarse is not None and known.builds > 2 and known.proxy_room() > 0:
+                squares = yield from halved_further(known, self.encoding, squares, coarse)
+            tired = stale >= options.sure + many
+            # What is merely unknown can wait where engines are being built that will tell.
+            unknown = not tired and (stale == 0 or known.problem.devices == 1)
+            least = options.enough if tired else options.least
+            picks, convinced = yield from self._picks(squares, least, unknown=unknown)
+            if not picks and not known.pending:
+                why = "converged" if convinced and not tired else "stalled"
+                break
+            done = yield from self._built(picks)
+            yield from repeated(known, self.encoding, self.limit)
+            stale += done not in before
+            if known.best_ratio() < reference * (1 - known.problem.goal.noise):
+                stale, reference, before = 0, known.best_ratio(), set(known.pending)
+        while known.pending:
+            yield from known.ahead([])
+        return why or ("patience" if known.builds < self.limit else "limit")
+
+    def _picks(
+        self, squares: Squares, least: float, *, unknown: bool
+    ) -> Asking[tuple[list[Proposal], bool]]:
+        """What to build next, one for each idle device; whether the models themselves want no more.
+
+        Each is chosen as if those before it had come out as predicted. A device for which there is
+        no other candidate builds the engine in reserve.
+        """
+        known, found, convinced = self.known, list[Proposal](), True
+        while len(known.pending) < min(known.problem.devices, self.limit - known.builds):
+            judge, by = self._judge(squares, unknown=unknown), known
+            chosen = yield from self._screened(judge, least)
+            if chosen is None and known.owed:
+                chosen = judge.anyway()
+            convinced = chosen is not None or judge.convinced(least)
+            if chosen is None and known.pending and self.margin and not known.reserved:
+                known.reserved = True
+                by = known.tightened(known.margin(self.margin))
+                chosen = yield from replace(self, known=by)._in_reserve(squares)
+            if chosen is None:
+                break
+            found.append(by.proposal(chosen.assignment, chosen.reason, chosen.predicted))
+            known.pending[chosen.assignment] = found[-1]
+            raw = chosen.uncorrected
+            known.uncorrected[chosen.assignment] = replace(raw, usage=by.share * raw.usage)
+            known.owed = 0
+        return found, convinced
+
+    def _built(self, proposals: list[Proposal]) -> Asking[Assignment]:
+        """Build; where there are several devices, until one of them is done. Which one it is."""
+        if self.known.problem.devices > 1:
+            return (yield from self.known.ahead(proposals)).assignment
+        self.known.pending.clear()
+        (p,) = proposals
+        yield from self.known.build([p.assignment], p.reason, p.predicted)
+        return p.assignment
+
+    def reserve(self, squares: Squares) -> Asking[None]:
+        """An engine well below the bound, should the fastest not hold on other samples.
+
+        An engine chosen among many at the edge of a bound often misses it on fresh data; the
+        caller goes on to the next of its finalists then, so there had better be one. None is built
+        where one that is as fast as that has been built already.
+
+        Args:
+            squares: As for `run`.
+        """
+        known = self.known
+        if not self.margin or known.reserved or known.builds >= self.limit:
+            return
+        tight = replace(self, known=known.tightened(known.margin(self.margin)))
+        chosen = yield from tight._in_reserve(squares)
+        if chosen is not None:
+            yield from tight.known.build([chosen.assignment], chosen.reason, chosen.predicted)
+
+    def _in_reserve(self, squares: Squares) -> Asking[Pick | None]:
+        """The best candidate under a tightened bound."""
+        judge = self._judge((squares[0] / self.known.share**2, squares[1]))
+        return (yield from self._screened(judge, self.options.least))
+
+    def _screened(self, judge: Judge, least: float) -> Asking[Pick | None]:
+        """The candidate of most worth that its proxy does not rule out, ``None`` if none is."""
+        known, options = self.known, self.options
+        most = 3 * options.probes
+        room = known.affordable_screens(options.probes * (options.screens + 1))
+        if options.screens and self._trusted:
+            # What would be fast and is thought to be beyond the bound is worth a proxy, too.
+            hopeful = self._open(judge.ranked(most, least, soften=0.25))
+            asked = hopeful[: min(options.probes, (room + 1) // 2)]
+            room -= len(asked)
+            yield from known.probe(asked, "screening a faster candidate")
+        for _ in range(options.screens):
+            ranked = judge.ranked(most, least)
+            asked = self._open(ranked)[: min(options.probes, room)]
+            if not asked or not self._trusted or ranked[0].assignment != asked[0]:
+                break
+            room -= len(asked)
+            yield from known.probe(asked, "screening a candidate")
+        ranked = judge.ranked(most, least)
+        open_ = set(self._open(ranked))
+        first = ranked[0] if ranked else None
+        return next((p for p in ranked if p.assignment not in open_), first)
+
+    @property
+    def _trusted(self) -> bool:
+        """Whether there is time for proxies, and they tell of engines."""
+        return self.known.proxy_room() > 0 and proxy_error(self.known)[1] <= BELIEVED
+
+    def _open(self, ranked: list[Pick]) -> list[Assignment]:
+        """Of which candidates a proxy could change what is thought of them.
+
+        One that the models rule out is worth a proxy all the same: they may be wrong of it, and no
+        engine would ever tell.
+        """
+        sure = 1 - self.options.doubt
+        return [
+            p.assignment
+            for p in ranked
+            if p.assignment not in self.known.proxies and p.within < sure
+        ]
+
+    def _judge(self, squares: Squares, *, unknown: bool = True) -> Judge:
+        """``unknown``: whether with draws, which promise a gain of what is merely unknown."""
+        options, large = self.options, self.encoding.size[0] > _LARGE
+        draws = (min(options.draws, 1) if large else options.draws) if unknown else 0
+        return Judge(self.known, self.encoding, squares, self.elimination, draws, options.promise)

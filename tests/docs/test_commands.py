@@ -1,0 +1,61 @@
+"""Blocks of the documentation that are marked as ``sh`` or ``python`` do what they say.
+
+A block without a mark shows output, or a command on files that the reader has.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.command import environment
+
+ROOT = Path(__file__).parents[2]
+PAGES = ("docs/quick-start.md",)
+_BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: str) -> list[tuple[str, str]]:
+    """Language and text of each block that a reader can run."""
+    return [(m[1], m[2]) for m in _BLOCK.finditer((ROOT / page).read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_commands_of_a_page_run_in_their_order(page: str, tmp_path: Path) -> None:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    ran = 0
+    for language, text in blocks(page):
+        commands = [[sys.executable, "-c", text]] if language == "python" else []
+        for line in text.splitlines() if language == "sh" else ():
+            words = shlex.split(line)
+            if words[:1] == ["precsearch"]:  # the others make the environment, as .ci/run does
+                commands.append([sys.executable, "-m", *words])
+        for command in commands:
+            done = subprocess.run(
+                command,
+                cwd=tmp_path,
+                env=environment(),
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, f"{command}: {done.stderr}"
+            ran += 1
+    assert ran >= 5
+    assert (tmp_path / "fast.onnx").read_bytes() == (tmp_path / "again.onnx").read_bytes()
+
+
+def test_the_navigation_of_the_site_names_every_page() -> None:
+    named = re.findall(r"[\w./-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    made = {"changelog.md", "reference/commands.md"}
+    missing = [name for name in named if name not in made and not (ROOT / "docs" / name).exists()]
+    assert not missing
+    of_their_own = ("adr/", "benchmarks/")  # docs/site/hooks.py adds them
+    pages = {str(p.relative_to(ROOT / "docs")) for p in (ROOT / "docs").rglob("*.md")}
+    lost = {p for p in pages - set(named) if not p.startswith(of_their_own)}
+    assert not lost, "a reader finds each page in the navigation of mkdocs.yml"

@@ -1,0 +1,142 @@
+"""Corrections: what makes INT8 better is kept, recorded and replayed; what does not is not."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import precsearch
+from precsearch.core.errors import OptionError, ReplayError
+from precsearch.core.precision import Precision
+from precsearch.optimization.run import optimize_events
+from precsearch.optimization.stages.corrections_file import read_corrections
+from precsearch.plan.plan import Plan
+from precsearch.setup.config import CORRECTIONS, OptimizeConfig
+from tests.e2e.plugins.clocked_backend import here
+from tests.rewrites.scalable_models import CHANNELS, Chain, conv
+
+
+def unequal() -> onnx.ModelProto:
+    """Convs with a channel that is 300 times as large as the others, in INT8 far off."""
+    chain = Chain(1)
+    for _ in range(3):
+        conv(chain)
+        chain.node("Relu", [chain.tensor])
+    conv(chain)
+    model = chain.model(["n", CHANNELS, 8, 8])
+    large = np.ones(CHANNELS, np.float32)
+    large[2] = 300
+    arrays = [onnx.numpy_helper.to_array(w) for w in model.graph.initializer]
+    for index in (0, 2, 4):
+        arrays[index] = arrays[index] * large[:, None, None, None]
+        arrays[index + 1] = arrays[index + 1] * large
+        arrays[index + 2] = arrays[index + 2] / large[:, None, None]
+    for proto, values in zip(model.graph.initializer, arrays, strict=True):
+        proto.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float32), proto.name))
+    return model
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model, its data, and an engine on which INT8 is always the faster."""
+    here(tmp_path, monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    onnx.save(unequal(), "model.onnx")
+    rng = np.random.default_rng(0)
+    np.savez("data.npz", x=rng.normal(0, 1, (16, CHANNELS, 8, 8)).astype(np.float32))
+    return tmp_path
+
+
+def searched(**changes: Any) -> Plan:
+    config = OptimizeConfig(
+        Path("model.onnx"),
+        Path("data.npz"),
+        tol=0.06,
+        backend="clocked",
+        strategy="uniform",
+        threads=1,
+        output=Path("model.plan.json"),
+        force=True,
+    )
+    steps = optimize_events(dataclasses.replace(config, **changes))
+    try:
+        while True:
+            next(steps)
+    except StopIteration as end:
+        plan: Plan = end.value.plan
+        return plan
+
+
+def int8_loss(plan: Plan) -> float:
+    """Of the uniform INT8 engine."""
+    return next(t.loss for t in plan.evidence.trials if t.counts and t.loss is not None)
+
+
+def test_equal_channels_bring_int8_within_the_bound(place: Path) -> None:
+    plain = searched(corrections=())
+    assert (plain.evidence.corrections, plain.recipe.rewrites) == ((), ())
+    assert all(g.precision is Precision.FP32 for g in plain.recipe.groups)
+    found = searched()
+    row = found.evidence.corrections[0]
+    assert (row.name, row.kept) == ("equalize", True)
+    assert row.after < 0.3 * row.before
+    assert int8_loss(found) < 0.3 * int8_loss(plain)
+    assert any(g.precision is Precision.INT8 for g in found.recipe.groups)
+    assert [rewrite.name for rewrite in found.recipe.rewrites] == ["equalize"]
+
+
+def test_a_corrected_plan_is_replayed_byte_for_byte(place: Path) -> None:
+    found = searched()
+    report = precsearch.build("model.plan.json", "model.onnx", "fast.onnx")
+    made = hashlib.sha256(Path("fast.onnx").read_bytes()).hexdigest()
+    assert report.verdict == "identical"
+    assert made == found.recipe.materialised_sha256
+    rewrite = found.recipe.rewrites[0]
+    name = next(iter(rewrite.params))
+    other = dataclasses.replace(rewrite, params={**rewrite.params, name: "i1:AQEBAQEB"})
+    recipe = dataclasses.replace(found.recipe, rewrites=(other,))
+    Path("other.plan.json").write_text(dataclasses.replace(found, recipe=recipe).to_json())
+    with pytest.raises(ReplayError, match="does not reproduce"):
+        precsearch.build("other.plan.json", "model.onnx", "other.onnx")
+
+
+def test_a_plan_of_fp32_alone_ships_the_model_as_it_is(place: Path) -> None:
+    found = searched(tol=1e-6)
+    assert found.evidence.corrections[0].kept
+    assert found.recipe.rewrites == ()
+    assert precsearch.build("model.plan.json", "model.onnx", "plain.onnx").verdict == "identical"
+
+
+def test_corrections_are_stored_as_they_were_found(place: Path) -> None:
+    first = searched()
+    (stored,) = Path("model.precsearch").glob("corrections-*.json")
+    known = read_corrections(stored)
+    assert known is not None
+    assert known.evidence == first.evidence.corrections
+    assert [name for name, _ in known.rewrites] == ["equalize"]
+    stored.write_text("{}")
+    assert read_corrections(stored) is None
+
+
+def test_a_correction_that_does_not_help_is_not_kept(place: Path) -> None:
+    chain = Chain(1)
+    for _ in range(3):
+        conv(chain)
+        chain.node("Relu", [chain.tensor])
+    conv(chain)
+    onnx.save(chain.model(["n", CHANNELS, 8, 8]), "model.onnx")
+    found = searched()
+    assert not any(row.kept for row in found.evidence.corrections)
+    assert found.recipe.rewrites == ()
+
+
+def test_an_unknown_correction_is_refused() -> None:
+    with pytest.raises(OptionError, match="there is no correction 'hope'; use some of equalize"):
+        OptimizeConfig(Path("m.onnx"), corrections=("hope",))
+    assert CORRECTIONS[0] == "equalize"

@@ -1,0 +1,58 @@
+"""Sets of groups halved by proxy, where squares add and where an output is saturated."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from precsearch.core.trial import Accuracy, Measured, Measurement, Proposal, Trial
+from precsearch_strategies.encoding import Encoding
+from precsearch_strategies.group_testing.halving import squares_by_halves
+from precsearch_strategies.history import Known
+from tests.strategies.landscapes import FP32, INT8, Recipe
+
+KEYS = 8
+
+
+def halved(squares: list[float], most: float) -> tuple[list[int], list[float]]:
+    """Sizes of the sets that were asked about, and what each group is taken to cost.
+
+    The squares add up to ``most``, which an output has if nothing of it is right.
+    """
+    made = Recipe(groups=KEYS, precisions=(FP32, INT8)).draw(0)
+    encoding, known = Encoding(made.space), Known(made.problem)
+    target = made.problem.goal.bound.target
+
+    def answer(proposal: Proposal, number: int) -> Trial:
+        total = sum(squares[encoding.position[k]] for k, _ in proposal.assignment.entries)
+        loss = target * min(total, most) ** 0.5
+        return Trial(number, proposal, Measured(Measurement(Accuracy(loss, loss))))
+
+    asked: list[int] = []
+    asking = squares_by_halves(known, encoding, np.array([[False, True]] * KEYS), 20)
+    batch = next(asking)
+    while True:
+        asked += [len(p.assignment) for p in batch]
+        try:
+            batch = asking.send([answer(p, len(asked)) for p in batch])
+        except StopIteration as end:
+            return asked, end.value[0][:, 1].tolist()
+
+
+def test_the_second_half_is_what_the_first_leaves_where_squares_add() -> None:
+    asked, found = halved([1.0, 2.0, 0.5, 0.5, 1.5, 1.0, 1.0, 0.5], 100.0)
+    assert asked.count(4) == 1
+    assert sum(found) == pytest.approx(8.0, rel=0.05)
+
+
+def test_both_halves_are_asked_about_where_the_first_takes_all() -> None:
+    asked, found = halved([9.0] * KEYS, 10.0)
+    assert asked.count(4) == 2
+    assert min(found) > 5, "no group is thought to be harmless beside the others"
+
+
+def test_a_half_that_is_harmless_costs_one_proxy() -> None:
+    asked, found = halved([9.0, 0, 0, 0, 0, 0, 0, 0], 10.0)
+    assert found[0] > 5
+    assert max(found[1:]) < 1.0
+    assert len(asked) <= 8

@@ -136,6 +136,7 @@ def inspect(
     profile: bool,
     threads: int,
     control: Control,
+    preprocess: str,
     json: bool,
 ) -> Exit:
     """Print a model's groups, with data its hazards, and the FP32 time where it is known."""
@@ -152,6 +153,7 @@ def inspect(
             profile=profile,
             threads=threads,
             control=control,
+            preprocess=preprocess,
         )
     if json:
         out.file.write(f"{dumps(inspect_fields(found))}\n")

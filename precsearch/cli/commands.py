@@ -31,6 +31,7 @@ def optimize(
     tol: control.Tolerance = 1e-2,
     metric: options.Metric = "rel-l2",
     data: options.Data = None,
+    preprocess: options.Preprocess = "",
     holdout: options.Holdout = None,
     calibration: options.Calibration = None,
     calibration_method: options.CalibrationMethod = "minmax",
@@ -78,6 +79,7 @@ def optimize(
     config = OptimizeConfig(
         model=model,
         data=data,
+        preprocess=preprocess,
         tol=bound,
         metric=judged,
         backend=backend,

@@ -54,6 +54,7 @@ class DataConfig:
         calibration_method: ``minmax``, ``percentile``, ``mse`` or ``entropy``.
         holdout: Samples that the search never sees.
         seed: Of every random choice.
+        preprocess: Steps that make samples of pictures or sounds, as ``--preprocess`` takes them.
     """
 
     data: Path | None = None
@@ -66,6 +67,7 @@ class DataConfig:
     calibration_method: str = "minmax"
     holdout: Path | None = None
     seed: int = 0
+    preprocess: str = ""
 
     def __post_init__(self) -> None:
         if self.batch < 1:

@@ -23,6 +23,7 @@ from tests.hostile.test_every_message import messages
 NOT_HERE = re.compile(
     r"precsearch/(backends/tensorrt/(?!layer_precisions)|report/|replay/(ahead|artifact|verify))"
     r"|precsearch/(diagnosis/(?!cut_engine|exposed_engine)|exporters/(?!polygraphy_script))"
+    r"|precsearch/data/media"
     r"|precsearch/cli/(diagnosing|reporting|progress/watch)"
 )
 """What has tests of its own that say these: TensorRT (or a stand-in), engines, diagnose, report."""

@@ -19,9 +19,10 @@ from precsearch.core.trial import Measured, Measurement, Trial
 from precsearch.executors.candidates import busy, candidate
 from precsearch.executors.client import MeasurementClient, ReferenceClient, connect, reference
 from precsearch.executors.fleet import Fleet, assembled
-from precsearch.executors.open import executor_on
+from precsearch.executors.open import executor_of
 from precsearch.executors.protocol import Executor
 from precsearch.executors.references import reference_of
+from precsearch.executors.request import Request
 from precsearch.lowering.lower import Lowering
 from precsearch.measurement.build_service import Engine
 from precsearch.measurement.service import ReferenceSplit
@@ -159,10 +160,17 @@ class Run:
             yield from self._warn([said])
 
     def _executor(self) -> AbstractContextManager[Executor]:
-        config = self.config
-        devices = devices_of(config, self.target.facts)
-        source = self.target.source
-        return executor_on(devices, source, config.run_path, workers=config.workers)
+        config, target = self.config, self.target
+        request = Request(
+            target.source,
+            target.facts,
+            config.run_path,
+            config.devices,
+            config.threads,
+            config.workers,
+            config.ray,
+        )
+        return executor_of(request, "ray" if config.ray else "process")
 
     def _prepared(
         self, executor: Executor, worker: ReferenceClient

@@ -23,6 +23,16 @@ Devices = Annotated[
         rich_help_panel=_DEVICES,
     ),
 ]
+Ray = Annotated[
+    str,
+    Option(
+        metavar="ADDRESS",
+        show_default=False,
+        help="Search on the devices of a Ray cluster, such as 10.0.0.1:6379 or auto; 'local' "
+        "starts Ray on this machine for the run. Needs precsearch\\[ray].",
+        rich_help_panel=_DEVICES,
+    ),
+]
 StrategyOption = Annotated[
     list[str] | None,
     Option(

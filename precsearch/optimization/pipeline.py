@@ -43,7 +43,6 @@ from precsearch.replay.artifact import is_engine, write_artifact
 from precsearch.search.evaluator import Evaluate
 from precsearch.search.journal import Journal
 from precsearch.setup.config import OptimizeConfig, OptimizeResult
-from precsearch.setup.devices import devices_of
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.outputs import Outputs
 from precsearch.setup.target import Target

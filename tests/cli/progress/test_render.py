@@ -172,7 +172,8 @@ def test_glyphs_follow_the_encoding() -> None:
 
 
 def test_the_phases_pass_in_their_order() -> None:
-    view, seen = View(), []
+    view = View()
+    seen: list[int] = []
     for event in synthetic_run():
         view = fold(view, event)
         at = current_phase(view)

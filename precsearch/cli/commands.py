@@ -20,6 +20,7 @@ from precsearch.cli.options.parse import (
     parse_shapes,
     parse_strategy_options,
 )
+from precsearch.setup.tolerances import Tolerances
 
 __all__ = ["Action", "app"]
 
@@ -42,6 +43,7 @@ def optimize(
     time_budget: options.TimeBudget = None,
     strategy: options.Strategy = "auto",
     strategy_option: device_options.StrategyOption = None,
+    warm_start: device_options.WarmStart = None,
     seed: options.Seed = 0,
     workers: device_options.Workers = 1,
     devices: device_options.Devices = "",
@@ -75,6 +77,7 @@ def optimize(
     """
     from precsearch.api import OptimizeConfig
     from precsearch.cli import actions
+    from precsearch.setup.bounds import per_tolerance
     from precsearch.setup.config import CORRECTIONS
 
     bound, judged = control.bounds(tol, metric)
@@ -84,6 +87,7 @@ def optimize(
         preprocess=preprocess,
         tol=bound,
         metric=judged,
+        warm_start=tuple(warm_start or ()),
         backend=backend,
         precisions=None if precisions is None else parse_precisions(precisions),
         strategy=strategy,
@@ -115,7 +119,8 @@ def optimize(
     )
     if dry_run:
         return lambda: actions.dry_run(config, json=json)
-    return lambda: actions.optimize(config, json=json)
+    configs = per_tolerance(config, tol) if isinstance(tol, Tolerances) else (config,)
+    return lambda: actions.optimize(configs, json=json)
 
 
 @app.command()

@@ -125,12 +125,15 @@ class SearchConfig:
         strategy_options: Options of the strategy by name, as text; recorded in the plan.
         max_builds: Most engines to build and time; those that fail soon are not counted.
         time_budget: Most seconds to search.
+        warm_start: Run directories whose measurements are taken over, and plans whose choice is
+            tried first.
     """
 
     strategy: str = "auto"
     strategy_options: Mapping[str, str] = field(default_factory=dict)
     max_builds: int | None = None
     time_budget: float | None = None
+    warm_start: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)

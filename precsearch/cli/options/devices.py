@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from typer import Option
@@ -50,6 +51,16 @@ StrategyOption = Annotated[
         show_default=False,
         help="An option of the strategy alone, such as patience=20 for auto; recorded in the plan. "
         "Repeatable.",
+        rich_help_panel=_EFFORT,
+    ),
+]
+WarmStart = Annotated[
+    list[Path] | None,
+    Option(
+        metavar="RUN|PLAN",
+        show_default=False,
+        help="A run directory whose measurements are taken over (its tolerance may differ), or a "
+        "plan whose choice is tried first (its model may differ). Repeatable.",
         rich_help_panel=_EFFORT,
     ),
 ]

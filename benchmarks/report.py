@@ -162,7 +162,7 @@ def made_plan(problem: Problem, trials: Sequence[Trial]) -> Plan:
     evidence = Evidence(
         version="0",
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        where=Fingerprint("fake", {"fake": "0"}, "fake"),
+        fingerprint=Fingerprint("fake", {"fake": "0"}, "fake"),
         strategy="auto",
         calibration="minmax",
         noise=0.02,

@@ -11,6 +11,7 @@ from precsearch.core.precision import Precision
 from precsearch.core.predictions import PredictionErrors
 from precsearch.metrics import METRICS
 from precsearch.plan.plan import Evidence
+from precsearch.system.printable import ASCII, UNICODE, Glyphs, clean
 
 __all__ = [
     "ASCII",
@@ -30,49 +31,6 @@ __all__ = [
     "speedup",
     "speedup_interval",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Glyphs:
-    """The symbols of a display; `ASCII` is for terminals that cannot show the others."""
-
-    spinner: str = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
-    full: str = "━"
-    empty: str = "─"
-    dot: str = "·"
-    ellipsis: str = "…"
-    plus_minus: str = "±"
-    at_most: str = "≤"
-    at_least: str = "≥"
-    done: str = "✓"
-    bad: str = "✗"
-    best: str = "★"
-    within: str = "●"
-    over: str = "○"
-    bound: str = "┄"
-    axis: str = "│"
-    arrow: str = "→"
-
-
-UNICODE = Glyphs()
-ASCII = Glyphs(
-    spinner="|/-\\",
-    full="#",
-    empty="-",
-    dot="-",
-    ellipsis="...",
-    plus_minus="+-",
-    at_most="<=",
-    at_least=">=",
-    done="+",
-    bad="!",
-    best="*",
-    within="o",
-    over="x",
-    bound="-",
-    axis="|",
-    arrow="->",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +108,7 @@ def speedup_interval(low: float, high: float) -> str:
 
 def foretold(errors: PredictionErrors) -> str:
     """How right a search's models were: ``latency predicted to 1.2 %, error to 9 % …``."""
-    loss = f", error to {100 * errors.slack:.0f} %" if math.isfinite(errors.slack) else ""
+    loss = f", error to {100 * errors.usage:.0f} %" if math.isfinite(errors.usage) else ""
     return (
         f"latency predicted to {100 * errors.ratio:.1f} %{loss} (medians of "
         f"{many(errors.engines, 'engine')}; {errors.verdicts} on the side of the bound foreseen)"
@@ -197,13 +155,6 @@ def counts(per_precision: Mapping[str, int], glyphs: Glyphs = UNICODE) -> str:
 def many(count: int, one: str, more: str = "") -> str:
     """``1 engine``, ``2 engines``, ``2 proxies``."""
     return f"{count} {one if count == 1 else more or one + 's'}"
-
-
-def clean(text: str) -> str:
-    """One line without control characters: names in models and plug-ins' reasons are foreign."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text)
 
 
 def fp32_told(evidence: Evidence, scale: Scale) -> str:

@@ -2,7 +2,7 @@
 
 from precsearch.core.trial import (
     KILLED,
-    UNTOLD,
+    UNKNOWN,
     Accuracy,
     Aggregation,
     Failed,
@@ -16,9 +16,13 @@ from precsearch.core.trial import (
     Trial,
     hardness,
 )
+from precsearch.core.trial import (
+    UNKNOWN as UNTOLD,
+)
 
 __all__ = [
     "KILLED",
+    "UNKNOWN",
     "UNTOLD",
     "Accuracy",
     "Aggregation",

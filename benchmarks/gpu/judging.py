@@ -77,7 +77,7 @@ def searched(config: OptimizeConfig) -> tuple[OptimizeResult, dict[str, Any]]:
     wall = time.monotonic() - start
     # From "reference" on the FP32 engine is built; without a "build" it was ready the sooner.
     at = dict(stages)
-    before = at["reference"] if "build" in at else at.get("gate", begun)
+    before = at["reference"] if "build" in at else at.get("baseline", begun)
     facts: dict[str, Any] = {"wall": wall, "in engines": in_engine, "stages": stages}
     facts |= {"before": before, "in proxies": in_proxies, "strategy": ended - begun - in_engine}
     facts["outside"] = before + ended - begun - in_engine
@@ -100,7 +100,7 @@ def described(event: TrialFinished) -> dict[str, Any]:
         row["failed"] = trial.outcome.message
     if found is not None:
         row |= {"loss": found.accuracy.loss, "build": round(found.build_seconds, 2)}
-        row |= {"remarks": list(found.remarks)[:3], "ran": ran(found)}
+        row |= {"warnings": list(found.warnings)[:3], "ran": ran(found)}
         if found.latency is not None:
             row |= {"ms": found.latency.seconds * 1e3, "ratio": found.latency.ratio}
     return row

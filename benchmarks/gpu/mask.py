@@ -4,7 +4,7 @@
 
 ``minilm_l6_banking77`` at batch 32, some groups in INT8 and all else asked for FP16: as it is, with
 the mask's product pinned to FP32, and with the mask constant clamped to what FP16 holds and to what
-``--cure`` writes. DIR holds its folder. Prints one table; OUT gets every number as JSON.
+``--rewrite`` writes. DIR holds its folder. Prints one table; OUT gets every number as JSON.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from precsearch.measurement.place import Place
 from precsearch.measurement.service import MeasurementService
 
 _MASK = "/Mul_output_0"
-_HALF_MAX, _CURED = 65504.0, 1e4
+_HALF_MAX, _CLAMPED = 65504.0, 1e4
 
 
 def clamped(model: Path, limit: float, made: Path) -> Path:
@@ -91,13 +91,13 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
     model = args.fixtures / "minilm_l6_banking77" / "model.onnx"
     held = clamped(model, _HALF_MAX, args.work / "held.onnx")
-    cured = clamped(model, _CURED, args.work / "cured.onnx")
+    rewritten = clamped(model, _CLAMPED, args.work / "rewritten.onnx")
     rows: list[Row] = []
     cases: tuple[tuple[str, Path, dict[str, Any]], ...] = (
         ("as it is", model, {"pinned": False}),
         ("mask pinned to FP32", model, {"pinned": True}),
         ("mask constant -65504", held, {"pinned": False}),
-        ("mask constant -1e4", cured, {"pinned": False}),
+        ("mask constant -1e4", rewritten, {"pinned": False}),
     )
     for name, path, options in cases:
         rows += measured(name, path, args, **options)

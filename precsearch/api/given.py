@@ -17,7 +17,6 @@ from typing import TypeAlias
 
 import numpy as np
 import onnx
-import onnx_ir as ir
 
 from precsearch.api.arrays import feeds_of, stacked_of
 from precsearch.core.backend import Array
@@ -25,6 +24,7 @@ from precsearch.core.errors import DataError, ModelError
 from precsearch.data import InputSpec, input_specs
 from precsearch.data.check import LABELS, REFERENCE
 from precsearch.data.spec import batch_axis
+from precsearch.graph import ir
 from precsearch.graph.read import read_model
 from precsearch.setup.files import write_bytes
 

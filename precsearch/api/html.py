@@ -60,7 +60,7 @@ def _rows(plan: Plan) -> list[tuple[str, str]]:
             f"{milliseconds(latency.seconds)}, FP32 {milliseconds(evidence.baseline.seconds)}",
         ),
         ("loss", f"{loss}; {scale.bound(bound)}"),
-        ("device", evidence.where.device),
+        ("device", evidence.fingerprint.device),
     ]
 
 

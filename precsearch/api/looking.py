@@ -107,7 +107,7 @@ def diagnose(
         columns: Column of the data → input of the model.
         samples: Most samples to take of an iterable.
         memory_mb: For tensors under comparison, in MB.
-        suggest: Whether to look for rewrites that heal FP16.
+        suggest: Whether to look for rewrites that make FP16 accurate.
 
     Raises:
         InputError: The model, data or plan cannot be read, or an option is wrong.

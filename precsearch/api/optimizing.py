@@ -54,7 +54,7 @@ def optimize(
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     shapes: Sequence[ShapeSet] = (),
     build_options: Mapping[str, str] | None = None,
-    cure: bool = False,
+    rewrite: bool = False,
     output: FilePath | None = None,
     artifact: FilePath | None = None,
     run_dir: FilePath | None = None,
@@ -97,7 +97,7 @@ def optimize(
         input_shapes: Input → shape, where the model leaves dimensions open.
         shapes: Several sets of input shapes, in place of ``batch`` and ``input_shapes``.
         build_options: What the backend alone knows, by name.
-        cure: Try rewrites that heal FP16 and change nothing in FP32; use what helps.
+        rewrite: Try rewrites that make FP16 accurate and change nothing in FP32; use what helps.
         output: The plan; by default the model's name with ``.plan.json``, here.
         artifact: Where to write the optimised model; ``None`` writes none.
         run_dir: The journal's folder; by default the plan's name with ``.precsearch``, beside it.
@@ -140,7 +140,7 @@ def optimize(
         resume=resume,
         force=force,
         build_options=dict(build_options or {}),
-        cure=cure,
+        rewrite=rewrite,
         control=control_of(pin, exclude, only),
     )
     folder = config.run_path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from enum import IntEnum
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +11,7 @@ from rich.status import Status
 from precsearch import api
 from precsearch.api import OptimizeConfig
 from precsearch.cli.cells import ASCII
+from precsearch.cli.exit_codes import Exit, stopped
 from precsearch.cli.output.doctor import diagnose, doctor_fields, doctor_lines
 from precsearch.cli.output.estimate import dry_run_lines
 from precsearch.cli.output.inspect import inspect_lines
@@ -24,43 +24,16 @@ from precsearch.cli.progress.live import JsonLines, consume, progress
 from precsearch.codec import dumps, unstructure
 from precsearch.core.precision import Precision
 from precsearch.grouping.control import Control
-from precsearch.system.interrupts import stopped_by
 
 __all__ = [
-    "Exit",
     "build",
     "doctor",
     "dry_run",
     "export",
     "inspect",
     "optimize",
-    "stopped",
     "verify",
 ]
-
-
-class Exit(IntEnum):
-    """Exit codes."""
-
-    DONE = 0
-    BUG = 1
-    INPUT = 2
-    UNMET = 3
-    REPLAY = 4
-    HUNG_UP = 129
-    """SIGHUP: the terminal went away."""
-    INTERRUPTED = 130
-    """SIGINT, Ctrl-C."""
-    PIPE = 141
-    """Whoever read our output went away; what a shell reports for SIGPIPE."""
-    TERMINATED = 143
-    """SIGTERM."""
-
-
-def stopped() -> Exit:
-    """The exit code of a run that was asked to stop: by which signal, where that is known."""
-    number = stopped_by()
-    return Exit(128 + number) if number else Exit.INTERRUPTED
 
 
 def optimize(config: OptimizeConfig, *, json: bool) -> Exit:

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from precsearch._version import __version__
-from precsearch.cli import actions
+from precsearch.cli.exit_codes import Exit
 
 __all__ = ["Action", "app"]
 
-Action = Callable[[], actions.Exit]
+Action = Callable[[], Exit]
 
 app = typer.Typer(
     name="precsearch",

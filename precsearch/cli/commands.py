@@ -1,9 +1,11 @@
-"""The commands. Parsing gives an action; `precsearch.cli.main` performs it."""
+"""The commands. Parsing gives an action; `precsearch.cli.main` performs it.
+
+What an action needs is imported inside of its command, so that help, completion and a mistaken
+command line load neither NumPy nor ONNX (docs/adr/0030).
+"""
 
 from __future__ import annotations
 
-from precsearch.api import OptimizeConfig
-from precsearch.cli import actions, diagnosing, reporting
 from precsearch.cli.app import Action, app
 from precsearch.cli.options import control
 from precsearch.cli.options import devices as device_options
@@ -49,7 +51,8 @@ def optimize(
     granularity: options.Granularity = "group",
     threads: options.Threads = 0,
     build_option: options.BuildOption = None,
-    cure: options.Cure = False,
+    rewrite: options.Rewrite = False,
+    cure: options.OldRewrite = False,
     no_corrections: options.NoCorrections = False,
     pin: control.PinOption = None,
     exclude: control.Exclude = None,
@@ -69,6 +72,9 @@ def optimize(
     Example:
         precsearch optimize resnet.onnx --data samples.npz --tol 1e-2
     """
+    from precsearch.api import OptimizeConfig
+    from precsearch.cli import actions
+
     config = OptimizeConfig(
         model=model,
         data=data,
@@ -96,7 +102,7 @@ def optimize(
         run_dir=run_dir,
         resume=resume,
         force=force,
-        cure=cure,
+        rewrite=rewrite or cure,
         corrections=() if no_corrections else CORRECTIONS,
         control=control.parse_control(pin or (), exclude or (), only or ()),
     )
@@ -123,6 +129,8 @@ def build(
     Example:
         precsearch build resnet.plan.json --model resnet.onnx -o fast.onnx
     """
+    from precsearch.cli import actions
+
     given = {"expect": expect, "backend": backend, "target": target}
     return lambda: actions.build(plan, model, output, force=force, **given)
 
@@ -143,6 +151,8 @@ def export(
     Example:
         precsearch export resnet.plan.json --to polygraphy -o exported
     """
+    from precsearch.cli import actions
+
     return lambda: actions.export(plan, model, to, output, force=force)
 
 
@@ -165,6 +175,8 @@ def verify(
     Example:
         precsearch verify resnet.plan.json --data fresh.npz
     """
+    from precsearch.cli import actions
+
     return lambda: actions.verify(
         plan,
         model,
@@ -200,6 +212,8 @@ def inspect(
     Example:
         precsearch inspect resnet.onnx --data samples.npz
     """
+    from precsearch.cli import actions
+
     wanted = None if precisions is None else parse_precisions(precisions)
     settled = control.parse_control(pin or (), exclude or (), only or ())
     return lambda: actions.inspect(
@@ -226,7 +240,8 @@ def diagnose(
     order: look_options.Order = "worst",
     memory: look_options.Memory = 256,
     suggest: look_options.Suggest = False,
-    cured: look_options.Cured = None,
+    rewritten: look_options.Rewritten = None,
+    cured: look_options.OldRewritten = None,
     reproducer: look_options.Reproducer = None,
     batch: options.Batch = 1,
     input_shape: options.InputShape = None,
@@ -243,6 +258,8 @@ def diagnose(
     Example:
         precsearch diagnose vit.onnx --data samples.npz --suggest
     """
+    from precsearch.cli import diagnosing
+
     config = DiagnoseConfig(
         model=model,
         data=data,
@@ -260,7 +277,7 @@ def diagnose(
         order=order,
         json=json,
         table=table,
-        cured=cured,
+        rewritten=rewritten or cured,
         reproducer=reproducer,
         force=force,
     )
@@ -280,6 +297,8 @@ def report(
     Example:
         precsearch report resnet.precsearch -o report.html
     """
+    from precsearch.cli import reporting
+
     return lambda: reporting.report(run, output, force=force)
 
 
@@ -292,6 +311,8 @@ def watch(run: plan_options.Watched) -> Action:
     Example:
         precsearch watch resnet.precsearch
     """
+    from precsearch.cli import reporting
+
     return lambda: reporting.watch(run)
 
 
@@ -304,4 +325,6 @@ def doctor(*, json: look_options.JsonObject = False) -> Action:
     Example:
         precsearch doctor
     """
+    from precsearch.cli import actions
+
     return lambda: actions.doctor(json=json)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.text import Text
 
-from precsearch.cli.actions import Exit
 from precsearch.cli.cells import ASCII
+from precsearch.cli.exit_codes import Exit
 from precsearch.cli.output.diagnose import engine_lines, lines
 from precsearch.cli.output.diagnosis_values import csv_of, engine_fields, fields
 from precsearch.cli.output.page import Page
@@ -35,7 +35,7 @@ def run_diagnose(
     order: str,
     json: bool,
     table: Path | None,
-    cured: Path | None,
+    rewritten: Path | None,
     reproducer: Path | None,
     force: bool,
 ) -> Exit:
@@ -46,36 +46,36 @@ def run_diagnose(
     """
     if order not in ORDERS:
         raise OptionError(f"--order takes {' or '.join(ORDERS)}, not {order!r}")
-    if cured is not None and not config.suggest:
-        raise OptionError("--cured writes what --suggest finds; add --suggest")
+    if rewritten is not None and not config.suggest:
+        raise OptionError("--rewritten writes what --suggest finds; add --suggest")
     if config.precision is Precision.FP32 and config.plan is None:
         if table is not None or config.suggest:
             raise OptionError(
-                "with --precision fp32 there is no table and no cure; leave out --csv, --suggest"
+                "with --precision fp32 there is no table and no rewrite; leave out --csv, --suggest"
             )
         return _check_engine(config, reproducer, json=json, force=force)
     if reproducer is not None:
         raise OptionError(
             "--reproducer is for engines that are wrong in FP32; add --precision fp32"
         )
-    return _look_inside(config, order, table, cured, json=json, force=force)
+    return _look_inside(config, order, table, rewritten, json=json, force=force)
 
 
 def _look_inside(
     config: DiagnoseConfig,
     order: str,
     table: Path | None,
-    cured: Path | None,
+    rewritten: Path | None,
     *,
     json: bool,
     force: bool,
 ) -> Exit:
     """Compare every tensor with FP32's, write what was asked for, and show the table."""
     inputs = [p for p in (config.model, config.data, config.plan) if p is not None]
-    files = [p for p in (table, cured) if p is not None]
+    files = [p for p in (table, rewritten) if p is not None]
     check_free(files, force=force, inputs=inputs)
-    if cured is not None:
-        check_free([cured], force=True, inputs=read_model(config.model).external)
+    if rewritten is not None:
+        check_free([rewritten], force=True, inputs=read_model(config.model).external)
     out, errors = stdout(), stderr()
     dull = errors.is_dumb_terminal or glyphs_of(errors) is ASCII
     with errors.status("looking inside", spinner="line" if dull else "dots"):
@@ -83,14 +83,16 @@ def _look_inside(
     if table is not None:
         write_output(table, csv_of(found), force=force)
     best = next((s for s in found.suggestions if s.model is not None), None)
-    if cured is not None and best is not None and best.model is not None:
+    if rewritten is not None and best is not None and best.model is not None:
         put = partial(write_output, force=force)
-        write_model(read_model(config.model), cured, best.model, put)
+        write_model(read_model(config.model), rewritten, best.model, put)
     if json:
         out.file.write(f"{dumps(fields(found))}\n")
         return Exit.DONE
     page = Page(out.width, glyphs_of(out))
-    page.write(out, [*lines(found, page, order), *_written(page, table, cured, best is not None)])
+    page.write(
+        out, [*lines(found, page, order), *_written(page, table, rewritten, best is not None)]
+    )
     return Exit.DONE
 
 
@@ -113,10 +115,10 @@ def _check_engine(
     return Exit.DONE if found is None else Exit.UNMET
 
 
-def _written(page: Page, table: Path | None, cured: Path | None, healed: bool) -> Iterator[Text]:
+def _written(page: Page, table: Path | None, rewritten: Path | None, exact: bool) -> Iterator[Text]:
     if table is not None:
         yield page.place("table", table)
-    if cured is not None and healed:
-        yield page.place("cured", cured)
-    elif cured is not None:
-        yield from page.sentence("no cure is exact in FP32, so none was written", "! ", "yellow")
+    if rewritten is not None and exact:
+        yield page.place("rewritten", rewritten)
+    elif rewritten is not None:
+        yield from page.sentence("no rewrite is exact in FP32, so none was written", "! ", "yellow")

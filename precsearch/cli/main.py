@@ -12,9 +12,8 @@ import typer
 from rich.text import Text
 
 from precsearch.cli import start
-from precsearch.cli.actions import Exit, stopped
-from precsearch.cli.cells import clean
 from precsearch.cli.commands import app
+from precsearch.cli.exit_codes import Exit, stopped
 from precsearch.cli.output.streams import owned, stderr
 from precsearch.core.errors import (
     InputError,
@@ -25,6 +24,7 @@ from precsearch.core.errors import (
 )
 from precsearch.system.faults import machine_fault
 from precsearch.system.interrupts import heard
+from precsearch.system.printable import clean
 
 __all__ = ["flushed", "main", "run"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.text import Text
 
-from precsearch.cli.actions import Exit
 from precsearch.cli.cells import clean, magnitude
+from precsearch.cli.exit_codes import Exit
 from precsearch.cli.output.page import Page
 from precsearch.cli.output.streams import glyphs_of, stdout
 from precsearch.cli.progress.watch import watch as watch_run

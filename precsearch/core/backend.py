@@ -192,11 +192,11 @@ class Backend(Protocol):
         """
         ...
 
-    def remarks(self, artifact: bytes) -> tuple[str, ...]:
+    def warnings(self, artifact: bytes) -> tuple[str, ...]:
         """What its making or timing gave rise to say, a sentence each; mostly nothing."""
         ...
 
-    def anatomy(self, artifact: bytes) -> tuple[str, ...]:
+    def layer_summary(self, artifact: bytes) -> tuple[str, ...]:
         """What an engine is made of, a line each: equal for engines of equal kernels.
 
         Empty where an engine is its model.
@@ -238,7 +238,7 @@ class ChoosesTactics(Protocol):
 
 @runtime_checkable
 class KeepsNotes(Protocol):
-    """A backend that knows more of an engine than its bytes tell, such as the builder's remarks."""
+    """A backend that knows more of an engine than its bytes tell, such as its warnings."""
 
     def notes_of(self, artifact: bytes) -> bytes:
         """What is known of an engine, for `learn` in another process; empty if nothing is."""

@@ -49,10 +49,10 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class StageStarted:
-    """A stage begins: cure, reference, calibrate, screen, build, gate, confirm or finished.
+    """A stage begins: rewrite, reference, calibrate, screen, build, baseline, confirm or finished.
 
     ``finished`` is all that comes of resuming a run that has its plan: it is written again, and
-    nothing is added to the journal. ``cure`` comes before the run has started, and is in no
+    nothing is added to the journal. ``rewrite`` comes before the run has started, and is in no
     journal. ``build`` waits for the FP32 engine, where that is built while the stages before it go
     on.
     """

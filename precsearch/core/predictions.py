@@ -22,13 +22,13 @@ class PredictionErrors:
     Attributes:
         engines: How many were predicted and ran.
         ratio: Relative error of the latency over FP32's.
-        slack: Relative error of the share of the bound, of the engines whose output was finite.
+        usage: Relative error of the share of the bound, of the engines whose output was finite.
         verdicts: For how many it was foreseen on which side of the bound they end.
     """
 
     engines: int
     ratio: float
-    slack: float
+    usage: float
     verdicts: int
 
 
@@ -42,20 +42,20 @@ def prediction_errors(goal: Goal, trials: Iterable[Trial]) -> PredictionErrors |
     Returns:
         ``None`` where nothing was predicted, or nothing that ran.
     """
-    ratios, slacks, right = [], [], 0
+    ratios, usages, right = [], [], 0
     for trial in trials:
         said, found = trial.proposal.predicted, trial.measurement
         if said is None or found is None or found.latency is None:
             continue
-        slack = goal.slack(found)
+        usage = goal.usage(found)
         ratios.append(_relative(found.latency.ratio, said.ratio))
-        right += (slack <= 1) == (said.slack <= 1)
-        if math.isfinite(slack):
-            slacks.append(_relative(slack, said.slack))
+        right += (usage <= 1) == (said.usage <= 1)
+        if math.isfinite(usage):
+            usages.append(_relative(usage, said.usage))
     if not ratios:
         return None
     return PredictionErrors(
-        len(ratios), statistics.median(ratios), statistics.median(slacks or [math.inf]), right
+        len(ratios), statistics.median(ratios), statistics.median(usages or [math.inf]), right
     )
 
 

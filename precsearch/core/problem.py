@@ -66,12 +66,16 @@ class Goal:
         """Whether an engine that was not chosen by its result (a uniform one) is within."""
         return measurement.accuracy.loss <= self.bound.tolerance
 
-    def slack(self, measurement: Measurement) -> float:
+    def usage(self, measurement: Measurement) -> float:
         """How much of the bound is used: at most 1 if it passes, ``inf`` for non-finite output."""
         accuracy = measurement.accuracy
         if self.bound.tolerance == 0:
             return 0.0 if accuracy.loss <= 0 else math.inf
         return max(accuracy.loss / self.bound.target, accuracy.upper / self.bound.tolerance)
+
+    def slack(self, measurement: Measurement) -> float:
+        """Deprecated, for one release: `usage`."""
+        return self.usage(measurement)
 
     def better(self, a: Measurement, b: Measurement) -> bool:
         """Whether ``a`` is faster than ``b`` beyond the noise, or ties and is more accurate.

@@ -12,7 +12,7 @@ from precsearch.core.space import Assignment
 
 __all__ = [
     "KILLED",
-    "UNTOLD",
+    "UNKNOWN",
     "Accuracy",
     "Aggregation",
     "Failed",
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-UNTOLD = "untold"
+UNKNOWN = "unknown"
 """Said in place of a precision where an engine does not tell what a group ran in."""
 
 KILLED = "killed"
@@ -168,7 +168,7 @@ class Measurement:
             of which the engine does not tell is missing.
         build_seconds: Time to build the artifact and to open it.
         artifact_bytes: Size of what would be shipped.
-        remarks: What the backend said of this engine that a person should know.
+        warnings: What the backend said of this engine that a person should know.
     """
 
     accuracy: Accuracy
@@ -177,7 +177,7 @@ class Measurement:
     achieved: Mapping[str, Precision] = field(default_factory=dict)
     build_seconds: float = 0.0
     artifact_bytes: int = 0
-    remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,12 +212,12 @@ class Prediction:
 
     Attributes:
         ratio: Latency over FP32's.
-        slack: Share of the bound that it uses, 1 is all of it; see
-            `precsearch.core.problem.Goal.slack`.
+        usage: Share of the bound that it uses, 1 is all of it; see
+            `precsearch.core.problem.Goal.usage`.
     """
 
     ratio: float
-    slack: float
+    usage: float
 
 
 @dataclass(frozen=True, slots=True)

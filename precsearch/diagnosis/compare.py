@@ -51,7 +51,7 @@ class DiagnoseConfig:
         batch: Samples of one feed.
         input_shapes: Input name → shape, where random numbers are made.
         memory_mb: For tensors under comparison, in MB.
-        suggest: Whether to look for a cure.
+        suggest: Whether to look for a rewrite.
     """
 
     model: Path
@@ -100,11 +100,11 @@ def diagnose(config: DiagnoseConfig) -> Diagnosis:
     )
     rules = ruled(opened, data.feeds, config.memory_mb << 20)
     jumps = frozenset(row.group for row in layers if row.jump)
-    cures: tuple[Suggestion, ...] = ()
+    rewrites: tuple[Suggestion, ...] = ()
     if config.suggest and opened.assignment.entries:
         peaks = {t: s.reference_absmax for t, s in found.items()}
         worst = max((v for o, v in losses.items() if o not in resized), default=0.0)
-        cures = suggestions(opened, opened.source, data.feeds, peaks, worst)
+        rewrites = suggestions(opened, opened.source, data.feeds, peaks, worst)
     return Diagnosis(
         model=config.model.name,
         asked=opened.asked,
@@ -122,7 +122,7 @@ def diagnose(config: DiagnoseConfig) -> Diagnosis:
             *(rules.beyond(jumps) if rules else ()),
         ),
         held_bytes=held,
-        suggestions=cures,
+        suggestions=rewrites,
     )
 
 

@@ -1,7 +1,7 @@
 """Looking into an engine that was compiled: it is cut at a few tensors at a time.
 
 An engine shows no more than its outputs. One more output keeps its builder from fusing across it,
-which may heal a fault or cause one, so each engine gets a few only, and what the model itself gives
+which may hide a fault or cause one, so each engine gets a few only, and what the model itself gives
 is compared with that of the engine that was not cut.
 """
 
@@ -29,7 +29,7 @@ AT_ONCE = 8
 
 _SAME = 1e-6
 _ROUNDING = 1e-3
-"""Twice what FP16 rounds by: other fusions round elsewhere, and nothing was healed or broken."""
+"""Twice what FP16 rounds by: other fusions round elsewhere, and nothing was repaired or broken."""
 
 _STORED = ("//dq", "//dqh", "", "//half", "//raw")
 """What the lowering calls a tensor as it is stored, what it was rounded to first."""

@@ -25,7 +25,7 @@ _WRONG = 1e-2
 """Relative L2 beyond which a strict FP32 engine computes something else: other orders of sums stay
 far under it. TF32 may not, so that it is switched off for this."""
 
-_MOST_UNTOLD = 8
+_MAX_NOT_BUILT = 8
 """Prefixes without an engine, each of which may have cost minutes, before the hunt ends."""
 
 
@@ -117,7 +117,7 @@ class _Hunt:
         self._bound = bound
         self._folder = folder
         self._builds = 0
-        self._untold = 0
+        self._not_built = 0
         self._known: dict[str, Array] = dict(feed)
 
     def result(self) -> Miscompiled | None:
@@ -148,7 +148,7 @@ class _Hunt:
             inputs=inputs,
             expected=self._reference([tensor]),
             got=got,
-            untold=self._untold,
+            not_built=self._not_built,
             before=before,
         )
 
@@ -162,8 +162,8 @@ class _Hunt:
                 found = self._prefix(middle)
             except EngineError:
                 unknown.add(middle)
-                self._untold += 1
-                if self._untold == _MOST_UNTOLD:
+                self._not_built += 1
+                if self._not_built == _MAX_NOT_BUILT:
                     break
                 continue
             if found is None:

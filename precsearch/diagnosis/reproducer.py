@@ -31,7 +31,7 @@ class Miscompiled:
         nodes: Keys of the nodes of the reproducer.
         model: The reproducer, serialised.
         inputs, expected, got: Its inputs, the reference's outputs, and the engine's.
-        untold: Engines of a part of the model that did not build or run, on the way to it.
+        not_built: Engines of a part of the model that did not build or run, on the way to it.
         before: Nodes before it that therefore could not be told right from wrong.
     """
 
@@ -46,7 +46,7 @@ class Miscompiled:
     inputs: dict[str, Array]
     expected: dict[str, Array]
     got: dict[str, Array]
-    untold: int = 0
+    not_built: int = 0
     before: int = 0
 
 

@@ -80,7 +80,7 @@ class Diagnosis:
         random: Whether they were random numbers.
         notes: What the user should know, sentences.
         held_bytes: The most that tensors under comparison took.
-        suggestions: Cures that were tried, the best first.
+        suggestions: Rewrites that were tried, the best first.
         resized: Outputs that have another size than in FP32 → in how many feeds.
     """
 

@@ -144,7 +144,7 @@ def _script(job: Job, to: str, exporter: str, postprocess: str) -> str:
 
 def _pins(model: onnx.ModelProto, knobs: Knobs) -> Pins:
     try:
-        return pins(model, pin_half=knobs.pin == "all")
+        return pins(model, pin_half=knobs.layer_precisions == "all")
     except BuildError as error:
         raise PlanError(f"{error}; make the plan again") from error
 

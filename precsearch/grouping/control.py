@@ -11,11 +11,14 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
 from precsearch.core.space import LayerGroup, SearchSpace
-from precsearch.graph.view import GraphView
+
+if TYPE_CHECKING:  # the command line knows patterns, and loads no ONNX for its help
+    from precsearch.graph.view import GraphView
 
 __all__ = ["NO_CONTROL", "Control", "Pin", "controlled", "pin"]
 

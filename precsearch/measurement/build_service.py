@@ -13,6 +13,7 @@ from precsearch.core.backend import (
     Fingerprint,
 )
 from precsearch.core.errors import BuildError
+from precsearch.core.old_names import layer_summary
 from precsearch.core.portable import WritesPortableModel
 from precsearch.core.precision import Precision
 from precsearch.measurement.place import Place
@@ -29,7 +30,7 @@ class Engine:
 
     Attributes:
         artifact: Its bytes.
-        anatomy: What it is made of, see `precsearch.core.backend.Backend.anatomy`.
+        layer_summary: What it is made of, see `precsearch.core.backend.Backend.layer_summary`.
         tactics: What the backend chose by timing, this engine's choices among them; empty where it
             does not tell.
         ran: Node → precision that it runs in, see `precsearch.core.backend.BuildsAhead`; empty
@@ -37,7 +38,7 @@ class Engine:
     """
 
     artifact: bytes
-    anatomy: tuple[str, ...]
+    layer_summary: tuple[str, ...]
     tactics: Mapping[str, str] = field(default_factory=dict)
     ran: Mapping[str, Precision | None] = field(default_factory=dict)
 
@@ -50,7 +51,7 @@ def engine_of(backend: Backend, artifact: bytes) -> Engine:
     """
     tactics = backend.tactics() if isinstance(backend, ChoosesTactics) else {}
     ran = backend.precisions_of(artifact) if isinstance(backend, BuildsAhead) else {}
-    return Engine(artifact, backend.anatomy(artifact), tactics, ran)
+    return Engine(artifact, layer_summary(backend, artifact), tactics, ran)
 
 
 class BuildService:

@@ -22,6 +22,7 @@ from precsearch.core.backend import (
     KernelTime,
     Session,
 )
+from precsearch.core.old_names import engine_warnings
 from precsearch.core.trial import Accuracy, Fidelity, Latency, Measurement
 from precsearch.emulation.multiplexed import ProxyRequest
 from precsearch.measurement.artifact_store import Artifact
@@ -178,7 +179,7 @@ class MeasurementService(ReferenceService):
             achieved=achieved_precisions(kernels, candidate.asked, candidate.owners),
             build_seconds=built,
             artifact_bytes=len(artifact),
-            remarks=self._backend.remarks(artifact),
+            warnings=engine_warnings(self._backend, artifact),
         )
 
     def check(self, candidate: Candidate) -> Measurement:

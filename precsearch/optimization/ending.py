@@ -20,18 +20,18 @@ from precsearch.system.shell import argument, command
 __all__ = ["summary", "unmet", "written"]
 
 
-def unmet(config: OptimizeConfig, metric: Metric, gate: Measurement) -> OptimizeResult:
+def unmet(config: OptimizeConfig, metric: Metric, baseline: Measurement) -> OptimizeResult:
     """The result of a run whose FP32 engine is not within the bound.
 
     Args:
         config: What the user asked for.
         metric: The loss.
-        gate: The FP32 engine's measurement.
+        baseline: The FP32 engine's measurement.
     """
-    worst = worst_output(gate.accuracy)
+    worst = worst_output(baseline.accuracy)
     output = f", at the output {worst!r}" if worst else ""
     said = (
-        f"the FP32 engine itself is off by {metric.display(gate.accuracy.loss):.3g} "
+        f"the FP32 engine itself is off by {metric.display(baseline.accuracy.loss):.3g} "
         f"({config.metric}{output}), the bound is {config.tol:g}: nothing was searched; "
         "raise --tol, or find the first wrong tensor with: "
         f"{command('diagnose', argument(config.model), '--precision', 'fp32')}"

@@ -19,7 +19,7 @@ from precsearch.graph.read import read_model
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.scales import RangeScales
 from precsearch.measurement.estimate import search_seconds
-from precsearch.optimization.stages.rewrite import open_cured
+from precsearch.optimization.stages.rewrite import open_rewritten
 from precsearch.optimization.stages.screen import priors_of
 from precsearch.registry import strategy
 from precsearch.setup.config import OptimizeConfig
@@ -89,7 +89,7 @@ def dry_run(config: OptimizeConfig) -> DryRun:
     start = time.monotonic()
     config = replace(config, backend=backend_name(config.backend))
     chosen = strategy(config.strategy, config.strategy_options)
-    target, inputs, _ = open_cured(config, read_model(config.model))
+    target, inputs, _ = open_rewritten(config, read_model(config.model))
     half = Precision.FP16 in target.space.precisions
     priors = priors_of(target, None) if half else ()
     problem = Problem(

@@ -14,7 +14,7 @@ from pathlib import Path
 from precsearch._version import __version__
 from precsearch.core.errors import InputError
 from precsearch.core.events import Event, PlanWritten, RunStarted, StageStarted
-from precsearch.core.trial import UNTOLD
+from precsearch.core.trial import UNKNOWN
 from precsearch.plan.plan import Plan, read_plan
 from precsearch.replay.materialize import build
 from precsearch.replay.portable import artifact_paths
@@ -109,7 +109,7 @@ def _counts(plan: Plan) -> dict[str, int]:
     """Groups per achieved precision, of those asked for less than FP32."""
     asked = set(plan.recipe.assignment)
     rows = [g.achieved for g in plan.evidence.groups if g.key in asked]
-    return dict(Counter(UNTOLD if p is None else p.value for p in rows))
+    return dict(Counter(UNKNOWN if p is None else p.value for p in rows))
 
 
 def _digest(text: str) -> str:

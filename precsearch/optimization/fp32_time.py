@@ -17,7 +17,7 @@ from precsearch.executors.open import worker_here
 from precsearch.executors.references import reference_of
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.scales import RangeScales
-from precsearch.optimization.stages.prepare import gate_errors
+from precsearch.optimization.stages.prepare import baseline_errors
 from precsearch.search.journal import NAME, read
 from precsearch.setup.config import DataConfig, OptimizeConfig
 from precsearch.setup.target import Target
@@ -162,7 +162,7 @@ def profiled(target: Target, data: Dataset) -> Fp32Time:
         scored = reference_of(target, part, first)
         setup = measurement_config(DataConfig(), target, plain.lower(Assignment()), scored)
         worker = first.measuring(setup)
-        with gate_errors():
+        with baseline_errors():
             device = worker.fingerprint().device
             noise = worker.calibrate_noise()
             rows = [worker.measure_baseline(setup.baseline) for _ in range(_PROFILES)]

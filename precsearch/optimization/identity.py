@@ -8,7 +8,7 @@ from precsearch.metrics import code_digest
 from precsearch.setup.config import OptimizeConfig
 from precsearch.setup.devices import devices_of
 from precsearch.setup.inputs import Inputs
-from precsearch.setup.target import Target, cures_of
+from precsearch.setup.target import Target, rewrites_of
 
 __all__ = ["identity"]
 
@@ -19,7 +19,7 @@ def identity(config: OptimizeConfig, target: Target, inputs: Inputs) -> dict[str
     calibration = inputs.parts.calibration
     return {
         "model": target.source.digest,
-        "cures": cures_of(target),
+        "rewrites": rewrites_of(target),
         "precisions": ",".join(str(p) for p in target.space.precisions),
         "space": target.space.digest,
         "data": inputs.data.digest,

@@ -26,10 +26,10 @@ from precsearch.lowering.lower import Lowered, Lowering
 from precsearch.measurement.build_service import Engine
 from precsearch.measurement.service import ReferenceSplit, Rival
 from precsearch.optimization.ending import summary, written
-from precsearch.optimization.explanation.caveats import untold_by_loss
+from precsearch.optimization.explanation.caveats import hidden_by_loss
 from precsearch.optimization.finished import keep_plan
+from precsearch.optimization.stages.baseline import BaselineStage, refused, told
 from precsearch.optimization.stages.correct import shipped_target
-from precsearch.optimization.stages.gate import Gating, refused, told
 from precsearch.optimization.stages.prepare import Preparation, Prepared
 from precsearch.optimization.stages.search import INTERRUPTED, Rounds
 from precsearch.optimization.stages.select import Choice, Confirmed, confirm
@@ -66,9 +66,9 @@ class Run:
         warnings: What the plan will say that the user should know: the messages of `Warned`, as
             they are recorded.
         priors: Hazards that the search starts from.
-        cured: What cures did to the model, a sentence each.
+        rewritten: What rewrites did to the model, a sentence each.
         corrections: What was tried to make INT8 more accurate.
-        fp32: The FP32 engines of the gate, where there are several ways to compute FP32.
+        fp32: The FP32 engines that were tried, where there are several ways to compute FP32.
     """
 
     config: OptimizeConfig
@@ -80,7 +80,7 @@ class Run:
     outputs: Outputs
     warnings: list[str] = field(default_factory=list)
     priors: tuple[Prior, ...] = ()
-    cured: tuple[str, ...] = ()
+    rewritten: tuple[str, ...] = ()
     corrections: tuple[CorrectionEvidence, ...] = ()
     fp32: tuple[Fp32Evidence, ...] = ()
 
@@ -95,12 +95,12 @@ class Run:
     def events(self, identified: dict[str, str]) -> Stream:
         """The whole run."""
         yield RunStarted(identified, self.config.model.name, __version__)
-        yield from self._warn((*self.inputs.warnings(self.config.tol), *self.cured))
+        yield from self._warn((*self.inputs.warnings(self.config.tol), *self.rewritten))
         with self._executor() as executor, reference(executor, limit_s=self._limit_s) as first:
             ready = yield from self._prepared(executor, first)
             lowering, worker = ready.lowering, ready.worker
             admits, known = self._problem(0.0).goal.admits, self.journal.memo.fp32
-            gating = Gating(
+            gating = BaselineStage(
                 self.config,
                 self.target,
                 self.inputs,
@@ -113,16 +113,16 @@ class Run:
             if not passed.passed:
                 return refused(passed, self.config, self.inputs)
             self.target, self.fp32 = passed.target, passed.modes
-            where, gate, setup = passed.where, passed.measurement, passed.setup
+            fingerprint, baseline, setup = passed.fingerprint, passed.measurement, passed.setup
             yield from self._warn(told(passed, self.config, self.inputs))
-            yield from self._told_busy(gate)
+            yield from self._told_busy(baseline)
             problem = self._problem(setup.noise)
-            rounds = self._rounds(problem, replace(ready, setup=setup), executor, gate)
-            choice = yield from rounds.events(self._search_started(where, problem))
+            rounds = self._rounds(problem, replace(ready, setup=setup), executor, baseline)
+            choice = yield from rounds.events(self._search_started(fingerprint, problem))
             engine = self._engine(lowering, rounds, choice, worker)
             if rounds.stopped != INTERRUPTED:
                 executor.forget_engines()
-        return (yield from self._finish(rounds, lowering, where, choice, engine))
+        return (yield from self._finish(rounds, lowering, fingerprint, choice, engine))
 
     def _warn(self, said: Sequence[str]) -> Generator[Event, None, None]:
         for message in said:
@@ -169,9 +169,9 @@ class Run:
             devices=len(devices_of(config, self.target.facts)),
         )
 
-    def _search_started(self, where: Fingerprint, problem: Problem) -> SearchStarted:
+    def _search_started(self, fingerprint: Fingerprint, problem: Problem) -> SearchStarted:
         return SearchStarted(
-            device=where.device,
+            device=fingerprint.device,
             strategy=self.config.strategy,
             groups=len(problem.space.free),
             nodes=len(self.target.graph.nodes),
@@ -185,11 +185,11 @@ class Run:
         )
 
     def _rounds(
-        self, problem: Problem, ready: Prepared, executor: Executor, gate: Measurement
+        self, problem: Problem, ready: Prepared, executor: Executor, baseline: Measurement
     ) -> Rounds:
         """The search and what follows it, until an engine is chosen."""
         lower, worker = ready.lowering.lower, ready.worker
-        known = {ready.setup.baseline.digest: Measured(gate)}
+        known = {ready.setup.baseline.digest: Measured(baseline)}
         trials: list[Trial] = []
 
         def evaluating(now: Problem) -> AbstractContextManager[Evaluate]:
@@ -230,7 +230,7 @@ class Run:
         return Rounds(
             problem,
             self.strategy,
-            gate,
+            baseline,
             memo,
             self._watch,
             evaluating,
@@ -263,13 +263,13 @@ class Run:
         self,
         rounds: Rounds,
         lowering: Lowering,
-        where: Fingerprint,
+        fingerprint: Fingerprint,
         choice: Choice,
         engine: Engine | None,
     ) -> Stream:
         """Write plan and artifact."""
         config = self.config
-        yield from self._warn(untold_by_loss(rounds.problem, rounds.trials, choice))
+        yield from self._warn(hidden_by_loss(rounds.problem, rounds.trials, choice))
         if config.artifact is not None and self._artifact(engine) is None:
             yield from self._warn(
                 ["no engine is written: 'precsearch build' makes it from the plan"]
@@ -279,7 +279,7 @@ class Run:
         finish = Finish(
             choice,
             tuple(rounds.trials),
-            where,
+            fingerprint,
             rounds.baseline.latency,
             rounds.stopped,
             tuple(dict.fromkeys(self.warnings)),

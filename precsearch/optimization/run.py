@@ -12,7 +12,7 @@ from precsearch.optimization.counted import with_work
 from precsearch.optimization.finished import written_again
 from precsearch.optimization.identity import identity
 from precsearch.optimization.pipeline import Run, Stream
-from precsearch.optimization.stages.rewrite import curing
+from precsearch.optimization.stages.rewrite import rewriting
 from precsearch.registry import strategy
 from precsearch.replay.portable import artifact_paths
 from precsearch.search.journal import NAME, Journal
@@ -47,7 +47,7 @@ def optimize_events(config: OptimizeConfig) -> Stream:
         check_free(paths, force=config.force or config.resume, inputs=inputs_read)
         check_free(paths, force=True, inputs=source.external)
         chosen = strategy(config.strategy, config.strategy_options)
-        target, inputs, cured = yield from curing(config, source)
+        target, inputs, rewritten = yield from rewriting(config, source)
         target = with_work(target, inputs)
         identified = identity(config, target, inputs)
         with Journal.open(
@@ -58,7 +58,9 @@ def optimize_events(config: OptimizeConfig) -> Stream:
             found = yield from written_again(config, outputs, identified, len(journal.memo))
             if found is not None:
                 return found
-            run = Run(config, target, inputs, chosen, journal, started, outputs, cured=cured)
+            run = Run(
+                config, target, inputs, chosen, journal, started, outputs, rewritten=rewritten
+            )
             return (yield from _recorded(run, run.events(identified), journal))
 
 

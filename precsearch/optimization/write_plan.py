@@ -24,12 +24,12 @@ from precsearch.plan.plan import (
     Continuation,
     CorrectionEvidence,
     Criteria,
-    CureRecipe,
     Evidence,
     Fp32Evidence,
     GroupRecipe,
     Plan,
     Recipe,
+    RewriteRecipe,
     ScaleRecipe,
     TrialEvidence,
     WeightedShapes,
@@ -49,7 +49,7 @@ class Finish:
     Attributes:
         choice: The engine that ships.
         trials: All trials.
-        where: Versions and device.
+        fingerprint: Versions and device.
         baseline: FP32's latency.
         stopped: Why the search ended.
         warnings: What the user should know.
@@ -63,7 +63,7 @@ class Finish:
 
     choice: Choice
     trials: Sequence[Trial]
-    where: Fingerprint
+    fingerprint: Fingerprint
     baseline: Latency
     stopped: str
     warnings: tuple[str, ...]
@@ -96,7 +96,7 @@ def make_recipe(
         shapes=inputs.shapes,
         groups=groups,
         scales=scales,
-        cures=tuple(CureRecipe(name, dict(params)) for name, params in target.cures),
+        rewrites=tuple(RewriteRecipe(name, dict(params)) for name, params in target.rewrites),
     )
 
 
@@ -120,7 +120,7 @@ def make_plan(
     evidence = Evidence(
         version=__version__,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        where=finish.where,
+        fingerprint=finish.fingerprint,
         strategy=config.strategy,
         calibration=config.calibration_method,
         noise=problem.goal.noise,
@@ -136,7 +136,7 @@ def make_plan(
         warnings=finish.warnings,
         stopped=finish.stopped,
         seconds=round(finish.seconds, 3),
-        engine=() if finish.engine is None else finish.engine.anatomy,
+        engine=() if finish.engine is None else finish.engine.layer_summary,
         tactics={} if finish.engine is None else dict(sorted(finish.engine.tactics.items())),
         predictions=_short_errors(prediction_errors(problem.goal, finish.trials)),
         fp32=tuple(
@@ -193,13 +193,13 @@ def _digits(value: float) -> float:
 
 
 def _short_prediction(said: Prediction | None) -> Prediction | None:
-    return None if said is None else Prediction(_digits(said.ratio), _digits(said.slack))
+    return None if said is None else Prediction(_digits(said.ratio), _digits(said.usage))
 
 
 def _short_errors(errors: PredictionErrors | None) -> PredictionErrors | None:
     if errors is None:
         return None
-    return replace(errors, ratio=_digits(errors.ratio), slack=_digits(errors.slack))
+    return replace(errors, ratio=_digits(errors.ratio), usage=_digits(errors.usage))
 
 
 def _short_accuracy(accuracy: Accuracy) -> Accuracy:

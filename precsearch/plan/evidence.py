@@ -147,7 +147,7 @@ class Evidence:
     Attributes:
         version: precsearch's.
         created: UTC, ISO 8601.
-        where: Versions and device.
+        fingerprint: Versions and device.
         strategy: Its name.
         calibration: Method.
         noise: Relative floor of latency.
@@ -175,7 +175,7 @@ class Evidence:
 
     version: str
     created: str
-    where: Fingerprint
+    fingerprint: Fingerprint
     strategy: str
     calibration: str
     noise: float

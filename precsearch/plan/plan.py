@@ -28,8 +28,8 @@ from precsearch.plan.evidence import (
     GroupEvidence,
     TrialEvidence,
 )
-from precsearch.plan.recipe import CureRecipe, GroupRecipe, Recipe, ScaleRecipe, recipe_fields
-from precsearch.plan.upgrade import OLDEST, from_schema_1
+from precsearch.plan.recipe import GroupRecipe, Recipe, RewriteRecipe, ScaleRecipe, recipe_fields
+from precsearch.plan.upgrade import OLDEST, digest_of_schema_1, from_schema_1
 from precsearch.system.regular_file import read_regular
 
 __all__ = [
@@ -37,7 +37,6 @@ __all__ = [
     "Continuation",
     "CorrectionEvidence",
     "Criteria",
-    "CureRecipe",
     "Evidence",
     "Finalist",
     "Fp32Evidence",
@@ -45,6 +44,7 @@ __all__ = [
     "GroupRecipe",
     "Plan",
     "Recipe",
+    "RewriteRecipe",
     "ScaleRecipe",
     "TrialEvidence",
     "WeightedShapes",
@@ -124,7 +124,7 @@ class Plan:
             )
         except ValueError as error:
             raise PlanError(f"the plan is malformed: {error}; {_ADVICE}") from error
-        if (plan.recipe.digest if schema == 1 else plan.digest) != data.get("digest"):
+        if (digest_of_schema_1(data) if schema == 1 else plan.digest) != data.get("digest"):
             parts = "recipe does" if schema == 1 else "recipe and criteria do"
             raise PlanError(
                 f"the plan's {parts} not match its digest: it was edited by hand; {_ADVICE}"

@@ -12,7 +12,7 @@ from precsearch.codec import unstructure
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 
-__all__ = ["CureRecipe", "GroupRecipe", "Recipe", "ScaleRecipe", "recipe_fields"]
+__all__ = ["GroupRecipe", "Recipe", "RewriteRecipe", "ScaleRecipe", "recipe_fields"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,11 @@ class ScaleRecipe:
 
 
 @dataclass(frozen=True, slots=True)
-class CureRecipe:
+class RewriteRecipe:
     """A rewrite that is made to the model before anything else, see `precsearch.rewrites`.
 
     Attributes:
-        name: Of the cure.
+        name: Of the rewrite.
         params: What it needs beside the graph: a whole number by the node that it is for, or a
             vector by its tensor, as `precsearch.codec.vectors` writes it.
     """
@@ -72,7 +72,7 @@ class Recipe:
             was measured first.
         groups: In graph order.
         scales: Sorted by tensor.
-        cures: In the order in which they are made.
+        rewrites: In the order in which they are made.
     """
 
     model_sha256: str
@@ -86,7 +86,7 @@ class Recipe:
     shapes: tuple[Mapping[str, tuple[int, ...]], ...] = ()
     groups: tuple[GroupRecipe, ...] = ()
     scales: tuple[ScaleRecipe, ...] = ()
-    cures: tuple[CureRecipe, ...] = ()
+    rewrites: tuple[RewriteRecipe, ...] = ()
 
     @property
     def assignment(self) -> Assignment:
@@ -101,8 +101,8 @@ class Recipe:
 
 
 def recipe_fields(recipe: Recipe) -> dict[str, Any]:
-    """As data; what has no cures is written as it was before there were any."""
+    """As data; what has no rewrites is written as it was before there were any."""
     data: dict[str, Any] = unstructure(recipe)
-    if not recipe.cures:
-        del data["cures"]
+    if not recipe.rewrites:
+        del data["rewrites"]
     return data

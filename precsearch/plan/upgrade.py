@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["OLDEST", "from_schema_1"]
+from precsearch.codec import renamed
+
+__all__ = ["OLDEST", "digest_of_schema_1", "from_schema_1"]
 
 OLDEST = 1
 """The oldest schema that is read."""
@@ -33,7 +37,18 @@ def from_schema_1(data: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
         f"{criteria.get('metric')!r:.40} up to {criteria.get('tolerance')!r:.20}): check it, or "
         "make the plan again with 'precsearch optimize'"
     )
-    return {"recipe": data.get("recipe"), "criteria": criteria, "evidence": kept}, said
+    given = {
+        "recipe": renamed.recipe(data.get("recipe")),
+        "criteria": criteria,
+        "evidence": renamed.evidence(kept),
+    }
+    return given, said
+
+
+def digest_of_schema_1(data: Mapping[str, Any]) -> str:
+    """The digest of a plan of schema 1: SHA-256 of its recipe's canonical JSON, as hex."""
+    text = json.dumps(data.get("recipe"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _shapes(latency: object) -> list[dict[str, Any]]:

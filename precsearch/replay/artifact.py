@@ -111,11 +111,11 @@ class Replay:
 
 def built_otherwise(plan: Plan, engine: Engine) -> str:
     """What an engine has other than the one that a plan was measured with; "" for nothing."""
-    if plan.evidence.engine == engine.anatomy:
+    if plan.evidence.engine == engine.layer_summary:
         return ""
-    changed = sorted(set(engine.anatomy) - set(plan.evidence.engine))
+    changed = sorted(set(engine.layer_summary) - set(plan.evidence.engine))
     shown = "; ".join(changed[:_SHOWN])
-    return f"{len(changed)} of {len(engine.anatomy)} layers are built otherwise: {shown}"
+    return f"{len(changed)} of {len(engine.layer_summary)} layers are built otherwise: {shown}"
 
 
 def rebuilt(plan: Plan, target: Target, lowered: Lowered) -> Replay:
@@ -158,7 +158,7 @@ def tactics_here(plan: Plan, where: Fingerprint) -> dict[str, str]:
                 f"the plan's tactic of {key!r} is {tactic!r}, not 16 hexadecimal digits after 0x; "
                 f"{EDITED}"
             )
-    same = _builds_on(plan.evidence.where) == _builds_on(where)
+    same = _builds_on(plan.evidence.fingerprint) == _builds_on(where)
     return dict(plan.evidence.tactics) if same else {}
 
 
@@ -172,7 +172,7 @@ def other_place(
     plan: Plan, device: str, versions: dict[str, str], features: tuple[str, ...]
 ) -> list[str]:
     """How this machine differs from the one that the plan was measured on, a sentence each."""
-    where = plan.evidence.where
+    where = plan.evidence.fingerprint
     lines = []
     if where.device != device:
         lines.append(f"the plan was measured on {where.device}, this is {device}")

@@ -23,7 +23,7 @@ from precsearch.replay.artifact import EDITED, is_engine, rebuilt, write_artifac
 from precsearch.replay.groups import with_groups
 from precsearch.replay.judging import expect_digest
 from precsearch.replay.portable import artifact_paths, loading
-from precsearch.rewrites import Recorded, cured
+from precsearch.rewrites import Recorded, with_rewrites
 from precsearch.setup.files import check_free, write_output
 from precsearch.setup.target import Target, open_target
 
@@ -154,10 +154,10 @@ def materialise(plan: Plan, model: Path, threads: int | None) -> Materialised:
 def _lowered(plan: Plan, source: SourceModel, threads: int | None) -> Materialised:
     recipe = plan.recipe
     count = _threads(recipe) if threads is None else threads
-    source = _cured(plan, source)
+    source = _rewritten(plan, source)
     used = {g.precision for g in recipe.groups} | {Precision.FP32}
     offered = partial(_target, plan, source, threads=count)
-    target = replace(with_groups(offered, used, recipe.space_sha256), cures=_cures(recipe))
+    target = replace(with_groups(offered, used, recipe.space_sha256), rewrites=_rewrites(recipe))
     if target.space.digest != recipe.space_sha256:
         unknown = [g.key for g in recipe.groups if g.key not in target.space.by_key]
         where = f" (there is no group {unknown[0]!r} now)" if unknown else ""
@@ -171,20 +171,20 @@ def _lowered(plan: Plan, source: SourceModel, threads: int | None) -> Materialis
     return Materialised(plan, target, lowering, lowering.lower(recipe.assignment))
 
 
-def _cures(recipe: Recipe) -> tuple[Recorded, ...]:
-    return tuple((cure.name, cure.params) for cure in recipe.cures)
+def _rewrites(recipe: Recipe) -> tuple[Recorded, ...]:
+    return tuple((rewrite.name, rewrite.params) for rewrite in recipe.rewrites)
 
 
-def _cured(plan: Plan, source: SourceModel) -> SourceModel:
-    """The model after the plan's cures, each of which changed something."""
-    for name, params in _cures(plan.recipe):
+def _rewritten(plan: Plan, source: SourceModel) -> SourceModel:
+    """The model after the plan's rewrites, each of which changed something."""
+    for name, params in _rewrites(plan.recipe):
         try:
-            made = cured(source, [(name, params)])
+            made = with_rewrites(source, [(name, params)])
         except OptionError as error:
             raise PlanError(f"{error}; {EDITED}") from error
         if made.proto is source.proto:
             raise ReplayError(
-                f"the plan's cure {name!r} fits nowhere in this model now; install precsearch "
+                f"the plan's rewrite {name!r} fits nowhere in this model now; install precsearch "
                 f"{plan.evidence.version} or make a new plan"
             )
         source = made

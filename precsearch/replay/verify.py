@@ -134,7 +134,7 @@ def verify(
     lines = [*found.notes, *inputs.data.notes, *inputs.notes]
     if inputs.data.random:
         lines.insert(0, "no --data was given: the loss is measured on random numbers")
-    where = seen.where
+    where = seen.fingerprint
     lines += [*seen.notes, *sentences(seen.accuracy.mismatches), *map(str, seen.accuracy.lost)]
     if mode := found.evidence.fp32_mode:
         lines.append(f"speeds are relative to {fp32_words(mode)}, as the plan's are")
@@ -231,7 +231,7 @@ def _config(plan: Plan, data: Path | None, tol: float | None, metric: str) -> Da
 class _Seen:
     """What was measured, and where."""
 
-    where: Fingerprint
+    fingerprint: Fingerprint
     noise: float
     accuracy: Accuracy
     latency: Latency

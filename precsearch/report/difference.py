@@ -137,7 +137,7 @@ def _settings(plan: Plan) -> dict[str, str]:
     recipe: Mapping[str, object] = unstructure(plan.recipe)
     left_out = ("groups", "scales")
     found = dict(_flat("", {k: v for k, v in recipe.items() if k not in left_out}))
-    where = plan.evidence.where
+    where = plan.evidence.fingerprint
     found["device"] = where.device
     return {**found, **{f"{k} (version)": v for k, v in where.versions.items()}}
 

@@ -126,8 +126,8 @@ def _versions(story: Story) -> str:
         rows.append(("device", story.search.device))
     if story.plan is not None:
         evidence, recipe = story.plan.evidence, story.plan.recipe
-        rows = [("precsearch", evidence.version), ("device", evidence.where.device)]
-        rows += sorted(evidence.where.versions.items())
+        rows = [("precsearch", evidence.version), ("device", evidence.fingerprint.device)]
+        rows += sorted(evidence.fingerprint.versions.items())
         rows += [("made", evidence.created), ("lowering", recipe.lowering)]
         rows += [("scheme", recipe.scheme), ("granularity", recipe.granularity)]
         rows += sorted(recipe.options.items())

@@ -1,4 +1,4 @@
-"""Cures by name: what a plan needs in order to make the cured model again."""
+"""Rewrites by name: what a plan needs in order to make the rewritten model again."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from precsearch.graph.read import SourceModel
 from precsearch.rewrites.registry import RULES
 from precsearch.rewrites.rewrite import Parameters, rewritten
 
-__all__ = ["CURES", "Recorded", "cured"]
+__all__ = ["REWRITES", "Recorded", "with_rewrites"]
 
 Recorded = tuple[str, Parameters]
-"""Name of a cure and its parameters."""
+"""Name of a rewrite and its parameters."""
 
-CURES = tuple(RULES)
+REWRITES = tuple(RULES)
 """The names that there are."""
 
 
-def cured(source: SourceModel, cures: Sequence[Recorded]) -> SourceModel:
-    """The model with cures applied one after the other; the same bytes for the same model.
+def with_rewrites(source: SourceModel, rewrites: Sequence[Recorded]) -> SourceModel:
+    """The model with rewrites applied one after the other; the same bytes for the same model.
 
     Args:
         source: The model as read.
-        cures: In order. One that fits nowhere changes nothing.
+        rewrites: In order. One that fits nowhere changes nothing.
 
     Returns:
         The model with another graph; path, digest and external weights are the original's.
 
     Raises:
-        OptionError: There is no cure of a name.
-        ModelError: The graph cannot be raised to the operator set that a cure needs.
+        OptionError: There is no rewrite of a name.
+        ModelError: The graph cannot be raised to the operator set that a rewrite needs.
     """
-    for name, params in cures:
+    for name, params in rewrites:
         rule = RULES.get(name)
         if rule is None:
-            raise OptionError(f"there is no cure {name!r}; use one of {', '.join(CURES)}")
+            raise OptionError(f"there is no rewrite {name!r}; use one of {', '.join(REWRITES)}")
         graph = prepare(source, rule.min_opset)
-        cure = rule.apply(graph, params)
-        if cure is not None:
-            model = onnx.ModelProto.FromString(rewritten(graph, cure.rewrite))
+        named = rule.apply(graph, params)
+        if named is not None:
+            model = onnx.ModelProto.FromString(rewritten(graph, named.rewrite))
             source = replace(source, proto=model)
     return source

@@ -1,4 +1,4 @@
-"""Cure of an attention whose scale is split into two Muls, around which TensorRT miscompiled."""
+"""Rewrite of an attention whose scale is split into two Muls, around which TensorRT miscompiled."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import onnx
 from onnx import helper
 
 from precsearch.graph.view import GraphView, NodeView
-from precsearch.rewrites.rewrite import Cure, Rewrite, constant_of
+from precsearch.rewrites.rewrite import NamedRewrite, Rewrite, constant_of
 
 __all__ = ["merged_scales"]
 
 
-def merged_scales(graph: GraphView) -> Cure | None:
+def merged_scales(graph: GraphView) -> NamedRewrite | None:
     """(q s₁)(k s₂)ᵀ as (q s₁s₂) kᵀ: one Mul before the product rather than two."""
     rewrite = Rewrite()
     for product in graph.nodes:
@@ -41,7 +41,7 @@ def merged_scales(graph: GraphView) -> Cure | None:
             ]
         rewrite.sites.append(product.key)
     what = "merge the two scales around a query-key product into one"
-    return Cure("merge-scales", what, rewrite) if rewrite.sites else None
+    return NamedRewrite("merge-scales", what, rewrite) if rewrite.sites else None
 
 
 def _scaled(graph: GraphView, tensor: str) -> tuple[NodeView, float, str] | None:

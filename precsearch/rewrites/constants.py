@@ -1,4 +1,4 @@
-"""Cure of a constant that FP16 cannot hold, such as the -3.4e38 of an attention mask."""
+"""Rewrite of a constant that FP16 cannot hold, such as the -3.4e38 of an attention mask."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import onnx
 
 from precsearch.core.formats import FLOAT16
 from precsearch.graph.view import GraphView
-from precsearch.rewrites.rewrite import Cure, Rewrite
+from precsearch.rewrites.rewrite import NamedRewrite, Rewrite
 
 __all__ = ["clamped_constants"]
 
@@ -17,7 +17,7 @@ _LIMIT = 1e4
 _MASKING = ("Add", "Sub", "Mul", "Where")
 
 
-def clamped_constants(graph: GraphView) -> Cure | None:
+def clamped_constants(graph: GraphView) -> NamedRewrite | None:
     """Constants beyond FP16's range that mask something, clamped to ±1e4.
 
     Exact where they only ever end in a Softmax: verify it.
@@ -42,4 +42,4 @@ def clamped_constants(graph: GraphView) -> Cure | None:
             rewrite.instead[user.index] = [changed]
         rewrite.sites.append(name)
     what = "clamp mask constants that FP16 cannot hold to 1e4"
-    return Cure("clamp-constants", what, rewrite) if rewrite.sites else None
+    return NamedRewrite("clamp-constants", what, rewrite) if rewrite.sites else None

@@ -20,7 +20,7 @@ from precsearch.graph.view import GraphView, NodeView, Weight
 from precsearch.rewrites.absorbers import absorber
 from precsearch.rewrites.channels import Axis, ChannelClasses, Ids
 from precsearch.rewrites.homogeneity import channel_classes
-from precsearch.rewrites.rewrite import Cure, Parameters, Rewrite
+from precsearch.rewrites.rewrite import NamedRewrite, Parameters, Rewrite
 
 __all__ = [
     "EQUALIZE",
@@ -61,7 +61,7 @@ def axis_of(name: str) -> Axis | None:
     return (tensor, int(number)) if colon and number.isdecimal() else None
 
 
-def equalized(graph: GraphView, parameters: Parameters) -> Cure | None:
+def equalized(graph: GraphView, parameters: Parameters) -> NamedRewrite | None:
     """The graph with channels scaled.
 
     Args:
@@ -82,7 +82,7 @@ def equalized(graph: GraphView, parameters: Parameters) -> Cure | None:
             rewrite.instead[node.index] = [made]
             rewrite.sites.append(node.key)
     what = "scale channels of unequal range in the weights before and after them"
-    return Cure(EQUALIZE, what, rewrite, parameters) if rewrite.sites else None
+    return NamedRewrite(EQUALIZE, what, rewrite, parameters) if rewrite.sites else None
 
 
 def _vectors(parameters: Parameters) -> dict[str, Steps]:

@@ -1,4 +1,4 @@
-"""Cures of a LayerNorm whose variance leaves FP16's range: fuse it, or scale before squaring."""
+"""Rewrites of a LayerNorm whose variance leaves FP16's range: fuse it, or scale before squaring."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from onnx import helper
 
 from precsearch.graph.view import GraphView, NodeView
-from precsearch.rewrites.rewrite import LAYERNORM_OPSET, Cure, Rewrite, constant_of
+from precsearch.rewrites.rewrite import LAYERNORM_OPSET, NamedRewrite, Rewrite, constant_of
 
 __all__ = ["fused_norms", "norm_exponents", "scaled_norms"]
 
@@ -81,7 +81,7 @@ def _over_last(graph: GraphView, node: NodeView) -> bool:
     return int(axes[0]) == -1 or (rank is not None and int(axes[0]) == rank - 1)
 
 
-def fused_norms(graph: GraphView) -> Cure | None:
+def fused_norms(graph: GraphView) -> NamedRewrite | None:
     """Decomposed LayerNorms as ``LayerNormalization``, which engines compute in FP32 inside.
 
     Needs operator set 17. Exact in real numbers; FP32 sums in another order.
@@ -110,7 +110,7 @@ def fused_norms(graph: GraphView) -> Cure | None:
         ]
         rewrite.sites.append(norm.div.key)
     what = "write the decomposed LayerNorms as LayerNormalization, computed in FP32 inside"
-    return Cure("fuse-layernorm", what, rewrite) if rewrite.sites else None
+    return NamedRewrite("fuse-layernorm", what, rewrite) if rewrite.sites else None
 
 
 def _affine(graph: GraphView, div: NodeView) -> tuple[str, str, NodeView]:
@@ -153,7 +153,7 @@ def norm_exponents(graph: GraphView, absmax: Mapping[str, float]) -> dict[str, i
     return found
 
 
-def scaled_norms(graph: GraphView, exponents: Mapping[str, int]) -> Cure | None:
+def scaled_norms(graph: GraphView, exponents: Mapping[str, int]) -> NamedRewrite | None:
     """Decomposed LayerNorms that scale x - mean by a power of two before they square it.
 
     The scale cancels in the division and is exact in FP32; the epsilon is scaled by its square.
@@ -182,4 +182,4 @@ def scaled_norms(graph: GraphView, exponents: Mapping[str, int]) -> Cure | None:
         rewrite.sites.append(norm.div.key)
     what = "scale by a power of two before the variance is squared, which the division takes back"
     params = {key: exponents[key] for key in rewrite.sites}
-    return Cure("scale-variance", what, rewrite, params) if rewrite.sites else None
+    return NamedRewrite("scale-variance", what, rewrite, params) if rewrite.sites else None

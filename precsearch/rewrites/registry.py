@@ -17,7 +17,7 @@ from precsearch.rewrites.attention import merged_scales
 from precsearch.rewrites.constants import clamped_constants
 from precsearch.rewrites.equalize import EQUALIZE, equalized
 from precsearch.rewrites.norms import fused_norms, scaled_norms
-from precsearch.rewrites.rewrite import LAYERNORM_OPSET, Cure, Parameters
+from precsearch.rewrites.rewrite import LAYERNORM_OPSET, NamedRewrite, Parameters
 
 __all__ = ["RULES", "Requires", "RewriteRule"]
 
@@ -47,7 +47,7 @@ class RewriteRule:
     name: str
     min_opset: int
     requires: Requires
-    apply: Callable[[GraphView, Parameters], Cure | None]
+    apply: Callable[[GraphView, Parameters], NamedRewrite | None]
     holds: str
 
 

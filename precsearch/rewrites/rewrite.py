@@ -1,4 +1,4 @@
-"""What a cure changes in a graph, and the model that comes of it."""
+"""What a rewrite changes in a graph, and the model that comes of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from precsearch.graph.serialize import join_model
 from precsearch.graph.view import GraphView
 
-__all__ = ["LAYERNORM_OPSET", "Cure", "Parameters", "Rewrite", "rewritten"]
+__all__ = ["LAYERNORM_OPSET", "NamedRewrite", "Parameters", "Rewrite", "rewritten"]
 
 Parameters = Mapping[str, int | str]
 """Of a rewrite: whole numbers, or vectors of them as `precsearch.codec.vectors` writes them."""
@@ -38,7 +38,7 @@ class Rewrite:
 
 
 @dataclass(frozen=True)
-class Cure:
+class NamedRewrite:
     """A rewrite of one kind wherever it fits.
 
     Attributes:

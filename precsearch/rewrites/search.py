@@ -1,4 +1,4 @@
-"""Looking for a cure: each is verified in FP32 before it is tried in the configuration."""
+"""Looking for a named: each is verified in FP32 before it is tried in the configuration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from precsearch.graph.read import SourceModel
 from precsearch.graph.view import GraphView
 from precsearch.metrics.distance import worst_relative_l2
 from precsearch.rewrites import (
-    Cure,
+    NamedRewrite,
     Recorded,
     clamped_constants,
     fused_norms,
@@ -39,13 +39,13 @@ class Suggestion:
     """A rewrite that was tried.
 
     Attributes:
-        name: Of the cure, or of several joined by +.
+        name: Of the named, or of several joined by +.
         what: Half a sentence.
         sites: Keys of the nodes that it is about.
         fp32: Relative L2 that it moves FP32's outputs by.
         before, after: Loss of the configuration without and with it.
         model: The rewritten model, serialised; ``None`` if it is not exact.
-        cures: Name and parameters of each, for `precsearch.rewrites.cured`.
+        rewrites: Name and parameters of each, for `precsearch.rewrites.with_rewrites`.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Suggestion:
     before: float
     after: float
     model: bytes | None = None
-    cures: tuple[Recorded, ...] = ()
+    rewrites: tuple[Recorded, ...] = ()
 
     @property
     def exact(self) -> bool:
@@ -70,7 +70,7 @@ def suggestions(
     absmax: Mapping[str, float],
     before: float,
 ) -> tuple[Suggestion, ...]:
-    """Every cure that fits the model, and those that are exact together; the best first.
+    """Every rewrite that fits the model, and those that are exact together; the best first.
 
     Args:
         opened: The configuration.
@@ -85,8 +85,8 @@ def suggestions(
     plain, _ = opened.assigned(feeds)
     reference = outputs_of(opened, plain, Assignment(), feeds)
     tried: list[Suggestion] = []
-    for cure, graph in _cures(opened.graph, source, absmax):
-        tried.append(_tried(opened, source, graph, [cure], feeds, reference, before))
+    for named, graph in _rewrites(opened.graph, source, absmax):
+        tried.append(_tried(opened, source, graph, [named], feeds, reference, before))
     good = [t for t in tried if t.exact and t.model is not None]
     if len(good) > 1 and min(t.after for t in good) > _ENOUGH * before:
         names = {t.name for t in good}
@@ -97,9 +97,9 @@ def suggestions(
 _ENOUGH = 1e-2
 
 
-def _cures(
+def _rewrites(
     graph: GraphView, source: SourceModel, absmax: Mapping[str, float]
-) -> Iterator[tuple[Cure, GraphView]]:
+) -> Iterator[tuple[NamedRewrite, GraphView]]:
     """Those that fit, each with the graph that it changes."""
     newer = graph
     if graph.opsets.get("", 1) < LAYERNORM_OPSET:
@@ -107,14 +107,14 @@ def _cures(
             newer = prepare(source, LAYERNORM_OPSET)
         except ModelError:  # cannot be raised: LayerNormalization is not to be had
             newer = graph
-    for cure, whose in (
+    for named, whose in (
         (fused_norms(newer), newer),
         (scaled_norms(graph, norm_exponents(graph, absmax)), graph),
         (clamped_constants(graph), graph),
         (merged_scales(graph), graph),
     ):
-        if cure is not None:
-            yield cure, whose
+        if named is not None:
+            yield named, whose
 
 
 def _together(
@@ -126,18 +126,18 @@ def _together(
     before: float,
     absmax: Mapping[str, float],
 ) -> Suggestion:
-    """One after the other: a cure looks at the graph that the one before left."""
-    graph, done = opened.graph, list[Cure]()
+    """One after the other: a rewrite looks at the graph that the one before left."""
+    graph, done = opened.graph, list[NamedRewrite]()
     made = source
     while True:
-        found = (c for c in _cures(graph, made, absmax) if c[0].name in names)
-        cure, whose = next(found, (None, graph))
-        if cure is None:
+        found = (c for c in _rewrites(graph, made, absmax) if c[0].name in names)
+        named, whose = next(found, (None, graph))
+        if named is None:
             break
-        names = names - {cure.name}
-        made = _source(source, rewritten(whose, cure.rewrite))
+        names = names - {named.name}
+        made = _source(source, rewritten(whose, named.rewrite))
         graph = prepare(made, opened.form.min_opset)
-        done.append(cure)
+        done.append(named)
     return _judged(opened, graph, done, feeds, reference, before, made.proto.SerializeToString())
 
 
@@ -145,14 +145,14 @@ def _tried(
     opened: Configuration,
     source: SourceModel,
     graph: GraphView,
-    cures: Sequence[Cure],
+    rewrites: Sequence[NamedRewrite],
     feeds: Sequence[Feed],
     reference: Sequence[Feed],
     before: float,
 ) -> Suggestion:
-    model = rewritten(graph, cures[0].rewrite)
+    model = rewritten(graph, rewrites[0].rewrite)
     changed = prepare(_source(source, model), opened.form.min_opset)
-    return _judged(opened, changed, cures, feeds, reference, before, model)
+    return _judged(opened, changed, rewrites, feeds, reference, before, model)
 
 
 def _source(source: SourceModel, model: bytes) -> SourceModel:
@@ -162,7 +162,7 @@ def _source(source: SourceModel, model: bytes) -> SourceModel:
 def _judged(
     opened: Configuration,
     graph: GraphView,
-    cures: Sequence[Cure],
+    rewrites: Sequence[NamedRewrite],
     feeds: Sequence[Feed],
     reference: Sequence[Feed],
     before: float,
@@ -175,12 +175,12 @@ def _judged(
     if fp32 <= EXACT:
         after = worst_relative_l2(outputs_of(changed, scales, assignment, feeds), reference)
     return Suggestion(
-        name="+".join(c.name for c in cures),
-        what=", and ".join(c.what for c in cures),
-        sites=tuple(s for c in cures for s in c.rewrite.sites),
+        name="+".join(c.name for c in rewrites),
+        what=", and ".join(c.what for c in rewrites),
+        sites=tuple(s for c in rewrites for s in c.rewrite.sites),
         fp32=fp32,
         before=before,
         after=after,
         model=model if fp32 <= EXACT else None,
-        cures=tuple((c.name, c.params) for c in cures),
+        rewrites=tuple((c.name, c.params) for c in rewrites),
     )

@@ -90,7 +90,7 @@ class BackendConfig:
         threads: CPU threads of one inference; 0 is the number of physical cores.
         build_options: What the backend alone knows, by name.
         corrections: What may be tried to make INT8 more accurate, in this order.
-        cure: Try rewrites that heal FP16 and change nothing in FP32; use what helps.
+        rewrite: Try rewrites that make FP16 accurate and change nothing in FP32; use what helps.
         control: Groups that keep a precision, and the only ones that are searched.
     """
 
@@ -100,7 +100,7 @@ class BackendConfig:
     threads: int = 0
     build_options: Mapping[str, str] = field(default_factory=dict)
     corrections: tuple[str, ...] = CORRECTIONS
-    cure: bool = False
+    rewrite: bool = False
     control: Control = NO_CONTROL
 
     def __post_init__(self) -> None:

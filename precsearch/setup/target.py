@@ -28,7 +28,7 @@ from precsearch.registry import BackendFactory, backend_factory
 from precsearch.rewrites import Recorded
 from precsearch.setup.shapes import ShapeTable
 
-__all__ = ["Target", "cures_of", "open_target"]
+__all__ = ["Target", "open_target", "rewrites_of"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Target:
         form: What kind of graph it builds from, likewise.
         factory: Constructs the backend there.
         options: Its knobs.
-        cures: Rewrites that the source has gone through since it was read.
+        rewrites: Rewrites that the source has gone through since it was read.
         kept: Group → why the user's control leaves it fewer choices, half a sentence.
     """
 
@@ -56,7 +56,7 @@ class Target:
     form: GraphForm
     factory: BackendFactory
     options: BackendOptions
-    cures: tuple[Recorded, ...] = ()
+    rewrites: tuple[Recorded, ...] = ()
     kept: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -66,14 +66,14 @@ class Target:
 
     @property
     def digest(self) -> str:
-        """Of the model, with its cures if it has any."""
+        """Of the model, with its rewrites if it has any."""
         digest = self.source.digest
-        return f"{digest} {cures_of(self)}" if self.cures else digest
+        return f"{digest} {rewrites_of(self)}" if self.rewrites else digest
 
     @property
     def reference_model(self) -> bytes | None:
         """What the reference runs, serialised; ``None`` is the file itself."""
-        source = read_model(self.source.path) if self.cures else self.source
+        source = read_model(self.source.path) if self.rewrites else self.source
         anonymous = without_names(source.proto)
         if anonymous is not None:
             return bytes(anonymous.SerializeToString())
@@ -152,6 +152,6 @@ def form_of(backend: Backend, name: str) -> GraphForm:
     return backend.form_named(name)
 
 
-def cures_of(target: Target) -> str:
+def rewrites_of(target: Target) -> str:
     """The rewrites of a target with their parameters, as JSON."""
-    return dumps([[name, dict(params)] for name, params in target.cures])
+    return dumps([[name, dict(params)] for name, params in target.rewrites])

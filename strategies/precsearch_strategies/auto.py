@@ -91,7 +91,7 @@ class Auto:
         if problem.devices > 1:  # FP32 is rarely beyond the bound, and other devices would wait
             first += leading_uniforms(problem)[: problem.devices - 1]
         beside = ", built beside the uniform engines" if len(first) > 1 else ""
-        gate, *_ = yield from known.build(first, f"FP32 is the gate{beside}")
+        gate, *_ = yield from known.build(first, f"FP32 is the baseline{beside}")
         if gate.measurement is None or not problem.goal.admits(gate.measurement):
             return "baseline"
         if not problem.space.free:
@@ -139,7 +139,7 @@ class Auto:
         best = known.best_ratio() * (1 + known.problem.goal.noise)
         near = [t for t in known.passing() if (known.ratio(t) or 1.0) <= best]
         margin = known.margin(self.margin)
-        safe = (not len(t.assignment) or (known.slack(t) or 0.0) <= margin for t in near)
+        safe = (not len(t.assignment) or (known.usage(t) or 0.0) <= margin for t in near)
         return self.margin > 0 and not any(safe)
 
     def _mixed(self, rounds: Rounds) -> Asking[str]:

@@ -54,7 +54,7 @@ class Bisection:
     def propose(self, problem: Problem, /) -> ReasonedProposals:
         """Gate, ranking, then for each lower precision: both ends, bisection, splitting."""
         known = Known(problem)
-        (gate,) = yield from known.build([problem.all_fp32()], "FP32 is the gate")
+        (gate,) = yield from known.build([problem.all_fp32()], "FP32 is the baseline")
         if gate.measurement is None or not problem.goal.admits(gate.measurement):
             return "baseline"
         base = problem.all_fp32()

@@ -104,7 +104,7 @@ class Known(Ledger):
         """A proposal, its prediction in units of the bound that was asked for."""
         if self.share < 1:
             reason = f"in reserve, at {self.share:.0%} of the bound: {reason}"
-            predicted = predicted and replace(predicted, slack=self.share * predicted.slack)
+            predicted = predicted and replace(predicted, usage=self.share * predicted.usage)
         return Proposal(assignment, fidelity, reason, predicted)
 
     def build(
@@ -176,11 +176,11 @@ class Known(Ledger):
         """Whether an engine is known to be unusable before it is built."""
         return any(e.within(assignment) for e in self.excluded)
 
-    def slack(self, trial: Trial | None) -> float | None:
+    def usage(self, trial: Trial | None) -> float | None:
         """How much of the bound a trial uses, 1 is all; ``None`` if it failed or is missing."""
         if trial is None or trial.measurement is None:
             return None
-        return max(0.0, self.problem.goal.slack(trial.measurement))
+        return max(0.0, self.problem.goal.usage(trial.measurement))
 
     def passes(self, trial: Trial) -> bool | None:
         """Whether the trial is within the bound; ``None`` if it failed."""

@@ -28,7 +28,7 @@ class Tpe:
     """Optuna's TPE over one categorical choice per group (Bergstra et al., NeurIPS 2011).
 
     The objective is gated: the latency ratio within the bound; beyond it 2 and up, growing with the
-    logarithm of the slack, so that every passing engine is better than every failing one. A failed
+    logarithm of the usage, so that every passing engine is better than every failing one. A failed
     build is told to Optuna as failed, without a value.
 
     Attributes:
@@ -48,7 +48,7 @@ class Tpe:
     def propose(self, problem: Problem, /) -> ReasonedProposals:
         """FP32 as the gate, the uniform engines, then what TPE suggests."""
         known = Known(problem)
-        (gate,) = yield from known.build([problem.all_fp32()], "FP32 is the gate")
+        (gate,) = yield from known.build([problem.all_fp32()], "FP32 is the baseline")
         if gate.measurement is None or not problem.goal.admits(gate.measurement):
             return "baseline"
         limit = known.limit(self.builds)
@@ -107,7 +107,7 @@ def tpe_search(
                 missed += 1
                 continue
         (engine,) = yield from known.build([assignment], "TPE")
-        _tell(study, trial, known.ratio(engine), known.slack(engine))
+        _tell(study, trial, known.ratio(engine), known.usage(engine))
         missed = 0 if fresh else missed + 1
         stale += fresh
         if known.best_ratio() < reference * (1 - known.problem.goal.noise):
@@ -116,27 +116,27 @@ def tpe_search(
 
 
 def _ruled_out(known: Known, assignment: Assignment) -> Asking[float | None]:
-    """The slack to expect of an engine that its proxy, corrected, rules out; ``None`` if not."""
+    """The usage to expect of an engine that its proxy, corrected, rules out; ``None`` if not."""
     (proxy,) = yield from known.probe([assignment], "TPE, screened")
-    slack, (bias, spread) = known.slack(proxy), proxy_error(known)
-    if slack is None or slack * math.exp(bias - spread) <= 1:
+    usage, (bias, spread) = known.usage(proxy), proxy_error(known)
+    if usage is None or usage * math.exp(bias - spread) <= 1:
         return None
-    return max(slack * math.exp(bias), 1.0 + 1e-9)
+    return max(usage * math.exp(bias), 1.0 + 1e-9)
 
 
-def _gated(ratio: float, slack: float) -> float:
-    return ratio if slack <= 1 else 2.0 + math.log(min(slack, 1e6))
+def _gated(ratio: float, usage: float) -> float:
+    return ratio if usage <= 1 else 2.0 + math.log(min(usage, 1e6))
 
 
 def _tell(
-    study: optuna.Study, trial: optuna.Trial, ratio: float | None, slack: float | None
+    study: optuna.Study, trial: optuna.Trial, ratio: float | None, usage: float | None
 ) -> None:
     import optuna
 
-    if ratio is None or slack is None:
+    if ratio is None or usage is None:
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
     else:
-        study.tell(trial, _gated(ratio, slack))
+        study.tell(trial, _gated(ratio, usage))
 
 
 def _distributions(
@@ -160,11 +160,11 @@ def _study(known: Known, choices: dict[str, list[str]]) -> optuna.Study:
     distributions = _distributions(choices)
     for assignment in sorted(known.engines, key=lambda a: a.entries):
         engine = known.engines[assignment]
-        ratio, slack = known.ratio(engine), known.slack(engine)
-        if ratio is None or slack is None:
+        ratio, usage = known.ratio(engine), known.usage(engine)
+        if ratio is None or usage is None:
             continue
         params = {k: assignment[k].value for k in choices}
-        value = _gated(ratio, slack)
+        value = _gated(ratio, usage)
         study.add_trial(
             optuna.trial.create_trial(params=params, distributions=distributions, value=value)
         )

@@ -91,7 +91,7 @@ class Uniform:
         """FP32 as the gate, then all others as one batch."""
         known = Known(problem)
         first, *rest = uniform_assignments(problem)
-        (gate,) = yield from known.build([first], "FP32 is the gate")
+        (gate,) = yield from known.build([first], "FP32 is the baseline")
         if gate.measurement is None or not problem.goal.admits(gate.measurement):
             return "baseline"
         yield from known.build(rest, "uniform")

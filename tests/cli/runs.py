@@ -83,7 +83,7 @@ def synthetic_run(builds: int = 24, proxies: int = 40, seed: int = 1) -> Iterato
     yield StageStarted("read", "resnet20_cifar10.onnx, 122 nodes")
     yield StageStarted("reference", "16 feeds")
     yield StageStarted("calibrate", "71 tensors, 8 feeds")
-    yield StageStarted("gate", "FP32 engine against the reference")
+    yield StageStarted("baseline", "FP32 engine against the reference")
     device = "Intel Xeon Platinum 8481C, 8 threads"
     bound, budget = Bound(1e-2), Budget(builds, 1800.0)
     yield SearchStarted(device, "auto", GROUPS, 122, bound, budget, 0.018)
@@ -140,7 +140,7 @@ def plan(*, groups: int = 12, int8: int = 8, ratio: float = 0.55, holdout: bool 
     evidence = Evidence(
         version="0.1.0",
         created="2025-01-01T00:00:00+00:00",
-        where=Fingerprint("onnxruntime", {"onnxruntime": "1.24"}, "a CPU"),
+        fingerprint=Fingerprint("onnxruntime", {"onnxruntime": "1.24"}, "a CPU"),
         strategy="auto",
         calibration="minmax",
         noise=0.018,

@@ -9,8 +9,8 @@ from rich.cells import cell_len
 
 from precsearch import api
 from precsearch.api import OptimizeConfig, OptimizeResult, ShapeSet
-from precsearch.cli.actions import Exit
 from precsearch.cli.commands import app
+from precsearch.cli.exit_codes import Exit
 from precsearch.cli.main import run
 from precsearch.core.events import Event, Warned
 from precsearch.core.precision import Precision
@@ -78,7 +78,7 @@ def test_every_option_arrives(asked: list[OptimizeConfig]) -> None:
         "--precisions int8,fp32 --strategy tpe --max-builds 7 --time-budget 30m --seed 3 "
         "--threads 2 --batch 4 --input-shape x:8x3 --input-shape y:1 --calibration c.npz "
         "--calibration-method mse --holdout h.npz --granularity node -o p.json --artifact a.onnx "
-        "--run-dir r --resume --json --workers 3 --build-option a=b --cure"
+        "--run-dir r --resume --json --workers 3 --build-option a=b --rewrite"
     )
     assert run(line.split()) == Exit.UNMET
     assert asked == [
@@ -106,11 +106,11 @@ def test_every_option_arrives(asked: list[OptimizeConfig]) -> None:
             artifact=Path("a.onnx"),
             run_dir=Path("r"),
             resume=True,
-            cure=True,
+            rewrite=True,
         )
     ]
     fields = set(inspection.signature(OptimizeConfig).parameters)
-    assert len(fields) == 26, "a new option needs a place on the command line and in this test"
+    assert len(fields) == 29, "a new option needs a place on the command line and in this test"
     assert run(["optimize", "m.onnx", "--force"]) == Exit.UNMET
     assert asked[-1].force
     sets = ["--shapes", "x:1x3; y:2@0.5", "--shapes", "a@1:16x3"]

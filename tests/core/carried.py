@@ -148,7 +148,7 @@ def is_reported(precision: Precision) -> None:
 
 
 def has_words(precision: Precision) -> None:
-    assert counts_in_words({"untold": 1, precision.value: 2}).startswith(f"2 {precision}")
+    assert counts_in_words({"unknown": 1, precision.value: 2}).startswith(f"2 {precision}")
     assert parse_precision(precision.value) is precision
     assert parse_precisions(f"{precision},fp32")[-1] is precision
     trial = _trial(everywhere(precision)[1], {})

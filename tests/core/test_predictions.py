@@ -51,7 +51,7 @@ def test_errors_are_relative_medians_of_the_engines_that_ran() -> None:
     assert found is not None
     assert found.engines == 3
     assert found.ratio == pytest.approx(0.1)
-    assert found.slack == pytest.approx((0.1 + 1 / 3) / 2)
+    assert found.usage == pytest.approx((0.1 + 1 / 3) / 2)
     assert found.verdicts == 1
 
 
@@ -66,7 +66,7 @@ def test_what_was_foreseen_exactly_has_no_error(rows: list[tuple[float, float]])
     found = prediction_errors(GOAL, trials)
     assert found is not None
     assert found.ratio == 0
-    assert found.slack == pytest.approx(0)
+    assert found.usage == pytest.approx(0)
     assert found.verdicts == found.engines == len(rows)
 
 

@@ -55,14 +55,16 @@ GOALS = st.builds(
 
 
 @given(GOALS, LOSSES, st.floats(0, 1))
-def test_what_passes_is_admitted_and_has_slack(goal: Goal, loss: float, more: float) -> None:
+def test_what_passes_is_admitted_and_uses_no_more_than_the_bound(
+    goal: Goal, loss: float, more: float
+) -> None:
     found = measured(loss, 1.0, loss + more)
     if goal.passes(found):
         assert goal.admits(found)
-        assert goal.slack(found) <= 1 + 1e-9
+        assert goal.usage(found) <= 1 + 1e-9
     elif goal.bound.tolerance > 0:
-        assert goal.slack(found) >= 1 - 1e-9
-    assert goal.slack(measured(math.inf, 1.0)) == math.inf
+        assert goal.usage(found) >= 1 - 1e-9
+    assert goal.usage(measured(math.inf, 1.0)) == math.inf
     assert not goal.admits(measured(math.inf, 1.0))
 
 

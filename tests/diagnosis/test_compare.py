@@ -1,4 +1,4 @@
-"""`diagnose` names what goes wrong, where it begins, and what heals it."""
+"""`diagnose` names what goes wrong, where it begins, and what repairs it."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def test_the_variance_path_is_named_and_healed(overflow: Diagnosis) -> None:
     assert first.likeness.relative == np.inf
     assert first.likeness.nonfinite > 0.1
     assert first.likeness.reference_absmax > 65504
-    healed = {s.name: s.after for s in overflow.suggestions if s.exact}
-    assert healed.keys() == {"fuse-layernorm", "scale-variance"}
-    assert max(healed.values()) < 1e-2
+    repaired = {s.name: s.after for s in overflow.suggestions if s.exact}
+    assert repaired.keys() == {"fuse-layernorm", "scale-variance"}
+    assert max(repaired.values()) < 1e-2
 
 
 def test_layers_come_in_graph_order_with_onnx_names(overflow: Diagnosis, folder: Path) -> None:

@@ -144,7 +144,7 @@ def test_it_says_where_looking_healed_the_engine(
     (said,) = found.notes
     assert "looking inside changed what the engine gives, most by" in said
     assert "what is exposed is fused no more" in said, said
-    assert found.loss > 0.5, "of the engine as it is, not of one that looking healed"
+    assert found.loss > 0.5, "of the engine as it is, not of one that looking repaired"
 
 
 def test_an_engine_that_cannot_be_cut_somewhere_shows_the_rest(

@@ -42,17 +42,18 @@ def test_the_table_fits_80_columns(
     assert len(rows) == 2
 
 
-def test_json_csv_and_the_cured_model(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    line = "diagnose overflow.onnx --data data.npz --suggest --cured cured.onnx --csv t.csv --json"
+def test_json_csv_and_the_rewritten_model(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = "diagnose overflow.onnx --data data.npz --suggest --csv t.csv --json"
+    line += " --rewritten rewritten.onnx"
     assert run(line.split()) == 0
     fields = json.loads(said(capsys))
     assert fields["event"] == "diagnosis"
     assert fields["layers"][0].keys() >= {"euclidean", "cosine", "relative", "sqnr_db", "group"}
     rows = list(csv.DictReader((here / "t.csv").open()))
     assert [r["tensor"] for r in rows] == [r["tensor"] for r in fields["layers"]]
-    assert run(["diagnose", "cured.onnx", "--data", "data.npz", "--json"]) == 0
-    cured = json.loads(said(capsys))
-    assert max(cured["losses"].values()) < 1e-2 < max(fields["losses"].values())
+    assert run(["diagnose", "rewritten.onnx", "--data", "data.npz", "--json"]) == 0
+    rewritten = json.loads(said(capsys))
+    assert max(rewritten["losses"].values()) < 1e-2 < max(fields["losses"].values())
     assert run(line.split()) == 2, "it exists already"
     assert run([*line.split(), "--force"]) == 0
 
@@ -79,9 +80,9 @@ def test_batch_memory_granularity_backend_and_plan_flags(
     [
         ("--precision fp6", "--precision takes fp32, bf16, fp16, fp8, int8 or int4, not 'fp6'"),
         ("--order best", "--order takes worst or graph, not 'best'"),
-        ("--cured c.onnx", "--cured writes what --suggest finds; add --suggest"),
+        ("--rewritten c.onnx", "--rewritten writes what --suggest finds; add --suggest"),
         ("--reproducer r", "--reproducer is for engines that are wrong in FP32"),
-        ("--precision fp32 --suggest", "with --precision fp32 there is no table and no cure"),
+        ("--precision fp32 --suggest", "with --precision fp32 there is no table and no rewrite"),
         ("--memory 0", "--memory takes a whole number of at least 1, not '0'"),
     ],
 )
@@ -126,9 +127,9 @@ def test_a_model_of_external_weights_is_written_with_them(
     )
     away = tmp_path / "away"
     away.mkdir()
-    line = f"diagnose external.onnx --data data.npz --suggest --cured {away / 'cured.onnx'}"
+    line = f"diagnose external.onnx --data data.npz --suggest --rewritten {away / 'rewritten.onnx'}"
     assert run(line.split()) == 0
-    again = ["diagnose", str(away / "cured.onnx"), "--data", "data.npz", "--precision", "fp32"]
+    again = ["diagnose", str(away / "rewritten.onnx"), "--data", "data.npz", "--precision", "fp32"]
     assert run([*again, "--backend", "onnxruntime"]) == 0
     monkeypatch.setattr(OnnxRuntimeBackend, "built", 0, raising=False)
     monkeypatch.setattr(OnnxRuntimeBackend, "build", Miscompiling.build)

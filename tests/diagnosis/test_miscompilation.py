@@ -15,7 +15,7 @@ import pytest
 from examples.miscompiled.make_model import TOKENS, WIDTH, model
 from examples.miscompiled.miscompiling import Miscompiling
 from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
-from precsearch.cli.actions import Exit
+from precsearch.cli.exit_codes import Exit
 from precsearch.cli.main import run
 from precsearch.core.backend import BackendOptions
 from precsearch.core.errors import BuildError
@@ -86,11 +86,13 @@ def test_whoever_gets_the_folder_can_run_it(found: Miscompiled, tmp_path: Path) 
 def test_an_engine_that_is_right_costs_one_build(tmp_path: Path) -> None:
     onnx.save(split_scales(), tmp_path / "model.onnx")
     graph = prepare(read_model(tmp_path / "model.onnx"))
-    cure = merged_scales(graph)
-    assert cure is not None
-    (tmp_path / "cured.onnx").write_bytes(rewritten(graph, cure.rewrite))
+    named = merged_scales(graph)
+    assert named is not None
+    (tmp_path / "rewritten.onnx").write_bytes(rewritten(graph, named.rewrite))
     Wrong.built = 0
-    assert first_wrong(prepare(read_model(tmp_path / "cured.onnx")), Wrong(OPTIONS), FEED) is None
+    assert (
+        first_wrong(prepare(read_model(tmp_path / "rewritten.onnx")), Wrong(OPTIONS), FEED) is None
+    )
     assert Wrong.built == 1
 
 
@@ -103,7 +105,7 @@ def test_parts_that_do_not_read_every_input_are_run(tmp_path: Path) -> None:
     feed = {**FEED, "late": np.ones(SHAPE[-1], np.float32)}
     hunted = first_wrong(prepare(read_model(tmp_path / "model.onnx")), Wrong(OPTIONS), feed)
     assert hunted is not None
-    assert (hunted.tensor, hunted.untold) == ("attention/scores", 0)
+    assert (hunted.tensor, hunted.not_built) == ("attention/scores", 0)
 
 
 class Choosy(Wrong):
@@ -132,14 +134,14 @@ def test_a_part_that_does_not_build_is_neither_right_nor_wrong(
 ) -> None:
     nodes = len(split_scales().graph.node)
     around = hunted(tmp_path, nodes // 2)
-    assert (around.tensor, around.untold, around.before) == (found.tensor, 1, 0)
+    assert (around.tensor, around.not_built, around.before) == (found.tensor, 1, 0)
     assert around.builds == found.builds + 1
     wrong = [n.name for n in split_scales().graph.node].index(found.tensor) + 1
     late = hunted(tmp_path, *range(wrong, wrong + 3))
     assert late.tensor != found.tensor, "the earliest that could be told"
-    assert (late.untold, late.before) == (3, 3)
+    assert (late.not_built, late.before) == (3, 3)
     few = hunted(tmp_path, *range(4, nodes))
-    assert few.untold == 8, "each may cost minutes"
+    assert few.not_built == 8, "each may cost minutes"
     assert few.before == nodes - 1
 
 

@@ -1,4 +1,4 @@
-"""The example of the story about FP16: it overflows, and a cure heals it."""
+"""The example of the story about FP16: it overflows, and a rewrite repairs it."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def test_the_overflow_is_named_and_healed(
         found: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
         return found
 
-    sick = diagnosed("overflow.onnx", "--suggest", "--cured", "healed.onnx")
+    sick = diagnosed("overflow.onnx", "--suggest", "--rewritten", "repaired.onnx")
     assert sick["losses"]["y"] > 0.5
     infinite = [row["op_type"] for row in sick["layers"] if row["nonfinite"] > 0]
     assert infinite[0] == "Pow"
-    assert diagnosed("healed.onnx")["losses"]["y"] < 1e-2
+    assert diagnosed("repaired.onnx")["losses"]["y"] < 1e-2

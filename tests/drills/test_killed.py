@@ -24,7 +24,7 @@ from precsearch.core.trial import (
     Proposal,
 )
 from precsearch.executors.process import Worker
-from precsearch.optimization.stages.prepare import gate_errors
+from precsearch.optimization.stages.prepare import baseline_errors
 from precsearch.search.evaluator import Evaluate, Steps, evaluators
 from precsearch.search.journal import Journal, read
 from precsearch.search.loop import search
@@ -150,9 +150,9 @@ def test_what_the_machine_lacks_is_no_outcome() -> None:
 
 
 def test_a_killed_worker_is_not_the_model_s_fault() -> None:
-    with pytest.raises(ResourceError), gate_errors():
+    with pytest.raises(ResourceError), baseline_errors():
         raise WorkerKilled("something outside killed the worker")
-    with pytest.raises(ModelError, match="own FP32 engine fails"), gate_errors():
+    with pytest.raises(ModelError, match="own FP32 engine fails"), baseline_errors():
         raise WorkerCrashed("died of SIGSEGV")
 
 

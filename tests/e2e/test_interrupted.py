@@ -148,7 +148,8 @@ def test_ctrl_c_leaves_a_plan_and_resume_goes_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "hold"), [("reference:", "gate"), ("gate:", "gate"), ("confirm:", "confirm")]
+    ("line", "hold"),
+    [("reference:", "baseline"), ("baseline:", "baseline"), ("confirm:", "confirm")],
 )
 def test_ctrl_c_is_answered_soon_outside_of_the_search_too(
     line: str, hold: str, tmp_path: Path

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from precsearch import api
-from precsearch.cli.actions import Exit
+from precsearch.cli.exit_codes import Exit
 from precsearch.cli.main import run
 from precsearch.core.backend import WEAK
 from precsearch.core.errors import OptionError, OutputError, PlanError
@@ -45,19 +45,24 @@ def settings(network: Any) -> list[tuple[str, str]]:
     ]
 
 
-@pytest.mark.parametrize("pin", ["fp32", "all"])
+@pytest.mark.parametrize("layer_precisions", ["fp32", "all"])
 @pytest.mark.parametrize("version", WEAKS)
 def test_polygraphys_script_sets_what_the_backend_sets(
-    version: str, pin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    version: str, layer_precisions: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    options = {"layer_precisions": layer_precisions}
     plan = write_plan(
-        tmp_path, odd_model(), "weak", {"second": "int8", "fi,rst": "fp16"}, {"pin": pin}
+        tmp_path,
+        odd_model(),
+        "weak",
+        {"second": "int8", "fi,rst": "fp16"},
+        options,
     )
     report = api.export(plan, None, "polygraphy", tmp_path / "out")
     model = report.model.read_bytes()
     ours = tensorrt(version)
     networks_made = networks(ours, monkeypatch)
-    built(ours, model, WEAK, pin=pin)
+    built(ours, model, WEAK, layer_precisions=layer_precisions)
     theirs = tensorrt(version)
     network = parsed(theirs, model)
     (python,) = report.others

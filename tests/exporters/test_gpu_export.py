@@ -62,7 +62,7 @@ def test_polygraphys_engine_is_as_right_as_ours(tmp_path: Path) -> None:
     backend = TensorRtBackend(BackendOptions())
     halves = dict.fromkeys(("wide", "normed", "y"), "fp16")
     form = backend.form.name
-    plan = write_plan(tmp_path, overflowing(), form, halves, {"pin": "all"}, batch=8)
+    plan = write_plan(tmp_path, overflowing(), form, halves, {"layer_precisions": "all"}, batch=8)
     report = api.export(plan, None, "polygraphy", tmp_path / "out")
     program = tmp_path / "polygraphy"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{PROGRAM}" "$@"\n')

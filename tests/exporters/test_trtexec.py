@@ -25,19 +25,24 @@ from tests.backends.trt.stand_in.parsed import tensorrt
 from tests.backends.trt.stand_in.plans import write_plan
 
 
-@pytest.mark.parametrize("pin", ["fp32", "all"])
+@pytest.mark.parametrize("layer_precisions", ["fp32", "all"])
 def test_trtexec_is_told_each_nodes_layer(
-    pin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    layer_precisions: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    options = {"layer_precisions": layer_precisions}
     plan = write_plan(
-        tmp_path, odd_model(), "weak", {"second": "int8", "fi,rst": "fp16"}, {"pin": pin}
+        tmp_path,
+        odd_model(),
+        "weak",
+        {"second": "int8", "fi,rst": "fp16"},
+        options,
     )
     report = api.export(plan, None, "trtexec", tmp_path / "out")
     code, words, _ = ran(report.script, HELP["8"], tmp_path / "bin")
     assert code == 0
     made = tensorrt("8.6.0")
     found = networks(made, monkeypatch)
-    built(made, report.model.read_bytes(), WEAK, pin=pin)
+    built(made, report.model.read_bytes(), WEAK, layer_precisions=layer_precisions)
     named = {
         layer.name: {"FLOAT": "fp32", "HALF": "fp16"}[layer.precision.name]
         for layer in found[0].layers

@@ -1,4 +1,4 @@
-"""Rules against FP16: each kind of failure is found, cured by its priors, and nothing else is."""
+"""Rules against FP16: each kind of failure is found, and priors prevent it and nothing else."""
 
 from __future__ import annotations
 

@@ -138,10 +138,10 @@ def test_a_search_for_int8_does_not_screen(model: Path) -> None:
     for event in events:
         if isinstance(event, StageStarted):
             stages.append(event.stage)
-        if stages[-1:] == ["gate"]:
+        if stages[-1:] == ["baseline"]:
             events.close()
             break
-    assert stages == ["reference", "calibrate", "gate"]
+    assert stages == ["reference", "calibrate", "baseline"]
     assert not list((folder / "run").glob("screen-*"))
 
 

@@ -30,7 +30,7 @@ from precsearch.graph.prepare import prepare
 from precsearch.graph.read import read_model
 from precsearch.hazards.collect import Screening, screen
 from precsearch.reference.session import reference_outputs
-from precsearch.rewrites.apply import cured
+from precsearch.rewrites.apply import with_rewrites
 from precsearch.search.journal import Journal, read
 from precsearch.setup.config import OptimizeConfig
 from precsearch.setup.files import check_free
@@ -309,7 +309,7 @@ FILES: list[Say] = [
     lambda _: Proxy(ProxyModel(b"no model", (), (), "uint8", 0), 1),
     unreadable,
     lambda folder: open_target(read_model(folder / "model.onnx"), "old", None, "group", 1),
-    lambda folder: cured(read_model(folder / "model.onnx"), [("sleep", {})]),
+    lambda folder: with_rewrites(read_model(folder / "model.onnx"), [("sleep", {})]),
     # journals and outputs
     closed_journal,
     another_plan,

@@ -105,8 +105,8 @@ the onnxruntime backend has no quantisation scheme 's4'; use one of ort-u8s8-8, 
 plan was edited; restore it or make it again with 'precsearch optimize'
 the onnxruntime backend does not truly run fp16: …; leave it out of --precisions; the plan was \
 edited; restore it or make it again with 'precsearch optimize'
-there is no cure 'sleep'; use one of fuse-layernorm, scale-variance, clamp-constants, \
-merge-scales; the plan was edited; restore it or make it again with 'precsearch optimize'
+there is no rewrite 'sleep'; use one of fuse-layernorm, scale-variance, clamp-constants, \
+merge-scales, equalize; the plan was edited; restore it or make it again with 'precsearch optimize'
 the assignment names a group 'q' that the model lacks; 'precsearch inspect' shows those it has
 the plan's number of threads is 'many'; the plan was edited; restore it or make it again with \
 'precsearch optimize'
@@ -131,8 +131,8 @@ the plan was lowered by 'typed-0', this version has lowering …; install precse
 … or make a new plan
 this version groups the model's layers differently from the one that made the plan; install \
 precsearch … or make a new plan
-the plan's cure 'merge-scales' fits nowhere in this model now; install precsearch … or make a new \
-plan
+the plan's rewrite 'merge-scales' fits nowhere in this model now; install precsearch … or make a \
+new plan
 
 The journal.
 

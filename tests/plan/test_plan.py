@@ -19,13 +19,13 @@ from precsearch.core.predictions import PredictionErrors
 from precsearch.core.trial import Accuracy, Aggregation, Latency, Prediction
 from precsearch.plan.plan import (
     Criteria,
-    CureRecipe,
     Evidence,
     Finalist,
     GroupEvidence,
     GroupRecipe,
     Plan,
     Recipe,
+    RewriteRecipe,
     ScaleRecipe,
     TrialEvidence,
     WeightedShapes,
@@ -69,13 +69,15 @@ RECIPES = st.builds(
     scales=some(
         st.builds(ScaleRecipe, TEXT, st.floats(0, 9, width=32).map(float.hex), st.integers(0, 255))
     ),
-    cures=some(st.builds(CureRecipe, TEXT, st.dictionaries(TEXT, st.integers(), max_size=2))),
+    rewrites=some(st.builds(RewriteRecipe, TEXT, st.dictionaries(TEXT, st.integers(), max_size=2))),
 )
 EVIDENCE = st.builds(
     Evidence,
     version=TEXT,
     created=TEXT,
-    where=st.builds(Fingerprint, TEXT, st.dictionaries(TEXT, TEXT, max_size=2), TEXT, some(TEXT)),
+    fingerprint=st.builds(
+        Fingerprint, TEXT, st.dictionaries(TEXT, TEXT, max_size=2), TEXT, some(TEXT)
+    ),
     strategy=TEXT,
     calibration=TEXT,
     noise=RATIOS,
@@ -149,7 +151,7 @@ def plan() -> Plan:
         Evidence(
             version="0.1",
             created="2026-01-01T00:00:00+00:00",
-            where=Fingerprint("onnxruntime"),
+            fingerprint=Fingerprint("onnxruntime"),
             strategy="auto",
             calibration="minmax",
             noise=0.01,
@@ -182,7 +184,7 @@ OTHER = {
     **dict.fromkeys(("lowering", "scheme", "granularity", "backend"), "other"),
     "options": {"threads": 2},
     "shapes": ({"x": (2, 3)},),
-    "cures": (CureRecipe("merge-scales"),),
+    "rewrites": (RewriteRecipe("merge-scales"),),
     "groups": (),
     "scales": (ScaleRecipe("t", (0.25).hex(), 3),),
 }

@@ -37,7 +37,7 @@ class Compiling(OnnxRuntimeBackend):
     def build(self, model: bytes) -> bytes:
         return b"engine of " + model
 
-    def anatomy(self, engine: bytes) -> tuple[str, ...]:
+    def layer_summary(self, engine: bytes) -> tuple[str, ...]:
         assert engine.startswith(b"engine of ")
         return KERNELS
 
@@ -65,7 +65,7 @@ def planned(
     """A plan whose evidence is of this machine and these kernels, but for what is said."""
     path = write_plan(folder, gemm_head(), "typed", {})
     plan = read_plan(path)
-    evidence = replace(plan.evidence, **{"where": HERE, "engine": KERNELS, **said})
+    evidence = replace(plan.evidence, **{"fingerprint": HERE, "engine": KERNELS, **said})
     path.write_text(Plan(plan.recipe, plan.criteria, evidence).to_json(), encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'strategies'}")
     monkeypatch.setattr("precsearch.setup.target.backend_factory", lambda _: Factory(kind))
@@ -89,7 +89,7 @@ def test_the_same_kernels_elsewhere_are_equivalent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = Fingerprint("onnxruntime", {"compiler": "1", "driver": "9"}, "another", ())
-    plan = planned(tmp_path, monkeypatch, where=there)
+    plan = planned(tmp_path, monkeypatch, fingerprint=there)
     report = api.build(plan, None, tmp_path / "small.engine")
     assert report.verdict == "equivalent"
     assert report.lines == (

@@ -112,17 +112,17 @@ def sick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("model", ["log", "overflow"])
-def test_a_cured_model_is_written_or_its_lack_is_said(
+def test_a_rewritten_model_is_written_or_its_lack_is_said(
     model: str, sick: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = f"diagnose {model}.onnx --data data.npz --suggest --cured c.onnx --csv t.csv"
+    line = f"diagnose {model}.onnx --data data.npz --suggest --rewritten c.onnx --csv t.csv"
     assert run(line.split()) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "table t.csv" in out
-    healed = model == "overflow"
-    assert (sick / "c.onnx").exists() == healed
-    assert ("cured c.onnx" in out) == healed
-    assert ("no cure is exact in FP32, so none was written" in out) != healed
+    repaired = model == "overflow"
+    assert (sick / "c.onnx").exists() == repaired
+    assert ("rewritten c.onnx" in out) == repaired
+    assert ("no rewrite is exact in FP32, so none was written" in out) != repaired
 
 
 def test_no_memory_for_tensors_is_no_diagnosis(sick: Path) -> None:

@@ -1,4 +1,4 @@
-"""A run tells of ``--cure`` where FP16's hazards may not stay in FP32, and a cure is for them."""
+"""A run names ``--rewrite`` where FP16's hazards may not stay in FP32 and a rewrite fits them."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def said(
     model: onnx.ModelProto,
     backend: str = "by-name",
     precisions: tuple[Precision, ...] | None = None,
-    cure: bool = False,
+    rewrite: bool = False,
     name: str = "model",
 ) -> list[str]:
-    """What a run of one engine says about cures."""
+    """What a run of one engine says about rewrites."""
     onnx.save(model, place / f"{name}.onnx")
     config = OptimizeConfig(
         *(place / f"{name}.onnx", place / "data.npz"),
@@ -47,10 +47,10 @@ def said(
         max_builds=1,
         output=place / f"{name}.json",
         force=True,
-        cure=cure,
+        rewrite=rewrite,
     )
     events = [e.message for e in optimize_events(config) if isinstance(e, Warned)]
-    return [m for m in events if "--cure" in m or "cured" in m]
+    return [m for m in events if "--rewrite" in m or "rewritten by" in m]
 
 
 def nothing_masked() -> onnx.ModelProto:
@@ -62,14 +62,14 @@ def nothing_masked() -> onnx.ModelProto:
     return m.model(m.linear("out", weights))
 
 
-@pytest.mark.parametrize(("model", "cure"), [(overflowing(), NORM), (nothing_masked(), MASK)])
-def test_the_cure_that_fits_is_named(place: Path, model: onnx.ModelProto, cure: str) -> None:
+@pytest.mark.parametrize(("model", "rewrite"), [(overflowing(), NORM), (nothing_masked(), MASK)])
+def test_the_rewrite_that_fits_is_named(place: Path, model: onnx.ModelProto, rewrite: str) -> None:
     (message,) = said(place, model)
-    assert "--cure" in message
-    assert f"(likely: {cure})" in message
+    assert "--rewrite" in message
+    assert f"(likely: {rewrite})" in message
 
 
-def test_a_hazard_without_a_cure_is_no_reason_nor_a_mask_that_is_no_hazard(place: Path) -> None:
+def test_a_hazard_without_a_rewrite_is_no_reason_nor_a_mask_that_is_no_hazard(place: Path) -> None:
     assert said(place, underflowing(), name="underflowing") == []
     assert said(place, masked(), name="masked") == []
 
@@ -80,5 +80,5 @@ def test_no_word_where_pins_are_kept(place: Path) -> None:
 
 
 def test_no_word_to_whom_asked_for_it(place: Path) -> None:
-    (message,) = said(place, overflowing(), cure=True)
-    assert message.startswith("cured by ")
+    (message,) = said(place, overflowing(), rewrite=True)
+    assert message.startswith("rewritten by ")

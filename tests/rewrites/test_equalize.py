@@ -1,4 +1,4 @@
-"""Equalization leaves FP32 as it is, heals INT8, and is made again from a plan's numbers."""
+"""Equalization leaves FP32 as it is, repairs INT8, and is made again from a plan's numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from precsearch.codec.vectors import decode_vector, encode_vector
 from precsearch.graph.prepare import prepare
 from precsearch.graph.read import SourceModel, read_model
 from precsearch.graph.view import GraphView
-from precsearch.rewrites import cured
+from precsearch.rewrites import with_rewrites
 from precsearch.rewrites.equalize import EQUALIZE, name_of
 from precsearch.rewrites.homogeneity import channel_classes
 from precsearch.rewrites.scale_choice import chosen_scales, scalable_axes
@@ -55,7 +55,7 @@ def test_fp32_does_not_change_whatever_the_scales(
     with tempfile.TemporaryDirectory() as folder:
         source = source_of(model, Path(folder))
         vectors = every_channel(prepare(source), seed)
-        first, second = (cured(source, [(EQUALIZE, vectors)]).proto for _ in range(2))
+        first, second = (with_rewrites(source, [(EQUALIZE, vectors)]).proto for _ in range(2))
     assert first.SerializeToString() == second.SerializeToString()
     wanted, found = run(model, feed), run(first, feed)
     difference = np.linalg.norm(np.float64(found) - wanted)
@@ -134,7 +134,7 @@ def statistics_of(
 def test_the_chosen_scales_bring_channels_to_like_ranges() -> None:
     graph, model, source, feed = unequal()
     chosen = chosen_scales(graph, statistics_of(graph, model, feed))
-    changed = cured(source, [(EQUALIZE, chosen)])
+    changed = with_rewrites(source, [(EQUALIZE, chosen)])
     before = statistics_of(graph, model, feed)["t1", 1].peak
     after = statistics_of(prepare(changed), changed.proto, feed)["t1", 1].peak
     assert before.max() / before.min() > 300
@@ -158,7 +158,7 @@ def test_numbers_that_fit_nothing_change_nothing(tmp_path: Path) -> None:
     assert "t1" in {tensor for (tensor, _), _ in channel_classes(graph).free()}
     short, wrong = encode_vector(np.ones(2, np.int64)), "i1:?"
     for parameters in ({"1:t1": short}, {"1:t1": wrong}, {"1:none": short}, {"t1": short}, {}):
-        assert cured(source, [(EQUALIZE, parameters)]).proto is source.proto
+        assert with_rewrites(source, [(EQUALIZE, parameters)]).proto is source.proto
 
 
 @given(st.lists(st.integers(-(2**31), 2**31 - 1), max_size=20))

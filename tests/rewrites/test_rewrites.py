@@ -1,4 +1,4 @@
-"""Cures are exact in FP32, apply where they fit and nowhere else, and can be made again by name."""
+"""Rewrites are exact in FP32, apply only where they fit, and can be made again by name."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from precsearch.graph.prepare import prepare
 from precsearch.graph.read import SourceModel, read_model
 from precsearch.graph.view import GraphView
 from precsearch.rewrites import (
-    CURES,
+    REWRITES,
     Recorded,
     clamped_constants,
-    cured,
     fused_norms,
     merged_scales,
     norm_exponents,
     rewritten,
     scaled_norms,
+    with_rewrites,
 )
 from tests.diagnosis.sick_models import SHAPE, WIDTH, Maker, masked, overflowing, split_scales
 
@@ -61,36 +61,36 @@ CASES: list[tuple[Callable[[], onnx.ModelProto], Recorded]] = [
 ]
 
 
-@pytest.mark.parametrize(("make", "cure"), CASES)
-def test_fp32_stays_what_it_was_and_a_cure_is_made_again(
-    make: Callable[[], onnx.ModelProto], cure: Recorded, tmp_path: Path
+@pytest.mark.parametrize(("make", "named"), CASES)
+def test_fp32_stays_what_it_was_and_a_rewrite_is_made_again(
+    make: Callable[[], onnx.ModelProto], named: Recorded, tmp_path: Path
 ) -> None:
     source = source_of(make(), tmp_path)
-    first, second = (cured(source, [cure]).proto.SerializeToString() for _ in range(2))
+    first, second = (with_rewrites(source, [named]).proto.SerializeToString() for _ in range(2))
     assert first == second
-    assert ops(first) != ops(source.proto.SerializeToString()) or cure[0] == "clamp-constants"
+    assert ops(first) != ops(source.proto.SerializeToString()) or named[0] == "clamp-constants"
     wanted = run(source.proto.SerializeToString())
     np.testing.assert_allclose(run(first), wanted, rtol=1e-5, atol=1e-5)
     onnx.checker.check_model(onnx.ModelProto.FromString(first), full_check=True)
 
 
-@pytest.mark.parametrize(("make", "cure"), CASES)
-def test_what_is_cured_is_not_cured_again(
-    make: Callable[[], onnx.ModelProto], cure: Recorded, tmp_path: Path
+@pytest.mark.parametrize(("make", "named"), CASES)
+def test_what_is_rewritten_is_not_rewritten_again(
+    make: Callable[[], onnx.ModelProto], named: Recorded, tmp_path: Path
 ) -> None:
-    graph = prepare(cured(source_of(make(), tmp_path), [cure]))
+    graph = prepare(with_rewrites(source_of(make(), tmp_path), [named]))
     left = {
         "fuse-layernorm": fused_norms(graph),
         "scale-variance": scaled_norms(graph, {}),
         "clamp-constants": clamped_constants(graph),
         "merge-scales": merged_scales(graph),
     }
-    assert left[cure[0]] is None
+    assert left[named[0]] is None
 
 
 def test_a_norm_s_nodes_become_one(tmp_path: Path) -> None:
     made = ops(
-        cured(
+        with_rewrites(
             source_of(overflowing(), tmp_path), [("fuse-layernorm", {})]
         ).proto.SerializeToString()
     )
@@ -108,9 +108,9 @@ def test_an_old_model_is_raised_for_it(tmp_path: Path) -> None:
     }
 
 
-def test_cures_follow_each_other(tmp_path: Path) -> None:
+def test_rewrites_follow_each_other(tmp_path: Path) -> None:
     source = source_of(split_scales(), tmp_path)
-    both = cured(source, [("merge-scales", {}), ("fuse-layernorm", {})])
+    both = with_rewrites(source, [("merge-scales", {}), ("fuse-layernorm", {})])
     made = ops(both.proto.SerializeToString())
     assert "LayerNormalization" in made
     assert made.count("Mul") == ops(source.proto.SerializeToString()).count("Mul") - 2
@@ -119,10 +119,10 @@ def test_cures_follow_each_other(tmp_path: Path) -> None:
     assert both.digest == source.digest
 
 
-def test_a_cure_of_another_name_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="there is no cure 'hope'; use one of"):
-        cured(source_of(masked(), tmp_path), [("hope", {})])
-    assert len(CURES) == 5
+def test_a_rewrite_of_another_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="there is no rewrite 'hope'; use one of"):
+        with_rewrites(source_of(masked(), tmp_path), [("hope", {})])
+    assert len(REWRITES) == 5
 
 
 # Where they do not fit.
@@ -199,7 +199,7 @@ def test_scales_are_merged_wherever_they_stand(
         turned = m.node("Mul", "kt", kt, m.weight(second))
     m.node("MatMul", "out", m.node("MatMul", "scores", q, turned), "x")
     graph = graph_of(m, "out", tmp_path_factory.mktemp("m"))
-    cure = merged_scales(graph)
-    assert cure is not None
-    found = run(rewritten(graph, cure.rewrite))
+    named = merged_scales(graph)
+    assert named is not None
+    found = run(rewritten(graph, named.rewrite))
     np.testing.assert_allclose(found, run(m.model("out").SerializeToString()), rtol=1e-4, atol=1e-6)

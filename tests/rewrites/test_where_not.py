@@ -1,4 +1,4 @@
-"""Models that look like one that a cure is for, and are not: they stay what they were."""
+"""Models that look like one that a named is for, and are not: they stay what they were."""
 
 from __future__ import annotations
 
@@ -84,10 +84,10 @@ def test_a_norm_of_a_product_and_an_epsilon_on_the_left_is_one(tmp_path: Path) -
 
     m = edited(edit)
     graph = graph_of(m, "n", tmp_path)
-    cure = fused_norms(graph)
-    assert cure is not None
+    named = fused_norms(graph)
+    assert named is not None
     wanted = run(m.model("n").SerializeToString())
-    np.testing.assert_allclose(run(rewritten(graph, cure.rewrite)), wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(run(rewritten(graph, named.rewrite)), wanted, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("axis", "found"), [(-1, True), (2, True), (1, False)])
@@ -118,9 +118,9 @@ def test_a_norm_is_fused_with_as_much_of_gamma_and_beta_as_there_is(
 
     m = edited(edit)
     graph = graph_of(m, "n", tmp_path)
-    cure = fused_norms(graph)
-    assert cure is not None
-    made = rewritten(graph, cure.rewrite)
+    named = fused_norms(graph)
+    assert named is not None
+    made = rewritten(graph, named.rewrite)
     kinds = [n.op_type for n in onnx.ModelProto.FromString(made).graph.node]
     assert (
         kinds
@@ -179,7 +179,7 @@ def test_a_rewrite_keeps_what_only_a_branch_reads(tmp_path: Path) -> None:
     flag = m.node("Greater", "flag", m.node("ReduceMax", "top", normed, keepdims=0), m.weight(0.0))
     m.node("If", "out", flag, **bodies)
     graph = graph_of(m, "out", tmp_path)
-    cure = fused_norms(graph)
-    assert cure is not None
-    made = rewritten(graph, cure.rewrite)
+    named = fused_norms(graph)
+    assert named is not None
+    made = rewritten(graph, named.rewrite)
     np.testing.assert_allclose(run(made), run(m.model("out").SerializeToString()), atol=1e-6)

@@ -177,12 +177,12 @@ class FakeBackend:
         """See `precsearch.core.backend.Backend.open`."""
         return FakeSession(self.landscape, _assignment(artifact))
 
-    def remarks(self, artifact: bytes) -> tuple[str, ...]:
-        """See `precsearch.core.backend.Backend.remarks`."""
+    def warnings(self, artifact: bytes) -> tuple[str, ...]:
+        """See `precsearch.core.backend.Backend.warnings`."""
         return ()
 
-    def anatomy(self, artifact: bytes) -> tuple[str, ...]:
-        """See `precsearch.core.backend.Backend.anatomy`."""
+    def layer_summary(self, artifact: bytes) -> tuple[str, ...]:
+        """See `precsearch.core.backend.Backend.layer_summary`."""
         return ()
 
     def scheme_named(self, name: str) -> QuantScheme:

@@ -171,12 +171,12 @@ class OpenVinoBackend:
             found["ENABLE_CPU_PINNING"] = self.build_options.pinning
         return found
 
-    def remarks(self, artifact: bytes) -> tuple[str, ...]:
-        """See `precsearch.core.backend.Backend.remarks`."""
+    def warnings(self, artifact: bytes) -> tuple[str, ...]:
+        """See `precsearch.core.backend.Backend.warnings`."""
         return ()
 
-    def anatomy(self, artifact: bytes) -> tuple[str, ...]:
-        """See `precsearch.core.backend.Backend.anatomy`."""
+    def layer_summary(self, artifact: bytes) -> tuple[str, ...]:
+        """See `precsearch.core.backend.Backend.layer_summary`."""
         found = EngineArtifact.of(artifact)
         return tuple(sorted(x.line for x in runtime_layers(self._imported(found, False))))
 

@@ -41,7 +41,7 @@ from precsearch.system.disturbance import Watch
 
 __all__ = ["Installed", "TensorRtBackend", "loaded"]
 
-_MOST_REMARKS = 8
+_MAX_WARNINGS = 8
 _RUN = frozenset({Precision.FP32, Precision.FP16, Precision.INT8})
 _SINCE = {Precision.BF16: 80, Precision.INT4: 80}
 """Compute capability, ten times, from which TensorRT-RTX 1.7.1 builds what not every GPU has.
@@ -55,7 +55,7 @@ class _Notes:
     """What is known of an engine beyond its bytes."""
 
     nodes: tuple[str, ...] = ()
-    remarks: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     layers: tuple[EngineLayer, ...] = ()
     ran: Mapping[str, Precision | None] = field(default_factory=dict)
 
@@ -247,12 +247,12 @@ class TensorRtBackend:
         notes = self._notes.get(_digest(artifact))
         if notes is None:
             return b""
-        return json.dumps({"nodes": notes.nodes, "remarks": notes.remarks}).encode()
+        return json.dumps({"nodes": notes.nodes, "warnings": notes.warnings}).encode()
 
     def learn(self, artifact: bytes, notes: bytes) -> None:
         """See `precsearch.core.backend.KeepsNotes.learn`."""
         known = json.loads(notes)
-        made = _Notes(tuple(known["nodes"]), list(known["remarks"]))
+        made = _Notes(tuple(known["nodes"]), list(known["warnings"]))
         self._notes.setdefault(_digest(artifact), made)
 
     def tactics(self) -> dict[str, str]:
@@ -278,11 +278,11 @@ class TensorRtBackend:
             layers,
             notes.nodes,
             graphs=self.knobs.cuda_graph,
-            remarks=notes.remarks,
+            warnings=notes.warnings,
         )
 
-    def anatomy(self, artifact: bytes) -> tuple[str, ...]:
-        """See `precsearch.core.backend.Backend.anatomy`."""
+    def layer_summary(self, artifact: bytes) -> tuple[str, ...]:
+        """See `precsearch.core.backend.Backend.layer_summary`."""
         layers = engine_layers(self._here.trt, *self._deserialised(artifact))
         return tuple(sorted(layer.line for layer in layers))
 
@@ -307,10 +307,10 @@ class TensorRtBackend:
     def _noted(self, artifact: bytes) -> _Notes:
         return self._notes.get(_digest(artifact), _Notes())
 
-    def remarks(self, artifact: bytes) -> tuple[str, ...]:
-        """See `precsearch.core.backend.Backend.remarks`."""
+    def warnings(self, artifact: bytes) -> tuple[str, ...]:
+        """See `precsearch.core.backend.Backend.warnings`."""
         notes = self._noted(artifact)
-        return tuple(dict.fromkeys(notes.remarks))[:_MOST_REMARKS]
+        return tuple(dict.fromkeys(notes.warnings))[:_MAX_WARNINGS]
 
 
 def _digest(artifact: bytes) -> str:

@@ -129,7 +129,7 @@ class EngineBuilder:
             )
         written = node_outputs(parsed)
         names = tuple(dict.fromkeys(written.values()))
-        half = self._knobs.pin == "all"
+        half = self._knobs.layer_precisions == "all"
         for manner in manners(parsed, pin_half=half) if self._weak else (Manner(),):
             self._lines.clear()
             attempt = partial(self._attempt, model, folder, shapes, parsed, written, manner)
@@ -162,7 +162,7 @@ class EngineBuilder:
         self._add_profiles(builder, network, config, shapes)
         pinned = 0
         if self._weak:
-            half = self._knobs.pin == "all"
+            half = self._knobs.layer_precisions == "all"
             pinned = apply_precisions(
                 self._trt, network, config, parsed, written, pin_half=half, manner=manner
             )

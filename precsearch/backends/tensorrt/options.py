@@ -17,6 +17,10 @@ TACTIC_SOURCES_VARIABLE = "PRECSEARCH_TRT_TACTIC_SOURCES"
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
+_RENAMED = {"layer_precisions": "layer_precisions"}
+"""Old name → new name, for one release."""
+
+
 @dataclass(frozen=True, slots=True)
 class Knobs:
     """How engines are built; the same for all engines of a search.
@@ -29,8 +33,8 @@ class Knobs:
         timing_iterations: ``avg_timing_iterations``: how often each kernel is timed. TensorRT's
             default is 1; trtexec, and we, take 8.
         tactic_sources: Names joined by ``+``, ``none`` or ``default``.
-        pin: ``fp32``: a layer that must be FP32 is pinned, one that may be FP16 is left to the
-            builder; ``all``: those are pinned to FP16, too. Of effect in the weak form alone.
+        layer_precisions: ``fp32``: a layer that must be FP32 is set so, one that may be FP16 is
+            left to the builder; ``all``: those are set to FP16, too. Weak form alone.
         cuda_graph: Whether engines are timed as CUDA graphs.
         record_tactics: Whether kernels are chosen in an editable timing cache, where the version
             has one, so that a plan can name them.
@@ -41,7 +45,7 @@ class Knobs:
     optimization_level: int = 3
     timing_iterations: int = 8
     tactic_sources: str = "default"
-    pin: str = "fp32"
+    layer_precisions: str = "fp32"
     cuda_graph: bool = True
     record_tactics: bool = True
 
@@ -52,6 +56,7 @@ class Knobs:
         Raises:
             OptionError: A name is unknown, or a value makes no sense.
         """
+        given = {_RENAMED.get(name, name): text for name, text in given.items()}
         known = {f.name: f for f in fields(cls)}
         values: dict[str, Any] = {}
         sources = os.environ.get(TACTIC_SOURCES_VARIABLE)
@@ -79,8 +84,10 @@ class Knobs:
                 raise OptionError(
                     f"the build option {name} must be from {least} to {most}, not {value}"
                 )
-        if self.pin not in ("fp32", "all"):
-            raise OptionError(f"the build option pin is fp32 or all, not {self.pin!r}")
+        if self.layer_precisions not in ("fp32", "all"):
+            raise OptionError(
+                f"the build option layer_precisions is fp32 or all, not {self.layer_precisions!r}"
+            )
 
 
 def _value(name: str, text: str, kind: type) -> Any:  # noqa: ANN401

@@ -90,17 +90,20 @@ Suggest = Annotated[
     Option(
         "--suggest",
         metavar=" ",
-        help="Try graph rewrites that are exact in FP32, and say what each heals.",
+        help="Try graph rewrites that are exact in FP32, and say what each repairs.",
     ),
 ]
-Cured = Annotated[
+Rewritten = Annotated[
     Path | None,
     Option(
-        "--cured",
+        "--rewritten",
         metavar="FILE",
         show_default=False,
-        help="Write the model with the best cure that --suggest found.",
+        help="Write the model with the best rewrite that --suggest found.",
     ),
+]
+OldRewritten = Annotated[
+    Path | None, Option("--cured", hidden=True, help="Deprecated: --rewritten.")
 ]
 Reproducer = Annotated[
     Path | None,

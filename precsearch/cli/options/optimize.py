@@ -203,16 +203,17 @@ BuildOption = Annotated[
         rich_help_panel=_ENGINE,
     ),
 ]
-Cure = Annotated[
+Rewrite = Annotated[
     bool,
     Option(
-        "--cure",
+        "--rewrite",
         metavar=" ",
-        help="Try rewrites that heal FP16 and change nothing in FP32, and keep what helps; "
+        help="Try rewrites that make FP16 accurate and leave FP32 as it is, and keep what helps; "
         "recorded in the plan. diagnose --suggest shows them.",
         rich_help_panel=_ENGINE,
     ),
 ]
+OldRewrite = Annotated[bool, Option("--cure", hidden=True, help="Deprecated: --rewrite.")]
 NoCorrections = Annotated[
     bool,
     Option(

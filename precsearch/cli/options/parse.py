@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
-from precsearch.api import ShapeSet
 from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
+
+if TYPE_CHECKING:
+    from precsearch.setup.shapes import ShapeSet
 
 __all__ = [
     "integer",
@@ -84,6 +87,8 @@ def parse_shape_sets(texts: Iterable[str]) -> tuple[ShapeSet, ...]:
     Raises:
         OptionError: One is not of this form, or its weight is not above 0.
     """
+    from precsearch.setup.shapes import ShapeSet
+
     found = []
     for text in texts:
         body, at, weight = text.rpartition("@")

@@ -187,15 +187,15 @@ def engine_lines(checked: Checked, folder: Path, page: Page) -> list[Text]:
     return [
         Text(head, style="bold red"),
         *page.sentence(where, "! ", "yellow"),
-        *(page.sentence(_untold(found), "! ", "yellow") if found.untold else ()),
+        *(page.sentence(_not_built(found), "! ", "yellow") if found.not_built else ()),
         Text(),
         *page.facts([("shrunk", nodes), ("effort", effort)]),
         page.place("folder", folder),
     ]
 
 
-def _untold(found: Miscompiled) -> str:
-    said = f"{many(found.untold, 'engine')} of a part of the model did not build or run"
+def _not_built(found: Miscompiled) -> str:
+    said = f"{many(found.not_built, 'engine')} of a part of the model did not build or run"
     if not found.before:
         return f"{said}; those beside them told enough"
     return f"{said}: the fault may be up to {many(found.before, 'node')} earlier"

@@ -74,7 +74,7 @@ def fields(found: Diagnosis) -> dict[str, object]:
                 "fp32": _number(s.fp32),
                 "before": _number(s.before),
                 "after": _number(s.after),
-                "cures": [{"name": name, "params": dict(params)} for name, params in s.cures],
+                "rewrites": [{"name": name, "params": dict(params)} for name, params in s.rewrites],
             }
             for s in found.suggestions
         ],
@@ -127,7 +127,7 @@ def engine_fields(checked: Checked, folder: Path) -> dict[str, object]:
         "difference": _number(found.difference),
         "builds": found.builds,
         "shrunk": found.shrunk,
-        "untold": found.untold,
+        "not_built": found.not_built,
         "before": found.before,
         "nodes": list(found.nodes),
         "reproducer": str(folder),

@@ -22,7 +22,7 @@ from precsearch.cli.cells import (
 )
 from precsearch.cli.output.page import Page
 from precsearch.codec import unstructure
-from precsearch.core.trial import UNTOLD, Latency, ShapeLatency
+from precsearch.core.trial import UNKNOWN, Latency, ShapeLatency
 from precsearch.formatting import foretold, fp32_told, loss_bound
 from precsearch.measurement.certainty import doubts
 from precsearch.metrics import METRICS
@@ -145,7 +145,7 @@ def _with_share(loss: float, bound: float, scale: Scale) -> str:
 
 def _groups(plan: Plan, page: Page) -> str:
     achieved = {
-        g.key: g.achieved.value if g.achieved is not None else UNTOLD for g in plan.evidence.groups
+        g.key: g.achieved.value if g.achieved is not None else UNKNOWN for g in plan.evidence.groups
     }
     decided = [g for g in plan.recipe.groups if g.key in achieved]
     wanted = Counter(g.precision.value for g in decided or plan.recipe.groups)

@@ -15,7 +15,7 @@ from typing import TextIO
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from precsearch.cli.cells import ASCII, UNICODE, Glyphs
+from precsearch.system.printable import ASCII, UNICODE, Glyphs
 
 __all__ = ["draws", "glyphs_of", "owned", "redrawn", "stderr", "stdout"]
 

@@ -24,7 +24,7 @@ from precsearch.core.events import (
 from precsearch.core.mismatch import sizes_alone
 from precsearch.core.problem import Goal
 from precsearch.core.space import Assignment
-from precsearch.core.trial import UNTOLD, Failed, Fidelity, Trial
+from precsearch.core.trial import UNKNOWN, Failed, Fidelity, Trial
 from precsearch.measurement.estimate import search_seconds
 
 __all__ = ["Verdict", "View", "asked", "fold", "ran"]
@@ -244,4 +244,4 @@ def ran(trial: Trial) -> dict[str, int]:
         return {}
     found = measurement.achieved
     rows = (found.get(key) for key in trial.assignment)
-    return dict(Counter(UNTOLD if p is None else p.value for p in rows))
+    return dict(Counter(UNKNOWN if p is None else p.value for p in rows))

@@ -10,12 +10,12 @@ from precsearch.core.problem import Problem
 from precsearch.core.trial import Fidelity, Measurement, Trial
 from precsearch.optimization.stages.select import Choice
 
-__all__ = ["untold_by_loss"]
+__all__ = ["hidden_by_loss"]
 
 _MOST = 3
 
 
-def untold_by_loss(problem: Problem, trials: Sequence[Trial], choice: Choice) -> tuple[str, ...]:
+def hidden_by_loss(problem: Problem, trials: Sequence[Trial], choice: Choice) -> tuple[str, ...]:
     """Sentences for the user, at the end of a search.
 
     Args:

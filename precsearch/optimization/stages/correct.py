@@ -39,7 +39,7 @@ from precsearch.optimization.stages.corrections_file import (
     write_corrections,
 )
 from precsearch.plan.evidence import CorrectionEvidence
-from precsearch.rewrites import Recorded, cured
+from precsearch.rewrites import Recorded, with_rewrites
 from precsearch.rewrites.equalize import EQUALIZE
 from precsearch.rewrites.scale_choice import chosen_scales, scalable_axes
 from precsearch.setup.config import OptimizeConfig
@@ -96,8 +96,8 @@ def shipped_target(target: Target, assignment: Assignment) -> Target:
     """The target of a plan: without the rewrites that correct INT8, if it has none."""
     if assignment.keys_at(Precision.INT8):
         return target
-    kept = tuple(one for one in target.cures if one[0] != EQUALIZE)
-    return replace(target, cures=kept)
+    kept = tuple(one for one in target.rewrites if one[0] != EQUALIZE)
+    return replace(target, rewrites=kept)
 
 
 @dataclass(frozen=True)
@@ -238,11 +238,11 @@ class Correcting:
 
     def _newly_rewritten(self, rewrites: tuple[Recorded, ...]) -> tuple[Target, Lowering] | None:
         target = self.target
-        source = cured(target.source, rewrites)
+        source = with_rewrites(target.source, rewrites)
         graph = prepare(source, target.form.min_opset)
         if _structure(graph) != _structure(target.graph):
             return None
-        target = replace(target, source=source, graph=graph, cures=(*target.cures, *rewrites))
+        target = replace(target, source=source, graph=graph, rewrites=(*target.rewrites, *rewrites))
         method, run_dir = self.config.calibration_method, self.config.run_path
         target, lowering, _ = calibrated(target, self.inputs, method, self.worker, run_dir)
         return (target, lowering) if target.space.digest == self.target.space.digest else None

@@ -15,7 +15,7 @@ __all__ = ["PROCESSES", "confirm_seconds", "cost", "finalists", "measured", "ord
 PROCESSES = 2
 """New processes in which finalists are timed; one more where timings disagree."""
 
-_SLACK_STEPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+_USAGE_STEPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 _FASTEST = 3
 _START_S = 1.5
 """An interpreter, ONNX Runtime and a device."""
@@ -47,8 +47,8 @@ def finalists(problem: Problem, trials: Sequence[Trial]) -> tuple[Trial, ...]:
     ]
     passing = [t for t in timed if goal.passes(measured(t))]
     by_ratio = sorted(passing, key=_ratio)[:_FASTEST]
-    for slack in _SLACK_STEPS:
-        roomy = [t for t in passing if goal.slack(measured(t)) <= slack]
+    for usage in _USAGE_STEPS:
+        roomy = [t for t in passing if goal.usage(measured(t)) <= usage]
         best = goal.best(roomy)
         by_ratio += [best] if best is not None else []
     trivial = {problem.space.uniform(p) for p in problem.space.precisions}

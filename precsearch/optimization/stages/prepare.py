@@ -24,14 +24,14 @@ from precsearch.measurement.service import Candidate, MeasurementConfig, Referen
 from precsearch.metrics import code_digest
 from precsearch.optimization.stages.calibrate import calibrated
 from precsearch.optimization.stages.correct import Correcting
-from precsearch.optimization.stages.rewrite import curable
+from precsearch.optimization.stages.rewrite import rewritable
 from precsearch.optimization.stages.screen import screened
 from precsearch.plan.evidence import CorrectionEvidence
 from precsearch.setup.config import OptimizeConfig
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.target import Target
 
-__all__ = ["Preparation", "Prepared", "built_beside", "gate_errors", "proxy_of"]
+__all__ = ["Preparation", "Prepared", "baseline_errors", "built_beside", "proxy_of"]
 
 Warn = Callable[[Sequence[str]], Generator[Event, None, None]]
 
@@ -125,7 +125,7 @@ class Preparation:
             found = yield from self._looked(helper)
             if not building.done():
                 yield StageStarted("build", "the FP32 engine, begun before the reference")
-            with gate_errors():
+            with baseline_errors():
                 building.result()
                 building_worker.adopt(found.setup)
         return found.measured_by(building_worker)
@@ -168,8 +168,8 @@ class Preparation:
         if Precision.FP16 in target.space.precisions:
             yield StageStarted("screen", "values that FP16 would get wrong")
             priors, said = screened(target, inputs, worker, run_dir)
-            healing = () if self.config.cure else curable(target, priors)
-            yield from self.warn((*said, *healing))
+            helpful = () if self.config.rewrite else rewritable(target, priors)
+            yield from self.warn((*said, *helpful))
         proxy = proxy_of(target, lowering)
         setup = replace(
             self._setup(target, lowering, searched),
@@ -193,7 +193,7 @@ def built_beside(worker: MeasurementClient, baseline: Candidate) -> Iterator[Fut
 
 
 @contextmanager
-def gate_errors() -> Iterator[None]:
+def baseline_errors() -> Iterator[None]:
     """What ends a later trial ends the run here: there is nothing to compare with."""
     try:
         yield

@@ -1,4 +1,4 @@
-"""`optimize --cure`: rewrites that heal FP16, verified in FP32 and made before a search."""
+"""`optimize --rewrite`: rewrites for FP16, verified in FP32 before a search."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ from precsearch.emulation.configuration import MAX_EMULATED_FEEDS, Configuration
 from precsearch.graph.read import SourceModel
 from precsearch.grouping.group import group
 from precsearch.metrics.distance import worst_relative_l2
-from precsearch.rewrites import clamped_constants, cured
+from precsearch.rewrites import clamped_constants, with_rewrites
 from precsearch.rewrites.search import EXACT, Suggestion, suggestions
 from precsearch.setup.config import BackendConfig, OptimizeConfig
 from precsearch.setup.inputs import Inputs, open_inputs
 from precsearch.setup.target import Target, open_target
 
-__all__ = ["UNREVIEWED_EXACT", "Cured", "curable", "curing", "open_cured"]
+__all__ = ["UNREVIEWED_EXACT", "Rewritten", "open_rewritten", "rewritable", "rewriting"]
 
-Cured = tuple[Target, Inputs, tuple[str, ...]]
-"""Model, data, and what came of the cures, a sentence each."""
+Rewritten = tuple[Target, Inputs, tuple[str, ...]]
+"""Model, data, and what came of the rewrites, a sentence each."""
 
 UNREVIEWED_EXACT = EXACT / 10
-"""How far, relative L2, a cure may move FP32's outputs here, where nobody looks at it first."""
+"""How far, relative L2, a rewrite may move FP32's outputs here, where nobody looks at it first."""
 
 _HELPS = 0.9
-"""A cure that leaves more of FP16's loss than this only rounds otherwise."""
+"""A rewrite that leaves more of FP16's loss than this only rounds otherwise."""
 
 
-def open_cured(config: OptimizeConfig, source: SourceModel) -> Cured:
-    """`curing` for those who show no events."""
-    steps = curing(config, source)
+def open_rewritten(config: OptimizeConfig, source: SourceModel) -> Rewritten:
+    """`rewriting` for those who show no events."""
+    steps = rewriting(config, source)
     while True:
         try:
             next(steps)
         except StopIteration as end:  # noqa: PERF203 - how a generator returns
-            found: Cured = end.value
+            found: Rewritten = end.value
             return found
 
 
-def curing(config: OptimizeConfig, source: SourceModel) -> Generator[Event, None, Cured]:
-    """Open a run's model, with the cures that help if they are wanted, and its data.
+def rewriting(config: OptimizeConfig, source: SourceModel) -> Generator[Event, None, Rewritten]:
+    """Open a run's model, with the rewrites that help if they are wanted, and its data.
 
-    A cure is judged on the samples of the search, in the emulation of FP16 everywhere. That takes
-    from seconds to minutes, so an event says when it begins; it comes before the journal is open,
-    which is told from others by the cures found.
+    A rewrite is judged on the samples of the search, in the emulation of FP16 everywhere. That
+    takes from seconds to minutes, so an event says when it begins. The event comes before the
+    journal is open, since the identity of a run names the rewrites that were found.
 
     Args:
         config: The run's.
@@ -62,35 +62,35 @@ def curing(config: OptimizeConfig, source: SourceModel) -> Generator[Event, None
     """
     target = _opened(config, source)
     inputs = open_inputs(config, target.graph)
-    if not config.cure:
+    if not config.rewrite:
         return target, inputs, ()
     if Precision.FP16 not in target.space.precisions:
         return target, inputs, (_NO_HALF,)
-    yield StageStarted("cure", "rewrites that heal FP16 and leave FP32 as it is")
+    yield StageStarted("rewrite", "rewrites that make FP16 accurate and leave FP32 as it is")
     part = inputs.parts.search
     feeds = part.take(range(min(MAX_EMULATED_FEEDS, len(part)))).feeds
     try:
         found = _best(target, feeds)
     except (ModelError, EngineError) as error:
-        return target, inputs, (f"searching without cures: {error}",)
+        return target, inputs, (f"searching without rewrites: {error}",)
     if found is None:
-        return target, inputs, (_NO_CURE,)
-    changed = _opened(config, cured(source, found.cures))
+        return target, inputs, (_NO_REWRITE,)
+    changed = _opened(config, with_rewrites(source, found.rewrites))
     said = (
-        f"cured by {found.name} (nodes: {len(found.sites)}): FP16 everywhere is off by "
+        f"rewritten by {found.name} (nodes: {len(found.sites)}): FP16 everywhere is off by "
         f"{found.after:.2g}, without it by {found.before:.2g}; FP32 moves by {found.fp32:.1g}"
     )
-    return replace(changed, cures=found.cures), inputs, (said,)
+    return replace(changed, rewrites=found.rewrites), inputs, (said,)
 
 
-def curable(target: Target, priors: Sequence[Prior]) -> tuple[str, ...]:
-    """What ``--cure`` may do about FP16's hazards where a backend may not leave them in FP32.
+def rewritable(target: Target, priors: Sequence[Prior]) -> tuple[str, ...]:
+    """What ``--rewrite`` may do about FP16's hazards where a backend may not leave them in FP32.
 
     So it is where FP16 is asked for by name: TensorRT 8.6 does not obey beside INT8
     (docs/benchmarks/gpu.md, measured). Nothing is run to find it out.
 
     Returns:
-        A sentence, or nothing where no cure is about one of the hazards.
+        A sentence, or nothing where no rewrite is about one of the hazards.
     """
     if not target.form.annotated or Precision.INT8 not in target.space.precisions:
         return ()
@@ -104,15 +104,19 @@ def curable(target: Target, priors: Sequence[Prior]) -> tuple[str, ...]:
         "clamp-constants": any(masks & set(g.nodes) for g in groups),
     }
     names = [name for name, does in fits.items() if does]
-    return (_CURABLE.format(count=len(groups), names=", ".join(names)),) if names else ()
+    return (_REWRITABLE.format(count=len(groups), names=", ".join(names)),) if names else ()
 
 
-_CURABLE = (
+_REWRITABLE = (
     "groups whose values FP16 cannot hold: {count}; beside INT8 this backend may run them in FP16 "
-    "all the same; --cure looks for rewrites that heal them (likely: {names})"
+    "all the same; --rewrite looks for rewrites after which FP16 can (likely: {names})"
 )
-_NO_HALF = "--cure does nothing here: cures heal FP16, which is not among this run's precisions"
-_NO_CURE = "--cure found no cure that helps FP16 and is exact in FP32; the model stays as it is"
+_NO_HALF = (
+    "--rewrite does nothing here: rewrites are for FP16, which is not among this run's precisions"
+)
+_NO_REWRITE = (
+    "--rewrite found no rewrite that helps FP16 and is exact in FP32; the model stays as it is"
+)
 
 
 def _opened(config: BackendConfig, source: SourceModel) -> Target:
@@ -128,7 +132,7 @@ def _opened(config: BackendConfig, source: SourceModel) -> Target:
 
 
 def _best(target: Target, feeds: Sequence[Feed]) -> Suggestion | None:
-    """The cure, or those together, that leave the least of FP16's loss; ``None`` if none helps."""
+    """The rewrites that leave the least of FP16's loss; ``None`` if none helps."""
     graph = target.graph
     halves = frozenset({Precision.FP32, Precision.FP16})
     space = group(graph, target.scheme, halves, target.space.granularity, target.form)

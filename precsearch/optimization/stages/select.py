@@ -15,7 +15,7 @@ from precsearch.core.events import Event, FinalistJudged, StageStarted, Warned
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Problem
 from precsearch.core.space import Assignment
-from precsearch.core.trial import UNTOLD, Accuracy, Measurement, Trial
+from precsearch.core.trial import UNKNOWN, Accuracy, Measurement, Trial
 from precsearch.executors.candidates import candidate
 from precsearch.executors.client import MeasurementClient
 from precsearch.lowering.lower import Lowered
@@ -209,10 +209,10 @@ def _affordable(
 def counts(choice: Choice, asked: Assignment) -> dict[str, int]:
     """Groups per achieved precision, of those asked for less; of some, the engine tells nothing."""
     achieved = choice.measurement.achieved
-    found = {**{p.value: 0 for p in Precision.ordered() if p is not Precision.FP32}, UNTOLD: 0}
+    found = {**{p.value: 0 for p in Precision.ordered() if p is not Precision.FP32}, UNKNOWN: 0}
     for key in asked:
         ran = achieved.get(key)
-        name = UNTOLD if ran is None else ran.value
+        name = UNKNOWN if ran is None else ran.value
         if name in found:
             found[name] += 1
     return {k: v for k, v in found.items() if v}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
 
-from precsearch.codec import structure
+from precsearch.codec import renamed, structure
 from precsearch.core.errors import InputError
 from precsearch.core.events import Event
 from precsearch.system.regular_file import open_regular
@@ -75,7 +75,7 @@ def event_of(line: bytes) -> Event:
         ValueError: There is none; the message is one sentence.
     """
     try:
-        event: Event = structure(json.loads(line.decode()), Event)  # type: ignore[arg-type]
+        event: Event = structure(renamed.event(json.loads(line.decode())), Event)  # type: ignore[arg-type]
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     return event

@@ -210,7 +210,7 @@ def _moves(encoding: Encoding, costs: Costs, x: Labels, short: int = 40) -> list
     return found
 
 
-def _near_misses(known: Known, most: int = 2, slack: float = 1.25) -> list[Assignment]:
+def _near_misses(known: Known, most: int = 2, usage: float = 1.25) -> list[Assignment]:
     """Engines that are fast and just beyond the bound: one move, in either direction, may do.
 
     Lowering more can lower the error, where it saves a tensor from being rounded twice.
@@ -220,7 +220,7 @@ def _near_misses(known: Known, most: int = 2, slack: float = 1.25) -> list[Assig
         for a, t in known.engines.items()
         if (ratio := known.ratio(t)) is not None
         and ratio < known.best_ratio()
-        and 1 < (known.slack(t) or 0.0) <= slack
+        and 1 < (known.usage(t) or 0.0) <= usage
     ]
     return [row[2] for row in sorted(rows, key=lambda row: row[:2])[:most]]
 
@@ -237,24 +237,24 @@ def _repaired(
 ) -> list[Labels]:
     """The fastest engines beyond the bound, their worst squared error per gain given back."""
     rows = [
-        (ratio, slack, a)
+        (ratio, usage, a)
         for a, t in known.engines.items()
         if (ratio := known.ratio(t)) is not None
         and ratio < known.best_ratio()
-        and (slack := known.slack(t)) is not None
-        and slack > 1
+        and (usage := known.usage(t)) is not None
+        and usage > 1
     ]
     found = []
-    for _, slack, assignment in sorted(rows, key=lambda row: (row[0], row[2].entries))[:most]:
+    for _, usage, assignment in sorted(rows, key=lambda row: (row[0], row[2].entries))[:most]:
         x = encoding.encode(assignment)
         part = errors.squares[np.arange(len(x)), x]
         density = _density(costs)[np.arange(len(x)), x]
         total = float(part.sum())
-        if not np.isfinite(total) or not np.isfinite(slack):
+        if not np.isfinite(total) or not np.isfinite(usage):
             continue
         for aim in (0.97, 0.85):
             order = np.argsort(np.where(x > 0, -density, np.inf), kind="stable")
             left = total - np.cumsum(part[order])
-            count = int(np.argmax(left <= total * (aim / slack) ** 2)) + 1
+            count = int(np.argmax(left <= total * (aim / usage) ** 2)) + 1
             found.append(_with(x, [(int(i), 0) for i in order[:count]]))
     return found

@@ -22,7 +22,7 @@ from precsearch_strategies.solvers.elimination import Elimination
 __all__ = ["Judge", "Pick"]
 
 _PROBABLE = 0.5  # chance to pass from which on an engine that is being built is to be beaten
-_MISLED = 0.2  # mean logarithm of slack over its prediction, beyond which the models are wrong
+_MISLED = 0.2  # mean logarithm of usage over its prediction, beyond which the models are wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class _View:
     pool: Labels
     within: Floats
     chance: Floats
-    slack: Floats
+    usage: Floats
     mean: Floats
     spread: Floats
     far: Floats
@@ -60,13 +60,13 @@ class _View:
 
     def pick(self, i: int, assignment: Assignment, lead: str) -> Pick:
         """What is predicted of a candidate, and how far engines were from their predictions."""
-        used = min(float(self.slack[i]), 9.99)
+        used = min(float(self.usage[i]), 9.99)
         reason = (
             f"{lead}predicted {self.mean[i]:.3f} ± {self.spread[i]:.3f} of FP32's latency at "
             f"{used:.0%} of the bound (losses were predicted to {self.off:.0%})"
         )
         raw = Prediction(
-            float(self.mean[i]) - self.optimism.ratio, used * math.exp(-self.optimism.slack)
+            float(self.mean[i]) - self.optimism.ratio, used * math.exp(-self.optimism.usage)
         )
         said = Prediction(float(self.mean[i]), used)
         return Pick(assignment, reason, said, raw, float(self.within[i]))
@@ -106,7 +106,7 @@ class Judge:
         follows from what they say.
         """
         view = self._now()
-        if abs(view.optimism.slack) <= _MISLED:
+        if abs(view.optimism.usage) <= _MISLED:
             return True
         own = replace(view, chance=view.plain, mean=view.mean - view.optimism.ratio)
         return not self._worth(own, least, 1, 1.0)
@@ -146,7 +146,7 @@ class Judge:
         """
         view = self._now()
         gain = np.maximum(max(self._known.best_ratio(), view.than) - view.mean, 0.0)
-        least = gain / (1.0 + np.minimum(view.slack, 1e6) ** 2)
+        least = gain / (1.0 + np.minimum(view.usage, 1e6) ** 2)
         for worth in (view.chance * gain, least):
             found = self._first(view, worth, 1e-12, 1, "a first mixed engine: ")
             if found:
@@ -171,20 +171,20 @@ class Judge:
         pool = candidates(known, encoding, errors, latency, self._elimination, draws)
         mean, spread = latency.expecting(pending).predict(pool)
         biased = optimism(known)
-        probable = pending[errors.chance(pending, biased.slack) > _PROBABLE]
+        probable = pending[errors.chance(pending, biased.usage) > _PROBABLE]
         expected = latency.predict(probable)[0] + biased.ratio
         # The best of many noisy measurements was lucky: its prediction is what is to be beaten.
         fastest = [encoding.encode(t.assignment) for t in known.passing()]
         than = np.array(fastest or [np.zeros_like(encoding.lowest)])
-        within = _within(known, encoding, errors, pool, biased.slack)
-        plain = within if not biased.slack else _within(known, encoding, errors, pool, 0.0)
+        within = _within(known, encoding, errors, pool, biased.usage)
+        plain = within if not biased.usage else _within(known, encoding, errors, pool, 0.0)
         sound = 1.0 - suspicion(known, encoding)
         builds = sound[np.arange(pool.shape[1]), pool].prod(axis=1)
         return _View(
             pool,
             within,
             within * builds,
-            errors.predict(pool) * math.exp(biased.slack),
+            errors.predict(pool) * math.exp(biased.usage),
             mean + biased.ratio,
             spread,
             extension(known, encoding, pool),
@@ -218,14 +218,14 @@ def _within(
     chance = errors.chance(pool, optimism)
     counts = set((pool > 0).sum(axis=1).tolist())
     probed = {
-        encoding.encode(a).tobytes(): slack
+        encoding.encode(a).tobytes(): usage
         for a, t in known.proxies.items()
-        if len(a) in counts and (slack := known.slack(t)) is not None
+        if len(a) in counts and (usage := known.usage(t)) is not None
     }
     for i, row in enumerate(pool):
-        slack = probed.get(row.tobytes())
-        if slack is not None:
-            chance[i] = errors.chance_after_proxy(row, slack, optimism)
+        usage = probed.get(row.tobytes())
+        if usage is not None:
+            chance[i] = errors.chance_after_proxy(row, usage, optimism)
     return chance
 
 

@@ -115,7 +115,7 @@ class Rounds:
             found.append(by.proposal(chosen.assignment, chosen.reason, chosen.predicted))
             known.pending[chosen.assignment] = found[-1]
             raw = chosen.uncorrected
-            known.uncorrected[chosen.assignment] = replace(raw, slack=by.share * raw.slack)
+            known.uncorrected[chosen.assignment] = replace(raw, usage=by.share * raw.usage)
             known.owed = 0
         return found, convinced
 

@@ -19,15 +19,15 @@ __all__ = ["asked_about", "halved_further", "screened_squares", "squares_of_fast
 _SINGLES = 96  # up to so many, groups are asked for one by one
 _SURE = 0.3  # deviation of the logarithm of a square that a proxy measured alone
 _SHARED = 1.2  # of an equal share of a set's square
-_HARMLESS = 0.25  # squared slack of a label's sets that need not be told apart, together
+_HARMLESS = 0.25  # squared usage of a label's sets that need not be told apart, together
 
 
 def screened_squares(
     known: Known, encoding: Encoding, wanted: Bools, *, afresh: bool = False
 ) -> Asking[tuple[Floats, Floats]]:
-    """Prior medians of the squared slack of single groups, and how sure they are.
+    """Prior medians of the squared usage of single groups, and how sure they are.
 
-    Nothing is asked about what a passing engine has lowered already: its squared slack is shared.
+    Nothing is asked about what a passing engine has lowered already: its squared usage is shared.
     In a large space, groups of one signature are lowered together first, and a set is halved only
     while its square matters (as in adaptive group testing; Hwang, *JASA* 67, 1972). Where there is
     no time for a proxy of each group (`Known.proxy_room`), sets are halved as far as it goes.
@@ -113,13 +113,13 @@ def _covered(known: Known, encoding: Encoding) -> tuple[Bools, Floats]:
     """(n, p) what passing engines lowered, and the least share of a square that this implies."""
     n, p = encoding.size
     covered, shared = np.zeros((n, p), dtype=bool), np.full((n, p), math.inf)
-    base = (known.slack(known.engines.get(Assignment())) or 0.0) ** 2
+    base = (known.usage(known.engines.get(Assignment())) or 0.0) ** 2
     for trial in known.passing():
         labels = encoding.encode(trial.assignment)
         lowered = np.flatnonzero(labels)
         if not len(lowered):
             continue
-        share = max((known.slack(trial) or 0.0) ** 2 - base, 1e-6) / len(lowered)
+        share = max((known.usage(trial) or 0.0) ** 2 - base, 1e-6) / len(lowered)
         where = lowered, labels[lowered]
         covered[where] = True
         shared[where] = np.minimum(shared[where], share)
@@ -141,7 +141,7 @@ def _by_sets(known: Known, encoding: Encoding, asked: Bools) -> Asking[tuple[Flo
     n, p = encoding.size
     squares, sure = np.full((n, p), math.inf), np.full((n, p), _SURE)
     squares[:, 0] = 0.0
-    base = (known.slack(known.engines.get(Assignment())) or 0.0) ** 2
+    base = (known.usage(known.engines.get(Assignment())) or 0.0) ** 2
     for label in range(1, p):
         queue = _sets(encoding, label, alike(encoding, np.flatnonzero(asked[:, label])))
         few = _HARMLESS / max(len(queue), 1)
@@ -151,11 +151,11 @@ def _by_sets(known: Known, encoding: Encoding, asked: Bools) -> Asking[tuple[Flo
             )
             halves: list[tuple[int, ...]] = []
             for s, trial in zip(queue, trials, strict=True):
-                slack, members = known.slack(trial), list(s.members)
+                usage, members = known.usage(trial), list(s.members)
                 if trial is None and math.isfinite(squares[members[0], label]):
                     continue  # no time is left: the share of the set that it is a part of stands
                 rest = float(sum(v for j in s.others if math.isfinite(v := squares[j, label])))
-                square = 1.0 if slack is None else max(slack**2 - base - rest, 0.0)
+                square = 1.0 if usage is None else max(usage**2 - base - rest, 0.0)
                 if len(members) > 1 and square > few:
                     halves += [s.members[: len(members) // 2], s.members[len(members) // 2 :]]
                 squares[members, label] = square / len(members)

@@ -29,7 +29,7 @@ _TRUSTED = 0.08  # chance of a culprit among what is lowered on trust, at most
 _NAMED = 0.7  # probability from which on a choice is left out of tests
 _PASSING = 4.0  # bits that an engine within the bound is worth if it lowers all that is left
 _TIRED = 4.0  # engines beyond the bound in a row that double it
-_WEIGHT = 4.0  # squared slack of a culprit that nothing is known of
+_WEIGHT = 4.0  # squared usage of a culprit that nothing is known of
 _UNSURE = 0.8  # standard deviation of its logarithm
 
 
@@ -42,10 +42,10 @@ class Doubts:
         marks: (n,) logarithms of their squared proxies.
         count: Culprits expected in all.
         cleared: (n,) which of them an engine within the bound has.
-        base: Squared slack of what they are added to.
-        rate: Squared slack of a harmless one.
+        base: Squared usage of what they are added to.
+        rate: Squared usage of a harmless one.
         sets: (k, n) engines beyond the bound.
-        squares: (k,) their squared slack.
+        squares: (k,) their squared usage.
         sound: (n,) probability that a choice does not make an engine fail to build.
         draws: Samples of the culprits.
         fruitless: How many engines in a row were beyond the bound.
@@ -76,7 +76,7 @@ class Doubts:
         )  # fmt: skip
 
     def clean(self, sets: Bools) -> Floats:
-        """(c,) squared slack of (c, n) sets if none of their choices is a culprit."""
+        """(c,) squared usage of (c, n) sets if none of their choices is a culprit."""
         return np.asarray(self.base + self.rate * sets.sum(axis=1))
 
     def tests(self) -> Outcomes:

@@ -16,10 +16,10 @@ __all__ = ["lowered_together", "squares_by_halves"]
 
 _SURE = 0.3  # deviation of the logarithm of a square that a proxy measured alone
 _SHARED = 1.2  # of an equal share of a set's square
-_LITTLE = 0.05  # squared slack of a set that is not worth a proxy
+_LITTLE = 0.05  # squared usage of a set that is not worth a proxy
 _REST = 0.1  # of a set's square that its other half has at least: squares add to 10 % or so
 _NEARLY_ALL = 0.8  # of a set's square; from there on squares do not add, or the rest is unknown
-_BEYOND = 100.0  # squared slack that a set of non-finite output is taken to have
+_BEYOND = 100.0  # squared usage that a set of non-finite output is taken to have
 _AT_ONCE = 8  # sets that are asked for together, where there is time for many
 
 
@@ -30,7 +30,7 @@ class _Part:
     Attributes:
         label: To which.
         members: Positions.
-        square: Squared slack that this adds.
+        square: Squared usage that this adds.
     """
 
     label: int
@@ -106,15 +106,15 @@ def _split(known: Known, encoding: Encoding, part: _Part) -> Asking[list[_Part]]
 def _square(
     known: Known, encoding: Encoding, label: int, members: tuple[int, ...]
 ) -> Asking[float | None]:
-    """Squared slack that a set adds; ``None`` if its proxy failed or there is no time for it."""
+    """Squared usage that a set adds; ``None`` if its proxy failed or there is no time for it."""
     lowered = lowered_together(encoding, label, members)
     if not len(lowered):
         return 0.0
     (trial,) = yield from known.probe([lowered], "a set of groups lowered")
-    slack = known.slack(trial)
-    if slack is None:
+    usage = known.usage(trial)
+    if usage is None:
         return None
-    return max(slack**2 - (known.slack(known.engines.get(Assignment())) or 0.0) ** 2, 0.0)
+    return max(usage**2 - (known.usage(known.engines.get(Assignment())) or 0.0) ** 2, 0.0)
 
 
 def lowered_together(encoding: Encoding, label: int, members: tuple[int, ...]) -> Assignment:

@@ -31,11 +31,11 @@ _LARGE = 96  # choices from which on culprits are looked for before models are a
 _PER_BIT = 6  # engines at most, for each doubling of the choices
 _FRUITLESS = 16  # engines in a row beyond the bound after which culprits are not few
 _NEARLY = 3.0  # times the noise: left to gain where models need not start afresh
-_FULL = 1.5  # squared slack of all harmless choices together from which on they are not harmless
+_FULL = 1.5  # squared usage of all harmless choices together from which on they are not harmless
 _SPREAD = 2  # engines that may be beyond the bound by less than a culprit
-_LEAST = 0.35  # squared slack of a culprit
-_USUAL = 5.0  # squared slack of one, for a guess at how many there are
-_BEYOND = 1e4  # squared slack that non-finite output is taken to have
+_LEAST = 0.35  # squared usage of a culprit
+_USUAL = 5.0  # squared usage of one, for a guess at how many there are
+_BEYOND = 1e4  # squared usage that non-finite output is taken to have
 _SHARED, _SURE = 1.2, 0.3  # deviations of the logarithms of a share and of a culprit's square
 
 
@@ -45,7 +45,7 @@ class _Moves:
 
     Attributes:
         base: (n,) labels of that assignment.
-        square: Its squared slack.
+        square: Its squared usage.
         groups: (k,) positions of the groups.
         labels: (k,) what they would be lowered to.
         gain: (k,) share of FP32's latency that each would save.
@@ -87,7 +87,7 @@ def isolated(
     Args:
         known: The trials.
         encoding: Of their assignments.
-        squares: (n, p) prior medians of the squared slack of single choices, and the deviations of
+        squares: (n, p) prior medians of the squared usage of single choices, and the deviations of
             their logarithms.
         wanted: (n, p) which choices may be worth it.
         limit: Engines of the whole search at most.
@@ -144,7 +144,7 @@ def _moves(known: Known, encoding: Encoding, squares: Floats, wanted: Bools) -> 
     labels = np.argmax(more, axis=1)
     some = np.flatnonzero((more[groups, labels] > 0) & (labels != base))
     between = int((open_ & (more > 0)).sum()) > len(some)
-    square = (known.slack(passing[0] if passing else None) or 0.0) ** 2
+    square = (known.usage(passing[0] if passing else None) or 0.0) ** 2
     return _Moves(base, square, some, labels[some], more[some, labels[some]], between)
 
 
@@ -156,8 +156,8 @@ def _before(known: Known, moves: _Moves, squares: Floats) -> Doubts:
 
 def _count(known: Known, choices: int) -> float:
     """How many culprits there may be, by how far beyond the bound the worst engine was."""
-    slacks = [s for t in known.engines.values() if (s := known.slack(t)) is not None]
-    worst = max((s for s in slacks if math.isfinite(s)), default=0.0) ** 2
+    usages = [s for t in known.engines.values() if (s := known.usage(t)) is not None]
+    worst = max((s for s in usages if math.isfinite(s)), default=0.0) ** 2
     guess = worst / _USUAL if worst > 1 else 0.03 * choices
     return min(max(guess, 1.0), 0.2 * choices)
 
@@ -206,10 +206,10 @@ def _built(known: Known, proposals: list[Proposal]) -> Asking[Trial]:
 
 def _after(known: Known, doubts: Doubts, chosen: Bools, trial: Trial) -> Doubts:
     """What is known after an engine."""
-    slack = known.slack(trial)
-    if slack is None:
+    usage = known.usage(trial)
+    if usage is None:
         return doubts
-    square = min(slack**2, _BEYOND)
+    square = min(usage**2, _BEYOND)
     if known.passes(trial):
         rate = max((square - doubts.base) / float(chosen.sum()), 1e-9)
         return replace(doubts, cleared=doubts.cleared | chosen, rate=rate, fruitless=0)

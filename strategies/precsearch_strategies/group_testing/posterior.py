@@ -14,12 +14,12 @@ CHAINS = 48
 """Samples of the posterior, each the state of a chain of its own."""
 
 SIGMA = 0.13
-"""Standard deviation of the logarithm of an engine's squared slack around the sum of its parts."""
+"""Standard deviation of the logarithm of an engine's squared usage around the sum of its parts."""
 
 _HEAT = (5.0, 3.0, 2.0, 1.4, 1.0, 1.0, 1.0)  # of the noise, sweep by sweep
 _OUTLIER = 1e-4  # density of a test that the sum does not explain, over the noise's mode
 _LEVELS = 9  # weights tried at once
-_LEAST = 0.35  # squared slack of a culprit at least
+_LEAST = 0.35  # squared usage of a culprit at least
 _SPARE = 4  # slots beyond the culprits that any chain holds
 _STEEP = np.linspace(0.15, 1.5, 10)
 _USUAL, _WIDTH = 0.6, 0.35  # prior of the steepness: odds of being a culprit per squared proxy
@@ -31,7 +31,7 @@ class Outcomes:
 
     Attributes:
         sets: (k, n) indicators.
-        squares: (k,) squared slack of the engines.
+        squares: (k,) squared usage of the engines.
         clean: (k,) what of that their harmless groups are taken to cost.
     """
 
@@ -46,7 +46,7 @@ class Draws:
 
     Attributes:
         where: (b, m) which group each slot holds as a culprit, -1 for none.
-        weights: (b, m) its squared slack.
+        weights: (b, m) its squared usage.
     """
 
     where: Labels
@@ -59,12 +59,12 @@ class Draws:
         return np.asarray(found[:, :n].mean(axis=0))
 
     def typical(self, group: int) -> float:
-        """Mean squared slack of a group where it is held; 0 if it never is."""
+        """Mean squared usage of a group where it is held; 0 if it never is."""
         held = self.weights[self.where == group]
         return float(held.mean()) if held.size else 0.0
 
     def excess(self, sets: Bools) -> Floats:
-        """(c, b) squared slack of the culprits that are in (c, n) sets."""
+        """(c, b) squared usage of the culprits that are in (c, n) sets."""
         padded = np.concatenate([sets, np.zeros((len(sets), 1), dtype=bool)], axis=1)
         return np.asarray((padded[:, self.where] * self.weights).sum(axis=2))
 
@@ -77,7 +77,7 @@ def no_draws() -> Draws:
 def redrawn(tests: Outcomes, odds: Floats, before: Draws, rng: np.random.Generator) -> Draws:
     """The chains after some more sweeps.
 
-    Squared slacks add: a test measures its clean part and the weights of the culprits that it
+    Squared usages add: a test measures its clean part and the weights of the culprits that it
     holds, times log-normal noise. Groups that were in the same tests differ in their prior odds
     alone, so a slot is drawn for such a *cell* of groups at once, then a group in it. The noise is
     annealed in every call (Kirkpatrick et al., *Science* 220, 1983), as single moves do not cross

@@ -16,36 +16,36 @@ from precsearch_strategies.models.log_sums import Fit, LogSums
 __all__ = ["BELIEVED", "ErrorModel", "proxy_error"]
 
 BELIEVED = 0.15
-"""Standard deviation of the logarithm of an engine's slack over its proxy's, up to which proxies of
+"""Standard deviation of the logarithm of an engine's usage over its proxy's, up to which proxies of
 whole assignments are worth asking for; beyond it, they serve to rank groups alone."""
 
-_FLOOR = 1e-6  # squared slack that every lowered group is taken to cost at least
+_FLOOR = 1e-6  # squared usage that every lowered group is taken to cost at least
 _SURE = 0.3  # standard deviation of the logarithm of a single square that a proxy measured
 _WIDENINGS = (0.5, 1.0, 2.0, 4.0, 7.0, 12.0)
 _ROUGHNESS = (0.1, 0.25, 0.6)
-_ENGINE = 0.08  # standard deviation of the logarithm of an engine's squared slack
+_ENGINE = 0.08  # standard deviation of the logarithm of an engine's squared usage
 _MOST = 48  # multi-group proxies that the fit looks at
 _FEW = 12  # the same where there are many groups
 _MANY = 150  # groups
-_BEYOND = 100.0  # squared slack that a set of non-finite output is taken to have at least
+_BEYOND = 100.0  # squared usage that a set of non-finite output is taken to have at least
 
 
 @dataclass(frozen=True)
 class ErrorModel:
-    """Squared slacks add (see `single_squares`); every engine corrects every group's share.
+    """Squared usages add (see `single_squares`); every engine corrects every group's share.
 
     The logarithms of the single squares, of a common factor kappa and of what interactions add are
     Gaussian a priori; the posterior is Laplace's approximation (see `LogSums`). How far single
     squares and sums are to be believed is fitted by the evidence.
 
     Attributes:
-        squares: (n, p) squared slack of single groups as corrected by the engines; FP32's is 0,
+        squares: (n, p) squared usage of single groups as corrected by the engines; FP32's is 0,
             ``inf`` where a group alone makes the output non-finite or the choice is not offered.
-        base: Squared slack of the FP32 engine.
-        kappa: Common factor of measured over predicted slack.
-        spread: Standard deviation of the logarithm of measured over predicted slack, of the engines
+        base: Squared usage of the FP32 engine.
+        kappa: Common factor of measured over predicted usage.
+        spread: Standard deviation of the logarithm of measured over predicted usage, of the engines
             as each would be predicted from the others.
-        proxy_bias: Mean logarithm of an engine's slack over its proxy's.
+        proxy_bias: Mean logarithm of an engine's usage over its proxy's.
         proxy_spread: Standard deviation of the same.
     """
 
@@ -71,7 +71,7 @@ class ErrorModel:
         """
         squares = squares.copy()
         squares[:, 1:] = np.maximum(squares[:, 1:], _FLOOR)
-        base = (known.slack(known.engines.get(Assignment())) or 0.0) ** 2
+        base = (known.usage(known.engines.get(Assignment())) or 0.0) ** 2
         bias, spread = proxy_error(known)
         sums = _sums(known, encoding, squares, sure, base, (bias, spread))
         best = _most_probable(sums)
@@ -84,7 +84,7 @@ class ErrorModel:
         return cls(posterior, base, best.kappa, apart, bias, spread, best)
 
     def predict(self, many: Labels) -> Floats:
-        """(c,) slack of (c, n) labels; ``inf`` where a single group's error is not finite."""
+        """(c,) usage of (c, n) labels; ``inf`` where a single group's error is not finite."""
         mean, _ = self.fit_.predict(_cells(self, many))
         return np.asarray(np.where(self._finite(many), np.exp(mean / 2), math.inf))
 
@@ -93,7 +93,7 @@ class ErrorModel:
 
         Args:
             many: The labels.
-            optimism: Logarithm of what their slack is under-predicted by.
+            optimism: Logarithm of what their usage is under-predicted by.
         """
         cells = _cells(self, many)
         mean, deviation = self.fit_.predict(cells)
@@ -106,11 +106,11 @@ class ErrorModel:
     def _alone(self) -> Floats:
         return self.fit_.alone(0.0)
 
-    def chance_after_proxy(self, labels: Labels, slack: float, optimism: float = 0.0) -> float:
-        """The same of (n,) labels where the proxy of that very engine measured ``slack``."""
+    def chance_after_proxy(self, labels: Labels, usage: float, optimism: float = 0.0) -> float:
+        """The same of (n,) labels where the proxy of that very engine measured ``usage``."""
         (mean,), (deviation,) = self.fit_.predict(_cells(self, labels[None]))
         mean = mean + 2 * optimism
-        seen = math.log(min(max(slack, 1e-9), 1e9)) + self.proxy_bias
+        seen = math.log(min(max(usage, 1e-9), 1e9)) + self.proxy_bias
         if not self._finite(labels[None])[0]:
             return float(_below(np.array([seen / self.proxy_spread]))[0])
         own, proxy = (2 / max(float(deviation), 0.04)) ** 2, self.proxy_spread**-2
@@ -177,13 +177,13 @@ def _sums(
 
 
 def proxy_error(known: Known) -> tuple[float, float]:
-    """Mean and standard deviation of the logarithm of an engine's slack over its proxy's."""
+    """Mean and standard deviation of the logarithm of an engine's usage over its proxy's."""
     logs = [
-        max(-3.0, min(3.0, math.log(slack / proxy)))
+        max(-3.0, min(3.0, math.log(usage / proxy)))
         for a in sorted(known.proxies.keys() & known.engines.keys(), key=lambda a: a.entries)
-        if (slack := known.slack(known.engines.get(a))) is not None
-        and (proxy := known.slack(known.proxies[a])) is not None
-        and 0 < slack < math.inf
+        if (usage := known.usage(known.engines.get(a))) is not None
+        and (proxy := known.usage(known.proxies[a])) is not None
+        and 0 < usage < math.inf
         and 0 < proxy < math.inf
     ]
     bias = sum(logs) / (len(logs) + 1)
@@ -194,13 +194,13 @@ def proxy_error(known: Known) -> tuple[float, float]:
 def _observations(
     known: Known, proxy: tuple[float, float]
 ) -> list[tuple[Assignment, float, float]]:
-    """(set of several groups, slack, deviation of its logarithm), in a fixed order."""
+    """(set of several groups, usage, deviation of its logarithm), in a fixed order."""
     bias, spread = proxy
     believed = spread <= BELIEVED
     engines = {
         a: (s, _ENGINE / 2)
         for a, t in known.engines.items()
-        if (s := known.slack(t)) is not None and len(a) > 1
+        if (s := known.usage(t)) is not None and len(a) > 1
     }
     simulated = [
         (abs(math.log(s)), a.entries, a, s)
@@ -208,7 +208,7 @@ def _observations(
         if believed
         and a not in engines
         and len(a) > 1
-        and (s := known.slack(t)) is not None
+        and (s := known.usage(t)) is not None
         and 0 < s < 1e6
     ]
     most = _MOST if len(known.problem.space.free) <= _MANY else _FEW

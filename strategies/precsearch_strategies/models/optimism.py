@@ -20,11 +20,11 @@ class Optimism:
     """What to add to predictions of candidates that are chosen for their predictions.
 
     Attributes:
-        slack: Mean logarithm of the measured use of the bound over the predicted one.
+        usage: Mean logarithm of the measured use of the bound over the predicted one.
         ratio: Mean of the measured latency less the predicted one, over FP32's.
     """
 
-    slack: float
+    usage: float
     ratio: float
 
 
@@ -37,17 +37,17 @@ def optimism(known: Known) -> Optimism:
     Args:
         known: The trials; engines count for which it remembers an uncorrected prediction.
     """
-    slacks, ratios = list[float](), list[float]()
+    usages, ratios = list[float](), list[float]()
     for assignment, said in list(known.uncorrected.items())[-_LATEST:]:
         trial = known.engines.get(assignment)
-        found, timed = known.slack(trial), known.ratio(trial)
+        found, timed = known.usage(trial), known.ratio(trial)
         if found is None or timed is None:
             continue
         ratios.append(_within(timed - said.ratio, _MOST_RATIO))
-        if found > 0 and said.slack > 0:  # predictions are in units of the bound asked for
-            off = math.log(min(found, 1e6) * known.share / said.slack)
-            slacks.append(_within(off, _MOST))
-    return Optimism(sum(slacks) / (_EXACT + len(slacks)), sum(ratios) / (_EXACT + len(ratios)))
+        if found > 0 and said.usage > 0:  # predictions are in units of the bound asked for
+            off = math.log(min(found, 1e6) * known.share / said.usage)
+            usages.append(_within(off, _MOST))
+    return Optimism(sum(usages) / (_EXACT + len(usages)), sum(ratios) / (_EXACT + len(ratios)))
 
 
 def _within(value: float, most: float) -> float:

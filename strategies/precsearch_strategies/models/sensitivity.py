@@ -16,7 +16,7 @@ __all__ = ["context", "single_squares"]
 
 
 def single_squares(known: Known, encoding: Encoding, wanted: Bools | None = None) -> Asking[Floats]:
-    """Measure, at proxy fidelity, the squared slack that each group adds at each precision.
+    """Measure, at proxy fidelity, the squared usage that each group adds at each precision.
 
     Errors of single groups add in squares to a good approximation (measured over predicted 0.65 to
     1.16 on our ONNX Runtime fixtures), as for independent noise sources in fixed-point design
@@ -30,7 +30,7 @@ def single_squares(known: Known, encoding: Encoding, wanted: Bools | None = None
         wanted: (n, p) which choices to measure, all by default; the others are left ``inf``.
 
     Returns:
-        (n, p): squared slack (1 is all of the bound), 0 for FP32, ``inf`` where the group does not
+        (n, p): squared usage (1 is all of the bound), 0 for FP32, ``inf`` where the group does not
         offer the precision or where the output was not finite. Where a proxy failed, the median of
         the other groups; if most failed, equal shares of a uniform engine's error.
     """
@@ -39,16 +39,16 @@ def single_squares(known: Known, encoding: Encoding, wanted: Bools | None = None
     squares[:, 0] = 0.0
     rows = _contexts(encoding, wanted)
     trials = yield from known.probe([a for *_, a, _ in rows], "one group lowered alone")
-    base = (known.slack(known.engines.get(Assignment())) or 0.0) ** 2
+    base = (known.usage(known.engines.get(Assignment())) or 0.0) ** 2
     failed = []
     for (i, label, _, others), trial in zip(rows, trials, strict=True):
-        slack = known.slack(trial)
-        if slack is None:
+        usage = known.usage(trial)
+        if usage is None:
             failed.append((i, label))
         else:
             rest = float(sum(squares[j, label] for j in others))
             rest = rest if math.isfinite(rest) else 0.0
-            squares[i, label] = max(slack**2 - base - rest, 0.0)
+            squares[i, label] = max(usage**2 - base - rest, 0.0)
     if len(failed) > len(rows) / 2:
         return _shares(known, encoding)
     for i, label in failed:
@@ -106,10 +106,10 @@ def _shares(known: Known, encoding: Encoding) -> Floats:
     squares[:, 0] = 0.0
     for label in range(1, p):
         for assignment, trial in known.engines.items():
-            slack, labels = known.slack(trial), encoding.encode(assignment)
+            usage, labels = known.usage(trial), encoding.encode(assignment)
             count = int((labels == label).sum())
-            if slack is not None and math.isfinite(slack) and count == np.count_nonzero(labels) > 0:
-                share = np.where(labels == label, slack**2 / count, squares[:, label])
+            if usage is not None and math.isfinite(usage) and count == np.count_nonzero(labels) > 0:
+                share = np.where(labels == label, usage**2 / count, squares[:, label])
                 squares[:, label] = np.where(encoding.allowed[:, label], share, math.inf)
                 break
     return squares

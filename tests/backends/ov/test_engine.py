@@ -145,5 +145,5 @@ def test_two_readings_of_a_model_give_operations_the_same_names() -> None:
 def test_engines_of_equal_kernels_have_one_anatomy() -> None:
     backend = made()
     first, second = (engine(cnn(), backend, INT8)[0] for _ in range(2))
-    assert backend.anatomy(first) == backend.anatomy(second)
-    assert backend.anatomy(first) != backend.anatomy(engine(cnn(), backend, FP32)[0])
+    assert backend.layer_summary(first) == backend.layer_summary(second)
+    assert backend.layer_summary(first) != backend.layer_summary(engine(cnn(), backend, FP32)[0])

@@ -37,7 +37,7 @@ def test_a_plan_is_searched_built_and_verified(
         build_options={"streams": "1", "pinning": "false"},
     ).plan
     assert plan.recipe.options == {"pinning": "false", "streams": "1", "threads": 1}
-    assert "openvino" in plan.evidence.where.versions
+    assert "openvino" in plan.evidence.fingerprint.versions
     asked = {g.key for g in plan.recipe.groups if g.precision is Precision.INT8}
     ran = {g.key: g.achieved for g in plan.evidence.groups}
     assert asked

@@ -28,9 +28,9 @@ from tests.backends.trt.stand_in.simulated import Simulated
 
 
 def test_options_are_read_by_their_types() -> None:
-    given = {"tf32": "No", "cuda_graph": "1", "workspace_mib": "64", "pin": "all"}
+    given = {"tf32": "No", "cuda_graph": "1", "workspace_mib": "64", "layer_precisions": "all"}
     found = Knobs.of(given)
-    assert (found.tf32, found.cuda_graph, found.workspace_mib, found.pin) == (
+    assert (found.tf32, found.cuda_graph, found.workspace_mib, found.layer_precisions) == (
         False,
         True,
         64,
@@ -42,13 +42,13 @@ def test_options_are_read_by_their_types() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("speed", "high", "no build option 'speed'; use one of cuda_graph, optimization_level"),
+        ("speed", "high", "no build option 'speed'; use one of cuda_graph, layer_precisions"),
         ("tf32", "maybe", "tf32 is true or false, not 'maybe'"),
         ("workspace_mib", "4G", "workspace_mib is a whole number, not '4G'"),
         ("workspace_mib", "0", "workspace_mib must be from 1 to 16777216, not 0"),
         ("optimization_level", "6", "optimization_level must be from 0 to 5, not 6"),
         ("timing_iterations", "1001", "timing_iterations must be from 1 to 1000"),
-        ("pin", "fp16", "pin is fp32 or all, not 'fp16'"),
+        ("layer_precisions", "fp16", "layer_precisions is fp32 or all, not 'fp16'"),
     ],
 )
 def test_options_that_make_no_sense_are_said(name: str, value: str, said: str) -> None:
@@ -232,12 +232,12 @@ def test_a_backend_builds_opens_and_describes_in_its_version_s_form(
     assert found.form is form
     artifact = found.build(lowered(tmp_path, form))
     assert (tmp_path / "cache").read_bytes() == b"cache"
-    (line,) = found.anatomy(artifact)
+    (line,) = found.layer_summary(artifact)
     assert line == "gemm | dense + bias | half > half | "
     session = found.open(artifact, profiled=True)
     assert session._nodes == ("first", "relu", "second", "flat", "dense", "bias", "y")
-    assert found.remarks(artifact) == ()
-    assert found.remarks(b"another") == ()
+    assert found.warnings(artifact) == ()
+    assert found.warnings(b"another") == ()
 
 
 def test_a_version_that_can_be_told_nothing_is_refused(installed: Any) -> None:
@@ -264,7 +264,7 @@ def test_an_engine_that_is_not_taken_is_said(installed: Any) -> None:
 
     made.behaviour["Runtime.__init__"] = null
     with pytest.raises(BuildError, match="TensorRT cannot start"):
-        found.anatomy(b"engine")
+        found.layer_summary(b"engine")
 
 
 def test_forms_and_schemes_go_by_their_names() -> None:

@@ -103,7 +103,7 @@ def setting(request: pytest.FixtureRequest) -> Setting:
 def test_uniform_engines_are_right(setting: Setting, precision: Precision) -> None:
     artifact = setting.backend.build(setting.lower(precision).model)
     assert setting.loss(artifact) < LOSSES[precision]
-    assert setting.backend.anatomy(artifact)
+    assert setting.backend.layer_summary(artifact)
 
 
 def test_int8_is_achieved(setting: Setting) -> None:
@@ -127,7 +127,7 @@ def test_time_is_positive_and_graphs_are_captured(setting: Setting) -> None:
     session.close()
     assert len(seconds) == 20
     assert all(0 < s < 1 for s in seconds)
-    assert not [r for r in setting.backend.remarks(artifact) if "CUDA graph" in r]
+    assert not [r for r in setting.backend.warnings(artifact) if "CUDA graph" in r]
     with pytest.raises(RunError, match="closed"):
         session.time(setting.feeds[0], 1)
 

@@ -131,7 +131,7 @@ WRONG = Miscompiled(
 
 
 @pytest.mark.parametrize(
-    ("untold", "before", "words"),
+    ("not_built", "before", "words"),
     [
         (0, 0, ""),
         (1, 0, "1 engine of a part of the model did not build or run; those beside them told"),
@@ -139,12 +139,14 @@ WRONG = Miscompiled(
     ],
 )
 def test_what_could_not_be_told_of_a_wrong_engine_is_said(
-    untold: int, before: int, words: str
+    not_built: int, before: int, words: str
 ) -> None:
-    checked = Checked("m.onnx", "tensorrt", 40, replace(WRONG, untold=untold, before=before), False)
+    checked = Checked(
+        "m.onnx", "tensorrt", 40, replace(WRONG, not_built=not_built, before=before), False
+    )
     out = page(cli.engine_lines(checked, Path("r"), PAGE))
     assert words in out
-    assert ("did not build or run" in out) == bool(untold)
+    assert ("did not build or run" in out) == bool(not_built)
     assert "2 nodes of 40 still show it" in out
     fields = values.engine_fields(checked, Path("r"))
     assert (fields["right"], fields["difference"], fields["before"]) == (False, "inf", before)

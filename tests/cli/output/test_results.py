@@ -16,7 +16,7 @@ from precsearch.api import (
     OptimizeResult,
     VerifyReport,
 )
-from precsearch.cli.actions import Exit
+from precsearch.cli.exit_codes import Exit
 from precsearch.cli.main import run
 from precsearch.cli.output.optimize import next_steps
 from precsearch.core.errors import ReplayError, RunError, WorkerKilled
@@ -32,8 +32,15 @@ BOTH = (Precision.FP32, Precision.INT8)
 
 def test_build(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def build(
-        plan: Path, model: Path | None, output: Path, *, force: bool, expect: str | None
+        plan: Path,
+        model: Path | None,
+        output: Path,
+        *,
+        force: bool,
+        expect: str | None,
+        **ahead: str | None,
     ) -> BuildReport:
+        assert ahead == {"backend": None, "target": None}
         assert (plan, model, force, expect) == (Path("p.json"), None, True, None)
         return BuildReport("identical", output, "ab" * 32, 1_234_567)
 

@@ -54,7 +54,13 @@ def test_a_whole_run() -> None:
     assert view.written is not None
     assert view.finished is not None
     assert view.seconds_left is None
-    assert [s.stage for s in view.stages] == ["read", "reference", "calibrate", "gate", "confirm"]
+    assert [s.stage for s in view.stages] == [
+        "read",
+        "reference",
+        "calibrate",
+        "baseline",
+        "confirm",
+    ]
 
 
 def test_verdicts() -> None:

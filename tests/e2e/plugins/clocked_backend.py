@@ -88,7 +88,7 @@ class _Session:
             return self._session.run(feed)
 
     def time(self, feed: Feed, repeats: int) -> list[float]:
-        _held("gate", True)
+        _held("baseline", True)
         _held("confirm", self._quantised and not _Session.ran)
         with _noted("time"):
             if self._crash:

@@ -36,9 +36,9 @@ class NoisyBackend(OnnxRuntimeBackend):
         shout("backend")
         return super().build(model)
 
-    def anatomy(self, artifact: bytes) -> tuple[str, ...]:
+    def layer_summary(self, artifact: bytes) -> tuple[str, ...]:
         shout("backend")
-        return super().anatomy(artifact)
+        return super().layer_summary(artifact)
 
 
 class Noisy:

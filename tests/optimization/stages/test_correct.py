@@ -80,7 +80,7 @@ def int8_loss(plan: Plan) -> float:
 
 def test_equal_channels_bring_int8_within_the_bound(place: Path) -> None:
     plain = searched(corrections=())
-    assert (plain.evidence.corrections, plain.recipe.cures) == ((), ())
+    assert (plain.evidence.corrections, plain.recipe.rewrites) == ((), ())
     assert all(g.precision is Precision.FP32 for g in plain.recipe.groups)
     found = searched()
     row = found.evidence.corrections[0]
@@ -88,7 +88,7 @@ def test_equal_channels_bring_int8_within_the_bound(place: Path) -> None:
     assert row.after < 0.3 * row.before
     assert int8_loss(found) < 0.3 * int8_loss(plain)
     assert any(g.precision is Precision.INT8 for g in found.recipe.groups)
-    assert [cure.name for cure in found.recipe.cures] == ["equalize"]
+    assert [rewrite.name for rewrite in found.recipe.rewrites] == ["equalize"]
 
 
 def test_a_corrected_plan_is_replayed_byte_for_byte(place: Path) -> None:
@@ -97,10 +97,10 @@ def test_a_corrected_plan_is_replayed_byte_for_byte(place: Path) -> None:
     made = hashlib.sha256(Path("fast.onnx").read_bytes()).hexdigest()
     assert report.verdict == "identical"
     assert made == found.recipe.materialised_sha256
-    cure = found.recipe.cures[0]
-    name = next(iter(cure.params))
-    other = dataclasses.replace(cure, params={**cure.params, name: "i1:AQEBAQEB"})
-    recipe = dataclasses.replace(found.recipe, cures=(other,))
+    rewrite = found.recipe.rewrites[0]
+    name = next(iter(rewrite.params))
+    other = dataclasses.replace(rewrite, params={**rewrite.params, name: "i1:AQEBAQEB"})
+    recipe = dataclasses.replace(found.recipe, rewrites=(other,))
     Path("other.plan.json").write_text(dataclasses.replace(found, recipe=recipe).to_json())
     with pytest.raises(ReplayError, match="does not reproduce"):
         precsearch.build("other.plan.json", "model.onnx", "other.onnx")
@@ -109,7 +109,7 @@ def test_a_corrected_plan_is_replayed_byte_for_byte(place: Path) -> None:
 def test_a_plan_of_fp32_alone_ships_the_model_as_it_is(place: Path) -> None:
     found = searched(tol=1e-6)
     assert found.evidence.corrections[0].kept
-    assert found.recipe.cures == ()
+    assert found.recipe.rewrites == ()
     assert precsearch.build("model.plan.json", "model.onnx", "plain.onnx").verdict == "identical"
 
 
@@ -133,7 +133,7 @@ def test_a_correction_that_does_not_help_is_not_kept(place: Path) -> None:
     onnx.save(chain.model(["n", CHANNELS, 8, 8]), "model.onnx")
     found = searched()
     assert not any(row.kept for row in found.evidence.corrections)
-    assert found.recipe.cures == ()
+    assert found.recipe.rewrites == ()
 
 
 def test_an_unknown_correction_is_refused() -> None:

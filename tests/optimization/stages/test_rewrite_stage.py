@@ -1,4 +1,4 @@
-"""`optimize --cure`: a model that FP16 breaks is healed before the search, and replayed so."""
+"""`optimize --rewrite`: a model that FP16 breaks is repaired before the search, and replayed so."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from precsearch.graph.read import read_model
 from precsearch.optimization.estimate import dry_run
 from precsearch.optimization.identity import identity
 from precsearch.optimization.run import optimize_events
-from precsearch.optimization.stages.rewrite import open_cured
-from precsearch.plan.plan import CureRecipe, Plan, read_plan
+from precsearch.optimization.stages.rewrite import open_rewritten
+from precsearch.plan.plan import Plan, RewriteRecipe, read_plan
 from precsearch.search.journal import read
 from precsearch.setup.config import OptimizeConfig
 from tests.diagnosis.sick_models import SHAPE, overflowing, underflowing
@@ -43,67 +43,69 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def config(cure: bool = True, backend: str = "half", model: str = "model.onnx") -> OptimizeConfig:
+def config(
+    rewrite: bool = True, backend: str = "half", model: str = "model.onnx"
+) -> OptimizeConfig:
     return OptimizeConfig(
-        Path(model), Path("data.npz"), backend=backend, threads=1, max_builds=4, cure=cure
+        Path(model), Path("data.npz"), backend=backend, threads=1, max_builds=4, rewrite=rewrite
     )
 
 
 @pytest.fixture
 def plan(place: Path) -> Plan:
-    line = "optimize model.onnx --data data.npz --backend half --cure --threads 1 --max-builds 4"
+    line = "optimize model.onnx --data data.npz --backend half --rewrite --threads 1 --max-builds 4"
     assert run([*line.split(), "--artifact", "fast.onnx", "-o", "model.plan.json"]) == 0
     assert (place / "fast.onnx").is_file()
     return read_plan("model.plan.json")
 
 
 def test_the_plan_names_its_cure_and_replays_it_byte_for_byte(plan: Plan) -> None:
-    (cure,) = plan.recipe.cures
-    assert cure.name in ("fuse-layernorm", "scale-variance")
+    (rewrite,) = plan.recipe.rewrites
+    assert rewrite.name in ("fuse-layernorm", "scale-variance")
     assert plan.recipe.model_sha256 == read_model("model.onnx").digest
-    assert any(f"cured by {cure.name} (nodes: " in said for said in plan.evidence.warnings)
+    assert any(f"rewritten by {rewrite.name} (nodes: " in said for said in plan.evidence.warnings)
     assert plan.evidence.accuracy.loss < 1e-2
     assert run(["build", "model.plan.json", "-o", "again.onnx"]) == 0
     assert Path("again.onnx").read_bytes() == Path("fast.onnx").read_bytes()
     export("model.plan.json", None, "polygraphy", "exported")
     (model,) = Path("exported").glob("*.onnx")
     assert model.read_bytes() == Path("fast.onnx").read_bytes()
-    # Against the model as it was given, not as it was cured.
+    # Against the model as it was given, not as it was rewritten.
     assert precsearch.verify("model.plan.json", "model.onnx", "data.npz").loss < 1e-2
 
 
-def test_a_plan_is_not_replayed_with_other_cures(plan: Plan) -> None:
-    def replayed(*cures: CureRecipe) -> None:
-        recipe = dataclasses.replace(plan.recipe, cures=cures)
+def test_a_plan_is_not_replayed_with_other_rewrites(plan: Plan) -> None:
+    def replayed(*rewrites: RewriteRecipe) -> None:
+        recipe = dataclasses.replace(plan.recipe, rewrites=rewrites)
         text = dataclasses.replace(plan, recipe=recipe).to_json()
         Path("other.json").write_text(text)
         precsearch.build("other.json", "model.onnx", "other.onnx")
 
-    (cure,) = plan.recipe.cures
+    (rewrite,) = plan.recipe.rewrites
     with pytest.raises(ReplayError, match="groups the model's layers differently"):
         replayed()
-    with pytest.raises(ReplayError, match="the plan's cure 'merge-scales' fits nowhere in this"):
-        replayed(cure, CureRecipe("merge-scales"))
-    with pytest.raises(PlanError, match="there is no cure 'sleep'"):
-        replayed(CureRecipe("sleep"))
-    replayed(cure)
+    with pytest.raises(ReplayError, match="the plan's rewrite 'merge-scales' fits nowhere in this"):
+        replayed(rewrite, RewriteRecipe("merge-scales"))
+    with pytest.raises(PlanError, match="there is no rewrite 'sleep'"):
+        replayed(RewriteRecipe("sleep"))
+    replayed(rewrite)
 
 
 def test_without_it_fp16_everywhere_is_out_of_reach(place: Path) -> None:
-    healed, inputs, (said,) = open_cured(config(), read_model("model.onnx"))
-    plain, _, nothing = open_cured(config(cure=False), read_model("model.onnx"))
-    assert said.startswith("cured by ")
-    assert (nothing, plain.cures) == ((), ())
-    assert healed.reference_model is plain.reference_model is None, "the file itself"
-    assert healed.digest != plain.digest == plain.source.digest
-    names = (identity(config(), target, inputs)["cures"] for target in (healed, plain))
+    repaired, inputs, (said,) = open_rewritten(config(), read_model("model.onnx"))
+    plain, _, nothing = open_rewritten(config(rewrite=False), read_model("model.onnx"))
+    assert said.startswith("rewritten by ")
+    assert (nothing, plain.rewrites) == ((), ())
+    assert repaired.reference_model is plain.reference_model is None, "the file itself"
+    assert repaired.digest != plain.digest == plain.source.digest
+    names = (identity(config(), target, inputs)["rewrites"] for target in (repaired, plain))
     assert next(names) != next(names) == "[]"
-    assert dry_run(config()).groups == len(healed.space.groups) != len(plain.space.groups)
+    assert dry_run(config()).groups == len(repaired.space.groups) != len(plain.space.groups)
 
 
 def test_two_openings_find_the_same(place: Path) -> None:
-    first, second = (open_cured(config(), read_model("model.onnx"))[0] for _ in range(2))
-    assert first.cures == second.cures != ()
+    first, second = (open_rewritten(config(), read_model("model.onnx"))[0] for _ in range(2))
+    assert first.rewrites == second.rewrites != ()
     proto = first.source.proto.SerializeToString(deterministic=True)
     assert proto == second.source.proto.SerializeToString(deterministic=True)
 
@@ -120,25 +122,28 @@ def test_a_run_says_that_it_looks_for_cures_also_when_it_is_resumed(place: Path)
     for resume in (False, True):
         looked, _ = begun(dataclasses.replace(config(), resume=resume))
         assert isinstance(looked, StageStarted)
-        assert looked.stage == "cure"
+        assert looked.stage == "rewrite"
         assert isinstance(read(place / "run")[0], RunStarted)
-    for given in (config(cure=False), config(backend="onnxruntime")):
+    for given in (config(rewrite=False), config(backend="onnxruntime")):
         assert len(begun(dataclasses.replace(given, force=True))) == 1
 
 
 def test_where_there_is_nothing_to_cure_it_says_so(place: Path) -> None:
-    target, _, said = open_cured(config(backend="onnxruntime"), read_model("model.onnx"))
+    target, _, said = open_rewritten(config(backend="onnxruntime"), read_model("model.onnx"))
     assert Precision.FP16 not in target.space.precisions
-    assert (said[0].startswith("--cure does nothing here"), target.cures) == (True, ())
+    assert (said[0].startswith("--rewrite does nothing here"), target.rewrites) == (True, ())
     onnx.save(underflowing(), "under.onnx")
-    target, _, said = open_cured(config(model="under.onnx"), read_model("under.onnx"))
-    assert (said[0].startswith("--cure found no cure that helps"), target.cures) == (True, ())
+    target, _, said = open_rewritten(config(model="under.onnx"), read_model("under.onnx"))
+    assert (said[0].startswith("--rewrite found no rewrite that helps"), target.rewrites) == (
+        True,
+        (),
+    )
 
 
 def test_a_model_with_two_nodes_of_one_name_is_still_the_reference(place: Path) -> None:
     model = overflowing()
     model.graph.node[1].name = model.graph.node[0].name
     onnx.save(model, "model.onnx")
-    target, _, (said,) = open_cured(config(), read_model("model.onnx"))
-    assert said.startswith("cured by ")
+    target, _, (said,) = open_rewritten(config(), read_model("model.onnx"))
+    assert said.startswith("rewritten by ")
     assert isinstance(target.reference_model, bytes), "ONNX Runtime refuses the file"

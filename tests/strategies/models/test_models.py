@@ -69,9 +69,9 @@ def test_single_squares_are_the_groups_own() -> None:
 def test_without_proxies_the_uniform_engine_s_error_is_shared() -> None:
     landscape = Recipe(groups=6).draw(1)
     known, squares = squares_of(landscape, broken=1.0)
-    slack = known.slack(known.engines[landscape.space.uniform(INT8)])
-    assert slack is not None
-    assert math.sqrt(squares[:, 2].sum()) == pytest.approx(slack)
+    usage = known.usage(known.engines[landscape.space.uniform(INT8)])
+    assert usage is not None
+    assert math.sqrt(squares[:, 2].sum()) == pytest.approx(usage)
 
 
 def test_gains_add_up_to_what_was_measured() -> None:
@@ -98,11 +98,11 @@ def test_the_error_model_learns_a_common_factor() -> None:
     many = np.array([encoding.encode(a) for a in drawn(landscape, 20)])
     for model, ratio in ((right, 0.05), (halved, 0.4)):
         predicted = model.predict(many)
-        for row, slack in zip(many, predicted.tolist(), strict=True):
-            true = landscape.problem.goal.slack(
+        for row, usage in zip(many, predicted.tolist(), strict=True):
+            true = landscape.problem.goal.usage(
                 landscape.measure(Proposal(encoding.decode(row))).measurement  # type: ignore[union-attr]
             )
-            assert abs(math.log(slack / true)) < ratio
+            assert abs(math.log(usage / true)) < ratio
 
 
 def test_the_latency_model_gets_better_and_surer() -> None:

@@ -17,10 +17,10 @@ def measured(landscape: Landscape, off: float, count: int, share: float = 1.0) -
         proposal = Proposal(Assignment.of({group.key: INT8}))
         trial = Trial(len(known.engines), proposal, landscape.measure(proposal))
         known.engines[trial.assignment] = trial
-        slack, ratio = known.slack(trial), known.ratio(trial)
-        assert slack is not None
+        usage, ratio = known.usage(trial), known.ratio(trial)
+        assert usage is not None
         assert ratio is not None
-        known.uncorrected[trial.assignment] = Prediction(ratio - 0.02, slack / off)
+        known.uncorrected[trial.assignment] = Prediction(ratio - 0.02, usage / off)
     return known.tightened(share)
 
 
@@ -32,12 +32,12 @@ def landscape() -> Landscape:
 @pytest.mark.parametrize("share", [1.0, 0.7])
 def test_it_grows_with_the_engines_that_were_flattered(landscape: Landscape, share: float) -> None:
     found = [optimism(measured(landscape, 1.2, count, share)) for count in (0, 2, 6)]
-    assert [o.slack for o in found] == pytest.approx([0, math.log(1.2) / 2, 0.75 * math.log(1.2)])
+    assert [o.usage for o in found] == pytest.approx([0, math.log(1.2) / 2, 0.75 * math.log(1.2)])
     assert [o.ratio for o in found] == pytest.approx([0, 0.01, 0.015])
 
 
 def test_one_engine_that_is_far_off_does_not_decide(landscape: Landscape) -> None:
-    assert optimism(measured(landscape, 1e5, 1)).slack < 0.25
+    assert optimism(measured(landscape, 1e5, 1)).usage < 0.25
 
 
 def test_the_margin_is_what_the_samples_leave_in_doubt(landscape: Landscape) -> None:

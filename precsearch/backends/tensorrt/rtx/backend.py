@@ -134,14 +134,14 @@ class TensorRtRtxBackend(TensorRtBackend):
         """See `precsearch.core.backend.BuildsAhead.precisions_of`."""
         return self._noted(artifact).ran
 
-    def anatomy(self, artifact: bytes) -> tuple[str, ...]:
-        """See `precsearch.core.backend.Backend.anatomy`.
+    def layer_summary(self, artifact: bytes) -> tuple[str, ...]:
+        """See `precsearch.core.backend.Backend.layer_summary`.
 
         Of an engine that this object built, from the builder's log; otherwise it must be opened.
         """
         layers = self._noted(artifact).layers
         if not layers:
-            return super().anatomy(artifact)
+            return super().layer_summary(artifact)
         return tuple(sorted(layer.line for layer in layers))
 
     def _capability(self) -> int:

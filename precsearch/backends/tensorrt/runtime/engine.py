@@ -32,7 +32,7 @@ class TensorRtSession:
         layers: What it is made of, if it is to be profiled.
         nodes: Names of the nodes of its model, likewise.
         graphs: Whether to time it as a CUDA graph.
-        remarks: Where it says what a person should know.
+        warnings: Where it says what a person should know.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class TensorRtSession:
         nodes: Sequence[str] = (),
         *,
         graphs: bool = True,
-        remarks: list[str] | None = None,
+        warnings: list[str] | None = None,
     ) -> None:
         self._trt = trt
         self._cuda = cuda
@@ -53,7 +53,7 @@ class TensorRtSession:
         self._layers = tuple(layers)
         self._nodes = tuple(nodes)
         self._graphs = graphs
-        self._remarks = remarks if remarks is not None else []
+        self._warnings = warnings if warnings is not None else []
         self._stream = cuda.stream()
         self._buffers: Buffers | None = Buffers(trt, cuda, engine, context, self._stream)
         self._captured: dict[object, Any] = {}
@@ -135,7 +135,7 @@ class TensorRtSession:
             failed = failed or str(error)
         if failed:
             self._captured.pop(shape, None)
-            self._remarks.append(f"timed without a CUDA graph: {failed}")
+            self._warnings.append(f"timed without a CUDA graph: {failed}")
 
     def profile(self, feed: Feed, runs: int) -> tuple[KernelTime, ...]:
         """See `precsearch.core.backend.Session.profile`. Kernels run one after the other here."""

@@ -215,7 +215,7 @@ def test_integers_are_narrowed_only_if_they_fit(given: list[list[int]]) -> None:
 
 @pytest.mark.parametrize("how", ["off", "capture", "run"])
 def test_without_a_graph_it_is_timed_all_the_same_and_says_so(how: str) -> None:
-    remarks: list[str] = []
+    warnings: list[str] = []
     runs: list[int] = []
 
     def ran(context: Any, stream: int) -> bool:
@@ -223,12 +223,12 @@ def test_without_a_graph_it_is_timed_all_the_same_and_says_so(how: str) -> None:
         return not (how == "run" and len(runs) == 3)  # the third is the captured one
 
     behaviour = {"IExecutionContext.execute_async_v3": ran}
-    found, cuda, _ = session(behaviour, remarks=remarks, graphs=how != "off")
+    found, cuda, _ = session(behaviour, warnings=warnings, graphs=how != "off")
     cuda.broken = "no capture here" if how == "capture" else ""
     assert found.time(ONES, 4) == [1e-3] * 4
     assert cuda.launched == 0
     why = {"off": [], "capture": ["no capture here"], "run": ["TensorRT could not run the engine"]}
-    assert remarks == [f"timed without a CUDA graph: {w}" for w in why[how]]
+    assert warnings == [f"timed without a CUDA graph: {w}" for w in why[how]]
 
 
 @pytest.mark.parametrize(("took", "together"), [(1e-3, 1), (20e-6, 3), (1e-7, 16)])

@@ -55,7 +55,7 @@ class Choosing(OnnxRuntimeBackend):
         """Without the choice."""
         return super().open(artifact[16:], profiled=profiled)
 
-    def anatomy(self, artifact: bytes) -> tuple[str, ...]:
+    def layer_summary(self, artifact: bytes) -> tuple[str, ...]:
         """One layer."""
         return (f"all of it: kernel {artifact[:16].decode()}",)
 

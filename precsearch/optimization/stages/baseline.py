@@ -1,7 +1,7 @@
 """The gate: the FP32 engine against the reference, in each way that a backend computes FP32.
 
 On GPUs FP32 means TF32 unless told otherwise, which rounds the factors of a product to 11 bits. An
-engine that misses the bound for that alone is no reason not to search: the gate is tried again in
+engine that misses the bound for that alone is no reason not to search: it is tried again in
 strict FP32. Which of them a search is relative to is recorded, and said wherever a speed is.
 """
 
@@ -18,21 +18,21 @@ from precsearch.core.trial import Measurement
 from precsearch.executors.client import MeasurementClient
 from precsearch.measurement.service import MeasurementConfig
 from precsearch.optimization.ending import unmet
-from precsearch.optimization.stages.prepare import gate_errors
+from precsearch.optimization.stages.prepare import baseline_errors
 from precsearch.plan.plan import Fp32Evidence
 from precsearch.setup.config import OptimizeConfig, OptimizeResult
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.target import Target
 
-__all__ = ["Gate", "Gating", "refused", "told"]
+__all__ = ["BaselineResult", "BaselineStage", "refused", "told"]
 
 
 @dataclass(frozen=True)
-class Gate:
+class BaselineResult:
     """The FP32 engine of a run.
 
     Attributes:
-        where: Versions and device.
+        fingerprint: Versions and device.
         measurement: Of the engine.
         target: With the build options that it was built with.
         setup: What the worker's bench goes on with.
@@ -41,7 +41,7 @@ class Gate:
             has one way alone.
     """
 
-    where: Fingerprint
+    fingerprint: Fingerprint
     measurement: Measurement
     target: Target
     setup: MeasurementConfig
@@ -55,7 +55,7 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class Gating:
+class BaselineStage:
     """What there is to measure.
 
     Attributes:
@@ -76,34 +76,34 @@ class Gating:
     known: str = ""
     device: str = ""
 
-    def on(self, worker: MeasurementClient) -> Generator[Event, None, Gate]:
+    def on(self, worker: MeasurementClient) -> Generator[Event, None, BaselineResult]:
         """Measure the FP32 engine, and a stricter one where the first misses the bound.
 
         Raises:
             ModelError: The model's own FP32 engine fails on this backend.
             InputError: The run that is resumed was measured on another device.
         """
-        yield StageStarted("gate", "the FP32 engine against the reference")
-        with gate_errors():
-            where, modes = worker.fingerprint(), worker.fp32_modes()
-        if self.device and self.device != where.device:
-            raise InputError(_ANOTHER.format(before=self.device, now=where.device))
+        yield StageStarted("baseline", "the FP32 engine against the reference")
+        with baseline_errors():
+            fingerprint, modes = worker.fingerprint(), worker.fp32_modes()
+        if self.device and self.device != fingerprint.device:
+            raise InputError(_ANOTHER.format(before=self.device, now=fingerprint.device))
         if not modes:
-            return self._measured(worker, where, self.target, self.setup)
+            return self._measured(worker, fingerprint, self.target, self.setup)
         tried: tuple[Fp32Evidence, ...] = ()
         for mode in self._in_turn(modes):
             target, setup = _computing(self.target, mode), self.setup
             if mode is not modes[0]:
-                yield StageStarted("gate", f"the same in {fp32_words(mode.name)}")
+                yield StageStarted("baseline", f"the same in {fp32_words(mode.name)}")
                 options = replace(setup.options, build=target.options.build)
                 setup = replace(setup, options=options)
                 worker.restart(setup)
-            gate = self._measured(worker, where, target, setup)
-            tried = (*(replace(e, baseline=False) for e in tried), _evidence(mode, gate))
-            gate = replace(gate, modes=tried)
-            if gate.passed:
+            result = self._measured(worker, fingerprint, target, setup)
+            tried = (*(replace(e, baseline=False) for e in tried), _evidence(mode, result))
+            result = replace(result, modes=tried)
+            if result.passed:
                 break
-        return gate
+        return result
 
     def _in_turn(self, modes: tuple[Fp32Mode, ...]) -> tuple[Fp32Mode, ...]:
         """The modes to try: what the user or the run so far has settled, else the stricter too."""
@@ -119,17 +119,17 @@ class Gating:
     def _measured(
         self,
         worker: MeasurementClient,
-        where: Fingerprint,
+        fingerprint: Fingerprint,
         target: Target,
         setup: MeasurementConfig,
-    ) -> Gate:
-        with gate_errors():
+    ) -> BaselineResult:
+        with baseline_errors():
             if not setup.noise:
                 setup = replace(setup, noise=worker.calibrate_noise())
                 # What was built for this is kept: an FP32 engine can take minutes.
                 worker.remember(setup)
             found = worker.measure_baseline(setup.baseline)
-        return Gate(where, found, target, setup, self.admits(found))
+        return BaselineResult(fingerprint, found, target, setup, self.admits(found))
 
 
 _ANOTHER = (
@@ -144,30 +144,32 @@ def _computing(target: Target, mode: Fp32Mode) -> Target:
     return replace(target, options=replace(target.options, build=build))
 
 
-def _evidence(mode: Fp32Mode, gate: Gate) -> Fp32Evidence:
-    found = gate.measurement
+def _evidence(mode: Fp32Mode, result: BaselineResult) -> Fp32Evidence:
+    found = result.measurement
     seconds = found.latency.seconds if found.latency is not None else 0.0
-    return Fp32Evidence(mode.name, found.accuracy.loss, seconds, gate.passed, baseline=True)
+    return Fp32Evidence(mode.name, found.accuracy.loss, seconds, result.passed, baseline=True)
 
 
-def told(gate: Gate, config: OptimizeConfig, inputs: Inputs) -> tuple[str, ...]:
-    """What the user should know of a gate that was passed, sentences."""
-    left = [e for e in gate.modes if not e.baseline]
+def told(result: BaselineResult, config: OptimizeConfig, inputs: Inputs) -> tuple[str, ...]:
+    """What the user should know of an FP32 engine that is within the bound, sentences."""
+    left = [e for e in result.modes if not e.baseline]
     return tuple(
-        f"FP32 is {fp32_words(gate.mode)} here: {fp32_words(e.mode)} is off by "
+        f"FP32 is {fp32_words(result.mode)} here: {fp32_words(e.mode)} is off by "
         f"{inputs.metric.display(e.loss):.3g} ({config.metric}), the bound is {config.tol:g}"
         for e in left
     )
 
 
-def refused(gate: Gate, config: OptimizeConfig, inputs: Inputs) -> OptimizeResult:
-    """The result of a run that ends at the gate, with all that is known of why."""
-    found = unmet(config, inputs.metric, gate.measurement)
-    accuracy = gate.measurement.accuracy
+def refused(result: BaselineResult, config: OptimizeConfig, inputs: Inputs) -> OptimizeResult:
+    """The result of a run whose FP32 engine misses the bound, with all that is known of why."""
+    found = unmet(config, inputs.metric, result.measurement)
+    accuracy = result.measurement.accuracy
     said = [f"{s[:1].upper()}{s[1:]}." for s in sentences(accuracy.mismatches)]
     if accuracy.shapes:
         said.append(f"The loss is that at {accuracy.shapes}, the largest of all --shapes.")
-    if len(gate.modes) > 1:
-        rows = (f"{inputs.metric.display(e.loss):.3g} in {fp32_words(e.mode)}" for e in gate.modes)
+    if len(result.modes) > 1:
+        rows = (
+            f"{inputs.metric.display(e.loss):.3g} in {fp32_words(e.mode)}" for e in result.modes
+        )
         said.append(f"It was tried in each way to compute FP32 here: off by {', '.join(rows)}.")
     return replace(found, summary=(*found.summary, *said))

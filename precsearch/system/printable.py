@@ -1,0 +1,57 @@
+"""Symbols that a display can show, and text that is safe to show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["ASCII", "UNICODE", "Glyphs", "clean"]
+
+
+@dataclass(frozen=True, slots=True)
+class Glyphs:
+    """The symbols of a display; `ASCII` is for terminals that cannot show the others."""
+
+    spinner: str = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+    full: str = "━"
+    empty: str = "─"
+    dot: str = "·"
+    ellipsis: str = "…"
+    plus_minus: str = "±"
+    at_most: str = "≤"
+    at_least: str = "≥"
+    done: str = "✓"
+    bad: str = "✗"
+    best: str = "★"
+    within: str = "●"
+    over: str = "○"
+    bound: str = "┄"
+    axis: str = "│"
+    arrow: str = "→"
+
+
+UNICODE = Glyphs()
+ASCII = Glyphs(
+    spinner="|/-\\",
+    full="#",
+    empty="-",
+    dot="-",
+    ellipsis="...",
+    plus_minus="+-",
+    at_most="<=",
+    at_least=">=",
+    done="+",
+    bad="!",
+    best="*",
+    within="o",
+    over="x",
+    bound="-",
+    axis="|",
+    arrow="->",
+)
+
+
+def clean(text: str) -> str:
+    """One line without control characters: names in models and plug-ins' reasons are foreign."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text)

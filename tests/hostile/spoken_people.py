@@ -15,8 +15,11 @@ from precsearch.api.functions import metric_name
 from precsearch.api.given import data_file, model_file
 from precsearch.api.optimizing import control_of, precisions_of
 from precsearch.cli.options.control import parse_control
+from precsearch.graph.read import read_model
 from precsearch.metrics import metric
+from precsearch.optimization.stages.rewrite import open_rewritten
 from precsearch.plan.plan import read_plan
+from precsearch.setup.config import OptimizeConfig
 from tests.hostile.situations.world import journal_bytes, model
 from tests.hostile.spoken_data import Say
 
@@ -86,7 +89,14 @@ def no_pandas(folder: Path) -> object:
 X = np.zeros((2, 1, 8, 8), np.float32)
 
 
+def lifted(folder: Path) -> object:
+    """A model that nobody has quantized."""
+    config = OptimizeConfig(folder / "model.onnx", backend="onnxruntime", lift=True)
+    return open_rewritten(config, read_model(folder / "model.onnx"))
+
+
 PEOPLE: list[Say] = [
+    lifted,
     given(3),
     given([]),
     given(["a cat"]),

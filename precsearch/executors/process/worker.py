@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -113,6 +113,12 @@ class Worker(Channel[S]):
         """
         return self._called(method, args, more, self._limit_s, _LIVES)
 
+    def named(
+        self, method: str, args: tuple[object, ...], more: Mapping[str, Any], *, again: bool
+    ) -> object:
+        """`call` or `once` by the name of a method, for a caller on another host."""
+        return self._asked(method, args, more, self._limit_s, _LIVES if again else 1)
+
     def once(self, method: Callable[Concatenate[S, P], R], /, *args: P.args, **more: P.kwargs) -> R:
         """`call`, but a fresh child is not asked again if something outside kills this one."""
         return self._called(method, args, more, self._limit_s, 1)
@@ -132,14 +138,24 @@ class Worker(Channel[S]):
         self,
         method: Callable[Concatenate[S, P], R],
         args: tuple[object, ...],
-        more: dict[str, Any],
+        more: Mapping[str, Any],
         limit_s: float,
         lives: int,
     ) -> R:
-        def begun() -> R:
+        found: R = self._asked(method.__name__, args, more, limit_s, lives)
+        return found
+
+    def _asked(
+        self,
+        method: str,
+        args: tuple[object, ...],
+        more: Mapping[str, Any],
+        limit_s: float,
+        lives: int,
+    ) -> Any:  # noqa: ANN401 - a reply from the wire
+        def begun() -> Any:  # noqa: ANN401 - likewise
             self._prepare()
-            found: R = self._ask(method.__name__, args, more, limit_s)
-            return found
+            return self._ask(method, args, more, limit_s)
 
         with self._lock:
             return self._outlive(begun, lives)
@@ -243,12 +259,12 @@ class Worker(Channel[S]):
         self,
         method: str | None,
         args: tuple[object, ...],
-        more: dict[str, Any],
+        more: Mapping[str, Any],
         limit_s: float,
     ) -> Any:  # noqa: ANN401 - a reply from the wire; `_called` names its type
         child = self._child
         child.stage = "start"
-        request = pack((limit_s, method, args, more))
+        request = pack((limit_s, method, args, dict(more)))
         limit = Limit(limit_s, child)
         try:
             with interruptible():

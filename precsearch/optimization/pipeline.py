@@ -167,9 +167,10 @@ class Run:
             config.devices,
             config.threads,
             config.workers,
-            config.ray,
+            config.ray or config.target,
         )
-        return executor_of(request, "ray" if config.ray else "process")
+        kind = "ray" if config.ray else "ssh" if config.target else "process"
+        return executor_of(request, kind)
 
     def _prepared(
         self, executor: Executor, worker: ReferenceClient

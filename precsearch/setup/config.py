@@ -149,6 +149,7 @@ class RunConfig:
             by itself.
         ray: Address of a Ray cluster whose devices are used, or ``local`` for a Ray of this
             machine; "" uses none.
+        target: Another host whose device is used, such as ``ssh://user@host``; "" is this one.
         workers: Engines that are built and run at a time on each device; they are timed one at a
             time.
         output: The plan; by default ``<model stem>.plan.json`` in the current folder.
@@ -161,6 +162,7 @@ class RunConfig:
 
     devices: str = ""
     ray: str = ""
+    target: str = ""
     workers: int = 1
     output: Path | None = None
     artifact: Path | None = None
@@ -175,6 +177,10 @@ class RunConfig:
             raise OptionError(
                 "--devices names devices of this machine, and --ray takes all of a cluster's; drop "
                 "one of them"
+            )
+        if self.target and (self.ray or self.devices):
+            raise OptionError(
+                "--target is the device of another host; leave out --devices and --ray"
             )
         if self.resume and self.force:
             raise OptionError("a run is either resumed or started afresh: drop --resume or --force")

@@ -55,6 +55,7 @@ def optimize(
     threads: options.Threads = 0,
     build_option: options.BuildOption = None,
     rewrite: options.Rewrite = False,
+    lift: options.Lift = False,
     cure: options.OldRewrite = False,
     no_corrections: options.NoCorrections = False,
     pin: control.PinOption = None,
@@ -114,6 +115,7 @@ def optimize(
         resume=resume,
         force=force,
         rewrite=rewrite or cure,
+        lift=lift,
         corrections=() if no_corrections else CORRECTIONS,
         control=control.parse_control(pin or (), exclude or (), only or ()),
     )

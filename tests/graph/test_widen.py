@@ -22,7 +22,10 @@ from tests.graph.small_graphs import conditional, transformer
 from tests.lowering.golden import SCHEME
 from tests.odd.models.odd_models import retyped
 
-KINDS = {TensorProto.FLOAT16: Precision.FP16, TensorProto.BFLOAT16: Precision.BF16}
+KINDS: dict[int, Precision] = {
+    TensorProto.FLOAT16: Precision.FP16,
+    TensorProto.BFLOAT16: Precision.BF16,
+}
 
 
 def saved(model: onnx.ModelProto, folder: Path) -> Path:

@@ -20,6 +20,7 @@ from precsearch.cli.options.parse import (
     parse_shapes,
     parse_strategy_options,
 )
+from precsearch.setup.tolerances import Tolerances
 
 __all__ = ["Action", "app"]
 
@@ -42,15 +43,19 @@ def optimize(
     time_budget: options.TimeBudget = None,
     strategy: options.Strategy = "auto",
     strategy_option: device_options.StrategyOption = None,
+    warm_start: device_options.WarmStart = None,
     seed: options.Seed = 0,
     workers: device_options.Workers = 1,
     devices: device_options.Devices = "",
+    ray: device_options.Ray = "",
+    target: device_options.Target = "",
     backend: options.Backend = "auto",
     precisions: options.Precisions = None,
     granularity: options.Granularity = "group",
     threads: options.Threads = 0,
     build_option: options.BuildOption = None,
     rewrite: options.Rewrite = False,
+    lift: options.Lift = False,
     cure: options.OldRewrite = False,
     no_corrections: options.NoCorrections = False,
     pin: control.PinOption = None,
@@ -73,6 +78,7 @@ def optimize(
     """
     from precsearch.api import OptimizeConfig
     from precsearch.cli import actions
+    from precsearch.setup.bounds import per_tolerance
     from precsearch.setup.config import CORRECTIONS
 
     bound, judged = control.bounds(tol, metric)
@@ -82,6 +88,7 @@ def optimize(
         preprocess=preprocess,
         tol=bound,
         metric=judged,
+        warm_start=tuple(warm_start or ()),
         backend=backend,
         precisions=None if precisions is None else parse_precisions(precisions),
         strategy=strategy,
@@ -92,6 +99,8 @@ def optimize(
         threads=threads,
         workers=workers,
         devices=devices,
+        ray=ray,
+        target=target,
         build_options=parse_build_options(build_option or ()),
         batch=batch,
         input_shapes=parse_shapes(input_shape or ()),
@@ -106,12 +115,14 @@ def optimize(
         resume=resume,
         force=force,
         rewrite=rewrite or cure,
+        lift=lift,
         corrections=() if no_corrections else CORRECTIONS,
         control=control.parse_control(pin or (), exclude or (), only or ()),
     )
     if dry_run:
         return lambda: actions.dry_run(config, json=json)
-    return lambda: actions.optimize(config, json=json)
+    configs = per_tolerance(config, tol) if isinstance(tol, Tolerances) else (config,)
+    return lambda: actions.optimize(configs, json=json)
 
 
 @app.command()

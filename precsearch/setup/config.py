@@ -94,6 +94,8 @@ class BackendConfig:
         build_options: What the backend alone knows, by name.
         corrections: What may be tried to make INT8 more accurate, in this order.
         rewrite: Try rewrites that make FP16 accurate and change nothing in FP32; use what helps.
+        lift: Take the author's Q/DQ out of a model that comes quantized: where INT8 is chosen, it
+            has the author's scales.
         control: Groups that keep a precision, and the only ones that are searched.
     """
 
@@ -104,6 +106,7 @@ class BackendConfig:
     build_options: Mapping[str, str] = field(default_factory=dict)
     corrections: tuple[str, ...] = CORRECTIONS
     rewrite: bool = False
+    lift: bool = False
     control: Control = NO_CONTROL
 
     def __post_init__(self) -> None:
@@ -125,12 +128,15 @@ class SearchConfig:
         strategy_options: Options of the strategy by name, as text; recorded in the plan.
         max_builds: Most engines to build and time; those that fail soon are not counted.
         time_budget: Most seconds to search.
+        warm_start: Run directories whose measurements are taken over, and plans whose choice is
+            tried first.
     """
 
     strategy: str = "auto"
     strategy_options: Mapping[str, str] = field(default_factory=dict)
     max_builds: int | None = None
     time_budget: float | None = None
+    warm_start: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -141,6 +147,9 @@ class RunConfig:
         devices: What engines run on, as text: GPU indices such as ``0,1``, or sets of CPU cores
             such as ``0-3,4-7``; the first is the home device. "" is the one that an engine takes
             by itself.
+        ray: Address of a Ray cluster whose devices are used, or ``local`` for a Ray of this
+            machine; "" uses none.
+        target: Another host whose device is used, such as ``ssh://user@host``; "" is this one.
         workers: Engines that are built and run at a time on each device; they are timed one at a
             time.
         output: The plan; by default ``<model stem>.plan.json`` in the current folder.
@@ -152,6 +161,8 @@ class RunConfig:
     """
 
     devices: str = ""
+    ray: str = ""
+    target: str = ""
     workers: int = 1
     output: Path | None = None
     artifact: Path | None = None
@@ -162,6 +173,15 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise OptionError(f"the number of workers must be at least 1, not {self.workers}")
+        if self.devices and self.ray not in ("", "local"):
+            raise OptionError(
+                "--devices names devices of this machine, and --ray takes all of a cluster's; drop "
+                "one of them"
+            )
+        if self.target and (self.ray or self.devices):
+            raise OptionError(
+                "--target is the device of another host; leave out --devices and --ray"
+            )
         if self.resume and self.force:
             raise OptionError("a run is either resumed or started afresh: drop --resume or --force")
 

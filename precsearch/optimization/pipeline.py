@@ -95,7 +95,8 @@ class Run:
     def events(self, identified: dict[str, str]) -> Stream:
         """The whole run."""
         yield RunStarted(identified, self.config.model.name, __version__)
-        yield from self._warn((*self.inputs.warnings(self.config.tol), *self.rewritten))
+        notes = self.target.source.notes
+        yield from self._warn((*notes, *self.inputs.warnings(self.config.tol), *self.rewritten))
         with self._executor() as executor, reference(executor, limit_s=self._limit_s) as first:
             ready = yield from self._prepared(executor, first)
             lowering, worker = ready.lowering, ready.worker

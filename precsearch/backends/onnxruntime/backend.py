@@ -206,6 +206,14 @@ class OnnxRuntimeBackend:
         """The model itself: ONNX Runtime compiles when it opens one."""
         return model
 
+    def how_to_load(self, path: str) -> tuple[str, ...]:
+        """See `precsearch.core.portable.TellsHowToLoad.how_to_load`."""
+        return (
+            "import onnxruntime",
+            f"session = onnxruntime.InferenceSession({path!r})",
+            "outputs = session.run(None, inputs)  # a dictionary of input name to array",
+        )
+
     def open(self, artifact: bytes, *, profiled: bool = False) -> OnnxRuntimeSession:
         """See `precsearch.core.backend.Backend.open`."""
         # A folder of our own: a name that can be guessed may be a link that somebody put there.

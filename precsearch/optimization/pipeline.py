@@ -27,7 +27,7 @@ from precsearch.measurement.build_service import Engine
 from precsearch.measurement.service import ReferenceSplit, Rival
 from precsearch.optimization.ending import summary, written
 from precsearch.optimization.explanation.caveats import hidden_by_loss
-from precsearch.optimization.finished import keep_plan
+from precsearch.optimization.finished import keep_plan, write_plan
 from precsearch.optimization.stages.baseline import BaselineStage, refused, told
 from precsearch.optimization.stages.correct import shipped_target
 from precsearch.optimization.stages.prepare import Preparation, Prepared
@@ -300,8 +300,8 @@ class Run:
             summary=summary(rounds, self.target, self.inputs.metric, choice),
         )
         with shielded():
-            text = keep_plan(config, self.outputs, result)
-            self.outputs.write(config.plan_path, text.encode())
+            keep_plan(config, self.outputs, result)
+            write_plan(config, self.outputs, plan)
             if result.artifact_path is not None:
                 put = self.outputs.write
                 shaped = replace(self.target.options, shapes=plan.recipe.shapes)

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from precsearch.core.backend import fp32_words
+from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
 from precsearch.core.predictions import PredictionErrors
-from precsearch.metrics import METRICS
+from precsearch.metrics import Metric, named
 from precsearch.plan.plan import Evidence
 from precsearch.system.printable import ASCII, UNICODE, Glyphs, clean
 
@@ -47,7 +48,7 @@ class Scale:
 
     def __call__(self, loss: float, digits: int = 3) -> str:
         """A loss with its unit."""
-        known = METRICS.get(self.metric)
+        known = _known(self.metric)
         if known is None:
             return number(loss, digits)
         shown = number(known.display(loss), digits)
@@ -55,7 +56,7 @@ class Scale:
 
     def bound(self, loss: float) -> str:
         """A bound, such as ``rel-l2 ≤ 0.01`` or ``sqnr ≥ 40 dB``."""
-        known = METRICS.get(self.metric)
+        known = _known(self.metric)
         floor = known is not None and known.unit == "dB"
         sign = self.glyphs.at_least if floor else self.glyphs.at_most
         return f"{clean(self.metric)} {sign} {self(loss)}"
@@ -75,9 +76,17 @@ class Scale:
         return f"{share} {'of ' if share.endswith('%') else ''}the bound" if share else ""
 
 
+def _known(metric: str) -> Metric | None:
+    """A metric by the name in a plan or journal, which may be of a plug-in that is not here."""
+    try:
+        return named(metric)
+    except OptionError:
+        return None
+
+
 def loss_bound(metric: str, tolerance: float) -> float:
     """The tolerance as a bound on the loss (they differ where the metric is in dB)."""
-    known = METRICS.get(metric)
+    known = _known(metric)
     return known.bound(tolerance) if known is not None else tolerance
 
 

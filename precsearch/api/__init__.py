@@ -10,7 +10,7 @@ from precsearch.exporters.export import ExportReport, export
 from precsearch.optimization.counted import Counted
 from precsearch.optimization.estimate import DryRun, dry_run
 from precsearch.optimization.inspection import Inspection
-from precsearch.optimization.run import optimize_events
+from precsearch.optimization.start import optimize_events
 from precsearch.plan.plan import read_plan as load_plan
 from precsearch.replay.materialize import BuildReport, build
 from precsearch.replay.verify import VerifyReport, verify

@@ -18,7 +18,8 @@ from precsearch.core.events import Event
 from precsearch.core.precision import Precision
 from precsearch.grouping.control import Control
 from precsearch.grouping.control import pin as one_pin
-from precsearch.optimization.run import optimize_events
+from precsearch.metrics import per_output_name
+from precsearch.optimization.start import optimize_events
 from precsearch.setup.config import OptimizeConfig, OptimizeResult
 from precsearch.setup.shapes import ShapeSet
 
@@ -31,13 +32,14 @@ def optimize(
     model: Model,
     data: Data | None = None,
     *,
-    tol: float = 1e-2,
+    tol: float | Mapping[str, float] = 1e-2,
     metric: str | Callable[..., object] = "rel-l2",
     holdout: Data | None = None,
     calibration: Data | None = None,
     calibration_method: str = "minmax",
     columns: Mapping[str, str] | None = None,
     samples: int = 1024,
+    preprocess: str = "",
     pin: Mapping[str, str] | None = None,
     exclude: Sequence[str] = (),
     only: Sequence[str] = (),
@@ -72,7 +74,8 @@ def optimize(
             inputs (with labels as one more), or alone for one input; or an iterable of feeds, such
             as a DataLoader or a data set of Hugging Face, whose rows need no batch axis. ``None``
             is random numbers, with a warning.
-        tol: Bound on the loss, in the metric's own terms.
+        tol: Bound on the loss, in the metric's own terms; or output → bound, with ``*`` for all
+            outputs that are not named.
         metric: The name of a metric, ``file.py:function``, or a function of (outputs, reference) or
             (outputs, reference, labels); docs/metrics.md has the contract.
         holdout: Samples that the search never sees; by default a quarter of ``data``.
@@ -80,6 +83,7 @@ def optimize(
         calibration_method: ``minmax``, ``percentile`` or ``mse``.
         columns: Column of the data → input of the model, or ``labels``; others are left out.
         samples: Most samples to take of an iterable.
+        preprocess: How a folder of pictures or sounds becomes samples (docs/data.md).
         pin: Pattern → the least precise that the groups which match may run in, such as
             ``{"op:Gemm": "fp32"}``; docs/control.md has the patterns.
         exclude: Patterns of groups that stay in FP32.
@@ -117,8 +121,7 @@ def optimize(
     """
     config = OptimizeConfig(
         model=Path(f"{model_name(model)}.onnx"),
-        tol=tol,
-        metric="rel-l2",
+        tol=1.0 if isinstance(tol, Mapping) else tol,
         backend=backend,
         precisions=precisions_of(precisions),
         strategy=strategy,
@@ -127,6 +130,7 @@ def optimize(
         if isinstance(time_budget, timedelta)
         else time_budget,
         seed=seed,
+        preprocess=preprocess,
         threads=threads,
         workers=workers,
         batch=batch,
@@ -156,7 +160,7 @@ def optimize(
         data=placed(data),
         holdout=placed(holdout),
         calibration=placed(calibration),
-        metric=metric_name(metric, folder),
+        metric=_bounded(metric_name(metric, folder), tol),
     )
     watch: list[Callable[[Event], object]] = [] if on_event is None else [on_event]
     if progress or (progress is None and in_notebook()):
@@ -194,6 +198,10 @@ def precisions_of(names: Sequence[str | Precision] | None) -> tuple[Precision, .
         if str(name) not in known:
             raise OptionError(f"there is no precision {str(name)!r}; use {', '.join(known)}")
     return tuple(sorted({known[str(name)] for name in given}, key=lambda p: p.rank))
+
+
+def _bounded(metric: str, tol: float | Mapping[str, float]) -> str:
+    return per_output_name(metric, tol) if isinstance(tol, Mapping) else metric
 
 
 def _followed(

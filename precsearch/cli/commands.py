@@ -7,22 +7,20 @@ command line load neither NumPy nor ONNX (docs/adr/0030).
 from __future__ import annotations
 
 from precsearch.cli.app import Action, app
+from precsearch.cli.look_commands import diagnose, doctor, inspect, report, watch
 from precsearch.cli.options import control
 from precsearch.cli.options import devices as device_options
-from precsearch.cli.options import diagnose as look_options
 from precsearch.cli.options import optimize as options
 from precsearch.cli.options import plan as plan_options
 from precsearch.cli.options.parse import (
     parse_build_options,
     parse_duration,
-    parse_precision,
     parse_precisions,
     parse_shape_sets,
     parse_shapes,
     parse_strategy_options,
 )
-from precsearch.diagnosis.compare import DiagnoseConfig
-from precsearch.setup.config import CORRECTIONS
+from precsearch.setup.tolerances import Tolerances
 
 __all__ = ["Action", "app"]
 
@@ -31,9 +29,10 @@ __all__ = ["Action", "app"]
 def optimize(
     model: options.Model,
     *,
-    tol: options.Tolerance = 1e-2,
+    tol: control.Tolerance = 1e-2,
     metric: options.Metric = "rel-l2",
     data: options.Data = None,
+    preprocess: options.Preprocess = "",
     holdout: options.Holdout = None,
     calibration: options.Calibration = None,
     calibration_method: options.CalibrationMethod = "minmax",
@@ -44,8 +43,12 @@ def optimize(
     time_budget: options.TimeBudget = None,
     strategy: options.Strategy = "auto",
     strategy_option: device_options.StrategyOption = None,
+    warm_start: device_options.WarmStart = None,
     seed: options.Seed = 0,
     workers: device_options.Workers = 1,
+    devices: device_options.Devices = "",
+    ray: device_options.Ray = "",
+    target: device_options.Target = "",
     backend: options.Backend = "auto",
     precisions: options.Precisions = None,
     granularity: options.Granularity = "group",
@@ -74,12 +77,17 @@ def optimize(
     """
     from precsearch.api import OptimizeConfig
     from precsearch.cli import actions
+    from precsearch.setup.bounds import per_tolerance
+    from precsearch.setup.config import CORRECTIONS
 
+    bound, judged = control.bounds(tol, metric)
     config = OptimizeConfig(
         model=model,
         data=data,
-        tol=tol,
-        metric=metric,
+        preprocess=preprocess,
+        tol=bound,
+        metric=judged,
+        warm_start=tuple(warm_start or ()),
         backend=backend,
         precisions=None if precisions is None else parse_precisions(precisions),
         strategy=strategy,
@@ -89,6 +97,9 @@ def optimize(
         seed=seed,
         threads=threads,
         workers=workers,
+        devices=devices,
+        ray=ray,
+        target=target,
         build_options=parse_build_options(build_option or ()),
         batch=batch,
         input_shapes=parse_shapes(input_shape or ()),
@@ -108,7 +119,8 @@ def optimize(
     )
     if dry_run:
         return lambda: actions.dry_run(config, json=json)
-    return lambda: actions.optimize(config, json=json)
+    configs = per_tolerance(config, tol) if isinstance(tol, Tolerances) else (config,)
+    return lambda: actions.optimize(configs, json=json)
 
 
 @app.command()
@@ -208,142 +220,5 @@ def verify(
     )
 
 
-@app.command()
-def inspect(
-    model: options.Model,
-    *,
-    backend: options.Backend = "auto",
-    precisions: options.Precisions = None,
-    granularity: options.Granularity = "group",
-    data: look_options.InspectData = None,
-    run: look_options.InspectRun = None,
-    profile: look_options.Profile = False,
-    threads: options.Threads = 0,
-    pin: control.PinOption = None,
-    exclude: control.Exclude = None,
-    only: control.Only = None,
-    json: look_options.JsonObject = False,
-) -> Action:
-    """Show a model's layer groups and their choices; builds nothing but what --profile times.
-
-    With data, also what FP16 would get wrong: values too large, too small, or that cancel.
-
-    Example:
-        precsearch inspect resnet.onnx --data samples.npz
-    """
-    from precsearch.cli import actions
-
-    wanted = None if precisions is None else parse_precisions(precisions)
-    settled = control.parse_control(pin or (), exclude or (), only or ())
-    return lambda: actions.inspect(
-        model,
-        backend=backend,
-        precisions=wanted,
-        granularity=granularity,
-        data=data,
-        run=run,
-        profile=profile,
-        threads=threads,
-        control=settled,
-        json=json,
-    )
-
-
-@app.command()
-def diagnose(
-    model: options.Model,
-    *,
-    data: look_options.DiagnoseData = None,
-    precision: look_options.DiagnosePrecision = "fp16",
-    plan: look_options.DiagnosePlan = None,
-    order: look_options.Order = "worst",
-    memory: look_options.Memory = 256,
-    suggest: look_options.Suggest = False,
-    rewritten: look_options.Rewritten = None,
-    cured: look_options.OldRewritten = None,
-    reproducer: look_options.Reproducer = None,
-    batch: options.Batch = 1,
-    input_shape: options.InputShape = None,
-    backend: options.Backend = "auto",
-    granularity: options.Granularity = "group",
-    table: look_options.Table = None,
-    force: options.Force = False,
-    json: look_options.JsonObject = False,
-) -> Action:
-    """Show where a precision goes wrong: every tensor against FP32's.
-
-    Needs no GPU: what is stored in FP16 is truly rounded. Marks where the difference begins.
-
-    Example:
-        precsearch diagnose vit.onnx --data samples.npz --suggest
-    """
-    from precsearch.cli import diagnosing
-
-    config = DiagnoseConfig(
-        model=model,
-        data=data,
-        precision=parse_precision(precision),
-        plan=plan,
-        backend=backend,
-        granularity=granularity,
-        batch=batch,
-        input_shapes=parse_shapes(input_shape or ()),
-        memory_mb=memory,
-        suggest=suggest,
-    )
-    return lambda: diagnosing.run_diagnose(
-        config,
-        order=order,
-        json=json,
-        table=table,
-        rewritten=rewritten or cured,
-        reproducer=reproducer,
-        force=force,
-    )
-
-
-@app.command()
-def report(
-    run: plan_options.Reported,
-    *,
-    output: plan_options.ReportOutput = None,
-    force: options.Force = False,
-) -> Action:
-    """Write a page about a run, or show how two plans differ.
-
-    The page is one file that needs no network. Drawing needs `pip install 'precsearch[report]'`.
-
-    Example:
-        precsearch report resnet.precsearch -o report.html
-    """
-    from precsearch.cli import reporting
-
-    return lambda: reporting.report(run, output, force=force)
-
-
-@app.command()
-def watch(run: plan_options.Watched) -> Action:
-    """Show a running or finished search from its journal.
-
-    Ctrl-C ends the showing, not the search.
-
-    Example:
-        precsearch watch resnet.precsearch
-    """
-    from precsearch.cli import reporting
-
-    return lambda: reporting.watch(run)
-
-
-@app.command()
-def doctor(*, json: look_options.JsonObject = False) -> Action:
-    """Show versions, backends, CPU and GPU, and what is missing.
-
-    Add its output to a bug report.
-
-    Example:
-        precsearch doctor
-    """
-    from precsearch.cli import actions
-
-    return lambda: actions.doctor(json=json)
+for _command in (inspect, diagnose, report, watch, doctor):
+    app.command()(_command)

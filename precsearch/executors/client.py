@@ -27,6 +27,7 @@ from precsearch.hazards.statistics import ScreenStatistics
 from precsearch.lowering.scales import TensorRange
 from precsearch.measurement.artifact_store import Artifact
 from precsearch.measurement.build_service import Engine
+from precsearch.measurement.open import open_service
 from precsearch.measurement.reference_service import ReferenceService, open_reference_service
 from precsearch.measurement.service import (
     Candidate,
@@ -34,7 +35,6 @@ from precsearch.measurement.service import (
     MeasurementService,
     ReferenceSplit,
     Rival,
-    open_service,
 )
 
 __all__ = ["MeasurementClient", "ReferenceClient", "connect", "reference"]

@@ -73,7 +73,8 @@ class EngineSource:
 
     def receive(self, candidate: Candidate, artifact: Artifact) -> None:
         """Take an engine that another host built; it may be removed as any other."""
-        self._opened().put(candidate.digest, artifact.engine, artifact.notes)
+        if self._keeps:
+            self._opened().put(candidate.digest, artifact.engine, artifact.notes)
 
     def _notes(self, engine: bytes) -> bytes:
         return self._backend.notes_of(engine) if isinstance(self._backend, KeepsNotes) else b""

@@ -8,15 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import cast
 
 from precsearch.core.backend import (
-    Array,
     Backend,
     ChoosesFp32,
     ChoosesTactics,
-    Feed,
     Fingerprint,
     Fp32Mode,
     KernelTime,
@@ -28,15 +24,14 @@ from precsearch.emulation.multiplexed import ProxyRequest
 from precsearch.measurement.artifact_store import Artifact
 from precsearch.measurement.build_service import Engine, engine_of
 from precsearch.measurement.config import Candidate, MeasurementConfig, ReferenceSplit, Rival
-from precsearch.measurement.device_lock import SerializedService
 from precsearch.measurement.engines import EngineSource
 from precsearch.measurement.latency import Surroundings
 from precsearch.measurement.place import Place
 from precsearch.measurement.probes import FirstLook, Probes
 from precsearch.measurement.profiling import achieved_precisions, seconds_by_group
 from precsearch.measurement.reference_service import Announce, ReferenceService
+from precsearch.measurement.scoring import Scorer
 from precsearch.measurement.timer import EngineTimer
-from precsearch.metrics import metric, with_lost_parts, worst_of
 from precsearch.system.disturbance import Patience, Watches
 
 __all__ = [
@@ -45,7 +40,6 @@ __all__ = [
     "MeasurementService",
     "ReferenceSplit",
     "Rival",
-    "open_service",
 ]
 
 _PROFILE_RUNS = 3
@@ -70,7 +64,7 @@ class MeasurementService(ReferenceService):
         self._config = config
         self._options = replace(config.options, model_folder=place.weights, cache=place.build_cache)
         self._backend = config.backend(self._options)
-        self._metric = metric(config.metric, config.metric_sha256)
+        self._scorer = Scorer(config.metric, config.metric_sha256)
         self._engines = EngineSource(self._backend, place.engines, config)
         self._timer = EngineTimer(
             lambda: self._engines.open(self._config.baseline),
@@ -157,8 +151,8 @@ class MeasurementService(ReferenceService):
             if fidelity is Fidelity.PROXY:
                 part, losses = self._config.search, () if rival is None else rival.losses
                 seen, outputs = self._look.run(session.run, part.data, losses)
-                return Measurement(self._some(part, seen, outputs), build_seconds=built)
-            accuracy = scored or self._accuracy(session, self._config.search)
+                return Measurement(self._scorer.of_some(part, seen, outputs), build_seconds=built)
+            accuracy = scored or self._scorer.of(session, self._config.search)
             self._announce("time")
             latency = self._time(candidate, session, accuracy, rival)
         finally:
@@ -196,7 +190,7 @@ class MeasurementService(ReferenceService):
         built = time.perf_counter() - start
         try:
             self._announce("run")
-            accuracy = self._accuracy(session, self._config.search)
+            accuracy = self._scorer.of(session, self._config.search)
         finally:
             session.close()
         return Measurement(accuracy, build_seconds=built, artifact_bytes=len(artifact))
@@ -220,7 +214,7 @@ class MeasurementService(ReferenceService):
         self._announce("run")
         part = self._config.search
         seen, outputs = self._probes.run(request, part.data, losses)
-        return Measurement(self._some(part, seen, outputs), build_seconds=opened)
+        return Measurement(self._scorer.of_some(part, seen, outputs), build_seconds=opened)
 
     def confirm(self, candidates: Sequence[Candidate], rebuilds: int) -> list[tuple[Latency, ...]]:
         """Each candidate's latency, ``rebuilds`` times newly opened, all in the same rounds.
@@ -287,30 +281,9 @@ class MeasurementService(ReferenceService):
         session = self._engines.open(candidate)
         self._announce("run")
         try:
-            return self._accuracy(session, part)
+            return self._scorer.of(session, part)
         finally:
             session.close()
-
-    def _some(
-        self, part: ReferenceSplit, seen: Sequence[int], outputs: Sequence[Mapping[str, Array]]
-    ) -> Accuracy:
-        """Of the outputs for some of the feeds."""
-        references = tuple(part.reference[i] for i in seen)
-        return self._scored(outputs, ReferenceSplit(part.data.take(seen), references))
-
-    def _accuracy(self, session: Session, part: ReferenceSplit) -> Accuracy:
-        """At the worst of the sets of input shapes."""
-        return worst_of(self._whole(session, one) for one in (part, *part.also))
-
-    def _whole(self, session: Session, part: ReferenceSplit) -> Accuracy:
-        outputs = [session.run(feed) for feed in part.data.feeds]
-        found = self._scored(outputs, part)
-        found = with_lost_parts(self._metric, found, outputs, part.reference)
-        return replace(found, shapes=part.name)
-
-    def _scored(self, outputs: Sequence[Feed], part: ReferenceSplit) -> Accuracy:
-        labels, sizes = part.data.flat_labels, part.data.sizes
-        return self._metric.score(outputs, part.reference, labels, sizes=sizes)
 
     def _time(
         self, candidate: Candidate, session: Session, accuracy: Accuracy, rival: Rival | None
@@ -332,13 +305,3 @@ def _surroundings(backend: Backend) -> Surroundings:
     if not isinstance(backend, Watches):
         return Surroundings()
     return Surroundings(backend.watch(), Patience())
-
-
-def open_service(place: Place, config: MeasurementConfig, announce: Announce) -> MeasurementService:
-    """A measurement service; one that takes turns if others share its device."""
-    if place.lock is None:
-        return MeasurementService(place, config, announce)
-    made = SerializedService(
-        partial(MeasurementService, place, config), place.lock, config.use, announce
-    )
-    return cast(MeasurementService, made)  # it passes every method on

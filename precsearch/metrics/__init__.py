@@ -14,33 +14,30 @@ from dataclasses import replace
 from precsearch.core.backend import Feed
 from precsearch.core.errors import OptionError
 from precsearch.core.trial import Accuracy
-from precsearch.metrics.classify import Top1, Top1Agree
 from precsearch.metrics.custom import Custom
-from precsearch.metrics.elementwise import COSINE, MAX_ABS, PSNR, REL_L2, REL_L2_MAX, SQNR
+from precsearch.metrics.elementwise import COSINE, PSNR, REL_L2, REL_L2_MAX, SQNR
 from precsearch.metrics.parts import lost_parts
+from precsearch.metrics.per_output import PerOutput, per_output_name, per_output_of
 from precsearch.metrics.protocol import Metric, resolution
+from precsearch.metrics.scales import scale_gaps
+from precsearch.metrics.table import find, names, shipped
 
 __all__ = [
     "METRICS",
     "Metric",
+    "PerOutput",
     "code_digest",
     "metric",
+    "named",
+    "names",
+    "per_output_name",
     "resolution",
+    "scale_notes",
     "with_lost_parts",
     "worst_of",
 ]
 
-_ALL: tuple[Metric, ...] = (
-    REL_L2,
-    REL_L2_MAX,
-    MAX_ABS,
-    COSINE,
-    SQNR,
-    PSNR,
-    Top1(),
-    Top1Agree(),
-)
-METRICS: dict[str, Metric] = {m.name: m for m in _ALL}
+METRICS: dict[str, Metric] = shipped()
 """The built-in metrics by name, the default first."""
 
 _ONE_NORM = frozenset(m.name for m in (REL_L2, REL_L2_MAX, COSINE, SQNR, PSNR))
@@ -80,7 +77,8 @@ def metric(name: str, sha256: str = "") -> Metric:
     """The metric of this name.
 
     Args:
-        name: A key of `METRICS`, or what the user gave as ``module:function`` or
+        name: One of `names`, with ``@PARAMETER`` where it takes one and ``[output=bound,…]`` for
+            bounds of single outputs; or what the user gave as ``module:function`` or
             ``file.py:function``, whose code runs. Never a text from a file.
         sha256: Digest that the file of a user's metric must have; "" for any.
 
@@ -88,10 +86,28 @@ def metric(name: str, sha256: str = "") -> Metric:
         OptionError: There is none, or the function cannot be imported.
         DataError: The user's metric has another digest.
     """
-    if name in METRICS:
-        return METRICS[name]
+    found = named(name)
+    if found is not None:
+        return found
     if ":" in name:
         return Custom.load(name, sha256)
     raise OptionError(
-        f"there is no metric {name!r}; choose {', '.join(METRICS)} or module:function"
+        f"there is no metric {name!r}; choose {', '.join(names())} or module:function"
     )
+
+
+def named(name: str) -> Metric | None:
+    """The metric of a name that runs no code of the user's file, ``None`` if there is none.
+
+    Raises:
+        OptionError: Its parameter or its bounds make no sense.
+    """
+    base, bracket, inner = name.partition("[")
+    if bracket and inner.endswith("]") and ":" not in base:
+        return per_output_of(name, find(base), inner[:-1])
+    return find(name)
+
+
+def scale_notes(metric: Metric, reference: Sequence[Feed]) -> tuple[str, ...]:
+    """What one norm over an output does not see of it, if the metric is one."""
+    return scale_gaps(reference) if metric.name in _ONE_NORM else ()

@@ -12,7 +12,7 @@ from precsearch.core.backend import Array, Feed
 from precsearch.core.errors import DataError
 from precsearch.metrics.resample import Floats
 
-__all__ = ["Block", "blocks", "compared", "splits", "unequal"]
+__all__ = ["Block", "Bools", "blocks", "compared", "splits", "unequal"]
 
 _CELLS = 1 << 22
 """Elements compared at once: small feeds are joined for speed, large ones keep memory bounded."""

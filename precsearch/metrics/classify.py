@@ -16,7 +16,7 @@ from precsearch.metrics.mismatches import is_float, mismatches, unsound
 from precsearch.metrics.protocol import checked_tolerance
 from precsearch.metrics.resample import Floats, aggregate
 
-__all__ = ["Top1", "Top1Agree"]
+__all__ = ["TOP1", "TOP1_AGREE", "Top1", "Top1Agree"]
 
 
 @dataclass(frozen=True)
@@ -145,3 +145,6 @@ def _winners(feeds: Sequence[Feed], name: str) -> tuple[Array, int]:
     # bfloat16 and its kin have no argmax of their own.
     rows = np.concatenate([s.reshape(s.shape[:2]).astype(np.float64) for s in scores])
     return rows.argmax(axis=1), widths.pop()
+
+
+TOP1, TOP1_AGREE = Top1(), Top1Agree()

@@ -15,17 +15,19 @@ from precsearch.core.errors import EngineError, WorkerError
 from precsearch.core.events import Event, GroupOutline, RunStarted, SearchStarted, Warned
 from precsearch.core.problem import Bound, Budget, Goal, Prior, Problem
 from precsearch.core.strategy import Strategy
-from precsearch.core.trial import Fidelity, Measured, Measurement, Outcome, Trial, hardness
-from precsearch.executors.candidates import busy, candidate, rival
+from precsearch.core.trial import Measured, Measurement, Trial
+from precsearch.executors.candidates import busy, candidate
 from precsearch.executors.client import MeasurementClient, ReferenceClient, connect, reference
-from precsearch.executors.open import open_executor
-from precsearch.executors.pool import Pool
+from precsearch.executors.fleet import Fleet, assembled
+from precsearch.executors.open import executor_of
 from precsearch.executors.protocol import Executor
 from precsearch.executors.references import reference_of
-from precsearch.lowering.lower import Lowered, Lowering
+from precsearch.executors.request import Request
+from precsearch.lowering.lower import Lowering
 from precsearch.measurement.build_service import Engine
-from precsearch.measurement.service import ReferenceSplit, Rival
+from precsearch.measurement.service import ReferenceSplit
 from precsearch.optimization.ending import summary, written
+from precsearch.optimization.evaluation import Evaluation
 from precsearch.optimization.explanation.caveats import hidden_by_loss
 from precsearch.optimization.finished import keep_plan, write_plan
 from precsearch.optimization.stages.baseline import BaselineStage, refused, told
@@ -34,13 +36,13 @@ from precsearch.optimization.stages.prepare import Preparation, Prepared
 from precsearch.optimization.stages.search import INTERRUPTED, Rounds
 from precsearch.optimization.stages.select import Choice, Confirmed, confirm
 from precsearch.optimization.stopwatch import Stopwatch
+from precsearch.optimization.warm import Warm, warm_start
 from precsearch.optimization.write_plan import Finish, make_plan
 from precsearch.plan.plan import CorrectionEvidence, Fp32Evidence
 from precsearch.replay.artifact import is_engine, write_artifact
 from precsearch.search.evaluator import Evaluate
 from precsearch.search.journal import Journal
 from precsearch.setup.config import OptimizeConfig, OptimizeResult
-from precsearch.setup.devices import devices_of
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.outputs import Outputs
 from precsearch.setup.target import Target
@@ -69,6 +71,8 @@ class Run:
         rewritten: What rewrites did to the model, a sentence each.
         corrections: What was tried to make INT8 more accurate.
         fp32: The FP32 engines that were tried, where there are several ways to compute FP32.
+        devices: Names of the devices, the home device first.
+        lost: What is to be said about devices that were lost.
     """
 
     config: OptimizeConfig
@@ -83,6 +87,8 @@ class Run:
     rewritten: tuple[str, ...] = ()
     corrections: tuple[CorrectionEvidence, ...] = ()
     fp32: tuple[Fp32Evidence, ...] = ()
+    devices: tuple[str, ...] = ()
+    lost: list[str] = field(default_factory=list)
 
     @property
     def _watch(self) -> Stopwatch:
@@ -116,28 +122,55 @@ class Run:
             fingerprint, baseline, setup = passed.fingerprint, passed.measurement, passed.setup
             yield from self._warn(told(passed, self.config, self.inputs))
             yield from self._told_busy(baseline)
-            problem = self._problem(setup.noise)
-            rounds = self._rounds(problem, replace(ready, setup=setup), executor, baseline)
-            choice = yield from rounds.events(self._search_started(fingerprint, problem))
+            warm = self._warm(identified)
+            yield from self._warn(warm.said)
+            noise = self.journal.memo.noise
+            with assembled(
+                executor, worker, setup, fingerprint, self._limit_s, noise=noise
+            ) as fleet:
+                yield from self._warn(fleet.notes)
+                self.devices = fleet.names
+                problem = replace(warm(self._problem(fleet.noise)), devices=len(fleet.clients))
+                ready = replace(ready, setup=replace(setup, noise=fleet.noise))
+                rounds = self._rounds(problem, ready, executor, fleet, baseline)
+                choice = yield from rounds.events(self._search_started(fingerprint, problem))
             engine = self._engine(lowering, rounds, choice, worker)
             if rounds.stopped != INTERRUPTED:
                 executor.forget_engines()
         return (yield from self._finish(rounds, lowering, fingerprint, choice, engine))
+
+    def _warm(self, identified: dict[str, str]) -> Warm:
+        """What is known from earlier runs; what a resumed run knew when it began."""
+        memo, space = self.journal.memo, self.target.space
+        plans = [p for p in self.config.warm_start if p.suffix == ".json"]
+        begun = memo.device or memo.noise
+        found = warm_start(plans if begun else self.config.warm_start, identified, space)
+        return replace(found, trials=memo.earlier) if begun else found
 
     def _warn(self, said: Sequence[str]) -> Generator[Event, None, None]:
         for message in said:
             yield Warned(message)
 
     def _told_busy(self, found: Measurement | None) -> Generator[Event, None, None]:
+        while self.lost:
+            yield from self._warn([self.lost.pop(0)])
         said = busy(found)
         if said and said not in self.warnings:
             yield from self._warn([said])
 
     def _executor(self) -> AbstractContextManager[Executor]:
-        config = self.config
-        return open_executor(
-            self.target.source, self.target.facts, config.run_path, workers=config.workers
+        config, target = self.config, self.target
+        request = Request(
+            target.source,
+            target.facts,
+            config.run_path,
+            config.devices,
+            config.threads,
+            config.workers,
+            config.ray or config.target,
         )
+        kind = "ray" if config.ray else "ssh" if config.target else "process"
+        return executor_of(request, kind)
 
     def _prepared(
         self, executor: Executor, worker: ReferenceClient
@@ -166,7 +199,6 @@ class Run:
             seed=config.seed,
             # Strategies may decide by it, so a resumed run has the first one's.
             setup_seconds=self.journal.memo.setup_seconds or self._watch.run,
-            devices=len(devices_of(config, self.target.facts)),
         )
 
     def _search_started(self, fingerprint: Fingerprint, problem: Problem) -> SearchStarted:
@@ -182,34 +214,28 @@ class Run:
             outline=tuple(map(GroupOutline.of, problem.space.groups)),
             fp32=self.fp32[-1].mode if self.fp32 else "",
             setup_seconds=problem.setup_seconds,
+            earlier=problem.earlier,
         )
 
     def _rounds(
-        self, problem: Problem, ready: Prepared, executor: Executor, baseline: Measurement
+        self,
+        problem: Problem,
+        ready: Prepared,
+        executor: Executor,
+        fleet: Fleet,
+        baseline: Measurement,
     ) -> Rounds:
         """The search and what follows it, until an engine is chosen."""
         lower, worker = ready.lowering.lower, ready.worker
         known = {ready.setup.baseline.digest: Measured(baseline)}
-        trials: list[Trial] = []
+        trials: list[Trial] = list(problem.known)
+
+        evaluation = Evaluation(
+            executor, fleet, ready, self.config.workers, self._limit_s, trials, self.lost
+        )
 
         def evaluating(now: Problem) -> AbstractContextManager[Evaluate]:
-            request = None if ready.proxy is None else ready.proxy.request
-
-            def against(lowered: Lowered) -> Rival:
-                # What missed on the holdout is no rival: the problem knows it as over the bound.
-                seen = {t.number: t for t in (*trials, *now.known)}
-                return rival(now, tuple(seen.values()), lowered)
-
-            pool = Pool(
-                executor,
-                ready.setup,
-                self.config.workers,
-                self._limit_s,
-                against,
-                request,
-                lambda: hardness(trials),
-            )
-            return pool.evaluating(worker, lower, {**known, **memo.engines, **_engines(trials)})
+            return evaluation.of(now, {**known, **memo.engines})
 
         part, memo = self.inputs.parts.holdout, self.journal.memo
 
@@ -287,7 +313,8 @@ class Run:
             engine,
             self.fp32,
             tuple(rounds.continued),
-            self.corrections,
+            devices=self.devices,
+            corrections=self.corrections,
         )
         target = shipped_target(self.target, choice.trial.assignment)
         plan = make_plan(config, rounds.problem, target, self.inputs, lowered, finish)
@@ -316,9 +343,3 @@ class Run:
         path = self.config.artifact
         missing = path is not None and engine is None and is_engine(self.target, path)
         return None if missing else path
-
-
-def _engines(trials: Sequence[Trial]) -> dict[str, Outcome]:
-    """Outcomes of the engines among trials by model digest."""
-    built = (t for t in trials if t.proposal.fidelity is Fidelity.ENGINE and t.model_digest)
-    return {t.model_digest: t.outcome for t in built}

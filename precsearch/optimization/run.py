@@ -27,7 +27,7 @@ __all__ = ["optimize_events"]
 
 
 def optimize_events(config: OptimizeConfig) -> Stream:
-    """Search, and yield what happens; the generator returns the result.
+    """Search on one engine, and yield what happens; the generator returns the result.
 
     A `KeyboardInterrupt`, raised inside or thrown in, ends the search; the best plan so far is
     still written.

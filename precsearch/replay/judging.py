@@ -6,7 +6,7 @@ import re
 
 from precsearch.core.errors import OptionError, PlanError, ReplayError
 from precsearch.core.precision import Precision
-from precsearch.metrics import METRICS
+from precsearch.metrics import named
 from precsearch.plan.criteria import Criteria
 from precsearch.plan.plan import Plan
 from precsearch.system.user_code import find_function
@@ -59,7 +59,7 @@ def metric_of(criteria: Criteria, given: str | None) -> str:
             "it again with 'precsearch optimize'"
         )
     name = criteria.metric
-    if name in METRICS:
+    if named(name) is not None:
         if given not in (None, name):
             raise _other(name, given)
         return name
@@ -88,7 +88,7 @@ def _other(judged: str, given: str | None) -> OptionError:
 
 
 def _checked(criteria: Criteria, given: str) -> str:
-    if given in METRICS:
+    if named(given) is not None:
         raise _other(criteria.metric, given)
     found = find_function(given)
     if found.name != criteria.metric:

@@ -1,4 +1,4 @@
-"""The top of a report: its headline, what was asked, what came out."""
+"""The top of a report, its headline and the answer; and what was asked and what came out."""
 
 from __future__ import annotations
 
@@ -17,22 +17,29 @@ from precsearch.formatting import (
 from precsearch.measurement.certainty import doubts
 from precsearch.optimization.explanation.stopping import fp32_is_fastest, why_stopped
 from precsearch.plan.plan import Plan
+from precsearch.report.answer import answer
 from precsearch.report.chart_rows import scale_of
 from precsearch.report.html import facts, text
 from precsearch.report.run_facts import Facts
 
-__all__ = ["head"]
+__all__ = ["details", "head"]
 
 
 def head(known: Facts) -> str:
-    """Headline, what was asked, what came out, warnings."""
+    """Headline, warnings, and the engines that answer the question as bars."""
     story = known.story
     warnings = "".join(f'<p class="warning">{text(w)}</p>' for w in story.warnings)
     return (
         f'<p class="dim">precsearch report</p><h1>{text(story.model)}</h1>{_headline(known)}'
-        f"{warnings}<div class=facts>"
-        f"<section><h2>What was asked</h2>{_asked(known)}</section>"
-        f"<section><h2>What came out</h2>{_outcome(known)}</section></div>"
+        f"{warnings}{answer(known)}"
+    )
+
+
+def details(known: Facts) -> str:
+    """What was asked, and what came out, value by value."""
+    return (
+        f'<div class="facts"><section><h2>What came out</h2>{_outcome(known)}</section>'
+        f"<section><h2>What was asked</h2>{_asked(known)}</section></div>"
     )
 
 

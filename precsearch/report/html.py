@@ -105,10 +105,6 @@ def table(
     return f'<div class="scroll"><table id="{ident}">{inner}</table></div>'
 
 
-def _cell(cell: Cell) -> str:
-    return f'<td class="{cell.kind}">{cell}</td>' if cell.kind else f"<td>{cell}</td>"
-
-
 def figure(chart: Chart | None, groups: int = 0) -> str:
     """A chart with its sentence, and its specification; nothing for no chart."""
     if chart is None:

@@ -8,7 +8,7 @@ from precsearch.formatting import Scale, clean, many, speedup
 from precsearch.plan.plan import Finalist
 from precsearch.report.chart_rows import cost_span, data_of, loss_span, scale_of
 from precsearch.report.charts import Chart, charts
-from precsearch.report.head import head
+from precsearch.report.head import details, head
 from precsearch.report.html import Cell, facts, figure, page, text
 from precsearch.report.run_facts import Facts
 from precsearch.report.run_record import Story
@@ -30,13 +30,14 @@ def run_page(story: Story) -> str:
     body = "\n".join(
         (
             head(known),
+            _replay(story),
             _search(known, drawn),
             _model(known, drawn),
             _choice(known, drawn),
-            _calibration(known, drawn, rows),
             _trials(known, drawn),
+            _calibration(known, drawn, rows),
+            details(known),
             _versions(story),
-            _replay(story),
         )
     )
     return page(f"{story.model}: precsearch", body, rows)

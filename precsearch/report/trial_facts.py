@@ -39,6 +39,7 @@ class TrialFact:
         why: Why it was tried.
         front: Whether it is on the Pareto front.
         chosen: Whether it is the engine that ships, or the best so far.
+        size: Bytes of what would be shipped, 0 where nobody knows.
     """
 
     number: int
@@ -57,6 +58,7 @@ class TrialFact:
     why: str
     front: bool
     chosen: bool
+    size: int = 0
 
 
 def told(
@@ -109,6 +111,7 @@ def _one(
         why="; ".join([*sentences(odd), *filter(None, [trial.proposal.reason])]),
         front=front and engine,
         chosen=trial is chosen,
+        size=0 if found is None else found.artifact_bytes,
     )
 
 

@@ -11,31 +11,31 @@ import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
 
 from precsearch.core.errors import (
-    BuildError,
     InputError,
-    PrecsearchError,
     ResourceError,
-    RunError,
     WorkerCrashed,
     WorkerError,
     WorkerKilled,
+    WorkerMissing,
     WorkerTimeout,
 )
 from precsearch.core.space import Assignment
-from precsearch.core.trial import KILLED, Failed, Fidelity, Measured, Measurement, Outcome, Proposal
+from precsearch.core.trial import Fidelity, Measured, Measurement, Outcome, Proposal
+from precsearch.search.failures import failure
 from precsearch.system.interrupts import interruptible
 
 __all__ = [
     "Evaluate",
     "EvaluateOne",
     "Evaluated",
+    "Lane",
     "Lowered",
     "Steps",
     "evaluators",
@@ -43,8 +43,6 @@ __all__ = [
     "sequential",
 ]
 
-_STAGES = frozenset({"lower", "build", "run", "time"})
-_MESSAGE = 300
 _AGAIN_S = 0.2
 _NONE_KNOWN: Mapping[str, Outcome] = MappingProxyType({})
 
@@ -92,11 +90,27 @@ Proposals that are sent join the batch behind those that it has.
 Evaluate = Callable[[Sequence[Proposal]], Steps]
 
 
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Where one evaluator works.
+
+    Attributes:
+        timed_on: Name of the device that times its engines, "" if nobody told.
+        scored_on: Name of the device that runs its proxies.
+        lowering: Held while it lowers, so that lowering disturbs no timing.
+    """
+
+    timed_on: str = ""
+    scored_on: str = ""
+    lowering: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
 def evaluators(
     lower: Callable[[Assignment], L],
     measures: Sequence[Callable[[L, Fidelity], Measurement]],
     known: Mapping[str, Outcome] = _NONE_KNOWN,
     probes: Sequence[Callable[[Assignment], Measurement]] = (),
+    lanes: Sequence[Lane] = (),
 ) -> tuple[EvaluateOne, ...]:
     """One evaluator per way to measure (per worker, that is).
 
@@ -114,12 +128,13 @@ def evaluators(
         known: Outcomes of engine trials of an earlier run by model digest.
         probes: Score an assignment at proxy fidelity without a lowered model, each in the worker
             of ``measures`` at its place; without them, a proxy is lowered and measured, too.
+        lanes: Where each of ``measures`` works, if that is known.
     """
     engines = _Engines(known)
     lock = threading.Lock()
     nobody: Sequence[Callable[[Assignment], Measurement] | None] = [None] * len(measures)
-    paired = zip(measures, probes or nobody, strict=True)
-    return tuple(_Evaluator(lower, measure, engines, lock, probe) for measure, probe in paired)
+    rows = zip(measures, probes or nobody, lanes or [Lane()] * len(measures), strict=True)
+    return tuple(_Evaluator(lower, m, engines, lock, probe, lane) for m, probe, lane in rows)
 
 
 def sequential(evaluate: EvaluateOne) -> Evaluate:
@@ -134,24 +149,34 @@ def sequential(evaluate: EvaluateOne) -> Evaluate:
     return steps
 
 
-def pooled(each: Sequence[EvaluateOne], cancel: Callable[[], None] | None = None) -> Evaluate:
+def pooled(
+    each: Sequence[EvaluateOne],
+    cancel: Callable[[], None] | None = None,
+    lost: Callable[[WorkerMissing], None] = lambda _: None,
+) -> Evaluate:
     """Evaluate as many proposals at a time as there are evaluators, a thread for each.
+
+    An evaluator whose device is lost (`WorkerMissing`) is not asked again, and another one takes
+    its proposal. The last one's error passes.
 
     Args:
         each: Evaluators that do not share a worker.
         cancel: Makes running evaluations return soon (kills their workers); called when the steps
             are closed or fail early, which otherwise waits for them, and again until they have
             returned: one may be about to start a worker.
+        lost: Told of a device that was lost while others go on.
     """
 
     def steps(proposals: Sequence[Proposal]) -> Steps:
         idle, queue, begun = list(each), list(proposals), 0
+        again: list[int] = []  # positions whose device was lost
         running: dict[Future[Evaluated], tuple[int, EvaluateOne]] = {}
         threads = ThreadPoolExecutor(len(each), thread_name_prefix="precsearch-trial")
         try:
-            while begun < len(queue) or running:
-                while begun < len(queue) and idle:
-                    position, begun = begun, begun + 1
+            while again or begun < len(queue) or running:
+                while idle and (again or begun < len(queue)):
+                    position = again.pop(0) if again else begun
+                    begun = max(begun, position + 1)
                     queue += (yield position, None) or ()
                     one = idle.pop()
                     running[threads.submit(one, queue[position])] = position, one
@@ -160,6 +185,11 @@ def pooled(each: Sequence[EvaluateOne], cancel: Callable[[], None] | None = None
                 # One at a time: whoever takes it may have more to do for the worker it leaves.
                 future = min(done, key=lambda f: running[f][0])
                 position, one = running.pop(future)
+                missing = future.exception()
+                if isinstance(missing, WorkerMissing) and (running or idle):
+                    lost(missing)
+                    again.append(position)
+                    continue
                 idle.append(one)
                 queue += (yield position, future.result()) or ()
         finally:
@@ -182,19 +212,27 @@ class _Engines:
     def outcome(self, digest: str, measure: Callable[[], Outcome]) -> Outcome:
         if digest in self._known:
             return self._known[digest]
-        with self._lock:
-            future = self._found.get(digest)
-            mine = future is None
-            if future is None:
-                future = self._found[digest] = Future()
-        if mine:
-            try:
-                future.set_result(measure())
-            except BaseException as error:
-                with self._lock:
-                    del self._found[digest]
-                future.set_exception(error)
-                raise
+        while True:
+            with self._lock:
+                future = self._found.get(digest)
+                mine = future is None
+                if future is None:
+                    future = self._found[digest] = Future()
+            if mine:
+                return self._mine(digest, future, measure)
+            with suppress(WorkerMissing):  # the device of another evaluator was lost, not ours
+                return future.result()
+
+    def _mine(
+        self, digest: str, future: Future[Outcome], measure: Callable[[], Outcome]
+    ) -> Outcome:
+        try:
+            future.set_result(measure())
+        except BaseException as error:
+            with self._lock:
+                del self._found[digest]
+            future.set_exception(error)
+            raise
         return future.result()
 
 
@@ -205,24 +243,27 @@ class _Evaluator(Generic[L]):
     engines: _Engines
     lock: threading.Lock
     probe: Callable[[Assignment], Measurement] | None
+    lane: Lane
 
     def __call__(self, proposal: Proposal) -> Evaluated:
         start = time.perf_counter()
         digest = ""
         if self.probe is not None and proposal.fidelity is Fidelity.PROXY:
             probed = self._measured(partial(self.probe, proposal.assignment))
-            return Evaluated(probed, "", time.perf_counter() - start)
+            return Evaluated(probed, "", time.perf_counter() - start, self.lane.scored_on)
         try:
-            with self.lock:
+            with self.lock, self.lane.lowering():
                 lowered = self.lower(proposal.assignment)
             digest = lowered.digest
         except (InputError, ResourceError):
             raise
         except Exception as error:  # noqa: BLE001 - one bad graph must not end an hour of search
-            outcome: Outcome = _failed(error, "lower")
+            outcome: Outcome = failure(error, "lower")
         else:
             outcome = self._outcome(lowered, proposal.fidelity)
-        return Evaluated(outcome, digest, time.perf_counter() - start)
+        engine = proposal.fidelity is Fidelity.ENGINE
+        device = self.lane.timed_on if engine else self.lane.scored_on
+        return Evaluated(outcome, digest, time.perf_counter() - start, device)
 
     def _outcome(self, lowered: L, fidelity: Fidelity) -> Outcome:
         measured = partial(self._measured, partial(self.measure, lowered, fidelity))
@@ -236,7 +277,7 @@ class _Evaluator(Generic[L]):
         try:
             return self._measured_once(measure)
         except WorkerKilled as error:
-            return _failed(error, "build")
+            return failure(error, "build")
 
     def _measured_once(self, measure: Callable[[], Measurement]) -> Outcome:
         try:
@@ -246,37 +287,6 @@ class _Evaluator(Generic[L]):
         except WorkerError as error:
             if not isinstance(error, (WorkerCrashed, WorkerTimeout)):
                 raise
-            return _failed(error, "build")
+            return failure(error, "build")
         except Exception as error:  # noqa: BLE001 - as above
-            return _failed(error, "build")
-
-
-def _failed(error: Exception, default: str) -> Failed:
-    """``error`` as an outcome; ``default`` is the stage of an error that no worker raised."""
-    stage = error.stage if isinstance(error, PrecsearchError) else default
-    if isinstance(error, BuildError):
-        stage = "build"
-    elif isinstance(error, RunError) and stage != "time":
-        stage = "run"
-    kind = "error"
-    for kinds, name in _KINDS:
-        if isinstance(error, kinds):
-            kind = name
-    return Failed(stage if stage in _STAGES else default, kind, _sentence(error))
-
-
-_KINDS: tuple[tuple[type[Exception], str], ...] = (
-    (WorkerCrashed, "crash"),
-    (WorkerKilled, KILLED),
-    (WorkerTimeout, "timeout"),
-    (MemoryError, "memory"),
-)
-
-
-def _sentence(error: Exception) -> str:
-    text = " ".join(str(error).split()) or "no details"
-    if isinstance(error, MemoryError):
-        text = f"out of memory: {text}"
-    elif not isinstance(error, PrecsearchError):
-        text = f"{type(error).__name__}: {text}"
-    return text if len(text) <= _MESSAGE else text[: _MESSAGE - 1] + "…"
+            return failure(error, "build")

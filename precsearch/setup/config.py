@@ -16,6 +16,7 @@ __all__ = [
     "CORRECTIONS",
     "BackendConfig",
     "DataConfig",
+    "EngineRow",
     "OptimizeConfig",
     "OptimizeResult",
     "RunConfig",
@@ -53,6 +54,7 @@ class DataConfig:
         calibration_method: ``minmax``, ``percentile``, ``mse`` or ``entropy``.
         holdout: Samples that the search never sees.
         seed: Of every random choice.
+        preprocess: Steps that make samples of pictures or sounds, as ``--preprocess`` takes them.
     """
 
     data: Path | None = None
@@ -65,6 +67,7 @@ class DataConfig:
     calibration_method: str = "minmax"
     holdout: Path | None = None
     seed: int = 0
+    preprocess: str = ""
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -122,12 +125,15 @@ class SearchConfig:
         strategy_options: Options of the strategy by name, as text; recorded in the plan.
         max_builds: Most engines to build and time; those that fail soon are not counted.
         time_budget: Most seconds to search.
+        warm_start: Run directories whose measurements are taken over, and plans whose choice is
+            tried first.
     """
 
     strategy: str = "auto"
     strategy_options: Mapping[str, str] = field(default_factory=dict)
     max_builds: int | None = None
     time_budget: float | None = None
+    warm_start: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -138,6 +144,9 @@ class RunConfig:
         devices: What engines run on, as text: GPU indices such as ``0,1``, or sets of CPU cores
             such as ``0-3,4-7``; the first is the home device. "" is the one that an engine takes
             by itself.
+        ray: Address of a Ray cluster whose devices are used, or ``local`` for a Ray of this
+            machine; "" uses none.
+        target: Another host whose device is used, such as ``ssh://user@host``; "" is this one.
         workers: Engines that are built and run at a time on each device; they are timed one at a
             time.
         output: The plan; by default ``<model stem>.plan.json`` in the current folder.
@@ -149,6 +158,8 @@ class RunConfig:
     """
 
     devices: str = ""
+    ray: str = ""
+    target: str = ""
     workers: int = 1
     output: Path | None = None
     artifact: Path | None = None
@@ -159,6 +170,15 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise OptionError(f"the number of workers must be at least 1, not {self.workers}")
+        if self.devices and self.ray not in ("", "local"):
+            raise OptionError(
+                "--devices names devices of this machine, and --ray takes all of a cluster's; drop "
+                "one of them"
+            )
+        if self.target and (self.ray or self.devices):
+            raise OptionError(
+                "--target is the device of another host; leave out --devices and --ray"
+            )
         if self.resume and self.force:
             raise OptionError("a run is either resumed or started afresh: drop --resume or --force")
 
@@ -188,6 +208,31 @@ class OptimizeConfig(RunConfig, SearchConfig, BackendConfig, DataConfig, ModelCo
 
 
 @dataclass(frozen=True)
+class EngineRow:
+    """One engine in a search over several. Speeds are relative to the fastest FP32 engine of all.
+
+    Attributes:
+        backend: Its name.
+        fp32: Speed of its FP32 engine; ``None`` if that is not within the bound.
+        uniform: The lower precision of its fastest uniform engine within the bound, "" for none.
+        uniform_speed: Speed of that engine.
+        plan: Speed of its plan.
+        loss: Of its plan, on the search samples.
+        engines: Built and timed.
+        together: Whether the speeds are from the same rounds; else they are from different times.
+    """
+
+    backend: str
+    fp32: float | None
+    uniform: str
+    uniform_speed: float | None
+    plan: float | None
+    loss: float | None
+    engines: int
+    together: bool
+
+
+@dataclass(frozen=True)
 class OptimizeResult:
     """What came of a run.
 
@@ -198,6 +243,7 @@ class OptimizeResult:
         met: Whether the plan is within the bound.
         interrupted: Whether it is the best so far of a search that was stopped.
         summary: What a person should know, a sentence each.
+        engines: Of a search on several backends, a row for each.
     """
 
     plan: Plan | None
@@ -206,3 +252,4 @@ class OptimizeResult:
     met: bool
     interrupted: bool
     summary: tuple[str, ...] = ()
+    engines: tuple[EngineRow, ...] = ()

@@ -11,13 +11,9 @@ from precsearch.core.device import DeviceSpec
 from precsearch.core.errors import OptionError
 from precsearch.setup.config import OptimizeConfig
 
-__all__ = ["devices_of", "parse_devices"]
+__all__ = ["devices_of", "named_devices", "parse_devices"]
 
 _MOST = 1 << 12
-_FORM = (
-    "--devices takes devices separated by commas: of GPUs their indices, such as 0,1; of a CPU "
-    "sets of cores, such as 0-3,4-7 or 0+2,1+3; not {text!r}"
-)
 _SPAN = re.compile(r"(\d{1,4})(?:-(\d{1,4}))?", re.ASCII)
 
 
@@ -27,11 +23,16 @@ def devices_of(config: OptimizeConfig, facts: BackendFacts) -> tuple[DeviceSpec,
     Raises:
         OptionError: What was named is no device, or not one that this process may use.
     """
-    if not config.devices:
+    return named_devices(config.devices, facts, config.threads)
+
+
+def named_devices(names: str, facts: BackendFacts, threads: int) -> tuple[DeviceSpec, ...]:
+    """`devices_of` for text and the number of threads that was asked for."""
+    if not names:
         return (DeviceSpec(kind=facts.device),)
-    found = parse_devices(config.devices, facts.device)
+    found = parse_devices(names, facts.device)
     if facts.device == "cpu":
-        _check_cores(found, config.threads)
+        _check_cores(found, threads)
     return found
 
 
@@ -53,7 +54,7 @@ def parse_devices(text: str, kind: str) -> tuple[DeviceSpec, ...]:
         elif len(numbers) == 1:
             found.append(DeviceSpec(kind=kind, index=numbers[0]))
         else:
-            raise OptionError(_FORM.format(text=text))
+            raise _malformed(text)
     named = [n for d in found for n in (d.cores or (d.index,))]
     twice = [n for n in named if named.count(n) > 1]
     if twice:
@@ -68,11 +69,11 @@ def _numbers(part: str, text: str) -> list[int]:
     for span in part.split("+"):
         match = _SPAN.fullmatch(span.strip())
         if match is None:
-            raise OptionError(_FORM.format(text=text))
+            raise _malformed(text)
         first = int(match[1])
         last = int(match[2]) if match[2] else first
         if last < first or last >= _MOST:
-            raise OptionError(_FORM.format(text=text))
+            raise _malformed(text)
         numbers.extend(range(first, last + 1))
     return numbers
 
@@ -98,3 +99,10 @@ def _check_cores(devices: Sequence[DeviceSpec], threads: int) -> None:
             f"--threads asks for {threads} threads, and each device of --devices has "
             f"{len(devices[0].cores)} cores; lower --threads, or name more cores"
         )
+
+
+def _malformed(text: str) -> OptionError:
+    return OptionError(
+        "--devices takes devices separated by commas: of GPUs their indices, such as 0,1; of a CPU "
+        f"sets of cores, such as 0-3,4-7 or 0+2,1+3; not {text!r}"
+    )

@@ -24,8 +24,9 @@ from precsearch.graph.read import read_model
 from precsearch.lowering.lower import Lowered, Lowering
 from precsearch.lowering.qdq_layout import quantisable
 from precsearch.lowering.scales import RangeScales
+from precsearch.measurement.open import open_service
 from precsearch.measurement.place import Place
-from precsearch.measurement.service import MeasurementService, ReferenceSplit, open_service
+from precsearch.measurement.service import MeasurementService, ReferenceSplit
 from precsearch.optimization.stages.prepare import proxy_of
 from precsearch.reference.session import reference_outputs
 from precsearch.search.evaluator import evaluators

@@ -25,6 +25,7 @@ class Here(Channel[S]):
         called: Names of the methods that were called.
         deaths: Names of methods at whose next call the service dies, in turn.
         lost: Whether the service cannot be constructed any more.
+        lost_at: Name of a method at whose call it is lost.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Here(Channel[S]):
         self.called: list[str] = []
         self.deaths: list[str] = []
         self.lost = False
+        self.lost_at = ""
         self.closed = False
 
     @property
@@ -65,6 +67,9 @@ class Here(Channel[S]):
     def call(self, method: Callable[Concatenate[S, P], R], /, *args: P.args, **more: P.kwargs) -> R:
         with self._lock:
             self.prepare()
+            if method.__name__ == self.lost_at:
+                self.lost, self._made = True, None
+                self.prepare()
             self.called.append(method.__name__)
             if self.deaths and self.deaths[0] == method.__name__:
                 self.deaths.pop(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -10,19 +11,24 @@ import numpy as np
 import pytest
 
 from precsearch.backends.fake import FakeBackend, Landscape, fake_lower, fake_reference
-from precsearch.core.backend import BackendOptions
-from precsearch.core.errors import WorkerMissing
+from precsearch.core.backend import BackendOptions, Fingerprint
+from precsearch.core.device import DeviceSpec
+from precsearch.core.errors import OptionError, WorkerMissing
 from precsearch.core.problem import Bound, Budget, Goal, Problem
 from precsearch.core.space import Assignment
 from precsearch.core.strategy import Proposals
-from precsearch.core.trial import Failed, Proposal, Trial, hardness
+from precsearch.core.trial import Failed, Fidelity, Proposal, Trial, hardness
 from precsearch.data import Dataset
 from precsearch.executors.candidates import candidate, rival
 from precsearch.executors.client import MeasurementClient, connect
+from precsearch.executors.fleet import assembled
 from precsearch.executors.pool import Pool
 from precsearch.measurement.config import MeasurementConfig, ReferenceSplit
 from precsearch.measurement.latency import TimingOptions
+from precsearch.measurement.place import Place
+from precsearch.measurement.service import MeasurementService
 from precsearch.registry import strategy
+from precsearch.search.evaluator import Evaluate, Steps
 from precsearch.search.loop import search
 from tests.executors.here import Here, HereExecutor
 from tests.search.loop_toys import INT8, finish, toy_landscape, toy_space
@@ -52,6 +58,10 @@ def config_of(landscape: Landscape = LANDSCAPE) -> MeasurementConfig:
     )
 
 
+said: list[str] = []
+"""What is said of the devices of the last search."""
+
+
 def searched(
     executor: HereExecutor,
     workers: int,
@@ -62,19 +72,42 @@ def searched(
     problem = Problem(SPACE, Goal(Bound(1e-2), 0.01), Budget(12), seed=4)
     lower: Any = fake_lower(SPACE)
     trials: list[Trial] = []
-    pool = Pool(
-        executor,
-        config,
-        workers,
-        60.0,
-        lambda lowered: rival(problem, trials, lowered),
-        None,
-        lambda: hardness(trials),
-    )
     first = connect(executor, executor.devices()[0], config)
-    with first, pool.evaluating(first, lower, {}) as evaluate:
-        _, found = finish(search(problem, chosen or strategy("auto"), evaluate))
+    where = first.fingerprint()
+    with first, assembled(executor, first, config, where, 60.0) as fleet:
+        said[:] = fleet.notes
+        pool = Pool(
+            executor,
+            fleet,
+            config,
+            workers,
+            60.0,
+            lambda lowered: rival(problem, trials, lowered),
+            None,
+            lambda: hardness(trials),
+            lambda error: said.append(str(error)),
+        )
+        with pool.evaluating(lower, {}) as evaluate:
+            steps = timeless_steps(evaluate)
+            _, found = finish(search(problem, chosen or strategy("auto"), steps))
     return found
+
+
+def timeless_steps(evaluate: Evaluate) -> Evaluate:
+    """Without the wall time of trials, by which `auto` decides how many proxies are worth while."""
+
+    def steps(proposals: Sequence[Proposal]) -> Steps:
+        with closing(evaluate(proposals)) as inner:
+            more: Sequence[Proposal] | None = None
+            while True:
+                try:
+                    position, found = inner.send(more)
+                except StopIteration:
+                    return
+                timeless = None if found is None else replace(found, seconds=0.0)
+                more = yield position, timeless
+
+    return steps
 
 
 def shown(trials: Sequence[Trial]) -> list[object]:
@@ -156,3 +189,90 @@ def test_a_service_that_times_alone_needs_one_sample() -> None:
     config = config_of()
     assert len(config.to_time().search.data) == 1
     assert config.to_time().timed == config.timed
+
+
+PAIR = (DeviceSpec(cores=(0,)), DeviceSpec(index=1, cores=(1,)))
+
+
+def slower(landscape: Landscape, factor: float) -> Landscape:
+    costs = {
+        key: {p: replace(c, seconds=factor * c.seconds) for p, c in row.items()}
+        for key, row in landscape.costs.items()
+    }
+    return replace(landscape, costs=costs, boundary=factor * landscape.boundary)
+
+
+class Elsewhere(FakeBackend):
+    """Another device."""
+
+    def fingerprint(self) -> Fingerprint:
+        return replace(super().fingerprint(), device="another device")
+
+
+def pair(second: Any) -> HereExecutor:
+    """Two devices, the other one with its own backend."""
+
+    def by(device: DeviceSpec) -> Any:
+        def make(place: Place, config: MeasurementConfig, announce: Any) -> MeasurementService:
+            backend = second if device.index else config.backend
+            return MeasurementService(place, replace(config, backend=backend), announce)
+
+        return make
+
+    return HereExecutor(PAIR, by)
+
+
+def names(trials: Sequence[Trial], fidelity: Fidelity = Fidelity.ENGINE) -> set[str]:
+    return {t.device for t in trials if t.proposal.fidelity is fidelity}
+
+
+class Batch:
+    """Proposes every single INT8 group at once."""
+
+    def propose(self, problem: Problem, /) -> Proposals:
+        yield [Proposal(Assignment.of({g.key: INT8})) for g in problem.space.free if not g.passive]
+
+
+def test_devices_of_one_kind_time_what_they_build_and_the_plan_is_the_same() -> None:
+    one, two = HereExecutor(), pair(backend_of(LANDSCAPE))
+    assert shown(searched(one, 1)) == shown(found := searched(two, 1))
+    assert said == []
+    assert names(found) <= {"cpu:0", "cpu:1"}
+    batch = searched(two, 1, Batch())
+    assert names(batch) == {"cpu:0", "cpu:1"}
+    assert {c.device.name for c in two.opened if "measure" in c.called} == {"cpu:0", "cpu:1"}
+
+
+def test_engines_of_a_slower_device_are_timed_on_the_home_device() -> None:
+    one, two = HereExecutor(), pair(backend_of(slower(LANDSCAPE, 1.3)))
+    alone, together = searched(one, 1, Batch()), searched(two, 1, Batch())
+    assert "engines are built on every device and timed on cpu:0 alone" in said[0]
+    assert shown(alone) == shown(together)
+    assert names(together) == {"cpu:0"}
+    home, other = two.opened
+    assert {"check", "measure"} <= {*home.called, *other.called}
+    assert "measure" not in other.called
+    assert "check" in other.called
+
+
+def test_a_device_of_another_kind_is_refused_in_a_sentence() -> None:
+    with pytest.raises(OptionError, match="device cpu:1 is another device, and the home device"):
+        searched(pair(lambda options: Elsewhere(options, LANDSCAPE)), 1, Batch())
+
+
+def test_a_device_that_is_lost_costs_no_trial() -> None:
+    executor = pair(backend_of(LANDSCAPE))
+    opened = executor.open
+
+    def failing(*args: Any, **more: Any) -> Any:
+        channel = opened(*args, **more)
+        assert isinstance(channel, Here)
+        if channel.device.index:
+            channel.lost_at = "measure"
+        return channel
+
+    executor.open = failing  # type: ignore[method-assign]
+    found = searched(executor, 1, Batch())
+    assert said == ["its node is gone"]
+    assert names(found) == {"cpu:0"}
+    assert shown(found) == shown(searched(HereExecutor(), 1, Batch()))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from precsearch.api import OptimizeConfig
 from precsearch.cli.options.parse import parse_strategy_options
-from precsearch.core.backend import BackendFacts
+from precsearch.core.backend import BackendFacts, Fingerprint
 from precsearch.core.options import constructed
 from precsearch.executors.client import MeasurementClient
+from precsearch.executors.fleet import _check_kind
 from precsearch.registry import strategy
 from precsearch.setup.devices import devices_of
 from tests.executors.here import Here
@@ -49,7 +50,16 @@ class Odd:
             raise ValueError("one is enough")
 
 
+def unequal(_: Path) -> object:
+    """A second device that is none like the first."""
+    here = Fingerprint("fake", {"numpy": "2"}, "a CPU")
+    return _check_kind(here, replace(here, device="another CPU"), "cpu:0", "cpu:1")  # type: ignore[func-returns-value]
+
+
 DEVICES: list[Say] = [
+    lambda _: OptimizeConfig(Path("model.onnx"), devices="0,1", target="ssh://jetson"),
+    lambda _: OptimizeConfig(Path("model.onnx"), devices="0,1", ray="10.0.0.1:6379"),
+    unequal,
     lambda _: constructed(Odd, {"table": "{}"}, "the strategy 'odd'"),
     lambda _: constructed(Odd, {"count": "2"}, "the strategy 'odd'"),
     on("one"),

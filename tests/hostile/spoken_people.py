@@ -14,8 +14,10 @@ from precsearch.api import Result, inspect
 from precsearch.api.functions import metric_name
 from precsearch.api.given import data_file, model_file
 from precsearch.api.optimizing import control_of, precisions_of
-from precsearch.cli.options.control import parse_control
-from precsearch.metrics import metric
+from precsearch.cli.options.control import _parsed, parse_control
+from precsearch.data import InputSpec, load
+from precsearch.data.preprocess import parse_preprocess
+from precsearch.metrics import PerOutput, metric, per_output_name, table
 from precsearch.plan.plan import read_plan
 from tests.hostile.situations.world import journal_bytes, model
 from tests.hostile.spoken_data import Say
@@ -86,7 +88,89 @@ def no_pandas(folder: Path) -> object:
 X = np.zeros((2, 1, 8, 8), np.float32)
 
 
+def scored(name: str, *shape: int, value: float = 0.0) -> Say:
+    feed = {"y": np.full(shape, value, np.float32)}
+    return lambda _: metric(name).score([feed], [feed])
+
+
+def bad_metric(place: str) -> Say:
+    """A metric that a distribution's entry point names."""
+
+    def say(_: Path) -> object:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(table._SHIPPED, "planted", place)
+            return metric("planted")
+
+    return say
+
+
+def no_boxes(_: Path) -> object:
+    feed = {"boxes": np.zeros((3, 4), np.float32), "scores": np.zeros(3, np.float32)}
+    return metric("box-agreement").score([feed], [feed])
+
+
+def unbounded(name: str) -> Say:
+    def say(_: Path) -> object:
+        judge = metric(name)
+        assert isinstance(judge, PerOutput)
+        judge.check(["boxes", "scores"])
+        return None
+
+    return say
+
+
+def media(name: str, content: bytes, steps: str, *specs: InputSpec) -> Say:
+    """A folder with one file, which no package has to read."""
+
+    def say(folder: Path) -> object:
+        (folder / "d").mkdir()
+        (folder / "d" / name).write_bytes(content)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(sys.modules, "PIL", None)
+            patch.setitem(sys.modules, "soundfile", None)
+            return load(folder / "d", specs or (PICTURE,), preprocess=steps)
+
+    return say
+
+
+def lines(content: str) -> Say:
+    def say(folder: Path) -> object:
+        (folder / "d.jsonl").write_bytes(content.encode("latin-1"))
+        return load(folder / "d.jsonl", (PICTURE,))
+
+    return say
+
+
+PICTURE = InputSpec("x", np.dtype(np.float32), ("batch", 1, 8, 8))
+
+
 PEOPLE: list[Say] = [
+    media("a.png", b"", ""),
+    media("a.png", b"", "resize=8"),
+    media("a.wav", b"", "seconds=1"),
+    media("a.png", b"", "resize=8", PICTURE, PICTURE),
+    lambda _: parse_preprocess("colour=red"),
+    lambda _: parse_preprocess("bgr,bgr"),
+    lambda folder: load(folder / "data.npz", (PICTURE,), preprocess="bgr"),
+    lines("{"),
+    lines('{"x": ["a"]}'),
+    lines("\xff"),
+    scored("mask-iou", 1, 2),
+    scored("recall", 3, 2),
+    scored("decisions", 3, 2),
+    scored("edit-distance", 1, 3, 2),
+    no_boxes,
+    lambda _: metric("rel-l2@1"),
+    lambda _: metric("mask-iou@1"),
+    lambda _: metric("recall@x"),
+    lambda _: metric("top1[y=0.1]"),
+    lambda _: metric("rel-l2[y=x]"),
+    lambda _: per_output_name("rel-l2", {"a,b": 0.1}),
+    lambda _: _parsed("a=1,a=2"),
+    unbounded("rel-l2[boxes=0.1]"),
+    unbounded("rel-l2[box=0.1]"),
+    bad_metric("nowhere:gone"),
+    bad_metric("pathlib:Path"),
     given(3),
     given([]),
     given(["a cat"]),

@@ -1,24 +1,77 @@
-"""The options that settle groups before a search: --pin, --exclude and --only."""
+"""The options that say what is wanted of outputs and groups: --tol, --pin, --exclude, --only."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
+from precsearch.cli.options.parse import real
 from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
-from precsearch.grouping.control import Control, Pin, pin
+from precsearch.setup.tolerances import Tolerances
 from precsearch.system.regular_file import read_regular
 
-__all__ = ["Exclude", "Only", "PinOption", "parse_control"]
+if TYPE_CHECKING:
+    from precsearch.grouping.control import Control, Pin
+
+__all__ = ["Exclude", "Only", "PinOption", "Tolerance", "bounds", "parse_control"]
 
 _PANEL = "What stays as it is"
 _MOST_BYTES = 1 << 22
 _PATTERN = "a name or a glob of groups, nodes or tensors, or op:TYPE (also group:, node:, tensor:)"
 
+Bounds = float | Tolerances | Mapping[str, float]
+"""Of the loss; several in turn; or of single outputs, by name."""
+
+
+def _parsed(text: str) -> Bounds:
+    """``1e-2``, ``1e-2,3e-2``, or ``boxes=1e-2,scores=3e-2``.
+
+    A bare number among single outputs is for all others.
+    """
+    one = real("--tol")
+    if "=" not in str(text):  # a default comes as it is
+        return Tolerances.parse(text) if "," in str(text) else one(text)
+    found: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, value = part.rpartition("=")
+        name = name.strip() if equals else "*"
+        if name in found:
+            raise OptionError(f"--tol bounds {name!r} twice; keep one bound")
+        found[name] = one(value.strip())
+    return found
+
+
+def bounds(tolerance: Bounds, metric: str) -> tuple[float, str]:
+    """The tolerance and the metric that stand for bounds of single outputs.
+
+    Raises:
+        OptionError: The metric does not compare outputs by themselves.
+    """
+    if isinstance(tolerance, Mapping):
+        from precsearch.metrics.per_output import per_output_name  # loads NumPy
+
+        return 1.0, per_output_name(metric, tolerance)
+    one = tolerance.values[0] if isinstance(tolerance, Tolerances) else tolerance
+    return one, metric
+
+
+Tolerance = Annotated[
+    Any,
+    Option(
+        "--tol",
+        parser=_parsed,
+        metavar="T",
+        show_default=False,
+        help="How far outputs may be from FP32's, in the metric's terms; boxes=1e-2,scores=3e-2 "
+        "bounds single outputs; 1e-2,3e-2 gives a plan each and shares what is measured. "
+        "Default: 0.01.",
+        rich_help_panel="What you want",
+    ),
+]
 PinOption = Annotated[
     list[str] | None,
     Option(
@@ -63,6 +116,8 @@ def parse_control(
     Raises:
         OptionError: A text is not of this form, or a file cannot be read.
     """
+    from precsearch.grouping.control import Control, pin  # loads NumPy and ONNX
+
     found: list[Pin] = []
     for text in pins:
         if text.startswith("@"):
@@ -75,6 +130,8 @@ def parse_control(
 
 
 def _pin(text: str, reason: str, option: str) -> Pin:
+    from precsearch.grouping.control import pin  # loads NumPy and ONNX
+
     pattern, _, precision = text.rpartition("=")
     return pin(pattern, precision, reason=reason, option=option)
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from precsearch.cli.options.parse import integer, real
+from precsearch.cli.options.parse import integer
 
 _WANTED = "What you want"
 _DATA = "Data"
@@ -20,24 +20,14 @@ _OUTPUT = "Output"
 
 Model = Annotated[Path, Argument(metavar="MODEL", show_default=False, help="The ONNX model.")]
 
-Tolerance = Annotated[
-    float,
-    Option(
-        "--tol",
-        parser=real("--tol"),
-        metavar="T",
-        show_default=False,
-        help="How far outputs may be from FP32's, in the metric's terms. Default: 0.01.",
-        rich_help_panel=_WANTED,
-    ),
-]
 Metric = Annotated[
     str,
     Option(
         metavar="NAME",
         show_default=False,
         help="How the distance is measured: rel-l2, rel-l2-max, max-abs, cosine, sqnr, psnr (dB, "
-        "a floor), top1, top1-agree, or your own as module:function. Default: rel-l2.",
+        "a floor), top1, top1-agree, decisions, box-agreement, mask-iou, edit-distance, recall@K, "
+        "or your own as module:function. Default: rel-l2.",
         rich_help_panel=_WANTED,
     ),
 ]
@@ -47,8 +37,19 @@ Data = Annotated[
     Option(
         metavar="PATH",
         show_default=False,
-        help="Samples to calibrate and judge with: an .npz, a folder of them, a Polygraphy .json, "
-        "or a .py with load_data(). Default: random numbers, which mean little.",
+        help="Samples to calibrate and judge with: an .npz, a folder of them, of pictures or of "
+        "sounds, a .jsonl of token ids, a Polygraphy .json, or a .py with load_data(). Default: "
+        "random numbers, which mean little.",
+        rich_help_panel=_DATA,
+    ),
+]
+Preprocess = Annotated[
+    str,
+    Option(
+        metavar="STEPS",
+        show_default=False,
+        help="How pictures or sounds become samples, such as resize=256,crop=224,"
+        "mean=0.485:0.456:0.406,std=0.229:0.224:0.225 (docs/data.md).",
         rich_help_panel=_DATA,
     ),
 ]
@@ -159,7 +160,8 @@ Backend = Annotated[
         metavar="NAME",
         show_default=False,
         help="Engine to optimise for: auto (tensorrt where it is installed and there is a GPU, "
-        "else onnxruntime), or one of these by name; doctor tells which there are. Default: auto.",
+        "else onnxruntime), or one of these by name; doctor tells which there are. Several with "
+        "commas between are searched by turns, and the fastest is shipped. Default: auto.",
         rich_help_panel=_ENGINE,
     ),
 ]

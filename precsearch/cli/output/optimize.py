@@ -25,10 +25,11 @@ from precsearch.codec import unstructure
 from precsearch.core.trial import UNKNOWN, Latency, ShapeLatency
 from precsearch.formatting import foretold, fp32_told, loss_bound
 from precsearch.measurement.certainty import doubts
-from precsearch.metrics import METRICS
+from precsearch.metrics import named
 from precsearch.optimization.explanation.stopping import fp32_is_fastest, why_stopped
 from precsearch.plan.plan import Evidence, Plan
 from precsearch.replay.portable import loading_of
+from precsearch.setup.config import EngineRow
 from precsearch.system.shell import argument, command
 
 __all__ = ["next_steps", "optimize_lines", "rate_rows", "result_fields"]
@@ -47,6 +48,7 @@ def optimize_lines(config: OptimizeConfig, result: OptimizeResult, page: Page) -
     lines = [_headline(config, result, page)]
     if result.plan is not None:
         lines += [Text(), *_facts(result, result.plan, page)]
+        lines += engine_lines(result.engines, page)
     for sentence in result.summary:
         lines += page.sentence(sentence, "")
     if result.plan is not None:
@@ -63,6 +65,27 @@ def optimize_lines(config: OptimizeConfig, result: OptimizeResult, page: Page) -
         lines += [Text(), Text("next:", style="bold")]
         lines += [Text(f"  {step}", style="cyan") for step in steps]
     return lines
+
+
+def engine_lines(rows: Sequence[EngineRow], page: Page) -> list[Text]:
+    """A table of the engines of a search on several backends."""
+    if not rows:
+        return []
+    named = [("engine", "FP32", "best uniform", "plan", "loss", "built")]
+    for row in rows:
+        uniform = f"{_speed(row.uniform_speed)} {row.uniform}".strip()
+        loss = "-" if row.loss is None else f"{row.loss:.3g}"
+        cells = (_speed(row.fp32), uniform, _speed(row.plan), loss, str(row.engines))
+        named.append((clean(row.backend), *cells))
+    wide = [max(len(r[i]) for r in named) for i in range(len(named[0]))]
+    table = ["  ".join(c.ljust(w) for c, w in zip(r, wide, strict=True)).rstrip() for r in named]
+    how = "in the same rounds" if rows[0].together else "at different times"
+    said = f"speeds relative to the fastest FP32 engine, timed {how}"
+    return [Text(), *(Text(f"  {line}") for line in table), *page.sentence(said, "", "dim"), Text()]
+
+
+def _speed(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}x"
 
 
 def _headline(config: OptimizeConfig, result: OptimizeResult, page: Page) -> Text:
@@ -205,7 +228,7 @@ def next_steps(config: OptimizeConfig, result: OptimizeResult) -> list[str]:
     data = ["--data", argument(source)] if source is not None else []
     # Another build of an engine is another engine.
     itself = ["--artifact", argument(shipped)] if compiled else []
-    own = ["--metric", argument(config.metric)] if config.metric not in METRICS else []
+    own = ["--metric", argument(config.metric)] if named(config.metric) is None else []
     steps.append(command("verify", plan, *model, *data, *own, *itself))
     return steps
 
@@ -223,6 +246,7 @@ def result_fields(result: OptimizeResult) -> dict[str, object]:
         "plan": None if result.plan_path is None else str(result.plan_path),
         "artifact": None if result.artifact_path is None else str(result.artifact_path),
         "summary": list(result.summary),
+        "engines": [unstructure(row) for row in result.engines],
     }
     if result.plan is not None:
         evidence = result.plan.evidence

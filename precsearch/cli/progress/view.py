@@ -174,7 +174,8 @@ def fold(view: View, event: Event) -> View:
     """``view`` after ``event``. Pure, and defined for any event at any time."""
     match event:
         case RunStarted():
-            return replace(view, model=event.model, version=event.version)
+            again = View() if view.finished is not None else view  # the search on another engine
+            return replace(again, model=event.model, version=event.version)
         case StageStarted():
             return replace(view, stages=(*view.stages, event))
         case Warned():

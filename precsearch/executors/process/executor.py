@@ -12,9 +12,10 @@ from precsearch.core.device import DeviceSpec
 from precsearch.executors.model_files import ModelFiles
 from precsearch.executors.process.worker import Worker
 from precsearch.executors.protocol import Executor
+from precsearch.executors.request import Request
 from precsearch.measurement.place import Place
 
-__all__ = ["ProcessExecutor"]
+__all__ = ["ProcessExecutor", "open_processes"]
 
 _LOCK = "device.lock"
 _BUILD_CACHE = "build.cache"
@@ -78,16 +79,27 @@ class ProcessExecutor(Executor):
             model=str(self._files.model),
             weights=str(self._files.weights or ""),
             build_cache=str(folder / f"{Path(_BUILD_CACHE).stem}{mine}.cache"),
-            engines=str(folder / f"{_ENGINES}{mine}"),
+            engines=str(folder / _ENGINES),  # of devices of one kind; others have their own inside
             lock=str(folder / f"{Path(_LOCK).stem}{mine}.lock") if self._shared else None,
         )
 
     def forget_engines(self) -> None:
         """See `Executor.forget_engines`."""
-        for device in self._devices:
-            shutil.rmtree(self.place(device).engines, ignore_errors=True)
+        shutil.rmtree(self._folder / _ENGINES, ignore_errors=True)
 
     def close(self) -> None:
         """See `Executor.close`."""
         if self._scratch is not None:
             self._scratch.cleanup()
+
+
+def open_processes(request: Request) -> ProcessExecutor:
+    """An executor on devices of this machine.
+
+    Raises:
+        OptionError: What was named is no device, or not one that this process may use.
+    """
+    devices = request.devices()
+    # Lowering, in this process, must not disturb who times on the cores of a device.
+    shared = request.workers > 1 or (len(devices) > 1 and devices[0].kind == "cpu")
+    return ProcessExecutor(devices, ModelFiles.of(request.source), request.folder, shared=shared)

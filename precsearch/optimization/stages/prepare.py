@@ -21,7 +21,7 @@ from precsearch.lowering.lower import Lowering
 from precsearch.lowering.scales import RangeScales
 from precsearch.measurement.build_service import Engine
 from precsearch.measurement.service import Candidate, MeasurementConfig, ReferenceSplit
-from precsearch.metrics import code_digest
+from precsearch.metrics import code_digest, scale_notes
 from precsearch.optimization.stages.calibrate import calibrated
 from precsearch.optimization.stages.correct import Correcting
 from precsearch.optimization.stages.rewrite import rewritable
@@ -155,6 +155,7 @@ class Preparation:
         beside = inputs.beside(parts.search)
         searched = reference_of(self.target, parts.search, worker, beside)
         yield from self.warn(check_comparable(searched))
+        yield from self.warn(scale_notes(inputs.metric, searched.reference))
         if parts.holdout is not None:
             check_holdout(self.target, parts.holdout, worker)
         yield StageStarted("calibrate", f"{parts.calibration.samples} samples")

@@ -1,0 +1,1 @@
+"""Metrics that see a task without labels: the engine's answer beside FP32's own answer."""

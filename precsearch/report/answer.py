@@ -1,0 +1,106 @@
+"""The answer of a run: FP32, the best uniform engine and what ships, as bars of their latency."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from precsearch.formatting import Scale, magnitude, speedup
+from precsearch.report.chart_rows import scale_of
+from precsearch.report.html import text
+from precsearch.report.run_facts import Facts
+from precsearch.report.trial_facts import TrialFact
+
+__all__ = ["Bar", "answer", "bars"]
+
+_WITHIN = "within the bound"
+_UNIFORM = "uniform"
+"""How strategies begin the reason of an engine with one precision wherever it is possible."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One engine.
+
+    Attributes:
+        name: What it is, in words.
+        ratio: Its latency relative to FP32's.
+        loss: On the search samples, ``None`` where it is not known.
+        size: Bytes of what would be shipped, 0 where nobody knows.
+        verdict: In words, "" for one that passed.
+        ships: Whether it is what ships, or the best so far.
+    """
+
+    name: str
+    ratio: float
+    loss: float | None
+    size: int
+    verdict: str
+    ships: bool
+
+
+def bars(known: Facts) -> tuple[Bar, ...]:
+    """FP32, the fastest uniform engine, and what ships, where they were measured.
+
+    The uniform engine is the fastest one within the bound. If none is, it is the fastest one, and
+    its verdict says so.
+    """
+    measured = [t for t in known.trials if t.engine and t.ratio is not None]
+    plain = next((t for t in measured if not t.counts), None)
+    uniform = [t for t in measured if t.counts and t.why.startswith(_UNIFORM)]
+    passing = [t for t in uniform if t.verdict == _WITHIN]
+    best = min(passing or uniform, key=lambda t: t.ratio or 0.0, default=None)
+    ships = next((t for t in measured if t.chosen), None)
+    plan = known.story.plan
+    rows = [] if plain is None else [_bar("FP32", plain)]
+    if best is not None and best is not ships:
+        rows.append(_bar(f"uniform {_precisions(best)}", best))
+    if ships is not None and ships is not plain:
+        name = "what ships" if plan is not None else "best so far"
+        if ships is best:
+            name += f": uniform {_precisions(ships)}"
+        ratio = ships.ratio if plan is None else plan.evidence.latency.ratio
+        rows.append(_bar(name, ships, ratio))
+    return tuple(rows) if len(rows) > 1 else ()
+
+
+def _precisions(trial: TrialFact) -> str:
+    return " and ".join(name.upper() for name in trial.counts)
+
+
+def _bar(name: str, trial: TrialFact, ratio: float | None = None) -> Bar:
+    verdict = "" if trial.verdict == _WITHIN else trial.verdict
+    assert trial.ratio is not None
+    shown = trial.ratio if ratio is None else ratio
+    return Bar(name, shown, trial.loss, trial.size, verdict, trial.chosen)
+
+
+def answer(known: Facts) -> str:
+    """The bars as a table, which needs no script and reads well aloud; "" before two engines."""
+    rows = bars(known)
+    if not rows:
+        return ""
+    widest = max(row.ratio for row in rows)
+    lines = "".join(_line(row, widest, scale_of(known.bound)) for row in rows)
+    head = "".join(f'<th scope="col">{text(t)}</th>' for t in _titles(rows))
+    return (
+        f'<table class="answer"><caption>Latency relative to FP32 (shorter is faster)</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
+    )
+
+
+def _titles(rows: Sequence[Bar]) -> tuple[str, ...]:
+    return ("engine", "latency", "speed", "loss", *(("size",) if rows[0].size else ()))
+
+
+def _line(row: Bar, widest: float, scale: Scale) -> str:
+    kind = "ships" if row.ships else "missed" if row.verdict else "other"
+    share = 100 * row.ratio / widest
+    bar = f'<span class="bar {kind}" style="width:{share:.1f}%"></span>'
+    loss = "" if row.loss is None else scale(row.loss)
+    loss += f", {row.verdict}" if row.verdict else ""
+    size = f"<td>{text(f'{magnitude(row.size)}B')}</td>" if row.size else ""
+    return (
+        f'<tr><th scope="row">{text(row.name)}</th><td class="track">{bar}</td>'
+        f"<td>{text(speedup(row.ratio))}</td><td>{text(loss)}</td>{size}</tr>"
+    )

@@ -1,0 +1,107 @@
+"""A search over ONNX Runtime and OpenVINO, whose times are made up until the last comparison."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from precsearch.cli.output.optimize import engine_lines
+from precsearch.cli.output.page import Page
+from precsearch.cli.progress.view import View, fold
+from precsearch.core.errors import InputError, OptionError
+from precsearch.core.events import Event, RunStarted, SearchFinished, Warned
+from precsearch.optimization.start import optimize_events
+from precsearch.plan.plan import read_plan
+from precsearch.setup.config import EngineRow, OptimizeConfig, OptimizeResult
+from tests.backends.ov.clocked_openvino import install
+from tests.e2e.plugins.clocked_backend import here
+from tests.hostile.situations.world import write_world
+
+
+def ran(config: OptimizeConfig) -> tuple[list[Event], OptimizeResult]:
+    result: list[OptimizeResult] = []
+
+    def whole() -> Iterator[Event]:
+        result.append((yield from optimize_events(config)))
+
+    seen = list(whole())
+    return seen, result[0]
+
+
+@pytest.mark.slow
+def test_the_fastest_of_two_engines_is_shipped_with_a_row_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino_telemetry", reason="comes with OpenVINO")
+    write_world(tmp_path)
+    here(tmp_path, monkeypatch)
+    other = install(tmp_path, monkeypatch)
+    config = OptimizeConfig(
+        tmp_path / "model.onnx",
+        tmp_path / "data.npz",
+        tol=9.0,
+        backend=f"clocked,{other}",
+        threads=1,
+        max_builds=8,
+        output=tmp_path / "p.json",
+        artifact=tmp_path / "m.xml",
+    )
+    events, result = ran(config)
+    assert sum(isinstance(e, RunStarted) for e in events) >= 2
+    rows = {row.backend: row for row in result.engines}
+    assert list(rows) == ["clocked", other]
+    # Made-up seconds: 1 ms in FP32 on the one, 40 us on the other.
+    assert rows[other].fp32 == 1.0
+    assert rows["clocked"].fp32 == pytest.approx(0.04, rel=0.2)
+    assert rows[other].plan > 1.0  # type: ignore[operator]
+    assert rows[other].uniform in ("int8", "bf16")
+    assert rows[other].together
+    assert sum(row.engines for row in rows.values()) <= 8
+    assert read_plan(tmp_path / "p.json").recipe.backend == other
+    assert {p.name for p in tmp_path.glob("m.*")} == {"m.xml", "m.bin"}
+    for name in rows:
+        assert read_plan(tmp_path / "p.precsearch" / f"{name}.plan.json").recipe.backend == name
+    assert result.summary[0] == f"{other} is the fastest of 2 engines"
+
+
+def test_one_engine_twice_or_an_unknown_one_is_refused(tmp_path: Path) -> None:
+    write_world(tmp_path)
+    plain = OptimizeConfig(tmp_path / "model.onnx", tmp_path / "data.npz", output=tmp_path / "p")
+    for names, said in (
+        ("onnxruntime,onnxruntime", "name it once"),
+        ("onnxruntime,x", "no backend"),
+    ):
+        config = OptimizeConfig(plain.model, plain.data, backend=names, output=plain.output)
+        with pytest.raises(OptionError, match=said):
+            ran(config)
+    assert issubclass(OptionError, InputError)
+
+
+def test_the_table_has_a_line_an_engine_and_says_how_it_was_timed() -> None:
+    rows = (
+        EngineRow("onnxruntime", 1.0, "int8", 1.5, 1.7, 0.0123, 9, together=True),
+        EngineRow("openvino", 0.82, "", None, 2.25, 0.0099, 12, together=True),
+        EngineRow("broken", None, "", None, None, None, 0, together=True),
+    )
+    text = "\n".join(line.plain for line in engine_lines(rows, Page(80)))
+    assert "onnxruntime  1.00x  1.50x int8    1.70x  0.0123  9" in text
+    assert "openvino     0.82x  -             2.25x  0.0099  12" in text
+    assert "timed in the same rounds" in text
+    assert engine_lines((), Page(80)) == []
+
+
+def test_a_live_view_begins_anew_with_the_next_engine() -> None:
+    view = View()
+    for event in (
+        RunStarted({}, "m.onnx", "1"),
+        Warned("first"),
+        SearchFinished("builds", 3, 1.0),
+        RunStarted({}, "m.onnx", "1"),
+    ):
+        view = fold(view, event)
+    assert view.warnings == ()
+    assert view.builds == 0
+    assert json.dumps(view.model) == '"m.onnx"'

@@ -1,0 +1,51 @@
+"""What a report opens with: the engines that answer the question, as bars."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from precsearch.report import run_page, tell
+from precsearch.report.answer import answer, bars
+from precsearch.report.run_facts import Facts
+from tests.report.runs import Html, Run
+
+
+@pytest.fixture
+def known(finished: Run) -> Facts:
+    return Facts(tell([finished.run_dir]))
+
+
+def test_the_bars_are_fp32_the_best_uniform_engine_and_what_ships(known: Facts) -> None:
+    rows = bars(known)
+    plan = known.story.plan
+    assert plan is not None
+    assert rows[0].name == "FP32"
+    assert rows[0].ratio == pytest.approx(1.0, abs=0.2)
+    assert "what ships" in rows[-1].name
+    assert rows[-1].ratio == plan.evidence.latency.ratio, "as it was confirmed"
+    assert all("uniform INT8" in row.name for row in rows[1:-1])
+
+
+def test_a_uniform_engine_over_the_bound_says_so(known: Facts) -> None:
+    known.trials = tuple(
+        replace(t, verdict="over the bound", why="uniform", chosen=False) if t.counts else t
+        for t in known.trials
+    )
+    row = bars(known)[1]
+    assert row.name == "uniform INT8"
+    assert row.verdict == "over the bound"
+    assert "over the bound" in answer(known)
+
+
+def test_one_engine_alone_is_no_answer(known: Facts) -> None:
+    known.trials = known.trials[:1]
+    assert bars(known) == ()
+    assert answer(known) == ""
+
+
+def test_a_page_opens_with_the_answer_and_ends_with_what_was_asked(finished: Run) -> None:
+    words = Html(run_page(tell([finished.run_dir]))).words
+    places = [words.index(said) for said in ("what ships", "Replay", "What was asked", "Versions")]
+    assert places == sorted(places)

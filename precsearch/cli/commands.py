@@ -181,10 +181,12 @@ def verify(
     artifact: plan_options.Measured = None,
     metric: plan_options.PlanMetric = None,
     expect: plan_options.Expect = None,
+    max_latency: plan_options.MaxLatency = None,
+    max_size: plan_options.MaxSize = None,
 ) -> Action:
     """Rebuild a plan's model and measure it here; a gate for CI.
 
-    Exit code 4 if it does not reproduce, is over the tolerance or slower than FP32.
+    Exit code 4 if it does not reproduce, is over the tolerance or a limit, or slower than FP32.
 
     Example:
         precsearch verify resnet.plan.json --data fresh.npz
@@ -200,6 +202,8 @@ def verify(
         artifact=artifact,
         metric=metric,
         expect=expect,
+        max_latency=max_latency,
+        max_size=max_size,
     )
 
 

@@ -63,7 +63,7 @@ class Auto:
     """
 
     builds: int = 60
-    patience: int = 8
+    patience: int = 5
     sure: int = 3
     probes: int = 4
     screens: int = 2

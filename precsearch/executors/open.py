@@ -17,6 +17,7 @@ __all__ = ["executor_of", "open_executor", "worker_here"]
 _EXECUTORS = {
     "process": "precsearch.executors.process.executor:open_processes",
     "ray": "precsearch.executors.ray.executor:open_ray",
+    "ssh": "precsearch.executors.ssh:open_ssh",
 }
 """Name → what opens it; loaded only when it is asked for."""
 

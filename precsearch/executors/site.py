@@ -12,9 +12,10 @@ from precsearch.core.device import DeviceSpec
 from precsearch.executors.model_files import ModelFiles
 from precsearch.measurement.place import Place
 
-__all__ = ["Site"]
+__all__ = ["ROOT", "Site"]
 
-_ROOT = "~/.cache/precsearch"
+ROOT = "~/.cache/precsearch"
+"""Folder of all sites, in a user's home."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +31,10 @@ class Site:
 
     digest: str
     files: tuple[tuple[str, str], ...]
-    root: str = _ROOT
+    root: str = ROOT
 
     @classmethod
-    def of(cls, files: ModelFiles, root: str = _ROOT) -> Site:
+    def of(cls, files: ModelFiles, root: str = ROOT) -> Site:
         """What another host needs of a model.
 
         Raises:

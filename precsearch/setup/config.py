@@ -94,6 +94,8 @@ class BackendConfig:
         build_options: What the backend alone knows, by name.
         corrections: What may be tried to make INT8 more accurate, in this order.
         rewrite: Try rewrites that make FP16 accurate and change nothing in FP32; use what helps.
+        lift: Take the author's Q/DQ out of a model that comes quantized: where INT8 is chosen, it
+            has the author's scales.
         control: Groups that keep a precision, and the only ones that are searched.
     """
 
@@ -104,6 +106,7 @@ class BackendConfig:
     build_options: Mapping[str, str] = field(default_factory=dict)
     corrections: tuple[str, ...] = CORRECTIONS
     rewrite: bool = False
+    lift: bool = False
     control: Control = NO_CONTROL
 
     def __post_init__(self) -> None:
@@ -146,6 +149,7 @@ class RunConfig:
             by itself.
         ray: Address of a Ray cluster whose devices are used, or ``local`` for a Ray of this
             machine; "" uses none.
+        target: Another host whose device is used, such as ``ssh://user@host``; "" is this one.
         workers: Engines that are built and run at a time on each device; they are timed one at a
             time.
         output: The plan; by default ``<model stem>.plan.json`` in the current folder.
@@ -158,6 +162,7 @@ class RunConfig:
 
     devices: str = ""
     ray: str = ""
+    target: str = ""
     workers: int = 1
     output: Path | None = None
     artifact: Path | None = None
@@ -172,6 +177,10 @@ class RunConfig:
             raise OptionError(
                 "--devices names devices of this machine, and --ray takes all of a cluster's; drop "
                 "one of them"
+            )
+        if self.target and (self.ray or self.devices):
+            raise OptionError(
+                "--target is the device of another host; leave out --devices and --ray"
             )
         if self.resume and self.force:
             raise OptionError("a run is either resumed or started afresh: drop --resume or --force")

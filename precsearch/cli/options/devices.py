@@ -33,6 +33,17 @@ Ray = Annotated[
         rich_help_panel=_DEVICES,
     ),
 ]
+Target = Annotated[
+    str,
+    Option(
+        metavar="HOST",
+        show_default=False,
+        help="Search on the device of another host, such as ssh://user@host (with "
+        "?python=PATH&root=FOLDER if they are others than python3 and ~/.cache/precsearch there). "
+        "It needs the same version of precsearch.",
+        rich_help_panel=_DEVICES,
+    ),
+]
 StrategyOption = Annotated[
     list[str] | None,
     Option(

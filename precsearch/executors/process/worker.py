@@ -13,6 +13,7 @@ from precsearch.core.errors import PrecsearchError, WorkerError, WorkerKilled
 from precsearch.executors.process.child import Child
 from precsearch.executors.process.death import at_stage, death_of
 from precsearch.executors.process.limit import Limit
+from precsearch.executors.process.start import Launch
 from precsearch.executors.process.wire import pack
 from precsearch.executors.protocol import Channel
 from precsearch.measurement.place import Place
@@ -51,6 +52,8 @@ class Worker(Channel[S]):
         memory_limit: Bytes of address space, where the system can limit them.
         device: What the child runs on: its cores, or the GPU that it sees.
         place: The first argument of ``factory``, ``None`` if it takes none.
+        launch: The command line of a child from what it is given, ``None`` for one on this machine.
+        binding: Makes the object from ``factory`` and its arguments, on the child's host.
 
     Raises:
         WorkerMissing: No process can be started.
@@ -66,9 +69,13 @@ class Worker(Channel[S]):
         memory_limit: int | None = None,
         device: DeviceSpec = DeviceSpec(),  # noqa: B008 - it is frozen
         place: Place | None = None,
+        launch: Launch | None = None,
+        binding: Callable[..., Any] | None = None,
     ) -> None:
         self._device = device
         self._place = place
+        self._launch = launch
+        self._binding = binding
         self._factory = self._placed(factory)
         self._args = tuple(args)
         self._limit_s = limit_s
@@ -77,7 +84,7 @@ class Worker(Channel[S]):
         self._closed = False
         self._made = False
         self._settled: list[tuple[str, tuple[object, ...], dict[str, object]]] = []
-        self._child = Child(self._options, device)
+        self._child = Child(self._options, device, launch)
 
     @property
     def device(self) -> DeviceSpec:
@@ -187,7 +194,7 @@ class Worker(Channel[S]):
             raise at_stage("start", WorkerError("the worker is closed"))
         if not self._child.alive:
             self._discard()
-            self._child = Child(self._options, self._device)
+            self._child = Child(self._options, self._device, self._launch)
         if not self._made:
             self._ask(None, (self._factory, self._args), {}, self._limit_s + _START_S)
             self._made = True
@@ -223,6 +230,8 @@ class Worker(Channel[S]):
         return made
 
     def _placed(self, factory: Callable[..., T]) -> Callable[..., T]:
+        if self._binding is not None:
+            return partial(self._binding, factory)
         return factory if self._place is None else partial(factory, self._place)
 
     def log_tail(self) -> str:

@@ -150,6 +150,25 @@ def build(
 
 
 @app.command()
+def upgrade(
+    plan: plan_options.Plan,
+    *,
+    output: plan_options.UpgradedPlan,
+    force: options.Force = False,
+) -> Action:
+    """Write a plan of an older precsearch as this version writes plans.
+
+    What is built from it stays the same, byte for byte. The plan that was given is not changed.
+
+    Example:
+        precsearch upgrade old.plan.json -o resnet.plan.json
+    """
+    from precsearch.cli import reporting
+
+    return lambda: reporting.upgraded(plan, output, force=force)
+
+
+@app.command()
 def export(
     plan: plan_options.Plan,
     *,
@@ -181,10 +200,12 @@ def verify(
     artifact: plan_options.Measured = None,
     metric: plan_options.PlanMetric = None,
     expect: plan_options.Expect = None,
+    max_latency: plan_options.MaxLatency = None,
+    max_size: plan_options.MaxSize = None,
 ) -> Action:
     """Rebuild a plan's model and measure it here; a gate for CI.
 
-    Exit code 4 if it does not reproduce, is over the tolerance or slower than FP32.
+    Exit code 4 if it does not reproduce, is over the tolerance or a limit, or slower than FP32.
 
     Example:
         precsearch verify resnet.plan.json --data fresh.npz
@@ -200,6 +221,8 @@ def verify(
         artifact=artifact,
         metric=metric,
         expect=expect,
+        max_latency=max_latency,
+        max_size=max_size,
     )
 
 

@@ -15,6 +15,7 @@ from precsearch.api.functions import metric_name
 from precsearch.api.given import data_file, model_file
 from precsearch.api.optimizing import control_of, precisions_of
 from precsearch.cli.options.control import _parsed, parse_control
+from precsearch.cli.options.parse import seconds, size
 from precsearch.data import InputSpec, load
 from precsearch.data.preprocess import parse_preprocess
 from precsearch.graph.read import read_model
@@ -154,6 +155,8 @@ PICTURE = InputSpec("x", np.dtype(np.float32), ("batch", 1, 8, 8))
 
 
 PEOPLE: list[Say] = [
+    lambda _: seconds("--max-latency")("5"),
+    lambda _: size("--max-size")("large"),
     lifted,
     media("a.png", b"", ""),
     media("a.png", b"", "resize=8"),

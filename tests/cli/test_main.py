@@ -18,6 +18,7 @@ from precsearch.core.precision import Precision
 COMMANDS = [
     "optimize",
     "build",
+    "upgrade",
     "export",
     "verify",
     "inspect",

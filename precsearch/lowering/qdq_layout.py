@@ -9,8 +9,8 @@ tensor on with its scale.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from precsearch.core.backend import QuantScheme
 from precsearch.core.precision import Precision
@@ -19,6 +19,7 @@ from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.capabilities import Role, data_slots, int8_role
 from precsearch.lowering.qdq_placement import BRANCH_SUFFIX, placed
 from precsearch.lowering.scales import MIN_HALF_SCALE, QuantParams, ScaleSource, Tie
+from precsearch.lowering.shifts import Floats, can_be_shifted, shift_of
 
 __all__ = [
     "QuantLayout",
@@ -48,6 +49,7 @@ class QuantLayout:
         params: Scale and zero point by tensor, for all of both and what else INT8 was asked to
             quantise: a proxy does that, where the graph has the same values without.
         active: Indices of the nodes that compute in INT8, in graph order.
+        shifts: Index of an active node → what its bias is shifted by.
         passive: Indices of the nodes that keep their tensors quantised, in graph order.
     """
 
@@ -58,6 +60,7 @@ class QuantLayout:
     params: Mapping[str, QuantParams]
     active: tuple[int, ...]
     passive: tuple[int, ...]
+    shifts: Mapping[int, Floats] = field(default_factory=dict)
 
 
 def node_groups(space: SearchSpace) -> dict[str, str]:
@@ -253,4 +256,11 @@ def quantise_layout(
         {t: params[t] for t in sorted(params)},
         tuple(placement.active),
         tuple(placement.kept),
+        _shifts(graph, placement.active, scales),
     )
+
+
+def _shifts(graph: GraphView, active: Iterable[int], scales: ScaleSource) -> dict[int, Floats]:
+    nodes = (graph.nodes[i] for i in active)
+    found = {n.index: shift_of(scales, n) for n in nodes if can_be_shifted(n, graph)}
+    return {index: shift for index, shift in found.items() if shift is not None}

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from precsearch.core.backend import QuantScheme
 from precsearch.core.errors import ModelError, PlanError
+from precsearch.lowering.shifts import NO_SHIFTS, Shifts
 
 __all__ = [
     "MIN_HALF_SCALE",
@@ -130,11 +131,22 @@ class RangeScales:
     Args:
         ranges: Tensor name → range.
         scheme: How the backend quantises activations.
+        shifts: See `precsearch.lowering.shifts`.
     """
 
-    def __init__(self, ranges: Mapping[str, TensorRange], scheme: QuantScheme) -> None:
+    def __init__(
+        self,
+        ranges: Mapping[str, TensorRange],
+        scheme: QuantScheme,
+        shifts: Shifts = NO_SHIFTS,
+    ) -> None:
         self._ranges = ranges
         self._scheme = scheme
+        self.shifts = shifts
+
+    def shifted(self, shifts: Shifts) -> RangeScales:
+        """The same ranges with other shifts."""
+        return RangeScales(self._ranges, self._scheme, shifts)
 
     def assign(self, tensors: Collection[str], ties: Sequence[Tie]) -> dict[str, QuantParams]:
         """See `ScaleSource.assign`. Tied tensors get the union of their ranges.
@@ -175,8 +187,9 @@ _EDITED = "it was edited: restore it or make it again with 'precsearch optimize'
 class FixedScales:
     """Scales from a plan, used on replay."""
 
-    def __init__(self, params: Mapping[str, QuantParams]) -> None:
+    def __init__(self, params: Mapping[str, QuantParams], shifts: Shifts = NO_SHIFTS) -> None:
         self._params = params
+        self.shifts = shifts
 
     def assign(self, tensors: Collection[str], ties: Sequence[Tie]) -> dict[str, QuantParams]:
         """See `ScaleSource.assign`.

@@ -12,6 +12,7 @@ from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.capabilities import cast_outputs, cast_slots, weight_slot
 from precsearch.lowering.emitter import Emitter, WeightForm
 from precsearch.lowering.ort_workarounds import EngineForms
+from precsearch.lowering.shifts import shifted_bias
 from precsearch.lowering.tensor_names import float_name
 
 __all__ = ["scale_floor", "weight_axis", "write_node"]
@@ -31,7 +32,7 @@ def write_node(emitter: Emitter, node: NodeView, forms: EngineForms) -> None:
     inputs = list(node.inputs)
     renewed = _renewed_slot(emitter, node, forms)
     for slot, tensor in enumerate(node.inputs):
-        if slot == renewed:
+        if slot == renewed or (slot == 2 and node.index in emitter.layout.shifts):
             continue
         wanted = own if slot in cast else FLOAT32
         if slot == weight and packed:
@@ -44,6 +45,8 @@ def write_node(emitter: Emitter, node: NodeView, forms: EngineForms) -> None:
         elif tensor and graph.is_float(tensor):
             dequantised = (node.index, slot) in emitter.layout.reads
             inputs[slot] = emitter.read(tensor, wanted, dequantised=dequantised)
+    if node.index in emitter.layout.shifts:
+        inputs = [*inputs[:2], _shifted(emitter, node, own if quantised else FLOAT32)]
     for tensor in sorted(node.captures):
         if tensor in graph.weights or graph.is_float(tensor):
             emitter.read(tensor, FLOAT32)
@@ -114,6 +117,14 @@ def _negated(emitter: Emitter, node: NodeView, slot: int) -> str:
     stem = float_name(f"{name}//negated", own)
     weight = emitter.graph.weights[name]
     return emitter.constant(stem, lambda: stored(stem, np.negative(np.asarray(weight.array)), own))
+
+
+def _shifted(emitter: Emitter, node: NodeView, around: NumberFormat) -> str:
+    """The bias of an INT8 Conv that takes back what rounding moves its output by."""
+    shift = emitter.layout.shifts[node.index]
+    stem = float_name(f"{node.outputs[0]}//shifted", around)
+    graph = emitter.graph
+    return emitter.constant(stem, lambda: stored(stem, shifted_bias(graph, node, shift), around))
 
 
 def _write_gemm(emitter: Emitter, node: NodeView, inputs: list[str], output: str) -> None:

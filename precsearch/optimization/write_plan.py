@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
+import numpy as np
+
 from precsearch._version import __version__
+from precsearch.codec.vectors import encode_halves
 from precsearch.core.backend import Fingerprint
 from precsearch.core.predictions import PredictionErrors, prediction_errors
 from precsearch.core.problem import Problem, pareto
@@ -31,6 +34,7 @@ from precsearch.plan.plan import (
     Recipe,
     RewriteRecipe,
     ScaleRecipe,
+    ShiftRecipe,
     TrialEvidence,
     WeightedShapes,
 )
@@ -97,6 +101,10 @@ def make_recipe(
         groups=groups,
         scales=scales,
         rewrites=tuple(RewriteRecipe(name, dict(params)) for name, params in target.rewrites),
+        shifts=tuple(
+            ShiftRecipe(node, encode_halves(shift.astype(np.float16)))
+            for node, shift in sorted(lowered.shifts.items())
+        ),
     )
 
 

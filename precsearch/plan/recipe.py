@@ -12,7 +12,7 @@ from precsearch.codec import unstructure
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 
-__all__ = ["GroupRecipe", "Recipe", "RewriteRecipe", "ScaleRecipe", "recipe_fields"]
+__all__ = ["GroupRecipe", "Recipe", "RewriteRecipe", "ScaleRecipe", "ShiftRecipe", "recipe_fields"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,19 @@ class RewriteRecipe:
 
 
 @dataclass(frozen=True, slots=True)
+class ShiftRecipe:
+    """What the bias of an INT8 node is shifted by.
+
+    Attributes:
+        node: Its key.
+        shift: FP16 numbers by output channel, as `precsearch.codec.vectors` writes them.
+    """
+
+    node: str
+    shift: str
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """Everything that decides the bytes of the materialised model, and how to build it.
 
@@ -73,6 +86,7 @@ class Recipe:
         groups: In graph order.
         scales: Sorted by tensor.
         rewrites: In the order in which they are made.
+        shifts: Sorted by node.
     """
 
     model_sha256: str
@@ -87,6 +101,7 @@ class Recipe:
     groups: tuple[GroupRecipe, ...] = ()
     scales: tuple[ScaleRecipe, ...] = ()
     rewrites: tuple[RewriteRecipe, ...] = ()
+    shifts: tuple[ShiftRecipe, ...] = ()
 
     @property
     def assignment(self) -> Assignment:
@@ -101,8 +116,9 @@ class Recipe:
 
 
 def recipe_fields(recipe: Recipe) -> dict[str, Any]:
-    """As data; what has no rewrites is written as it was before there were any."""
+    """As data; what has no rewrites or shifts is written as it was before there were any."""
     data: dict[str, Any] = unstructure(recipe)
-    if not recipe.rewrites:
-        del data["rewrites"]
+    for name in ("rewrites", "shifts"):
+        if not data[name]:
+            del data[name]
     return data

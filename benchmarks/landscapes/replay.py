@@ -2,7 +2,7 @@
 
 Every assignment of these small models was built, run and timed once on a real backend by
 `benchmarks/landscapes/record.py` (or only scored by proxy, its latency from a table, by
-`benchmarks/landscapes/record_proxy.py`); the replay answers a strategy from that record through
+`benchmarks/landscapes/record_openvino.py`); the replay answers a strategy from that record through
 `precsearch.search.loop.search`, and never runs anything. A strategy sees the first of two
 independent latencies; the optimum is chosen by the first too, and both are scored by the second.
 """

@@ -31,6 +31,7 @@ def inspect(
     granularity: str = "group",
     columns: Mapping[str, str] | None = None,
     samples: int = 64,
+    preprocess: str = "",
     run: FilePath | None = None,
     profile: bool = False,
     threads: int = 0,
@@ -49,6 +50,7 @@ def inspect(
         granularity: ``node``, ``group`` or ``block``.
         columns: Column of the data → input of the model.
         samples: Most samples to take of an iterable.
+        preprocess: As for `precsearch.optimize`.
         run: The run directory or journal of an earlier `precsearch.optimize` of this model, to take
             the FP32 time from.
         profile: Time the FP32 engine now, for some seconds.
@@ -75,6 +77,7 @@ def inspect(
             profile=profile,
             threads=threads,
             control=control or control_of(pin, exclude, only),
+            preprocess=preprocess,
         )
 
 
@@ -90,6 +93,7 @@ def diagnose(
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     columns: Mapping[str, str] | None = None,
     samples: int = 64,
+    preprocess: str = "",
     memory_mb: int = compare.BUDGET_MB,
     suggest: bool = False,
 ) -> Diagnosis:
@@ -106,6 +110,7 @@ def diagnose(
         input_shapes: Input → shape, where random numbers are made.
         columns: Column of the data → input of the model.
         samples: Most samples to take of an iterable.
+        preprocess: As for `precsearch.optimize`.
         memory_mb: For tensors under comparison, in MB.
         suggest: Whether to look for rewrites that make FP16 accurate.
 
@@ -128,6 +133,7 @@ def diagnose(
             input_shapes=dict(input_shapes or {}),
             memory_mb=memory_mb,
             suggest=suggest,
+            preprocess=preprocess,
         )
         return compare.diagnose(config)
 

@@ -39,6 +39,7 @@ def optimize(
     calibration_method: str = "minmax",
     columns: Mapping[str, str] | None = None,
     samples: int = 1024,
+    preprocess: str = "",
     pin: Mapping[str, str] | None = None,
     exclude: Sequence[str] = (),
     only: Sequence[str] = (),
@@ -82,6 +83,7 @@ def optimize(
         calibration_method: ``minmax``, ``percentile`` or ``mse``.
         columns: Column of the data → input of the model, or ``labels``; others are left out.
         samples: Most samples to take of an iterable.
+        preprocess: How a folder of pictures or sounds becomes samples (docs/data.md).
         pin: Pattern → the least precise that the groups which match may run in, such as
             ``{"op:Gemm": "fp32"}``; docs/control.md has the patterns.
         exclude: Patterns of groups that stay in FP32.
@@ -128,6 +130,7 @@ def optimize(
         if isinstance(time_budget, timedelta)
         else time_budget,
         seed=seed,
+        preprocess=preprocess,
         threads=threads,
         workers=workers,
         batch=batch,

@@ -12,6 +12,7 @@ import onnx
 from precsearch.calibration.channels import AXES_ARE_INPUTS
 from precsearch.calibration.ranges import run_feeds
 from precsearch.core.backend import Feed, QuantScheme
+from precsearch.core.precision import Precision
 from precsearch.lowering.scales import QuantParams, quantise_weight
 
 __all__ = ["ShiftRequest", "ShiftedLayer", "collect_shifts"]
@@ -100,12 +101,14 @@ def _with_quantised(request: ShiftRequest) -> tuple[bytes, list[str]]:
 def _constants(
     stem: str, weight: npt.NDArray[np.float32], params: QuantParams, scheme: QuantScheme
 ) -> list[onnx.TensorProto]:
-    q, scale = quantise_weight(weight, 0, bits=scheme.weight_bits)
+    q, scale = quantise_weight(weight, 0, stored_as=scheme.weight("Conv", Precision.INT8))
     rounded = q.astype(np.float32) * scale.reshape(-1, *[1] * (weight.ndim - 1))
     made = {
         "weight": rounded,
         "scale": np.asarray(params.scale, np.float32),
-        "zero": np.asarray(params.zero_point, np.dtype(scheme.activation)),
+        "zero": np.asarray(
+            params.zero_point, np.dtype(scheme.activation(Precision.INT8).format.name)
+        ),
     }
     return [onnx.numpy_helper.from_array(a, f"{stem}_{part}") for part, a in made.items()]
 

@@ -15,6 +15,7 @@ import onnx
 
 from precsearch.calibration.ranges import METHODS, Calibration, ranges_by_method, run_feeds
 from precsearch.core.backend import Feed, QuantScheme
+from precsearch.core.precision import Precision
 from precsearch.lowering.scales import QuantParams, TensorRange
 from precsearch.reference.taps import put_behind
 
@@ -87,7 +88,7 @@ def _unlike(ranges: Mapping[str, TensorRange], scheme: QuantScheme) -> dict[str,
     """Without the methods that give the parameters of an earlier one."""
     found: dict[QuantParams, str] = {}
     for method, one in ranges.items():
-        found.setdefault(QuantParams.of(one, scheme), method)
+        found.setdefault(QuantParams.of(one, scheme.activation(Precision.INT8)), method)
     return {method: ranges[method] for method in found.values()}
 
 
@@ -127,7 +128,7 @@ def _with_candidates(
         at = max((n.output[0] for n in around), key=lambda t: last[t], default=tensor)
         for method, found in ranges.items():
             stem = f"precsearch_range_{index}_{method}"
-            params = QuantParams.of(found, scheme)
+            params = QuantParams.of(found, scheme.activation(Precision.INT8))
             graph.initializer.extend(_constants(stem, params, scheme))
             behind.setdefault(at, []).extend(_tried(stem, tensor, around))
             graph.output.append(onnx.helper.make_tensor_value_info(f"{stem}_sum", 1, None))
@@ -137,7 +138,7 @@ def _with_candidates(
 
 def _constants(stem: str, params: QuantParams, scheme: QuantScheme) -> Iterator[onnx.TensorProto]:
     scale = np.asarray(params.scale, np.float32)
-    zero = np.asarray(params.zero_point, np.dtype(scheme.activation))
+    zero = np.asarray(params.zero_point, np.dtype(scheme.activation(Precision.INT8).format.name))
     for part, array in (("scale", scale), ("zero", zero)):
         yield onnx.numpy_helper.from_array(array, f"{stem}_{part}")
 

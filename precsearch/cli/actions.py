@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -36,7 +37,18 @@ __all__ = [
 ]
 
 
-def optimize(config: OptimizeConfig, *, json: bool) -> Exit:
+def optimize(configs: Sequence[OptimizeConfig], *, json: bool) -> Exit:
+    """Search for each bound, and print what was found; an interrupt ends it all."""
+    code = Exit.DONE
+    for config in configs:
+        found = _optimize(config, json=json)
+        if found not in (Exit.DONE, Exit.UNMET):
+            return found
+        code = max(code, found)
+    return code
+
+
+def _optimize(config: OptimizeConfig, *, json: bool) -> Exit:
     """Search, showing progress on stderr (or events on stdout), and print what was found."""
     out = stdout()
     events = api.optimize_events(config)
@@ -136,6 +148,7 @@ def inspect(
     profile: bool,
     threads: int,
     control: Control,
+    preprocess: str,
     json: bool,
 ) -> Exit:
     """Print a model's groups, with data its hazards, and the FP32 time where it is known."""
@@ -152,6 +165,7 @@ def inspect(
             profile=profile,
             threads=threads,
             control=control,
+            preprocess=preprocess,
         )
     if json:
         out.file.write(f"{dumps(inspect_fields(found))}\n")

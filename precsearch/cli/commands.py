@@ -20,6 +20,7 @@ from precsearch.cli.options.parse import (
     parse_shapes,
     parse_strategy_options,
 )
+from precsearch.setup.tolerances import Tolerances
 
 __all__ = ["Action", "app"]
 
@@ -31,6 +32,7 @@ def optimize(
     tol: control.Tolerance = 1e-2,
     metric: options.Metric = "rel-l2",
     data: options.Data = None,
+    preprocess: options.Preprocess = "",
     holdout: options.Holdout = None,
     calibration: options.Calibration = None,
     calibration_method: options.CalibrationMethod = "minmax",
@@ -41,9 +43,12 @@ def optimize(
     time_budget: options.TimeBudget = None,
     strategy: options.Strategy = "auto",
     strategy_option: device_options.StrategyOption = None,
+    warm_start: device_options.WarmStart = None,
     seed: options.Seed = 0,
     workers: device_options.Workers = 1,
     devices: device_options.Devices = "",
+    ray: device_options.Ray = "",
+    target: device_options.Target = "",
     backend: options.Backend = "auto",
     precisions: options.Precisions = None,
     granularity: options.Granularity = "group",
@@ -72,14 +77,17 @@ def optimize(
     """
     from precsearch.api import OptimizeConfig
     from precsearch.cli import actions
+    from precsearch.setup.bounds import per_tolerance
     from precsearch.setup.config import CORRECTIONS
 
     bound, judged = control.bounds(tol, metric)
     config = OptimizeConfig(
         model=model,
         data=data,
+        preprocess=preprocess,
         tol=bound,
         metric=judged,
+        warm_start=tuple(warm_start or ()),
         backend=backend,
         precisions=None if precisions is None else parse_precisions(precisions),
         strategy=strategy,
@@ -90,6 +98,8 @@ def optimize(
         threads=threads,
         workers=workers,
         devices=devices,
+        ray=ray,
+        target=target,
         build_options=parse_build_options(build_option or ()),
         batch=batch,
         input_shapes=parse_shapes(input_shape or ()),
@@ -109,7 +119,8 @@ def optimize(
     )
     if dry_run:
         return lambda: actions.dry_run(config, json=json)
-    return lambda: actions.optimize(config, json=json)
+    configs = per_tolerance(config, tol) if isinstance(tol, Tolerances) else (config,)
+    return lambda: actions.optimize(configs, json=json)
 
 
 @app.command()

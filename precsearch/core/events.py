@@ -108,6 +108,7 @@ class SearchStarted:
         spent: Seconds spent before a resume.
         setup_seconds: Seconds from the start of the run to the search; of the first run, where
             this one was resumed.
+        earlier: How many trials earlier runs have measured; they follow as finished.
         outline: Every group in graph order, the undecidable ones too.
         fp32: How FP32 is computed (``tf32``, ``strict``), to which speeds are relative; "" where
             the backend has one way alone.
@@ -124,6 +125,7 @@ class SearchStarted:
     outline: tuple[GroupOutline, ...] = ()
     fp32: str = ""
     setup_seconds: float = 0.0
+    earlier: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,11 @@ class Precision(str, Enum):
         return self.spec.format.bits
 
     @property
+    def is_quantized(self) -> bool:
+        """Whether QuantizeLinear and DequantizeLinear write it."""
+        return self.spec.encoding is Encoding.QDQ
+
+    @property
     def rank(self) -> float:
         """Place in the declared order of fallback: 0 is the most precise, no two share one.
 

@@ -169,6 +169,8 @@ class Problem:
             journal on a resume, since a strategy may decide by it.
         devices: How many engines can be built at a time; a strategy may ask for as many ahead
             (`precsearch.core.strategy.Ahead`).
+        earlier: Trials of ``known`` below this number are another run's, which spent their time.
+        guesses: Assignments that may be good, such as another version's of the model.
     """
 
     space: SearchSpace
@@ -179,6 +181,8 @@ class Problem:
     known: tuple[Trial, ...] = ()
     setup_seconds: float = 0.0
     devices: int = 1
+    earlier: int = 0
+    guesses: tuple[Assignment, ...] = ()
 
     def avoided(self, precision: Precision) -> frozenset[str]:
         """Keys of the groups that a search should start without ``precision``."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from precsearch.core.errors import OptionError
-from precsearch.core.precision import Precision
+from precsearch.core.precision import Encoding, Precision
 
 __all__ = ["Assignment", "LayerGroup", "SearchSpace"]
 
@@ -24,8 +24,8 @@ class LayerGroup:
         nodes: Keys of its nodes in graph order. A node's key is the first output tensor of the node
             in the original model.
         choices: Precisions that it may be asked for, highest first. Always starts with FP32.
-        passive: Whether INT8 here has an effect only beside a group that computes in INT8
-            (Add, Concat, pooling: they merely keep a tensor quantised).
+        passive: Whether a precision that Q/DQ writes has an effect here only beside a group that
+            computes in it (Add, Concat, pooling: they merely keep a tensor quantised).
         signature: Equal for groups of equal structure and shapes (repeated blocks).
         block: Name of the repeated block that it belongs to; empty outside of one.
         macs: Multiply-accumulates for one sample, 0 where unknown.
@@ -160,24 +160,30 @@ class SearchSpace:
     def canonical(self, assignment: Assignment) -> Assignment:
         """``assignment`` without the choices that cannot take effect.
 
-        A passive group stays at INT8 only if a chain of passive INT8 groups connects it to a group
-        that computes in INT8. Assignments of equal canonical form are one trial.
+        A passive group stays at a precision that Q/DQ writes only if a chain of passive groups at
+        it connects the group to one that computes in it. Assignments of equal canonical form are
+        one trial.
 
         Raises:
             OptionError: ``assignment`` asks for what this space does not offer.
         """
         self.check(assignment)
-        int8 = assignment.keys_at(Precision.INT8)
-        frontier = [k for k in int8 if not self.by_key[k].passive]
+        idle: set[str] = set()
+        for precision in {p for _, p in assignment.entries if p.spec.encoding is Encoding.QDQ}:
+            idle |= self._without_effect(assignment.keys_at(precision))
+        return assignment.with_(dict.fromkeys(idle, Precision.FP32)) if idle else assignment
+
+    def _without_effect(self, keys: frozenset[str]) -> frozenset[str]:
+        """Those of the groups at one precision that nothing which computes in it reaches."""
+        frontier = [k for k in keys if not self.by_key[k].passive]
         reached = set(frontier)
         while frontier:
             for key in self.neighbours[frontier.pop()]:
-                if key in int8 and key not in reached:
+                if key in keys and key not in reached:
                     reached.add(key)
                     if self.by_key[key].passive:
                         frontier.append(key)
-        idle = int8 - reached
-        return assignment.with_(dict.fromkeys(idle, Precision.FP32)) if idle else assignment
+        return keys - reached
 
     @cached_property
     def digest(self) -> str:

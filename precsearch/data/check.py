@@ -16,6 +16,8 @@ __all__ = ["LABELS", "REFERENCE", "FeedCheck"]
 LABELS = "labels"
 REFERENCE = "__ref__"
 
+_PICTURE = 4
+"""Axes of a batch of pictures."""
 _CASTS = {("float64", "float32"), ("int32", "int64")}
 """What NumPy's defaults on some platforms give, and what loses nothing that a user would miss."""
 
@@ -99,7 +101,7 @@ class FeedCheck:
         if not spec.fits(array.shape):
             raise DataError(
                 f"input {spec.name!r} has shape {array.shape} in feed {index}, but the model takes "
-                f"{spec}; reshape the data or give --input-shape"
+                f"{spec}; {_reshaping(array.shape, spec)}"
             )
         if array.shape[:1] == (0,) and self._axis.offender is None:
             raise DataError(f"input {spec.name!r} holds no samples in feed {index}; give some")
@@ -112,8 +114,8 @@ class FeedCheck:
             return array.astype(want, copy=False)
         if (have.name, want.name) not in _CASTS:
             raise DataError(
-                f"input {spec.name!r} is {have.name}, but the model takes {want.name}; convert it "
-                f"with .astype({want.name!r})"
+                f"input {spec.name!r} is {have.name}, but the model takes {want.name}; "
+                f"{_converting(have, want, spec)}"
             )
         self._notes[f"input {spec.name!r} was cast from {have.name} to {want.name}"] = None
         with np.errstate(over="ignore"):
@@ -133,6 +135,32 @@ class FeedCheck:
             if self._axis.symbol in (spec.dims or ()) and self._axis.symbol is not None:
                 return int(feed[name].shape[(spec.dims or ()).index(self._axis.symbol)])
         return 1
+
+
+def _reshaping(shape: Sequence[int], spec: InputSpec) -> str:
+    """What to do about a shape: pictures have their channels first or last."""
+    dims = spec.dims or ()
+    if len(dims) == _PICTURE and len(shape) == _PICTURE:
+        for order, name in (((0, 3, 1, 2), "NHWC"), ((0, 2, 3, 1), "NCHW")):
+            if spec.fits([shape[axis] for axis in order]):
+                other = "NCHW" if name == "NHWC" else "NHWC"
+                return (
+                    f"it is {name}, the model is {other}: transpose it with "
+                    f".transpose({', '.join(map(str, order))})"
+                )
+    return "reshape the data or give --input-shape"
+
+
+def _converting(have: np.dtype[np.generic], want: np.dtype[np.generic], spec: InputSpec) -> str:
+    """What to do about a type: whole numbers up to 255 are pixels that nobody has scaled."""
+    if have.name == "uint8" and want.kind == "f" and len(spec.dims or ()) == _PICTURE:
+        return (
+            "these are raw pixels: prepare them as in training, often "
+            f".astype({want.name!r}) / 255, then less the mean and over the deviation"
+        )
+    if want.name == "uint8" and have.kind == "f":
+        return "it takes raw pixels from 0 to 255: leave out the scaling, and store uint8"
+    return f"convert it with .astype({want.name!r})"
 
 
 def frozen(array: Array) -> Array:

@@ -13,7 +13,10 @@ from precsearch.data.archive import MAX_BYTES, read_npz
 from precsearch.data.check import FeedCheck
 from precsearch.data.cut import cut
 from precsearch.data.dataset import Dataset
+from precsearch.data.lines import read_lines
+from precsearch.data.media import media_files, read_media
 from precsearch.data.polygraphy import read_polygraphy
+from precsearch.data.preprocess import Preprocess, parse_preprocess
 from precsearch.data.script import read_script
 from precsearch.data.spec import InputSpec, batch_axis, resolve
 from precsearch.data.synthetic import random_feeds
@@ -32,20 +35,23 @@ def load(
     seed: int = 0,
     outputs: Collection[str] | None = None,
     limit: int = MAX_BYTES,
+    preprocess: str = "",
 ) -> Dataset:
     """Read data for a model.
 
     Args:
         path: One ``.npz``; a folder of ``.npz`` (or Polygraphy ``.json``) files, one feed each; a
-            Polygraphy inputs ``.json``; a ``.py`` with ``load_data()``; ``None`` for seeded random
-            numbers. In one ``.npz``, if every input array has one axis more than the input, each
-            entry of it is a whole feed; otherwise axis 0 holds samples, cut into feeds.
+            Polygraphy inputs ``.json``; a ``.jsonl`` with one sample a line; a folder of pictures
+            or sounds; a ``.py`` with ``load_data()``; ``None`` for seeded random numbers. In one
+            ``.npz``, if every input array has one axis more than the input, each entry of it is a
+            whole feed; otherwise axis 0 holds samples, cut into feeds.
         specs: The model's inputs.
         batch: Samples in a feed, where the model's batch is dynamic and the data does not say.
         shapes: Input name → shape that the user fixed (``--input-shape``).
         seed: Of random numbers.
         outputs: Names of the model's outputs, to check the keys ``__ref__<output>`` against.
         limit: Bytes that the data may have unpacked.
+        preprocess: Steps that make samples of pictures or sounds (`parse_preprocess`).
 
     Raises:
         DataError: The data cannot be read or does not fit the model.
@@ -60,7 +66,7 @@ def load(
     path = Path(path)
     what = repr(path.name)
     try:
-        raw, notes = _read(path, check, resolved, batch, limit)
+        raw, notes = _read(path, check, resolved, batch, limit, parse_preprocess(preprocess))
     except OSError as error:
         raise DataError(f"{what} cannot be read ({error}); check the path") from error
     if not raw:
@@ -82,11 +88,26 @@ def _check_batch(batch: int, specs: Sequence[InputSpec]) -> None:
 
 
 def _read(
-    path: Path, check: FeedCheck, specs: Sequence[InputSpec], batch: int, limit: int
+    path: Path,
+    check: FeedCheck,
+    specs: Sequence[InputSpec],
+    batch: int,
+    limit: int,
+    how: Preprocess,
 ) -> tuple[list[dict[str, Array]], tuple[str, ...]]:
-    if path.suffix != ".npz" or not path.is_file():
+    if path.is_dir() and media_files(path)[0]:
+        stacked = read_media(path, specs, how, limit)
+    elif how.text:
+        raise OptionError(
+            f"--preprocess is for folders of pictures or sounds, which {path.name!r} is not; leave "
+            "it out"
+        )
+    elif path.suffix == ".jsonl" and path.is_file():
+        return read_lines(path, specs, limit), ()
+    elif path.suffix != ".npz" or not path.is_file():
         return _read_feeds(path, limit), ()
-    stacked = read_npz(path, repr(path.name), limit)
+    else:
+        stacked = read_npz(path, repr(path.name), limit)
     check.keys(stacked, repr(path.name))
     return cut(stacked, specs, batch, repr(path.name))
 
@@ -102,7 +123,7 @@ def _read_feeds(path: Path, limit: int) -> list[dict[str, Array]]:
         return read_script(path, limit)
     raise DataError(
         f"{path.name!r} is not data that precsearch reads; give an .npz, a folder of .npz files, "
-        "a Polygraphy .json or a .py with load_data()"
+        "of pictures or of sounds, a .jsonl, a Polygraphy .json or a .py with load_data()"
     )
 
 
@@ -110,7 +131,7 @@ def _read_folder(folder: Path, limit: int) -> list[dict[str, Array]]:
     files = sorted(p for p in folder.iterdir() if p.suffix in (".npz", ".json") and p.is_file())
     kinds = {p.suffix for p in files}
     if len(kinds) != 1:
-        found = "both .npz and .json" if kinds else "no .npz"
+        found = "both .npz and .json" if kinds else "no .npz, no picture and no sound"
         raise DataError(
             f"the data folder {folder.name!r} holds {found} files; store one .npz per feed in it"
         )

@@ -52,6 +52,7 @@ class DiagnoseConfig:
         input_shapes: Input name → shape, where random numbers are made.
         memory_mb: For tensors under comparison, in MB.
         suggest: Whether to look for a rewrite.
+        preprocess: Steps that make samples of pictures or sounds.
     """
 
     model: Path
@@ -64,6 +65,7 @@ class DiagnoseConfig:
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     memory_mb: int = BUDGET_MB
     suggest: bool = False
+    preprocess: str = ""
 
 
 def diagnose(config: DiagnoseConfig) -> Diagnosis:
@@ -87,6 +89,7 @@ def diagnose(config: DiagnoseConfig) -> Diagnosis:
         batch=config.batch,
         shapes=config.input_shapes,
         outputs=outputs,
+        preprocess=config.preprocess,
     )
     data = data.take(range(min(MAX_EMULATED_FEEDS, len(data))))
     with closing(look(opened, data.feeds)) as looked:

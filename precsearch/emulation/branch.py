@@ -16,15 +16,17 @@ from onnx import helper
 
 from precsearch.core.formats import FLOAT32, NumberFormat
 from precsearch.core.precision import Encoding, Precision
+from precsearch.core.quantization import Trait
 from precsearch.core.space import LayerGroup
 from precsearch.emulation.weights import ProxyWeights, cast_pair
 from precsearch.graph.view import NodeView
-from precsearch.lowering.capabilities import Role, cast_outputs, cast_slots, weight_slot
-from precsearch.lowering.context import Quantising, check_written
+from precsearch.lowering.capabilities import cast_outputs, cast_slots, weight_slot
+from precsearch.lowering.context import LoweringContext
 from precsearch.lowering.qdq_layout import fused_tail, reaches_all
 from precsearch.lowering.qdq_placement import BRANCH_SUFFIX, Placed, placed
+from precsearch.lowering.tensor_names import scale_key
 
-__all__ = ["Branch", "Scope", "flag_name", "scale_name", "zero_name"]
+__all__ = ["FLOAT_ZERO", "Branch", "Scope", "flag_name", "only_name", "scale_name", "zero_name"]
 
 _MOVES = frozenset(
     {"Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "Identity"}
@@ -35,18 +37,27 @@ _MOVES = frozenset(
 
 
 def scale_name(tensor: str) -> str:
-    """The scale of an activation in a proxy."""
+    """The scale of an activation in a proxy, by its `scale_key`."""
     return f"{tensor}//scale"
 
 
 def zero_name(tensor: str) -> str:
-    """The zero point of an activation in a proxy."""
+    """The zero point of an activation in a proxy, by its `scale_key`."""
     return f"{tensor}//zero"
 
 
 def flag_name(key: str, precision: Precision) -> str:
     """What gives a group of a proxy this precision, or a lower one."""
     return f"{key}//is//{precision}"
+
+
+def only_name(key: str, precision: Precision) -> str:
+    """What gives a group of a proxy this precision and no other."""
+    return f"{key}//only//{precision}"
+
+
+FLOAT_ZERO = "//zero//float8e4m3"
+"""The zero point of every activation in that format."""
 
 
 @dataclass
@@ -59,7 +70,8 @@ class Scope:
         made: The names of requantised tensors.
         rounded: The name of a tensor that was rounded to a format, by its own and the format.
         grid: Names whose values a format holds, with the format.
-        scaled: The activations whose scales are read.
+        scaled: The activations whose scales are read, by `scale_key` → what they are quantised to.
+        asked: Groups and precisions that something here depends on.
     """
 
     nodes: list[onnx.NodeProto] = field(default_factory=list)
@@ -67,7 +79,8 @@ class Scope:
     made: set[str] = field(default_factory=set)
     rounded: dict[tuple[str, NumberFormat], str] = field(default_factory=dict)
     grid: set[tuple[str, NumberFormat]] = field(default_factory=set)
-    scaled: set[str] = field(default_factory=set)
+    scaled: dict[str, Precision] = field(default_factory=dict)
+    asked: set[tuple[str, Precision]] = field(default_factory=set)
 
 
 class Branch:
@@ -77,42 +90,41 @@ class Branch:
     their names.
 
     Args:
-        quantising: The model, its groups, and how an assignment is quantised.
+        context: The model, its groups, and how an assignment is quantised.
         group: The group.
         precision: What it runs in.
         weights: Makes constants.
         scope: Where it writes.
-        decided: Whether another group that this one's INT8 depends on (an Add's on its branch's) is
-            in INT8, by key; ``None`` makes that an input of the graph.
+        decided: Whether another group that this one depends on (an Add on its branch) is at a
+            precision, by its key; ``None`` makes that an input of the graph.
     """
 
     def __init__(
         self,
-        quantising: Quantising,
+        context: LoweringContext,
         group: LayerGroup,
         precision: Precision,
         weights: ProxyWeights,
         scope: Scope,
         *,
-        decided: Callable[[str], bool] | None = None,
+        decided: Callable[[str, Precision], bool] | None = None,
     ) -> None:
-        check_written(group.key, precision)
-        self.graph = quantising.graph
+        context.check(group.key, precision)
+        self.graph = context.graph
         self.precision = precision
         self.weights = weights
         self.scope = scope
-        wanted = quantising.float_of(precision).spec
-        self._stored_as = wanted.format
-        self._typed_as = quantising.form.typed_as(wanted.format)
+        self._stored_as = context.around(precision)
+        self._typed_as = context.form.typed_as(self._stored_as)
         self._decided = decided
         self._placed: dict[int, Placed] = {}
         self._beside: dict[int, tuple[str, ...]] = {}
         self._stored: set[str] = set()
         views = [self.graph.by_key[key] for key in group.nodes]
-        if precision is Precision.INT8:
-            self._place(views, group, quantising)
+        if precision.spec.encoding is Encoding.QDQ:
+            self._place(views, group, context)
         alone = precision.spec.encoding is Encoding.WEIGHT_ONLY
-        packed = quantising.packed_of(group, precision) if alone else ()
+        packed = context.packed_of(group, precision) if alone else ()
         self._packed = frozenset(node.index for node in packed)
         for view in views:
             self._write(view)
@@ -121,30 +133,32 @@ class Branch:
         """The name under which this branch has a tensor."""
         return self.scope.local.get(tensor, tensor)
 
-    def _place(self, views: Iterable[NodeView], group: LayerGroup, quantising: Quantising) -> None:
+    def _place(
+        self, views: Iterable[NodeView], group: LayerGroup, context: LoweringContext
+    ) -> None:
         """Which nodes read quantised tensors, and which tensors are stored quantised."""
-        owners = quantising.owners
+        owners = context.owners
         for node in views:
-            found = placed(node, self.graph, quantising.scheme, group.passive)
+            found = placed(node, self.graph, context.scheme, group.passive, self.precision)
             if found is None:
                 continue
             if found.end and owners[found.end] != group.key:
-                # Without this group in INT8, too, it has no effect: see `quantise_layout`.
-                end = quantising.space.by_key[owners[found.end]]
-                if Precision.INT8 not in end.choices:
+                # Without this group at the precision, too, it has no effect: `quantise_layout`.
+                end = context.space.by_key[owners[found.end]]
+                if self.precision not in end.choices:
                     continue
                 self._beside[node.index] = (end.key,)
             self._placed[node.index] = found
             if found.output:
                 tail = fused_tail(node, self.graph, owners)
-                if reaches_all(node, tail, self.graph, quantising.scheme):
+                if reaches_all(node, tail, self.graph, context.scheme):
                     self._stored.add(tail)
 
     def _write(self, node: NodeView) -> None:
         graph, scope = self.graph, self.scope
         found = self._placed.get(node.index)
-        active = found is not None and found.role is Role.ACTIVE
-        own = FLOAT32 if active and self.weights.fine(node) else self._typed_as
+        active = found is not None and found.trait is Trait.INPUTS_QUANTIZABLE
+        own = FLOAT32 if active and self.weights.fine(node, self.precision) else self._typed_as
         slots = frozenset(cast_slots(node, graph, own) if own != FLOAT32 else ())
         inputs = [self._input(node, slot, cast=slot in slots) for slot in range(len(node.inputs))]
         outputs = [f"{t}//{self.precision}" if t else "" for t in node.outputs]
@@ -166,12 +180,12 @@ class Branch:
         if not tensor:
             return ""
         if tensor in self.graph.weights:
-            active = found is not None and found.role is Role.ACTIVE
+            active = found is not None and found.trait is Trait.INPUTS_QUANTIZABLE
             if node.index in self._packed and slot == weight_slot(node, self.graph):
                 around = self._stored_as if cast else FLOAT32
                 return self.weights.packed(node, around)
             if active and slot == weight_slot(node, self.graph):
-                return self.weights.quantised(node, self.scope.nodes)
+                return self.weights.quantised(node, self.precision, self.scope.nodes)
             if not cast:
                 return tensor
             return self.weights.rounded(tensor, self._stored_as, self.scope.nodes)
@@ -210,20 +224,24 @@ class Branch:
         return made
 
     def _pair(self, tensor: str, made: str) -> list[onnx.NodeProto]:
-        self.scope.scaled.add(tensor)
-        args = [scale_name(tensor), zero_name(tensor)]
+        key = scale_key(tensor, self.precision)
+        self.scope.scaled[key] = self.precision
+        zero = zero_name(key) if self.precision.spec.format.is_integer else FLOAT_ZERO
+        args = [scale_name(key), zero]
         return [
             helper.make_node("QuantizeLinear", [self.name(tensor), *args], [f"{made}//q"]),
             helper.make_node("DequantizeLinear", [f"{made}//q", *args], [made]),
         ]
 
     def _perhaps(self, tensor: str, keys: tuple[str, ...]) -> str:
-        """Requantised if these other groups are all in INT8."""
-        if self._decided is not None or not keys:
-            certain = all(map(self._decided, keys)) if self._decided is not None else True
+        """Requantised if these other groups are all at this precision."""
+        decided = self._decided
+        if decided is not None or not keys:
+            certain = decided is None or all(decided(key, self.precision) for key in keys)
             return self._requantised(tensor) if certain else self.name(tensor)
-        made = "//".join([tensor, *keys])
-        flags = [flag_name(key, Precision.INT8) for key in keys]
+        made = "//".join([tensor, str(self.precision), *keys])
+        self.scope.asked.update((key, self.precision) for key in keys)
+        flags = [only_name(key, self.precision) for key in keys]
         if len(flags) > 1:
             self.scope.nodes.append(helper.make_node("And", flags, [f"{made}//if"]))
             flags = [f"{made}//if"]

@@ -19,14 +19,15 @@ from onnx import helper
 
 from precsearch.core.backend import TYPED, GraphForm, QuantScheme
 from precsearch.core.errors import ModelError
-from precsearch.core.precision import Precision
+from precsearch.core.formats import UINT8
+from precsearch.core.precision import Encoding, Precision
 from precsearch.core.space import Assignment, LayerGroup, SearchSpace
-from precsearch.emulation.branch import Branch, Scope, flag_name
+from precsearch.emulation.branch import Branch, Scope
 from precsearch.emulation.selector import SCALES, ZEROS, Choices
 from precsearch.emulation.weights import ProxyWeights
 from precsearch.graph.serialize import join_model
 from precsearch.graph.view import GraphView
-from precsearch.lowering.context import Quantising
+from precsearch.lowering.context import LoweringContext
 from precsearch.lowering.scales import ScaleSource
 
 __all__ = ["ADDED_BYTES", "FLAGS", "SCALES", "ZEROS", "ProxyGraph", "ProxyModel", "ProxyRequest"]
@@ -114,8 +115,8 @@ class ProxyGraph:
         self.space = space
         self.scheme = scheme
         self.scales = scales
-        self._quantising = Quantising(graph, space, scheme, scales, form)
-        self._owners = self._quantising.owners
+        self._context = LoweringContext(graph, space, scheme, scales, form)
+        self._owners = self._context.owners
         self._readers = self._read_outside()
         self.proxy = self._model(budget)
 
@@ -130,11 +131,11 @@ class ProxyGraph:
         self.space.check(assignment)
         scaled = self.proxy.scaled
         steps, zeros = [1.0] * len(scaled), [0] * len(scaled)
-        if assignment.keys_at(Precision.INT8):
-            params = self._quantising.layout(assignment).params
+        if any(p.spec.encoding is Encoding.QDQ for _, p in assignment.entries):
+            params = self._context.layout(assignment).params
             for position, tensor in enumerate(scaled):
                 if tensor in params:
-                    stored = self._quantising.stored(params[tensor])
+                    stored = self._context.stored(params[tensor], self._precisions[tensor])
                     steps[position], zeros[position] = stored.scale, stored.zero_point
         flags = tuple(assignment[key] in wanted for key, wanted in self.proxy.flags)
         return ProxyRequest(flags, tuple(steps), tuple(zeros))
@@ -151,20 +152,22 @@ class ProxyGraph:
         return frozenset(found)
 
     def _model(self, budget: int) -> ProxyModel:
-        nominal = self._quantising.layout(self.space.uniform(Precision.INT8)).params
-        weights = ProxyWeights(self._quantising, nominal, budget)
+        nominal = {
+            key: found
+            for p in self.space.precisions
+            if p.spec.encoding is Encoding.QDQ
+            for key, found in self._context.layout(self.space.uniform(p)).params.items()
+        }
+        weights = ProxyWeights(self._context, nominal, budget)
         made = [(group, self._branches(group, weights)) for group in self.space.groups]
         choices = Choices(self.graph, weights.added)
-        flags: dict[str, tuple[str, frozenset[Precision]]] = {}
         nodes: list[onnx.NodeProto] = []
         for group, branches in made:
-            if not group.nodes:  # decides on a tensor that another group reads
-                flags |= _flags(group)
-            elif branches:
+            if branches:
                 nodes += choices.of(group.key, self._outputs(group), branches)
             else:
                 nodes += [self.graph.by_key[key].proto for key in group.nodes]
-        flags |= choices.flags
+        flags, self._precisions = choices.flags, choices.precisions
         if flags:
             nodes.insert(0, self._taken_apart(flags))
         constants = [w.proto_bytes for w in self.graph.weights.values()]
@@ -175,7 +178,7 @@ class ProxyGraph:
             join_model(self.graph, nodes, inputs, constants),
             tuple(flags.values()),
             tuple(choices.scaled),
-            self.scheme.activation,
+            self._zeros,
             weights.added_bytes,
             weights.complete,
         )
@@ -184,7 +187,7 @@ class ProxyGraph:
         """None where a group has no choice, or nothing that others read."""
         if len(group.choices) == 1 or not self._outputs(group):
             return {}
-        return {p: Branch(self._quantising, group, p, weights, Scope()) for p in group.choices}
+        return {p: Branch(self._context, group, p, weights, Scope()) for p in group.choices}
 
     def _outputs(self, group: LayerGroup) -> list[str]:
         made = (t for key in group.nodes for t in self.graph.by_key[key].outputs)
@@ -197,8 +200,14 @@ class ProxyGraph:
             node.attribute.append(helper.make_attribute("num_outputs", len(node.output)))
         return node
 
+    @property
+    def _zeros(self) -> str:
+        """Type of the zero points: that of integers, if there are any."""
+        kinds = (self.scheme.activation(p).format for p in self.scheme.precisions)
+        return next((kind.name for kind in kinds if kind.is_integer), UINT8.name)
+
     def _inputs(self, flags: int, scaled: int) -> list[onnx.ValueInfoProto]:
-        quantised = helper.np_dtype_to_tensor_dtype(np.dtype(self.scheme.activation))
+        quantised = helper.np_dtype_to_tensor_dtype(np.dtype(self._zeros))
         found = list(self.graph.inputs)
         if flags:
             found.append(helper.make_tensor_value_info(FLAGS, _BOOL, [flags]))
@@ -214,9 +223,3 @@ def _check_size(size: int) -> None:
             f"the proxy of this model would have {size >> 20} MB, Protocol Buffers end at "
             f"{_LARGEST >> 20}: store the weights outside of the model file"
         )
-
-
-def _flags(group: LayerGroup) -> dict[str, tuple[str, frozenset[Precision]]]:
-    """Name of each input of a group → the precisions that set it, the group's key before them."""
-    lower = group.choices[1:]
-    return {flag_name(group.key, p): (group.key, frozenset(lower[i:])) for i, p in enumerate(lower)}

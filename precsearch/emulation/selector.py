@@ -14,7 +14,15 @@ import onnx
 from onnx import helper, numpy_helper
 
 from precsearch.core.precision import Precision
-from precsearch.emulation.branch import Branch, flag_name, scale_name, zero_name
+from precsearch.emulation.branch import (
+    FLOAT_ZERO,
+    Branch,
+    flag_name,
+    only_name,
+    scale_name,
+    zero_name,
+)
+from precsearch.graph.encode import coded
 from precsearch.graph.view import GraphView
 
 __all__ = ["SCALES", "ZEROS", "Choices"]
@@ -42,14 +50,18 @@ class Choices:
 
     Attributes:
         flags: Name of each condition → key of the group, and the precisions that set it.
-        scaled: The activations whose scales are read → their place in `SCALES` and `ZEROS`.
+        scaled: The activations whose scales are read, by `scale_key` → their place in `SCALES` and
+            `ZEROS`.
+        precisions: The same activations → what they are quantised to.
     """
 
     def __init__(self, graph: GraphView, added: Mapping[str, bytes]) -> None:
         self.graph = graph
         self.flags: dict[str, tuple[str, frozenset[Precision]]] = {}
         self.scaled: dict[str, int] = {}
+        self.precisions: dict[str, Precision] = {}
         self._added = added
+        self._float_zero: onnx.TensorProto | None = None
 
     def of(self, key: str, outputs: Sequence[str], branches: Branches) -> list[onnx.NodeProto]:
         """The ``If`` of a group, or several.
@@ -77,7 +89,9 @@ class Choices:
         """Serialised: where in the vectors the numbers of each activation are, and nothing."""
         found = {_place_name(t): np.asarray(i, np.int64) for t, i in self.scaled.items()}
         found[_NOTHING] = np.zeros(0, np.float32)
-        return [numpy_helper.from_array(a, n).SerializeToString() for n, a in found.items()]
+        made = [numpy_helper.from_array(a, n) for n, a in found.items()]
+        made += [] if self._float_zero is None else [self._float_zero]
+        return [proto.SerializeToString() for proto in made]
 
     def _is_large(self, branch: Branch) -> bool:
         read = {t for node in branch.scope.nodes for t in node.input}
@@ -87,7 +101,7 @@ class Choices:
         self, key: str, precision: Precision, outputs: Sequence[str], branch: Branch
     ) -> onnx.NodeProto:
         """The branch if it was chosen, else tensors without elements."""
-        flag = f"{key}//only//{precision}"
+        flag = only_name(key, precision)
         self.flags[flag] = key, frozenset({precision})
         node, then, other = _if(flag, [_side(t, precision) for t in outputs])
         self._leaf(then, outputs, branch)
@@ -137,19 +151,24 @@ class Choices:
 
     def _leaf(self, body: onnx.GraphProto, outputs: Sequence[str], branch: Branch) -> None:
         scope = branch.scope
-        for tensor in sorted(scope.scaled):
-            body.node.extend(self._numbers(tensor))
+        for tensor, quantised_to in sorted(scope.scaled.items()):
+            body.node.extend(self._numbers(tensor, quantised_to))
+        for group, precision in sorted(scope.asked):
+            self.flags[only_name(group, precision)] = group, frozenset({precision})
         body.node.extend(scope.nodes)
         self._close(body, outputs, [branch.name(t) for t in outputs])
 
-    def _numbers(self, tensor: str) -> list[onnx.NodeProto]:
+    def _numbers(self, tensor: str, precision: Precision) -> list[onnx.NodeProto]:
         """Fetch the scale and the zero point of an activation, where they are needed."""
         self.scaled.setdefault(tensor, len(self.scaled))
+        self.precisions[tensor], stored_as = precision, precision.spec.format
         place = _place_name(tensor)
-        return [
-            helper.make_node("Gather", [SCALES, place], [scale_name(tensor)]),
-            helper.make_node("Gather", [ZEROS, place], [zero_name(tensor)]),
-        ]
+        nodes = [helper.make_node("Gather", [SCALES, place], [scale_name(tensor)])]
+        if stored_as.is_integer:
+            nodes.append(helper.make_node("Gather", [ZEROS, place], [zero_name(tensor)]))
+        else:
+            self._float_zero = coded(FLOAT_ZERO, np.zeros(()), stored_as)
+        return nodes
 
     def _close(self, body: onnx.GraphProto, tensors: Iterable[str], names: Iterable[str]) -> None:
         body.name = "branch"

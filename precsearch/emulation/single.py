@@ -12,14 +12,14 @@ import onnx
 from onnx import numpy_helper
 
 from precsearch.core.backend import TYPED, GraphForm, QuantScheme
-from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment, SearchSpace
-from precsearch.emulation.branch import Branch, Scope, scale_name, zero_name
+from precsearch.emulation.branch import FLOAT_ZERO, Branch, Scope, scale_name, zero_name
 from precsearch.emulation.multiplexed import ADDED_BYTES
 from precsearch.emulation.weights import ProxyWeights
+from precsearch.graph.encode import coded
 from precsearch.graph.serialize import join_model
 from precsearch.graph.view import GraphView
-from precsearch.lowering.context import Quantising
+from precsearch.lowering.context import LoweringContext
 from precsearch.lowering.scales import ScaleSource
 
 __all__ = ["FlatProxy"]
@@ -54,27 +54,29 @@ class FlatProxy:
         budget: int = ADDED_BYTES,
     ) -> None:
         self.graph = graph
-        quantising = Quantising(graph, space, scheme, scales, form)
-        params = quantising.layout(assignment).params
-        weights = ProxyWeights(quantising, params, budget)
+        context = LoweringContext(graph, space, scheme, scales, form)
+        params = context.layout(assignment).params
+        weights = ProxyWeights(context, params, budget)
         self._scope = Scope()
         for group in space.groups:
             Branch(
-                quantising,
+                context,
                 group,
                 assignment[group.key],
                 weights,
                 self._scope,
-                decided=lambda key: assignment[key] is Precision.INT8,
+                decided=lambda key, precision: assignment[key] is precision,
             )
         self._constants = [w.proto_bytes for w in graph.weights.values()]
         self._constants += weights.added.values()
-        for tensor in sorted(self._scope.scaled):
-            stored = quantising.stored(params[tensor])
-            made = {scale_name(tensor): np.asarray(stored.scale, np.float32)}
-            made |= {zero_name(tensor): np.asarray(stored.zero_point, scheme.activation)}
-            for name, array in made.items():
-                self._constants.append(numpy_helper.from_array(array, name).SerializeToString())
+        made: dict[str, onnx.TensorProto] = {}
+        for key, precision in sorted(self._scope.scaled.items()):
+            kept, stored_as = context.stored(params[key], precision), scheme.activation(precision)
+            scale, zero = np.asarray(kept.scale, np.float32), np.asarray(kept.zero_point)
+            name = zero_name(key) if stored_as.format.is_integer else FLOAT_ZERO
+            made[scale_name(key)] = numpy_helper.from_array(scale, scale_name(key))
+            made[name] = coded(name, zero, stored_as.format)
+        self._constants += [proto.SerializeToString() for proto in made.values()]
 
     def name(self, tensor: str) -> str:
         """The name of a tensor of the model in `with_outputs`."""

@@ -2,7 +2,7 @@
 
 What is added to the model in FP32 is bounded. Beyond the bound, FP16's form of a weight is computed
 at every run, by a cast pair, and INT8's form is kept in a byte a value and dequantised at every run
-(quantising there, per channel, made an all-INT8 pass 9 times slower).
+(context there, per channel, made an all-INT8 pass 9 times slower).
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import onnx
 from onnx import helper, numpy_helper
 
 from precsearch.core.formats import FLOAT16, FLOAT32, NumberFormat
-from precsearch.graph.encode import rounded
+from precsearch.core.precision import Precision
+from precsearch.graph.encode import coded, rounded
 from precsearch.graph.view import NodeView
-from precsearch.lowering.context import Quantising
+from precsearch.lowering.context import LoweringContext
 from precsearch.lowering.qdq_layout import reads_fine_scale
 from precsearch.lowering.scales import QuantParams, quantise_weight
-from precsearch.lowering.tensor_names import float_name
+from precsearch.lowering.tensor_names import float_name, scale_key
 from precsearch.lowering.weight_only import packed_weight, unpacked
 from precsearch.lowering.write_node import scale_floor, weight_axis
 
@@ -42,8 +43,9 @@ class ProxyWeights:
     """Makes the rounded and quantised forms of weights, each once.
 
     Args:
-        quantising: The model and how its weights are quantised.
-        params: Nominal scale by activation, which bounds the weight scales of a Conv with a bias.
+        context: The model and how its weights are quantised.
+        params: Nominal scale by `scale_key` of an activation, which bounds the weight scales of a
+            Conv with a bias.
         budget: Bytes that may be added.
 
     Attributes:
@@ -54,17 +56,17 @@ class ProxyWeights:
 
     def __init__(
         self,
-        quantising: Quantising,
+        context: LoweringContext,
         params: Mapping[str, QuantParams],
         budget: int,
     ) -> None:
-        self.graph = quantising.graph
-        self.scheme = quantising.scheme
+        self.graph = context.graph
+        self.scheme = context.scheme
         self.added: dict[str, bytes] = {}
         self.added_bytes = 0
         self.complete = True
         self._params = params
-        self._half = quantising.half
+        self._around = context.around
         self._budget = budget
 
     def rounded(self, name: str, stored_as: NumberFormat, nodes: list[onnx.NodeProto]) -> str:
@@ -80,30 +82,30 @@ class ProxyWeights:
         self._add(made, rounded(weight.load(), stored_as))
         return made
 
-    def quantised(self, node: NodeView, nodes: list[onnx.NodeProto]) -> str:
-        """The weight of an INT8 node as its kernel knows it."""
+    def quantised(self, node: NodeView, precision: Precision, nodes: list[onnx.NodeProto]) -> str:
+        """The weight of an INT8 or FP8 node as its kernel knows it."""
         name = node.inputs[1]
         weight = self.graph.weights[name]
         axis = weight_axis(node, self.graph)
-        given = self._params.get(node.inputs[0])
-        bits = self.scheme.weight_bits
-        floor = None if given is None else scale_floor(self.graph, node, given.scale, bits)
+        given = self._params.get(scale_key(node.inputs[0], precision))
+        kept = self.scheme.weight(node.op_type, precision)
+        floor = None if given is None else scale_floor(self.graph, node, given.scale, kept)
         alone = "" if floor is None else f"//{node.key}"
-        fine = self.fine(node)
+        fine = self.fine(node, precision)
         alone += "//fine" if fine else ""
-        made = f"{name}//int8//{'' if axis is None else axis}{alone}"
+        made = f"{name}//{precision}//{'' if axis is None else axis}{alone}"
         if made in self.added:
             return made
         values = np.asarray(weight.load(), dtype=np.float32)
-        half = self._half and not fine
-        q, scale = quantise_weight(values, axis, bits=bits, half=half, floor=floor)
+        half = self._around(precision) == FLOAT16 and not fine
+        q, scale = quantise_weight(values, axis, stored_as=kept, half=half, floor=floor)
         if self._fits(weight.size):
             shape = [-1 if i == axis else 1 for i in range(values.ndim)]
             wide = q.astype(np.float32) * (scale if axis is None else scale.reshape(shape))
             self._add(made, wide.astype(np.float16).astype(np.float32) if half else wide)
             return made
         if f"{made}//i8" not in self.added:
-            self._add(f"{made}//i8", q)
+            self._keep(coded(f"{made}//i8", q, kept.format), q.size * kept.format.bits // 8)
             self._add(f"{made}//scale", scale)
         return self._computed(made, axis, nodes, half=half)
 
@@ -116,9 +118,9 @@ class ProxyWeights:
             self._add(made, unpacked(node, packed_weight(node, self.graph, around), around))
         return made
 
-    def fine(self, node: NodeView) -> bool:
-        """Whether an INT8 product computes in FP32 what is not INT8, see `reads_fine_scale`."""
-        return reads_fine_scale(node, self.graph, self._params)
+    def fine(self, node: NodeView, precision: Precision) -> bool:
+        """Whether a product computes in FP32 what is not quantised, see `reads_fine_scale`."""
+        return reads_fine_scale(node, self.graph, self._params, precision)
 
     def _computed(
         self, made: str, axis: int | None, nodes: list[onnx.NodeProto], *, half: bool
@@ -141,5 +143,8 @@ class ProxyWeights:
 
     def _add(self, name: str, array: Array) -> None:
         proto = numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
-        self.added[name] = proto.SerializeToString(deterministic=True)
-        self.added_bytes += array.nbytes
+        self._keep(proto, array.nbytes)
+
+    def _keep(self, proto: onnx.TensorProto, size: int) -> None:
+        self.added[proto.name] = proto.SerializeToString(deterministic=True)
+        self.added_bytes += size

@@ -2,54 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from precsearch.core.backend_facts import BackendFacts
-from precsearch.core.device import DeviceSpec
 from precsearch.executors.client import ReferenceClient, reference
-from precsearch.executors.model_files import ModelFiles
-from precsearch.executors.process.executor import ProcessExecutor
 from precsearch.executors.protocol import Executor
+from precsearch.executors.request import Request
 from precsearch.graph.read import SourceModel
 
-__all__ = ["executor_on", "open_executor", "worker_here"]
+__all__ = ["executor_of", "open_executor", "worker_here"]
+
+_EXECUTORS = {
+    "process": "precsearch.executors.process.executor:open_processes",
+    "ray": "precsearch.executors.ray.executor:open_ray",
+    "ssh": "precsearch.executors.ssh:open_ssh",
+}
+"""Name → what opens it; loaded only when it is asked for."""
 
 
 @contextmanager
-def executor_on(
-    devices: Sequence[DeviceSpec],
-    source: SourceModel,
-    folder: Path | None = None,
-    *,
-    workers: int = 1,
-) -> Iterator[Executor]:
+def executor_of(request: Request, kind: str = "process") -> Iterator[Executor]:
     """The executor of a run.
 
     Args:
-        devices: The home device first.
-        source: The model as read.
-        folder: Where locks, build caches and engines are kept; ``None`` is a temporary folder.
-        workers: Services that share a device.
+        request: What the run asks it for.
+        kind: Its name, a key of ``_EXECUTORS``.
+
+    Raises:
+        OptionError: It is not installed, or does not have the devices.
     """
-    # Lowering, in this process, must not disturb who times on the cores of a device.
-    shared = workers > 1 or (len(devices) > 1 and devices[0].kind == "cpu")
-    made = ProcessExecutor(devices, ModelFiles.of(source), folder, shared=shared)
+    module, _, name = _EXECUTORS[kind].partition(":")
+    opening: Callable[[Request], Executor] = getattr(importlib.import_module(module), name)
+    made = opening(request)
     try:
         yield made
     finally:
         made.close()
 
 
-def open_executor(source: SourceModel, facts: BackendFacts) -> AbstractContextManager[Executor]:
+@contextmanager
+def open_executor(source: SourceModel, facts: BackendFacts) -> Iterator[Executor]:
     """An executor on the device that an engine takes by itself.
 
     Args:
         source: The model as read.
         facts: What its backend declares.
     """
-    return executor_on((DeviceSpec(kind=facts.device),), source)
+    with executor_of(Request(source, facts)) as made:
+        yield made
 
 
 @contextmanager

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from precsearch.core.formats import BFLOAT16, FLOAT16, FLOAT32, NumberFormat
+from precsearch.core.formats import BFLOAT16, FLOAT8E4M3, FLOAT16, FLOAT32, NumberFormat
 
-__all__ = ["rounded", "stored"]
+__all__ = ["coded", "rounded", "stored"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -83,3 +83,44 @@ def stored(
         dims=np.shape(values),
         raw_data=high.tobytes(),
     )
+
+
+def coded(
+    name: str, values: npt.NDArray[np.generic], number_format: NumberFormat
+) -> onnx.TensorProto:
+    """Values that a format holds, as a constant in it.
+
+    Args:
+        name: Of the constant.
+        values: Numbers of any shape, rounded already.
+        number_format: FP32, float8e4m3, int8 or uint8.
+
+    Raises:
+        ValueError: No constant of another format is made here.
+    """
+    if number_format == FLOAT8E4M3:
+        exact = np.asarray(values, np.float32)
+        codes = np.searchsorted(_E4M3, np.abs(exact)).astype(np.uint8)
+        codes |= np.signbit(exact).astype(np.uint8) << np.uint8(7)
+        return onnx.TensorProto(
+            name=name,
+            data_type=FLOAT8E4M3.elem_type,
+            dims=np.shape(values),
+            raw_data=codes.tobytes(),
+        )
+    if number_format == FLOAT32:
+        return stored(name, values, FLOAT32)
+    if not number_format.is_integer or number_format.bits != 8:
+        raise ValueError(f"no constant can be coded in {number_format.name}")
+    return numpy_helper.from_array(np.asarray(values, np.dtype(number_format.name)), name)
+
+
+def _e4m3() -> Floats:
+    """The values of the codes 0 to 126, ascending; 127 is not a number."""
+    code = np.arange(127)
+    exponent, fraction = code >> 3, code & 7
+    normal = np.ldexp(8.0 + fraction, exponent - 10)
+    return np.asarray(np.where(exponent == 0, np.ldexp(fraction * 1.0, -9), normal), np.float32)
+
+
+_E4M3 = _e4m3()

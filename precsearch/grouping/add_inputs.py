@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from precsearch.core.backend import QuantScheme
-from precsearch.core.precision import Precision
+from precsearch.core.precision import Encoding, Precision
 from precsearch.core.space import LayerGroup, SearchSpace
 from precsearch.graph.view import GraphView
 from precsearch.lowering.qdq_placement import BRANCH_SUFFIX, has_branch
@@ -43,7 +43,8 @@ def with_branches(space: SearchSpace, graph: GraphView, scheme: QuantScheme) -> 
 
 
 def _branches(group: LayerGroup, graph: GraphView, scheme: QuantScheme) -> list[LayerGroup]:
-    if not group.passive or Precision.INT8 not in group.choices:
+    quantised = [p for p in group.choices if p.spec.encoding is Encoding.QDQ]
+    if not group.passive or not quantised:
         return []
     signature = hashlib.sha256(f"{BRANCH_KIND} {group.signature}".encode()).hexdigest()[:16]
     return [
@@ -51,11 +52,11 @@ def _branches(group: LayerGroup, graph: GraphView, scheme: QuantScheme) -> list[
             key=f"{key}{BRANCH_SUFFIX}",
             kind=BRANCH_KIND,
             nodes=(),
-            choices=(Precision.FP32, Precision.INT8),
+            choices=(Precision.FP32, *quantised),
             passive=True,
             signature=signature,
             block=group.block,
         )
         for key in group.nodes
-        if has_branch(graph.by_key[key], graph, scheme)
+        if all(has_branch(graph.by_key[key], graph, scheme, p) for p in quantised)
     ]

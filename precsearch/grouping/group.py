@@ -6,14 +6,14 @@ nodes of one group join it, and what is not convex is split. Every node is in ex
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import onnx
 
-from precsearch.core.backend import TYPED, GraphForm, QuantScheme
 from precsearch.core.errors import OptionError
 from precsearch.core.formats import FLOAT16, FLOAT32
 from precsearch.core.precision import Encoding, Precision
+from precsearch.core.quantization import TYPED, GraphForm, QuantScheme, Trait
 from precsearch.core.space import LayerGroup, SearchSpace
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.grouping.add_inputs import with_branches
@@ -22,10 +22,13 @@ from precsearch.grouping.patterns.kinds import kind_of
 from precsearch.grouping.patterns.lookup import Pattern
 from precsearch.grouping.patterns.registry import find_patterns
 from precsearch.grouping.repeats import block_names, macs, signature
-from precsearch.lowering.capabilities import Role, cast_capable, int8_role
+from precsearch.lowering.capabilities import cast_capable, quantized_trait
 from precsearch.lowering.weight_only import fits
 
 __all__ = ["GRANULARITIES", "group"]
+
+Traits = Mapping[Precision, Sequence[Trait]]
+"""Precision that Q/DQ writes → what each node does with quantised tensors."""
 
 GRANULARITIES = ("node", "group", "block")
 
@@ -52,7 +55,7 @@ def group(
 
     Args:
         graph: The prepared model.
-        scheme: What the backend can run in INT8.
+        scheme: What the backend can run with Q/DQ.
         precisions: What the backend can run at all; FP32 is always offered.
         granularity: ``node``: every node on its own; ``group``: fused patterns, of a LayerNorm the
             statistics on their own where a float precision of less range than FP32 is offered;
@@ -77,13 +80,15 @@ def group(
         parts, blocks = _split(graph, before, parts, blocks)
     if granularity == "block":
         parts, blocks = _merged(parts, blocks, before)
-    roles = [int8_role(n, graph, scheme) for n in graph.nodes]
+    traits = {
+        p: [quantized_trait(n, graph, scheme, p) for n in graph.nodes] for p in scheme.precisions
+    }
     groups = tuple(
-        _layer_group(part, block, graph, roles, precisions, form)
+        _layer_group(part, block, graph, traits, precisions, form)
         for part, block in zip(parts, blocks, strict=True)
     )
-    quantised = [Precision.INT8 in g.choices for g in groups]
-    edges = _edges(parts, graph, roles, quantised)
+    quantised = [any(p in traits for p in g.choices) for g in groups]
+    edges = _edges(parts, graph, traits, quantised)
     return with_branches(SearchSpace(groups, edges, granularity), graph, scheme)
 
 
@@ -91,7 +96,7 @@ def _layer_group(
     part: Pattern,
     block: str,
     graph: GraphView,
-    roles: Sequence[Role],
+    traits: Traits,
     precisions: frozenset[Precision],
     form: GraphForm,
 ) -> LayerGroup:
@@ -100,8 +105,8 @@ def _layer_group(
         key=nodes[-1].key,
         kind=part.kind,
         nodes=tuple(n.key for n in nodes),
-        choices=_choices(part, graph, roles, precisions, form),
-        passive=_is_passive(part, graph, roles),
+        choices=_choices(part, graph, traits, precisions, form),
+        passive=any(_is_passive(part, graph, found) for found in traits.values()),
         signature=signature(nodes, graph),
         block=block,
         macs=macs(nodes, graph),
@@ -246,12 +251,12 @@ def _merged(
 # What a group may be asked for.
 
 
-def _is_passive(part: Pattern, graph: GraphView, roles: Sequence[Role]) -> bool:
-    """Whether INT8 means no more to a group than to keep its tensors quantised."""
-    if not any(roles[i] is Role.PASSIVE for i in part.nodes):
+def _is_passive(part: Pattern, graph: GraphView, traits: Sequence[Trait]) -> bool:
+    """Whether a precision means no more to a group than to keep its tensors quantised."""
+    if not any(traits[i] is Trait.FOLLOWS for i in part.nodes):
         return False
     return all(
-        roles[i] is Role.PASSIVE
+        traits[i] is Trait.FOLLOWS
         or graph.nodes[i].is_op("Relu", "Clip")
         or _is_layout(graph.nodes[i], graph)
         or _is_integer(graph.nodes[i], graph)
@@ -262,13 +267,13 @@ def _is_passive(part: Pattern, graph: GraphView, roles: Sequence[Role]) -> bool:
 def _choices(
     part: Pattern,
     graph: GraphView,
-    roles: Sequence[Role],
+    traits: Traits,
     precisions: frozenset[Precision],
     form: GraphForm,
 ) -> tuple[Precision, ...]:
     nodes = [graph.nodes[i] for i in part.nodes]
     floats = [n for n in nodes if cast_capable(n, graph, FLOAT16)]
-    active = any(roles[i] is Role.ACTIVE for i in part.nodes)
+    opset = graph.opsets.get("", 1)
 
     def has_form(precision: Precision) -> bool:
         spec = precision.spec
@@ -277,16 +282,21 @@ def _choices(
             typed = form.typed_as(spec.format)
             taken = all(form.takes(n.op_type, spec.format) for n in floats)
             return bool(floats) and taken and all(cast_capable(n, graph, typed) for n in floats)
+        if opset < spec.format.min_opset:
+            return False
         if spec.encoding is Encoding.WEIGHT_ONLY:
-            opset = graph.opsets.get("", 1)
-            return opset >= spec.format.min_opset and any(fits(n, graph) for n in nodes)
-        return precision is Precision.INT8 and (active or _is_passive(part, graph, roles))
+            return any(fits(n, graph) for n in nodes)
+        found = traits.get(precision)
+        if found is None:
+            return False
+        computes = any(found[i] is Trait.INPUTS_QUANTIZABLE for i in part.nodes)
+        return computes or _is_passive(part, graph, found)
 
     return (Precision.FP32, *filter(has_form, Precision.ordered(precisions)))
 
 
 def _edges(
-    parts: Sequence[Pattern], graph: GraphView, roles: Sequence[Role], quantised: Sequence[bool]
+    parts: Sequence[Pattern], graph: GraphView, traits: Traits, quantised: Sequence[bool]
 ) -> tuple[tuple[int, int], ...]:
     """Pairs of groups that an FP32 tensor connects.
 
@@ -302,7 +312,9 @@ def _edges(
         for tensor in reads:
             found |= {(o, number) for o in origins.get(tensor, ()) if o != number}
         mine = frozenset({number})
-        if roles[node.index] is Role.CARRIED and not quantised[number]:
+        agnostic = Trait.QUANTIZATION_AGNOSTIC
+        carries = any(found[node.index] is agnostic for found in traits.values())
+        if carries and not quantised[number]:
             mine |= origins.get(node.inputs[0], frozenset())
         origins.update({t: mine for t in node.outputs if t and graph.is_float(t)})
     return tuple(sorted(found))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import onnx
 
-from precsearch.core.backend import QuantScheme
 from precsearch.core.precision import Encoding, Precision
+from precsearch.core.quantization import QuantScheme, Trait
 from precsearch.core.space import SearchSpace
 from precsearch.graph.folding.constants import FOLDED
 from precsearch.graph.folding.einsum import as_matmul
@@ -122,7 +122,8 @@ class _Reader:
             weight = [t in self.graph.weights for t in node.inputs]
             found = as_matmul(str(node.attributes.get("equation", "")), len(node.inputs), weight)
             return f"it is no MatMul: {found}" if isinstance(found, str) else "its ranks are odd"
-        if node.op_type not in self._scheme.active:
+        trait = self._scheme.of(node.op_type, Precision.INT8).trait
+        if trait is not Trait.INPUTS_QUANTIZABLE:
             return f"this backend has no INT8 form of {node.op_type}"
         if not self.graph.is_float(node.inputs[0]):
             return "the type of what it reads is unknown"

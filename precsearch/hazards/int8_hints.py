@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from precsearch.core.backend import QuantScheme
 from precsearch.core.precision import Precision
+from precsearch.core.quantization import QuantScheme, Trait
 from precsearch.graph.view import NodeView
 from precsearch.grouping.add_inputs import BRANCH_KIND
 from precsearch.hazards.screened import Screened
@@ -53,7 +53,8 @@ def _wide(screened: Screened, tensor: str) -> str:
 
 def _narrow(screened: Screened, node: NodeView, scheme: QuantScheme) -> str:
     """Fewer channels than one instruction of an INT8 unit takes."""
-    if node.op_type not in scheme.active or weight_slot(node, screened.graph) is None:
+    computes = scheme.of(node.op_type, Precision.INT8).trait is Trait.INPUTS_QUANTIZABLE
+    if not computes or weight_slot(node, screened.graph) is None:
         return ""
     shape = screened.graph.weights[node.inputs[1]].shape
     if len(shape) < 2 or node.int_attribute("group", 1) != 1:

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 from functools import lru_cache
 from typing import cast
 
 import onnx
 
-from precsearch.core.backend import QuantScheme
 from precsearch.core.formats import NumberFormat
+from precsearch.core.precision import Precision
+from precsearch.core.quantization import QuantScheme, Quirk, Trait
 from precsearch.graph.residual import residual
 from precsearch.graph.view import GraphView, NodeView
 
 __all__ = [
-    "Role",
     "already_quantised",
     "cast_capable",
     "cast_outputs",
     "cast_slots",
     "data_slots",
-    "int8_role",
     "is_product",
+    "quantized_trait",
     "weight_slot",
 ]
 
@@ -33,19 +32,6 @@ _FLOAT = onnx.TensorProto.FLOAT
 _KEEP_FP32 = frozenset(
     {"Cast", "NonMaxSuppression", "QuantizeLinear", "DequantizeLinear", "If", "Loop", "Scan"}
 )
-
-
-class Role(str, Enum):
-    """What a node does with quantised tensors."""
-
-    ACTIVE = "active"
-    """Computes in INT8."""
-    PASSIVE = "passive"
-    """Keeps its tensors quantised, inputs and output."""
-    CARRIED = "carried"
-    """Passes a quantised tensor on with its scale."""
-    FLOAT = "float"
-    """Has no INT8 form."""
 
 
 def weight_slot(node: NodeView, graph: GraphView) -> int | None:
@@ -66,26 +52,34 @@ def data_slots(node: NodeView, graph: GraphView) -> tuple[int, ...]:
     return tuple(s for s in slots if node.inputs[s] and graph.is_float(node.inputs[s]))
 
 
-def int8_role(node: NodeView, graph: GraphView, scheme: QuantScheme) -> Role:
-    """How ``scheme`` can treat ``node``."""
+def quantized_trait(
+    node: NodeView, graph: GraphView, scheme: QuantScheme, precision: Precision
+) -> Trait:
+    """How ``scheme`` can treat ``node`` at a precision that Q/DQ writes."""
+    none = Trait.NON_QUANTIZABLE
     if node.domain or node.captures or not node.outputs or not node.outputs[0]:
-        return Role.FLOAT
+        return none
     if not graph.is_float(node.outputs[0]) or already_quantised(node, graph):
-        return Role.FLOAT
-    if node.op_type in scheme.active:
+        return none
+    trait, quirks = scheme.of(node.op_type, precision).trait, scheme.quirks
+    if trait is Trait.INPUTS_QUANTIZABLE:
         product = node.is_op("MatMul") and weight_slot(node, graph) is None
-        counts = _active(node, graph) and (scheme.products or not product)
-        return Role.ACTIVE if counts else Role.FLOAT
-    if node.op_type in scheme.passive:
-        if node.is_op("Add") and scheme.add_inputs == "convolutions" and not _fused(node, graph):
-            return Role.FLOAT
+        counts = is_product(node, graph) and not (product and Quirk.FLOAT_PRODUCTS in quirks)
+        return trait if counts else none
+    if trait is Trait.FOLLOWS:
+        if (
+            node.is_op("Add")
+            and Quirk.ADDS_AFTER_CONVOLUTIONS in quirks
+            and not _fused(node, graph)
+        ):
+            return none
         constant = any(t in graph.weights and graph.is_float(t) for t in node.inputs)
-        return Role.FLOAT if constant or not data_slots(node, graph) else Role.PASSIVE
-    if node.op_type in scheme.carried and graph.is_float(node.inputs[0]):
+        return none if constant or not data_slots(node, graph) else trait
+    if trait is Trait.QUANTIZATION_AGNOSTIC and graph.is_float(node.inputs[0]):
         # One quantised tensor in, one out: a second output (MaxPool's indices) has no such form.
         single = sum(1 for o in node.outputs if o) == 1
-        return Role.CARRIED if single and node.inputs[0] not in graph.weights else Role.FLOAT
-    return Role.FLOAT
+        return trait if single and node.inputs[0] not in graph.weights else none
+    return none
 
 
 def _fused(node: NodeView, graph: GraphView) -> bool:
@@ -108,10 +102,6 @@ def already_quantised(node: NodeView, graph: GraphView) -> bool:
 
 def is_product(node: NodeView, graph: GraphView) -> bool:
     """Whether a Conv, ConvTranspose, Gemm or MatMul has a form that low-precision kernels take."""
-    return _active(node, graph)
-
-
-def _active(node: NodeView, graph: GraphView) -> bool:
     if not graph.is_float(node.inputs[0]) or node.inputs[0] in graph.weights:
         return False
     if node.is_op("MatMul"):

@@ -6,42 +6,33 @@ The lowering, the proxy of all assignments and the emulation of one must agree o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-from precsearch.core.backend import TYPED, GraphForm, QuantScheme
 from precsearch.core.errors import OptionError
+from precsearch.core.formats import FLOAT16, NumberFormat
 from precsearch.core.precision import Encoding, Precision
+from precsearch.core.quantization import TYPED, GraphForm, QuantScheme
 from precsearch.core.space import Assignment, LayerGroup, SearchSpace
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.capabilities import cast_capable
 from precsearch.lowering.qdq_layout import QuantLayout, node_groups, quantise_layout
-from precsearch.lowering.scales import QuantParams, ScaleSource, stored_scale
+from precsearch.lowering.scales import QuantParams, RangeScales, ScaleSource, stored_scale
 from precsearch.lowering.weight_only import fits
 
-__all__ = ["Quantising", "check_written"]
-
-_CASTS = (Encoding.NATIVE, Encoding.CAST)
-_QUANTIZED = (Precision.INT8, Precision.INT4)
-_INSIDE_FLOATS = (Encoding.QDQ, Encoding.WEIGHT_ONLY)
-
-
-def check_written(group: str, precision: Precision) -> None:
-    """Raise `OptionError` if no graph can be written in which ``group`` runs in ``precision``."""
-    if precision.spec.encoding not in _CASTS and precision not in _QUANTIZED:
-        raise OptionError(f"group {group!r}: precsearch cannot write {precision} into a graph")
+__all__ = ["LoweringContext"]
 
 
 @dataclass(frozen=True)
-class Quantising:
-    """A prepared model and the rules by which assignments of it are quantised.
+class LoweringContext:
+    """A prepared model and the rules by which assignments of it are written.
 
     Attributes:
         graph: The prepared model.
         space: Its groups.
         scheme: The backend's quantisation.
         scales: Calibrated ranges, or a plan's scales.
-        form: What kind of graph is written, and what surrounds INT8 in it.
+        form: What kind of graph is written, and what surrounds Q/DQ in it.
     """
 
     graph: GraphView
@@ -50,15 +41,26 @@ class Quantising:
     scales: ScaleSource
     form: GraphForm = TYPED
 
-    @property
-    def half(self) -> bool:
-        """Whether what an INT8 node reads and writes as float is FP16."""
-        return self.form.int8_float is Precision.FP16
+    def check(self, group: str, precision: Precision) -> None:
+        """Raise `OptionError` if no graph can be written in which ``group`` runs in this."""
+        spec, opset = precision.spec, self.graph.opsets.get("", 1)
+        if spec.encoding in (Encoding.NATIVE, Encoding.CAST) or precision is Precision.INT4:
+            return
+        if spec.encoding is not Encoding.QDQ or precision not in self.scheme.precisions:
+            raise OptionError(f"group {group!r}: precsearch cannot write {precision} into a graph")
+        if opset < spec.format.min_opset:
+            raise OptionError(
+                f"group {group!r}: Q/DQ in {precision} needs operator set {spec.format.min_opset}, "
+                f"and the graph has {opset}"
+            )
 
-    def float_of(self, precision: Precision) -> Precision:
-        """What the float operators of a group at ``precision`` compute in."""
-        inside = precision.spec.encoding in _INSIDE_FLOATS
-        return self.form.int8_float if inside else precision
+    def around(self, precision: Precision) -> NumberFormat:
+        """The float format that an operator on quantised tensors reads and writes."""
+        return self.form.float_of(precision).spec.format
+
+    def uncalibrated(self) -> LoweringContext:
+        """The same without scales: nothing can be quantised."""
+        return replace(self, scales=RangeScales({}, self.scheme))
 
     def packed(self, assignment: Assignment) -> frozenset[int]:
         """Indices of the nodes whose weights alone are quantized.
@@ -110,9 +112,10 @@ class Quantising:
         """
         self.space.check(assignment)
         for key, precision in assignment.entries:
-            check_written(key, precision)
+            self.check(key, precision)
         return quantise_layout(self.graph, self.scheme, self.space, assignment, self.scales)
 
-    def stored(self, params: QuantParams) -> QuantParams:
-        """With the scale that a graph has: where FP16 surrounds INT8, one that FP16 holds."""
-        return QuantParams(stored_scale(params.scale, half=self.half), params.zero_point)
+    def stored(self, params: QuantParams, precision: Precision) -> QuantParams:
+        """With the scale that a graph has: where FP16 surrounds Q/DQ, one that FP16 holds."""
+        half = self.around(precision) == FLOAT16
+        return QuantParams(stored_scale(params.scale, half=half), params.zero_point)

@@ -16,22 +16,27 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import numpy_helper
 
-from precsearch.core.backend import QuantScheme
-from precsearch.core.formats import FLOAT16, FLOAT32, NumberFormat
-from precsearch.graph.encode import stored
+from precsearch.core.formats import FLOAT16, FLOAT32, INT8, NumberFormat
+from precsearch.core.precision import Precision
+from precsearch.core.quantization import QuantScheme, TensorFormat
+from precsearch.graph.encode import coded, stored
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.qdq_layout import QuantLayout
 from precsearch.lowering.scales import MIN_HALF_SCALE, QuantParams, quantise_weight, stored_scale
-from precsearch.lowering.tensor_names import SEPARATOR, dequantized_name, float_name, short
+from precsearch.lowering.tensor_names import (
+    SEPARATOR,
+    dequantized_name,
+    float_name,
+    quantized_stem,
+    scale_key,
+    short,
+)
 from precsearch.lowering.weight_only import BLOCK, packed_tensor, packed_weight
 
 __all__ = ["Emitter", "WeightCache", "WeightForm"]
 
 _HALF_SCALE_OPSET = 19
-
-Array = npt.NDArray[np.generic]
 
 
 @dataclass
@@ -39,10 +44,6 @@ class WeightCache:
     """Serialised constants by name: quantising and retyping a weight is done once a model."""
 
     protos: dict[str, bytes] = field(default_factory=dict)
-
-    def add(self, key: str, name: str, array: Array) -> None:
-        """Serialise ``array`` as the tensor ``name`` and keep it under ``key``."""
-        self.keep(key, numpy_helper.from_array(np.asarray(array), name))
 
     def keep(self, key: str, proto: onnx.TensorProto) -> None:
         """Serialise a constant and keep it under ``key``."""
@@ -56,12 +57,14 @@ class WeightForm:
     Attributes:
         axis: The output-channel axis of the quantised weight, ``None`` for one scale in all.
         around: The float format around it.
+        stored_as: What it is quantised to.
         transposed: Transpose the (two-dimensional) weight first.
         floor: Least scale per channel.
     """
 
     axis: int | None
     around: NumberFormat
+    stored_as: TensorFormat
     transposed: bool = False
     floor: npt.NDArray[np.float32] | None = None
 
@@ -82,7 +85,7 @@ class Emitter:
         layout: Its quantised tensors.
         floats: Index of each node that computes in another float format than FP32 → the format.
         scheme: The backend's quantisation.
-        int8_half: Whether what an INT8 node reads and writes as float is FP16.
+        around: Precision written with Q/DQ → the float format around it.
         cache: Constants made before.
         float_weights: Whether an INT8 weight stays a float constant with a Q of its own. TensorRT
             8.6 cannot build a transformer around constants that are INT8 already.
@@ -95,7 +98,7 @@ class Emitter:
         layout: QuantLayout,
         floats: Mapping[int, NumberFormat],
         scheme: QuantScheme,
-        int8_half: bool,
+        around: Callable[[Precision], NumberFormat],
         cache: WeightCache,
         *,
         float_weights: bool = False,
@@ -106,7 +109,7 @@ class Emitter:
         self.floats = floats
         self.active = frozenset(layout.active)
         self.scheme = scheme
-        self.int8_half = int8_half
+        self.around = around
         self.cache = cache
         self.float_weights = float_weights
         self.packed = packed
@@ -139,13 +142,15 @@ class Emitter:
         made = float_name(name, wanted)
         return self.constant(made, lambda: stored(made, source.load(), wanted))
 
-    def int8_weight(self, name: str, form: WeightForm) -> str:
-        """A weight as INT8 constant → DequantizeLinear; the float form's name is returned.
+    def quantised_weight(self, name: str, form: WeightForm) -> str:
+        """A weight as constant → DequantizeLinear; the float form's name is returned.
 
         With ``float_weights`` as float constant → QuantizeLinear → DequantizeLinear.
         """
         axis, half = form.axis, form.around == FLOAT16
-        stem = f"{name}{SEPARATOR}i8{'h' if half else ''}{form.tag}"
+        own = form.stored_as.format
+        kind = "i8" if own == INT8 else own.name
+        stem = f"{name}{SEPARATOR}{kind}{'h' if half else ''}{form.tag}"
         if stem in self._made:
             return f"{stem}/dq"
         self._made.add(stem)
@@ -154,15 +159,15 @@ class Emitter:
             if form.transposed:
                 weight = np.ascontiguousarray(weight.T)
             q, scale = quantise_weight(
-                weight, axis, bits=self.scheme.weight_bits, half=half, floor=form.floor
+                weight, axis, stored_as=form.stored_as, half=half, floor=form.floor
             )
-            made: dict[str, Array] = {
-                stem: weight if self.float_weights else q,
-                f"{stem}/scale": scale.astype(np.float16) if half else scale,
-                f"{stem}/zero": np.zeros(scale.shape, np.int8),
-            }
-            for part, array in made.items():
-                self.cache.add(part, part, array)
+            written, zeros = FLOAT32 if self.float_weights else own, np.zeros(scale.shape, np.int8)
+            for part, proto in (
+                (stem, coded(stem, weight if self.float_weights else q, written)),
+                (f"{stem}/scale", stored(f"{stem}/scale", scale, FLOAT16 if half else FLOAT32)),
+                (f"{stem}/zero", coded(f"{stem}/zero", zeros, own)),
+            ):
+                self.cache.keep(part, proto)
         scales = [f"{stem}/scale", f"{stem}/zero"]
         for part in (stem, *scales):
             self.weights[part] = self.cache.protos[part]
@@ -202,16 +207,26 @@ class Emitter:
             return f"{tensor}{SEPARATOR}raw"
         return float_name(tensor, own)
 
-    def read(self, tensor: str, wanted: NumberFormat, *, dequantised: bool = False) -> str:
-        """The name of ``tensor`` in ``wanted``; what is missing of it is written first."""
+    def read(
+        self, tensor: str, wanted: NumberFormat, *, dequantised: Precision | None = None
+    ) -> str:
+        """The name of ``tensor`` in ``wanted``; what is missing of it is written first.
+
+        Args:
+            tensor: Of the model.
+            wanted: The float format that it is read in.
+            dequantised: What its values must have been quantised to, ``None``: nothing.
+        """
         if not tensor:
             return ""
         if tensor in self.graph.weights:
             return self.weight(tensor, wanted)
-        if tensor in self.layout.replaced:
-            return self._dequantised(tensor, wanted, float_name(tensor, wanted))
-        if dequantised:
-            return self._dequantised(tensor, wanted, dequantized_name(tensor, wanted))
+        own = self.layout.stored.get(tensor)
+        if own is not None and dequantised in (None, own):
+            return self._dequantised(tensor, own, wanted, float_name(tensor, wanted))
+        if dequantised is not None:
+            made = dequantized_name(tensor, dequantised, wanted)
+            return self._dequantised(tensor, dequantised, wanted, made)
         return self._float(tensor, wanted)
 
     def _float(self, tensor: str, wanted: NumberFormat) -> str:
@@ -231,50 +246,62 @@ class Emitter:
             node.attribute.append(onnx.helper.make_attribute("to", wanted.elem_type))
         return made
 
-    def _dequantised(self, tensor: str, wanted: NumberFormat, made: str) -> str:
+    def _dequantised(
+        self, tensor: str, precision: Precision, wanted: NumberFormat, made: str
+    ) -> str:
         if made in self._made:
             return made
         self._made.add(made)
-        params = self.layout.params[tensor]
+        params = self.layout.params[scale_key(tensor, precision)]
         # An FP16 scale below the normal range loses its digits, and before operator set 19 there
         # is none: such a tensor goes through FP32.
         fits = self._half_scales and params.scale >= float(MIN_HALF_SCALE)
-        quantised = self._quantised(tensor, params, fits)
+        quantised = self._quantised(tensor, precision, params, fits)
         if wanted != FLOAT32 and not (fits and wanted == FLOAT16):
-            wide = self._dequantised(tensor, FLOAT32, f"{made}/wide")
+            wide = self._dequantised(tensor, precision, FLOAT32, f"{made}/wide")
             node = self.node("Cast", [wide], made)
             node.attribute.append(onnx.helper.make_attribute("to", wanted.elem_type))
             return made
-        args = [quantised, *self._scale_args(tensor, params, wanted == FLOAT16)]
+        args = [quantised, *self._scale_args(tensor, precision, params, wanted == FLOAT16)]
         self.node("DequantizeLinear", args, made)
         return made
 
-    def _quantised(self, tensor: str, params: QuantParams, fits: bool) -> str:
-        made = f"{tensor}{SEPARATOR}q"
+    def _quantised(self, tensor: str, precision: Precision, params: QuantParams, fits: bool) -> str:
+        made = f"{quantized_stem(tensor, precision)}q"
         if made not in self._made:
             self._made.add(made)
             half = fits and self._native.get(tensor, FLOAT32) == FLOAT16
-            source = self._float(tensor, FLOAT16 if half else FLOAT32)
-            self.node("QuantizeLinear", [source, *self._scale_args(tensor, params, half)], made)
+            if self.layout.stored.get(tensor, precision) is precision:
+                source = self._float(tensor, FLOAT16 if half else FLOAT32)
+            else:  # it exists in another quantised form alone
+                half, source = False, self.read(tensor, FLOAT32)
+            args = [source, *self._scale_args(tensor, precision, params, half)]
+            self.node("QuantizeLinear", args, made)
         return made
 
-    def _scale_args(self, tensor: str, params: QuantParams, half: bool) -> list[str]:
+    def _scale_args(
+        self, tensor: str, precision: Precision, params: QuantParams, half: bool
+    ) -> list[str]:
         """Names of the scale and zero-point constants; the FP16 scale is rounded up, once for all.
 
         Where FP16 reads or writes the tensor at all, its FP32 scale is that same rounded value, so
         that both sides of a Q/DQ pair agree.
         """
-        scale = stored_scale(params.scale, half=self.int8_half and self._half_scales)
-        stem = f"{tensor}{SEPARATOR}"
-        value: Array = np.asarray(scale, np.float16 if half else np.float32)
-        zero = np.asarray(params.zero_point, np.dtype(self.scheme.activation))
+        halves = self.around(precision) == FLOAT16 and self._half_scales
+        scale = stored_scale(params.scale, half=halves)
+        stem = quantized_stem(tensor, precision)
+        own = self.scheme.activation(precision).format
         tag = f"{scale.hex()}:{params.zero_point}"
         # The cache outlives this graph and a tensor's scale may change with its Concat partners.
         names = [f"{stem}scale{'h' if half else ''}", f"{stem}zero"]
-        for name, array in zip(names, (value, zero), strict=True):
+        for name in names:
             key = f"{name}={tag}"
             if key not in self.cache.protos:
-                self.cache.add(key, name, array)
+                kept = FLOAT16 if half else FLOAT32
+                is_scale = name is names[0]
+                value = np.asarray(scale if is_scale else params.zero_point)
+                proto = stored(name, value, kept) if is_scale else coded(name, value, own)
+                self.cache.keep(key, proto)
             self.weights[name] = self.cache.protos[key]
         return names
 

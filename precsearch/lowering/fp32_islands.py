@@ -78,7 +78,7 @@ class _Search:
     def to_other(self, tensor: str) -> bool:
         """Whether all readers of ``tensor`` read it cast down to another format."""
         uses = self.graph.consumers.get(tensor, ())
-        if not uses or tensor in self.graph.output_names or tensor in self.layout.params:
+        if not uses or tensor in self.graph.output_names or tensor in self.layout.quantized:
             return False
         return all(self._read_in_other(node, slot) for node, slot in uses)
 

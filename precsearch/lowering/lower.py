@@ -24,7 +24,7 @@ from precsearch.core.space import Assignment, SearchSpace
 from precsearch.graph.serialize import skeleton_of
 from precsearch.graph.view import GraphView
 from precsearch.lowering.annotate import METADATA_KEY, Annotation, annotate
-from precsearch.lowering.context import Quantising
+from precsearch.lowering.context import LoweringContext
 from precsearch.lowering.emitter import Emitter, WeightCache
 from precsearch.lowering.fp32_islands import fp32_islands
 from precsearch.lowering.ort_workarounds import engine_forms
@@ -88,8 +88,8 @@ class Lowering:
         self.scheme = scheme
         self.scales = scales
         self.form = form
-        self._quantising = Quantising(graph, space, scheme, scales, form)
-        self._groups = self._quantising.owners
+        self.context = LoweringContext(graph, space, scheme, scales, form)
+        self._groups = self.context.owners
         self._cache = WeightCache()
         self._hashes: dict[bytes, bytes] = {b"": b""}
 
@@ -102,17 +102,17 @@ class Lowering:
             ModelError: A tensor to quantise was not calibrated.
             PlanError: A plan's scales do not fit.
         """
-        layout = self._quantising.layout(assignment)
+        layout = self.context.layout(assignment)
         floats = self._float_nodes(assignment, layout)
         self._check_casts(assignment, floats)
         formats = {i: p.spec.format for i, p in floats.items()}
-        packed = self._quantising.packed(assignment)
+        packed = self.context.packed(assignment)
         emitter = Emitter(
             self.graph,
             layout,
             {} if self.form.annotated else formats,
             self.scheme,
-            self._quantising.half,
+            self.context.around,
             self._cache,
             float_weights=self.form.annotated,
             packed=packed,
@@ -134,9 +134,9 @@ class Lowering:
             maker = self.graph.producer.get(output.name)
             key = "" if maker is None else self._groups.get(maker.key, maker.key)
             spans.append((key, len(emitter.nodes)))
-        int8 = sorted((*layout.active, *layout.passive))
-        asked = {self.graph.nodes[i].key: Precision.INT8 for i in int8}
-        asked |= {self.graph.nodes[i].key: p for i, p in floats.items() if i not in int8}
+        quantized = sorted((*layout.active, *layout.passive))
+        asked = {self.graph.nodes[i].key: layout.nodes[i] for i in quantized}
+        asked |= {self.graph.nodes[i].key: p for i, p in floats.items() if i not in quantized}
         asked |= {self.graph.nodes[i].key: assignment[self._group(i)] for i in sorted(packed)}
         notes = self._annotation(emitter, spans, assignment, floats, layout.written)
         lowered = self._assemble(emitter, spans, layout.params, asked, notes)
@@ -168,12 +168,12 @@ class Lowering:
 
     def _float_nodes(self, assignment: Assignment, layout: QuantLayout) -> dict[int, Precision]:
         """Index of each node that computes in another float precision than the model's → it."""
-        around, found = self._quantising.float_of(Precision.INT8), {}
-        active = frozenset(layout.active if around.spec.encoding is Encoding.CAST else ())
+        active, found = frozenset(layout.active), {}
         for node in self.graph.nodes:
-            wanted = self._quantising.float_of(assignment[self._groups.get(node.key, "")])
-            if node.index in active or self._quantising.takes(node, wanted):
-                found[node.index] = around if node.index in active else wanted
+            wanted = self.form.float_of(assignment[self._groups.get(node.key, "")])
+            takes = node.index in active and wanted.spec.encoding is Encoding.CAST
+            if takes or self.context.takes(node, wanted):
+                found[node.index] = wanted
         for index in self._fine_nodes(layout):
             found.pop(index, None)
         wide = self._wide_nodes(assignment, layout.spared, found)
@@ -190,14 +190,16 @@ class Lowering:
                 )
 
     def _fine_nodes(self, layout: QuantLayout) -> frozenset[int]:
-        """INT8 products that read a tensor whose scale FP16 does not hold.
+        """Products on quantised tensors that read one whose scale FP16 does not hold.
 
         All of their operands are dequantised with FP32 scales, without a Cast, and they compute in
-        FP32 what is not INT8: with scales of unlike types TensorRT cannot build a MatMul.
+        FP32 what is not quantised: with scales of unlike types TensorRT cannot build a MatMul.
         """
         nodes = self.graph.nodes
         return frozenset(
-            i for i in layout.active if reads_fine_scale(nodes[i], self.graph, layout.params)
+            i
+            for i in layout.active
+            if reads_fine_scale(nodes[i], self.graph, layout.params, layout.nodes[i])
         )
 
     def _wide_nodes(

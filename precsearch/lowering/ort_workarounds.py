@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from precsearch.core.backend import QuantScheme
+from precsearch.core.quantization import QuantScheme, Quirk
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.capabilities import weight_slot
 from precsearch.lowering.qdq_layout import QuantLayout
@@ -42,11 +42,11 @@ def engine_forms(graph: GraphView, layout: QuantLayout, scheme: QuantScheme) -> 
     active = frozenset(layout.active)
     for node in graph.nodes:
         if node.index in active:
-            if scheme.split_bias:
+            if Quirk.SPLIT_BIAS in scheme.quirks:
                 split |= {node.index} if node.is_op("Gemm") else set()
                 negated |= _bias_add(node, graph)
                 guarded |= {node.index} if _half_quantised(node, graph, layout) else set()
-        elif scheme.guard_float and _would_be_quantised(node, graph, layout):
+        elif Quirk.GUARD_FLOAT in scheme.quirks and _would_be_quantised(node, graph, layout):
             follower = graph.only_user(node.outputs[0])
             if node.is_op("MatMul"):
                 negated |= _bias_add(node, graph)
@@ -73,7 +73,7 @@ def _half_quantised(node: NodeView, graph: GraphView, layout: QuantLayout) -> bo
     ONNX Runtime then finds neither the pattern with a quantised output nor the one without.
     """
     tensor = node.outputs[0]
-    if not node.is_op("MatMul", "Gemm") or tensor not in layout.params:
+    if not node.is_op("MatMul", "Gemm") or tensor not in layout.quantized:
         return False
     uses = graph.consumers.get(tensor, ())
     quantised = all((user.index, slot) in layout.reads for user, slot in uses)
@@ -88,7 +88,7 @@ def _would_be_quantised(node: NodeView, graph: GraphView, layout: QuantLayout) -
         return False
     tensor: str | None = node.outputs[0]
     while tensor is not None:
-        if tensor in layout.params:
+        if tensor in layout.quantized:
             return True
         user = graph.only_user(tensor)
         follows = user is not None and user.is_op("Relu", "Clip", "Add")

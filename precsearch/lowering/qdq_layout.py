@@ -12,14 +12,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from precsearch.core.backend import QuantScheme
-from precsearch.core.precision import Precision
+from precsearch.core.precision import Encoding, Precision
+from precsearch.core.quantization import QuantScheme, Quirk, Trait
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.graph.view import GraphView, NodeView
-from precsearch.lowering.capabilities import Role, data_slots, int8_role
+from precsearch.lowering.capabilities import data_slots, quantized_trait
 from precsearch.lowering.qdq_placement import BRANCH_SUFFIX, placed
 from precsearch.lowering.scales import MIN_HALF_SCALE, QuantParams, ScaleSource, Tie
 from precsearch.lowering.shifts import Floats, can_be_shifted, shift_of
+from precsearch.lowering.tensor_names import scale_key
 
 __all__ = [
     "QuantLayout",
@@ -37,7 +38,7 @@ _PAIRED = ("Conv", "ConvTranspose", "Gemm")
 
 @dataclass(frozen=True)
 class QuantLayout:
-    """The INT8 part of a lowering.
+    """The part of a lowering that Q/DQ writes.
 
     Attributes:
         replaced: Tensors of which only the quantised form exists: every reader, FP32 ones too,
@@ -46,11 +47,15 @@ class QuantLayout:
         spared: Tensors that are not replaced for the sake of float readers, though all their values
             were dequantised before.
         written: The tensors of both, which the graph has a QuantizeLinear for.
-        params: Scale and zero point by tensor, for all of both and what else INT8 was asked to
-            quantise: a proxy does that, where the graph has the same values without.
-        active: Indices of the nodes that compute in INT8, in graph order.
-        shifts: Index of an active node → what its bias is shifted by.
+        params: Scale and zero point by `precsearch.lowering.tensor_names.scale_key`, for all of
+            both and what else was asked to be quantised: a proxy does that, where the graph has the
+            same values without.
+        active: Indices of the nodes that compute in INT8 or FP8, in graph order.
         passive: Indices of the nodes that keep their tensors quantised, in graph order.
+        nodes: Index of each node that reads something dequantised → the precision of that.
+        stored: Tensor of ``replaced`` → the precision that it is quantised to.
+        quantized: The tensors of ``params``.
+        shifts: Index of a node in INT8 → what its bias is shifted by.
     """
 
     replaced: frozenset[str]
@@ -60,6 +65,9 @@ class QuantLayout:
     params: Mapping[str, QuantParams]
     active: tuple[int, ...]
     passive: tuple[int, ...]
+    nodes: Mapping[int, Precision] = field(default_factory=dict)
+    stored: Mapping[str, Precision] = field(default_factory=dict)
+    quantized: frozenset[str] = frozenset()
     shifts: Mapping[int, Floats] = field(default_factory=dict)
 
 
@@ -83,31 +91,36 @@ def fused_tail(node: NodeView, graph: GraphView, groups: Mapping[str, str]) -> s
 def quantisable(
     graph: GraphView, scheme: QuantScheme, space: SearchSpace
 ) -> dict[str, frozenset[str]]:
-    """Group key → the tensors that INT8 there quantises: what calibration must look at."""
+    """Group key → the tensors that Q/DQ there quantises: what calibration must look at."""
     groups = node_groups(space)
     found: dict[str, set[str]] = {}
     for node in graph.nodes:
         group = space.by_key.get(groups.get(node.key, ""))
-        if group is None or Precision.INT8 not in group.choices:
+        if group is None:
             continue
-        found_here = placed(node, graph, scheme, group.passive)
-        if found_here is None:
-            continue
-        tensors = found.setdefault(group.key, set())
-        tensors |= {node.inputs[s] for s in found_here.slots}
-        if found_here.output:
-            tensors.add(fused_tail(node, graph, groups))
-        branch = f"{node.key}{BRANCH_SUFFIX}"
-        if branch in space.by_key:
-            found[branch] = {node.inputs[s] for s in found_here.branch}
+        for precision in _quantized(group.choices):
+            found_here = placed(node, graph, scheme, group.passive, precision)
+            if found_here is None:
+                continue
+            tensors = found.setdefault(group.key, set())
+            tensors |= {node.inputs[s] for s in found_here.slots}
+            if found_here.output:
+                tensors.add(fused_tail(node, graph, groups))
+            branch = f"{node.key}{BRANCH_SUFFIX}"
+            if branch in space.by_key:
+                found.setdefault(branch, set()).update(node.inputs[s] for s in found_here.branch)
     return {key: frozenset(tensors) for key, tensors in found.items()}
+
+
+def _quantized(precisions: Iterable[Precision]) -> tuple[Precision, ...]:
+    return tuple(p for p in precisions if p.spec.encoding is Encoding.QDQ)
 
 
 def reaches_all(node: NodeView, tail: str, graph: GraphView, scheme: QuantScheme) -> bool:
     """Whether float readers get the quantised output of a passive INT8 node, too.
 
     They do, but where data and weight are dequantised together or not at all
-    (`QuantScheme.paired_inputs`) not that of a pooling or Add that a Conv, ConvTranspose or Gemm
+    (`Quirk.PAIRED_INPUTS`) not that of a pooling or Add that a Conv, ConvTranspose or Gemm
     reads: INT8 readers quantise that for themselves. It depends on the model alone, so that a
     proxy, which writes one group without knowing the others' precisions, has the same values. Those
     of a Concat are the same either way.
@@ -118,20 +131,26 @@ def reaches_all(node: NodeView, tail: str, graph: GraphView, scheme: QuantScheme
         graph: The prepared model.
         scheme: The backend's rules.
     """
-    if not scheme.paired_inputs or node.is_op("Concat"):
+    if Quirk.PAIRED_INPUTS not in scheme.quirks or node.is_op("Concat"):
         return True
     return not any(n.is_op(*_PAIRED) for n in graph.users(tail))
 
 
-def reads_fine_scale(node: NodeView, graph: GraphView, params: Mapping[str, QuantParams]) -> bool:
-    """Whether an INT8 product reads a tensor whose scale FP16 does not hold.
+def reads_fine_scale(
+    node: NodeView,
+    graph: GraphView,
+    params: Mapping[str, QuantParams],
+    precision: Precision = Precision.INT8,
+) -> bool:
+    """Whether a product on quantised tensors reads one whose scale FP16 does not hold.
 
     Args:
         node: The product.
         graph: The prepared model.
-        params: Scale and zero point by tensor.
+        params: Scale and zero point by `precsearch.lowering.tensor_names.scale_key`.
+        precision: What it computes in.
     """
-    read = (params.get(node.inputs[s]) for s in data_slots(node, graph))
+    read = (params.get(scale_key(node.inputs[s], precision)) for s in data_slots(node, graph))
     return any(p is not None and p.scale < float(MIN_HALF_SCALE) for p in read)
 
 
@@ -139,9 +158,15 @@ class _Placement:
     """Collects what one assignment quantises."""
 
     def __init__(
-        self, graph: GraphView, scheme: QuantScheme, space: SearchSpace, int8: frozenset[str]
+        self,
+        graph: GraphView,
+        scheme: QuantScheme,
+        space: SearchSpace,
+        asked: frozenset[str],
+        precision: Precision,
     ) -> None:
-        self.int8 = int8
+        self.asked = asked
+        self.precision = precision
         self.graph = graph
         self.scheme = scheme
         self.groups = node_groups(space)
@@ -156,14 +181,16 @@ class _Placement:
 
     def place(self, node: NodeView, branch: bool) -> None:
         """Quantise what an INT8 node reads and, where needed, what it writes."""
-        found = placed(node, self.graph, self.scheme, self.groups[node.key] in self.passive)
-        if found is None or (found.end and self.groups[found.end] not in self.int8):
+        passive = self.groups[node.key] in self.passive
+        found = placed(node, self.graph, self.scheme, passive, self.precision)
+        if found is None or (found.end and self.groups[found.end] not in self.asked):
             # A quantised shortcut makes TensorRT fuse convolution and Add into one INT8 kernel; for
             # a convolution that is not in INT8 it has none, and does not build.
             return
         slots = (*found.slots, *found.branch) if branch else found.slots
         self.reads |= {(node.index, s) for s in slots}
-        (self.active if found.role is Role.ACTIVE else self.kept).append(node.index)
+        computes = found.trait is Trait.INPUTS_QUANTIZABLE
+        (self.active if computes else self.kept).append(node.index)
         if not found.output:
             return
         tail = fused_tail(node, self.graph, self.groups)
@@ -184,21 +211,25 @@ class _Placement:
                 continue
             if node.outputs[0] not in wanted or node.outputs[0] in self.replaced:
                 continue
-            if int8_role(node, self.graph, self.scheme) is Role.CARRIED:
+            if self._carries(node):
                 self.reads.add((node.index, 0))
                 self.replaced.add(node.outputs[0])
                 self.ties.append(Tie(node.inputs[0], node.outputs[0], exact=True))
                 self.moved.add(node.outputs[0])
 
+    def _carries(self, node: NodeView) -> bool:
+        trait = quantized_trait(node, self.graph, self.scheme, self.precision)
+        return trait is Trait.QUANTIZATION_AGNOSTIC
+
     def spare(self) -> frozenset[str]:
         """Leave a tensor unquantised for its float readers, where one of them cannot do otherwise.
 
-        Where data and weight are dequantised together or not at all (`QuantScheme.paired_inputs`),
+        Where data and weight are dequantised together or not at all (`Quirk.PAIRED_INPUTS`),
         a float operator with weights reads what a Concat joined or a MaxPool chose, not what was
         made of that for INT8 readers. The values are the same: they were dequantised before, with
         the scale that the tensor has. For what computes see `reaches_all`.
         """
-        if not self.scheme.paired_inputs:
+        if Quirk.PAIRED_INPUTS not in self.scheme.quirks:
             return frozenset()
         before = frozenset(self.replaced)
         for tensor in self.moved | self.apart:
@@ -214,7 +245,7 @@ class _Placement:
         found = {self.graph.nodes[i].inputs[s] for i, s in self.reads}
         for node in reversed(self.graph.nodes):
             wants = bool(node.outputs) and node.outputs[0] in found
-            if wants and int8_role(node, self.graph, self.scheme) is Role.CARRIED:
+            if wants and self._carries(node):
                 found.add(node.inputs[0])
         return frozenset(found)
 
@@ -239,24 +270,48 @@ def quantise_layout(
         ModelError: A tensor that must be quantised was not calibrated.
         PlanError: The plan's scales do not fit.
     """
-    int8 = assignment.keys_at(Precision.INT8)
-    placement = _Placement(graph, scheme, space, int8)
+    made = [
+        _layout_of(_Placement(graph, scheme, space, asked, precision), scales)
+        for precision in _quantized(Precision.ordered())
+        if (asked := assignment.keys_at(precision))
+    ]
+    return QuantLayout(
+        frozenset().union(*(m.replaced for m in made)),
+        frozenset().union(*(m.reads for m in made)),
+        frozenset().union(*(m.spared for m in made)),
+        frozenset().union(*(m.written for m in made)),
+        dict(sorted((key, p) for m in made for key, p in m.params.items())),
+        tuple(sorted(i for m in made for i in m.active)),
+        tuple(sorted(i for m in made for i in m.passive)),
+        {i: p for m in made for i, p in m.nodes.items()},
+        {t: p for m in made for t, p in m.stored.items()},
+        frozenset().union(*(m.quantized for m in made)),
+        {i: shift for m in made for i, shift in m.shifts.items()},
+    )
+
+
+def _layout_of(placement: _Placement, scales: ScaleSource) -> QuantLayout:
+    """The part of one precision."""
+    graph, asked, precision = placement.graph, placement.asked, placement.precision
     for node in graph.nodes:
-        if placement.groups.get(node.key) in int8:
-            placement.place(node, branch=f"{node.key}{BRANCH_SUFFIX}" in int8)
+        if placement.groups.get(node.key) in asked:
+            placement.place(node, branch=f"{node.key}{BRANCH_SUFFIX}" in asked)
     placement.carry(placement.wanted())
     read = frozenset(graph.nodes[i].inputs[s] for i, s in placement.reads)
-    params = scales.assign(placement.replaced | read, placement.ties)
+    params = scales.assign(placement.replaced | read, placement.ties, precision)
     spared = placement.spare()
     return QuantLayout(
         frozenset(placement.replaced),
         frozenset(placement.reads),
         spared,
         read.union(placement.replaced),
-        {t: params[t] for t in sorted(params)},
+        {scale_key(t, precision): p for t, p in params.items()},
         tuple(placement.active),
         tuple(placement.kept),
-        _shifts(graph, placement.active, scales),
+        {i: precision for i, _ in placement.reads},
+        dict.fromkeys(placement.replaced, precision),
+        frozenset(params),
+        _shifts(graph, placement.active, scales) if precision is Precision.INT8 else {},
     )
 
 

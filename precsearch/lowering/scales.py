@@ -14,9 +14,13 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from precsearch.core.backend import QuantScheme
 from precsearch.core.errors import ModelError, PlanError
+from precsearch.core.formats import FLOAT16, INT8
+from precsearch.core.precision import Precision
+from precsearch.core.quantization import PerAxis, QuantScheme, TensorFormat
+from precsearch.graph.encode import rounded
 from precsearch.lowering.shifts import NO_SHIFTS, Shifts
+from precsearch.lowering.tensor_names import scale_key
 
 __all__ = [
     "MIN_HALF_SCALE",
@@ -31,8 +35,10 @@ __all__ = [
     "stored_scale",
 ]
 
-MIN_HALF_SCALE = np.float32(2.0**-14)
+MIN_HALF_SCALE = np.float32(FLOAT16.smallest_normal)
 """The smallest normal FP16: below it a scale loses digits, and at 0 TensorRT refuses to parse."""
+
+INT8_WEIGHT = TensorFormat(INT8, granularity=PerAxis())
 
 _BLOCK_BYTES = 8 << 20
 
@@ -60,16 +66,18 @@ class QuantParams:
     zero_point: int
 
     @classmethod
-    def of(cls, found: TensorRange, scheme: QuantScheme) -> QuantParams:
+    def of(cls, found: TensorRange, stored_as: TensorFormat) -> QuantParams:
         """The parameters that cover a range, zero included exactly.
 
-        ``uint8``: (high - low) / 255, asymmetric. ``int8``: max(|low|, |high|) / 127, symmetric.
+        ``uint8``: (high - low) / 255, asymmetric. Symmetric formats: max(|low|, |high|) over the
+        largest value, 127 for ``int8`` and 448 for ``float8e4m3``.
         """
+        largest = np.float32(stored_as.largest)
         low, high = np.float32(min(found.low, 0.0)), np.float32(max(found.high, 0.0))
-        if scheme.activation == "int8":
-            return cls(float(max(max(-low, high) / np.float32(127), _MIN_SCALE)), 0)
+        if stored_as.symmetric:
+            return cls(float(max(max(-low, high) / largest, _MIN_SCALE)), 0)
         # In two halves: high - low overflows for a range as wide as FP32 itself.
-        scale = max(high / np.float32(255) - low / np.float32(255), _MIN_SCALE)
+        scale = max(high / largest - low / largest, _MIN_SCALE)
         return cls(float(scale), int(np.rint(-low / scale)))
 
 
@@ -112,12 +120,18 @@ class _Classes:
 class ScaleSource(Protocol):
     """Where a lowering takes its activation scales from."""
 
-    def assign(self, tensors: Collection[str], ties: Sequence[Tie]) -> dict[str, QuantParams]:
+    def assign(
+        self,
+        tensors: Collection[str],
+        ties: Sequence[Tie],
+        precision: Precision = Precision.INT8,
+    ) -> dict[str, QuantParams]:
         """The parameters of every tensor, by name.
 
         Args:
             tensors: The tensors to quantise.
             ties: Pairs of them that should share their parameters.
+            precision: What they are quantised to.
 
         Raises:
             PrecsearchError: A tensor's scale is not known.
@@ -148,7 +162,12 @@ class RangeScales:
         """The same ranges with other shifts."""
         return RangeScales(self._ranges, self._scheme, shifts)
 
-    def assign(self, tensors: Collection[str], ties: Sequence[Tie]) -> dict[str, QuantParams]:
+    def assign(
+        self,
+        tensors: Collection[str],
+        ties: Sequence[Tie],
+        precision: Precision = Precision.INT8,
+    ) -> dict[str, QuantParams]:
         """See `ScaleSource.assign`. Tied tensors get the union of their ranges.
 
         With asymmetric activations, a tie of equals (`Tie.exact` false) is not made between a
@@ -158,22 +177,25 @@ class RangeScales:
         Raises:
             ModelError: A tensor was not calibrated.
         """
+        stored_as = self._scheme.activation(precision)
         classes = _Classes()
         for tensor in sorted(tensors):
             classes.root(tensor)
         for tie in ties:
-            symmetric = self._scheme.activation == "int8"
-            if tie.exact or symmetric or self._signed(tie.a) == self._signed(tie.b):
+            if tie.exact or stored_as.symmetric or self._signed(tie.a) == self._signed(tie.b):
                 classes.join(tie.a, tie.b)
         params: dict[str, QuantParams] = {}
         for members in classes.members():
             ranges = [self._ranges[t] for t in members if t in self._ranges]
             if not ranges:
-                raise ModelError(f"tensor {members[0]!r} was not calibrated, so INT8 has no scale")
+                name = precision.value.upper()
+                raise ModelError(
+                    f"tensor {members[0]!r} was not calibrated, so {name} has no scale"
+                )
             found = ranges[0]
             for other in ranges[1:]:
                 found = found.union(other)
-            params.update(dict.fromkeys(members, QuantParams.of(found, self._scheme)))
+            params.update(dict.fromkeys(members, QuantParams.of(found, stored_as)))
         return params
 
     def _signed(self, tensor: str) -> bool:
@@ -191,47 +213,54 @@ class FixedScales:
         self._params = params
         self.shifts = shifts
 
-    def assign(self, tensors: Collection[str], ties: Sequence[Tie]) -> dict[str, QuantParams]:
+    def assign(
+        self,
+        tensors: Collection[str],
+        ties: Sequence[Tie],
+        precision: Precision = Precision.INT8,
+    ) -> dict[str, QuantParams]:
         """See `ScaleSource.assign`.
 
         Raises:
             PlanError: The plan has no scale for a tensor, or unequal ones where one is carried.
         """
-        missing = [t for t in sorted(tensors) if t not in self._params]
+        found = {t: scale_key(t, precision) for t in tensors}
+        missing = [t for t in sorted(tensors) if found[t] not in self._params]
         if missing:
             raise PlanError(f"the plan lacks the scale of tensor {missing[0]!r}; {_EDITED}")
         for tie in ties:
-            if tie.exact and self._params[tie.a] != self._params[tie.b]:
+            if tie.exact and self._params[found[tie.a]] != self._params[found[tie.b]]:
                 raise PlanError(
                     f"the plan has unequal scales for {tie.a!r} and {tie.b!r}; {_EDITED}"
                 )
-        return {t: self._params[t] for t in tensors}
+        return {t: self._params[key] for t, key in found.items()}
 
 
 def quantise_weight(
     weight: npt.NDArray[np.float32],
     axis: int | None,
     *,
-    bits: int = 8,
+    stored_as: TensorFormat = INT8_WEIGHT,
     half: bool = False,
     floor: npt.NDArray[np.float32] | None = None,
-) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Symmetric INT8 weights.
+) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.float32]]:
+    """Symmetrically quantised weights.
 
     Args:
         weight: FP32 weight.
         axis: The output-channel axis for one scale per channel, ``None`` for a single scale.
-        bits: 8, or 7 to keep sums of products of two 8-bit numbers from saturating.
+        stored_as: What they are quantised to.
         half: Round scales to values that FP16 holds.
         floor: Least scale per channel, shape ``(channels,)``.
 
     Returns:
-        The INT8 values, shaped as ``weight``, and the FP32 scales: shape ``()`` or ``(channels,)``.
+        The values in units of the scale, shaped as ``weight``, of an integer format as int8, of a
+        float format as FP32; and the FP32 scales: shape ``()`` or ``(channels,)``.
 
     Raises:
         ModelError: The weight has values that are not finite.
     """
-    limit = np.float32(2 ** (bits - 1) - 1)
+    limit = np.float32(stored_as.largest)
     others = None if axis is None else tuple(i for i in range(weight.ndim) if i != axis)
     blocks = _blocks(weight)
     peaks = [
@@ -248,9 +277,12 @@ def quantise_weight(
         scale = np.maximum(scale, floor.reshape(shape))
     if half:
         scale = round_up_to_half(scale)
-    q = np.empty(weight.shape, np.int8)
+    whole = stored_as.format.is_integer
+    q = np.empty(weight.shape, np.int8 if whole else np.float32)
     for b in blocks:
-        q[b] = np.clip(np.rint(weight[b] / (scale[b] if axis == 0 else scale)), -limit, limit)
+        steps = weight[b] / (scale[b] if axis == 0 else scale)
+        nearest = np.rint(steps) if whole else rounded(steps, stored_as.format)
+        q[b] = np.clip(nearest, -limit, limit)
     return q, scale.reshape(()) if axis is None else scale.reshape(-1)
 
 

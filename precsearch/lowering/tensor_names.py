@@ -1,14 +1,15 @@
 """The names of the forms in which a lowered graph has a tensor of the model.
 
-Names are in the bytes of a lowered model, so those of FP16 stay what they were when it was the only
-other float format.
+Names are in the bytes of a lowered model, so those of FP16 and INT8 stay what they were when there
+was nothing else.
 """
 
 from __future__ import annotations
 
 from precsearch.core.formats import FLOAT16, FLOAT32, NumberFormat
+from precsearch.core.precision import Precision
 
-__all__ = ["SEPARATOR", "dequantized_name", "float_name", "short"]
+__all__ = ["SEPARATOR", "dequantized_name", "float_name", "quantized_stem", "scale_key", "short"]
 
 SEPARATOR = "//"
 """Between the name of a tensor or node of the model and what the lowering adds to it."""
@@ -27,6 +28,16 @@ def float_name(tensor: str, number_format: NumberFormat) -> str:
     return f"{tensor}{SEPARATOR}{word}"
 
 
-def dequantized_name(tensor: str, number_format: NumberFormat) -> str:
+def scale_key(tensor: str, precision: Precision) -> str:
+    """What the scale of a tensor is called in a plan: its name, if it is quantized to INT8."""
+    return tensor if precision is Precision.INT8 else f"{tensor}{SEPARATOR}{precision}"
+
+
+def quantized_stem(tensor: str, precision: Precision) -> str:
+    """What the names around a quantized tensor begin with."""
+    return f"{scale_key(tensor, precision)}{SEPARATOR}"
+
+
+def dequantized_name(tensor: str, precision: Precision, number_format: NumberFormat) -> str:
     """What DequantizeLinear gives where the tensor exists unquantized, too."""
-    return f"{tensor}{SEPARATOR}dq{short(number_format)}"
+    return f"{quantized_stem(tensor, precision)}dq{short(number_format)}"

@@ -7,13 +7,14 @@ import onnx
 from onnx import helper
 
 from precsearch.core.formats import FLOAT32, NumberFormat
+from precsearch.core.quantization import Quirk, TensorFormat
 from precsearch.graph.encode import stored
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.capabilities import cast_outputs, cast_slots, weight_slot
 from precsearch.lowering.emitter import Emitter, WeightForm
 from precsearch.lowering.ort_workarounds import EngineForms
 from precsearch.lowering.shifts import shifted_bias
-from precsearch.lowering.tensor_names import float_name
+from precsearch.lowering.tensor_names import float_name, scale_key
 
 __all__ = ["scale_floor", "weight_axis", "write_node"]
 
@@ -39,11 +40,12 @@ def write_node(emitter: Emitter, node: NodeView, forms: EngineForms) -> None:
             inputs[slot] = emitter.packed_weight(node, wanted)
         elif slot == weight:
             form = _weight_form(emitter, node, wanted, node.index in forms.split)
-            inputs[slot] = emitter.int8_weight(tensor, form)
+            inputs[slot] = emitter.quantised_weight(tensor, form)
         elif tensor in graph.weights and not graph.is_float(tensor):
             emitter.weight(tensor, FLOAT32)
         elif tensor and graph.is_float(tensor):
-            dequantised = (node.index, slot) in emitter.layout.reads
+            reads = (node.index, slot) in emitter.layout.reads
+            dequantised = emitter.layout.nodes[node.index] if reads else None
             inputs[slot] = emitter.read(tensor, wanted, dequantised=dequantised)
     if node.index in emitter.layout.shifts:
         inputs = [*inputs[:2], _shifted(emitter, node, own if quantised else FLOAT32)]
@@ -79,7 +81,7 @@ def _write(
         made.attribute.append(helper.make_attribute("alpha", 0.0))
     else:
         emitter.copy(node, inputs, outputs)
-        if emitter.scheme.kernel_shapes and node.index in emitter.active:
+        if Quirk.KERNEL_SHAPES in emitter.scheme.quirks and node.index in emitter.active:
             _say_kernel_shape(emitter, node)
     if node.index in forms.guarded:
         guard = emitter.node("LeakyRelu", [outputs[0]], final)
@@ -138,14 +140,15 @@ def _write_gemm(emitter: Emitter, node: NodeView, inputs: list[str], output: str
 
 def _weight_form(emitter: Emitter, node: NodeView, around: NumberFormat, split: bool) -> WeightForm:
     """How an active node's weight is quantised: per output channel where it has one axis for it."""
-    axis = weight_axis(node, emitter.graph)
+    axis, precision = weight_axis(node, emitter.graph), emitter.layout.nodes[node.index]
+    stored_as = emitter.scheme.weight(node.op_type, precision)
     if node.is_op("Conv"):
-        step = emitter.layout.params[node.inputs[0]].scale
-        floor = scale_floor(emitter.graph, node, step, emitter.scheme.weight_bits)
-        return WeightForm(axis, around, floor=floor)
+        step = emitter.layout.params[scale_key(node.inputs[0], precision)].scale
+        floor = scale_floor(emitter.graph, node, step, stored_as)
+        return WeightForm(axis, around, stored_as, floor=floor)
     if node.is_op("Gemm") and split:
-        return WeightForm(1, around, transposed=axis == 0)
-    return WeightForm(axis, around)
+        return WeightForm(1, around, stored_as, transposed=axis == 0)
+    return WeightForm(axis, around, stored_as)
 
 
 def weight_axis(node: NodeView, graph: GraphView) -> int | None:
@@ -160,7 +163,7 @@ def weight_axis(node: NodeView, graph: GraphView) -> int | None:
 
 
 def scale_floor(
-    graph: GraphView, node: NodeView, step: float, weight_bits: int
+    graph: GraphView, node: NodeView, step: float, stored_as: TensorFormat
 ) -> np.ndarray | None:
     """Least weight scales that keep the int32 bias of each channel of a Conv from overflowing.
 
@@ -171,9 +174,9 @@ def scale_floor(
         graph: The prepared model.
         node: The Conv.
         step: Scale of its input.
-        weight_bits: Of the scheme.
+        stored_as: What the weight is quantised to; only integers have an int32 bias.
     """
-    has_bias = node.is_op("Conv") and len(node.inputs) > 2
+    has_bias = node.is_op("Conv") and len(node.inputs) > 2 and stored_as.format.is_integer
     bias = graph.weights.get(node.inputs[2]) if has_bias else None
     if bias is None:
         return None
@@ -181,5 +184,5 @@ def scale_floor(
     floor = values / np.float32(step) / _MAX_BIAS_STEPS
     weight = np.asarray(graph.weights[node.inputs[1]].load(), dtype=np.float32)
     peak = np.max(np.abs(weight.reshape(weight.shape[0], -1)), axis=1, initial=np.float32(0))
-    limit = np.float32(2 ** (weight_bits - 1) - 1)
+    limit = np.float32(stored_as.largest)
     return floor if np.any(peak / limit < floor) else None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from precsearch.core.trial import Aggregation
 
-__all__ = ["Floats", "aggregate", "upper"]
+__all__ = ["Floats", "Precision95", "aggregate", "how_sure", "upper"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -85,3 +86,54 @@ def upper(
     at = float(np.quantile(np.concatenate(means), _QUANTILE))
     estimate = scale * (math.sqrt(max(at, 0.0)) if aggregation is Aggregation.RMS else at)
     return max(loss, min(estimate, _CAP * loss) if loss > 0 else estimate)
+
+
+class Precision95(NamedTuple):
+    """How well some samples tell a loss.
+
+    Attributes:
+        share: Half the 95 % interval of the loss under resampling, over the loss.
+        needed: Samples with which that would be the share asked for.
+    """
+
+    share: float
+    needed: int
+
+
+def how_sure(
+    errors: Floats, weights: Floats, aggregation: Aggregation, wanted: float, seed: int = 0
+) -> Precision95 | None:
+    """How far a loss may be off because there are no more samples, by resampling them.
+
+    The interval shrinks with the root of the number of samples (Efron, 1979), from which the number
+    needed follows.
+
+    Args:
+        errors: Loss per sample, shape ``[n]``, finite.
+        weights: Positive weight of each, shape ``[n]``.
+        aggregation: RMS or MEAN.
+        wanted: The share asked for, such as 0.1.
+        seed: Of the draws.
+
+    Returns:
+        ``None`` where resampling says nothing: a maximum, a loss of 0, fewer than 8 samples.
+    """
+    n = len(errors)
+    tells = aggregation in (Aggregation.RMS, Aggregation.MEAN)
+    if n < _FEW or not tells or not np.isfinite(errors).all():
+        return None
+    loss = aggregate(errors, weights, aggregation)
+    if loss <= 0:
+        return None
+    terms, weights = _terms(errors / loss, weights, aggregation)
+    rng = np.random.default_rng(seed)
+    means: list[Floats] = []
+    step = max(1, _CELLS // n)
+    for start in range(0, _RESAMPLES, step):
+        drawn = rng.integers(n, size=(min(step, _RESAMPLES - start), n))
+        means.append((terms * weights)[drawn].sum(axis=1) / weights[drawn].sum(axis=1))
+    found = np.concatenate(means)
+    losses = np.sqrt(np.maximum(found, 0)) if aggregation is Aggregation.RMS else found
+    low, high = np.quantile(losses, (0.025, 0.975))
+    share = float(high - low) / 2
+    return Precision95(share, max(n, math.ceil(n * (share / wanted) ** 2)))

@@ -27,7 +27,7 @@ def identity(config: OptimizeConfig, target: Target, inputs: Inputs) -> dict[str
         "calibration": f"{config.calibration_method} {calibration.digest}",
         "holdout": "none" if holdout is None else holdout.digest,
         "backend": config.backend,
-        "devices": " ".join(d.name for d in devices_of(config, target.facts)),
+        "devices": _devices(config, target),
         "scheme": target.scheme.name,
         "tol": repr(config.tol),
         "metric": f"{inputs.metric.name} {code_digest(inputs.metric)}".rstrip(),
@@ -42,3 +42,9 @@ def identity(config: OptimizeConfig, target: Target, inputs: Inputs) -> dict[str
         "control": config.control.text,
         "version": __version__,
     }
+
+
+def _devices(config: OptimizeConfig, target: Target) -> str:
+    """The devices as far as they are known before a run, and where they are."""
+    names = (d.name for d in devices_of(config, target.facts))
+    return " ".join(filter(None, (config.ray, config.target, *names)))

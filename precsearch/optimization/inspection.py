@@ -77,6 +77,7 @@ def inspect(
     profile: bool = False,
     threads: int = 0,
     control: Control = NO_CONTROL,
+    preprocess: str = "",
 ) -> Inspection:
     """Read, prepare and group a model; with data, run it once for each sample.
 
@@ -93,6 +94,7 @@ def inspect(
         profile: Time the FP32 engine now, for some seconds.
         threads: CPU threads of one inference that is timed; 0 is the number of physical cores.
         control: What a search would be told to leave as it is.
+        preprocess: Steps that make samples of pictures or sounds.
 
     Raises:
         InputError: The model or the data cannot be read, or an option is wrong.
@@ -111,7 +113,8 @@ def inspect(
         control=control,
     )
     source, graph = target.source, target.graph
-    given = load(Path(data), input_specs(graph.inputs)) if data is not None else None
+    specs = input_specs(graph.inputs)
+    given = None if data is None else load(Path(data), specs, preprocess=preprocess)
     offered = precisions or target.facts.offered or target.backend.precisions
     work = counted(target, offered) if given is None else counted_for(target, given, offered)
     found = None if given is None else _screened(target, given)

@@ -19,9 +19,10 @@ from precsearch.core.trial import Measured, Measurement, Trial
 from precsearch.executors.candidates import busy, candidate
 from precsearch.executors.client import MeasurementClient, ReferenceClient, connect, reference
 from precsearch.executors.fleet import Fleet, assembled
-from precsearch.executors.open import executor_on
+from precsearch.executors.open import executor_of
 from precsearch.executors.protocol import Executor
 from precsearch.executors.references import reference_of
+from precsearch.executors.request import Request
 from precsearch.lowering.lower import Lowering
 from precsearch.measurement.build_service import Engine
 from precsearch.measurement.service import ReferenceSplit
@@ -35,13 +36,13 @@ from precsearch.optimization.stages.prepare import Preparation, Prepared
 from precsearch.optimization.stages.search import INTERRUPTED, Rounds
 from precsearch.optimization.stages.select import Choice, Confirmed, confirm
 from precsearch.optimization.stopwatch import Stopwatch
+from precsearch.optimization.warm import Warm, warm_start
 from precsearch.optimization.write_plan import Finish, make_plan
 from precsearch.plan.plan import CorrectionEvidence, Fp32Evidence
 from precsearch.replay.artifact import is_engine, write_artifact
 from precsearch.search.evaluator import Evaluate
 from precsearch.search.journal import Journal
 from precsearch.setup.config import OptimizeConfig, OptimizeResult
-from precsearch.setup.devices import devices_of
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.outputs import Outputs
 from precsearch.setup.target import Target
@@ -121,13 +122,15 @@ class Run:
             fingerprint, baseline, setup = passed.fingerprint, passed.measurement, passed.setup
             yield from self._warn(told(passed, self.config, self.inputs))
             yield from self._told_busy(baseline)
+            warm = self._warm(identified)
+            yield from self._warn(warm.said)
             noise = self.journal.memo.noise
             with assembled(
                 executor, worker, setup, fingerprint, self._limit_s, noise=noise
             ) as fleet:
                 yield from self._warn(fleet.notes)
                 self.devices = fleet.names
-                problem = replace(self._problem(fleet.noise), devices=len(fleet.clients))
+                problem = replace(warm(self._problem(fleet.noise)), devices=len(fleet.clients))
                 ready = replace(ready, setup=replace(setup, noise=fleet.noise))
                 rounds = self._rounds(problem, ready, executor, fleet, baseline)
                 choice = yield from rounds.events(self._search_started(fingerprint, problem))
@@ -135,6 +138,14 @@ class Run:
             if rounds.stopped != INTERRUPTED:
                 executor.forget_engines()
         return (yield from self._finish(rounds, lowering, fingerprint, choice, engine))
+
+    def _warm(self, identified: dict[str, str]) -> Warm:
+        """What is known from earlier runs; what a resumed run knew when it began."""
+        memo, space = self.journal.memo, self.target.space
+        plans = [p for p in self.config.warm_start if p.suffix == ".json"]
+        begun = memo.device or memo.noise
+        found = warm_start(plans if begun else self.config.warm_start, identified, space)
+        return replace(found, trials=memo.earlier) if begun else found
 
     def _warn(self, said: Sequence[str]) -> Generator[Event, None, None]:
         for message in said:
@@ -148,10 +159,18 @@ class Run:
             yield from self._warn([said])
 
     def _executor(self) -> AbstractContextManager[Executor]:
-        config = self.config
-        devices = devices_of(config, self.target.facts)
-        source = self.target.source
-        return executor_on(devices, source, config.run_path, workers=config.workers)
+        config, target = self.config, self.target
+        request = Request(
+            target.source,
+            target.facts,
+            config.run_path,
+            config.devices,
+            config.threads,
+            config.workers,
+            config.ray or config.target,
+        )
+        kind = "ray" if config.ray else "ssh" if config.target else "process"
+        return executor_of(request, kind)
 
     def _prepared(
         self, executor: Executor, worker: ReferenceClient
@@ -180,7 +199,6 @@ class Run:
             seed=config.seed,
             # Strategies may decide by it, so a resumed run has the first one's.
             setup_seconds=self.journal.memo.setup_seconds or self._watch.run,
-            devices=len(devices_of(config, self.target.facts)),
         )
 
     def _search_started(self, fingerprint: Fingerprint, problem: Problem) -> SearchStarted:
@@ -196,6 +214,7 @@ class Run:
             outline=tuple(map(GroupOutline.of, problem.space.groups)),
             fp32=self.fp32[-1].mode if self.fp32 else "",
             setup_seconds=problem.setup_seconds,
+            earlier=problem.earlier,
         )
 
     def _rounds(
@@ -209,7 +228,7 @@ class Run:
         """The search and what follows it, until an engine is chosen."""
         lower, worker = ready.lowering.lower, ready.worker
         known = {ready.setup.baseline.digest: Measured(baseline)}
-        trials: list[Trial] = []
+        trials: list[Trial] = list(problem.known)
 
         evaluation = Evaluation(
             executor, fleet, ready, self.config.workers, self._limit_s, trials, self.lost

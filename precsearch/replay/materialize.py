@@ -13,9 +13,11 @@ import numpy as np
 from precsearch.core.backend import QuantScheme
 from precsearch.core.errors import InputError, OptionError, PlanError, ReplayError
 from precsearch.core.precision import Precision
+from precsearch.core.quantization import TensorFormat
 from precsearch.graph.read import SourceModel, read_model
 from precsearch.lowering.lower import Lowered, Lowering
 from precsearch.lowering.scales import FixedScales, QuantParams
+from precsearch.lowering.tensor_names import SEPARATOR
 from precsearch.lowering.version import lowering_version
 from precsearch.plan.plan import Plan, Recipe, read_plan
 from precsearch.replay.ahead import built_ahead, expect_backend
@@ -72,8 +74,16 @@ class Materialised:
     lowered: Lowered
 
 
+def _zero_points(kind: TensorFormat) -> tuple[int, int]:
+    """The least and the greatest zero point that the type of an activation holds."""
+    if not kind.format.is_integer:
+        return 0, 0
+    limits = np.iinfo(np.dtype(kind.format.name))
+    return int(limits.min), int(limits.max)
+
+
 def _params(recipe: Recipe, scheme: QuantScheme) -> dict[str, QuantParams]:
-    limits = np.iinfo(np.dtype(scheme.activation))
+    kinds = {p: scheme.activation(p) for p in scheme.precisions}
     found: dict[str, QuantParams] = {}
     for row in recipe.scales:
         try:
@@ -85,10 +95,16 @@ def _params(recipe: Recipe, scheme: QuantScheme) -> dict[str, QuantParams]:
                 f"the plan's scale of tensor {row.tensor!r} is {row.scale!r}, not a positive "
                 f"hexadecimal float; {EDITED}"
             )
-        if not limits.min <= row.zero_point <= limits.max:
+        suffixes = {f"{SEPARATOR}{p}": kind for p, kind in kinds.items()}
+        kind = next(
+            (k for s, k in suffixes.items() if row.tensor.endswith(s)), kinds.get(Precision.INT8)
+        )
+        least, most = (0, 0) if kind is None else _zero_points(kind)
+        if not least <= row.zero_point <= most:
+            name = "the scheme" if kind is None else kind.format.name
             raise PlanError(
                 f"the plan's zero point of tensor {row.tensor!r} is {row.zero_point}, not of "
-                f"{scheme.activation}; {EDITED}"
+                f"{name}; {EDITED}"
             )
         if row.tensor in found:
             raise PlanError(f"the plan has two scales for tensor {row.tensor!r}; {EDITED}")

@@ -217,6 +217,7 @@ def _config(plan: Plan, data: Path | None, tol: float | None, metric: str) -> Da
     shapes = recipe.shapes[0] if recipe.shapes else {}
     batch = next((s[0] for s in shapes.values() if s), 1)
     sets = shape_sets(criteria)
+    media = data is not None and data.is_dir()
     return DataConfig(
         data,
         criteria.tolerance if tol is None else tol,
@@ -224,6 +225,7 @@ def _config(plan: Plan, data: Path | None, tol: float | None, metric: str) -> Da
         batch=1 if sets else max(1, batch),
         shapes=sets,
         seed=criteria.seed,
+        preprocess=str(criteria.data.get("preprocess", "")) if media else "",
     )
 
 

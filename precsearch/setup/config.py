@@ -54,6 +54,7 @@ class DataConfig:
         calibration_method: ``minmax``, ``percentile``, ``mse`` or ``entropy``.
         holdout: Samples that the search never sees.
         seed: Of every random choice.
+        preprocess: Steps that make samples of pictures or sounds, as ``--preprocess`` takes them.
     """
 
     data: Path | None = None
@@ -66,6 +67,7 @@ class DataConfig:
     calibration_method: str = "minmax"
     holdout: Path | None = None
     seed: int = 0
+    preprocess: str = ""
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -123,12 +125,15 @@ class SearchConfig:
         strategy_options: Options of the strategy by name, as text; recorded in the plan.
         max_builds: Most engines to build and time; those that fail soon are not counted.
         time_budget: Most seconds to search.
+        warm_start: Run directories whose measurements are taken over, and plans whose choice is
+            tried first.
     """
 
     strategy: str = "auto"
     strategy_options: Mapping[str, str] = field(default_factory=dict)
     max_builds: int | None = None
     time_budget: float | None = None
+    warm_start: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,9 @@ class RunConfig:
         devices: What engines run on, as text: GPU indices such as ``0,1``, or sets of CPU cores
             such as ``0-3,4-7``; the first is the home device. "" is the one that an engine takes
             by itself.
+        ray: Address of a Ray cluster whose devices are used, or ``local`` for a Ray of this
+            machine; "" uses none.
+        target: Another host whose device is used, such as ``ssh://user@host``; "" is this one.
         workers: Engines that are built and run at a time on each device; they are timed one at a
             time.
         output: The plan; by default ``<model stem>.plan.json`` in the current folder.
@@ -150,6 +158,8 @@ class RunConfig:
     """
 
     devices: str = ""
+    ray: str = ""
+    target: str = ""
     workers: int = 1
     output: Path | None = None
     artifact: Path | None = None
@@ -160,6 +170,15 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise OptionError(f"the number of workers must be at least 1, not {self.workers}")
+        if self.devices and self.ray not in ("", "local"):
+            raise OptionError(
+                "--devices names devices of this machine, and --ray takes all of a cluster's; drop "
+                "one of them"
+            )
+        if self.target and (self.ray or self.devices):
+            raise OptionError(
+                "--target is the device of another host; leave out --devices and --ray"
+            )
         if self.resume and self.force:
             raise OptionError("a run is either resumed or started afresh: drop --resume or --force")
 

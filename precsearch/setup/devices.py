@@ -11,7 +11,7 @@ from precsearch.core.device import DeviceSpec
 from precsearch.core.errors import OptionError
 from precsearch.setup.config import OptimizeConfig
 
-__all__ = ["devices_of", "parse_devices"]
+__all__ = ["devices_of", "named_devices", "parse_devices"]
 
 _MOST = 1 << 12
 _SPAN = re.compile(r"(\d{1,4})(?:-(\d{1,4}))?", re.ASCII)
@@ -23,11 +23,16 @@ def devices_of(config: OptimizeConfig, facts: BackendFacts) -> tuple[DeviceSpec,
     Raises:
         OptionError: What was named is no device, or not one that this process may use.
     """
-    if not config.devices:
+    return named_devices(config.devices, facts, config.threads)
+
+
+def named_devices(names: str, facts: BackendFacts, threads: int) -> tuple[DeviceSpec, ...]:
+    """`devices_of` for text and the number of threads that was asked for."""
+    if not names:
         return (DeviceSpec(kind=facts.device),)
-    found = parse_devices(config.devices, facts.device)
+    found = parse_devices(names, facts.device)
     if facts.device == "cpu":
-        _check_cores(found, config.threads)
+        _check_cores(found, threads)
     return found
 
 

@@ -48,6 +48,7 @@ class Inputs:
         specs: The model's inputs.
         sets: Sets of input shapes that the user named.
         seed: Of random numbers.
+        preprocess: How pictures or sounds became samples, "" where there are none.
     """
 
     data: Dataset
@@ -59,6 +60,7 @@ class Inputs:
     specs: tuple[InputSpec, ...] = ()
     sets: tuple[ShapeSet, ...] = ()
     seed: int = 0
+    preprocess: str = ""
 
     def beside(self, part: Dataset) -> tuple[SetData, ...]:
         """What engines are scored on beside a part of the data: its samples at other shapes."""
@@ -101,6 +103,7 @@ class Inputs:
             "search_samples": sum(self.parts.search.sizes),
             "holdout_samples": sum(holdout.sizes) if holdout is not None else 0,
             "holdout": "none" if holdout is None else holdout.digest,
+            **({"preprocess": self.preprocess} if self.preprocess else {}),
         }
 
 
@@ -132,6 +135,7 @@ def open_inputs(
             shapes=config.data_shapes,
             seed=config.seed,
             outputs=outputs,
+            preprocess=config.preprocess if path is not None else "",
         )
 
     with in_terms_of_sets() if config.shapes else nullcontext():
@@ -149,7 +153,11 @@ def open_inputs(
         timed = timed_again(data, specs, timed_at)
     notes, sets = (*unsearched(hidden_layers(graph)), *timed.notes), tuple(config.shapes)
     bound = measure.bound(config.tol)
-    return Inputs(data, parts, measure, bound, timed.loads, notes, specs, sets, config.seed)
+    return Inputs(
+        *(data, parts, measure, bound, timed.loads, notes, specs, sets),
+        seed=config.seed,
+        preprocess=config.preprocess,
+    )
 
 
 def _check_labels(measure: Metric, asked: str, parts: Parts) -> None:

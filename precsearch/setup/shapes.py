@@ -133,6 +133,7 @@ def open_data(
     shapes: Mapping[str, tuple[int, ...]],
     seed: int,
     outputs: Sequence[str],
+    preprocess: str = "",
 ) -> Dataset:
     """The user's data. Shapes cut it, or choose among its feeds where these differ in shape.
 
@@ -140,7 +141,9 @@ def open_data(
         DataError: The data cannot be read, or has no feed of these shapes.
         OptionError: Batch or shapes contradict the model, each other or the data.
     """
-    load_at = partial(load, path, specs, batch=batch, seed=seed, outputs=outputs)
+    load_at = partial(
+        load, path, specs, batch=batch, seed=seed, outputs=outputs, preprocess=preprocess
+    )
     try:
         return load_at(shapes=shapes)
     except DataError:

@@ -145,6 +145,9 @@ class Auto:
     def _mixed(self, rounds: Rounds) -> Asking[str]:
         """Search on where uniform engines do not settle it. Returns why it ended."""
         known, encoding, limit = rounds.known, rounds.encoding, rounds.limit
+        for guess in known.problem.guesses:
+            if known.builds < limit and not known.excludes(guess):
+                yield from known.build([guess], "what the plan chose that it starts from")
         wanted = promising(known, encoding)
         if wanted[:, 1:].any():
             leading = leading_uniforms(known.problem)

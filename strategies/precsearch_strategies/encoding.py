@@ -8,7 +8,6 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment, SearchSpace
 
 __all__ = ["Bools", "Encoding", "Floats", "Labels"]
@@ -111,20 +110,24 @@ class Encoding:
         )
 
     def canonical(self, many: Labels) -> Labels:
-        """(c, n) labels with the passive INT8 groups that have no effect set to FP32.
+        """(c, n) labels with the passive groups that have no effect set to FP32.
 
         The same rule as `SearchSpace.canonical`, on many assignments at once.
         """
-        if Precision.INT8 not in self.space.precisions or not self.passive.any():
-            return many
-        int8 = many == self.space.precisions.index(Precision.INT8)
-        reached = int8 & ~self.passive
+        quantised = [p for p in self.space.precisions if p.is_quantized]
+        for precision in quantised if self.passive.any() else ():
+            many = self._canonical_at(many, self.space.precisions.index(precision))
+        return many
+
+    def _canonical_at(self, many: Labels, label: int) -> Labels:
+        here = many == label
+        reached = here & ~self.passive
         links = [(a, b) for a, b in self.edges.tolist() if self.passive[a] or self.passive[b]]
         while True:
             before = int(reached.sum())
             for a, b in links:
-                reached[:, a] |= int8[:, a] & reached[:, b]
-                reached[:, b] |= int8[:, b] & reached[:, a]
+                reached[:, a] |= here[:, a] & reached[:, b]
+                reached[:, b] |= here[:, b] & reached[:, a]
             if int(reached.sum()) == before:
                 break
-        return np.where(int8 & ~reached, 0, many)
+        return np.where(here & ~reached, 0, many)

@@ -52,10 +52,10 @@ class Ledger:
         spent = self.spent
         if spent <= 0:
             return _UNLIMITED
-        took = [t.seconds for t in self.proxies.values()]
-        if not took:
+        every = [t.seconds for t in self.proxies.values()]
+        if not every:
             return int(self._first_proxy(spent))
-        each = median(took)
+        each, took = median(every), [t.seconds for t in self.proxies.values() if self._own(t)]
         if each <= 0:
             return _UNLIMITED
         left = max((spent - sum(took) / _SHARE) / (1 / _SHARE - 1), _FREE_S - sum(took))
@@ -86,12 +86,13 @@ class Ledger:
         """Proxies, at most ``most``, that cost no more than half of an engine together.
 
         A proxy can save the engine of a candidate that is beyond the bound. Where its simulation
-        is slow, that engine tells more for the same time.
+        is slow, that engine tells more for the same time. The first 3 s of proxies are free, so
+        that small models are searched alike on any machine.
         """
         engines = [t.seconds for t in self.engines.values() if len(t.assignment) and t.measurement]
         proxies = [t.seconds for t in self.proxies.values()]
         price = median(proxies) if proxies else 0.0
-        if price <= 0 or not engines:
+        if price <= 0 or not engines or sum(proxies) < _FREE_S:
             return most
         return min(most, math.floor(_SCREENING * median(engines) / price))
 
@@ -116,7 +117,11 @@ class Ledger:
     def spent(self) -> float:
         """Recorded seconds: of the set-up and of all trials."""
         trials = (*self.engines.values(), *self.proxies.values())
-        return self.problem.setup_seconds + sum(t.seconds for t in trials)
+        return self.problem.setup_seconds + sum(t.seconds for t in trials if self._own(t))
+
+    def _own(self, trial: Trial) -> bool:
+        """Whether this run has spent the trial's time, not an earlier one."""
+        return trial.number >= self.problem.earlier
 
     @property
     def _engine_seconds(self) -> float:

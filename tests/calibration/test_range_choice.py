@@ -10,6 +10,7 @@ from precsearch.backends.onnxruntime.backend import scheme
 from precsearch.calibration.channels import ChannelRequest, collect_channels
 from precsearch.calibration.range_choice import ChosenRange, RangeRequest, choose_ranges
 from precsearch.calibration.ranges import METHODS, Calibration, collect_ranges, ranges_by_method
+from precsearch.core.precision import Precision
 from precsearch.lowering.scales import QuantParams
 from tests.rewrites.scalable_models import CHANNELS, Chain, conv
 
@@ -51,7 +52,7 @@ def test_min_max_stays_where_nothing_is_gained() -> None:
 
 def test_what_is_never_negative_begins_at_zero() -> None:
     found = chosen(16.0)["t1"]
-    params = QuantParams.of(found.found, scheme())
+    params = QuantParams.of(found.found, scheme().activation(Precision.INT8))
     assert params.zero_point == 0
 
 

@@ -18,7 +18,7 @@ from precsearch.graph.view import GraphView
 
 Shape = Sequence[int | str]
 
-SCHEME = QuantScheme(
+SCHEME = QuantScheme.int8(
     name="u8s8",
     activation="uint8",
     weight_bits=8,

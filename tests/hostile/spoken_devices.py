@@ -57,6 +57,8 @@ def unequal(_: Path) -> object:
 
 
 DEVICES: list[Say] = [
+    lambda _: OptimizeConfig(Path("model.onnx"), devices="0,1", target="ssh://jetson"),
+    lambda _: OptimizeConfig(Path("model.onnx"), devices="0,1", ray="10.0.0.1:6379"),
     unequal,
     lambda _: constructed(Odd, {"table": "{}"}, "the strategy 'odd'"),
     lambda _: constructed(Odd, {"count": "2"}, "the strategy 'odd'"),

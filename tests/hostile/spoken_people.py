@@ -15,6 +15,8 @@ from precsearch.api.functions import metric_name
 from precsearch.api.given import data_file, model_file
 from precsearch.api.optimizing import control_of, precisions_of
 from precsearch.cli.options.control import _parsed, parse_control
+from precsearch.data import InputSpec, load
+from precsearch.data.preprocess import parse_preprocess
 from precsearch.metrics import PerOutput, metric, per_output_name, table
 from precsearch.plan.plan import read_plan
 from tests.hostile.situations.world import journal_bytes, model
@@ -117,7 +119,42 @@ def unbounded(name: str) -> Say:
     return say
 
 
+def media(name: str, content: bytes, steps: str, *specs: InputSpec) -> Say:
+    """A folder with one file, which no package has to read."""
+
+    def say(folder: Path) -> object:
+        (folder / "d").mkdir()
+        (folder / "d" / name).write_bytes(content)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(sys.modules, "PIL", None)
+            patch.setitem(sys.modules, "soundfile", None)
+            return load(folder / "d", specs or (PICTURE,), preprocess=steps)
+
+    return say
+
+
+def lines(content: str) -> Say:
+    def say(folder: Path) -> object:
+        (folder / "d.jsonl").write_bytes(content.encode("latin-1"))
+        return load(folder / "d.jsonl", (PICTURE,))
+
+    return say
+
+
+PICTURE = InputSpec("x", np.dtype(np.float32), ("batch", 1, 8, 8))
+
+
 PEOPLE: list[Say] = [
+    media("a.png", b"", ""),
+    media("a.png", b"", "resize=8"),
+    media("a.wav", b"", "seconds=1"),
+    media("a.png", b"", "resize=8", PICTURE, PICTURE),
+    lambda _: parse_preprocess("colour=red"),
+    lambda _: parse_preprocess("bgr,bgr"),
+    lambda folder: load(folder / "data.npz", (PICTURE,), preprocess="bgr"),
+    lines("{"),
+    lines('{"x": ["a"]}'),
+    lines("\xff"),
     scored("mask-iou", 1, 2),
     scored("recall", 3, 2),
     scored("decisions", 3, 2),

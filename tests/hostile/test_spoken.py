@@ -23,9 +23,10 @@ from tests.hostile.test_every_message import messages
 NOT_HERE = re.compile(
     r"precsearch/(backends/tensorrt/(?!layer_precisions)|report/|replay/(ahead|artifact|verify))"
     r"|precsearch/(diagnosis/(?!cut_engine|exposed_engine)|exporters/(?!polygraphy_script))"
-    r"|precsearch/cli/(diagnosing|reporting|progress/watch)"
+    r"|precsearch/data/media"
+    r"|precsearch/cli/(diagnosing|reporting|progress/watch)|precsearch/executors/(ray|ssh|site)"
 )
-"""What has tests of its own that say these: TensorRT (or a stand-in), engines, diagnose, report."""
+"""What has tests of its own: TensorRT (or a stand-in), engines, diagnose, report, Ray, hosts."""
 
 UNSPOKEN = {
     "OptionError: --devices cannot keep engines to CPU cores on this system; leave it out": "needs "

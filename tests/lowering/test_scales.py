@@ -7,23 +7,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from precsearch.backends.onnxruntime.backend import scheme
+from precsearch.core.formats import FLOAT8E4M3
+from precsearch.core.precision import Precision
+from precsearch.core.quantization import TensorFormat
 from precsearch.lowering.scales import QuantParams, RangeScales, TensorRange, Tie, quantise_weight
 
+INT8, FP8 = Precision.INT8, Precision.FP8
+U8 = scheme().activation(INT8)
+E4M3 = TensorFormat(FLOAT8E4M3)
 NUMBERS = st.floats(-1e3, 1e3, width=32)
 
 
 @given(st.lists(NUMBERS, min_size=2, max_size=64), st.sampled_from([7, 8]))
 def test_a_weight_is_half_a_step_off_at_most(values: list[float], bits: int) -> None:
     weight = np.array(values, np.float32)[None]
-    q, scale = quantise_weight(weight, 0, bits=bits)
+    q, scale = quantise_weight(weight, 0, stored_as=scheme(bits).weight("Conv", INT8))
     assert np.abs(q.astype(int)).max() <= 2 ** (bits - 1) - 1
-    assert np.all(np.abs(q * scale[:, None] - weight) <= scale[:, None] * 0.501 + 1e-30)
+    assert np.all(
+        np.abs(q.astype(np.float32) * scale[:, None] - weight) <= scale[:, None] * 0.501 + 1e-30
+    )
 
 
 @given(NUMBERS, NUMBERS, st.floats(0, 1))
 def test_an_activation_is_half_a_step_off_at_most(a: float, b: float, share: float) -> None:
     low, high = min(a, b), max(a, b)
-    params = QuantParams.of(TensorRange(low, high), scheme())
+    params = QuantParams.of(TensorRange(low, high), U8)
     value = low + share * (high - low)
     q = np.clip(np.rint(value / params.scale) + params.zero_point, 0, 255)
     # Half a step of the value's own rounding, and half a step of the zero point's at the ends.
@@ -38,5 +46,22 @@ def test_an_activation_is_half_a_step_off_at_most(a: float, b: float, share: flo
 def test_tied_tensors_share_the_union_of_their_ranges() -> None:
     ranges = {"a": TensorRange(-1.0, 1.0), "b": TensorRange(-4.0, 2.0), "c": TensorRange(0.0, 9.0)}
     found = RangeScales(ranges, scheme()).assign(ranges, [Tie("a", "b", exact=True)])
-    assert found["a"] == found["b"] == QuantParams.of(TensorRange(-4.0, 2.0), scheme())
-    assert found["c"] == QuantParams.of(TensorRange(0.0, 9.0), scheme())
+    assert found["a"] == found["b"] == QuantParams.of(TensorRange(-4.0, 2.0), U8)
+    assert found["c"] == QuantParams.of(TensorRange(0.0, 9.0), U8)
+
+
+@given(st.lists(NUMBERS, min_size=2, max_size=64))
+def test_a_weight_in_fp8_reaches_448_and_is_a_sixteenth_off_at_most(values: list[float]) -> None:
+    weight = np.array(values, np.float32)[None]
+    q, scale = quantise_weight(weight, 0, stored_as=E4M3)
+    assert np.abs(q).max() in (0, 448)
+    smallest = FLOAT8E4M3.smallest * scale[:, None]
+    allowed = np.maximum(np.abs(weight) / 16, smallest / 2)
+    assert np.all(np.abs(q.astype(np.float32) * scale[:, None] - weight) <= allowed * 1.01 + 1e-30)
+
+
+@given(NUMBERS, NUMBERS)
+def test_an_activation_in_fp8_has_no_zero_point(a: float, b: float) -> None:
+    params = QuantParams.of(TensorRange(min(a, b), max(a, b)), E4M3)
+    assert params.zero_point == 0
+    assert params.scale * 448 >= max(abs(a), abs(b)) * 0.999

@@ -33,7 +33,7 @@ def chained(bias: bool) -> onnx.ModelProto:
 
 def means(model: bytes, feed: dict[str, np.ndarray]) -> np.ndarray:
     found: np.ndarray = ort.InferenceSession(model).run(None, feed)[0]
-    return np.float64(found).mean(axis=(0, 2, 3))
+    return np.asarray(np.float64(found).mean(axis=(0, 2, 3)))
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -72,7 +72,9 @@ def test_no_cast_stands_beside_q_or_dq_of_a_node_in_int8(model: Model, data: st.
     """A Cast there keeps TensorRT from fusing: the scale is typed instead."""
     graph = prepared(model, TYPED_HALF.min_opset)
     space, scales = spaced(graph)
-    lowered = Lowering(graph, space, SCHEME, scales, TYPED_HALF).lower(drawn(data, space, ALL))
+    allowed = ALL - {Precision.BF16}  # its values reach a Q through FP32
+    assignment = drawn(data, space, allowed)
+    lowered = Lowering(graph, space, SCHEME, scales, TYPED_HALF).lower(assignment)
     proto, _ = typed(lowered)
     made = {o: n for n in proto.graph.node for o in n.output}
     for node in proto.graph.node:

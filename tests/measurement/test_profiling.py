@@ -14,6 +14,7 @@ from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
 from precsearch.calibration.ranges import Calibration
 from precsearch.core.backend import BackendOptions, Feed, KernelTime, QuantScheme
 from precsearch.core.precision import Precision
+from precsearch.core.quantization import Quirk
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.core.trial import Fidelity
 from precsearch.data import Dataset
@@ -157,7 +158,13 @@ def test_a_proxy_is_accuracy_without_an_engines_time(setting: Setting) -> None:
 def test_asked_for_int8_and_run_in_float_is_not_called_int8() -> None:
     """Q/DQ on its inputs alone makes ONNX Runtime compute a Conv in float."""
     usual = OnnxRuntimeBackend(OPTIONS).scheme
-    setting = Setting(residual_net, replace(usual, outputs_of=frozenset(), guard_float=False))
+    row = replace(usual.of("Conv", INT8), outputs=None)
+    inputs_alone = replace(
+        usual,
+        formats={**usual.formats, ("Conv", INT8): row},
+        quirks=usual.quirks - {Quirk.GUARD_FLOAT},
+    )
+    setting = Setting(residual_net, inputs_alone)
     conv = next(g for g in setting.space.free if g.kind == "conv")
     chosen = Assignment.of({conv.key: INT8})
     lowered = setting.lowering.lower(chosen)

@@ -16,6 +16,7 @@ from precsearch.backends.onnxruntime import backend as module
 from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
 from precsearch.core.backend import BackendOptions
 from precsearch.core.errors import InputError
+from precsearch.core.precision import Precision
 from tests.e2e.plugins.clocked_backend import here
 from tests.graph.small_graphs import GraphBuilder, linear
 
@@ -43,7 +44,7 @@ def test_the_instruction_set_decides_the_scheme(
     monkeypatch.setattr(module, "cpu_features", lambda: features)
     backend = OnnxRuntimeBackend(BackendOptions())
     assert backend.scheme.name == name
-    assert backend.scheme.weight_bits == int(name[-1])
+    assert backend.scheme.weight("Conv", Precision.INT8).reduced is (name[-1] == "7")
     assert backend.fingerprint().features == features
 
 

@@ -34,7 +34,7 @@ from precsearch.core.space import Assignment, SearchSpace
 __all__ = ["FakeBackend", "FakeLowered", "FakeSession", "fake_lower", "fake_reference"]
 
 _HANG_S = 3600.0
-_SCHEME = QuantScheme(
+_SCHEME = QuantScheme.int8(
     name="fake",
     activation="int8",
     weight_bits=8,

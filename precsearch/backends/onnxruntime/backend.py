@@ -26,6 +26,7 @@ from precsearch.core.backend import (
 )
 from precsearch.core.errors import BuildError, OptionError, ResourceError, RunError
 from precsearch.core.precision import Precision
+from precsearch.core.quantization import Quirk
 from precsearch.reference.session import first_line, ort_errors, session_options
 from precsearch.system.cpu import cpu_features, cpu_name, int8_saturates, physical_cores
 from precsearch.system.disturbance import CpuWatch
@@ -46,7 +47,7 @@ def scheme(weight_bits: int = 8) -> QuantScheme:
     Softmax, Sigmoid, Mul and AveragePool have integer kernels too, slower than the FP32 ones by 1.3
     to 30 times, and are left out.
     """
-    return QuantScheme(
+    return QuantScheme.int8(
         name=f"ort-u8s8-{weight_bits}",
         activation="uint8",
         weight_bits=weight_bits,
@@ -56,8 +57,7 @@ def scheme(weight_bits: int = 8) -> QuantScheme:
             {"MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice"}
         ),
         outputs_of=frozenset({"Conv"}),
-        split_bias=True,
-        guard_float=True,
+        quirks={Quirk.SPLIT_BIAS, Quirk.GUARD_FLOAT},
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from precsearch.core.quantization import QuantScheme
+from precsearch.core.quantization import QuantScheme, Quirk
 
 __all__ = ["scheme"]
 
@@ -19,7 +19,7 @@ def scheme(weight_bits: int = 8) -> QuantScheme:
     Args:
         weight_bits: 8, or 7 on an x86 CPU without VNNI.
     """
-    return QuantScheme(
+    return QuantScheme.int8(
         name=f"ov-u8s8-{weight_bits}",
         activation="uint8",
         weight_bits=weight_bits,
@@ -29,6 +29,5 @@ def scheme(weight_bits: int = 8) -> QuantScheme:
             {"MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice"}
         ),
         outputs_of=frozenset(),
-        add_inputs="convolutions",
-        products=False,
+        quirks={Quirk.ADDS_AFTER_CONVOLUTIONS, Quirk.FLOAT_PRODUCTS},
     )

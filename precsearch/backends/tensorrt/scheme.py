@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from precsearch.core.backend import QuantScheme
+from precsearch.core.quantization import QuantScheme, Quirk
 
 __all__ = ["scheme"]
 
@@ -30,7 +30,10 @@ def scheme(add_inputs: str = "decided", *, rtx: bool = False) -> QuantScheme:
         active -= {"ConvTranspose"}
         passive -= {"AveragePool", "GlobalAveragePool"}
     name = "rtx-s8s8" if rtx else "trt-s8s8"
-    return QuantScheme(
+    quirks = {Quirk.KERNEL_SHAPES, Quirk.PAIRED_INPUTS}
+    if add_inputs == "decided":
+        quirks.add(Quirk.ADD_INPUTS_DECIDED)
+    return QuantScheme.int8(
         name=name if add_inputs == "decided" else f"{name}-add-{add_inputs}",
         activation="int8",
         weight_bits=8,
@@ -40,7 +43,5 @@ def scheme(add_inputs: str = "decided", *, rtx: bool = False) -> QuantScheme:
             {"MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice"}
         ),
         outputs_of=frozenset(),
-        add_inputs=add_inputs,
-        kernel_shapes=True,
-        paired_inputs=True,
+        quirks=quirks,
     )

@@ -11,6 +11,7 @@ from typer import Option
 from precsearch.cli.options.parse import real
 from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
+from precsearch.setup.tolerances import Tolerances
 from precsearch.system.regular_file import read_regular
 
 if TYPE_CHECKING:
@@ -22,15 +23,18 @@ _PANEL = "What stays as it is"
 _MOST_BYTES = 1 << 22
 _PATTERN = "a name or a glob of groups, nodes or tensors, or op:TYPE (also group:, node:, tensor:)"
 
-Bounds = float | Mapping[str, float]
-"""Of the loss; or of single outputs, by name."""
+Bounds = float | Tolerances | Mapping[str, float]
+"""Of the loss; several in turn; or of single outputs, by name."""
 
 
 def _parsed(text: str) -> Bounds:
-    """``1e-2``, or ``boxes=1e-2,scores=3e-2``; a bare number there is for all other outputs."""
+    """``1e-2``, ``1e-2,3e-2``, or ``boxes=1e-2,scores=3e-2``.
+
+    A bare number among single outputs is for all others.
+    """
     one = real("--tol")
     if "=" not in str(text):  # a default comes as it is
-        return one(text)
+        return Tolerances.parse(text) if "," in str(text) else one(text)
     found: dict[str, float] = {}
     for part in text.split(","):
         name, equals, value = part.rpartition("=")
@@ -51,7 +55,8 @@ def bounds(tolerance: Bounds, metric: str) -> tuple[float, str]:
         from precsearch.metrics.per_output import per_output_name  # loads NumPy
 
         return 1.0, per_output_name(metric, tolerance)
-    return tolerance, metric
+    one = tolerance.values[0] if isinstance(tolerance, Tolerances) else tolerance
+    return one, metric
 
 
 Tolerance = Annotated[
@@ -62,7 +67,8 @@ Tolerance = Annotated[
         metavar="T",
         show_default=False,
         help="How far outputs may be from FP32's, in the metric's terms; boxes=1e-2,scores=3e-2 "
-        "bounds single outputs. Default: 0.01.",
+        "bounds single outputs; 1e-2,3e-2 gives a plan each and shares what is measured. "
+        "Default: 0.01.",
         rich_help_panel="What you want",
     ),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from typer import Option
@@ -22,6 +23,27 @@ Devices = Annotated[
         rich_help_panel=_DEVICES,
     ),
 ]
+Ray = Annotated[
+    str,
+    Option(
+        metavar="ADDRESS",
+        show_default=False,
+        help="Search on the devices of a Ray cluster, such as 10.0.0.1:6379 or auto; 'local' "
+        "starts Ray on this machine for the run. Needs precsearch\\[ray].",
+        rich_help_panel=_DEVICES,
+    ),
+]
+Target = Annotated[
+    str,
+    Option(
+        metavar="HOST",
+        show_default=False,
+        help="Search on the device of another host, such as ssh://user@host (with "
+        "?python=PATH&root=FOLDER if they are others than python3 and ~/.cache/precsearch there). "
+        "It needs the same version of precsearch.",
+        rich_help_panel=_DEVICES,
+    ),
+]
 StrategyOption = Annotated[
     list[str] | None,
     Option(
@@ -29,6 +51,16 @@ StrategyOption = Annotated[
         show_default=False,
         help="An option of the strategy alone, such as patience=20 for auto; recorded in the plan. "
         "Repeatable.",
+        rich_help_panel=_EFFORT,
+    ),
+]
+WarmStart = Annotated[
+    list[Path] | None,
+    Option(
+        metavar="RUN|PLAN",
+        show_default=False,
+        help="A run directory whose measurements are taken over (its tolerance may differ), or a "
+        "plan whose choice is tried first (its model may differ). Repeatable.",
         rich_help_panel=_EFFORT,
     ),
 ]

@@ -37,8 +37,19 @@ Data = Annotated[
     Option(
         metavar="PATH",
         show_default=False,
-        help="Samples to calibrate and judge with: an .npz, a folder of them, a Polygraphy .json, "
-        "or a .py with load_data(). Default: random numbers, which mean little.",
+        help="Samples to calibrate and judge with: an .npz, a folder of them, of pictures or of "
+        "sounds, a .jsonl of token ids, a Polygraphy .json, or a .py with load_data(). Default: "
+        "random numbers, which mean little.",
+        rich_help_panel=_DATA,
+    ),
+]
+Preprocess = Annotated[
+    str,
+    Option(
+        metavar="STEPS",
+        show_default=False,
+        help="How pictures or sounds become samples, such as resize=256,crop=224,"
+        "mean=0.485:0.456:0.406,std=0.229:0.224:0.225 (docs/data.md).",
         rich_help_panel=_DATA,
     ),
 ]

@@ -20,6 +20,7 @@ from precsearch.cli.cells import (
     speedup,
     speedup_interval,
 )
+from precsearch.cli.progress.phases import phase_line
 from precsearch.cli.progress.scatter import MIN_HEIGHT, MIN_WIDTH, Point, sketch
 from precsearch.cli.progress.trial_table import trial_table
 from precsearch.cli.progress.view import Verdict, View, asked, ran
@@ -31,6 +32,8 @@ __all__ = ["render"]
 _SPINS_PER_SECOND = 10
 _BESIDE = 112
 """From this width on, the sketch stands beside the table."""
+_PHASES_FROM = 24
+"""Lines from which on the phases have one beside the trials, before which there is room anyway."""
 _FEWEST_ROWS = 4
 _LONGEST_WAIT = 1e8
 _MOST_SKETCH = 14
@@ -101,6 +104,8 @@ def render(
 def _head(view: View, page: _Page) -> list[Text]:
     title = Text.assemble(("precsearch", "bold"), "  ", (clean(view.model), "cyan"))
     lines = [page.ends(title, Text(duration(page.clock), style="dim"))]
+    if page.height >= _PHASES_FROM or (view.search is None and page.height >= _FEWEST_ROWS):
+        lines.append(page.line(phase_line(view, page.glyphs)))
     start = view.search
     if start is None:
         return lines

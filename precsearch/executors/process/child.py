@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from precsearch.core.device import DeviceSpec
 from precsearch.core.errors import WorkerMissing
-from precsearch.executors.process.start import command, environment
+from precsearch.executors.process.start import Launch, command, environment
 from precsearch.executors.process.wire import GRACE_S, GREETING, Frame, exactly, load, receive, send
 
 __all__ = ["Child"]
@@ -29,13 +29,15 @@ class Child:
         WorkerMissing: It cannot be started.
     """
 
-    def __init__(self, options: Mapping[str, object], device: DeviceSpec) -> None:
+    def __init__(
+        self, options: Mapping[str, object], device: DeviceSpec, launch: Launch | None = None
+    ) -> None:
         self.stage = "start"
         self.killed_for = ""
         self._greeted = False
         self._printed = bytearray()
         self._guard = threading.Lock()  # nothing is sent to a process id that was waited for
-        self.process = _start(options, device)
+        self.process = _start(options, device, launch or command)
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self._requests: BinaryIO = self.process.stdin  # type: ignore[assignment]
@@ -115,10 +117,12 @@ class Child:
                 self._printed = (self._printed + data)[-_LOG_BYTES:]
 
 
-def _start(options: Mapping[str, object], device: DeviceSpec) -> subprocess.Popen[bytes]:
+def _start(
+    options: Mapping[str, object], device: DeviceSpec, launch: Launch
+) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
-            command({**options, "cores": list(device.cores)}),
+            launch({**options, "cores": list(device.cores)}),
             env=environment(device),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -12,9 +12,10 @@ from precsearch.core.device import DeviceSpec
 from precsearch.executors.model_files import ModelFiles
 from precsearch.executors.process.worker import Worker
 from precsearch.executors.protocol import Executor
+from precsearch.executors.request import Request
 from precsearch.measurement.place import Place
 
-__all__ = ["ProcessExecutor"]
+__all__ = ["ProcessExecutor", "open_processes"]
 
 _LOCK = "device.lock"
 _BUILD_CACHE = "build.cache"
@@ -90,3 +91,15 @@ class ProcessExecutor(Executor):
         """See `Executor.close`."""
         if self._scratch is not None:
             self._scratch.cleanup()
+
+
+def open_processes(request: Request) -> ProcessExecutor:
+    """An executor on devices of this machine.
+
+    Raises:
+        OptionError: What was named is no device, or not one that this process may use.
+    """
+    devices = request.devices()
+    # Lowering, in this process, must not disturb who times on the cores of a device.
+    shared = request.workers > 1 or (len(devices) > 1 and devices[0].kind == "cpu")
+    return ProcessExecutor(devices, ModelFiles.of(request.source), request.folder, shared=shared)

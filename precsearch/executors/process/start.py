@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from multiprocessing.spawn import get_executable
 
 from precsearch._start import named_paths
 from precsearch.core.device import DeviceSpec
 
-__all__ = ["command", "environment"]
+__all__ = ["Launch", "command", "environment"]
+
+Launch = Callable[[dict[str, object]], list[str]]
+"""The command line of a child, from what `precsearch.executors.process.serve.serve` is given."""
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 

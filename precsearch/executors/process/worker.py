@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -13,6 +13,7 @@ from precsearch.core.errors import PrecsearchError, WorkerError, WorkerKilled
 from precsearch.executors.process.child import Child
 from precsearch.executors.process.death import at_stage, death_of
 from precsearch.executors.process.limit import Limit
+from precsearch.executors.process.start import Launch
 from precsearch.executors.process.wire import pack
 from precsearch.executors.protocol import Channel
 from precsearch.measurement.place import Place
@@ -51,6 +52,8 @@ class Worker(Channel[S]):
         memory_limit: Bytes of address space, where the system can limit them.
         device: What the child runs on: its cores, or the GPU that it sees.
         place: The first argument of ``factory``, ``None`` if it takes none.
+        launch: The command line of a child from what it is given, ``None`` for one on this machine.
+        binding: Makes the object from ``factory`` and its arguments, on the child's host.
 
     Raises:
         WorkerMissing: No process can be started.
@@ -66,9 +69,13 @@ class Worker(Channel[S]):
         memory_limit: int | None = None,
         device: DeviceSpec = DeviceSpec(),  # noqa: B008 - it is frozen
         place: Place | None = None,
+        launch: Launch | None = None,
+        binding: Callable[..., Any] | None = None,
     ) -> None:
         self._device = device
         self._place = place
+        self._launch = launch
+        self._binding = binding
         self._factory = self._placed(factory)
         self._args = tuple(args)
         self._limit_s = limit_s
@@ -77,7 +84,7 @@ class Worker(Channel[S]):
         self._closed = False
         self._made = False
         self._settled: list[tuple[str, tuple[object, ...], dict[str, object]]] = []
-        self._child = Child(self._options, device)
+        self._child = Child(self._options, device, launch)
 
     @property
     def device(self) -> DeviceSpec:
@@ -113,6 +120,12 @@ class Worker(Channel[S]):
         """
         return self._called(method, args, more, self._limit_s, _LIVES)
 
+    def named(
+        self, method: str, args: tuple[object, ...], more: Mapping[str, Any], *, again: bool
+    ) -> object:
+        """`call` or `once` by the name of a method, for a caller on another host."""
+        return self._asked(method, args, more, self._limit_s, _LIVES if again else 1)
+
     def once(self, method: Callable[Concatenate[S, P], R], /, *args: P.args, **more: P.kwargs) -> R:
         """`call`, but a fresh child is not asked again if something outside kills this one."""
         return self._called(method, args, more, self._limit_s, 1)
@@ -132,14 +145,24 @@ class Worker(Channel[S]):
         self,
         method: Callable[Concatenate[S, P], R],
         args: tuple[object, ...],
-        more: dict[str, Any],
+        more: Mapping[str, Any],
         limit_s: float,
         lives: int,
     ) -> R:
-        def begun() -> R:
+        found: R = self._asked(method.__name__, args, more, limit_s, lives)
+        return found
+
+    def _asked(
+        self,
+        method: str,
+        args: tuple[object, ...],
+        more: Mapping[str, Any],
+        limit_s: float,
+        lives: int,
+    ) -> Any:  # noqa: ANN401 - a reply from the wire
+        def begun() -> Any:  # noqa: ANN401 - likewise
             self._prepare()
-            found: R = self._ask(method.__name__, args, more, limit_s)
-            return found
+            return self._ask(method, args, more, limit_s)
 
         with self._lock:
             return self._outlive(begun, lives)
@@ -171,7 +194,7 @@ class Worker(Channel[S]):
             raise at_stage("start", WorkerError("the worker is closed"))
         if not self._child.alive:
             self._discard()
-            self._child = Child(self._options, self._device)
+            self._child = Child(self._options, self._device, self._launch)
         if not self._made:
             self._ask(None, (self._factory, self._args), {}, self._limit_s + _START_S)
             self._made = True
@@ -207,6 +230,8 @@ class Worker(Channel[S]):
         return made
 
     def _placed(self, factory: Callable[..., T]) -> Callable[..., T]:
+        if self._binding is not None:
+            return partial(self._binding, factory)
         return factory if self._place is None else partial(factory, self._place)
 
     def log_tail(self) -> str:
@@ -243,12 +268,12 @@ class Worker(Channel[S]):
         self,
         method: str | None,
         args: tuple[object, ...],
-        more: dict[str, Any],
+        more: Mapping[str, Any],
         limit_s: float,
     ) -> Any:  # noqa: ANN401 - a reply from the wire; `_called` names its type
         child = self._child
         child.stage = "start"
-        request = pack((limit_s, method, args, more))
+        request = pack((limit_s, method, args, dict(more)))
         limit = Limit(limit_s, child)
         try:
             with interruptible():

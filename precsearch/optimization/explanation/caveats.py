@@ -5,14 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from precsearch.core.mismatch import sentences, sizes_alone
 from precsearch.core.problem import Problem
 from precsearch.core.trial import Fidelity, Measurement, Trial
+from precsearch.metrics.resample import how_sure
 from precsearch.optimization.stages.select import Choice
 
 __all__ = ["hidden_by_loss"]
 
 _MOST = 3
+_SURE = 0.1
+"""Share of a loss that half of its 95 % interval may be before more samples are asked for."""
 
 
 def hidden_by_loss(problem: Problem, trials: Sequence[Trial], choice: Choice) -> tuple[str, ...]:
@@ -33,7 +38,23 @@ def hidden_by_loss(problem: Problem, trials: Sequence[Trial], choice: Choice) ->
         *_lost_in_choice(choice),
         *_incomparable(problem, engines, choice),
         *_lost_elsewhere(problem, engines, choice),
+        *_imprecise(choice),
     )
+
+
+def _imprecise(choice: Choice) -> list[str]:
+    """How well the samples tell the loss, and how many would tell it well, by resampling them."""
+    accuracy = choice.measurement.accuracy
+    if not choice.trial.assignment.entries:
+        return []
+    errors, weights = np.asarray(accuracy.per_sample), np.asarray(accuracy.weights)
+    sure = how_sure(errors, weights, accuracy.aggregation, _SURE)
+    if sure is None or sure.share <= _SURE:
+        return []
+    return [
+        f"{len(errors)} samples tell the loss to {100 * sure.share:.0f} %, by resampling them; "
+        f"about {sure.needed} such samples would tell it to {100 * _SURE:.0f} %"
+    ]
 
 
 def _other_shapes(choice: Choice) -> list[str]:

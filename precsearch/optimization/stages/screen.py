@@ -104,7 +104,7 @@ def _others(target: Target) -> tuple[NumberFormat, ...]:
 
 def priors_of(target: Target, statistics: ScreenStatistics | None) -> tuple[Prior, ...]:
     """The hazards of a model's groups; without statistics, those of its constants alone."""
-    half = target.form.annotated or target.form.int8_float is Precision.FP16
+    half = target.form.annotated or target.form.float_of(Precision.INT8) is Precision.FP16
     return hazards(
         target.graph, target.space, statistics, target.scheme, int8_half=half, form=target.form
     )

@@ -51,7 +51,7 @@ class Rounds:
         confirm: Times finalists again within some seconds and judges them on the holdout.
         warn: Makes events of what the user should know.
         told_busy: Makes a warning of a measurement that something else disturbed.
-        trials: Those of the search so far.
+        trials: Those of the search so far, at first what earlier runs measured.
         stopped: Why the search ended.
         looks: At the holdout so far.
         continued: Searches that went on.
@@ -80,6 +80,7 @@ class Rounds:
         """
         try:
             yield started
+            yield from self._earlier()
             yield from self._rounds()
         except KeyboardInterrupt:
             heard()
@@ -91,6 +92,13 @@ class Rounds:
             yield from self.warn(["no finalist is within the bound on the holdout"])
             choice = Choice(self._plain(), self.baseline, None, ())
         return replace(choice, looks=tuple(self.looks))
+
+    def _earlier(self) -> Events:
+        """The trials that are known from earlier runs, for whoever reads the journal."""
+        for count, trial in enumerate(self.trials, 1):
+            replayed = trial.proposal in self.memo
+            builds = built(self.trials[:count])
+            yield TrialFinished(trial, builds, self.watch.elapsed, replayed)
 
     def _rounds(self) -> Events:
         problem = self.problem

@@ -34,6 +34,7 @@ class Memo(Mapping[Proposal, Trial]):
         self.noise = 0.0
         self.fp32 = ""
         self.setup_seconds = 0.0
+        self._earlier = 0
         self.device = ""
         self._judged: list[bytes] = []
         self._rounds: dict[int, tuple[bytes, tuple[bytes, ...]]] = {}
@@ -54,6 +55,14 @@ class Memo(Mapping[Proposal, Trial]):
     def engines(self) -> Mapping[str, Outcome]:
         """Outcomes of the engine trials by model digest."""
         return {digest: _trial(line).outcome for digest, line in self._digests.items()}
+
+    @property
+    def earlier(self) -> tuple[Trial, ...]:
+        """The trials that the run had from earlier runs, by number."""
+        if not self._earlier:
+            return ()
+        trials = sorted((_trial(s) for s in self._lines.values()), key=lambda t: t.number)
+        return tuple(t for t in trials if t.number < self._earlier)
 
     def went_on(self, number: int) -> tuple[SearchContinued, tuple[FinalistJudged, ...]] | None:
         """How the search went on for the ``number``-th time, and the finalists judged before it.
@@ -82,6 +91,7 @@ class Memo(Mapping[Proposal, Trial]):
                 self.noise = float(data["noise"])
                 self.fp32 = str(data.get("fp32", ""))
                 self.setup_seconds = float(data.get("setup_seconds", 0.0))
+                self._earlier = int(data.get("earlier", 0))
                 self.device = str(data.get("device", ""))
             self._look(kind, data, line)
             if kind != "TrialFinished":

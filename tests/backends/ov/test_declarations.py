@@ -55,7 +55,7 @@ def test_without_openvino_a_plan_can_be_lowered_and_running_says_what_to_install
     openvino_core.cache_clear()
     try:
         assert {Precision.FP32, Precision.BF16, Precision.INT8} < backend().precisions
-        assert backend().scheme_named("ov-u8s8-7").weight_bits == 7
+        assert backend().scheme_named("ov-u8s8-7").weight("Conv", Precision.INT8).reduced
         with pytest.raises(OptionError, match=r"pip install 'precsearch\[openvino\]'"):
             backend().fingerprint()
     finally:

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from precsearch.cli.cells import ASCII, UNICODE, Glyphs, Scale
 from precsearch.cli.output.streams import glyphs_of
+from precsearch.cli.progress.phases import PHASES, current_phase
 from precsearch.cli.progress.render import render
 from precsearch.cli.progress.scatter import MIN_HEIGHT, MIN_WIDTH, Point, sketch
 from precsearch.cli.progress.view import View, fold
@@ -168,3 +169,24 @@ def test_glyphs_follow_the_encoding() -> None:
         encoding = "ascii"
 
     assert glyphs_of(Fixed()) is ASCII
+
+
+def test_the_phases_pass_in_their_order() -> None:
+    view = View()
+    seen: list[int] = []
+    for event in synthetic_run():
+        view = fold(view, event)
+        at = current_phase(view)
+        if not seen or seen[-1] != at:
+            seen.append(at)
+    assert seen == sorted(seen)
+    assert seen[-1] == len(PHASES), "the plan is written"
+    assert all(f"{UNICODE.done} {name}" in drawn(view, 100, 40)[1] for name in PHASES)
+
+
+def test_the_phase_at_work_is_not_marked_as_done() -> None:
+    view = after(list(synthetic_run())[:20])
+    line = drawn(view, 100, 40)[1]
+    assert f"{UNICODE.done} prepare" in line
+    assert "search" in line
+    assert f"{UNICODE.done} search" not in line

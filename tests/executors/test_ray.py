@@ -1,0 +1,67 @@
+"""A search on two actors of a real local Ray, one of which is killed on the way."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from precsearch.api import OptimizeConfig
+from precsearch.core.backend import BackendFacts
+from precsearch.core.errors import OptionError
+from precsearch.executors.ray.executor import open_ray
+from precsearch.executors.request import Request
+from precsearch.graph.read import read_model
+from tests.e2e.command import MODEL
+
+ROOT = Path(__file__).parents[2]
+INSTALLED = importlib.util.find_spec("ray") is not None
+
+
+def apart() -> list[str]:
+    """Words that start a process in a network of its own; none where that is not allowed."""
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        return []
+    words = [unshare, "--net"] if os.geteuid() == 0 else [unshare, "--net", "--map-root-user"]
+    tried = subprocess.run([*words, "true"], capture_output=True, check=False)
+    return words if tried.returncode == 0 else []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not INSTALLED, reason="NOT TESTED: Ray is not installed (precsearch[ray])")
+def test_a_killed_actor_costs_no_trial() -> None:
+    words = apart()
+    if not words:
+        pytest.skip("NOT TESTED: Ray listens on every interface, and no network of its own here")
+    cores = sorted(os.sched_getaffinity(0))
+    devices = f"{cores[0]},{cores[1]}" if len(cores) > 1 else ""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "strategies")))}
+    done = subprocess.run(
+        [*words, sys.executable, "-m", "tests.executors.ray_drill", devices],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert "killed an actor" in done.stdout
+
+
+@pytest.mark.skipif(INSTALLED, reason="Ray is installed")
+def test_without_ray_the_run_says_what_to_install() -> None:
+    with pytest.raises(OptionError, match=r"pip install 'precsearch\[ray\]'"):
+        open_ray(Request(read_model(MODEL), BackendFacts(), address="local"))
+
+
+def test_devices_of_this_machine_and_a_cluster_exclude_each_other() -> None:
+    with pytest.raises(OptionError, match="drop one of them"):
+        OptimizeConfig(Path("m.onnx"), devices="0,1", ray="10.0.0.1:6379")
+    assert OptimizeConfig(Path("m.onnx"), devices="0,1", ray="local").ray == "local"

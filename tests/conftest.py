@@ -19,7 +19,19 @@ settings.load_profile("unhurried")
 
 _HERE = Path(__file__).parent
 _SEARCHES = (
-    *("diagnose", "e2e", "hostile", "loop", "odd", "proxy", "report", "screen", "trt", "trust"),
+    *(
+        "diagnose",
+        "e2e",
+        "first_hour",
+        "hostile",
+        "loop",
+        "odd",
+        "proxy",
+        "report",
+        "screen",
+        "trt",
+        "trust",
+    ),
     *("cli/test_process.py", "cli/test_render.py", "cli/test_stopping.py"),
     *("lowering/test_random_models.py", "measure/test_slow_noise.py"),
     *(f"strategies/test_{name}.py" for name in ("anytime", "estimate", "isolation", "locating")),

@@ -57,6 +57,7 @@ def optimize(
     shapes: Sequence[ShapeSet] = (),
     build_options: Mapping[str, str] | None = None,
     rewrite: bool = False,
+    lift: bool = False,
     output: FilePath | None = None,
     artifact: FilePath | None = None,
     run_dir: FilePath | None = None,
@@ -102,6 +103,8 @@ def optimize(
         shapes: Several sets of input shapes, in place of ``batch`` and ``input_shapes``.
         build_options: What the backend alone knows, by name.
         rewrite: Try rewrites that make FP16 accurate and change nothing in FP32; use what helps.
+        lift: Take the author's Q/DQ out of a model that comes quantized: where INT8 is chosen, it
+            has the author's scales.
         output: The plan; by default the model's name with ``.plan.json``, here.
         artifact: Where to write the optimised model; ``None`` writes none.
         run_dir: The journal's folder; by default the plan's name with ``.precsearch``, beside it.
@@ -145,6 +148,7 @@ def optimize(
         force=force,
         build_options=dict(build_options or {}),
         rewrite=rewrite,
+        lift=lift,
         control=control_of(pin, exclude, only),
     )
     folder = config.run_path

@@ -118,6 +118,8 @@ def verify(
     artifact: Path | None,
     metric: str | None,
     expect: str | None,
+    max_latency: float | None,
+    max_size: int | None,
 ) -> Exit:
     """Replay a plan and measure it on this machine."""
     out = stdout()
@@ -132,6 +134,8 @@ def verify(
             artifact=artifact,
             metric=metric,
             expect=expect,
+            max_latency=max_latency,
+            max_size=max_size,
         )
     page.write(out, verify_lines(report, page))
     return Exit.DONE if report.passed else Exit.REPLAY

@@ -55,6 +55,7 @@ def optimize(
     threads: options.Threads = 0,
     build_option: options.BuildOption = None,
     rewrite: options.Rewrite = False,
+    lift: options.Lift = False,
     cure: options.OldRewrite = False,
     no_corrections: options.NoCorrections = False,
     pin: control.PinOption = None,
@@ -114,6 +115,7 @@ def optimize(
         resume=resume,
         force=force,
         rewrite=rewrite or cure,
+        lift=lift,
         corrections=() if no_corrections else CORRECTIONS,
         control=control.parse_control(pin or (), exclude or (), only or ()),
     )
@@ -179,10 +181,12 @@ def verify(
     artifact: plan_options.Measured = None,
     metric: plan_options.PlanMetric = None,
     expect: plan_options.Expect = None,
+    max_latency: plan_options.MaxLatency = None,
+    max_size: plan_options.MaxSize = None,
 ) -> Action:
     """Rebuild a plan's model and measure it here; a gate for CI.
 
-    Exit code 4 if it does not reproduce, is over the tolerance or slower than FP32.
+    Exit code 4 if it does not reproduce, is over the tolerance or a limit, or slower than FP32.
 
     Example:
         precsearch verify resnet.plan.json --data fresh.npz
@@ -198,6 +202,8 @@ def verify(
         artifact=artifact,
         metric=metric,
         expect=expect,
+        max_latency=max_latency,
+        max_size=max_size,
     )
 
 

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-__all__ = ["WritesPortableModel"]
+__all__ = ["TellsHowToLoad", "WritesPortableModel"]
+
+
+@runtime_checkable
+class TellsHowToLoad(Protocol):
+    """A backend that knows how an application opens what it ships."""
+
+    def how_to_load(self, path: str) -> tuple[str, ...]:
+        """Lines of Python that open and run a file, none if it is not the backend's to open."""
+        ...
 
 
 @runtime_checkable

@@ -11,8 +11,10 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from precsearch.core.errors import ModelError
+from precsearch.core.precision import Precision
 from precsearch.graph.external import digest, external_files, taken_in
 from precsearch.graph.messages import check_utf8
+from precsearch.graph.widen import exported_in, widened
 from precsearch.system.regular_file import is_regular, read_regular
 
 __all__ = ["SourceModel", "read_model"]
@@ -34,12 +36,25 @@ class SourceModel:
             are.
         digest: SHA-256 of the file followed by its external files in order of name, as hex.
         external: Its external weight files, resolved, all inside the model's folder.
+        exported: The float type of the file. ``proto`` is in FP32 all the same, with the weights
+            inside, see `precsearch.graph.widen`.
     """
 
     path: Path
     proto: onnx.ModelProto
     digest: str
     external: tuple[Path, ...]
+    exported: Precision = Precision.FP32
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know about how the model is read."""
+        if self.exported is Precision.FP32:
+            return ()
+        return (
+            f"the model is exported in {self.exported.value.upper()}; it is read in FP32 with the "
+            "same weights, which errors and speeds are relative to",
+        )
 
     @property
     def folder(self) -> Path:
@@ -58,7 +73,8 @@ def read_model(path: str | Path) -> SourceModel:
     Raises:
         ModelError: The file is missing, is no ONNX model, has a name that ONNX Runtime cannot
             open, has no nodes, holds a name that is not UTF-8, or names external data that is
-            missing or lies outside of the model's folder.
+            missing or lies outside of the model's folder; or it is exported in FP16 or BF16 and has
+            a malformed weight or takes over 2 GB in FP32.
     """
     path = Path(path)
     _check_name(path)
@@ -79,7 +95,10 @@ def read_model(path: str | Path) -> SourceModel:
     try:
         external = external_files(proto, path)
         made = taken_in(proto, path) if external else proto
-        return SourceModel(path, made, digest([path, *external]), external)
+        exported = exported_in(made)
+        if exported is not Precision.FP32:
+            made = widened(made, str(path.resolve().parent))
+        return SourceModel(path, made, digest([path, *external]), external, exported)
     except OSError as error:
         raise ModelError(
             f"the files of {str(path)!r} cannot be read ({error.strerror}); check them"

@@ -72,8 +72,9 @@ class WeightForm:
     def tag(self) -> str:
         """Tells this form from the others of the same weight."""
         axis = "" if self.axis is None else str(self.axis)
+        axis = f"{axis}{'t' if self.transposed else ''}"
         if self.floor is None:
-            return f"{axis}{'t' if self.transposed else ''}"
+            return axis
         return f"{axis}f{hashlib.sha256(self.floor.tobytes()).hexdigest()[:8]}"
 
 

@@ -83,6 +83,8 @@ class _Search:
         return all(self._read_in_other(node, slot) for node, slot in uses)
 
     def _read_in_other(self, node: NodeView, slot: int) -> bool:
+        if node.is_op("Shape", "Size"):  # reads no value
+            return True
         own = self.floats.get(node.index, FLOAT32)
         if own != FLOAT32:
             return slot in cast_slots(node, self.graph, own)

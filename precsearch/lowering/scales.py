@@ -30,6 +30,7 @@ __all__ = [
     "ScaleSource",
     "TensorRange",
     "Tie",
+    "grid_scales",
     "quantise_weight",
     "round_up_to_half",
     "stored_scale",
@@ -41,6 +42,9 @@ MIN_HALF_SCALE = np.float32(FLOAT16.smallest_normal)
 INT8_WEIGHT = TensorFormat(INT8, granularity=PerAxis())
 
 _BLOCK_BYTES = 8 << 20
+
+_OFF_GRID = 1e-3
+"""Of a step: FP32 rounds the product of step and multiple by less."""
 
 _MIN_SCALE = np.float32(2.0**-100)
 """Keeps x / scale finite for a tensor that was constantly zero."""
@@ -284,6 +288,32 @@ def quantise_weight(
         nearest = np.rint(steps) if whole else rounded(steps, stored_as.format)
         q[b] = np.clip(nearest, -limit, limit)
     return q, scale.reshape(()) if axis is None else scale.reshape(-1)
+
+
+def grid_scales(weight: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32] | None:
+    """The scales of a weight whose channels are whole multiples of one, from 1 to 127 of them.
+
+    Args:
+        weight: FP32 weight, quantized once and dequantized.
+        axis: The output-channel axis.
+
+    Returns:
+        Shape ``(channels,)``; ``None`` if a channel lies on no such grid. Of several, the finest.
+    """
+    rows = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
+    peak = np.max(np.abs(rows), axis=1, initial=np.float32(0))
+    scales: npt.NDArray[np.float32] = np.zeros(len(rows), np.float32)
+    pending = peak > 0
+    scales[~pending] = np.float32(1)
+    for steps in range(127, 0, -1):
+        if not pending.any():
+            return scales
+        scale = peak[pending] / np.float32(steps)
+        multiples = rows[pending] / scale[:, None]
+        fits = np.all(np.abs(multiples - np.rint(multiples)) < _OFF_GRID, axis=1)
+        where = np.flatnonzero(pending)[fits]
+        scales[where], pending[where] = scale[fits], False
+    return None if pending.any() else scales
 
 
 def _blocks(weight: npt.NDArray[np.float32]) -> list[slice]:

@@ -9,7 +9,18 @@ from __future__ import annotations
 from precsearch.core.formats import FLOAT16, FLOAT32, NumberFormat
 from precsearch.core.precision import Precision
 
-__all__ = ["SEPARATOR", "dequantized_name", "float_name", "quantized_stem", "scale_key", "short"]
+__all__ = [
+    "LIFTED",
+    "SEPARATOR",
+    "dequantized_name",
+    "float_name",
+    "quantized_stem",
+    "scale_key",
+    "short",
+]
+
+LIFTED = "/lifted"
+"""How the name of a weight ends that its author had quantized: it lies on a grid, per channel."""
 
 SEPARATOR = "//"
 """Between the name of a tensor or node of the model and what the lowering adds to it."""

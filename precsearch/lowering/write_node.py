@@ -6,15 +6,16 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from precsearch.core.formats import FLOAT32, NumberFormat
+from precsearch.core.formats import FLOAT32, INT8, NumberFormat
 from precsearch.core.quantization import Quirk, TensorFormat
 from precsearch.graph.encode import stored
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.capabilities import cast_outputs, cast_slots, weight_slot
 from precsearch.lowering.emitter import Emitter, WeightForm
 from precsearch.lowering.ort_workarounds import EngineForms
+from precsearch.lowering.scales import grid_scales
 from precsearch.lowering.shifts import shifted_bias
-from precsearch.lowering.tensor_names import float_name, scale_key
+from precsearch.lowering.tensor_names import LIFTED, float_name, scale_key
 
 __all__ = ["scale_floor", "weight_axis", "write_node"]
 
@@ -142,13 +143,11 @@ def _weight_form(emitter: Emitter, node: NodeView, around: NumberFormat, split: 
     """How an active node's weight is quantised: per output channel where it has one axis for it."""
     axis, precision = weight_axis(node, emitter.graph), emitter.layout.nodes[node.index]
     stored_as = emitter.scheme.weight(node.op_type, precision)
-    if node.is_op("Conv"):
-        step = emitter.layout.params[scale_key(node.inputs[0], precision)].scale
-        floor = scale_floor(emitter.graph, node, step, stored_as)
-        return WeightForm(axis, around, stored_as, floor=floor)
+    step = emitter.layout.params[scale_key(node.inputs[0], precision)].scale
+    floor = scale_floor(emitter.graph, node, step, stored_as)
     if node.is_op("Gemm") and split:
-        return WeightForm(1, around, stored_as, transposed=axis == 0)
-    return WeightForm(axis, around, stored_as)
+        return WeightForm(1, around, stored_as, transposed=axis == 0, floor=floor)
+    return WeightForm(axis, around, stored_as, floor=floor)
 
 
 def weight_axis(node: NodeView, graph: GraphView) -> int | None:
@@ -165,7 +164,9 @@ def weight_axis(node: NodeView, graph: GraphView) -> int | None:
 def scale_floor(
     graph: GraphView, node: NodeView, step: float, stored_as: TensorFormat
 ) -> np.ndarray | None:
-    """Least weight scales that keep the int32 bias of each channel of a Conv from overflowing.
+    """Least weight scales: the author's, or such that the int32 bias of a Conv does not overflow.
+
+    A weight that its author had quantized keeps the author's scales, on which its values lie.
 
     A channel whose weights are next to nothing beside its bias (a pruned or folded one) would
     otherwise lose the bias; raising its scale costs nothing that the bias does not drown.
@@ -176,13 +177,23 @@ def scale_floor(
         step: Scale of its input.
         stored_as: What the weight is quantised to; only integers have an int32 bias.
     """
+    grid = _author_scales(graph, node) if stored_as.largest == INT8.largest else None
     has_bias = node.is_op("Conv") and len(node.inputs) > 2 and stored_as.format.is_integer
     bias = graph.weights.get(node.inputs[2]) if has_bias else None
     if bias is None:
-        return None
+        return grid
     values = np.abs(np.asarray(bias.array, dtype=np.float32)).reshape(-1)
     floor = values / np.float32(step) / _MAX_BIAS_STEPS
     weight = np.asarray(graph.weights[node.inputs[1]].load(), dtype=np.float32)
     peak = np.max(np.abs(weight.reshape(weight.shape[0], -1)), axis=1, initial=np.float32(0))
     limit = np.float32(stored_as.largest)
-    return floor if np.any(peak / limit < floor) else None
+    if not np.any(peak / limit < floor):
+        return grid
+    return floor if grid is None else np.asarray(np.maximum(floor, grid), np.float32)
+
+
+def _author_scales(graph: GraphView, node: NodeView) -> np.ndarray | None:
+    name, axis = node.inputs[1], weight_axis(node, graph)
+    if not name.endswith(LIFTED) or axis is None:
+        return None
+    return grid_scales(np.asarray(graph.weights[name].load(), np.float32), axis)

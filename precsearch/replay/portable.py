@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from precsearch.core.backend import BackendOptions
-from precsearch.core.portable import WritesPortableModel
+from precsearch.core.portable import TellsHowToLoad, WritesPortableModel
 from precsearch.executors.open import open_executor
 from precsearch.lowering.lower import Lowered
 from precsearch.measurement.build_service import BUILD_LIMIT_S, BuildService, open_build_service
@@ -74,9 +74,9 @@ def portable_files(target: Target, path: Path, lowered: Lowered) -> Mapping[Path
 
 def loading(backend: object, path: Path) -> tuple[str, ...]:
     """Lines of Python that open an artifact, none if it is of another kind."""
-    if not isinstance(backend, WritesPortableModel) or not portable_suffixes(backend, path):
+    if isinstance(backend, WritesPortableModel) and not portable_suffixes(backend, path):
         return ()
-    return backend.how_to_load(str(path))
+    return backend.how_to_load(str(path)) if isinstance(backend, TellsHowToLoad) else ()
 
 
 def loading_of(recipe: Recipe, path: Path) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from precsearch.measurement.build_service import Engine
 from precsearch.metrics import code_digest
 from precsearch.plan.plan import Plan, read_plan
 from precsearch.replay.artifact import built_otherwise, is_engine, other_place, tactics_here
-from precsearch.replay.judging import expect_digest, metric_of
+from precsearch.replay.judging import broken_limits, expect_digest, metric_of
 from precsearch.replay.materialize import Materialised, materialise, model_beside
 from precsearch.replay.portable import portable_files, portable_suffixes
 from precsearch.replay.weights import placed
@@ -42,7 +42,8 @@ class VerifyReport:
     """What `verify` measured.
 
     Attributes:
-        passed: Within the tolerance, and not slower than FP32 beyond the noise.
+        passed: Within the tolerance and the caller's limits, and not slower than FP32 beyond the
+            noise.
         verdict: ``identical``: the model is byte for byte what the plan promises.
         metric: Name of the loss.
         tolerance: The bound on it, in the metric's terms.
@@ -54,6 +55,8 @@ class VerifyReport:
         engine: What was measured, where that was a file, and how its kernels compare with the
             plan's; else empty.
         digest: Of the plan: of its recipe and its criteria.
+        artifact_bytes: Size of what would be shipped.
+        over: Limits of the caller that it breaks, half a sentence each.
         lines: Sentences for people: what differs from the plan's evidence, warnings.
     """
 
@@ -69,6 +72,8 @@ class VerifyReport:
     lines: tuple[str, ...]
     engine: str = ""
     digest: str = ""
+    artifact_bytes: int = 0
+    over: tuple[str, ...] = ()
 
     @property
     def ratio(self) -> float:
@@ -86,6 +91,8 @@ def verify(
     artifact: str | Path | None = None,
     metric: str | None = None,
     expect: str | None = None,
+    max_latency: float | None = None,
+    max_size: int | None = None,
 ) -> VerifyReport:
     """Materialise a plan's model and measure it on this machine.
 
@@ -102,6 +109,8 @@ def verify(
         metric: The user's own metric that the plan is judged by, as ``module:function`` or
             ``file.py:function``. A plan names no code to run: without this, none is.
         expect: The digest that the plan must have, as 64 hexadecimal digits.
+        max_latency: Most seconds of one inference here, by the median.
+        max_size: Most bytes of what would be shipped.
 
     Raises:
         InputError: Plan, model, data or artifact cannot be read; the plan is judged by a metric
@@ -139,8 +148,9 @@ def verify(
     if mode := found.evidence.fp32_mode:
         lines.append(f"speeds are relative to {fp32_words(mode)}, as the plan's are")
     lines += other_place(found, where.device, dict(where.versions), where.features)
+    over = broken_limits(seen.latency, seen.size, max_latency, max_size)
     return VerifyReport(
-        passed=seen.accuracy.loss <= inputs.bound and not slower,
+        passed=seen.accuracy.loss <= inputs.bound and not slower and not over,
         verdict="identical",
         metric=inputs.metric.name,
         tolerance=config.tol,
@@ -151,6 +161,8 @@ def verify(
         slower=slower,
         lines=tuple(lines),
         digest=found.digest,
+        artifact_bytes=seen.size,
+        over=over,
         engine="" if given is None or engine is None else _kernels(found, given, seen.engine),
     )
 
@@ -239,6 +251,7 @@ class _Seen:
     latency: Latency
     engine: Engine
     notes: tuple[str, ...]
+    size: int
 
 
 def _measured(
@@ -268,4 +281,5 @@ def _measured(
         rows = worker.confirm([engine], _REBUILDS)[0]
         shown = worker.engine(engine)
     latency = together(rows, noise)
-    return _Seen(where, noise, accuracy, latency, shown, notes)
+    size = len(shown.artifact if artifact is None else artifact)
+    return _Seen(where, noise, accuracy, latency, shown, notes, size)

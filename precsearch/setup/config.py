@@ -94,6 +94,8 @@ class BackendConfig:
         build_options: What the backend alone knows, by name.
         corrections: What may be tried to make INT8 more accurate, in this order.
         rewrite: Try rewrites that make FP16 accurate and change nothing in FP32; use what helps.
+        lift: Take the author's Q/DQ out of a model that comes quantized: where INT8 is chosen, it
+            has the author's scales.
         control: Groups that keep a precision, and the only ones that are searched.
     """
 
@@ -104,6 +106,7 @@ class BackendConfig:
     build_options: Mapping[str, str] = field(default_factory=dict)
     corrections: tuple[str, ...] = CORRECTIONS
     rewrite: bool = False
+    lift: bool = False
     control: Control = NO_CONTROL
 
     def __post_init__(self) -> None:

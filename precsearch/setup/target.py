@@ -77,6 +77,8 @@ class Target:
         anonymous = without_names(source.proto)
         if anonymous is not None:
             return bytes(anonymous.SerializeToString())
+        if source.exported is not Precision.FP32:
+            return bytes(source.proto.SerializeToString())
         return None
 
 

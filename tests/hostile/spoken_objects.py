@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
 from precsearch.api import OptimizeConfig, ShapeSet
 from precsearch.backends.fake import FakeBackend, FakeSession, Fault, Landscape
@@ -31,6 +32,7 @@ from precsearch.data import Dataset, InputSpec
 from precsearch.data.spec import resolve
 from precsearch.executors.process import Worker
 from precsearch.executors.references import check_comparable, reference_of
+from precsearch.graph.widen import widened
 from precsearch.lowering.scales import FixedScales, QuantParams, RangeScales, Tie, quantise_weight
 from precsearch.measurement.config import ReferenceSplit
 from precsearch.metrics import metric
@@ -51,6 +53,12 @@ def nothing_to_compare(_: Path) -> object:
     """Outputs without elements."""
     samples = Dataset(({"x": np.ones(3)},), (1,))
     return check_comparable(ReferenceSplit(samples, ({"y": np.ones((0, 2))},)))
+
+
+def in_half(size: int, data: bytes) -> onnx.ModelProto:
+    """A model with one square weight in FP16."""
+    weight = onnx.TensorProto(name="w", data_type=10, dims=[size, size], raw_data=data)
+    return onnx.ModelProto(graph=onnx.GraphProto(initializer=[weight]))
 
 
 class Answers:
@@ -204,6 +212,8 @@ OBJECTS: list[Say] = [
     wanted([np.nan], [np.nan]),
     wanted([1.0], [1.0, 2.0], given=[1.0]),
     wanted([1.0], [1.0], given=[np.nan]),
+    lambda _: widened(in_half(1 << 15, b""), ""),
+    lambda _: widened(in_half(2, b"\0"), ""),
     # spaces, plans, landscapes
     lambda _: LayerGroup("g", "conv", ("g",), (INT8,)),
     lambda _: SearchSpace((GROUP, GROUP)),

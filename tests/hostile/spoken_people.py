@@ -15,10 +15,14 @@ from precsearch.api.functions import metric_name
 from precsearch.api.given import data_file, model_file
 from precsearch.api.optimizing import control_of, precisions_of
 from precsearch.cli.options.control import _parsed, parse_control
+from precsearch.cli.options.parse import seconds, size
 from precsearch.data import InputSpec, load
 from precsearch.data.preprocess import parse_preprocess
+from precsearch.graph.read import read_model
 from precsearch.metrics import PerOutput, metric, per_output_name, table
+from precsearch.optimization.stages.rewrite import open_rewritten
 from precsearch.plan.plan import read_plan
+from precsearch.setup.config import OptimizeConfig
 from tests.hostile.situations.world import journal_bytes, model
 from tests.hostile.spoken_data import Say
 
@@ -88,6 +92,12 @@ def no_pandas(folder: Path) -> object:
 X = np.zeros((2, 1, 8, 8), np.float32)
 
 
+def lifted(folder: Path) -> object:
+    """A model that nobody has quantized."""
+    config = OptimizeConfig(folder / "model.onnx", backend="onnxruntime", lift=True)
+    return open_rewritten(config, read_model(folder / "model.onnx"))
+
+
 def scored(name: str, *shape: int, value: float = 0.0) -> Say:
     feed = {"y": np.full(shape, value, np.float32)}
     return lambda _: metric(name).score([feed], [feed])
@@ -145,6 +155,9 @@ PICTURE = InputSpec("x", np.dtype(np.float32), ("batch", 1, 8, 8))
 
 
 PEOPLE: list[Say] = [
+    lambda _: seconds("--max-latency")("5"),
+    lambda _: size("--max-size")("large"),
+    lifted,
     media("a.png", b"", ""),
     media("a.png", b"", "resize=8"),
     media("a.wav", b"", "seconds=1"),

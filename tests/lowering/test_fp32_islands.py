@@ -67,6 +67,14 @@ def test_constants_and_layout_do_not_count_as_surroundings() -> None:
     assert guards(lowered(b, {"t1", "t2", "t3"})) == ["t1"]
 
 
+def test_who_reads_a_shape_alone_is_no_surrounding() -> None:
+    b, x = started()
+    y = b.op("MatMul", b.op("MatMul", x, b.weight(8, 8)), b.weight(8, 8))
+    y = b.op("Reshape", y, b.op("Shape", y))
+    b.output(b.op("MatMul", y, b.weight(8, 8)))
+    assert guards(lowered(b, {"t1", "t2", "t3"})) == ["t1"]
+
+
 @pytest.mark.parametrize(
     "step", ["Relu", "Softmax", "Sigmoid"], ids=lambda step: f"{step} in FP32 beside it"
 )

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from precsearch.api import OptimizeConfig, OptimizeResult
 from precsearch.cli.output.diagnosis_values import csv_of
-from precsearch.cli.output.optimize import next_steps
+from precsearch.cli.output.next_steps import next_steps
 from precsearch.core.precision import Precision
 from precsearch.diagnosis.result import Diagnosis, Layer
 from precsearch.metrics.similarity import Likeness

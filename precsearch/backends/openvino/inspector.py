@@ -18,7 +18,9 @@ from precsearch.core.precision import Precision
 __all__ = ["RuntimeLayer", "achieved_precision", "node_layers", "runtime_layers"]
 
 _SUFFIX = re.compile(r"_([A-Za-z]+\d+)$")
-_PART = re.compile(r"/(WithoutBiases|DequantizationMultiply|fq_output_\d+|fq_input_\d+)$")
+_PART = re.compile(r"/WithoutBiases$")
+_ORIGINAL = "_original"
+"""After the name of an operation on quantized values; its old name goes to what dequantizes."""
 _EDGES = frozenset({"Const", "Input", "Output", "Reorder", "Convert"})
 """Layers that hold, hand over or convert values, whatever computes them."""
 _TYPES = {
@@ -108,11 +110,11 @@ def node_layers(
         nodes: In graph order.
     """
     names = {n.name for n in nodes}
+    named = [(n, x) for x in layers if x.kind not in ("Const", "Input") for n in x.nodes]
     found: dict[str, RuntimeLayer] = {}
-    for layer in layers:
-        for name in layer.nodes:
-            if (known := _known(name, names)) and layer.kind not in ("Const", "Input"):
-                found.setdefault(known, layer)
+    for name, layer in sorted(named, key=lambda row: not row[0].endswith(_ORIGINAL)):
+        if known := _known(name.removesuffix(_ORIGINAL), names):
+            found.setdefault(known, layer)
     readers: dict[str, list[str]] = {}
     for node in nodes:
         for tensor in node.inputs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import onnx
 
@@ -15,6 +15,7 @@ PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """Operators whose arithmetic is worth a kernel of its own: what an assignment is judged by."""
 
 _GENERATED = "kgen"
+_FLOATS = frozenset({"float", "half", "bfloat16"})
 
 
 def products_ran(
@@ -38,11 +39,18 @@ def products_ran(
         for node in layer.nodes:
             if node in names:
                 found.setdefault(node, []).append(layer)
-    return {name: _ran(found[name]) for name in sorted(found)}
+    return {name: _ran(found[name], names) for name in sorted(found)}
 
 
-def _ran(layers: Iterable[EngineLayer]) -> Precision | None:
-    products = [x for x in layers if x.kind != _GENERATED] or list(layers)
-    precisions = [x.precision for x in products]
+def _ran(layers: list[EngineLayer], names: Collection[str]) -> Precision | None:
+    products = [x for x in layers if x.kind != _GENERATED]
+    precisions = [x.precision for x in products] or [_generated(x, names) for x in layers]
     known = [p for p in precisions if p is not None]
     return min(known, key=lambda p: p.rank) if len(known) == len(precisions) else None
+
+
+def _generated(layer: EngineLayer, names: Collection[str]) -> Precision | None:
+    """What generated code computes a product in, if it has no other product in another type."""
+    alone = sum(node in names for node in layer.nodes) == 1
+    mixed = len({*layer.inputs, *layer.constants} & _FLOATS) > 1
+    return layer.precision if alone or not mixed else None

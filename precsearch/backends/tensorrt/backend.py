@@ -263,6 +263,16 @@ class TensorRtBackend:
         """See `precsearch.core.backend.ChoosesTactics.hold`."""
         self._builder.hold(tactics)
 
+    def how_to_load(self, path: str) -> tuple[str, ...]:
+        """See `precsearch.core.portable.TellsHowToLoad.how_to_load`."""
+        if path.endswith(".onnx"):
+            return ()
+        return (
+            "import tensorrt; runtime = tensorrt.Runtime(tensorrt.Logger())",
+            f"engine = runtime.deserialize_cuda_engine(open({path!r}, 'rb').read())",
+            "context = engine.create_execution_context()",
+        )
+
     def open(self, artifact: bytes, *, profiled: bool = False) -> TensorRtSession:
         """See `precsearch.core.backend.Backend.open`."""
         here = self._here

@@ -140,7 +140,8 @@ def computed_in(
     the weight is of that type, too: one that is dequantized inside of a fused kernel meets data in
     a float type, and the product is one of floats. Of floats the weight's type counts, since a
     product that has swallowed the Casts around it reads and writes what they did; where no weight
-    is listed, the lowest of all types. Weights in INT4 alone are INT4.
+    is listed, the lowest of all types. Weights in INT4 alone are INT4. Generated code of several
+    types does not tell which of its operators computes in which.
 
     Args:
         name: Of the layer.
@@ -158,7 +159,11 @@ def computed_in(
         for word in _QUANTIZED:
             if word in read and weight in ("", word):
                 return _MEMBERS.get(word)
-    if weight == "int4" and kind != _GENERATED:  # whatever float type the product is one of
+    if kind == _GENERATED and weight not in _LABELS:  # one kernel for many operators
+        found = (read | kept) & {*_LABELS, *_QUANTIZED}
+        if len(found) > 1 or found & set(_QUANTIZED):
+            return None
+    if weight == "int4":  # whatever float type the product is one of
         return _MEMBERS.get(weight)
     floats = {weight} & _LABELS.keys() or (read | kept if kept else read | wrote)
     if kind == _PRODUCT and not weight:  # what else is fused with it may be in other types

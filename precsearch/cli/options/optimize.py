@@ -215,6 +215,16 @@ Rewrite = Annotated[
         rich_help_panel=_ENGINE,
     ),
 ]
+Lift = Annotated[
+    bool,
+    Option(
+        "--lift",
+        metavar=" ",
+        help="For a model that comes quantized: search where its Q/DQ pairs are kept, with their "
+        "scales, and where the layers are lifted to floats.",
+        rich_help_panel=_ENGINE,
+    ),
+]
 OldRewrite = Annotated[bool, Option("--cure", hidden=True, help="Deprecated: --rewrite.")]
 NoCorrections = Annotated[
     bool,

@@ -23,6 +23,8 @@ __all__ = [
     "parse_shapes",
     "parse_strategy_options",
     "real",
+    "seconds",
+    "size",
 ]
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -30,6 +32,18 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)", re.ASCII)
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?\s*[smh]\s*)+|\d+(?:\.\d+)?", re.ASCII)
 _WEIGHT = re.compile(r"\d+(?:\.\d*)?(?:[eE][+-]?\d+)?", re.ASCII)
 _MOST_DIMENSIONS = 32
+_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]*)", re.ASCII)
+_SHORT = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+_BYTES = {
+    "": 1,
+    "b": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "kib": 1 << 10,
+    "mib": 1 << 20,
+    "gib": 1 << 30,
+}
 
 
 def parse_duration(text: str) -> float:
@@ -164,6 +178,32 @@ def integer(option: str, least: int) -> Callable[[str], int]:
         if value < least:
             raise OptionError(f"{option} takes a whole number of at least {least}, not {text!r}")
         return value
+
+    return parse
+
+
+def seconds(option: str) -> Callable[[str], float]:
+    """A parser of short times, such as ``5ms``, for the option named ``option``."""
+
+    def parse(text: str) -> float:
+        found = _QUANTITY.fullmatch(str(text).strip())
+        unit = None if found is None else _SHORT.get(found[2].lower())
+        if found is None or unit is None or not float(found[1]) > 0:
+            raise OptionError(f"{option} takes a time such as 5ms or 800us, not {text!r}")
+        return float(found[1]) * unit
+
+    return parse
+
+
+def size(option: str) -> Callable[[str], int]:
+    """A parser of sizes, such as ``20MB`` or ``512KiB``, for the option named ``option``."""
+
+    def parse(text: str) -> int:
+        found = _QUANTITY.fullmatch(str(text).strip())
+        unit = None if found is None else _BYTES.get(found[2].lower())
+        if found is None or unit is None or not float(found[1]) > 0:
+            raise OptionError(f"{option} takes a size such as 20MB or 512KiB, not {text!r}")
+        return int(float(found[1]) * unit)
 
     return parse
 

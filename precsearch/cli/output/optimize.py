@@ -20,19 +20,17 @@ from precsearch.cli.cells import (
     speedup,
     speedup_interval,
 )
+from precsearch.cli.output.next_steps import loading_lines, next_steps
 from precsearch.cli.output.page import Page
 from precsearch.codec import unstructure
 from precsearch.core.trial import UNKNOWN, Latency, ShapeLatency
 from precsearch.formatting import foretold, fp32_told, loss_bound
 from precsearch.measurement.certainty import doubts
-from precsearch.metrics import named
 from precsearch.optimization.explanation.stopping import fp32_is_fastest, why_stopped
 from precsearch.plan.plan import Evidence, Plan
-from precsearch.replay.portable import loading_of
 from precsearch.setup.config import EngineRow
-from precsearch.system.shell import argument, command
 
-__all__ = ["next_steps", "optimize_lines", "rate_rows", "result_fields"]
+__all__ = ["optimize_lines", "rate_rows", "result_fields"]
 
 _MOST_ALTERNATIVES = 5
 
@@ -56,15 +54,11 @@ def optimize_lines(config: OptimizeConfig, result: OptimizeResult, page: Page) -
             lines += _alternatives(result.plan, page)
         for warning in result.plan.evidence.warnings:
             lines += page.sentence(warning, "! ", "yellow")
-    if result.plan is not None and result.artifact_path is not None:
-        code = loading_of(result.plan.recipe, result.artifact_path)
-        heading = [Text(), Text("to load it:", style="bold")] if code else []
-        lines += [*heading, *(Text(f"  {clean(line)}", style="cyan") for line in code)]
     steps = next_steps(config, result)
     if steps:
         lines += [Text(), Text("next:", style="bold")]
         lines += [Text(f"  {step}", style="cyan") for step in steps]
-    return lines
+    return lines + loading_lines(config, result)
 
 
 def engine_lines(rows: Sequence[EngineRow], page: Page) -> list[Text]:
@@ -207,30 +201,6 @@ def _alternatives(plan: Plan, page: Page) -> list[Text]:
         f"{speedup(ratio)} at {scale(loss)}" for loss, ratio in faster[:_MOST_ALTERNATIVES]
     )
     return page.sentence(f"over the bound, measured in this search: {said}", "", "dim")
-
-
-def next_steps(config: OptimizeConfig, result: OptimizeResult) -> list[str]:
-    """Commands that make sense now."""
-    steps = []
-    if result.interrupted:
-        steps.append("the same command with --resume goes on where this one stopped")
-    if result.plan_path is None:
-        return steps
-    plan = argument(result.plan_path)
-    model = ["--model", argument(config.model)]
-    compiled = result.plan is not None and bool(result.plan.evidence.engine)
-    shipped = result.artifact_path
-    if shipped is None:
-        kind = "engine" if compiled else "optimised.onnx"
-        shipped = result.plan_path.parent / f"{config.model.stem}.{kind}"
-        steps.append(command("build", plan, *model, "-o", argument(shipped)))
-    source = config.holdout or config.data
-    data = ["--data", argument(source)] if source is not None else []
-    # Another build of an engine is another engine.
-    itself = ["--artifact", argument(shipped)] if compiled else []
-    own = ["--metric", argument(config.metric)] if named(config.metric) is None else []
-    steps.append(command("verify", plan, *model, *data, *own, *itself))
-    return steps
 
 
 def _unsure(plan: Plan) -> tuple[str, ...]:

@@ -61,6 +61,7 @@ def verify_lines(report: VerifyReport, page: Page) -> list[Text]:
         reasons.append(f"the loss is not within {scale.bound(bound)}")
     if report.slower:
         reasons.append("it is slower than FP32 on this machine")
+    reasons += report.over
     why = f": {' and '.join(reasons)}" if reasons else f", within {scale.bound(bound)}"
     rows = [
         ("model", f"{report.verdict} to what the plan promises"),
@@ -72,6 +73,7 @@ def verify_lines(report: VerifyReport, page: Page) -> list[Text]:
             f"{'; '.join((milliseconds(latency.seconds), *map(clean, doubts(latency))))}",
         ),
         *rate_rows(latency),
+        *([("size", f"{magnitude(report.artifact_bytes)}B")] if report.artifact_bytes else []),
         ("plan", report.digest),
     ]
     lines = [Text.assemble(verdict, why), Text(), *page.facts(rows)]

@@ -12,9 +12,12 @@ from precsearch.calibration.ranges import Calibration
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.executors.client import ReferenceClient
+from precsearch.graph.prepare import prepare
+from precsearch.graph.read import read_model
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.qdq_layout import quantisable
 from precsearch.lowering.scales import RangeScales, TensorRange
+from precsearch.rewrites.lift import LIFT, author_ranges
 from precsearch.setup.files import write_text
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.target import Target
@@ -61,10 +64,19 @@ def calibrated(
         odd = _calibration(target, tuple(sorted(frozenset().union(*bad.values()))), method)
         why = worker.oddities(odd, inputs.parts.calibration.feeds)
     space, lost = _prune(target.space, bad, why)
+    ranges = {**ranges, **_of_author(target)}
     scales = RangeScales(ranges, target.scheme)
     target = replace(target, space=space)
     lowering = Lowering(target.graph, space, target.scheme, scales, target.form)
     return target, lowering, lost
+
+
+def _of_author(target: Target) -> dict[str, TensorRange]:
+    """The ranges of a model that came quantized, where its Q/DQ were taken out of it."""
+    if all(name != LIFT for name, _ in target.rewrites):
+        return {}
+    graph = prepare(read_model(target.source.path), target.form.min_opset)
+    return {t: TensorRange(*limits) for t, limits in author_ranges(graph).items()}
 
 
 def _calibration(target: Target, tensors: tuple[str, ...], method: str) -> Calibration:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from precsearch.core.backend import Feed
-from precsearch.core.errors import EngineError, ModelError
+from precsearch.core.errors import EngineError, ModelError, OptionError
 from precsearch.core.events import Event, StageStarted
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Prior
@@ -17,7 +17,8 @@ from precsearch.emulation.configuration import MAX_EMULATED_FEEDS, Configuration
 from precsearch.graph.read import SourceModel
 from precsearch.grouping.group import group
 from precsearch.metrics.distance import worst_relative_l2
-from precsearch.rewrites import clamped_constants, with_rewrites
+from precsearch.rewrites import Recorded, clamped_constants, with_rewrites
+from precsearch.rewrites.lift import LIFT
 from precsearch.rewrites.search import EXACT, Suggestion, suggestions
 from precsearch.setup.config import BackendConfig, OptimizeConfig
 from precsearch.setup.inputs import Inputs, open_inputs
@@ -60,7 +61,11 @@ def rewriting(config: OptimizeConfig, source: SourceModel) -> Generator[Event, N
     Raises:
         InputError: Model, data or an option is wrong.
     """
-    target = _opened(config, source)
+    first: tuple[Recorded, ...] = ((LIFT, {}),) if config.lift else ()
+    original, source = source, with_rewrites(source, first)
+    if config.lift and source is original:
+        raise OptionError("the model has no Q/DQ pairs that --lift could take out; leave it out")
+    target = replace(_opened(config, source), rewrites=first)
     inputs = open_inputs(config, target.graph)
     if not config.rewrite:
         return target, inputs, ()
@@ -80,7 +85,7 @@ def rewriting(config: OptimizeConfig, source: SourceModel) -> Generator[Event, N
         f"rewritten by {found.name} (nodes: {len(found.sites)}): FP16 everywhere is off by "
         f"{found.after:.2g}, without it by {found.before:.2g}; FP32 moves by {found.fp32:.1g}"
     )
-    return replace(changed, rewrites=found.rewrites), inputs, (said,)
+    return replace(changed, rewrites=(*first, *found.rewrites)), inputs, (said,)
 
 
 def rewritable(target: Target, priors: Sequence[Prior]) -> tuple[str, ...]:

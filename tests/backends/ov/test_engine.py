@@ -93,6 +93,34 @@ def test_every_computing_node_belongs_to_a_kernel_and_the_times_are_of_this_engi
     assert all(owner(node, low.owners) for node in told)
 
 
+def _asked_and_ran(model: onnx.ModelProto) -> tuple[set[str], set[Precision]]:
+    """Kinds of kernels of an INT8 engine, and what its groups ran in."""
+    feed = samples(model)
+    shapes = ({name: value.shape for name, value in feed.items()},)
+    backend = made(BackendOptions(threads=1, shapes=shapes))
+    artifact, low = engine(model, backend, INT8)
+    kernels = backend.open(artifact, profiled=True).profile(feed, 1)
+    ran = achieved_precisions(kernels, low.asked, low.owners, None)
+    return {k.op_type for k in kernels}, set(ran.values())
+
+
+def test_what_was_asked_for_int8_and_ran_in_fp32_is_told() -> None:
+    b = GraphBuilder()
+    x = b.op("Relu", b.input(["n", 8, 8, 8]))
+    b.output(b.op("ConvTranspose", x, b.weight(8, 16, 3, 3), strides=[2, 2]))
+    kinds, ran = _asked_and_ran(b.model())
+    assert "Deconvolution" in kinds
+    assert ran == {FP32}, "OpenVINO dequantizes first; this test notices when it no longer does"
+
+
+def test_a_batched_product_in_int8_is_not_taken_for_what_dequantizes_its_result() -> None:
+    b = GraphBuilder()
+    b.output(b.op("MatMul", b.op("Relu", b.input(["n", 4, 6, 16])), b.weight(4, 16, 8)))
+    kinds, ran = _asked_and_ran(b.model())
+    assert "MatMul" in kinds
+    assert ran == {INT8}
+
+
 def test_an_engine_is_what_its_bytes_say_and_other_bytes_are_refused() -> None:
     backend, feed = made(), samples(cnn())
     artifact, _ = engine(cnn(), backend, INT8)

@@ -18,7 +18,7 @@ from precsearch.api import (
 )
 from precsearch.cli.exit_codes import Exit
 from precsearch.cli.main import run
-from precsearch.cli.output.optimize import next_steps
+from precsearch.cli.output.next_steps import next_steps
 from precsearch.core.errors import ReplayError, RunError, WorkerKilled
 from precsearch.core.precision import Precision
 from precsearch.core.space import LayerGroup, SearchSpace

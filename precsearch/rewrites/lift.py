@@ -1,0 +1,134 @@
+"""The author's Q/DQ pairs taken out of a model: what they quantize becomes a choice again.
+
+A pair of QuantizeLinear and DequantizeLinear on an activation is passed by, a dequantized constant
+becomes a float constant. The graph that is left is the float model whose weights lie on the
+author's grid; `author_ranges` keeps the scales, so that INT8, wherever it is chosen, quantizes an
+activation as the author did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from precsearch.graph.view import GraphView, NodeView
+from precsearch.lowering.tensor_names import LIFTED
+from precsearch.rewrites.rewrite import NamedRewrite, Parameters, Rewrite
+
+__all__ = ["LIFT", "author_ranges", "lifted"]
+
+LIFT = "lift-quantization"
+"""The name of the rewrite, in plans."""
+
+_Pair = tuple[NodeView, NodeView]
+
+
+def lifted(graph: GraphView, parameters: Parameters) -> NamedRewrite | None:
+    """The model without its author's Q/DQ; ``None`` if it has none.
+
+    What is no plain pair (other scales on both sides, an integer tensor that something else reads)
+    stays as it is.
+
+    Args:
+        graph: The prepared model.
+        parameters: None are needed.
+    """
+    del parameters
+    instead, constants = _activations(graph), _weights(graph)
+    if not instead and not constants:
+        return None
+    rewrite = Rewrite(constants={_named(t): values for t, values in constants.items()})
+    for node in graph.nodes:
+        inputs = [_read(t, instead, constants) for t in node.inputs]
+        outputs = [t for t in node.outputs if t in instead and t in graph.output_names]
+        if outputs:
+            kept = onnx.NodeProto(op_type="Identity", name=node.proto.name, output=outputs)
+            kept.input.append(_read(outputs[0], instead, constants))
+            rewrite.instead[node.index] = [kept]
+        elif inputs != list(node.inputs):
+            changed = onnx.NodeProto()
+            changed.CopyFrom(node.proto)
+            changed.input[:] = inputs
+            rewrite.instead[node.index] = [changed]
+    rewrite.sites += sorted({*instead, *constants})
+    what = "take the author's Q/DQ out, with the scales kept for INT8"
+    return NamedRewrite(LIFT, what, rewrite)
+
+
+def author_ranges(graph: GraphView) -> dict[str, tuple[float, float]]:
+    """Tensor → lowest and highest value that the author's quantization of it holds.
+
+    Args:
+        graph: The prepared model with its Q/DQ.
+    """
+    found: dict[str, tuple[float, float]] = {}
+    for quantize, _ in _pairs(graph):
+        scale, zero = (graph.weights[t].array for t in quantize.inputs[1:3])
+        if scale.size != 1:
+            continue
+        limits = np.iinfo(np.dtype(str(zero.dtype)))
+        step, shift = float(scale.reshape(-1)[0]), int(zero.reshape(-1)[0])
+        low, high = (limits.min - shift) * step, (limits.max - shift) * step
+        if limits.min < 0 and shift == 0:
+            low = -high  # symmetric: -128 has no partner
+        found[quantize.inputs[0]] = (low, high)
+    return found
+
+
+def _pairs(graph: GraphView) -> list[_Pair]:
+    """QuantizeLinear and DequantizeLinear of one activation, with equal scales."""
+    found = []
+    for node in graph.nodes:
+        maker = graph.producer.get(node.inputs[0]) if node.is_op("DequantizeLinear") else None
+        if maker is None or not maker.is_op("QuantizeLinear"):
+            continue
+        same = all(_equal(graph, maker, node, slot) for slot in (1, 2))
+        if same and maker.inputs[0] not in graph.weights:
+            found.append((maker, node))
+    return found
+
+
+def _equal(graph: GraphView, one: NodeView, other: NodeView, slot: int) -> bool:
+    values = [graph.weights.get(n.inputs[slot]) for n in (one, other) if len(n.inputs) > slot]
+    if len(values) != 2 or values[0] is None or values[1] is None:
+        return False
+    return bool(np.array_equal(values[0].array, values[1].array))
+
+
+def _activations(graph: GraphView) -> Mapping[str, str]:
+    """Dequantized tensor → the tensor that was quantized."""
+    return {node.outputs[0]: quantize.inputs[0] for quantize, node in _pairs(graph)}
+
+
+def _weights(graph: GraphView) -> Mapping[str, npt.NDArray[np.float32]]:
+    """Dequantized constant → its values."""
+    found = {}
+    for node in graph.nodes:
+        if not node.is_op("DequantizeLinear") or node.outputs[0] in graph.output_names:
+            continue
+        parts = [graph.weights.get(t) for t in node.inputs]
+        if any(part is None for part in parts) or not 2 <= len(parts) <= 3:
+            continue
+        values, scale, *rest = (np.asarray(p.array) for p in parts if p is not None)
+        if node.int_attribute("block_size", 0) or scale.dtype != np.float32:
+            continue
+        axis = node.int_attribute("axis", 1)
+        shape = [-1 if i == axis % values.ndim else 1 for i in range(values.ndim)]
+        shape = shape if scale.size > 1 else [1] * values.ndim
+        zero = rest[0].astype(np.int32).reshape(shape) if rest else np.int32(0)
+        steps = (values.astype(np.int32) - zero).astype(np.float32)
+        found[node.outputs[0]] = np.asarray(steps * scale.reshape(shape), np.float32)
+    return found
+
+
+def _named(tensor: str) -> str:
+    return f"{tensor}{LIFTED}"
+
+
+def _read(tensor: str, instead: Mapping[str, str], constants: Mapping[str, object]) -> str:
+    while tensor in instead:
+        tensor = instead[tensor]
+    return _named(tensor) if tensor in constants else tensor

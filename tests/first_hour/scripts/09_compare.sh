@@ -1,0 +1,2 @@
+# How do two runs differ?
+precsearch report classifier.plan.json pinned.plan.json

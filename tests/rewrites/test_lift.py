@@ -1,0 +1,147 @@
+"""Models that come quantized: their Q/DQ are taken out, and INT8 has the author's scales."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from precsearch.core.errors import OptionError
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment
+from precsearch.graph.prepare import prepare
+from precsearch.graph.read import read_model
+from precsearch.lowering.lower import Lowering
+from precsearch.lowering.qdq_layout import quantisable
+from precsearch.lowering.scales import RangeScales, TensorRange
+from precsearch.optimization.stages.rewrite import open_rewritten
+from precsearch.rewrites.apply import with_rewrites
+from precsearch.rewrites.lift import LIFT, author_ranges
+from precsearch.setup.config import OptimizeConfig
+from precsearch.setup.target import open_target
+
+INT8 = Precision.INT8
+STEP = 0.03125
+NO_ZERO = np.int8(0)
+
+
+def author(folder: Path, zero: np.integer = NO_ZERO, *, quantized: bool = True) -> Path:
+    """Conv → Relu → pool → Gemm, with Q/DQ before both layers and on their weights."""
+    rng = np.random.default_rng(0)
+    weights = {
+        "w": rng.integers(-127, 128, (8, 4, 3, 3)).astype(np.int8),
+        "v": rng.integers(-127, 128, (10, 8)).astype(np.int8),
+    }
+    nodes: list[onnx.NodeProto] = []
+    constants = [numpy_helper.from_array(rng.normal(0, 1, 8).astype(np.float32), "b")]
+
+    def const(name: str, values: object) -> str:
+        constants.append(numpy_helper.from_array(np.asarray(values), name))
+        return name
+
+    def pair(x: str) -> str:
+        args = [const(f"{x}_s", np.float32(STEP)), const(f"{x}_z", zero)]
+        nodes.append(helper.make_node("QuantizeLinear", [x, *args], [f"{x}_q"]))
+        nodes.append(helper.make_node("DequantizeLinear", [f"{x}_q", *args], [f"{x}_dq"]))
+        return f"{x}_dq" if quantized else x
+
+    def weight(name: str) -> str:
+        scale = np.full(len(weights[name]), 0.0078125, np.float32)
+        if not quantized:
+            shape = (-1, *[1] * (weights[name].ndim - 1))
+            return const(name, weights[name].astype(np.float32) * scale.reshape(shape))
+        args = [const(f"{name}_i", weights[name]), const(f"{name}_s", scale)]
+        args.append(const(f"{name}_z", np.zeros(len(scale), np.int8)))
+        nodes.append(helper.make_node("DequantizeLinear", args, [f"{name}_dq"], axis=0))
+        return f"{name}_dq"
+
+    def op(kind: str, inputs: list[str], out: str, **attributes: int | list[int]) -> None:
+        nodes.append(helper.make_node(kind, inputs, [out], **attributes))  # type: ignore[arg-type]
+
+    op("Conv", [pair("x"), weight("w"), "b"], "c", pads=[1, 1, 1, 1])
+    op("Relu", ["c"], "r")
+    op("GlobalAveragePool", ["r"], "p")
+    op("Flatten", ["p"], "f")
+    op("Gemm", [pair("f"), weight("v")], "y", transB=1)
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4, 6, 6])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 10])],
+        constants,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    model.ir_version = 8
+    onnx.checker.check_model(model, full_check=True)
+    path = folder / f"{'author' if quantized else 'float'}.onnx"
+    onnx.save(model, path)
+    return path
+
+
+def outputs(model: bytes) -> np.ndarray:
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    feed = np.random.default_rng(1).normal(0, 1, (3, 4, 6, 6)).astype(np.float32)
+    return np.asarray(session.run(None, {"x": feed})[0])
+
+
+def test_what_is_left_is_the_float_model(tmp_path: Path) -> None:
+    lifted = with_rewrites(read_model(author(tmp_path)), [(LIFT, {})])
+    kinds = {n.op_type for n in lifted.proto.graph.node}
+    assert not kinds & {"QuantizeLinear", "DequantizeLinear"}
+    plain = author(tmp_path, quantized=False)
+    np.testing.assert_allclose(
+        outputs(lifted.proto.SerializeToString()), outputs(plain.read_bytes()), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("zero", "low", "high"),
+    [(np.int8(0), -127, 127), (np.int8(-128), 0, 255), (np.uint8(7), -7, 248)],
+)
+def test_the_authors_scales_are_kept(zero: np.integer, low: int, high: int, tmp_path: Path) -> None:
+    graph = prepare(read_model(author(tmp_path, zero)), 13)
+    assert author_ranges(graph) == dict.fromkeys(("x", "f"), (low * STEP, high * STEP))
+
+
+def test_int8_everywhere_gives_the_authors_own_numbers(tmp_path: Path) -> None:
+    """With a backend whose placement is the author's; lowered for another, it may requantize."""
+    path = author(tmp_path)
+    source = with_rewrites(read_model(path), [(LIFT, {})])
+    target = open_target(source, "tensorrt", None, "group", 1, "trt-s8s8", form="weak")
+    tensors = frozenset().union(*quantisable(target.graph, target.scheme, target.space).values())
+    known = author_ranges(prepare(read_model(path), 13))
+    ranges = {t: TensorRange(*known.get(t, (-1.0, 1.0))) for t in tensors}
+    scales = RangeScales(ranges, target.scheme)
+    lowering = Lowering(target.graph, target.space, target.scheme, scales, target.form)
+    asked = {g.key: g.nearest(INT8) for g in target.space.free if not g.passive}
+    made = lowering.lower(target.space.canonical(Assignment.of(asked)))
+    assert {t: p.scale for t, p in made.params.items()} == {"x": STEP, "f": STEP}
+    np.testing.assert_allclose(outputs(made.model), outputs(path.read_bytes()), rtol=1e-5)
+
+
+def test_a_search_begins_with_the_lifted_model_and_says_so_in_its_plan(tmp_path: Path) -> None:
+    path = author(tmp_path)
+    target, _, _ = open_rewritten(
+        OptimizeConfig(path, backend="onnxruntime", lift=True), read_model(path)
+    )
+    assert target.rewrites == ((LIFT, {}),)
+    assert len(target.space.free) > len(
+        open_target(read_model(path), "onnxruntime", None, "group", 1).space.free
+    )
+
+
+def test_a_model_without_qdq_cannot_be_lifted(tmp_path: Path) -> None:
+    path = author(tmp_path, quantized=False)
+    proto = onnx.load(path)
+    for node in [n for n in proto.graph.node if "Linear" in n.op_type]:
+        proto.graph.node.remove(node)
+    onnx.save(proto, path)
+    config = OptimizeConfig(path, backend="onnxruntime", lift=True)
+    with pytest.raises(OptionError, match="no Q/DQ pairs that --lift could take out"):
+        open_rewritten(config, read_model(path))

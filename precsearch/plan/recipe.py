@@ -87,6 +87,8 @@ class Recipe:
         scales: Sorted by tensor.
         rewrites: In the order in which they are made.
         shifts: Sorted by node.
+        formats: Precision → the number format that its tensors are stored in, such as ``float16``,
+            of those that a group has; empty in a plan that was upgraded from schema 1.
     """
 
     model_sha256: str
@@ -102,6 +104,7 @@ class Recipe:
     scales: tuple[ScaleRecipe, ...] = ()
     rewrites: tuple[RewriteRecipe, ...] = ()
     shifts: tuple[ShiftRecipe, ...] = ()
+    formats: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def assignment(self) -> Assignment:
@@ -116,9 +119,9 @@ class Recipe:
 
 
 def recipe_fields(recipe: Recipe) -> dict[str, Any]:
-    """As data; what has no rewrites or shifts is written as it was before there were any."""
+    """As data; fields that came later are left out where they are empty."""
     data: dict[str, Any] = unstructure(recipe)
-    for name in ("rewrites", "shifts"):
+    for name in ("rewrites", "shifts", "formats"):
         if not data[name]:
             del data[name]
     return data

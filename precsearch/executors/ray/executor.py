@@ -72,10 +72,6 @@ class RayExecutor(Executor):
         """See `Executor.lock`."""
         return self._here.lock(device) if self._local else None
 
-    def forget_engines(self) -> None:
-        """See `Executor.forget_engines`."""
-        self._here.forget_engines()
-
     def close(self) -> None:
         """See `Executor.close`."""
         self._here.close()

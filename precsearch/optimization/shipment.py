@@ -14,7 +14,7 @@ from precsearch.executors.client import MeasurementClient
 from precsearch.lowering.lower import Lowered, Lowering
 from precsearch.measurement.build_service import Engine
 from precsearch.optimization.ending import summary, written
-from precsearch.optimization.finished import keep_plan
+from precsearch.optimization.finished import keep_plan, write_plan
 from precsearch.optimization.stages.correct import shipped_target
 from precsearch.optimization.stages.search import INTERRUPTED, Rounds
 from precsearch.optimization.stages.select import Choice
@@ -99,8 +99,8 @@ class Shipment:
             summary=summary(rounds, self.target, self.inputs.metric, choice),
         )
         with shielded():
-            text = keep_plan(config, self.outputs, result)
-            self.outputs.write(config.plan_path, text.encode())
+            keep_plan(config, self.outputs, result)
+            write_plan(config, self.outputs, plan)
             if result.artifact_path is not None:
                 put = self.outputs.write
                 shaped = replace(self.target.options, shapes=plan.recipe.shapes)

@@ -161,10 +161,9 @@ class Run:
             config.devices,
             config.threads,
             config.workers,
-            config.ray or config.target,
+            config.where,
         )
-        kind = "ray" if config.ray else "ssh" if config.target else "process"
-        return executor_of(request, kind)
+        return executor_of(request)
 
     def _prepared(
         self, executor: Executor, worker: ReferenceClient

@@ -194,8 +194,10 @@ def main() -> None:
     parser.add_argument("--beside", type=int, default=0)
     parser.add_argument("--work", type=Path, default=Path("benchmark-runs/searches"))
     parser.add_argument("-o", "--output", type=Path)
-    parser.add_argument("words", nargs="*", help="further options of optimize, after --")
-    args = parser.parse_args()
+    given = sys.argv[1:]
+    end = given.index("--") if "--" in given else len(given)
+    args = parser.parse_args(given[:end])
+    args.words = given[end + 1 :]  # further options of optimize
     args.work.mkdir(parents=True, exist_ok=True)
     log = args.work / "rows.jsonl"
     rows = [Row(**json.loads(s)) for s in log.read_text().splitlines()] if log.exists() else []

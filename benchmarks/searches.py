@@ -111,8 +111,8 @@ def row(
     seconds: float,
 ) -> Row:
     """What a search found and cost."""
-    whole = json.loads(plan.read_text()) if plan.exists() else {}
-    evidence = whole.get("evidence", {})
+    beside = plan.with_name(plan.name.replace(".plan.json", ".evidence.json"))
+    evidence = json.loads(beside.read_text()) if beside.exists() else {}
     trials = evidence.get("trials", [])
     engines = [t for t in trials if t["fidelity"] == "engine"]
     groups = max((sum(t["counts"].values()) for t in trials), default=0)

@@ -112,7 +112,7 @@ def row(
 ) -> Row:
     """What a search found and cost."""
     beside = plan.with_name(plan.name.replace(".plan.json", ".evidence.json"))
-    evidence = json.loads(beside.read_text()) if beside.exists() else {}
+    evidence = json.loads(beside.read_text())["evidence"] if beside.exists() else {}
     trials = evidence.get("trials", [])
     engines = [t for t in trials if t["fidelity"] == "engine"]
     groups = max((sum(t["counts"].values()) for t in trials), default=0)

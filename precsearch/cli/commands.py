@@ -150,6 +150,25 @@ def build(
 
 
 @app.command()
+def upgrade(
+    plan: plan_options.Plan,
+    *,
+    output: plan_options.UpgradedPlan,
+    force: options.Force = False,
+) -> Action:
+    """Write a plan of an older precsearch as this version writes plans.
+
+    What is built from it stays the same, byte for byte. The plan that was given is not changed.
+
+    Example:
+        precsearch upgrade old.plan.json -o resnet.plan.json
+    """
+    from precsearch.cli import reporting
+
+    return lambda: reporting.upgraded(plan, output, force=force)
+
+
+@app.command()
 def export(
     plan: plan_options.Plan,
     *,

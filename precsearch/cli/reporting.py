@@ -13,11 +13,12 @@ from precsearch.cli.output.page import Page
 from precsearch.cli.output.streams import glyphs_of, stdout
 from precsearch.cli.progress.watch import watch as watch_run
 from precsearch.core.errors import OptionError
+from precsearch.replay.upgrade import upgrade
 from precsearch.report import compare, difference_lines, difference_page, is_run, run_page, tell
 from precsearch.search.journal import NAME
 from precsearch.setup.files import check_free, write_output
 
-__all__ = ["report", "watch"]
+__all__ = ["report", "upgraded", "watch"]
 
 _MOST = 2
 
@@ -51,6 +52,24 @@ def _difference(first: Path, second: Path, output: Path | None, *, force: bool) 
     out = stdout()
     page = Page(out.width, glyphs_of(out))
     page.write(out, [Text(clean(line)) for line in difference_lines(found)])
+    return Exit.DONE
+
+
+def upgraded(plan: Path, output: Path, *, force: bool) -> Exit:
+    """Write a plan in the present schema.
+
+    Raises:
+        InputError: It cannot be read, or the new one not be written.
+    """
+    found = upgrade(plan, output, force=force)
+    out = stdout()
+    page = Page(out.width, glyphs_of(out))
+    head = Text.assemble((f"{clean(output.name)}: ", "bold"), ("plan upgraded", "bold green"))
+    lines = [head, *(Text(clean(line)) for line in found.lines), Text()]
+    lines.append(page.place("plan", found.plan))
+    if found.evidence is not None:
+        lines.append(page.place("evidence", found.evidence))
+    page.write(out, [*lines, *page.facts([("digest", found.digest)])])
     return Exit.DONE
 
 

@@ -63,6 +63,8 @@ class Quirk(Enum):
     Without this, quantize both inputs and the output."""
     ADDS_AFTER_CONVOLUTIONS = auto()
     """Quantize an Add only where it is residual and follows a convolution."""
+    BEFORE_POOLING = auto()
+    """What a MaxPool's readers want quantized is quantized before it: the values are the same."""
     FLOAT_PRODUCTS = auto()
     """A MatMul of two activations stays in float."""
 

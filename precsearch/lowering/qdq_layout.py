@@ -17,6 +17,7 @@ from precsearch.core.quantization import QuantScheme, Quirk, Trait
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.capabilities import data_slots, quantized_trait
+from precsearch.lowering.qdq_lift import before_pool, lifted
 from precsearch.lowering.qdq_placement import BRANCH_SUFFIX, placed
 from precsearch.lowering.scales import MIN_HALF_SCALE, QuantParams, ScaleSource, Tie
 from precsearch.lowering.tensor_names import scale_key
@@ -101,6 +102,9 @@ def quantisable(
                 continue
             tensors = found.setdefault(group.key, set())
             tensors |= {node.inputs[s] for s in found_here.slots}
+            if Quirk.BEFORE_POOLING in scheme.quirks:
+                sources = (before_pool(node.inputs[s], graph) for s in found_here.slots)
+                tensors |= {source for source in sources if source}
             if found_here.output:
                 tensors.add(fused_tail(node, graph, groups))
             branch = f"{node.key}{BRANCH_SUFFIX}"
@@ -267,8 +271,10 @@ def quantise_layout(
         ModelError: A tensor that must be quantised was not calibrated.
         PlanError: The plan's scales do not fit.
     """
+    cast = (k for k, p in assignment.entries if p.spec.encoding is Encoding.CAST)
+    floats = frozenset(node for key in cast for node in space.by_key[key].nodes)
     made = [
-        _layout_of(_Placement(graph, scheme, space, asked, precision), scales)
+        _layout_of(_Placement(graph, scheme, space, asked, precision), scales, floats)
         for precision in _quantized(Precision.ordered())
         if (asked := assignment.keys_at(precision))
     ]
@@ -286,12 +292,14 @@ def quantise_layout(
     )
 
 
-def _layout_of(placement: _Placement, scales: ScaleSource) -> QuantLayout:
-    """The part of one precision."""
+def _layout_of(placement: _Placement, scales: ScaleSource, floats: frozenset[str]) -> QuantLayout:
+    """The part of one precision; ``floats`` are nodes in another float format than FP32."""
     graph, asked, precision = placement.graph, placement.asked, placement.precision
     for node in graph.nodes:
         if placement.groups.get(node.key) in asked:
             placement.place(node, branch=f"{node.key}{BRANCH_SUFFIX}" in asked)
+    if Quirk.BEFORE_POOLING in placement.scheme.quirks:
+        placement.replaced |= lifted(graph, placement.reads, floats)
     placement.carry(placement.wanted())
     read = frozenset(graph.nodes[i].inputs[s] for i, s in placement.reads)
     params = scales.assign(placement.replaced | read, placement.ties, precision)

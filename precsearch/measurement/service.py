@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from precsearch.core.backend import (
-    Backend,
     ChoosesFp32,
     ChoosesTactics,
     Fingerprint,
@@ -25,14 +24,12 @@ from precsearch.measurement.artifact_store import Artifact
 from precsearch.measurement.build_service import Engine, engine_of
 from precsearch.measurement.config import Candidate, MeasurementConfig, ReferenceSplit, Rival
 from precsearch.measurement.engines import EngineSource
-from precsearch.measurement.latency import Surroundings
 from precsearch.measurement.place import Place
 from precsearch.measurement.probes import FirstLook, Probes
 from precsearch.measurement.profiling import achieved_precisions, seconds_by_group
 from precsearch.measurement.reference_service import Announce, ReferenceService
 from precsearch.measurement.scoring import Scorer
-from precsearch.measurement.timer import EngineTimer
-from precsearch.system.disturbance import Patience, Watches
+from precsearch.measurement.timer import EngineTimer, surroundings
 
 __all__ = [
     "Candidate",
@@ -71,7 +68,7 @@ class MeasurementService(ReferenceService):
             config.timed,
             config.noise,
             config.timing,
-            _surroundings(self._backend),
+            surroundings(self._backend),
         )
         self._probes = Probes(config.proxy, self._options)
         self._look = FirstLook()
@@ -299,9 +296,3 @@ class MeasurementService(ReferenceService):
             return session.profile(self._timer.loads[0].feeds[0], _PROFILE_RUNS)
         finally:
             session.close()
-
-
-def _surroundings(backend: Backend) -> Surroundings:
-    if not isinstance(backend, Watches):
-        return Surroundings()
-    return Surroundings(backend.watch(), Patience())

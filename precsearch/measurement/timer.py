@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from statistics import median
 
-from precsearch.core.backend import Session
+from precsearch.core.backend import Backend, Session
 from precsearch.core.trial import Latency
 from precsearch.measurement.apart import agree, together
 from precsearch.measurement.config import Rival
@@ -19,8 +19,9 @@ from precsearch.measurement.latency import (
     head_to_head,
     noise_floor,
 )
+from precsearch.system.disturbance import Patience, Watches
 
-__all__ = ["EngineTimer"]
+__all__ = ["EngineTimer", "surroundings"]
 
 _TWINS = 3
 _MOST_TIMINGS = 3
@@ -166,3 +167,10 @@ class EngineTimer:
         if self._session is not None:
             self._session.close()
         self._session = session
+
+
+def surroundings(backend: Backend) -> Surroundings:
+    """Who else is on a backend's device, where the backend can tell."""
+    if not isinstance(backend, Watches):
+        return Surroundings()
+    return Surroundings(backend.watch(), Patience())

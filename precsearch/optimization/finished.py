@@ -15,24 +15,31 @@ from precsearch._version import __version__
 from precsearch.core.errors import InputError
 from precsearch.core.events import Event, PlanWritten, RunStarted, StageStarted
 from precsearch.core.trial import UNKNOWN
-from precsearch.plan.plan import Plan, read_plan
+from precsearch.plan.plan import Plan, evidence_path, read_plan
 from precsearch.replay.materialize import build
 from precsearch.replay.portable import artifact_paths
 from precsearch.setup.config import OptimizeConfig, OptimizeResult
 from precsearch.setup.files import write_text
 from precsearch.setup.outputs import Outputs
 
-__all__ = ["keep_plan", "written_again"]
+__all__ = ["keep_plan", "write_plan", "written_again"]
 
 _PLAN = "plan.json"
 _INTERRUPTED = "interrupted"
 
 
-def keep_plan(config: OptimizeConfig, outputs: Outputs, result: OptimizeResult) -> str:
-    """Keep a run's plan in its directory, before it goes to where the user wants it.
+def write_plan(config: OptimizeConfig, outputs: Outputs, plan: Plan) -> None:
+    """Write a plan where the user wants it, and its evidence beside it.
 
-    Returns:
-        Its text.
+    Raises:
+        OutputError: One cannot be written.
+    """
+    outputs.write(config.plan_path, plan.without_evidence().encode())
+    outputs.write(evidence_path(config.plan_path), plan.evidence_json().encode())
+
+
+def keep_plan(config: OptimizeConfig, outputs: Outputs, result: OptimizeResult) -> None:
+    """Keep a run's plan in its directory, whole, before it goes to where the user wants it.
 
     Raises:
         OutputError: The run directory cannot be written.
@@ -41,7 +48,6 @@ def keep_plan(config: OptimizeConfig, outputs: Outputs, result: OptimizeResult) 
     text = result.plan.to_json()
     write_text(config.run_path / _PLAN, text)
     outputs.note(plan=_digest(text), budget=_budget(config), met=result.met, summary=result.summary)
-    return text
 
 
 def written_again(
@@ -65,7 +71,7 @@ def written_again(
         return None
     yield RunStarted(identified, config.model.name, __version__)
     yield StageStarted("finished", "nothing is measured again: the plan is the one on record")
-    outputs.write(config.plan_path, plan.to_json().encode())
+    write_plan(config, outputs, plan)
     artifact = config.artifact
     if artifact is not None and not outputs.has(artifact):
         kept = config.run_path / _PLAN

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
 
 from precsearch._version import __version__
 from precsearch.core.backend import Fingerprint
-from precsearch.core.errors import EngineError, WorkerError
 from precsearch.core.events import Event, GroupOutline, RunStarted, SearchStarted, Warned
 from precsearch.core.problem import Bound, Budget, Goal, Prior, Problem
 from precsearch.core.strategy import Strategy
 from precsearch.core.trial import Measured, Measurement, Trial
-from precsearch.executors.candidates import busy, candidate
+from precsearch.executors.candidates import busy
 from precsearch.executors.client import MeasurementClient, ReferenceClient, connect, reference
 from precsearch.executors.fleet import Fleet, assembled
 from precsearch.executors.open import executor_of
@@ -26,27 +24,23 @@ from precsearch.executors.request import Request
 from precsearch.lowering.lower import Lowering
 from precsearch.measurement.build_service import Engine
 from precsearch.measurement.service import ReferenceSplit
-from precsearch.optimization.ending import summary, written
 from precsearch.optimization.evaluation import Evaluation
 from precsearch.optimization.explanation.caveats import hidden_by_loss
-from precsearch.optimization.finished import keep_plan
+from precsearch.optimization.shipment import Shipment, chosen_engine
 from precsearch.optimization.stages.baseline import BaselineStage, refused, told
-from precsearch.optimization.stages.correct import shipped_target
 from precsearch.optimization.stages.prepare import Preparation, Prepared
 from precsearch.optimization.stages.search import INTERRUPTED, Rounds
 from precsearch.optimization.stages.select import Choice, Confirmed, confirm
 from precsearch.optimization.stopwatch import Stopwatch
 from precsearch.optimization.warm import Warm, warm_start
-from precsearch.optimization.write_plan import Finish, make_plan
+from precsearch.optimization.write_plan import Finish
 from precsearch.plan.plan import CorrectionEvidence, Fp32Evidence
-from precsearch.replay.artifact import is_engine, write_artifact
 from precsearch.search.evaluator import Evaluate
 from precsearch.search.journal import Journal
 from precsearch.setup.config import OptimizeConfig, OptimizeResult
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.outputs import Outputs
 from precsearch.setup.target import Target
-from precsearch.system.interrupts import heard, shielded
 
 __all__ = ["Run", "Stream"]
 
@@ -135,7 +129,8 @@ class Run:
                 ready = replace(ready, setup=replace(setup, noise=fleet.noise))
                 rounds = self._rounds(problem, ready, executor, fleet, baseline)
                 choice = yield from rounds.events(self._search_started(fingerprint, problem))
-            engine = self._engine(lowering, rounds, choice, worker)
+            engine, said = chosen_engine(self.target, lowering, rounds, choice, worker)
+            self.warnings += said
             if rounds.stopped != INTERRUPTED:
                 executor.forget_engines()
         return (yield from self._finish(rounds, lowering, fingerprint, choice, engine))
@@ -267,25 +262,6 @@ class Run:
             trials,
         )
 
-    def _engine(
-        self, lowering: Lowering, rounds: Rounds, choice: Choice, worker: MeasurementClient
-    ) -> Engine | None:
-        """The chosen engine, where it is more than its model."""
-        if self.target.facts.artifact_is_model:
-            return None
-        if rounds.stopped == INTERRUPTED:  # the worker is gone, and to build takes minutes
-            self.warnings.append("interrupted: the chosen engine was not built again")
-            return None
-        try:
-            return worker.engine(candidate(lowering.lower(choice.trial.assignment)))
-        except KeyboardInterrupt:
-            heard()
-            self.warnings.append("interrupted: the chosen engine was not built again")
-            return None
-        except (EngineError, WorkerError) as error:
-            self.warnings.append(f"the chosen engine could not be opened again ({error})")
-            return None
-
     def _finish(
         self,
         rounds: Rounds,
@@ -295,9 +271,9 @@ class Run:
         engine: Engine | None,
     ) -> Stream:
         """Write plan and artifact."""
-        config = self.config
+        shipment = Shipment(self.config, self.target, self.inputs, self.outputs)
         yield from self._warn(hidden_by_loss(rounds.problem, rounds.trials, choice))
-        if config.artifact is not None and self._artifact(engine) is None:
+        if self.config.artifact is not None and shipment.artifact(engine) is None:
             yield from self._warn(
                 ["no engine is written: 'precsearch build' makes it from the plan"]
             )
@@ -317,30 +293,4 @@ class Run:
             devices=self.devices,
             corrections=self.corrections,
         )
-        target = shipped_target(self.target, choice.trial.assignment)
-        plan = make_plan(config, rounds.problem, target, self.inputs, lowered, finish)
-        result = OptimizeResult(
-            plan,
-            config.plan_path,
-            self._artifact(engine),
-            met=not choice.looks or any(look.passed for look in choice.looks),
-            interrupted=rounds.stopped == INTERRUPTED,
-            summary=summary(rounds, self.target, self.inputs.metric, choice),
-        )
-        with shielded():
-            text = keep_plan(config, self.outputs, result)
-            self.outputs.write(config.plan_path, text.encode())
-            if result.artifact_path is not None:
-                put = self.outputs.write
-                shaped = replace(self.target.options, shapes=plan.recipe.shapes)
-                target = replace(self.target, options=shaped)
-                write_artifact(target, result.artifact_path, lowered, engine, put)
-        with suppress(KeyboardInterrupt):  # too late: all is written
-            yield written(config.plan_path, plan, choice)
-        return result
-
-    def _artifact(self, engine: Engine | None) -> Path | None:
-        """Where the artifact goes; nowhere, if it is an engine that there is not."""
-        path = self.config.artifact
-        missing = path is not None and engine is None and is_engine(self.target, path)
-        return None if missing else path
+        return (yield from shipment.written(rounds, lowered, finish))

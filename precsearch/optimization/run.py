@@ -13,6 +13,7 @@ from precsearch.optimization.finished import written_again
 from precsearch.optimization.identity import identity
 from precsearch.optimization.pipeline import Run, Stream
 from precsearch.optimization.stages.rewrite import rewriting
+from precsearch.plan.plan import evidence_path
 from precsearch.registry import strategy
 from precsearch.replay.portable import artifact_paths
 from precsearch.search.journal import NAME, Journal
@@ -37,7 +38,8 @@ def optimize_events(config: OptimizeConfig) -> Stream:
     """
     started = time.monotonic()
     config = replace(config, backend=backend_name(config.backend))
-    paths = [config.plan_path, *artifact_paths(config.backend, config.artifact)]
+    plan = config.plan_path
+    paths = [plan, evidence_path(plan), *artifact_paths(config.backend, config.artifact)]
     journal_path = config.run_path / NAME
     inputs_read = (config.model, config.data, config.calibration, config.holdout, journal_path)
     check_free(paths, force=True, inputs=inputs_read)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from precsearch._version import __version__
 from precsearch.core.backend import Fingerprint
+from precsearch.core.precision import Precision
 from precsearch.core.predictions import PredictionErrors, prediction_errors
 from precsearch.core.problem import Problem, pareto
 from precsearch.core.space import Assignment, SearchSpace
@@ -97,7 +98,19 @@ def make_recipe(
         groups=groups,
         scales=scales,
         rewrites=tuple(RewriteRecipe(name, dict(params)) for name, params in target.rewrites),
+        formats=_formats(target, {g.precision for g in groups}),
     )
+
+
+def _formats(target: Target, precisions: Set[Precision]) -> dict[str, str]:
+    """The number formats that tensors are stored in, by precision, the most precise first."""
+    found = {}
+    for precision in sorted(precisions, key=lambda p: p.rank):
+        name = precision.spec.format.name
+        if precision is Precision.INT8:
+            name = f"{target.scheme.activation} activations, {name} weights"
+        found[precision.value] = name
+    return found
 
 
 def _scale(tensor: str, params: QuantParams) -> ScaleRecipe:

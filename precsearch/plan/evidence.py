@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from precsearch.core.backend import Fingerprint, fp32_words
+from precsearch.core.errors import PlanError
 from precsearch.core.mismatch import Mismatch
 from precsearch.core.precision import Precision
 from precsearch.core.predictions import PredictionErrors
@@ -18,6 +20,7 @@ __all__ = [
     "Finalist",
     "Fp32Evidence",
     "GroupEvidence",
+    "MissingEvidence",
     "TrialEvidence",
 ]
 
@@ -207,3 +210,31 @@ class Evidence:
     def fp32_words(self) -> str:
         """What people call the FP32 that speeds are relative to."""
         return fp32_words(self.fp32_mode)
+
+
+class MissingEvidence:
+    """Stands for evidence that is not at hand: whoever reads anything of it is told so.
+
+    Args:
+        digest: What the plan says is the digest of its evidence, "" if it says nothing.
+        reason: Why it is not at hand, one sentence with what to do.
+    """
+
+    def __init__(self, digest: str, reason: str) -> None:
+        self.digest = digest
+        self.reason = reason
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - nothing is returned
+        """Refuse.
+
+        Raises:
+            PlanError: Always, but for Python's own names.
+        """
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise PlanError(self.reason)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MissingEvidence) and other.digest == self.digest
+
+    __hash__ = None  # type: ignore[assignment] # like that of a record that holds mappings

@@ -11,9 +11,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from precsearch.codec import dumps, structure, unstructure
 from precsearch.codec.canonical import canonical
@@ -26,6 +28,7 @@ from precsearch.plan.evidence import (
     Finalist,
     Fp32Evidence,
     GroupEvidence,
+    MissingEvidence,
     TrialEvidence,
 )
 from precsearch.plan.recipe import GroupRecipe, Recipe, RewriteRecipe, ScaleRecipe, recipe_fields
@@ -48,6 +51,7 @@ __all__ = [
     "ScaleRecipe",
     "TrialEvidence",
     "WeightedShapes",
+    "evidence_path",
     "read_plan",
 ]
 
@@ -58,6 +62,10 @@ _MAX_BYTES = 64 << 20
 _ADVICE = "restore it or make it again with 'precsearch optimize'"
 _KEYS = {1: frozenset({"schema", "digest", "recipe", "evidence"})}
 _KEYS[2] = _KEYS[1] | {"criteria", "evidence_digest"}
+_NOT_THERE = (
+    "what was measured is not known, since {} is missing: the plan builds, but kernels, versions "
+    "and device cannot be compared with those of the search; put the file beside the plan"
+)
 _EDITED_EVIDENCE = (
     "the plan's evidence does not match its digest: it was edited, and may tell of measurements "
     "that nobody made"
@@ -87,18 +95,51 @@ class Plan:
             {"criteria": unstructure(self.criteria), "recipe": recipe_fields(self.recipe)}
         )
 
+    @property
+    def has_evidence(self) -> bool:
+        """Whether `evidence` is at hand; reading anything of it raises `PlanError` otherwise."""
+        return not isinstance(self.evidence, MissingEvidence)
+
+    @property
+    def evidence_digest(self) -> str:
+        """SHA-256 of the canonical JSON of the evidence, as hex; "" where it is not known."""
+        if isinstance(self.evidence, MissingEvidence):
+            return self.evidence.digest
+        return _sha256(unstructure(self.evidence))
+
+    @property
+    def made_by(self) -> str:
+        """The version of precsearch that made the plan, for people."""
+        return self.evidence.version if self.has_evidence else "of the version that made the plan"
+
     def to_json(self) -> str:
-        """Canonical text, ending with a line break."""
-        evidence = unstructure(self.evidence)
-        data = {
+        """Canonical text with the evidence, if that is at hand; ends with a line break."""
+        whole = {"evidence": unstructure(self.evidence)} if self.has_evidence else {}
+        return canonical({**self._fields(), **whole}) + "\n"
+
+    def without_evidence(self) -> str:
+        """Canonical text without the evidence, of which it has the digest."""
+        return canonical(self._fields()) + "\n"
+
+    def evidence_json(self) -> str:
+        """The evidence as a file of its own, see `evidence_path`.
+
+        Raises:
+            PlanError: It is not at hand.
+        """
+        if isinstance(self.evidence, MissingEvidence):
+            raise PlanError(self.evidence.reason)
+        data = {"schema": SCHEMA, "plan": self.digest, "evidence": unstructure(self.evidence)}
+        return canonical(data) + "\n"
+
+    def _fields(self) -> dict[str, Any]:
+        return {
             "schema": SCHEMA,
             "digest": self.digest,
             "recipe": recipe_fields(self.recipe),
             "criteria": unstructure(self.criteria),
-            "evidence": evidence,
-            "evidence_digest": _sha256(evidence),
+            "evidence_digest": self.evidence_digest,
         }
-        return canonical(data) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
@@ -120,7 +161,7 @@ class Plan:
             plan = cls(
                 structure(given.get("recipe"), Recipe),
                 structure(given.get("criteria"), Criteria),
-                structure(given.get("evidence"), Evidence),
+                _evidence(given, schema),
             )
         except ValueError as error:
             raise PlanError(f"the plan is malformed: {error}; {_ADVICE}") from error
@@ -130,30 +171,74 @@ class Plan:
                 f"the plan's {parts} not match its digest: it was edited by hand; {_ADVICE}"
             )
         # Of what the file says: a later version may know more fields than the one that wrote it.
-        if schema > 1 and _sha256(data.get("evidence")) != data.get("evidence_digest"):
+        edited = _sha256(data.get("evidence")) != data.get("evidence_digest")
+        if schema > 1 and "evidence" in data and edited:
             notes.append(_EDITED_EVIDENCE)
         return replace(plan, notes=tuple(notes))
+
+
+def _evidence(given: Mapping[str, Any], schema: int) -> Evidence:
+    """The evidence in a plan, or what stands for one that is not there.
+
+    Raises:
+        ValueError: It is malformed.
+    """
+    if schema == 1 or "evidence" in given:
+        return structure(given.get("evidence"), Evidence)
+    digest = structure(given.get("evidence_digest"), str)
+    return cast(Evidence, MissingEvidence(digest, _NOT_THERE.format("its evidence")))
 
 
 def _sha256(data: object) -> str:
     return hashlib.sha256(dumps(data).encode()).hexdigest()
 
 
+def evidence_path(plan: Path) -> Path:
+    """Where the evidence of a plan is: ``a.evidence.json`` for ``a.plan.json`` and ``a.json``."""
+    stem = plan.name.removesuffix(".json").removesuffix(".plan")
+    return plan.with_name(f"{stem or plan.name}.evidence.json")
+
+
 def read_plan(path: str | Path) -> Plan:
-    """Read a plan file.
+    """Read a plan file, and its evidence where that lies beside it.
 
     Raises:
-        PlanError: It is missing, too large, or not a plan.
+        PlanError: The plan or its evidence cannot be read, is too large, or is something else.
     """
     path = Path(path)
+    plan = Plan.from_json(_text(path, "plan"))
+    if plan.has_evidence:
+        return plan
+    beside = evidence_path(path)
+    if not os.path.lexists(beside):
+        return _without(plan, _NOT_THERE.format(repr(str(beside))))
+    data = _parse(_text(beside, "evidence"))
+    if set(data) != {"schema", "plan", "evidence"} or data["schema"] != SCHEMA:
+        raise PlanError(f"{str(beside)!r} is not the evidence of a plan; restore it or remove it")
+    if data["plan"] != plan.digest:
+        return _without(plan, f"{str(beside)!r} is the evidence of another plan; restore it")
     try:
-        return Plan.from_json(read_regular(path, _MAX_BYTES).decode())
+        found = structure(data["evidence"], Evidence)
+    except ValueError as error:
+        raise PlanError(f"{str(beside)!r} is malformed: {error}; restore it") from error
+    edited = _sha256(data["evidence"]) != plan.evidence_digest
+    return replace(plan, evidence=found, notes=(*plan.notes, *[_EDITED_EVIDENCE] * edited))
+
+
+def _without(plan: Plan, reason: str) -> Plan:
+    missing = cast(Evidence, MissingEvidence(plan.evidence_digest, reason))
+    return replace(plan, evidence=missing, notes=(*plan.notes, reason))
+
+
+def _text(path: Path, what: str) -> str:
+    try:
+        return read_regular(path, _MAX_BYTES).decode()
     except OSError as error:
         if error.errno == errno.EFBIG:
-            raise PlanError(f"{str(path)!r} is too large to be a plan; check the file") from error
+            raise PlanError(f"{str(path)!r} is too large to be a {what}; check the file") from error
         reason = error.strerror or type(error).__name__
-        said = f"the plan {str(path)!r} cannot be read: {reason}; check the path"
-        raise PlanError(said) from error
+        message = f"the {what} {str(path)!r} cannot be read: {reason}; check the path"
+        raise PlanError(message) from error
     except UnicodeDecodeError as error:
         raise PlanError(f"{str(path)!r} is not a plan: it is not text") from error
 

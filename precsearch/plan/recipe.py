@@ -73,6 +73,8 @@ class Recipe:
         groups: In graph order.
         scales: Sorted by tensor.
         rewrites: In the order in which they are made.
+        formats: Precision → the number format that its tensors are stored in, such as ``float16``,
+            of those that a group has; empty in a plan that was upgraded from schema 1.
     """
 
     model_sha256: str
@@ -87,6 +89,7 @@ class Recipe:
     groups: tuple[GroupRecipe, ...] = ()
     scales: tuple[ScaleRecipe, ...] = ()
     rewrites: tuple[RewriteRecipe, ...] = ()
+    formats: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def assignment(self) -> Assignment:
@@ -101,8 +104,9 @@ class Recipe:
 
 
 def recipe_fields(recipe: Recipe) -> dict[str, Any]:
-    """As data; what has no rewrites is written as it was before there were any."""
+    """As data; fields that came later are left out where they are empty."""
     data: dict[str, Any] = unstructure(recipe)
-    if not recipe.rewrites:
-        del data["rewrites"]
+    for name in ("rewrites", "formats"):
+        if not data[name]:
+            del data[name]
     return data

@@ -47,7 +47,10 @@ def plan_schema() -> dict[str, Any]:
         "digest": {"type": "string", "description": _DIGEST},
         "recipe": _of(Recipe, records),
         "criteria": _of(Criteria, records),
-        "evidence": _of(Evidence, records),
+        "evidence": {
+            **_of(Evidence, records),
+            "description": "What was measured; otherwise in a file beside the plan.",
+        },
         "evidence_digest": {
             "type": "string",
             "description": "SHA-256 of the evidence's canonical JSON.",
@@ -58,7 +61,7 @@ def plan_schema() -> dict[str, Any]:
         "title": "A plan of precsearch",
         "type": "object",
         "properties": properties,
-        "required": sorted(properties),
+        "required": sorted(set(properties) - {"evidence"}),
         "additionalProperties": False,
         "$defs": dict(sorted(records.items())),
     }

@@ -96,6 +96,10 @@ class Replay:
 
     def __init__(self, plan: Plan, engine: Engine, differences: list[str]) -> None:
         self.engine = engine
+        if not plan.has_evidence:
+            self.lines = tuple(differences)
+            self.verdict = "same plan, kernels not compared"
+            return
         wanted, got = plan.evidence.tactics, engine.tactics
         others = [k for k, tactic in got.items() if wanted.get(k) != tactic]
         self.lines = tuple(differences)
@@ -111,6 +115,8 @@ class Replay:
 
 def built_otherwise(plan: Plan, engine: Engine) -> str:
     """What an engine has other than the one that a plan was measured with; "" for nothing."""
+    if not plan.has_evidence:
+        return "kernels were not compared: the plan's evidence is missing"
     if plan.evidence.engine == engine.layer_summary:
         return ""
     changed = sorted(set(engine.layer_summary) - set(plan.evidence.engine))
@@ -152,6 +158,8 @@ def tactics_here(plan: Plan, where: Fingerprint) -> dict[str, str]:
     Raises:
         PlanError: One is not a 64-bit number in hexadecimal.
     """
+    if not plan.has_evidence:
+        return {}
     for key, tactic in plan.evidence.tactics.items():
         if not _TACTIC.fullmatch(tactic):
             raise PlanError(
@@ -172,6 +180,8 @@ def other_place(
     plan: Plan, device: str, versions: dict[str, str], features: tuple[str, ...]
 ) -> list[str]:
     """How this machine differs from the one that the plan was measured on, a sentence each."""
+    if not plan.has_evidence:
+        return []
     where = plan.evidence.fingerprint
     lines = []
     if where.device != device:

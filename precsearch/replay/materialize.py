@@ -130,7 +130,7 @@ def _form(plan: Plan) -> str:
     if version != str(current):
         raise ReplayError(
             f"the plan was lowered by {plan.recipe.lowering!r}, this version has lowering "
-            f"{name}-{current}; install precsearch {plan.evidence.version} or make a new plan"
+            f"{name}-{current}; install precsearch {plan.made_by} or make a new plan"
         )
     return name
 
@@ -179,7 +179,7 @@ def _lowered(plan: Plan, source: SourceModel, threads: int | None) -> Materialis
         where = f" (there is no group {unknown[0]!r} now)" if unknown else ""
         raise ReplayError(
             "this version groups the model's layers differently from the one that made the "
-            f"plan{where}; install precsearch {plan.evidence.version} or make a new plan"
+            f"plan{where}; install precsearch {plan.made_by} or make a new plan"
         )
     scales = FixedScales(_params(recipe, target.scheme))
     scheme = target.scheme
@@ -201,7 +201,7 @@ def _rewritten(plan: Plan, source: SourceModel) -> SourceModel:
         if made.proto is source.proto:
             raise ReplayError(
                 f"the plan's rewrite {name!r} fits nowhere in this model now; install precsearch "
-                f"{plan.evidence.version} or make a new plan"
+                f"{plan.made_by} or make a new plan"
             )
         source = made
     return source

@@ -145,7 +145,7 @@ def verify(
         lines.insert(0, "no --data was given: the loss is measured on random numbers")
     where = seen.fingerprint
     lines += [*seen.notes, *sentences(seen.accuracy.mismatches), *map(str, seen.accuracy.lost)]
-    if mode := found.evidence.fp32_mode:
+    if found.has_evidence and (mode := found.evidence.fp32_mode):
         lines.append(f"speeds are relative to {fp32_words(mode)}, as the plan's are")
     lines += other_place(found, where.device, dict(where.versions), where.features)
     over = broken_limits(seen.latency, seen.size, max_latency, max_size)
@@ -219,7 +219,7 @@ def _kernels(plan: Plan, path: Path, engine: Engine) -> str:
 
 def _timed_at(plan: Plan) -> Mapping[str, tuple[int, ...]]:
     """The input shapes that the plan's latency is of, empty where it does not tell."""
-    timed = plan.evidence.latency.by_shape
+    timed = plan.evidence.latency.by_shape if plan.has_evidence else ()
     return timed[0].shapes if timed else {}
 
 

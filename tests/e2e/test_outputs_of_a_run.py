@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -105,7 +104,7 @@ def test_a_run_and_what_becomes_of_its_outputs(
     # A larger budget is another question: the search goes on, and replaces its own plan.
     seen, _ = ended(replace(again, max_builds=4))
     assert any(isinstance(e, TrialFinished) and e.replayed for e in seen)
-    assert json.loads((folder / "q.json").read_bytes())["evidence"]["stopped"] in ("done", "builds")
+    assert read_plan(folder / "q.json").evidence.stopped in ("done", "builds")
 
 
 def test_a_worker_that_is_killed_at_any_step_costs_nothing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -11,10 +12,12 @@ import pytest
 from precsearch.graph.read import SourceModel, read_model
 from precsearch.metrics import metric
 from precsearch.plan.criteria import Criteria
+from precsearch.plan.plan import evidence_path, read_plan
 from precsearch.replay.judging import metric_of
 from precsearch.replay.weights import placed, write_model
 from precsearch.search.journal import Journal, read
 from precsearch.search.journal.reading import MAX_BYTES, NAME
+from tests.cli.runs import plan
 from tests.hostile.situations.world import model
 from tests.hostile.spoken_data import Say
 
@@ -96,7 +99,21 @@ def changed_code(folder: Path) -> object:
     return metric(f"{folder}/mine.py:loss", "00" * 32)
 
 
+def evidence_of(change: Callable[[str], str]) -> Say:
+    """A plan whose evidence lies beside it and was changed."""
+
+    def say(folder: Path) -> object:
+        made, path = plan(), folder / "split.plan.json"
+        path.write_text(made.without_evidence())
+        evidence_path(path).write_text(change(made.evidence_json()))
+        return read_plan(path)
+
+    return say
+
+
 TRUST: list[Say] = [
+    evidence_of(lambda _: "{}"),
+    evidence_of(lambda text: text.replace('"noise": ', '"noise": [], "loud": ')),
     vanished_weights,
     foreign_weights,
     too_much_inside,

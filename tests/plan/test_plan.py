@@ -29,6 +29,7 @@ from precsearch.plan.plan import (
     ScaleRecipe,
     TrialEvidence,
     WeightedShapes,
+    evidence_path,
     read_plan,
 )
 
@@ -186,6 +187,7 @@ OTHER = {
     "shapes": ({"x": (2, 3)},),
     "rewrites": (RewriteRecipe("merge-scales"),),
     "groups": (),
+    "formats": {"int8": "int8"},
     "scales": (ScaleRecipe("t", (0.25).hex(), 3),),
 }
 
@@ -235,6 +237,77 @@ def test_evidence_that_was_edited_is_read_and_said() -> None:
     assert Plan.from_json(json.dumps(document)).notes == read.notes
 
 
+def test_a_plan_is_written_with_its_evidence_beside_it_and_read_again(tmp_path: Path) -> None:
+    made, path = plan(), tmp_path / "m.plan.json"
+    path.write_text(made.without_evidence())
+    assert evidence_path(path) == tmp_path / "m.evidence.json"
+    evidence_path(path).write_text(made.evidence_json())
+    read = read_plan(path)
+    assert (read, read.notes) == (made, ())
+    assert list(json.loads(path.read_text()))[:4] == ["schema", "digest", "recipe", "criteria"]
+
+
+def test_a_plan_without_evidence_knows_its_recipe_and_refuses_to_tell_what_was_measured(
+    tmp_path: Path,
+) -> None:
+    made, path = plan(), tmp_path / "m.json"
+    path.write_text(made.without_evidence())
+    read = read_plan(path)
+    assert (read.recipe, read.criteria, read.digest) == (made.recipe, made.criteria, made.digest)
+    assert not read.has_evidence
+    assert read.without_evidence() == read.to_json() == made.without_evidence()
+    (note,) = read.notes
+    assert "what was measured is not known, since" in note
+    assert "m.evidence.json" in note
+    for known in (lambda: read.evidence.noise, read.evidence_json):
+        with pytest.raises(PlanError, match=r"m\.evidence\.json.* is missing"):
+            known()
+
+
+def test_evidence_of_another_plan_is_not_taken_and_an_edited_one_is_said(tmp_path: Path) -> None:
+    made, path = plan(), tmp_path / "m.plan.json"
+    path.write_text(made.without_evidence())
+    other = dataclasses.replace(made, criteria=dataclasses.replace(made.criteria, seed=5))
+    evidence_path(path).write_text(other.evidence_json())
+    read = read_plan(path)
+    assert not read.has_evidence
+    assert "is the evidence of another plan" in read.notes[0]
+    hot = dataclasses.replace(made.evidence, warnings=("hot",))
+    evidence_path(path).write_text(dataclasses.replace(made, evidence=hot).evidence_json())
+    read = read_plan(path)
+    assert read.evidence.warnings == ("hot",)
+    assert "evidence does not match its digest" in read.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", "not a JSON object"),
+        ("{}", "is not the evidence of a plan"),
+        ("{", "not valid JSON"),
+        ("\udcff", "not text"),
+    ],
+)
+def test_a_file_beside_a_plan_that_is_no_evidence_is_refused(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    path = tmp_path / "m.plan.json"
+    path.write_text(plan().without_evidence())
+    evidence_path(path).write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(PlanError, match=message):
+        read_plan(path)
+
+
+def test_malformed_evidence_names_the_place(tmp_path: Path) -> None:
+    made, path = plan(), tmp_path / "m.plan.json"
+    path.write_text(made.without_evidence())
+    document = json.loads(made.evidence_json())
+    document["evidence"]["noise"] = "loud"
+    evidence_path(path).write_text(json.dumps(document))
+    with pytest.raises(PlanError, match="is malformed: at 'noise'"):
+        read_plan(path)
+
+
 def as_schema_1() -> dict[str, Any]:
     """The plan as the first schema had it."""
     document: dict[str, Any] = json.loads(plan().to_json())
@@ -274,8 +347,8 @@ def test_a_change_of_one_group_is_a_change_of_one_line() -> None:
     text = made.to_json()
     assert text.endswith("}\n")
     assert [line.strip() for line in text.splitlines() if '"kind"' in line] == [
-        '{"digest": "d1", "key": "a", "kind": "conv", "precision": "int8"},',
-        '{"digest": "d2", "key": "b", "kind": "gemm", "precision": "fp32"}',
+        '{"key": "a", "precision": "int8", "kind": "conv", "digest": "d1"},',
+        '{"key": "b", "precision": "fp32", "kind": "gemm", "digest": "d2"}',
     ]
     first, second = made.recipe.groups
     other = dataclasses.replace(second, precision=Precision.INT8)
@@ -283,7 +356,7 @@ def test_a_change_of_one_group_is_a_change_of_one_line() -> None:
     before = text.splitlines()
     after = dataclasses.replace(made, recipe=changed).to_json().splitlines()
     differing = [a for a, b in zip(after, before, strict=True) if a != b]
-    assert [line.split(":")[0].strip() for line in differing] == ['"digest"', '{"digest"']
+    assert [line.split(":")[0].strip() for line in differing] == ['"digest"', '{"key"']
 
 
 def test_the_text_does_not_depend_on_the_order_of_mappings() -> None:

@@ -98,7 +98,7 @@ def test_real_plans_fit_the_schema(tmp_path: Path) -> None:
     ],
 )
 def test_edited_plans_do_not(path: tuple[Any, ...], value: object, said: str) -> None:
-    document = json.loads(EXAMPLE.read_text(encoding="utf-8"))
+    document = json.loads(read_plan(EXAMPLE).to_json())
     owner = document
     for key in path[:-1]:
         owner = owner[key]

@@ -78,6 +78,14 @@ def test_make_builds_what_the_plan_promises(examples: Path) -> None:
     assert "up to date" in shell("make -C examples/replay", examples).stdout
 
 
+def test_make_upgrades_the_plan_of_0_1_0_and_builds_the_same_model(examples: Path) -> None:
+    done = shell("make -C examples/replay build/digits.onnx upgrade", examples)
+    assert done.returncode == 0, done.stderr
+    build = examples / "examples/replay/build"
+    assert (build / "upgraded.onnx").read_bytes() == (build / "digits.onnx").read_bytes()
+    assert (build / "upgraded.evidence.json").is_file()
+
+
 def test_make_stops_at_a_changed_weight_and_names_its_node(examples: Path) -> None:
     folder = examples / "examples"
     weight, output = last_conv(folder / "digits" / "model.onnx")

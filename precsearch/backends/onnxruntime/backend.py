@@ -7,12 +7,14 @@ import re
 import tempfile
 import time
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from precsearch.backends.onnxruntime.optimized import OptimizedModels
 from precsearch.core.backend import (
     TYPED,
     Array,
@@ -214,19 +216,63 @@ class OnnxRuntimeBackend:
 
     def open(self, artifact: bytes, *, profiled: bool = False) -> OnnxRuntimeSession:
         """See `precsearch.core.backend.Backend.open`."""
+        # A folder of our own: a name that can be guessed may be a link that somebody put there.
+        scratch = tempfile.TemporaryDirectory(prefix="precsearch-") if profiled else None
+        try:
+            return OnnxRuntimeSession(self._session(artifact, scratch), scratch)
+        except ort_errors() as error:
+            raise BuildError(first_line(error)) from error
+
+    def _session(
+        self, artifact: bytes, scratch: tempfile.TemporaryDirectory[str] | None
+    ) -> ort.InferenceSession:
+        """A session; of a model that was optimised before, without optimising it again."""
+        optimized = self._optimized
+        if (path := optimized.found(artifact)) is not None:
+            try:
+                return self._opened(path.read_bytes(), scratch, optimize=False)
+            except (OSError, *ort_errors()):  # type: ignore[misc]
+                optimized.stop()
+        start = time.perf_counter()
+        try:
+            with optimized.writing(artifact) as target:
+                return self._opened(artifact, scratch, target)
+        except ort_errors():
+            optimized.stop()  # it may be the writing that failed
+            return self._opened(artifact, scratch)
+        finally:
+            optimized.took(time.perf_counter() - start)
+
+    def _opened(
+        self,
+        model: bytes,
+        scratch: tempfile.TemporaryDirectory[str] | None,
+        target: Path | None = None,
+        *,
+        optimize: bool = True,
+    ) -> ort.InferenceSession:
         import onnxruntime as ort
 
         options = session_options(self.threads, self.options.model_folder)
-        # A folder of our own: a name that can be guessed may be a link that somebody put there.
-        scratch = tempfile.TemporaryDirectory(prefix="precsearch-") if profiled else None
         if scratch is not None:
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(scratch.name) / "profile")
-        try:
-            session = ort.InferenceSession(artifact, options, providers=["CPUExecutionProvider"])
-        except ort_errors() as error:
-            raise BuildError(first_line(error)) from error
-        return OnnxRuntimeSession(session, scratch)
+        if target is not None:
+            options.optimized_model_filepath = str(target)
+        if not optimize:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    @cached_property
+    def _optimized(self) -> OptimizedModels:
+        """Beside the build cache; nowhere for external weights, which would be copied."""
+        import onnxruntime as ort
+
+        cache = self.options.cache
+        external = bool(self.options.model_folder)
+        folder = Path(f"{cache}.optimized") if cache and not external else None
+        context = f"{ort.__version__} {' '.join(self.features)} {self.threads}"
+        return OptimizedModels(folder, context)
 
     def warnings(self, artifact: bytes) -> tuple[str, ...]:
         """See `precsearch.core.backend.Backend.warnings`."""

@@ -29,5 +29,5 @@ def scheme(weight_bits: int = 8) -> QuantScheme:
             {"MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice"}
         ),
         outputs_of=frozenset(),
-        quirks={Quirk.ADDS_AFTER_CONVOLUTIONS, Quirk.FLOAT_PRODUCTS},
+        quirks={Quirk.ADDS_AFTER_CONVOLUTIONS, Quirk.BEFORE_POOLING, Quirk.FLOAT_PRODUCTS},
     )

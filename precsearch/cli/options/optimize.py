@@ -244,7 +244,8 @@ PlanOutput = Annotated[
         "-o",
         metavar="FILE",
         show_default=False,
-        help="Where to write the plan. Default: MODEL's name with .plan.json, here.",
+        help="Where to write the plan; what was measured goes beside it (.evidence.json). Default: "
+        "MODEL's name with .plan.json, here.",
         rich_help_panel=_OUTPUT,
     ),
 ]

@@ -173,3 +173,14 @@ ReportOutput = Annotated[
 Watched = Annotated[
     Path, Argument(metavar="RUN", show_default=False, help="A run directory or its journal.")
 ]
+UpgradedPlan = Annotated[
+    Path,
+    Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        show_default=False,
+        help="Where to write the plan; what was measured goes beside it, as FILE's name with "
+        ".evidence.json.",
+    ),
+]

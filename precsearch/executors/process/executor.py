@@ -86,6 +86,8 @@ class ProcessExecutor(Executor):
     def forget_engines(self) -> None:
         """See `Executor.forget_engines`."""
         shutil.rmtree(self._folder / _ENGINES, ignore_errors=True)
+        for device in self._devices:
+            shutil.rmtree(f"{self.place(device).build_cache}.optimized", ignore_errors=True)
 
     def close(self) -> None:
         """See `Executor.close`."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from precsearch.core.errors import EngineError, ModelError, ResourceError, WorkerError
 from precsearch.core.events import Event, StageStarted
-from precsearch.core.precision import Precision
+from precsearch.core.precision import Encoding, Precision
 from precsearch.core.problem import Prior
 from precsearch.core.space import Assignment
 from precsearch.emulation.multiplexed import ProxyGraph
@@ -166,10 +166,13 @@ class Preparation:
         ).events()
         target, lowering = corrected.target, corrected.lowering
         priors: tuple[Prior, ...] = ()
-        if Precision.FP16 in target.space.precisions:
-            yield StageStarted("screen", "values that FP16 would get wrong")
+        casts = [p for p in target.space.precisions if p.spec.encoding is Encoding.CAST]
+        if casts:
+            names = " or ".join(p.value.upper() for p in casts)
+            yield StageStarted("screen", f"values that {names} would get wrong")
             priors, said = screened(target, inputs, worker, run_dir)
-            helpful = () if self.config.rewrite else rewritable(target, priors)
+            fp16 = Precision.FP16 in casts  # what rewrites are there for
+            helpful = () if self.config.rewrite or not fp16 else rewritable(target, priors)
             yield from self.warn((*said, *helpful))
         proxy = proxy_of(target, lowering)
         setup = replace(

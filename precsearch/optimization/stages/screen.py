@@ -38,7 +38,7 @@ Screened = tuple[tuple[Prior, ...], tuple[str, ...]]
 
 
 def screened(target: Target, inputs: Inputs, worker: ReferenceClient, run_dir: Path) -> Screened:
-    """Priors of a run whose groups may take FP16.
+    """Priors of a run whose groups may take another float format than FP32.
 
     Args:
         target: Model and backend.

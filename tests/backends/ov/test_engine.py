@@ -121,6 +121,17 @@ def test_a_batched_product_in_int8_is_not_taken_for_what_dequantizes_its_result(
     assert ran == {INT8}
 
 
+def test_a_pool_between_int8_convolutions_runs_in_int8() -> None:
+    b = GraphBuilder()
+    x = b.op("Relu", b.op("Conv", b.input(["n", 8, 16, 16]), b.weight(16, 8, 3, 3)))
+    x = b.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
+    b.output(b.op("Conv", x, b.weight(16, 16, 3, 3)))
+    backend, model = made(), b.model()
+    artifact, _ = engine(model, backend, INT8)
+    kernels = backend.open(artifact, profiled=True).profile(samples(model), 1)
+    assert [k.precision for k in kernels if k.op_type == "Pooling"] == [INT8]
+
+
 def test_an_engine_is_what_its_bytes_say_and_other_bytes_are_refused() -> None:
     backend, feed = made(), samples(cnn())
     artifact, _ = engine(cnn(), backend, INT8)

@@ -12,11 +12,13 @@ from precsearch.cli.output.optimize import engine_lines
 from precsearch.cli.output.page import Page
 from precsearch.cli.progress.view import View, fold
 from precsearch.core.errors import InputError, OptionError
-from precsearch.core.events import Event, RunStarted, SearchFinished, Warned
+from precsearch.core.events import Event, RunStarted, SearchFinished, StageStarted, Warned
+from precsearch.core.precision import Precision
 from precsearch.optimization.start import optimize_events
 from precsearch.plan.plan import read_plan
 from precsearch.setup.config import EngineRow, OptimizeConfig, OptimizeResult
 from tests.backends.ov.clocked_openvino import install
+from tests.backends.ov.small_engines import made
 from tests.e2e.plugins.clocked_backend import here
 from tests.hostile.situations.world import write_world
 
@@ -51,6 +53,10 @@ def test_the_fastest_of_two_engines_is_shipped_with_a_row_for_each(
     )
     events, result = ran(config)
     assert sum(isinstance(e, RunStarted) for e in events) >= 2
+    stages = [e.detail for e in events if isinstance(e, StageStarted) and e.stage == "screen"]
+    has_bf16 = Precision.BF16 in made().precisions
+    assert stages == ["values that BF16 would get wrong"] * len(stages)
+    assert bool(stages) is has_bf16
     rows = {row.backend: row for row in result.engines}
     assert list(rows) == ["clocked", other]
     # Made-up seconds: 1 ms in FP32 on the one, 40 us on the other.

@@ -1,0 +1,118 @@
+"""Limits of size that keep the code readable; whoever needs more says why in a table here.
+
+A file has at most 300 lines, a function at most 40 without its docstring, a folder at most 15
+modules. The tables hold the exceptions; a line that is no longer needed fails, too.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SOURCES = (ROOT / "precsearch", ROOT / "strategies")
+MOST_LINES, MOST_OF_FUNCTION, MOST_FILES = 300, 40, 15
+
+_SPLIT = "to be split"
+_OPTIONS = "one keyword and one line for each option"
+LONG_FILES: dict[str, str] = {
+    "precsearch/backends/onnxruntime/backend.py": _SPLIT,
+    "precsearch/backends/tensorrt/backend.py": _SPLIT,
+    "precsearch/backends/tensorrt/builder.py": _SPLIT,
+    "precsearch/cli/options/optimize.py": _SPLIT,
+    "precsearch/core/quantization.py": _SPLIT,
+    "precsearch/grouping/group.py": _SPLIT,
+    "precsearch/lowering/emitter.py": _SPLIT,
+    "precsearch/lowering/qdq_layout.py": _SPLIT,
+    "precsearch/lowering/scales.py": _SPLIT,
+    "precsearch/replay/materialize.py": _SPLIT,
+}
+LONG_FUNCTIONS: dict[str, str] = {
+    "precsearch/api/optimizing.py:optimize": _OPTIONS,
+    "precsearch/backends/tensorrt/runtime/growing.py:growing": _SPLIT,
+    "precsearch/cli/commands.py:optimize": _OPTIONS,
+    "precsearch/cli/look_commands.py:diagnose": _OPTIONS,
+    "precsearch/diagnosis/compare.py:diagnose": _SPLIT,
+    "precsearch/diagnosis/look.py:open_configuration": _SPLIT,
+    "precsearch/measurement/service.py:measure": _SPLIT,
+    "precsearch/optimization/across/run.py:_shipped": _SPLIT,
+    "precsearch/optimization/inspection.py:inspect": _SPLIT,
+    "precsearch/optimization/pipeline.py:_rounds": _SPLIT,
+    "precsearch/optimization/pipeline.py:events": _SPLIT,
+    "precsearch/optimization/write_plan.py:make_plan": _SPLIT,
+    "precsearch/replay/verify.py:verify": _SPLIT,
+    "precsearch/rewrites/registry.py:_rules": _SPLIT,
+    "strategies/precsearch_strategies/acquisition/candidates.py:candidates": _SPLIT,
+    "strategies/precsearch_strategies/tpe.py:tpe_search": _SPLIT,
+}
+FULL_FOLDERS: dict[str, str] = {
+    "precsearch/core": "one record family a file; all else imports them",
+    "precsearch/graph": _SPLIT,
+    "precsearch/lowering": _SPLIT,
+    "precsearch/measurement": _SPLIT,
+    "precsearch/optimization": _SPLIT,
+    "precsearch/report": _SPLIT,
+}
+FACTOR = 1.5
+"""How far beyond a limit an exception may go; signatures of options have none."""
+
+
+def modules() -> Iterator[Path]:
+    for source in SOURCES:
+        yield from sorted(source.rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def functions(path: Path) -> Iterator[tuple[str, int]]:
+    """Name and lines of each function, its docstring not counted."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        lines = (node.end_lineno or 0) - node.lineno + 1
+        first = node.body[0]
+        if ast.get_docstring(node, clean=False) is not None:
+            lines -= (first.end_lineno or 0) - first.lineno + 1
+        yield f"{name_of(path)}:{node.name}", lines
+
+
+def over(sizes: dict[str, int], limit: int, excused: dict[str, str]) -> list[str]:
+    """What breaks a limit without an excuse, breaks it by far with one, or has one in vain."""
+    most = {n: limit * FACTOR if excused.get(n) == _SPLIT else float("inf") for n in excused}
+    wrong = [f"{n}: {s}" for n, s in sizes.items() if s > most.get(n, limit)]
+    return wrong + [f"{n}: no exception is needed" for n in excused if sizes.get(n, 0) <= limit]
+
+
+def test_files_are_short() -> None:
+    sizes = {name_of(p): len(p.read_text(encoding="utf-8").splitlines()) for p in modules()}
+    assert over(sizes, MOST_LINES, LONG_FILES) == []
+
+
+def test_functions_are_short() -> None:
+    sizes: dict[str, int] = {}
+    for path in modules():
+        for name, lines in functions(path):
+            sizes[name] = max(lines, sizes.get(name, 0))
+    assert over(sizes, MOST_OF_FUNCTION, LONG_FUNCTIONS) == []
+
+
+def test_folders_are_small() -> None:
+    folders = {p.parent for p in modules()}
+    sizes = {name_of(f): len([*f.glob("*.py")]) for f in folders}
+    assert over(sizes, MOST_FILES, FULL_FOLDERS) == []
+
+
+def test_every_folder_says_what_it_is_for() -> None:
+    for folder in {p.parent for p in modules()} - {ROOT / "strategies"}:
+        module = ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))
+        assert ast.get_docstring(module), name_of(folder)
+
+
+def test_the_readme_has_a_line_for_every_folder() -> None:
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    for folder in (ROOT / "precsearch").iterdir():
+        if (folder / "__init__.py").is_file():
+            assert f"| `{folder.name}/` | " in page, folder.name

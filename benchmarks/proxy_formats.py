@@ -68,7 +68,8 @@ def row(folder: Path, precision: Precision) -> str:
     proxy = FlatProxy(graph, space, chosen, scales, asked, form).with_outputs(names)
     lowered = Lowering(graph, space, chosen, scales, form).lower(asked)
     exact, emulated = (unoptimized(m, feed) for m in (plain.model, proxy))
-    typed = ReferenceEvaluator(onnx.load_model_from_string(lowered.model)).run(None, dict(feed))
+    evaluator = ReferenceEvaluator(onnx.load_model_from_string(lowered.model))
+    typed = list(evaluator.run(None, dict(feed)))
     return (
         f"| {folder.name} | {precision} | {len(lowered.asked)} | {distance(emulated, exact):.2e} | "
         f"{distance(typed, exact):.2e} | {distance(emulated, typed):.1e} |"

@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
+import numpy as np
+
 from precsearch._version import __version__
+from precsearch.codec.vectors import encode_halves
 from precsearch.core.backend import Fingerprint
 from precsearch.core.precision import Precision
 from precsearch.core.predictions import PredictionErrors, prediction_errors
@@ -32,6 +35,7 @@ from precsearch.plan.plan import (
     Recipe,
     RewriteRecipe,
     ScaleRecipe,
+    ShiftRecipe,
     TrialEvidence,
     WeightedShapes,
 )
@@ -98,6 +102,10 @@ def make_recipe(
         groups=groups,
         scales=scales,
         rewrites=tuple(RewriteRecipe(name, dict(params)) for name, params in target.rewrites),
+        shifts=tuple(
+            ShiftRecipe(node, encode_halves(shift.astype(np.float16)))
+            for node, shift in sorted(lowered.shifts.items())
+        ),
         formats=_formats(target, {g.precision for g in groups}),
     )
 
@@ -108,7 +116,8 @@ def _formats(target: Target, precisions: Set[Precision]) -> dict[str, str]:
     for precision in sorted(precisions, key=lambda p: p.rank):
         name = precision.spec.format.name
         if precision is Precision.INT8:
-            name = f"{target.scheme.activation} activations, {name} weights"
+            stored = target.scheme.activation(precision).format.name
+            name = f"{stored} activations, {name} weights"
         found[precision.value] = name
     return found
 

@@ -40,7 +40,7 @@ from precsearch.setup.inputs import Inputs
 from precsearch.setup.shapes import shapes_of
 from precsearch.setup.target import Target
 
-__all__ = ["Finish", "make_criteria", "make_plan", "make_recipe"]
+__all__ = ["Finish", "formats_of", "make_criteria", "make_plan", "make_recipe", "scale_recipe"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def make_recipe(
         GroupRecipe(g.key, g.kind, assignment[g.key], lowered.parts.get(g.key, ""))
         for g in space.groups
     )
-    scales = tuple(_scale(t, p) for t, p in sorted(lowered.params.items()))
+    scales = tuple(scale_recipe(t, p) for t, p in sorted(lowered.params.items()))
     return Recipe(
         model_sha256=target.source.digest,
         materialised_sha256=lowered.sha256,
@@ -98,11 +98,11 @@ def make_recipe(
         groups=groups,
         scales=scales,
         rewrites=tuple(RewriteRecipe(name, dict(params)) for name, params in target.rewrites),
-        formats=_formats(target, {g.precision for g in groups}),
+        formats=formats_of(target, {g.precision for g in groups}),
     )
 
 
-def _formats(target: Target, precisions: Set[Precision]) -> dict[str, str]:
+def formats_of(target: Target, precisions: Set[Precision]) -> dict[str, str]:
     """The number formats that tensors are stored in, by precision, the most precise first."""
     found = {}
     for precision in sorted(precisions, key=lambda p: p.rank):
@@ -113,7 +113,8 @@ def _formats(target: Target, precisions: Set[Precision]) -> dict[str, str]:
     return found
 
 
-def _scale(tensor: str, params: QuantParams) -> ScaleRecipe:
+def scale_recipe(tensor: str, params: QuantParams) -> ScaleRecipe:
+    """A scale as a plan records it."""
     return ScaleRecipe(tensor, params.scale.hex(), params.zero_point)
 
 

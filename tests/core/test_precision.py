@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -121,3 +122,29 @@ def test_the_nearest_choice_is_never_less_precise_than_what_is_asked(
     between = [c for c in choices if nearest.rank < c.rank <= asked.rank]
     assert nearest.rank <= asked.rank
     assert between == []
+
+
+class Declared:
+    """An entry point."""
+
+    def __init__(self, name: str, spec: object) -> None:
+        self.name, self.value, self._spec = name, f"plugin:{name}", spec
+
+    def load(self) -> object:
+        return self._spec
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [("no row", "is no PrecisionSpec"), (replace(INT3, rank=2), "is another's, too")],
+)
+def test_a_plug_in_that_declares_no_row_or_a_taken_rank_is_refused(
+    spec: object, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def declared(*, group: str, name: str) -> list[Declared]:
+        return [Declared(name, spec)] if (group, name) == ("precsearch.precisions", "int3") else []
+
+    monkeypatch.setattr("importlib.metadata.entry_points", declared)
+    with pytest.raises(OptionError, match=said):
+        Precision("int3")
+    assert Precision.named("int2") is None

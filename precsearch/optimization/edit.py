@@ -18,7 +18,7 @@ from precsearch.core.trial import Accuracy, Latency
 from precsearch.graph.read import read_model
 from precsearch.grouping.control import matching, pin
 from precsearch.lowering.lower import Lowered
-from precsearch.optimization.write_plan import formats_of, scale_recipe
+from precsearch.optimization.write_plan import formats_of, scale_recipe, shift_recipes
 from precsearch.plan.plan import Evidence, GroupEvidence, Plan, Recipe, read_plan
 from precsearch.replay.materialize import lowered_again, materialise, model_beside
 from precsearch.setup.files import check_free, write_output
@@ -98,6 +98,7 @@ def _recipe(recipe: Recipe, target: Target, lowered: Lowered) -> Recipe:
         materialised_sha256=lowered.sha256,
         groups=groups,
         scales=tuple(scale_recipe(t, p) for t, p in sorted(lowered.params.items())),
+        shifts=shift_recipes(lowered),
         formats=formats_of(target, {g.precision for g in groups}),
     )
 

@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
+import numpy as np
+
 from precsearch._version import __version__
+from precsearch.codec.vectors import encode_halves
 from precsearch.core.backend import Fingerprint
 from precsearch.core.precision import Precision
 from precsearch.core.predictions import PredictionErrors, prediction_errors
@@ -32,6 +35,7 @@ from precsearch.plan.plan import (
     Recipe,
     RewriteRecipe,
     ScaleRecipe,
+    ShiftRecipe,
     TrialEvidence,
     WeightedShapes,
 )
@@ -40,7 +44,15 @@ from precsearch.setup.inputs import Inputs
 from precsearch.setup.shapes import shapes_of
 from precsearch.setup.target import Target
 
-__all__ = ["Finish", "formats_of", "make_criteria", "make_plan", "make_recipe", "scale_recipe"]
+__all__ = [
+    "Finish",
+    "formats_of",
+    "make_criteria",
+    "make_plan",
+    "make_recipe",
+    "scale_recipe",
+    "shift_recipes",
+]
 
 
 @dataclass(frozen=True)
@@ -98,7 +110,16 @@ def make_recipe(
         groups=groups,
         scales=scales,
         rewrites=tuple(RewriteRecipe(name, dict(params)) for name, params in target.rewrites),
+        shifts=shift_recipes(lowered),
         formats=formats_of(target, {g.precision for g in groups}),
+    )
+
+
+def shift_recipes(lowered: Lowered) -> tuple[ShiftRecipe, ...]:
+    """The shifts of a lowered model as a plan records them."""
+    return tuple(
+        ShiftRecipe(node, encode_halves(shift.astype(np.float16)))
+        for node, shift in sorted(lowered.shifts.items())
     )
 
 

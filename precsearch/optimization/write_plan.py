@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
+import numpy as np
+
 from precsearch._version import __version__
+from precsearch.codec.vectors import encode_halves
 from precsearch.core.backend import Fingerprint
 from precsearch.core.precision import Precision
 from precsearch.core.predictions import PredictionErrors, prediction_errors
@@ -32,6 +35,7 @@ from precsearch.plan.plan import (
     Recipe,
     RewriteRecipe,
     ScaleRecipe,
+    ShiftRecipe,
     TrialEvidence,
     WeightedShapes,
 )
@@ -98,6 +102,10 @@ def make_recipe(
         groups=groups,
         scales=scales,
         rewrites=tuple(RewriteRecipe(name, dict(params)) for name, params in target.rewrites),
+        shifts=tuple(
+            ShiftRecipe(node, encode_halves(shift.astype(np.float16)))
+            for node, shift in sorted(lowered.shifts.items())
+        ),
         formats=_formats(target, {g.precision for g in groups}),
     )
 

@@ -25,6 +25,7 @@ from precsearch.replay.artifact import EDITED, is_engine, rebuilt, write_artifac
 from precsearch.replay.groups import with_groups
 from precsearch.replay.judging import expect_digest
 from precsearch.replay.portable import artifact_paths, loading
+from precsearch.replay.shifts import fixed_shifts
 from precsearch.rewrites import Recorded, with_rewrites
 from precsearch.setup.files import check_free, write_output
 from precsearch.setup.target import Target, open_target
@@ -181,7 +182,7 @@ def _lowered(plan: Plan, source: SourceModel, threads: int | None) -> Materialis
             "this version groups the model's layers differently from the one that made the "
             f"plan{where}; install precsearch {plan.made_by} or make a new plan"
         )
-    scales = FixedScales(_params(recipe, target.scheme))
+    scales = FixedScales(_params(recipe, target.scheme), fixed_shifts(recipe, target.graph))
     scheme = target.scheme
     lowering = Lowering(target.graph, target.space, scheme, scales, target.form)
     return Materialised(plan, target, lowering, lowering.lower(recipe.assignment))

@@ -24,6 +24,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from precsearch.plan.plan import read_plan
+
 
 @dataclass(frozen=True)
 class Row:
@@ -111,7 +113,7 @@ def row(
     seconds: float,
 ) -> Row:
     """What a search found and cost."""
-    whole = json.loads(plan.read_text()) if plan.exists() else {}
+    whole = json.loads(read_plan(plan).to_json()) if plan.exists() else {}
     evidence = whole.get("evidence", {})
     trials = evidence.get("trials", [])
     engines = [t for t in trials if t["fidelity"] == "engine"]

@@ -65,7 +65,7 @@ def in_int8(model: bytes, folder: Path) -> bytes:
 
 def openings(model: bytes, cache: str) -> list[float]:
     """CPU seconds of each opening, on one thread: a busy machine does not change them."""
-    backend = OnnxRuntimeBackend(BackendOptions(threads=1, cache=cache))
+    backend = OnnxRuntimeBackend(BackendOptions(threads=1, scratch=cache))
     seconds = []
     for _ in range(OPENINGS):
         start = time.process_time()

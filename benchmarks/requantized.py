@@ -280,7 +280,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = [
             case("mlp", mlp, 20, 0.05, 5e-2, Path(folder)),
-            case("cnn", cnn, 16, 0.5, 5e-2, Path(folder)),
+            case("cnn", cnn, 14, 0.3, 5e-2, Path(folder)),
         ]
     head = (
         "| model | bound | float, ms | author, ms | plan, ms | author / plan | top 1: float | "

@@ -24,8 +24,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from precsearch.plan.plan import read_plan
-
 
 @dataclass(frozen=True)
 class Row:
@@ -113,8 +111,8 @@ def row(
     seconds: float,
 ) -> Row:
     """What a search found and cost."""
-    whole = json.loads(read_plan(plan).to_json()) if plan.exists() else {}
-    evidence = whole.get("evidence", {})
+    beside = plan.with_name(plan.name.replace(".plan.json", ".evidence.json"))
+    evidence = json.loads(beside.read_text())["evidence"] if beside.exists() else {}
     trials = evidence.get("trials", [])
     engines = [t for t in trials if t["fidelity"] == "engine"]
     groups = max((sum(t["counts"].values()) for t in trials), default=0)
@@ -196,8 +194,10 @@ def main() -> None:
     parser.add_argument("--beside", type=int, default=0)
     parser.add_argument("--work", type=Path, default=Path("benchmark-runs/searches"))
     parser.add_argument("-o", "--output", type=Path)
-    parser.add_argument("words", nargs="*", help="further options of optimize, after --")
-    args = parser.parse_args()
+    given = sys.argv[1:]
+    end = given.index("--") if "--" in given else len(given)
+    args = parser.parse_args(given[:end])
+    args.words = given[end + 1 :]  # further options of optimize
     args.work.mkdir(parents=True, exist_ok=True)
     log = args.work / "rows.jsonl"
     rows = [Row(**json.loads(s)) for s in log.read_text().splitlines()] if log.exists() else []

@@ -1,5 +1,12 @@
 """Deprecated, for one release: use `precsearch.core.strategy`."""
 
-from precsearch.core.strategy import ENDINGS, Estimates, Proposals, ReasonedProposals, Strategy
+from precsearch.core.strategy import (
+    ENDINGS,
+    Ahead,
+    Estimates,
+    Proposals,
+    ReasonedProposals,
+    Strategy,
+)
 
-__all__ = ["ENDINGS", "Estimates", "Proposals", "ReasonedProposals", "Strategy"]
+__all__ = ["ENDINGS", "Ahead", "Estimates", "Proposals", "ReasonedProposals", "Strategy"]

@@ -11,7 +11,11 @@ _NONE: Mapping[str, str] = {}
 
 
 def make_known(
-    folder: Path, name: str, backends: Mapping[str, str], strategies: Mapping[str, str] = _NONE
+    folder: Path,
+    name: str,
+    backends: Mapping[str, str],
+    strategies: Mapping[str, str] = _NONE,
+    precisions: Mapping[str, str] = _NONE,
 ) -> None:
     """Give a Python that has ``folder`` on its path a distribution with these entry points.
 
@@ -20,10 +24,12 @@ def make_known(
         name: Of the distribution.
         backends: Name → ``module:Class``.
         strategies: The same.
+        precisions: Label → ``module:SPEC``.
     """
     info = folder / f"{name}-1.0.dist-info"
     info.mkdir(exist_ok=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
     lines = ["[precsearch.backends]", *(f"{k} = {v}" for k, v in backends.items())]
     lines += ["[precsearch.strategies]", *(f"{k} = {v}" for k, v in strategies.items())]
+    lines += ["[precsearch.precisions]", *(f"{k} = {v}" for k, v in precisions.items())]
     (info / "entry_points.txt").write_text("\n".join(lines) + "\n")

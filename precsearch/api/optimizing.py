@@ -196,12 +196,13 @@ def precisions_of(names: Sequence[str | Precision] | None) -> tuple[Precision, .
     """
     if names is None:
         return None
-    known = {p.value: p for p in Precision}
     given = [names] if isinstance(names, str) else names
-    for name in given:
-        if str(name) not in known:
-            raise OptionError(f"there is no precision {str(name)!r}; use {', '.join(known)}")
-    return tuple(sorted({known[str(name)] for name in given}, key=lambda p: p.rank))
+    found = {str(name): Precision.named(str(name)) for name in given}
+    for name, precision in found.items():
+        if precision is None:
+            known = ", ".join(p.value for p in Precision.ordered())
+            raise OptionError(f"there is no precision {name!r}; use {known}")
+    return Precision.ordered(p for p in found.values() if p is not None)
 
 
 def _bounded(metric: str, tol: float | Mapping[str, float]) -> str:

@@ -102,6 +102,9 @@ def _reads_enum(cls: type[Enum]) -> StructureHook:
         try:
             return members[value]
         except (KeyError, TypeError):
+            added = cls is Precision and isinstance(value, str) and Precision.named(value)
+            if added:
+                return added
             names = ", ".join(str(m) for m in members)
             raise ValueError(f"expected one of {names}, not {_shown(value)}") from None
 

@@ -65,6 +65,7 @@ class BackendOptions:
         shapes: Sets of input shapes that will be run, the one of the data first.
         cache: File in which a backend may keep what makes the next build faster; never recorded.
         build: What this backend alone knows, by name.
+        scratch: Folder of this run alone, in which a backend may keep files; never recorded.
     """
 
     threads: int = 0
@@ -72,6 +73,7 @@ class BackendOptions:
     shapes: tuple[Mapping[str, tuple[int, ...]], ...] = ()
     build: Mapping[str, str] = field(default_factory=dict)
     cache: str = ""
+    scratch: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,8 @@
-"""The numeric precisions: one table says how each is ordered, written, stored and drawn."""
+"""The numeric precisions: one table says how each is ordered, written, stored and drawn.
+
+A plug-in adds a row by an entry point ``fp12 = "my_pkg:FP12"`` in ``precsearch.precisions``, where
+``FP12`` is a `PrecisionSpec`; its backend names ``Precision("fp12")`` among its precisions.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from precsearch.core.errors import OptionError
 from precsearch.core.formats import (
     BFLOAT16,
     FLOAT8E4M3,
@@ -17,6 +22,9 @@ from precsearch.core.formats import (
 )
 
 __all__ = ["PRECISIONS", "Encoding", "Precision", "PrecisionSpec"]
+
+
+_GROUP = "precsearch.precisions"
 
 
 class Encoding(Enum):
@@ -97,6 +105,38 @@ class Precision(str, Enum):
     def below_fp32(cls) -> tuple[Precision, ...]:
         """Every precision but FP32, the least precise first."""
         return cls.ordered()[:0:-1]
+
+    @classmethod
+    def named(cls, text: str) -> Precision | None:
+        """The precision with this label, one of a plug-in too; ``None`` if there is none."""
+        try:
+            return cls(text)
+        except ValueError:
+            return None
+
+    @classmethod
+    def _missing_(cls, value: object) -> Precision | None:
+        """A precision that a plug-in declares by an entry point of ``precsearch.precisions``.
+
+        Its name is the label, its object a `PrecisionSpec`. The row joins the table when the label
+        is first asked for, in this process and in its workers.
+        """
+        from importlib.metadata import entry_points
+
+        for found in entry_points(group=_GROUP, name=str(value)):
+            spec = found.load()
+            if not isinstance(spec, PrecisionSpec):
+                raise OptionError(
+                    f"the entry point {found.value!r} of {value!r} is no PrecisionSpec"
+                )
+            if any(row.rank == spec.rank for row in PRECISIONS.values()):
+                raise OptionError(f"the rank of the precision {value!r} is another's, too")
+            member = str.__new__(cls, found.name)
+            member._name_, member._value_ = found.name.upper(), found.name
+            cls._value2member_map_[found.name] = member
+            PRECISIONS[member] = spec
+            return member
+        return None
 
     def __str__(self) -> str:
         return self.value

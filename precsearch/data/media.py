@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -59,7 +59,7 @@ def read_media(
     files, sounds = media_files(folder)
     spec = _input(specs, sounds)
     if not how.text and not sounds:
-        raise DataError(_unprepared(folder, len(files), spec))
+        _refuse_unprepared(folder, len(files), spec)
     samples: list[Array] = []
     size = 0
     for array in _sounds(files, how) if sounds else _pictures(files, how, spec):
@@ -96,10 +96,10 @@ def _input(specs: Sequence[InputSpec], sounds: bool) -> InputSpec:
     return specs[0]
 
 
-def _unprepared(folder: Path, count: int, spec: InputSpec) -> str:
+def _refuse_unprepared(folder: Path, count: int, spec: InputSpec) -> NoReturn:
     height, width = _sides(spec)
     size = f"resize={height}x{width}" if height and width else "resize=256,crop=224"
-    return (
+    raise DataError(
         f"{folder.name!r} holds {count} pictures, and nothing says how the model, which takes "
         f"{spec}, wants them: prepare them as in training, such as --preprocess {size} for values "
         "from 0 to 1, or with mean=0.485:0.456:0.406,std=0.229:0.224:0.225 behind it for most "

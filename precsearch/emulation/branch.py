@@ -18,7 +18,8 @@ from precsearch.core.formats import FLOAT32, NumberFormat
 from precsearch.core.precision import Encoding, Precision
 from precsearch.core.quantization import Trait
 from precsearch.core.space import LayerGroup
-from precsearch.emulation.weights import ProxyWeights, cast_pair
+from precsearch.emulation.round_nodes import cast_pair
+from precsearch.emulation.weights import ProxyWeights
 from precsearch.graph.view import NodeView
 from precsearch.lowering.capabilities import cast_outputs, cast_slots, weight_slot
 from precsearch.lowering.context import LoweringContext

@@ -14,8 +14,9 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from precsearch.core.formats import FLOAT16, FLOAT32, NumberFormat
+from precsearch.core.formats import FLOAT16, NumberFormat
 from precsearch.core.precision import Precision
+from precsearch.emulation.round_nodes import cast_pair
 from precsearch.graph.encode import coded, rounded
 from precsearch.graph.view import NodeView
 from precsearch.lowering.context import LoweringContext
@@ -25,18 +26,9 @@ from precsearch.lowering.tensor_names import float_name, scale_key
 from precsearch.lowering.weight_only import packed_weight, unpacked
 from precsearch.lowering.write_node import scale_floor, weight_axis
 
-__all__ = ["ProxyWeights", "cast_pair"]
+__all__ = ["ProxyWeights"]
 
 Array = npt.NDArray[np.generic]
-
-
-def cast_pair(source: str, made: str, stored_as: NumberFormat) -> list[onnx.NodeProto]:
-    """FP32 → another format → FP32: nearest even, subnormals kept, beyond its range infinite."""
-    inner = f"{made}//h"
-    return [
-        helper.make_node("Cast", [source], [inner], inner, to=stored_as.elem_type),
-        helper.make_node("Cast", [inner], [made], made, to=FLOAT32.elem_type),
-    ]
 
 
 class ProxyWeights:

@@ -84,7 +84,7 @@ def measurement_config(
     """
     return MeasurementConfig(
         backend=target.factory,
-        options=replace(target.options, shapes=shapes, model_folder="", cache=""),
+        options=replace(target.options, shapes=shapes, model_folder="", cache="", scratch=""),
         baseline=candidate(baseline),
         search=search,
         metric=config.metric,

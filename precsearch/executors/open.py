@@ -5,41 +5,55 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import entry_points
 
 from precsearch.core.backend_facts import BackendFacts
 from precsearch.executors.client import ReferenceClient, reference
 from precsearch.executors.protocol import Executor
 from precsearch.executors.request import Request
 from precsearch.graph.read import SourceModel
+from precsearch.registry import require_known
 
-__all__ = ["executor_of", "open_executor", "worker_here"]
+__all__ = ["executor_of", "executors", "open_executor", "worker_here"]
 
 _EXECUTORS = {
     "process": "precsearch.executors.process.executor:open_processes",
     "ray": "precsearch.executors.ray.executor:open_ray",
     "ssh": "precsearch.executors.ssh:open_ssh",
 }
-"""Name → what opens it; loaded only when it is asked for."""
+"""What is shipped; loaded only when it is asked for."""
 
 
 @contextmanager
-def executor_of(request: Request, kind: str = "process") -> Iterator[Executor]:
-    """The executor of a run.
+def executor_of(request: Request) -> Iterator[Executor]:
+    """The executor of a run, by the scheme of the request's address; "" is processes here.
 
     Args:
         request: What the run asks it for.
-        kind: Its name, a key of ``_EXECUTORS``.
 
     Raises:
-        OptionError: It is not installed, or does not have the devices.
+        OptionError: There is no such executor, it is not installed, or it lacks the devices.
     """
-    module, _, name = _EXECUTORS[kind].partition(":")
+    scheme, _, _ = request.address.partition("://")
+    known = executors()
+    require_known("executor", scheme or "process", sorted(known))
+    module, _, name = known[scheme or "process"].partition(":")
     opening: Callable[[Request], Executor] = getattr(importlib.import_module(module), name)
     made = opening(request)
     try:
         yield made
     finally:
         made.close()
+
+
+def executors() -> dict[str, str]:
+    """Scheme of a ``--target`` → ``module:function`` that opens its executor.
+
+    A package that declares an entry point ``mine = "my_pkg:open_mine"`` in ``precsearch.executors``
+    makes ``--target mine://ADDRESS`` work.
+    """
+    found = {e.name: e.value for e in entry_points(group="precsearch.executors")}
+    return {**found, **_EXECUTORS}
 
 
 @contextmanager

@@ -163,10 +163,6 @@ class Executor(Protocol):
         """
         ...
 
-    def forget_engines(self) -> None:
-        """Remove the engines that were kept, once no search needs them."""
-        ...
-
     def close(self) -> None:
         """Free what the executor holds; its channels are closed before. May be called twice."""
         ...

@@ -199,27 +199,8 @@ class SshExecutor(Executor):
         """See `Executor.lock`: what this machine computes disturbs nobody there."""
         return None
 
-    def forget_engines(self) -> None:
-        """See `Executor.forget_engines`."""
-        with self._worker(_Cleaner, (self._site, self._device), _COPY_LIMIT_S) as cleaner:
-            cleaner.call(_Cleaner.clean)
-
     def close(self) -> None:
         """See `Executor.close`."""
-
-
-class _Cleaner:
-    """Removes engines on the other host."""
-
-    def __init__(self, site: Site, device: DeviceSpec, announce: Callable[[str], None]) -> None:
-        self._site, self._device = site, device
-        announce("clean")
-
-    def clean(self) -> None:
-        """Remove what a search kept."""
-        import shutil
-
-        shutil.rmtree(self._site.place(self._device, shared=False).engines, ignore_errors=True)
 
 
 def _placed(

@@ -80,14 +80,14 @@ def pin(pattern: str, precision: str, *, reason: str = "", option: str = "") -> 
         OptionError: The pattern is empty, or there is no such precision.
     """
     pattern, precision = pattern.strip(), precision.strip().lower()
-    known = {p.value: p for p in Precision}
-    if not pattern or precision not in known:
-        names = ", ".join(sorted(known, key=lambda name: known[name].rank))
+    found = Precision.named(precision)
+    if not pattern or found is None:
+        names = ", ".join(p.value for p in Precision.ordered())
         raise OptionError(
             f"a pin is PATTERN=PRECISION, such as 'op:Gemm=fp32', with one of {names}, not "
             f"'{pattern}={precision}'"
         )
-    return Pin(pattern, known[precision], reason, option or f"pin {pattern}={precision}")
+    return Pin(pattern, found, reason, option or f"pin {pattern}={precision}")
 
 
 def controlled(

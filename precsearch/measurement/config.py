@@ -121,7 +121,7 @@ class MeasurementConfig:
     engine_budget: int = BUDGET
 
     def __post_init__(self) -> None:
-        if self.options.model_folder or self.options.cache:
+        if self.options.model_folder or self.options.cache or self.options.scratch:
             raise ValueError("a measurement config holds no path of one machine")
 
     @property

@@ -15,7 +15,8 @@ class Place:
         model: The original model file, "" where it is not on this host.
         weights: Folder of the model's external weights, "" if it has none.
         build_cache: File in which a backend keeps what makes the next build faster, "" for none.
-        engines: Folder of the device's artifact store, "" for a temporary one.
+        engines: Folder of the device's artifact store, which nobody but the run writes to; "" for a
+            temporary one.
         lock: File by which services that share the device take turns; ``None`` where one service
             has the device to itself.
     """

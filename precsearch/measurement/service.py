@@ -31,13 +31,7 @@ from precsearch.measurement.reference_service import Announce, ReferenceService
 from precsearch.measurement.scoring import Scorer
 from precsearch.measurement.timer import EngineTimer, surroundings
 
-__all__ = [
-    "Candidate",
-    "MeasurementConfig",
-    "MeasurementService",
-    "ReferenceSplit",
-    "Rival",
-]
+__all__ = ["Candidate", "MeasurementConfig", "MeasurementService", "ReferenceSplit", "Rival"]
 
 _PROFILE_RUNS = 3
 _SLOW_OPEN_S = 2.0
@@ -59,7 +53,12 @@ class MeasurementService(ReferenceService):
     def __init__(self, place: Place, config: MeasurementConfig, announce: Announce) -> None:
         super().__init__(place, announce)
         self._config = config
-        self._options = replace(config.options, model_folder=place.weights, cache=place.build_cache)
+        self._options = replace(
+            config.options,
+            model_folder=place.weights,
+            cache=place.build_cache,
+            scratch=place.engines,
+        )
         self._backend = config.backend(self._options)
         self._scorer = Scorer(config.metric, config.metric_sha256)
         self._engines = EngineSource(self._backend, place.engines, config)
@@ -264,7 +263,7 @@ class MeasurementService(ReferenceService):
         self._engines.receive(candidate, artifact)
 
     def pin(self, digests: Sequence[str]) -> None:
-        """Keep the engines of these candidates beside FP32's, whatever the budget."""
+        """Keep these candidates' engines beside FP32's, whatever the budget."""
         self._engines.pin(*digests)
 
     def score(self, candidate: Candidate, part: ReferenceSplit) -> Accuracy:

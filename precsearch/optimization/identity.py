@@ -47,4 +47,4 @@ def identity(config: OptimizeConfig, target: Target, inputs: Inputs) -> dict[str
 def _devices(config: OptimizeConfig, target: Target) -> str:
     """The devices as far as they are known before a run, and where they are."""
     names = (d.name for d in devices_of(config, target.facts))
-    return " ".join(filter(None, (config.ray, config.target, *names)))
+    return " ".join(filter(None, (config.where, *names)))

@@ -29,7 +29,7 @@ from precsearch.optimization.explanation.caveats import hidden_by_loss
 from precsearch.optimization.shipment import Shipment, chosen_engine
 from precsearch.optimization.stages.baseline import BaselineStage, refused, told
 from precsearch.optimization.stages.prepare import Preparation, Prepared
-from precsearch.optimization.stages.search import INTERRUPTED, Rounds
+from precsearch.optimization.stages.search import Rounds
 from precsearch.optimization.stages.select import Choice, Confirmed, confirm
 from precsearch.optimization.stopwatch import Stopwatch
 from precsearch.optimization.warm import Warm, warm_start
@@ -131,8 +131,6 @@ class Run:
                 choice = yield from rounds.events(self._search_started(fingerprint, problem))
             engine, said = chosen_engine(self.target, lowering, rounds, choice, worker)
             self.warnings += said
-            if rounds.stopped != INTERRUPTED:
-                executor.forget_engines()
         return (yield from self._finish(rounds, lowering, fingerprint, choice, engine))
 
     def _warm(self, identified: dict[str, str]) -> Warm:
@@ -163,10 +161,9 @@ class Run:
             config.devices,
             config.threads,
             config.workers,
-            config.ray or config.target,
+            config.where,
         )
-        kind = "ray" if config.ray else "ssh" if config.target else "process"
-        return executor_of(request, kind)
+        return executor_of(request)
 
     def _prepared(
         self, executor: Executor, worker: ReferenceClient

@@ -108,7 +108,8 @@ def _formats(target: Target, precisions: Set[Precision]) -> dict[str, str]:
     for precision in sorted(precisions, key=lambda p: p.rank):
         name = precision.spec.format.name
         if precision is Precision.INT8:
-            name = f"{target.scheme.activation} activations, {name} weights"
+            stored = target.scheme.activation(precision).format.name
+            name = f"{stored} activations, {name} weights"
         found[precision.value] = name
     return found
 

@@ -149,7 +149,8 @@ class RunConfig:
             by itself.
         ray: Address of a Ray cluster whose devices are used, or ``local`` for a Ray of this
             machine; "" uses none.
-        target: Another host whose device is used, such as ``ssh://user@host``; "" is this one.
+        target: Other devices, as the address of an executor such as ``ssh://user@host``; "" is
+            this machine.
         workers: Engines that are built and run at a time on each device; they are timed one at a
             time.
         output: The plan; by default ``<model stem>.plan.json`` in the current folder.
@@ -184,6 +185,11 @@ class RunConfig:
             )
         if self.resume and self.force:
             raise OptionError("a run is either resumed or started afresh: drop --resume or --force")
+
+    @property
+    def where(self) -> str:
+        """Address of the executor, such as ``ray://local``; "" is this machine."""
+        return f"ray://{self.ray}" if self.ray else self.target
 
 
 @dataclass(frozen=True)

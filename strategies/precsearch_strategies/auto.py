@@ -63,7 +63,7 @@ class Auto:
     """
 
     builds: int = 60
-    patience: int = 8
+    patience: int = 5
     sure: int = 3
     probes: int = 4
     screens: int = 2
@@ -99,7 +99,7 @@ class Auto:
         encoding = Encoding(problem.space)
         limit = known.limit(self.builds)
         settled = yield from self._uniforms(known, encoding, limit)
-        if settled and not self._risky(known):
+        if settled and (not self.margin or known.holds(known.margin(self.margin))):
             return ending(known) or "settled"
         elimination = Elimination(encoding.size[0], encoding.edges, encoding.size[1])
         known.owed = int(known.engines.keys() <= set(uniform_assignments(problem)))
@@ -130,17 +130,6 @@ class Auto:
             reason = "uniform, less what the priors advise against"
             yield from soundly(known, encoding, assignment, reason, most)
         return bool(known.passing()) and not promising(known, encoding).any()
-
-    def _risky(self, known: Known) -> bool:
-        """Whether nothing would be left of the speed if the fastest engine missed on other samples.
-
-        An engine well within the bound holds there, too, and so does FP32.
-        """
-        best = known.best_ratio() * (1 + known.problem.goal.noise)
-        near = [t for t in known.passing() if (known.ratio(t) or 1.0) <= best]
-        margin = known.margin(self.margin)
-        safe = (not len(t.assignment) or (known.usage(t) or 0.0) <= margin for t in near)
-        return self.margin > 0 and not any(safe)
 
     def _mixed(self, rounds: Rounds) -> Asking[str]:
         """Search on where uniform engines do not settle it. Returns why it ended."""

@@ -208,6 +208,15 @@ class Known(Ledger):
         found = [r for t in self.passing() if (r := self.ratio(t)) is not None]
         return min(found, default=1.0)
 
+    def holds(self, share: float) -> bool:
+        """Whether an engine as fast as the best uses no more than this share of the bound.
+
+        It should hold on other samples, too, as FP32 does.
+        """
+        best = self.best_ratio() * (1 + self.problem.goal.noise)
+        near = [t for t in self.passing() if (self.ratio(t) or 1.0) <= best]
+        return any(not len(t.assignment) or (self.usage(t) or 0.0) <= share for t in near)
+
     def incumbents(self) -> list[Assignment]:
         """Where to search on: the preferable passing engine, and the fastest one."""
         best = self.problem.goal.best(self.engines.values())

@@ -28,7 +28,7 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def backend_in(folder: Path) -> OnnxRuntimeBackend:
-    return OnnxRuntimeBackend(BackendOptions(threads=1, cache=str(folder / "build.cache")))
+    return OnnxRuntimeBackend(BackendOptions(threads=1, scratch=str(folder / "scratch")))
 
 
 def feeds_of(model: onnx.ModelProto) -> list[Feed]:
@@ -58,7 +58,7 @@ def test_outputs_are_equal_bit_for_bit_and_kernels_are_the_same(
     backend = backend_in(tmp_path)
     backend.open(lowered).close()  # shows how long it takes
     first = backend.open(lowered)
-    assert len(list((tmp_path / "build.cache.optimized").glob("*.onnx"))) == 1
+    assert len(list((tmp_path / "scratch/optimized").glob("*.onnx"))) == 1
     unaided = OnnxRuntimeBackend(BackendOptions(threads=1))
     again, plain = backend.open(lowered), unaided.open(lowered)
     for feed in feeds:
@@ -80,7 +80,7 @@ def test_a_damaged_file_is_not_used(tmp_path: Path) -> None:
     backend = backend_in(tmp_path)
     for _ in range(2):
         backend.open(model).close()
-    (written,) = (tmp_path / "build.cache.optimized").glob("*.onnx")
+    (written,) = (tmp_path / "scratch/optimized").glob("*.onnx")
     written.write_bytes(b"damaged")
     backend.open(model).close()
     with pytest.raises(BuildError):
@@ -107,4 +107,4 @@ def test_what_opens_quickly_is_not_written(tmp_path: Path, monkeypatch: pytest.M
     backend = backend_in(tmp_path)
     for _ in range(3):
         backend.open(residual_net().SerializeToString()).close()
-    assert not (tmp_path / "build.cache.optimized").exists()
+    assert not (tmp_path / "scratch/optimized").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -25,7 +26,7 @@ from precsearch.report.trial_facts import in_words
 from precsearch_strategies.uniform import tolerated
 from tests.core import carried
 from tests.core.added import added
-from tests.lowering.golden import TENSORRT
+from tests.lowering.golden import SCHEME
 
 FP32, BF16, FP16 = Precision.FP32, Precision.BF16, Precision.FP16
 FP8, INT8 = Precision.FP8, Precision.INT8
@@ -75,18 +76,18 @@ def test_a_group_that_no_graph_can_hold_is_named_with_its_precision(
     asked = Assignment.of({group: precision})
     said = f"group {group!r}: precsearch cannot write {precision}"
     with pytest.raises(OptionError, match=said):
-        Lowering(graph, space, TENSORRT, scales, form).lower(asked)
+        Lowering(graph, space, SCHEME, scales, form).lower(asked)
     with pytest.raises(OptionError, match=said):
-        FlatProxy(graph, space, TENSORRT, scales, asked, form)
+        FlatProxy(graph, space, SCHEME, scales, asked, form)
     with pytest.raises(OptionError, match=said):
-        ProxyGraph(graph, space, TENSORRT, scales, form)
+        ProxyGraph(graph, space, SCHEME, scales, form)
 
 
 def test_a_backend_runs_the_precisions_that_it_names() -> None:
     proven = frozenset({FP32, FP16, INT8})
     assert FakeBackend(BackendOptions()).precisions == proven
     tensorrt, cpu = TensorRtBackend(BackendOptions()), OnnxRuntimeBackend(BackendOptions())
-    assert tensorrt.precisions == proven | {BF16, Precision.INT4}
+    assert tensorrt.precisions == proven | {BF16, FP8, Precision.INT4}
     assert tensorrt.facts.offered == proven
     assert cpu.precisions == {FP32, INT8, Precision.INT4}
     assert cpu.facts.offered == {FP32, INT8}
@@ -121,3 +122,29 @@ def test_the_nearest_choice_is_never_less_precise_than_what_is_asked(
     between = [c for c in choices if nearest.rank < c.rank <= asked.rank]
     assert nearest.rank <= asked.rank
     assert between == []
+
+
+class Declared:
+    """An entry point."""
+
+    def __init__(self, name: str, spec: object) -> None:
+        self.name, self.value, self._spec = name, f"plugin:{name}", spec
+
+    def load(self) -> object:
+        return self._spec
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [("no row", "is no PrecisionSpec"), (replace(INT3, rank=2), "is another's, too")],
+)
+def test_a_plug_in_that_declares_no_row_or_a_taken_rank_is_refused(
+    spec: object, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def declared(*, group: str, name: str) -> list[Declared]:
+        return [Declared(name, spec)] if (group, name) == ("precsearch.precisions", "int3") else []
+
+    monkeypatch.setattr("importlib.metadata.entry_points", declared)
+    with pytest.raises(OptionError, match=said):
+        Precision("int3")
+    assert Precision.named("int2") is None

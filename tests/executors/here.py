@@ -150,8 +150,5 @@ class HereExecutor(Executor):
     def lock(self, device: DeviceSpec) -> str | None:
         return None
 
-    def forget_engines(self) -> None:
-        pass
-
     def close(self) -> None:
         pass

@@ -180,7 +180,9 @@ def test_a_client_is_ready_when_connect_returns() -> None:
 
 
 def test_a_config_holds_no_path_of_one_machine() -> None:
-    for options in (BackendOptions(model_folder="/models"), BackendOptions(cache="/run/cache")):
+    paths = {"model_folder": "/models", "cache": "/run/cache", "scratch": "/run/engines"}
+    for name, path in paths.items():
+        options = replace(BackendOptions(), **{name: path})  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="no path"):
             replace(config_of(), options=options)
 

@@ -133,7 +133,6 @@ def test_a_search_on_another_host_finds_the_same(
     assert shown(others) == shown(searched(HereExecutor(), config_of())[1:])
     copied = list((tmp_path / "root" / "models").glob("*/model.onnx"))
     assert [p.read_bytes() for p in copied] == [(tmp_path / "model.onnx").read_bytes()]
-    executor.forget_engines()
     executor.close()
 
 

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
+from precsearch.core.errors import OptionError
 from precsearch.core.formats import BFLOAT16, FLOAT8E4M3, FLOAT16, FLOAT32, INT8, NumberFormat
-from precsearch.emulation.weights import cast_pair
+from precsearch.emulation.round_nodes import cast_pair
 from precsearch.graph.encode import rounded, stored
 
 ON_BITS = replace(FLOAT16, name="float16 by the general rule")
@@ -89,3 +90,36 @@ def test_no_constant_is_stored_in_an_integer_format() -> None:
 
 def test_fp32_is_stored_as_it_is() -> None:
     assert same(numpy_helper.to_array(stored("w", VALUES, FLOAT32)), VALUES)
+
+
+@pytest.mark.parametrize("significand", [4, 7, 11])
+def test_a_format_that_onnx_lacks_is_rounded_to_in_arithmetic(significand: int) -> None:
+    wanted = replace(
+        FLOAT16,
+        name="made up",
+        elem_type=0,
+        significand_bits=significand,
+        largest=float((2 - 2.0 ** (1 - significand)) * 2.0**15),
+        smallest=2.0 ** (-13 - significand),
+    )
+    graph = helper.make_graph(
+        cast_pair("x", "y", wanted),
+        "pair",
+        [helper.make_tensor_value_info("x", FLOAT32.elem_type, [None])],
+        [helper.make_tensor_value_info("y", FLOAT32.elem_type, [None])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    near = np.random.default_rng(1).normal(0, 1, 50_000).astype(np.float32)
+    values = np.concatenate([VALUES, near, near * np.float32(2.0**-14)])
+    (found,) = session.run(None, {"x": values})
+    np.testing.assert_array_equal(np.asarray(found), rounded(values, wanted))
+
+
+def test_a_wide_format_that_onnx_lacks_is_refused() -> None:
+    with pytest.raises(OptionError, match="ONNX has no type wide"):
+        cast_pair("x", "y", replace(BFLOAT16, name="wide", elem_type=0))

@@ -7,7 +7,9 @@ import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import onnx
@@ -24,12 +26,14 @@ from precsearch.cli.options.parse import (
     real,
 )
 from precsearch.core.backend import BackendOptions
+from precsearch.core.formats import TFLOAT32
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Bound, Budget
 from precsearch.core.space import Assignment, LayerGroup, SearchSpace
 from precsearch.core.trial import Fidelity, Proposal
 from precsearch.data import Dataset, InputSpec
 from precsearch.data.spec import resolve
+from precsearch.emulation.round_nodes import rounding
 from precsearch.executors.process import Worker
 from precsearch.executors.references import check_comparable, reference_of
 from precsearch.graph.widen import widened
@@ -59,6 +63,17 @@ def in_half(size: int, data: bytes) -> onnx.ModelProto:
     """A model with one square weight in FP16."""
     weight = onnx.TensorProto(name="w", data_type=10, dims=[size, size], raw_data=data)
     return onnx.ModelProto(graph=onnx.GraphProto(initializer=[weight]))
+
+
+def declared(spec: object) -> Say:
+    """A plug-in's entry point for a precision that is not what it should be."""
+
+    def say(_: Path) -> object:
+        point = SimpleNamespace(name="fp11", value="plugin:FP11", load=lambda: spec)
+        with patch("importlib.metadata.entry_points", lambda **_: [point]):
+            return Precision("fp11")
+
+    return say
 
 
 class Answers:
@@ -214,6 +229,9 @@ OBJECTS: list[Say] = [
     wanted([1.0], [1.0], given=[np.nan]),
     lambda _: widened(in_half(1 << 15, b""), ""),
     lambda _: widened(in_half(2, b"\0"), ""),
+    declared("FP11"),
+    declared(INT8.spec),
+    lambda _: rounding("x", "y", TFLOAT32),
     # spaces, plans, landscapes
     lambda _: LayerGroup("g", "conv", ("g",), (INT8,)),
     lambda _: SearchSpace((GROUP, GROUP)),

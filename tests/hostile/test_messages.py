@@ -37,8 +37,8 @@ tensor 'matrix' reaches past the end of 'w.bin'; the file is truncated or belong
 The data.
 
 there is no data file or folder '…'; check the path
-'model.onnx' is not data that precsearch reads; give an .npz, a folder of .npz files, a Polygraphy \
-.json or a .py with load_data()
+'model.onnx' is not data that precsearch reads; give an .npz, a folder of .npz files, of pictures \
+or of sounds, a .jsonl, a Polygraphy .json or a .py with load_data()
 'd.npz' is not a complete .npz archive (…); save it again with np.savez
 'd.npz' unpacks to 8,589,934,560 bytes, more than the limit of 4,294,967,296; store fewer samples
 'd.npz' lacks 'x'; name the arrays like the model's inputs: 'x' (float32 [batch, 1, 8, 8])
@@ -105,8 +105,8 @@ the onnxruntime backend has no quantisation scheme 's4'; use one of ort-u8s8-8, 
 plan was edited; restore it or make it again with 'precsearch optimize'
 the onnxruntime backend does not truly run fp16: …; leave it out of --precisions; the plan was \
 edited; restore it or make it again with 'precsearch optimize'
-there is no rewrite 'sleep'; use one of fuse-layernorm, scale-variance, clamp-constants, \
-merge-scales, equalize; the plan was edited; restore it or make it again with 'precsearch optimize'
+there is no rewrite 'sleep'; use one of …; the plan was edited; restore it or make it again with \
+'precsearch optimize'
 the assignment names a group 'q' that the model lacks; 'precsearch inspect' shows those it has
 the plan's number of threads is 'many'; the plan was edited; restore it or make it again with \
 'precsearch optimize'

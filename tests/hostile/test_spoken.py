@@ -17,21 +17,29 @@ from tests.hostile.spoken_devices import DEVICES
 from tests.hostile.spoken_files import FILES
 from tests.hostile.spoken_objects import OBJECTS
 from tests.hostile.spoken_people import PEOPLE
+from tests.hostile.spoken_searches import SEARCHES
 from tests.hostile.spoken_trust import TRUST
 from tests.hostile.test_every_message import messages
 
 NOT_HERE = re.compile(
-    r"precsearch/(backends/tensorrt/(?!layer_precisions)|report/|replay/(ahead|artifact|verify))"
+    r"precsearch/(backends/(openvino|tensorrt/(?!layer_precisions))|report/)"
+    r"|precsearch/replay/(ahead|artifact|verify)"
     r"|precsearch/(diagnosis/(?!cut_engine|exposed_engine)|exporters/(?!polygraphy_script))"
     r"|precsearch/data/media"
     r"|precsearch/cli/(diagnosing|reporting|progress/watch)|precsearch/executors/(ray|ssh|site)"
 )
-"""What has tests of its own: TensorRT (or a stand-in), engines, diagnose, report, Ray, hosts."""
+"""What has tests of its own: OpenVINO, TensorRT (or a stand-in), engines, diagnose, report,
+Ray, other hosts."""
 
 UNSPOKEN = {
     "OptionError: --devices cannot keep engines to CPU cores on this system; leave it out": "needs "
     "a system without processor affinity",
     "BuildError: this bench was given no proxy": "our own bug, were it ever said",
+    "BuildError: the {…} backend has no model format of its own": "our own bug, were it ever said",
+    "OptionError: group {…}: Q/DQ in {…} needs operator set {…}, and the graph has {…}": "needs a "
+    "GPU's backend; see tests/lowering/test_fp8.py",
+    "OptionError: group {…}: none of its operators has a form in {…} in operator set {…}": "needs "
+    "a plan made by hand; see tests/lowering/test_weight_only.py",
     "OptionError: group {…}: precsearch cannot write {…} into a graph": "every one has "
     "a form; tests/core/test_precision.py adds one that has none",
     "ModelError: the proxy of this model would have {…} MB, Protocol Buffers end at {…}: store the "
@@ -61,7 +69,7 @@ def raised(place: Path) -> list[str]:
     with pytest.MonkeyPatch.context() as patch:
         plugins.install(place)
         patch.syspath_prepend(str(place))
-        for number, say in enumerate([*FILES, *OBJECTS, *TRUST, *PEOPLE, *DEVICES]):
+        for number, say in enumerate([*FILES, *OBJECTS, *TRUST, *PEOPLE, *DEVICES, *SEARCHES]):
             folder = place / str(number)
             folder.mkdir()
             for name in ("model.onnx", "data.npz", "plan.json"):

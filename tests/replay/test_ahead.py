@@ -72,9 +72,10 @@ def test_a_precision_that_the_target_lacks_is_named_with_what_it_needs() -> None
         TensorRtRtxBackend(BackendOptions(build={"target": target})) for target in ("sm75", "sm80")
     )
     every = TensorRtRtxBackend.precisions
-    assert old.unavailable({FP16, INT8}) == new.unavailable(every) == ""
+    assert old.unavailable({FP16, INT8}) == new.unavailable(every - {Precision.FP8}) == ""
     said = "needs compute capability 8.0, and engines are built for 7.5"
     assert old.unavailable(every) == f"bf16 {said}"
+    assert "fp8 needs compute capability 8.9" in new.unavailable(every)
     assert old.unavailable({Precision.INT4}) == f"int4 {said}"
 
 

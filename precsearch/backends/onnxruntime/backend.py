@@ -265,12 +265,11 @@ class OnnxRuntimeBackend:
 
     @cached_property
     def _optimized(self) -> OptimizedModels:
-        """Beside the build cache; nowhere for external weights, which would be copied."""
+        """In a folder of this run alone; nowhere for external weights, which would be copied."""
         import onnxruntime as ort
 
-        cache = self.options.cache
-        external = bool(self.options.model_folder)
-        folder = Path(f"{cache}.optimized") if cache and not external else None
+        scratch, external = self.options.scratch, self.options.model_folder
+        folder = Path(scratch) / "optimized" if scratch and not external else None
         context = f"{ort.__version__} {' '.join(self.features)} {self.threads}"
         return OptimizedModels(folder, context)
 

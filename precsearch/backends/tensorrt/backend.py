@@ -43,7 +43,7 @@ __all__ = ["Installed", "TensorRtBackend", "loaded"]
 
 _MAX_WARNINGS = 8
 _RUN = frozenset({Precision.FP32, Precision.FP16, Precision.INT8})
-_SINCE = {Precision.BF16: 80, Precision.INT4: 80}
+_SINCE = {Precision.BF16: 80, Precision.FP8: 89, Precision.INT4: 80}
 """Compute capability, ten times, from which TensorRT-RTX 1.7.1 builds what not every GPU has.
 Before, it refuses "HW-specific datatypes". Built, and never run by precsearch's own tests."""
 _FIRST_TF32 = 8

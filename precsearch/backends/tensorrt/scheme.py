@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from precsearch.core.quantization import QuantScheme, Quirk
+from dataclasses import replace
+
+from precsearch.core.formats import FLOAT8E4M3
+from precsearch.core.precision import Precision
+from precsearch.core.quantization import (
+    PerAxis,
+    QuantScheme,
+    Quirk,
+    TensorFormat,
+    operator_formats,
+)
 
 __all__ = ["scheme"]
 
@@ -15,6 +25,7 @@ def scheme(add_inputs: str = "decided", *, rtx: bool = False) -> QuantScheme:
     INT8, so that TensorRT fuses bias, activation and residual Add before it. MaxPool, Reshape and
     the like commute with Q/DQ in TensorRT: a quantised reader of theirs is enough.
     A weighted operator has all of its inputs quantised or, in float, none.
+    FP8 (E4M3) is written likewise, and no tensor is kept in it: what pools or adds reads floats.
 
     Args:
         add_inputs: ``decided``: an INT8 Add that follows a convolution, MatMul or Gemm quantises
@@ -33,7 +44,7 @@ def scheme(add_inputs: str = "decided", *, rtx: bool = False) -> QuantScheme:
     quirks = {Quirk.KERNEL_SHAPES, Quirk.PAIRED_INPUTS}
     if add_inputs == "decided":
         quirks.add(Quirk.ADD_INPUTS_DECIDED)
-    return QuantScheme.int8(
+    made = QuantScheme.int8(
         name=name if add_inputs == "decided" else f"{name}-add-{add_inputs}",
         activation="int8",
         weight_bits=8,
@@ -45,3 +56,10 @@ def scheme(add_inputs: str = "decided", *, rtx: bool = False) -> QuantScheme:
         outputs_of=frozenset(),
         quirks=quirks,
     )
+    float8 = operator_formats(
+        Precision.FP8,
+        activations=TensorFormat(FLOAT8E4M3),
+        weights=TensorFormat(FLOAT8E4M3, granularity=PerAxis()),
+        quantizable=("Conv", "Gemm", "MatMul"),
+    )
+    return replace(made, formats={**made.formats, **float8})

@@ -67,15 +67,15 @@ def parse_precisions(text: str) -> tuple[Precision, ...]:
         OptionError: A name is none of a precision, or there is none.
     """
     names = [part.strip().lower() for part in text.split(",") if part.strip()]
-    known = {p.value: p for p in Precision.ordered()}
-    for name in names:
-        if name not in known:
+    known = {name: Precision.named(name) for name in names}
+    for name, found in known.items():
+        if found is None:
             raise OptionError(
                 f"--precisions takes {_listed('and')}, separated by commas, not {name!r}"
             )
     if not names:
         raise OptionError(f"--precisions is empty; name some of {_listed('and')}")
-    return tuple(sorted({known[name] for name in names}, key=lambda p: p.rank))
+    return Precision.ordered(p for p in known.values() if p is not None)
 
 
 def parse_precision(text: str) -> Precision:
@@ -84,10 +84,10 @@ def parse_precision(text: str) -> Precision:
     Raises:
         OptionError: It is none.
     """
-    known = {p.value: p for p in Precision.ordered()}
-    if text.strip().lower() not in known:
+    found = Precision.named(text.strip().lower())
+    if found is None:
         raise OptionError(f"--precision takes {_listed('or')}, not {text!r}")
-    return known[text.strip().lower()]
+    return found
 
 
 def _listed(word: str) -> str:

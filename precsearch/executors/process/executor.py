@@ -19,7 +19,7 @@ __all__ = ["ProcessExecutor", "open_processes"]
 
 _LOCK = "device.lock"
 _BUILD_CACHE = "build.cache"
-_ENGINES = "engines"
+_ENGINES = "engines-"
 
 Service = TypeVar("Service")
 
@@ -50,6 +50,7 @@ class ProcessExecutor(Executor):
             folder = Path(self._scratch.name)
         self._folder = folder.resolve()
         self._shared = shared
+        self._private: tempfile.TemporaryDirectory[str] | None = None
 
     def devices(self) -> Sequence[DeviceSpec]:
         """See `Executor.devices`."""
@@ -79,18 +80,30 @@ class ProcessExecutor(Executor):
             model=str(self._files.model),
             weights=str(self._files.weights or ""),
             build_cache=str(folder / f"{Path(_BUILD_CACHE).stem}{mine}.cache"),
-            engines=str(folder / _ENGINES),  # of devices of one kind; others have their own inside
+            engines=self._own_folder(),
             lock=str(folder / f"{Path(_LOCK).stem}{mine}.lock") if self._shared else None,
         )
 
-    def forget_engines(self) -> None:
-        """See `Executor.forget_engines`."""
-        shutil.rmtree(self._folder / _ENGINES, ignore_errors=True)
-        for device in self._devices:
-            shutil.rmtree(f"{self.place(device).build_cache}.optimized", ignore_errors=True)
+    def _own_folder(self) -> str:
+        """A folder that nobody else has written to, for engines.
+
+        A run directory may come from anyone (docs/threat-model.md), and an engine is code: what a
+        run keeps is neither found by another run nor taken from one.
+        """
+        if self._private is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for left in self._folder.glob(f"{_ENGINES}*"):  # by a run that was killed
+                if left.is_dir() and not left.is_symlink():
+                    shutil.rmtree(left, ignore_errors=True)
+            self._private = tempfile.TemporaryDirectory(
+                prefix=_ENGINES, dir=self._folder, ignore_cleanup_errors=True
+            )
+        return self._private.name
 
     def close(self) -> None:
         """See `Executor.close`."""
+        if self._private is not None:
+            self._private.cleanup()
         if self._scratch is not None:
             self._scratch.cleanup()
 

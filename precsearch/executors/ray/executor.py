@@ -38,7 +38,8 @@ class RayExecutor(Executor):
 
     def __init__(self, request: Request) -> None:
         self._ray = _installed()
-        self._local = request.address in ("", LOCAL)
+        self._address = request.address.removeprefix("ray://")
+        self._local = self._address in ("", LOCAL)
         self._files = ModelFiles.of(request.source)
         self._objects: dict[int, tuple[object, Any]] = {}
         self._sent: dict[str, Any] = {}
@@ -50,7 +51,7 @@ class RayExecutor(Executor):
             shared=True,
         )
         self._nodes: dict[str, str] = {}
-        _start(self._ray, request, local=self._local)
+        _start(self._ray, self._address, local=self._local)
         self._devices = self._here.devices() if self._local else self._found(request)
 
     def devices(self) -> Sequence[DeviceSpec]:
@@ -71,10 +72,6 @@ class RayExecutor(Executor):
     def lock(self, device: DeviceSpec) -> str | None:
         """See `Executor.lock`."""
         return self._here.lock(device) if self._local else None
-
-    def forget_engines(self) -> None:
-        """See `Executor.forget_engines`."""
-        self._here.forget_engines()
 
     def close(self) -> None:
         """See `Executor.close`."""
@@ -150,7 +147,7 @@ def _installed() -> Any:  # noqa: ANN401 - a module
     return ray
 
 
-def _start(ray: Any, request: Request, *, local: bool) -> None:  # noqa: ANN401 - a module
+def _start(ray: Any, address: str, *, local: bool) -> None:  # noqa: ANN401 - a module
     """Connect to the cluster, or start Ray on this machine."""
     quiet = {"logging_level": "error", "log_to_driver": False, "configure_logging": False}
     try:
@@ -160,10 +157,10 @@ def _start(ray: Any, request: Request, *, local: bool) -> None:  # noqa: ANN401 
             env = {"env_vars": {"PYTHONPATH": path}}
             ray.init(include_dashboard=False, runtime_env=env, **quiet)
         else:
-            ray.init(address=request.address, **quiet)
+            ray.init(address=address, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise OptionError(
-            f"Ray does not answer at {request.address or LOCAL!r}: {said}; check --ray, and that "
+            f"Ray does not answer at {address or LOCAL!r}: {said}; check --ray, and that "
             "the nodes have one RAY_AUTH_TOKEN"
         ) from error

@@ -106,7 +106,7 @@ class Rounds:
             if chosen is None and known.owed:
                 chosen = judge.anyway()
             convinced = chosen is not None or judge.convinced(least)
-            if chosen is None and known.pending and self.margin and not known.reserved:
+            if chosen is None and known.pending and self._at_risk and not known.reserved:
                 known.reserved = True
                 by = known.tightened(known.margin(self.margin))
                 chosen = yield from replace(self, known=by)._in_reserve(squares)
@@ -139,12 +139,17 @@ class Rounds:
             squares: As for `run`.
         """
         known = self.known
-        if not self.margin or known.reserved or known.builds >= self.limit:
+        if known.reserved or known.builds >= self.limit or not self._at_risk:
             return
         tight = replace(self, known=known.tightened(known.margin(self.margin)))
         chosen = yield from tight._in_reserve(squares)
         if chosen is not None:
             yield from tight.known.build([chosen.assignment], chosen.reason, chosen.predicted)
+
+    @property
+    def _at_risk(self) -> bool:
+        """Whether the fastest engine may miss on other samples, and nothing as fast would hold."""
+        return self.margin > 0 and not self.known.holds(self.known.margin(self.margin))
 
     def _in_reserve(self, squares: Squares) -> Asking[Pick | None]:
         """The best candidate under a tightened bound."""

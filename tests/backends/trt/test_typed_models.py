@@ -29,6 +29,8 @@ from tests.lowering.test_random_models import ALL, FEW, MODELS, drawn, prepared,
 from tests.lowering.test_weak import SCHEME, in_ort, spaced
 
 FORMS = {"typed": TYPED_HALF, "weak": WEAK}
+PROVEN = frozenset({Precision.FP32, Precision.FP16, Precision.INT8})
+"""What ONNX Runtime computes, too; the others are judged by a real builder, in `rtx`."""
 NETS: dict[str, Callable[[], onnx.ModelProto]] = {
     "conv": conv_net,
     "residual": residual_net,
@@ -44,7 +46,7 @@ def test_any_assignment_of_any_model_obeys_tensorrts_rules(
 ) -> None:
     graph = prepared(model, FORMS[form].min_opset)
     space, scales = spaced(graph, granularity)
-    assignment = drawn(data, space, ALL)
+    assignment = drawn(data, space, PROVEN)
     lowered = Lowering(graph, space, SCHEME, scales, FORMS[form]).lower(assignment)
     onnx.checker.check_model(onnx.load_model_from_string(lowered.model), full_check=True)
     assert Rules(lowered.model, FORMS[form]).broken() == []
@@ -75,7 +77,7 @@ def net(folder: Path, name: str, form: GraphForm, precision: Precision, peak: fl
 
 
 @pytest.mark.parametrize("peak", [4.0, 6e4])
-@pytest.mark.parametrize("precision", list(Precision))
+@pytest.mark.parametrize("precision", sorted(PROVEN))
 @pytest.mark.parametrize("form", sorted(FORMS))
 @pytest.mark.parametrize("name", sorted(NETS))
 def test_small_networks_obey_them(

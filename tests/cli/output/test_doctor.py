@@ -42,8 +42,8 @@ def test_doctor_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["versions"]["precsearch"] == __version__
     assert found["versions"]["python"].count(".") == 2
     (ort,) = (b for b in found["backends"] if b["name"] == "onnxruntime")
-    assert ort["runs"] == ["fp32", "int8"]
-    assert "no fp16" in ort["note"]
+    assert ort["runs"] == ["fp32", "int8", "int4"]
+    assert ort["note"].startswith("no bf16, fp16, fp8")
     assert found["cores"] >= 1
 
 

@@ -127,7 +127,9 @@ DATA_CASES = [
     Case("data", "is a bomb of 8 GB", bomb, "unpacks to 8,589,934,560 bytes, more than the limit"),
     Case("data", "promises a petabyte", lying_header, "does not have as many bytes as its header"),
     Case("data", "has a member that is no array", zipped({"x.npy": b"PK"}), "is not in NumPy's"),
-    Case("data", "is an empty folder", empty_folder, "holds no .npz files"),
+    Case(
+        "data", "is an empty folder", empty_folder, "holds no .npz, no picture and no sound files"
+    ),
     Case("data", "is a folder of two kinds", mixed_folder, "holds both .npz and .json files"),
     Case("data", "is a script without load_data()", script("x = 1"), "has no function 'load_data'"),
     Case("data", "is a script that fails", script("def load_data():\n 1/0"), "ZeroDivisionError"),

@@ -150,7 +150,7 @@ PLAN_CASES = [
     Case("plan", "has an unknown key inside", edited(_set("recipe", "x", to=1)), "key 'x'"),
     Case("plan", "lacks its recipe", edited(_drop("recipe")), "malformed"),
     Case("plan", "lacks a model", edited(_drop("recipe", "model_sha256")), "is missing"),
-    Case("plan", "lacks its evidence", edited(_drop("evidence")), "malformed"),
+    Case("plan", "has a number for its evidence", edited(_set("evidence", to=3)), "malformed"),
     Case(
         "plan",
         "asks for fp6",

@@ -76,7 +76,9 @@ class Rules:
             return
         scale = numpy_helper.to_array(self.constants[scale_name])
         zero = numpy_helper.to_array(self.constants[zero_name])
-        if zero.dtype != np.int8 or zero.any() or zero.shape != scale.shape:
+        stored_as = self.constants[zero_name].data_type
+        known = stored_as in (TensorProto.INT8, TensorProto.FLOAT8E4M3FN)
+        if not known or zero.astype(np.float32).any() or zero.shape != scale.shape:
             yield f"{node.name}: zero point is not a symmetric INT8 one"
         outer = data if node.op_type == "QuantizeLinear" else node.output[0]
         if self.types[outer] != self.types[scale_name]:

@@ -1,0 +1,83 @@
+"""ONNX nodes that round FP32 values to a float format and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from precsearch.core.errors import OptionError
+from precsearch.core.formats import FLOAT32, NumberFormat
+
+__all__ = ["cast_pair", "rounding"]
+
+_WIDEST = 2.0**100
+"""Beyond this, the products of `rounding` leave FP32."""
+
+
+def cast_pair(source: str, made: str, stored_as: NumberFormat) -> list[onnx.NodeProto]:
+    """FP32 → another format → FP32: nearest even, subnormals kept, beyond its range infinite.
+
+    Where ONNX has no such type, see `rounding`.
+    """
+    if not stored_as.elem_type:
+        return rounding(source, made, stored_as)
+    inner = f"{made}//h"
+    return [
+        helper.make_node("Cast", [source], [inner], inner, to=stored_as.elem_type),
+        helper.make_node("Cast", [inner], [made], made, to=FLOAT32.elem_type),
+    ]
+
+
+def rounding(source: str, made: str, stored_as: NumberFormat) -> list[onnx.NodeProto]:
+    """The same in FP32 arithmetic, for a format of less range than FP32.
+
+    The power of two below a number is found by two products and a difference (Rump, *ACM TOMS*
+    36, 2009, algorithm 3.5); adding and subtracting 1.5 * 2^23 units of the last place rounds.
+
+    Raises:
+        OptionError: The format has nearly the range of FP32.
+    """
+    if stored_as.largest > _WIDEST:
+        raise OptionError(
+            f"ONNX has no type {stored_as.name}, and its range is too wide to emulate"
+        )
+    digits = 1.5 * 2.0 ** (24 - stored_as.significand_bits)
+    numbers = {
+        "low": -2 * stored_as.largest,
+        "high": 2 * stored_as.largest,
+        "phi": 2.0**23 + 1,
+        "less": 1 - 2.0**-24,
+        "normal": stored_as.smallest_normal,
+        "digits": digits,
+        "largest": stored_as.largest,
+        "infinity": np.inf,
+    }
+    nodes = [_number(f"{made}//{name}", value) for name, value in numbers.items()]
+
+    def add(op_type: str, output: str, *inputs: str) -> None:
+        names = [t if t == source else f"{made}//{t}" for t in inputs]
+        name = made if output == "" else f"{made}//{output}"
+        nodes.append(helper.make_node(op_type, names, [name], name))
+
+    add("Clip", "x", source, "low", "high")
+    add("Mul", "q", "x", "phi")
+    add("Mul", "q1", "q", "less")
+    add("Sub", "d", "q", "q1")
+    add("Abs", "power", "d")
+    add("Max", "base", "power", "normal")
+    add("Mul", "magic", "base", "digits")
+    add("Add", "up", "x", "magic")
+    add("Sub", "near", "up", "magic")
+    add("Abs", "size", "near")
+    add("Greater", "over", "size", "largest")
+    add("Mul", "beyond", "x", "infinity")
+    add("Where", "finite", "over", "beyond", "near")
+    add("IsNaN", "nan", source)
+    add("Where", "", "nan", source, "finite")
+    return nodes
+
+
+def _number(name: str, value: float) -> onnx.NodeProto:
+    held = numpy_helper.from_array(np.asarray(value, np.float32), name)
+    return helper.make_node("Constant", [], [name], name, value=held)

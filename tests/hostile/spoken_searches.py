@@ -1,0 +1,35 @@
+"""What people ask of several bounds, several engines and earlier runs: one situation each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from precsearch.optimization.across.run import across_events
+from precsearch.optimization.warm import warm_start
+from precsearch.setup.config import OptimizeConfig
+from precsearch.setup.tolerances import Tolerances
+from tests.hostile.situations.world import journal_bytes
+from tests.hostile.spoken_data import Say
+
+__all__ = ["SEARCHES"]
+
+
+def other_run(folder: Path) -> object:
+    """Measurements of a run with other options."""
+    run = folder / "run"
+    run.mkdir()
+    (run / "journal.jsonl").write_bytes(journal_bytes(folder))
+    return warm_start([run], {"model": "another"}, None)  # type: ignore[arg-type]  # read before
+
+
+def twice(folder: Path) -> object:
+    config = OptimizeConfig(folder / "model.onnx", backend="onnxruntime,onnxruntime")
+    return next(across_events(config))
+
+
+SEARCHES: list[Say] = [
+    lambda _: Tolerances.parse("1e-2,wide"),
+    lambda _: Tolerances.parse("1e-2,0.01"),
+    twice,
+    other_run,
+]

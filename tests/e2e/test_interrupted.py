@@ -92,7 +92,8 @@ def test_kill_at_random_moments_then_resume(tmp_path: Path) -> None:
         kept = after
         whole_or_none = {p.name for p in tmp_path.iterdir()}
         # a reservation that nobody holds any more blocks nobody, and the next run removes it
-        known = {"backend", "few.npz", "p.json", "p.precsearch", ".p.json.lock"}
+        known = {"backend", "few.npz", "p.json", "p.evidence.json", "p.precsearch"}
+        known |= {".p.json.lock", ".p.evidence.json.lock"}
         assert whole_or_none <= known
     done = run(*args, "--resume", env=env)
     assert done.returncode == 0, done.stderr

@@ -55,7 +55,7 @@ def here(searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def edit(change: Any) -> None:
-    document = json.loads(Path("p.json").read_text())
+    document = json.loads(read_plan("p.json").to_json())
     change(document)
     Path("p.json").write_text(json.dumps(document))
 

@@ -14,8 +14,9 @@ from precsearch.graph.read import read_model
 from precsearch.optimization.across.compared import EngineTimes, compared, recorded
 from precsearch.optimization.across.entrant import Entrant, Stream, entrant
 from precsearch.optimization.across.racing import next_share, opening_share
+from precsearch.optimization.finished import write_plan
 from precsearch.optimization.run import optimize_events
-from precsearch.plan.plan import read_plan
+from precsearch.plan.plan import evidence_path, read_plan
 from precsearch.registry import backend_factory
 from precsearch.replay.materialize import build
 from precsearch.replay.portable import artifact_paths, portable_suffixes
@@ -48,7 +49,7 @@ def across_events(config: OptimizeConfig) -> Stream:
     if len(names) < 2:
         raise OptionError(f"--backend {config.backend} names one backend: name it once")
     entrants = [entrant(config, name) for name in names]
-    paths = [config.plan_path]
+    paths = [config.plan_path, evidence_path(config.plan_path)]
     for name in names:
         paths += [p for p in artifact_paths(name, config.artifact) if p not in paths]
     read = (config.model, config.data, config.calibration, config.holdout)
@@ -121,7 +122,7 @@ def _shipped(config: OptimizeConfig, entrants: Sequence[Entrant], outputs: Outpu
     assert best.result is not None
     assert best.result.plan_path is not None
     plan = read_plan(best.result.plan_path)
-    outputs.write(config.plan_path, plan.to_json().encode())
+    write_plan(config, outputs, plan)
     artifact = None if interrupted else _writable(config.artifact, best, entrants)
     if artifact is not None:
         made = config.run_path / f"shipped{artifact.suffix}"

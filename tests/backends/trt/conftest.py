@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -31,21 +32,34 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = left
 
 
+@pytest.fixture(scope="session")
+def choosing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished search with a backend that never chooses the same kernel twice."""
+    folder = tmp_path_factory.mktemp("choosing")
+    install(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        patch.setenv("PYTHONPATH", str(ROOT))
+        patch.chdir(folder)
+        onnx.save(overflowing(), "model.onnx")
+        samples = np.random.default_rng(0).normal(0, 1, (12, *SHAPE[1:])).astype("f4")
+        np.savez("data.npz", x=samples)
+        config = OptimizeConfig(
+            *(Path("model.onnx"), Path("data.npz"), 1e-1),
+            backend="choosing",
+            threads=1,
+            max_builds=3,
+            artifact=Path("first.engine"),
+        )
+        list(optimize_events(config))
+    return folder
+
+
 @pytest.fixture
-def chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    """Made by a backend that never chooses the same kernel twice."""
-    install(tmp_path)
+def chosen(choosing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    """The plan of that search, in a copy of its folder in which the test works."""
+    shutil.copytree(choosing, tmp_path, dirs_exist_ok=True)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.chdir(tmp_path)
-    onnx.save(overflowing(), "model.onnx")
-    np.savez("data.npz", x=np.random.default_rng(0).normal(0, 1, (12, *SHAPE[1:])).astype("f4"))
-    config = OptimizeConfig(
-        *(Path("model.onnx"), Path("data.npz"), 1e-1),
-        backend="choosing",
-        threads=1,
-        max_builds=3,
-        artifact=Path("first.engine"),
-    )
-    list(optimize_events(config))
     return read_plan("model.plan.json")

@@ -17,7 +17,6 @@ MOST_LINES, MOST_OF_FUNCTION, MOST_FILES = 300, 40, 15
 _SPLIT = "to be split"
 _OPTIONS = "one keyword and one line for each option"
 LONG_FILES: dict[str, str] = {
-    "precsearch/backends/onnxruntime/backend.py": _SPLIT,
     "precsearch/backends/tensorrt/backend.py": _SPLIT,
     "precsearch/backends/tensorrt/builder.py": _SPLIT,
     "precsearch/cli/options/optimize.py": _SPLIT,
@@ -39,7 +38,6 @@ LONG_FUNCTIONS: dict[str, str] = {
     "precsearch/optimization/across/run.py:_shipped": _SPLIT,
     "precsearch/optimization/inspection.py:inspect": _SPLIT,
     "precsearch/optimization/pipeline.py:_rounds": _SPLIT,
-    "precsearch/optimization/pipeline.py:events": _SPLIT,
     "precsearch/optimization/write_plan.py:make_plan": _SPLIT,
     "precsearch/replay/verify.py:verify": _SPLIT,
     "precsearch/rewrites/registry.py:_rules": _SPLIT,

@@ -8,6 +8,7 @@ from precsearch.api.result import Result
 from precsearch.diagnosis.result import Diagnosis
 from precsearch.exporters.export import ExportReport, export
 from precsearch.optimization.counted import Counted
+from precsearch.optimization.edit import EditReport, edit
 from precsearch.optimization.estimate import DryRun, dry_run
 from precsearch.optimization.inspection import Inspection
 from precsearch.optimization.start import optimize_events
@@ -22,6 +23,7 @@ __all__ = [
     "Counted",
     "Diagnosis",
     "DryRun",
+    "EditReport",
     "ExportReport",
     "Inspection",
     "OptimizeConfig",
@@ -32,6 +34,7 @@ __all__ = [
     "build",
     "diagnose",
     "dry_run",
+    "edit",
     "export",
     "inspect",
     "load_plan",

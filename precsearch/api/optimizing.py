@@ -20,7 +20,7 @@ from precsearch.grouping.control import Control
 from precsearch.grouping.control import pin as one_pin
 from precsearch.metrics import per_output_name
 from precsearch.optimization.start import optimize_events
-from precsearch.setup.config import OptimizeConfig, OptimizeResult
+from precsearch.setup.config import CORRECTIONS, OptimizeConfig, OptimizeResult
 from precsearch.setup.shapes import ShapeSet
 
 __all__ = ["FilePath", "control_of", "optimize", "precisions_of"]
@@ -47,15 +47,19 @@ def optimize(
     precisions: Sequence[str | Precision] | None = None,
     granularity: str = "group",
     strategy: str = "auto",
+    strategy_options: Mapping[str, str] | None = None,
+    warm_start: Sequence[FilePath] = (),
     max_builds: int | None = None,
     time_budget: float | timedelta | None = None,
     seed: int = 0,
     threads: int = 0,
     workers: int = 1,
+    devices: str = "",
     batch: int = 1,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     shapes: Sequence[ShapeSet] = (),
     build_options: Mapping[str, str] | None = None,
+    corrections: Sequence[str] = CORRECTIONS,
     rewrite: bool = False,
     lift: bool = False,
     output: FilePath | None = None,
@@ -93,15 +97,20 @@ def optimize(
         precisions: What groups may be given; ``None`` is all that the backend truly runs.
         granularity: What is decided together: ``node``, ``group`` or ``block``.
         strategy: ``auto``, ``bisection``, ``tpe``, ``uniform``, or that of a plug-in.
+        strategy_options: What the strategy alone knows, by name.
+        warm_start: Run directories of earlier searches, to start from what they measured.
         max_builds: Most engines to build and time.
         time_budget: Longest time to search, in seconds or as a `timedelta`.
         seed: Of every random choice.
         threads: CPU threads of one inference; 0 is the number of physical cores.
         workers: Engines that are built and run at a time; they are timed one at a time.
+        devices: What engines run on, such as ``0,1`` for GPUs or ``0-3,4-7`` for cores of a CPU; ""
+            is what the engine takes by itself.
         batch: Samples of one inference, where the model leaves it open; also what is timed.
         input_shapes: Input → shape, where the model leaves dimensions open.
         shapes: Several sets of input shapes, in place of ``batch`` and ``input_shapes``.
         build_options: What the backend alone knows, by name.
+        corrections: What may be tried to make INT8 more accurate: ``equalize``, ``ranges``.
         rewrite: Try rewrites that make FP16 accurate and change nothing in FP32; use what helps.
         lift: Take the author's Q/DQ out of a model that comes quantized: where INT8 is chosen, it
             has the author's scales.
@@ -128,6 +137,10 @@ def optimize(
         backend=backend,
         precisions=precisions_of(precisions),
         strategy=strategy,
+        strategy_options=dict(strategy_options or {}),
+        warm_start=tuple(map(Path, warm_start)),
+        devices=devices,
+        corrections=tuple(corrections),
         max_builds=max_builds,
         time_budget=time_budget.total_seconds()
         if isinstance(time_budget, timedelta)

@@ -13,11 +13,11 @@ from precsearch.calibration.ranges import run_feeds
 from precsearch.core.backend import Feed
 from precsearch.reference.taps import put_behind
 
-__all__ = ["ChannelRequest", "ChannelStatistics", "collect_channels"]
+__all__ = ["AXES_ARE_INPUTS", "ChannelRequest", "ChannelStatistics", "collect_channels"]
 
 Doubles = npt.NDArray[np.float64]
 
-_AXES_ARE_INPUTS = 18
+AXES_ARE_INPUTS = 18
 """Operator set from which ReduceMax and ReduceMean take their axes as an input."""
 
 
@@ -95,7 +95,7 @@ def _with_reductions(request: ChannelRequest) -> bytes:
         stem = f"precsearch_channels_{index}"
         others = [d for d in range(request.ranks[tensor]) if d != axis]
         inputs: list[str] = []
-        if opset >= _AXES_ARE_INPUTS:
+        if opset >= AXES_ARE_INPUTS:
             inputs = [f"{stem}_axes"]
             graph.initializer.append(onnx.numpy_helper.from_array(np.array(others), inputs[0]))
         node = onnx.helper.make_node

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from precsearch.cli.output.inspect import inspect_lines
 from precsearch.cli.output.inspection_values import inspect_fields
 from precsearch.cli.output.optimize import optimize_lines, result_fields
 from precsearch.cli.output.page import Page
-from precsearch.cli.output.replay import build_lines, export_lines, verify_lines
+from precsearch.cli.output.replay import build_lines, edit_lines, export_lines, verify_lines
 from precsearch.cli.output.streams import glyphs_of, stderr, stdout
 from precsearch.cli.progress.live import JsonLines, consume, progress
 from precsearch.codec import dumps, unstructure
@@ -30,6 +30,7 @@ __all__ = [
     "build",
     "doctor",
     "dry_run",
+    "edit",
     "export",
     "inspect",
     "optimize",
@@ -105,6 +106,17 @@ def export(plan: Path, model: Path | None, to: str, output: Path, *, force: bool
     out = stdout()
     page = _page(out)
     page.write(out, export_lines(api.export(plan, model, to, output, force=force), page))
+    return Exit.DONE
+
+
+def edit(
+    plan: Path, changes: Mapping[str, str], output: Path, *, model: Path | None, force: bool
+) -> Exit:
+    """Write a plan with other precisions for some groups."""
+    out = stdout()
+    page = _page(out)
+    report = api.edit(plan, changes, output, model=model, force=force)
+    page.write(out, edit_lines(report, page))
     return Exit.DONE
 
 

@@ -226,5 +226,25 @@ def verify(
     )
 
 
+@app.command()
+def edit(
+    plan: plan_options.Plan,
+    *,
+    set_: plan_options.SetPrecision,
+    output: plan_options.EditedPlan,
+    model: plan_options.Original = None,
+    force: options.Force = False,
+) -> Action:
+    """Give groups of a plan another precision by hand; verify measures the new plan.
+
+    Example:
+        precsearch edit resnet.plan.json --set 'op:Gemm=fp32' -o edited.plan.json
+    """
+    from precsearch.cli import actions
+
+    changes = {pattern: value for pattern, _, value in (text.rpartition("=") for text in set_)}
+    return lambda: actions.edit(plan, changes, output, model=model, force=force)
+
+
 for _command in (inspect, diagnose, report, watch, doctor):
     app.command()(_command)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["decode_vector", "encode_vector"]
+__all__ = ["decode_halves", "decode_vector", "encode_halves", "encode_vector"]
 
 _TYPES = {"i1": "<i1", "i2": "<i2", "i4": "<i4"}
 
@@ -39,11 +40,35 @@ def decode_vector(text: str) -> npt.NDArray[np.int64]:
     Raises:
         ValueError: It is no such text.
     """
+    return _unpacked(text, _TYPES).astype(np.int64)
+
+
+def encode_halves(values: npt.NDArray[np.float16]) -> str:
+    """FP16 numbers as text: ``f2:`` and Base64 of little-endian bytes.
+
+    Args:
+        values: Shape ``(n,)``.
+    """
+    return f"f2:{base64.b64encode(values.astype('<f2').tobytes()).decode()}"
+
+
+def decode_halves(text: str) -> npt.NDArray[np.float32]:
+    """What `encode_halves` made a text of, shape ``(n,)``, finite.
+
+    Raises:
+        ValueError: It is no such text.
+    """
+    found = _unpacked(text, {"f2": "<f2"}).astype(np.float32)
+    if not np.isfinite(found).all():
+        raise ValueError(f"{text[:16]!r} is no vector")
+    return found
+
+
+def _unpacked(text: str, types: Mapping[str, str]) -> npt.NDArray[np.generic]:
     name, colon, body = text.partition(":")
-    if name not in _TYPES or not colon:
+    if name not in types or not colon:
         raise ValueError(f"{text[:16]!r} is no vector")
     try:
-        packed = base64.b64decode(body, validate=True)
-        return np.frombuffer(packed, _TYPES[name]).astype(np.int64)
+        return np.frombuffer(base64.b64decode(body, validate=True), types[name])
     except (binascii.Error, ValueError) as error:
         raise ValueError(f"{text[:16]!r} is no vector") from error

@@ -7,6 +7,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from types import TracebackType
 
+import numpy as np
+import numpy.typing as npt
+
+from precsearch.calibration.bias_shift import ShiftRequest
 from precsearch.calibration.channels import ChannelRequest, ChannelStatistics
 from precsearch.calibration.range_choice import ChosenRange, RangeRequest
 from precsearch.calibration.ranges import Calibration
@@ -80,6 +84,13 @@ class ReferenceClient:
         """See `precsearch.calibration.range_choice.choose_ranges`."""
         here = replace(request, calibration=_anywhere(request.calibration))
         return self._channel.call(ReferenceService.best_ranges, here, feeds)
+
+    def shifts(
+        self, request: ShiftRequest, feeds: Sequence[Feed]
+    ) -> dict[str, npt.NDArray[np.float16]]:
+        """See `precsearch.calibration.bias_shift.collect_shifts`."""
+        here = replace(request, model_folder="")
+        return self._channel.call(ReferenceService.shifts, here, feeds)
 
     def oddities(self, calibration: Calibration, feeds: Sequence[Feed]) -> dict[str, str]:
         """See `precsearch.hazards.oddities.oddities`."""

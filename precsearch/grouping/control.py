@@ -20,7 +20,7 @@ from precsearch.core.space import LayerGroup, SearchSpace
 if TYPE_CHECKING:  # the command line knows patterns, and loads no ONNX for its help
     from precsearch.graph.view import GraphView
 
-__all__ = ["NO_CONTROL", "Control", "Pin", "controlled", "pin"]
+__all__ = ["NO_CONTROL", "Control", "Pin", "controlled", "matching", "pin"]
 
 _KINDS = ("group", "node", "op", "tensor")
 _CLOSE = 3
@@ -131,6 +131,21 @@ def controlled(
         new.key for old, new in zip(space.groups, groups, strict=True) if old.choices != new.choices
     )
     return replace(space, groups=groups), {key: floors[key][1] for key in changed}
+
+
+def matching(space: SearchSpace, graph: GraphView, pattern: str, option: str) -> list[str]:
+    """Keys of the groups that a pattern matches.
+
+    Args:
+        space: The groups of ``graph``.
+        graph: The prepared model.
+        pattern: See `Pin`.
+        option: How the user said it, for the message.
+
+    Raises:
+        OptionError: There is none.
+    """
+    return _Names(space, graph).matching(pattern, option)
 
 
 def _floored(group: LayerGroup, floors: Mapping[str, tuple[Precision, str]]) -> LayerGroup:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from precsearch.core.backend import TYPED, GraphForm, QuantScheme
@@ -30,6 +30,7 @@ from precsearch.lowering.fp32_islands import fp32_islands
 from precsearch.lowering.ort_workarounds import engine_forms
 from precsearch.lowering.qdq_layout import QuantLayout, reads_fine_scale
 from precsearch.lowering.scales import QuantParams, ScaleSource
+from precsearch.lowering.shifts import Shifts
 from precsearch.lowering.write_node import write_node
 
 __all__ = ["Lowered", "Lowering"]
@@ -46,6 +47,7 @@ class Lowered:
         asked: Name of a node that must compute in less than FP32 → the precision asked of it.
         owners: Name of each node, added ones too → key of the group that it belongs to.
         parts: Group key → digest of its nodes and constants.
+        shifts: Name of an INT8 node → what its bias is shifted by.
     """
 
     model: bytes
@@ -54,6 +56,7 @@ class Lowered:
     asked: Mapping[str, Precision]
     owners: Mapping[str, str]
     parts: Mapping[str, str]
+    shifts: Shifts = field(default_factory=dict)
 
     @cached_property
     def sha256(self) -> str:
@@ -136,7 +139,9 @@ class Lowering:
         asked |= {self.graph.nodes[i].key: p for i, p in floats.items() if i not in quantized}
         asked |= {self.graph.nodes[i].key: assignment[self._group(i)] for i in sorted(packed)}
         notes = self._annotation(emitter, spans, assignment, floats, layout.written)
-        return self._assemble(emitter, spans, layout.params, asked, notes)
+        lowered = self._assemble(emitter, spans, layout.params, asked, notes)
+        shifts = {self.graph.nodes[i].key: shift for i, shift in layout.shifts.items()}
+        return replace(lowered, shifts=shifts) if shifts else lowered
 
     def _group(self, index: int) -> str:
         return self._groups[self.graph.nodes[index].key]

@@ -20,6 +20,7 @@ from precsearch.lowering.capabilities import data_slots, quantized_trait
 from precsearch.lowering.qdq_lift import before_pool, lifted
 from precsearch.lowering.qdq_placement import BRANCH_SUFFIX, placed
 from precsearch.lowering.scales import MIN_HALF_SCALE, QuantParams, ScaleSource, Tie
+from precsearch.lowering.shifts import Floats, can_be_shifted, shift_of
 from precsearch.lowering.tensor_names import scale_key
 
 __all__ = [
@@ -55,6 +56,7 @@ class QuantLayout:
         nodes: Index of each node that reads something dequantised → the precision of that.
         stored: Tensor of ``replaced`` → the precision that it is quantised to.
         quantized: The tensors of ``params``.
+        shifts: Index of a node in INT8 → what its bias is shifted by.
     """
 
     replaced: frozenset[str]
@@ -67,6 +69,7 @@ class QuantLayout:
     nodes: Mapping[int, Precision] = field(default_factory=dict)
     stored: Mapping[str, Precision] = field(default_factory=dict)
     quantized: frozenset[str] = frozenset()
+    shifts: Mapping[int, Floats] = field(default_factory=dict)
 
 
 def node_groups(space: SearchSpace) -> dict[str, str]:
@@ -289,6 +292,7 @@ def quantise_layout(
         {i: p for m in made for i, p in m.nodes.items()},
         {t: p for m in made for t, p in m.stored.items()},
         frozenset().union(*(m.quantized for m in made)),
+        {i: shift for m in made for i, shift in m.shifts.items()},
     )
 
 
@@ -315,4 +319,11 @@ def _layout_of(placement: _Placement, scales: ScaleSource, floats: frozenset[str
         {i: precision for i, _ in placement.reads},
         dict.fromkeys(placement.replaced, precision),
         frozenset(params),
+        _shifts(graph, placement.active, scales) if precision is Precision.INT8 else {},
     )
+
+
+def _shifts(graph: GraphView, active: Iterable[int], scales: ScaleSource) -> dict[int, Floats]:
+    nodes = (graph.nodes[i] for i in active)
+    found = {n.index: shift_of(scales, n) for n in nodes if can_be_shifted(n, graph)}
+    return {index: shift for index, shift in found.items() if shift is not None}

@@ -19,6 +19,7 @@ from precsearch.core.formats import FLOAT16, INT8
 from precsearch.core.precision import Precision
 from precsearch.core.quantization import PerAxis, QuantScheme, TensorFormat
 from precsearch.graph.encode import rounded
+from precsearch.lowering.shifts import NO_SHIFTS, Shifts
 from precsearch.lowering.tensor_names import scale_key
 
 __all__ = [
@@ -148,11 +149,22 @@ class RangeScales:
     Args:
         ranges: Tensor name → range.
         scheme: How the backend quantises activations.
+        shifts: See `precsearch.lowering.shifts`.
     """
 
-    def __init__(self, ranges: Mapping[str, TensorRange], scheme: QuantScheme) -> None:
+    def __init__(
+        self,
+        ranges: Mapping[str, TensorRange],
+        scheme: QuantScheme,
+        shifts: Shifts = NO_SHIFTS,
+    ) -> None:
         self._ranges = ranges
         self._scheme = scheme
+        self.shifts = shifts
+
+    def shifted(self, shifts: Shifts) -> RangeScales:
+        """The same ranges with other shifts."""
+        return RangeScales(self._ranges, self._scheme, shifts)
 
     def assign(
         self,
@@ -201,8 +213,9 @@ _EDITED = "it was edited: restore it or make it again with 'precsearch optimize'
 class FixedScales:
     """Scales from a plan, used on replay."""
 
-    def __init__(self, params: Mapping[str, QuantParams]) -> None:
+    def __init__(self, params: Mapping[str, QuantParams], shifts: Shifts = NO_SHIFTS) -> None:
         self._params = params
+        self.shifts = shifts
 
     def assign(
         self,

@@ -14,6 +14,7 @@ from precsearch.lowering.capabilities import cast_outputs, cast_slots, weight_sl
 from precsearch.lowering.emitter import Emitter, WeightForm
 from precsearch.lowering.ort_workarounds import EngineForms
 from precsearch.lowering.scales import grid_scales
+from precsearch.lowering.shifts import shifted_bias
 from precsearch.lowering.tensor_names import LIFTED, float_name, scale_key
 
 __all__ = ["scale_floor", "weight_axis", "write_node"]
@@ -33,7 +34,7 @@ def write_node(emitter: Emitter, node: NodeView, forms: EngineForms) -> None:
     inputs = list(node.inputs)
     renewed = _renewed_slot(emitter, node, forms)
     for slot, tensor in enumerate(node.inputs):
-        if slot == renewed:
+        if slot == renewed or (slot == 2 and node.index in emitter.layout.shifts):
             continue
         wanted = own if slot in cast else FLOAT32
         if slot == weight and packed:
@@ -47,6 +48,8 @@ def write_node(emitter: Emitter, node: NodeView, forms: EngineForms) -> None:
             reads = (node.index, slot) in emitter.layout.reads
             dequantised = emitter.layout.nodes[node.index] if reads else None
             inputs[slot] = emitter.read(tensor, wanted, dequantised=dequantised)
+    if node.index in emitter.layout.shifts:
+        inputs = [*inputs[:2], _shifted(emitter, node, own if quantised else FLOAT32)]
     for tensor in sorted(node.captures):
         if tensor in graph.weights or graph.is_float(tensor):
             emitter.read(tensor, FLOAT32)
@@ -117,6 +120,14 @@ def _negated(emitter: Emitter, node: NodeView, slot: int) -> str:
     stem = float_name(f"{name}//negated", own)
     weight = emitter.graph.weights[name]
     return emitter.constant(stem, lambda: stored(stem, np.negative(np.asarray(weight.array)), own))
+
+
+def _shifted(emitter: Emitter, node: NodeView, around: NumberFormat) -> str:
+    """The bias of an INT8 Conv that takes back what rounding moves its output by."""
+    shift = emitter.layout.shifts[node.index]
+    stem = float_name(f"{node.outputs[0]}//shifted", around)
+    graph = emitter.graph
+    return emitter.constant(stem, lambda: stored(stem, shifted_bias(graph, node, shift), around))
 
 
 def _write_gemm(emitter: Emitter, node: NodeView, inputs: list[str], output: str) -> None:

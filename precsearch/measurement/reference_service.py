@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import numpy as np
+import numpy.typing as npt
+
+from precsearch.calibration.bias_shift import ShiftRequest, collect_shifts
 from precsearch.calibration.channels import ChannelRequest, ChannelStatistics, collect_channels
 from precsearch.calibration.range_choice import ChosenRange, RangeRequest, choose_ranges
 from precsearch.calibration.ranges import Calibration, collect_ranges
@@ -62,6 +66,13 @@ class ReferenceService:
         self._announce("calibrate")
         here = replace(request.calibration, model_folder=self._place.weights)
         return choose_ranges(replace(request, calibration=here), feeds)
+
+    def shifts(
+        self, request: ShiftRequest, feeds: Sequence[Feed]
+    ) -> dict[str, npt.NDArray[np.float16]]:
+        """See `precsearch.calibration.bias_shift.collect_shifts`."""
+        self._announce("calibrate")
+        return collect_shifts(replace(request, model_folder=self._place.weights), feeds)
 
     def oddities(self, calibration: Calibration, feeds: Sequence[Feed]) -> dict[str, str]:
         """See `precsearch.hazards.oddities.oddities`."""

@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
+import numpy as np
+
 from precsearch._version import __version__
+from precsearch.codec.vectors import encode_halves
 from precsearch.core.backend import Fingerprint
 from precsearch.core.precision import Precision
 from precsearch.core.predictions import PredictionErrors, prediction_errors
@@ -32,6 +35,7 @@ from precsearch.plan.plan import (
     Recipe,
     RewriteRecipe,
     ScaleRecipe,
+    ShiftRecipe,
     TrialEvidence,
     WeightedShapes,
 )
@@ -40,7 +44,15 @@ from precsearch.setup.inputs import Inputs
 from precsearch.setup.shapes import shapes_of
 from precsearch.setup.target import Target
 
-__all__ = ["Finish", "make_criteria", "make_plan", "make_recipe"]
+__all__ = [
+    "Finish",
+    "formats_of",
+    "make_criteria",
+    "make_plan",
+    "make_recipe",
+    "scale_recipe",
+    "shift_recipes",
+]
 
 
 @dataclass(frozen=True)
@@ -84,7 +96,7 @@ def make_recipe(
         GroupRecipe(g.key, g.kind, assignment[g.key], lowered.parts.get(g.key, ""))
         for g in space.groups
     )
-    scales = tuple(_scale(t, p) for t, p in sorted(lowered.params.items()))
+    scales = tuple(scale_recipe(t, p) for t, p in sorted(lowered.params.items()))
     return Recipe(
         model_sha256=target.source.digest,
         materialised_sha256=lowered.sha256,
@@ -98,11 +110,20 @@ def make_recipe(
         groups=groups,
         scales=scales,
         rewrites=tuple(RewriteRecipe(name, dict(params)) for name, params in target.rewrites),
-        formats=_formats(target, {g.precision for g in groups}),
+        shifts=shift_recipes(lowered),
+        formats=formats_of(target, {g.precision for g in groups}),
     )
 
 
-def _formats(target: Target, precisions: Set[Precision]) -> dict[str, str]:
+def shift_recipes(lowered: Lowered) -> tuple[ShiftRecipe, ...]:
+    """The shifts of a lowered model as a plan records them."""
+    return tuple(
+        ShiftRecipe(node, encode_halves(shift.astype(np.float16)))
+        for node, shift in sorted(lowered.shifts.items())
+    )
+
+
+def formats_of(target: Target, precisions: Set[Precision]) -> dict[str, str]:
     """The number formats that tensors are stored in, by precision, the most precise first."""
     found = {}
     for precision in sorted(precisions, key=lambda p: p.rank):
@@ -114,7 +135,8 @@ def _formats(target: Target, precisions: Set[Precision]) -> dict[str, str]:
     return found
 
 
-def _scale(tensor: str, params: QuantParams) -> ScaleRecipe:
+def scale_recipe(tensor: str, params: QuantParams) -> ScaleRecipe:
+    """A scale as a plan records it."""
     return ScaleRecipe(tensor, params.scale.hex(), params.zero_point)
 
 

@@ -31,7 +31,14 @@ from precsearch.plan.evidence import (
     MissingEvidence,
     TrialEvidence,
 )
-from precsearch.plan.recipe import GroupRecipe, Recipe, RewriteRecipe, ScaleRecipe, recipe_fields
+from precsearch.plan.recipe import (
+    GroupRecipe,
+    Recipe,
+    RewriteRecipe,
+    ScaleRecipe,
+    ShiftRecipe,
+    recipe_fields,
+)
 from precsearch.plan.upgrade import OLDEST, digest_of_schema_1, from_schema_1
 from precsearch.system.regular_file import read_regular
 
@@ -49,6 +56,7 @@ __all__ = [
     "Recipe",
     "RewriteRecipe",
     "ScaleRecipe",
+    "ShiftRecipe",
     "TrialEvidence",
     "WeightedShapes",
     "evidence_path",

@@ -12,7 +12,7 @@ from precsearch.codec import unstructure
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 
-__all__ = ["GroupRecipe", "Recipe", "RewriteRecipe", "ScaleRecipe", "recipe_fields"]
+__all__ = ["GroupRecipe", "Recipe", "RewriteRecipe", "ScaleRecipe", "ShiftRecipe", "recipe_fields"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,19 @@ class RewriteRecipe:
 
 
 @dataclass(frozen=True, slots=True)
+class ShiftRecipe:
+    """What the bias of an INT8 node is shifted by.
+
+    Attributes:
+        node: Its key.
+        shift: FP16 numbers by output channel, as `precsearch.codec.vectors` writes them.
+    """
+
+    node: str
+    shift: str
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """Everything that decides the bytes of the materialised model, and how to build it.
 
@@ -73,6 +86,7 @@ class Recipe:
         groups: In graph order.
         scales: Sorted by tensor.
         rewrites: In the order in which they are made.
+        shifts: Sorted by node.
         formats: Precision → the number format that its tensors are stored in, such as ``float16``,
             of those that a group has; empty in a plan that was upgraded from schema 1.
     """
@@ -89,6 +103,7 @@ class Recipe:
     groups: tuple[GroupRecipe, ...] = ()
     scales: tuple[ScaleRecipe, ...] = ()
     rewrites: tuple[RewriteRecipe, ...] = ()
+    shifts: tuple[ShiftRecipe, ...] = ()
     formats: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -106,7 +121,7 @@ class Recipe:
 def recipe_fields(recipe: Recipe) -> dict[str, Any]:
     """As data; fields that came later are left out where they are empty."""
     data: dict[str, Any] = unstructure(recipe)
-    for name in ("rewrites", "formats"):
+    for name in ("rewrites", "shifts", "formats"):
         if not data[name]:
             del data[name]
     return data

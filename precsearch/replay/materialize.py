@@ -25,11 +25,12 @@ from precsearch.replay.artifact import EDITED, is_engine, rebuilt, write_artifac
 from precsearch.replay.groups import with_groups
 from precsearch.replay.judging import expect_digest
 from precsearch.replay.portable import artifact_paths, loading
+from precsearch.replay.shifts import fixed_shifts
 from precsearch.rewrites import Recorded, with_rewrites
 from precsearch.setup.files import check_free, write_output
 from precsearch.setup.target import Target, open_target
 
-__all__ = ["BuildReport", "Materialised", "build", "materialise", "model_beside"]
+__all__ = ["BuildReport", "Materialised", "build", "lowered_again", "materialise", "model_beside"]
 
 _MOST_THREADS = 1 << 12
 _LEAST_SCALE, _MOST_SCALE = 2.0**-149, float(np.finfo(np.float32).max)
@@ -156,7 +157,7 @@ def materialise(plan: Plan, model: Path, threads: int | None) -> Materialised:
             f"{source.digest[:12]}, the plan has {recipe.model_sha256[:12]}): "
             f"{_unlike(plan, source)}; give the original model or make a new plan"
         )
-    made = _lowered(plan, source, threads)
+    made = lowered_again(plan, source, threads)
     if made.lowered.sha256 != recipe.materialised_sha256:
         where = _first_difference(recipe, made.target, made.lowered)
         where = where or "inputs, outputs or what no group owns differ"
@@ -167,7 +168,18 @@ def materialise(plan: Plan, model: Path, threads: int | None) -> Materialised:
     return made
 
 
-def _lowered(plan: Plan, source: SourceModel, threads: int | None) -> Materialised:
+def lowered_again(plan: Plan, source: SourceModel, threads: int | None = None) -> Materialised:
+    """Lower a plan's model; that it is what the plan promises is for the caller to check.
+
+    Args:
+        plan: The plan.
+        source: Its model as read.
+        threads: Another number of threads than the plan's.
+
+    Raises:
+        PlanError: The plan's scales or options make no sense, or a scale is missing.
+        ReplayError: This version groups the model otherwise.
+    """
     recipe = plan.recipe
     count = _threads(recipe) if threads is None else threads
     source = _rewritten(plan, source)
@@ -181,7 +193,7 @@ def _lowered(plan: Plan, source: SourceModel, threads: int | None) -> Materialis
             "this version groups the model's layers differently from the one that made the "
             f"plan{where}; install precsearch {plan.made_by} or make a new plan"
         )
-    scales = FixedScales(_params(recipe, target.scheme))
+    scales = FixedScales(_params(recipe, target.scheme), fixed_shifts(recipe, target.graph))
     scheme = target.scheme
     lowering = Lowering(target.graph, target.space, scheme, scales, target.form)
     return Materialised(plan, target, lowering, lowering.lower(recipe.assignment))
@@ -228,7 +240,7 @@ def _target(plan: Plan, source: SourceModel, used: tuple[Precision, ...], thread
 def _unlike(plan: Plan, source: SourceModel) -> str:
     """How another model differs from the one that a plan was made for, as far as can be told."""
     try:
-        made = _lowered(plan, source, None)
+        made = lowered_again(plan, source, None)
     except (InputError, ReplayError):
         return "its layers are others"
     if made.lowered.sha256 != plan.recipe.materialised_sha256:

@@ -171,9 +171,10 @@ def _found(
             continue
         try:
             plan = read_plan(path)
-        except PlanError:
+            ours = _same_run(plan, story)
+        except PlanError:  # of the plan, or of its evidence, which a report is about
             continue
-        if _same_run(plan, story):
+        if ours:
             return _with(story, plan, path, ranges)
     missed = f"the plan {last.path} was not found, or is not this run's: name it after the run"
     return _with(story, None, None, ranges, missed)

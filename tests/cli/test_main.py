@@ -21,6 +21,7 @@ COMMANDS = [
     "upgrade",
     "export",
     "verify",
+    "edit",
     "inspect",
     "diagnose",
     "report",

@@ -69,7 +69,6 @@ def test_image_folder_to_plan(place: Path) -> None:
     said = do(place, "01_image_folder.sh")
     assert (place / "fast.onnx").is_file()
     assert "to load it:" in said
-    (place / "classifier.plan.json").unlink()
 
 
 def test_data_loader_to_plan_in_a_notebook(place: Path) -> None:
@@ -92,7 +91,6 @@ def test_data_loader_to_plan_in_a_notebook(place: Path) -> None:
     shown = book.cells[-1].outputs[-1].data
     assert "FP32's" in shown["text/html"]
     assert "<Result:" in shown["text/plain"]
-    (place / "classifier.plan.json").unlink()
 
 
 def test_ocr_model_with_edit_distance(place: Path) -> None:

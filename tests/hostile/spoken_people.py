@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from precsearch.api import Result, inspect
+from precsearch.api import Result, edit, inspect
 from precsearch.api.functions import metric_name
 from precsearch.api.given import data_file, model_file
 from precsearch.api.optimizing import control_of, precisions_of
@@ -155,6 +155,7 @@ PICTURE = InputSpec("x", np.dtype(np.float32), ("batch", 1, 8, 8))
 
 
 PEOPLE: list[Say] = [
+    lambda _: edit("plan.json", {"op:MatMul": "int8"}, "new.json", model="model.onnx"),
     lambda _: seconds("--max-latency")("5"),
     lambda _: size("--max-size")("large"),
     lifted,

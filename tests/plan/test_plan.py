@@ -27,6 +27,7 @@ from precsearch.plan.plan import (
     Recipe,
     RewriteRecipe,
     ScaleRecipe,
+    ShiftRecipe,
     TrialEvidence,
     WeightedShapes,
     evidence_path,
@@ -189,6 +190,7 @@ OTHER = {
     "groups": (),
     "formats": {"int8": "int8"},
     "scales": (ScaleRecipe("t", (0.25).hex(), 3),),
+    "shifts": (ShiftRecipe("t", "f2:AAA="),),
 }
 
 

@@ -16,6 +16,7 @@ from precsearch.cli.main import run
 from precsearch.core.errors import DataError, OptionError, PlanError, ReplayError
 from precsearch.metrics import metric
 from precsearch.plan.plan import Plan, read_plan
+from precsearch.plan.upgrade import digest_of_schema_1
 from tests.hostile.situations.world import write_world
 
 OPTIMIZE = "optimize model.onnx --data data.npz --tol 9 --threads 1 --strategy uniform -o p.json"
@@ -130,9 +131,10 @@ def test_a_plan_of_the_first_schema_that_names_code_is_refused(here: Path) -> No
     def to_first(document: Any) -> None:
         criteria = document.pop("criteria")
         del document["evidence_digest"]
-        document["evidence"] |= {k: criteria[k] for k in ("tolerance", "seed", "data")}
-        document["evidence"]["metric"] = f"{place}:loss"
-        document["schema"], document["digest"] = 1, read_plan("p.json").recipe.digest
+        evidence = json.loads(Path("p.evidence.json").read_text())["evidence"]
+        evidence |= {k: criteria[k] for k in ("tolerance", "seed", "data")}
+        document["evidence"] = evidence | {"metric": f"{place}:loss"}
+        document["schema"], document["digest"] = 1, digest_of_schema_1(document)
 
     edit(to_first)
     with pytest.raises(OptionError, match="which runs only if you name it"):

@@ -95,7 +95,9 @@ def test_the_function_raises_what_the_command_tells(
         found = plan() if interrupted else None
         return OptimizeResult(found, None, None, False, interrupted, ("FP32 is off",))
 
-    monkeypatch.setattr(api, "optimize_events", events)
+    monkeypatch.setattr("precsearch.api.optimizing.optimize_events", events)
+    monkeypatch.chdir(tmp_path)
+    Path("m.onnx").touch()
     kind: type[BaseException] = KeyboardInterrupt if interrupted else PrecsearchError
     with pytest.raises(kind, match=None if interrupted else "FP32 is off"):
         precsearch.optimize("m.onnx")

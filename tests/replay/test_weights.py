@@ -255,7 +255,7 @@ def test_a_model_names_no_file_that_is_written(here: Path, location: str) -> Non
     (weights,) = (p.name for p in Path().glob("*.weights"))
     assert sorted(p.name for p in Path("e").iterdir()) == [weights, "p.onnx", "p.polygraphy.sh"]
     written = {p.name for p in Path().iterdir()} - {"e", "p.precsearch"}
-    assert written == {"a.onnx", "b.onnx", "p.json", weights}
+    assert written == {"a.onnx", "b.onnx", "p.json", "p.evidence.json", weights}
     assert weights == f"{hashlib.sha256(Path(weights).read_bytes()).hexdigest()[:16]}.weights"
     assert {t.external_data[0].value for t in tensors(onnx.load("a.onnx", load_external_data=False))
             if t.data_location == TensorProto.EXTERNAL} == {weights}  # fmt: skip

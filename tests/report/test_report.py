@@ -19,7 +19,7 @@ from precsearch.core.problem import pareto
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Fidelity
 from precsearch.formatting import foretold, speedup
-from precsearch.plan.plan import read_plan
+from precsearch.plan.plan import evidence_path, read_plan
 from precsearch.report import run_page, tell
 from precsearch.report.javascript import javascript
 from precsearch.search.journal import Journal, read
@@ -137,6 +137,7 @@ def test_models_are_held_to_what_they_predicted(page: Html, finished: Run) -> No
 
 def test_a_plan_alone_is_enough_for_a_page(finished: Run, tmp_path: Path) -> None:
     alone = shutil.copy(finished.plan, tmp_path / "alone.plan.json")
+    shutil.copy(evidence_path(finished.plan), evidence_path(Path(alone)))
     page = Html(run_page(tell([Path(alone)])))
     assert set(page.charts) >= {"plane", "progress", "strip", "ranges"}
     assert "precsearch verify alone.plan.json" in page.words
@@ -207,13 +208,14 @@ def test_a_resumed_run_keeps_what_it_had(finished: Run, tmp_path: Path) -> None:
 
 def test_a_plan_of_another_run_is_left_out_with_a_word(finished: Run, tmp_path: Path) -> None:
     shutil.copytree(finished.run_dir, tmp_path / "digits.precsearch")
-    text = finished.plan.read_text(encoding="utf-8")
-    (tmp_path / "digits.plan.json").write_text(text.replace('"number": 0', '"number": 0 '))
+    plan = shutil.copy(finished.plan, tmp_path / "digits.plan.json")
+    kept = shutil.copy(evidence_path(finished.plan), evidence_path(Path(plan)))
     assert tell([tmp_path / "digits.precsearch"]).plan is not None
-    (tmp_path / "digits.plan.json").write_text("{}")
-    story = tell([tmp_path / "digits.precsearch"])
-    assert story.plan is None
-    assert any("was not found" in w for w in story.warnings)
+    for spoil in (lambda: Path(kept).unlink(), lambda: Path(plan).write_text("{}")):
+        spoil()
+        story = tell([tmp_path / "digits.precsearch"])
+        assert story.plan is None
+        assert any("was not found" in w for w in story.warnings)
 
 
 def test_what_is_missing_is_named(

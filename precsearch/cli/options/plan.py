@@ -102,6 +102,19 @@ Expect = Annotated[
         "Default: any.",
     ),
 ]
+SetPrecision = Annotated[
+    list[str],
+    Option(
+        "--set",
+        metavar="PATTERN=PRECISION",
+        show_default=False,
+        help="Run groups in this precision; patterns as for optimize --pin. Repeatable.",
+    ),
+]
+EditedPlan = Annotated[
+    Path,
+    Option("--output", "-o", metavar="FILE", show_default=False, help="Where to write the plan."),
+]
 ModelOutput = Annotated[
     Path,
     Option(

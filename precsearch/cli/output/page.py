@@ -31,13 +31,13 @@ class Page:
 
     def place(self, label: str, path: Path) -> Text:
         """A label and a path, on one line whatever the width, so that it can be copied."""
-        return Text.assemble((f"  {label:<{_LABEL}}", "dim"), clean(str(path)))
+        return Text.assemble((f"  {label:<{_LABEL - 1}} ", "dim"), clean(str(path)))
 
     def facts(self, rows: Iterable[tuple[str, str]]) -> list[Text]:
         """A label and a value each; long values go on under themselves."""
         lines = []
         for label, value in rows:
-            head = f"  {label:<{_LABEL}}"
+            head = f"  {label:<{_LABEL - 1}} "
             for number, part in enumerate(self._wrap(value, len(head)) or [""]):
                 first = (head, "dim") if number == 0 else (" " * len(head), "")
                 lines.append(Text.assemble(first, part))

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from precsearch.api import BuildReport, ExportReport, Inspection, VerifyReport
-from precsearch.cli.cells import Scale, clean, magnitude, milliseconds, speedup, speedup_interval
+from precsearch.api import BuildReport, EditReport, ExportReport, Inspection, VerifyReport
+from precsearch.cli.cells import (
+    Scale,
+    clean,
+    magnitude,
+    many,
+    milliseconds,
+    speedup,
+    speedup_interval,
+)
 from precsearch.cli.output.optimize import rate_rows
 from precsearch.cli.output.page import Page
 from precsearch.formatting import loss_bound
 from precsearch.measurement.certainty import doubts
 
-__all__ = ["build_lines", "export_lines", "hazard_lines", "verify_lines"]
+__all__ = ["build_lines", "edit_lines", "export_lines", "hazard_lines", "verify_lines"]
 
 
 def build_lines(report: BuildReport, page: Page) -> list[Text]:
@@ -29,6 +37,16 @@ def build_lines(report: BuildReport, page: Page) -> list[Text]:
             [("size", f"{magnitude(report.size)}B"), ("sha256", report.sha256)],
         ),
     ]
+
+
+def edit_lines(report: EditReport, page: Page) -> list[Text]:
+    """What was changed by hand, and that it has not been measured."""
+    count = many(len(report.changed), "group")
+    lines = [Text.assemble((f"{count} changed", "bold"), ", not measured yet"), Text()]
+    for key, (was, now) in report.changed.items():
+        lines.append(Text(f"  {clean(key)}: {was} {page.glyphs.arrow} {now}"))
+    rows = [("digest", report.digest), ("next", "precsearch verify measures this plan")]
+    return [*lines, Text(), page.place("plan", report.path), *page.facts(rows)]
 
 
 def export_lines(report: ExportReport, page: Page) -> list[Text]:

@@ -9,29 +9,28 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
-import numpy as np
-
+from precsearch.calibration.bias_shift import ShiftedLayer, ShiftRequest
 from precsearch.calibration.channels import ChannelRequest
 from precsearch.calibration.range_choice import ChosenRange, RangeRequest
 from precsearch.calibration.ranges import METHODS, Calibration
 from precsearch.codec import dumps, unstructure
-from precsearch.core.errors import EngineError, ModelError, WorkerError
+from precsearch.codec.vectors import decode_halves, encode_halves
 from precsearch.core.events import Event, StageStarted
 from precsearch.core.precision import Precision
-from precsearch.core.space import Assignment, SearchSpace
+from precsearch.core.space import Assignment
 from precsearch.executors.client import ReferenceClient
 from precsearch.graph.prepare import prepare
 from precsearch.graph.view import GraphView
 from precsearch.lowering.lower import Lowered, Lowering
 from precsearch.lowering.qdq_layout import quantisable
 from precsearch.lowering.scales import RangeScales, TensorRange
+from precsearch.lowering.shifts import can_be_shifted
 from precsearch.measurement.service import ReferenceSplit
-from precsearch.metrics import metric
 from precsearch.optimization.stages.calibrate import calibrated
+from precsearch.optimization.stages.correction_judge import Judge, gain
 from precsearch.optimization.stages.corrections_file import (
     Corrections,
     corrections_path,
@@ -48,7 +47,6 @@ from precsearch.setup.target import Target
 
 __all__ = ["Corrected", "Correcting", "shipped_target"]
 
-_MOST_SAMPLES = 8
 _CHOOSING_SAMPLES = 4
 """Calibration samples that ranges are chosen by, tensor by tensor: dozens of candidates run."""
 
@@ -59,6 +57,7 @@ _SHARE_OF_BUDGET = 0.15
 """Of the time budget: no further correction is tried beyond it."""
 
 RANGES = "ranges"
+BIAS = "bias"
 
 
 @dataclass(frozen=True)
@@ -145,17 +144,18 @@ class Correcting:
         if self.config.time_budget is not None:
             deadline = time.monotonic() + _SHARE_OF_BUDGET * self.config.time_budget
         kept = Corrections()
-        before = self._losses(self.lowering)
+        judge = Judge(self.target.space, self.inputs.metric, self.searched, self.worker)
+        before = judge.losses(self.lowering)
         for name in self.config.corrections:
             best, least = kept, before
             for tried in self._candidates(name, kept):
                 if time.monotonic() > deadline:
                     break
                 made = self._made(tried)
-                losses = None if made is None else self._losses(made.lowering)
-                if losses is not None and _gain(least, losses) < 1:
+                losses = None if made is None else judge.losses(made.lowering)
+                if losses is not None and gain(least, losses) < 1:
                     best, least = tried, losses
-            helps = best is not kept and _gain(before, least) <= _HELPS
+            helps = best is not kept and gain(before, least) <= _HELPS
             if best is not kept:
                 row = CorrectionEvidence(name, helps, _short(before[0]), _short(least[0]))
                 kept = replace(best if helps else kept, evidence=(*kept.evidence, row))
@@ -169,6 +169,8 @@ class Correcting:
                 yield replace(kept, rewrites=(*kept.rewrites, (EQUALIZE, scales)))
         elif name == RANGES:
             yield from self._ranges(kept)
+        elif name == BIAS:
+            yield from self._shifts(kept)
 
     def _scales(self) -> dict[str, str]:
         graph = self.target.graph
@@ -214,15 +216,41 @@ class Correcting:
                 )
                 yield replace(kept, ranges={t: (method, r) for t, r in found.items()})
 
+    def _shifts(self, kept: Corrections) -> Iterator[Corrections]:
+        made = self._made(kept)
+        if made is None:
+            return
+        target, lowering = made.target, made.lowering
+        lowered = lowering.lower(target.space.uniform(Precision.INT8))
+        layers = tuple(
+            ShiftedLayer(node.key, lowered.params[node.inputs[0]])
+            for node in target.graph.nodes
+            if can_be_shifted(node, target.graph)
+            and lowered.asked.get(node.key) is Precision.INT8
+            and node.inputs[0] in lowered.params
+        )
+        scales = RangeScales({}, target.scheme)
+        plain = Lowering(target.graph, target.space, target.scheme, scales).lower(Assignment())
+        folder = target.options.model_folder
+        request = ShiftRequest(plain.model, folder, layers, target.scheme)
+        found = self.worker.shifts(request, self.inputs.parts.calibration.feeds)
+        if found:
+            yield replace(kept, shifts={key: encode_halves(row) for key, row in found.items()})
+
     def _made(self, corrections: Corrections) -> Corrected | None:
         """The run with corrections; ``None`` if they do not leave the groups as they are."""
         rewritten = self._rewritten(corrections.rewrites)
         if rewritten is None:
             return None
         target, lowering = rewritten
+        scales = lowering.scales
         if corrections.ranges:
             ranges = {tensor: found for tensor, (_, found) in corrections.ranges.items()}
             scales = RangeScales(ranges, target.scheme)
+        if corrections.shifts and isinstance(scales, RangeScales):
+            shifts = {node: decode_halves(text) for node, text in corrections.shifts.items()}
+            scales = scales.shifted(shifts)
+        if scales is not lowering.scales:
             lowering = Lowering(target.graph, target.space, target.scheme, scales, target.form)
         if lowering is self.lowering:
             return Corrected(target, lowering, corrections)
@@ -247,52 +275,9 @@ class Correcting:
         target, lowering, _ = calibrated(target, self.inputs, method, self.worker, run_dir)
         return (target, lowering) if target.space.digest == self.target.space.digest else None
 
-    @cached_property
-    def _assignments(self) -> tuple[Assignment, ...]:
-        """INT8 everywhere, and in a random half of the groups."""
-        return (self.target.space.uniform(Precision.INT8), _half(self.target.space))
-
-    def _losses(self, lowering: Lowering) -> tuple[float, ...]:
-        """By assignment; infinite where the model does not run."""
-        data = self.searched.data
-        part = data.take(range(min(_MOST_SAMPLES, len(data))))
-        reference = self.searched.reference[: len(part)]
-        judge = self.inputs.metric
-        if judge.discrete:
-            judge = metric("rel-l2")  # a few samples resolve it, unlike a number of right answers
-        losses = []
-        for assignment in self._assignments:
-            try:
-                model = lowering.lower(assignment).model
-                outputs = self.worker.outputs(part.feeds, model)
-            except (ModelError, EngineError, WorkerError):
-                losses.append(math.inf)
-                continue
-            labels = part.flat_labels
-            losses.append(judge.score(outputs, reference, labels, sizes=part.sizes).loss)
-        return tuple(losses)
-
 
 def _structure(graph: GraphView) -> list[tuple[str, str]]:
     return [(n.key, n.op_type) for n in graph.nodes]
-
-
-def _half(space: SearchSpace) -> Assignment:
-    whole = space.uniform(Precision.INT8)
-    keys = [key for key, precision in whole.entries if precision is Precision.INT8]
-    drawn = np.random.default_rng(0).permutation(len(keys))[: len(keys) // 2]
-    out = frozenset(keys[i] for i in drawn)
-    return space.canonical(Assignment(tuple(e for e in whole.entries if e[0] not in out)))
-
-
-def _gain(before: Sequence[float], after: Sequence[float]) -> float:
-    """What is left of the losses, in the geometric mean; infinite if an assignment fails."""
-    shares = []
-    for old, new in zip(before, after, strict=True):
-        if not math.isfinite(new):
-            return math.inf
-        shares.append(1.0 if old == new else new / old if 0 < old < math.inf else 0.0)
-    return math.prod(shares) ** (1 / len(shares))
 
 
 def _short(value: float) -> float:

@@ -20,7 +20,7 @@ from precsearch.system.regular_file import read_regular
 __all__ = ["Corrections", "corrections_path", "read_corrections", "write_corrections"]
 
 _MAX_BYTES = 1 << 28
-_FORMAT = "1"
+_FORMAT = "2"
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,13 @@ class Corrections:
     Attributes:
         rewrites: Of the model, in order.
         ranges: Tensor → method and range; empty where all have the method of the run.
+        shifts: Node → what its bias is shifted by, as `precsearch.codec.vectors` writes it.
         evidence: What each that was tried did to INT8's loss.
     """
 
     rewrites: tuple[Recorded, ...] = ()
     ranges: Mapping[str, tuple[str, TensorRange]] = field(default_factory=dict)
+    shifts: Mapping[str, str] = field(default_factory=dict)
     evidence: tuple[CorrectionEvidence, ...] = ()
 
 
@@ -64,6 +66,7 @@ def write_corrections(path: Path, found: Corrections) -> None:
     rows = {
         "rewrites": [[name, dict(params)] for name, params in found.rewrites],
         "ranges": {t: [m, r.low.hex(), r.high.hex()] for t, (m, r) in found.ranges.items()},
+        "shifts": dict(found.shifts),
         "evidence": [list(astuple(row)) for row in found.evidence],
     }
     write_text(path, json.dumps(rows, indent=0), follow=False)
@@ -79,6 +82,7 @@ def read_corrections(path: Path) -> Corrections | None:
                 t: (str(m), TensorRange(float.fromhex(low), float.fromhex(high)))
                 for t, (m, low, high) in rows["ranges"].items()
             },
+            {str(node): str(shift) for node, shift in rows["shifts"].items()},
             tuple(
                 CorrectionEvidence(str(name), bool(kept), float(before), float(after))
                 for name, kept, before, after in rows["evidence"]

@@ -237,6 +237,12 @@ PLAN_CASES = [
         forged(_set("scales", 0, "zero_point", to=300)),
         "zero point of tensor 'flat' is 300, not of uint8",
     ),
+    Case(
+        "plan",
+        "is forged: a shift of no node",
+        forged(_set("shifts", to=[{"node": "nothing", "shift": "f2:"}])),
+        "shift of node 'nothing' does not fit it",
+    ),
     Case("plan", "has one weight changed", changed_weight, "the first node that differs is 'y'", 4),
     Case("plan", "belongs to another model", other_model, "is not the model that the plan was", 4),
     Case(

@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 import precsearch
-from precsearch.core.errors import OptionError, ReplayError
+from precsearch.core.errors import OptionError, PlanError, ReplayError
 from precsearch.core.precision import Precision
 from precsearch.optimization.run import optimize_events
 from precsearch.optimization.stages.corrections_file import read_corrections
@@ -140,3 +140,25 @@ def test_an_unknown_correction_is_refused() -> None:
     with pytest.raises(OptionError, match="there is no correction 'hope'; use some of equalize"):
         OptimizeConfig(Path("m.onnx"), corrections=("hope",))
     assert CORRECTIONS[0] == "equalize"
+
+
+def test_shifted_biases_are_replayed_byte_for_byte(place: Path) -> None:
+    rng = np.random.default_rng(0)
+    # Inputs far from 0 on average, so that rounded weights move the mean of what is computed.
+    np.savez("data.npz", x=rng.normal(3, 0.1, (16, CHANNELS, 8, 8)).astype(np.float32))
+    chain = Chain(1)
+    conv(chain)
+    onnx.save(chain.model(["n", CHANNELS, 8, 8]), "model.onnx")
+    found = searched(corrections=("bias",))
+    (row,) = found.evidence.corrections
+    assert (row.name, row.kept) == ("bias", True)
+    assert row.after < 0.9 * row.before
+    (shift,) = found.recipe.shifts
+    assert shift.shift.startswith("f2:")
+    assert precsearch.build("model.plan.json", "model.onnx", "fast.onnx").verdict == "identical"
+    for wrong in (shift.shift[:-8], "f2:?", "i1:AA=="):
+        malformed = dataclasses.replace(shift, shift=wrong)
+        recipe = dataclasses.replace(found.recipe, shifts=(malformed,))
+        Path("other.plan.json").write_text(dataclasses.replace(found, recipe=recipe).to_json())
+        with pytest.raises(PlanError, match="shift of node 't0' does not fit it"):
+            precsearch.build("other.plan.json", "model.onnx", "other.onnx")

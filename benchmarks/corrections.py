@@ -1,0 +1,99 @@
+"""What each correction of INT8 gains: INT8 everywhere without, with each, and with all but one.
+
+    python -m benchmarks.corrections FOLDER --model NAME … [-o TABLE.md]
+
+Each model is ``FOLDER/NAME/{model.onnx,data.npz,holdout.npz}``. Nothing is timed: corrections cost
+nothing at run time. Losses are relative L2 of ONNX Runtime's engine on the holdout, which neither
+calibration nor the choice of corrections sees. A cell in brackets was tried and not kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
+from precsearch.core.backend import BackendOptions
+from precsearch.core.precision import Precision
+from precsearch.executors.open import worker_here
+from precsearch.executors.references import reference_of
+from precsearch.graph.read import read_model
+from precsearch.measurement.service import ReferenceSplit
+from precsearch.optimization.stages.calibrate import calibrated
+from precsearch.optimization.stages.correct import Corrected, Correcting
+from precsearch.setup.config import CORRECTIONS, OptimizeConfig
+from precsearch.setup.inputs import Inputs, open_inputs
+from precsearch.setup.target import open_target
+
+
+def sets() -> dict[str, tuple[str, ...]]:
+    """Sets of corrections by the heading of their column."""
+    alone = {name: (name,) for name in CORRECTIONS}
+    without = {
+        f"all but {name}": tuple(c for c in CORRECTIONS if c != name) for name in CORRECTIONS
+    }
+    return {"none": (), **alone, "all": CORRECTIONS, **without}
+
+
+def losses(folder: Path) -> dict[str, str]:
+    """Loss of INT8 everywhere on the holdout by `sets`."""
+    config = OptimizeConfig(
+        folder / "model.onnx", folder / "data.npz", holdout=folder / "holdout.npz", threads=1
+    )
+    target = open_target(read_model(config.model), "onnxruntime", None, "group", 1)
+    inputs = open_inputs(config, target.graph)
+    held_out = inputs.parts.holdout
+    assert held_out is not None
+    found: dict[str, str] = {}
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        worker_here(target.source, target.backend.facts) as worker,
+    ):
+        searched = reference_of(target, inputs.parts.search, worker)
+        judged = reference_of(target, held_out, worker)
+        target, lowering, _ = calibrated(target, inputs, "minmax", worker, Path(scratch))
+        for heading, names in sets().items():
+            asked = replace(config, corrections=names, run_dir=Path(scratch))
+            steps = Correcting(asked, target, lowering, inputs, searched, worker).events()
+            try:
+                while True:
+                    next(steps)
+            except StopIteration as end:
+                made: Corrected = end.value
+            loss = f"{_loss(made, inputs, judged):.4f}"
+            kept = [row.name for row in made.corrections.evidence if row.kept]
+            found[heading] = loss if len(names) != 1 or kept else f"({loss})"
+            print(folder.name, heading, found[heading], kept, flush=True)
+    return found
+
+
+def _loss(made: Corrected, inputs: Inputs, part: ReferenceSplit) -> float:
+    backend = OnnxRuntimeBackend(BackendOptions(threads=1))
+    model = made.lowering.lower(made.target.space.uniform(Precision.INT8)).model
+    session = backend.open(backend.build(model))
+    outputs = [session.run(feed) for feed in part.data.feeds]
+    session.close()
+    sizes = part.data.sizes
+    return inputs.metric.score(outputs, part.reference, part.data.flat_labels, sizes=sizes).loss
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--model", action="append", required=True)
+    parser.add_argument("-o", "--output", type=Path)
+    given = parser.parse_args()
+    rows = [f"| model | {' | '.join(sets())} |", "|---" * (1 + len(sets())) + "|"]
+    for name in given.model:
+        found = losses(given.folder / name)
+        rows.append(f"| {name} | {' | '.join(found.values())} |")
+    text = "\n".join(rows) + "\n"
+    print(text)
+    if given.output is not None:
+        given.output.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""`edit`: another precision for some groups of a plan, by hand; nothing is measured.
+
+The new plan is as valid as any: `build` makes its model, and `verify` measures it. Its evidence
+says that nobody has done so yet: loss and latency are no numbers, and each changed group says what
+it was.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from precsearch.core.errors import OptionError
+from precsearch.core.precision import Precision
+from precsearch.core.trial import Accuracy, Latency
+from precsearch.graph.read import read_model
+from precsearch.grouping.control import matching, pin
+from precsearch.lowering.lower import Lowered
+from precsearch.optimization.write_plan import formats_of, scale_recipe, shift_recipes
+from precsearch.plan.plan import Evidence, GroupEvidence, Plan, Recipe, read_plan
+from precsearch.replay.materialize import lowered_again, materialise, model_beside
+from precsearch.setup.files import check_free, write_output
+from precsearch.setup.target import Target
+
+__all__ = ["EditReport", "edit"]
+
+
+@dataclass(frozen=True)
+class EditReport:
+    """What `edit` wrote.
+
+    Attributes:
+        path: The new plan.
+        digest: Its digest.
+        changed: Group → precision before and after.
+    """
+
+    path: Path
+    digest: str
+    changed: Mapping[str, tuple[Precision, Precision]]
+
+
+def edit(
+    plan: str | Path,
+    changes: Mapping[str, str],
+    output: str | Path,
+    *,
+    model: str | Path | None = None,
+    force: bool = False,
+) -> EditReport:
+    """Write a plan with other precisions for some groups.
+
+    Args:
+        plan: The plan file.
+        changes: Pattern of groups, as `precsearch.grouping.control.Pin` has it → precision.
+        output: Where to write the new plan.
+        model: The original model; ``None`` looks for ``<stem>.onnx`` beside the plan.
+        force: Replace what is there.
+
+    Raises:
+        InputError: Plan or model cannot be read; a pattern matches nothing; a group cannot have its
+            precision; the plan holds no scale that INT8 needs.
+        ReplayError: The model is another one, or the plan does not reproduce.
+        OutputError: The new plan cannot be written.
+    """
+    path, target_path = Path(plan), Path(output)
+    source = model_beside(path, None if model is None else Path(model))
+    check_free([target_path], force=force, inputs=(path, source))
+    found = read_plan(path)
+    made = materialise(found, source, None)
+    wanted: dict[str, Precision] = {}
+    for pattern, precision in changes.items():
+        one = pin(pattern, precision, option=f"--set {pattern}={precision}")
+        keys = matching(made.target.space, made.target.graph, one.pattern, one.option)
+        wanted |= dict.fromkeys(keys, one.precision)
+    before = {g.key: g.precision for g in found.recipe.groups}
+    changed = {k: (before[k], p) for k, p in wanted.items() if before[k] is not p}
+    if not changed:
+        raise OptionError("--set changes nothing: these groups have that precision already")
+    groups = tuple(
+        replace(g, precision=wanted.get(g.key, g.precision)) for g in found.recipe.groups
+    )
+    edited = replace(found, recipe=replace(found.recipe, groups=groups))
+    again = lowered_again(edited, read_model(source))
+    recipe = _recipe(edited.recipe, again.target, again.lowered)
+    result = Plan(recipe, found.criteria, _unmeasured(found.evidence, changed, found.digest))
+    write_output(target_path, result.to_json(), force=force)
+    return EditReport(target_path, result.digest, changed)
+
+
+def _recipe(recipe: Recipe, target: Target, lowered: Lowered) -> Recipe:
+    """The recipe with what follows from its groups."""
+    groups = tuple(replace(g, digest=lowered.parts.get(g.key, "")) for g in recipe.groups)
+    return replace(
+        recipe,
+        materialised_sha256=lowered.sha256,
+        groups=groups,
+        scales=tuple(scale_recipe(t, p) for t, p in sorted(lowered.params.items())),
+        shifts=shift_recipes(lowered),
+        formats=formats_of(target, {g.precision for g in groups}),
+    )
+
+
+def _unmeasured(
+    evidence: Evidence, changed: Mapping[str, tuple[Precision, Precision]], digest: str
+) -> Evidence:
+    """Evidence of a plan that nobody has measured."""
+    nan = math.nan
+    shapes = tuple(replace(s, seconds=nan, ratio=nan) for s in evidence.latency.by_shape)
+    why = "edited by hand and not measured since"
+    said = (
+        f"{why}: {len(changed)} groups differ from the plan {digest[:12]}, whose trials these are; "
+        "'precsearch verify' measures this one"
+    )
+    reasons = {g.key: g.reason for g in evidence.groups}
+    keys = dict.fromkeys((*reasons, *changed))
+    return replace(
+        evidence,
+        latency=Latency(nan, nan, nan, nan, nan, nan, by_shape=shapes, unsure=(why,)),
+        accuracy=Accuracy(nan, nan),
+        holdout=None,
+        groups=tuple(GroupEvidence(k, None, _reason(k, changed, reasons)) for k in keys),
+        finalists=(),
+        warnings=(said, *evidence.warnings),
+        engine=(),
+        tactics={},
+        predictions=None,
+    )
+
+
+def _reason(
+    key: str, changed: Mapping[str, tuple[Precision, Precision]], reasons: Mapping[str, str]
+) -> str:
+    if key not in changed:
+        return reasons.get(key, "")
+    was, now = changed[key]
+    return f"set to {now} by hand, was {was}"

@@ -1,0 +1,80 @@
+"""What a correction is judged by: the loss of INT8 everywhere, and in a half of the groups."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from precsearch.core.errors import EngineError, ModelError, WorkerError
+from precsearch.core.precision import Precision
+from precsearch.core.space import Assignment, SearchSpace
+from precsearch.executors.client import ReferenceClient
+from precsearch.lowering.lower import Lowering
+from precsearch.measurement.service import ReferenceSplit
+from precsearch.metrics import Metric, metric
+
+__all__ = ["Judge", "gain"]
+
+_MOST_SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Measures losses of INT8 without an engine: the reference runs the lowered model.
+
+    Attributes:
+        space: The groups.
+        metric: Of the run.
+        searched: The search part with the outputs that are wanted.
+        worker: Runs the reference.
+    """
+
+    space: SearchSpace
+    metric: Metric
+    searched: ReferenceSplit
+    worker: ReferenceClient
+
+    def losses(self, lowering: Lowering) -> tuple[float, ...]:
+        """By assignment; infinite where the model does not run."""
+        data = self.searched.data
+        part = data.take(range(min(_MOST_SAMPLES, len(data))))
+        reference = self.searched.reference[: len(part)]
+        # A few samples resolve relative L2, unlike a number of right answers.
+        judge = metric("rel-l2") if self.metric.discrete else self.metric
+        found = []
+        for assignment in self._assignments:
+            try:
+                model = lowering.lower(assignment).model
+                outputs = self.worker.outputs(part.feeds, model)
+            except (ModelError, EngineError, WorkerError):
+                found.append(math.inf)
+                continue
+            labels = part.flat_labels
+            found.append(judge.score(outputs, reference, labels, sizes=part.sizes).loss)
+        return tuple(found)
+
+    @cached_property
+    def _assignments(self) -> tuple[Assignment, ...]:
+        return (self.space.uniform(Precision.INT8), _half(self.space))
+
+
+def _half(space: SearchSpace) -> Assignment:
+    whole = space.uniform(Precision.INT8)
+    keys = [key for key, precision in whole.entries if precision is Precision.INT8]
+    drawn = np.random.default_rng(0).permutation(len(keys))[: len(keys) // 2]
+    out = frozenset(keys[i] for i in drawn)
+    return space.canonical(Assignment(tuple(e for e in whole.entries if e[0] not in out)))
+
+
+def gain(before: Sequence[float], after: Sequence[float]) -> float:
+    """What is left of the losses, in the geometric mean; infinite if an assignment fails."""
+    shares = []
+    for old, new in zip(before, after, strict=True):
+        if not math.isfinite(new):
+            return math.inf
+        shares.append(1.0 if old == new else new / old if 0 < old < math.inf else 0.0)
+    return math.prod(shares) ** (1 / len(shares))

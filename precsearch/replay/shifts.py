@@ -1,0 +1,32 @@
+"""The shifts of a plan's biases, checked."""
+
+from __future__ import annotations
+
+from precsearch.codec.vectors import decode_halves
+from precsearch.core.errors import PlanError
+from precsearch.graph.view import GraphView
+from precsearch.lowering.shifts import Floats, can_be_shifted
+from precsearch.plan.plan import Recipe
+from precsearch.replay.artifact import EDITED
+
+__all__ = ["fixed_shifts"]
+
+
+def fixed_shifts(recipe: Recipe, graph: GraphView) -> dict[str, Floats]:
+    """Node key → shift, shape ``(channels,)``.
+
+    Raises:
+        PlanError: A shift does not fit its node.
+    """
+    found: dict[str, Floats] = {}
+    for row in recipe.shifts:
+        node = graph.by_key.get(row.node)
+        weight = graph.weights.get(node.inputs[1]) if node and can_be_shifted(node, graph) else None
+        try:
+            shift = decode_halves(row.shift)
+        except ValueError:
+            weight = None
+        if weight is None or shift.shape != weight.shape[:1] or row.node in found:
+            raise PlanError(f"the plan's shift of node {row.node!r} does not fit it; {EDITED}")
+        found[row.node] = shift
+    return found

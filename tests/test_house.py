@@ -114,3 +114,9 @@ def test_the_readme_has_a_line_for_every_folder() -> None:
     for folder in (ROOT / "precsearch").iterdir():
         if (folder / "__init__.py").is_file():
             assert f"| `{folder.name}/` | " in page, folder.name
+
+
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """pytest imports a file of tests by its name alone."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))

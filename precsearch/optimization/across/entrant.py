@@ -41,6 +41,7 @@ class Entrant:
     built: int = 0
     ended: bool = False
     _goal: Goal | None = field(default=None, repr=False)
+    _groups: int = field(default=0, repr=False)
     _trials: dict[int, Trial] = field(default_factory=dict, repr=False)
 
     @property
@@ -75,7 +76,7 @@ class Entrant:
     def _note(self, event: Event) -> None:
         match event:
             case SearchStarted():
-                self._goal = Goal(event.bound, event.noise)
+                self._goal, self._groups = Goal(event.bound, event.noise), event.groups
             case TrialFinished():
                 self._trials[event.trial.number] = event.trial
             case SearchFinished():
@@ -111,8 +112,8 @@ class Entrant:
 
         Returns:
             Its precision and its latency relative to FP32, ``None`` if there is none. Of engines
-            with one lower precision only those that lower most groups count: a search builds
-            others, with some groups in FP32.
+            with one lower precision only the one that lowers most groups counts, and only if these
+            are more than half: a search builds others, with many groups in FP32.
         """
         single: dict[Precision, list[tuple[int, float, bool]]] = {}
         for _, trial, within in self._timed():
@@ -123,7 +124,7 @@ class Entrant:
         found = []
         for precision, rows in single.items():
             count, ratio, within = max(rows)
-            found += [(ratio, precision)] if within and count else []
+            found += [(ratio, precision)] if within and 2 * count > self._groups else []
         if not found:
             return None
         ratio, precision = min(found)

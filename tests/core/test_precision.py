@@ -49,7 +49,9 @@ def test_an_added_member_without_a_row_goes_through_no_stage(
             stage(int3)
 
 
-@pytest.mark.parametrize("stage", [carried.is_lowered, carried.is_simulated], ids=str)
+@pytest.mark.parametrize(
+    "stage", [carried.is_lowered, carried.is_simulated], ids=["lowered", "simulated"]
+)
 def test_an_added_member_with_a_row_and_without_a_lowering_is_refused_by_name(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,7 +21,7 @@ from precsearch.lowering.scales import RangeScales, TensorRange
 from tests.backends.trt.rtx.building import TARGETS, built, disobeyed
 from tests.backends.trt.test_typed_models import NETS, netted
 from tests.lowering.random_models import Model, conv_models, matmul_models
-from tests.lowering.test_random_models import ALL, FEW, MODELS, drawn, prepared
+from tests.lowering.test_random_models import FEW, MODELS, drawn, prepared
 from tests.lowering.test_weak import SCHEME
 
 pytestmark = pytest.mark.rtx
@@ -55,11 +55,11 @@ def test_any_assignment_of_any_model_builds_and_runs_as_asked(
     model: Model, granularity: str, target: str, data: st.DataObject
 ) -> None:
     graph: GraphView = prepared(model, TYPED_HALF.min_opset)
-    space = group(graph, SCHEME, ALL, granularity)
+    space = group(graph, SCHEME, frozenset(PROVEN), granularity)
     tensors = frozenset().union(*quantisable(graph, SCHEME, space).values())
     scales = RangeScales(ranges(data, tensors), SCHEME)
     lowering = Lowering(graph, space, SCHEME, scales, TYPED_HALF)
-    lowered = lowering.lower(drawn(data, space, ALL))
+    lowered = lowering.lower(drawn(data, space, frozenset(PROVEN)))
     assert disobeyed(lowered.model, built(lowered.model, target), lowered.asked) == []
 
 

@@ -1,4 +1,4 @@
-"""A piece of the drill, as a process of a pool does it: such a process cannot import ``__main__``."""
+"""A piece of the drill, as a process of a pool does it, which cannot import ``__main__``."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def test_mistakes_in_options_are_told_before_any_work(place: Path) -> None:
     for options, said in (
         ({"precisions": ["fp12"]}, "there is no precision 'fp12'"),
         ({"exclude": "op:Conv"}, r"exclude takes a list of patterns"),
-        ({"layer_precisions": {"op:Conv": "fp12"}}, "a pin is PATTERN=PRECISION"),
+        ({"pin": {"op:Conv": "fp12"}}, "a pin is PATTERN=PRECISION"),
     ):
         with pytest.raises(precsearch.OptionError, match=said):
             precsearch.optimize(model(), FEEDS, **options)

@@ -35,6 +35,7 @@ LONG_FUNCTIONS: dict[str, str] = {
     "precsearch/cli/look_commands.py:diagnose": _OPTIONS,
     "precsearch/diagnosis/compare.py:diagnose": _SPLIT,
     "precsearch/diagnosis/look.py:open_configuration": _SPLIT,
+    "precsearch/emulation/round_nodes.py:rounding": _SPLIT,
     "precsearch/lowering/lower.py:lower": _SPLIT,
     "precsearch/measurement/service.py:measure": _SPLIT,
     "precsearch/optimization/across/run.py:_shipped": _SPLIT,

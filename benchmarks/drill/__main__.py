@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.drill.fake import fake_kills
 from benchmarks.drill.inputs import hostile_inputs
+from benchmarks.drill.jobs import Job, done
 from benchmarks.drill.runs import full_disks, interrupts, kills
 from tests.odd.soaking import on_onnx_runtime, on_the_fake
 
@@ -41,7 +42,6 @@ MUST_BE_NONE = {
 _SESSION = 5
 _BATCH = 500
 _GROWTH = 1.05
-Job = tuple[Callable[..., Counter[str]], int, int, bool]
 
 
 def jobs(seed: int, share: float) -> Iterator[tuple[str, Job]]:
@@ -60,11 +60,6 @@ def jobs(seed: int, share: float) -> Iterator[tuple[str, Job]]:
             seed += 1
             yield name, (act, seed, min(size, left), alone)
             left -= size
-
-
-def done(job: Job) -> Counter[str]:
-    act, seed, count, alone = job
-    return act(seed, count, processes=True) if alone else act(seed, count)
 
 
 def soaks(share: float) -> Iterator[tuple[str, dict[str, int], dict[str, int]]]:

@@ -55,12 +55,15 @@ def rounding(source: str, made: str, stored_as: NumberFormat) -> list[onnx.NodeP
     }
     nodes = [_number(f"{made}//{name}", value) for name, value in numbers.items()]
 
-    def add(op_type: str, output: str, *inputs: str) -> None:
-        names = [t if t == source else f"{made}//{t}" for t in inputs]
-        name = made if output == "" else f"{made}//{output}"
-        nodes.append(helper.make_node(op_type, names, [name], name))
+    # Names of this function go by a prefix and the two of the graph do not, since the graph may
+    # have a tensor "q", too.
+    def node(op_type: str, name: str, inputs: list[str]) -> None:
+        nodes.append(helper.make_node(op_type, inputs, [name], name))
 
-    add("Clip", "x", source, "low", "high")
+    def add(op_type: str, output: str, *inputs: str) -> None:
+        node(op_type, f"{made}//{output}", [f"{made}//{t}" for t in inputs])
+
+    node("Clip", f"{made}//x", [source, f"{made}//low", f"{made}//high"])
     add("Mul", "q", "x", "phi")
     add("Mul", "q1", "q", "less")
     add("Sub", "d", "q", "q1")
@@ -73,8 +76,8 @@ def rounding(source: str, made: str, stored_as: NumberFormat) -> list[onnx.NodeP
     add("Greater", "over", "size", "largest")
     add("Mul", "beyond", "x", "infinity")
     add("Where", "finite", "over", "beyond", "near")
-    add("IsNaN", "nan", source)
-    add("Where", "", "nan", source, "finite")
+    node("IsNaN", f"{made}//nan", [source])
+    node("Where", made, [f"{made}//nan", source, f"{made}//finite"])
     return nodes
 
 

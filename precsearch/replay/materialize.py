@@ -304,9 +304,10 @@ def build(
     """
     plan, output = Path(plan), Path(output)
     source = model_beside(plan, None if model is None else Path(model))
+    free = partial(check_free, force=force, inputs=(plan, source))
+    free((output,))
     found = read_plan(plan)
-    paths = artifact_paths(found.recipe.backend, output)
-    check_free(paths, force=force, inputs=(plan, source))
+    free(artifact_paths(found.recipe.backend, output))
     expect_digest(found, expect)
     made = materialise(found, source, None)
     lowered = made.lowered

@@ -57,7 +57,8 @@ def charts(
     if rows["groups"]:
         count = len(rows["groups"])
         made += [strip(count, asked | ran), sensitivity(bound, costs, count), times(count)]
-        made.append(tradeoff(bound, costs, asked))
+        if any(r["cost"] is not None and r["saved"] is not None for r in rows["groups"]):
+            made.append(tradeoff(bound, costs, asked))
     if rows["map"]:
         engines = len({row["engine"] for row in rows["map"]})
         seen = {str(row["precision"]) for row in rows["map"]}

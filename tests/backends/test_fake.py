@@ -19,14 +19,13 @@ from precsearch.backends.fake import (
 )
 from precsearch.core.backend import Backend, BackendOptions, Session
 from precsearch.core.errors import BuildError, OptionError, RunError
-from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from tests.search.loop_toys import FEEDS, FP16, FP32, INT8, toy_landscape, toy_space
 
 SPACE = toy_space()
 LOWER = fake_lower(SPACE)
-assignments = st.dictionaries(
-    st.sampled_from([g.key for g in SPACE.groups]), st.sampled_from(Precision)
+assignments = st.fixed_dictionaries(
+    {}, optional={g.key: st.sampled_from(g.choices) for g in SPACE.groups}
 ).map(Assignment.of)
 
 

@@ -21,7 +21,7 @@ def test_fp16_is_refused_with_the_reason(tmp_path: Path) -> None:
     done = run("optimize", MODEL, "--data", DATA, "--precisions", "fp32,fp16,int8", cwd=tmp_path)
     assert done.returncode == 2
     assert "does not truly run fp16" in done.stderr
-    assert "computes FP16 graphs in FP32 and drops the casts" in done.stderr
+    assert "FP16 graphs, for one, it computes in FP32 and drops the casts" in done.stderr
     assert "leave it out of --precisions" in done.stderr
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())

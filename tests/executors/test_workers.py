@@ -19,9 +19,11 @@ from precsearch.core.errors import (
     PrecsearchError,
     WorkerCrashed,
     WorkerError,
+    WorkerKilled,
     WorkerTimeout,
 )
 from precsearch.executors.process import Worker
+from precsearch.executors.process.start import command
 from tests.drills.test_crash_drill import wait_for_end
 from tests.executors.at_work import while_at_work
 from tests.search.loop_toys import Oddities
@@ -120,6 +122,23 @@ def test_a_kill_hints_at_memory_and_an_exit_has_a_code(shared: Worker[Oddities])
         shared.call(Oddities.crash, "run", signal.SIGKILL)
     with pytest.raises(WorkerCrashed, match="exited with code 7 at stage 'start'"):
         shared.call(Oddities.leave, 7)
+
+
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [("sleep 0.3; exit 255", "exited with code 255"), ("exec sleep 600", "hung up without ending")],
+)
+def test_a_child_that_ends_later_than_its_streams_was_not_killed(rest: str, said: str) -> None:
+    def launch(options: dict[str, object]) -> list[str]:
+        # As ssh: the worker's streams end first, and the child that stands for it afterwards.
+        return ["sh", "-c", f'"$@"; exec 0<&- 1>&- 2>&-; {rest}', "sh", *command(options)]
+
+    with (
+        Worker(Oddities, ("far",), limit_s=60, preload=(), launch=launch) as worker,
+        pytest.raises(WorkerCrashed, match=f"{said} at stage 'run'") as caught,
+    ):
+        worker.call(Oddities.crash, "run", signal.SIGSEGV)
+    assert not isinstance(caught.value, WorkerKilled)
 
 
 def test_a_hang_is_killed_with_all_that_it_started(shared: Worker[Oddities]) -> None:

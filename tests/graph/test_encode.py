@@ -93,7 +93,10 @@ def test_fp32_is_stored_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("significand", [4, 7, 11])
-def test_a_format_that_onnx_lacks_is_rounded_to_in_arithmetic(significand: int) -> None:
+@pytest.mark.parametrize("source", ["x", "q", "features"])
+def test_a_format_that_onnx_lacks_is_rounded_to_in_arithmetic(
+    source: str, significand: int
+) -> None:
     wanted = replace(
         FLOAT16,
         name="made up",
@@ -103,9 +106,9 @@ def test_a_format_that_onnx_lacks_is_rounded_to_in_arithmetic(significand: int) 
         smallest=2.0 ** (-13 - significand),
     )
     graph = helper.make_graph(
-        cast_pair("x", "y", wanted),
+        cast_pair(source, "y", wanted),
         "pair",
-        [helper.make_tensor_value_info("x", FLOAT32.elem_type, [None])],
+        [helper.make_tensor_value_info(source, FLOAT32.elem_type, [None])],
         [helper.make_tensor_value_info("y", FLOAT32.elem_type, [None])],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
@@ -116,7 +119,7 @@ def test_a_format_that_onnx_lacks_is_rounded_to_in_arithmetic(significand: int) 
     )
     near = np.random.default_rng(1).normal(0, 1, 50_000).astype(np.float32)
     values = np.concatenate([VALUES, near, near * np.float32(2.0**-14)])
-    (found,) = session.run(None, {"x": values})
+    (found,) = session.run(None, {source: values})
     np.testing.assert_array_equal(np.asarray(found), rounded(values, wanted))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
 from precsearch.core.backend import WEAK
-from precsearch.core.backend_facts import COMPILED
+from precsearch.core.backend_facts import COMPILED, BackendFacts
 from precsearch.core.precision import Precision
 from tests.plugin import make_known
 
@@ -21,6 +21,7 @@ class Half(OnnxRuntimeBackend):
 
     name = "half"
     precisions = frozenset({Precision.FP32, Precision.FP16})
+    facts = BackendFacts(exporter="onnxruntime")  # a search offers all that it runs
 
 
 class Compiled(Half):
@@ -34,7 +35,8 @@ class ByName(OnnxRuntimeBackend):
     """Is asked for FP16 by the names of nodes, beside INT8: and computes them in FP32, too."""
 
     name = "by-name"
-    precisions = frozenset(Precision)
+    precisions = frozenset({Precision.FP32, Precision.FP16, Precision.INT8})
+    facts = Half.facts
     form = WEAK
 
 

@@ -141,7 +141,7 @@ def test_a_search_for_int8_does_not_screen(model: Path) -> None:
         if stages[-1:] == ["baseline"]:
             events.close()
             break
-    assert stages == ["reference", "calibrate", "baseline"]
+    assert stages == ["reference", "calibrate", "correct", "baseline"]
     assert not list((folder / "run").glob("screen-*"))
 
 

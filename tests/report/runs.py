@@ -37,7 +37,7 @@ def searched(folder: Path, builds: int = 8) -> Run:
     """Search where INT8 is faster for certain, and judge by the same samples: some of it ships."""
     few_samples(folder / "few.npz")
     done = run(
-        *("optimize", MODEL, "--data", "few.npz", "--holdout", "few.npz", "--tol", "0.02"),
+        *("optimize", MODEL, "--data", "few.npz", "--holdout", "few.npz", "--tol", "0.012"),
         *("--threads", "1"),
         *("--max-builds", str(builds), "-o", "digits.plan.json", "--backend", "clocked"),
         *("--run-dir", "digits.precsearch"),

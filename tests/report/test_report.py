@@ -46,7 +46,7 @@ def test_a_finished_run_shows_every_chart_and_every_section(page: Html, finished
     for said in (
         "What was asked",
         "What came out",
-        "rel-l2 ≤ 0.02",
+        "rel-l2 ≤ 0.012",
         f"{speedup(plan.evidence.latency.ratio)} FP32's speed",
         "Asked and achieved",
         "Calibration",

@@ -120,9 +120,17 @@ def test_rewrites_follow_each_other(tmp_path: Path) -> None:
 
 
 def test_a_rewrite_of_another_name_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="there is no rewrite 'hope'; use one of"):
+    with pytest.raises(OptionError, match="there is no rewrite 'hope'; use one of") as refused:
         with_rewrites(source_of(masked(), tmp_path), [("hope", {})])
-    assert len(REWRITES) == 5
+    assert str(refused.value).partition("use one of ")[2].split(", ") == list(REWRITES)
+    assert {
+        "fuse-layernorm",
+        "scale-variance",
+        "clamp-constants",
+        "merge-scales",
+        "lift-quantization",
+        "equalize",
+    } == set(REWRITES)
 
 
 # Where they do not fit.

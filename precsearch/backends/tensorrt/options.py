@@ -17,7 +17,7 @@ TACTIC_SOURCES_VARIABLE = "PRECSEARCH_TRT_TACTIC_SOURCES"
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
-_RENAMED = {"layer_precisions": "layer_precisions"}
+_RENAMED = {"pin": "layer_precisions"}
 """Old name → new name, for one release."""
 
 

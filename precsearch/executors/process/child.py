@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, BinaryIO
@@ -20,6 +21,7 @@ __all__ = ["Child"]
 
 _PIPE_BYTES = 1 << 19  # models are tens of megabytes: fewer switches between the processes
 _LOG_BYTES = 1 << 16
+_POLL_S = 0.01
 
 
 class Child:
@@ -74,6 +76,15 @@ class Child:
                 return kind, value
             self.stage = value
             heard(value)
+
+    def outwait(self) -> None:
+        """Let a child that hung up end by itself, so that its return code tells why.
+
+        A child whose worker is on another host ends only after its streams did.
+        """
+        end = time.monotonic() + GRACE_S
+        while self.alive and time.monotonic() < end:
+            time.sleep(_POLL_S)
 
     def kill(self, reason: str) -> None:
         """Kill the process group; from any thread."""

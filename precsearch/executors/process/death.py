@@ -25,6 +25,8 @@ _FROM_OUTSIDE = {
 }
 """Return codes of a child that did not end by its own doing, unless we killed it."""
 
+_KILLED = -int(getattr(signal, "SIGKILL", 0))
+
 
 def death_of(child: Child, limit_s: float) -> WorkerError:
     """What ended a child that was waited for.
@@ -40,6 +42,9 @@ def death_of(child: Child, limit_s: float) -> WorkerError:
     if child.killed_for == "stopped":
         return at_stage(child.stage, WorkerError(f"the worker was stopped {where}"))
     code = child.process.returncode
+    if child.killed_for == "discarded" and code == _KILLED:  # by us, since it did not end
+        text = f"the worker hung up without ending {where}"
+        return at_stage(child.stage, WorkerCrashed(text))
     if code in _FROM_OUTSIDE:
         name = signal.Signals(-code).name
         killed = WorkerKilled(

@@ -279,6 +279,7 @@ class Worker(Channel[S]):
             with interruptible():
                 kind, value = child.ask(request, limit.heard)
         except (EOFError, OSError):
+            child.outwait()
             self._discard()
             raise death_of(child, limit_s) from None
         except BaseException:  # Ctrl-C, say: its reply would be taken for that to the next request

@@ -39,6 +39,10 @@ def test_options_are_read_by_their_types() -> None:
     assert found.optimization_level == Knobs().optimization_level
 
 
+def test_a_build_option_is_known_by_its_old_name_too() -> None:
+    assert Knobs.of({"pin": "all"}) == Knobs.of({"layer_precisions": "all"})
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [

@@ -156,7 +156,7 @@ def test_fp16_can_be_ordered_and_outputs_stay_fp32(
     made = tensorrt(version)
     found = networks(made, monkeypatch)
     model = lowered(tmp_path, WEAK, dense="fp16", y="fp16")
-    built(made, model, WEAK, pin="all")
+    built(made, model, WEAK, layer_precisions="all")
     (network,) = found
     kinds = {layer.tensors[0].name: layer.precision.name for layer in network.layers}
     assert kinds["dense"] == kinds["y"] == "HALF"

@@ -44,7 +44,7 @@ def inspect(
 
     Args:
         model: As for `precsearch.optimize`.
-        data: Likewise; samples to look for hazards in, and to time with.
+        data: Samples, as `optimize` takes them: hazards are searched in them, and engines timed.
         backend: Name of the engine.
         precisions: What groups may be given; ``None`` is all that the backend truly runs.
         granularity: ``node``, ``group`` or ``block``.
@@ -56,8 +56,8 @@ def inspect(
         profile: Time the FP32 engine now, for some seconds.
         threads: CPU threads of one inference that is timed; 0 is the number of physical cores.
         pin: As for `precsearch.optimize`: what a search would be left with.
-        exclude: Likewise.
-        only: Likewise.
+        exclude: Patterns of groups that stay in FP32, as in `optimize`.
+        only: Patterns of the groups that may be lowered, as in `optimize`.
         control: The same as ``pin``, ``exclude`` and ``only`` in one.
 
     Raises:
@@ -101,7 +101,7 @@ def diagnose(
 
     Args:
         model: As for `precsearch.optimize`.
-        data: Likewise; the first 64 samples are used. ``None`` is random numbers.
+        data: Samples, as `optimize` takes them; the first 64 are used. ``None`` is random numbers.
         precision: Everything that can, in this precision; not with ``plan``.
         plan: A plan's assignment and scales.
         backend: Name of the engine whose rules are followed.

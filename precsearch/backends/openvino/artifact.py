@@ -32,7 +32,7 @@ class EngineArtifact:
 
     Attributes:
         inputs: Names of the ONNX inputs, in the order of the compiled model's.
-        outputs: Names of the ONNX outputs, likewise.
+        outputs: Names of the ONNX outputs, in the order of the compiled model's.
         nodes: The nodes of the lowered model, in graph order.
         blob: What ``CompiledModel.export_model`` gave.
     """

@@ -15,7 +15,7 @@ from pathlib import Path
 from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
 from precsearch.core.trial import Accuracy, Latency
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.grouping.control import matching, pin
 from precsearch.optimization.write_plan import relowered
 from precsearch.plan.plan import Evidence, GroupEvidence, Plan, read_plan

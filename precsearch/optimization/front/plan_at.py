@@ -10,8 +10,8 @@ from precsearch.core.errors import OptionError
 from precsearch.core.problem import Bound, Goal, Problem
 from precsearch.core.trial import Accuracy, Latency, Measured
 from precsearch.formatting import Scale, loss_bound
-from precsearch.optimization.explain import explain_groups, ledger
 from precsearch.optimization.explanation.caveats import hidden_by_loss
+from precsearch.optimization.explanation.explain import explain_groups, ledger
 from precsearch.optimization.front.points import Point, front_of, within
 from precsearch.optimization.front.recall import FinishedRun, Recalled, finished_run, recalled
 from precsearch.optimization.stages.select import Choice

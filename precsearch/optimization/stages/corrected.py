@@ -12,7 +12,7 @@ from precsearch.core.space import Assignment
 from precsearch.graph.prepare import prepare
 from precsearch.graph.view import GraphView
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.scales import RangeScales
+from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.optimization.stages.corrections_file import Corrections
 from precsearch.rewrites import Recorded, with_rewrites
 from precsearch.rewrites.equalize import EQUALIZE

@@ -98,8 +98,7 @@ def test_what_cannot_be_a_plan_is_refused(own: Plan, tmp_path: Path) -> None:
         plan_at("model.precsearch", 1e-12, "none.plan.json")
     with pytest.raises(InputError, match="exists already"):
         plan_at("model.precsearch", 1.0, "model.plan.json")
-    onnx.save(unequal(), tmp_path / "model.onnx")
-    other = onnx.load(tmp_path / "model.onnx")
+    other = unequal()
     other.graph.name = "another"
     onnx.save(other, tmp_path / "other.onnx")
     with pytest.raises(ReplayError, match="is not the model that the plan was made for"):
@@ -113,12 +112,14 @@ def test_what_cannot_be_a_plan_is_refused(own: Plan, tmp_path: Path) -> None:
     for name in ("plan.json", "outputs.json"):
         (tmp_path / "run" / name).write_bytes(Path("model.precsearch", name).read_bytes())
     assert front(tmp_path / "run") == front("model.precsearch")
+    with pytest.raises(InputError, match="name the model with --model"):
+        plan_at(tmp_path / "run", 1.0, tmp_path / "none.plan.json")
     with pytest.raises(ReplayError, match="no longer has the ranges"):
-        plan_at(tmp_path / "run", 1.0, "none.plan.json")
-    for name in Path("model.precsearch").glob("ranges-*.json"):
-        (tmp_path / "run" / name.name).write_bytes(name.read_bytes())
+        plan_at(tmp_path / "run", 1.0, "none.plan.json", model="model.onnx")
+    for found in Path("model.precsearch").glob("ranges-*.json"):
+        (tmp_path / "run" / found.name).write_bytes(found.read_bytes())
     with pytest.raises(ReplayError, match="lowered to another model here"):
-        plan_at(tmp_path / "run", 1.0, "none.plan.json")
+        plan_at(tmp_path / "run", 1.0, "none.plan.json", model="model.onnx")
     assert not Path("none.plan.json").exists()
 
 

@@ -9,7 +9,7 @@ from rich.text import Text
 from precsearch.cli.cells import Scale, clean, milliseconds, speedup
 from precsearch.cli.output.page import Page
 from precsearch.formatting import loss_bound
-from precsearch.measurement.certainty import doubts
+from precsearch.measurement.timing.certainty import doubts
 from precsearch.optimization.front.plan_at import PlanAtReport
 from precsearch.optimization.front.points import Point
 

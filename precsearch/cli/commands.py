@@ -168,8 +168,8 @@ def upgrade(
     return lambda: reporting.upgraded(plan, output, force=force)
 
 
-@app.command("plan")
-def plan_of_run(
+@app.command()
+def plan(
     run: plan_options.PlannedRun,
     *,
     at: plan_options.At = None,

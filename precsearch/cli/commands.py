@@ -150,25 +150,6 @@ def build(
 
 
 @app.command()
-def upgrade(
-    plan: plan_options.Plan,
-    *,
-    output: plan_options.UpgradedPlan,
-    force: options.Force = False,
-) -> Action:
-    """Write a plan of an older precsearch as this version writes plans.
-
-    What is built from it stays the same, byte for byte. The plan that was given is not changed.
-
-    Example:
-        precsearch upgrade old.plan.json -o resnet.plan.json
-    """
-    from precsearch.cli import reporting
-
-    return lambda: reporting.upgraded(plan, output, force=force)
-
-
-@app.command()
 def plan(
     run: plan_options.PlannedRun,
     *,
@@ -187,6 +168,25 @@ def plan(
     from precsearch.cli import reporting
 
     return lambda: reporting.plan(run, at, output, model=model, force=force)
+
+
+@app.command()
+def upgrade(
+    plan: plan_options.Plan,
+    *,
+    output: plan_options.UpgradedPlan,
+    force: options.Force = False,
+) -> Action:
+    """Write a plan of an older precsearch as this version writes plans.
+
+    What is built from it stays the same, byte for byte. The plan that was given is not changed.
+
+    Example:
+        precsearch upgrade old.plan.json -o resnet.plan.json
+    """
+    from precsearch.cli import reporting
+
+    return lambda: reporting.upgraded(plan, output, force=force)
 
 
 @app.command()

@@ -21,6 +21,7 @@ from precsearch.core.formats import FLOAT16, FLOAT32, INT8, NumberFormat
 from precsearch.core.precision import Precision
 from precsearch.core.quantization import QuantScheme, TensorFormat
 from precsearch.graph.encode import coded, stored
+from precsearch.graph.serialize import constant_bytes
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.qdq.layout import QuantLayout
 from precsearch.lowering.qdq.scales import (
@@ -49,10 +50,25 @@ class WeightCache:
     """Serialised constants by name: quantising and retyping a weight is done once a model."""
 
     protos: dict[str, bytes] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
+    """Weights that were quantised ahead once, in whatever form."""
+
+    def has(self, weight: str) -> bool:
+        """Whether a weight was quantised ahead before."""
+        return weight in self.seen
 
     def keep(self, key: str, proto: onnx.TensorProto) -> None:
         """Serialise a constant and keep it under ``key``."""
         self.protos[key] = proto.SerializeToString(deterministic=True)
+
+    def keep_weight(
+        self, key: str, values: npt.NDArray[np.generic], stored_as: NumberFormat
+    ) -> None:
+        """A large constant of values that the format holds, with one copy of them alone."""
+        if stored_as == INT8 and values.dtype == np.int8:
+            self.protos[key] = constant_bytes(key, stored_as.elem_type, values)
+        else:
+            self.keep(key, coded(key, values, stored_as))
 
 
 @dataclass(frozen=True)
@@ -81,6 +97,12 @@ class WeightForm:
         if self.floor is None:
             return axis
         return f"{axis}f{hashlib.sha256(self.floor.tobytes()).hexdigest()[:8]}"
+
+    def stem(self, name: str) -> str:
+        """The name of the constant that a weight becomes."""
+        own = self.stored_as.format
+        kind = "i8" if own == INT8 else own.name
+        return f"{name}{SEPARATOR}{kind}{'h' if self.around == FLOAT16 else ''}{self.tag}"
 
 
 class Emitter:
@@ -153,27 +175,11 @@ class Emitter:
 
         With ``float_weights`` as float constant → QuantizeLinear → DequantizeLinear.
         """
-        axis, half = form.axis, form.around == FLOAT16
-        own = form.stored_as.format
-        kind = "i8" if own == INT8 else own.name
-        stem = f"{name}{SEPARATOR}{kind}{'h' if half else ''}{form.tag}"
+        stem = form.stem(name)
         if stem in self._made:
             return f"{stem}/dq"
         self._made.add(stem)
-        if stem not in self.cache.protos:
-            weight = np.asarray(self.graph.weights[name].load(), dtype=np.float32)
-            if form.transposed:
-                weight = np.ascontiguousarray(weight.T)
-            q, scale = quantise_weight(
-                weight, axis, stored_as=form.stored_as, half=half, floor=form.floor
-            )
-            written, zeros = FLOAT32 if self.float_weights else own, np.zeros(scale.shape, np.int8)
-            for part, proto in (
-                (stem, coded(stem, weight if self.float_weights else q, written)),
-                (f"{stem}/scale", stored(f"{stem}/scale", scale, FLOAT16 if half else FLOAT32)),
-                (f"{stem}/zero", coded(f"{stem}/zero", zeros, own)),
-            ):
-                self.cache.keep(part, proto)
+        self.cache_weight(name, form)
         scales = [f"{stem}/scale", f"{stem}/zero"]
         for part in (stem, *scales):
             self.weights[part] = self.cache.protos[part]
@@ -182,9 +188,28 @@ class Emitter:
             nodes.append(self.node("QuantizeLinear", [stem, *scales], f"{stem}/q"))
         source = f"{stem}/q" if self.float_weights else stem
         nodes.append(self.node("DequantizeLinear", [source, *scales], f"{stem}/dq"))
-        for node in nodes if axis is not None else ():
-            node.attribute.append(onnx.helper.make_attribute("axis", axis))
+        for node in nodes if form.axis is not None else ():
+            node.attribute.append(onnx.helper.make_attribute("axis", form.axis))
         return f"{stem}/dq"
+
+    def cache_weight(self, name: str, form: WeightForm) -> bytes:
+        """Quantise a weight, once a model, and give its constant; from any thread."""
+        stem, half, own = form.stem(name), form.around == FLOAT16, form.stored_as.format
+        if stem not in self.cache.protos:
+            weight = np.asarray(self.graph.weights[name].load(), dtype=np.float32)
+            if form.transposed:
+                weight = np.ascontiguousarray(weight.T)
+            q, scale = quantise_weight(
+                weight, form.axis, stored_as=form.stored_as, half=half, floor=form.floor
+            )
+            written, zeros = FLOAT32 if self.float_weights else own, np.zeros(scale.shape, np.int8)
+            for part, proto in (
+                (f"{stem}/scale", stored(f"{stem}/scale", scale, FLOAT16 if half else FLOAT32)),
+                (f"{stem}/zero", coded(f"{stem}/zero", zeros, own)),
+            ):
+                self.cache.keep(part, proto)
+            self.cache.keep_weight(stem, weight if self.float_weights else q, written)
+        return self.cache.protos[stem]
 
     def packed_weight(self, node: NodeView, around: NumberFormat) -> str:
         """A weight as INT4 constant → DequantizeLinear by blocks; the float form's name."""

@@ -17,7 +17,7 @@ from precsearch.lowering.qdq.scales import grid_scales
 from precsearch.lowering.qdq.shifts import shifted_bias
 from precsearch.lowering.tensor_names import LIFTED, float_name, scale_key
 
-__all__ = ["scale_floor", "weight_axis", "write_node"]
+__all__ = ["scale_floor", "weight_axis", "weight_form", "write_node"]
 
 _MAX_BIAS_STEPS = np.float32(2.0**30)
 """ONNX Runtime stores the bias of an INT8 Conv as int32 in steps of the product of both scales."""
@@ -40,7 +40,7 @@ def write_node(emitter: Emitter, node: NodeView, forms: EngineForms) -> None:
         if slot == weight and packed:
             inputs[slot] = emitter.packed_weight(node, wanted)
         elif slot == weight:
-            form = _weight_form(emitter, node, wanted, node.index in forms.split)
+            form = weight_form(emitter, node, forms)
             inputs[slot] = emitter.quantised_weight(tensor, form)
         elif tensor in graph.weights and not graph.is_float(tensor):
             emitter.weight(tensor, FLOAT32)
@@ -139,13 +139,15 @@ def _write_gemm(emitter: Emitter, node: NodeView, inputs: list[str], output: str
         sub.name = f"{node.key}//bias"
 
 
-def _weight_form(emitter: Emitter, node: NodeView, around: NumberFormat, split: bool) -> WeightForm:
+def weight_form(emitter: Emitter, node: NodeView, forms: EngineForms) -> WeightForm:
     """How an active node's weight is quantised: per output channel where it has one axis for it."""
     axis, precision = weight_axis(node, emitter.graph), emitter.layout.nodes[node.index]
+    own = emitter.float_of(node)
+    around = own if own != FLOAT32 and 1 in cast_slots(node, emitter.graph, own) else FLOAT32
     stored_as = emitter.scheme.weight(node.op_type, precision)
     step = emitter.layout.params[scale_key(node.inputs[0], precision)].scale
     floor = scale_floor(emitter.graph, node, step, stored_as)
-    if node.is_op("Gemm") and split:
+    if node.is_op("Gemm") and node.index in forms.split:
         return WeightForm(1, around, stored_as, transposed=axis == 0, floor=floor)
     return WeightForm(axis, around, stored_as, floor=floor)
 

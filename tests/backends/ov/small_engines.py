@@ -10,7 +10,7 @@ import onnx
 import onnxruntime as ort
 
 from precsearch.backends.openvino import OpenVinoBackend
-from precsearch.core.backend import BackendOptions, Feed
+from precsearch.core.backend import Backend, BackendOptions, Feed
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from precsearch.graph.prepare import prepare
@@ -89,7 +89,7 @@ def engine(
 
 def lowered(
     model: onnx.ModelProto,
-    backend: OpenVinoBackend,
+    backend: Backend,
     precision: Precision,
     without: Iterable[str] = (),
 ) -> Lowered:

@@ -29,7 +29,7 @@ from precsearch.core.backend import BackendOptions
 from precsearch.core.errors import PrecsearchError
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
-from precsearch.measurement.latency import TimingOptions
+from precsearch.measurement.timing.latency import TimingOptions
 from precsearch.registry import backend_factory
 
 QUICK = TimingOptions(rounds=20, round_seconds=0.01, warmup=5, seconds=3.0)
@@ -58,7 +58,7 @@ class Smoke:
         """A model, read once."""
         if name not in self.ready:
             story = STORIES[name](self.carry, self.work)
-            every = frozenset({Precision.FP32, Precision.FP16, Precision.BF16})
+            every = (Precision.FP32, Precision.FP16, Precision.BF16)
             self.ready[name] = prepared(config_of(story, self.backend, self.work), every)
         return self.ready[name]
 

@@ -17,11 +17,11 @@ from precsearch.core.space import Assignment
 from precsearch.core.trial import Accuracy, Latency
 from precsearch.executors.open import worker_here
 from precsearch.executors.references import reference_of
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowered, Lowering
 from precsearch.measurement.config import ReferenceSplit
-from precsearch.measurement.latency import Load, TimingOptions, head_to_head
 from precsearch.measurement.scoring import Scorer
+from precsearch.measurement.timing.latency import Load, TimingOptions, head_to_head
 from precsearch.optimization.stages.calibrate import calibrated
 from precsearch.registry import backend_factory
 from precsearch.setup.inputs import open_inputs
@@ -90,7 +90,7 @@ def config_of(story: Story, backend: str, work: Path, **options: Any) -> Optimiz
     return config
 
 
-def prepared(config: OptimizeConfig, precisions: frozenset[Precision] | None = None) -> Prepared:
+def prepared(config: OptimizeConfig, precisions: tuple[Precision, ...] | None = None) -> Prepared:
     """Read the model and run the reference."""
     source = read_model(config.model)
     target = open_target(source, config.backend, precisions, "group", 0)

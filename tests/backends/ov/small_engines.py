@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 
 from precsearch.backends.openvino import OpenVinoBackend
-from precsearch.core.backend import Backend, BackendOptions, Feed
+from precsearch.core.backend import BackendOptions, Feed
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from precsearch.graph.prepare import prepare
@@ -89,7 +90,7 @@ def engine(
 
 def lowered(
     model: onnx.ModelProto,
-    backend: Backend,
+    backend: Any,  # noqa: ANN401 - a backend of any engine
     precision: Precision,
     without: Iterable[str] = (),
 ) -> Lowered:

@@ -50,6 +50,8 @@ def run(argv: Sequence[str]) -> Exit:
     try:
         action = app(list(argv), prog_name="precsearch", standalone_mode=False)
         if not callable(action):
+            if action == Exit.INTERRUPTED:  # Typer's own; which signal it was, we know better
+                raise KeyboardInterrupt
             return Exit(action or 0)
         with owned():
             return Exit(action())

@@ -9,11 +9,12 @@ r"""One search on one device and on several: how much sooner it ends, and what s
 
 Each search is a process of its own, `precsearch optimize --json`, and is read from its events. A
 search that is there is not run again. ``vit``: a transformer whose LayerNorms overflow in FP16
-(batch 8). ``resnet``: a residual CNN. ``unet``: its INT8 engine does not build. DIR holds
-``gen_gpu_vit.py``, ``gen_gpu_resnet.py`` and ``gen_gpu_more.py``. ``--ray`` searches through a Ray
-of this machine, ``--kill`` kills one of its actors after the fourth trial. ``--judge`` times what
-was shipped head to head on the first device, and one engine ten times while the second device
-builds. OUT gets events, plans and artifacts; one table is printed.
+(batch 8). ``resnet``: a residual CNN. ``unet``: its INT8 engine does not build. ``detector``: TF32
+puts its FP32 engine beyond the bound. DIR holds ``gen_gpu_vit.py``, ``gen_gpu_resnet.py`` and
+``gen_gpu_more.py``. ``--ray`` searches through a Ray of this machine, ``--kill`` kills one of its
+actors after the fourth trial. ``--judge`` times what was shipped head to head on the first device,
+and one engine ten times while the second device builds. OUT gets events, plans and artifacts; one
+table is printed.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-NAMES = ("vit", "resnet", "unet")
+NAMES = ("vit", "resnet", "unet", "detector")
 
 
 @dataclass(frozen=True)
@@ -29,26 +28,25 @@ class Story:
 def drawn(name: str, folder: Path) -> Story:
     """A model of random weights, made by a generator that can be imported; one of `NAMES`."""
     model, data = folder / f"{name}.onnx", folder / f"{name}.npz"
-    makers: dict[str, Callable[[], tuple[onnx.ModelProto, dict[str, tuple[int, ...]]]]] = {
-        "vit": lambda: (
-            importlib.import_module("gen_gpu_vit").vit(batch=8, outlier=8000.0),
-            {"x": (64, 196, 768)},
-        ),
-        "resnet": lambda: (
-            importlib.import_module("gen_gpu_resnet").cnn(B=32),
-            {"x": (64, 3, 224, 224)},
-        ),
-        "unet": lambda: (
-            importlib.import_module("gen_gpu_more").unet()[0],
-            {"x": (32, 3, 224, 224)},
-        ),
-    }
-    proto, shapes = makers[name]()
+    if name in ("unet", "detector"):
+        module = importlib.import_module("gen_gpu_more")
+        proto, shapes, batch = module.ALL[name]()
+        samples: Any = module.draw(shapes, 4 * batch, 1)
+    else:
+        proto, shape = _vit() if name == "vit" else _resnet()
+        samples = {"x": np.random.default_rng(1).standard_normal(shape).astype(np.float32)}
     onnx.save(proto, model)
-    random = np.random.default_rng(1)
-    samples: Any = {k: random.standard_normal(s).astype(np.float32) for k, s in shapes.items()}
     np.savez(data, **samples)
-    return Story(name, model, data, 1e-2 if name == "vit" else 3e-2)
+    return Story(name, model, data, 1e-2 if name in ("vit", "detector") else 3e-2)
+
+
+def _vit() -> tuple[onnx.ModelProto, tuple[int, ...]]:
+    made = importlib.import_module("gen_gpu_vit").vit(batch=8, outlier=8000.0)
+    return made, (64, 196, 768)
+
+
+def _resnet() -> tuple[onnx.ModelProto, tuple[int, ...]]:
+    return importlib.import_module("gen_gpu_resnet").cnn(B=32), (64, 3, 224, 224)
 
 
 def own(args: argparse.Namespace, folder: Path) -> Story:

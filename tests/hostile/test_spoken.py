@@ -25,11 +25,11 @@ NOT_HERE = re.compile(
     r"precsearch/(backends/(openvino|tensorrt/(?!layer_precisions))|report/)"
     r"|precsearch/replay/(ahead|artifact|verify)"
     r"|precsearch/(diagnosis/(?!cut_engine|exposed_engine)|exporters/(?!polygraphy_script))"
-    r"|precsearch/data/media"
+    r"|precsearch/data/media|precsearch/optimization/front"
     r"|precsearch/cli/(diagnosing|reporting|progress/watch)|precsearch/executors/(ray|ssh|site)"
 )
 """What has tests of its own: OpenVINO, TensorRT (or a stand-in), engines, diagnose, report,
-Ray, other hosts."""
+plans of a run's front, Ray, other hosts."""
 
 UNSPOKEN = {
     "OptionError: --devices cannot keep engines to CPU cores on this system; leave it out": "needs "

@@ -23,7 +23,7 @@ from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from precsearch.executors.client import ReferenceClient
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.layout import quantisable
+from precsearch.lowering.qdq.reach import quantisable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from precsearch.lowering.qdq.shifts import can_be_shifted
 from precsearch.measurement.service import ReferenceSplit

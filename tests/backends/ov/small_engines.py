@@ -90,7 +90,7 @@ def engine(
 
 def lowered(
     model: onnx.ModelProto,
-    backend: Any,  # noqa: ANN401 - a backend of any engine
+    backend: Any,
     precision: Precision,
     without: Iterable[str] = (),
 ) -> Lowered:

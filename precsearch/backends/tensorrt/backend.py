@@ -20,7 +20,6 @@ from precsearch.backends.tensorrt.inspector import EngineLayer, engine_layers
 from precsearch.backends.tensorrt.installed import Installed, loaded
 from precsearch.backends.tensorrt.options import Knobs
 from precsearch.backends.tensorrt.runtime.engine import TensorRtSession
-from precsearch.backends.tensorrt.runtime.neighbours import device_watch
 from precsearch.backends.tensorrt.scheme import scheme
 from precsearch.core.backend import (
     GPU_USE,
@@ -36,6 +35,7 @@ from precsearch.core.backend.facts import COMPILED
 from precsearch.core.errors import BuildError, OptionError
 from precsearch.core.precision import Precision
 from precsearch.system.disturbance import Watch
+from precsearch.system.gpu_neighbours import device_watch
 
 __all__ = ["TensorRtBackend"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -89,7 +90,7 @@ def engine(
 
 def lowered(
     model: onnx.ModelProto,
-    backend: OpenVinoBackend,
+    backend: Any,
     precision: Precision,
     without: Iterable[str] = (),
 ) -> Lowered:

@@ -158,6 +158,8 @@ class OpenVinoBackend:
 
     def _imported(self, artifact: EngineArtifact, profiled: bool) -> Any:  # noqa: ANN401
         config = {**self._config(), "PERF_COUNT": profiled}
+        if profiled:
+            config["NUM_STREAMS"] = 1  # each stream counts for itself
         stream = io.BytesIO(artifact.blob)
         try:
             return openvino_core().import_model(stream, self.build_options.device, config)

@@ -21,19 +21,19 @@ from precsearch.core.space import LayerGroup
 from precsearch.emulation.fused import in_registers
 from precsearch.emulation.round_nodes import cast_pair
 from precsearch.emulation.weights import ProxyWeights
+from precsearch.graph.operators import REARRANGING, SELECTING
 from precsearch.graph.view import NodeView
 from precsearch.lowering.capabilities import cast_outputs, cast_slots, weight_slot
 from precsearch.lowering.context import LoweringContext
-from precsearch.lowering.qdq_layout import fused_tail, reaches_all
-from precsearch.lowering.qdq_placement import BRANCH_SUFFIX, Placed, placed
+from precsearch.lowering.qdq.placement import BRANCH_SUFFIX, Placed, placed
+from precsearch.lowering.qdq.reach import fused_tail, reaches_all
 from precsearch.lowering.tensor_names import scale_key
 
 __all__ = ["FLOAT_ZERO", "Branch", "Scope", "flag_name", "only_name", "scale_name", "zero_name"]
 
 _MOVES = frozenset(
-    {"Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "Identity"}
-    | {"MaxPool", "Gather", "GatherElements", "GatherND", "Expand", "Tile", "Concat", "Neg", "Abs"}
-    | {"DepthToSpace", "SpaceToDepth", "Relu", "Max", "Min", "Where"}
+    {*REARRANGING, *SELECTING, "GatherElements", "GatherND", "Tile", "DepthToSpace", "SpaceToDepth"}
+    | {"MaxPool", "Concat", "Neg", "Abs", "Relu", "Max", "Min", "Where"}
 )
 """Operators that give back numbers they were given: a format holds them if it held those."""
 

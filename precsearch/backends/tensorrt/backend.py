@@ -22,7 +22,6 @@ from precsearch.backends.tensorrt.logger import Lines, make_logger
 from precsearch.backends.tensorrt.options import Knobs
 from precsearch.backends.tensorrt.runtime.cuda import Cuda
 from precsearch.backends.tensorrt.runtime.engine import TensorRtSession
-from precsearch.backends.tensorrt.runtime.neighbours import device_watch
 from precsearch.backends.tensorrt.scheme import scheme
 from precsearch.core.backend import (
     GPU_USE,
@@ -34,10 +33,11 @@ from precsearch.core.backend import (
     GraphForm,
     QuantScheme,
 )
-from precsearch.core.backend_facts import COMPILED
+from precsearch.core.backend.facts import COMPILED
 from precsearch.core.errors import BuildError, OptionError
 from precsearch.core.precision import Precision
 from precsearch.system.disturbance import Watch
+from precsearch.system.gpu_neighbours import device_watch
 
 __all__ = ["Installed", "TensorRtBackend", "loaded"]
 
@@ -213,7 +213,7 @@ class TensorRtBackend:
         return (coarse, strict) if self.knobs.tf32 else (strict, coarse)
 
     def unavailable(self, precisions: Collection[Precision]) -> str:
-        """See `precsearch.core.backend_facts.LimitsPrecisions.unavailable`."""
+        """See `precsearch.core.backend.facts.LimitsPrecisions.unavailable`."""
         for precision in Precision.ordered(_SINCE.keys() & set(precisions)):
             if self.form.annotated:
                 return (
@@ -264,7 +264,7 @@ class TensorRtBackend:
         self._builder.hold(tactics)
 
     def how_to_load(self, path: str) -> tuple[str, ...]:
-        """See `precsearch.core.portable.TellsHowToLoad.how_to_load`."""
+        """See `precsearch.core.backend.portable.TellsHowToLoad.how_to_load`."""
         if path.endswith(".onnx"):
             return ()
         return (

@@ -8,13 +8,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from precsearch.backends.openvino import backend as backend_module
 from precsearch.backends.openvino import session as module
 from precsearch.backends.openvino.artifact import EngineArtifact, NodeLink
 from precsearch.backends.openvino.inspector import RuntimeLayer
 from precsearch.backends.openvino.runtime import import_openvino
 from precsearch.backends.openvino.session import OpenVinoSession
-from precsearch.core.precision import Precision
-from tests.backends.ov.small_engines import cnn, engine, made, samples
+from precsearch.core.backend import BackendOptions
+from tests.backends.ov.small_engines import made
 
 STATUS = import_openvino().ProfilingInfo.Status
 WARM_US = {"a": 7.3, "b": 40.6, "folded": 0.0}
@@ -76,13 +77,19 @@ def test_profiles_of_one_session_agree(opened: OpenVinoSession) -> None:
     assert second == pytest.approx(first, abs=2.2)
 
 
-def test_an_engine_of_several_streams_is_profiled_in_one() -> None:
-    from precsearch.core.backend import BackendOptions
+def test_an_engine_of_several_streams_is_profiled_in_one_that_counts_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[dict[str, object]] = []
 
-    model = cnn()
+    class Core:
+        def import_model(self, _: object, device: str, config: dict[str, object]) -> object:
+            asked.append(config)
+            return SimpleNamespace(create_infer_request=Request)
+
+    monkeypatch.setattr(backend_module, "openvino_core", Core)
     backend = made(BackendOptions(threads=2, build={"streams": "2"}))
-    artifact, _ = engine(model, backend, Precision.INT8)
-    compiled = backend.open(artifact, profiled=True)._compiled
-    assert compiled.get_property("NUM_STREAMS") == 1
-    assert backend.open(artifact)._compiled.get_property("NUM_STREAMS") == 2
-    assert backend.open(artifact, profiled=True).profile(samples(model), 2)
+    artifact = EngineArtifact(("x",), (), (), b"").to_bytes()
+    for profiled in (True, False):
+        backend.open(artifact, profiled=profiled)
+    assert [config["NUM_STREAMS"] for config in asked] == [1, 2]

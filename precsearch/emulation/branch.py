@@ -18,6 +18,7 @@ from precsearch.core.formats import FLOAT32, NumberFormat
 from precsearch.core.precision import Encoding, Precision
 from precsearch.core.quantization import Trait
 from precsearch.core.space import LayerGroup
+from precsearch.emulation.fused import in_registers
 from precsearch.emulation.round_nodes import cast_pair
 from precsearch.emulation.weights import ProxyWeights
 from precsearch.graph.operators import REARRANGING, SELECTING
@@ -121,6 +122,7 @@ class Branch:
         self._placed: dict[int, Placed] = {}
         self._beside: dict[int, tuple[str, ...]] = {}
         self._stored: set[str] = set()
+        self._unrounded = in_registers(context, group, precision)
         views = [self.graph.by_key[key] for key in group.nodes]
         if precision.spec.encoding is Encoding.QDQ:
             self._place(views, group, context)
@@ -165,13 +167,15 @@ class Branch:
         outputs = [f"{t}//{self.precision}" if t else "" for t in node.outputs]
         self._copy(node, inputs, outputs)
         exact = node.is_op(*_MOVES) and all(
-            slot in slots for slot, t in enumerate(node.inputs) if t and graph.is_float(t)
+            slot in slots and t not in self._unrounded
+            for slot, t in enumerate(node.inputs)
+            if t and graph.is_float(t)
         )
         stored = frozenset(cast_outputs(node, graph, own) if own != FLOAT32 else ())
         for position, tensor in enumerate(node.outputs):
             if tensor:
                 scope.local[tensor] = outputs[position]
-                if position in stored:
+                if position in stored and tensor not in self._unrounded:
                     self._store(tensor, exact)
                 if tensor in self._stored:
                     scope.local[tensor] = self._requantised(tensor)
@@ -197,7 +201,7 @@ class Branch:
                 name = self._perhaps(tensor, beside)
             elif slot in found.branch:
                 name = self._perhaps(tensor, (f"{node.key}{BRANCH_SUFFIX}", *beside))
-        return self._rounded(name) if cast else name
+        return self._rounded(name) if cast and tensor not in self._unrounded else name
 
     def _store(self, tensor: str, exact: bool) -> None:
         name = self.scope.local[tensor]

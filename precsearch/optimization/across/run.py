@@ -144,9 +144,8 @@ def _shipped(config: OptimizeConfig, entrants: Sequence[Entrant], outputs: Outpu
             f"no {config.artifact.suffix} is written for {best.backend}, which is the fastest: "
             "'precsearch build' makes its model or engine from the plan"
         )
-    yield PlanWritten(
-        str(config.plan_path), plan.evidence.latency.ratio, plan.evidence.accuracy.loss
-    )
+    ratio, loss = plan.evidence.latency.ratio, plan.evidence.accuracy.loss
+    yield PlanWritten(str(config.plan_path), ratio, loss)
     return OptimizeResult(
         plan,
         config.plan_path,

@@ -130,9 +130,7 @@ def open_target(
         why = made.unavailable(wanted)
         if why:
             raise OptionError(f"{why}; leave it out of --precisions")
-    own: tuple[Recorded, ...] = ()
-    if form is None:
-        source, own = _as_fused(source, facts_of(made).rewrites)
+    source, own = _as_fused(source, facts_of(made).rewrites if form is None else ())
     chosen = made.scheme if scheme is None else made.scheme_named(scheme)
     written = made.form.holding(wanted) if form is None else form_of(made, form)
     if written.max_opset is not None and source.opset > written.max_opset:

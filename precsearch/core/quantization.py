@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ __all__ = [
     "TYPED",
     "TYPED_HALF",
     "WEAK",
+    "FusedAttention",
     "GraphForm",
     "OperatorFormats",
     "PerAxis",
@@ -136,6 +138,26 @@ class OperatorFormats:
 _NOTHING = OperatorFormats(Trait.NON_QUANTIZABLE)
 
 
+@dataclass(frozen=True, slots=True)
+class FusedAttention:
+    """Which attention cores an engine computes in one kernel at a precision.
+
+    Attributes:
+        heads: Sizes of a head.
+        keys: The least and the most tokens that are attended to.
+        quantized_output: Whether what it writes must be quantized, too.
+    """
+
+    heads: frozenset[int]
+    keys: tuple[float, float] = (1, math.inf)
+    quantized_output: bool = False
+
+    def takes(self, head: int | None, keys: int | None) -> bool:
+        """Whether there is such a kernel; sizes that are not known are taken to fit."""
+        least, most = self.keys
+        return (keys is None or least <= keys <= most) and (head is None or head in self.heads)
+
+
 def operator_formats(
     precision: Precision,
     *,
@@ -180,11 +202,14 @@ class QuantScheme:
         formats: (Operator, precision) → what is quantized there. The activations of one precision
             all have one format. An operator that is not listed stays in float.
         quirks: What this engine needs besides.
+        attention: Precision → the attention cores that become one kernel. Of a precision that is
+            not listed none does, or nothing is known: where no precision is listed.
     """
 
     name: str
     formats: Mapping[tuple[str, Precision], OperatorFormats] = field(hash=False)
     quirks: frozenset[Quirk] = frozenset()
+    attention: Mapping[Precision, FusedAttention] = field(default_factory=dict, hash=False)
 
     @classmethod
     def int8(

@@ -15,6 +15,7 @@ from precsearch.core.formats import FLOAT16, FLOAT32
 from precsearch.core.precision import Encoding, Precision
 from precsearch.core.quantization import TYPED, GraphForm, QuantScheme, Trait
 from precsearch.core.space import LayerGroup, SearchSpace
+from precsearch.graph.attention import attention_cores
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.grouping.add_inputs import with_branches
 from precsearch.grouping.convex import convex_parts, in_graph_order
@@ -89,7 +90,18 @@ def group(
     )
     quantised = [any(p in traits for p in g.choices) for g in groups]
     edges = _edges(parts, graph, traits, quantised)
-    return with_branches(SearchSpace(groups, edges, granularity), graph, scheme)
+    fused = _fused(groups, graph) if scheme.attention else ()
+    return with_branches(SearchSpace(groups, edges, granularity, fused), graph, scheme)
+
+
+def _fused(groups: Sequence[LayerGroup], graph: GraphView) -> tuple[frozenset[str], ...]:
+    """The groups of each attention core that consists of several."""
+    owner = {node: g.key for g in groups if len(g.choices) > 1 for node in g.nodes}
+    cores = (
+        frozenset(owner[graph.nodes[i].key] for i in core.nodes if graph.nodes[i].key in owner)
+        for core in attention_cores(graph).values()
+    )
+    return tuple(keys for keys in cores if len(keys) > 1)
 
 
 def _layer_group(

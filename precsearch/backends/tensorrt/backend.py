@@ -125,7 +125,6 @@ class TensorRtBackend:
     refusal = "precsearch writes no other precision for it"
     facts = replace(COMPILED, offered=_RUN)
     use = GPU_USE
-    scheme: QuantScheme = scheme()
 
     def __init__(self, options: BackendOptions) -> None:
         self.options = options
@@ -169,6 +168,16 @@ class TensorRtBackend:
         """
         return TYPED_HALF if self.caps.typed else WEAK
 
+    @cached_property
+    def scheme(self) -> QuantScheme:
+        """See `precsearch.core.backend.Backend.scheme`; it depends on the graph form.
+
+        Raises:
+            OptionError: TensorRT is not installed, does not load here, or can be told neither types
+                nor precisions.
+        """
+        return scheme(attention=not self.form.annotated)
+
     def form_named(self, name: str) -> GraphForm:
         """See `precsearch.core.backend.Backend.form_named`."""
         for form in (TYPED_HALF, WEAK):
@@ -181,7 +190,8 @@ class TensorRtBackend:
 
     def scheme_named(self, name: str) -> QuantScheme:
         """See `precsearch.core.backend.Backend.scheme_named`."""
-        known = {made.name: made for made in (scheme("decided"), scheme("both"))}
+        made = (scheme(add, attention=a) for add in ("decided", "both") for a in (False, True))
+        known = {one.name: one for one in made}
         if name not in known:
             raise OptionError(
                 f"the tensorrt backend has no quantisation scheme {name!r}; use one of "

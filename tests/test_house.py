@@ -20,12 +20,11 @@ LONG_FILES: dict[str, str] = {
     "precsearch/backends/tensorrt/backend.py": _SPLIT,
     "precsearch/backends/tensorrt/builder.py": _SPLIT,
     "precsearch/cli/options/optimize.py": _SPLIT,
-    "precsearch/core/quantization.py": _SPLIT,
     "precsearch/executors/client.py": _SPLIT,
     "precsearch/grouping/group.py": _SPLIT,
     "precsearch/lowering/emitter.py": _SPLIT,
-    "precsearch/lowering/qdq_layout.py": _SPLIT,
-    "precsearch/lowering/scales.py": _SPLIT,
+    "precsearch/lowering/qdq/layout.py": _SPLIT,
+    "precsearch/lowering/qdq/scales.py": _SPLIT,
     "precsearch/replay/materialize.py": _SPLIT,
 }
 LONG_FUNCTIONS: dict[str, str] = {
@@ -39,7 +38,7 @@ LONG_FUNCTIONS: dict[str, str] = {
     "precsearch/lowering/lower.py:lower": _SPLIT,
     "precsearch/measurement/service.py:measure": _SPLIT,
     "precsearch/optimization/across/run.py:_shipped": _SPLIT,
-    "precsearch/optimization/inspection.py:inspect": _SPLIT,
+    "precsearch/optimization/preview/inspection.py:inspect": _SPLIT,
     "precsearch/optimization/pipeline.py:_rounds": _SPLIT,
     "precsearch/optimization/write_plan.py:make_plan": _SPLIT,
     "precsearch/replay/verify.py:verify": _SPLIT,
@@ -47,14 +46,7 @@ LONG_FUNCTIONS: dict[str, str] = {
     "strategies/precsearch_strategies/acquisition/candidates.py:candidates": _SPLIT,
     "strategies/precsearch_strategies/tpe.py:tpe_search": _SPLIT,
 }
-FULL_FOLDERS: dict[str, str] = {
-    "precsearch/core": "one record family a file; all else imports them",
-    "precsearch/graph": _SPLIT,
-    "precsearch/lowering": _SPLIT,
-    "precsearch/measurement": _SPLIT,
-    "precsearch/optimization": _SPLIT,
-    "precsearch/report": _SPLIT,
-}
+FULL_FOLDERS: dict[str, str] = {}
 FACTOR = 1.5
 """How far beyond a limit an exception may go; signatures of options have none."""
 

@@ -24,7 +24,7 @@ import onnx
 from precsearch.backends.tensorrt.backend import TensorRtBackend
 from precsearch.backends.tensorrt.builder import EngineBuilder
 from precsearch.core.backend import Array, BackendOptions
-from precsearch.lowering.annotate import METADATA_KEY
+from precsearch.lowering.engines.annotate import METADATA_KEY
 
 REPEATS = 10
 RUNS = 100

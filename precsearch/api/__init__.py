@@ -7,10 +7,10 @@ from precsearch.api.optimizing import optimize
 from precsearch.api.result import Result
 from precsearch.diagnosis.result import Diagnosis
 from precsearch.exporters.export import ExportReport, export
-from precsearch.optimization.counted import Counted
 from precsearch.optimization.edit import EditReport, edit
-from precsearch.optimization.estimate import DryRun, dry_run
-from precsearch.optimization.inspection import Inspection
+from precsearch.optimization.preview.counted import Counted
+from precsearch.optimization.preview.estimate import DryRun, dry_run
+from precsearch.optimization.preview.inspection import Inspection
 from precsearch.optimization.start import optimize_events
 from precsearch.plan.plan import read_plan as load_plan
 from precsearch.replay.materialize import BuildReport, build

@@ -16,7 +16,7 @@ import onnx
 from precsearch.calibration.ranges import METHODS, Calibration, ranges_by_method, run_feeds
 from precsearch.core.backend import Feed, QuantScheme
 from precsearch.core.precision import Precision
-from precsearch.lowering.scales import QuantParams, TensorRange
+from precsearch.lowering.qdq.scales import QuantParams, TensorRange
 from precsearch.reference.taps import put_behind
 
 __all__ = ["ChosenRange", "RangeRequest", "choose_ranges"]
@@ -61,7 +61,7 @@ def choose_ranges(request: RangeRequest, feeds: Sequence[Feed]) -> dict[str, Cho
     """The range with the least error for each tensor; a tensor that was not finite is left out.
 
     Zero is always represented exactly, and the range of a tensor that is never negative begins
-    there, see `precsearch.lowering.scales.QuantParams.of`.
+    there, see `precsearch.lowering.qdq.scales.QuantParams.of`.
 
     Raises:
         ModelError: ONNX Runtime refuses the model or a feed.

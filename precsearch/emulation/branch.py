@@ -23,8 +23,8 @@ from precsearch.emulation.weights import ProxyWeights
 from precsearch.graph.view import NodeView
 from precsearch.lowering.capabilities import cast_outputs, cast_slots, weight_slot
 from precsearch.lowering.context import LoweringContext
-from precsearch.lowering.qdq_layout import fused_tail, reaches_all
-from precsearch.lowering.qdq_placement import BRANCH_SUFFIX, Placed, placed
+from precsearch.lowering.qdq.layout import fused_tail, reaches_all
+from precsearch.lowering.qdq.placement import BRANCH_SUFFIX, Placed, placed
 from precsearch.lowering.tensor_names import scale_key
 
 __all__ = ["FLOAT_ZERO", "Branch", "Scope", "flag_name", "only_name", "scale_name", "zero_name"]

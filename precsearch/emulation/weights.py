@@ -20,8 +20,8 @@ from precsearch.emulation.round_nodes import cast_pair
 from precsearch.graph.encode import coded, rounded
 from precsearch.graph.view import NodeView
 from precsearch.lowering.context import LoweringContext
-from precsearch.lowering.qdq_layout import reads_fine_scale
-from precsearch.lowering.scales import QuantParams, quantise_weight
+from precsearch.lowering.qdq.layout import reads_fine_scale
+from precsearch.lowering.qdq.scales import QuantParams, quantise_weight
 from precsearch.lowering.tensor_names import float_name, scale_key
 from precsearch.lowering.weight_only import packed_weight, unpacked
 from precsearch.lowering.write_node import scale_floor, weight_axis

@@ -28,7 +28,7 @@ from precsearch.emulation.multiplexed import ProxyRequest
 from precsearch.executors.protocol import Channel, Executor
 from precsearch.hazards.collect import Screening
 from precsearch.hazards.statistics import ScreenStatistics
-from precsearch.lowering.scales import TensorRange
+from precsearch.lowering.qdq.scales import TensorRange
 from precsearch.measurement.artifact_store import Artifact
 from precsearch.measurement.build_service import Engine
 from precsearch.measurement.open import open_service

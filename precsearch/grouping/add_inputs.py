@@ -9,7 +9,7 @@ from precsearch.core.backend import QuantScheme
 from precsearch.core.precision import Encoding, Precision
 from precsearch.core.space import LayerGroup, SearchSpace
 from precsearch.graph.view import GraphView
-from precsearch.lowering.qdq_placement import BRANCH_SUFFIX, has_branch
+from precsearch.lowering.qdq.placement import BRANCH_SUFFIX, has_branch
 
 __all__ = ["BRANCH_KIND", "with_branches"]
 

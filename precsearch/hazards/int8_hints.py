@@ -8,7 +8,7 @@ from precsearch.graph.view import NodeView
 from precsearch.grouping.add_inputs import BRANCH_KIND
 from precsearch.hazards.screened import Screened
 from precsearch.lowering.capabilities import weight_slot
-from precsearch.lowering.qdq_layout import quantisable
+from precsearch.lowering.qdq.layout import quantisable
 
 __all__ = ["int8_hints"]
 

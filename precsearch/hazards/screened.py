@@ -12,7 +12,7 @@ from precsearch.core.precision import Precision
 from precsearch.core.space import SearchSpace
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.hazards.statistics import ScreenStatistics, Tally, TensorStatistics
-from precsearch.lowering.qdq_layout import node_groups
+from precsearch.lowering.qdq.layout import node_groups
 
 __all__ = ["SAME", "Screened", "screened_tensors", "softmax_axes"]
 

@@ -22,8 +22,13 @@ from precsearch.core.precision import Precision
 from precsearch.core.quantization import QuantScheme, TensorFormat
 from precsearch.graph.encode import coded, stored
 from precsearch.graph.view import GraphView, NodeView
-from precsearch.lowering.qdq_layout import QuantLayout
-from precsearch.lowering.scales import MIN_HALF_SCALE, QuantParams, quantise_weight, stored_scale
+from precsearch.lowering.qdq.layout import QuantLayout
+from precsearch.lowering.qdq.scales import (
+    MIN_HALF_SCALE,
+    QuantParams,
+    quantise_weight,
+    stored_scale,
+)
 from precsearch.lowering.tensor_names import (
     SEPARATOR,
     dequantized_name,

@@ -2,7 +2,7 @@
 
 Where the backend's `GraphForm` is annotated there are no Casts: the graph is FP32 with Q/DQ, and
 the model's metadata names what computes in another float precision
-(`precsearch.lowering.annotate`).
+(`precsearch.lowering.engines.annotate`).
 Byte-deterministic: the same model, assignment and scales give the same bytes with every supported
 version of Python, NumPy, onnx and protobuf. No inferred shapes, producer or documentation strings
 are written, and the bytes of constants are joined rather than serialised again, which also makes a
@@ -23,14 +23,14 @@ from precsearch.core.precision import Encoding, Precision
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.graph.serialize import skeleton_of
 from precsearch.graph.view import GraphView
-from precsearch.lowering.annotate import METADATA_KEY, Annotation, annotate
 from precsearch.lowering.context import LoweringContext
 from precsearch.lowering.emitter import Emitter, WeightCache
-from precsearch.lowering.fp32_islands import fp32_islands
-from precsearch.lowering.ort_workarounds import engine_forms
-from precsearch.lowering.qdq_layout import QuantLayout, reads_fine_scale
-from precsearch.lowering.scales import QuantParams, ScaleSource
-from precsearch.lowering.shifts import Shifts
+from precsearch.lowering.engines.annotate import METADATA_KEY, Annotation, annotate
+from precsearch.lowering.engines.fp32_islands import fp32_islands
+from precsearch.lowering.engines.ort_workarounds import engine_forms
+from precsearch.lowering.qdq.layout import QuantLayout, reads_fine_scale
+from precsearch.lowering.qdq.scales import QuantParams, ScaleSource
+from precsearch.lowering.qdq.shifts import Shifts
 from precsearch.lowering.write_node import write_node
 
 __all__ = ["Lowered", "Lowering"]

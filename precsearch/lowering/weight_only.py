@@ -19,7 +19,7 @@ from precsearch.core.formats import FLOAT16, INT4, NumberFormat
 from precsearch.graph.encode import rounded
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.capabilities import is_product, weight_slot
-from precsearch.lowering.scales import round_up_to_half
+from precsearch.lowering.qdq.scales import round_up_to_half
 
 __all__ = ["BLOCK", "PackedWeight", "fits", "packed_tensor", "packed_weight", "unpacked"]
 

@@ -12,9 +12,9 @@ from precsearch.graph.encode import stored
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.capabilities import cast_outputs, cast_slots, weight_slot
 from precsearch.lowering.emitter import Emitter, WeightForm
-from precsearch.lowering.ort_workarounds import EngineForms
-from precsearch.lowering.scales import grid_scales
-from precsearch.lowering.shifts import shifted_bias
+from precsearch.lowering.engines.ort_workarounds import EngineForms
+from precsearch.lowering.qdq.scales import grid_scales
+from precsearch.lowering.qdq.shifts import shifted_bias
 from precsearch.lowering.tensor_names import LIFTED, float_name, scale_key
 
 __all__ = ["scale_floor", "weight_axis", "write_node"]

@@ -15,7 +15,7 @@ from pathlib import Path
 from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
 from precsearch.core.trial import Accuracy, Latency
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.grouping.control import matching, pin
 from precsearch.lowering.lower import Lowered
 from precsearch.optimization.write_plan import formats_of, scale_recipe, shift_recipes

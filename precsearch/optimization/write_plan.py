@@ -18,11 +18,11 @@ from precsearch.core.problem import Problem, pareto
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.core.trial import Accuracy, Failed, Latency, Prediction, Trial
 from precsearch.lowering.lower import Lowered
-from precsearch.lowering.scales import QuantParams
+from precsearch.lowering.qdq.scales import QuantParams
 from precsearch.lowering.version import lowering_version
 from precsearch.measurement.build_service import Engine
 from precsearch.metrics import code_digest
-from precsearch.optimization.explain import explain_groups, ledger
+from precsearch.optimization.explanation.explain import explain_groups, ledger
 from precsearch.optimization.stages.select import Choice
 from precsearch.plan.plan import (
     Continuation,

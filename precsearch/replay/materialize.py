@@ -14,9 +14,9 @@ from precsearch.core.backend import QuantScheme
 from precsearch.core.errors import InputError, OptionError, PlanError, ReplayError
 from precsearch.core.precision import Precision
 from precsearch.core.quantization import TensorFormat
-from precsearch.graph.read import SourceModel, read_model
+from precsearch.graph.reading.read import SourceModel, read_model
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.scales import FixedScales, QuantParams
+from precsearch.lowering.qdq.scales import FixedScales, QuantParams
 from precsearch.lowering.tensor_names import SEPARATOR
 from precsearch.lowering.version import lowering_version
 from precsearch.plan.plan import Plan, Recipe, read_plan

@@ -15,9 +15,9 @@ from precsearch.core.trial import Accuracy, Latency
 from precsearch.executors.candidates import candidate, measurement_config
 from precsearch.executors.open import worker_here
 from precsearch.executors.references import check_comparable, reference_of
-from precsearch.measurement.apart import together
 from precsearch.measurement.artifact_store import Artifact
 from precsearch.measurement.build_service import Engine
+from precsearch.measurement.timing.apart import together
 from precsearch.metrics import code_digest
 from precsearch.plan.plan import Plan, read_plan
 from precsearch.replay.artifact import built_otherwise, is_engine, other_place, tactics_here

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from precsearch.formatting import Scale, clean, many, speedup
 from precsearch.plan.plan import Finalist
-from precsearch.report.chart_rows import cost_span, data_of, loss_span, scale_of
-from precsearch.report.charts import Chart, charts
+from precsearch.report.charts.rows import cost_span, data_of, loss_span, scale_of
+from precsearch.report.charts.specs import Chart, charts
 from precsearch.report.head import details, head
 from precsearch.report.html import Cell, facts, figure, page, text
 from precsearch.report.run_facts import Facts

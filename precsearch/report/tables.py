@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from precsearch.formatting import Scale, counts, many, milliseconds, speedup
-from precsearch.report.chart_rows import Row, gained
+from precsearch.report.charts.rows import Row, gained
 from precsearch.report.html import Cell, name, precision, table, text
 from precsearch.report.run_facts import GroupFact
 from precsearch.report.trial_facts import TrialFact

@@ -14,13 +14,13 @@ from precsearch.core.backend import (
     QuantScheme,
     facts_of,
 )
-from precsearch.core.backend_facts import LimitsPrecisions
+from precsearch.core.backend.facts import LimitsPrecisions
 from precsearch.core.errors import ModelError, OptionError
 from precsearch.core.precision import Precision
 from precsearch.core.space import SearchSpace
 from precsearch.graph.opset import without_names
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import SourceModel, read_model
+from precsearch.graph.reading.read import SourceModel, read_model
 from precsearch.graph.view import GraphView
 from precsearch.grouping.control import NO_CONTROL, Control, controlled
 from precsearch.grouping.group import group

@@ -33,7 +33,7 @@ from precsearch.executors.protocol import Executor
 from precsearch.executors.ray.channel import RayChannel
 from precsearch.executors.ray.executor import LOCAL, RayExecutor
 from precsearch.executors.request import Request
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.measurement.config import MeasurementConfig
 from precsearch.search.loop import search
 from tests.e2e.command import MODEL

@@ -30,7 +30,7 @@ from precsearch.executors.pool import Pool
 from precsearch.executors.protocol import Executor
 from precsearch.executors.request import Request
 from precsearch.executors.ssh import Host, SshExecutor, parse_target
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.measurement.config import MeasurementConfig
 from precsearch.search.loop import search
 from tests.executors.here import HereExecutor

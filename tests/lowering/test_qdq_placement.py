@@ -19,9 +19,9 @@ from precsearch.graph.view import GraphView
 from precsearch.grouping.add_inputs import BRANCH_KIND
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq_layout import node_groups, quantisable, quantise_layout
-from precsearch.lowering.qdq_placement import BRANCH_SUFFIX
-from precsearch.lowering.scales import RangeScales, TensorRange
+from precsearch.lowering.qdq.layout import node_groups, quantisable, quantise_layout
+from precsearch.lowering.qdq.placement import BRANCH_SUFFIX
+from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.graph.small_graphs import GraphBuilder, conv, residual_net, transformer, view
 from tests.lowering.random_models import Model, conv_models, feed_of
 from tests.lowering.test_random_models import ALL, FEW, MODELS, drawn, prepared

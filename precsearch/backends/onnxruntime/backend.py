@@ -207,7 +207,7 @@ class OnnxRuntimeBackend:
         return model
 
     def how_to_load(self, path: str) -> tuple[str, ...]:
-        """See `precsearch.core.portable.TellsHowToLoad.how_to_load`."""
+        """See `precsearch.core.backend.portable.TellsHowToLoad.how_to_load`."""
         return (
             "import onnxruntime",
             f"session = onnxruntime.InferenceSession({path!r})",

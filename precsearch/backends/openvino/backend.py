@@ -18,7 +18,7 @@ from precsearch.backends.openvino.runtime import error_line, openvino_core, open
 from precsearch.backends.openvino.scheme import scheme
 from precsearch.backends.openvino.session import OpenVinoSession
 from precsearch.core.backend import TYPED, BackendOptions, Fingerprint, GraphForm, QuantScheme
-from precsearch.core.backend_facts import BackendFacts
+from precsearch.core.backend.facts import BackendFacts
 from precsearch.core.errors import BuildError, OptionError
 from precsearch.core.precision import Precision
 from precsearch.system.cpu import cpu_features, cpu_name, int8_saturates, physical_cores
@@ -133,13 +133,13 @@ class OpenVinoBackend:
         return EngineArtifact(outline.inputs, outline.outputs, nodes, blob.getvalue()).to_bytes()
 
     def portable(self, model: bytes) -> tuple[bytes, ...]:
-        """See `precsearch.core.portable.WritesPortableModel.portable`."""
+        """See `precsearch.core.backend.portable.WritesPortableModel.portable`."""
         outline = OnnxOutline(model)
         made = read_onnx(model, outline, self.options.model_folder, self.options.shapes)
         return intermediate_representation(made)
 
     def how_to_load(self, path: str) -> tuple[str, ...]:
-        """See `precsearch.core.portable.WritesPortableModel.how_to_load`."""
+        """See `precsearch.core.backend.portable.WritesPortableModel.how_to_load`."""
         device = self.build_options.device
         return (
             "import openvino",

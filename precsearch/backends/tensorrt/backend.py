@@ -34,7 +34,7 @@ from precsearch.core.backend import (
     GraphForm,
     QuantScheme,
 )
-from precsearch.core.backend_facts import COMPILED
+from precsearch.core.backend.facts import COMPILED
 from precsearch.core.errors import BuildError, OptionError
 from precsearch.core.precision import Precision
 from precsearch.system.disturbance import Watch
@@ -223,7 +223,7 @@ class TensorRtBackend:
         return (coarse, strict) if self.knobs.tf32 else (strict, coarse)
 
     def unavailable(self, precisions: Collection[Precision]) -> str:
-        """See `precsearch.core.backend_facts.LimitsPrecisions.unavailable`."""
+        """See `precsearch.core.backend.facts.LimitsPrecisions.unavailable`."""
         for precision in Precision.ordered(_SINCE.keys() & set(precisions)):
             if self.form.annotated:
                 return (
@@ -274,7 +274,7 @@ class TensorRtBackend:
         self._builder.hold(tactics)
 
     def how_to_load(self, path: str) -> tuple[str, ...]:
-        """See `precsearch.core.portable.TellsHowToLoad.how_to_load`."""
+        """See `precsearch.core.backend.portable.TellsHowToLoad.how_to_load`."""
         if path.endswith(".onnx"):
             return ()
         return (

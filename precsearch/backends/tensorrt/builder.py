@@ -22,7 +22,7 @@ from precsearch.backends.tensorrt.options import Knobs
 from precsearch.backends.tensorrt.precision_constraints import Manner, apply_precisions, manners
 from precsearch.backends.tensorrt.timing_cache import overwrite, read_tactics
 from precsearch.core.errors import BuildError, OptionError
-from precsearch.lowering.annotate import Annotation
+from precsearch.lowering.engines.annotate import Annotation
 from precsearch.system.regular_file import read_regular
 
 __all__ = ["Built", "EngineBuilder"]

@@ -17,7 +17,7 @@ from onnx.shape_inference import infer_shapes
 
 from precsearch.backends.tensorrt.precision_constraints import read_asked
 from precsearch.core.precision import Precision
-from precsearch.lowering.annotate import METADATA_KEY
+from precsearch.lowering.engines.annotate import METADATA_KEY
 
 __all__ = ["Pin", "Pins", "pins", "renamed"]
 

@@ -14,7 +14,7 @@ import onnx
 
 from precsearch.backends.tensorrt.layer_names import layer_nodes
 from precsearch.core.errors import BuildError
-from precsearch.lowering.annotate import METADATA_KEY, Annotation
+from precsearch.lowering.engines.annotate import METADATA_KEY, Annotation
 
 __all__ = ["Asked", "Manner", "apply_precisions", "manners", "near_quantised", "read_asked"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from precsearch.backends.auto import backend_name
 from precsearch.core.errors import EngineError, OptionError, WorkerError
 from precsearch.core.events import PlanWritten, StageStarted, Warned
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.optimization.across.compared import EngineTimes, compared, recorded
 from precsearch.optimization.across.entrant import Entrant, Stream, entrant
 from precsearch.optimization.across.racing import next_share, opening_share

@@ -13,10 +13,10 @@ from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.executors.client import ReferenceClient
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq_layout import quantisable
-from precsearch.lowering.scales import RangeScales, TensorRange
+from precsearch.lowering.qdq.layout import quantisable
+from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from precsearch.rewrites.lift import LIFT, author_ranges
 from precsearch.setup.files import write_text
 from precsearch.setup.inputs import Inputs

@@ -25,9 +25,9 @@ from precsearch.executors.client import ReferenceClient
 from precsearch.graph.prepare import prepare
 from precsearch.graph.view import GraphView
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq_layout import quantisable
-from precsearch.lowering.scales import RangeScales, TensorRange
-from precsearch.lowering.shifts import can_be_shifted
+from precsearch.lowering.qdq.layout import quantisable
+from precsearch.lowering.qdq.scales import RangeScales, TensorRange
+from precsearch.lowering.qdq.shifts import can_be_shifted
 from precsearch.measurement.service import ReferenceSplit
 from precsearch.optimization.stages.calibrate import calibrated
 from precsearch.optimization.stages.correction_judge import Judge, gain

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
-from precsearch.lowering.scales import TensorRange
+from precsearch.lowering.qdq.scales import TensorRange
 from precsearch.plan.evidence import CorrectionEvidence
 from precsearch.rewrites import Recorded
 from precsearch.setup.config import OptimizeConfig

@@ -18,7 +18,7 @@ from precsearch.executors.client import MeasurementClient, ReferenceClient, refe
 from precsearch.executors.protocol import Executor
 from precsearch.executors.references import check_comparable, check_holdout, reference_of
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.scales import RangeScales
+from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.measurement.build_service import Engine
 from precsearch.measurement.service import Candidate, MeasurementConfig, ReferenceSplit
 from precsearch.metrics import code_digest, scale_notes

@@ -21,7 +21,7 @@ from precsearch.hazards import hazards, screened_tensors, softmax_axes
 from precsearch.hazards.collect import Screening
 from precsearch.hazards.statistics import ScreenStatistics, TensorStatistics
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.scales import RangeScales
+from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.setup.files import write_text
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.target import Target

@@ -14,11 +14,11 @@ from precsearch.core.backend import BackendOptions, Feed
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import SourceModel
+from precsearch.graph.reading.read import SourceModel
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq_layout import quantisable
-from precsearch.lowering.scales import RangeScales, TensorRange
+from precsearch.lowering.qdq.layout import quantisable
+from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.graph.small_layers import GraphBuilder, layer_norm, linear
 
 __all__ = ["by_ort", "cnn", "encoder", "engine", "lowered", "made", "relative", "samples"]

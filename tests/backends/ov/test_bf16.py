@@ -15,10 +15,10 @@ from precsearch.core.space import Assignment
 from precsearch.emulation.multiplexed import ProxyGraph
 from precsearch.emulation.session import Proxy
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import SourceModel
+from precsearch.graph.reading.read import SourceModel
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.scales import RangeScales, TensorRange
+from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from precsearch.measurement.profiling import achieved_precisions
 from tests.backends.ov.small_engines import cnn, encoder, engine, made, relative, samples
 from tests.graph.small_layers import GraphBuilder

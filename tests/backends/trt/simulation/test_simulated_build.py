@@ -20,11 +20,11 @@ from precsearch.core.errors import BuildError
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.scales import FixedScales, QuantParams
+from precsearch.lowering.qdq.scales import FixedScales, QuantParams
 from tests.backends.trt.stand_in.parsed import tensorrt
 from tests.backends.trt.stand_in.simulated import Simulated
 from tests.backends.trt.stand_in.surface import VERSIONS

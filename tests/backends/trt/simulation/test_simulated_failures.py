@@ -17,7 +17,7 @@ from precsearch.backends.tensorrt.options import Knobs
 from precsearch.backends.tensorrt.precision_constraints import read_asked
 from precsearch.core.backend import TYPED_HALF, WEAK
 from precsearch.core.errors import BuildError, OptionError
-from precsearch.lowering.annotate import METADATA_KEY
+from precsearch.lowering.engines.annotate import METADATA_KEY
 from tests.backends.trt.simulation.test_simulated_build import WEAKS, lowered, networks
 from tests.backends.trt.stand_in.parsed import tensorrt
 from tests.backends.trt.stand_in.simulated import Simulated

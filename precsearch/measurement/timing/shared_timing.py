@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from precsearch.core.backend import Backend, BackendOptions
 from precsearch.core.trial import Latency
-from precsearch.measurement.latency import Load, Surroundings, TimingOptions, head_to_head
 from precsearch.measurement.place import Place
+from precsearch.measurement.timing.latency import Load, Surroundings, TimingOptions, head_to_head
 from precsearch.system.disturbance import Patience, Watches
 
 __all__ = ["SharedEngine", "SharedTiming", "open_shared_timing"]

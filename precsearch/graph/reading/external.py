@@ -1,8 +1,8 @@
 """Weights outside of the model's file: where they may stand, their checks and their bytes.
 
 A tensor can stand in a graph, in an attribute of a node or of a function, in a sparse tensor and
-in what a model says about its training. `precsearch.graph.messages.tensors` finds all of them, and
-everything here works on what it finds.
+in what a model says about its training. `precsearch.graph.reading.messages.tensors` finds all of
+them, and everything here works on what it finds.
 
 ONNX Runtime before 1.24 opens whatever file a model names, so nothing is handed to it that was not
 checked here.
@@ -22,7 +22,7 @@ import onnx
 import onnx_ir as ir
 
 from precsearch.core.errors import ModelError
-from precsearch.graph.messages import parts, tensors
+from precsearch.graph.reading.messages import parts, tensors
 from precsearch.system.regular_file import is_regular, open_regular
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from precsearch.core.problem import Bound
-from precsearch.report.chart_theme import (
+from precsearch.report.charts.theme import (
     AXIS,
     Chart,
     Spec,

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from precsearch.core.formats import FLOAT32, NumberFormat
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.capabilities import cast_outputs, cast_slots, data_slots
-from precsearch.lowering.qdq_layout import QuantLayout
+from precsearch.lowering.qdq.layout import QuantLayout
 
 __all__ = ["fp32_islands"]
 

@@ -12,14 +12,14 @@ from precsearch.core.problem import Prior
 from precsearch.core.space import SearchSpace
 from precsearch.data import Dataset, input_specs, load
 from precsearch.executors.open import worker_here
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.graph.view import GraphView
 from precsearch.grouping.control import NO_CONTROL, Control
 from precsearch.grouping.group import group
 from precsearch.hazards import suspected
 from precsearch.hazards.statistics import ScreenStatistics
-from precsearch.optimization.counted import Counted, counted, counted_for
-from precsearch.optimization.fp32_time import Fp32Time, found_beside, from_run, profiled
+from precsearch.optimization.preview.counted import Counted, counted, counted_for
+from precsearch.optimization.preview.fp32_time import Fp32Time, found_beside, from_run, profiled
 from precsearch.optimization.stages.screen import priors_of, screen_feeds
 from precsearch.setup.target import Target, open_target
 

@@ -9,21 +9,16 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from precsearch.core.backend_facts import BackendFacts, BuildsAhead, facts_of
+from precsearch.core.backend.facts import BackendFacts
 from precsearch.core.precision import Precision
-from precsearch.core.quantization import TYPED, TYPED_HALF, WEAK, GraphForm, QuantScheme
+from precsearch.core.quantization import GraphForm, QuantScheme
 
 __all__ = [
     "CPU_USE",
     "GPU_USE",
-    "TYPED",
-    "TYPED_HALF",
-    "WEAK",
     "Array",
     "Backend",
-    "BackendFacts",
     "BackendOptions",
-    "BuildsAhead",
     "ChoosesFp32",
     "ChoosesTactics",
     "DeclaresUse",
@@ -31,12 +26,9 @@ __all__ = [
     "Feed",
     "Fingerprint",
     "Fp32Mode",
-    "GraphForm",
     "KeepsNotes",
     "KernelTime",
-    "QuantScheme",
     "Session",
-    "facts_of",
     "fp32_words",
 ]
 

@@ -3,7 +3,7 @@
 Placement follows the backend's `QuantScheme`: one Q per tensor shared by its INT8 readers; the
 output of a Conv (after the Relu or Clip that the engine fuses) where the backend runs it in INT8
 only then; Add, Concat and pooling keep their tensors quantised where they were asked to, a residual
-Add as `precsearch.lowering.qdq_placement` says; Reshape, MaxPool and the like pass a quantised
+Add as `precsearch.lowering.qdq.placement` says; Reshape, MaxPool and the like pass a quantised
 tensor on with its scale.
 """
 
@@ -17,10 +17,10 @@ from precsearch.core.quantization import QuantScheme, Quirk, Trait
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.capabilities import data_slots, quantized_trait
-from precsearch.lowering.qdq_lift import before_pool, lifted
-from precsearch.lowering.qdq_placement import BRANCH_SUFFIX, placed
-from precsearch.lowering.scales import MIN_HALF_SCALE, QuantParams, ScaleSource, Tie
-from precsearch.lowering.shifts import Floats, can_be_shifted, shift_of
+from precsearch.lowering.qdq.lift import before_pool, lifted
+from precsearch.lowering.qdq.placement import BRANCH_SUFFIX, placed
+from precsearch.lowering.qdq.scales import MIN_HALF_SCALE, QuantParams, ScaleSource, Tie
+from precsearch.lowering.qdq.shifts import Floats, can_be_shifted, shift_of
 from precsearch.lowering.tensor_names import scale_key
 
 __all__ = [

@@ -1,7 +1,7 @@
 """The charts of a report, as Vega-Lite specifications that name their data.
 
 https://vega.github.io/vega-lite/docs/ documents the language. A specification is plain data and
-holds no code; the page fills in the rows (`precsearch.report.chart_rows`) and Vega draws.
+holds no code; the page fills in the rows (`precsearch.report.charts.rows`) and Vega draws.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from precsearch.core.problem import Bound
-from precsearch.report.chart_rows import Row
-from precsearch.report.chart_theme import (
+from precsearch.report.charts.groups import ranges, sensitivity, strip, times, tradeoff
+from precsearch.report.charts.rows import Row
+from precsearch.report.charts.theme import (
     AXIS,
     FAINT,
     GOLD,
@@ -27,7 +28,6 @@ from precsearch.report.chart_theme import (
     spec,
     tips,
 )
-from precsearch.report.group_charts import ranges, sensitivity, strip, times, tradeoff
 
 __all__ = ["Chart", "charts"]
 
@@ -44,7 +44,7 @@ def charts(
         bound: On the loss, ``None`` if it is not known.
         span: Lowest and highest loss of a trial that is drawn.
         costs: Lowest and highest loss of a group that is drawn.
-        rows: What `precsearch.report.chart_rows.data_of` gives.
+        rows: What `precsearch.report.charts.rows.data_of` gives.
     """
     verdicts = {str(row["verdict"]) for row in rows["trials"] if row["what"] == "engine"}
     asked = {str(row["asked"]) for row in rows["groups"]}

@@ -8,7 +8,7 @@ from typing import Any
 
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Bound
-from precsearch.report.chart_rows import scale_of
+from precsearch.report.charts.rows import scale_of
 
 __all__ = [
     "AXIS",

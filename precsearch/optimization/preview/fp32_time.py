@@ -16,7 +16,7 @@ from precsearch.executors.candidates import measurement_config
 from precsearch.executors.open import worker_here
 from precsearch.executors.references import reference_of
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.scales import RangeScales
+from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.optimization.stages.prepare import baseline_errors
 from precsearch.search.journal import NAME, read
 from precsearch.setup.config import DataConfig, OptimizeConfig

@@ -15,10 +15,10 @@ from precsearch.core.strategy import Estimates
 from precsearch.executors.candidates import measurement_config
 from precsearch.executors.open import worker_here
 from precsearch.executors.references import reference_of
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.scales import RangeScales
-from precsearch.measurement.estimate import search_seconds
+from precsearch.lowering.qdq.scales import RangeScales
+from precsearch.measurement.timing.estimate import search_seconds
 from precsearch.optimization.stages.rewrite import open_rewritten
 from precsearch.optimization.stages.screen import priors_of
 from precsearch.registry import strategy

@@ -8,9 +8,9 @@ from statistics import median
 
 from precsearch.core.backend import Backend, Session
 from precsearch.core.trial import Latency
-from precsearch.measurement.apart import agree, together
 from precsearch.measurement.config import Rival
-from precsearch.measurement.latency import (
+from precsearch.measurement.timing.apart import agree, together
+from precsearch.measurement.timing.latency import (
     Load,
     Surroundings,
     TimingOptions,
@@ -109,7 +109,7 @@ class EngineTimer:
         return against_itself(self._latency)
 
     def once(self, session: Session, rival: Rival | None, *, rough: bool = False) -> Latency:
-        """Time an engine; see `precsearch.measurement.latency.compare`.
+        """Time an engine; see `precsearch.measurement.timing.latency.compare`.
 
         Raises:
             RunError: An engine failed.
@@ -151,7 +151,7 @@ class EngineTimer:
         return together(timings, self.noise)
 
     def side_by_side(self, sessions: Sequence[Session]) -> tuple[Latency, ...]:
-        """All in the same rounds; see `precsearch.measurement.latency.head_to_head`.
+        """All in the same rounds; see `precsearch.measurement.timing.latency.head_to_head`.
 
         Raises:
             RunError: An engine failed.

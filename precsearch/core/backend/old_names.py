@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from precsearch.core.backend import Backend
+from precsearch.core.backend.protocol import Backend
 
 __all__ = ["engine_warnings", "layer_summary"]
 

@@ -12,9 +12,9 @@ from google.protobuf.message import DecodeError
 
 from precsearch.core.errors import ModelError
 from precsearch.core.precision import Precision
-from precsearch.graph.external import digest, external_files, taken_in
-from precsearch.graph.messages import check_utf8
-from precsearch.graph.widen import exported_in, widened
+from precsearch.graph.reading.external import digest, external_files, taken_in
+from precsearch.graph.reading.messages import check_utf8
+from precsearch.graph.reading.widen import exported_in, widened
 from precsearch.system.regular_file import is_regular, read_regular
 
 __all__ = ["SourceModel", "read_model"]
@@ -37,7 +37,7 @@ class SourceModel:
         digest: SHA-256 of the file followed by its external files in order of name, as hex.
         external: Its external weight files, resolved, all inside the model's folder.
         exported: The float type of the file. ``proto`` is in FP32 all the same, with the weights
-            inside, see `precsearch.graph.widen`.
+            inside, see `precsearch.graph.reading.widen`.
     """
 
     path: Path

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from precsearch.core.quantization import QuantScheme, Quirk
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.capabilities import weight_slot
-from precsearch.lowering.qdq_layout import QuantLayout
+from precsearch.lowering.qdq.layout import QuantLayout
 
 __all__ = ["EngineForms", "engine_forms"]
 

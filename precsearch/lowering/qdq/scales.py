@@ -19,7 +19,7 @@ from precsearch.core.formats import FLOAT16, INT8
 from precsearch.core.precision import Precision
 from precsearch.core.quantization import PerAxis, QuantScheme, TensorFormat
 from precsearch.graph.encode import rounded
-from precsearch.lowering.shifts import NO_SHIFTS, Shifts
+from precsearch.lowering.qdq.shifts import NO_SHIFTS, Shifts
 from precsearch.lowering.tensor_names import scale_key
 
 __all__ = [
@@ -149,7 +149,7 @@ class RangeScales:
     Args:
         ranges: Tensor name → range.
         scheme: How the backend quantises activations.
-        shifts: See `precsearch.lowering.shifts`.
+        shifts: See `precsearch.lowering.qdq.shifts`.
     """
 
     def __init__(

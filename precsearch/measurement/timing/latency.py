@@ -14,7 +14,13 @@ import numpy as np
 
 from precsearch.core.backend import Session
 from precsearch.core.trial import Latency
-from precsearch.measurement.rounds import Interleaved, Load, Samples, Surroundings, TimingOptions
+from precsearch.measurement.timing.rounds import (
+    Interleaved,
+    Load,
+    Samples,
+    Surroundings,
+    TimingOptions,
+)
 
 __all__ = [
     "Load",

@@ -15,7 +15,7 @@ from onnx import external_data_helper, helper, numpy_helper
 
 from precsearch.core.errors import ModelError
 from precsearch.core.precision import Encoding, Precision
-from precsearch.graph.messages import tensors
+from precsearch.graph.reading.messages import tensors
 
 __all__ = ["exported_in", "widened"]
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from precsearch.backends.tensorrt.achieved import products_ran
+from precsearch.backends.tensorrt.achieved import attention_fused, products_ran
 from precsearch.backends.tensorrt.builder import EngineBuilder
 from precsearch.backends.tensorrt.capabilities import Caps, import_tensorrt, probe
 from precsearch.backends.tensorrt.inspector import EngineLayer, engine_layers
@@ -58,6 +58,7 @@ class _Notes:
     warnings: list[str] = field(default_factory=list)
     layers: tuple[EngineLayer, ...] = ()
     ran: Mapping[str, Precision | None] = field(default_factory=dict)
+    fused: tuple[int, int] = (0, 0)
 
 
 class Installed:
@@ -247,8 +248,9 @@ class TensorRtBackend:
     def build(self, model: bytes) -> bytes:
         """See `precsearch.core.backend.Backend.build`."""
         built = self._builder.build(model, self.options.model_folder, self.options.shapes)
-        ran = products_ran(onnx.load_model_from_string(model), built.layers)
-        notes = _Notes(built.nodes, list(built.warnings), built.layers, ran)
+        proto = onnx.load_model_from_string(model)
+        ran, fused = products_ran(proto, built.layers), attention_fused(proto, built.layers)
+        notes = _Notes(built.nodes, list(built.warnings), built.layers, ran, fused)
         self._notes[_digest(built.engine)] = notes
         return built.engine
 

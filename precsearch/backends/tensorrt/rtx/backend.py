@@ -141,6 +141,10 @@ class TensorRtRtxBackend(TensorRtBackend):
         """See `precsearch.core.backend.BuildsAhead.precisions_of`."""
         return self._noted(artifact).ran
 
+    def fused_attention(self, artifact: bytes) -> tuple[int, int]:
+        """See `precsearch.core.backend.BuildsAhead.fused_attention`."""
+        return self._noted(artifact).fused
+
     def layer_summary(self, artifact: bytes) -> tuple[str, ...]:
         """See `precsearch.core.backend.Backend.layer_summary`.
 

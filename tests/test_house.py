@@ -21,10 +21,6 @@ LONG_FILES: dict[str, str] = {
     "precsearch/backends/tensorrt/builder.py": _SPLIT,
     "precsearch/cli/options/optimize.py": _SPLIT,
     "precsearch/executors/client.py": _SPLIT,
-    "precsearch/grouping/group.py": _SPLIT,
-    "precsearch/lowering/emitter.py": _SPLIT,
-    "precsearch/lowering/qdq/layout.py": _SPLIT,
-    "precsearch/lowering/qdq/scales.py": _SPLIT,
     "precsearch/replay/materialize.py": _SPLIT,
 }
 LONG_FUNCTIONS: dict[str, str] = {
@@ -35,7 +31,6 @@ LONG_FUNCTIONS: dict[str, str] = {
     "precsearch/diagnosis/compare.py:diagnose": _SPLIT,
     "precsearch/diagnosis/look.py:open_configuration": _SPLIT,
     "precsearch/emulation/round_nodes.py:rounding": _SPLIT,
-    "precsearch/lowering/lower.py:lower": _SPLIT,
     "precsearch/measurement/service.py:measure": _SPLIT,
     "precsearch/optimization/across/run.py:_shipped": _SPLIT,
     "precsearch/optimization/preview/inspection.py:inspect": _SPLIT,

@@ -21,7 +21,7 @@ from precsearch.core.space import Assignment
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.layout import quantisable
+from precsearch.lowering.qdq.reach import quantisable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.graph.attention_nets import COUNT, attention_net
 

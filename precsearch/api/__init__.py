@@ -8,6 +8,7 @@ from precsearch.api.result import Result
 from precsearch.diagnosis.result import Diagnosis
 from precsearch.exporters.export import ExportReport, export
 from precsearch.optimization.edit import EditReport, edit
+from precsearch.optimization.front.plan_at import PlanAtReport, plan_at
 from precsearch.optimization.preview.counted import Counted
 from precsearch.optimization.preview.estimate import DryRun, dry_run
 from precsearch.optimization.preview.inspection import Inspection
@@ -28,6 +29,7 @@ __all__ = [
     "Inspection",
     "OptimizeConfig",
     "OptimizeResult",
+    "PlanAtReport",
     "Result",
     "ShapeSet",
     "VerifyReport",
@@ -40,6 +42,7 @@ __all__ = [
     "load_plan",
     "optimize",
     "optimize_events",
+    "plan_at",
     "save_report",
     "verify",
 ]

@@ -16,7 +16,7 @@ from precsearch.emulation.configuration import Configuration
 from precsearch.emulation.single_group import Alone
 from precsearch.graph.reading.read import read_model
 from precsearch.grouping.group import group
-from precsearch.lowering.qdq.layout import node_groups
+from precsearch.lowering.qdq.reach import node_groups
 from precsearch.lowering.qdq.scales import ScaleSource
 from precsearch.plan.plan import read_plan
 from precsearch.reference.inner_tensors import Inside, OrtInside

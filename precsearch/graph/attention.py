@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from precsearch.graph.operators import PASSING
 from precsearch.graph.view import Dim, GraphView, NodeView
 
 __all__ = ["AttentionCore", "attention_core", "attention_cores"]
 
-_SHAPERS = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Dropout")
+_SHAPERS = (*PASSING, "Reshape", "Transpose", "Squeeze", "Unsqueeze")
 _MAX_STEPS = 10
 
 

@@ -50,8 +50,11 @@ __all__ = [
     "make_criteria",
     "make_plan",
     "make_recipe",
+    "relowered",
     "scale_recipe",
     "shift_recipes",
+    "short_accuracy",
+    "short_latency",
 ]
 
 
@@ -115,6 +118,26 @@ def make_recipe(
     )
 
 
+def relowered(recipe: Recipe, target: Target, lowered: Lowered) -> Recipe:
+    """A recipe whose groups were changed, with what follows from them.
+
+    Args:
+        recipe: With the new precisions.
+        target: The model, with the rewrites that it has now.
+        lowered: What the new precisions give.
+    """
+    groups = tuple(replace(g, digest=lowered.parts.get(g.key, "")) for g in recipe.groups)
+    return replace(
+        recipe,
+        materialised_sha256=lowered.sha256,
+        groups=groups,
+        scales=tuple(scale_recipe(t, p) for t, p in sorted(lowered.params.items())),
+        rewrites=tuple(RewriteRecipe(name, dict(params)) for name, params in target.rewrites),
+        shifts=shift_recipes(lowered),
+        formats=formats_of(target, {g.precision for g in groups}),
+    )
+
+
 def shift_recipes(lowered: Lowered) -> tuple[ShiftRecipe, ...]:
     """The shifts of a lowered model as a plan records them."""
     return tuple(
@@ -160,10 +183,10 @@ def make_plan(
         strategy=config.strategy,
         calibration=config.calibration_method,
         noise=problem.goal.noise,
-        baseline=_short_latency(finish.baseline),
-        latency=_short_latency(measured.latency),
-        accuracy=_short_accuracy(measured.accuracy),
-        holdout=None if choice.holdout is None else _short_accuracy(choice.holdout),
+        baseline=short_latency(finish.baseline),
+        latency=short_latency(measured.latency),
+        accuracy=short_accuracy(measured.accuracy),
+        holdout=None if choice.holdout is None else short_accuracy(choice.holdout),
         groups=explain_groups(
             problem, assignment, measured.achieved, ledger(finish.trials), target.kept
         ),
@@ -204,7 +227,7 @@ def make_criteria(config: DataConfig, inputs: Inputs) -> Criteria:
     )
 
 
-def _short_latency(latency: Latency) -> Latency:
+def short_latency(latency: Latency) -> Latency:
     """Rounded to what the clock resolves, so that a plan stays readable."""
     return replace(
         latency,
@@ -238,7 +261,8 @@ def _short_errors(errors: PredictionErrors | None) -> PredictionErrors | None:
     return replace(errors, ratio=_digits(errors.ratio), usage=_digits(errors.usage))
 
 
-def _short_accuracy(accuracy: Accuracy) -> Accuracy:
+def short_accuracy(accuracy: Accuracy) -> Accuracy:
+    """Rounded, and without what only the search needs."""
     return replace(accuracy, per_sample=tuple(_digits(s) for s in accuracy.per_sample), weights=())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +31,16 @@ from precsearch.rewrites import Recorded, with_rewrites
 from precsearch.setup.files import check_free, write_output
 from precsearch.setup.target import Target, open_target
 
-__all__ = ["BuildReport", "Materialised", "build", "lowered_again", "materialise", "model_beside"]
+__all__ = [
+    "BuildReport",
+    "Materialised",
+    "build",
+    "lowered_again",
+    "materialise",
+    "model_beside",
+    "original",
+    "plan_target",
+]
 
 _MOST_THREADS = 1 << 12
 _LEAST_SCALE, _MOST_SCALE = 2.0**-149, float(np.finfo(np.float32).max)
@@ -150,13 +160,7 @@ def materialise(plan: Plan, model: Path, threads: int | None) -> Materialised:
     """
     recipe = plan.recipe
     _form(plan)
-    source = read_model(model)
-    if source.digest != recipe.model_sha256:
-        raise ReplayError(
-            f"{model.name!r} is not the model that the plan was made for (SHA-256 "
-            f"{source.digest[:12]}, the plan has {recipe.model_sha256[:12]}): "
-            f"{_unlike(plan, source)}; give the original model or make a new plan"
-        )
+    source = original(plan, model)
     made = lowered_again(plan, source, threads)
     if made.lowered.sha256 != recipe.materialised_sha256:
         where = _first_difference(recipe, made.target, made.lowered)
@@ -166,6 +170,23 @@ def materialise(plan: Plan, model: Path, threads: int | None) -> Materialised:
             "; compare the versions of onnx, onnx_ir and numpy with those in the plan's evidence"
         )
     return made
+
+
+def original(plan: Plan, model: Path) -> SourceModel:
+    """Read the model that a plan was made for.
+
+    Raises:
+        ModelError: It cannot be read.
+        ReplayError: It is another one.
+    """
+    source = read_model(model)
+    if source.digest != plan.recipe.model_sha256:
+        raise ReplayError(
+            f"{model.name!r} is not the model that the plan was made for (SHA-256 "
+            f"{source.digest[:12]}, the plan has {plan.recipe.model_sha256[:12]}): "
+            f"{_unlike(plan, source)}; give the original model or make a new plan"
+        )
+    return source
 
 
 def lowered_again(plan: Plan, source: SourceModel, threads: int | None = None) -> Materialised:
@@ -181,9 +202,35 @@ def lowered_again(plan: Plan, source: SourceModel, threads: int | None = None) -
         ReplayError: This version groups the model otherwise.
     """
     recipe = plan.recipe
+    used = {g.precision for g in recipe.groups} | {Precision.FP32}
+    target = plan_target(plan, source, used, threads)
+    scales = FixedScales(_params(recipe, target.scheme), fixed_shifts(recipe, target.graph))
+    scheme = target.scheme
+    lowering = Lowering(target.graph, target.space, scheme, scales, target.form)
+    return Materialised(plan, target, lowering, lowering.lower(recipe.assignment))
+
+
+def plan_target(
+    plan: Plan,
+    source: SourceModel,
+    used: Collection[Precision],
+    threads: int | None = None,
+) -> Target:
+    """A plan's model, rewritten and grouped as in the search.
+
+    Args:
+        plan: The plan.
+        source: Its model as read.
+        used: Precisions that the search offered, as far as they are known.
+        threads: Another number of threads than the plan's.
+
+    Raises:
+        PlanError: The plan's options make no sense.
+        ReplayError: This version groups the model otherwise.
+    """
+    recipe = plan.recipe
     count = _threads(recipe) if threads is None else threads
     source = _rewritten(plan, source)
-    used = {g.precision for g in recipe.groups} | {Precision.FP32}
     offered = partial(_target, plan, source, threads=count)
     target = replace(with_groups(offered, used, recipe.space_sha256), rewrites=_rewrites(recipe))
     if target.space.digest != recipe.space_sha256:
@@ -193,10 +240,7 @@ def lowered_again(plan: Plan, source: SourceModel, threads: int | None = None) -
             "this version groups the model's layers differently from the one that made the "
             f"plan{where}; install precsearch {plan.made_by} or make a new plan"
         )
-    scales = FixedScales(_params(recipe, target.scheme), fixed_shifts(recipe, target.graph))
-    scheme = target.scheme
-    lowering = Lowering(target.graph, target.space, scheme, scales, target.form)
-    return Materialised(plan, target, lowering, lowering.lower(recipe.assignment))
+    return target
 
 
 def _rewrites(recipe: Recipe) -> tuple[Recorded, ...]:

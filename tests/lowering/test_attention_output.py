@@ -19,7 +19,7 @@ from precsearch.graph.attention import attention_cores
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq.layout import quantisable
+from precsearch.lowering.qdq.reach import quantisable
 from precsearch.lowering.qdq.scales import FixedScales, RangeScales, TensorRange
 from tests.backends.trt.stand_in.parser_rules import Rules
 from tests.emulation.by_hand import plain_session

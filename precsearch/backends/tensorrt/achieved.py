@@ -9,18 +9,15 @@ import onnx
 
 from precsearch.backends.tensorrt.inspector import EngineLayer
 from precsearch.core.precision import Precision
+from precsearch.graph.operators import BINARY_ARITHMETIC, PASSING, PRODUCTS, QDQ
 
-__all__ = ["PRODUCTS", "attention_fused", "products_ran"]
-
-PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-"""Operators whose arithmetic is worth a kernel of its own: what an assignment is judged by."""
+__all__ = ["attention_fused", "products_ran"]
 
 _GENERATED = "kgen"
 _INSIDE = frozenset(
     {
-        *("Add", "Sub", "Mul", "Div", "Where", "IsNaN", "Cast", "QuantizeLinear"),
-        *("DequantizeLinear", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Identity"),
-        *("Dropout", "LeakyRelu"),
+        *(*BINARY_ARITHMETIC, *QDQ, *PASSING, "Cast", "LeakyRelu", "Where", "IsNaN"),
+        *("Reshape", "Transpose", "Squeeze", "Unsqueeze"),
     }
 )
 """Operators of a lowered model between the products of an attention core and its Softmax."""

@@ -22,7 +22,6 @@ from precsearch.backends.tensorrt.logger import Lines, make_logger
 from precsearch.backends.tensorrt.options import Knobs
 from precsearch.backends.tensorrt.runtime.cuda import Cuda
 from precsearch.backends.tensorrt.runtime.engine import TensorRtSession
-from precsearch.backends.tensorrt.runtime.neighbours import device_watch
 from precsearch.backends.tensorrt.scheme import scheme
 from precsearch.core.backend import (
     GPU_USE,
@@ -38,6 +37,7 @@ from precsearch.core.backend.facts import COMPILED
 from precsearch.core.errors import BuildError, OptionError
 from precsearch.core.precision import Precision
 from precsearch.system.disturbance import Watch
+from precsearch.system.gpu_neighbours import device_watch
 
 __all__ = ["Installed", "TensorRtBackend", "loaded"]
 

@@ -15,6 +15,7 @@ from precsearch.core.quantization import (
     TensorFormat,
     operator_formats,
 )
+from precsearch.graph.operators import PRODUCTS
 
 __all__ = ["scheme"]
 
@@ -56,7 +57,7 @@ def scheme(
             the core in one kernel. Without that it computes two products and a Softmax, unless what
             reads the core happens to be in INT8.
     """
-    active = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
+    active = frozenset(PRODUCTS)
     passive = frozenset({"Add", "Concat", "AveragePool", "GlobalAveragePool"})
     if rtx:
         active -= {"ConvTranspose"}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from precsearch.core.precision import Precision
 from precsearch.core.quantization import QuantScheme, Quirk, Trait
 from precsearch.graph.attention import attention_cores
+from precsearch.graph.operators import CONVOLUTIONS
 from precsearch.graph.residual import residual
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.capabilities import data_slots, quantized_trait
@@ -15,8 +16,6 @@ __all__ = ["BRANCH_SUFFIX", "Placed", "has_branch", "placed"]
 
 BRANCH_SUFFIX = "//branch"
 """After an Add's key: the group, without nodes, that decides whether its branch is quantised."""
-
-_CONVOLUTIONS = ("Conv", "ConvTranspose")
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def placed(
     slots = data_slots(node, graph)
     decided = node.is_op("Add") and Quirk.ADD_INPUTS_DECIDED in scheme.quirks
     split = residual(node, graph) if decided else None
-    after_conv = split is not None and split.op_type in _CONVOLUTIONS
+    after_conv = split is not None and split.op_type in CONVOLUTIONS
     if not passive and not after_conv:
         return None
     if split is None:

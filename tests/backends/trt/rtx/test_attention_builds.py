@@ -14,7 +14,7 @@ from precsearch.graph.attention import attention_cores
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.layout import quantisable
+from precsearch.lowering.qdq.reach import quantisable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.backends.trt.rtx.building import built, disobeyed
 from tests.graph.attention_nets import attention_net

@@ -17,11 +17,7 @@ MOST_LINES, MOST_OF_FUNCTION, MOST_FILES = 300, 40, 15
 _SPLIT = "to be split"
 _OPTIONS = "one keyword and one line for each option"
 LONG_FILES: dict[str, str] = {
-    "precsearch/backends/tensorrt/backend.py": _SPLIT,
-    "precsearch/backends/tensorrt/builder.py": _SPLIT,
     "precsearch/cli/options/optimize.py": _SPLIT,
-    "precsearch/executors/client.py": _SPLIT,
-    "precsearch/replay/materialize.py": _SPLIT,
 }
 LONG_FUNCTIONS: dict[str, str] = {
     "precsearch/api/optimizing.py:optimize": _OPTIONS,
@@ -37,7 +33,6 @@ LONG_FUNCTIONS: dict[str, str] = {
     "precsearch/optimization/pipeline.py:_rounds": _SPLIT,
     "precsearch/optimization/write_plan.py:make_plan": _SPLIT,
     "precsearch/replay/verify.py:verify": _SPLIT,
-    "precsearch/rewrites/registry.py:_rules": _SPLIT,
     "strategies/precsearch_strategies/acquisition/candidates.py:candidates": _SPLIT,
     "strategies/precsearch_strategies/tpe.py:tpe_search": _SPLIT,
 }

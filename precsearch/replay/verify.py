@@ -22,7 +22,8 @@ from precsearch.metrics import code_digest
 from precsearch.plan.plan import Plan, read_plan
 from precsearch.replay.artifact import built_otherwise, is_engine, other_place, tactics_here
 from precsearch.replay.judging import broken_limits, expect_digest, metric_of
-from precsearch.replay.materialize import Materialised, materialise, model_beside
+from precsearch.replay.materialize import Materialised, materialise
+from precsearch.replay.model_file import model_beside
 from precsearch.replay.portable import portable_files, portable_suffixes
 from precsearch.replay.weights import placed
 from precsearch.setup.config import DataConfig

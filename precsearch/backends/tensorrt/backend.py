@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +14,11 @@ import numpy as np
 import onnx
 
 from precsearch.backends.tensorrt.achieved import attention_fused, products_ran
-from precsearch.backends.tensorrt.builder import EngineBuilder
-from precsearch.backends.tensorrt.capabilities import Caps, import_tensorrt, probe
+from precsearch.backends.tensorrt.building.builder import EngineBuilder
+from precsearch.backends.tensorrt.capabilities import Caps, import_tensorrt
 from precsearch.backends.tensorrt.inspector import EngineLayer, engine_layers
-from precsearch.backends.tensorrt.logger import Lines, make_logger
+from precsearch.backends.tensorrt.installed import Installed, loaded
 from precsearch.backends.tensorrt.options import Knobs
-from precsearch.backends.tensorrt.runtime.cuda import Cuda
 from precsearch.backends.tensorrt.runtime.engine import TensorRtSession
 from precsearch.backends.tensorrt.scheme import scheme
 from precsearch.core.backend import (
@@ -39,7 +37,7 @@ from precsearch.core.precision import Precision
 from precsearch.system.disturbance import Watch
 from precsearch.system.gpu_neighbours import device_watch
 
-__all__ = ["Installed", "TensorRtBackend", "loaded"]
+__all__ = ["TensorRtBackend"]
 
 _MAX_WARNINGS = 8
 _RUN = frozenset({Precision.FP32, Precision.FP16, Precision.INT8})
@@ -59,54 +57,6 @@ class _Notes:
     layers: tuple[EngineLayer, ...] = ()
     ran: Mapping[str, Precision | None] = field(default_factory=dict)
     fused: tuple[int, int] = (0, 0)
-
-
-class Installed:
-    """TensorRT, loaded once a process, and CUDA, as soon as something needs it.
-
-    Args:
-        load: Imports TensorRT's Python module.
-
-    Raises:
-        OptionError: It is not installed, does not load here, or can be told neither types nor
-            precisions.
-    """
-
-    def __init__(self, load: Callable[[], Any]) -> None:
-        self.trt: Any = load()
-        self.caps: Caps = probe(self.trt)
-        self.lines = Lines()
-        self.logger = make_logger(self.trt, self.lines)
-        if not (self.caps.typed or self.caps.weak):
-            raise OptionError(
-                f"TensorRT {self.caps.version} can neither be told types nor precisions; install "
-                "another version"
-            )
-
-    @cached_property
-    def cuda(self) -> Cuda:
-        """The CUDA runtime.
-
-        Raises:
-            OptionError: cuda-bindings is not installed, or does not load.
-        """
-        return Cuda()
-
-
-_LOCK = threading.Lock()
-_LOADED: dict[str, Installed] = {}
-
-
-def loaded(name: str, load: Callable[[], Any]) -> Installed:
-    """What a backend of this name shares with the others of its process.
-
-    Raises:
-        OptionError: See `Installed`.
-    """
-    with _LOCK:
-        if name not in _LOADED:
-            _LOADED[name] = Installed(load)
-        return _LOADED[name]
 
 
 class TensorRtBackend:

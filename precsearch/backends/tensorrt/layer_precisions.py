@@ -15,7 +15,7 @@ from itertools import count
 import onnx
 from onnx.shape_inference import infer_shapes
 
-from precsearch.backends.tensorrt.precision_constraints import read_asked
+from precsearch.backends.tensorrt.building.precision_constraints import read_asked
 from precsearch.core.precision import Precision
 from precsearch.graph.operators import MEASURING, PASSING, QDQ
 from precsearch.lowering.engines.annotate import METADATA_KEY

@@ -130,7 +130,7 @@ class OnnxRuntimeCudaBackend:
         return (coarse, strict) if self.build_options.use_tf32 else (strict, coarse)
 
     def unavailable(self, precisions: Collection[Precision]) -> str:
-        """See `precsearch.core.backend_facts.LimitsPrecisions.unavailable`."""
+        """See `precsearch.core.backend.facts.LimitsPrecisions.unavailable`."""
         if Precision.BF16 not in precisions:
             return ""
         have = self._driver.device().compute
@@ -150,7 +150,7 @@ class OnnxRuntimeCudaBackend:
         return model
 
     def how_to_load(self, path: str) -> tuple[str, ...]:
-        """See `precsearch.core.portable.TellsHowToLoad.how_to_load`."""
+        """See `precsearch.core.backend.portable.TellsHowToLoad.how_to_load`."""
         given = self.build_options.provider_options(graph=False)
         return (
             "import onnxruntime",

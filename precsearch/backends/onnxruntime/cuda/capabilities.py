@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from precsearch.core.formats import BFLOAT16
 from precsearch.core.quantization import GraphForm, QuantScheme
+from precsearch.graph.operators import CONVOLUTIONS
 
 __all__ = ["FIRST_BF16", "FIRST_TF32", "TYPED_CUDA", "WITHOUT_QDQ"]
 
@@ -13,7 +14,7 @@ FIRST_TF32 = (8, 0)
 """Compute capability from which tensor cores multiply FP32 in TF32."""
 
 _NO_BF16 = (
-    *("AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "GRU", "GlobalAveragePool"),
+    *(*CONVOLUTIONS, "AveragePool", "BatchNormalization", "GRU", "GlobalAveragePool"),
     *("GlobalMaxPool", "InstanceNormalization", "LSTM", "LpNormalization", "LpPool", "MaxPool"),
     *("RNN", "Resize", "Upsample"),
 )

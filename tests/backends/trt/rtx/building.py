@@ -8,7 +8,7 @@ from functools import cache
 import onnx
 
 from precsearch.backends.tensorrt.achieved import products_ran
-from precsearch.backends.tensorrt.builder import Built, EngineBuilder
+from precsearch.backends.tensorrt.building.builder import Built, EngineBuilder
 from precsearch.backends.tensorrt.capabilities import probe
 from precsearch.backends.tensorrt.inspector import EngineLayer
 from precsearch.backends.tensorrt.logger import Lines, make_logger

@@ -115,8 +115,8 @@ def apply_precisions(
     *,
     pin_half: bool,
     manner: Manner,
-) -> int:
-    """Set builder flags and layer precisions; returns how many layers were pinned to FP32.
+) -> None:
+    """Set builder flags and layer precisions.
 
     A pinned layer gets a precision and a type for every output, and OBEY: without it TensorRT
     takes either as a wish. Where nothing is pinned there is no OBEY either: with it TensorRT 8.6
@@ -136,27 +136,22 @@ def apply_precisions(
     """
     asked = read_asked(model)
     if not asked.lowered:
-        return 0
+        return
     flags = trt.BuilderFlag
     config.set_flag(flags.FP16)
     if asked.int8:
         config.set_flag(flags.INT8)
     left = asked.free | near_quantised(model, manner.spare)
     left |= frozenset() if pin_half else asked.fp16
-    full = half = 0
+    pinned = False
     for layer, node in layer_nodes(network, written):
         if not node or node in left or not _may_be_set(trt, layer):
             continue
-        if node in asked.fp16:
-            _pin(layer, trt.float16)
-            half += 1
-        else:
-            _pin(layer, trt.float32)
-            full += 1
-    if full + half:
+        _pin(layer, trt.float16 if node in asked.fp16 else trt.float32)
+        pinned = True
+    if pinned:
         order = flags.OBEY_PRECISION_CONSTRAINTS
         config.set_flag(order if manner.obey else flags.PREFER_PRECISION_CONSTRAINTS)
-    return full
 
 
 def near_quantised(model: onnx.ModelProto, hops: int) -> frozenset[str]:

@@ -65,7 +65,8 @@ def rewriting(config: OptimizeConfig, source: SourceModel) -> Generator[Event, N
     original, source = source, with_rewrites(source, first)
     if config.lift and source is original:
         raise OptionError("the model has no Q/DQ pairs that --lift could take out; leave it out")
-    target = replace(_opened(config, source), rewrites=first)
+    target = _opened(config, source)
+    target = replace(target, rewrites=(*first, *target.rewrites))
     inputs = open_inputs(config, target.graph)
     if not config.rewrite:
         return target, inputs, ()
@@ -80,12 +81,13 @@ def rewriting(config: OptimizeConfig, source: SourceModel) -> Generator[Event, N
         return target, inputs, (f"searching without rewrites: {error}",)
     if found is None:
         return target, inputs, (_NO_REWRITE,)
-    changed = _opened(config, with_rewrites(source, found.rewrites))
+    changed = _opened(config, with_rewrites(target.source, found.rewrites))
+    rewrites = (*target.rewrites, *found.rewrites, *changed.rewrites)
     said = (
         f"rewritten by {found.name} (nodes: {len(found.sites)}): FP16 everywhere is off by "
         f"{found.after:.2g}, without it by {found.before:.2g}; FP32 moves by {found.fp32:.1g}"
     )
-    return replace(changed, rewrites=(*first, *found.rewrites)), inputs, (said,)
+    return replace(changed, rewrites=rewrites), inputs, (said,)
 
 
 def rewritable(target: Target, priors: Sequence[Prior]) -> tuple[str, ...]:

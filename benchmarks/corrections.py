@@ -45,7 +45,7 @@ def losses(folder: Path) -> dict[str, str]:
     whole, kept = _corrected(folder, CORRECTIONS)
     for heading, names in sets().items():
         if not names:
-            loss, here = plain, ()
+            loss, here = plain, tuple[str, ...]()
         elif set(kept) <= set(names):  # what is not kept has no effect on the rest
             loss, here = whole, kept
         else:

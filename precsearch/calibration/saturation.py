@@ -158,7 +158,7 @@ def _clip(node: NodeView, operands: list[Doubles]) -> Doubles:
 
 
 def _gelu(node: NodeView, operands: list[Doubles]) -> Doubles:
-    return operands[0] * (1 + _erf(operands[0] / math.sqrt(2))) / 2
+    return np.asarray(operands[0] * (1 + _erf(operands[0] / math.sqrt(2))) / 2)
 
 
 _Curve = Callable[[NodeView, list[Doubles]], Doubles]

@@ -95,7 +95,7 @@ def test_fp32_does_not_change_whatever_is_folded(steps: list[object], seed: int)
         elif step == "conv with bias":
             conv(chain)
         elif step in ("relu", "identity"):
-            chain.node(step.capitalize(), [chain.tensor])  # type: ignore[attr-defined] # a string
+            chain.node(step.capitalize(), [chain.tensor])
         else:
             bare_conv(chain, step == "transposed", 2 if step == "grouped" else 1)
     model = chain.model([2, CHANNELS, 4, 4])

@@ -149,7 +149,7 @@ def _erf(x: Doubles) -> Doubles:
 
 
 def _hard_sigmoid(x: Doubles, alpha: float, beta: float) -> Doubles:
-    return np.clip(alpha * x + beta, 0, 1)
+    return np.asarray(np.clip(alpha * x + beta, 0, 1))
 
 
 def _clip(node: NodeView, operands: list[Doubles]) -> Doubles:

@@ -154,7 +154,7 @@ def _hard_sigmoid(x: Doubles, alpha: float, beta: float) -> Doubles:
 
 def _clip(node: NodeView, operands: list[Doubles]) -> Doubles:
     low, high = (*operands[1:], np.asarray(np.nan), np.asarray(np.nan))[:2]
-    return np.fmin(np.fmax(operands[0], low), high)
+    return np.asarray(np.fmin(np.fmax(operands[0], low), high))
 
 
 def _gelu(node: NodeView, operands: list[Doubles]) -> Doubles:

@@ -89,7 +89,9 @@ def useful_range(whole: TensorRange, curves: Curves) -> TensorRange:
     slopes = np.abs(np.diff(values, axis=1)).max(axis=1) / (points[1] - points[0])
     first = _flat(values, points, slopes, high)
     last = _flat(values[:, ::-1], points[::-1], slopes, float(points[first]))
-    return TensorRange(float(points[first]), float(points[::-1][last]))
+    end = float(points[::-1][last])
+    first = _flat(values, points, slopes, end)  # a shorter range has finer levels
+    return TensorRange(float(points[first]), end)
 
 
 def _flat(values: Doubles, points: Doubles, slopes: Doubles, other: float) -> int:

@@ -32,7 +32,7 @@ from precsearch.graph.prepare import prepare
 from precsearch.graph.reading.read import read_model
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.layout import quantisable
+from precsearch.lowering.qdq.reach import quantisable
 from precsearch.lowering.qdq.scales import RangeScales
 
 

@@ -19,7 +19,7 @@ from precsearch.core.backend import BackendOptions
 from precsearch.core.precision import Precision
 from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.layout import quantisable
+from precsearch.lowering.qdq.reach import quantisable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from precsearch.setup.target import open_target
 

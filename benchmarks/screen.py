@@ -32,7 +32,7 @@ from precsearch.grouping.group import group
 from precsearch.hazards import hazards
 from precsearch.hazards.collect import Screening, screen
 from precsearch.hazards.statistics import ScreenStatistics
-from precsearch.lowering.qdq.layout import node_groups
+from precsearch.lowering.qdq.reach import node_groups
 from precsearch.optimization.stages.screen import screening_of
 from precsearch.reference.session import reference_outputs, session_options
 from precsearch.setup.target import Target, open_target

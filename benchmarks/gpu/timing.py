@@ -22,7 +22,7 @@ import numpy as np
 import onnx
 
 from precsearch.backends.tensorrt.backend import TensorRtBackend
-from precsearch.backends.tensorrt.builder import EngineBuilder
+from precsearch.backends.tensorrt.building.builder import EngineBuilder
 from precsearch.core.backend import Array, BackendOptions
 from precsearch.lowering.engines.annotate import METADATA_KEY
 

@@ -25,7 +25,7 @@ from precsearch.emulation.multiplexed import ProxyGraph
 from precsearch.emulation.session import Proxy
 from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.layout import quantisable
+from precsearch.lowering.qdq.reach import quantisable
 from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.setup.target import open_target
 

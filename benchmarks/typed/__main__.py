@@ -35,7 +35,7 @@ from precsearch.data import input_specs
 from precsearch.data.load import load
 from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq.layout import quantisable
+from precsearch.lowering.qdq.reach import quantisable
 from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.optimization.preview.inspection import inspect
 from precsearch.setup.target import open_target

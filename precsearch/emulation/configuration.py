@@ -16,7 +16,7 @@ from precsearch.graph.reading.read import SourceModel
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq.layout import quantisable
+from precsearch.lowering.qdq.reach import quantisable
 from precsearch.lowering.qdq.scales import RangeScales, ScaleSource
 from precsearch.reference.inner_tensors import OrtInside
 from precsearch.registry import BackendFactory

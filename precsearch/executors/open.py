@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from importlib.metadata import entry_points
 
 from precsearch.core.backend.facts import BackendFacts
-from precsearch.executors.client import ReferenceClient, reference
+from precsearch.executors.client import ReferenceClient
+from precsearch.executors.connect import reference
 from precsearch.executors.protocol import Executor
 from precsearch.executors.request import Request
 from precsearch.graph.reading.read import SourceModel

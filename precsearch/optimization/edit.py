@@ -19,7 +19,8 @@ from precsearch.graph.reading.read import read_model
 from precsearch.grouping.control import matching, pin
 from precsearch.optimization.write_plan import relowered
 from precsearch.plan.plan import Evidence, GroupEvidence, Plan, read_plan
-from precsearch.replay.materialize import lowered_again, materialise, model_beside
+from precsearch.replay.materialize import lowered_again, materialise
+from precsearch.replay.model_file import model_beside
 from precsearch.setup.files import check_free, write_output
 
 __all__ = ["EditReport", "edit"]

@@ -22,7 +22,7 @@ from precsearch.data import input_specs, load
 from precsearch.executors.candidates import candidate, measurement_config
 from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq.layout import quantisable
+from precsearch.lowering.qdq.reach import quantisable
 from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.measurement.open import open_service
 from precsearch.measurement.place import Place

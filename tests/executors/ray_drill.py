@@ -26,7 +26,7 @@ from precsearch.core.space import Assignment
 from precsearch.core.strategy import Proposals
 from precsearch.core.trial import Measured, Proposal, Trial
 from precsearch.executors.candidates import rival
-from precsearch.executors.client import connect
+from precsearch.executors.connect import connect
 from precsearch.executors.fleet import assembled
 from precsearch.executors.pool import Pool
 from precsearch.executors.protocol import Executor

@@ -20,7 +20,8 @@ from precsearch.core.strategy import Proposals
 from precsearch.core.trial import Failed, Fidelity, Proposal, Trial, hardness
 from precsearch.data import Dataset
 from precsearch.executors.candidates import candidate, rival
-from precsearch.executors.client import MeasurementClient, connect
+from precsearch.executors.client import MeasurementClient
+from precsearch.executors.connect import connect
 from precsearch.executors.fleet import assembled
 from precsearch.executors.pool import Pool
 from precsearch.measurement.config import MeasurementConfig, ReferenceSplit

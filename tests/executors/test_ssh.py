@@ -25,7 +25,7 @@ from precsearch.core.errors import OptionError, ResourceError, WorkerCrashed, Wo
 from precsearch.core.problem import Bound, Budget, Goal, Problem
 from precsearch.core.trial import Failed, Trial
 from precsearch.executors.candidates import rival
-from precsearch.executors.client import connect
+from precsearch.executors.connect import connect
 from precsearch.executors.fleet import assembled
 from precsearch.executors.pool import Pool
 from precsearch.executors.protocol import Executor

@@ -28,7 +28,7 @@ from precsearch.graph.reading.read import read_model
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq.layout import quantisable
+from precsearch.lowering.qdq.reach import quantisable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from precsearch.lowering.version import lowering_version
 

@@ -22,7 +22,7 @@ from precsearch.emulation.single import FlatProxy
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.layout import quantisable
+from precsearch.lowering.qdq.reach import quantisable
 from precsearch.lowering.qdq.scales import FixedScales, RangeScales, TensorRange
 from tests.emulation.by_hand import plain_session
 from tests.graph.small_graphs import gemm_head, view

@@ -16,7 +16,7 @@ from precsearch.graph.prepare import prepare
 from precsearch.graph.reading.read import SourceModel
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq.layout import quantisable
+from precsearch.lowering.qdq.reach import quantisable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.backends.ov.small_engines import by_ort, samples
 from tests.graph.small_layers import GraphBuilder

@@ -20,7 +20,7 @@ from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.engines.annotate import Annotation, unpinned
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq.layout import quantisable
+from precsearch.lowering.qdq.reach import quantisable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.graph.small_graphs import GraphBuilder, conv, linear, residual_net, view
 from tests.lowering.random_models import Model, feed_of

@@ -20,7 +20,7 @@ from precsearch.graph.reading.read import SourceModel, read_model
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.layout import quantisable
+from precsearch.lowering.qdq.reach import quantisable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.graph.small_graphs import (
     SCHEME,

@@ -20,7 +20,7 @@ from precsearch.core.trial import Fidelity
 from precsearch.data import Dataset
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq.layout import quantisable
+from precsearch.lowering.qdq.reach import quantisable
 from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.measurement.place import Place
 from precsearch.measurement.profiling import achieved_precisions, owner

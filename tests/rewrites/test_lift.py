@@ -16,7 +16,7 @@ from precsearch.core.space import Assignment
 from precsearch.graph.prepare import prepare
 from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.layout import quantisable
+from precsearch.lowering.qdq.reach import quantisable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from precsearch.optimization.stages.rewrite import open_rewritten
 from precsearch.rewrites.apply import with_rewrites

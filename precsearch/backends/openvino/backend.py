@@ -28,7 +28,11 @@ __all__ = ["OpenVinoBackend"]
 
 _WRITTEN = frozenset({Precision.FP32, Precision.BF16, Precision.FP16, Precision.INT8})
 
-_TYPED_16 = GraphForm("typed-22", 22)
+_ONE_KERNEL = {
+    **dict.fromkeys(("conv", "matmul", "gemm", "gelu", "silu"), frozenset[str]()),
+    "layernorm": frozenset({"Div"}),
+}
+_TYPED_16 = GraphForm("typed-22", 22, one_kernel=_ONE_KERNEL)
 """Casts and Q/DQ say everything, with FP32 around INT8. ONNX has Conv in bfloat16 from 22 on."""
 
 
@@ -154,6 +158,8 @@ class OpenVinoBackend:
 
     def _imported(self, artifact: EngineArtifact, profiled: bool) -> Any:  # noqa: ANN401
         config = {**self._config(), "PERF_COUNT": profiled}
+        if profiled:
+            config["NUM_STREAMS"] = 1  # each stream counts for itself
         stream = io.BytesIO(artifact.blob)
         try:
             return openvino_core().import_model(stream, self.build_options.device, config)

@@ -31,6 +31,10 @@ class GraphForm:
             those of another float format: the engine would otherwise compute it in that format and
             say nothing.
         lacks: (operator, name of a float format) that ONNX has and the engine does not build.
+        one_kernel: Kind of group that one kernel computes in a float precision → the operators of
+            it whose results are stored all the same; without such an operator it is another form
+            of the pattern. What else only the group itself reads is never rounded. It concerns
+            the emulation alone, not the graph.
     """
 
     name: str
@@ -40,6 +44,7 @@ class GraphForm:
     annotated: bool = False
     guard_products: bool = False
     lacks: frozenset[tuple[str, str]] = frozenset()
+    one_kernel: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
 
     def takes(self, op_type: str, wanted: NumberFormat) -> bool:
         """Whether the engine builds an operator in a float format."""

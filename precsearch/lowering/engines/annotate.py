@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import onnx
 
 from precsearch.core.precision import Encoding, Precision
+from precsearch.graph.operators import BINARY_ARITHMETIC, FUSED_ACTIVATIONS, QDQ, REARRANGING
 from precsearch.graph.residual import residual
 from precsearch.graph.view import GraphView, NodeView
 
@@ -24,13 +25,8 @@ METADATA_KEY = "precsearch.precisions"
 """Of the entry of ``ModelProto.metadata_props`` that holds an `Annotation`."""
 
 _FREE = "free"
-_QDQ = ("QuantizeLinear", "DequantizeLinear")
-_MOVES = (
-    *("MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice"),
-    *("Identity", "Dropout"),
-)
-_FUSED = ("Relu", "Clip", "BatchNormalization", "LeakyRelu")
-_AFFINE = ("Add", "Sub", "Mul", "Div")
+_MOVES = (*REARRANGING, "Dropout", "Slice", "MaxPool")
+_FUSED = (*FUSED_ACTIVATIONS, "BatchNormalization", "LeakyRelu")
 
 
 @dataclass(frozen=True)
@@ -96,7 +92,7 @@ def annotate(
         base = node.name.partition("//")[0]
         view = graph.by_key.get(node.name)
         moves_float = view is None or any(t and graph.is_float(t) for t in view.outputs)
-        if node.op_type in _QDQ or not moves_float:
+        if node.op_type in QDQ or not moves_float:
             continue
         if base in free or owners[node.name].spec.encoding is Encoding.QDQ:
             left.append(node.name)
@@ -123,7 +119,7 @@ def unpinned(graph: GraphView, quantised: Iterable[str]) -> frozenset[int]:
     while pending:
         tensor, fused = pending.pop()
         node = graph.producer.get(tensor)
-        if node is None or node.index in found or node.is_op(*_QDQ):
+        if node is None or node.index in found or node.is_op(*QDQ):
             continue
         if fused and graph.only_user(tensor) is None:
             continue  # another reader needs the float value: nothing is fused across it
@@ -137,7 +133,7 @@ def _behind(node: NodeView, graph: GraphView, moves: bool) -> tuple[str, ...]:
     """The input through which a node is fused with its producer, if there is one."""
     if moves or node.is_op(*_FUSED):
         return node.inputs[:1]
-    if not node.is_op(*_AFFINE):
+    if not node.is_op(*BINARY_ARITHMETIC):
         return ()
     live = tuple(t for t in node.inputs if t not in graph.weights)
     if len(live) == 1:

@@ -12,18 +12,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from precsearch.core.formats import FLOAT32, NumberFormat
+from precsearch.graph.operators import (
+    BINARY_ARITHMETIC,
+    MEASURING,
+    PRODUCTS,
+    REARRANGING,
+    SELECTING,
+)
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.capabilities import cast_outputs, cast_slots, data_slots
 from precsearch.lowering.qdq.layout import QuantLayout
 
 __all__ = ["fp32_islands"]
 
-_PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-_INERT = (
-    *("Identity", "Dropout", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice"),
-    *("Split", "Gather", "Expand", "Concat", "Pad"),
-)
-_AFFINE = ("Add", "Sub", "Mul", "Div")
+_INERT = (*REARRANGING, *SELECTING, "Dropout", "Concat", "Pad")
 
 
 def fp32_islands(
@@ -43,7 +45,7 @@ def fp32_islands(
     return frozenset(
         node.index
         for node in graph.nodes
-        if node.is_op(*_PRODUCTS)
+        if node.is_op(*PRODUCTS)
         and node.index not in floats
         and node.index not in layout.active
         and graph.is_float(node.outputs[0])
@@ -83,7 +85,7 @@ class _Search:
         return all(self._read_in_other(node, slot) for node, slot in uses)
 
     def _read_in_other(self, node: NodeView, slot: int) -> bool:
-        if node.is_op("Shape", "Size"):  # reads no value
+        if node.is_op(*MEASURING):  # reads no value
             return True
         own = self.floats.get(node.index, FLOAT32)
         if own != FLOAT32:
@@ -91,6 +93,6 @@ class _Search:
         return self._inert(node) and all(self.to_other(t) for t in node.outputs if t)
 
     def _inert(self, node: NodeView) -> bool:
-        if node.is_op(*_AFFINE):
+        if node.is_op(*BINARY_ARITHMETIC):
             return any(t in self.graph.weights for t in node.inputs)
         return node.is_op(*_INERT)

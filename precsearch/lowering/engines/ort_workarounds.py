@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from precsearch.core.quantization import QuantScheme, Quirk
+from precsearch.graph.operators import FUSED_ACTIVATIONS, PRODUCTS
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.capabilities import weight_slot
 from precsearch.lowering.qdq.layout import QuantLayout
@@ -82,7 +83,7 @@ def _half_quantised(node: NodeView, graph: GraphView, layout: QuantLayout) -> bo
 
 def _would_be_quantised(node: NodeView, graph: GraphView, layout: QuantLayout) -> bool:
     """Whether ONNX Runtime sees DequantizeLinear → this FP32 node → QuantizeLinear."""
-    if not node.is_op("Conv", "ConvTranspose", "Gemm", "MatMul"):
+    if not node.is_op(*PRODUCTS):
         return False
     if weight_slot(node, graph) is None or node.inputs[0] not in layout.replaced:
         return False
@@ -91,6 +92,6 @@ def _would_be_quantised(node: NodeView, graph: GraphView, layout: QuantLayout) -
         if tensor in layout.quantized:
             return True
         user = graph.only_user(tensor)
-        follows = user is not None and user.is_op("Relu", "Clip", "Add")
+        follows = user is not None and user.is_op(*FUSED_ACTIVATIONS, "Add")
         tensor = user.outputs[0] if user is not None and follows else None
     return False

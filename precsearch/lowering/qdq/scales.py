@@ -1,4 +1,4 @@
-"""Ranges, scales and quantised weights.
+"""Ranges of activations, and the scales and zero points that cover them.
 
 Everything here uses only + - x / abs max rint and casts on IEEE types, so that the same inputs give
 the same bytes with every version of Python and NumPy. The affine mapping is that of ONNX
@@ -15,23 +15,21 @@ import numpy as np
 import numpy.typing as npt
 
 from precsearch.core.errors import ModelError, PlanError
-from precsearch.core.formats import FLOAT16, INT8
+from precsearch.core.formats import FLOAT16
 from precsearch.core.precision import Precision
-from precsearch.core.quantization import PerAxis, QuantScheme, TensorFormat
-from precsearch.graph.encode import rounded
+from precsearch.core.quantization import QuantScheme, TensorFormat
 from precsearch.lowering.qdq.shifts import NO_SHIFTS, Shifts
 from precsearch.lowering.tensor_names import scale_key
 
 __all__ = [
     "MIN_HALF_SCALE",
+    "MIN_SCALE",
     "FixedScales",
     "QuantParams",
     "RangeScales",
     "ScaleSource",
     "TensorRange",
     "Tie",
-    "grid_scales",
-    "quantise_weight",
     "round_up_to_half",
     "stored_scale",
 ]
@@ -39,14 +37,7 @@ __all__ = [
 MIN_HALF_SCALE = np.float32(FLOAT16.smallest_normal)
 """The smallest normal FP16: below it a scale loses digits, and at 0 TensorRT refuses to parse."""
 
-INT8_WEIGHT = TensorFormat(INT8, granularity=PerAxis())
-
-_BLOCK_BYTES = 8 << 20
-
-_OFF_GRID = 1e-3
-"""Of a step: FP32 rounds the product of step and multiple by less."""
-
-_MIN_SCALE = np.float32(2.0**-100)
+MIN_SCALE = np.float32(2.0**-100)
 """Keeps x / scale finite for a tensor that was constantly zero."""
 
 
@@ -79,9 +70,9 @@ class QuantParams:
         largest = np.float32(stored_as.largest)
         low, high = np.float32(min(found.low, 0.0)), np.float32(max(found.high, 0.0))
         if stored_as.symmetric:
-            return cls(float(max(max(-low, high) / largest, _MIN_SCALE)), 0)
+            return cls(float(max(max(-low, high) / largest, MIN_SCALE)), 0)
         # In two halves: high - low overflows for a range as wide as FP32 itself.
-        scale = max(high / largest - low / largest, _MIN_SCALE)
+        scale = max(high / largest - low / largest, MIN_SCALE)
         return cls(float(scale), int(np.rint(-low / scale)))
 
 
@@ -238,91 +229,6 @@ class FixedScales:
                     f"the plan has unequal scales for {tie.a!r} and {tie.b!r}; {_EDITED}"
                 )
         return {t: self._params[key] for t, key in found.items()}
-
-
-def quantise_weight(
-    weight: npt.NDArray[np.float32],
-    axis: int | None,
-    *,
-    stored_as: TensorFormat = INT8_WEIGHT,
-    half: bool = False,
-    floor: npt.NDArray[np.float32] | None = None,
-) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.float32]]:
-    """Symmetrically quantised weights.
-
-    Args:
-        weight: FP32 weight.
-        axis: The output-channel axis for one scale per channel, ``None`` for a single scale.
-        stored_as: What they are quantised to.
-        half: Round scales to values that FP16 holds.
-        floor: Least scale per channel, shape ``(channels,)``.
-
-    Returns:
-        The values in units of the scale, shaped as ``weight``, of an integer format as int8, of a
-        float format as FP32; and the FP32 scales: shape ``()`` or ``(channels,)``.
-
-    Raises:
-        ModelError: The weight has values that are not finite.
-    """
-    limit = np.float32(stored_as.largest)
-    others = None if axis is None else tuple(i for i in range(weight.ndim) if i != axis)
-    blocks = _blocks(weight)
-    peaks = [
-        np.max(np.abs(weight[b]), axis=others, initial=np.float32(0), keepdims=True) for b in blocks
-    ]
-    peak = np.concatenate(peaks) if axis == 0 else np.maximum.reduce(peaks)
-    if not np.all(np.isfinite(peak)):
-        raise ModelError("a weight holds values that are not finite; export the model again")
-    scale = np.maximum(peak / limit, _MIN_SCALE).astype(np.float32)
-    # A channel of zeros must not get a scale of its own order: any will do, 1 is harmless.
-    scale = np.where(peak == 0, np.float32(1), scale)
-    if floor is not None and axis is not None:
-        shape = [-1 if i == axis else 1 for i in range(weight.ndim)]
-        scale = np.maximum(scale, floor.reshape(shape))
-    if half:
-        scale = round_up_to_half(scale)
-    whole = stored_as.format.is_integer
-    q = np.empty(weight.shape, np.int8 if whole else np.float32)
-    for b in blocks:
-        steps = weight[b] / (scale[b] if axis == 0 else scale)
-        if whole:  # a scale is at least the peak over the limit: nothing lies beyond it
-            q[b] = np.rint(steps, out=steps)
-        else:
-            q[b] = np.clip(rounded(steps, stored_as.format), -limit, limit)
-    return q, scale.reshape(()) if axis is None else scale.reshape(-1)
-
-
-def grid_scales(weight: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32] | None:
-    """The scales of a weight whose channels are whole multiples of one, from 1 to 127 of them.
-
-    Args:
-        weight: FP32 weight, quantized once and dequantized.
-        axis: The output-channel axis.
-
-    Returns:
-        Shape ``(channels,)``; ``None`` if a channel lies on no such grid. Of several, the finest.
-    """
-    rows = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
-    peak = np.max(np.abs(rows), axis=1, initial=np.float32(0))
-    scales: npt.NDArray[np.float32] = np.zeros(len(rows), np.float32)
-    pending = peak > 0
-    scales[~pending] = np.float32(1)
-    for steps in range(127, 0, -1):
-        if not pending.any():
-            return scales
-        scale = peak[pending] / np.float32(steps)
-        multiples = rows[pending] / scale[:, None]
-        fits = np.all(np.abs(multiples - np.rint(multiples)) < _OFF_GRID, axis=1)
-        where = np.flatnonzero(pending)[fits]
-        scales[where], pending[where] = scale[fits], False
-    return None if pending.any() else scales
-
-
-def _blocks(weight: npt.NDArray[np.float32]) -> list[slice]:
-    """Slices of the first axis that keep the intermediate results of a large weight small."""
-    rows = len(weight)
-    step = max(1, _BLOCK_BYTES * rows // max(weight.nbytes, 1))
-    return [slice(i, i + step) for i in range(0, max(rows, 1), step)]
 
 
 def stored_scale(scale: float, *, half: bool) -> float:

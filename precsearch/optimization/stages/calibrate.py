@@ -15,7 +15,7 @@ from precsearch.executors.client import ReferenceClient
 from precsearch.graph.prepare import prepare
 from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.layout import quantisable
+from precsearch.lowering.qdq.reach import quantisable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from precsearch.rewrites.lift import LIFT, author_ranges
 from precsearch.setup.files import write_text

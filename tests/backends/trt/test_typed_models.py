@@ -20,7 +20,7 @@ from precsearch.graph.reading.read import read_model
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq.layout import quantisable
+from precsearch.lowering.qdq.reach import quantisable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.backends.trt.stand_in.parser_rules import Rules
 from tests.graph.small_graphs import conv_net, fire_net, residual_net, transformer

@@ -18,7 +18,7 @@ from precsearch.core.events import Event, RunStarted
 from precsearch.core.precision import Precision
 from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.layout import quantisable
+from precsearch.lowering.qdq.reach import quantisable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from precsearch.optimization.identity import identity
 from precsearch.optimization.write_plan import make_recipe

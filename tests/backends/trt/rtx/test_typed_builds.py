@@ -16,7 +16,7 @@ from precsearch.core.precision import Precision
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.layout import quantisable
+from precsearch.lowering.qdq.reach import quantisable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.backends.trt.rtx.building import TARGETS, built, disobeyed
 from tests.backends.trt.test_typed_models import NETS, netted

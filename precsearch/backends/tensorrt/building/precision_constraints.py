@@ -14,11 +14,11 @@ import onnx
 
 from precsearch.backends.tensorrt.layer_names import layer_nodes
 from precsearch.core.errors import BuildError
+from precsearch.graph.operators import QDQ
 from precsearch.lowering.engines.annotate import METADATA_KEY, Annotation
 
 __all__ = ["Asked", "Manner", "apply_precisions", "manners", "near_quantised", "read_asked"]
 
-_QDQ = ("QuantizeLinear", "DequantizeLinear")
 _MOST_SPARED = 3
 _NEVER = frozenset(
     {
@@ -57,7 +57,7 @@ def read_asked(model: onnx.ModelProto) -> Asked:
     Raises:
         BuildError: The metadata is malformed.
     """
-    int8 = any(n.op_type in _QDQ for n in model.graph.node)
+    int8 = any(n.op_type in QDQ for n in model.graph.node)
     try:
         found = Annotation.of(model)
         return Asked(frozenset(found.fp16), frozenset(found.free), int8)
@@ -95,7 +95,7 @@ def manners(model: onnx.ModelProto, *, pin_half: bool) -> Iterator[Manner]:
     yield Manner()
     asked = read_asked(model)
     left = asked.free if pin_half else asked.free | asked.fp16
-    pins = {n.name for n in model.graph.node if n.op_type not in _QDQ} - left
+    pins = {n.name for n in model.graph.node if n.op_type not in QDQ} - left
     if not asked.int8 or not pins:
         return
     yield Manner(obey=False)
@@ -115,8 +115,8 @@ def apply_precisions(
     *,
     pin_half: bool,
     manner: Manner,
-) -> int:
-    """Set builder flags and layer precisions; returns how many layers were pinned to FP32.
+) -> None:
+    """Set builder flags and layer precisions.
 
     A pinned layer gets a precision and a type for every output, and OBEY: without it TensorRT
     takes either as a wish. Where nothing is pinned there is no OBEY either: with it TensorRT 8.6
@@ -136,27 +136,22 @@ def apply_precisions(
     """
     asked = read_asked(model)
     if not asked.lowered:
-        return 0
+        return
     flags = trt.BuilderFlag
     config.set_flag(flags.FP16)
     if asked.int8:
         config.set_flag(flags.INT8)
     left = asked.free | near_quantised(model, manner.spare)
     left |= frozenset() if pin_half else asked.fp16
-    full = half = 0
+    pinned = False
     for layer, node in layer_nodes(network, written):
         if not node or node in left or not _may_be_set(trt, layer):
             continue
-        if node in asked.fp16:
-            _pin(layer, trt.float16)
-            half += 1
-        else:
-            _pin(layer, trt.float32)
-            full += 1
-    if full + half:
+        _pin(layer, trt.float16 if node in asked.fp16 else trt.float32)
+        pinned = True
+    if pinned:
         order = flags.OBEY_PRECISION_CONSTRAINTS
         config.set_flag(order if manner.obey else flags.PREFER_PRECISION_CONSTRAINTS)
-    return full
 
 
 def near_quantised(model: onnx.ModelProto, hops: int) -> frozenset[str]:
@@ -166,7 +161,7 @@ def near_quantised(model: onnx.ModelProto, hops: int) -> frozenset[str]:
     for node in nodes.values():
         for tensor in (*node.input, *node.output):
             beside.setdefault(tensor, set()).add(node.name)
-    frontier = {n for n, node in nodes.items() if node.op_type in _QDQ}
+    frontier = {n for n, node in nodes.items() if node.op_type in QDQ}
     reached = set(frontier)
     for _ in range(hops):
         tensors = {t for n in frontier for t in (*nodes[n].input, *nodes[n].output) if t}

@@ -8,10 +8,19 @@ overwritten where there is one (``ITimingCache.queryKeys``, ``query``, ``update`
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-__all__ = ["overwrite", "read_tactics"]
+from precsearch.system.regular_file import read_regular
+
+__all__ = ["overwrite", "read_cache", "read_tactics", "write_cache"]
+
+_MAX_CACHE_BYTES = 1 << 30
+"""Of a timing cache; those of large models have some megabytes."""
 
 
 def read_tactics(cache: Any) -> dict[str, str]:  # noqa: ANN401 - TensorRT's bindings have no types
@@ -46,3 +55,26 @@ def _keys(cache: Any) -> list[Any]:  # noqa: ANN401
         return list(cache.queryKeys())
     except RuntimeError:  # so the bindings say that there is nothing to be had
         return []
+
+
+def read_cache(kept: Path) -> bytes:
+    """A serialised timing cache; empty where there is none to read."""
+    try:
+        return read_regular(kept, _MAX_CACHE_BYTES, follow=False)
+    except OSError:
+        return b""
+
+
+def write_cache(kept: Path, cache: bytes) -> None:
+    """Write a timing cache beside its file and rename it: another process may be reading.
+
+    A build that is slow next time is no reason to fail this one: what cannot be written is left.
+    """
+    with suppress(OSError):
+        handle, part = tempfile.mkstemp(prefix=f".{kept.name}.", dir=kept.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(cache)
+            Path(part).replace(kept)
+        finally:
+            Path(part).unlink(missing_ok=True)

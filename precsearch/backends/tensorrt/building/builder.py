@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,25 +10,30 @@ from typing import Any
 
 import onnx
 
+from precsearch.backends.tensorrt.building.precision_constraints import (
+    Manner,
+    apply_precisions,
+    manners,
+)
+from precsearch.backends.tensorrt.building.profiles import Shapes, add_profiles
+from precsearch.backends.tensorrt.building.timing_cache import (
+    overwrite,
+    read_cache,
+    read_tactics,
+    write_cache,
+)
 from precsearch.backends.tensorrt.capabilities import Caps
 from precsearch.backends.tensorrt.inspector import EngineLayer
 from precsearch.backends.tensorrt.layer_names import node_outputs
 from precsearch.backends.tensorrt.listing import read_listing
 from precsearch.backends.tensorrt.logger import Lines
 from precsearch.backends.tensorrt.options import Knobs
-from precsearch.backends.tensorrt.precision_constraints import Manner, apply_precisions, manners
-from precsearch.backends.tensorrt.timing_cache import overwrite, read_tactics
 from precsearch.core.errors import BuildError, OptionError
 from precsearch.lowering.engines.annotate import Annotation
-from precsearch.system.regular_file import read_regular
 
 __all__ = ["Built", "EngineBuilder"]
 
-Shapes = Mapping[str, tuple[int, ...]]
-
 _CONTRADICTION = ("marked as an int8 node", "could not find any implementation")
-_MAX_CACHE_BYTES = 1 << 30
-"""Of a timing cache; those of large models have some megabytes."""
 _MEMORY = ("outofmemory", "out of memory", "insufficient memory", "cuda_error_out_of_memory")
 
 
@@ -43,14 +45,12 @@ class Built:
         engine: Serialised.
         nodes: Names of the model's nodes.
         warnings: The builder's, shortened.
-        pinned: Layers that were pinned to FP32.
         layers: Of the engine, where the builder lists them (TensorRT-RTX does).
     """
 
     engine: bytes
     nodes: tuple[str, ...]
     warnings: tuple[str, ...]
-    pinned: int
     layers: tuple[EngineLayer, ...] = ()
 
 
@@ -133,13 +133,14 @@ class EngineBuilder:
         for manner in manners(parsed, pin_half=half) if self._weak else (Manner(),):
             self._lines.clear()
             attempt = partial(self._attempt, model, folder, shapes, parsed, written, manner)
-            engine, pinned = attempt()
+            engine = attempt()
             if engine is not None:
                 engine = self._as_held(engine, attempt)
-                self._keep_cache()
+                if self._kept is not None:
+                    write_cache(self._kept, self.cache_bytes())
                 said = [*filter(None, [manner.said]), *self._lines.warnings]
                 layers = read_listing(self._lines.layers)
-                return Built(bytes(engine), names, tuple(said), pinned, layers)
+                return Built(bytes(engine), names, tuple(said), layers)
             if not any(word in self._said().lower() for word in _CONTRADICTION):
                 break
         raise self._refusal()
@@ -152,29 +153,28 @@ class EngineBuilder:
         parsed: onnx.ModelProto,
         written: Mapping[str, str],
         manner: Manner,
-    ) -> tuple[Any, int]:
-        """An engine, or ``None``; and how many layers were pinned to FP32."""
+    ) -> Any:  # noqa: ANN401
+        """An engine, or ``None``."""
         builder = self._started()
         network = builder.create_network(self._network_flags())
         self._parse(network, model, folder)
         config = builder.create_builder_config()
         self._configure(config)
-        self._add_profiles(builder, network, config, shapes)
-        pinned = 0
+        add_profiles(builder, network, config, shapes, self._said)
         if self._weak:
             half = self._knobs.layer_precisions == "all"
-            pinned = apply_precisions(
+            apply_precisions(
                 self._trt, network, config, parsed, written, pin_half=half, manner=manner
             )
         self._attach_cache(config)
-        return builder.build_serialized_network(network, config), pinned
+        return builder.build_serialized_network(network, config)
 
-    def _as_held(self, engine: Any, attempt: Callable[[], tuple[Any, int]]) -> Any:  # noqa: ANN401
+    def _as_held(self, engine: Any, attempt: Callable[[], Any]) -> Any:  # noqa: ANN401
         """The engine, built again if it has other tactics than it is held to."""
         before = overwrite(self._trt, self._cache, self._held)
         if not before:
             return engine
-        again, _ = attempt()
+        again = attempt()
         if again is not None:
             return again
         for key, value in before:  # TensorRT does not build with them: back to what it chose
@@ -251,66 +251,17 @@ class EngineBuilder:
             found |= 1 << int(source)
         return found
 
-    def _add_profiles(
-        self,
-        builder: Any,  # noqa: ANN401
-        network: Any,  # noqa: ANN401
-        config: Any,  # noqa: ANN401
-        shapes: Sequence[Shapes],
-    ) -> None:
-        """One profile for each of two sets of shapes, one across more; none if nothing is open."""
-        inputs = [network.get_input(i) for i in range(network.num_inputs)]
-        if all(d >= 0 for t in inputs for d in t.shape):
-            return
-        if not shapes:
-            raise BuildError("the model has inputs of open shape, and no shapes to build for")
-        sets = [[s] for s in shapes] if len(shapes) <= 2 else [list(shapes)]
-        for members in sets:
-            profile = builder.create_optimization_profile()
-            for tensor in inputs:
-                if tensor.is_shape_tensor:
-                    raise BuildError(
-                        f"the input {tensor.name!r} holds a shape, which is not supported yet"
-                    )
-                taken = [tuple(m[tensor.name]) for m in members]
-                least = tuple(min(d) for d in zip(*taken, strict=True))
-                most = tuple(max(d) for d in zip(*taken, strict=True))
-                profile.set_shape(tensor.name, least, taken[0], most)
-            if config.add_optimization_profile(profile) < 0:
-                raise BuildError(f"TensorRT refuses the shapes {members}: {self._said()}")
-
     def _attach_cache(self, config: Any) -> None:  # noqa: ANN401
         if self._caps.targets:
             return
         if self._cache is None:
-            self._cache = self._kept_cache(config) or config.create_timing_cache(b"")
+            kept = b"" if self._kept is None else read_cache(self._kept)
+            self._cache = config.create_timing_cache(kept)
         # Who holds a build to tactics has made sure that the device is the same.
         if not config.set_timing_cache(self._cache, ignore_mismatch=bool(self._held)):
             # Of another version or device, then.
             self._cache = config.create_timing_cache(b"")
             config.set_timing_cache(self._cache, ignore_mismatch=False)
-
-    def _kept_cache(self, config: Any) -> Any:  # noqa: ANN401
-        if self._kept is None:
-            return None
-        try:
-            found = read_regular(self._kept, _MAX_CACHE_BYTES, follow=False)
-        except OSError:
-            return None
-        return config.create_timing_cache(found)
-
-    def _keep_cache(self) -> None:
-        """Write it beside itself and rename it: another process may be reading."""
-        if self._kept is None:
-            return
-        with suppress(OSError):  # a build that is slow next time is no reason to fail this one
-            handle, part = tempfile.mkstemp(prefix=f".{self._kept.name}.", dir=self._kept.parent)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(self.cache_bytes())
-                Path(part).replace(self._kept)
-            finally:
-                Path(part).unlink(missing_ok=True)
 
     def _said(self) -> str:
         return "; ".join(self._lines.errors[-3:]) or "it does not say why"

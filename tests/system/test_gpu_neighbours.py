@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from precsearch.backends.tensorrt.runtime.neighbours import DeviceWatch, device_watch
 from precsearch.system.disturbance import NoWatch, Seen
+from precsearch.system.gpu_neighbours import DeviceWatch, device_watch
 
 OURS, OTHER = 100, 200
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Callable, Collection
 from typing import Any
 
 from precsearch.system.disturbance import NoWatch, Seen, Watch
@@ -20,12 +21,20 @@ class DeviceWatch:
         nvml: The module.
         handle: The device.
         pid: Our process, as the driver numbers it.
+        helpers: Processes that work for ours, likewise.
     """
 
-    def __init__(self, nvml: Any, handle: Any, pid: int) -> None:  # noqa: ANN401 - it has no types
+    def __init__(
+        self,
+        nvml: Any,  # noqa: ANN401 - it has no types
+        handle: Any,  # noqa: ANN401
+        pid: int,
+        helpers: Callable[[], Collection[int]] = tuple,
+    ) -> None:
         self._nvml = nvml
         self._handle = handle
         self._pid = pid
+        self._helpers = helpers
         self._since = 0
         self._busy = False
 
@@ -41,13 +50,18 @@ class DeviceWatch:
             return Seen(others=self._busy)
         fresh = [s for s in samples if s.timeStamp > self._since]
         if fresh:
+            others = running - {self._pid, *self._helpers()}
             self._since = max(s.timeStamp for s in fresh)
-            self._busy = any(s.smUtil > 0 and s.pid in running - {self._pid} for s in fresh)
+            self._busy = any(s.smUtil > 0 and s.pid in others for s in fresh)
         return Seen(others=self._busy)
 
 
-def device_watch() -> Watch:
-    """A watch of the only GPU; of several, it is not known here which one is in use."""
+def device_watch(helpers: Callable[[], Collection[int]] = tuple) -> Watch:
+    """A watch of the only GPU; of several, it is not known here which one is in use.
+
+    Args:
+        helpers: Processes that work for this one, which disturb nothing.
+    """
     try:
         nvml = importlib.import_module("pynvml")
     except (ImportError, OSError):
@@ -56,6 +70,6 @@ def device_watch() -> Watch:
         nvml.nvmlInit()
         if nvml.nvmlDeviceGetCount() != 1:
             return NoWatch()
-        return DeviceWatch(nvml, nvml.nvmlDeviceGetHandleByIndex(0), os.getpid())
+        return DeviceWatch(nvml, nvml.nvmlDeviceGetHandleByIndex(0), os.getpid(), helpers)
     except nvml.NVMLError:
         return NoWatch()

@@ -73,6 +73,13 @@ class ReferenceClient:
         """See `precsearch.calibration.ranges.collect_ranges`."""
         return self._channel.call(ReferenceService.ranges, _anywhere(calibration), feeds)
 
+    def ranges_by_method(
+        self, calibration: Calibration, feeds: Sequence[Feed], methods: Sequence[str]
+    ) -> dict[str, dict[str, TensorRange]]:
+        """See `precsearch.calibration.ranges.ranges_by_method`."""
+        here = _anywhere(calibration)
+        return self._channel.call(ReferenceService.ranges_by_method, here, feeds, methods)
+
     def channels(
         self, request: ChannelRequest, feeds: Sequence[Feed]
     ) -> dict[tuple[str, int], ChannelStatistics]:

@@ -118,7 +118,7 @@ def open_target(
     folder = str(source.folder) if source.external else ""
     options = BackendOptions(threads, folder, shapes, dict(build or {}))
     made = factory(options)
-    wanted = frozenset(precisions or facts_of(made).offered or made.precisions) | {Precision.FP32}
+    wanted = frozenset(precisions or _offered(source, made)) | {Precision.FP32}
     missing = wanted - made.precisions
     if missing:
         first = Precision.ordered(missing)[0]
@@ -157,6 +157,18 @@ def _as_fused(
             source = changed
             found.append((name, {}))
     return source, tuple(found)
+
+
+def _offered(source: SourceModel, backend: Backend) -> frozenset[Precision]:
+    """What a search offers unless it is told which: the type of the file is among it.
+
+    Whoever exports a model in 16 bits runs it so today, and wants to see that engine beside the
+    others, on a device that has the type.
+    """
+    offered = facts_of(backend).offered or backend.precisions
+    own = frozenset({source.exported}) & backend.precisions
+    lacks = isinstance(backend, LimitsPrecisions) and own - offered and backend.unavailable(own)
+    return offered if lacks else offered | own
 
 
 def form_of(backend: Backend, name: str) -> GraphForm:

@@ -127,3 +127,7 @@ class BuildsAhead(Protocol):
         ``None`` where the builder does not tell, or no member of `Precision` stands for it.
         """
         ...
+
+    def fused_attention(self, artifact: bytes) -> tuple[int, int]:
+        """Attention cores that one kernel computes in an engine that this object built, of all."""
+        ...

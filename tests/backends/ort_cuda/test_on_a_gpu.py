@@ -49,8 +49,9 @@ def loss(model: onnx.ModelProto, precision: Precision, build: Mapping[str, str] 
     worst = 0.0
     for name, value in wanted.items():
         np.testing.assert_array_equal(found[name], again[name], "timing changed what it gives")
-        off = np.linalg.norm(np.asarray(found[name], np.float64) - value)
-        worst = max(worst, float(off / np.linalg.norm(np.asarray(value, np.float64))))
+        right = np.asarray(value, np.float64)
+        off = np.linalg.norm(np.asarray(found[name], np.float64) - right)
+        worst = max(worst, float(off / np.linalg.norm(right)))
     return worst
 
 

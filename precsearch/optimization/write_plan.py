@@ -114,6 +114,7 @@ def make_recipe(
         scales=scales,
         rewrites=tuple(RewriteRecipe(name, dict(params)) for name, params in target.rewrites),
         shifts=shift_recipes(lowered),
+        dynamic=lowered.dynamic,
         formats=formats_of(target, {g.precision for g in groups}),
     )
 
@@ -134,6 +135,7 @@ def relowered(recipe: Recipe, target: Target, lowered: Lowered) -> Recipe:
         scales=tuple(scale_recipe(t, p) for t, p in sorted(lowered.params.items())),
         rewrites=tuple(RewriteRecipe(name, dict(params)) for name, params in target.rewrites),
         shifts=shift_recipes(lowered),
+        dynamic=lowered.dynamic,
         formats=formats_of(target, {g.precision for g in groups}),
     )
 

@@ -72,6 +72,7 @@ class Finish:
         continued: Searches that went on after a miss on the holdout.
         corrections: What was tried to make INT8 more accurate.
         devices: What engines ran on, the home device first.
+        expected_gain: See `precsearch.core.strategy.Ending`.
     """
 
     choice: Choice
@@ -86,6 +87,7 @@ class Finish:
     continued: tuple[Continuation, ...] = ()
     corrections: tuple[CorrectionEvidence, ...] = ()
     devices: tuple[str, ...] = ()
+    expected_gain: float | None = None
 
 
 def make_recipe(
@@ -182,6 +184,7 @@ def make_plan(
         corrections=finish.corrections,
         strategy_options=dict(sorted(config.strategy_options.items())),
         devices=finish.devices,
+        expected_gain=None if finish.expected_gain is None else _digits(finish.expected_gain),
     )
     recipe = make_recipe(target, problem.space, assignment, lowered, inputs)
     return Plan(recipe, make_criteria(config, inputs), evidence)

@@ -22,6 +22,7 @@ from precsearch_strategies.solvers.tied import alike, shared
 __all__ = ["candidates", "runs"]
 
 _SLACKS = (1.0, 1.3, 1.15, 0.93, 0.85, 0.7, 0.5)
+_ALL = 1024  # assignments up to which each is a candidate
 _APART = 1.0  # of FP32's latency: what the solver is charged for an excluded pair of neighbours
 _HOPELESS = 0.8  # suspicion from which on the solver leaves a choice out
 
@@ -43,6 +44,9 @@ def candidates(
     None has an excluded set of choices (see `precsearch.core.exclusions`).
     """
     n = encoding.size[0]
+    every = encoding.every(_ALL)
+    if every is not None and not known.excluded:
+        return every
     bounds = [s**2 - errors.base for s in _SLACKS]
     bounds = [max(b, 0.0) for b in bounds]
     starts = [encoding.encode(a) for a in known.incumbents()[:1]] or [encoding.lowest]

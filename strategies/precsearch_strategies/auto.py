@@ -62,7 +62,7 @@ class Auto:
     """
 
     builds: int = 60
-    patience: int = 6
+    patience: int = 8
     sure: int = 3
     probes: int = 4
     screens: int = 2

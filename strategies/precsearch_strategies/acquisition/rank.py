@@ -23,7 +23,6 @@ __all__ = ["Judge", "Pick"]
 
 _RESOLUTION = 0.002  # of a predicted latency over FP32's
 _PROBABLE = 0.5  # chance to pass from which on an engine that is being built is to be beaten
-_MISLED = 0.2  # mean logarithm of usage over its prediction, beyond which the models are wrong
 
 
 @dataclass(frozen=True, slots=True)

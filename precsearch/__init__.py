@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     )
     from precsearch.core.precision import Precision
     from precsearch.core.problem import Bound, Budget, Goal, Problem
-    from precsearch.core.space import Assignment, LayerGroup, SearchSpace
+    from precsearch.core.space import Assignment, GroupTrait, LayerGroup, SearchSpace
     from precsearch.core.strategy import (
         ENDINGS,
         Ahead,
@@ -80,6 +80,7 @@ __all__ = [
     "Failed",
     "Fidelity",
     "Goal",
+    "GroupTrait",
     "InputError",
     "Inspection",
     "LayerGroup",
@@ -133,7 +134,7 @@ _NAMES = {
     ),
     "precsearch.core.precision": "Precision",
     "precsearch.core.problem": "Bound Budget Goal Problem",
-    "precsearch.core.space": "Assignment LayerGroup SearchSpace",
+    "precsearch.core.space": "Assignment GroupTrait LayerGroup SearchSpace",
     "precsearch.core.strategy": "ENDINGS Ahead Ending Proposals ReasonedProposals Strategy",
     "precsearch.core.trial": "Failed Fidelity Measured Measurement Proposal Trial",
     "precsearch.plan.plan": "Plan read_plan",

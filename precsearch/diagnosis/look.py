@@ -14,10 +14,10 @@ from precsearch.core.space import Assignment
 from precsearch.diagnosis.engine_tensors import Opened, open_cuts, open_outputs
 from precsearch.emulation.configuration import Configuration
 from precsearch.emulation.single_group import Alone
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.grouping.group import group
-from precsearch.lowering.qdq_layout import node_groups
-from precsearch.lowering.scales import ScaleSource
+from precsearch.lowering.qdq.reach import node_groups
+from precsearch.lowering.qdq.scales import ScaleSource
 from precsearch.plan.plan import read_plan
 from precsearch.reference.inner_tensors import Inside, OrtInside
 from precsearch.replay.materialize import materialise
@@ -132,6 +132,26 @@ def _handed_on(configuration: Configuration) -> list[str]:
     return found
 
 
+def _planned(plan: Path, model: Path) -> Configuration:
+    made = materialise(read_plan(plan), model, None)
+    target, lowering = made.target, made.lowering
+    return Configuration(
+        f"the plan {plan.name}",
+        target.graph,
+        target.space,
+        made.plan.recipe.assignment,
+        target.backend,
+        target.scheme,
+        target.form,
+        lowering.scales,
+        target.options.model_folder,
+        target.source,
+        target.factory,
+        target.options,
+        told=made.plan.notes,
+    )
+
+
 def open_configuration(
     model: Path, precision: Precision, plan: Path | None, backend: str, granularity: str
 ) -> Configuration:
@@ -142,23 +162,7 @@ def open_configuration(
         ReplayError: The plan is another model's.
     """
     if plan is not None:
-        made = materialise(read_plan(plan), model, None)
-        target, lowering = made.target, made.lowering
-        return Configuration(
-            f"the plan {plan.name}",
-            target.graph,
-            target.space,
-            made.plan.recipe.assignment,
-            target.backend,
-            target.scheme,
-            target.form,
-            lowering.scales,
-            target.options.model_folder,
-            target.source,
-            target.factory,
-            target.options,
-            told=made.plan.notes,
-        )
+        return _planned(plan, model)
     target = open_target(
         read_model(model), backend_name(backend), (Precision.FP32,), granularity, 0
     )

@@ -18,11 +18,11 @@ from precsearch.core.problem import Problem, pareto
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.core.trial import Accuracy, Failed, Latency, Prediction, Trial
 from precsearch.lowering.lower import Lowered
-from precsearch.lowering.scales import QuantParams
+from precsearch.lowering.qdq.scales import QuantParams
 from precsearch.lowering.version import lowering_version
 from precsearch.measurement.build_service import Engine
 from precsearch.metrics import code_digest
-from precsearch.optimization.explain import explain_groups, ledger
+from precsearch.optimization.explanation.explain import explain_groups, ledger
 from precsearch.optimization.stages.select import Choice
 from precsearch.plan.plan import (
     Continuation,
@@ -50,8 +50,11 @@ __all__ = [
     "make_criteria",
     "make_plan",
     "make_recipe",
+    "relowered",
     "scale_recipe",
     "shift_recipes",
+    "short_accuracy",
+    "short_latency",
 ]
 
 
@@ -117,6 +120,26 @@ def make_recipe(
     )
 
 
+def relowered(recipe: Recipe, target: Target, lowered: Lowered) -> Recipe:
+    """A recipe whose groups were changed, with what follows from them.
+
+    Args:
+        recipe: With the new precisions.
+        target: The model, with the rewrites that it has now.
+        lowered: What the new precisions give.
+    """
+    groups = tuple(replace(g, digest=lowered.parts.get(g.key, "")) for g in recipe.groups)
+    return replace(
+        recipe,
+        materialised_sha256=lowered.sha256,
+        groups=groups,
+        scales=tuple(scale_recipe(t, p) for t, p in sorted(lowered.params.items())),
+        rewrites=tuple(RewriteRecipe(name, dict(params)) for name, params in target.rewrites),
+        shifts=shift_recipes(lowered),
+        formats=formats_of(target, {g.precision for g in groups}),
+    )
+
+
 def shift_recipes(lowered: Lowered) -> tuple[ShiftRecipe, ...]:
     """The shifts of a lowered model as a plan records them."""
     return tuple(
@@ -151,10 +174,10 @@ def make_plan(
     finish: Finish,
 ) -> Plan:
     """The plan for the chosen engine, with the evidence of the whole search."""
-    choice = finish.choice
-    measured = choice.measurement
+    choice, measured = finish.choice, finish.choice.measurement
     assert measured.latency is not None
-    assignment = choice.trial.assignment
+    assignment, known = choice.trial.assignment, ledger(finish.trials)
+    reasons = explain_groups(problem, assignment, measured.achieved, known, target.kept)
     evidence = Evidence(
         version=__version__,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -162,13 +185,11 @@ def make_plan(
         strategy=config.strategy,
         calibration=config.calibration_method,
         noise=problem.goal.noise,
-        baseline=_short_latency(finish.baseline),
-        latency=_short_latency(measured.latency),
-        accuracy=_short_accuracy(measured.accuracy),
-        holdout=None if choice.holdout is None else _short_accuracy(choice.holdout),
-        groups=explain_groups(
-            problem, assignment, measured.achieved, ledger(finish.trials), target.kept
-        ),
+        baseline=short_latency(finish.baseline),
+        latency=short_latency(measured.latency),
+        accuracy=short_accuracy(measured.accuracy),
+        holdout=None if choice.holdout is None else short_accuracy(choice.holdout),
+        groups=reasons,
         finalists=choice.looks,
         trials=_trials(finish.trials),
         warnings=finish.warnings,
@@ -177,9 +198,7 @@ def make_plan(
         engine=() if finish.engine is None else finish.engine.layer_summary,
         tactics={} if finish.engine is None else dict(sorted(finish.engine.tactics.items())),
         predictions=_short_errors(prediction_errors(problem.goal, finish.trials)),
-        fp32=tuple(
-            replace(e, loss=_digits(e.loss), seconds=_digits(e.seconds)) for e in finish.fp32
-        ),
+        fp32=tuple(map(_short_engine, finish.fp32)),
         continued=finish.continued,
         corrections=finish.corrections,
         strategy_options=dict(sorted(config.strategy_options.items())),
@@ -207,7 +226,7 @@ def make_criteria(config: DataConfig, inputs: Inputs) -> Criteria:
     )
 
 
-def _short_latency(latency: Latency) -> Latency:
+def short_latency(latency: Latency) -> Latency:
     """Rounded to what the clock resolves, so that a plan stays readable."""
     return replace(
         latency,
@@ -227,6 +246,10 @@ def _short_latency(latency: Latency) -> Latency:
     )
 
 
+def _short_engine(engine: Fp32Evidence) -> Fp32Evidence:
+    return replace(engine, loss=_digits(engine.loss), seconds=_digits(engine.seconds))
+
+
 def _digits(value: float) -> float:
     return float(f"{value:.5g}")
 
@@ -241,7 +264,8 @@ def _short_errors(errors: PredictionErrors | None) -> PredictionErrors | None:
     return replace(errors, ratio=_digits(errors.ratio), usage=_digits(errors.usage))
 
 
-def _short_accuracy(accuracy: Accuracy) -> Accuracy:
+def short_accuracy(accuracy: Accuracy) -> Accuracy:
+    """Rounded, and without what only the search needs."""
     return replace(accuracy, per_sample=tuple(_digits(s) for s in accuracy.per_sample), weights=())
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from precsearch.formatting import Scale, magnitude, speedup
-from precsearch.report.chart_rows import scale_of
+from precsearch.report.charts.rows import scale_of
 from precsearch.report.html import text
 from precsearch.report.run_facts import Facts
 from precsearch.report.trial_facts import TrialFact

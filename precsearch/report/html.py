@@ -10,8 +10,8 @@ from importlib.resources import files
 
 from precsearch.core.precision import Precision
 from precsearch.formatting import clean
-from precsearch.report.chart_theme import Chart
-from precsearch.report.javascript import javascript
+from precsearch.report.charts.javascript import javascript
+from precsearch.report.charts.theme import Chart
 
 __all__ = [
     "Cell",

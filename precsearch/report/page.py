@@ -6,13 +6,19 @@ from pathlib import Path
 
 from precsearch.formatting import Scale, clean, many, speedup
 from precsearch.plan.plan import Finalist
-from precsearch.report.chart_rows import cost_span, data_of, loss_span, scale_of
-from precsearch.report.charts import Chart, charts
+from precsearch.report.charts.rows import cost_span, data_of, loss_span, scale_of
+from precsearch.report.charts.specs import Chart, charts
 from precsearch.report.head import details, head
 from precsearch.report.html import Cell, facts, figure, page, text
 from precsearch.report.run_facts import Facts
 from precsearch.report.run_record import Story
-from precsearch.report.tables import group_table, mismatch_table, range_table, trial_table
+from precsearch.report.tables import (
+    engine_table,
+    group_table,
+    mismatch_table,
+    range_table,
+    trial_table,
+)
 from precsearch.system.shell import argument, command
 
 __all__ = ["run_page"]
@@ -30,6 +36,7 @@ def run_page(story: Story) -> str:
     body = "\n".join(
         (
             head(known),
+            _engines(known),
             _replay(story),
             _search(known, drawn),
             _model(known, drawn),
@@ -41,6 +48,13 @@ def run_page(story: Story) -> str:
         )
     )
     return page(f"{story.model}: precsearch", body, rows)
+
+
+def _engines(known: Facts) -> str:
+    engines = known.story.engines
+    if engines is None:
+        return ""
+    return f"<h2>Engines beside each other</h2>{engine_table(engines, scale_of(known.bound))}"
 
 
 def _search(known: Facts, drawn: dict[str, Chart]) -> str:

@@ -6,12 +6,40 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from precsearch.formatting import Scale, counts, many, milliseconds, speedup
-from precsearch.report.chart_rows import Row, gained
+from precsearch.optimization.across.table_file import EngineTable
+from precsearch.report.charts.rows import Row, gained
 from precsearch.report.html import Cell, name, precision, table, text
 from precsearch.report.run_facts import GroupFact
 from precsearch.report.trial_facts import TrialFact
 
-__all__ = ["group_table", "mismatch_table", "range_table", "trial_table"]
+__all__ = ["engine_table", "group_table", "mismatch_table", "range_table", "trial_table"]
+
+
+def engine_table(engines: EngineTable, scale: Scale) -> str:
+    """What each engine of a search on several backends reached."""
+    rows = [
+        [
+            name(row.backend),
+            text(_speed(row.fp32), "number"),
+            text(f"{_speed(row.uniform_speed)} {row.uniform}".strip(), "number"),
+            text(_speed(row.plan), "number"),
+            text("" if row.loss is None else scale(row.loss), "number"),
+            text(row.engines, "number"),
+        ]
+        for row in engines.rows
+    ]
+    how = "in the same rounds" if engines.rows[0].together else "at different times"
+    titles = ("engine", "FP32", "best uniform", "plan", "loss", "built")
+    chosen = frozenset(i for i, row in enumerate(engines.rows) if row.backend == engines.shipped)
+    return (
+        f"{table(titles, rows, 'engines', chosen)}"
+        f"<p class=dim>Speeds are relative to the fastest FP32 engine of all, timed {how}; what "
+        "follows is about the engine that ships, relative to its own FP32.</p>"
+    )
+
+
+def _speed(value: float | None) -> str:
+    return speedup(1 / value) if value else ""
 
 
 def group_table(groups: Sequence[GroupFact], scale: Scale) -> str:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from precsearch.core.errors import OptionError
 from precsearch.diagnosis.compare import DiagnoseConfig, diagnose
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import SourceModel, read_model
+from precsearch.graph.reading.read import SourceModel, read_model
 from precsearch.graph.view import GraphView
 from precsearch.rewrites import (
     REWRITES,
@@ -128,6 +128,7 @@ def test_a_rewrite_of_another_name_is_refused(tmp_path: Path) -> None:
         "scale-variance",
         "clamp-constants",
         "merge-scales",
+        "fold-bias",
         "lift-quantization",
         "equalize",
     } == set(REWRITES)

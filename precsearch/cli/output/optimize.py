@@ -25,7 +25,7 @@ from precsearch.cli.output.page import Page
 from precsearch.codec import unstructure
 from precsearch.core.trial import UNKNOWN, Latency, ShapeLatency
 from precsearch.formatting import foretold, fp32_told, loss_bound
-from precsearch.measurement.certainty import doubts
+from precsearch.measurement.timing.certainty import doubts
 from precsearch.optimization.explanation.stopping import fp32_is_fastest, why_stopped
 from precsearch.plan.plan import Evidence, Plan
 from precsearch.setup.config import EngineRow

@@ -17,7 +17,7 @@ from precsearch.cli.cells import (
 from precsearch.cli.output.optimize import rate_rows
 from precsearch.cli.output.page import Page
 from precsearch.formatting import loss_bound
-from precsearch.measurement.certainty import doubts
+from precsearch.measurement.timing.certainty import doubts
 
 __all__ = ["build_lines", "edit_lines", "export_lines", "hazard_lines", "verify_lines"]
 

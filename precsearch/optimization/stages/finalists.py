@@ -8,7 +8,7 @@ from dataclasses import replace
 from precsearch.core.problem import Problem
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Fidelity, Measurement, Trial
-from precsearch.measurement.apart import spread
+from precsearch.measurement.timing.apart import spread
 
 __all__ = ["PROCESSES", "confirm_seconds", "cost", "finalists", "measured", "ordered", "retimed"]
 

@@ -177,7 +177,6 @@ def make_plan(
     choice, measured = finish.choice, finish.choice.measurement
     assert measured.latency is not None
     assignment, known = choice.trial.assignment, ledger(finish.trials)
-    reasons = explain_groups(problem, assignment, measured.achieved, known, target.kept)
     evidence = Evidence(
         version=__version__,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -189,11 +188,12 @@ def make_plan(
         latency=short_latency(measured.latency),
         accuracy=short_accuracy(measured.accuracy),
         holdout=None if choice.holdout is None else short_accuracy(choice.holdout),
-        groups=reasons,
+        groups=explain_groups(problem, assignment, measured.achieved, known, target.kept),
         finalists=choice.looks,
         trials=_trials(finish.trials),
         warnings=finish.warnings,
         stopped=finish.stopped,
+        expected_gain=finish.expected_gain,
         seconds=round(finish.seconds, 3),
         engine=() if finish.engine is None else finish.engine.layer_summary,
         tactics={} if finish.engine is None else dict(sorted(finish.engine.tactics.items())),
@@ -203,7 +203,6 @@ def make_plan(
         corrections=finish.corrections,
         strategy_options=dict(sorted(config.strategy_options.items())),
         devices=finish.devices,
-        expected_gain=None if finish.expected_gain is None else _digits(finish.expected_gain),
     )
     recipe = make_recipe(target, problem.space, assignment, lowered, inputs)
     return Plan(recipe, make_criteria(config, inputs), evidence)
@@ -274,11 +273,9 @@ def _counts(assignment: Assignment) -> Mapping[str, int]:
 
 
 def _trials(trials: Sequence[Trial]) -> tuple[TrialEvidence, ...]:
-    front = {t.number for t in pareto(trials)}
-    rows = []
+    front, rows = {t.number for t in pareto(trials)}, list[TrialEvidence]()
     for trial in trials:
-        found = trial.measurement
-        outcome = trial.outcome
+        found, outcome = trial.measurement, trial.outcome
         failed = ""
         if isinstance(outcome, Failed):
             failed = f"{outcome.stage}/{outcome.kind}: {outcome.message}"

@@ -21,7 +21,6 @@ from precsearch_strategies.solvers.elimination import Elimination
 
 __all__ = ["Judge", "Pick"]
 
-_RESOLUTION = 0.002  # of a predicted latency over FP32's
 _PROBABLE = 0.5  # chance to pass from which on an engine that is being built is to be beaten
 
 
@@ -137,7 +136,7 @@ class Judge:
         gain = view.chance * _expected_gain(view.mean, view.spread, self._aim(view))
         tried = {self._encoding.encode(a).tobytes() for a in (*known.engines, *known.pending)}
         new = [row.tobytes() not in tried for row in view.pool]
-        return float(gain[new].max(initial=0.0)) / known.best_ratio()
+        return round(float(gain[new].max(initial=0.0)) / known.best_ratio(), 6)
 
     def ruled_out(self, most: int) -> list[Pick]:
         """At most ``most`` candidates of a gain that matters, which the error model rules out.
@@ -196,16 +195,14 @@ class Judge:
         within = _within(known, encoding, errors, pool, biased)
         sound = 1.0 - suspicion(known, encoding)
         builds = sound[np.arange(pool.shape[1]), pool].prod(axis=1)
-        least = latency.floor(pool)
-        corrected = np.maximum(mean + biased.ratio, least)
-        room = corrected - least + _RESOLUTION
+        corrected, doubted = biased.corrected(mean, spread, latency.floor(pool))
         return _View(
             pool,
             within,
             within * builds,
             errors.predict(pool) * math.exp(biased.usage),
             corrected,
-            np.minimum(np.hypot(biased.stretch * spread, biased.doubt), room),
+            doubted,
             extension(known, encoding, pool),
             radius(known, encoding),
             mean,

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
+from precsearch_strategies.encoding import Floats
 from precsearch_strategies.history import Known
 
 __all__ = ["Calibration", "calibration"]
@@ -16,6 +19,7 @@ _MOST = 0.7  # logarithm of the use of the bound over its prediction, at most th
 _MOST_RATIO = 0.1  # of FP32's latency, likewise
 _SCATTER = 0.03  # standard deviation of the logarithm of a measured usage
 _FARTHEST = 6.0  # deviations, at most that count
+_RESOLUTION = 0.002  # of a predicted latency over FP32's
 _STRETCH = (0.5, 4.0)  # the least and the most that a stated deviation is multiplied by
 
 
@@ -37,9 +41,17 @@ class Calibration:
     stretch: float
     usage_stretch: float
 
-    def spread(self, stated: float) -> float:
-        """Standard deviation of a predicted latency over FP32's, from what the model states."""
-        return math.hypot(self.stretch * stated, self.doubt)
+    def corrected(self, mean: Floats, spread: Floats, least: Floats) -> tuple[Floats, Floats]:
+        """(c,) means and standard deviations of latencies over FP32's, corrected.
+
+        Args:
+            mean: (c,) what the latency model predicts.
+            spread: (c,) standard deviations that it states.
+            least: (c,) latencies that are physically possible; nothing goes below them.
+        """
+        means = np.maximum(mean + self.ratio, least)
+        spreads = np.hypot(self.stretch * spread, self.doubt)
+        return means, np.minimum(spreads, means - least + _RESOLUTION)
 
 
 def calibration(known: Known, widening: float = 1.0) -> Calibration:

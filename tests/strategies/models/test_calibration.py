@@ -1,12 +1,13 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Measured, Measurement, Proposal, Trial
 from precsearch_strategies.history import Forecast, Known
-from precsearch_strategies.models.calibration import calibration
+from precsearch_strategies.models.calibration import Calibration, calibration
 from tests.strategies.landscapes import FP32, INT8, Landscape, Recipe
 
 
@@ -34,6 +35,11 @@ def measured(
     return known.tightened(share)
 
 
+def spread(found: Calibration, stated: float) -> float:
+    row = found.corrected(np.array([0.5]), np.array([stated]), np.array([0.1]))
+    return float(row[1][0])
+
+
 @pytest.fixture
 def landscape() -> Landscape:
     return Recipe(groups=8, precisions=(FP32, INT8)).draw(1)
@@ -53,7 +59,15 @@ def test_one_engine_that_is_far_off_does_not_decide(landscape: Landscape) -> Non
 def test_models_that_were_never_checked_are_taken_at_their_word(landscape: Landscape) -> None:
     found = calibration(measured(landscape, 1.0, 0))
     assert (found.stretch, found.usage_stretch, found.doubt) == (1.0, 1.0, 0.0)
-    assert found.spread(0.03) == pytest.approx(0.03)
+    assert spread(found, 0.03) == pytest.approx(0.03)
+
+
+def test_no_prediction_goes_below_what_is_possible(landscape: Landscape) -> None:
+    found = calibration(measured(landscape, 1.0, 6, slower=-0.09, stated=0.001))
+    assert found.ratio < -0.05
+    means, spreads = found.corrected(np.array([0.057]), np.array([0.1]), np.array([0.95]))
+    assert means[0] == 0.95
+    assert means[0] - spreads[0] >= 0.94
 
 
 @pytest.mark.parametrize("slower", [-0.08, 0.08])
@@ -63,7 +77,7 @@ def test_errors_beyond_what_the_models_stated_widen_their_doubt(
     right = calibration(measured(landscape, 1.0, 6, slower=0.005, stated=0.01))
     wrong = calibration(measured(landscape, 1.0, 6, slower=slower, stated=0.01))
     assert right.stretch < 1 < wrong.stretch
-    assert wrong.spread(0.01) > 2 * right.spread(0.01)
+    assert spread(wrong, 0.01) > 2 * spread(right, 0.01)
     # What the model itself has widened since is not counted twice.
     again = calibration(measured(landscape, 1.0, 6, slower=slower, stated=0.01), 8.0)
     assert again.stretch < wrong.stretch / 2

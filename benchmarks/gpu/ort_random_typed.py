@@ -2,10 +2,11 @@
 
     python -m benchmarks.gpu.ort_random_typed MODEL … [-n 20] [--granularity group] [--cuda]
 
-MODEL is a file, or a name of `benchmarks.gpu.ort_models`. Norms stay as the exporter wrote them: the
-rewrite that a search makes first is left out. Each model is lowered as for the CUDA provider at N random assignments of FP32 and FP16, opened with
-every optimization and run once on zeros. Without ``--cuda`` the CPU provider stands in: most of its
-fusions are the same code, its kernels are not. A line a failure.
+MODEL is a file, or a name of `benchmarks.gpu.ort_models`. Norms stay as the exporter wrote them:
+the rewrite that a search makes first is left out. Each model is lowered as for the CUDA provider at
+N random assignments of FP32 and FP16, opened with every optimization and run once on zeros. Without
+``--cuda`` the CPU provider stands in: most of its fusions are the same code, its kernels are not. A
+line a failure.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from precsearch.backends.tensorrt.rtx.options import RtxOptions
 from precsearch.core.backend import TYPED_HALF, BackendOptions, BuildsAhead
 from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
+from precsearch.core.serialized import SerializedModel
 from precsearch.lowering.lower import Lowered
 from precsearch.plan.plan import read_plan
 from precsearch.replay.ahead import asked_and_ran, fused_attention
@@ -80,7 +81,7 @@ def test_a_precision_that_the_target_lacks_is_named_with_what_it_needs() -> None
 
 
 def lowered(asked: Mapping[str, Precision]) -> Lowered:
-    return Lowered(b"", "", {}, asked, {n: f"group {n}" for n in "abcdef"}, {})
+    return Lowered(SerializedModel(()), "", {}, asked, {n: f"group {n}" for n in "abcdef"}, {})
 
 
 def test_what_runs_otherwise_than_asked_is_said() -> None:

@@ -172,10 +172,10 @@ def make_plan(
     finish: Finish,
 ) -> Plan:
     """The plan for the chosen engine, with the evidence of the whole search."""
-    choice = finish.choice
-    measured = choice.measurement
+    choice, measured = finish.choice, finish.choice.measurement
     assert measured.latency is not None
-    assignment = choice.trial.assignment
+    assignment, known = choice.trial.assignment, ledger(finish.trials)
+    reasons = explain_groups(problem, assignment, measured.achieved, known, target.kept)
     evidence = Evidence(
         version=__version__,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -187,9 +187,7 @@ def make_plan(
         latency=short_latency(measured.latency),
         accuracy=short_accuracy(measured.accuracy),
         holdout=None if choice.holdout is None else short_accuracy(choice.holdout),
-        groups=explain_groups(
-            problem, assignment, measured.achieved, ledger(finish.trials), target.kept
-        ),
+        groups=reasons,
         finalists=choice.looks,
         trials=_trials(finish.trials),
         warnings=finish.warnings,
@@ -198,9 +196,7 @@ def make_plan(
         engine=() if finish.engine is None else finish.engine.layer_summary,
         tactics={} if finish.engine is None else dict(sorted(finish.engine.tactics.items())),
         predictions=_short_errors(prediction_errors(problem.goal, finish.trials)),
-        fp32=tuple(
-            replace(e, loss=_digits(e.loss), seconds=_digits(e.seconds)) for e in finish.fp32
-        ),
+        fp32=tuple(map(_short_engine, finish.fp32)),
         continued=finish.continued,
         corrections=finish.corrections,
         strategy_options=dict(sorted(config.strategy_options.items())),
@@ -245,6 +241,10 @@ def short_latency(latency: Latency) -> Latency:
             for s in latency.by_shape
         ),
     )
+
+
+def _short_engine(engine: Fp32Evidence) -> Fp32Evidence:
+    return replace(engine, loss=_digits(engine.loss), seconds=_digits(engine.seconds))
 
 
 def _digits(value: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,6 +34,9 @@ from precsearch.system.regular_file import read_regular
 __all__ = ["VerifyReport", "verify"]
 
 _REBUILDS = 3
+_NOT_HERE = (
+    "{path!r} cannot be measured here: {error}; build it on this machine with 'precsearch build'"
+)
 _MOST_BYTES = 1 << 36
 """Of an engine; those of large language models have some 10 GB."""
 
@@ -121,9 +124,8 @@ def verify(
             engine that does not run here.
         EngineError: The engine does not run here.
     """
-    path = Path(plan)
-    source = model_beside(path, None if model is None else Path(model))
-    found = read_plan(path)
+    source = model_beside(Path(plan), None if model is None else Path(model))
+    found = read_plan(Path(plan))
     expect_digest(found, expect)
     judged = metric_of(found.criteria, metric)
     made = materialise(found, source, threads)
@@ -136,19 +138,8 @@ def verify(
     except EngineError as error:
         if engine is None:
             raise
-        raise ReplayError(
-            f"{str(given)!r} cannot be measured here: {error}; build it on this machine with "
-            "'precsearch build'"
-        ) from error
+        raise ReplayError(_NOT_HERE.format(path=str(given), error=error)) from error
     slower = seen.latency.ratio_low > 1 + seen.noise
-    lines = [*found.notes, *inputs.data.notes, *inputs.notes]
-    if inputs.data.random:
-        lines.insert(0, "no --data was given: the loss is measured on random numbers")
-    where = seen.fingerprint
-    lines += [*seen.notes, *sentences(seen.accuracy.mismatches), *map(str, seen.accuracy.lost)]
-    if found.has_evidence and (mode := found.evidence.fp32_mode):
-        lines.append(f"speeds are relative to {fp32_words(mode)}, as the plan's are")
-    lines += other_place(found, where.device, dict(where.versions), where.features)
     over = broken_limits(seen.latency, seen.size, max_latency, max_size)
     return VerifyReport(
         passed=seen.accuracy.loss <= inputs.bound and not slower and not over,
@@ -160,7 +151,7 @@ def verify(
         latency=seen.latency,
         noise=seen.noise,
         slower=slower,
-        lines=tuple(lines),
+        lines=tuple(_lines(found, inputs, seen)),
         digest=found.digest,
         artifact_bytes=seen.size,
         over=over,
@@ -211,6 +202,18 @@ def _engine(made: Materialised, path: Path) -> bytes | None:
             "it again with 'precsearch build'"
         )
     return None
+
+
+def _lines(plan: Plan, inputs: Inputs, seen: _Seen) -> Iterator[str]:
+    """What else there is to know of a measurement, a sentence each."""
+    if inputs.data.random:
+        yield "no --data was given: the loss is measured on random numbers"
+    yield from (*plan.notes, *inputs.data.notes, *inputs.notes, *seen.notes)
+    yield from (*sentences(seen.accuracy.mismatches), *map(str, seen.accuracy.lost))
+    if plan.has_evidence and (mode := plan.evidence.fp32_mode):
+        yield f"speeds are relative to {fp32_words(mode)}, as the plan's are"
+    where = seen.fingerprint
+    yield from other_place(plan, where.device, dict(where.versions), where.features)
 
 
 def _kernels(plan: Plan, path: Path, engine: Engine) -> str:

@@ -68,6 +68,14 @@ class Encoding:
         return np.array(sorted(pairs), dtype=np.intp).reshape(-1, 2)
 
     @cached_property
+    def fused(self) -> Bools:
+        """(m,): whether an engine has one kernel for both ends of an edge at one precision."""
+        keys = [g.key for g in self.space.free]
+        pairs = [(keys[a], keys[b]) for a, b in self.edges.tolist()]
+        found = [any(a in core and b in core for core in self.space.fused) for a, b in pairs]
+        return np.array(found, dtype=bool)
+
+    @cached_property
     def walls(self) -> Labels:
         """(n,): how many neighbours of each group are always FP32."""
         where = self.position

@@ -43,23 +43,20 @@ def candidates(
     None has an excluded set of choices (see `precsearch.core.exclusions`).
     """
     n = encoding.size[0]
-    bounds = [s**2 - errors.base for s in _SLACKS]
-    bounds = [max(b, 0.0) for b in bounds]
+    bounds = [max(s**2 - errors.base, 0.0) for s in _SLACKS]
     starts = [encoding.encode(a) for a in known.incumbents()[:1]] or [encoding.lowest]
     suspect = suspicion(known, encoding)
-    usual = latency.mean()
     apart = forbidden_edges(known, encoding)
     models = [
-        _costs(encoding, errors, latency, w, suspect < _HOPELESS, apart) for w in (usual, *draws)
+        _costs(encoding, errors, latency, w, suspect < _HOPELESS, apart)
+        for w in (latency.mean(), *draws)
     ]
     mean = models[0]
     if (suspect > 0).any():
         # A failed engine forfeits what it would have gained: here, half of all there is to gain.
         stake = 0.5 * np.maximum(mean.time[:, :1] - mean.time, 0.0).max(axis=1).sum()
         models.append(replace(mean, time=mean.time + stake * suspect))
-    found: list[Labels] = []
-    for costs in models:
-        found += solve(costs, elimination, bounds, starts)
+    found = [x for costs in models for x in solve(costs, elimination, bounds, starts)]
     found += _together(encoding, mean, bounds)
     found += _exact(mean, bounds, found)
     found += _prefixes(encoding, mean, bounds)
@@ -75,8 +72,13 @@ def candidates(
         gain = mean.time[:, :1] - mean.time
         both = [repaired(known, encoding, pool, worth) for worth in (gain, -gain)]
         pool = encoding.canonical(np.concatenate(both))
-    distinct = {row.tobytes(): i for i, row in reversed(list(enumerate(pool)))}
-    return np.asarray(pool[sorted(distinct.values())])
+    return _distinct(pool)
+
+
+def _distinct(pool: Labels) -> Labels:
+    """The rows without those that an earlier row equals."""
+    first = {row.tobytes(): i for i, row in reversed(list(enumerate(pool)))}
+    return np.asarray(pool[sorted(first.values())])
 
 
 def _together(encoding: Encoding, costs: Costs, bounds: list[float]) -> list[Labels]:

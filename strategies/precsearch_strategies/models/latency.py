@@ -23,9 +23,10 @@ class LatencyModel:
     Features of an assignment: an indicator for each group and lower precision; the number of
     boundaries for each pair of precisions (the cost of a cast or a quantise/dequantise pair); an
     indicator for each edge whose ends differ (which spans the interaction of two neighbours). The
-    prior means of the first are the gains by `profile_gains`. The fit is ridge regression toward
-    the prior (Hoerl & Kennard, *Technometrics* 12, 1970) in its dual form, so that its cost grows
-    with the engines measured, of which there are few, and not with the groups.
+    prior means of the first are the gains by `profile_gains`; an edge within what the engine has
+    one kernel for costs what a group gains, since it takes that kernel apart. The fit is ridge
+    regression toward the prior (Hoerl & Kennard, *Technometrics* 12, 1970) in its dual form, so
+    that its cost grows with the engines measured, of which there are few, and not with the groups.
 
     Attributes:
         encoding: Of the assignments.
@@ -53,7 +54,8 @@ class LatencyModel:
         pairs, m = len(list(combinations(range(p), 2))), len(encoding.edges)
         unsure = 0.3 if has_profiles(known) else 0.8
         boundary, single = np.full(pairs, 0.25 * typical), np.full(m, 0.3 * typical)
-        prior = np.concatenate([-lower.ravel(), boundary, np.zeros(m)])
+        apart = np.where(encoding.fused, typical, 0.0)
+        prior = np.concatenate([-lower.ravel(), boundary, apart])
         scale = np.concatenate(
             [unsure * np.abs(lower).ravel() + 0.3 * typical, 2.0 * boundary, single]
         )

@@ -22,7 +22,8 @@ def profile_gains(known: Known, encoding: Encoding) -> Floats:
     like it: the group's time in the FP32 engine's profile less its time there, over the whole of
     the former, scaled so that all gains of that engine add up to its measured difference in
     latency (profiling slows an engine, so its seconds count only relative to each other). What no
-    engine has shown saves the same part of its time as what was shown did. Without profiles, an
+    engine has shown saves the same part of its time as what was shown did, and nothing where a rule
+    says that a fused kernel is lost there (`Problem.slow`). Without profiles, an
     engine's measured difference is shared by FP32 time or multiply-accumulates. Latency
     differences of engines with *one* group lowered are not used on purpose: INT8 pays in runs, and
     they do not add up.
@@ -43,11 +44,13 @@ def profile_gains(known: Known, encoding: Encoding) -> Floats:
             column = _scaled(column, labels > 0, target)
         gains[new, labels[new]] = column[new]
         seen[new, labels[new]] = True
+    slow = _slow(known, encoding)
     for label in range(1, p):
         shown = seen[:, label]
         weight = float(shares[shown].sum())
         rate = float(gains[shown, label].sum()) / weight if weight > 0.2 else _USUAL
-        gains[:, label] = np.where(shown, gains[:, label], rate * shares)
+        expected = np.where(slow[:, label], 0.0, rate * shares)
+        gains[:, label] = np.where(shown, gains[:, label], expected)
     return gains * encoding.allowed
 
 
@@ -91,6 +94,16 @@ def _shown(known: Known, encoding: Encoding) -> Floats:
         seen[np.arange(encoding.size[0]), encoding.encode(trial.assignment)] = True
     total = np.maximum((shares * allowed).sum(axis=0), 1e-12)
     return np.asarray((shares * (seen & allowed)).sum(axis=0) / total)
+
+
+def _slow(known: Known, encoding: Encoding) -> Bools:
+    """(n, p): the choices that are expected to save nothing."""
+    found = np.zeros(encoding.size, dtype=bool)
+    for key, precision in known.problem.slow:
+        position = encoding.position.get(key)
+        if position is not None and precision in encoding.space.precisions:
+            found[position, encoding.space.precisions.index(precision)] = True
+    return found
 
 
 def _timed(known: Known) -> list[Trial]:

@@ -293,5 +293,6 @@ class Run:
             tuple(rounds.continued),
             devices=self.devices,
             corrections=self.corrections,
+            expected_gain=rounds.expected_gain,
         )
         return (yield from shipment.written(rounds, lowered, finish))

@@ -20,6 +20,7 @@ from precsearch.core.errors import (
     EngineError,
     OutOfMemory,
     WorkerCrashed,
+    WorkerKilled,
     WorkerMissing,
     WorkerTimeout,
 )
@@ -182,7 +183,7 @@ class MeasurementClient(ReferenceClient):
                 with holding():
                     self._service.prepare()
                 self._service.once(MeasurementService.warm_up)
-            except (EngineError, OutOfMemory, WorkerCrashed, WorkerTimeout) as error:
+            except (EngineError, OutOfMemory, WorkerCrashed, WorkerKilled, WorkerTimeout) as error:
                 last = error
             else:
                 return

@@ -20,7 +20,6 @@ from precsearch.cli.options.parse import (
     parse_shapes,
     parse_strategy_options,
 )
-from precsearch.setup.tolerances import Tolerances
 
 __all__ = ["Action", "app"]
 
@@ -29,8 +28,8 @@ __all__ = ["Action", "app"]
 def optimize(
     model: options.Model,
     *,
-    tol: control.Tolerance = 1e-2,
-    metric: options.Metric = "rel-l2",
+    tol: control.Tolerance = None,
+    metric: options.Metric = None,
     data: options.Data = None,
     preprocess: options.Preprocess = "",
     holdout: options.Holdout = None,
@@ -78,16 +77,14 @@ def optimize(
     """
     from precsearch.api import OptimizeConfig
     from precsearch.cli import actions
-    from precsearch.setup.bounds import per_tolerance
+    from precsearch.setup.bounds import per_bound
     from precsearch.setup.config import CORRECTIONS
 
-    bound, judged = control.bounds(tol, metric)
+    wanted = control.bounds(tol or [1e-2], metric or ["rel-l2"])
     config = OptimizeConfig(
         model=model,
         data=data,
         preprocess=preprocess,
-        tol=bound,
-        metric=judged,
         warm_start=tuple(warm_start or ()),
         backend=backend,
         precisions=None if precisions is None else parse_precisions(precisions),
@@ -119,9 +116,9 @@ def optimize(
         corrections=() if no_corrections else CORRECTIONS,
         control=control.parse_control(pin or (), exclude or (), only or ()),
     )
+    configs = per_bound(config, wanted)
     if dry_run:
-        return lambda: actions.dry_run(config, json=json)
-    configs = per_tolerance(config, tol) if isinstance(tol, Tolerances) else (config,)
+        return lambda: actions.dry_run(configs[0], json=json)
     return lambda: actions.optimize(configs, json=json)
 
 

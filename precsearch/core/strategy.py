@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol, runtime_checkable
 
 from precsearch.core.problem import Problem
 from precsearch.core.trial import Proposal, Trial
 
-__all__ = ["ENDINGS", "Ahead", "Estimates", "Proposals", "ReasonedProposals", "Strategy"]
+__all__ = [
+    "ENDINGS",
+    "Ahead",
+    "Ending",
+    "Estimates",
+    "Proposals",
+    "ReasonedProposals",
+    "Strategy",
+]
 
 
 class Ahead(tuple[Proposal, ...]):
@@ -32,16 +41,31 @@ The trials have canonical assignments (`SearchSpace.canonical`); a repeated prop
 with the trial that is known. When the budget is spent the generator is closed.
 """
 
-ReasonedProposals = Generator[Sequence[Proposal], Sequence[Trial], str | None]
-"""`Proposals` that also return why the strategy ended: a key of `ENDINGS`, or ``None``."""
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a strategy ended, and what it still expected.
+
+    Attributes:
+        reason: A key of `ENDINGS`.
+        expected_gain: The largest expected gain of all candidates that it knows and has not built,
+            as a share of the latency of the fastest engine within the bound; ``None`` if it does
+            not say.
+    """
+
+    reason: str
+    expected_gain: float | None = None
+
+
+ReasonedProposals = Generator[Sequence[Proposal], Sequence[Trial], Ending | str | None]
+"""`Proposals` that also return why the strategy ended: an `Ending`, its reason, or ``None``."""
 
 ENDINGS: Mapping[str, str] = MappingProxyType(
     {
         "baseline": "the FP32 engine did not run or is not within the bound",
         "complete": "every assignment was tried",
         "settled": "the uniform engines answered the question",
-        "converged": "no remaining candidate is expected to be faster beyond the noise",
-        "stalled": "the last engines brought no gain, and the models expect little of the others",
+        "converged": "no other candidate is expected to gain anything that matters",
         "patience": "several engines in a row brought no gain",
         "limit": "the strategy's own limit of engines was reached",
     }
@@ -57,7 +81,7 @@ class Strategy(Protocol):
         """Search ``problem``; deterministic in the problem and the trials that are sent.
 
         Returns:
-            When it ends: a key of `ENDINGS`, or ``None`` to give no reason (as `Proposals` do).
+            When it ends: why, or ``None`` to give no reason (as `Proposals` do).
         """
         ...
 

@@ -169,6 +169,8 @@ class Measurement:
         build_seconds: Time to build the artifact and to open it.
         artifact_bytes: Size of what would be shipped.
         warnings: What the backend said of this engine that a person should know.
+        also: Its accuracy by other metrics, for searches that take this measurement over; see
+            `precsearch.metrics.metric_key`.
     """
 
     accuracy: Accuracy
@@ -178,6 +180,7 @@ class Measurement:
     build_seconds: float = 0.0
     artifact_bytes: int = 0
     warnings: tuple[str, ...] = ()
+    also: Mapping[str, Accuracy] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

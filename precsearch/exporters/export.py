@@ -11,6 +11,7 @@ import onnx
 
 from precsearch.backends.tensorrt.layer_precisions import Pins, pins, renamed
 from precsearch.backends.tensorrt.options import Knobs
+from precsearch.core.backend import BackendFacts
 from precsearch.core.errors import BuildError, OptionError, OutputError, PlanError
 from precsearch.exporters.onnxruntime import onnxruntime_script
 from precsearch.exporters.polygraphy import polygraphy_script
@@ -119,7 +120,7 @@ def _write(made: Materialised, to: str, files: dict[str, Path], *, force: bool) 
         pins=asked,
     )
     exporter = made.target.facts.exporter
-    script = _script(job, to, exporter, files["postprocess"].name)
+    script = _script(job, to, made.target.facts, files["postprocess"].name)
     put = partial(write_output, force=force)
     write_model(made.target.source, files["model"], data, put)
     others: tuple[Path, ...] = ()
@@ -135,11 +136,11 @@ def _write(made: Materialised, to: str, files: dict[str, Path], *, force: bool) 
     return ExportReport(to, files["model"], files["script"], others, identical, told)
 
 
-def _script(job: Job, to: str, exporter: str, postprocess: str) -> str:
+def _script(job: Job, to: str, facts: BackendFacts, postprocess: str) -> str:
     if to == "trtexec":
         return trtexec_script(job)
-    if exporter == "onnxruntime":
-        return onnxruntime_script(job)
+    if facts.exporter == "onnxruntime":
+        return onnxruntime_script(job, facts.device)
     return polygraphy_script(job, postprocess)
 
 

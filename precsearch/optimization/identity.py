@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from precsearch._version import __version__
 from precsearch.codec import dumps, unstructure
-from precsearch.metrics import code_digest
+from precsearch.metrics import metric_key
 from precsearch.setup.config import OptimizeConfig
 from precsearch.setup.devices import devices_of
 from precsearch.setup.inputs import Inputs
@@ -30,7 +30,7 @@ def identity(config: OptimizeConfig, target: Target, inputs: Inputs) -> dict[str
         "devices": _devices(config, target),
         "scheme": target.scheme.name,
         "tol": repr(config.tol),
-        "metric": f"{inputs.metric.name} {code_digest(inputs.metric)}".rstrip(),
+        "metric": metric_key(inputs.metric),
         "strategy": config.strategy,
         "strategy-option": dumps(unstructure(dict(config.strategy_options))),
         "seed": str(config.seed),

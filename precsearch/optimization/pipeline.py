@@ -33,6 +33,7 @@ from precsearch.optimization.stages.prepare import Preparation, Prepared
 from precsearch.optimization.stages.search import Rounds
 from precsearch.optimization.stages.select import Choice, Confirmed, confirm
 from precsearch.optimization.stopwatch import Stopwatch
+from precsearch.optimization.stored import take_over
 from precsearch.optimization.warm import Warm, warm_start
 from precsearch.optimization.write_plan import Finish
 from precsearch.plan.plan import CorrectionEvidence, Fp32Evidence
@@ -98,18 +99,14 @@ class Run:
         yield RunStarted(identified, self.config.model.name, __version__)
         notes = self.target.source.notes
         yield from self._warn((*notes, *self.inputs.warnings(self.config.tol), *self.rewritten))
+        take_over(self.config.run_path, self.config.warm_start)
         with self._executor() as executor, reference(executor, limit_s=self._limit_s) as first:
             ready = yield from self._prepared(executor, first)
             lowering, worker = ready.lowering, ready.worker
             admits, known = self._problem(0.0).goal.admits, self.journal.memo.fp32
+            device = self.journal.memo.device
             gating = BaselineStage(
-                self.config,
-                self.target,
-                self.inputs,
-                ready.setup,
-                admits,
-                known,
-                self.journal.memo.device,
+                *(self.config, self.target, self.inputs, ready.setup, admits, known, device)
             )
             passed = yield from gating.on(worker)
             if not passed.passed:
@@ -119,6 +116,7 @@ class Run:
             yield from self._warn(told(passed, self.config, self.inputs))
             yield from self._told_busy(baseline)
             warm = self._warm(identified)
+            warm.check(lowering.lower)
             yield from self._warn(warm.said)
             noise = self.journal.memo.noise
             with assembled(
@@ -295,5 +293,6 @@ class Run:
             tuple(rounds.continued),
             devices=self.devices,
             corrections=self.corrections,
+            expected_gain=rounds.expected_gain,
         )
         return (yield from shipment.written(rounds, lowered, finish))

@@ -75,6 +75,7 @@ class Finish:
         continued: Searches that went on after a miss on the holdout.
         corrections: What was tried to make INT8 more accurate.
         devices: What engines ran on, the home device first.
+        expected_gain: See `precsearch.core.strategy.Ending`.
     """
 
     choice: Choice
@@ -89,6 +90,7 @@ class Finish:
     continued: tuple[Continuation, ...] = ()
     corrections: tuple[CorrectionEvidence, ...] = ()
     devices: tuple[str, ...] = ()
+    expected_gain: float | None = None
 
 
 def make_recipe(
@@ -177,7 +179,6 @@ def make_plan(
     choice, measured = finish.choice, finish.choice.measurement
     assert measured.latency is not None
     assignment, known = choice.trial.assignment, ledger(finish.trials)
-    reasons = explain_groups(problem, assignment, measured.achieved, known, target.kept)
     evidence = Evidence(
         version=__version__,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -189,11 +190,12 @@ def make_plan(
         latency=short_latency(measured.latency),
         accuracy=short_accuracy(measured.accuracy),
         holdout=None if choice.holdout is None else short_accuracy(choice.holdout),
-        groups=reasons,
+        groups=explain_groups(problem, assignment, measured.achieved, known, target.kept),
         finalists=choice.looks,
         trials=_trials(finish.trials),
         warnings=finish.warnings,
         stopped=finish.stopped,
+        expected_gain=finish.expected_gain,
         seconds=round(finish.seconds, 3),
         engine=() if finish.engine is None else finish.engine.layer_summary,
         tactics={} if finish.engine is None else dict(sorted(finish.engine.tactics.items())),
@@ -273,11 +275,9 @@ def _counts(assignment: Assignment) -> Mapping[str, int]:
 
 
 def _trials(trials: Sequence[Trial]) -> tuple[TrialEvidence, ...]:
-    front = {t.number for t in pareto(trials)}
-    rows = []
+    front, rows = {t.number for t in pareto(trials)}, list[TrialEvidence]()
     for trial in trials:
-        found = trial.measurement
-        outcome = trial.outcome
+        found, outcome = trial.measurement, trial.outcome
         failed = ""
         if isinstance(outcome, Failed):
             failed = f"{outcome.stage}/{outcome.kind}: {outcome.message}"

@@ -175,6 +175,8 @@ class Evidence:
         corrections: What was tried to make INT8 more accurate, in order.
         strategy_options: Those that differ from the strategy's defaults, as they were given.
         devices: What engines ran on, the home device first, whose timings were compared.
+        expected_gain: See `precsearch.core.strategy.Ending`; ``None`` where the search did not
+            say.
     """
 
     version: str
@@ -201,6 +203,7 @@ class Evidence:
     corrections: tuple[CorrectionEvidence, ...] = ()
     strategy_options: Mapping[str, str] = field(default_factory=dict)
     devices: tuple[str, ...] = ()
+    expected_gain: float | None = None
 
     @property
     def fp32_mode(self) -> str:

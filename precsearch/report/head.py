@@ -117,7 +117,8 @@ def _outcome(known: Facts) -> str:
         rows += _measured(story.plan, known)
         rows.append(("groups", f"{counts(wanted)}{no_choice}"))
         took = duration(story.plan.evidence.seconds)
-        why = why_stopped(story.plan.evidence.stopped)
+        found = story.plan.evidence
+        why = why_stopped(found.stopped, found.expected_gain, found.predictions)
         rows.append(("search", f"{tried} in {took}; {why}"))
         if story.plan.evidence.predictions is not None:
             rows.append(("models", foretold(story.plan.evidence.predictions)))

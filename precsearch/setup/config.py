@@ -55,6 +55,8 @@ class DataConfig:
         holdout: Samples that the search never sees.
         seed: Of every random choice.
         preprocess: Steps that make samples of pictures or sounds, as ``--preprocess`` takes them.
+        metrics: All metrics of one command, this run's among them: engines are scored by each, so
+            that its other runs need not measure them again.
     """
 
     data: Path | None = None
@@ -68,12 +70,18 @@ class DataConfig:
     holdout: Path | None = None
     seed: int = 0
     preprocess: str = ""
+    metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise OptionError(f"the batch must be at least 1, not {self.batch}")
         if self.shapes and (self.input_shapes or self.batch != 1):
             raise OptionError("--shapes says all about shapes: drop --batch and --input-shape")
+
+    @property
+    def other_metrics(self) -> tuple[str, ...]:
+        """Those of `metrics` that other runs are judged by."""
+        return tuple(m for m in self.metrics if m != self.metric)
 
     @property
     def data_shapes(self) -> Mapping[str, tuple[int, ...]]:

@@ -44,7 +44,7 @@ def two_products() -> onnx.ModelProto:
         helper.make_node("MatMul", ["t0", "w1"], ["y"]),
     ]
     values = [numpy_helper.from_array(v.astype(np.float32), n) for n, v in weights.items()]
-    shape = ["n", 8, WIDTH]
+    shape: list[int | str] = ["n", 8, WIDTH]
     graph = helper.make_graph(
         nodes,
         "products",
@@ -77,7 +77,7 @@ def error(made: Lowered) -> float:
     feed = {"x": inputs(1, large=False)}
     backend = OnnxRuntimeBackend(BackendOptions(threads=1))
     found, wanted = (
-        backend.open(backend.build(model)).run(feed)["y"]
+        np.asarray(backend.open(backend.build(model)).run(feed)["y"], np.float64)
         for model in (made.model, two_products().SerializeToString())
     )
     return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))

@@ -15,6 +15,7 @@ from precsearch.api.notebook import Bar, in_notebook
 from precsearch.api.result import Result
 from precsearch.core.errors import OptionError, UnmetError
 from precsearch.core.events import Event
+from precsearch.core.objective import Limits, Objective
 from precsearch.core.precision import Precision
 from precsearch.grouping.control import Control
 from precsearch.grouping.control import pin as one_pin
@@ -52,6 +53,10 @@ def optimize(
     max_builds: int | None = None,
     time_budget: float | timedelta | None = None,
     seed: int = 0,
+    objective: str | Objective = Objective.LATENCY,
+    max_latency: float | timedelta | None = None,
+    max_size: int | None = None,
+    max_memory: int | None = None,
     threads: int = 0,
     workers: int = 1,
     devices: str = "",
@@ -102,6 +107,12 @@ def optimize(
         max_builds: Most engines to build and time.
         time_budget: Longest time to search, in seconds or as a `timedelta`.
         seed: Of every random choice.
+        objective: What is minimised: ``latency`` (the median), ``mean``, ``p95``, ``p99`` of the
+            latency, or ``size``.
+        max_latency: Most seconds of one inference, by the number that ``objective`` names.
+        max_size: Most bytes of what is shipped.
+        max_memory: Most bytes of host memory that a new process takes to open the engine and to
+            run it.
         threads: CPU threads of one inference; 0 is the number of physical cores.
         workers: Engines that are built and run at a time; they are timed one at a time.
         devices: What engines run on, such as ``0,1`` for GPUs or ``0-3,4-7`` for cores of a CPU; ""
@@ -128,7 +139,8 @@ def optimize(
 
     Raises:
         InputError: Something that was given is wrong; the message says what to change.
-        UnmetError: Not even the FP32 engine is within the tolerance.
+        UnmetError: Not even the FP32 engine is within the tolerance, or no engine within it is
+            within the limits.
         KeyboardInterrupt: The search was interrupted; the best plan so far is on disk.
     """
     config = OptimizeConfig(
@@ -142,10 +154,10 @@ def optimize(
         devices=devices,
         corrections=tuple(corrections),
         max_builds=max_builds,
-        time_budget=time_budget.total_seconds()
-        if isinstance(time_budget, timedelta)
-        else time_budget,
+        time_budget=_seconds(time_budget),
         seed=seed,
+        objective=Objective.named(str(getattr(objective, "value", objective))),
+        limits=Limits(_seconds(max_latency), max_size, max_memory),
         preprocess=preprocess,
         threads=threads,
         workers=workers,
@@ -216,6 +228,10 @@ def precisions_of(names: Sequence[str | Precision] | None) -> tuple[Precision, .
             known = ", ".join(p.value for p in Precision.ordered())
             raise OptionError(f"there is no precision {name!r}; use {known}")
     return Precision.ordered(p for p in found.values() if p is not None)
+
+
+def _seconds(given: float | timedelta | None) -> float | None:
+    return given.total_seconds() if isinstance(given, timedelta) else given
 
 
 def _bounded(metric: str, tol: float | Mapping[str, float]) -> str:

@@ -132,6 +132,7 @@ def verify(
     expect: str | None,
     max_latency: float | None,
     max_size: int | None,
+    max_memory: int | None,
 ) -> Exit:
     """Replay a plan and measure it on this machine."""
     out = stdout()
@@ -148,6 +149,7 @@ def verify(
             expect=expect,
             max_latency=max_latency,
             max_size=max_size,
+            max_memory=max_memory,
         )
     page.write(out, verify_lines(report, page))
     return Exit.DONE if report.passed else Exit.REPLAY

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from precsearch.cli.app import Action, app
 from precsearch.cli.look_commands import diagnose, doctor, inspect, report, watch
-from precsearch.cli.options import control
+from precsearch.cli.options import control, goal
 from precsearch.cli.options import devices as device_options
 from precsearch.cli.options import optimize as options
 from precsearch.cli.options import plan as plan_options
@@ -20,6 +20,7 @@ from precsearch.cli.options.parse import (
     parse_shapes,
     parse_strategy_options,
 )
+from precsearch.core.objective import Limits, Objective
 from precsearch.setup.tolerances import Tolerances
 
 __all__ = ["Action", "app"]
@@ -31,6 +32,10 @@ def optimize(
     *,
     tol: control.Tolerance = 1e-2,
     metric: options.Metric = "rel-l2",
+    objective: goal.ObjectiveOption = "latency",
+    max_latency: goal.MaxLatency = None,
+    max_size: goal.MaxSize = None,
+    max_memory: goal.MaxMemory = None,
     data: options.Data = None,
     preprocess: options.Preprocess = "",
     holdout: options.Holdout = None,
@@ -88,6 +93,8 @@ def optimize(
         preprocess=preprocess,
         tol=bound,
         metric=judged,
+        objective=Objective.named(objective),
+        limits=Limits(max_latency, max_size, max_memory),
         warm_start=tuple(warm_start or ()),
         backend=backend,
         precisions=None if precisions is None else parse_precisions(precisions),
@@ -200,8 +207,9 @@ def verify(
     artifact: plan_options.Measured = None,
     metric: plan_options.PlanMetric = None,
     expect: plan_options.Expect = None,
-    max_latency: plan_options.MaxLatency = None,
-    max_size: plan_options.MaxSize = None,
+    max_latency: goal.MaxLatencyHere = None,
+    max_size: goal.MaxSizeHere = None,
+    max_memory: goal.MaxMemoryHere = None,
 ) -> Action:
     """Rebuild a plan's model and measure it here; a gate for CI.
 
@@ -223,6 +231,7 @@ def verify(
         expect=expect,
         max_latency=max_latency,
         max_size=max_size,
+        max_memory=max_memory,
     )
 
 

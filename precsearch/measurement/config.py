@@ -102,6 +102,7 @@ class MeasurementConfig:
         proxy: Scores assignments without an engine; ``None`` where `MeasurementService.probe` is
             not called.
         engine_budget: Bytes of built engines to keep, for backends that keep them.
+        sizes: Whether measurements say what the constants of each group take.
 
     Raises:
         ValueError: The options hold a path.
@@ -119,6 +120,7 @@ class MeasurementConfig:
     proxy: ProxyModel | None = None
     metric_sha256: str = ""
     engine_budget: int = BUDGET
+    sizes: bool = False
 
     def __post_init__(self) -> None:
         if self.options.model_folder or self.options.cache or self.options.scratch:

@@ -14,7 +14,6 @@ from precsearch.core.backend import (
     ChoosesTactics,
     Fingerprint,
     Fp32Mode,
-    KernelTime,
     Session,
 )
 from precsearch.core.old_names import engine_warnings
@@ -26,14 +25,13 @@ from precsearch.measurement.config import Candidate, MeasurementConfig, Referenc
 from precsearch.measurement.engines import EngineSource
 from precsearch.measurement.place import Place
 from precsearch.measurement.probes import FirstLook, Probes
-from precsearch.measurement.profiling import achieved_precisions, seconds_by_group
+from precsearch.measurement.profiling import achieved_precisions, profiled, seconds_by_group
 from precsearch.measurement.reference_service import Announce, ReferenceService
 from precsearch.measurement.scoring import Scorer
 from precsearch.measurement.timer import EngineTimer, surroundings
 
 __all__ = ["Candidate", "MeasurementConfig", "MeasurementService", "ReferenceSplit", "Rival"]
 
-_PROFILE_RUNS = 3
 _SLOW_OPEN_S = 2.0
 """An engine that opens for longer is timed once: what memory looks like changes little for it."""
 
@@ -153,7 +151,7 @@ class MeasurementService(ReferenceService):
             latency = self._time(candidate, session, accuracy, rival)
         finally:
             session.close()
-        kernels = self._profile(artifact)
+        kernels = profiled(self._backend, artifact, self._timer.loads[0].feeds[0])
         concluded = rival is not None and rival.decides(accuracy, latency)
         plain = candidate.digest == self._config.baseline.digest
         if concluded and not plain and opened <= _SLOW_OPEN_S:
@@ -168,9 +166,15 @@ class MeasurementService(ReferenceService):
             group_seconds=seconds_by_group(kernels, candidate.owners, latency.seconds),
             achieved=achieved_precisions(kernels, candidate.asked, candidate.owners),
             build_seconds=built,
-            artifact_bytes=len(artifact),
+            artifact_bytes=self._engines.size(candidate, artifact),
             warnings=engine_warnings(self._backend, artifact),
+            group_bytes=self._engines.group_bytes(candidate),
         )
+
+    def memory(self, candidate: Candidate) -> int:
+        """See `EngineSource.memory`. The process should be a new one."""
+        self._announce("run")
+        return self._engines.memory(candidate, [load.feeds[0] for load in self._timer.loads])
 
     def check(self, candidate: Candidate) -> Measurement:
         """Build an engine and score it on all of the search part; it is not timed.
@@ -189,7 +193,8 @@ class MeasurementService(ReferenceService):
             accuracy = self._scorer.of(session, self._config.search)
         finally:
             session.close()
-        return Measurement(accuracy, build_seconds=built, artifact_bytes=len(artifact))
+        size = self._engines.size(candidate, artifact)
+        return Measurement(accuracy, build_seconds=built, artifact_bytes=size)
 
     def probe(self, request: ProxyRequest, losses: Sequence[float] = ()) -> Measurement:
         """Accuracy of an assignment in the proxy, which stays open.
@@ -288,10 +293,3 @@ class MeasurementService(ReferenceService):
             return self._timer.fp32()
         rough = rival is not None and not rival.matters(accuracy)
         return self._timer.once(session, rival, rough=rough)
-
-    def _profile(self, artifact: bytes) -> tuple[KernelTime, ...]:
-        session = self._backend.open(artifact, profiled=True)
-        try:
-            return session.profile(self._timer.loads[0].feeds[0], _PROFILE_RUNS)
-        finally:
-            session.close()

@@ -125,7 +125,8 @@ class Run:
             ) as fleet:
                 yield from self._warn(fleet.notes)
                 self.devices = fleet.names
-                problem = replace(warm(self._problem(fleet.noise)), devices=len(fleet.clients))
+                wanted = self._problem(fleet.noise, baseline.artifact_bytes)
+                problem = replace(warm(wanted), devices=len(fleet.clients))
                 ready = replace(ready, setup=replace(setup, noise=fleet.noise))
                 rounds = self._rounds(problem, ready, executor, fleet, baseline)
                 choice = yield from rounds.events(self._search_started(fingerprint, problem))
@@ -182,11 +183,12 @@ class Run:
         self.corrections = found.corrections
         return found
 
-    def _problem(self, noise: float) -> Problem:
+    def _problem(self, noise: float, size: int = 0) -> Problem:
         config = self.config
+        bound = Bound(self.inputs.bound, self.inputs.metric.name)
         return Problem(
             space=self.target.space,
-            goal=Goal(Bound(self.inputs.bound, self.inputs.metric.name), noise),
+            goal=Goal(bound, noise, config.objective, config.limits, size),
             budget=Budget(config.max_builds, config.time_budget),
             priors=self.priors,
             seed=config.seed,
@@ -208,6 +210,9 @@ class Run:
             fp32=self.fp32[-1].mode if self.fp32 else "",
             setup_seconds=problem.setup_seconds,
             earlier=problem.earlier,
+            objective=problem.goal.objective,
+            limits=problem.goal.limits,
+            size=problem.goal.size,
         )
 
     def _rounds(

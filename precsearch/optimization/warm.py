@@ -22,7 +22,7 @@ from precsearch.search.journal import read
 
 __all__ = ["Warm", "warm_start"]
 
-_FREE = frozenset({"tol", "strategy", "strategy-option"})
+_FREE = frozenset({"tol", "objective", "limits", "strategy", "strategy-option"})
 """Of a run's identity, what no outcome depends on."""
 _BEFORE = "measured by an earlier run: "
 

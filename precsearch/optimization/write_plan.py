@@ -182,6 +182,9 @@ def make_plan(
         corrections=finish.corrections,
         strategy_options=dict(sorted(config.strategy_options.items())),
         devices=finish.devices,
+        size=measured.artifact_bytes,
+        fp32_size=problem.goal.size,
+        memory=measured.memory_bytes,
     )
     recipe = make_recipe(target, problem.space, assignment, lowered, inputs)
     return Plan(recipe, make_criteria(config, inputs), evidence)
@@ -201,6 +204,10 @@ def make_criteria(config: DataConfig, inputs: Inputs) -> Criteria:
             WeightedShapes(dict(shapes_of(one.feeds[0])), _digits(one.weight / total))
             for one in loads
         ),
+        objective=config.objective.value,
+        max_seconds=config.limits.seconds,
+        max_size=config.limits.size,
+        max_memory=config.limits.memory,
     )
 
 

@@ -174,6 +174,9 @@ class Evidence:
         corrections: What was tried to make INT8 more accurate, in order.
         strategy_options: Those that differ from the strategy's defaults, as they were given.
         devices: What engines ran on, the home device first, whose timings were compared.
+        size: Bytes of what is shipped; 0 where it is not known.
+        fp32_size: The same of the FP32 engine.
+        memory: Host memory that it takes in a new process; 0 where memory is not limited.
     """
 
     version: str
@@ -200,6 +203,9 @@ class Evidence:
     corrections: tuple[CorrectionEvidence, ...] = ()
     strategy_options: Mapping[str, str] = field(default_factory=dict)
     devices: tuple[str, ...] = ()
+    size: int = 0
+    fp32_size: int = 0
+    memory: int = 0
 
     @property
     def fp32_mode(self) -> str:

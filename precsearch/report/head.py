@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from precsearch.core.objective import Objective
 from precsearch.formatting import (
     counts,
     duration,
@@ -117,7 +118,8 @@ def _outcome(known: Facts) -> str:
         rows += _measured(story.plan, known)
         rows.append(("groups", f"{counts(wanted)}{no_choice}"))
         took = duration(story.plan.evidence.seconds)
-        why = why_stopped(story.plan.evidence.stopped)
+        asked = Objective.named(story.plan.criteria.objective)
+        why = why_stopped(story.plan.evidence.stopped, asked)
         rows.append(("search", f"{tried} in {took}; {why}"))
         if story.plan.evidence.predictions is not None:
             rows.append(("models", foretold(story.plan.evidence.predictions)))

@@ -158,6 +158,8 @@ PEOPLE: list[Say] = [
     lambda _: edit("plan.json", {"op:MatMul": "int8"}, "new.json", model="model.onnx"),
     lambda _: seconds("--max-latency")("5"),
     lambda _: size("--max-size")("large"),
+    lambda _: Objective.named("speed"),
+    lambda _: Limits(size=0),
     lifted,
     media("a.png", b"", ""),
     media("a.png", b"", "resize=8"),

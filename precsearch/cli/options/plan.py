@@ -7,7 +7,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from precsearch.cli.options.parse import integer, real, seconds, size
+from precsearch.cli.options.parse import integer, real
 
 Plan = Annotated[
     Path, Argument(metavar="PLAN", show_default=False, help="A plan that optimize wrote.")
@@ -49,27 +49,6 @@ OtherThreads = Annotated[
         metavar="N",
         show_default=False,
         help="CPU threads of one inference. Default: the plan's.",
-    ),
-]
-MaxLatency = Annotated[
-    float | None,
-    Option(
-        "--max-latency",
-        parser=seconds("--max-latency"),
-        metavar="TIME",
-        show_default=False,
-        help="Longest median time of one inference here, such as 5ms or 800us. Default: any that "
-        "is not slower than FP32.",
-    ),
-]
-MaxSize = Annotated[
-    int | None,
-    Option(
-        "--max-size",
-        parser=size("--max-size"),
-        metavar="SIZE",
-        show_default=False,
-        help="Largest size of what is shipped, such as 20MB or 512KiB. Default: any.",
     ),
 ]
 Measured = Annotated[

@@ -10,12 +10,12 @@ from precsearch.cli.cells import (
     clean,
     magnitude,
     many,
-    milliseconds,
     speedup,
     speedup_interval,
 )
 from precsearch.cli.output.optimize import rate_rows
 from precsearch.cli.output.page import Page
+from precsearch.cli.output.shipped import seconds_words
 from precsearch.formatting import loss_bound
 from precsearch.measurement.certainty import doubts
 
@@ -72,6 +72,7 @@ def verify_lines(report: VerifyReport, page: Page) -> list[Text]:
     share = scale.of_bound(report.loss, bound)
     over = report.loss > bound or report.loss != report.loss
     latency = report.latency
+    took = seconds_words(latency.seconds, report.objective)
     interval = speedup_interval(latency.ratio_low, latency.ratio_high)
     verdict = ("verified", "bold green") if report.passed else ("not verified", "bold red")
     reasons = []
@@ -88,10 +89,11 @@ def verify_lines(report: VerifyReport, page: Page) -> list[Text]:
         (
             "speed",
             f"{speedup(latency.ratio)} FP32's speed{f' ({interval})' if interval else ''}, "
-            f"{'; '.join((milliseconds(latency.seconds), *map(clean, doubts(latency))))}",
+            f"{'; '.join((took, *map(clean, doubts(latency))))}",
         ),
         *rate_rows(latency),
         *([("size", f"{magnitude(report.artifact_bytes)}B")] if report.artifact_bytes else []),
+        *([("memory", f"{magnitude(report.memory_bytes)}B")] if report.memory_bytes else []),
         ("plan", report.digest),
     ]
     lines = [Text.assemble(verdict, why), Text(), *page.facts(rows)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from precsearch.core.objective import Objective
 from precsearch.core.strategy import ENDINGS
 from precsearch.plan.plan import Plan
 
@@ -33,9 +34,17 @@ _LIMITS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def why_stopped(reason: str) -> str:
-    """The reason of a `precsearch.core.events.SearchFinished` in words; a foreign one as it is."""
-    return _WORDS.get(reason, reason)
+def why_stopped(reason: str, objective: Objective = Objective.LATENCY) -> str:
+    """The reason of a `precsearch.core.events.SearchFinished` in words; a foreign one as it is.
+
+    Args:
+        reason: Of the event.
+        objective: What was minimised.
+    """
+    said = _WORDS.get(reason, reason)
+    if objective is Objective.SIZE:
+        said = said.replace("faster beyond the noise", "smaller").replace("faster", "smaller")
+    return said
 
 
 def limit_of(reason: str) -> str:

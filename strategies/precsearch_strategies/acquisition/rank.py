@@ -126,7 +126,7 @@ class Judge:
         return self._worth(self._now(), least, most, soften)
 
     def _worth(self, view: _View, least: float, most: int, soften: float) -> list[Pick]:
-        best, noise = self._known.best_ratio(), self._known.problem.goal.noise
+        best, noise = self._known.best_ratio(), self._known.problem.goal.tie
         aim = min(max(best, view.than), view.expected) * (1 - noise)
         gain = view.chance**soften * _expected_gain(view.mean, view.spread, aim)
         for reach in dict.fromkeys((view.trusted, 4 * view.trusted, math.inf)):

@@ -85,7 +85,7 @@ class Rounds:
             done = yield from self._built(picks)
             yield from repeated(known, self.encoding, self.limit)
             stale += done not in before
-            if known.best_ratio() < reference * (1 - known.problem.goal.noise):
+            if known.best_ratio() < reference * (1 - known.problem.goal.tie):
                 stale, reference, before = 0, known.best_ratio(), set(known.pending)
         while known.pending:
             yield from known.ahead([])

@@ -64,7 +64,7 @@ class LatencyModel:
         ]
         sets = np.array([encoding.encode(a) for a, _ in timed], dtype=np.intp).reshape(-1, n)
         ratios = np.array([r for _, r in timed])
-        noise = np.maximum(0.5 * known.problem.goal.noise * ratios, 0.002)
+        noise = np.maximum(0.5 * known.problem.goal.tie * ratios, 0.002)
         rows = _features(encoding, sets)
         wide = _widening((ratios - 1.0) - rows @ prior, rows * scale, noise)
         return cls(encoding, prior, wide * scale, rows, ratios - 1.0, noise)

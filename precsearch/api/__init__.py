@@ -5,6 +5,7 @@ from __future__ import annotations
 from precsearch.api.looking import diagnose, inspect, save_report
 from precsearch.api.optimizing import optimize
 from precsearch.api.result import Result
+from precsearch.api.tracking import tracked
 from precsearch.diagnosis.result import Diagnosis
 from precsearch.exporters.export import ExportReport, export
 from precsearch.optimization.counted import Counted
@@ -41,5 +42,6 @@ __all__ = [
     "optimize",
     "optimize_events",
     "save_report",
+    "tracked",
     "verify",
 ]

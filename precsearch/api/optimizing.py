@@ -13,6 +13,7 @@ from precsearch.api.functions import metric_name
 from precsearch.api.given import Data, Model, data_file, model_file, model_name
 from precsearch.api.notebook import Bar, in_notebook
 from precsearch.api.result import Result
+from precsearch.api.tracking import tracked
 from precsearch.core.errors import OptionError, UnmetError
 from precsearch.core.events import Event
 from precsearch.core.objective import Limits, Objective
@@ -72,6 +73,7 @@ def optimize(
     run_dir: FilePath | None = None,
     resume: bool = False,
     force: bool = False,
+    mlflow: bool = False,
     on_event: Callable[[Event], object] | None = None,
     progress: bool | None = None,
 ) -> Result:
@@ -130,6 +132,7 @@ def optimize(
         run_dir: The journal's folder; by default the plan's name with ``.precsearch``, beside it.
         resume: Go on with the run in ``run_dir``.
         force: Overwrite plan, artifact and journal; never those of another model.
+        mlflow: Log the run with MLflow (docs/use.md).
         on_event: Called with every event as it happens (`precsearch.core.events`); what it raises
             ends the search.
         progress: Whether to show a bar; by default in notebooks.
@@ -194,7 +197,8 @@ def optimize(
     watch: list[Callable[[Event], object]] = [] if on_event is None else [on_event]
     if progress or (progress is None and in_notebook()):
         watch.append(Bar(config.max_builds, config.time_budget))
-    return _result(config, _followed(optimize_events(config), watch))
+    events = optimize_events(config)
+    return _result(config, _followed(tracked(config, events) if mlflow else events, watch))
 
 
 def control_of(

@@ -71,6 +71,7 @@ def optimize(
     run_dir: options.RunDir = None,
     resume: options.Resume = False,
     force: options.Force = False,
+    mlflow: goal.Mlflow = False,
     dry_run: options.DryRun = False,
     json: options.Json = False,
 ) -> Action:
@@ -129,7 +130,7 @@ def optimize(
     if dry_run:
         return lambda: actions.dry_run(config, json=json)
     configs = per_tolerance(config, tol) if isinstance(tol, Tolerances) else (config,)
-    return lambda: actions.optimize(configs, json=json)
+    return lambda: actions.optimize(configs, json=json, mlflow=mlflow)
 
 
 @app.command()
@@ -184,9 +185,9 @@ def export(
     model: plan_options.Original = None,
     force: options.Force = False,
 ) -> Action:
-    """Write a plan's model with a script that builds it without precsearch.
+    """Write a plan's model for other tools, with a script that builds it, or for a viewer.
 
-    For `polygraphy` and `trtexec`. Refuses with exit code 4 if the plan does not reproduce here.
+    Refuses with exit code 4 if the plan does not reproduce here.
 
     Example:
         precsearch export resnet.plan.json --to polygraphy -o exported

@@ -16,6 +16,7 @@ from precsearch.api.given import data_file, model_file
 from precsearch.api.optimizing import control_of, precisions_of
 from precsearch.cli.options.control import _parsed, parse_control
 from precsearch.cli.options.parse import seconds, size
+from precsearch.core.objective import Limits, Objective
 from precsearch.data import InputSpec, load
 from precsearch.data.preprocess import parse_preprocess
 from precsearch.graph.read import read_model

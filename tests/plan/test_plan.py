@@ -215,6 +215,10 @@ STRICTER = {
     "metric_sha256": "00",
     "baseline": Precision.INT8,
     "shapes": (WeightedShapes({"x": (2, 3)}, 1.0),),
+    "objective": "size",
+    "max_seconds": 1.0,
+    "max_size": 1,
+    "max_memory": 1,
 }
 
 

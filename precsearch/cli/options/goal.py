@@ -1,4 +1,4 @@
-"""The options that say what is minimised, and what an engine must not exceed."""
+"""The options that say what is minimised, what an engine must not exceed, and who is told."""
 
 from __future__ import annotations
 
@@ -54,6 +54,15 @@ MaxMemory = Annotated[
         help="Most host memory that a new process takes to open the engine and to run it, such as "
         "200MB. Default: no limit.",
         rich_help_panel=_WANTED,
+    ),
+]
+Mlflow = Annotated[
+    bool,
+    Option(
+        "--mlflow",
+        metavar=" ",
+        help="Log the run with MLflow, where that is installed: options, every engine, plan.",
+        rich_help_panel="Output",
     ),
 ]
 

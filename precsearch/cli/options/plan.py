@@ -130,7 +130,8 @@ ExportTo = Annotated[
         "--to",
         metavar="TOOL",
         show_default=False,
-        help="polygraphy or trtexec.",
+        help="polygraphy or trtexec, which build an engine; model-explorer or netron, which show "
+        "the precision of each node.",
     ),
 ]
 ExportOutput = Annotated[

@@ -51,12 +51,14 @@ def edit_lines(report: EditReport, page: Page) -> list[Text]:
 
 def export_lines(report: ExportReport, page: Page) -> list[Text]:
     """What was exported, and how to use it."""
-    same = "byte for byte what build writes" if report.identical else "renamed nodes, same numbers"
+    other = "nodes with notes" if report.tool == "netron" else "renamed nodes"
+    same = "byte for byte what build writes" if report.identical else f"{other}, same numbers"
+    what = "script" if report.script.suffix == ".sh" else "overlay"
     lines = [
         Text.assemble((f"exported for {report.tool}", "bold green")),
         Text(),
         page.place("model", report.model),
-        page.place("script", report.script),
+        *([page.place(what, report.script)] if report.script != report.model else []),
         *(page.place("python", path) for path in report.others),
         *page.facts([("content", same)]),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
@@ -12,7 +13,7 @@ from precsearch.measurement.sizes import group_bytes, shipped_bytes
 
 def model(*, external: bool = False) -> bytes:
     """Two products with weights of 4 kB in FP32 and 1 kB in INT8, which share one of 8 bytes."""
-    weights = {
+    weights: dict[str, npt.NDArray[np.generic]] = {
         "float": np.zeros((32, 32), np.float32),
         "whole": np.zeros((32, 32), np.int8),
         "both": np.zeros(2, np.float32),

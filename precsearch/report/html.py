@@ -18,15 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Cell", "Table", "facts", "label_colours", "name", "page", "precision", "render", "text"]
 
-_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
-    "img-src data:; base-uri 'none'; form-action 'none'"
-)
-"""The browser itself keeps the page from the network. Vega compiles expressions with `Function`."""
-_CREDIT = (
-    "Charts: Vega, Vega-Lite and Vega-Embed, Copyright (c) University of Washington Interactive "
-    "Data Lab and contributors, BSD-3-Clause (https://vega.github.io)."
-)
 _CONTRAST = 4.5
 
 
@@ -107,8 +98,6 @@ def page(template: str, rows: Mapping[str, Sequence[object]], **given: object) -
     return render(
         template,
         rows=rows,
-        policy=_POLICY,
-        credit=_CREDIT,
         vega=Markup(javascript()),
         start=Markup(_resource("page.js")),
         style=Markup(_resource("page.css") + label_colours()),

@@ -168,6 +168,15 @@ def refused(bench: Bench, name: str) -> tuple[bool, str]:
     return "build 4" in seen, seen
 
 
+def edited(bench: Bench, name: str) -> tuple[bool, str]:
+    """The script edits the evidence inside of a plan; since schema 2 the bound is elsewhere."""
+    text = (bench.cases / f"{name}.py").read_text().replace('p["evidence"]', 'p["criteria"]')
+    (bench.folder / "rel_common.py").write_bytes((bench.cases / "rel_common.py").read_bytes())
+    script = bench.folder / f"{name}.py"
+    script.write_text(text)
+    return itself(bench, script)
+
+
 CHECKS: dict[str, tuple[str, Check]] = {
     "02_convtranspose": (
         "left out with a reason, or right",
@@ -213,6 +222,7 @@ CHECKS: dict[str, tuple[str, Check]] = {
     ),
     "32_local_functions": ("as the plain form", as_plain("3e-2")),
     "r06_function_digest": ("build refuses, with exit code 4", refused),
+    "r07_evidence_edited": ("the script's own check, of the edited bound", edited),
 }
 
 

@@ -19,10 +19,11 @@ from precsearch.core.backend import BackendOptions
 from precsearch.core.precision import Precision
 from precsearch.executors.open import worker_here
 from precsearch.executors.references import reference_of
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.measurement.service import ReferenceSplit
 from precsearch.optimization.stages.calibrate import calibrated
-from precsearch.optimization.stages.correct import Corrected, Correcting
+from precsearch.optimization.stages.correct import Correcting
+from precsearch.optimization.stages.corrected import Corrected
 from precsearch.setup.config import CORRECTIONS, OptimizeConfig
 from precsearch.setup.inputs import Inputs, open_inputs
 from precsearch.setup.target import open_target

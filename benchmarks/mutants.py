@@ -35,13 +35,13 @@ class Mutant:
 
 
 MUTANTS = [
-    Mutant("lowering", "lowering/scales.py", "weights are truncated, not rounded",
+    Mutant("lowering", "lowering/qdq/scales.py", "weights are truncated, not rounded",
            "np.clip(np.rint(weight[b]", "np.clip(np.trunc(weight[b]"),
-    Mutant("lowering", "lowering/scales.py", "the zero point is one off",
+    Mutant("lowering", "lowering/qdq/scales.py", "the zero point is one off",
            "int(np.rint(-low / scale))", "int(np.rint(-low / scale)) + 1"),
-    Mutant("lowering", "lowering/scales.py", "weights use all of -128 to 127",
+    Mutant("lowering", "lowering/qdq/scales.py", "weights use all of -128 to 127",
            "np.float32(2 ** (bits - 1) - 1)", "np.float32(2 ** (bits - 1))"),
-    Mutant("lowering", "lowering/scales.py", "tied tensors keep the first range",
+    Mutant("lowering", "lowering/qdq/scales.py", "tied tensors keep the first range",
            "found = found.union(other)", "found = found"),
     Mutant("lowering", "lowering/emitter.py", "a transposed weight is not transposed",
            "np.ascontiguousarray(weight.T)", "np.ascontiguousarray(weight)"),

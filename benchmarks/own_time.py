@@ -24,7 +24,7 @@ from precsearch.core.events import SearchFinished, StageStarted
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from precsearch.executors.open import worker_here
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.optimization.stages.calibrate import calibrated
 from precsearch.setup.inputs import open_inputs
 from precsearch.setup.target import open_target

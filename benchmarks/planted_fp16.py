@@ -28,10 +28,10 @@ from precsearch.data import input_specs, load
 from precsearch.emulation.multiplexed import ProxyGraph
 from precsearch.emulation.session import Proxy
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.scales import RangeScales
+from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.search.evaluator import Evaluated, Steps
 from precsearch.search.loop import search
 from precsearch_strategies import Auto

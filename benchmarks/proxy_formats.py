@@ -29,11 +29,11 @@ from precsearch.data import input_specs
 from precsearch.data.load import load
 from precsearch.emulation.single import FlatProxy
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq_layout import quantisable
-from precsearch.lowering.scales import RangeScales
+from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.scales import RangeScales
 
 
 def distance(found: Sequence[Any], wanted: Sequence[Any]) -> float:

@@ -47,7 +47,7 @@ from precsearch.core.precision import Precision
 from precsearch.core.problem import Bound, Budget, Goal, Problem
 from precsearch.core.space import LayerGroup, SearchSpace
 from precsearch.core.trial import Accuracy, Fidelity, Latency, Measurement, Trial
-from precsearch.optimization.explain import explain_groups, ledger
+from precsearch.optimization.explanation.explain import explain_groups, ledger
 from precsearch.optimization.write_plan import _trials as trial_evidence
 from precsearch.plan.plan import Criteria, Evidence, GroupRecipe, Plan, Recipe, ScaleRecipe
 from precsearch.search.evaluator import evaluators, sequential

@@ -27,12 +27,12 @@ from precsearch.core.backend import Feed
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Prior
 from precsearch.data import input_specs, load
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.grouping.group import group
 from precsearch.hazards import hazards
 from precsearch.hazards.collect import Screening, screen
 from precsearch.hazards.statistics import ScreenStatistics
-from precsearch.lowering.qdq_layout import node_groups
+from precsearch.lowering.qdq.reach import node_groups
 from precsearch.optimization.stages.screen import screening_of
 from precsearch.reference.session import reference_outputs, session_options
 from precsearch.setup.target import Target, open_target

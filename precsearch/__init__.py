@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     )
     from precsearch.core.precision import Precision
     from precsearch.core.problem import Bound, Budget, Goal, Problem
-    from precsearch.core.space import Assignment, LayerGroup, SearchSpace
+    from precsearch.core.space import Assignment, GroupTrait, LayerGroup, SearchSpace
     from precsearch.core.strategy import ENDINGS, Ahead, Proposals, ReasonedProposals, Strategy
     from precsearch.core.trial import Failed, Fidelity, Measured, Measurement, Proposal, Trial
     from precsearch.plan.plan import Plan, read_plan
@@ -72,6 +72,7 @@ __all__ = [
     "Failed",
     "Fidelity",
     "Goal",
+    "GroupTrait",
     "InputError",
     "Inspection",
     "LayerGroup",
@@ -125,7 +126,7 @@ _NAMES = {
     ),
     "precsearch.core.precision": "Precision",
     "precsearch.core.problem": "Bound Budget Goal Problem",
-    "precsearch.core.space": "Assignment LayerGroup SearchSpace",
+    "precsearch.core.space": "Assignment GroupTrait LayerGroup SearchSpace",
     "precsearch.core.strategy": "ENDINGS Ahead Proposals ReasonedProposals Strategy",
     "precsearch.core.trial": "Failed Fidelity Measured Measurement Proposal Trial",
     "precsearch.plan.plan": "Plan read_plan",

@@ -38,6 +38,7 @@ _STRATEGIES = {
 }
 _BACKENDS = {
     "onnxruntime": "precsearch.backends.onnxruntime.backend:OnnxRuntimeBackend",
+    "onnxruntime-cuda": "precsearch.backends.onnxruntime.cuda.backend:OnnxRuntimeCudaBackend",
     "openvino": "precsearch.backends.openvino.backend:OpenVinoBackend",
     "tensorrt": "precsearch.backends.tensorrt.backend:TensorRtBackend",
     "tensorrt-rtx": "precsearch.backends.tensorrt.rtx.backend:TensorRtRtxBackend",

@@ -17,7 +17,7 @@ from precsearch.core.trial import Failed, Fidelity, Latency, Measurement
 from precsearch.executors.candidates import candidate, measurement_config
 from precsearch.executors.open import worker_here
 from precsearch.executors.references import reference_of
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.measurement.config import Candidate
 from precsearch.measurement.place import Place
 from precsearch.measurement.service import MeasurementService

@@ -38,7 +38,7 @@ from precsearch.core.trial import Fidelity
 from precsearch.executors.candidates import candidate, measurement_config
 from precsearch.executors.open import worker_here
 from precsearch.executors.references import reference_of
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowering
 from precsearch.measurement.place import Place
 from precsearch.measurement.service import MeasurementConfig, MeasurementService

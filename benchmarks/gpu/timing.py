@@ -22,9 +22,9 @@ import numpy as np
 import onnx
 
 from precsearch.backends.tensorrt.backend import TensorRtBackend
-from precsearch.backends.tensorrt.builder import EngineBuilder
+from precsearch.backends.tensorrt.building.builder import EngineBuilder
 from precsearch.core.backend import Array, BackendOptions
-from precsearch.lowering.annotate import METADATA_KEY
+from precsearch.lowering.engines.annotate import METADATA_KEY
 
 REPEATS = 10
 RUNS = 100

@@ -36,11 +36,11 @@ from precsearch.core.trial import Accuracy, Fidelity, Measurement
 from precsearch.executors.candidates import candidate, measurement_config
 from precsearch.executors.open import worker_here
 from precsearch.executors.references import reference_of
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowering
-from precsearch.measurement.latency import TimingOptions, head_to_head
 from precsearch.measurement.place import Place
 from precsearch.measurement.service import MeasurementService, ReferenceSplit
+from precsearch.measurement.timing.latency import TimingOptions, head_to_head
 from precsearch.metrics import Metric
 from precsearch.optimization.stages.calibrate import calibrated
 from precsearch.setup.inputs import Inputs, open_inputs

@@ -41,7 +41,7 @@ from precsearch.core.trial import Fidelity
 from precsearch.emulation.multiplexed import ProxyGraph
 from precsearch.emulation.session import Proxy
 from precsearch.executors.candidates import candidate
-from precsearch.measurement.latency import head_to_head
+from precsearch.measurement.timing.latency import head_to_head
 
 FREE = {"residual": 5, "fire": 5, "mlp": 5}
 SAMPLES = 32

@@ -29,7 +29,7 @@ from precsearch.core.backend import Feed
 from precsearch.data import load
 from precsearch.data.spec import input_specs
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.metrics.distance import relative_l2
 from precsearch.reference.session import reference_outputs
 

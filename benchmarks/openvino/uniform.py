@@ -23,10 +23,10 @@ from precsearch.data import load
 from precsearch.data.spec import input_specs
 from precsearch.emulation.multiplexed import ProxyGraph
 from precsearch.emulation.session import Proxy
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq_layout import quantisable
-from precsearch.lowering.scales import RangeScales
+from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.setup.target import open_target
 
 FP32, BF16, INT8 = Precision.FP32, Precision.BF16, Precision.INT8

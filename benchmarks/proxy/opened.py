@@ -21,12 +21,12 @@ from precsearch.data import input_specs, load
 from precsearch.emulation.multiplexed import ProxyGraph
 from precsearch.emulation.session import Proxy
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq_layout import quantisable
-from precsearch.lowering.scales import RangeScales
+from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.scales import RangeScales
 
 
 def resident_mb() -> float:

@@ -33,11 +33,11 @@ from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from precsearch.data import input_specs
 from precsearch.data.load import load
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq_layout import quantisable
-from precsearch.lowering.scales import RangeScales
-from precsearch.optimization.inspection import inspect
+from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.scales import RangeScales
+from precsearch.optimization.preview.inspection import inspect
 from precsearch.setup.target import open_target
 
 TARGETS = ("sm80", "sm89", "sm120")

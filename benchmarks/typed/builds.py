@@ -9,11 +9,12 @@ from functools import cache
 
 import onnx
 
-from precsearch.backends.tensorrt.achieved import PRODUCTS, products_ran
+from precsearch.backends.tensorrt.achieved import products_ran
 from precsearch.backends.tensorrt.rtx.backend import TensorRtRtxBackend
 from precsearch.core.backend import BackendOptions
 from precsearch.core.errors import BuildError, OptionError
 from precsearch.core.precision import Precision
+from precsearch.graph.operators import PRODUCTS
 from precsearch.lowering.lower import Lowered
 
 Shapes = Mapping[str, tuple[int, ...]]

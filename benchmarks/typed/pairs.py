@@ -17,8 +17,8 @@ from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq_layout import quantisable
-from precsearch.lowering.scales import RangeScales, TensorRange
+from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.lowering.random_models import Model, conv_models, feed_of, matmul_models
 from tests.lowering.test_random_models import prepared
 

@@ -8,10 +8,11 @@ from precsearch.api.result import Result
 from precsearch.api.tracking import tracked
 from precsearch.diagnosis.result import Diagnosis
 from precsearch.exporters.export import ExportReport, export
-from precsearch.optimization.counted import Counted
 from precsearch.optimization.edit import EditReport, edit
-from precsearch.optimization.estimate import DryRun, dry_run
-from precsearch.optimization.inspection import Inspection
+from precsearch.optimization.front.plan_at import PlanAtReport, plan_at
+from precsearch.optimization.preview.counted import Counted
+from precsearch.optimization.preview.estimate import DryRun, dry_run
+from precsearch.optimization.preview.inspection import Inspection
 from precsearch.optimization.start import optimize_events
 from precsearch.plan.plan import read_plan as load_plan
 from precsearch.replay.materialize import BuildReport, build
@@ -29,6 +30,7 @@ __all__ = [
     "Inspection",
     "OptimizeConfig",
     "OptimizeResult",
+    "PlanAtReport",
     "Result",
     "ShapeSet",
     "VerifyReport",
@@ -41,6 +43,7 @@ __all__ = [
     "load_plan",
     "optimize",
     "optimize_events",
+    "plan_at",
     "save_report",
     "tracked",
     "verify",

@@ -25,7 +25,7 @@ from precsearch.data import InputSpec, input_specs
 from precsearch.data.check import LABELS, REFERENCE
 from precsearch.data.spec import batch_axis
 from precsearch.graph import ir
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.setup.files import write_bytes
 
 __all__ = ["GIVEN", "Data", "Model", "data_file", "model_file", "model_name", "specs_of"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from precsearch.formatting import Scale, loss_bound, milliseconds, speedup, speedup_interval
-from precsearch.measurement.certainty import doubts
+from precsearch.measurement.timing.certainty import doubts
 from precsearch.plan.plan import Plan
-from precsearch.report.chart_rows import cost_span, data_of, loss_span
-from precsearch.report.charts import charts
+from precsearch.report.charts.rows import cost_span, data_of, loss_span
+from precsearch.report.charts.specs import charts
 from precsearch.report.html import render
 from precsearch.report.run_facts import Facts
 

@@ -13,8 +13,8 @@ from precsearch.core.precision import Precision
 from precsearch.diagnosis import compare
 from precsearch.diagnosis.result import Diagnosis
 from precsearch.grouping.control import Control
-from precsearch.optimization import inspection
-from precsearch.optimization.inspection import Inspection
+from precsearch.optimization.preview import inspection
+from precsearch.optimization.preview.inspection import Inspection
 from precsearch.report import compare as compare_plans
 from precsearch.report import difference_page, run_page, tell
 from precsearch.setup.files import check_free, write_output

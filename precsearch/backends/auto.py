@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
-import importlib
 import importlib.util
 from collections.abc import Callable, Container
 from dataclasses import dataclass
+from pathlib import Path
 
 from precsearch.registry import backend_names, require_known
+from precsearch.system.cuda_driver import cuda_devices
 
 __all__ = ["AUTO", "AutoBackend", "auto_backend", "backend_name"]
 
@@ -36,40 +36,55 @@ def _importable(module: str) -> bool:
         return False
 
 
-def _cuda_devices() -> int:
-    """How many the driver lets this process see; 0 without a driver."""
+def _has_cuda_provider() -> bool:
+    """Whether the installed ONNX Runtime comes with its CUDA provider; loads nothing."""
     try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return 0
-    count = ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0
-    return count.value
+        found = importlib.util.find_spec("onnxruntime")
+    except (ImportError, ValueError):
+        return False
+    if found is None or found.origin is None:
+        return False
+    return any((Path(found.origin).parent / "capi").glob("*onnxruntime_providers_cuda.*"))
 
 
 def auto_backend(
     names: Container[str] | None = None,
     importable: Callable[[str], bool] = _importable,
-    cuda_devices: Callable[[], int] = _cuda_devices,
+    cuda_devices: Callable[[], int] = cuda_devices,
+    has_cuda_provider: Callable[[], bool] = _has_cuda_provider,
 ) -> AutoBackend:
-    """The first of TensorRT and ONNX Runtime that this machine has.
+    """The first of TensorRT, ONNX Runtime on a GPU and ONNX Runtime on the CPU that is here.
 
-    A TensorRT that is installed and does not load is chosen all the same: its error says what is
+    An engine that is installed and does not load is chosen all the same: its error says what is
     missing, where a slower engine in its place would say nothing.
 
     Args:
         names: Backends that there are; ``None`` is `backend_names`.
         importable: Whether a module is installed.
         cuda_devices: How many GPUs there are.
+        has_cuda_provider: Whether ONNX Runtime was built for GPUs.
     """
-    if "tensorrt" not in (backend_names() if names is None else names):
-        return AutoBackend("onnxruntime", "this version has no other")
-    if not importable("tensorrt"):
-        return AutoBackend("onnxruntime", "TensorRT is not installed")
+    names = backend_names() if names is None else names
+    tensorrt = "tensorrt" in names and importable("tensorrt")
+    cuda = "onnxruntime-cuda" in names and has_cuda_provider()
+    if not (tensorrt or cuda):
+        return AutoBackend("onnxruntime", _without(names))
     if cuda_devices() < 1:
         return AutoBackend("onnxruntime", "there is no CUDA device")
-    return AutoBackend("tensorrt", "TensorRT is installed and there is a CUDA device")
+    if tensorrt:
+        return AutoBackend("tensorrt", "TensorRT is installed and there is a CUDA device")
+    return AutoBackend(
+        "onnxruntime-cuda",
+        "ONNX Runtime has its CUDA provider, there is a CUDA device, and no TensorRT",
+    )
+
+
+def _without(names: Container[str]) -> str:
+    if "tensorrt" not in names:
+        return "this version has no other"
+    if "onnxruntime-cuda" not in names:
+        return "TensorRT is not installed"
+    return "neither TensorRT nor ONNX Runtime's CUDA provider is installed"
 
 
 def backend_name(asked: str) -> str:

@@ -13,7 +13,8 @@ from precsearch.calibration.channels import AXES_ARE_INPUTS
 from precsearch.calibration.ranges import run_feeds
 from precsearch.core.backend import Feed, QuantScheme
 from precsearch.core.precision import Precision
-from precsearch.lowering.scales import QuantParams, quantise_weight
+from precsearch.lowering.qdq.scales import QuantParams
+from precsearch.lowering.qdq.weights import quantise_weight
 
 __all__ = ["ShiftRequest", "ShiftedLayer", "collect_shifts"]
 

@@ -16,12 +16,12 @@ import onnx
 from precsearch.calibration.ranges import METHODS, Calibration, ranges_by_method, run_feeds
 from precsearch.core.backend import Feed, QuantScheme
 from precsearch.core.precision import Precision
-from precsearch.lowering.scales import QuantParams, TensorRange
+from precsearch.graph.operators import PRODUCTS
+from precsearch.lowering.qdq.scales import QuantParams, TensorRange
 from precsearch.reference.taps import put_behind
 
 __all__ = ["ChosenRange", "RangeRequest", "choose_ranges"]
 
-_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _CHUNK = 24
 """Tensors that are tried in one model."""
 
@@ -61,7 +61,7 @@ def choose_ranges(request: RangeRequest, feeds: Sequence[Feed]) -> dict[str, Cho
     """The range with the least error for each tensor; a tensor that was not finite is left out.
 
     Zero is always represented exactly, and the range of a tensor that is never negative begins
-    there, see `precsearch.lowering.scales.QuantParams.of`.
+    there, see `precsearch.lowering.qdq.scales.QuantParams.of`.
 
     Raises:
         ModelError: ONNX Runtime refuses the model or a feed.
@@ -117,7 +117,7 @@ def _with_candidates(
     graph = proto.graph
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
-        if node.op_type in _WEIGHTED and node.input[0] in candidates:
+        if node.op_type in PRODUCTS and node.input[0] in candidates:
             readers.setdefault(node.input[0], []).append(node)
     last = {node.output[0]: i for i, node in enumerate(graph.node)}
     behind: dict[str, list[onnx.NodeProto]] = {}

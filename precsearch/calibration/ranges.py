@@ -16,7 +16,7 @@ import onnx
 
 from precsearch.core.backend import Feed
 from precsearch.core.errors import ModelError, OptionError
-from precsearch.lowering.scales import TensorRange
+from precsearch.lowering.qdq.scales import TensorRange
 from precsearch.reference.session import first_line, open_reference, ort_errors
 from precsearch.reference.taps import put_behind
 

@@ -158,6 +158,27 @@ def build(
 
 
 @app.command()
+def plan(
+    run: plan_options.PlannedRun,
+    *,
+    at: plan_options.At = None,
+    output: plan_options.PlanAtOutput = None,
+    model: plan_options.RunModel = None,
+    force: options.Force = False,
+) -> Action:
+    """Show the fastest engines of a finished search by loss, or write the plan of one.
+
+    Nothing is measured: the plan has the numbers of the search, and says what is not confirmed.
+
+    Example:
+        precsearch plan resnet.precsearch --at 2e-2 -o wider.plan.json
+    """
+    from precsearch.cli import reporting
+
+    return lambda: reporting.plan(run, at, output, model=model, force=force)
+
+
+@app.command()
 def upgrade(
     plan: plan_options.Plan,
     *,

@@ -20,7 +20,7 @@ from precsearch.core.precision import Precision
 from precsearch.diagnosis.compare import DiagnoseConfig, diagnose
 from precsearch.diagnosis.miscompilation import check_engine
 from precsearch.diagnosis.reproducer import write_reproducer
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.replay.weights import write_model
 from precsearch.setup.files import check_free, write_output
 

@@ -50,6 +50,8 @@ def run(argv: Sequence[str]) -> Exit:
     try:
         action = app(list(argv), prog_name="precsearch", standalone_mode=False)
         if not callable(action):
+            if action == Exit.INTERRUPTED:  # Typer's own; which signal it was, we know better
+                return _interrupted()
             return Exit(action or 0)
         with owned():
             return Exit(action())
@@ -60,10 +62,7 @@ def run(argv: Sequence[str]) -> Exit:
         _say(str(error))
         return Exit.REPLAY
     except (KeyboardInterrupt, typer.Abort):
-        heard()
-        with suppress(OSError):
-            stderr().print("interrupted", style="yellow", highlight=False)
-        return stopped()
+        return _interrupted()
     except BrokenPipeError:
         return Exit.PIPE
     except _UsageError as error:
@@ -73,6 +72,13 @@ def run(argv: Sequence[str]) -> Exit:
             _say(said)
             return Exit.INPUT
         return _bug(error)
+
+
+def _interrupted() -> Exit:
+    heard()
+    with suppress(OSError):
+        stderr().print("interrupted", style="yellow", highlight=False)
+    return stopped()
 
 
 def flushed(code: Exit) -> Exit:

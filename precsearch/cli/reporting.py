@@ -1,4 +1,4 @@
-"""What `report` and `watch` do once their options are known."""
+"""What `report`, `watch`, `upgrade` and `plan` do once their options are known."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from rich.text import Text
 
 from precsearch.cli.cells import clean, magnitude
 from precsearch.cli.exit_codes import Exit
+from precsearch.cli.output.front import front_lines, plan_at_lines
 from precsearch.cli.output.page import Page
 from precsearch.cli.output.streams import glyphs_of, stdout
 from precsearch.cli.progress.watch import watch as watch_run
 from precsearch.core.errors import OptionError
+from precsearch.optimization.front.plan_at import front, plan_at
 from precsearch.replay.upgrade import upgrade
 from precsearch.report import compare, difference_lines, difference_page, is_run, run_page, tell
 from precsearch.search.journal import NAME
 from precsearch.setup.files import check_free, write_output
 
-__all__ = ["report", "upgraded", "watch"]
+__all__ = ["plan", "report", "upgraded", "watch"]
 
 _MOST = 2
 
@@ -70,6 +72,27 @@ def upgraded(plan: Path, output: Path, *, force: bool) -> Exit:
     if found.evidence is not None:
         lines.append(page.place("evidence", found.evidence))
     page.write(out, [*lines, *page.facts([("digest", found.digest)])])
+    return Exit.DONE
+
+
+def plan(
+    run: Path, at: float | None, output: Path | None, *, model: Path | None, force: bool
+) -> Exit:
+    """Show the front of a run, or write the plan of an engine on it.
+
+    Raises:
+        InputError: The run or its model cannot be read, or the plan not be written.
+        ReplayError: The engine does not come out as it was measured.
+    """
+    if (at is None) != (output is None):
+        raise OptionError("a plan needs both: --at T for the engine, -o FILE for the plan")
+    out = stdout()
+    page = Page(out.width, glyphs_of(out))
+    if at is None or output is None:
+        page.write(out, front_lines(*front(run), page))
+    else:
+        found = plan_at(run, at, output, model=model, force=force)
+        page.write(out, plan_at_lines(found, page))
     return Exit.DONE
 
 

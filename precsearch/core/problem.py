@@ -157,7 +157,7 @@ class Budget:
 
     Attributes:
         max_builds: Engines built and timed, counting those of a resumed search and those of
-            `Problem.known`. An engine that fails soon is none (`precsearch.core.counting.built`).
+            `Problem.known`. An engine that fails soon is none (`precsearch.core.exclusions.built`).
         seconds: Wall time, counting what was spent before a resume and what failed engines took.
     """
 

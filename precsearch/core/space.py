@@ -6,12 +6,22 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import cached_property
 
 from precsearch.core.errors import OptionError
 from precsearch.core.precision import Encoding, Precision
 
-__all__ = ["Assignment", "LayerGroup", "SearchSpace"]
+__all__ = ["Assignment", "GroupTrait", "LayerGroup", "SearchSpace"]
+
+
+class GroupTrait(Enum):
+    """What a strategy may rely on in a group, whatever its kind is called."""
+
+    ADDS_INPUT = auto()
+    """Without nodes: decides whether a second input of its neighbour, an Add, is quantized, too."""
+    ACTIVATION_PRODUCTS = auto()
+    """Multiplies two activations with each other, as the core of an attention does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +39,7 @@ class LayerGroup:
         signature: Equal for groups of equal structure and shapes (repeated blocks).
         block: Name of the repeated block that it belongs to; empty outside of one.
         macs: Multiply-accumulates for one sample, 0 where unknown.
+        traits: What a strategy may rely on.
     """
 
     key: str
@@ -39,6 +50,7 @@ class LayerGroup:
     signature: str = ""
     block: str = ""
     macs: int = 0
+    traits: frozenset[GroupTrait] = frozenset()
 
     def __post_init__(self) -> None:
         if not self.choices or self.choices[0] is not Precision.FP32:

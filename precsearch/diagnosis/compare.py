@@ -20,7 +20,7 @@ from precsearch.diagnosis.result import Constant, Diagnosis, Layer
 from precsearch.diagnosis.ruled import Ruled, ruled
 from precsearch.emulation.configuration import MAX_EMULATED_FEEDS, Configuration
 from precsearch.graph.view import GraphView, NodeView
-from precsearch.lowering.qdq_layout import node_groups
+from precsearch.lowering.qdq.reach import node_groups
 from precsearch.metrics.similarity import Likeness, Sums
 from precsearch.reference.inner_tensors import Inside, OrtInside
 from precsearch.rewrites.search import Suggestion, suggestions

@@ -15,7 +15,7 @@ import onnx
 from precsearch.core.backend import Array, Backend, Feed, Session
 from precsearch.graph.view import GraphView
 from precsearch.lowering.lower import Lowered
-from precsearch.lowering.scales import QuantParams
+from precsearch.lowering.qdq.scales import QuantParams
 from precsearch.metrics.distance import relative_l2
 from precsearch.reference.inner_tensors import Look
 

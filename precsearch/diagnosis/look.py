@@ -14,10 +14,10 @@ from precsearch.core.space import Assignment
 from precsearch.diagnosis.engine_tensors import Opened, open_cuts, open_outputs
 from precsearch.emulation.configuration import Configuration
 from precsearch.emulation.single_group import Alone
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.grouping.group import group
-from precsearch.lowering.qdq_layout import node_groups
-from precsearch.lowering.scales import ScaleSource
+from precsearch.lowering.qdq.reach import node_groups
+from precsearch.lowering.qdq.scales import ScaleSource
 from precsearch.plan.plan import read_plan
 from precsearch.reference.inner_tensors import Inside, OrtInside
 from precsearch.replay.materialize import materialise

@@ -13,7 +13,7 @@ from precsearch.core.precision import Precision
 from precsearch.data import input_specs, load
 from precsearch.diagnosis.reproducer import Miscompiled
 from precsearch.graph.extract import ancestors, boundary, extracted, frontier
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.graph.view import GraphView
 from precsearch.metrics.distance import relative_l2
 from precsearch.reference.inner_tensors import OrtInside

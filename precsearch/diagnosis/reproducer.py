@@ -11,7 +11,7 @@ import numpy as np
 
 from precsearch.core.backend import Array
 from precsearch.core.errors import OutputError
-from precsearch.graph.read import SourceModel
+from precsearch.graph.reading.read import SourceModel
 from precsearch.replay.weights import write_model
 from precsearch.setup.files import write_bytes, write_text
 

@@ -15,7 +15,7 @@ from precsearch.graph.work import sized
 from precsearch.hazards import harmful_constants, hazards, screened_tensors, softmax_axes
 from precsearch.hazards.collect import Screening, screen
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.scales import RangeScales
+from precsearch.lowering.qdq.scales import RangeScales
 
 __all__ = ["Ruled", "ruled"]
 

@@ -18,21 +18,22 @@ from precsearch.core.formats import FLOAT32, NumberFormat
 from precsearch.core.precision import Encoding, Precision
 from precsearch.core.quantization import Trait
 from precsearch.core.space import LayerGroup
+from precsearch.emulation.fused import in_registers
 from precsearch.emulation.round_nodes import cast_pair
 from precsearch.emulation.weights import ProxyWeights
+from precsearch.graph.operators import REARRANGING, SELECTING
 from precsearch.graph.view import NodeView
 from precsearch.lowering.capabilities import cast_outputs, cast_slots, weight_slot
 from precsearch.lowering.context import LoweringContext
-from precsearch.lowering.qdq_layout import fused_tail, reaches_all
-from precsearch.lowering.qdq_placement import BRANCH_SUFFIX, Placed, placed
+from precsearch.lowering.qdq.placement import BRANCH_SUFFIX, Placed, placed
+from precsearch.lowering.qdq.reach import fused_tail, reaches_all
 from precsearch.lowering.tensor_names import scale_key
 
 __all__ = ["FLOAT_ZERO", "Branch", "Scope", "flag_name", "only_name", "scale_name", "zero_name"]
 
 _MOVES = frozenset(
-    {"Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "Identity"}
-    | {"MaxPool", "Gather", "GatherElements", "GatherND", "Expand", "Tile", "Concat", "Neg", "Abs"}
-    | {"DepthToSpace", "SpaceToDepth", "Relu", "Max", "Min", "Where"}
+    {*REARRANGING, *SELECTING, "GatherElements", "GatherND", "Tile", "DepthToSpace", "SpaceToDepth"}
+    | {"MaxPool", "Concat", "Neg", "Abs", "Relu", "Max", "Min", "Where"}
 )
 """Operators that give back numbers they were given: a format holds them if it held those."""
 
@@ -121,6 +122,7 @@ class Branch:
         self._placed: dict[int, Placed] = {}
         self._beside: dict[int, tuple[str, ...]] = {}
         self._stored: set[str] = set()
+        self._unrounded = in_registers(context, group, precision)
         views = [self.graph.by_key[key] for key in group.nodes]
         if precision.spec.encoding is Encoding.QDQ:
             self._place(views, group, context)
@@ -165,13 +167,15 @@ class Branch:
         outputs = [f"{t}//{self.precision}" if t else "" for t in node.outputs]
         self._copy(node, inputs, outputs)
         exact = node.is_op(*_MOVES) and all(
-            slot in slots for slot, t in enumerate(node.inputs) if t and graph.is_float(t)
+            slot in slots and t not in self._unrounded
+            for slot, t in enumerate(node.inputs)
+            if t and graph.is_float(t)
         )
         stored = frozenset(cast_outputs(node, graph, own) if own != FLOAT32 else ())
         for position, tensor in enumerate(node.outputs):
             if tensor:
                 scope.local[tensor] = outputs[position]
-                if position in stored:
+                if position in stored and tensor not in self._unrounded:
                     self._store(tensor, exact)
                 if tensor in self._stored:
                     scope.local[tensor] = self._requantised(tensor)
@@ -197,7 +201,7 @@ class Branch:
                 name = self._perhaps(tensor, beside)
             elif slot in found.branch:
                 name = self._perhaps(tensor, (f"{node.key}{BRANCH_SUFFIX}", *beside))
-        return self._rounded(name) if cast else name
+        return self._rounded(name) if cast and tensor not in self._unrounded else name
 
     def _store(self, tensor: str, exact: bool) -> None:
         name = self.scope.local[tensor]

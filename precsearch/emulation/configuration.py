@@ -12,12 +12,12 @@ from precsearch.core.backend import Backend, BackendOptions, Feed, GraphForm, Qu
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.emulation.single import FlatProxy
-from precsearch.graph.read import SourceModel
+from precsearch.graph.reading.read import SourceModel
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq_layout import quantisable
-from precsearch.lowering.scales import RangeScales, ScaleSource
+from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.scales import RangeScales, ScaleSource
 from precsearch.reference.inner_tensors import OrtInside
 from precsearch.registry import BackendFactory
 

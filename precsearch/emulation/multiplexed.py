@@ -28,7 +28,7 @@ from precsearch.emulation.weights import ProxyWeights
 from precsearch.graph.serialize import join_model
 from precsearch.graph.view import GraphView
 from precsearch.lowering.context import LoweringContext
-from precsearch.lowering.scales import ScaleSource
+from precsearch.lowering.qdq.scales import ScaleSource
 
 __all__ = ["ADDED_BYTES", "FLAGS", "SCALES", "ZEROS", "ProxyGraph", "ProxyModel", "ProxyRequest"]
 

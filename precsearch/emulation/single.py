@@ -20,7 +20,7 @@ from precsearch.graph.encode import coded
 from precsearch.graph.serialize import join_model
 from precsearch.graph.view import GraphView
 from precsearch.lowering.context import LoweringContext
-from precsearch.lowering.scales import ScaleSource
+from precsearch.lowering.qdq.scales import ScaleSource
 
 __all__ = ["FlatProxy"]
 

@@ -14,7 +14,7 @@ from precsearch.core.space import Assignment, SearchSpace
 from precsearch.emulation.multiplexed import ProxyGraph
 from precsearch.emulation.session import Proxy
 from precsearch.graph.view import GraphView
-from precsearch.lowering.scales import ScaleSource
+from precsearch.lowering.qdq.scales import ScaleSource
 from precsearch.metrics.distance import worst_relative_l2
 
 __all__ = ["Alone"]

@@ -20,11 +20,11 @@ from precsearch.emulation.round_nodes import cast_pair
 from precsearch.graph.encode import coded, rounded
 from precsearch.graph.view import NodeView
 from precsearch.lowering.context import LoweringContext
-from precsearch.lowering.qdq_layout import reads_fine_scale
-from precsearch.lowering.scales import QuantParams, quantise_weight
+from precsearch.lowering.qdq.reach import reads_fine_scale
+from precsearch.lowering.qdq.scales import QuantParams
+from precsearch.lowering.qdq.weights import quantise_weight, scale_floor, weight_axis
 from precsearch.lowering.tensor_names import float_name, scale_key
 from precsearch.lowering.weight_only import packed_weight, unpacked
-from precsearch.lowering.write_node import scale_floor, weight_axis
 
 __all__ = ["ProxyWeights"]
 

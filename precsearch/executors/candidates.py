@@ -10,9 +10,9 @@ from precsearch.core.problem import Problem
 from precsearch.core.space import SearchSpace
 from precsearch.core.trial import Measurement, Trial, hardness
 from precsearch.lowering.lower import Lowered
-from precsearch.measurement.latency import Load, TimingOptions
-from precsearch.measurement.rounds import BUSY
 from precsearch.measurement.service import Candidate, MeasurementConfig, ReferenceSplit, Rival
+from precsearch.measurement.timing.latency import Load, TimingOptions
+from precsearch.measurement.timing.rounds import BUSY
 from precsearch.setup.config import DataConfig
 from precsearch.setup.shapes import ShapeTable
 from precsearch.setup.target import Target

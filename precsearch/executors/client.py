@@ -25,14 +25,14 @@ from precsearch.core.errors import (
 )
 from precsearch.core.trial import Accuracy, Fidelity, Latency, Measurement
 from precsearch.emulation.multiplexed import ProxyRequest
-from precsearch.executors.protocol import Channel, Executor
+from precsearch.executors.protocol import Channel
 from precsearch.hazards.collect import Screening
 from precsearch.hazards.statistics import ScreenStatistics
-from precsearch.lowering.scales import TensorRange
+from precsearch.lowering.qdq.scales import TensorRange
 from precsearch.measurement.artifact_store import Artifact
 from precsearch.measurement.build_service import Engine
 from precsearch.measurement.open import open_service
-from precsearch.measurement.reference_service import ReferenceService, open_reference_service
+from precsearch.measurement.reference_service import ReferenceService
 from precsearch.measurement.service import (
     Candidate,
     MeasurementConfig,
@@ -41,7 +41,7 @@ from precsearch.measurement.service import (
     Rival,
 )
 
-__all__ = ["MeasurementClient", "ReferenceClient", "connect", "reference"]
+__all__ = ["MeasurementClient", "ReferenceClient"]
 
 _STARTS = 3
 """How often a service that died is started again for one trial."""
@@ -269,44 +269,6 @@ class MeasurementClient(ReferenceClient):
     def pin(self, digests: Sequence[str]) -> None:
         """See `MeasurementService.pin`."""
         self._service.call(MeasurementService.pin, digests)
-
-
-def reference(
-    executor: Executor, device: DeviceSpec | None = None, limit_s: float = 3600.0
-) -> ReferenceClient:
-    """A client of a worker that runs the original model.
-
-    Args:
-        executor: Starts it.
-        device: Where; ``None`` is the home device.
-        limit_s: Seconds that a call may take.
-
-    Raises:
-        WorkerMissing: No process can be started.
-    """
-    home = executor.devices()[0] if device is None else device
-    return ReferenceClient(executor.open(home, open_reference_service, limit_s=limit_s))
-
-
-def connect(
-    executor: Executor,
-    device: DeviceSpec,
-    config: MeasurementConfig,
-    limit_s: float = 3600.0,
-) -> MeasurementClient:
-    """A client of a worker that measures; the worker is ready when this returns.
-
-    Raises:
-        WorkerError: It cannot be started.
-        OptionError: The backend is not installed there, or the metric is unknown.
-    """
-    client = MeasurementClient(executor.open(device, open_service, config, limit_s=limit_s))
-    try:
-        client.prepare()
-    except BaseException:
-        client.close()
-        raise
-    return client
 
 
 def _anywhere(calibration: Calibration) -> Calibration:

@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from precsearch.core.backend import Fingerprint
 from precsearch.core.errors import OptionError
 from precsearch.core.trial import Latency
-from precsearch.executors.client import MeasurementClient, connect
+from precsearch.executors.client import MeasurementClient
+from precsearch.executors.connect import connect
 from precsearch.executors.protocol import Executor
 from precsearch.measurement.service import MeasurementConfig
 

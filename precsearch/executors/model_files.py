@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from precsearch.graph.read import SourceModel
+from precsearch.graph.reading.read import SourceModel
 
 __all__ = ["ModelFiles"]
 

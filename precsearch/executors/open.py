@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 
-from precsearch.core.backend_facts import BackendFacts
-from precsearch.executors.client import ReferenceClient, reference
+from precsearch.core.backend.facts import BackendFacts
+from precsearch.executors.client import ReferenceClient
+from precsearch.executors.connect import reference
 from precsearch.executors.protocol import Executor
 from precsearch.executors.request import Request
-from precsearch.graph.read import SourceModel
+from precsearch.graph.reading.read import SourceModel
 from precsearch.registry import require_known
 
 __all__ = ["executor_of", "executors", "open_executor", "worker_here"]

@@ -13,7 +13,8 @@ from precsearch.core.space import Assignment
 from precsearch.core.trial import Fidelity, Measurement, Outcome
 from precsearch.emulation.multiplexed import ProxyRequest
 from precsearch.executors.candidates import candidate
-from precsearch.executors.client import MeasurementClient, connect
+from precsearch.executors.client import MeasurementClient
+from precsearch.executors.connect import connect
 from precsearch.executors.fleet import Fleet
 from precsearch.executors.protocol import Executor
 from precsearch.lowering.lower import Lowered

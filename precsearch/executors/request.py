@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from precsearch.core.backend_facts import BackendFacts
+from precsearch.core.backend.facts import BackendFacts
 from precsearch.core.device import DeviceSpec
-from precsearch.graph.read import SourceModel
+from precsearch.graph.reading.read import SourceModel
 from precsearch.setup.devices import named_devices
 
 __all__ = ["Request"]

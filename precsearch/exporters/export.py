@@ -19,7 +19,8 @@ from precsearch.exporters.polygraphy_script import postprocess_script
 from precsearch.exporters.script import Job, Shape
 from precsearch.exporters.trtexec import LONGEST, trtexec_script
 from precsearch.plan.plan import Recipe, read_plan
-from precsearch.replay.materialize import Materialised, materialise, model_beside
+from precsearch.replay.materialize import Materialised, materialise
+from precsearch.replay.model_file import model_beside
 from precsearch.replay.weights import write_model
 from precsearch.setup.files import check_free, write_output
 

@@ -26,8 +26,8 @@ from precsearch.graph.folding.inlining import inlined
 from precsearch.graph.infer_types import complete_types
 from precsearch.graph.inference import infer
 from precsearch.graph.opset import raise_opset, with_dense_weights
-from precsearch.graph.read import SourceModel
-from precsearch.graph.validate import check_names, check_nodes, is_sorted
+from precsearch.graph.reading.read import SourceModel
+from precsearch.graph.reading.validate import check_names, check_nodes, is_sorted
 from precsearch.graph.view import GraphView, NodeView, Weight
 
 __all__ = ["MIN_OPSET", "prepare"]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 
+from precsearch.graph.operators import BINARY_ARITHMETIC, FUSED_ACTIVATIONS, PASSING, PRODUCTS
 from precsearch.graph.view import GraphView, NodeView
 
 __all__ = ["Residual", "residual"]
 
-_WEIGHTED = ("Conv", "ConvTranspose", "MatMul", "Gemm")
-_FUSED = ("Relu", "Clip", "BatchNormalization", "Identity", "Dropout")
-_AFFINE = ("Add", "Sub", "Mul", "Div")
+_FUSED = (*FUSED_ACTIVATIONS, *PASSING, "BatchNormalization")
 
 
 @dataclass(frozen=True)
@@ -62,10 +61,10 @@ def _backbone(tensor: str, graph: GraphView) -> NodeView | None:
         node = graph.producer.get(tensor)
         if node is None:
             return None
-        if node.is_op(*_WEIGHTED):
+        if node.is_op(*PRODUCTS):
             return node if node.inputs[1] in graph.weights else None
         live = [t for t in node.inputs if t and t not in graph.weights]
-        if not node.is_op(*_FUSED, *_AFFINE) or len(live) != 1:
+        if not node.is_op(*_FUSED, *BINARY_ARITHMETIC) or len(live) != 1:
             return None
         tensor = live[0]
     return None

@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 import onnx
 
 from precsearch.graph.inference import inferred
+from precsearch.graph.operators import PRODUCTS
 from precsearch.graph.serialize import skeleton_of
 from precsearch.graph.view import Dim, GraphView, NodeView
 
 __all__ = ["LAYERS", "Work", "is_layer", "one_sample", "sized", "total_work", "work_of"]
 
 _WEIGHT_SLOT: Mapping[str, int] = {
-    **dict.fromkeys(("Conv", "ConvTranspose", "ConvInteger", "MatMul", "MatMulInteger", "Gemm"), 1),
+    **dict.fromkeys((*PRODUCTS, "ConvInteger", "MatMulInteger"), 1),
     **dict.fromkeys(("QLinearConv", "QLinearMatMul"), 3),
 }
 _RECURRENT = ("LSTM", "GRU", "RNN")

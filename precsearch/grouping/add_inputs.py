@@ -8,11 +8,10 @@ from precsearch.core.backend import QuantScheme
 from precsearch.core.precision import Encoding, Precision
 from precsearch.core.space import LayerGroup, SearchSpace
 from precsearch.graph.view import GraphView
-from precsearch.lowering.qdq_placement import BRANCH_SUFFIX, has_branch
+from precsearch.grouping.patterns.kinds import ADD_INPUT, traits_of
+from precsearch.lowering.qdq.placement import BRANCH_SUFFIX, has_branch
 
-__all__ = ["BRANCH_KIND", "with_branches"]
-
-BRANCH_KIND = "add-branch"
+__all__ = ["with_branches"]
 
 
 def with_branches(space: SearchSpace, graph: GraphView, scheme: QuantScheme) -> SearchSpace:
@@ -46,16 +45,17 @@ def _branches(group: LayerGroup, graph: GraphView, scheme: QuantScheme) -> list[
     quantised = [p for p in group.choices if p.spec.encoding is Encoding.QDQ]
     if not group.passive or not quantised:
         return []
-    signature = hashlib.sha256(f"{BRANCH_KIND} {group.signature}".encode()).hexdigest()[:16]
+    signature = hashlib.sha256(f"{ADD_INPUT} {group.signature}".encode()).hexdigest()[:16]
     return [
         LayerGroup(
             key=f"{key}{BRANCH_SUFFIX}",
-            kind=BRANCH_KIND,
+            kind=ADD_INPUT,
             nodes=(),
             choices=(Precision.FP32, *quantised),
             passive=True,
             signature=signature,
             block=group.block,
+            traits=traits_of(ADD_INPUT),
         )
         for key in group.nodes
         if all(has_branch(graph.by_key[key], graph, scheme, p) for p in quantised)

@@ -13,7 +13,7 @@ from precsearch.core.quantization import QuantScheme, Trait
 from precsearch.core.space import SearchSpace
 from precsearch.graph.folding.constants import FOLDED
 from precsearch.graph.folding.einsum import as_matmul
-from precsearch.graph.validate import subgraphs
+from precsearch.graph.reading.validate import subgraphs
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.graph.work import LAYERS, Work, is_layer, work_of
 from precsearch.lowering.capabilities import already_quantised, cast_capable, weight_slot

@@ -6,15 +6,22 @@ Clip to infinite limits clips nothing. The first non-finite tensor proves nothin
 
 from __future__ import annotations
 
+from precsearch.graph.operators import (
+    BINARY_ARITHMETIC,
+    FUSED_ACTIVATIONS,
+    MEASURING,
+    REARRANGING,
+    SOFTMAXES,
+)
 from precsearch.graph.view import NodeView
-from precsearch.hazards.screened import SAME, Screened
+from precsearch.hazards.screened import Screened
 
 __all__ = ["Infinities"]
 
 _SATURATING = ("Tanh", "Sigmoid", "Erf", "HardSigmoid", "Sign", "Atan")
 _COMPARING = ("Less", "LessOrEqual", "Greater", "GreaterOrEqual")
 _SELECTING = (
-    *("Clip", "Max", "Min", "Where", "Relu", "MaxPool", "GlobalMaxPool"),
+    *(*FUSED_ACTIVATIONS, "Max", "Min", "Where", "MaxPool", "GlobalMaxPool"),
     *("Concat", "Slice", "Split", "Gather"),
 )
 _MONOTONE = ("Neg", "Abs", "Sqrt", "Pow", "LeakyRelu")
@@ -45,15 +52,15 @@ class Infinities:
 
     def harmless_at(self, node: NodeView, slot: int, depth: int = 0) -> bool:
         """The same for what one node makes of it, read at one input slot."""
-        if node.is_op(*_SATURATING, *_COMPARING, "Shape", "Size"):
+        if node.is_op(*_SATURATING, *_COMPARING, *MEASURING):
             return True
-        if node.is_op("Softmax", "LogSoftmax"):
+        if node.is_op(*SOFTMAXES):
             return self._masked_out(node)
         if node.is_op("Div", "Reciprocal") and slot == len(node.inputs) - 1:
             return self._divided_away(node)
         outputs = [t for t in node.outputs if t]
         fits = [self._screened.fits(t) for t in outputs]
-        if node.is_op(*SAME, *_SELECTING, "Exp"):
+        if node.is_op(*REARRANGING, *_SELECTING, "Exp"):
             # Within range, an output shows that nothing of what overflows was selected.
             if all(fits) or (None in fits and self._is_limit(node, slot)):
                 return True
@@ -93,7 +100,7 @@ class Infinities:
         """Whether a node makes an infinity of the right sign, and no NaN, of an infinity."""
         if node.is_op(*_MONOTONE):
             return True
-        if not node.is_op("Add", "Sub", "Mul", "Div"):
+        if not node.is_op(*BINARY_ARITHMETIC):
             return False
         other = node.inputs[1 - slot]
         if self._screened.fits(other) is False:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from precsearch.core.precision import Precision
 from precsearch.core.quantization import QuantScheme, Trait
+from precsearch.core.space import GroupTrait
+from precsearch.graph.operators import CONVOLUTIONS
 from precsearch.graph.view import NodeView
-from precsearch.grouping.add_inputs import BRANCH_KIND
 from precsearch.hazards.screened import Screened
 from precsearch.lowering.capabilities import weight_slot
-from precsearch.lowering.qdq_layout import quantisable
+from precsearch.lowering.qdq.reach import quantisable
 
 __all__ = ["int8_hints"]
 
@@ -22,7 +23,7 @@ def int8_hints(screened: Screened, scheme: QuantScheme) -> dict[str, str]:
     found = {
         g.key: "with both inputs of its Adds quantised, an engine took ten times as long to build"
         for g in screened.space.groups
-        if g.kind == BRANCH_KIND
+        if GroupTrait.ADDS_INPUT in g.traits
     }
     for key, tensors in quantisable(screened.graph, scheme, screened.space).items():
         group = screened.space.by_key[key]
@@ -59,7 +60,7 @@ def _narrow(screened: Screened, node: NodeView, scheme: QuantScheme) -> str:
     shape = screened.graph.weights[node.inputs[1]].shape
     if len(shape) < 2 or node.int_attribute("group", 1) != 1:
         return ""
-    least = min(shape[:2]) if node.is_op("Conv", "ConvTranspose") else min(shape[-2:])
+    least = min(shape[:2]) if node.is_op(*CONVOLUTIONS) else min(shape[-2:])
     if least >= _NARROW:
         return ""
     return f"{node.op_type} {node.key!r} has only {least} channels"

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 import numpy as np
 import onnx
 
+from precsearch.graph.operators import REARRANGING
 from precsearch.graph.view import NodeView
 from precsearch.hazards.finding import Finding, Gravity, readers
 from precsearch.hazards.rounding import upstream
-from precsearch.hazards.screened import SAME, Screened
+from precsearch.hazards.screened import Screened
 
 __all__ = ["angles", "coordinates", "whole_numbers"]
 
@@ -105,7 +106,7 @@ def _readers(screened: Screened, tensor: str) -> Iterator[NodeView]:
     while pending:
         for node, _ in readers(screened, pending.pop()):
             yield node
-            if node.is_op(*SAME):
+            if node.is_op(*REARRANGING):
                 pending += [t for t in node.outputs if t]
 
 

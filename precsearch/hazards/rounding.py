@@ -5,21 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from precsearch.graph.operators import FUSED_ACTIVATIONS, MEASURING, REARRANGING, SELECTING
 from precsearch.graph.view import NodeView
 from precsearch.hazards.finding import Finding, Gravity, touching
-from precsearch.hazards.screened import SAME, Screened
+from precsearch.hazards.screened import Screened
 
 __all__ = ["cancellations", "coarse", "upstream"]
 
 _COMPARED = (
-    *("Add", "Sub", "Concat", "Where", "Max", "Min", "Clip", "Relu", "MaxPool"),
+    *(*FUSED_ACTIVATIONS, "Add", "Sub", "Concat", "Where", "Max", "Min", "MaxPool"),
     *("Tanh", "Erf", "Sigmoid", "Softmax", "Exp", "Sum"),
 )
 """Operators that pass an error on no larger than it is."""
 
-_MOVING = ("Expand", "Slice", "Split", "Gather", "Pad")
+_MOVING = (*SELECTING, "Pad")
 
-_ADDITIVE = ("Add", "Sub", "Neg", "Sum", "Concat", *SAME)
+_ADDITIVE = ("Add", "Sub", "Neg", "Sum", "Concat", *REARRANGING)
 _MULTIPLICATIVE = ("Mul", "Div")
 _STEPS = 32
 
@@ -99,13 +100,13 @@ def _matters(screened: Screened, tensor: str, error: float, steps: int = _STEPS)
     """Whether an error of that RMS is still large beside what is computed from the tensor."""
     if tensor in screened.graph.output_names or steps == 0:
         return True
-    users = (n for n in screened.graph.users(tensor) if not n.is_op("Shape", "Size"))
+    users = (n for n in screened.graph.users(tensor) if not n.is_op(*MEASURING))
     return any(_matters_to(screened, node, tensor, error, steps - 1) for node in users)
 
 
 def _matters_to(screened: Screened, node: NodeView, tensor: str, error: float, steps: int) -> bool:
     outputs = [t for t in node.outputs if t]
-    if node.is_op(*SAME, *_MOVING):
+    if node.is_op(*REARRANGING, *_MOVING):
         return any(_matters(screened, t, error, steps) for t in outputs)
     before, after = screened.statistics(tensor), screened.statistics(outputs[0])
     if before is None or after is None:

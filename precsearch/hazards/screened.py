@@ -10,13 +10,13 @@ import onnx
 from precsearch.core.formats import FLOAT16, NumberFormat
 from precsearch.core.precision import Precision
 from precsearch.core.space import SearchSpace
+from precsearch.graph.operators import REARRANGING, SOFTMAXES
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.hazards.statistics import ScreenStatistics, Tally, TensorStatistics
-from precsearch.lowering.qdq_layout import node_groups
+from precsearch.lowering.qdq.reach import node_groups
 
-__all__ = ["SAME", "Screened", "screened_tensors", "softmax_axes"]
+__all__ = ["Screened", "screened_tensors", "softmax_axes"]
 
-SAME = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity")
 """Operators whose output holds the values of their first input, each once."""
 
 
@@ -25,10 +25,10 @@ _TOO_COARSE = 5e-3
 
 
 def _source(graph: GraphView, tensor: str) -> str:
-    """The tensor that holds the same values and that no `SAME` node writes."""
+    """The tensor that holds the same values and that no `REARRANGING` node writes."""
     while True:
         node = graph.producer.get(tensor)
-        if node is None or not node.is_op(*SAME) or not graph.is_float(node.inputs[0]):
+        if node is None or not node.is_op(*REARRANGING) or not graph.is_float(node.inputs[0]):
             return tensor
         tensor = node.inputs[0]
 
@@ -42,7 +42,7 @@ def softmax_axes(graph: GraphView) -> dict[str, int]:
     """Tensor that a Softmax reads → the axis that it is taken over, where that is one axis."""
     found: dict[str, int] = {}
     for node in graph.nodes:
-        if node.is_op("Softmax", "LogSoftmax") and graph.opsets.get("", 1) >= 13:
+        if node.is_op(*SOFTMAXES) and graph.opsets.get("", 1) >= 13:
             tensor, axis = node.inputs[0], node.int_attribute("axis", -1)
             if _source(graph, tensor) == tensor and found.setdefault(tensor, axis) != axis:
                 del found[tensor]

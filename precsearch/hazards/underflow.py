@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from precsearch.graph.operators import PRODUCTS, REARRANGING, SELECTING
 from precsearch.graph.view import NodeView
 from precsearch.hazards.finding import Finding, Gravity, readers
-from precsearch.hazards.screened import SAME, Screened
+from precsearch.hazards.screened import Screened
 from precsearch.hazards.statistics import TensorStatistics
 
 __all__ = ["constant_underflows", "underflows"]
@@ -14,16 +15,15 @@ __all__ = ["constant_underflows", "underflows"]
 _SUBNORMAL_SHARE = 0.01
 _STEPS = 32
 _FAR = 1024
-_CARRY = ("Sqrt", "Abs", "Neg", "Pow", "Mul", "Div", *SAME)
+_CARRY = ("Sqrt", "Abs", "Neg", "Pow", "Mul", "Div", *REARRANGING)
 """What makes zero of zero; constant operands aside."""
 
 _SOURCES = (
     *(*_CARRY, "Add", "Sub", "Max", "Clip", "Where", "Concat", "Exp", "Softmax", "Sigmoid"),
-    *("Slice", "Split", "Pad", "Gather", "Expand", "Relu"),
+    *(*SELECTING, "Pad", "Relu"),
 )
 """What may owe its small values to small values that it reads."""
 
-_LINEAR = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 """What makes small values of large ones, whose rounding is then large beside them."""
 
 _REDUCTIONS = ("ReduceSum", "ReduceMean", "ReduceSumSquare", "ReduceL2")
@@ -134,11 +134,11 @@ def _upstream(screened: Screened, tensor: str, origin: str) -> Iterator[NodeView
         on_path = on_path and current != origin
         if on_path:
             pending.append(maker.inputs[0])
-        elif maker.is_op(*_SOURCES, *_REDUCTIONS, *_LINEAR):
+        elif maker.is_op(*_SOURCES, *_REDUCTIONS, *PRODUCTS):
             for source in screened.operands(maker):
                 found = screened.statistics(source)
                 if source in seen or found is None or not _vanishes(found):
                     continue
-                if found.subnormal > _SUBNORMAL_SHARE or not maker.is_op(*_LINEAR):
+                if found.subnormal > _SUBNORMAL_SHARE or not maker.is_op(*PRODUCTS):
                     seen.add(source)
                     pending.append(source)

@@ -12,6 +12,7 @@ import onnx
 from precsearch.core.formats import NumberFormat
 from precsearch.core.precision import Precision
 from precsearch.core.quantization import QuantScheme, Quirk, Trait
+from precsearch.graph.operators import CONVOLUTIONS, QDQ
 from precsearch.graph.residual import residual
 from precsearch.graph.view import GraphView, NodeView
 
@@ -29,9 +30,7 @@ __all__ = [
 _FLOAT = onnx.TensorProto.FLOAT
 
 # Their cast form loses what they are there for, or TensorRT's parser wants FP32 (roi, scales).
-_KEEP_FP32 = frozenset(
-    {"Cast", "NonMaxSuppression", "QuantizeLinear", "DequantizeLinear", "If", "Loop", "Scan"}
-)
+_KEEP_FP32 = frozenset({*QDQ, "Cast", "NonMaxSuppression", "If", "Loop", "Scan"})
 
 
 def weight_slot(node: NodeView, graph: GraphView) -> int | None:
@@ -44,7 +43,7 @@ def weight_slot(node: NodeView, graph: GraphView) -> int | None:
 
 def data_slots(node: NodeView, graph: GraphView) -> tuple[int, ...]:
     """The input slots whose FP32 activations are quantised if the node runs in INT8."""
-    if node.is_op("Conv", "ConvTranspose", "Gemm"):
+    if node.is_op(*CONVOLUTIONS, "Gemm"):
         return (0,)
     slots = range(1) if node.is_op("MatMul") and weight_slot(node, graph) == 1 else None
     if slots is None:
@@ -87,7 +86,7 @@ def _fused(node: NodeView, graph: GraphView) -> bool:
     known = cast("dict[str, bool]", graph.memo.setdefault("Adds after a convolution", {}))
     if node.key not in known:
         split = residual(node, graph)
-        known[node.key] = split is not None and split.op_type in ("Conv", "ConvTranspose")
+        known[node.key] = split is not None and split.op_type in CONVOLUTIONS
     return known[node.key]
 
 

@@ -16,8 +16,9 @@ from precsearch.core.quantization import TYPED, GraphForm, QuantScheme
 from precsearch.core.space import Assignment, LayerGroup, SearchSpace
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.capabilities import cast_capable
-from precsearch.lowering.qdq_layout import QuantLayout, node_groups, quantise_layout
-from precsearch.lowering.scales import QuantParams, RangeScales, ScaleSource, stored_scale
+from precsearch.lowering.qdq.layout import QuantLayout, quantise_layout
+from precsearch.lowering.qdq.reach import node_groups
+from precsearch.lowering.qdq.scales import QuantParams, RangeScales, ScaleSource, stored_scale
 from precsearch.lowering.weight_only import fits
 
 __all__ = ["LoweringContext"]

@@ -2,7 +2,7 @@
 
 Where the backend's `GraphForm` is annotated there are no Casts: the graph is FP32 with Q/DQ, and
 the model's metadata names what computes in another float precision
-(`precsearch.lowering.annotate`).
+(`precsearch.lowering.engines.annotate`).
 Byte-deterministic: the same model, assignment and scales give the same bytes with every supported
 version of Python, NumPy, onnx and protobuf. No inferred shapes, producer or documentation strings
 are written, and the bytes of constants are joined rather than serialised again, which also makes a
@@ -12,26 +12,26 @@ trial cheap: only its nodes are new.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from precsearch.core.backend import TYPED, GraphForm, QuantScheme
-from precsearch.core.errors import OptionError
-from precsearch.core.formats import FLOAT32
-from precsearch.core.precision import Encoding, Precision
+from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.graph.serialize import skeleton_of
 from precsearch.graph.view import GraphView
-from precsearch.lowering.annotate import METADATA_KEY, Annotation, annotate
+from precsearch.lowering.cast import float_nodes
 from precsearch.lowering.context import LoweringContext
-from precsearch.lowering.emitter import Emitter, WeightCache
-from precsearch.lowering.fp32_islands import fp32_islands
-from precsearch.lowering.ort_workarounds import engine_forms
-from precsearch.lowering.qdq_layout import QuantLayout, reads_fine_scale
-from precsearch.lowering.scales import QuantParams, ScaleSource
-from precsearch.lowering.shifts import Shifts
+from precsearch.lowering.emitter import Emitter, Wanted
+from precsearch.lowering.engines.annotate import METADATA_KEY, Annotation, annotate
+from precsearch.lowering.engines.fp32_islands import fp32_islands
+from precsearch.lowering.engines.ort_workarounds import engine_forms
+from precsearch.lowering.qdq.layout import QuantLayout
+from precsearch.lowering.qdq.scales import QuantParams, ScaleSource
+from precsearch.lowering.qdq.shifts import Shifts
 from precsearch.lowering.write_node import write_node
+from precsearch.lowering.writer import GraphWriter, WeightCache
 
 __all__ = ["Lowered", "Lowering"]
 
@@ -99,49 +99,50 @@ class Lowering:
         Raises:
             OptionError: The assignment is outside of the space, or asks for a precision that has
                 no form in a graph.
-            ModelError: A tensor to quantise was not calibrated.
+            ModelError: A tensor to quantize was not calibrated.
             PlanError: A plan's scales do not fit.
         """
         layout = self.context.layout(assignment)
-        floats = self._float_nodes(assignment, layout)
-        self._check_casts(assignment, floats)
+        floats = float_nodes(self.context, assignment, layout)
+        wanted = self._wanted(assignment, layout, floats)
+        emitter = Emitter(self.graph, wanted, self.scheme, self.context.around, self._cache)
+        spans = self._written(emitter)
+        nodes = self.graph.nodes
+        quantized = sorted((*layout.active, *layout.passive))
+        asked = {nodes[i].key: layout.nodes[i] for i in quantized}
+        asked |= {nodes[i].key: p for i, p in floats.items() if i not in quantized}
+        asked |= {nodes[i].key: assignment[self._group(i)] for i in sorted(wanted.packed)}
+        notes = self._annotation(emitter.writer, spans, assignment, floats, layout.written)
+        lowered = self._assemble(emitter.writer, spans, layout.params, asked, notes)
+        shifts = {nodes[i].key: shift for i, shift in layout.shifts.items()}
+        return replace(lowered, shifts=shifts) if shifts else lowered
+
+    def _wanted(
+        self, assignment: Assignment, layout: QuantLayout, floats: Mapping[int, Precision]
+    ) -> Wanted:
         formats = {i: p.spec.format for i, p in floats.items()}
         packed = self.context.packed(assignment)
-        emitter = Emitter(
-            self.graph,
-            layout,
-            {} if self.form.annotated else formats,
-            self.scheme,
-            self.context.around,
-            self._cache,
-            float_weights=self.form.annotated,
-            packed=packed,
-        )
         forms = engine_forms(self.graph, layout, self.scheme)
         forms = replace(forms, split=forms.split | self._gemms(packed))
         if self.form.guard_products:
             islands = fp32_islands(self.graph, layout, formats)
             forms = replace(forms, guarded=forms.guarded | islands)
+        typed = {} if self.form.annotated else formats
+        return Wanted(layout, typed, packed, forms, float_weights=self.form.annotated)
+
+    def _written(self, emitter: Emitter) -> list[tuple[str, int]]:
+        """Write nodes and outputs; for each, the key of its group and the nodes written by then."""
         spans: list[tuple[str, int]] = []
         for node in self.graph.nodes:
-            write_node(emitter, node, forms)
-            spans.append((self._groups.get(node.key, node.key), len(emitter.nodes)))
+            write_node(emitter, node)
+            spans.append((self._groups.get(node.key, node.key), len(emitter.writer.nodes)))
         for output in self.graph.outputs:
-            if self.graph.is_float(output.name):
-                emitter.read(output.name, FLOAT32)
-            elif output.name in self.graph.weights:
-                emitter.weight(output.name, FLOAT32)
+            if self.graph.is_float(output.name) or output.name in self.graph.weights:
+                emitter.read(output.name)
             maker = self.graph.producer.get(output.name)
             key = "" if maker is None else self._groups.get(maker.key, maker.key)
-            spans.append((key, len(emitter.nodes)))
-        quantized = sorted((*layout.active, *layout.passive))
-        asked = {self.graph.nodes[i].key: layout.nodes[i] for i in quantized}
-        asked |= {self.graph.nodes[i].key: p for i, p in floats.items() if i not in quantized}
-        asked |= {self.graph.nodes[i].key: assignment[self._group(i)] for i in sorted(packed)}
-        notes = self._annotation(emitter, spans, assignment, floats, layout.written)
-        lowered = self._assemble(emitter, spans, layout.params, asked, notes)
-        shifts = {self.graph.nodes[i].key: shift for i, shift in layout.shifts.items()}
-        return replace(lowered, shifts=shifts) if shifts else lowered
+            spans.append((key, len(emitter.writer.nodes)))
+        return spans
 
     def _group(self, index: int) -> str:
         return self._groups[self.graph.nodes[index].key]
@@ -151,7 +152,7 @@ class Lowering:
 
     def _annotation(
         self,
-        emitter: Emitter,
+        writer: GraphWriter,
         spans: Iterable[tuple[str, int]],
         assignment: Assignment,
         floats: Mapping[int, Precision],
@@ -162,69 +163,13 @@ class Lowering:
         owners: dict[str, Precision] = {}
         start = 0
         for key, end in spans:
-            owners |= {node.name: assignment[key] for node in emitter.nodes[start:end]}
+            owners |= {node.name: assignment[key] for node in writer.nodes[start:end]}
             start = end
-        return annotate(self.graph, emitter.nodes, owners, floats, quantised)
-
-    def _float_nodes(self, assignment: Assignment, layout: QuantLayout) -> dict[int, Precision]:
-        """Index of each node that computes in another float precision than the model's → it."""
-        active, found = frozenset(layout.active), {}
-        for node in self.graph.nodes:
-            wanted = self.form.float_of(assignment[self._groups.get(node.key, "")])
-            takes = node.index in active and wanted.spec.encoding is Encoding.CAST
-            if takes or self.context.takes(node, wanted):
-                found[node.index] = wanted
-        for index in self._fine_nodes(layout):
-            found.pop(index, None)
-        wide = self._wide_nodes(assignment, layout.spared, found)
-        return {i: p for i, p in found.items() if i not in wide}
-
-    def _check_casts(self, assignment: Assignment, floats: Mapping[int, Precision]) -> None:
-        """Raise `OptionError` if no operator of a group has a form in what it is asked for."""
-        written = {(self._groups.get(self.graph.nodes[i].key, ""), p) for i, p in floats.items()}
-        for key, precision in assignment.entries:
-            if precision.spec.encoding is Encoding.CAST and (key, precision) not in written:
-                raise OptionError(
-                    f"group {key!r}: none of its operators has a form in {precision} in operator "
-                    f"set {self.graph.opsets.get('', 1)}"
-                )
-
-    def _fine_nodes(self, layout: QuantLayout) -> frozenset[int]:
-        """Products on quantised tensors that read one whose scale FP16 does not hold.
-
-        All of their operands are dequantised with FP32 scales, without a Cast, and they compute in
-        FP32 what is not quantised: with scales of unlike types TensorRT cannot build a MatMul.
-        """
-        nodes = self.graph.nodes
-        return frozenset(
-            i
-            for i in layout.active
-            if reads_fine_scale(nodes[i], self.graph, layout.params, layout.nodes[i])
-        )
-
-    def _wide_nodes(
-        self, assignment: Assignment, spared: Iterable[str], floats: Collection[int]
-    ) -> frozenset[int]:
-        """Nodes of INT8 groups that hand dequantised values to readers in FP32.
-
-        Those may be beyond FP16's largest number, as what DequantizeLinear itself gives to FP32.
-        """
-        graph = self.graph
-        makers = (
-            graph.producer[t]
-            for t in spared
-            if t in graph.output_names or any(n.index not in floats for n in graph.users(t))
-        )
-        groups = self._groups
-        return frozenset(
-            n.index
-            for n in makers
-            if assignment[groups.get(n.key, "")].spec.encoding is Encoding.QDQ
-        )
+        return annotate(self.graph, writer.nodes, owners, floats, quantised)
 
     def _assemble(
         self,
-        emitter: Emitter,
+        writer: GraphWriter,
         spans: Iterable[tuple[str, int]],
         params: Mapping[str, QuantParams],
         asked: Mapping[str, Precision],
@@ -237,16 +182,16 @@ class Lowering:
         start = 0
         for key, end in spans:
             part = pieces.setdefault(key, [])
-            for node in emitter.nodes[start:end]:
+            for node in writer.nodes[start:end]:
                 owners[node.name] = key
                 part.append(node.SerializeToString(deterministic=True))
-                part += [self._hash(emitter.weights.get(t, b"")) for t in node.input]
+                part += [self._hash(writer.weights.get(t, b"")) for t in node.input]
                 part.append(said.get(node.name, b""))
             start = end
         parts = {k: hashlib.sha256(b"".join(p)).hexdigest()[:16] for k, p in pieces.items()}
         skeleton = skeleton_of(
             self.graph,
-            emitter.nodes,
+            writer.nodes,
             self.graph.inputs,
             self.graph.outputs,
             {METADATA_KEY: notes.to_json()} if notes else {},
@@ -254,7 +199,7 @@ class Lowering:
         digest = hashlib.sha256(skeleton.body)
         for key, short in sorted(parts.items()):
             digest.update(f"{key}={short}\n".encode())
-        model = skeleton.with_weights(emitter.weights.values())
+        model = skeleton.with_weights(writer.weights.values())
         return Lowered(model, digest.hexdigest(), params, asked, owners, parts)
 
     def _hash(self, constant: bytes) -> bytes:

@@ -8,6 +8,7 @@ form alone.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,12 +17,22 @@ import onnx
 
 from precsearch.core.errors import ModelError
 from precsearch.core.formats import FLOAT16, INT4, NumberFormat
-from precsearch.graph.encode import rounded
+from precsearch.graph.encode import rounded, stored
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.capabilities import is_product, weight_slot
-from precsearch.lowering.scales import round_up_to_half
+from precsearch.lowering.qdq.scales import round_up_to_half
+from precsearch.lowering.tensor_names import SEPARATOR, short
+from precsearch.lowering.writer import GraphWriter
 
-__all__ = ["BLOCK", "PackedWeight", "fits", "packed_tensor", "packed_weight", "unpacked"]
+__all__ = [
+    "BLOCK",
+    "PackedTensors",
+    "PackedWeight",
+    "fits",
+    "packed_tensor",
+    "packed_weight",
+    "unpacked",
+]
 
 BLOCK = 32
 """Values that share a scale. Engines take 16 to 128: smaller blocks are more exact, and a scale of
@@ -142,3 +153,37 @@ def packed_tensor(name: str, values: npt.NDArray[np.int8]) -> onnx.TensorProto:
     return onnx.TensorProto(
         name=name, data_type=INT4.elem_type, dims=values.shape, raw_data=data.tobytes()
     )
+
+
+class PackedTensors:
+    """Weights as INT4 constant → DequantizeLinear by blocks.
+
+    Args:
+        writer: Where they are written.
+        nodes: Indices of the nodes whose weights alone are quantized.
+    """
+
+    def __init__(self, writer: GraphWriter, nodes: Collection[int]) -> None:
+        self.writer = writer
+        self.graph = writer.graph
+        self._nodes = nodes
+
+    def operand(self, node: NodeView, slot: int, wanted: NumberFormat, /) -> str | None:
+        """See `precsearch.lowering.writer.EncodedTensors.operand`."""
+        if node.index not in self._nodes or slot != weight_slot(node, self.graph):
+            return None
+        stem = f"{node.inputs[1]}{SEPARATOR}i4{short(wanted)}"
+        scale = f"{stem}/scale"
+        if not self.writer.begins(stem):
+            return f"{stem}/dq"
+        cache = self.writer.cache
+        if stem not in cache.protos:
+            made = packed_weight(node, self.graph, wanted)
+            cache.keep(stem, packed_tensor(stem, made.values))
+            cache.keep(scale, stored(scale, made.scales, wanted))
+        for part in (stem, scale):
+            self.writer.weights[part] = cache.protos[part]
+        written = self.writer.node("DequantizeLinear", [stem, scale], f"{stem}/dq")
+        attributes = {"axis": 0, "block_size": BLOCK}
+        written.attribute.extend(onnx.helper.make_attribute(k, v) for k, v in attributes.items())
+        return f"{stem}/dq"

@@ -12,9 +12,9 @@ from precsearch.core.backend import (
     ChoosesTactics,
     Fingerprint,
 )
+from precsearch.core.backend.old_names import layer_summary
+from precsearch.core.backend.portable import WritesPortableModel
 from precsearch.core.errors import BuildError
-from precsearch.core.old_names import layer_summary
-from precsearch.core.portable import WritesPortableModel
 from precsearch.core.precision import Precision
 from precsearch.measurement.place import Place
 

@@ -15,7 +15,7 @@ from precsearch.core.trial import Accuracy, Latency, Measurement
 from precsearch.data import Dataset
 from precsearch.emulation.multiplexed import ProxyModel
 from precsearch.measurement.artifact_store import BUDGET
-from precsearch.measurement.latency import Load, TimingOptions
+from precsearch.measurement.timing.latency import Load, TimingOptions
 
 __all__ = ["Candidate", "MeasurementConfig", "ReferenceSplit", "Rival"]
 

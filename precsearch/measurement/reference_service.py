@@ -16,7 +16,7 @@ from precsearch.core.backend import Feed
 from precsearch.hazards.collect import Screening, screen
 from precsearch.hazards.oddities import oddities
 from precsearch.hazards.statistics import ScreenStatistics
-from precsearch.lowering.scales import TensorRange
+from precsearch.lowering.qdq.scales import TensorRange
 from precsearch.measurement.place import Place
 from precsearch.reference.session import reference_outputs
 

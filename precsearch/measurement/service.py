@@ -16,7 +16,7 @@ from precsearch.core.backend import (
     Fp32Mode,
     Session,
 )
-from precsearch.core.old_names import engine_warnings
+from precsearch.core.backend.old_names import engine_warnings
 from precsearch.core.trial import Accuracy, Fidelity, Latency, Measurement
 from precsearch.emulation.multiplexed import ProxyRequest
 from precsearch.measurement.artifact_store import Artifact
@@ -28,7 +28,7 @@ from precsearch.measurement.probes import FirstLook, Probes
 from precsearch.measurement.profiling import achieved_precisions, profiled, seconds_by_group
 from precsearch.measurement.reference_service import Announce, ReferenceService
 from precsearch.measurement.scoring import Scorer
-from precsearch.measurement.timer import EngineTimer, surroundings
+from precsearch.measurement.timing.timer import EngineTimer, surroundings
 
 __all__ = ["Candidate", "MeasurementConfig", "MeasurementService", "ReferenceSplit", "Rival"]
 

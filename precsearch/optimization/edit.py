@@ -15,14 +15,13 @@ from pathlib import Path
 from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
 from precsearch.core.trial import Accuracy, Latency
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.grouping.control import matching, pin
-from precsearch.lowering.lower import Lowered
-from precsearch.optimization.write_plan import formats_of, scale_recipe, shift_recipes
-from precsearch.plan.plan import Evidence, GroupEvidence, Plan, Recipe, read_plan
-from precsearch.replay.materialize import lowered_again, materialise, model_beside
+from precsearch.optimization.write_plan import relowered
+from precsearch.plan.plan import Evidence, GroupEvidence, Plan, read_plan
+from precsearch.replay.materialize import lowered_again, materialise
+from precsearch.replay.model_file import model_beside
 from precsearch.setup.files import check_free, write_output
-from precsearch.setup.target import Target
 
 __all__ = ["EditReport", "edit"]
 
@@ -84,23 +83,10 @@ def edit(
     )
     edited = replace(found, recipe=replace(found.recipe, groups=groups))
     again = lowered_again(edited, read_model(source))
-    recipe = _recipe(edited.recipe, again.target, again.lowered)
+    recipe = relowered(edited.recipe, again.target, again.lowered)
     result = Plan(recipe, found.criteria, _unmeasured(found.evidence, changed, found.digest))
     write_output(target_path, result.to_json(), force=force)
     return EditReport(target_path, result.digest, changed)
-
-
-def _recipe(recipe: Recipe, target: Target, lowered: Lowered) -> Recipe:
-    """The recipe with what follows from its groups."""
-    groups = tuple(replace(g, digest=lowered.parts.get(g.key, "")) for g in recipe.groups)
-    return replace(
-        recipe,
-        materialised_sha256=lowered.sha256,
-        groups=groups,
-        scales=tuple(scale_recipe(t, p) for t, p in sorted(lowered.params.items())),
-        shifts=shift_recipes(lowered),
-        formats=formats_of(target, {g.precision for g in groups}),
-    )
 
 
 def _unmeasured(

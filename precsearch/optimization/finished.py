@@ -20,9 +20,9 @@ from precsearch.replay.materialize import build
 from precsearch.replay.portable import artifact_paths
 from precsearch.setup.config import OptimizeConfig, OptimizeResult
 from precsearch.setup.files import write_text
-from precsearch.setup.outputs import Outputs
+from precsearch.setup.outputs import Outputs, Record
 
-__all__ = ["keep_plan", "write_plan", "written_again"]
+__all__ = ["keep_plan", "kept_plan", "write_plan", "written_again"]
 
 _PLAN = "plan.json"
 _INTERRUPTED = "interrupted"
@@ -96,15 +96,26 @@ def written_again(
 def _finished(config: OptimizeConfig, outputs: Outputs, trials: int) -> Plan | None:
     """The plan of a run that came to its end with this budget."""
     record = outputs.record
-    path: Path = config.run_path / _PLAN
-    if not record.plan or record.budget != _budget(config):
+    if record.budget != _budget(config):
+        return None
+    plan = _kept(config.run_path, record)
+    ours = plan is not None and (trials > 0 or not plan.evidence.trials)
+    return plan if plan and ours and plan.evidence.stopped != _INTERRUPTED else None
+
+
+def kept_plan(run_dir: Path) -> Plan | None:
+    """The plan that a run has kept in its directory; ``None`` if there is none of that run."""
+    return _kept(run_dir, Record.read(run_dir))
+
+
+def _kept(run_dir: Path, record: Record) -> Plan | None:
+    if not record.plan:
         return None
     try:
-        plan = read_plan(path)
+        plan = read_plan(run_dir / _PLAN)
     except InputError:
         return None
-    ours = _digest(plan.to_json()) == record.plan and (trials > 0 or not plan.evidence.trials)
-    return plan if ours and plan.evidence.stopped != _INTERRUPTED else None
+    return plan if _digest(plan.to_json()) == record.plan else None
 
 
 def _budget(config: OptimizeConfig) -> str:

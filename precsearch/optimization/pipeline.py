@@ -15,7 +15,8 @@ from precsearch.core.problem import Bound, Budget, Goal, Prior, Problem
 from precsearch.core.strategy import Strategy
 from precsearch.core.trial import Measured, Measurement, Trial
 from precsearch.executors.candidates import busy
-from precsearch.executors.client import MeasurementClient, ReferenceClient, connect, reference
+from precsearch.executors.client import MeasurementClient, ReferenceClient
+from precsearch.executors.connect import connect, reference
 from precsearch.executors.fleet import Fleet, assembled
 from precsearch.executors.open import executor_of
 from precsearch.executors.protocol import Executor

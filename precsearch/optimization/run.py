@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from precsearch.backends.auto import backend_name
 from precsearch.core.events import Warned
-from precsearch.graph.read import read_model
-from precsearch.optimization.counted import with_work
+from precsearch.graph.reading.read import read_model
 from precsearch.optimization.finished import written_again
 from precsearch.optimization.identity import identity
 from precsearch.optimization.pipeline import Run, Stream
+from precsearch.optimization.preview.counted import with_work
 from precsearch.optimization.stages.rewrite import rewriting
 from precsearch.plan.plan import evidence_path
 from precsearch.registry import strategy

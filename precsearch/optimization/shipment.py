@@ -15,7 +15,7 @@ from precsearch.lowering.lower import Lowered, Lowering
 from precsearch.measurement.build_service import Engine
 from precsearch.optimization.ending import beyond_limits, summary, written
 from precsearch.optimization.finished import keep_plan, write_plan
-from precsearch.optimization.stages.correct import shipped_target
+from precsearch.optimization.stages.corrected import shipped_target
 from precsearch.optimization.stages.search import INTERRUPTED, Rounds
 from precsearch.optimization.stages.select import Choice
 from precsearch.optimization.write_plan import Finish, make_plan

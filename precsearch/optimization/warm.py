@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from precsearch.core.counting import built
 from precsearch.core.errors import InputError
 from precsearch.core.events import RunStarted, TrialFinished
+from precsearch.core.exclusions import built
 from precsearch.core.problem import Problem
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.core.trial import KILLED, Failed, Fidelity, Proposal, Trial

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
@@ -12,18 +12,18 @@ import numpy as np
 from precsearch._version import __version__
 from precsearch.codec.vectors import encode_halves
 from precsearch.core.backend import Fingerprint
-from precsearch.core.precision import Precision
 from precsearch.core.predictions import PredictionErrors, prediction_errors
 from precsearch.core.problem import Problem, pareto
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.core.trial import Accuracy, Failed, Latency, Prediction, Trial
 from precsearch.lowering.lower import Lowered
-from precsearch.lowering.scales import QuantParams
+from precsearch.lowering.qdq.scales import QuantParams
 from precsearch.lowering.version import lowering_version
 from precsearch.measurement.build_service import Engine
 from precsearch.metrics import code_digest
-from precsearch.optimization.explain import explain_groups, ledger
+from precsearch.optimization.explanation.explain import explain_groups, ledger
 from precsearch.optimization.stages.select import Choice
+from precsearch.plan.criteria import wished
 from precsearch.plan.plan import (
     Continuation,
     CorrectionEvidence,
@@ -42,16 +42,18 @@ from precsearch.plan.plan import (
 from precsearch.setup.config import DataConfig, OptimizeConfig
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.shapes import shapes_of
-from precsearch.setup.target import Target
+from precsearch.setup.target import Target, formats_of
 
 __all__ = [
     "Finish",
-    "formats_of",
     "make_criteria",
     "make_plan",
     "make_recipe",
+    "relowered",
     "scale_recipe",
     "shift_recipes",
+    "short_accuracy",
+    "short_latency",
 ]
 
 
@@ -115,24 +117,32 @@ def make_recipe(
     )
 
 
+def relowered(recipe: Recipe, target: Target, lowered: Lowered) -> Recipe:
+    """A recipe whose groups were changed, with what follows from them.
+
+    Args:
+        recipe: With the new precisions.
+        target: The model, with the rewrites that it has now.
+        lowered: What the new precisions give.
+    """
+    groups = tuple(replace(g, digest=lowered.parts.get(g.key, "")) for g in recipe.groups)
+    return replace(
+        recipe,
+        materialised_sha256=lowered.sha256,
+        groups=groups,
+        scales=tuple(scale_recipe(t, p) for t, p in sorted(lowered.params.items())),
+        rewrites=tuple(RewriteRecipe(name, dict(params)) for name, params in target.rewrites),
+        shifts=shift_recipes(lowered),
+        formats=formats_of(target, {g.precision for g in groups}),
+    )
+
+
 def shift_recipes(lowered: Lowered) -> tuple[ShiftRecipe, ...]:
     """The shifts of a lowered model as a plan records them."""
     return tuple(
         ShiftRecipe(node, encode_halves(shift.astype(np.float16)))
         for node, shift in sorted(lowered.shifts.items())
     )
-
-
-def formats_of(target: Target, precisions: Set[Precision]) -> dict[str, str]:
-    """The number formats that tensors are stored in, by precision, the most precise first."""
-    found = {}
-    for precision in sorted(precisions, key=lambda p: p.rank):
-        name = precision.spec.format.name
-        if precision is Precision.INT8:
-            stored = target.scheme.activation(precision).format.name
-            name = f"{stored} activations, {name} weights"
-        found[precision.value] = name
-    return found
 
 
 def scale_recipe(tensor: str, params: QuantParams) -> ScaleRecipe:
@@ -160,10 +170,10 @@ def make_plan(
         strategy=config.strategy,
         calibration=config.calibration_method,
         noise=problem.goal.noise,
-        baseline=_short_latency(finish.baseline),
-        latency=_short_latency(measured.latency),
-        accuracy=_short_accuracy(measured.accuracy),
-        holdout=None if choice.holdout is None else _short_accuracy(choice.holdout),
+        baseline=short_latency(finish.baseline),
+        latency=short_latency(measured.latency),
+        accuracy=short_accuracy(measured.accuracy),
+        holdout=None if choice.holdout is None else short_accuracy(choice.holdout),
         groups=explain_groups(
             problem, assignment, measured.achieved, ledger(finish.trials), target.kept
         ),
@@ -204,14 +214,11 @@ def make_criteria(config: DataConfig, inputs: Inputs) -> Criteria:
             WeightedShapes(dict(shapes_of(one.feeds[0])), _digits(one.weight / total))
             for one in loads
         ),
-        objective=config.objective.value,
-        max_seconds=config.limits.seconds,
-        max_size=config.limits.size,
-        max_memory=config.limits.memory,
+        **wished(config.objective, config.limits),
     )
 
 
-def _short_latency(latency: Latency) -> Latency:
+def short_latency(latency: Latency) -> Latency:
     """Rounded to what the clock resolves, so that a plan stays readable."""
     return replace(
         latency,
@@ -245,7 +252,8 @@ def _short_errors(errors: PredictionErrors | None) -> PredictionErrors | None:
     return replace(errors, ratio=_digits(errors.ratio), usage=_digits(errors.usage))
 
 
-def _short_accuracy(accuracy: Accuracy) -> Accuracy:
+def short_accuracy(accuracy: Accuracy) -> Accuracy:
+    """Rounded, and without what only the search needs."""
     return replace(accuracy, per_sample=tuple(_digits(s) for s in accuracy.per_sample), weights=())
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from precsearch.codec import unstructure
-from precsearch.core.objective import Limits
+from precsearch.core.objective import Limits, Objective
 from precsearch.core.precision import Precision
 
-__all__ = ["Criteria", "WeightedShapes", "criteria_fields"]
+__all__ = ["Criteria", "WeightedShapes", "criteria_fields", "wished"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,16 @@ class Criteria:
     def limits(self) -> Limits:
         """The limits as one record."""
         return Limits(self.max_seconds, self.max_size, self.max_memory)
+
+
+def wished(objective: Objective, limits: Limits) -> dict[str, Any]:
+    """The fields that an objective and limits have in criteria."""
+    return {
+        "objective": objective.value,
+        "max_seconds": limits.seconds,
+        "max_size": limits.size,
+        "max_memory": limits.memory,
+    }
 
 
 def criteria_fields(criteria: Criteria) -> dict[str, Any]:

@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 import hashlib
-import math
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from precsearch.core.backend import QuantScheme
 from precsearch.core.errors import InputError, OptionError, PlanError, ReplayError
 from precsearch.core.precision import Precision
-from precsearch.core.quantization import TensorFormat
-from precsearch.graph.read import SourceModel, read_model
+from precsearch.graph.reading.read import SourceModel, read_model
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.scales import FixedScales, QuantParams
-from precsearch.lowering.tensor_names import SEPARATOR
-from precsearch.lowering.version import lowering_version
+from precsearch.lowering.qdq.scales import FixedScales
 from precsearch.plan.plan import Plan, Recipe, read_plan
 from precsearch.replay.ahead import built_ahead, expect_backend
 from precsearch.replay.artifact import EDITED, is_engine, rebuilt, write_artifact
 from precsearch.replay.groups import with_groups
 from precsearch.replay.judging import expect_digest
+from precsearch.replay.model_file import model_beside
 from precsearch.replay.portable import artifact_paths, loading
+from precsearch.replay.recipe_values import build_options, form_of, scale_params, threads_of
 from precsearch.replay.shifts import fixed_shifts
 from precsearch.rewrites import Recorded, with_rewrites
 from precsearch.setup.files import check_free, write_output
 from precsearch.setup.target import Target, open_target
 
-__all__ = ["BuildReport", "Materialised", "build", "lowered_again", "materialise", "model_beside"]
-
-_MOST_THREADS = 1 << 12
-_LEAST_SCALE, _MOST_SCALE = 2.0**-149, float(np.finfo(np.float32).max)
+__all__ = [
+    "BuildReport",
+    "Materialised",
+    "build",
+    "lowered_again",
+    "materialise",
+    "original",
+    "plan_target",
+]
 
 
 @dataclass(frozen=True)
@@ -74,68 +75,6 @@ class Materialised:
     lowered: Lowered
 
 
-def _zero_points(kind: TensorFormat) -> tuple[int, int]:
-    """The least and the greatest zero point that the type of an activation holds."""
-    if not kind.format.is_integer:
-        return 0, 0
-    limits = np.iinfo(np.dtype(kind.format.name))
-    return int(limits.min), int(limits.max)
-
-
-def _params(recipe: Recipe, scheme: QuantScheme) -> dict[str, QuantParams]:
-    kinds = {p: scheme.activation(p) for p in scheme.precisions}
-    found: dict[str, QuantParams] = {}
-    for row in recipe.scales:
-        try:
-            scale = float.fromhex(row.scale)
-        except (ValueError, OverflowError):
-            scale = math.nan
-        if not _LEAST_SCALE <= scale <= _MOST_SCALE:
-            raise PlanError(
-                f"the plan's scale of tensor {row.tensor!r} is {row.scale!r}, not a positive "
-                f"hexadecimal float; {EDITED}"
-            )
-        suffixes = {f"{SEPARATOR}{p}": kind for p, kind in kinds.items()}
-        kind = next(
-            (k for s, k in suffixes.items() if row.tensor.endswith(s)), kinds.get(Precision.INT8)
-        )
-        least, most = (0, 0) if kind is None else _zero_points(kind)
-        if not least <= row.zero_point <= most:
-            name = "the scheme" if kind is None else kind.format.name
-            raise PlanError(
-                f"the plan's zero point of tensor {row.tensor!r} is {row.zero_point}, not of "
-                f"{name}; {EDITED}"
-            )
-        if row.tensor in found:
-            raise PlanError(f"the plan has two scales for tensor {row.tensor!r}; {EDITED}")
-        found[row.tensor] = QuantParams(scale, row.zero_point)
-    return found
-
-
-def _threads(recipe: Recipe) -> int:
-    count = recipe.options.get("threads", 0)
-    if not isinstance(count, int) or not 0 <= count <= _MOST_THREADS:
-        raise PlanError(f"the plan's number of threads is {count!r}; {EDITED}")
-    return count
-
-
-def _build_options(recipe: Recipe) -> dict[str, str]:
-    """The options that the backend alone knows, and checks."""
-    return {name: str(value) for name, value in recipe.options.items() if name != "threads"}
-
-
-def _form(plan: Plan) -> str:
-    """The graph form, if this version writes it as the plan's did."""
-    name, _, version = plan.recipe.lowering.rpartition("-")
-    current = lowering_version(name)
-    if version != str(current):
-        raise ReplayError(
-            f"the plan was lowered by {plan.recipe.lowering!r}, this version has lowering "
-            f"{name}-{current}; install precsearch {plan.made_by} or make a new plan"
-        )
-    return name
-
-
 def materialise(plan: Plan, model: Path, threads: int | None) -> Materialised:
     """Lower a plan's model.
 
@@ -149,14 +88,8 @@ def materialise(plan: Plan, model: Path, threads: int | None) -> Materialised:
         ReplayError: The model is another one, or the result differs from what the plan promises.
     """
     recipe = plan.recipe
-    _form(plan)
-    source = read_model(model)
-    if source.digest != recipe.model_sha256:
-        raise ReplayError(
-            f"{model.name!r} is not the model that the plan was made for (SHA-256 "
-            f"{source.digest[:12]}, the plan has {recipe.model_sha256[:12]}): "
-            f"{_unlike(plan, source)}; give the original model or make a new plan"
-        )
+    form_of(plan)
+    source = original(plan, model)
     made = lowered_again(plan, source, threads)
     if made.lowered.sha256 != recipe.materialised_sha256:
         where = _first_difference(recipe, made.target, made.lowered)
@@ -166,6 +99,23 @@ def materialise(plan: Plan, model: Path, threads: int | None) -> Materialised:
             "; compare the versions of onnx, onnx_ir and numpy with those in the plan's evidence"
         )
     return made
+
+
+def original(plan: Plan, model: Path) -> SourceModel:
+    """Read the model that a plan was made for.
+
+    Raises:
+        ModelError: It cannot be read.
+        ReplayError: It is another one.
+    """
+    source = read_model(model)
+    if source.digest != plan.recipe.model_sha256:
+        raise ReplayError(
+            f"{model.name!r} is not the model that the plan was made for (SHA-256 "
+            f"{source.digest[:12]}, the plan has {plan.recipe.model_sha256[:12]}): "
+            f"{_unlike(plan, source)}; give the original model or make a new plan"
+        )
+    return source
 
 
 def lowered_again(plan: Plan, source: SourceModel, threads: int | None = None) -> Materialised:
@@ -181,9 +131,35 @@ def lowered_again(plan: Plan, source: SourceModel, threads: int | None = None) -
         ReplayError: This version groups the model otherwise.
     """
     recipe = plan.recipe
-    count = _threads(recipe) if threads is None else threads
-    source = _rewritten(plan, source)
     used = {g.precision for g in recipe.groups} | {Precision.FP32}
+    target = plan_target(plan, source, used, threads)
+    scales = FixedScales(scale_params(recipe, target.scheme), fixed_shifts(recipe, target.graph))
+    scheme = target.scheme
+    lowering = Lowering(target.graph, target.space, scheme, scales, target.form)
+    return Materialised(plan, target, lowering, lowering.lower(recipe.assignment))
+
+
+def plan_target(
+    plan: Plan,
+    source: SourceModel,
+    used: Collection[Precision],
+    threads: int | None = None,
+) -> Target:
+    """A plan's model, rewritten and grouped as in the search.
+
+    Args:
+        plan: The plan.
+        source: Its model as read.
+        used: Precisions that the search offered, as far as they are known.
+        threads: Another number of threads than the plan's.
+
+    Raises:
+        PlanError: The plan's options make no sense.
+        ReplayError: This version groups the model otherwise.
+    """
+    recipe = plan.recipe
+    count = threads_of(recipe) if threads is None else threads
+    source = _rewritten(plan, source)
     offered = partial(_target, plan, source, threads=count)
     target = replace(with_groups(offered, used, recipe.space_sha256), rewrites=_rewrites(recipe))
     if target.space.digest != recipe.space_sha256:
@@ -193,10 +169,7 @@ def lowered_again(plan: Plan, source: SourceModel, threads: int | None = None) -
             "this version groups the model's layers differently from the one that made the "
             f"plan{where}; install precsearch {plan.made_by} or make a new plan"
         )
-    scales = FixedScales(_params(recipe, target.scheme), fixed_shifts(recipe, target.graph))
-    scheme = target.scheme
-    lowering = Lowering(target.graph, target.space, scheme, scales, target.form)
-    return Materialised(plan, target, lowering, lowering.lower(recipe.assignment))
+    return target
 
 
 def _rewrites(recipe: Recipe) -> tuple[Recorded, ...]:
@@ -229,8 +202,8 @@ def _target(plan: Plan, source: SourceModel, used: tuple[Precision, ...], thread
             recipe.granularity,
             threads,
             recipe.scheme,
-            form=_form(plan),
-            build=_build_options(recipe),
+            form=form_of(plan),
+            build=build_options(recipe),
             shapes=recipe.shapes,
         )
     except OptionError as error:
@@ -257,21 +230,6 @@ def _first_difference(recipe: Recipe, target: Target, lowered: Lowered) -> str:
             nodes = target.space.by_key[group.key].nodes
             return f"the first node that differs is {nodes[0]!r} (group {group.key!r})"
     return "inputs, outputs or what no group owns differ"
-
-
-def model_beside(plan: Path, model: Path | None) -> Path:
-    """The model that was named, or ``<stem>.onnx`` beside the plan.
-
-    Raises:
-        PlanError: None was named, and there is none.
-    """
-    if model is not None:
-        return model
-    stem = plan.name.removesuffix(".json").removesuffix(".plan")
-    guess = plan.parent / f"{stem}.onnx"
-    if not guess.is_file():
-        raise PlanError(f"name the model with --model: there is no {guess.name!r} beside the plan")
-    return guess
 
 
 def build(

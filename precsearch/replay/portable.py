@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from precsearch.core.backend import BackendOptions
-from precsearch.core.portable import TellsHowToLoad, WritesPortableModel
+from precsearch.core.backend.portable import TellsHowToLoad, WritesPortableModel
 from precsearch.executors.open import open_executor
 from precsearch.lowering.lower import Lowered
 from precsearch.measurement.build_service import BUILD_LIMIT_S, BuildService, open_build_service

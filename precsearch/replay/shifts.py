@@ -5,7 +5,7 @@ from __future__ import annotations
 from precsearch.codec.vectors import decode_halves
 from precsearch.core.errors import PlanError
 from precsearch.graph.view import GraphView
-from precsearch.lowering.shifts import Floats, can_be_shifted
+from precsearch.lowering.qdq.shifts import Floats, can_be_shifted
 from precsearch.plan.plan import Recipe
 from precsearch.replay.artifact import EDITED
 

@@ -16,17 +16,18 @@ from precsearch.core.trial import Accuracy, Latency
 from precsearch.executors.candidates import candidate, measurement_config
 from precsearch.executors.open import worker_here
 from precsearch.executors.references import check_comparable, reference_of
-from precsearch.measurement.apart import together
 from precsearch.measurement.artifact_store import Artifact
 from precsearch.measurement.build_service import Engine
 from precsearch.measurement.config import Candidate, MeasurementConfig
 from precsearch.measurement.sizes import shipped_bytes
+from precsearch.measurement.timing.apart import together
 from precsearch.metrics import code_digest
 from precsearch.plan.plan import Criteria, Plan, read_plan
 from precsearch.replay.artifact import built_otherwise, other_place, tactics_here
 from precsearch.replay.given_artifact import given_engine
 from precsearch.replay.judging import expect_digest, metric_of
-from precsearch.replay.materialize import Materialised, materialise, model_beside
+from precsearch.replay.materialize import Materialised, materialise
+from precsearch.replay.model_file import model_beside
 from precsearch.setup.config import DataConfig
 from precsearch.setup.inputs import Inputs, open_inputs
 from precsearch.setup.shapes import shape_sets

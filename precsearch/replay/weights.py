@@ -14,9 +14,9 @@ from pathlib import Path
 import onnx
 
 from precsearch.core.errors import ModelError, OutputError
-from precsearch.graph.external import Extent, extent, read_extent
-from precsearch.graph.messages import tensors
-from precsearch.graph.read import SourceModel
+from precsearch.graph.reading.external import Extent, extent, read_extent
+from precsearch.graph.reading.messages import tensors
+from precsearch.graph.reading.read import SourceModel
 from precsearch.setup.files import check_free, write_bytes, write_pieces
 from precsearch.system.regular_file import open_regular
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from precsearch.formatting import Scale, magnitude, speedup
-from precsearch.report.chart_rows import scale_of
+from precsearch.report.charts.rows import scale_of
 from precsearch.report.run_facts import Facts
 from precsearch.report.trial_facts import TrialFact
 

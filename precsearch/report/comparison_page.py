@@ -8,10 +8,10 @@ from collections.abc import Collection
 from precsearch.core.problem import Bound
 from precsearch.formatting import Scale, counts, loss_bound, speedup
 from precsearch.plan.plan import Plan
-from precsearch.report.chart_rows import Row, drawn, span_of
-from precsearch.report.chart_theme import Chart, coloured, losses, rule, spec, tips
+from precsearch.report.charts.groups import bands
+from precsearch.report.charts.rows import Row, drawn, span_of
+from precsearch.report.charts.theme import Chart, coloured, losses, rule, spec, tips
 from precsearch.report.difference import Change, Difference, difference_lines, kept_line
-from precsearch.report.group_charts import bands
 from precsearch.report.html import Table, name, page, text
 
 __all__ = ["difference_page"]

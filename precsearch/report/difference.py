@@ -17,7 +17,7 @@ from precsearch.formatting import (
     speedup_interval,
 )
 from precsearch.formatting import speedup as speed_of
-from precsearch.measurement.certainty import doubts
+from precsearch.measurement.timing.certainty import doubts
 from precsearch.plan.plan import Plan, read_plan
 
 __all__ = ["Change", "Difference", "compare", "difference_lines", "kept_line"]

@@ -17,10 +17,10 @@ from precsearch.formatting import (
     speedup,
     speedup_interval,
 )
-from precsearch.measurement.certainty import doubts
+from precsearch.measurement.timing.certainty import doubts
 from precsearch.optimization.explanation.stopping import fp32_is_fastest, why_stopped
 from precsearch.plan.plan import Plan
-from precsearch.report.chart_rows import scale_of
+from precsearch.report.charts.rows import scale_of
 from precsearch.report.html import Cell, facts
 from precsearch.report.run_facts import Facts
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
 from precsearch.formatting import clean
-from precsearch.report.javascript import javascript
+from precsearch.report.charts.javascript import javascript
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -11,13 +11,19 @@ from precsearch.formatting import Scale, many, speedup
 from precsearch.plan.plan import Finalist, Plan
 from precsearch.replay.portable import loading_of
 from precsearch.report.answer import answer
-from precsearch.report.chart_rows import Row, cost_span, data_of, loss_span, scale_of
-from precsearch.report.charts import charts
+from precsearch.report.charts.rows import Row, cost_span, data_of, loss_span, scale_of
+from precsearch.report.charts.specs import charts
 from precsearch.report.head import asked, headline, outcome
 from precsearch.report.html import Cell, Table, facts, page, text
 from precsearch.report.run_facts import Facts
 from precsearch.report.run_record import Story
-from precsearch.report.tables import achieved_table, group_table, range_table, trial_table
+from precsearch.report.tables import (
+    achieved_table,
+    engine_table,
+    group_table,
+    range_table,
+    trial_table,
+)
 from precsearch.system.shell import argument, command
 
 __all__ = ["run_page"]
@@ -42,6 +48,7 @@ def run_page(story: Story) -> str:
         headline=headline(known),
         warnings=story.warnings,
         bars=answer(known),
+        engines=_engines(known, scale),
         replay=_replay(story),
         charts=drawn,
         failed=many(failed, "trial") if failed else "",
@@ -58,6 +65,26 @@ def run_page(story: Story) -> str:
         asked=asked(known),
         versions=_versions(story),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """A search on several engines.
+
+    Attributes:
+        table: What each reached.
+        together: Whether they were timed in the same rounds.
+    """
+
+    table: Table
+    together: bool
+
+
+def _engines(known: Facts, scale: Scale) -> Engines | None:
+    found = known.story.engines
+    if found is None:
+        return None
+    return Engines(engine_table(found, scale), found.rows[0].together)
 
 
 def _looks(known: Facts, scale: Scale) -> list[tuple[str, Cell]]:

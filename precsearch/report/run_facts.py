@@ -11,7 +11,7 @@ from precsearch.core.problem import Bound, Goal
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Trial
 from precsearch.formatting import loss_bound
-from precsearch.optimization.explain import Ledger, ledger
+from precsearch.optimization.explanation.explain import Ledger, ledger
 from precsearch.report.run_record import Story
 from precsearch.report.trial_facts import abridged, timed, told
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from precsearch.core.errors import InputError, OptionError, PlanError
@@ -19,6 +19,7 @@ from precsearch.core.events import (
     Warned,
 )
 from precsearch.core.trial import Proposal
+from precsearch.optimization.across.table_file import ENGINES, EngineTable, read_table
 from precsearch.plan.plan import Plan, read_plan
 from precsearch.search.journal import NAME, read
 from precsearch.system.regular_file import is_regular, read_regular
@@ -47,6 +48,8 @@ class Story:
         warnings: What the user should know, each once.
         ranges: Lowest and highest value by tensor, as calibrated, of more tensors than the plan
             quantises; empty where they were not kept.
+        engines: What each engine reached in a search on several backends, of which this is the run
+            of the one that was shipped; ``None`` in a search on one.
     """
 
     model: str
@@ -59,6 +62,7 @@ class Story:
     finalists: tuple[FinalistJudged, ...] = ()
     warnings: tuple[str, ...] = ()
     ranges: Mapping[str, Range] = field(default_factory=dict)
+    engines: EngineTable | None = None
 
     @property
     def ended(self) -> bool:
@@ -75,7 +79,8 @@ def tell(paths: Sequence[Path]) -> Story:
     """Read a run directory, its plan, or both.
 
     Args:
-        paths: At most one run directory or journal and at most one plan, in any order.
+        paths: At most one run directory or journal and at most one plan, in any order. The run
+            directory of a search on several backends stands for the run that was shipped.
 
     Raises:
         InputError: The journal cannot be read, is damaged, or is not one.
@@ -91,19 +96,34 @@ def tell(paths: Sequence[Path]) -> Story:
         assert plan is not None
         model = plans[0].name.removesuffix(".json").removesuffix(".plan")
         return Story(model, plan, plans[0], warnings=(*plan.notes, *plan.evidence.warnings))
-    events = _events(runs[0])
-    story = _listen(events)
+    table = _table(runs[0])
+    run = runs[0] if table is None else runs[0] / table.shipped
+    events = _events(run)
+    story = replace(_listen(events), engines=table)
     assert story.run is not None
-    folder = runs[0] if runs[0].is_dir() else runs[0].parent
+    folder = run if run.is_dir() else run.parent
     ranges = _ranges(folder)
     if plan is not None:
         if not _same_model(plan, story.run):
             raise OptionError(
-                f"the plan {str(plans[0])!r} is not of the model of the run {str(runs[0])!r}; "
+                f"the plan {str(plans[0])!r} is not of the model of the run {str(run)!r}; "
                 "name one of them alone"
             )
         return _with(story, plan, plans[0], ranges)
     return _found(story, events, folder, ranges)
+
+
+def _table(run: Path) -> EngineTable | None:
+    """The table of a search on several backends, unless a search on one came after it.
+
+    Raises:
+        InputError: The table is damaged.
+    """
+    journal, table = run / NAME, run / ENGINES
+    if not (run.is_dir() and is_regular(table)):
+        return None
+    later = is_regular(journal) and journal.stat().st_mtime > table.stat().st_mtime
+    return None if later else read_table(run)
 
 
 def _events(path: Path) -> list[Event]:
@@ -188,18 +208,8 @@ def _with(
     *warnings: str,
 ) -> Story:
     known = () if plan is None else (*plan.notes, *plan.evidence.warnings)
-    return Story(
-        model=story.model,
-        plan=plan,
-        plan_path=path,
-        run=story.run,
-        search=story.search,
-        finished=story.finished,
-        done=story.done,
-        finalists=story.finalists,
-        warnings=tuple(dict.fromkeys((*story.warnings, *known, *warnings))),
-        ranges=ranges,
-    )
+    said = tuple(dict.fromkeys((*story.warnings, *known, *warnings)))
+    return replace(story, plan=plan, plan_path=path, warnings=said, ranges=ranges)
 
 
 def _same_model(plan: Plan, run: RunStarted) -> bool:

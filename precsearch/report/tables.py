@@ -7,12 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from precsearch.formatting import Scale, counts, many, milliseconds, speedup
-from precsearch.report.chart_rows import Row, gained
+from precsearch.optimization.across.table_file import EngineTable
+from precsearch.report.charts.rows import Row, gained
 from precsearch.report.html import Cell, Table, name, precision, text
 from precsearch.report.run_facts import GroupFact
 from precsearch.report.trial_facts import TrialFact
 
-__all__ = ["Achieved", "achieved_table", "group_table", "range_table", "trial_table"]
+__all__ = [
+    "Achieved",
+    "achieved_table",
+    "engine_table",
+    "group_table",
+    "range_table",
+    "trial_table",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,28 @@ class Achieved:
     def counted(self) -> str:
         """How many did not run as asked."""
         return many(len(self.others), "group")
+
+
+def engine_table(engines: EngineTable, scale: Scale) -> Table:
+    """What each engine of a search on several backends reached."""
+    rows = [
+        [
+            name(row.backend),
+            text(_speed(row.fp32), "number"),
+            text(f"{_speed(row.uniform_speed)} {row.uniform}".strip(), "number"),
+            text(_speed(row.plan), "number"),
+            text("" if row.loss is None else scale(row.loss), "number"),
+            text(row.engines, "number"),
+        ]
+        for row in engines.rows
+    ]
+    titles = ("engine", "FP32", "best uniform", "plan", "loss", "built")
+    chosen = frozenset(i for i, row in enumerate(engines.rows) if row.backend == engines.shipped)
+    return Table("engines", "engines beside each other", titles, rows, chosen)
+
+
+def _speed(value: float | None) -> str:
+    return speedup(1 / value) if value else ""
 
 
 def group_table(groups: Sequence[GroupFact], scale: Scale) -> Table:

@@ -9,7 +9,7 @@ import onnx
 
 from precsearch.core.errors import OptionError
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import SourceModel
+from precsearch.graph.reading.read import SourceModel
 from precsearch.rewrites.registry import RULES
 from precsearch.rewrites.rewrite import Parameters, rewritten
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import onnx
 
 from precsearch.codec.vectors import decode_vector
+from precsearch.graph.operators import CONVOLUTIONS, PRODUCTS
 from precsearch.graph.view import GraphView, NodeView, Weight
 from precsearch.rewrites.absorbers import absorber
 from precsearch.rewrites.channels import Axis, ChannelClasses, Ids
@@ -139,7 +140,7 @@ def _absorbed(
     node: NodeView, graph: GraphView, takes: Steps | None, gives: Steps | None
 ) -> dict[int, Floats]:
     """New constants by input slot."""
-    if node.is_op("Conv", "ConvTranspose", "Gemm", "MatMul"):
+    if node.is_op(*PRODUCTS):
         weight = _multiplied(node, graph, takes, gives)
         return {1: weight, **_given(node, graph, (2,), gives)}
     if node.is_op("BatchNormalization"):
@@ -166,7 +167,7 @@ def _multiplied(
 ) -> Floats:
     """A weight with the scales of its input and output channels."""
     weight = _values(node, graph, 1)
-    if not node.is_op("Conv", "ConvTranspose"):
+    if not node.is_op(*CONVOLUTIONS):
         rows = node.is_op("Gemm") and bool(node.int_attribute("transB", 0))
         inner, outer = (1, 0) if rows else (0, 1)
         return _times(_times(weight, takes, inner), _negative(gives), outer)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from precsearch.graph.operators import PASSING
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.rewrites.absorbers import absorber
 from precsearch.rewrites.channels import Axis, ChannelClasses, ChannelGraph, Ids
@@ -218,7 +219,7 @@ def _averaged(node: NodeView, channels: ChannelGraph) -> set[Axis]:
 
 _Tie = Callable[[NodeView, ChannelGraph], set[Axis]]
 _TIES: Mapping[str, _Tie] = {
-    **dict.fromkeys(("Relu", "LeakyRelu", "Identity", "Dropout", "Abs", "Neg"), _alike),
+    **dict.fromkeys((*PASSING, "Relu", "LeakyRelu", "Abs", "Neg"), _alike),
     **dict.fromkeys(
         ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "LpPool"), _pooled
     ),

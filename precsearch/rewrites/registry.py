@@ -56,53 +56,50 @@ def _numbers(parameters: Parameters) -> dict[str, int]:
     return {key: value for key, value in parameters.items() if isinstance(value, int)}
 
 
-def _rules() -> Mapping[str, RewriteRule]:
-    rules = (
-        RewriteRule(
-            "fuse-layernorm",
-            LAYERNORM_OPSET,
-            Requires.NOTHING,
-            lambda graph, _: fused_norms(graph),
-            "equal up to the order of sums",
-        ),
-        RewriteRule(
-            "scale-variance",
-            MIN_OPSET,
-            Requires.SAMPLES,
-            lambda graph, parameters: scaled_norms(graph, _numbers(parameters)),
-            "equal up to rounding: the scales are powers of two",
-        ),
-        RewriteRule(
-            "clamp-constants",
-            MIN_OPSET,
-            Requires.NOTHING,
-            lambda graph, _: clamped_constants(graph),
-            "equal where the constants only mask what goes into a Softmax",
-        ),
-        RewriteRule(
-            "merge-scales",
-            MIN_OPSET,
-            Requires.NOTHING,
-            lambda graph, _: merged_scales(graph),
-            "equal up to rounding",
-        ),
-        RewriteRule(
-            LIFT,
-            MIN_OPSET,
-            Requires.NOTHING,
-            lifted,
-            "those of the float model whose weights lie on the author's grid",
-        ),
-        RewriteRule(
-            EQUALIZE,
-            MIN_OPSET,
-            Requires.SAMPLES,
-            equalized,
-            "equal up to rounding: the scales are powers of two",
-        ),
-    )
-    return {rule.name: rule for rule in rules}
+_TABLE: tuple[RewriteRule, ...] = (
+    RewriteRule(
+        "fuse-layernorm",
+        LAYERNORM_OPSET,
+        Requires.NOTHING,
+        lambda graph, _: fused_norms(graph),
+        "equal up to the order of sums",
+    ),
+    RewriteRule(
+        "scale-variance",
+        MIN_OPSET,
+        Requires.SAMPLES,
+        lambda graph, parameters: scaled_norms(graph, _numbers(parameters)),
+        "equal up to rounding: the scales are powers of two",
+    ),
+    RewriteRule(
+        "clamp-constants",
+        MIN_OPSET,
+        Requires.NOTHING,
+        lambda graph, _: clamped_constants(graph),
+        "equal where the constants only mask what goes into a Softmax",
+    ),
+    RewriteRule(
+        "merge-scales",
+        MIN_OPSET,
+        Requires.NOTHING,
+        lambda graph, _: merged_scales(graph),
+        "equal up to rounding",
+    ),
+    RewriteRule(
+        LIFT,
+        MIN_OPSET,
+        Requires.NOTHING,
+        lifted,
+        "those of the float model whose weights lie on the author's grid",
+    ),
+    RewriteRule(
+        EQUALIZE,
+        MIN_OPSET,
+        Requires.SAMPLES,
+        equalized,
+        "equal up to rounding: the scales are powers of two",
+    ),
+)
 
-
-RULES = _rules()
+RULES: Mapping[str, RewriteRule] = {rule.name: rule for rule in _TABLE}
 """Rewrites by name."""

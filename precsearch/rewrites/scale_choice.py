@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from precsearch.calibration.channels import ChannelStatistics
 from precsearch.codec.vectors import encode_vector
+from precsearch.graph.operators import PRODUCTS
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.rewrites.absorbers import absorber
 from precsearch.rewrites.channels import Axis, ChannelClasses, Ids
@@ -20,7 +21,6 @@ __all__ = ["chosen_scales", "scalable_axes"]
 
 Doubles = npt.NDArray[np.float64]
 
-_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _EXPONENTS = tuple(i / 8 for i in range(9))
 _GAIN = 0.5
 """A block is left alone unless its predicted squared error falls below this share."""
@@ -75,7 +75,7 @@ def scalable_axes(graph: GraphView) -> tuple[Axis, ...]:
 
 def _read(node: NodeView, graph: GraphView) -> Axis | None:
     """What an operator with weights reads, if it takes its scale up."""
-    found = absorber(node, graph) if node.is_op(*_WEIGHTED) else None
+    found = absorber(node, graph) if node.is_op(*PRODUCTS) else None
     return None if found is None else found.takes
 
 

@@ -13,7 +13,7 @@ from precsearch.core.errors import ModelError
 from precsearch.core.space import Assignment
 from precsearch.emulation.configuration import Configuration, outputs_of
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import SourceModel
+from precsearch.graph.reading.read import SourceModel
 from precsearch.graph.view import GraphView
 from precsearch.metrics.distance import worst_relative_l2
 from precsearch.rewrites import (

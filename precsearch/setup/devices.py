@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 
-from precsearch.core.backend_facts import BackendFacts
+from precsearch.core.backend.facts import BackendFacts
 from precsearch.core.device import DeviceSpec
 from precsearch.core.errors import OptionError
 from precsearch.setup.config import OptimizeConfig

@@ -13,7 +13,7 @@ from precsearch.core.errors import DataError
 from precsearch.data import Dataset, InputSpec, Parts, input_specs
 from precsearch.graph.view import GraphView
 from precsearch.grouping.undecided import hidden_layers
-from precsearch.measurement.latency import Load
+from precsearch.measurement.timing.latency import Load
 from precsearch.metrics import Metric, PerOutput, metric, resolution
 from precsearch.setup.config import DataConfig
 from precsearch.setup.shapes import (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from precsearch.core.errors import InputError, OutputError, PlanError
 from precsearch.core.events import RunStarted
-from precsearch.graph.read import SourceModel
+from precsearch.graph.reading.read import SourceModel
 from precsearch.plan.plan import read_plan
 from precsearch.search.journal import NAME, read
 from precsearch.setup.config import OptimizeConfig

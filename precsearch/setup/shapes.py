@@ -12,7 +12,7 @@ from pathlib import Path
 from precsearch.core.backend import Feed
 from precsearch.core.errors import DataError, OptionError
 from precsearch.data import Dataset, InputSpec, load, rebatched, resolve
-from precsearch.measurement.latency import Load
+from precsearch.measurement.timing.latency import Load
 from precsearch.plan.criteria import Criteria
 
 __all__ = [

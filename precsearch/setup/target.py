@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from precsearch.codec import dumps
@@ -14,13 +14,13 @@ from precsearch.core.backend import (
     QuantScheme,
     facts_of,
 )
-from precsearch.core.backend_facts import LimitsPrecisions
+from precsearch.core.backend.facts import LimitsPrecisions
 from precsearch.core.errors import ModelError, OptionError
 from precsearch.core.precision import Precision
 from precsearch.core.space import SearchSpace
 from precsearch.graph.opset import without_names
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import SourceModel, read_model
+from precsearch.graph.reading.read import SourceModel, read_model
 from precsearch.graph.view import GraphView
 from precsearch.grouping.control import NO_CONTROL, Control, controlled
 from precsearch.grouping.group import group
@@ -28,7 +28,7 @@ from precsearch.registry import BackendFactory, backend_factory
 from precsearch.rewrites import Recorded
 from precsearch.setup.shapes import ShapeTable
 
-__all__ = ["Target", "open_target", "rewrites_of"]
+__all__ = ["Target", "formats_of", "open_target", "rewrites_of"]
 
 
 @dataclass(frozen=True)
@@ -157,3 +157,15 @@ def form_of(backend: Backend, name: str) -> GraphForm:
 def rewrites_of(target: Target) -> str:
     """The rewrites of a target with their parameters, as JSON."""
     return dumps([[name, dict(params)] for name, params in target.rewrites])
+
+
+def formats_of(target: Target, precisions: Set[Precision]) -> dict[str, str]:
+    """The number formats that tensors are stored in, by precision, the most precise first."""
+    found = {}
+    for precision in sorted(precisions, key=lambda p: p.rank):
+        name = precision.spec.format.name
+        if precision is Precision.INT8:
+            stored = target.scheme.activation(precision).format.name
+            name = f"{stored} activations, {name} weights"
+        found[precision.value] = name
+    return found

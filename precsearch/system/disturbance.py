@@ -4,7 +4,7 @@ On Linux the scheduler tells it of each thread: how long it could have run and h
 second number of ``/proc/<pid>/task/<tid>/schedstat``, in nanoseconds; the third counts its turns).
 Elsewhere the clock of the process and its involuntary switches stand in for that. None of these
 sees who shares a core's caches or its other hyper-thread: against that, engines are timed again at
-another time (`precsearch.measurement.apart`).
+another time (`precsearch.measurement.timing.apart`).
 """
 
 from __future__ import annotations

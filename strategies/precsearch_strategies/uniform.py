@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from precsearch.core.precision import Encoding, Precision
 from precsearch.core.problem import Problem
-from precsearch.core.space import Assignment, LayerGroup, SearchSpace
+from precsearch.core.space import Assignment, GroupTrait, LayerGroup, SearchSpace
 from precsearch.core.strategy import ReasonedProposals
 from precsearch_strategies.ending import ending
 from precsearch_strategies.history import Known
@@ -73,7 +73,7 @@ def _passive_float(problem: Problem, asked: dict[str, Precision]) -> list[Assign
     float_too = {
         g.key: Precision.FP32
         for g in problem.space.free
-        if g.kind == "attention" and asked[g.key] is Precision.INT8
+        if GroupTrait.ACTIVATION_PRODUCTS in g.traits and asked[g.key] is Precision.INT8
     }
     changes = (*above, full, {**full, **float_too})
     return [Assignment.of({**asked, **change}) for change in changes]

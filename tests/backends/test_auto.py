@@ -13,30 +13,35 @@ from precsearch.plan.plan import read_plan
 from precsearch.search.journal import read
 from tests.hostile.situations.world import write_world
 
-BOTH = ("onnxruntime", "tensorrt")
+ALL = ("onnxruntime", "onnxruntime-cuda", "tensorrt")
+ONLY_CUDA = "ONNX Runtime has its CUDA provider, there is a CUDA device, and no TensorRT"
+BOTH = "TensorRT is installed and there is a CUDA device"
+NEITHER = "neither TensorRT nor ONNX Runtime's CUDA provider is installed"
 
 
 @pytest.mark.parametrize(
-    ("names", "installed", "devices", "name", "reason"),
+    ("names", "tensorrt", "cuda", "devices", "name", "reason"),
     [
-        (BOTH, True, 1, "tensorrt", "TensorRT is installed and there is a CUDA device"),
-        (BOTH, True, 8, "tensorrt", "TensorRT is installed and there is a CUDA device"),
-        (BOTH, True, 0, "onnxruntime", "there is no CUDA device"),
-        (BOTH, False, 1, "onnxruntime", "TensorRT is not installed"),
-        (BOTH, False, 0, "onnxruntime", "TensorRT is not installed"),
-        (("onnxruntime",), True, 1, "onnxruntime", "this version has no other"),
+        (ALL, True, True, 1, "tensorrt", BOTH),
+        (ALL, True, False, 8, "tensorrt", BOTH),
+        (ALL, False, True, 1, "onnxruntime-cuda", ONLY_CUDA),
+        (ALL, True, True, 0, "onnxruntime", "there is no CUDA device"),
+        (ALL, False, True, 0, "onnxruntime", "there is no CUDA device"),
+        (ALL, False, False, 1, "onnxruntime", NEITHER),
+        (("onnxruntime", "tensorrt"), False, True, 1, "onnxruntime", "TensorRT is not installed"),
+        (("onnxruntime",), True, True, 1, "onnxruntime", "this version has no other"),
     ],
 )
 def test_the_first_that_the_machine_has(
-    names: tuple[str, ...], installed: bool, devices: int, name: str, reason: str
+    names: tuple[str, ...], tensorrt: bool, cuda: bool, devices: int, name: str, reason: str
 ) -> None:
     asked: list[str] = []
 
     def importable(module: str) -> bool:
         asked.append(module)
-        return installed
+        return tensorrt
 
-    found = auto_backend(names, importable, lambda: devices)
+    found = auto_backend(names, importable, lambda: devices, lambda: cuda)
     assert (found.name, found.reason) == (name, reason)
     assert set(asked) <= {"tensorrt"}
 
@@ -45,7 +50,7 @@ def test_a_driver_is_not_asked_where_nothing_could_use_it() -> None:
     def devices() -> int:
         raise AssertionError("the driver was asked")
 
-    assert auto_backend(BOTH, lambda _: False, devices).name == "onnxruntime"
+    assert auto_backend(ALL, lambda _: False, devices, lambda: False).name == "onnxruntime"
 
 
 def test_a_name_is_itself() -> None:
@@ -56,7 +61,9 @@ def test_a_name_is_itself() -> None:
 def test_plan_and_journal_name_what_was_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(auto_backend, "__defaults__", (None, lambda _: False, lambda: 0))
+    monkeypatch.setattr(
+        auto_backend, "__defaults__", (None, lambda _: False, lambda: 0, lambda: False)
+    )
     write_world(tmp_path)
     monkeypatch.chdir(tmp_path)
     line = "optimize model.onnx --data data.npz --tol 9 --threads 1 --max-builds 2 -o p.json"

@@ -15,7 +15,7 @@ from precsearch.core.backend import Array, BackendOptions, Feed
 from precsearch.core.errors import BuildError
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.setup.target import open_target
 from tests.emulation.test_probing import lowering_of
 from tests.graph.small_graphs import conv_net, residual_net, transformer

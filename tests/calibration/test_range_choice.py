@@ -11,7 +11,7 @@ from precsearch.calibration.channels import ChannelRequest, collect_channels
 from precsearch.calibration.range_choice import ChosenRange, RangeRequest, choose_ranges
 from precsearch.calibration.ranges import METHODS, Calibration, collect_ranges, ranges_by_method
 from precsearch.core.precision import Precision
-from precsearch.lowering.scales import QuantParams
+from precsearch.lowering.qdq.scales import QuantParams
 from tests.rewrites.scalable_models import CHANNELS, Chain, conv
 
 SIZE = 128

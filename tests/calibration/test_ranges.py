@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 
 from precsearch.calibration.ranges import METHODS, Calibration, collect_ranges
 from precsearch.core.errors import ModelError, OptionError
-from precsearch.lowering.scales import TensorRange
+from precsearch.lowering.qdq.scales import TensorRange
 from tests.e2e.command import environment
 
 Array = npt.NDArray[Any]

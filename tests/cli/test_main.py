@@ -18,6 +18,7 @@ from precsearch.core.precision import Precision
 COMMANDS = [
     "optimize",
     "build",
+    "plan",
     "upgrade",
     "export",
     "verify",

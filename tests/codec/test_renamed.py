@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from precsearch.codec import renamed
+from precsearch.core.backend.old_names import engine_warnings, layer_summary
 from precsearch.core.events import BatchProposed, TrialFinished, TrialStarted
-from precsearch.core.old_names import engine_warnings, layer_summary
 from precsearch.core.trial import Prediction
 from precsearch.plan.plan import read_plan
 from precsearch.search.journal import NAME, read

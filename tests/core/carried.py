@@ -24,11 +24,11 @@ from precsearch.formatting import counts as counts_in_words
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.scales import RangeScales
+from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.measurement.profiling import achieved_precisions
 from precsearch.optimization.stages.select import Choice, counts
 from precsearch.plan.plan import GroupEvidence, GroupRecipe, Plan, TrialEvidence
-from precsearch.report.chart_theme import precision_colours
+from precsearch.report.charts.theme import precision_colours
 from precsearch.report.html import label_colours
 from precsearch.report.trial_facts import abridged, in_words
 from tests.cli.runs import plan

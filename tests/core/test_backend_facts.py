@@ -11,7 +11,7 @@ from precsearch.backends.fake import FakeBackend
 from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
 from precsearch.backends.tensorrt.backend import TensorRtBackend
 from precsearch.core.backend import BackendFacts, BackendOptions, facts_of
-from precsearch.core.backend_facts import COMPILED
+from precsearch.core.backend.facts import COMPILED
 from precsearch.core.precision import Precision
 
 

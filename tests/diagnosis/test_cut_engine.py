@@ -12,7 +12,7 @@ import pytest
 
 from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
 from precsearch.core.backend import Backend, BackendOptions
-from precsearch.core.backend_facts import COMPILED
+from precsearch.core.backend.facts import COMPILED
 from precsearch.core.errors import BuildError
 from precsearch.core.precision import Precision
 from precsearch.diagnosis.compare import DiagnoseConfig, diagnose

@@ -17,7 +17,7 @@ from precsearch.core.space import Assignment
 from precsearch.diagnosis.exposed_engine import EngineInside
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.scales import RangeScales
+from precsearch.lowering.qdq.scales import RangeScales
 from tests.graph.small_layers import SCHEME, GraphBuilder, view
 
 NAN, INF = math.nan, math.inf

@@ -22,7 +22,7 @@ from precsearch.core.errors import BuildError
 from precsearch.diagnosis.miscompilation import first_wrong
 from precsearch.diagnosis.reproducer import Miscompiled, write_reproducer
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.rewrites import merged_scales, rewritten
 from tests.diagnosis.sick_models import SHAPE, split_scales
 from tests.diagnosis.wrong_backend import Wrong

@@ -103,14 +103,15 @@ def test_a_native_library_that_never_returns_is_left_after_five_seconds(tmp_path
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("module", ["typer", "precsearch.cli.actions"])
 def test_while_modules_are_imported_there_is_nothing_to_keep(
-    number: signal.Signals, tmp_path: Path
+    number: signal.Signals, module: str, tmp_path: Path
 ) -> None:
     hook = (
-        "import os, sys, signal, precsearch.system.interrupts as i\n"
+        "import os, sys, signal, time, precsearch.system.interrupts as i\n"
         "class Finder:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        f"        if name == 'typer': os.kill(os.getpid(), {int(number)})\n"
+        f"        if name == {module!r}: os.kill(os.getpid(), {int(number)}); time.sleep(2)\n"
         "sys.meta_path.insert(0, Finder())\n"
         "from precsearch.cli.start import main\n"
         "main(['optimize', 'no.onnx'])\n"

@@ -11,7 +11,7 @@ import pytest
 from precsearch.api import OptimizeConfig
 from precsearch.core.errors import OutputError
 from precsearch.core.events import BatchProposed, Event, RunStarted, TrialFinished
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.search.journal import Journal
 from precsearch.setup.ownership import check_same_model
 from tests.cli.runs import engine, plan

@@ -20,8 +20,8 @@ from precsearch.core.space import Assignment, SearchSpace
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.capabilities import cast_capable, cast_outputs, cast_slots
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq_layout import quantisable
-from precsearch.lowering.scales import RangeScales
+from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.scales import RangeScales
 
 Arrays = dict[str, npt.NDArray[Any]]
 SCHEME = OnnxRuntimeBackend(BackendOptions(threads=1)).scheme

@@ -20,11 +20,11 @@ from precsearch.data import input_specs, load
 from precsearch.emulation.multiplexed import ProxyGraph, ProxyRequest
 from precsearch.emulation.session import Proxy
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq_layout import node_groups, quantisable
-from precsearch.lowering.scales import RangeScales, TensorRange
+from precsearch.lowering.qdq.reach import node_groups, quantisable
+from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.emulation.by_hand import SCHEME, Arrays, plain_session, run_by_hand, scales_of
 from tests.emulation.written import (
     DECIDED,

@@ -12,7 +12,7 @@ import pytest
 import precsearch
 from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
 from precsearch.calibration.ranges import Calibration, collect_ranges
-from precsearch.core.backend_facts import COMPILED
+from precsearch.core.backend.facts import COMPILED
 from precsearch.core.errors import BuildError
 from precsearch.core.events import TrialFinished
 from precsearch.core.precision import Precision
@@ -20,10 +20,10 @@ from precsearch.core.space import Assignment
 from precsearch.core.trial import Accuracy, Fidelity, Measured, Measurement, Proposal
 from precsearch.data import input_specs, load
 from precsearch.executors.candidates import candidate, measurement_config
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq_layout import quantisable
-from precsearch.lowering.scales import RangeScales
+from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.measurement.open import open_service
 from precsearch.measurement.place import Place
 from precsearch.measurement.service import MeasurementService, ReferenceSplit

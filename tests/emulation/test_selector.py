@@ -16,8 +16,8 @@ from precsearch.emulation.multiplexed import ProxyGraph
 from precsearch.emulation.session import Proxy
 from precsearch.emulation.single import FlatProxy
 from precsearch.grouping.group import group
-from precsearch.lowering.qdq_layout import quantisable
-from precsearch.lowering.scales import RangeScales, TensorRange
+from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.emulation.by_hand import SCHEME, plain_session
 from tests.emulation.written import (
     DECIDED,

@@ -25,7 +25,7 @@ from precsearch.graph.prepare import prepare
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.scales import RangeScales
+from precsearch.lowering.qdq.scales import RangeScales
 from tests.emulation.by_hand import SCHEME, Arrays, plain_session, scales_of
 from tests.lowering.random_models import Model, conv_models, matmul_models, source_of
 

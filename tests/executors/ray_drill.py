@@ -26,14 +26,14 @@ from precsearch.core.space import Assignment
 from precsearch.core.strategy import Proposals
 from precsearch.core.trial import Measured, Proposal, Trial
 from precsearch.executors.candidates import rival
-from precsearch.executors.client import connect
+from precsearch.executors.connect import connect
 from precsearch.executors.fleet import assembled
 from precsearch.executors.pool import Pool
 from precsearch.executors.protocol import Executor
 from precsearch.executors.ray.channel import RayChannel
 from precsearch.executors.ray.executor import LOCAL, RayExecutor
 from precsearch.executors.request import Request
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.measurement.config import MeasurementConfig
 from precsearch.search.loop import search
 from tests.e2e.command import MODEL

@@ -15,7 +15,7 @@ from precsearch.executors import open as opening
 from precsearch.executors.open import executor_of, executors
 from precsearch.executors.process.executor import ProcessExecutor
 from precsearch.executors.request import Request
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from tests.e2e.command import MODEL
 from tests.executors.here import HereExecutor
 

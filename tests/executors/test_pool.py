@@ -20,13 +20,14 @@ from precsearch.core.strategy import Proposals
 from precsearch.core.trial import Failed, Fidelity, Proposal, Trial, hardness
 from precsearch.data import Dataset
 from precsearch.executors.candidates import candidate, rival
-from precsearch.executors.client import MeasurementClient, connect
+from precsearch.executors.client import MeasurementClient
+from precsearch.executors.connect import connect
 from precsearch.executors.fleet import assembled
 from precsearch.executors.pool import Pool
 from precsearch.measurement.config import MeasurementConfig, ReferenceSplit
-from precsearch.measurement.latency import TimingOptions
 from precsearch.measurement.place import Place
 from precsearch.measurement.service import MeasurementService
+from precsearch.measurement.timing.latency import TimingOptions
 from precsearch.registry import strategy
 from precsearch.search.evaluator import Evaluate, Steps
 from precsearch.search.loop import search

@@ -16,7 +16,7 @@ from precsearch.core.backend import BackendFacts
 from precsearch.core.errors import OptionError
 from precsearch.executors.ray.executor import open_ray
 from precsearch.executors.request import Request
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from tests.e2e.command import MODEL
 
 ROOT = Path(__file__).parents[2]

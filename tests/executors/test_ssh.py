@@ -24,13 +24,13 @@ from precsearch.core.errors import OptionError, ResourceError
 from precsearch.core.problem import Bound, Budget, Goal, Problem
 from precsearch.core.trial import Failed, Trial
 from precsearch.executors.candidates import rival
-from precsearch.executors.client import connect
+from precsearch.executors.connect import connect
 from precsearch.executors.fleet import assembled
 from precsearch.executors.pool import Pool
 from precsearch.executors.protocol import Executor
 from precsearch.executors.request import Request
 from precsearch.executors.ssh import Host, SshExecutor, parse_target
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.measurement.config import MeasurementConfig
 from precsearch.search.loop import search
 from tests.executors.here import HereExecutor

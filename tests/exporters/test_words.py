@@ -12,7 +12,7 @@ import pytest
 from precsearch import api
 from precsearch.backends.tensorrt.layer_precisions import renamed
 from precsearch.core.errors import OptionError
-from precsearch.lowering.annotate import METADATA_KEY
+from precsearch.lowering.engines.annotate import METADATA_KEY
 from precsearch.plan.plan import Plan, read_plan
 from tests.backends.trt.simulation.test_simulated_build import small_model
 from tests.backends.trt.stand_in.exported import HELP, MIXED, open_model, option, ran

@@ -12,7 +12,7 @@ from precsearch.core.space import Assignment
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.scales import RangeScales
+from precsearch.lowering.qdq.scales import RangeScales
 from tests.graph.small_layers import SCHEME
 
 BOTH = frozenset({Precision.FP32, Precision.INT8})

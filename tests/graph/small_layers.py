@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from precsearch.core.backend import QuantScheme
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import SourceModel
+from precsearch.graph.reading.read import SourceModel
 from precsearch.graph.view import GraphView
 
 Shape = Sequence[int | str]

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 
 from precsearch.graph.folding.constants import FOLDED
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from tests.graph.plain_runs import lowered, operators, ran
 from tests.graph.small_layers import GraphBuilder, view
 

@@ -14,7 +14,7 @@ from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.scales import RangeScales
+from precsearch.lowering.qdq.scales import RangeScales
 from tests.graph.small_graphs import GraphBuilder, view
 
 SCHEME = scheme()

@@ -15,8 +15,8 @@ from precsearch.core.errors import ModelError
 from precsearch.core.precision import Precision
 from precsearch.graph.encode import rounded
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import read_model
-from precsearch.graph.widen import widened
+from precsearch.graph.reading.read import read_model
+from precsearch.graph.reading.widen import widened
 from precsearch.grouping.group import group
 from tests.graph.small_graphs import conditional, transformer
 from tests.lowering.golden import SCHEME

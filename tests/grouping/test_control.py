@@ -14,7 +14,7 @@ from precsearch.api import OptimizeConfig, OptimizeResult, optimize_events
 from precsearch.cli.options.control import parse_control
 from precsearch.core.events import TrialFinished
 from precsearch.core.precision import Precision
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.grouping.control import Control, Pin, controlled
 from precsearch.search.journal import read
 from precsearch.setup.target import Target, open_target

@@ -15,12 +15,12 @@ from precsearch.core.errors import ModelError
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.graph.residual import residual
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.scales import RangeScales
+from precsearch.lowering.qdq.scales import RangeScales
 from tests.graph.small_graphs import SCHEME, GraphBuilder, conv, linear, view
 
 

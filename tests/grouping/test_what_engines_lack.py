@@ -13,7 +13,7 @@ from precsearch.core.space import Assignment, LayerGroup, SearchSpace
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.scales import RangeScales
+from precsearch.lowering.qdq.scales import RangeScales
 from tests.graph.small_graphs import GraphBuilder, conv, view
 
 BF16, FP16, FP32 = Precision.BF16, Precision.FP16, Precision.FP32

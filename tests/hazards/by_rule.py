@@ -17,7 +17,7 @@ from precsearch.grouping.group import group
 from precsearch.hazards import hazards, screened_tensors, softmax_axes
 from precsearch.hazards.collect import Screening, screen
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.scales import RangeScales
+from precsearch.lowering.qdq.scales import RangeScales
 from tests.emulation.by_hand import run_by_hand
 from tests.graph.small_layers import SCHEME, GraphBuilder, view
 

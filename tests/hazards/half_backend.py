@@ -9,7 +9,7 @@ from pathlib import Path
 
 from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
 from precsearch.core.backend import WEAK
-from precsearch.core.backend_facts import COMPILED, BackendFacts
+from precsearch.core.backend.facts import COMPILED, BackendFacts
 from precsearch.core.precision import Precision
 from tests.plugin import make_known
 

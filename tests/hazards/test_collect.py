@@ -22,7 +22,7 @@ from precsearch.hazards import screened_tensors, softmax_axes
 from precsearch.hazards.collect import Screening, screen
 from precsearch.hazards.statistics import Tally
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.scales import RangeScales
+from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.reference.session import open_reference
 from tests.emulation.by_hand import plain_session
 from tests.graph.small_graphs import MODELS, SCHEME, transformer, view

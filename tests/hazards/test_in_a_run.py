@@ -24,11 +24,11 @@ from precsearch.core.problem import Bound, Goal, Prior, Problem
 from precsearch.core.space import Assignment, LayerGroup, SearchSpace
 from precsearch.core.trial import Accuracy, Fidelity, Measured, Measurement, Proposal, Trial
 from precsearch.executors.client import ReferenceClient
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.grouping.group import group
 from precsearch.hazards.collect import Screening, screen
 from precsearch.hazards.statistics import ScreenStatistics
-from precsearch.optimization.explain import explain_groups, ledger
+from precsearch.optimization.explanation.explain import explain_groups, ledger
 from precsearch.optimization.stages.screen import screened
 from precsearch.plan.plan import read_plan
 from precsearch.search.journal import read

@@ -27,7 +27,7 @@ from precsearch.emulation.multiplexed import ProxyModel
 from precsearch.emulation.session import Proxy
 from precsearch.graph.opset import with_dense_weights
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.hazards.collect import Screening, screen
 from precsearch.reference.session import reference_outputs
 from precsearch.rewrites.apply import with_rewrites

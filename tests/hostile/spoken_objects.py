@@ -36,8 +36,9 @@ from precsearch.data.spec import resolve
 from precsearch.emulation.round_nodes import rounding
 from precsearch.executors.process import Worker
 from precsearch.executors.references import check_comparable, reference_of
-from precsearch.graph.widen import widened
-from precsearch.lowering.scales import FixedScales, QuantParams, RangeScales, Tie, quantise_weight
+from precsearch.graph.reading.widen import widened
+from precsearch.lowering.qdq.scales import FixedScales, QuantParams, RangeScales, Tie
+from precsearch.lowering.qdq.weights import quantise_weight
 from precsearch.measurement.config import ReferenceSplit
 from precsearch.metrics import metric
 from precsearch.registry import strategy

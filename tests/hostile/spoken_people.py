@@ -19,7 +19,7 @@ from precsearch.cli.options.parse import seconds, size
 from precsearch.core.objective import Limits, Objective
 from precsearch.data import InputSpec, load
 from precsearch.data.preprocess import parse_preprocess
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.metrics import PerOutput, metric, per_output_name, table
 from precsearch.optimization.stages.rewrite import open_rewritten
 from precsearch.plan.plan import read_plan

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from precsearch.optimization.across.run import across_events
+from precsearch.optimization.across.table_file import ENGINES
 from precsearch.optimization.warm import warm_start
+from precsearch.report import tell
 from precsearch.setup.config import OptimizeConfig
 from precsearch.setup.tolerances import Tolerances
 from tests.hostile.situations.world import journal_bytes
@@ -27,7 +29,21 @@ def twice(folder: Path) -> object:
     return next(across_events(config))
 
 
+def engines(text: str) -> Say:
+    """The table of a search on several engines, damaged."""
+
+    def say(folder: Path) -> object:
+        run = folder / "several"
+        run.mkdir(exist_ok=True)
+        (run / ENGINES).write_text(text)
+        return tell([run])
+
+    return say
+
+
 SEARCHES: list[Say] = [
+    engines("{"),
+    engines('{"rows":[],"shipped":"x"}'),
     lambda _: Tolerances.parse("1e-2,wide"),
     lambda _: Tolerances.parse("1e-2,0.01"),
     twice,

@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from precsearch.graph.read import SourceModel, read_model
+from precsearch.graph.reading.read import SourceModel, read_model
 from precsearch.metrics import metric
 from precsearch.plan.criteria import Criteria
 from precsearch.plan.plan import evidence_path, read_plan
@@ -46,7 +46,7 @@ def vanished_weights(folder: Path) -> None:
     (folder / "w").mkdir()
     (folder / "w" / "large").touch()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("precsearch.graph.external.is_regular", lambda _: True)
+        patch.setattr("precsearch.graph.reading.external.is_regular", lambda _: True)
         placed(source, source.proto.SerializeToString())
 
 
@@ -63,7 +63,7 @@ def too_much_inside(folder: Path) -> None:
     proto.graph.node.append(onnx.helper.make_node("Constant", [], ["c"], value=moved))
     (folder / "m.onnx").write_bytes(proto.SerializeToString())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("precsearch.graph.external._MOST_TAKEN_IN", 8)
+        patch.setattr("precsearch.graph.reading.external._MOST_TAKEN_IN", 8)
         read_model(folder / "m.onnx")
 
 

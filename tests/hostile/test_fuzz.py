@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from precsearch.api import build
 from precsearch.core.errors import InputError, ReplayError
 from precsearch.data import InputSpec, input_specs, load
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.plan.plan import Plan, read_plan
 from precsearch.search import journal
 from precsearch.setup.target import open_target

@@ -22,14 +22,15 @@ from tests.hostile.spoken_trust import TRUST
 from tests.hostile.test_every_message import messages
 
 NOT_HERE = re.compile(
-    r"precsearch/(backends/(openvino|tensorrt/(?!layer_precisions))|report/)"
+    r"precsearch/(backends/(onnxruntime/cuda|openvino|tensorrt/(?!layer_precisions))|report/)"
+    r"|precsearch/system/cuda_driver"
     r"|precsearch/replay/(ahead|artifact|verify)"
     r"|precsearch/(diagnosis/(?!cut_engine|exposed_engine)|exporters/(?!polygraphy_script))"
-    r"|precsearch/data/media"
+    r"|precsearch/data/media|precsearch/optimization/front"
     r"|precsearch/cli/(diagnosing|reporting|progress/watch)|precsearch/executors/(ray|ssh|site)"
 )
-"""What has tests of its own: OpenVINO, TensorRT (or a stand-in), engines, diagnose, report,
-Ray, other hosts."""
+"""What has tests of its own: OpenVINO, CUDA, TensorRT (or a stand-in), engines, diagnose, report,
+plans of a run's front, Ray, other hosts."""
 
 UNSPOKEN = {
     "OptionError: --devices cannot keep engines to CPU cores on this system; leave it out": "needs "

@@ -24,12 +24,12 @@ from precsearch.core.backend import TYPED, TYPED_HALF, WEAK, GraphForm, QuantSch
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq_layout import quantisable
-from precsearch.lowering.scales import RangeScales, TensorRange
+from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from precsearch.lowering.version import lowering_version
 
 EXAMPLE = Path(__file__).parents[2] / "examples/digits/model.onnx"

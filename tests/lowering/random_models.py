@@ -12,7 +12,7 @@ import onnx
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from precsearch.graph.read import SourceModel, read_model
+from precsearch.graph.reading.read import SourceModel, read_model
 
 CHANNELS = 8
 SIZE = 6

@@ -22,7 +22,7 @@ from precsearch.core.space import Assignment, SearchSpace
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.scales import RangeScales
+from precsearch.lowering.qdq.scales import RangeScales
 from tests.graph.small_graphs import SCHEME, GraphBuilder, view
 
 FP32, FP16 = Precision.FP32, Precision.FP16

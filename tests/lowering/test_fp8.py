@@ -22,8 +22,8 @@ from precsearch.emulation.single import FlatProxy
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq_layout import quantisable
-from precsearch.lowering.scales import FixedScales, RangeScales, TensorRange
+from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.scales import FixedScales, RangeScales, TensorRange
 from tests.emulation.by_hand import plain_session
 from tests.graph.small_graphs import gemm_head, view
 from tests.lowering.golden import TENSORRT, old_conv_net, prepared

@@ -13,11 +13,11 @@ from precsearch.core.precision import Precision
 from precsearch.core.quantization import QuantScheme, Quirk
 from precsearch.core.space import Assignment
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import SourceModel
+from precsearch.graph.reading.read import SourceModel
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq_layout import quantisable
-from precsearch.lowering.scales import RangeScales, TensorRange
+from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.backends.ov.small_engines import by_ort, samples
 from tests.graph.small_layers import GraphBuilder
 

@@ -16,12 +16,13 @@ from precsearch.core.quantization import Quirk
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.graph.residual import residual
 from precsearch.graph.view import GraphView
-from precsearch.grouping.add_inputs import BRANCH_KIND
 from precsearch.grouping.group import group
+from precsearch.grouping.patterns.kinds import ADD_INPUT
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq_layout import node_groups, quantisable, quantise_layout
-from precsearch.lowering.qdq_placement import BRANCH_SUFFIX
-from precsearch.lowering.scales import RangeScales, TensorRange
+from precsearch.lowering.qdq.layout import quantise_layout
+from precsearch.lowering.qdq.placement import BRANCH_SUFFIX
+from precsearch.lowering.qdq.reach import node_groups, quantisable
+from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.graph.small_graphs import GraphBuilder, conv, residual_net, transformer, view
 from tests.lowering.random_models import Model, conv_models, feed_of
 from tests.lowering.test_random_models import ALL, FEW, MODELS, drawn, prepared
@@ -51,7 +52,7 @@ def test_an_add_has_three_states() -> None:
     graph, projection, branch = downsampling()
     space, scales = spaced(graph)
     add = next(g for g in space.groups if g.kind == "add")
-    decision = next(g for g in space.groups if g.kind == BRANCH_KIND)
+    decision = next(g for g in space.groups if g.kind == ADD_INPUT)
     assert decision.nodes == ()
     assert decision.choices == (FP32, INT8)
     assert space.neighbours[decision.key] == {add.key}
@@ -101,7 +102,7 @@ def test_what_no_conv_ends_in_is_no_branch() -> None:
     b.output(conv(b, b.op("Add", left, right), 8, 8))
     graph = view(b.model())
     space, scales = spaced(graph)
-    assert not [g for g in space.groups if g.kind == BRANCH_KIND]
+    assert not [g for g in space.groups if g.kind == ADD_INPUT]
     assert reads(graph, space, scales, space.uniform(INT8)) == {left, right}
 
 
@@ -118,7 +119,7 @@ def test_a_conv_that_is_read_elsewhere_is_no_branch() -> None:
 def test_a_transformers_add_quantises_its_shortcut_and_has_no_second_decision() -> None:
     graph = view(transformer())
     space, scales = spaced(graph)
-    assert not [g for g in space.groups if g.kind == BRANCH_KIND]
+    assert not [g for g in space.groups if g.kind == ADD_INPUT]
     adds = [n for g in space.groups if g.kind == "add" for n in g.nodes]
     layout = quantise_layout(graph, SCHEME, space, space.uniform(INT8), scales)
     for key in adds:
@@ -178,7 +179,7 @@ def test_with_both_an_add_is_as_any_passive_operator() -> None:
     graph, projection, branch = downsampling()
     both = scheme("both")
     space = group(graph, both, ALL)
-    assert not [g for g in space.groups if g.kind == BRANCH_KIND]
+    assert not [g for g in space.groups if g.kind == ADD_INPUT]
     scales = RangeScales(
         dict.fromkeys((t for n in graph.nodes for t in n.outputs), TensorRange(-1, 1))
         | {"in0": TensorRange(-1, 1)},
@@ -269,7 +270,7 @@ def test_every_state_is_a_trial_of_its_own(model: Model, data: st.DataObject) ->
     first, second = drawn(data, space, allowed), drawn(data, space, allowed)
     same = lowering.lower(first).model == lowering.lower(second).model
     assert first != second or same
-    branches = {g.key for g in space.groups if g.kind == BRANCH_KIND}
+    branches = {g.key for g in space.groups if g.kind == ADD_INPUT}
     flipped = next((k for k in branches if first[k] is INT8), None)
     if flipped is not None:
         other = space.canonical(first.with_({flipped: FP32}))

@@ -21,8 +21,8 @@ from precsearch.graph.prepare import prepare
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq_layout import quantisable
-from precsearch.lowering.scales import FixedScales, RangeScales
+from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.scales import FixedScales, RangeScales
 from tests.lowering.random_models import Model, conv_models, feed_of, matmul_models, source_of
 
 BACKEND = OnnxRuntimeBackend(BackendOptions(threads=1))

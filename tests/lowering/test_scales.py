@@ -10,7 +10,8 @@ from precsearch.backends.onnxruntime.backend import scheme
 from precsearch.core.formats import FLOAT8E4M3
 from precsearch.core.precision import Precision
 from precsearch.core.quantization import TensorFormat
-from precsearch.lowering.scales import QuantParams, RangeScales, TensorRange, Tie, quantise_weight
+from precsearch.lowering.qdq.scales import QuantParams, RangeScales, TensorRange, Tie
+from precsearch.lowering.qdq.weights import quantise_weight
 
 INT8, FP8 = Precision.INT8, Precision.FP8
 U8 = scheme().activation(INT8)

@@ -15,9 +15,9 @@ from precsearch.calibration.ranges import Calibration, collect_ranges
 from precsearch.codec.vectors import decode_halves, encode_halves
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.scales import FixedScales, QuantParams, RangeScales
+from precsearch.lowering.qdq.scales import FixedScales, QuantParams, RangeScales
 from precsearch.setup.target import open_target
 from tests.rewrites.scalable_models import CHANNELS, Chain, conv
 

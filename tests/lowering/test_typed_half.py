@@ -14,7 +14,7 @@ from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from precsearch.graph.view import GraphView
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.scales import RangeScales, TensorRange
+from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.graph.small_graphs import NORM_FORMS, GraphBuilder, layer_norm, linear, view
 from tests.lowering.random_models import Model, feed_of
 from tests.lowering.test_random_models import ALL, FEW, MODELS, drawn, prepared, relative

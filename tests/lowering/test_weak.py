@@ -18,10 +18,10 @@ from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
-from precsearch.lowering.annotate import Annotation, unpinned
+from precsearch.lowering.engines.annotate import Annotation, unpinned
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq_layout import quantisable
-from precsearch.lowering.scales import RangeScales, TensorRange
+from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.graph.small_graphs import GraphBuilder, conv, linear, residual_net, view
 from tests.lowering.random_models import Model, feed_of
 from tests.lowering.test_random_models import ALL, FEW, MODELS, drawn, prepared

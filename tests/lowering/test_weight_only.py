@@ -18,7 +18,7 @@ from precsearch.emulation.single import FlatProxy
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.scales import RangeScales
+from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.lowering.weight_only import BLOCK, fits, packed_tensor, packed_weight, unpacked
 from tests.graph.small_graphs import GraphBuilder, view
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from precsearch.core.backend import Array, Feed, KernelTime
 from precsearch.core.problem import Bound, Goal
 from precsearch.core.trial import Accuracy, Latency
-from precsearch.measurement.apart import agree, spread, together
-from precsearch.measurement.certainty import doubts, shaky
 from precsearch.measurement.config import Rival
-from precsearch.measurement.latency import Load, Surroundings, TimingOptions
-from precsearch.measurement.timer import EngineTimer
+from precsearch.measurement.timing.apart import agree, spread, together
+from precsearch.measurement.timing.certainty import doubts, shaky
+from precsearch.measurement.timing.latency import Load, Surroundings, TimingOptions
+from precsearch.measurement.timing.timer import EngineTimer
 from tests.cli.runs import latency
 
 LOADS = (Load(({"x": np.zeros(1)},)),)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
-from precsearch.core.backend_facts import COMPILED
+from precsearch.core.backend.facts import COMPILED
 from precsearch.core.errors import WorkerError
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Fidelity
@@ -16,9 +16,9 @@ from precsearch.data import input_specs, load
 from precsearch.executors.candidates import measurement_config
 from precsearch.executors.client import MeasurementClient
 from precsearch.executors.process import Worker
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.scales import RangeScales
+from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.measurement.build_service import Engine
 from precsearch.measurement.place import Place
 from precsearch.measurement.reference_service import Announce

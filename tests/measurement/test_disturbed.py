@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from precsearch.core.backend import Array, Feed, KernelTime
-from precsearch.measurement.latency import (
+from precsearch.measurement.timing.latency import (
     Load,
     Surroundings,
     TimingOptions,

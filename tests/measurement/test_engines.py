@@ -11,7 +11,7 @@ import pytest
 
 from precsearch.backends.fake import FakeBackend
 from precsearch.core.backend import BackendOptions
-from precsearch.core.backend_facts import COMPILED
+from precsearch.core.backend.facts import COMPILED
 from precsearch.measurement.artifact_store import Artifact
 from precsearch.measurement.config import Candidate, MeasurementConfig
 from precsearch.measurement.engines import EngineSource

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from precsearch.core.backend import Array, Feed, KernelTime
 from precsearch.core.errors import RunError
-from precsearch.measurement.latency import (
+from precsearch.measurement.timing.latency import (
     Load,
     TimingOptions,
     against_itself,

@@ -20,9 +20,8 @@ from precsearch.core.trial import Fidelity
 from precsearch.data import Dataset
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq_layout import quantisable
-from precsearch.lowering.scales import RangeScales
-from precsearch.measurement.latency import TimingOptions
+from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.measurement.place import Place
 from precsearch.measurement.profiling import achieved_precisions, owner
 from precsearch.measurement.reference_service import ReferenceService
@@ -32,6 +31,7 @@ from precsearch.measurement.service import (
     MeasurementService,
     ReferenceSplit,
 )
+from precsearch.measurement.timing.latency import TimingOptions
 from tests.graph.small_graphs import conv_net, fire_net, residual_net, transformer
 from tests.lowering.golden import EXAMPLE, prepared
 

@@ -27,8 +27,6 @@ from precsearch.core.space import LayerGroup, SearchSpace
 from precsearch.core.trial import Fidelity, Measurement, Trial
 from precsearch.data import Dataset
 from precsearch.executors.candidates import candidate, rival
-from precsearch.measurement.certainty import doubts
-from precsearch.measurement.latency import TimingOptions
 from precsearch.measurement.place import Place
 from precsearch.measurement.service import (
     Candidate,
@@ -36,6 +34,8 @@ from precsearch.measurement.service import (
     MeasurementService,
     ReferenceSplit,
 )
+from precsearch.measurement.timing.certainty import doubts
+from precsearch.measurement.timing.latency import TimingOptions
 from precsearch.optimization.stages.select import Choice, confirm, finalists
 from precsearch.registry import strategy
 from precsearch.search.evaluator import evaluators, sequential

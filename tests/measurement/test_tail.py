@@ -10,7 +10,7 @@ import pytest
 
 from precsearch.core.backend import Array, Feed, KernelTime
 from precsearch.core.objective import Timing
-from precsearch.measurement.latency import Load, TimingOptions, compare, head_to_head
+from precsearch.measurement.timing.latency import Load, TimingOptions, compare, head_to_head
 
 LOADS = (Load(({"x": np.zeros(1)},)),)
 

@@ -23,9 +23,9 @@ from precsearch.executors.client import ReferenceClient
 from precsearch.executors.open import worker_here
 from precsearch.executors.process import Worker
 from precsearch.executors.references import reference_of
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowered
-from precsearch.measurement.latency import TimingOptions
+from precsearch.measurement.timing.latency import TimingOptions
 from precsearch.optimization.stages.calibrate import calibrated
 from precsearch.search.evaluator import EvaluateOne, evaluators, sequential
 from precsearch.search.journal import Journal

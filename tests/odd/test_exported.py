@@ -17,9 +17,9 @@ from precsearch.api import OptimizeConfig, inspect
 from precsearch.cli.output.inspect import inspect_lines
 from precsearch.cli.output.page import Page
 from precsearch.core.precision import Precision
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.grouping.group import group
-from precsearch.optimization.counted import with_work
+from precsearch.optimization.preview.counted import with_work
 from precsearch.setup.inputs import open_inputs
 from precsearch.setup.target import open_target
 from tests.graph.plain_runs import lowered, ran

@@ -29,11 +29,11 @@ _MEASURE = """
 import json, resource, sys
 from precsearch.backends.onnxruntime.backend import scheme
 from precsearch.grouping.group import group
-from precsearch.lowering.qdq_layout import quantisable
+from precsearch.lowering.qdq.layout import quantisable
 from precsearch.lowering.lower import Lowering
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import read_model
-from precsearch.lowering.scales import RangeScales, TensorRange
+from precsearch.graph.reading.read import read_model
+from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from precsearch.core.space import Precision
 
 def peak():

@@ -20,11 +20,11 @@ from precsearch.core.space import Assignment, SearchSpace
 from precsearch.data import input_specs, load
 from precsearch.graph.opset import without_names
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq_layout import quantisable
-from precsearch.lowering.scales import RangeScales, TensorRange
+from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from precsearch.reference.session import reference_outputs
 from tests.odd.models.odd_graphs import qat
 from tests.odd.models.odd_models import MODELS, REFUSED, Make

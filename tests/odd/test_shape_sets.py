@@ -14,7 +14,7 @@ from precsearch import ShapeSet
 from precsearch.core.backend import Array, Feed, KernelTime
 from precsearch.core.errors import OptionError
 from precsearch.data import InputSpec, load, rebatched, resolve
-from precsearch.measurement.latency import Load, TimingOptions, compare, head_to_head
+from precsearch.measurement.timing.latency import Load, TimingOptions, compare, head_to_head
 from tests.e2e.plugins.clocked_backend import here
 from tests.graph.small_graphs import GraphBuilder, conv, linear
 from tests.odd.models import batch_backend

@@ -15,7 +15,7 @@ import pytest
 
 from precsearch.api import build
 from precsearch.core.errors import ReplayError
-from precsearch.lowering.scales import quantise_weight
+from precsearch.lowering.qdq.weights import quantise_weight
 from precsearch.plan.plan import read_plan
 from tests.hostile.situations.world import write_world
 

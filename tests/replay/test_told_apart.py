@@ -23,7 +23,7 @@ from precsearch.core.errors import OptionError, PrecsearchError, ReplayError
 from precsearch.core.events import Event, Warned
 from precsearch.diagnosis.compare import DiagnoseConfig, diagnose
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.plan.schema import event_schema, event_tables, plan_schema
 from precsearch.setup.inputs import open_inputs
 from tests.backends.trt.stand_in.plans import write_plan

@@ -17,9 +17,9 @@ from onnx import TensorProto, helper, numpy_helper
 from precsearch import api
 from precsearch.cli.main import run
 from precsearch.core.errors import ModelError, OutputError, ReplayError
-from precsearch.graph.messages import tensors
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.messages import tensors
+from precsearch.graph.reading.read import read_model
 from precsearch.replay.weights import placed, write_model
 from tests.hostile.situations.world import data_bytes, model
 
@@ -332,7 +332,7 @@ def test_entries_that_readers_understand_differently_are_refused(
 def test_too_many_bytes_for_a_message_are_refused(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("precsearch.graph.external._MOST_TAKEN_IN", 11)
+    monkeypatch.setattr("precsearch.graph.reading.external._MOST_TAKEN_IN", 11)
     with pytest.raises(ModelError, match="keeps 12 bytes outside of its file"):
         read_model(put(here, in_function))
     assert read_model(put(here, in_initializer)).external

@@ -21,7 +21,7 @@ from precsearch.core.trial import Fidelity
 from precsearch.formatting import foretold, speedup
 from precsearch.plan.plan import evidence_path, read_plan
 from precsearch.report import run_page, tell
-from precsearch.report.javascript import javascript
+from precsearch.report.charts.javascript import javascript
 from precsearch.search.journal import Journal, read
 from tests.cli.runs import synthetic_run
 from tests.report.runs import CHARTS, Html, Run

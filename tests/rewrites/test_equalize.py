@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from precsearch.calibration.channels import ChannelStatistics
 from precsearch.codec.vectors import decode_vector, encode_vector
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import SourceModel, read_model
+from precsearch.graph.reading.read import SourceModel, read_model
 from precsearch.graph.view import GraphView
 from precsearch.rewrites import with_rewrites
 from precsearch.rewrites.equalize import EQUALIZE, name_of

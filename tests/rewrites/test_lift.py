@@ -14,10 +14,10 @@ from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq_layout import quantisable
-from precsearch.lowering.scales import RangeScales, TensorRange
+from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from precsearch.optimization.stages.rewrite import open_rewritten
 from precsearch.rewrites.apply import with_rewrites
 from precsearch.rewrites.lift import LIFT, author_ranges

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from precsearch.core.errors import OptionError
 from precsearch.diagnosis.compare import DiagnoseConfig, diagnose
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import SourceModel, read_model
+from precsearch.graph.reading.read import SourceModel, read_model
 from precsearch.graph.view import GraphView
 from precsearch.rewrites import (
     REWRITES,

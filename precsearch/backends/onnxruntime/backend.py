@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 import time
-from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from precsearch.backends.onnxruntime.node_events import NodeTime, node_times, read_profile
 from precsearch.backends.onnxruntime.optimized import OptimizedModels
 from precsearch.core.backend import (
     TYPED,
@@ -26,7 +24,7 @@ from precsearch.core.backend import (
     KernelTime,
     QuantScheme,
 )
-from precsearch.core.errors import BuildError, OptionError, ResourceError, RunError
+from precsearch.core.errors import BuildError, OptionError, RunError
 from precsearch.core.precision import Precision
 from precsearch.core.quantization import Quirk
 from precsearch.reference.session import first_line, ort_errors, session_options
@@ -40,7 +38,6 @@ __all__ = ["OnnxRuntimeBackend", "OnnxRuntimeSession", "scheme"]
 
 _INT8_KERNEL = re.compile(r"^(QLinear\w+|QGemm|MatMulInteger\w*|ConvInteger|DynamicQuantize\w+)$")
 _UNIQUE_SUFFIX = re.compile(r"(_token_\d+)+$")
-_KERNEL_EVENT = "_kernel_time"
 
 
 def scheme(weight_bits: int = 8) -> QuantScheme:
@@ -105,22 +102,16 @@ class OnnxRuntimeSession:
         """See `precsearch.core.backend.Session.profile`.
 
         Leaves the session slower than a fresh one.
+
+        Raises:
+            ResourceError: There is no room for the profile.
         """
         if self._scratch is None:
             return ()
         for _ in range(runs + 1):
             self.run(feed)
-        path = Path(self._ready().end_profiling())
-        try:
-            events = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:  # it does not say that it could not write
-            raise ResourceError(
-                f"no profile can be written to the temporary folder {str(path.parent)!r}: free "
-                "some room there, or name another one (TMPDIR)"
-            ) from error
-        finally:
-            path.unlink(missing_ok=True)
-        return tuple(_kernels(events))
+        events = read_profile(Path(self._ready().end_profiling()))
+        return tuple(_kernel(node) for node in node_times(events))
 
     def close(self) -> None:
         """See `precsearch.core.backend.Session.close`."""
@@ -129,19 +120,9 @@ class OnnxRuntimeSession:
             self._scratch.cleanup()
 
 
-def _kernels(events: Iterable[dict[str, Any]]) -> Iterable[KernelTime]:
-    """Median time per kernel; the first run is cold and does not count."""
-    found: dict[str, tuple[str, list[float]]] = {}
-    for event in events:
-        name = str(event.get("name", ""))
-        if event.get("cat") == "Node" and name.endswith(_KERNEL_EVENT):
-            op_type = str(event.get("args", {}).get("op_name", ""))
-            index = str(event.get("args", {}).get("node_index", ""))
-            key = f"{index} {name.removesuffix(_KERNEL_EVENT)}"
-            found.setdefault(key, (op_type, []))[1].append(float(event["dur"]) * 1e-6)
-    for key, (op_type, seconds) in found.items():
-        name = _UNIQUE_SUFFIX.sub("", key.partition(" ")[2])
-        yield KernelTime((name,), op_type, median(seconds[1:] or seconds), _computed_in(op_type))
+def _kernel(node: NodeTime) -> KernelTime:
+    name = _UNIQUE_SUFFIX.sub("", node.name)
+    return KernelTime((name,), node.op_type, node.seconds, _computed_in(node.op_type))
 
 
 def _computed_in(kernel: str) -> Precision:
@@ -207,7 +188,7 @@ class OnnxRuntimeBackend:
         return model
 
     def how_to_load(self, path: str) -> tuple[str, ...]:
-        """See `precsearch.core.portable.TellsHowToLoad.how_to_load`."""
+        """See `precsearch.core.backend.portable.TellsHowToLoad.how_to_load`."""
         return (
             "import onnxruntime",
             f"session = onnxruntime.InferenceSession({path!r})",

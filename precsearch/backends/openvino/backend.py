@@ -18,7 +18,7 @@ from precsearch.backends.openvino.runtime import error_line, openvino_core, open
 from precsearch.backends.openvino.scheme import scheme
 from precsearch.backends.openvino.session import OpenVinoSession
 from precsearch.core.backend import TYPED, BackendOptions, Fingerprint, GraphForm, QuantScheme
-from precsearch.core.backend_facts import BackendFacts
+from precsearch.core.backend.facts import BackendFacts
 from precsearch.core.errors import BuildError, OptionError
 from precsearch.core.precision import Precision
 from precsearch.system.cpu import cpu_features, cpu_name, int8_saturates, physical_cores
@@ -28,7 +28,11 @@ __all__ = ["OpenVinoBackend"]
 
 _WRITTEN = frozenset({Precision.FP32, Precision.BF16, Precision.FP16, Precision.INT8})
 
-_TYPED_16 = GraphForm("typed-22", 22)
+_ONE_KERNEL = {
+    **dict.fromkeys(("conv", "matmul", "gemm", "gelu", "silu"), frozenset[str]()),
+    "layernorm": frozenset({"Div"}),
+}
+_TYPED_16 = GraphForm("typed-22", 22, one_kernel=_ONE_KERNEL)
 """Casts and Q/DQ say everything, with FP32 around INT8. ONNX has Conv in bfloat16 from 22 on."""
 
 
@@ -133,13 +137,13 @@ class OpenVinoBackend:
         return EngineArtifact(outline.inputs, outline.outputs, nodes, blob.getvalue()).to_bytes()
 
     def portable(self, model: bytes) -> tuple[bytes, ...]:
-        """See `precsearch.core.portable.WritesPortableModel.portable`."""
+        """See `precsearch.core.backend.portable.WritesPortableModel.portable`."""
         outline = OnnxOutline(model)
         made = read_onnx(model, outline, self.options.model_folder, self.options.shapes)
         return intermediate_representation(made)
 
     def how_to_load(self, path: str) -> tuple[str, ...]:
-        """See `precsearch.core.portable.WritesPortableModel.how_to_load`."""
+        """See `precsearch.core.backend.portable.WritesPortableModel.how_to_load`."""
         device = self.build_options.device
         return (
             "import openvino",
@@ -154,6 +158,8 @@ class OpenVinoBackend:
 
     def _imported(self, artifact: EngineArtifact, profiled: bool) -> Any:  # noqa: ANN401
         config = {**self._config(), "PERF_COUNT": profiled}
+        if profiled:
+            config["NUM_STREAMS"] = 1  # each stream counts for itself
         stream = io.BytesIO(artifact.blob)
         try:
             return openvino_core().import_model(stream, self.build_options.device, config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from precsearch.core.quantization import QuantScheme, Quirk
+from precsearch.graph.operators import PRODUCTS
 
 __all__ = ["scheme"]
 
@@ -23,7 +24,7 @@ def scheme(weight_bits: int = 8) -> QuantScheme:
         name=f"ov-u8s8-{weight_bits}",
         activation="uint8",
         weight_bits=weight_bits,
-        active=frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"}),
+        active=frozenset(PRODUCTS),
         passive=frozenset({"Add", "Concat", "AveragePool", "GlobalAveragePool"}),
         carried=frozenset(
             {"MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice"}

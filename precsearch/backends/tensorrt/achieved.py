@@ -8,11 +8,9 @@ import onnx
 
 from precsearch.backends.tensorrt.inspector import EngineLayer
 from precsearch.core.precision import Precision
+from precsearch.graph.operators import PRODUCTS
 
-__all__ = ["PRODUCTS", "products_ran"]
-
-PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-"""Operators whose arithmetic is worth a kernel of its own: what an assignment is judged by."""
+__all__ = ["products_ran"]
 
 _GENERATED = "kgen"
 _FLOATS = frozenset({"float", "half", "bfloat16"})

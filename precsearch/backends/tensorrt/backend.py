@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,14 +14,12 @@ import numpy as np
 import onnx
 
 from precsearch.backends.tensorrt.achieved import products_ran
-from precsearch.backends.tensorrt.builder import EngineBuilder
-from precsearch.backends.tensorrt.capabilities import Caps, import_tensorrt, probe
+from precsearch.backends.tensorrt.building.builder import EngineBuilder
+from precsearch.backends.tensorrt.capabilities import Caps, import_tensorrt
 from precsearch.backends.tensorrt.inspector import EngineLayer, engine_layers
-from precsearch.backends.tensorrt.logger import Lines, make_logger
+from precsearch.backends.tensorrt.installed import Installed, loaded
 from precsearch.backends.tensorrt.options import Knobs
-from precsearch.backends.tensorrt.runtime.cuda import Cuda
 from precsearch.backends.tensorrt.runtime.engine import TensorRtSession
-from precsearch.backends.tensorrt.runtime.neighbours import device_watch
 from precsearch.backends.tensorrt.scheme import scheme
 from precsearch.core.backend import (
     GPU_USE,
@@ -34,12 +31,13 @@ from precsearch.core.backend import (
     GraphForm,
     QuantScheme,
 )
-from precsearch.core.backend_facts import COMPILED
+from precsearch.core.backend.facts import COMPILED
 from precsearch.core.errors import BuildError, OptionError
 from precsearch.core.precision import Precision
 from precsearch.system.disturbance import Watch
+from precsearch.system.gpu_neighbours import device_watch
 
-__all__ = ["Installed", "TensorRtBackend", "loaded"]
+__all__ = ["TensorRtBackend"]
 
 _MAX_WARNINGS = 8
 _RUN = frozenset({Precision.FP32, Precision.FP16, Precision.INT8})
@@ -58,54 +56,6 @@ class _Notes:
     warnings: list[str] = field(default_factory=list)
     layers: tuple[EngineLayer, ...] = ()
     ran: Mapping[str, Precision | None] = field(default_factory=dict)
-
-
-class Installed:
-    """TensorRT, loaded once a process, and CUDA, as soon as something needs it.
-
-    Args:
-        load: Imports TensorRT's Python module.
-
-    Raises:
-        OptionError: It is not installed, does not load here, or can be told neither types nor
-            precisions.
-    """
-
-    def __init__(self, load: Callable[[], Any]) -> None:
-        self.trt: Any = load()
-        self.caps: Caps = probe(self.trt)
-        self.lines = Lines()
-        self.logger = make_logger(self.trt, self.lines)
-        if not (self.caps.typed or self.caps.weak):
-            raise OptionError(
-                f"TensorRT {self.caps.version} can neither be told types nor precisions; install "
-                "another version"
-            )
-
-    @cached_property
-    def cuda(self) -> Cuda:
-        """The CUDA runtime.
-
-        Raises:
-            OptionError: cuda-bindings is not installed, or does not load.
-        """
-        return Cuda()
-
-
-_LOCK = threading.Lock()
-_LOADED: dict[str, Installed] = {}
-
-
-def loaded(name: str, load: Callable[[], Any]) -> Installed:
-    """What a backend of this name shares with the others of its process.
-
-    Raises:
-        OptionError: See `Installed`.
-    """
-    with _LOCK:
-        if name not in _LOADED:
-            _LOADED[name] = Installed(load)
-        return _LOADED[name]
 
 
 class TensorRtBackend:
@@ -213,7 +163,7 @@ class TensorRtBackend:
         return (coarse, strict) if self.knobs.tf32 else (strict, coarse)
 
     def unavailable(self, precisions: Collection[Precision]) -> str:
-        """See `precsearch.core.backend_facts.LimitsPrecisions.unavailable`."""
+        """See `precsearch.core.backend.facts.LimitsPrecisions.unavailable`."""
         for precision in Precision.ordered(_SINCE.keys() & set(precisions)):
             if self.form.annotated:
                 return (
@@ -264,7 +214,7 @@ class TensorRtBackend:
         self._builder.hold(tactics)
 
     def how_to_load(self, path: str) -> tuple[str, ...]:
-        """See `precsearch.core.portable.TellsHowToLoad.how_to_load`."""
+        """See `precsearch.core.backend.portable.TellsHowToLoad.how_to_load`."""
         if path.endswith(".onnx"):
             return ()
         return (

@@ -15,25 +15,17 @@ from itertools import count
 import onnx
 from onnx.shape_inference import infer_shapes
 
-from precsearch.backends.tensorrt.precision_constraints import read_asked
+from precsearch.backends.tensorrt.building.precision_constraints import read_asked
 from precsearch.core.precision import Precision
-from precsearch.lowering.annotate import METADATA_KEY
+from precsearch.graph.operators import MEASURING, PASSING, QDQ
+from precsearch.lowering.engines.annotate import METADATA_KEY
 
 __all__ = ["Pin", "Pins", "pins", "renamed"]
 
 _UNSET = frozenset(
     {
-        *(
-            "Cast",
-            "CastLike",
-            "Constant",
-            "ConstantOfShape",
-            "Dropout",
-            "Identity",
-            "Shape",
-            "Size",
-        ),
-        *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"),
+        *(*PASSING, *MEASURING, "Cast", "CastLike", "Constant", "ConstantOfShape"),
+        *(*QDQ, "DynamicQuantizeLinear"),
         *("If", "Loop", "Scan", "NonMaxSuppression", "NonZero"),
     }
 )

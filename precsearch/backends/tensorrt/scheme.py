@@ -13,6 +13,7 @@ from precsearch.core.quantization import (
     TensorFormat,
     operator_formats,
 )
+from precsearch.graph.operators import PRODUCTS
 
 __all__ = ["scheme"]
 
@@ -35,7 +36,7 @@ def scheme(add_inputs: str = "decided", *, rtx: bool = False) -> QuantScheme:
             kernel in FP16 with Q/DQ around it), so that it is not offered. Whether TensorRT does is
             not measured.
     """
-    active = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
+    active = frozenset(PRODUCTS)
     passive = frozenset({"Add", "Concat", "AveragePool", "GlobalAveragePool"})
     if rtx:
         active -= {"ConvTranspose"}

@@ -177,3 +177,37 @@ UpgradedPlan = Annotated[
         ".evidence.json.",
     ),
 ]
+PlannedRun = Annotated[
+    Path,
+    Argument(metavar="RUN", show_default=False, help="The run directory of a finished search."),
+]
+At = Annotated[
+    float | None,
+    Option(
+        "--at",
+        parser=real("--at"),
+        metavar="T",
+        show_default=False,
+        help="Write the plan of the fastest engine within this tolerance, in the metric's terms. "
+        "Default: show the engines to choose from.",
+    ),
+]
+PlanAtOutput = Annotated[
+    Path | None,
+    Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        show_default=False,
+        help="Where to write the plan; what was measured goes beside it (.evidence.json).",
+    ),
+]
+RunModel = Annotated[
+    Path | None,
+    Option(
+        "--model",
+        metavar="FILE",
+        show_default=False,
+        help="The original ONNX model. Default: the run's, beside the run directory.",
+    ),
+]

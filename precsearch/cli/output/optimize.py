@@ -22,12 +22,12 @@ from precsearch.cli.cells import (
 )
 from precsearch.cli.output.next_steps import loading_lines, next_steps
 from precsearch.cli.output.page import Page
-from precsearch.cli.output.shipped import by_size, latency_words, share_of_size, size_rows
+from precsearch.cli.shipped import by_size, latency_words, share_of_size, size_rows
 from precsearch.codec import unstructure
 from precsearch.core.objective import Objective
 from precsearch.core.trial import UNKNOWN, Latency, ShapeLatency
 from precsearch.formatting import foretold, fp32_told, loss_bound
-from precsearch.measurement.certainty import doubts
+from precsearch.measurement.timing.certainty import doubts
 from precsearch.optimization.explanation.stopping import fp32_is_fastest, why_stopped
 from precsearch.plan.plan import Plan
 from precsearch.setup.config import EngineRow

@@ -15,9 +15,9 @@ from precsearch.cli.cells import (
 )
 from precsearch.cli.output.optimize import rate_rows
 from precsearch.cli.output.page import Page
-from precsearch.cli.output.shipped import seconds_words
+from precsearch.cli.shipped import seconds_words
 from precsearch.formatting import loss_bound
-from precsearch.measurement.certainty import doubts
+from precsearch.measurement.timing.certainty import doubts
 
 __all__ = ["build_lines", "edit_lines", "export_lines", "hazard_lines", "verify_lines"]
 

@@ -22,7 +22,7 @@ from precsearch.core.events import (
 )
 from precsearch.core.problem import Bound
 from precsearch.core.trial import Fidelity, Trial
-from precsearch.measurement.certainty import shaky
+from precsearch.measurement.timing.certainty import shaky
 from precsearch.optimization.explanation.stopping import why_stopped
 
 __all__ = ["PROXIES_PER_LINE", "PlainLog"]

@@ -25,7 +25,7 @@ from precsearch.cli.progress.scatter import MIN_HEIGHT, MIN_WIDTH, Point, sketch
 from precsearch.cli.progress.trial_table import trial_table
 from precsearch.cli.progress.view import Verdict, View, asked, ran
 from precsearch.core.trial import Fidelity
-from precsearch.measurement.certainty import doubts
+from precsearch.measurement.timing.certainty import doubts
 
 __all__ = ["render"]
 

@@ -25,7 +25,7 @@ from precsearch.core.mismatch import sizes_alone
 from precsearch.core.problem import Goal
 from precsearch.core.space import Assignment
 from precsearch.core.trial import UNKNOWN, Failed, Fidelity, Trial
-from precsearch.measurement.estimate import search_seconds
+from precsearch.measurement.timing.estimate import search_seconds
 
 __all__ = ["Verdict", "View", "asked", "fold", "ran"]
 

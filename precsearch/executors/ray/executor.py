@@ -51,7 +51,8 @@ class RayExecutor(Executor):
             shared=True,
         )
         self._nodes: dict[str, str] = {}
-        _start(self._ray, self._address, local=self._local)
+        gpus = len(request.devices()) if self._local and request.facts.device == "gpu" else None
+        _start(self._ray, self._address, local=self._local, gpus=gpus)
         self._devices = self._here.devices() if self._local else self._found(request)
 
     def devices(self) -> Sequence[DeviceSpec]:
@@ -147,7 +148,7 @@ def _installed() -> Any:  # noqa: ANN401 - a module
     return ray
 
 
-def _start(ray: Any, address: str, *, local: bool) -> None:  # noqa: ANN401 - a module
+def _start(ray: Any, address: str, *, local: bool, gpus: int | None) -> None:  # noqa: ANN401 - a module
     """Connect to the cluster, or start Ray on this machine."""
     quiet = {"logging_level": "error", "log_to_driver": False, "configure_logging": False}
     try:
@@ -155,7 +156,8 @@ def _start(ray: Any, address: str, *, local: bool) -> None:  # noqa: ANN401 - a 
             # Ray's processes import precsearch from where this process does.
             path = os.pathsep.join(os.path.abspath(p) for p in sys.path if p)  # noqa: PTH100 - an entry may be any string
             env = {"env_vars": {"PYTHONPATH": path}}
-            ray.init(include_dashboard=False, runtime_env=env, **quiet)
+            # Ray does not find the GPUs of every machine; the user has named them.
+            ray.init(num_gpus=gpus, include_dashboard=False, runtime_env=env, **quiet)
         else:
             ray.init(address=address, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:

@@ -18,6 +18,7 @@ from precsearch.graph.folding.call import Array, Call, Unfoldable
 from precsearch.graph.folding.layout import LAYOUT, SIZES, new_shape
 from precsearch.graph.folding.shapes import Dims, Shapes
 from precsearch.graph.folding.stored import keeps_quantized
+from precsearch.graph.operators import MEASURING, RESHAPING
 
 __all__ = ["FOLDED", "fold_constants"]
 
@@ -34,7 +35,6 @@ _MOST_BYTES = 1 << 30
 _MESSAGE = (1 << 31) - (1 << 28)
 """What a model may hold inside its own file: a message is limited to 2 GiB, with room for nodes."""
 
-_RESHAPING = ("Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten")
 _MALFORMED = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
 
 
@@ -107,7 +107,7 @@ class _Folder:
         if any(t is not None and t.dtype is ir.DataType.STRING for t in found):
             return None
         call = Call(node, self.opset, tuple(found))
-        if node.op_type in _RESHAPING and (moved := self._moved(call)) is not None:
+        if node.op_type in RESHAPING and (moved := self._moved(call)) is not None:
             return [moved]
         self._check_size(call)
         arrays = FOLDED[node.op_type](call)
@@ -136,7 +136,7 @@ class _Folder:
         source = node.inputs[0]
         if source is None:
             return None
-        if node.op_type in ("Shape", "Size"):
+        if node.op_type in MEASURING:
             return self._shape_of(node, self.shapes[source])
         sizes = self.partial.get(source)
         rest = [None if v is None else self.tensor(v) for v in node.inputs[1:]]

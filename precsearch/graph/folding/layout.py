@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from precsearch.graph.folding.call import Array, Call, Kernel, Unfoldable
+from precsearch.graph.operators import RESHAPING
 
 __all__ = ["LAYOUT", "SIZES", "new_shape"]
 
@@ -181,7 +182,7 @@ def _size(call: Call) -> list[Array]:
 
 
 LAYOUT: Mapping[str, Kernel] = {
-    **dict.fromkeys(("Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten"), _same_values),
+    **dict.fromkeys(RESHAPING, _same_values),
     "Transpose": _transposed,
     "Concat": _joined,
     "Slice": _sliced,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from precsearch.graph.operators import SOFTMAXES
+
 __all__ = ["Shapes"]
 
 _KEEPING = frozenset(
     {
         *("Identity", "Cast", "Relu", "Abs", "Neg", "Sqrt", "Exp", "Log", "Tanh", "Sigmoid", "Erf"),
-        *("Softmax", "LogSoftmax", "Clip", "LeakyRelu", "Elu", "Gelu", "HardSigmoid", "Softplus"),
+        *(*SOFTMAXES, "Clip", "LeakyRelu", "Elu", "Gelu", "HardSigmoid", "Softplus"),
         *("HardSwish", "Mish", "Sin", "Cos", "Floor", "Ceil", "Round", "Not", "Sign", "Dropout"),
         *("LayerNormalization", "BatchNormalization", "InstanceNormalization"),
     }

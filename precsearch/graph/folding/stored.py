@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from precsearch.graph.operators import FUSED_ACTIVATIONS, PRODUCTS, REARRANGING
+
 __all__ = ["keeps_quantized"]
 
-_LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"})
+_LAYERS = frozenset({*PRODUCTS, "Einsum"})
 _STEPS = 8
-_MOVING = frozenset({"Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"})
-_PASSING = _MOVING | {"MaxPool", "Relu", "Clip", "Slice", "Pad"}
+_PASSING = frozenset({*REARRANGING, *FUSED_ACTIVATIONS, "MaxPool", "Slice", "Pad"})
 
 
 def keeps_quantized(value: ir.Value) -> bool:
@@ -30,7 +31,7 @@ def keeps_quantized(value: ir.Value) -> bool:
 def _quantized_at(node: ir.Node, slot: int) -> bool:
     if node.domain not in ("", "ai.onnx"):
         return True
-    if node.op_type in _MOVING:
+    if node.op_type in REARRANGING:
         return slot != 0 or keeps_quantized(node.outputs[0])
     if node.op_type not in _LAYERS:
         return True

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from precsearch.graph.operators import FUSED_ACTIVATIONS
 from precsearch.graph.view import NodeView
-from precsearch.grouping.patterns.kinds import kind_of
+from precsearch.grouping.patterns.kinds import HEADS, kind_of
 from precsearch.grouping.patterns.lookup import Lookup, Pattern
 
 __all__ = ["Chains"]
@@ -17,14 +18,14 @@ class Chains(Lookup):
     def chain(self, node: NodeView) -> Pattern | None:
         """An operator, the constant shift and scale after it, and the Relu or Clip after that."""
         kind = kind_of(node, self.graph)
-        if kind in ("node", "concat", "layernorm", "rmsnorm", "gelu", "silu", "attention"):
+        if kind not in HEADS:
             return None
         nodes = [node.index]
         tensor = node.outputs[0]
         for step in self._affine(node, kind):
             nodes.append(step.index)
             tensor = step.outputs[0]
-        while (clip := self.next_is(tensor, "Relu", "Clip")) is not None:
+        while (clip := self.next_is(tensor, *FUSED_ACTIVATIONS)) is not None:
             if any(t and t not in self.graph.weights for t in clip.inputs[1:]):
                 break
             nodes.append(clip.index)

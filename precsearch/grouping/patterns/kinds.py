@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from precsearch.core.space import GroupTrait
 from precsearch.graph.view import GraphView, NodeView
 
-__all__ = ["KINDS", "kind_of"]
+__all__ = ["ADD_INPUT", "HEADS", "KINDS", "kind_of", "traits_of"]
+
+ADD_INPUT = "add-branch"
+"""The kind of a group that stands for a second decision on an Add."""
 
 KINDS = {
     "Conv": "conv",
@@ -25,6 +31,22 @@ KINDS = {
     "Swish": "silu",
     "Attention": "attention",
 }
+"""Operator → the kind of a group around it."""
+
+HEADS = frozenset(
+    {"add", "batchnorm", "conv", "gemm", "groupnorm", "instancenorm", "matmul", "pool"}
+)
+"""Kinds whose operator an engine fuses with the elementwise ones that follow it."""
+
+_TRAITS: Mapping[str, frozenset[GroupTrait]] = {
+    ADD_INPUT: frozenset({GroupTrait.ADDS_INPUT}),
+    "attention": frozenset({GroupTrait.ACTIVATION_PRODUCTS}),
+}
+
+
+def traits_of(kind: str) -> frozenset[GroupTrait]:
+    """What strategies may rely on in groups of a kind."""
+    return _TRAITS.get(kind, frozenset())
 
 
 def kind_of(node: NodeView, graph: GraphView) -> str:

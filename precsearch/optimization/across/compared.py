@@ -7,7 +7,11 @@ from dataclasses import dataclass, replace
 
 from precsearch.core.space import Assignment
 from precsearch.executors.open import open_executor
-from precsearch.measurement.shared_timing import SharedEngine, SharedTiming, open_shared_timing
+from precsearch.measurement.timing.shared_timing import (
+    SharedEngine,
+    SharedTiming,
+    open_shared_timing,
+)
 from precsearch.optimization.across.entrant import Entrant
 from precsearch.replay.materialize import materialise
 from precsearch.setup.config import OptimizeConfig

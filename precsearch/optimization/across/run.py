@@ -10,10 +10,11 @@ from pathlib import Path
 from precsearch.backends.auto import backend_name
 from precsearch.core.errors import EngineError, OptionError, WorkerError
 from precsearch.core.events import PlanWritten, StageStarted, Warned
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.optimization.across.compared import EngineTimes, compared, recorded
 from precsearch.optimization.across.entrant import Entrant, Stream, entrant
 from precsearch.optimization.across.racing import next_share, opening_share
+from precsearch.optimization.across.table_file import EngineTable, write_table
 from precsearch.optimization.finished import write_plan
 from precsearch.optimization.run import optimize_events
 from precsearch.plan.plan import evidence_path, read_plan
@@ -123,6 +124,7 @@ def _shipped(config: OptimizeConfig, entrants: Sequence[Entrant], outputs: Outpu
     assert best.result.plan_path is not None
     plan = read_plan(best.result.plan_path)
     write_plan(config, outputs, plan)
+    write_table(config.run_path, EngineTable(best.backend, rows))
     artifact = None if interrupted else _writable(config.artifact, best, entrants)
     if artifact is not None:
         made = config.run_path / f"shipped{artifact.suffix}"

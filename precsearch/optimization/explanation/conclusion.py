@@ -12,8 +12,8 @@ from precsearch.core.precision import Precision
 from precsearch.core.problem import Problem
 from precsearch.core.trial import Failed, Fidelity, Measurement, Trial
 from precsearch.metrics import Metric
-from precsearch.optimization.explain import ledger
 from precsearch.optimization.explanation.advice import outputs_over, wider_bounds
+from precsearch.optimization.explanation.explain import ledger
 from precsearch.optimization.explanation.stopping import CONCLUSIVE, limit_of, why_stopped
 from precsearch.plan.plan import Finalist
 

@@ -13,17 +13,17 @@ from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.executors.client import ReferenceClient
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq_layout import quantisable
-from precsearch.lowering.scales import RangeScales, TensorRange
+from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from precsearch.rewrites.lift import LIFT, author_ranges
 from precsearch.setup.files import write_text
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.target import Target
 from precsearch.system.regular_file import read_regular
 
-__all__ = ["calibrated"]
+__all__ = ["calibrated", "calibrated_before"]
 
 _MAX_BYTES = 1 << 28
 """Of stored ranges: some dozen bytes a tensor."""
@@ -51,7 +51,7 @@ def calibrated(
         WorkerError: It crashed or hung on the model.
     """
     tensors = quantisable(target.graph, target.scheme, target.space)
-    path = run_dir / f"ranges-{_key(target, inputs, method)}.json"
+    path = _path(target, method, inputs.parts.calibration.digest, run_dir)
     ranges = _read(path)
     if ranges is None:
         every = tuple(sorted(frozenset().union(*tensors.values())))
@@ -63,9 +63,40 @@ def calibrated(
     if bad:
         odd = _calibration(target, tuple(sorted(frozenset().union(*bad.values()))), method)
         why = worker.oddities(odd, inputs.parts.calibration.feeds)
+    return _with_ranges(target, ranges, bad, why)
+
+
+def calibrated_before(
+    target: Target, method: str, data: str, run_dir: Path
+) -> tuple[Target, Lowering] | None:
+    """`calibrated` from what a run has stored, without its data.
+
+    Args:
+        target: Model and backend.
+        method: See `calibrated`.
+        data: Digest of the calibration samples.
+        run_dir: Of the run.
+
+    Returns:
+        ``None`` if the run directory does not have these ranges.
+    """
+    ranges = _read(_path(target, method, data, run_dir))
+    if ranges is None:
+        return None
+    tensors = quantisable(target.graph, target.scheme, target.space)
+    bad = {key: left for key, wanted in tensors.items() if (left := wanted - ranges.keys())}
+    target, lowering, _ = _with_ranges(target, ranges, bad, {})
+    return target, lowering
+
+
+def _with_ranges(
+    target: Target,
+    ranges: Mapping[str, TensorRange],
+    bad: Mapping[str, frozenset[str]],
+    why: Mapping[str, str],
+) -> tuple[Target, Lowering, tuple[str, ...]]:
     space, lost = _prune(target.space, bad, why)
-    ranges = {**ranges, **_of_author(target)}
-    scales = RangeScales(ranges, target.scheme)
+    scales = RangeScales({**ranges, **_of_author(target)}, target.scheme)
     target = replace(target, space=space)
     lowering = Lowering(target.graph, space, target.scheme, scales, target.form)
     return target, lowering, lost
@@ -85,9 +116,10 @@ def _calibration(target: Target, tensors: tuple[str, ...], method: str) -> Calib
     return Calibration(model, target.options.model_folder, tensors, method)
 
 
-def _key(target: Target, inputs: Inputs, method: str) -> str:
-    parts = (target.digest, target.space.digest, method, inputs.parts.calibration.digest)
-    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+def _path(target: Target, method: str, data: str, run_dir: Path) -> Path:
+    parts = (target.digest, target.space.digest, method, data)
+    key = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+    return run_dir / f"ranges-{key}.json"
 
 
 def _write(path: Path, ranges: Mapping[str, TensorRange]) -> None:

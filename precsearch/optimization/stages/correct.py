@@ -10,26 +10,25 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from precsearch.calibration.bias_shift import ShiftedLayer, ShiftRequest
 from precsearch.calibration.channels import ChannelRequest
 from precsearch.calibration.range_choice import ChosenRange, RangeRequest
 from precsearch.calibration.ranges import METHODS, Calibration
-from precsearch.codec import dumps, unstructure
-from precsearch.codec.vectors import decode_halves, encode_halves
+from precsearch.codec.vectors import encode_halves
 from precsearch.core.events import Event, StageStarted
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from precsearch.executors.client import ReferenceClient
-from precsearch.graph.prepare import prepare
-from precsearch.graph.view import GraphView
-from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq_layout import quantisable
-from precsearch.lowering.scales import RangeScales, TensorRange
-from precsearch.lowering.shifts import can_be_shifted
+from precsearch.lowering.lower import Lowering
+from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.scales import RangeScales, TensorRange
+from precsearch.lowering.qdq.shifts import can_be_shifted
 from precsearch.measurement.service import ReferenceSplit
 from precsearch.optimization.stages.calibrate import calibrated
+from precsearch.optimization.stages.corrected import Corrected, CorrectedLowerings
 from precsearch.optimization.stages.correction_judge import Judge, gain
 from precsearch.optimization.stages.corrections_file import (
     Corrections,
@@ -38,14 +37,13 @@ from precsearch.optimization.stages.corrections_file import (
     write_corrections,
 )
 from precsearch.plan.evidence import CorrectionEvidence
-from precsearch.rewrites import Recorded, with_rewrites
 from precsearch.rewrites.equalize import EQUALIZE
 from precsearch.rewrites.scale_choice import chosen_scales, scalable_axes
 from precsearch.setup.config import OptimizeConfig
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.target import Target
 
-__all__ = ["Corrected", "Correcting", "shipped_target"]
+__all__ = ["Correcting"]
 
 _CHOOSING_SAMPLES = 4
 """Calibration samples that ranges are chosen by, tensor by tensor: dozens of candidates run."""
@@ -58,45 +56,6 @@ _SHARE_OF_BUDGET = 0.15
 
 RANGES = "ranges"
 BIAS = "bias"
-
-
-@dataclass(frozen=True)
-class Corrected:
-    """What corrections made of a run.
-
-    Attributes:
-        target: The model with its rewrites.
-        lowering: Lowers with corrections what has INT8, and everything else as the model is.
-        corrections: What was kept.
-    """
-
-    target: Target
-    lowering: Lowering
-    corrections: Corrections = field(default_factory=Corrections)
-
-
-class _CorrectedLowering(Lowering):
-    """Corrections are for INT8: an assignment without it is lowered from the plain model."""
-
-    def __init__(self, plain: Lowering, corrected: Lowering) -> None:
-        super().__init__(
-            corrected.graph, corrected.space, corrected.scheme, corrected.scales, corrected.form
-        )
-        self._plain = plain
-
-    def lower(self, assignment: Assignment) -> Lowered:
-        """See `Lowering.lower`."""
-        if not assignment.keys_at(Precision.INT8):
-            return self._plain.lower(assignment)
-        return super().lower(assignment)
-
-
-def shipped_target(target: Target, assignment: Assignment) -> Target:
-    """The target of a plan: without the rewrites that correct INT8, if it has none."""
-    if assignment.keys_at(Precision.INT8):
-        return target
-    kept = tuple(one for one in target.rewrites if one[0] != EQUALIZE)
-    return replace(target, rewrites=kept)
 
 
 @dataclass(frozen=True)
@@ -118,7 +77,17 @@ class Correcting:
     inputs: Inputs
     searched: ReferenceSplit
     worker: ReferenceClient
-    _known: dict[str, tuple[Target, Lowering] | None] = field(default_factory=dict, init=False)
+
+    @cached_property
+    def _corrections(self) -> CorrectedLowerings:
+        def calibrated_again(target: Target) -> tuple[Target, Lowering]:
+            method, run_dir = self.config.calibration_method, self.config.run_path
+            return calibrated(target, self.inputs, method, self.worker, run_dir)[:2]
+
+        return CorrectedLowerings(self.target, self.lowering, calibrated_again)
+
+    def _made(self, corrections: Corrections) -> Corrected | None:
+        return self._corrections.made(corrections)
 
     def events(self) -> Generator[Event, None, Corrected]:
         """Try every correction that the run allows.
@@ -236,48 +205,6 @@ class Correcting:
         found = self.worker.shifts(request, self.inputs.parts.calibration.feeds)
         if found:
             yield replace(kept, shifts={key: encode_halves(row) for key, row in found.items()})
-
-    def _made(self, corrections: Corrections) -> Corrected | None:
-        """The run with corrections; ``None`` if they do not leave the groups as they are."""
-        rewritten = self._rewritten(corrections.rewrites)
-        if rewritten is None:
-            return None
-        target, lowering = rewritten
-        scales = lowering.scales
-        if corrections.ranges:
-            ranges = {tensor: found for tensor, (_, found) in corrections.ranges.items()}
-            scales = RangeScales(ranges, target.scheme)
-        if corrections.shifts and isinstance(scales, RangeScales):
-            shifts = {node: decode_halves(text) for node, text in corrections.shifts.items()}
-            scales = scales.shifted(shifts)
-        if scales is not lowering.scales:
-            lowering = Lowering(target.graph, target.space, target.scheme, scales, target.form)
-        if lowering is self.lowering:
-            return Corrected(target, lowering, corrections)
-        return Corrected(target, _CorrectedLowering(self.lowering, lowering), corrections)
-
-    def _rewritten(self, rewrites: tuple[Recorded, ...]) -> tuple[Target, Lowering] | None:
-        if not rewrites:
-            return self.target, self.lowering
-        key = dumps(unstructure([[name, dict(params)] for name, params in rewrites]))
-        if key not in self._known:
-            self._known[key] = self._newly_rewritten(rewrites)
-        return self._known[key]
-
-    def _newly_rewritten(self, rewrites: tuple[Recorded, ...]) -> tuple[Target, Lowering] | None:
-        target = self.target
-        source = with_rewrites(target.source, rewrites)
-        graph = prepare(source, target.form.min_opset)
-        if _structure(graph) != _structure(target.graph):
-            return None
-        target = replace(target, source=source, graph=graph, rewrites=(*target.rewrites, *rewrites))
-        method, run_dir = self.config.calibration_method, self.config.run_path
-        target, lowering, _ = calibrated(target, self.inputs, method, self.worker, run_dir)
-        return (target, lowering) if target.space.digest == self.target.space.digest else None
-
-
-def _structure(graph: GraphView) -> list[tuple[str, str]]:
-    return [(n.key, n.op_type) for n in graph.nodes]
 
 
 def _short(value: float) -> float:

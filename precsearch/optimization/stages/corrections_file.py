@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
-from precsearch.lowering.scales import TensorRange
+from precsearch.lowering.qdq.scales import TensorRange
 from precsearch.plan.evidence import CorrectionEvidence
 from precsearch.rewrites import Recorded
 from precsearch.setup.config import OptimizeConfig
@@ -17,7 +17,13 @@ from precsearch.setup.inputs import Inputs
 from precsearch.setup.target import Target
 from precsearch.system.regular_file import read_regular
 
-__all__ = ["Corrections", "corrections_path", "read_corrections", "write_corrections"]
+__all__ = [
+    "Corrections",
+    "corrections_path",
+    "read_corrections",
+    "stored_corrections",
+    "write_corrections",
+]
 
 _MAX_BYTES = 1 << 28
 _FORMAT = "2"
@@ -90,3 +96,9 @@ def read_corrections(path: Path) -> Corrections | None:
         )
     except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return None
+
+
+def stored_corrections(run_dir: Path) -> tuple[Corrections, ...]:
+    """All that a run directory has: a run that was started afresh there has left its own."""
+    found = (read_corrections(path) for path in sorted(run_dir.glob("corrections-*.json")))
+    return tuple(one for one in found if one is not None)

@@ -9,7 +9,7 @@ from precsearch.core.objective import Objective
 from precsearch.core.problem import Goal, Problem
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Fidelity, Measurement, Trial
-from precsearch.measurement.apart import spread
+from precsearch.measurement.timing.apart import spread
 
 __all__ = ["PROCESSES", "confirm_seconds", "cost", "finalists", "measured", "ordered", "retimed"]
 

@@ -14,11 +14,12 @@ from precsearch.core.problem import Prior
 from precsearch.core.space import Assignment
 from precsearch.emulation.multiplexed import ProxyGraph
 from precsearch.executors.candidates import measurement_config
-from precsearch.executors.client import MeasurementClient, ReferenceClient, reference
+from precsearch.executors.client import MeasurementClient, ReferenceClient
+from precsearch.executors.connect import reference
 from precsearch.executors.protocol import Executor
 from precsearch.executors.references import check_comparable, check_holdout, reference_of
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.scales import RangeScales
+from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.measurement.build_service import Engine
 from precsearch.measurement.service import Candidate, MeasurementConfig, ReferenceSplit
 from precsearch.metrics import code_digest, scale_notes

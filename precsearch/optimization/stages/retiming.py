@@ -9,8 +9,8 @@ from precsearch.core.errors import EngineError, WorkerError
 from precsearch.core.problem import Problem
 from precsearch.core.trial import Latency, Measurement
 from precsearch.executors.client import MeasurementClient
-from precsearch.measurement.apart import agree, together
 from precsearch.measurement.service import Candidate
+from precsearch.measurement.timing.apart import agree, together
 
 __all__ = ["Fresh", "Retiming"]
 

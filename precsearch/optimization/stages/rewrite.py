@@ -14,7 +14,7 @@ from precsearch.core.precision import Precision
 from precsearch.core.problem import Prior
 from precsearch.core.space import Assignment
 from precsearch.emulation.configuration import MAX_EMULATED_FEEDS, Configuration, outputs_of
-from precsearch.graph.read import SourceModel
+from precsearch.graph.reading.read import SourceModel
 from precsearch.grouping.group import group
 from precsearch.metrics.distance import worst_relative_l2
 from precsearch.rewrites import Recorded, clamped_constants, with_rewrites

@@ -16,18 +16,26 @@ from precsearch.core.precision import Encoding, Precision
 from precsearch.core.problem import Prior
 from precsearch.core.space import Assignment
 from precsearch.executors.client import ReferenceClient
+from precsearch.graph.operators import RESAMPLING
 from precsearch.graph.work import sized
 from precsearch.hazards import hazards, screened_tensors, softmax_axes
 from precsearch.hazards.collect import Screening
 from precsearch.hazards.statistics import ScreenStatistics, TensorStatistics
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.scales import RangeScales
+from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.setup.files import write_text
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.target import Target
 from precsearch.system.regular_file import read_regular
 
-__all__ = ["Screened", "priors_of", "screen_feeds", "screened", "screening_of"]
+__all__ = [
+    "Screened",
+    "priors_of",
+    "screen_feeds",
+    "screened",
+    "screened_before",
+    "screening_of",
+]
 
 _FORMAT = "2"
 _MAX_BYTES = 1 << 28
@@ -51,7 +59,7 @@ def screened(target: Target, inputs: Inputs, worker: ReferenceClient, run_dir: P
         screened is searched without them.
     """
     part = inputs.parts.calibration
-    path = run_dir / f"screen-{_key(target, part.digest)}.json"
+    path = _path(target, part.digest, run_dir)
     found = _read(path)
     if found is None:
         try:
@@ -62,10 +70,22 @@ def screened(target: Target, inputs: Inputs, worker: ReferenceClient, run_dir: P
     return priors_of(_sized(target, part.feeds[0]), found), ()
 
 
+def screened_before(target: Target, data: str, run_dir: Path) -> tuple[Prior, ...]:
+    """Priors from what a run has stored; nothing if it has stored nothing.
+
+    Args:
+        target: Model and backend.
+        data: Digest of the calibration samples.
+        run_dir: Of the run.
+    """
+    found = _read(_path(target, data, run_dir))
+    return () if found is None else priors_of(target, found)
+
+
 def _sized(target: Target, feed: Feed) -> Target:
     """The target with the shapes of the data where a rule depends on sizes."""
     graph = target.graph
-    if any(n.is_op("GridSample", "Resize", "Upsample") for n in graph.nodes):
+    if any(n.is_op(*RESAMPLING) for n in graph.nodes):
         graph = sized(graph, {name: array.shape for name, array in feed.items()})
     return replace(target, graph=graph)
 
@@ -110,10 +130,11 @@ def priors_of(target: Target, statistics: ScreenStatistics | None) -> tuple[Prio
     )
 
 
-def _key(target: Target, data: str) -> str:
+def _path(target: Target, data: str, run_dir: Path) -> Path:
     parts = (_FORMAT, target.digest, str(target.graph.opsets.get("", 0)), data)
     others = (stored_as.name for stored_as in _others(target))
-    return hashlib.sha256(" ".join((*parts, *others)).encode()).hexdigest()[:16]
+    key = hashlib.sha256(" ".join((*parts, *others)).encode()).hexdigest()[:16]
+    return run_dir / f"screen-{key}.json"
 
 
 def _write(path: Path, found: ScreenStatistics) -> None:

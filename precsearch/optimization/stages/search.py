@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field, replace
 from statistics import median
 
-from precsearch.core.counting import built
 from precsearch.core.events import (
     Event,
     FinalistJudged,
@@ -16,6 +15,7 @@ from precsearch.core.events import (
     SearchStarted,
     TrialFinished,
 )
+from precsearch.core.exclusions import built
 from precsearch.core.objective import Objective
 from precsearch.core.problem import Problem
 from precsearch.core.space import Assignment

@@ -19,8 +19,8 @@ from precsearch.core.trial import UNKNOWN, Accuracy, Measurement, Trial
 from precsearch.executors.candidates import candidate
 from precsearch.executors.client import MeasurementClient
 from precsearch.lowering.lower import Lowered
-from precsearch.measurement.certainty import shaky
 from precsearch.measurement.service import ReferenceSplit
+from precsearch.measurement.timing.certainty import shaky
 from precsearch.optimization.stages.finalists import (
     PROCESSES,
     confirm_seconds,

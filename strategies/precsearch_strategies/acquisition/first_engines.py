@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Problem
-from precsearch.core.space import Assignment
+from precsearch.core.space import Assignment, GroupTrait
 from precsearch.core.trial import Trial
 from precsearch_strategies.encoding import Encoding
 from precsearch_strategies.group_testing.locate import soundly
@@ -104,14 +104,16 @@ def _placements(problem: Problem, int8: Assignment) -> list[_Placement]:
     lower = problem.avoided(Precision.INT8)
     half = frozenset[str]().union(*map(problem.avoided, above))
     offered = [g for g in problem.space.free if Precision.INT8 in g.choices]
-    branches = [g.key for g in offered if g.kind == "add-branch"]
+    branches = [g.key for g in offered if GroupTrait.ADDS_INPUT in g.traits]
     # Not where a cast precision has a hazard, which around INT8 is INT8's, too.
     hinted = [g.key for g in offered if g.key in lower - half and g.key not in branches]
     lowest = above[-1]
     attention = [
         g.key
         for g in offered
-        if g.kind == "attention" and int8[g.key] is Precision.INT8 and lowest in g.choices
+        if GroupTrait.ACTIVATION_PRODUCTS in g.traits
+        and int8[g.key] is Precision.INT8
+        and lowest in g.choices
     ]
     rows = (
         (hinted, Precision.INT8, "INT8 also where a rule advises against it", 1.3),

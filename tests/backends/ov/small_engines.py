@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,11 +15,11 @@ from precsearch.core.backend import BackendOptions, Feed
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import SourceModel
+from precsearch.graph.reading.read import SourceModel
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq_layout import quantisable
-from precsearch.lowering.scales import RangeScales, TensorRange
+from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.graph.small_layers import GraphBuilder, layer_norm, linear
 
 __all__ = ["by_ort", "cnn", "encoder", "engine", "lowered", "made", "relative", "samples"]
@@ -89,7 +90,7 @@ def engine(
 
 def lowered(
     model: onnx.ModelProto,
-    backend: OpenVinoBackend,
+    backend: Any,
     precision: Precision,
     without: Iterable[str] = (),
 ) -> Lowered:

@@ -12,8 +12,8 @@ import pytest
 
 import precsearch
 from precsearch.backends.openvino.runtime import import_openvino
+from precsearch.core.backend.portable import WritesPortableModel
 from precsearch.core.errors import BuildError, OutputError, ReplayError
-from precsearch.core.portable import WritesPortableModel
 from precsearch.core.precision import Precision
 from precsearch.measurement.build_service import BuildService
 from tests.backends.ov.clocked_openvino import install

@@ -18,8 +18,8 @@ from precsearch.core.space import Assignment, SearchSpace
 from precsearch.emulation.single import FlatProxy
 from precsearch.graph.view import GraphView
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq_layout import quantisable
-from precsearch.lowering.scales import FixedScales, RangeScales, TensorRange
+from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.scales import FixedScales, RangeScales, TensorRange
 from tests.backends.trt.stand_in.parser_rules import Rules
 from tests.graph.small_graphs import GraphBuilder, conv, view
 from tests.lowering.test_weak import SCHEME, in_ort, spaced

@@ -23,8 +23,8 @@ from precsearch.core.space import Assignment, SearchSpace
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq_layout import quantisable
-from precsearch.lowering.scales import RangeScales
+from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.plan.plan import read_plan
 from precsearch.reference.session import reference_outputs
 from tests.graph.small_graphs import conv_net, fire_net, residual_net, transformer

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from precsearch.backends.tensorrt.builder import EngineBuilder
+from precsearch.backends.tensorrt.building.builder import EngineBuilder
 from precsearch.backends.tensorrt.capabilities import probe
 from precsearch.backends.tensorrt.logger import Lines, make_logger
 from precsearch.backends.tensorrt.options import Knobs

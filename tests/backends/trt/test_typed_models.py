@@ -16,12 +16,12 @@ from precsearch.backends.tensorrt.scheme import scheme
 from precsearch.core.backend import TYPED_HALF, WEAK, GraphForm
 from precsearch.core.precision import Precision
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq_layout import quantisable
-from precsearch.lowering.scales import RangeScales, TensorRange
+from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.backends.trt.stand_in.parser_rules import Rules
 from tests.graph.small_graphs import conv_net, fire_net, residual_net, transformer
 from tests.lowering.random_models import Model, feed_of

@@ -22,7 +22,7 @@ from precsearch.core.backend import (
     KernelTime,
     Session,
 )
-from precsearch.core.backend_facts import COMPILED
+from precsearch.core.backend.facts import COMPILED
 from tests.e2e.plugins import clocked_backend
 from tests.e2e.plugins.clocked_backend import Clocked
 from tests.plugin import make_known

@@ -15,7 +15,7 @@ from precsearch.core.backend import Array, Feed, GraphForm, KernelTime, Session
 from precsearch.core.formats import NumberFormat
 from precsearch.core.precision import Encoding, Precision, PrecisionSpec
 from precsearch.emulation.round_nodes import rounding
-from precsearch.lowering.annotate import Annotation
+from precsearch.lowering.engines.annotate import Annotation
 from precsearch.system.disturbance import NoWatch
 
 FORMAT = NumberFormat("float12", 0, 12, 7, (2 - 2.0**-6) * 2.0**15, 2.0**-14, 2.0**-20, 1)

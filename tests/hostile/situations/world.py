@@ -16,10 +16,10 @@ from onnx import helper, numpy_helper
 from precsearch.codec import dumps, unstructure
 from precsearch.core.events import Event, RunStarted
 from precsearch.core.precision import Precision
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq_layout import quantisable
-from precsearch.lowering.scales import RangeScales, TensorRange
+from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from precsearch.optimization.identity import identity
 from precsearch.optimization.write_plan import make_recipe
 from precsearch.plan.plan import Plan

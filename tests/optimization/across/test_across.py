@@ -14,8 +14,10 @@ from precsearch.cli.progress.view import View, fold
 from precsearch.core.errors import InputError, OptionError
 from precsearch.core.events import Event, RunStarted, SearchFinished, StageStarted, Warned
 from precsearch.core.precision import Precision
+from precsearch.optimization.across.table_file import EngineTable
 from precsearch.optimization.start import optimize_events
 from precsearch.plan.plan import read_plan
+from precsearch.report import tell
 from precsearch.setup.config import EngineRow, OptimizeConfig, OptimizeResult
 from tests.backends.ov.clocked_openvino import install
 from tests.backends.ov.small_engines import made
@@ -71,6 +73,10 @@ def test_the_fastest_of_two_engines_is_shipped_with_a_row_for_each(
     for name in rows:
         assert read_plan(tmp_path / "p.precsearch" / f"{name}.plan.json").recipe.backend == name
     assert result.summary[0] == f"{other} is the fastest of 2 engines"
+    told = tell([tmp_path / "p.precsearch"])
+    assert told.engines == EngineTable(other, result.engines)
+    assert told.plan is not None
+    assert told.plan.recipe.backend == other
 
 
 def test_one_engine_twice_or_an_unknown_one_is_refused(tmp_path: Path) -> None:

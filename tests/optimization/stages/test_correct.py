@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -14,32 +13,12 @@ import pytest
 import precsearch
 from precsearch.core.errors import OptionError, PlanError, ReplayError
 from precsearch.core.precision import Precision
-from precsearch.optimization.run import optimize_events
 from precsearch.optimization.stages.corrections_file import read_corrections
 from precsearch.plan.plan import Plan
 from precsearch.setup.config import CORRECTIONS, OptimizeConfig
 from tests.e2e.plugins.clocked_backend import here
+from tests.optimization.unequal import searched, unequal
 from tests.rewrites.scalable_models import CHANNELS, Chain, conv
-
-
-def unequal() -> onnx.ModelProto:
-    """Convs with a channel that is 300 times as large as the others, in INT8 far off."""
-    chain = Chain(1)
-    for _ in range(3):
-        conv(chain)
-        chain.node("Relu", [chain.tensor])
-    conv(chain)
-    model = chain.model(["n", CHANNELS, 8, 8])
-    large = np.ones(CHANNELS, np.float32)
-    large[2] = 300
-    arrays = [onnx.numpy_helper.to_array(w) for w in model.graph.initializer]
-    for index in (0, 2, 4):
-        arrays[index] = arrays[index] * large[:, None, None, None]
-        arrays[index + 1] = arrays[index + 1] * large
-        arrays[index + 2] = arrays[index + 2] / large[:, None, None]
-    for proto, values in zip(model.graph.initializer, arrays, strict=True):
-        proto.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float32), proto.name))
-    return model
 
 
 @pytest.fixture
@@ -51,26 +30,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rng = np.random.default_rng(0)
     np.savez("data.npz", x=rng.normal(0, 1, (16, CHANNELS, 8, 8)).astype(np.float32))
     return tmp_path
-
-
-def searched(**changes: Any) -> Plan:
-    config = OptimizeConfig(
-        Path("model.onnx"),
-        Path("data.npz"),
-        tol=0.06,
-        backend="clocked",
-        strategy="uniform",
-        threads=1,
-        output=Path("model.plan.json"),
-        force=True,
-    )
-    steps = optimize_events(dataclasses.replace(config, **changes))
-    try:
-        while True:
-            next(steps)
-    except StopIteration as end:
-        plan: Plan = end.value.plan
-        return plan
 
 
 def int8_loss(plan: Plan) -> float:

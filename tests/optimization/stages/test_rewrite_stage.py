@@ -11,14 +11,14 @@ import pytest
 
 import precsearch
 from precsearch.cli.main import run
-from precsearch.core.backend_facts import COMPILED
+from precsearch.core.backend.facts import COMPILED
 from precsearch.core.errors import PlanError, ReplayError
 from precsearch.core.events import Event, RunStarted, StageStarted
 from precsearch.core.precision import Precision
 from precsearch.exporters.export import export
-from precsearch.graph.read import read_model
-from precsearch.optimization.estimate import dry_run
+from precsearch.graph.reading.read import read_model
 from precsearch.optimization.identity import identity
+from precsearch.optimization.preview.estimate import dry_run
 from precsearch.optimization.run import optimize_events
 from precsearch.optimization.stages.rewrite import open_rewritten
 from precsearch.plan.plan import Plan, RewriteRecipe, read_plan

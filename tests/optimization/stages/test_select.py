@@ -25,7 +25,7 @@ from precsearch.core.trial import (
 )
 from precsearch.lowering.lower import Lowered
 from precsearch.measurement.config import Candidate
-from precsearch.optimization.explain import explain_groups, ledger
+from precsearch.optimization.explanation.explain import explain_groups, ledger
 from precsearch.optimization.stages.select import (
     Choice,
     Confirmed,

@@ -8,7 +8,7 @@ import pytest
 
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Prior
-from precsearch.core.space import Assignment
+from precsearch.core.space import Assignment, GroupTrait
 from precsearch_strategies import Auto
 from precsearch_strategies.uniform import tolerated, uniform_assignments
 from tests.strategies.harness import Found, run
@@ -29,10 +29,13 @@ def drawn(times: dict[tuple[str, Precision], float], tolerance: float = 10.0) ->
     against INT8 at the Add's other input, as there is one for TensorRT.
     """
     made = Recipe(groups=6, border=0.0, tolerance=tolerance).draw(3)
-    kinds = {BRANCH: "add-branch", CORE: "attention"}
+    traits = {BRANCH: GroupTrait.ADDS_INPUT, CORE: GroupTrait.ACTIVATION_PRODUCTS}
     space = replace(
         made.space,
-        groups=tuple(replace(g, kind=kinds.get(g.key, g.kind)) for g in made.space.groups),
+        groups=tuple(
+            replace(g, traits=frozenset({traits[g.key]} if g.key in traits else ()))
+            for g in made.space.groups
+        ),
     )
     usual = {FP32: 1.0, FP16: 0.5, INT8: 0.25}
     all_times = {(g.key, p): s for g in space.groups for p, s in usual.items()}
@@ -97,9 +100,9 @@ def test_what_adds_int8_is_not_tried_where_int8_is_beyond_the_bound() -> None:
     assert not {HINTED, BRANCHES} & set(found)
 
 
-def test_a_model_without_either_kind_has_no_placements() -> None:
+def test_a_model_without_either_trait_has_no_placements() -> None:
     made = drawn({})
-    plain = tuple(replace(g, kind="conv") for g in made.space.groups)
+    plain = tuple(replace(g, traits=frozenset()) for g in made.space.groups)
     space = replace(made.space, groups=plain)
     found = run(Auto(builds=12), replace(made, problem=replace(made.problem, space=space)))
     assert reasons(found)[:2] == [HALF, LOWEST]

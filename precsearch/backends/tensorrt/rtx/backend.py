@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import onnx
 
-from precsearch.backends.tensorrt.backend import Installed, TensorRtBackend, loaded
-from precsearch.backends.tensorrt.builder import EngineBuilder
+from precsearch.backends.tensorrt.backend import TensorRtBackend
+from precsearch.backends.tensorrt.building.builder import EngineBuilder
+from precsearch.backends.tensorrt.installed import Installed, loaded
 from precsearch.backends.tensorrt.rtx.bindings import import_rtx
 from precsearch.backends.tensorrt.rtx.options import SHARED, RtxOptions
 from precsearch.backends.tensorrt.scheme import scheme

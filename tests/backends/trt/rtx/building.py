@@ -7,14 +7,15 @@ from functools import cache
 
 import onnx
 
-from precsearch.backends.tensorrt.achieved import PRODUCTS, products_ran
-from precsearch.backends.tensorrt.builder import Built, EngineBuilder
+from precsearch.backends.tensorrt.achieved import products_ran
+from precsearch.backends.tensorrt.building.builder import Built, EngineBuilder
 from precsearch.backends.tensorrt.capabilities import probe
 from precsearch.backends.tensorrt.inspector import EngineLayer
 from precsearch.backends.tensorrt.logger import Lines, make_logger
 from precsearch.backends.tensorrt.options import Knobs
 from precsearch.backends.tensorrt.rtx.bindings import import_rtx
 from precsearch.core.precision import Precision
+from precsearch.graph.operators import PRODUCTS
 
 TARGETS = ("SM80", "SM89", "SM120")
 Shapes = Mapping[str, tuple[int, ...]]

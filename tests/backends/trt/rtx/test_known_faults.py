@@ -17,8 +17,8 @@ from precsearch.core.space import Assignment
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq_layout import quantisable
-from precsearch.lowering.scales import RangeScales, TensorRange
+from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.backends.trt.rtx.building import TARGETS, built, disobeyed
 from tests.graph.small_graphs import GraphBuilder, conv, view
 

@@ -16,8 +16,8 @@ from precsearch.core.precision import Precision
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq_layout import quantisable
-from precsearch.lowering.scales import RangeScales, TensorRange
+from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.backends.trt.rtx.building import TARGETS, built, disobeyed
 from tests.backends.trt.test_typed_models import NETS, netted
 from tests.lowering.random_models import Model, conv_models, matmul_models

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from precsearch.backends.tensorrt.builder import Built, EngineBuilder
+from precsearch.backends.tensorrt.building.builder import Built, EngineBuilder
 from precsearch.backends.tensorrt.capabilities import probe
 from precsearch.backends.tensorrt.logger import Lines, make_logger
 from precsearch.backends.tensorrt.options import Knobs
@@ -20,11 +20,11 @@ from precsearch.core.errors import BuildError
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.graph.prepare import prepare
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.scales import FixedScales, QuantParams
+from precsearch.lowering.qdq.scales import FixedScales, QuantParams
 from tests.backends.trt.stand_in.parsed import tensorrt
 from tests.backends.trt.stand_in.simulated import Simulated
 from tests.backends.trt.stand_in.surface import VERSIONS
@@ -127,7 +127,7 @@ def test_a_weak_build_pins_fp32_and_obeys(
     made = tensorrt(version)
     found = networks(made, monkeypatch)
     model = lowered(tmp_path, WEAK, second="int8", dense="fp16", bias="fp16")
-    assert built(made, model, WEAK).pinned > 0
+    assert built(made, model, WEAK).engine
     assert asked_of(made) == {"TF32", "FP16", "INT8", "OBEY_PRECISION_CONSTRAINTS"}
     (network,) = found
     set_to = {
@@ -145,7 +145,8 @@ def test_where_nothing_is_pinned_nothing_is_to_be_obeyed(version: str, tmp_path:
     made = tensorrt(version)
     int8 = dict.fromkeys(("first", "second", "dense"), "int8")
     halves = dict.fromkeys(("relu", "flat", "bias", "y"), "fp16")
-    assert built(made, lowered(tmp_path, WEAK, **int8, **halves), WEAK).pinned == 0
+    assert built(made, lowered(tmp_path, WEAK, **int8, **halves), WEAK).engine
+    assert made.named("ILayer.precision=") == []
     assert asked_of(made) == {"TF32", "FP16", "INT8"}
 
 

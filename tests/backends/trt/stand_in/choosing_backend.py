@@ -14,7 +14,7 @@ from pathlib import Path
 
 from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend, OnnxRuntimeSession
 from precsearch.core.backend import BackendOptions, Fingerprint
-from precsearch.core.backend_facts import COMPILED
+from precsearch.core.backend.facts import COMPILED
 from tests.plugin import make_known
 
 __all__ = ["Choosing", "install"]

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from precsearch.backends.tensorrt.backend import TensorRtBackend
-from precsearch.backends.tensorrt.builder import EngineBuilder
+from precsearch.backends.tensorrt.building.builder import EngineBuilder
 from precsearch.backends.tensorrt.capabilities import import_tensorrt, probe
 from precsearch.backends.tensorrt.logger import Lines, make_logger
 from precsearch.backends.tensorrt.options import Knobs

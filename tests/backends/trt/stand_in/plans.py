@@ -8,10 +8,10 @@ import onnx
 
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
-from precsearch.graph.read import read_model
+from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq_layout import quantisable
-from precsearch.lowering.scales import RangeScales, TensorRange
+from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from precsearch.optimization.write_plan import make_recipe
 from precsearch.plan.plan import Plan
 from precsearch.setup.config import OptimizeConfig

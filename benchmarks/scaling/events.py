@@ -1,0 +1,103 @@
+"""What the events of a search tell about the devices that it used."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+Event = dict[str, Any]
+
+
+@dataclass
+class Seen:
+    """What the events of a search tell."""
+
+    wall: float = 0.0
+    setup: float = 0.0
+    engines: int = 0
+    failed: int = 0
+    proxies: int = 0
+    repeated: int = 0
+    seconds: list[float] = field(default_factory=list)
+    idle: dict[str, float] = field(default_factory=dict)
+    reason: str = ""
+    ratio: float = 1.0
+    loss: float = 0.0
+    code: int = -1
+    killed: int = 0
+
+
+def seen(events: Iterator[Event]) -> Seen:
+    """Read the events of one search."""
+    found, spans = Seen(), defaultdict[str, list[tuple[float, float]]](list)
+    numbers, begun, ended = set[int](), 0.0, 0.0
+    for e in events:
+        kind = e["type"]
+        if kind == "SearchStarted":
+            begun, found.setup = e["at"], e["at"]
+        elif kind == "TrialFinished":
+            trial = e["trial"]
+            spans[trial.get("device", "")].append((e["at"] - trial["seconds"], e["at"]))
+            found.repeated += trial["number"] in numbers
+            numbers.add(trial["number"])
+            _count(found, trial)
+        elif kind == "SearchFinished":
+            ended, found.reason = e["at"], e["reason"]
+        elif kind == "PlanWritten":
+            found.ratio, found.loss = e["ratio"], e["loss"]
+        elif kind == "Ended":
+            found.wall, found.code, found.killed = e["at"], e["code"], e["killed"]
+    window = max(ended - begun, 1e-9)
+    found.idle = {d: 1 - _covered(s, begun, ended) / window for d, s in sorted(spans.items()) if d}
+    return found
+
+
+def _count(found: Seen, trial: Event) -> None:
+    if trial["proposal"]["fidelity"] != "engine":
+        found.proxies += 1
+    elif trial["outcome"]["type"] == "failed":
+        found.failed += 1
+    else:
+        found.engines += 1
+        found.seconds.append(trial["seconds"])
+
+
+def _covered(spans: Sequence[tuple[float, float]], begin: float, end: float) -> float:
+    """Seconds of the window in which at least one span is open."""
+    covered, reached = 0.0, begin
+    for low, high in sorted(spans):
+        covered += max(0.0, min(high, end) - max(low, reached))
+        reached = max(reached, min(high, end))
+    return covered
+
+
+def read(path: Path) -> Iterator[Event]:
+    """The events that `run` kept."""
+    return (json.loads(line) for line in path.read_text().splitlines())
+
+
+def table(output: Path) -> str:
+    """All searches of the folder, each beside the one on one device."""
+    head = "| search | devices | wall, s | of one device | set-up, s | engines (failed) | proxies "
+    head += "| s an engine | idle | of FP32 | loss | ended by | repeated | exit |"
+    lines = [head, "|" + "---|" * 14]
+    one: dict[str, float] = {}
+    for path in sorted(output.glob("*.jsonl")):
+        name, how = path.stem.rsplit(".", 1)
+        s = seen(read(path))
+        if how == "1":
+            one[name] = s.wall
+        ratio = f"{one[name] / s.wall:.2f}x" if name in one and how != "1" else ""
+        idle = ", ".join(f"{d} {v:.0%}" for d, v in s.idle.items())
+        took = f"{median(s.seconds):.1f}" if s.seconds else ""
+        lines.append(
+            f"| {name} | {how}{', one actor killed' if s.killed else ''} | {s.wall:.0f} | {ratio} "
+            f"| {s.setup:.0f} | {s.engines} ({s.failed}) | {s.proxies} | {took} | {idle} "
+            f"| {s.ratio:.3f} | {s.loss:.1e} | {s.reason} | {s.repeated} | {s.code} |"
+        )
+    return "\n".join(lines)

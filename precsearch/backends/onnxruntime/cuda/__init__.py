@@ -1,0 +1,1 @@
+"""The ONNX Runtime backend on NVIDIA GPUs, through its CUDA provider."""

@@ -1,0 +1,1 @@
+"""From a lowered ONNX model to a serialised engine."""

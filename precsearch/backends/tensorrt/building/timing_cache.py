@@ -1,0 +1,80 @@
+"""Which kernels TensorRT chose by timing them, and building with the same ones again.
+
+TensorRT 10.8 and later keep one entry a layer in an *editable* timing cache: a key that stands for
+the layer and its types, and the hash of the tactic that was the fastest. Entries can be read, and
+overwritten where there is one (``ITimingCache.queryKeys``, ``query``, ``update``; NVIDIA's sample
+``sampleEditableTimingCache``). Keys hold on one kind of device and one version alone.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from precsearch.system.regular_file import read_regular
+
+__all__ = ["overwrite", "read_cache", "read_tactics", "write_cache"]
+
+_MAX_CACHE_BYTES = 1 << 30
+"""Of a timing cache; those of large models have some megabytes."""
+
+
+def read_tactics(cache: Any) -> dict[str, str]:  # noqa: ANN401 - TensorRT's bindings have no types
+    """Key → hash of the tactic, both as hexadecimal text; empty if the cache does not tell."""
+    return {str(key): f"{cache.query(key).tacticHash:#018x}" for key in _keys(cache)}
+
+
+def overwrite(
+    trt: Any,  # noqa: ANN401
+    cache: Any,  # noqa: ANN401
+    tactics: Mapping[str, str],
+) -> list[tuple[Any, Any]]:
+    """Put the tactics of some keys in the place of what is there.
+
+    A key that the cache lacks, or a tactic that it does not take, is left as it is.
+
+    Returns:
+        Key and former value of each entry that was changed, for ``ITimingCache.update``.
+    """
+    changed = []
+    for key in _keys(cache) if tactics else ():
+        wanted, now = tactics.get(str(key)), cache.query(key)
+        if wanted is None or int(wanted, 16) == now.tacticHash:
+            continue
+        if cache.update(key, trt.TimingCacheValue(int(wanted, 16), now.timingMSec)):
+            changed.append((key, now))
+    return changed
+
+
+def _keys(cache: Any) -> list[Any]:  # noqa: ANN401
+    try:
+        return list(cache.queryKeys())
+    except RuntimeError:  # so the bindings say that there is nothing to be had
+        return []
+
+
+def read_cache(kept: Path) -> bytes:
+    """A serialised timing cache; empty where there is none to read."""
+    try:
+        return read_regular(kept, _MAX_CACHE_BYTES, follow=False)
+    except OSError:
+        return b""
+
+
+def write_cache(kept: Path, cache: bytes) -> None:
+    """Write a timing cache beside its file and rename it: another process may be reading.
+
+    A build that is slow next time is no reason to fail this one: what cannot be written is left.
+    """
+    with suppress(OSError):
+        handle, part = tempfile.mkstemp(prefix=f".{kept.name}.", dir=kept.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(cache)
+            Path(part).replace(kept)
+        finally:
+            Path(part).unlink(missing_ok=True)

@@ -1,0 +1,136 @@
+"""How a backend wants Q/DQ written: which operators, in which formats, and what else it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from functools import cached_property
+
+from precsearch.core.formats import INT8, UINT8
+from precsearch.core.precision import Precision
+from precsearch.core.quantization.operators import (
+    OperatorFormats,
+    PerAxis,
+    TensorFormat,
+    Trait,
+    operator_formats,
+)
+
+__all__ = ["QuantScheme", "Quirk"]
+
+_NOTHING = OperatorFormats(Trait.NON_QUANTIZABLE)
+
+
+class Quirk(Enum):
+    """What is written otherwise so that one engine runs what it was asked for."""
+
+    SPLIT_BIAS = auto()
+    """Write the bias of an INT8 MatMul or Gemm as a subtraction of its negative. ONNX Runtime
+    otherwise fuses MatMul and Add into a Gemm, which it then runs in FP32 with the weight
+    dequantized at every run."""
+    GUARD_FLOAT = auto()
+    """Write something between an FP32 Conv or Gemm that reads a dequantized tensor and a
+    QuantizeLinear after it. ONNX Runtime otherwise quantizes its weight on its own."""
+    PAIRED_INPUTS = auto()
+    """A Conv, ConvTranspose or Gemm must have its data and its weight dequantized, or neither: one
+    in float does not read what a DequantizeLinear gives back."""
+    KERNEL_SHAPES = auto()
+    """Write a Conv's ``kernel_shape`` where the model leaves it to the weight: the parser of
+    TensorRT 8.6 cannot see the shape of a dequantized one."""
+    ADD_INPUTS_DECIDED = auto()
+    """Of a quantized Add of two activations, quantize the shortcut of a residual Add, and its other
+    branch if a group of its own says so; of any other Add both inputs, and never the output.
+    Without this, quantize both inputs and the output."""
+    ADDS_AFTER_CONVOLUTIONS = auto()
+    """Quantize an Add only where it is residual and follows a convolution."""
+    BEFORE_POOLING = auto()
+    """What a MaxPool's readers want quantized is quantized before it: the values are the same."""
+    FLOAT_PRODUCTS = auto()
+    """A MatMul of two activations stays in float."""
+
+
+@dataclass(frozen=True)
+class QuantScheme:
+    """How a backend wants Q/DQ written into the graph.
+
+    Attributes:
+        name: Recorded in the plan.
+        formats: (Operator, precision) → what is quantized there. The activations of one precision
+            all have one format. An operator that is not listed stays in float.
+        quirks: What this engine needs besides.
+    """
+
+    name: str
+    formats: Mapping[tuple[str, Precision], OperatorFormats] = field(hash=False)
+    quirks: frozenset[Quirk] = frozenset()
+
+    @classmethod
+    def int8(
+        cls,
+        name: str,
+        *,
+        activation: str,
+        weight_bits: int,
+        active: Collection[str],
+        passive: Collection[str],
+        carried: Collection[str],
+        outputs_of: Collection[str],
+        quirks: Collection[Quirk] = (),
+    ) -> QuantScheme:
+        """A scheme with INT8 alone: weights symmetric, per output channel.
+
+        Args:
+            name: Recorded in the plan.
+            activation: ``uint8`` (asymmetric) or ``int8`` (symmetric, zero point 0).
+            weight_bits: 8, or 7 where products of 8-bit numbers saturate (x86 without VNNI).
+            active: Operators that compute in INT8.
+            passive: Operators that can keep their tensors quantized, inputs and output.
+            carried: Operators that a quantized tensor passes through unchanged, scale included.
+            outputs_of: Those of ``active`` whose output must be quantized for them to run in INT8.
+            quirks: What the engine needs besides.
+        """
+        unsigned = activation == UINT8.name
+        rows = operator_formats(
+            Precision.INT8,
+            activations=TensorFormat(UINT8 if unsigned else INT8, symmetric=not unsigned),
+            weights=TensorFormat(INT8, granularity=PerAxis(), reduced=weight_bits == 7),
+            quantizable=active,
+            follows=passive,
+            agnostic=carried,
+            outputs_of=outputs_of,
+        )
+        return cls(name, rows, frozenset(quirks))
+
+    @cached_property
+    def precisions(self) -> tuple[Precision, ...]:
+        """The precisions that it writes, the most precise first."""
+        return Precision.ordered(p for _, p in self.formats)
+
+    def of(self, op_type: str, precision: Precision) -> OperatorFormats:
+        """What is quantized around an operator of the model at a precision."""
+        return self.formats.get((op_type, precision), _NOTHING)
+
+    def activation(self, precision: Precision) -> TensorFormat:
+        """The format of activations.
+
+        Raises:
+            KeyError: The scheme does not write the precision.
+        """
+        return self._activations[precision]
+
+    @cached_property
+    def _activations(self) -> dict[Precision, TensorFormat]:
+        rows = ((p, row.inputs) for (_, p), row in self.formats.items())
+        return {p: inputs for p, inputs in rows if inputs is not None}
+
+    def weight(self, op_type: str, precision: Precision) -> TensorFormat:
+        """The format of an operator's weight.
+
+        Raises:
+            KeyError: The scheme quantizes no weight there.
+        """
+        found = self.of(op_type, precision).weights
+        if found is None:
+            raise KeyError(f"{self.name}: {op_type} has no weight in {precision}")
+        return found

@@ -1,0 +1,1 @@
+"""Q/DQ: where it stands, and with which scales."""

@@ -1,0 +1,233 @@
+"""Which tensors are quantised, where, and which share a scale: decided before anything is written.
+
+Placement follows the backend's `QuantScheme`: one Q per tensor shared by its INT8 readers; the
+output of a Conv (after the Relu or Clip that the engine fuses) where the backend runs it in INT8
+only then; Add, Concat and pooling keep their tensors quantised where they were asked to, a residual
+Add as `precsearch.lowering.qdq.placement` says; Reshape, MaxPool and the like pass a quantised
+tensor on with its scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from precsearch.core.precision import Encoding, Precision
+from precsearch.core.quantization import QuantScheme, Quirk, Trait
+from precsearch.core.space import Assignment, SearchSpace
+from precsearch.graph.view import GraphView, NodeView
+from precsearch.lowering.capabilities import quantized_trait
+from precsearch.lowering.qdq.lift import lifted
+from precsearch.lowering.qdq.placement import BRANCH_SUFFIX, placed
+from precsearch.lowering.qdq.reach import PAIRED, fused_tail, node_groups, quantizing, reaches_all
+from precsearch.lowering.qdq.scales import QuantParams, ScaleSource, Tie
+from precsearch.lowering.qdq.shifts import Floats, can_be_shifted, shift_of
+from precsearch.lowering.tensor_names import scale_key
+
+__all__ = ["QuantLayout", "quantise_layout"]
+
+
+@dataclass(frozen=True)
+class QuantLayout:
+    """The part of a lowering that Q/DQ writes.
+
+    Attributes:
+        replaced: Tensors of which only the quantised form exists: every reader, FP32 ones too,
+            reads what DequantizeLinear gives back.
+        reads: (node index, input slot) → those inputs read the dequantised tensor.
+        spared: Tensors that are not replaced for the sake of float readers, though all their values
+            were dequantised before.
+        written: The tensors of both, which the graph has a QuantizeLinear for.
+        params: Scale and zero point by `precsearch.lowering.tensor_names.scale_key`, for all of
+            both and what else was asked to be quantised: a proxy does that, where the graph has the
+            same values without.
+        active: Indices of the nodes that compute in INT8 or FP8, in graph order.
+        passive: Indices of the nodes that keep their tensors quantised, in graph order.
+        nodes: Index of each node that reads something dequantised → the precision of that.
+        stored: Tensor of ``replaced`` → the precision that it is quantised to.
+        quantized: The tensors of ``params``.
+        shifts: Index of a node in INT8 → what its bias is shifted by.
+    """
+
+    replaced: frozenset[str]
+    reads: frozenset[tuple[int, int]]
+    spared: frozenset[str]
+    written: frozenset[str]
+    params: Mapping[str, QuantParams]
+    active: tuple[int, ...]
+    passive: tuple[int, ...]
+    nodes: Mapping[int, Precision] = field(default_factory=dict)
+    stored: Mapping[str, Precision] = field(default_factory=dict)
+    quantized: frozenset[str] = frozenset()
+    shifts: Mapping[int, Floats] = field(default_factory=dict)
+
+
+class _Placement:
+    """Collects what one assignment quantises."""
+
+    def __init__(
+        self,
+        graph: GraphView,
+        scheme: QuantScheme,
+        space: SearchSpace,
+        asked: frozenset[str],
+        precision: Precision,
+    ) -> None:
+        self.asked = asked
+        self.precision = precision
+        self.graph = graph
+        self.scheme = scheme
+        self.groups = node_groups(space)
+        self.passive = frozenset(g.key for g in space.groups if g.passive)
+        self.replaced: set[str] = set()
+        self.reads: set[tuple[int, int]] = set()
+        self.active: list[int] = []
+        self.kept: list[int] = []
+        self.ties: list[Tie] = []
+        self.moved: set[str] = set()  # dequantised values, by a Concat or what carries them
+        self.apart: set[str] = set()  # quantised for INT8 readers alone
+
+    def place(self, node: NodeView, branch: bool) -> None:
+        """Quantise what an INT8 node reads and, where needed, what it writes."""
+        passive = self.groups[node.key] in self.passive
+        found = placed(node, self.graph, self.scheme, passive, self.precision)
+        if found is None or (found.end and self.groups[found.end] not in self.asked):
+            # A quantised shortcut makes TensorRT fuse convolution and Add into one INT8 kernel; for
+            # a convolution that is not in INT8 it has none, and does not build.
+            return
+        slots = (*found.slots, *found.branch) if branch else found.slots
+        self.reads |= {(node.index, s) for s in slots}
+        computes = found.trait is Trait.INPUTS_QUANTIZABLE
+        (self.active if computes else self.kept).append(node.index)
+        if not found.output:
+            return
+        tail = fused_tail(node, self.graph, self.groups)
+        self.replaced.add(tail)
+        if not reaches_all(node, tail, self.graph, self.scheme):
+            self.apart.add(tail)
+        if node.is_op("Concat"):
+            # One scale for all, so that joining is a copy and not a requantisation.
+            self.ties += [Tie(tail, node.inputs[s], exact=False) for s in slots]
+            self.moved.add(tail)
+
+    def carry(self, wanted: frozenset[str]) -> None:
+        """Let quantised tensors through the nodes that do not change values."""
+        for node in self.graph.nodes:
+            if not node.inputs or node.inputs[0] not in self.replaced:
+                continue
+            if node.inputs[0] in self.apart:
+                continue
+            if node.outputs[0] not in wanted or node.outputs[0] in self.replaced:
+                continue
+            if self._carries(node):
+                self.reads.add((node.index, 0))
+                self.replaced.add(node.outputs[0])
+                self.ties.append(Tie(node.inputs[0], node.outputs[0], exact=True))
+                self.moved.add(node.outputs[0])
+
+    def _carries(self, node: NodeView) -> bool:
+        trait = quantized_trait(node, self.graph, self.scheme, self.precision)
+        return trait is Trait.QUANTIZATION_AGNOSTIC
+
+    def spare(self) -> frozenset[str]:
+        """Leave a tensor unquantised for its float readers, where one of them cannot do otherwise.
+
+        Where data and weight are dequantised together or not at all (`Quirk.PAIRED_INPUTS`),
+        a float operator with weights reads what a Concat joined or a MaxPool chose, not what was
+        made of that for INT8 readers. The values are the same: they were dequantised before, with
+        the scale that the tensor has. For what computes see `reaches_all`.
+        """
+        if Quirk.PAIRED_INPUTS not in self.scheme.quirks:
+            return frozenset()
+        before = frozenset(self.replaced)
+        for tensor in self.moved | self.apart:
+            uses = self.graph.consumers.get(tensor, ())
+            unquantised = [n for n, slot in uses if (n.index, slot) not in self.reads]
+            apart = tensor in self.apart and (unquantised or tensor in self.graph.output_names)
+            if apart or any(n.is_op(*PAIRED) for n in unquantised):
+                self.replaced.discard(tensor)
+        return before - self.replaced - self.apart
+
+    def wanted(self) -> frozenset[str]:
+        """Tensors that an INT8 node reads, directly or through nodes that carry."""
+        found = {self.graph.nodes[i].inputs[s] for i, s in self.reads}
+        for node in reversed(self.graph.nodes):
+            wants = bool(node.outputs) and node.outputs[0] in found
+            if wants and self._carries(node):
+                found.add(node.inputs[0])
+        return frozenset(found)
+
+
+def quantise_layout(
+    graph: GraphView,
+    scheme: QuantScheme,
+    space: SearchSpace,
+    assignment: Assignment,
+    scales: ScaleSource,
+) -> QuantLayout:
+    """Decide the quantised tensors of an assignment.
+
+    Args:
+        graph: The prepared model.
+        scheme: The backend's placement rules.
+        space: Its groups.
+        assignment: Canonical.
+        scales: Calibrated ranges, or a plan's scales.
+
+    Raises:
+        ModelError: A tensor that must be quantised was not calibrated.
+        PlanError: The plan's scales do not fit.
+    """
+    cast = (k for k, p in assignment.entries if p.spec.encoding is Encoding.CAST)
+    floats = frozenset(node for key in cast for node in space.by_key[key].nodes)
+    made = [
+        _layout_of(_Placement(graph, scheme, space, asked, precision), scales, floats)
+        for precision in quantizing(Precision.ordered())
+        if (asked := assignment.keys_at(precision))
+    ]
+    return QuantLayout(
+        frozenset().union(*(m.replaced for m in made)),
+        frozenset().union(*(m.reads for m in made)),
+        frozenset().union(*(m.spared for m in made)),
+        frozenset().union(*(m.written for m in made)),
+        dict(sorted((key, p) for m in made for key, p in m.params.items())),
+        tuple(sorted(i for m in made for i in m.active)),
+        tuple(sorted(i for m in made for i in m.passive)),
+        {i: p for m in made for i, p in m.nodes.items()},
+        {t: p for m in made for t, p in m.stored.items()},
+        frozenset().union(*(m.quantized for m in made)),
+        {i: shift for m in made for i, shift in m.shifts.items()},
+    )
+
+
+def _layout_of(placement: _Placement, scales: ScaleSource, floats: frozenset[str]) -> QuantLayout:
+    """The part of one precision; ``floats`` are nodes in another float format than FP32."""
+    graph, asked, precision = placement.graph, placement.asked, placement.precision
+    for node in graph.nodes:
+        if placement.groups.get(node.key) in asked:
+            placement.place(node, branch=f"{node.key}{BRANCH_SUFFIX}" in asked)
+    if Quirk.BEFORE_POOLING in placement.scheme.quirks:
+        placement.replaced |= lifted(graph, placement.reads, floats)
+    placement.carry(placement.wanted())
+    read = frozenset(graph.nodes[i].inputs[s] for i, s in placement.reads)
+    params = scales.assign(placement.replaced | read, placement.ties, precision)
+    spared = placement.spare()
+    return QuantLayout(
+        frozenset(placement.replaced),
+        frozenset(placement.reads),
+        spared,
+        read.union(placement.replaced),
+        {scale_key(t, precision): p for t, p in params.items()},
+        tuple(placement.active),
+        tuple(placement.kept),
+        {i: precision for i, _ in placement.reads},
+        dict.fromkeys(placement.replaced, precision),
+        frozenset(params),
+        _shifts(graph, placement.active, scales) if precision is Precision.INT8 else {},
+    )
+
+
+def _shifts(graph: GraphView, active: Iterable[int], scales: ScaleSource) -> dict[int, Floats]:
+    nodes = (graph.nodes[i] for i in active)
+    found = {n.index: shift_of(scales, n) for n in nodes if can_be_shifted(n, graph)}
+    return {index: shift for index, shift in found.items() if shift is not None}

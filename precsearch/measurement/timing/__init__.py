@@ -1,0 +1,1 @@
+"""Times engines beside each other, and says how sure a timing is."""

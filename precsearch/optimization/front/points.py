@@ -1,0 +1,110 @@
+"""The engines of a finished run, each with the worse of its losses and its last timing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from precsearch.core.problem import pareto
+from precsearch.core.trial import Fidelity, Measured, Measurement, Trial
+from precsearch.plan.plan import Finalist, Plan
+
+__all__ = ["Point", "front_of", "points_of", "within"]
+
+_DIGITS = 12
+"""Of the digest of an assignment, in a plan's evidence."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """An engine of a run.
+
+    Attributes:
+        trial: Its trial, numbered as in the plan of the run. Its loss is the worse of those on the
+            search part and on the holdout, and its ratio is the confirmed one, where there are two.
+        found: Its measurement as the search recorded it.
+        look: What was seen on the holdout, ``None`` if nobody looked.
+        chosen: Whether it is the run's own plan.
+    """
+
+    trial: Trial
+    found: Measurement
+    look: Finalist | None = None
+    chosen: bool = False
+
+    @property
+    def loss(self) -> float:
+        """The worse of the two losses."""
+        return _of(self.trial).accuracy.loss
+
+    @property
+    def ratio(self) -> float:
+        """Latency over FP32's."""
+        latency = _of(self.trial).latency
+        return math.inf if latency is None else latency.ratio
+
+    @property
+    def on_holdout(self) -> bool:
+        """Whether its loss was seen on the holdout."""
+        return self.look is not None and self.look.holdout_loss is not None
+
+
+def points_of(trials: Sequence[Trial], plan: Plan) -> tuple[Point, ...]:
+    """The engines that a run has timed.
+
+    Args:
+        trials: Of its journal.
+        plan: Its own plan, whose evidence has their numbers and the finalists.
+    """
+    engines = {
+        t.assignment.digest[:_DIGITS]: t
+        for t in trials
+        if t.proposal.fidelity is Fidelity.ENGINE and t.measurement is not None
+    }
+    looks = {look.trial: look for look in plan.evidence.finalists}
+    own = plan.recipe.assignment
+    found = []
+    for row in plan.evidence.trials:
+        trial = engines.get(row.assignment)
+        if row.fidelity == Fidelity.ENGINE.value and trial is not None:
+            chosen = trial.assignment == own
+            numbered = replace(trial, number=row.number)
+            found.append(_point(numbered, looks.get(row.number), plan if chosen else None))
+    return tuple(found)
+
+
+def _point(trial: Trial, look: Finalist | None, own: Plan | None) -> Point:
+    measured = _of(trial)
+    latency, accuracy = measured.latency, measured.accuracy
+    if own is not None:
+        latency = own.evidence.latency
+    elif look is not None and latency is not None and trial.assignment.entries:
+        before = latency.apart or (latency.ratio,)
+        latency = replace(
+            latency,
+            ratio=look.ratio,
+            ratio_low=min(latency.ratio_low, look.ratio),
+            ratio_high=max(latency.ratio_high, look.ratio),
+            apart=(*before, look.ratio),
+        )
+    if look is not None and look.holdout_loss is not None:
+        accuracy = replace(accuracy, loss=max(accuracy.loss, look.holdout_loss))
+    seen = replace(measured, latency=latency, accuracy=accuracy)
+    return Point(replace(trial, outcome=Measured(seen)), measured, look, own is not None)
+
+
+def front_of(points: Sequence[Point]) -> tuple[Point, ...]:
+    """Those that no other beats in both loss and latency, fastest first."""
+    by_number: Mapping[int, Point] = {p.trial.number: p for p in points}
+    return tuple(by_number[t.number] for t in pareto([p.trial for p in points]))
+
+
+def within(points: Sequence[Point], bound: float) -> Point | None:
+    """The fastest within a bound on the loss, ``None`` if there is none."""
+    return next((p for p in front_of(points) if p.loss <= bound), None)
+
+
+def _of(trial: Trial) -> Measurement:
+    assert trial.measurement is not None
+    return trial.measurement

@@ -1,0 +1,1 @@
+"""What can be said of a model and its search before anything is searched."""

@@ -1,0 +1,175 @@
+"""What a model takes in FP32, group by group: from a run that was kept, or timed now."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from precsearch.core.errors import InputError, OptionError
+from precsearch.core.events import RunStarted, SearchStarted, TrialFinished
+from precsearch.core.space import Assignment
+from precsearch.core.trial import Fidelity, Latency, Measurement
+from precsearch.data import Dataset
+from precsearch.executors.candidates import measurement_config
+from precsearch.executors.open import worker_here
+from precsearch.executors.references import reference_of
+from precsearch.lowering.lower import Lowering
+from precsearch.lowering.qdq.scales import RangeScales
+from precsearch.optimization.stages.prepare import baseline_errors
+from precsearch.search.journal import NAME, read
+from precsearch.setup.config import DataConfig, OptimizeConfig
+from precsearch.setup.target import Target
+from precsearch.system.regular_file import is_regular
+
+__all__ = ["Fp32Time", "found_beside", "from_run", "profiled"]
+
+_SAMPLES = 8
+"""Enough to time; the engine's outputs are compared on them in passing."""
+_PROFILES = 3
+_SKIPPED = ("BatchProposed", "TrialStarted", "StageStarted", "Warned", "FinalistJudged")
+
+
+@dataclass(frozen=True)
+class Fp32Time:
+    """Time of one inference of the FP32 engine, and how groups share it.
+
+    Attributes:
+        latency: Of the engine, not profiled.
+        profiles: Seconds by group key, "" for what no group owns, once for each profile that was
+            made; each sums up to the latency.
+        noise: Relative difference between two timings of one engine that means nothing.
+        source: The run directory that it comes from; "" if it was timed now.
+        device: Where it was timed.
+    """
+
+    latency: Latency
+    profiles: tuple[Mapping[str, float], ...]
+    noise: float
+    source: str
+    device: str
+
+    @property
+    def samples(self) -> int:
+        """Samples in one inference."""
+        return self.latency.by_shape[0].samples if self.latency.by_shape else 1
+
+    @property
+    def groups(self) -> Mapping[str, float]:
+        """Seconds by group key, the mean over the profiles."""
+        keys = dict.fromkeys(key for profile in self.profiles for key in profile)
+        count = len(self.profiles)
+        return {key: sum(p.get(key, 0.0) for p in self.profiles) / count for key in keys}
+
+    def share(self, keys: Collection[str]) -> tuple[float, float, float]:
+        """Share of the time that these groups take: the mean, the lowest, the highest profile's."""
+        found = [
+            sum(s for key, s in profile.items() if key in keys) / sum(profile.values())
+            for profile in self.profiles
+        ]
+        return sum(found) / len(found), min(found), max(found)
+
+
+def found_beside(target: Target) -> Fp32Time | None:
+    """The time from a run of this model, beside the model or in the working directory.
+
+    Returns:
+        ``None`` where there is no such run, or it is of another model, backend or grouping.
+    """
+    name = OptimizeConfig(target.source.path).run_path.name
+    for folder in dict.fromkeys((Path(name), target.source.path.parent / name)):
+        if is_regular(folder / NAME):
+            with suppress(InputError):
+                return from_run(target, folder)
+    return None
+
+
+def from_run(target: Target, run: Path) -> Fp32Time:
+    """The time from a run's journal.
+
+    Args:
+        target: The model, grouped for a backend.
+        run: The run directory, or its journal.
+
+    Raises:
+        InputError: The journal cannot be read, is damaged, or does not tell the time.
+        OptionError: It is of another model, backend or grouping.
+    """
+    search: SearchStarted | None = None
+    for event in read(run, skip=_SKIPPED):
+        match event:
+            case RunStarted():
+                _check_same(target, event, run)
+            case SearchStarted():
+                search = event
+            case TrialFinished(trial=trial) if _plain(trial.assignment, trial.proposal.fidelity):
+                found = trial.measurement
+                if search is not None and found is not None and found.latency is not None:
+                    return _told(found, found.latency, search, run)
+            case _:
+                pass
+    raise _no_profile(run)
+
+
+def _plain(assignment: Assignment, fidelity: Fidelity) -> bool:
+    return not assignment and fidelity is Fidelity.ENGINE
+
+
+def _told(found: Measurement, latency: Latency, search: SearchStarted, run: Path) -> Fp32Time:
+    if not sum(found.group_seconds.values()) > 0:
+        raise _no_profile(run)
+    return Fp32Time(latency, (found.group_seconds,), search.noise, str(run), search.device)
+
+
+def _no_profile(run: Path) -> InputError:
+    return InputError(
+        f"the run {str(run)!r} holds no profile of its FP32 engine; name another, or time the "
+        "engine now with --profile"
+    )
+
+
+def _check_same(target: Target, started: RunStarted, run: Path) -> None:
+    kept = started.identity
+    for what, name, here in (
+        ("model", "model", target.source.digest),
+        ("backend", "backend", target.backend.name),
+        ("grouping of layers", "space", target.space.digest),
+    ):
+        if kept.get(name, "") != here:
+            raise OptionError(
+                f"the run {str(run)!r} is of another {what}; name a run of this model with the "
+                "same --backend and --granularity"
+            )
+
+
+def profiled(target: Target, data: Dataset) -> Fp32Time:
+    """Time and profile the FP32 engine now.
+
+    Args:
+        target: The model.
+        data: Samples; the first are run, the first feed is timed.
+
+    Raises:
+        ModelError: ONNX Runtime refuses the model, or the engine fails.
+        OptionError: The backend gives no times by layer.
+        WorkerError: A worker crashed or hung.
+    """
+    scales = RangeScales({}, target.scheme)
+    plain = Lowering(target.graph, target.space, target.scheme, scales, target.form)
+    part = data.take(range(min(_SAMPLES, len(data))))
+    with worker_here(target.source, target.facts) as first:
+        scored = reference_of(target, part, first)
+        setup = measurement_config(DataConfig(), target, plain.lower(Assignment()), scored)
+        worker = first.measuring(setup)
+        with baseline_errors():
+            device = worker.fingerprint().device
+            noise = worker.calibrate_noise()
+            rows = [worker.measure_baseline(setup.baseline) for _ in range(_PROFILES)]
+    latency, profiles = rows[0].latency, tuple(row.group_seconds for row in rows)
+    if latency is None or not all(sum(p.values()) > 0 for p in profiles):
+        raise OptionError(
+            f"the {target.backend.name} backend gives no times by layer, so --profile has nothing "
+            "to show; leave it out"
+        )
+    return Fp32Time(latency, profiles, noise, "", device)

@@ -1,0 +1,159 @@
+"""`inspect`: what precsearch sees in a model, and with data, what FP16 would get wrong in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from precsearch.backends.auto import backend_name
+from precsearch.core.errors import OptionError
+from precsearch.core.precision import Precision
+from precsearch.core.problem import Prior
+from precsearch.core.space import SearchSpace
+from precsearch.data import Dataset, input_specs, load
+from precsearch.executors.open import worker_here
+from precsearch.graph.reading.read import read_model
+from precsearch.graph.view import GraphView
+from precsearch.grouping.control import NO_CONTROL, Control
+from precsearch.grouping.group import group
+from precsearch.hazards import suspected
+from precsearch.hazards.statistics import ScreenStatistics
+from precsearch.optimization.preview.counted import Counted, counted, counted_for
+from precsearch.optimization.preview.fp32_time import Fp32Time, found_beside, from_run, profiled
+from precsearch.optimization.stages.screen import priors_of, screen_feeds
+from precsearch.setup.target import Target, open_target
+
+__all__ = ["Inspection", "inspect"]
+
+_HALF = frozenset({Precision.FP32, Precision.FP16})
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A model and its groups.
+
+    Attributes:
+        model: File name.
+        sha256: Of the file and its external weights, as hex.
+        opset: Of the default operators, as in the file.
+        nodes: Of the prepared main graph.
+        weights_bytes: Of its constants.
+        inputs, outputs: A description each.
+        space: The groups, with their work for one sample.
+        counted: How much the model computes, and what of it no search can decide.
+        hazards: Groups that a search would start without FP16 (or INT8), and why. Where the
+            backend runs no FP16, those of one that does.
+        samples: Samples that hazards were looked for in; 0: in the constants alone.
+        fp32: Time of the FP32 engine by group, ``None`` where nobody has measured it.
+    """
+
+    model: str
+    sha256: str
+    opset: int
+    nodes: int
+    weights_bytes: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    space: SearchSpace
+    counted: Counted
+    hazards: tuple[Prior, ...] = ()
+    samples: int = 0
+    fp32: Fp32Time | None = None
+
+    @property
+    def decidable_time(self) -> tuple[float, float, float] | None:
+        """Share of the FP32 time in groups with more than one choice: mean, lowest, highest."""
+        return None if self.fp32 is None else self.fp32.share({g.key for g in self.space.free})
+
+
+def inspect(
+    model: str | Path,
+    *,
+    backend: str = "auto",
+    precisions: tuple[Precision, ...] | None = None,
+    granularity: str = "group",
+    data: str | Path | None = None,
+    run: str | Path | None = None,
+    profile: bool = False,
+    threads: int = 0,
+    control: Control = NO_CONTROL,
+    preprocess: str = "",
+) -> Inspection:
+    """Read, prepare and group a model; with data, run it once for each sample.
+
+    The FP32 time of the groups is that of ``run``, of a new profile, or of a run of this model that
+    is found beside it or in the working directory.
+
+    Args:
+        model: The ONNX file.
+        backend: Name of the engine.
+        precisions: What groups may be given; ``None`` is everything that the backend truly runs.
+        granularity: ``node``, ``group`` or ``block``.
+        data: Samples to look for hazards in, and to time with.
+        run: The run directory or journal of an earlier `precsearch.optimize` of this model.
+        profile: Time the FP32 engine now, for some seconds.
+        threads: CPU threads of one inference that is timed; 0 is the number of physical cores.
+        control: What a search would be told to leave as it is.
+        preprocess: Steps that make samples of pictures or sounds.
+
+    Raises:
+        InputError: The model or the data cannot be read, or an option is wrong.
+        WorkerError: ONNX Runtime crashed or hung on the model.
+    """
+    if profile and data is None:
+        raise OptionError("--profile times the FP32 engine on your samples; add --data")
+    if profile and run is not None:
+        raise OptionError("the FP32 time is either a run's or timed now; drop --run or --profile")
+    target = open_target(
+        read_model(Path(model)),
+        backend_name(backend),
+        precisions,
+        granularity,
+        threads,
+        control=control,
+    )
+    source, graph = target.source, target.graph
+    specs = input_specs(graph.inputs)
+    given = None if data is None else load(Path(data), specs, preprocess=preprocess)
+    offered = precisions or target.facts.offered or target.backend.precisions
+    work = counted(target, offered) if given is None else counted_for(target, given, offered)
+    found = None if given is None else _screened(target, given)
+    if profile and given is not None:
+        fp32: Fp32Time | None = profiled(target, given)
+    else:
+        fp32 = found_beside(target) if run is None else from_run(target, Path(run))
+    return Inspection(
+        model=source.path.name,
+        sha256=source.digest,
+        opset=source.opset,
+        nodes=len(graph.nodes),
+        weights_bytes=int(sum(w.size * w.tensor.dtype.itemsize for w in graph.weights.values())),
+        inputs=tuple(str(s) for s in input_specs(graph.inputs)),
+        outputs=tuple(o.name for o in graph.outputs),
+        space=work.space,
+        counted=work,
+        hazards=_hazards(target, precisions, found, work.graph),
+        samples=0 if given is None else sum(given.sizes),
+        fp32=fp32,
+    )
+
+
+def _screened(target: Target, samples: Dataset) -> ScreenStatistics:
+    with worker_here(target.source, target.facts) as worker:
+        return screen_feeds(target, samples.feeds, worker)
+
+
+def _hazards(
+    target: Target,
+    precisions: tuple[Precision, ...] | None,
+    found: ScreenStatistics | None,
+    sized: GraphView,
+) -> tuple[Prior, ...]:
+    if Precision.FP16 not in target.space.precisions and precisions is None:
+        if not suspected(sized, found):
+            return ()  # grouping once more takes long in a large model
+        space = group(target.graph, target.scheme, _HALF, target.space.granularity, target.form)
+        target = replace(target, space=space)
+    if Precision.FP16 not in target.space.precisions:
+        return ()
+    return priors_of(replace(target, graph=sized), found)

@@ -1,0 +1,203 @@
+"""The charts of a report, as Vega-Lite specifications that name their data.
+
+https://vega.github.io/vega-lite/docs/ documents the language. A specification is plain data and
+holds no code; the page fills in the rows (`precsearch.report.charts.rows`) and Vega draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from precsearch.core.problem import Bound
+from precsearch.report.charts.groups import ranges, sensitivity, strip, times, tradeoff
+from precsearch.report.charts.rows import Row
+from precsearch.report.charts.theme import (
+    AXIS,
+    FAINT,
+    GOLD,
+    LINE,
+    VERDICTS,
+    Chart,
+    Spec,
+    coloured,
+    key_of,
+    losses,
+    place,
+    precision_colours,
+    rule,
+    spec,
+    tips,
+)
+
+__all__ = ["Chart", "charts"]
+
+
+def charts(
+    bound: Bound | None,
+    span: tuple[float, float],
+    costs: tuple[float, float],
+    rows: Mapping[str, Sequence[Row]],
+) -> dict[str, Chart]:
+    """The charts that there are rows for, by name.
+
+    Args:
+        bound: On the loss, ``None`` if it is not known.
+        span: Lowest and highest loss of a trial that is drawn.
+        costs: Lowest and highest loss of a group that is drawn.
+        rows: What `precsearch.report.charts.rows.data_of` gives.
+    """
+    verdicts = {str(row["verdict"]) for row in rows["trials"] if row["what"] == "engine"}
+    asked = {str(row["asked"]) for row in rows["groups"]}
+    ran = {str(row["ran"]) for row in rows["groups"]}
+    made = []
+    if rows["trials"]:
+        made.append(_plane(bound, span, verdicts))
+    if rows["best"]:
+        made.append(_progress(verdicts))
+    if rows["groups"]:
+        count = len(rows["groups"])
+        made += [strip(count, asked | ran), sensitivity(bound, costs, count), times(count)]
+        if any(r["cost"] is not None and r["saved"] is not None for r in rows["groups"]):
+            made.append(tradeoff(bound, costs, asked))
+    if rows["map"]:
+        engines = len({row["engine"] for row in rows["map"]})
+        seen = {str(row["precision"]) for row in rows["map"]}
+        made.append(_map(len(rows["groups"]), engines, seen))
+    if rows["ranges"]:
+        made.append(ranges(len(rows["ranges"])))
+    return {chart.name: chart for chart in made}
+
+
+def _plane(bound: Bound | None, span: tuple[float, float], verdicts: Collection[str]) -> Chart:
+    x = {
+        "field": "time",
+        "type": "quantitative",
+        "title": "latency, % of FP32's (left is faster)",
+        "scale": {"zero": False, "padding": 12},
+    }
+    y = {"field": "loss", **losses(span, "loss", bound)}
+    shown = tips(
+        "trial", "what", "speed said", "latency said", "loss said", "verdict", "groups",
+        "assignment", "why",
+    )  # fmt: skip
+    layers = [*rule(bound), _proxies(y, shown), *_engines(x, y, shown), _ships(x, y, shown)]
+    return Chart(
+        "plane",
+        "Every engine by latency and loss; lower left is better. The line is the Pareto front, "
+        "the star what ships as measured again at the end, the ticks at the right edge are "
+        "proxies, which have a loss and no latency. Point at one to see its assignment.",
+        spec("trials", 380, layer=layers),
+        key=key_of(VERDICTS, verdicts),
+    )
+
+
+def _proxies(y: Spec, shown: Sequence[Spec]) -> Spec:
+    """Ticks at the right edge."""
+    return {
+        "transform": [{"filter": "datum.what === 'proxy' && isValid(datum.loss)"}],
+        "mark": {"type": "tick", "orient": "horizontal", "size": 14, "opacity": 0.45,
+                 "color": LINE, "thickness": 1.5},
+        "encoding": {"x": {"value": "width"}, "y": y, "tooltip": shown},
+    }  # fmt: skip
+
+
+def _engines(x: Spec, y: Spec, shown: Sequence[Spec]) -> list[Spec]:
+    """The Pareto front, intervals of latency, and a point for every engine."""
+    engine = {"filter": "datum.what === 'engine' && isValid(datum.time) && isValid(datum.loss)"}
+    return [
+        {
+            "transform": [engine, {"filter": "datum.front"}],
+            "mark": {"type": "line", "interpolate": "step-after", "color": LINE,
+                     "strokeWidth": 1.5, "opacity": 0.7},
+            "encoding": {"x": x, "y": y, "order": {"field": "time", "type": "quantitative"}},
+        },
+        {
+            "transform": [engine, {"filter": "isValid(datum.low)"}],
+            "mark": {"type": "rule", "strokeWidth": 2, "color": FAINT},
+            "encoding": {"x": {**x, "field": "low"}, "x2": {"field": "high"}, "y": y},
+        },
+        {
+            "transform": [engine],
+            "mark": {"type": "point", "filled": True, "size": 110, "opacity": 0.95},
+            "encoding": {"x": x, "y": y, "color": coloured("verdict", VERDICTS),
+                         "tooltip": shown},
+        },
+    ]  # fmt: skip
+
+
+def _ships(x: Spec, y: Spec, shown: Sequence[Spec]) -> Spec:
+    """A star."""
+    return {
+        "data": {"name": "ships"},
+        "mark": {"type": "point", "shape": "M0,-1L.236,-.325L.951,-.309L.382,.124L.588,.809"
+                 "L0,.4L-.588,.809L-.382,.124L-.951,-.309L-.236,-.325Z",
+                 "filled": True, "size": 420, "color": GOLD, "stroke": "#000000",
+                 "strokeWidth": 1.2},
+        "encoding": {"x": x, "y": y, "tooltip": shown},
+    }  # fmt: skip
+
+
+def _progress(verdicts: Collection[str]) -> Chart:
+    x = {
+        "field": "build",
+        "type": "quantitative",
+        "title": "engines built",
+        "axis": {"tickMinStep": 1, "format": "d"},
+        "scale": {"zero": False, "padding": 10},
+    }
+    y = {
+        "field": "time",
+        "type": "quantitative",
+        "title": "latency, % of FP32's",
+        "scale": {"zero": False, "padding": 10},
+    }
+    shown = tips("trial", "speed said", "loss said", "verdict", "groups", "why")
+    layers: list[Spec] = [
+        {
+            "data": {"name": "best"},
+            "mark": {"type": "line", "interpolate": "step-after", "color": LINE,
+                     "strokeWidth": 2},
+            "encoding": {"x": x, "y": y},
+        },
+        {
+            "transform": [{"filter": "datum.what === 'engine' && isValid(datum.time)"}],
+            "mark": {"type": "point", "filled": True, "size": 90},
+            "encoding": {"x": x, "y": y, "color": coloured("verdict", VERDICTS),
+                         "tooltip": shown},
+        },
+    ]  # fmt: skip
+    return Chart(
+        "progress",
+        "The best engine within the bound after each build (line), and what each build gave.",
+        spec("trials", 240, layer=layers),
+        key=key_of(VERDICTS, verdicts),
+    )
+
+
+def _map(count: int, engines: int, seen: Collection[str]) -> Chart:
+    made = spec(
+        "map",
+        max(12 * engines, 36),
+        mark={"type": "rect", "stroke": "#ffffff", "strokeWidth": 0.4},
+        encoding={
+            "x": place(count),
+            "x2": {"field": "to"},
+            "y": {
+                "field": "engine",
+                "type": "nominal",
+                "sort": None,
+                "title": None,
+                "axis": {**AXIS, "labelOverlap": True},
+            },
+            "color": coloured("precision", precision_colours()),
+            "tooltip": tips("engine", "precision", "groups", "speed", "verdict"),
+        },
+    )
+    return Chart(
+        "map",
+        "The assignment of every engine, a line each by trial number; the groups are in graph "
+        "order, white is FP32.",
+        made,
+        wide=True,
+        key=key_of(precision_colours(), seen),
+    )

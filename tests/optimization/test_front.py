@@ -1,0 +1,138 @@
+"""Every point of a run's Pareto front becomes a plan, and nothing is measured for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from precsearch import api
+from precsearch.core.errors import InputError, ReplayError
+from precsearch.core.events import TrialFinished
+from precsearch.core.precision import Precision
+from precsearch.optimization.front.plan_at import front, plan_at
+from precsearch.optimization.front.points import points_of, within
+from precsearch.plan.plan import Finalist, Plan
+from precsearch.search.journal import read
+from tests.e2e.plugins.clocked_backend import diary, here
+from tests.optimization.unequal import searched, unequal
+from tests.rewrites.scalable_models import CHANNELS
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("front")
+    with pytest.MonkeyPatch.context() as patch:
+        here(folder, patch)
+        patch.chdir(folder)
+        onnx.save(unequal(), "model.onnx")
+        rng = np.random.default_rng(0)
+        for name in ("data.npz", "holdout.npz"):
+            np.savez(name, x=rng.normal(0, 1, (16, CHANNELS, 8, 8)).astype(np.float32))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def own(place: Path) -> Plan:
+    return searched(strategy="auto", tol=0.012, holdout=Path("holdout.npz"), max_builds=5)
+
+
+def test_each_point_is_the_engine_that_was_measured(own: Plan, place: Path) -> None:
+    _, points = front("model.precsearch")
+    assert len(points) > 2
+    did = len(diary(place / "clocked" / "diary"))
+    journal = {
+        e.trial.assignment: e.trial
+        for e in read("model.precsearch")
+        if isinstance(e, TrialFinished)
+    }
+    corrected = set()
+    for number, point in enumerate(points):
+        report = plan_at("model.precsearch", point.loss, f"{number}.plan.json")
+        plan = api.load_plan(report.path)
+        assert plan.notes == ()
+        assert (report.number, plan.recipe.assignment) == (
+            point.trial.number,
+            point.trial.assignment,
+        )
+        trial = journal[plan.recipe.assignment]
+        assert trial.measurement is not None
+        assert plan.evidence.accuracy.loss == pytest.approx(trial.measurement.accuracy.loss, 1e-4)
+        assert plan.criteria == replace(own.criteria, tolerance=point.loss)
+        built = api.build(report.path, "model.onnx", f"{number}.onnx")
+        assert (built.verdict, built.sha256) == ("identical", plan.recipe.materialised_sha256)
+        int8 = bool(plan.recipe.assignment.keys_at(Precision.INT8))
+        corrected.add((int8, any(r.name == "equalize" for r in plan.recipe.rewrites)))
+    assert corrected == {(True, True), (False, False)}
+    assert len(diary(place / "clocked" / "diary")) == did, "nothing was built or timed"
+
+
+def test_the_bound_of_the_run_gives_its_own_plan(own: Plan) -> None:
+    report = plan_at("model.precsearch", 0.012, "same.plan.json")
+    plan = api.load_plan("same.plan.json")
+    assert plan.recipe == own.recipe
+    assert (plan.evidence.latency, plan.evidence.holdout) == (
+        own.evidence.latency,
+        own.evidence.holdout,
+    )
+    assert any(line.startswith("the holdout confirms it") for line in report.lines)
+
+
+def test_what_was_not_confirmed_is_said(own: Plan) -> None:
+    report = plan_at("model.precsearch", 1.0, "wide.plan.json")
+    evidence = api.load_plan("wide.plan.json").evidence
+    assert evidence.latency.ratio < own.evidence.latency.ratio
+    assert evidence.holdout is None
+    assert "it was timed during the search alone" in evidence.latency.unsure
+    assert report.lines == evidence.warnings[: len(report.lines)]
+    assert any("holdout was not looked at" in line for line in report.lines)
+    assert any("not confirmed" in line for line in report.lines)
+
+
+def test_what_cannot_be_a_plan_is_refused(own: Plan, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the most accurate one is off by"):
+        plan_at("model.precsearch", 1e-12, "none.plan.json")
+    with pytest.raises(InputError, match="exists already"):
+        plan_at("model.precsearch", 1.0, "model.plan.json")
+    other = unequal()
+    other.graph.name = "another"
+    onnx.save(other, tmp_path / "other.onnx")
+    with pytest.raises(ReplayError, match="is not the model that the plan was made for"):
+        plan_at("model.precsearch", 1.0, "none.plan.json", model=tmp_path / "other.onnx")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "journal.jsonl").write_bytes(
+        Path("model.precsearch/journal.jsonl").read_bytes()
+    )
+    with pytest.raises(InputError, match="has written no plan yet"):
+        front(tmp_path / "run")
+    for name in ("plan.json", "outputs.json"):
+        (tmp_path / "run" / name).write_bytes(Path("model.precsearch", name).read_bytes())
+    assert front(tmp_path / "run") == front("model.precsearch")
+    with pytest.raises(InputError, match="name the model with --model"):
+        plan_at(tmp_path / "run", 1.0, tmp_path / "none.plan.json")
+    with pytest.raises(ReplayError, match="no longer has the ranges"):
+        plan_at(tmp_path / "run", 1.0, "none.plan.json", model="model.onnx")
+    for found in Path("model.precsearch").glob("ranges-*.json"):
+        (tmp_path / "run" / found.name).write_bytes(found.read_bytes())
+    with pytest.raises(ReplayError, match="lowered to another model here"):
+        plan_at(tmp_path / "run", 1.0, "none.plan.json", model="model.onnx")
+    assert not Path("none.plan.json").exists()
+
+
+def test_a_point_has_the_worse_of_its_losses(own: Plan) -> None:
+    """What missed on the holdout is within no bound that its loss there does not meet."""
+    fastest = front("model.precsearch")[1][0]
+    missed = Finalist(fastest.trial.number, fastest.ratio, fastest.loss, 0.9, passed=False)
+    plan = replace(own, evidence=replace(own.evidence, finalists=(missed,)))
+    trials = [e.trial for e in read("model.precsearch") if isinstance(e, TrialFinished)]
+    points = points_of(trials, plan)
+    taken = within(points, 0.5)
+    assert taken is not None
+    assert taken.trial.number != fastest.trial.number
+    wide = within(points, 0.95)
+    assert wide is not None
+    assert (wide.trial.number, wide.loss, wide.on_holdout) == (fastest.trial.number, 0.9, True)

@@ -33,7 +33,6 @@ from precsearch.measurement.timing.latency import TimingOptions
 from precsearch.registry import backend_factory
 
 QUICK = TimingOptions(rounds=20, round_seconds=0.01, warmup=5, seconds=3.0)
-FLOATS = ("tensor(float16)", "tensor(bfloat16)")
 CLOCKS = {
     "events, graph": {"clock": "events", "enable_cuda_graph": "true"},
     "events, no graph": {"clock": "events", "enable_cuda_graph": "false"},
@@ -77,27 +76,6 @@ def environment(smoke: Smoke) -> str:
     smoke.rows["fingerprint"] = {**where.versions, "device": where.device}
     modes = [m.name for m in getattr(made, "fp32_modes", tuple)()]
     return f"{ort.get_available_providers()} {where.versions} {where.device}, FP32 is {modes}"
-
-
-def kernels(smoke: Smoke) -> str:
-    """Which operators have CUDA kernels in which float formats, from the library itself."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    table: dict[str, list[Any]] = {}
-    for found in state.get_all_opkernel_def():
-        if "CUDA" in found.provider and found.domain in ("", "ai.onnx"):
-            types = {k: list(v) for k, v in found.type_constraints.items()}
-            table.setdefault(found.op_name, []).append([list(found.version_range), types])
-    (smoke.output / "cuda_kernels.json").write_text(json.dumps(table, indent=0))
-    lacks: dict[str, list[str]] = {kind: [] for kind in FLOATS}
-    for op_type, rows in table.items():
-        newest = max(rows, key=lambda row: row[0][0])
-        held = {t for types in newest[1].values() for t in types}
-        for kind in FLOATS:
-            if "tensor(float)" in held and kind not in held:
-                lacks[kind].append(op_type)
-    smoke.rows["kernels lack"] = lacks
-    return f"{len(table)} operators; without FP16 {lacks[FLOATS[0]]}; no BF16 {lacks[FLOATS[1]]}"
 
 
 def clocks(smoke: Smoke) -> str:
@@ -199,7 +177,6 @@ def search(smoke: Smoke) -> str:
 
 CHECKS: dict[str, Callable[[Smoke], str]] = {
     "environment": environment,
-    "kernels": kernels,
     "uniform": uniform,
     "clocks": clocks,
     "profiles": profiles,

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.gpu.ort_models import Story
 from precsearch.api import OptimizeConfig
 from precsearch.core.backend import BackendOptions
@@ -103,10 +105,20 @@ def prepared(config: OptimizeConfig, precisions: tuple[Precision, ...] | None = 
     return Prepared(target, lowering, scored, loads, config.metric)
 
 
+def paired(engine: Engine, other: Engine) -> tuple[float, float, float]:
+    """Time relative to another engine of the same rounds: median and bootstrap 95 % interval."""
+    assert engine.latency is not None
+    assert other.latency is not None
+    ratios = np.asarray(engine.latency.samples) / np.asarray(other.latency.samples)
+    drawn = np.random.default_rng(0).choice(ratios, (400, len(ratios)))
+    low, high = np.quantile(np.median(drawn, axis=1), (0.025, 0.975))
+    return float(np.median(ratios)), float(low), float(high)
+
+
 def measured(
     ready: Prepared,
     backend: str,
-    wanted: Mapping[str, tuple[Assignment, Mapping[str, str]]],
+    wanted: Mapping[str, tuple[Assignment | bytes, Mapping[str, str]]],
     timing: TimingOptions = TIMING,
 ) -> list[Engine]:
     """Score engines and time them in the same rounds; the first is what ratios refer to.
@@ -114,16 +126,17 @@ def measured(
     Args:
         ready: The model.
         backend: Its name.
-        wanted: Name → assignment and build options.
+        wanted: Name → assignment or lowered model, and build options.
         timing: How long.
     """
     scorer, made, opened = Scorer(ready.metric, ""), [], []
-    for name, (assignment, build) in wanted.items():
+    for name, (asked, build) in wanted.items():
         engine = Engine(name)
         made.append(engine)
         options = replace(BackendOptions(), build=dict(build))
         one = backend_factory(backend)(options)
-        artifact = one.build(ready.lowered(assignment).model)
+        model = asked if isinstance(asked, bytes) else ready.lowered(asked).model
+        artifact = one.build(model)
         try:
             session = one.open(artifact)
             engine.accuracy = scorer.of(session, ready.split)

@@ -99,6 +99,17 @@ def trained(folder: str, name: str, batch: int = 32) -> Callable[[Path, Path], S
     return made
 
 
+def planted(shift: float, what: str) -> Callable[[Path, Path], Story]:
+    """A small network with a planted overflow, and a planted cancellation of the given size."""
+
+    def made(carry: Path, work: Path) -> Story:
+        folder = work / f"planted{shift:g}"
+        _module(carry, "gen_synth").main(str(folder), 0, shift)
+        return Story(f"planted {what}", folder / "model.onnx", folder / "data.npz")
+
+    return made
+
+
 STORIES: dict[str, Callable[[Path, Path], Story]] = {
     "vit": vit,
     "minilm": trained("minilm_l6_banking77", "minilm"),
@@ -108,4 +119,6 @@ STORIES: dict[str, Callable[[Path, Path], Story]] = {
     "swin": swin,
     "unet": more("unet"),
     "detector": more("detector"),
+    "planted": planted(2048.0, "overflow and cancellation of 2048"),
+    "planted256": planted(256.0, "overflow and cancellation of 256"),
 }

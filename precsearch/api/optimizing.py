@@ -123,7 +123,8 @@ def optimize(
         input_shapes: Input → shape, where the model leaves dimensions open.
         shapes: Several sets of input shapes, in place of ``batch`` and ``input_shapes``.
         build_options: What the backend alone knows, by name.
-        corrections: What may be tried to make INT8 more accurate: ``equalize``, ``ranges``.
+        corrections: What may be tried to make INT8 more accurate, by name; see
+            docs/corrections.md.
         rewrite: Try rewrites that make FP16 accurate and change nothing in FP32; use what helps.
         lift: Take the author's Q/DQ out of a model that comes quantized: where INT8 is chosen, it
             has the author's scales.

@@ -182,17 +182,18 @@ class SearchFinished:
         reason: ``builds`` or ``time`` (budget), ``interrupted``, or why the strategy ended:
             ``baseline`` (FP32 does not run or is not within the bound), ``complete`` (every
             assignment was tried), ``settled`` (the uniform engines answered the question),
-            ``converged`` (no remaining candidate is expected to be faster beyond the noise),
-            ``stalled`` (the last engines brought no gain, and the models expect little of the
-            others), ``patience`` (several engines in a row brought no gain), ``limit`` (its own
-            limit of engines), ``done`` (it gave no reason).
+            ``converged`` (no other candidate is expected to gain anything that matters),
+            ``patience`` (several engines in a row brought no gain), ``limit`` (its own limit of
+            engines), ``done`` (it gave no reason).
         builds: Engines built and timed; those that failed soon are not counted.
         elapsed: Seconds of the search, counting what was spent before a resume.
+        expected_gain: See `precsearch.core.strategy.Ending`.
     """
 
     reason: str
     builds: int
     elapsed: float
+    expected_gain: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

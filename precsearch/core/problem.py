@@ -186,12 +186,14 @@ class Prior:
         precision: The precision that the hint is about.
         avoid: Whether a search should start without it. A measurement may overrule this.
         reason: One sentence for the plan.
+        slow: Whether the engine is expected to gain nothing there: it loses a fused kernel.
     """
 
     key: str
     precision: Precision
     avoid: bool
     reason: str
+    slow: bool = False
 
 
 @dataclass(frozen=True)
@@ -229,6 +231,11 @@ class Problem:
     def avoided(self, precision: Precision) -> frozenset[str]:
         """Keys of the groups that a search should start without ``precision``."""
         return frozenset(p.key for p in self.priors if p.avoid and p.precision is precision)
+
+    @property
+    def slow(self) -> frozenset[tuple[str, Precision]]:
+        """(Group key, precision) of the choices that rules expect to save no time."""
+        return frozenset((p.key, p.precision) for p in self.priors if p.slow)
 
     def all_fp32(self) -> Assignment:
         """The assignment that every search can fall back on."""

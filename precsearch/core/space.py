@@ -112,11 +112,13 @@ class SearchSpace:
         edges: Pairs (producer, consumer) of positions in ``groups`` that a tensor connects directly
             or through nodes of undecidable groups that keep a tensor quantised (reshape, max-pool).
         granularity: How the groups were made: ``node``, ``group`` or ``block``.
+        fused: Keys of groups that the engine computes in one kernel if they have one precision.
     """
 
     groups: tuple[LayerGroup, ...]
     edges: tuple[tuple[int, int], ...] = ()
     granularity: str = "group"
+    fused: tuple[frozenset[str], ...] = ()
 
     def __post_init__(self) -> None:
         if len({g.key for g in self.groups}) != len(self.groups):

@@ -68,6 +68,25 @@ class DiagnoseConfig:
     preprocess: str = ""
 
 
+def _samples(config: DiagnoseConfig, graph: GraphView) -> Dataset:
+    data = load(
+        config.data,
+        input_specs(graph.inputs),
+        batch=config.batch,
+        shapes=config.input_shapes,
+        outputs=tuple(o.name for o in graph.outputs),
+        preprocess=config.preprocess,
+    )
+    return data.take(range(min(MAX_EMULATED_FEEDS, len(data))))
+
+
+def _rewrites(
+    opened: Configuration, data: Dataset, found: Mapping[str, Sums], worst: float
+) -> tuple[Suggestion, ...]:
+    peaks = {t: s.reference_absmax for t, s in found.items()}
+    return suggestions(opened, opened.source, data.feeds, peaks, worst)
+
+
 def diagnose(config: DiagnoseConfig) -> Diagnosis:
     """Compare a configuration with FP32.
 
@@ -83,15 +102,7 @@ def diagnose(config: DiagnoseConfig) -> Diagnosis:
     )
     graph = opened.graph
     outputs = tuple(o.name for o in graph.outputs)
-    data = load(
-        config.data,
-        input_specs(graph.inputs),
-        batch=config.batch,
-        shapes=config.input_shapes,
-        outputs=outputs,
-        preprocess=config.preprocess,
-    )
-    data = data.take(range(min(MAX_EMULATED_FEEDS, len(data))))
+    data = _samples(config, graph)
     with closing(look(opened, data.feeds)) as looked:
         reference, inside = looked.reference, looked.inside
         found, held = _compared(reference, inside, data, config.memory_mb << 20)
@@ -105,9 +116,8 @@ def diagnose(config: DiagnoseConfig) -> Diagnosis:
     jumps = frozenset(row.group for row in layers if row.jump)
     rewrites: tuple[Suggestion, ...] = ()
     if config.suggest and opened.assignment.entries:
-        peaks = {t: s.reference_absmax for t, s in found.items()}
         worst = max((v for o, v in losses.items() if o not in resized), default=0.0)
-        rewrites = suggestions(opened, opened.source, data.feeds, peaks, worst)
+        rewrites = _rewrites(opened, data, found, worst)
     return Diagnosis(
         model=config.model.name,
         asked=opened.asked,
@@ -118,12 +128,7 @@ def diagnose(config: DiagnoseConfig) -> Diagnosis:
         constants=tuple(_constants(graph, opened.space, opened, rules)),
         samples=sum(data.sizes),
         random=data.random,
-        notes=(
-            *opened.told,
-            *data.notes,
-            *looked.notes(),
-            *(rules.beyond(jumps) if rules else ()),
-        ),
+        notes=(*opened.told, *data.notes, *looked.notes(), *(rules.beyond(jumps) if rules else ())),
         held_bytes=held,
         suggestions=rewrites,
     )

@@ -132,6 +132,26 @@ def _handed_on(configuration: Configuration) -> list[str]:
     return found
 
 
+def _planned(plan: Path, model: Path) -> Configuration:
+    made = materialise(read_plan(plan), model, None)
+    target, lowering = made.target, made.lowering
+    return Configuration(
+        f"the plan {plan.name}",
+        target.graph,
+        target.space,
+        made.plan.recipe.assignment,
+        target.backend,
+        target.scheme,
+        target.form,
+        lowering.scales,
+        target.options.model_folder,
+        target.source,
+        target.factory,
+        target.options,
+        told=made.plan.notes,
+    )
+
+
 def open_configuration(
     model: Path, precision: Precision, plan: Path | None, backend: str, granularity: str
 ) -> Configuration:
@@ -142,23 +162,7 @@ def open_configuration(
         ReplayError: The plan is another model's.
     """
     if plan is not None:
-        made = materialise(read_plan(plan), model, None)
-        target, lowering = made.target, made.lowering
-        return Configuration(
-            f"the plan {plan.name}",
-            target.graph,
-            target.space,
-            made.plan.recipe.assignment,
-            target.backend,
-            target.scheme,
-            target.form,
-            lowering.scales,
-            target.options.model_folder,
-            target.source,
-            target.factory,
-            target.options,
-            told=made.plan.notes,
-        )
+        return _planned(plan, model)
     target = open_target(
         read_model(model), backend_name(backend), (Precision.FP32,), granularity, 0
     )

@@ -29,6 +29,20 @@ def cast_pair(source: str, made: str, stored_as: NumberFormat) -> list[onnx.Node
     ]
 
 
+def _numbers(stored_as: NumberFormat) -> dict[str, float]:
+    """The constants of `rounding`, by name."""
+    return {
+        "low": -2 * stored_as.largest,
+        "high": 2 * stored_as.largest,
+        "phi": 2.0**23 + 1,
+        "less": 1 - 2.0**-24,
+        "normal": stored_as.smallest_normal,
+        "digits": 1.5 * 2.0 ** (24 - stored_as.significand_bits),
+        "largest": stored_as.largest,
+        "infinity": np.inf,
+    }
+
+
 def rounding(source: str, made: str, stored_as: NumberFormat) -> list[onnx.NodeProto]:
     """The same in FP32 arithmetic, for a format of less range than FP32.
 
@@ -42,18 +56,7 @@ def rounding(source: str, made: str, stored_as: NumberFormat) -> list[onnx.NodeP
         raise OptionError(
             f"ONNX has no type {stored_as.name}, and its range is too wide to emulate"
         )
-    digits = 1.5 * 2.0 ** (24 - stored_as.significand_bits)
-    numbers = {
-        "low": -2 * stored_as.largest,
-        "high": 2 * stored_as.largest,
-        "phi": 2.0**23 + 1,
-        "less": 1 - 2.0**-24,
-        "normal": stored_as.smallest_normal,
-        "digits": digits,
-        "largest": stored_as.largest,
-        "infinity": np.inf,
-    }
-    nodes = [_number(f"{made}//{name}", value) for name, value in numbers.items()]
+    nodes = [_number(f"{made}//{name}", value) for name, value in _numbers(stored_as).items()]
 
     # Names of this function go by a prefix and the two of the graph do not, since the graph may
     # have a tensor "q", too.

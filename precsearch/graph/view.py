@@ -17,6 +17,10 @@ Dim = int | None
 """A dimension; ``None`` where it is dynamic."""
 
 
+_SMALL = 1 << 16
+"""Elements of a tensor that is read rather than mapped: a map takes ten times as long to make."""
+
+
 @dataclass(frozen=True, eq=False)
 class Weight:
     """A constant tensor.
@@ -36,7 +40,9 @@ class Weight:
 
     @cached_property
     def array(self) -> npt.NDArray[np.generic]:
-        """The values, read-only."""
+        """The values, not to be changed."""
+        if self._file is not None and self.size <= _SMALL:
+            return self._read(self._file)
         values: npt.NDArray[np.generic] = np.asarray(self.tensor.numpy())
         return values
 
@@ -45,11 +51,19 @@ class Weight:
 
         `array` maps the file into memory and stays; over all weights that is the whole model.
         """
+        return self.array if self._file is None else self._read(self._file)
+
+    @property
+    def _file(self) -> ir.ExternalTensor | None:
+        """Where an FP32 tensor lies outside of the model."""
         tensor = self.tensor
         if not isinstance(tensor, ir.ExternalTensor) or self.elem_type != onnx.TensorProto.FLOAT:
-            return self.array
-        offset = int(tensor.offset or 0)
-        return np.fromfile(tensor.path, "<f4", self.size, offset=offset).reshape(self.shape)
+            return None
+        return tensor
+
+    def _read(self, tensor: ir.ExternalTensor) -> npt.NDArray[np.generic]:
+        start = int(tensor.offset or 0)
+        return np.fromfile(tensor.path, "<f4", self.size, offset=start).reshape(self.shape)
 
     @cached_property
     def proto_bytes(self) -> bytes:

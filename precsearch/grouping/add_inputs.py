@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 from precsearch.core.backend import QuantScheme
 from precsearch.core.precision import Encoding, Precision
@@ -38,7 +39,7 @@ def with_branches(space: SearchSpace, graph: GraphView, scheme: QuantScheme) -> 
     if len(groups) == len(space.groups):
         return space
     edges += [(place[a], place[b]) for a, b in space.edges]
-    return SearchSpace(tuple(groups), tuple(sorted(edges)), space.granularity)
+    return replace(space, groups=tuple(groups), edges=tuple(sorted(edges)))
 
 
 def _branches(group: LayerGroup, graph: GraphView, scheme: QuantScheme) -> list[LayerGroup]:

@@ -12,6 +12,7 @@ from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
 from precsearch.core.quantization import TYPED, GraphForm, QuantScheme
 from precsearch.core.space import LayerGroup, SearchSpace
+from precsearch.graph.attention import attention_cores
 from precsearch.graph.operators import MEASURING
 from precsearch.graph.view import GraphView
 from precsearch.grouping.add_inputs import with_branches
@@ -75,7 +76,18 @@ def group(
         _layer_group(part, block, graph, choices) for part, block in zip(parts, blocks, strict=True)
     )
     edges = _edges(parts, graph, choices, [choices.quantized(g.choices) for g in groups])
-    return with_branches(SearchSpace(groups, edges, granularity), graph, scheme)
+    fused = _fused(groups, graph) if scheme.attention else ()
+    return with_branches(SearchSpace(groups, edges, granularity, fused), graph, scheme)
+
+
+def _fused(groups: Sequence[LayerGroup], graph: GraphView) -> tuple[frozenset[str], ...]:
+    """The groups of each attention core that consists of several."""
+    owner = {node: g.key for g in groups if len(g.choices) > 1 for node in g.nodes}
+    cores = (
+        frozenset(owner[graph.nodes[i].key] for i in core.nodes if graph.nodes[i].key in owner)
+        for core in attention_cores(graph).values()
+    )
+    return tuple(keys for keys in cores if len(keys) > 1)
 
 
 def _layer_group(part: Pattern, block: str, graph: GraphView, choices: Choices) -> LayerGroup:

@@ -14,6 +14,7 @@ from precsearch.core.precision import Encoding, Precision
 from precsearch.core.problem import Prior
 from precsearch.core.space import SearchSpace
 from precsearch.graph.view import GraphView
+from precsearch.hazards.attention_hints import attention_hints
 from precsearch.hazards.finding import Finding
 from precsearch.hazards.int8_hints import int8_hints
 from precsearch.hazards.overflow import constants, harmful, inner, overflows
@@ -45,7 +46,7 @@ def hazards(
     int8_half: bool = False,
     form: GraphForm = TYPED,
 ) -> tuple[Prior, ...]:
-    """Priors against float formats, and weak ones against INT8, in graph order.
+    """Priors against float formats, weak ones against INT8 and what is slow, in graph order.
 
     Args:
         graph: The prepared model.
@@ -65,6 +66,7 @@ def hazards(
         for p in Precision.ordered(floats)
     }
     hints = int8_hints(Screened(graph, space, statistics), scheme)
+    slow = attention_hints(graph, space, scheme)
     priors: list[Prior] = []
     for group in space.groups:
         for choice in group.choices[1:]:
@@ -74,9 +76,11 @@ def hazards(
                 said = f"{choice.value.upper()} excluded: {bad.reason}"
             elif choice is Precision.INT8 and group.key in hints:
                 said = f"INT8 left out at first: {hints[group.key]}"
+            elif (group.key, choice) in slow:
+                said = f"{choice.value.upper()} left out at first: {slow[group.key, choice]}"
             else:
                 continue
-            priors.append(Prior(group.key, choice, True, said))
+            priors.append(Prior(group.key, choice, True, said, (group.key, choice) in slow))
     return tuple(priors)
 
 

@@ -35,12 +35,14 @@ class Engine:
             does not tell.
         ran: Node → precision that it runs in, see `precsearch.core.backend.BuildsAhead`; empty
             where the backend does not tell.
+        fused: Attention cores that one kernel computes, of all; see the same.
     """
 
     artifact: bytes
     layer_summary: tuple[str, ...]
     tactics: Mapping[str, str] = field(default_factory=dict)
     ran: Mapping[str, Precision | None] = field(default_factory=dict)
+    fused: tuple[int, int] = (0, 0)
 
 
 def engine_of(backend: Backend, artifact: bytes) -> Engine:
@@ -50,8 +52,11 @@ def engine_of(backend: Backend, artifact: bytes) -> Engine:
         BuildError: It was refused.
     """
     tactics = backend.tactics() if isinstance(backend, ChoosesTactics) else {}
-    ran = backend.precisions_of(artifact) if isinstance(backend, BuildsAhead) else {}
-    return Engine(artifact, layer_summary(backend, artifact), tactics, ran)
+    layers = layer_summary(backend, artifact)
+    if not isinstance(backend, BuildsAhead):
+        return Engine(artifact, layers, tactics)
+    ran, fused = backend.precisions_of(artifact), backend.fused_attention(artifact)
+    return Engine(artifact, layers, tactics, ran, fused)
 
 
 class BuildService:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from precsearch.core.backend import CPU_USE, Backend, BackendOptions, DeviceUse, Feed
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Goal
+from precsearch.core.serialized import SerializedModel
 from precsearch.core.trial import Accuracy, Latency, Measurement
 from precsearch.data import Dataset
 from precsearch.emulation.multiplexed import ProxyModel
@@ -25,13 +26,13 @@ class Candidate:
     """An engine to measure.
 
     Attributes:
-        model: The lowered model, serialised.
+        model: The lowered model, serialised; ``bytes`` gives it in one piece.
         digest: Its identity among the trials of a search.
         asked: Node name → precision that it was asked for.
         owners: Node name → group key.
     """
 
-    model: bytes
+    model: bytes | SerializedModel
     digest: str
     asked: Mapping[str, Precision]
     owners: Mapping[str, str]

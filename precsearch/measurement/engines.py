@@ -45,12 +45,12 @@ class EngineSource:
             BuildError: The backend refused the model.
         """
         if candidate.digest not in self._given and not self._keeps:
-            return self._backend.build(candidate.model)
+            return self._backend.build(bytes(candidate.model))
         kept = self._given.get(candidate.digest) or self._opened().get(candidate.digest)
         if kept is not None:
             self._learn(kept)
             return kept.engine
-        made = self._backend.build(candidate.model)
+        made = self._backend.build(bytes(candidate.model))
         self._opened().put(candidate.digest, made, self._notes(made))
         return made
 

@@ -113,6 +113,11 @@ class MeasurementService(ReferenceService):
         self._announce("time")
         return self._timer.fp32()
 
+    def _some(self, session: Session, rival: Rival | None) -> Accuracy:
+        part, losses = self._config.search, () if rival is None else rival.losses
+        seen, outputs = self._look.run(session.run, part.data, losses)
+        return self._scorer.of_some(part, seen, outputs)
+
     def measure(
         self,
         candidate: Candidate,
@@ -135,17 +140,13 @@ class MeasurementService(ReferenceService):
         """
         self._announce("build")
         start = time.perf_counter()
-        artifact = self._engines.built(candidate)
-        opening = time.perf_counter()
+        artifact, opening = self._engines.built(candidate), time.perf_counter()
         session = self._backend.open(artifact)
-        now = time.perf_counter()
-        built, opened = now - start, now - opening
+        built, opened = (time.perf_counter() - begun for begun in (start, opening))
         try:
             self._announce("run")
             if fidelity is Fidelity.PROXY:
-                part, losses = self._config.search, () if rival is None else rival.losses
-                seen, outputs = self._look.run(session.run, part.data, losses)
-                return Measurement(self._scorer.of_some(part, seen, outputs), build_seconds=built)
+                return Measurement(self._some(session, rival), build_seconds=built)
             accuracy = scored or self._scorer.of(session, self._config.search)
             self._announce("time")
             latency = self._time(candidate, session, accuracy, rival)

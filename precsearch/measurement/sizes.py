@@ -8,17 +8,22 @@ from collections.abc import Mapping
 import onnx
 import onnx_ir as ir
 
+from precsearch.core.serialized import SerializedModel
+
 __all__ = ["group_bytes", "shipped_bytes"]
 
+_MARK = b"location"
+"""In every model with weights in other files: the key that names the file."""
 
-def group_bytes(model: bytes, owners: Mapping[str, str]) -> dict[str, int]:
+
+def group_bytes(model: bytes | SerializedModel, owners: Mapping[str, str]) -> dict[str, int]:
     """Bytes of constants by group key; a constant that several groups read counts once.
 
     Args:
         model: A lowered model, serialised.
         owners: Node name → group key.
     """
-    graph = onnx.ModelProto.FromString(model).graph
+    graph = onnx.ModelProto.FromString(bytes(model)).graph
     readers: dict[str, str] = {}
     for node in graph.node:
         key = owners.get(node.name)
@@ -32,7 +37,9 @@ def group_bytes(model: bytes, owners: Mapping[str, str]) -> dict[str, int]:
     return found
 
 
-def shipped_bytes(artifact: bytes, model: bytes, *, artifact_is_model: bool) -> int:
+def shipped_bytes(
+    artifact: bytes, model: bytes | SerializedModel, *, artifact_is_model: bool
+) -> int:
     """Bytes of what is shipped: the artifact, and the weights in files beside it.
 
     Args:
@@ -40,10 +47,11 @@ def shipped_bytes(artifact: bytes, model: bytes, *, artifact_is_model: bool) -> 
         model: The lowered model that it was built from, serialised.
         artifact_is_model: Whether weights that the model keeps in files are not in the artifact.
     """
-    if not artifact_is_model:
-        return len(artifact)
+    pieces = (model,) if isinstance(model, bytes) else model.pieces
+    if not artifact_is_model or not any(_MARK in piece for piece in pieces):
+        return len(artifact)  # a large model is not taken apart for nothing
     external = onnx.TensorProto.EXTERNAL
-    tensors = onnx.ModelProto.FromString(model).graph.initializer
+    tensors = onnx.ModelProto.FromString(bytes(model)).graph.initializer
     return len(artifact) + sum(_bytes(t) for t in tensors if t.data_location == external)
 
 

@@ -101,5 +101,6 @@ def summary(rounds: Rounds, target: Target, metric: Metric, choice: Choice) -> t
         len(rounds.continued),
         "".join(f"{sentence}." for sentence in unsearched(hidden_layers(target.graph))),
         len(target.kept),
+        rounds.expected_gain,
     )
     return conclusions(searched, choice.trial, 1.0 if latency is None else latency.ratio)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -216,6 +216,18 @@ class Run:
             size=problem.goal.size,
         )
 
+    def _holdout(self, worker: MeasurementClient) -> Callable[[], ReferenceSplit | None]:
+        """FP32's outputs for the holdout, computed when they are first asked for."""
+        part = self.inputs.parts.holdout
+
+        @cache
+        def holdout() -> ReferenceSplit | None:
+            if part is None:
+                return None
+            return reference_of(self.target, part, worker, self.inputs.beside(part))
+
+        return holdout
+
     def _rounds(
         self,
         problem: Problem,
@@ -228,7 +240,6 @@ class Run:
         lower, worker = ready.lowering.lower, ready.worker
         known = {ready.setup.baseline.digest: Measured(baseline)}
         trials: list[Trial] = list(problem.known)
-
         evaluation = Evaluation(
             executor, fleet, ready, self.config.workers, self._limit_s, trials, self.lost
         )
@@ -236,13 +247,7 @@ class Run:
         def evaluating(now: Problem) -> AbstractContextManager[Evaluate]:
             return evaluation.of(now, {**known, **memo.engines})
 
-        part, memo = self.inputs.parts.holdout, self.journal.memo
-
-        @cache
-        def holdout() -> ReferenceSplit | None:
-            if part is None:
-                return None
-            return reference_of(self.target, part, worker, self.inputs.beside(part))
+        memo, holdout = self.journal.memo, self._holdout(worker)
 
         def fresh() -> MeasurementClient:
             return connect(executor, worker.device, ready.setup.to_time(), self._limit_s)
@@ -295,5 +300,6 @@ class Run:
             tuple(rounds.continued),
             devices=self.devices,
             corrections=self.corrections,
+            expected_gain=rounds.expected_gain,
         )
         return (yield from shipment.written(rounds, lowered, finish))

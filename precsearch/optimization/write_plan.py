@@ -12,10 +12,10 @@ import numpy as np
 from precsearch._version import __version__
 from precsearch.codec.vectors import encode_halves
 from precsearch.core.backend import Fingerprint
-from precsearch.core.predictions import PredictionErrors, prediction_errors
 from precsearch.core.problem import Problem, pareto
 from precsearch.core.space import Assignment, SearchSpace
-from precsearch.core.trial import Accuracy, Failed, Latency, Prediction, Trial
+from precsearch.core.strategy import PredictionErrors, prediction_errors
+from precsearch.core.trial import Accuracy, Failed, Latency, Measurement, Prediction, Trial
 from precsearch.lowering.lower import Lowered
 from precsearch.lowering.qdq.scales import QuantParams
 from precsearch.lowering.version import lowering_version
@@ -74,6 +74,7 @@ class Finish:
         continued: Searches that went on after a miss on the holdout.
         corrections: What was tried to make INT8 more accurate.
         devices: What engines ran on, the home device first.
+        expected_gain: See `precsearch.core.strategy.Ending`.
     """
 
     choice: Choice
@@ -88,6 +89,7 @@ class Finish:
     continued: tuple[Continuation, ...] = ()
     corrections: tuple[CorrectionEvidence, ...] = ()
     devices: tuple[str, ...] = ()
+    expected_gain: float | None = None
 
 
 def make_recipe(
@@ -159,10 +161,9 @@ def make_plan(
     finish: Finish,
 ) -> Plan:
     """The plan for the chosen engine, with the evidence of the whole search."""
-    choice = finish.choice
-    measured = choice.measurement
+    choice, measured = finish.choice, finish.choice.measurement
     assert measured.latency is not None
-    assignment = choice.trial.assignment
+    assignment, known = choice.trial.assignment, ledger(finish.trials)
     evidence = Evidence(
         version=__version__,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -174,30 +175,29 @@ def make_plan(
         latency=short_latency(measured.latency),
         accuracy=short_accuracy(measured.accuracy),
         holdout=None if choice.holdout is None else short_accuracy(choice.holdout),
-        groups=explain_groups(
-            problem, assignment, measured.achieved, ledger(finish.trials), target.kept
-        ),
+        groups=explain_groups(problem, assignment, measured.achieved, known, target.kept),
         finalists=choice.looks,
         trials=_trials(finish.trials),
         warnings=finish.warnings,
         stopped=finish.stopped,
+        expected_gain=finish.expected_gain,
         seconds=round(finish.seconds, 3),
         engine=() if finish.engine is None else finish.engine.layer_summary,
         tactics={} if finish.engine is None else dict(sorted(finish.engine.tactics.items())),
         predictions=_short_errors(prediction_errors(problem.goal, finish.trials)),
-        fp32=tuple(
-            replace(e, loss=_digits(e.loss), seconds=_digits(e.seconds)) for e in finish.fp32
-        ),
+        fp32=tuple(map(_short_engine, finish.fp32)),
         continued=finish.continued,
         corrections=finish.corrections,
         strategy_options=dict(sorted(config.strategy_options.items())),
         devices=finish.devices,
-        size=measured.artifact_bytes,
-        fp32_size=problem.goal.size,
-        memory=measured.memory_bytes,
     )
     recipe = make_recipe(target, problem.space, assignment, lowered, inputs)
-    return Plan(recipe, make_criteria(config, inputs), evidence)
+    return Plan(recipe, make_criteria(config, inputs), _with_sizes(evidence, problem, measured))
+
+
+def _with_sizes(evidence: Evidence, problem: Problem, measured: Measurement) -> Evidence:
+    size, memory = measured.artifact_bytes, measured.memory_bytes
+    return replace(evidence, size=size, fp32_size=problem.goal.size, memory=memory)
 
 
 def make_criteria(config: DataConfig, inputs: Inputs) -> Criteria:
@@ -238,6 +238,10 @@ def short_latency(latency: Latency) -> Latency:
     )
 
 
+def _short_engine(engine: Fp32Evidence) -> Fp32Evidence:
+    return replace(engine, loss=_digits(engine.loss), seconds=_digits(engine.seconds))
+
+
 def _digits(value: float) -> float:
     return float(f"{value:.5g}")
 
@@ -262,11 +266,9 @@ def _counts(assignment: Assignment) -> Mapping[str, int]:
 
 
 def _trials(trials: Sequence[Trial]) -> tuple[TrialEvidence, ...]:
-    front = {t.number for t in pareto(trials)}
-    rows = []
+    front, rows = {t.number for t in pareto(trials)}, list[TrialEvidence]()
     for trial in trials:
-        found = trial.measurement
-        outcome = trial.outcome
+        found, outcome = trial.measurement, trial.outcome
         failed = ""
         if isinstance(outcome, Failed):
             failed = f"{outcome.stage}/{outcome.kind}: {outcome.message}"

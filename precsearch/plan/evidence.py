@@ -10,7 +10,7 @@ from precsearch.core.backend import Fingerprint, fp32_words
 from precsearch.core.errors import PlanError
 from precsearch.core.mismatch import Mismatch
 from precsearch.core.precision import Precision
-from precsearch.core.predictions import PredictionErrors
+from precsearch.core.strategy import PredictionErrors
 from precsearch.core.trial import Accuracy, Latency, Prediction
 
 __all__ = [
@@ -177,6 +177,8 @@ class Evidence:
         size: Bytes of what is shipped; 0 where it is not known.
         fp32_size: The same of the FP32 engine.
         memory: Host memory that it takes in a new process; 0 where memory is not limited.
+        expected_gain: See `precsearch.core.strategy.Ending`; ``None`` where the search did not
+            say.
     """
 
     version: str
@@ -206,6 +208,7 @@ class Evidence:
     size: int = 0
     fp32_size: int = 0
     memory: int = 0
+    expected_gain: float | None = None
 
     @property
     def fp32_mode(self) -> str:

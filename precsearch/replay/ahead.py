@@ -19,7 +19,7 @@ from precsearch.plan.plan import Plan
 from precsearch.registry import BackendFactory, backend_factory
 from precsearch.setup.target import Target
 
-__all__ = ["asked_and_ran", "built_ahead", "expect_backend", "options_for"]
+__all__ = ["asked_and_ran", "built_ahead", "expect_backend", "fused_attention", "options_for"]
 
 _SHOWN = 3
 
@@ -59,7 +59,8 @@ def built_ahead(
         f"built for {device} by {versions}; the engine has never run: neither its outputs nor its "
         f"speed are known. Run 'precsearch verify --artifact' where there is such a GPU"
     )
-    return engine, (*asked_and_ran(lowered, engine.ran), never)
+    said = (*asked_and_ran(lowered, engine.ran), *fused_attention(engine.fused))
+    return engine, (*said, never)
 
 
 def expect_backend(plan: Plan, backend: str | None) -> None:
@@ -101,6 +102,20 @@ def options_for(
             f"({error}); make one with --backend {backend}, or with TensorRT 10 or later"
         ) from error
     return factory, options
+
+
+def fused_attention(fused: tuple[int, int]) -> tuple[str, ...]:
+    """How many attention cores one kernel computes, a sentence; none for a model without any.
+
+    Args:
+        fused: So many, of so many.
+    """
+    one, every = fused
+    if not every:
+        return ()
+    if one == every:
+        return (f"each of {every} attention cores runs in one kernel",)
+    return (f"{one} of {every} attention cores run in one kernel, the others in several",)
 
 
 def asked_and_ran(lowered: Lowered, ran: Mapping[str, Precision | None]) -> tuple[str, ...]:

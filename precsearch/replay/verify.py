@@ -36,6 +36,9 @@ from precsearch.setup.target import Target
 __all__ = ["VerifyReport", "verify"]
 
 _REBUILDS = 3
+_NOT_HERE = (
+    "{path!r} cannot be measured here: {error}; build it on this machine with 'precsearch build'"
+)
 
 
 @dataclass(frozen=True)
@@ -130,9 +133,8 @@ def verify(
             engine that does not run here.
         EngineError: The engine does not run here.
     """
-    path = Path(plan)
-    source = model_beside(path, None if model is None else Path(model))
-    found = read_plan(path)
+    source = model_beside(Path(plan), None if model is None else Path(model))
+    found = read_plan(Path(plan))
     expect_digest(found, expect)
     judged = metric_of(found.criteria, metric)
     made = materialise(found, source, threads)
@@ -146,10 +148,7 @@ def verify(
     except EngineError as error:
         if engine is None:
             raise
-        raise ReplayError(
-            f"{str(given)!r} cannot be measured here: {error}; build it on this machine with "
-            "'precsearch build'"
-        ) from error
+        raise ReplayError(_NOT_HERE.format(path=str(given), error=error)) from error
     slower = _fast(found.criteria) and seen.latency.ratio_low > 1 + seen.noise
     over = limits.broken(seen.latency.seconds, seen.size, seen.memory or None)
     return VerifyReport(
@@ -162,7 +161,7 @@ def verify(
         latency=seen.latency,
         noise=seen.noise,
         slower=slower,
-        lines=tuple(_notes(found, inputs, seen)),
+        lines=tuple(_lines(found, inputs, seen)),
         digest=found.digest,
         artifact_bytes=seen.size,
         memory_bytes=seen.memory,
@@ -178,13 +177,12 @@ def _fast(criteria: Criteria) -> bool:
     return unlimited and criteria.objective != Objective.SIZE.value
 
 
-def _notes(plan: Plan, inputs: Inputs, seen: _Seen) -> Iterator[str]:
-    """What differs from the plan's evidence, and other things to know."""
+def _lines(plan: Plan, inputs: Inputs, seen: _Seen) -> Iterator[str]:
+    """What else there is to know of a measurement, a sentence each."""
     if inputs.data.random:
         yield "no --data was given: the loss is measured on random numbers"
     yield from (*plan.notes, *inputs.data.notes, *inputs.notes, *seen.notes)
-    yield from sentences(seen.accuracy.mismatches)
-    yield from map(str, seen.accuracy.lost)
+    yield from (*sentences(seen.accuracy.mismatches), *map(str, seen.accuracy.lost))
     if plan.has_evidence and (mode := plan.evidence.fp32_mode):
         yield f"speeds are relative to {fp32_words(mode)}, as the plan's are"
     where = seen.fingerprint

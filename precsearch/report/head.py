@@ -120,8 +120,9 @@ def outcome(known: Facts) -> list[tuple[str, Cell]]:
         rows += _measured(story.plan, known)
         rows.append(("groups", f"{counts(wanted)}{no_choice}"))
         took = duration(story.plan.evidence.seconds)
+        found = story.plan.evidence
         wished = Objective.named(story.plan.criteria.objective)
-        why = why_stopped(story.plan.evidence.stopped, wished)
+        why = why_stopped(found.stopped, found.expected_gain, found.predictions, wished)
         rows.append(("search", f"{tried} in {took}; {why}"))
         if story.plan.evidence.predictions is not None:
             rows.append(("models", foretold(story.plan.evidence.predictions)))

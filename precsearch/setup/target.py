@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from precsearch.codec import dumps
@@ -25,7 +25,7 @@ from precsearch.graph.view import GraphView
 from precsearch.grouping.control import NO_CONTROL, Control, controlled
 from precsearch.grouping.group import group
 from precsearch.registry import BackendFactory, backend_factory
-from precsearch.rewrites import Recorded
+from precsearch.rewrites import Recorded, with_rewrites
 from precsearch.setup.shapes import ShapeTable
 
 __all__ = ["Target", "formats_of", "open_target", "rewrites_of"]
@@ -118,7 +118,7 @@ def open_target(
     folder = str(source.folder) if source.external else ""
     options = BackendOptions(threads, folder, shapes, dict(build or {}))
     made = factory(options)
-    wanted = frozenset(precisions or facts_of(made).offered or made.precisions) | {Precision.FP32}
+    wanted = frozenset(precisions or _offered(source, made)) | {Precision.FP32}
     missing = wanted - made.precisions
     if missing:
         first = Precision.ordered(missing)[0]
@@ -130,6 +130,7 @@ def open_target(
         why = made.unavailable(wanted)
         if why:
             raise OptionError(f"{why}; leave it out of --precisions")
+    source, own = _as_fused(source, facts_of(made).rewrites if form is None else ())
     chosen = made.scheme if scheme is None else made.scheme_named(scheme)
     written = made.form.holding(wanted) if form is None else form_of(made, form)
     if written.max_opset is not None and source.opset > written.max_opset:
@@ -139,7 +140,35 @@ def open_target(
         )
     graph = prepare(source, written.min_opset)
     space, kept = controlled(group(graph, chosen, wanted, granularity, written), graph, control)
-    return Target(source, graph, space, made, chosen, written, factory, options, kept=kept)
+    return Target(source, graph, space, made, chosen, written, factory, options, own, kept)
+
+
+def _as_fused(
+    source: SourceModel, names: Sequence[str]
+) -> tuple[SourceModel, tuple[Recorded, ...]]:
+    """The model with a backend's own rewrites, and those that changed something."""
+    found: list[Recorded] = []
+    for name in names:
+        try:
+            changed = with_rewrites(source, [(name, {})])
+        except ModelError:  # it cannot be raised to the operator set of the rewrite
+            continue
+        if changed is not source:
+            source = changed
+            found.append((name, {}))
+    return source, tuple(found)
+
+
+def _offered(source: SourceModel, backend: Backend) -> frozenset[Precision]:
+    """What a search offers unless it is told which: the type of the file is among it.
+
+    Whoever exports a model in 16 bits runs it so today, and wants to see that engine beside the
+    others, on a device that has the type.
+    """
+    offered = facts_of(backend).offered or backend.precisions
+    own = frozenset({source.exported}) & backend.precisions
+    lacks = isinstance(backend, LimitsPrecisions) and own - offered and backend.unavailable(own)
+    return offered if lacks else offered | own
 
 
 def form_of(backend: Backend, name: str) -> GraphForm:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import TypeVar
 
@@ -22,15 +22,33 @@ from precsearch.core.trial import (
 )
 from precsearch_strategies.ledger import Ledger
 
-__all__ = ["Asking", "Known"]
+__all__ = ["Asking", "Forecast", "Known"]
 
 
 _ROUGH = 1.02
 """Of a limit on the size: what is predicted to be larger than that is not built."""
+_WORTH = 0.01  # of the best latency
 
 T = TypeVar("T")
 Asking = Generator[Sequence[Proposal], Sequence[Trial], T]
 """A part of a strategy: proposes like one, and returns what it found out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What the models said of an engine before it was built, without any correction.
+
+    Attributes:
+        ratio: Latency over FP32's.
+        spread: Its standard deviation, over the latency model's widening.
+        usage: Share of the bound that was asked for.
+        doubt: Standard deviation of the logarithm of the usage.
+    """
+
+    ratio: float
+    spread: float
+    usage: float
+    doubt: float
 
 
 class Known(Ledger):
@@ -45,8 +63,10 @@ class Known(Ledger):
         super().__init__(problem)
         self.share = 1.0  # of the problem's bound that is aimed for
         self.hunted: set[Assignment] = set()  # failed engines whose cause was looked for
-        self.uncorrected: dict[Assignment, Prediction] = {}  # what the models said of engines
+        self.forecasts: dict[Assignment, Forecast] = {}  # what the models said of engines
+        self.foreseen: dict[Assignment, Forecast] = {}  # the first forecast of each candidate
         self.pending: dict[Assignment, Proposal] = {}  # engines that are being built
+        self.expected_gain: float | None = None  # of other candidates, at the end
         self.reserved = False  # whether an engine in reserve was asked for
         self._excluded: tuple[int, tuple[Exclusion, ...], tuple[Exclusion, ...]] = (0, (), ())
         for trial in (*problem.known, *trials):
@@ -59,7 +79,8 @@ class Known(Ledger):
         seen = Known(replace(self.problem, goal=replace(goal, bound=bound)))
         seen.share = share * self.share
         seen.engines, seen.proxies, seen.hunted = self.engines, self.proxies, self.hunted
-        seen.uncorrected, seen.pending = self.uncorrected, self.pending
+        seen.forecasts, seen.pending = self.forecasts, self.pending
+        seen.foreseen = self.foreseen
         return seen
 
     def supposing(self, outcomes: Mapping[Assignment, Outcome]) -> Known:
@@ -226,6 +247,19 @@ class Known(Ledger):
     def beyond(self, trial: Trial) -> bool:
         """Whether a trial breaks a limit on latency or size."""
         return bool(trial.measurement and self.problem.goal.broken(trial.measurement))
+
+    @property
+    def worth(self) -> float:
+        """Least relative gain in latency that matters.
+
+        The noise of one timing is no bound where it is large: models average over engines, and
+        finalists are timed again.
+        """
+        return min(self.problem.goal.tie, _WORTH)
+
+    def timing_error(self, ratio: float) -> float:
+        """Standard deviation of a measured latency over FP32's."""
+        return max(0.5 * self.problem.goal.tie * ratio, 0.002)
 
     def passing(self) -> list[Trial]:
         """The timed engines within the bound and the limits, the cheapest first."""

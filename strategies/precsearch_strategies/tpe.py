@@ -89,8 +89,7 @@ def tpe_search(
     if screen:
         yield from known.probe(uniform_assignments(known.problem)[1:], "how far to believe proxies")
     study = _study(known, choices)
-    stale = missed = 0
-    reference = known.best_ratio()
+    stale, missed, reference = 0, 0, known.best_ratio()
     while known.builds < limit and stale < patience and missed < misses:
         trial = study.ask(_distributions(choices))
         asked = {k: Precision(v) for k, v in trial.params.items()}
@@ -100,12 +99,11 @@ def tpe_search(
             missed += 1
             continue
         fresh = assignment not in known.engines
-        if fresh and screen:
-            beyond = yield from _ruled_out(known, assignment)
-            if beyond is not None:
-                study.tell(trial, _gated(1.0, beyond))
-                missed += 1
-                continue
+        beyond = (yield from _ruled_out(known, assignment)) if fresh and screen else None
+        if beyond is not None:
+            study.tell(trial, _gated(1.0, beyond))
+            missed += 1
+            continue
         (engine,) = yield from known.build([assignment], "TPE")
         _tell(study, trial, known.ratio(engine), known.usage(engine))
         missed = 0 if fresh else missed + 1

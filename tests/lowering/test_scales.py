@@ -55,7 +55,8 @@ def test_tied_tensors_share_the_union_of_their_ranges() -> None:
 def test_a_weight_in_fp8_reaches_448_and_is_a_sixteenth_off_at_most(values: list[float]) -> None:
     weight = np.array(values, np.float32)[None]
     q, scale = quantise_weight(weight, 0, stored_as=E4M3)
-    assert np.abs(q).max() in (0, 448)
+    if np.abs(weight).max() >= 448 * 2.0**-100:  # below that the least scale there is takes over
+        assert np.abs(q).max() == 448
     smallest = FLOAT8E4M3.smallest * scale[:, None]
     allowed = np.maximum(np.abs(weight) / 16, smallest / 2)
     assert np.all(np.abs(q.astype(np.float32) * scale[:, None] - weight) <= allowed * 1.01 + 1e-30)

@@ -23,6 +23,7 @@ def model(*, external: bool = False) -> bytes:
     if external:
         tensors[0].ClearField("raw_data")
         tensors[0].data_location = onnx.TensorProto.EXTERNAL
+        tensors[0].external_data.add(key="location", value="weights")
     nodes = [
         helper.make_node("Custom", ["x", "float", "both"], ["y"], "first"),
         helper.make_node("Custom", ["y", "whole", "both"], ["z"], "second"),

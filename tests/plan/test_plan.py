@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from precsearch.core.backend import Fingerprint
 from precsearch.core.errors import PlanError
 from precsearch.core.precision import Precision
-from precsearch.core.predictions import PredictionErrors
+from precsearch.core.strategy import PredictionErrors
 from precsearch.core.trial import Accuracy, Aggregation, Latency, Prediction
 from precsearch.plan.plan import (
     Criteria,

@@ -13,9 +13,10 @@ from precsearch.backends.tensorrt.rtx.options import RtxOptions
 from precsearch.core.backend import TYPED_HALF, BackendOptions, BuildsAhead
 from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
+from precsearch.core.serialized import SerializedModel
 from precsearch.lowering.lower import Lowered
 from precsearch.plan.plan import read_plan
-from precsearch.replay.ahead import asked_and_ran
+from precsearch.replay.ahead import asked_and_ran, fused_attention
 from tests.backends.trt.stand_in.plans import write_plan
 from tests.graph.small_graphs import conv_net, residual_net
 
@@ -80,7 +81,7 @@ def test_a_precision_that_the_target_lacks_is_named_with_what_it_needs() -> None
 
 
 def lowered(asked: Mapping[str, Precision]) -> Lowered:
-    return Lowered(b"", "", {}, asked, {n: f"group {n}" for n in "abcdef"}, {})
+    return Lowered(SerializedModel(()), "", {}, asked, {n: f"group {n}" for n in "abcdef"}, {})
 
 
 def test_what_runs_otherwise_than_asked_is_said() -> None:
@@ -90,6 +91,13 @@ def test_what_runs_otherwise_than_asked_is_said() -> None:
     assert "'group a': asked int8, runs fp16; 'group c': asked fp32, runs fp16" in line
     (line,) = asked_and_ran(made, dict.fromkeys("abcde", INT8))
     assert line.endswith("and 1 more")
+
+
+def test_attention_that_falls_apart_is_said() -> None:
+    assert fused_attention((0, 0)) == ()
+    assert fused_attention((6, 6)) == ("each of 6 attention cores runs in one kernel",)
+    (line,) = fused_attention((1, 6))
+    assert line.startswith("1 of 6 attention cores run in one kernel")
 
 
 @pytest.mark.parametrize("asked", [{}, {"t0": "fp16"}, {"t0": "int8"}])

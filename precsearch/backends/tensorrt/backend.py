@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from precsearch.backends.tensorrt.achieved import products_ran
+from precsearch.backends.tensorrt.achieved import attention_fused, products_ran
 from precsearch.backends.tensorrt.building.builder import EngineBuilder
 from precsearch.backends.tensorrt.capabilities import Caps, import_tensorrt
 from precsearch.backends.tensorrt.inspector import EngineLayer, engine_layers
@@ -56,6 +56,7 @@ class _Notes:
     warnings: list[str] = field(default_factory=list)
     layers: tuple[EngineLayer, ...] = ()
     ran: Mapping[str, Precision | None] = field(default_factory=dict)
+    fused: tuple[int, int] = (0, 0)
 
 
 class TensorRtBackend:
@@ -75,7 +76,6 @@ class TensorRtBackend:
     refusal = "precsearch writes no other precision for it"
     facts = replace(COMPILED, offered=_RUN)
     use = GPU_USE
-    scheme: QuantScheme = scheme()
 
     def __init__(self, options: BackendOptions) -> None:
         self.options = options
@@ -119,6 +119,16 @@ class TensorRtBackend:
         """
         return TYPED_HALF if self.caps.typed else WEAK
 
+    @cached_property
+    def scheme(self) -> QuantScheme:
+        """See `precsearch.core.backend.Backend.scheme`; it depends on the graph form.
+
+        Raises:
+            OptionError: TensorRT is not installed, does not load here, or can be told neither types
+                nor precisions.
+        """
+        return scheme(attention=not self.form.annotated)
+
     def form_named(self, name: str) -> GraphForm:
         """See `precsearch.core.backend.Backend.form_named`."""
         for form in (TYPED_HALF, WEAK):
@@ -131,7 +141,8 @@ class TensorRtBackend:
 
     def scheme_named(self, name: str) -> QuantScheme:
         """See `precsearch.core.backend.Backend.scheme_named`."""
-        known = {made.name: made for made in (scheme("decided"), scheme("both"))}
+        made = (scheme(add, attention=a) for add in ("decided", "both") for a in (False, True))
+        known = {one.name: one for one in made}
         if name not in known:
             raise OptionError(
                 f"the tensorrt backend has no quantisation scheme {name!r}; use one of "
@@ -187,8 +198,9 @@ class TensorRtBackend:
     def build(self, model: bytes) -> bytes:
         """See `precsearch.core.backend.Backend.build`."""
         built = self._builder.build(model, self.options.model_folder, self.options.shapes)
-        ran = products_ran(onnx.load_model_from_string(model), built.layers)
-        notes = _Notes(built.nodes, list(built.warnings), built.layers, ran)
+        proto = onnx.load_model_from_string(model)
+        ran, fused = products_ran(proto, built.layers), attention_fused(proto, built.layers)
+        notes = _Notes(built.nodes, list(built.warnings), built.layers, ran, fused)
         self._notes[_digest(built.engine)] = notes
         return built.engine
 

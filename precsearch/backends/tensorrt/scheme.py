@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from precsearch.core.formats import FLOAT8E4M3
 from precsearch.core.precision import Precision
 from precsearch.core.quantization import (
+    FusedAttention,
     PerAxis,
     QuantScheme,
     Quirk,
@@ -17,8 +19,24 @@ from precsearch.graph.operators import PRODUCTS
 
 __all__ = ["scheme"]
 
+_INT8_ATTENTION = FusedAttention(frozenset({16, 32, 64}), (1, 512), quantized_output=True)
+_MOST = 256
+_DOCUMENTED = dict.fromkeys(
+    (Precision.FP16, Precision.BF16), FusedAttention(frozenset(range(16, _MOST + 1, 8)))
+)
+"""Of TensorRT, by its documentation; what it says of FP8 is no list of sizes."""
+_SEEN = {
+    **dict.fromkeys(
+        (Precision.FP16, Precision.BF16), FusedAttention(frozenset(range(9, _MOST + 1)))
+    ),
+    Precision.FP8: FusedAttention(frozenset(range(1, _MOST + 1)), (32, math.inf)),
+}
+"""Of TensorRT-RTX 1.7.1, by the layers of what it builds (`benchmarks/typed/attention.py`)."""
 
-def scheme(add_inputs: str = "decided", *, rtx: bool = False) -> QuantScheme:
+
+def scheme(
+    add_inputs: str = "decided", *, rtx: bool = False, attention: bool = False
+) -> QuantScheme:
     """Symmetric int8 activations per tensor, symmetric int8 weights per channel, float biases.
 
     What is Q/DQ'd is what NVIDIA's documentation of explicit quantization recommends: the inputs of
@@ -35,6 +53,9 @@ def scheme(add_inputs: str = "decided", *, rtx: bool = False) -> QuantScheme:
         rtx: Of TensorRT-RTX, which runs no ConvTranspose and no average pooling in INT8 (1.7.1: a
             kernel in FP16 with Q/DQ around it), so that it is not offered. Whether TensorRT does is
             not measured.
+        attention: Quantise what an INT8 attention core writes, too, where TensorRT then computes
+            the core in one kernel. Without that it computes two products and a Softmax, unless what
+            reads the core happens to be in INT8.
     """
     active = frozenset(PRODUCTS)
     passive = frozenset({"Add", "Concat", "AveragePool", "GlobalAveragePool"})
@@ -63,4 +84,8 @@ def scheme(add_inputs: str = "decided", *, rtx: bool = False) -> QuantScheme:
         weights=TensorFormat(FLOAT8E4M3, granularity=PerAxis()),
         quantizable=("Conv", "Gemm", "MatMul"),
     )
-    return replace(made, formats={**made.formats, **float8})
+    made = replace(made, formats={**made.formats, **float8})
+    if not attention:
+        return made
+    fused = {Precision.INT8: _INT8_ATTENTION, **(_SEEN if rtx else _DOCUMENTED)}
+    return replace(made, name=f"{made.name}-attention", attention=fused)

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Option
-
+from precsearch.cli.options.declare import value
 from precsearch.cli.options.parse import real
 from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
@@ -61,44 +60,34 @@ def bounds(tolerance: Bounds, metric: str) -> tuple[float, str]:
 
 Tolerance = Annotated[
     Any,
-    Option(
-        "--tol",
-        parser=_parsed,
-        metavar="T",
-        show_default=False,
-        help="How far outputs may be from FP32's, in the metric's terms; boxes=1e-2,scores=3e-2 "
+    value(
+        "T",
+        "How far outputs may be from FP32's, in the metric's terms; boxes=1e-2,scores=3e-2 "
         "bounds single outputs; 1e-2,3e-2 gives a plan each and shares what is measured. "
         "Default: 0.01.",
-        rich_help_panel="What you want",
+        "--tol",
+        panel="What you want",
+        parser=_parsed,
     ),
 ]
 PinOption = Annotated[
     list[str] | None,
-    Option(
-        "--pin",
-        metavar="PATTERN=PRECISION",
-        show_default=False,
-        help=f"Keep groups in a precision or a more precise one; PATTERN is {_PATTERN}. "
+    value(
+        "PATTERN=PRECISION",
+        f"Keep groups in a precision or a more precise one; PATTERN is {_PATTERN}. "
         "@FILE reads one pin a line, with the reason after a '#'. Repeatable.",
-        rich_help_panel=_PANEL,
+        "--pin",
+        panel=_PANEL,
     ),
 ]
 Exclude = Annotated[
     list[str] | None,
-    Option(
-        metavar="PATTERN",
-        show_default=False,
-        help="Leave these groups in FP32. Repeatable.",
-        rich_help_panel=_PANEL,
-    ),
+    value("PATTERN", "Leave these groups in FP32. Repeatable.", panel=_PANEL),
 ]
 Only = Annotated[
     list[str] | None,
-    Option(
-        metavar="PATTERN",
-        show_default=False,
-        help="Search these groups alone; all others stay in FP32. Repeatable.",
-        rich_help_panel=_PANEL,
+    value(
+        "PATTERN", "Search these groups alone; all others stay in FP32. Repeatable.", panel=_PANEL
     ),
 ]
 

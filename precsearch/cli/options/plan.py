@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Argument
 
+from precsearch.cli.options.declare import value
 from precsearch.cli.options.parse import integer, real
 
 Plan = Annotated[
@@ -14,135 +15,112 @@ Plan = Annotated[
 ]
 Original = Annotated[
     Path | None,
-    Option(
+    value(
+        "FILE",
+        "The original ONNX model. Default: the plan's name with .onnx, beside it.",
         "--model",
-        metavar="FILE",
-        show_default=False,
-        help="The original ONNX model. Default: the plan's name with .onnx, beside it.",
     ),
 ]
 OtherTolerance = Annotated[
     float | None,
-    Option(
+    value(
+        "T",
+        "Another tolerance than the plan's, in its metric's terms.",
         "--tol",
         parser=real("--tol"),
-        metavar="T",
-        show_default=False,
-        help="Another tolerance than the plan's, in its metric's terms.",
     ),
 ]
 VerifyData = Annotated[
     Path | None,
-    Option(
-        "--data",
-        metavar="PATH",
-        show_default=False,
-        help="Samples to judge with, best ones that the search has not seen. Default: random "
+    value(
+        "PATH",
+        "Samples to judge with, best ones that the search has not seen. Default: random "
         "numbers, which mean little.",
+        "--data",
     ),
 ]
 OtherThreads = Annotated[
     int | None,
-    Option(
+    value(
+        "N",
+        "CPU threads of one inference. Default: the plan's.",
         "--threads",
         parser=integer("--threads", 0),
-        metavar="N",
-        show_default=False,
-        help="CPU threads of one inference. Default: the plan's.",
     ),
 ]
 Measured = Annotated[
     Path | None,
-    Option(
+    value(
+        "FILE",
+        "Measure this file, which build or optimize wrote. Default: a new build of the plan.",
         "--artifact",
-        metavar="FILE",
-        show_default=False,
-        help="Measure this file, which build or optimize wrote. Default: a new build of the plan.",
     ),
 ]
 PlanMetric = Annotated[
     str | None,
-    Option(
-        "--metric",
-        metavar="NAME",
-        show_default=False,
-        help="The metric of your own that the plan is judged by, as file.py:function or "
+    value(
+        "NAME",
+        "The metric of your own that the plan is judged by, as file.py:function or "
         "module:function; it must be the very code that the plan was made with. A plan's own word "
         "runs no code. Default: a built-in metric.",
+        "--metric",
     ),
 ]
 Expect = Annotated[
     str | None,
-    Option(
-        "--expect",
-        metavar="DIGEST",
-        show_default=False,
-        help="Refuse a plan with another digest: of what it builds, and of what it is judged by. "
+    value(
+        "DIGEST",
+        "Refuse a plan with another digest: of what it builds, and of what it is judged by. "
         "Default: any.",
+        "--expect",
     ),
 ]
 SetPrecision = Annotated[
     list[str],
-    Option(
+    value(
+        "PATTERN=PRECISION",
+        "Run groups in this precision; patterns as for optimize --pin. Repeatable.",
         "--set",
-        metavar="PATTERN=PRECISION",
-        show_default=False,
-        help="Run groups in this precision; patterns as for optimize --pin. Repeatable.",
     ),
 ]
 EditedPlan = Annotated[
     Path,
-    Option("--output", "-o", metavar="FILE", show_default=False, help="Where to write the plan."),
+    value("FILE", "Where to write the plan.", "--output", "-o"),
 ]
 ModelOutput = Annotated[
     Path,
-    Option(
-        "--output",
-        "-o",
-        metavar="FILE",
-        show_default=False,
-        help="Where to write the optimised model.",
-    ),
+    value("FILE", "Where to write the optimised model.", "--output", "-o"),
 ]
 AheadBackend = Annotated[
     str | None,
-    Option(
-        "--backend",
-        metavar="NAME",
-        show_default=False,
-        help="Another backend to build with, for --target: tensorrt-rtx takes plans of TensorRT 10 "
+    value(
+        "NAME",
+        "Another backend to build with, for --target: tensorrt-rtx takes plans of TensorRT 10 "
         "and later. Default: the plan's.",
+        "--backend",
     ),
 ]
 AheadTarget = Annotated[
     str | None,
-    Option(
-        "--target",
-        metavar="SM",
-        show_default=False,
-        help="Build for this compute capability, such as sm89, without such a GPU (tensorrt-rtx). "
+    value(
+        "SM",
+        "Build for this compute capability, such as sm89, without such a GPU (tensorrt-rtx). "
         "Default: the device of this machine.",
+        "--target",
     ),
 ]
 ExportTo = Annotated[
     str,
-    Option(
+    value(
+        "TOOL",
+        "polygraphy or trtexec, which build an engine; model-explorer or netron, which show the "
+        "precision of each node.",
         "--to",
-        metavar="TOOL",
-        show_default=False,
-        help="polygraphy or trtexec, which build an engine; model-explorer or netron, which show "
-        "the precision of each node.",
     ),
 ]
 ExportOutput = Annotated[
     Path,
-    Option(
-        "--output",
-        "-o",
-        metavar="DIR",
-        show_default=False,
-        help="Folder for the model and the scripts; made if it is missing.",
-    ),
+    value("DIR", "Folder for the model and the scripts; made if it is missing.", "--output", "-o"),
 ]
 Reported = Annotated[
     list[Path],
@@ -154,13 +132,12 @@ Reported = Annotated[
 ]
 ReportOutput = Annotated[
     Path | None,
-    Option(
+    value(
+        "FILE",
+        "Where to write the page. Default: RUN's name with .report.html, here; two plans are "
+        "compared on the terminal.",
         "--output",
         "-o",
-        metavar="FILE",
-        show_default=False,
-        help="Where to write the page. Default: RUN's name with .report.html, here; two plans are "
-        "compared on the terminal.",
     ),
 ]
 Watched = Annotated[
@@ -168,13 +145,12 @@ Watched = Annotated[
 ]
 UpgradedPlan = Annotated[
     Path,
-    Option(
+    value(
+        "FILE",
+        "Where to write the plan; what was measured goes beside it, as FILE's name with "
+        ".evidence.json.",
         "--output",
         "-o",
-        metavar="FILE",
-        show_default=False,
-        help="Where to write the plan; what was measured goes beside it, as FILE's name with "
-        ".evidence.json.",
     ),
 ]
 PlannedRun = Annotated[
@@ -183,31 +159,26 @@ PlannedRun = Annotated[
 ]
 At = Annotated[
     float | None,
-    Option(
+    value(
+        "T",
+        "Write the plan of the fastest engine within this tolerance, in the metric's terms. "
+        "Default: show the engines to choose from.",
         "--at",
         parser=real("--at"),
-        metavar="T",
-        show_default=False,
-        help="Write the plan of the fastest engine within this tolerance, in the metric's terms. "
-        "Default: show the engines to choose from.",
     ),
 ]
 PlanAtOutput = Annotated[
     Path | None,
-    Option(
+    value(
+        "FILE",
+        "Where to write the plan; what was measured goes beside it (.evidence.json).",
         "--output",
         "-o",
-        metavar="FILE",
-        show_default=False,
-        help="Where to write the plan; what was measured goes beside it (.evidence.json).",
     ),
 ]
 RunModel = Annotated[
     Path | None,
-    Option(
-        "--model",
-        metavar="FILE",
-        show_default=False,
-        help="The original ONNX model. Default: the run's, beside the run directory.",
+    value(
+        "FILE", "The original ONNX model. Default: the run's, beside the run directory.", "--model"
     ),
 ]

@@ -184,7 +184,9 @@ def _search(plan: Plan) -> str:
     engines = sum(1 for t in evidence.trials if t.fidelity == "engine")
     proxies = len(evidence.trials) - engines
     also = f" and {many(proxies, 'proxy', 'proxies')}" if proxies else ""
-    why = clean(why_stopped(evidence.stopped, Objective.named(plan.criteria.objective)))
+    asked = Objective.named(plan.criteria.objective)
+    expected, off = evidence.expected_gain, evidence.predictions
+    why = clean(why_stopped(evidence.stopped, expected, off, asked))
     looks = sum(look.holdout_loss is not None for look in evidence.finalists)
     holdout = f"; the holdout was looked at {many(looks, 'time')}" if looks > 1 else ""
     return f"{many(engines, 'engine')}{also} in {duration(evidence.seconds)}; {why}{holdout}"
@@ -245,6 +247,7 @@ def result_fields(result: OptimizeResult) -> dict[str, object]:
             "stopped": evidence.stopped,
             "finalists": [unstructure(look) for look in evidence.finalists],
             "continued": [unstructure(step) for step in evidence.continued],
+            "expected_gain": evidence.expected_gain,
             "predictions": unstructure(evidence.predictions),
             "fp32": [unstructure(e) for e in evidence.fp32],
             "pareto": [unstructure(t) for t in evidence.trials if t.pareto],

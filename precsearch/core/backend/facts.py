@@ -37,6 +37,8 @@ class BackendFacts:
             is none.
         offered: Precisions that a search offers unless it is told which; empty for all that the
             backend runs.
+        rewrites: Names of exact rewrites that every model goes through first, where they fit: the
+            engine fuses these nodes itself, whatever precisions they are given.
     """
 
     builds_are_expensive: bool = False
@@ -49,6 +51,7 @@ class BackendFacts:
     device: str = "cpu"
     exporter: str = ""
     offered: frozenset[Precision] = frozenset()
+    rewrites: tuple[str, ...] = ()
 
 
 COMPILED = BackendFacts(
@@ -123,4 +126,8 @@ class BuildsAhead(Protocol):
 
         ``None`` where the builder does not tell, or no member of `Precision` stands for it.
         """
+        ...
+
+    def fused_attention(self, artifact: bytes) -> tuple[int, int]:
+        """Attention cores that one kernel computes in an engine that this object built, of all."""
         ...

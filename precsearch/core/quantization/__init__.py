@@ -2,6 +2,7 @@
 
 from precsearch.core.quantization.form import TYPED, TYPED_HALF, WEAK, GraphForm
 from precsearch.core.quantization.operators import (
+    FusedAttention,
     OperatorFormats,
     PerAxis,
     PerBlock,
@@ -16,6 +17,7 @@ __all__ = [
     "TYPED",
     "TYPED_HALF",
     "WEAK",
+    "FusedAttention",
     "GraphForm",
     "OperatorFormats",
     "PerAxis",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -10,6 +11,7 @@ from precsearch.core.formats import NumberFormat
 from precsearch.core.precision import Precision
 
 __all__ = [
+    "FusedAttention",
     "OperatorFormats",
     "PerAxis",
     "PerBlock",
@@ -92,6 +94,26 @@ class OperatorFormats:
     inputs: TensorFormat | None = None
     weights: TensorFormat | None = None
     outputs: TensorFormat | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FusedAttention:
+    """Which attention cores an engine computes in one kernel at a precision.
+
+    Attributes:
+        heads: Sizes of a head.
+        keys: The least and the most tokens that are attended to.
+        quantized_output: Whether what it writes must be quantized, too.
+    """
+
+    heads: frozenset[int]
+    keys: tuple[float, float] = (1, math.inf)
+    quantized_output: bool = False
+
+    def takes(self, head: int | None, keys: int | None) -> bool:
+        """Whether there is such a kernel; sizes that are not known are taken to fit."""
+        least, most = self.keys
+        return (keys is None or least <= keys <= most) and (head is None or head in self.heads)
 
 
 def operator_formats(

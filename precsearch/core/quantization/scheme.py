@@ -10,6 +10,7 @@ from functools import cached_property
 from precsearch.core.formats import INT8, UINT8
 from precsearch.core.precision import Precision
 from precsearch.core.quantization.operators import (
+    FusedAttention,
     OperatorFormats,
     PerAxis,
     TensorFormat,
@@ -59,11 +60,14 @@ class QuantScheme:
         formats: (Operator, precision) → what is quantized there. The activations of one precision
             all have one format. An operator that is not listed stays in float.
         quirks: What this engine needs besides.
+        attention: Precision → the attention cores that become one kernel; none does of a precision
+            that is not listed. Empty where nothing is known of any.
     """
 
     name: str
     formats: Mapping[tuple[str, Precision], OperatorFormats] = field(hash=False)
     quirks: frozenset[Quirk] = frozenset()
+    attention: Mapping[Precision, FusedAttention] = field(default_factory=dict, hash=False)
 
     @classmethod
     def int8(

@@ -74,6 +74,7 @@ class _Served:
     def answer(self, parts: list[bytearray]) -> None:
         try:
             self._limit_s, method, args, more = load(parts)
+            parts.clear()  # a model was copied out of them
             self._limit()
             reply = pack(("result", self._call(method, args, more)))
         except Exception as error:  # noqa: BLE001 - whatever it is, the parent decides

@@ -7,6 +7,8 @@ import struct
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
+from precsearch.core.serialized import SerializedModel
+
 __all__ = ["GRACE_S", "GREETING", "Frame", "exactly", "load", "pack", "receive", "send"]
 
 GREETING = b"\0precsearch worker\0"
@@ -25,18 +27,47 @@ class _Chunks(list[bytes]):
         self.append(bytes(data))  # no copy of what is bytes already
 
 
+class _Stub(bytes):
+    """Stands for a model in pieces until it is written."""
+
+    pieces: tuple[bytes, ...] = ()
+
+
+class _Pickler(pickle.Pickler):
+    """Leaves arrays, and models in pieces, out of the pickle."""
+
+    def __init__(self, body: _Chunks) -> None:
+        self.buffers: list[pickle.PickleBuffer] = []
+        super().__init__(body, 5, buffer_callback=self.buffers.append)
+
+    def reducer_override(self, obj: object) -> Any:  # noqa: ANN401 - see `pickle.Pickler`
+        if type(obj) is not SerializedModel:
+            return NotImplemented
+        stub = _Stub()
+        stub.pieces = obj.pieces
+        return bytes, (pickle.PickleBuffer(stub),)
+
+
+def _parts(buffer: memoryview) -> Frame:
+    """What is written for a buffer."""
+    return buffer.obj.pieces if isinstance(buffer.obj, _Stub) else (buffer,)
+
+
 def pack(message: object) -> Frame:
     """A message as bytes to send one after the other; models and arrays are not copied.
+
+    A `SerializedModel` arrives as ``bytes``.
 
     Raises:
         TypeError: It cannot be pickled; or `AttributeError` or `pickle.PicklingError`.
     """
-    buffers: list[pickle.PickleBuffer] = []
     body = _Chunks()
-    pickle.Pickler(body, 5, buffer_callback=buffers.append).dump(message)
-    rest = [b.raw() for b in buffers]
-    sizes = [sum(map(len, body)), *(r.nbytes for r in rest)]
-    return [struct.pack(f">Q{len(sizes)}Q", len(sizes), *sizes), *body, *rest]
+    pickler = _Pickler(body)
+    pickler.dump(message)
+    rest = [_parts(b.raw()) for b in pickler.buffers]
+    sizes = [sum(map(len, body)), *(sum(memoryview(p).nbytes for p in parts) for parts in rest)]
+    head = struct.pack(f">Q{len(sizes)}Q", len(sizes), *sizes)
+    return [head, *body, *(p for parts in rest for p in parts)]
 
 
 def send(stream: BinaryIO, frame: Frame) -> None:

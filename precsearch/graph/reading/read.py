@@ -51,9 +51,10 @@ class SourceModel:
         """What a user should know about how the model is read."""
         if self.exported is Precision.FP32:
             return ()
+        ends = ", inputs and outputs of BF16 too" if self.exported is Precision.BF16 else ""
         return (
             f"the model is exported in {self.exported.value.upper()}; it is read in FP32 with the "
-            "same weights, which errors and speeds are relative to",
+            f"same weights{ends}, which errors and speeds are relative to",
         )
 
     @property

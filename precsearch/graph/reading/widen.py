@@ -1,7 +1,8 @@
 """A model exported in FP16 or BF16, in FP32: the same weights, exactly, and room to decide.
 
-Inputs and outputs keep their types. What the file rounds to 16 bits on the way is not rounded any
-more: the widened model is what the file approximates, and each group may go down again.
+Inputs and outputs of FP16 keep their type; those of BF16 become FP32, since neither NumPy nor ONNX
+Runtime's Python API has arrays of BF16 to feed. What the file rounds to 16 bits on the way is not
+rounded any more: the widened model is what the file approximates, and each group may go down again.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _NARROW = {
     if row.spec.encoding is Encoding.CAST
 }
 _FLOATS = frozenset({_FLOAT, *_NARROW})
+_KEPT_ENDS = frozenset({Precision.FP16.spec.format.elem_type})
 
 
 def exported_in(proto: onnx.ModelProto) -> Precision:
@@ -51,7 +53,7 @@ def exported_in(proto: onnx.ModelProto) -> Precision:
 
 
 def widened(proto: onnx.ModelProto, folder: str) -> onnx.ModelProto:
-    """The model with every tensor of 16 bits in FP32, but for its inputs and outputs.
+    """The model with every tensor of 16 bits in FP32, but for inputs and outputs of FP16.
 
     Args:
         proto: The model; it is not changed.
@@ -142,7 +144,7 @@ def _values(graph: onnx.GraphProto) -> Iterator[Iterable[onnx.ValueInfoProto]]:
 
 
 def _keep_ends(graph: onnx.GraphProto, given: onnx.GraphProto) -> None:
-    """Give inputs and outputs their own types back, with a Cast beside each."""
+    """Give inputs and outputs of FP16 their own type back, with a Cast beside each."""
     weights = {t.name for t in given.initializer}
     names: dict[str, str] = {}
     first: list[onnx.NodeProto] = []
@@ -159,13 +161,13 @@ def _keep_ends(graph: onnx.GraphProto, given: onnx.GraphProto) -> None:
 
     for value, own in zip(graph.input, given.input, strict=True):
         kind = own.type.tensor_type.elem_type
-        if kind in _NARROW and value.name not in weights:
+        if kind in _KEPT_ENDS and value.name not in weights:
             value.type.tensor_type.elem_type = kind
             names[value.name] = other(value.name)
             first.append(helper.make_node("Cast", [value.name], [names[value.name]], to=_FLOAT))
     for value, own in zip(graph.output, given.output, strict=True):
         kind = own.type.tensor_type.elem_type
-        if kind in _NARROW:
+        if kind in _KEPT_ENDS:
             value.type.tensor_type.elem_type = kind
             if value.name not in inputs:
                 names[value.name] = other(value.name)

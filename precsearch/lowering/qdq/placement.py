@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from precsearch.core.precision import Precision
 from precsearch.core.quantization import QuantScheme, Quirk, Trait
+from precsearch.graph.attention import attention_cores
 from precsearch.graph.operators import CONVOLUTIONS
 from precsearch.graph.residual import residual
 from precsearch.graph.view import GraphView, NodeView
@@ -61,8 +62,9 @@ def placed(
     """
     trait = quantized_trait(node, graph, scheme, precision)
     if trait is Trait.INPUTS_QUANTIZABLE:
-        after = scheme.of(node.op_type, precision).outputs
-        return Placed(trait, data_slots(node, graph), after is not None)
+        after = scheme.of(node.op_type, precision).outputs is not None
+        after = after or _ends_fused_core(node, graph, scheme, precision)
+        return Placed(trait, data_slots(node, graph), after)
     if trait is not Trait.FOLLOWS:
         return None
     slots = data_slots(node, graph)
@@ -76,6 +78,17 @@ def placed(
     if not after_conv:
         return Placed(trait, (split.shortcut,), output=False)
     return Placed(trait, (split.shortcut,), output=False, branch=(split.branch,), end=split.end)
+
+
+def _ends_fused_core(
+    node: NodeView, graph: GraphView, scheme: QuantScheme, precision: Precision
+) -> bool:
+    """Whether a product ends an attention core that is one kernel if its output is quantised."""
+    kernel = scheme.attention.get(precision)
+    if kernel is None or not kernel.quantized_output or not node.is_op("MatMul"):
+        return False
+    core = attention_cores(graph).get(node.key)
+    return core is not None and kernel.takes(core.head, core.keys)
 
 
 def has_branch(

@@ -103,6 +103,17 @@ def _left(config: OptimizeConfig, began: float) -> float | None:
     return config.time_budget - (time.monotonic() - began)
 
 
+def _ship(
+    config: OptimizeConfig, outputs: Outputs, backend: str, plan: Path, artifact: Path
+) -> None:
+    """Build what a plan ships, and put it where the user wants it."""
+    made = config.run_path / f"shipped{artifact.suffix}"
+    build(plan, config.model, made, force=True)
+    places = artifact_paths(backend, artifact)
+    for source, place in zip(artifact_paths(backend, made), places, strict=True):
+        outputs.write(place, source.read_bytes())
+
+
 def _shipped(config: OptimizeConfig, entrants: Sequence[Entrant], outputs: Outputs) -> Stream:
     """Compare the plans, and write the fastest one."""
     ready = [e for e in entrants if e.result is not None and e.result.plan is not None]
@@ -127,19 +138,14 @@ def _shipped(config: OptimizeConfig, entrants: Sequence[Entrant], outputs: Outpu
     write_table(config.run_path, EngineTable(best.backend, rows))
     artifact = None if interrupted else _writable(config.artifact, best, entrants)
     if artifact is not None:
-        made = config.run_path / f"shipped{artifact.suffix}"
-        build(best.result.plan_path, config.model, made, force=True)
-        places = artifact_paths(best.backend, artifact)
-        for source, place in zip(artifact_paths(best.backend, made), places, strict=True):
-            outputs.write(place, source.read_bytes())
+        _ship(config, outputs, best.backend, best.result.plan_path, artifact)
     elif config.artifact is not None:
         yield Warned(
             f"no {config.artifact.suffix} is written for {best.backend}, which is the fastest: "
             "'precsearch build' makes its model or engine from the plan"
         )
-    yield PlanWritten(
-        str(config.plan_path), plan.evidence.latency.ratio, plan.evidence.accuracy.loss
-    )
+    ratio, loss = plan.evidence.latency.ratio, plan.evidence.accuracy.loss
+    yield PlanWritten(str(config.plan_path), ratio, loss)
     return OptimizeResult(
         plan,
         config.plan_path,

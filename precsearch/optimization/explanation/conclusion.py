@@ -10,11 +10,17 @@ from functools import cached_property
 from precsearch.core.objective import Objective
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Problem
+from precsearch.core.strategy import PredictionErrors, prediction_errors
 from precsearch.core.trial import Failed, Fidelity, Measurement, Trial
 from precsearch.metrics import Metric
 from precsearch.optimization.explanation.advice import outputs_over, wider_bounds
 from precsearch.optimization.explanation.explain import ledger
-from precsearch.optimization.explanation.stopping import CONCLUSIVE, limit_of, why_stopped
+from precsearch.optimization.explanation.stopping import (
+    CONCLUSIVE,
+    conclusive,
+    limit_of,
+    why_stopped,
+)
 from precsearch.plan.plan import Finalist
 
 __all__ = ["Searched", "conclusions"]
@@ -33,6 +39,7 @@ class Searched:
         continued: How often the search went on after a miss on the holdout.
         unsearched: Layers that have no group, in words; "" where there is none.
         kept: How many groups have fewer choices because the user settled it.
+        expected_gain: See `precsearch.core.strategy.Ending`.
     """
 
     problem: Problem
@@ -43,6 +50,7 @@ class Searched:
     continued: int = 0
     unsearched: str = ""
     kept: int = 0
+    expected_gain: float | None = None
 
     @cached_property
     def lowered(self) -> tuple[Trial, ...]:
@@ -59,6 +67,16 @@ class Searched:
             for t in self.lowered
             if (m := t.measurement) is not None and m.latency is not None
         )
+
+    @cached_property
+    def predictions(self) -> PredictionErrors | None:
+        """How far engines were from their predictions."""
+        return prediction_errors(self.problem.goal, self.trials)
+
+    @property
+    def why(self) -> str:
+        """Why it ended, in words."""
+        return why_stopped(self.stopped, self.expected_gain, self.predictions)
 
     @cached_property
     def missed(self) -> dict[int, Finalist]:
@@ -92,7 +110,7 @@ def conclusions(searched: Searched, chosen: Trial, ratio: float) -> tuple[str, .
 def _nothing_smaller(searched: Searched, chosen: Trial) -> Iterator[str]:
     """What it means that FP32 ships where the smallest engine was asked for."""
     if not chosen.assignment:
-        count, end = len(searched.lowered), why_stopped(searched.stopped, Objective.SIZE)
+        count, end = len(searched.lowered), why_stopped(searched.stopped, objective=Objective.SIZE)
         yield f"No smaller engine within the bound was found in {_engines(count)}; {end}."
 
 
@@ -107,7 +125,7 @@ def _verdict(searched: Searched) -> str:
             )
         return f"FP32 is the answer: no group of this model has a lower precision here.{more}"
     count, limit = len(searched.lowered), limit_of(searched.stopped)
-    end = f"the search was cut short by {limit}" if limit else why_stopped(searched.stopped)
+    end = f"the search was cut short by {limit}" if limit else searched.why
     if not count:
         return f"FP32 was compared with no other engine: {end}."
     if not searched.ran:
@@ -125,10 +143,11 @@ def _verdict(searched: Searched) -> str:
         over = cheapest is not None and cheapest.loss > searched.problem.goal.bound.tolerance
         if cheapest is not None and over:
             return f"FP32 is the answer: {cheapest.said(searched.metric)}, which is over the bound."
-        return (
-            "FP32 is the answer: no engine within the bound was faster "
-            f"({_engines(count)} of lower precision; {end})."
-        )
+        if conclusive(searched.stopped, searched.predictions):
+            return (
+                "FP32 is the answer: no engine within the bound was faster "
+                f"({_engines(count)} of lower precision; {end})."
+            )
     doubt = " FP32 is the best so far, not the answer." if limit else ""
     return f"No faster engine within the bound was found in {_engines(count)}; {end}.{doubt}"
 

@@ -104,38 +104,35 @@ def inspect(
         raise OptionError("--profile times the FP32 engine on your samples; add --data")
     if profile and run is not None:
         raise OptionError("the FP32 time is either a run's or timed now; drop --run or --profile")
-    target = open_target(
-        read_model(Path(model)),
-        backend_name(backend),
-        precisions,
-        granularity,
-        threads,
-        control=control,
-    )
+    source, named = read_model(Path(model)), backend_name(backend)
+    target = open_target(source, named, precisions, granularity, threads, control=control)
     source, graph = target.source, target.graph
     specs = input_specs(graph.inputs)
     given = None if data is None else load(Path(data), specs, preprocess=preprocess)
     offered = precisions or target.facts.offered or target.backend.precisions
     work = counted(target, offered) if given is None else counted_for(target, given, offered)
     found = None if given is None else _screened(target, given)
-    if profile and given is not None:
-        fp32: Fp32Time | None = profiled(target, given)
-    else:
-        fp32 = found_beside(target) if run is None else from_run(target, Path(run))
     return Inspection(
         model=source.path.name,
         sha256=source.digest,
         opset=source.opset,
         nodes=len(graph.nodes),
         weights_bytes=int(sum(w.size * w.tensor.dtype.itemsize for w in graph.weights.values())),
-        inputs=tuple(str(s) for s in input_specs(graph.inputs)),
+        inputs=tuple(map(str, specs)),
         outputs=tuple(o.name for o in graph.outputs),
         space=work.space,
         counted=work,
         hazards=_hazards(target, precisions, found, work.graph),
         samples=0 if given is None else sum(given.sizes),
-        fp32=fp32,
+        fp32=_fp32_time(target, run, given if profile else None),
     )
+
+
+def _fp32_time(target: Target, run: str | Path | None, timed: Dataset | None) -> Fp32Time | None:
+    """Of the groups: timed now on these samples, or by a run."""
+    if timed is not None:
+        return profiled(target, timed)
+    return found_beside(target) if run is None else from_run(target, Path(run))
 
 
 def _screened(target: Target, samples: Dataset) -> ScreenStatistics:

@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 _MAX_BYTES = 1 << 28
-_FORMAT = "2"
+_FORMAT = "3"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from precsearch.graph.reading.read import SourceModel
 from precsearch.grouping.group import group
 from precsearch.metrics.distance import worst_relative_l2
 from precsearch.rewrites import Recorded, clamped_constants, with_rewrites
+from precsearch.rewrites.fold_bias import FOLD_BIAS, fold_bias_fits
 from precsearch.rewrites.lift import LIFT
 from precsearch.rewrites.search import EXACT, Suggestion, suggestions
 from precsearch.setup.config import BackendConfig, OptimizeConfig
@@ -65,7 +66,8 @@ def rewriting(config: OptimizeConfig, source: SourceModel) -> Generator[Event, N
     original, source = source, with_rewrites(source, first)
     if config.lift and source is original:
         raise OptionError("the model has no Q/DQ pairs that --lift could take out; leave it out")
-    target = replace(_opened(config, source), rewrites=first)
+    target = _opened(config, source)
+    target = _with_folded_biases(config, replace(target, rewrites=(*first, *target.rewrites)))
     inputs = open_inputs(config, target.graph)
     if not config.rewrite:
         return target, inputs, ()
@@ -80,12 +82,31 @@ def rewriting(config: OptimizeConfig, source: SourceModel) -> Generator[Event, N
         return target, inputs, (f"searching without rewrites: {error}",)
     if found is None:
         return target, inputs, (_NO_REWRITE,)
-    changed = _opened(config, with_rewrites(source, found.rewrites))
+    changed = _opened(config, with_rewrites(target.source, found.rewrites))
+    rewrites = (*target.rewrites, *found.rewrites, *changed.rewrites)
     said = (
         f"rewritten by {found.name} (nodes: {len(found.sites)}): FP16 everywhere is off by "
         f"{found.after:.2g}, without it by {found.before:.2g}; FP32 moves by {found.fp32:.1g}"
     )
-    return replace(changed, rewrites=(*first, *found.rewrites)), inputs, (said,)
+    return replace(changed, rewrites=rewrites), inputs, (said,)
+
+
+def _with_folded_biases(config: OptimizeConfig, target: Target) -> Target:
+    """The target with what follows its convolutions folded into them, for INT8.
+
+    Nothing is folded where the user has settled what happens to a node that would be gone.
+    """
+    wanted = FOLD_BIAS in config.corrections and Precision.INT8 in target.space.precisions
+    if not wanted or not fold_bias_fits(target.source.proto):
+        return target
+    folded = with_rewrites(target.source, [(FOLD_BIAS, {})])
+    if folded is target.source:
+        return target
+    try:
+        made = _opened(config, folded)
+    except OptionError:
+        return target
+    return replace(made, rewrites=(*target.rewrites, (FOLD_BIAS, {}), *made.rewrites))
 
 
 def rewritable(target: Target, priors: Sequence[Prior]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from precsearch.core.precision import Encoding, Precision
 from precsearch.core.problem import Prior
 from precsearch.core.space import Assignment
 from precsearch.executors.client import ReferenceClient
+from precsearch.graph.attention import attention_cores
 from precsearch.graph.operators import RESAMPLING
 from precsearch.graph.work import sized
 from precsearch.hazards import hazards, screened_tensors, softmax_axes
@@ -85,7 +86,9 @@ def screened_before(target: Target, data: str, run_dir: Path) -> tuple[Prior, ..
 def _sized(target: Target, feed: Feed) -> Target:
     """The target with the shapes of the data where a rule depends on sizes."""
     graph = target.graph
-    if any(n.is_op(*RESAMPLING) for n in graph.nodes):
+    cores = attention_cores(graph).values() if target.scheme.attention else ()
+    open_ended = any(None in (core.head, core.keys) for core in cores)
+    if open_ended or any(n.is_op(*RESAMPLING) for n in graph.nodes):
         graph = sized(graph, {name: array.shape for name, array in feed.items()})
     return replace(target, graph=graph)
 

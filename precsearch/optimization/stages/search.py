@@ -57,6 +57,7 @@ class Rounds:
         looks: At the holdout so far.
         continued: Searches that went on.
         left_out: Limits that finalists break, by number of the trial.
+        expected_gain: What it still expected; see `precsearch.core.strategy.Ending`.
     """
 
     problem: Problem
@@ -73,6 +74,7 @@ class Rounds:
     looks: list[Finalist] = field(default_factory=list)
     continued: list[Continuation] = field(default_factory=list)
     left_out: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    expected_gain: float | None = None
     _passed: Choice | None = None
 
     def events(self, started: SearchStarted) -> Generator[Event, None, Choice]:
@@ -137,7 +139,7 @@ class Rounds:
                     if isinstance(event, TrialFinished):
                         self.trials.append(event.trial)
                     elif isinstance(event, SearchFinished):
-                        self._ended(event.reason)
+                        self._ended(event.reason, event.expected_gain)
                     yield event
                     if isinstance(event, TrialFinished) and not event.replayed:
                         yield from self.told_busy(event.trial.measurement)
@@ -164,7 +166,7 @@ class Rounds:
     def _builds(self) -> int:
         return built(self.trials)
 
-    def _ended(self, reason: str) -> None:
+    def _ended(self, reason: str, expected_gain: float | None = None) -> None:
         """Take down why a search ended.
 
         That FP32 is not within a tightened bound says nothing about the bound asked for.
@@ -172,7 +174,7 @@ class Rounds:
         if self.continued:
             self.continued[-1] = replace(self.continued[-1], stopped=reason)
         if not self.continued or reason != "baseline":
-            self.stopped = reason
+            self.stopped, self.expected_gain = reason, expected_gain
 
     def _under(self, tolerance: float) -> Problem:
         """The problem under another tolerance, with what is known now."""

@@ -22,6 +22,7 @@ from precsearch_strategies.solvers.tied import alike, shared
 __all__ = ["candidates", "runs"]
 
 _SLACKS = (1.0, 1.3, 1.15, 0.93, 0.85, 0.7, 0.5)
+_ALL = 1024  # assignments up to which each is a candidate
 _APART = 1.0  # of FP32's latency: what the solver is charged for an excluded pair of neighbours
 _HOPELESS = 0.8  # suspicion from which on the solver leaves a choice out
 
@@ -36,30 +37,45 @@ def candidates(
 ) -> Labels:
     """(c, n) distinct labels in a fixed order, canonical; they may have been tried already.
 
+    In a small space these are all assignments, in others those that models promise much of. None
+    has an excluded set of choices (see `precsearch.core.exclusions`).
+    """
+    every = encoding.every(_ALL)
+    if every is not None and not known.excluded:
+        return every
+    return _promising(known, encoding, errors, latency, elimination, draws)
+
+
+def _promising(
+    known: Known,
+    encoding: Encoding,
+    errors: ErrorModel,
+    latency: LatencyModel,
+    elimination: Elimination,
+    draws: list[Floats],
+) -> Labels:
+    """(c, n) labels as of `candidates`.
+
     The solutions of the knapsack for several bounds, under the mean of the latency model and under
     ``draws`` from its posterior; in a large space those in which groups that look alike share their
     label; prefixes of the ranking by squared error per gain; all of these
     with passive groups in float; the moves around the incumbents; and the failed engines repaired.
-    None has an excluded set of choices (see `precsearch.core.exclusions`).
     """
     n = encoding.size[0]
-    bounds = [s**2 - errors.base for s in _SLACKS]
-    bounds = [max(b, 0.0) for b in bounds]
+    bounds = [max(s**2 - errors.base, 0.0) for s in _SLACKS]
     starts = [encoding.encode(a) for a in known.incumbents()[:1]] or [encoding.lowest]
     suspect = suspicion(known, encoding)
-    usual = latency.mean()
     apart = forbidden_edges(known, encoding)
     models = [
-        _costs(encoding, errors, latency, w, suspect < _HOPELESS, apart) for w in (usual, *draws)
+        _costs(encoding, errors, latency, w, suspect < _HOPELESS, apart)
+        for w in (latency.mean(), *draws)
     ]
     mean = models[0]
     if (suspect > 0).any():
         # A failed engine forfeits what it would have gained: here, half of all there is to gain.
         stake = 0.5 * np.maximum(mean.time[:, :1] - mean.time, 0.0).max(axis=1).sum()
         models.append(replace(mean, time=mean.time + stake * suspect))
-    found: list[Labels] = []
-    for costs in models:
-        found += solve(costs, elimination, bounds, starts)
+    found = [x for costs in models for x in solve(costs, elimination, bounds, starts)]
     found += _together(encoding, mean, bounds)
     found += _exact(mean, bounds, found)
     found += _prefixes(encoding, mean, bounds)
@@ -75,8 +91,13 @@ def candidates(
         gain = mean.time[:, :1] - mean.time
         both = [repaired(known, encoding, pool, worth) for worth in (gain, -gain)]
         pool = encoding.canonical(np.concatenate(both))
-    distinct = {row.tobytes(): i for i, row in reversed(list(enumerate(pool)))}
-    return np.asarray(pool[sorted(distinct.values())])
+    return _distinct(pool)
+
+
+def _distinct(pool: Labels) -> Labels:
+    """The rows without those that an earlier row equals."""
+    first = {row.tobytes(): i for i, row in reversed(list(enumerate(pool)))}
+    return np.asarray(pool[sorted(first.values())])
 
 
 def _together(encoding: Encoding, costs: Costs, bounds: list[float]) -> list[Labels]:

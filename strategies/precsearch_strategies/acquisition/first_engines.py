@@ -105,8 +105,10 @@ def _placements(problem: Problem, int8: Assignment) -> list[_Placement]:
     half = frozenset[str]().union(*map(problem.avoided, above))
     offered = [g for g in problem.space.free if Precision.INT8 in g.choices]
     branches = [g.key for g in offered if GroupTrait.ADDS_INPUT in g.traits]
-    # Not where a cast precision has a hazard, which around INT8 is INT8's, too.
-    hinted = [g.key for g in offered if g.key in lower - half and g.key not in branches]
+    # Not where a cast precision has a hazard, which around INT8 is INT8's, too, nor where it gains
+    # nothing.
+    slow = frozenset(key for key, p in problem.slow if p is Precision.INT8)
+    hinted = [g.key for g in offered if g.key in lower - half - slow and g.key not in branches]
     lowest = above[-1]
     attention = [
         g.key

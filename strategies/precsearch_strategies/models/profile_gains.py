@@ -9,7 +9,7 @@ from precsearch.core.trial import Trial
 from precsearch_strategies.encoding import Bools, Encoding, Floats
 from precsearch_strategies.history import Known
 
-__all__ = ["has_profiles", "profile_gains", "promising"]
+__all__ = ["group_shares", "has_profiles", "profile_gains", "promising"]
 
 _ENOUGH = 0.5  # share of the work from which on a precision counts as shown
 _USUAL = 0.4  # share of its time that a group saves at a precision that no engine has shown yet
@@ -22,13 +22,14 @@ def profile_gains(known: Known, encoding: Encoding) -> Floats:
     like it: the group's time in the FP32 engine's profile less its time there, over the whole of
     the former, scaled so that all gains of that engine add up to its measured difference in
     latency (profiling slows an engine, so its seconds count only relative to each other). What no
-    engine has shown saves the same part of its time as what was shown did. Without profiles, an
+    engine has shown saves the same part of its time as what was shown did, and nothing where a rule
+    says that a fused kernel is lost there (`Problem.slow`). Without profiles, an
     engine's measured difference is shared by FP32 time or multiply-accumulates. Latency
     differences of engines with *one* group lowered are not used on purpose: INT8 pays in runs, and
     they do not add up.
     """
     n, p = encoding.size
-    shares, gains = _shares(known, encoding), np.zeros((n, p))
+    shares, gains = group_shares(known, encoding), np.zeros((n, p))
     seen = np.zeros((n, p), dtype=bool)
     for trial in _timed(known):
         labels = encoding.encode(trial.assignment)
@@ -43,12 +44,15 @@ def profile_gains(known: Known, encoding: Encoding) -> Floats:
             column = _scaled(column, labels > 0, target)
         gains[new, labels[new]] = column[new]
         seen[new, labels[new]] = True
+    slow = _slow(known, encoding)
     for label in range(1, p):
         shown = seen[:, label]
         weight = float(shares[shown].sum())
         rate = float(gains[shown, label].sum()) / weight if weight > 0.2 else _USUAL
-        gains[:, label] = np.where(shown, gains[:, label], rate * shares)
-    return gains * encoding.allowed
+        expected = np.where(slow[:, label], 0.0, rate * shares)
+        gains[:, label] = np.where(shown, gains[:, label], expected)
+    # No group saves more than it takes, whatever a disturbed profile says.
+    return np.minimum(gains, shares[:, None]) * encoding.allowed
 
 
 def has_profiles(known: Known) -> bool:
@@ -58,7 +62,7 @@ def has_profiles(known: Known) -> bool:
 
 
 def promising(known: Known, encoding: Encoding) -> Bools:
-    """(n, p): the choices that could make the fastest passing engine faster beyond the noise.
+    """(n, p): the choices that could make the fastest passing engine faster by what matters.
 
     A precision counts if what it would gain over that engine, summed over the groups where it gains
     anything by the profiles, exceeds the noise; without profiles engines' totals stand for all
@@ -71,7 +75,7 @@ def promising(known: Known, encoding: Encoding) -> Bools:
         return encoding.allowed  # no lowered engine has won yet: borders may hide what groups gain
     best = encoding.encode(passing[0].assignment)
     more = gains - gains[np.arange(len(best)), best][:, None]
-    noise = known.problem.goal.tie * known.best_ratio()
+    noise = known.worth * known.best_ratio()
     found = np.zeros(encoding.size, dtype=bool)
     shown = _shown(known, encoding)
     for label in range(encoding.size[1]):
@@ -83,12 +87,22 @@ def promising(known: Known, encoding: Encoding) -> Bools:
 
 def _shown(known: Known, encoding: Encoding) -> Floats:
     """(p,): the share of the work that timed engines have had at each precision."""
-    shares, allowed = _shares(known, encoding)[:, None], encoding.allowed
+    shares, allowed = group_shares(known, encoding)[:, None], encoding.allowed
     seen = np.zeros(encoding.size, dtype=bool)
     for trial in _timed(known):
         seen[np.arange(encoding.size[0]), encoding.encode(trial.assignment)] = True
     total = np.maximum((shares * allowed).sum(axis=0), 1e-12)
     return np.asarray((shares * (seen & allowed)).sum(axis=0) / total)
+
+
+def _slow(known: Known, encoding: Encoding) -> Bools:
+    """(n, p): the choices that are expected to save nothing."""
+    found = np.zeros(encoding.size, dtype=bool)
+    for key, precision in known.problem.slow:
+        position = encoding.position.get(key)
+        if position is not None and precision in encoding.space.precisions:
+            found[position, encoding.space.precisions.index(precision)] = True
+    return found
 
 
 def _timed(known: Known) -> list[Trial]:
@@ -101,7 +115,7 @@ def _timed(known: Known) -> list[Trial]:
     return [row[2] for row in sorted(rows, key=lambda row: row[:2])]
 
 
-def _shares(known: Known, encoding: Encoding) -> Floats:
+def group_shares(known: Known, encoding: Encoding) -> Floats:
     """(n,): each free group's share of FP32's latency, as well as it is known."""
     full = known.engines.get(Assignment())
     profile = known.parts(full)

@@ -5,6 +5,7 @@ It shows lowering, binding, profiles and errors. Its times and its FP16 say noth
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 from precsearch import registry
@@ -24,6 +25,7 @@ class StandIn(OnnxRuntimeCudaBackend):
 
     provider = CPU
     compute = COMPUTE
+    facts = replace(OnnxRuntimeCudaBackend.facts, clock_ramps_up=False)
 
     def __init__(self, options: BackendOptions) -> None:
         super().__init__(options)

@@ -86,7 +86,7 @@ class Refusals:
         self.opened.append(graph)
         if graph and self.at_opening:
             raise RuntimeError("This session cannot use the graph capture feature")
-        session = open_session(SessionRequest(self.model), CPU)
+        session, _ = open_session(SessionRequest(self.model), CPU)
         if graph:
             run = session.run_with_iobinding
 

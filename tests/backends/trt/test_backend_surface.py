@@ -117,7 +117,7 @@ def test_tensorrt_rtx_has_what_is_touched_and_what_its_own_folder_touches() -> N
 
 def test_layer_types_that_are_never_set_are_real_ones() -> None:
     known = {name for v in VERSIONS for name in surface(v).enums["LayerType"]}
-    tree = ast.parse((FOLDER / "precision_constraints.py").read_text())
+    tree = ast.parse((FOLDER / "building" / "precision_constraints.py").read_text())
     (never,) = (
         n.value
         for n in tree.body

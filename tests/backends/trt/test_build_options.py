@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 
 from precsearch.backends.tensorrt import backend as module
+from precsearch.backends.tensorrt import installed as places
 from precsearch.backends.tensorrt.backend import TensorRtBackend
 from precsearch.backends.tensorrt.capabilities import import_tensorrt
 from precsearch.backends.tensorrt.inspector import computed_in, read_layers, type_word
 from precsearch.backends.tensorrt.options import TACTIC_SOURCES_VARIABLE, Knobs
+from precsearch.backends.tensorrt.scheme import scheme
 from precsearch.core.backend import TYPED_HALF, WEAK, BackendOptions, ChoosesFp32
 from precsearch.core.errors import BuildError, OptionError
 from precsearch.core.precision import Precision
@@ -217,9 +219,9 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Plays a version as the one that is installed."""
 
     def of(made: Simulated) -> None:
-        monkeypatch.setattr(module, "_LOADED", {})
+        monkeypatch.setattr(places, "_LOADED", {})
         monkeypatch.setattr(module, "import_tensorrt", lambda: made.module)
-        monkeypatch.setattr(module, "Cuda", FakeCuda)
+        monkeypatch.setattr(places, "Cuda", FakeCuda)
 
     return of
 
@@ -234,6 +236,7 @@ def test_a_backend_builds_opens_and_describes_in_its_version_s_form(
     installed(made)
     found = TensorRtBackend(BackendOptions(cache=str(tmp_path / "cache")))
     assert found.form is form
+    assert found.scheme == scheme(attention=form is TYPED_HALF)
     artifact = found.build(lowered(tmp_path, form))
     assert (tmp_path / "cache").read_bytes() == b"cache"
     (line,) = found.layer_summary(artifact)
@@ -276,7 +279,9 @@ def test_forms_and_schemes_go_by_their_names() -> None:
     assert [found.form_named(f.name) for f in (TYPED_HALF, WEAK)] == [TYPED_HALF, WEAK]
     with pytest.raises(OptionError, match="builds from no graph form 'typed'"):
         found.form_named("typed")
-    assert found.scheme_named(found.scheme.name) == found.scheme
+    for attention in (False, True):
+        made = scheme(attention=attention)
+        assert found.scheme_named(made.name) == made
     with pytest.raises(OptionError, match="has no quantisation scheme 's4'"):
         found.scheme_named("s4")
 

@@ -12,6 +12,7 @@ from precsearch.core.errors import WorkerError
 from precsearch.core.events import Event, FinalistJudged, StageStarted, Warned
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Bound, Goal, Problem
+from precsearch.core.serialized import SerializedModel
 from precsearch.core.space import Assignment, LayerGroup, SearchSpace
 from precsearch.core.trial import (
     Accuracy,
@@ -102,7 +103,7 @@ class Bench:
 def lowered(assignment: Assignment) -> Lowered:
     """Its digest is the ratio that the search found."""
     ratios = {FAST.assignment: "0.5", SAFE.assignment: "0.7"}
-    return Lowered(b"", ratios.get(assignment, "1.0"), {}, {}, {}, {})
+    return Lowered(SerializedModel(()), ratios.get(assignment, "1.0"), {}, {}, {}, {})
 
 
 def confirmed(

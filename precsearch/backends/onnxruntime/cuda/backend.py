@@ -24,6 +24,7 @@ from precsearch.backends.onnxruntime.cuda.provider import (
     open_session,
 )
 from precsearch.backends.onnxruntime.cuda.session import Clock, DeviceSession, HostClock, Profiler
+from precsearch.backends.onnxruntime.fusion_faults import FUSION_FAULT
 from precsearch.core.backend import (
     BackendFacts,
     BackendOptions,
@@ -79,7 +80,12 @@ class OnnxRuntimeCudaBackend:
     scheme: QuantScheme = WITHOUT_QDQ
     form: GraphForm = TYPED_CUDA
     facts = BackendFacts(
-        clock_ramps_up=True, device="gpu", exporter="onnxruntime", unlisted_node=None, offered=_RUN
+        clock_ramps_up=True,
+        device="gpu",
+        exporter="onnxruntime",
+        unlisted_node=None,
+        offered=_RUN,
+        rewrites=("fuse-layernorm",),
     )
     use = DeviceUse(
         # cuDNN chooses its kernels in the first run, by timing them.
@@ -173,7 +179,10 @@ class OnnxRuntimeCudaBackend:
         def opened(graph: bool) -> ort.InferenceSession:
             options = given.provider_options(graph=graph, stream=stream)
             request = SessionRequest(artifact, options, self.options.model_folder)
-            return open_session(request, self.provider)
+            session, left_out = open_session(request, self.provider)
+            if left_out:
+                self._note(artifact, FUSION_FAULT.format(names=list(left_out)))
+            return session
 
         return DeviceSession(
             opened,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from precsearch.core.formats import BFLOAT16
+from precsearch.core.formats import BFLOAT16, FLOAT16
 from precsearch.core.quantization import GraphForm, QuantScheme
-from precsearch.graph.operators import CONVOLUTIONS
 
 __all__ = ["FIRST_BF16", "FIRST_TF32", "TYPED_CUDA", "WITHOUT_QDQ"]
 
@@ -14,13 +13,28 @@ FIRST_TF32 = (8, 0)
 """Compute capability from which tensor cores multiply FP32 in TF32."""
 
 _NO_BF16 = (
-    *(*CONVOLUTIONS, "AveragePool", "BatchNormalization", "GRU", "GlobalAveragePool"),
-    *("GlobalMaxPool", "InstanceNormalization", "LSTM", "LpNormalization", "LpPool", "MaxPool"),
-    *("RNN", "Resize", "Upsample"),
+    *("ArgMax", "ArgMin", "AveragePool", "BatchNormalization", "Ceil", "Celu", "Clip", "Conv"),
+    *("ConvTranspose", "Cos", "CumSum", "DepthToSpace", "Det", "Einsum", "Elu", "Floor", "GRU"),
+    *("GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "GridSample", "GroupNormalization"),
+    *("HardSigmoid", "HardSwish", "Hardmax", "InstanceNormalization", "LRN", "LSTM", "LeakyRelu"),
+    *("Log", "LogSoftmax", "LpNormalization", "LpPool", "MaxPool", "MaxUnpool", "Mean"),
+    *("MeanVarianceNormalization", "Mish", "OneHot", "PRelu", "Pad", "RNN", "Reciprocal"),
+    *("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMin"),
+    *("ReduceProd", "ReduceSumSquare", "Resize", "RoiAlign", "Round", "Selu", "Shrink", "Sin"),
+    *("Softplus", "Softsign", "SpaceToDepth", "ThresholdedRelu", "TopK", "Trilu", "Upsample"),
 )
+"""Operators without a BF16 kernel in operator sets up to 21, after the list of kernels that comes
+with ONNX Runtime's source. Some would be written out as a function of other operators, which then
+fails: a BF16 Clip becomes a Where that its operator set does not have."""
+
+_NO_FP16 = ("GridSample", "RoiAlign")
 
 TYPED_CUDA = GraphForm(
-    "typed-cuda", 13, lacks=frozenset((op_type, BFLOAT16.name) for op_type in _NO_BF16)
+    "typed-cuda",
+    13,
+    lacks=frozenset(
+        {*((op, BFLOAT16.name) for op in _NO_BF16), *((op, FLOAT16.name) for op in _NO_FP16)}
+    ),
 )
 """Casts say everything. The table is fixed, so that a plan gives the same bytes without a GPU."""
 

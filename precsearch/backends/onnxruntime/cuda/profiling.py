@@ -102,9 +102,9 @@ def _profiled_in(
     asked = replace(request, profile=folder / "profile", optimized=optimized)
     try:
         try:
-            session = open_session(asked, provider)
+            session, _ = open_session(asked, provider)
         except errors:  # it may be the writing that failed, as of a model beyond 2 GB
-            session = open_session(replace(asked, optimized=None), provider)
+            session, _ = open_session(replace(asked, optimized=None), provider)
     except errors as error:
         raise build_error(error) from error
     try:

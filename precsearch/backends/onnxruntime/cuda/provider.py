@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from precsearch.backends.onnxruntime.fusion_faults import faulty_fusion
 from precsearch.core.errors import BuildError, OptionError, OutOfMemory, RunError
-from precsearch.reference.session import first_line, session_options
+from precsearch.reference.session import first_line, ort_errors, session_options
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -33,6 +34,8 @@ _INSTALL = (
     "pip install --force-reinstall --no-deps onnxruntime-gpu"
 )
 _MEMORY = ("Failed to allocate memory", "out of memory", "CUDNN_STATUS_ALLOC_FAILED")
+_ERRORS = 3
+"""Level of ONNX Runtime's own messages: each session warns of a plug-in that is not there."""
 _LOCK = threading.Lock()
 _LOADED: list[bool] = []
 
@@ -70,6 +73,7 @@ def load_cuda() -> None:
     with _LOCK:
         if not _LOADED:
             _LOADED.append(True)
+            ort.set_default_logger_severity(_ERRORS)
             preload: Callable[[], None] | None = getattr(ort, "preload_dlls", None)
             if preload is not None:
                 # It prints what it does not find. Where something is missing, no session opens on
@@ -97,13 +101,46 @@ class SessionRequest:
     optimized: Path | None = None
 
 
-def open_session(request: SessionRequest, provider: Provider = CUDA) -> ort.InferenceSession:
+def open_session(
+    request: SessionRequest, provider: Provider = CUDA
+) -> tuple[ort.InferenceSession, tuple[str, ...]]:
     """A session on the provider, with the CPU's for what the provider cannot run.
+
+    Returns:
+        The session, and the names of optimizers of ONNX Runtime that it was opened without,
+        because they fail on the model; see `precsearch.backends.onnxruntime.fusion_faults`.
 
     Raises:
         OptionError: The provider does not load here. ONNX Runtime would go on without it.
         Exception: One of `precsearch.reference.session.ort_errors`, if the model is refused.
     """
+    import onnxruntime as ort
+
+    session, left_out = _tried(request, provider, ())
+    if provider.name not in session.get_providers():
+        raise OptionError(
+            f"ONNX Runtime {ort.__version__} cannot load its CUDA provider: it needs the CUDA "
+            "libraries and cuDNN of the version that it was built for ('pip install "
+            "onnxruntime-gpu[cuda,cudnn]' brings them)"
+        )
+    return session, left_out
+
+
+def _tried(
+    request: SessionRequest, provider: Provider, left_out: tuple[str, ...]
+) -> tuple[ort.InferenceSession, tuple[str, ...]]:
+    try:
+        return _opened(request, provider, left_out), left_out
+    except ort_errors() as error:
+        faulty = tuple(n for n in faulty_fusion(str(error)) if n not in left_out)
+        if not faulty:
+            raise
+    return _tried(request, provider, (*left_out, *faulty))
+
+
+def _opened(
+    request: SessionRequest, provider: Provider, left_out: tuple[str, ...]
+) -> ort.InferenceSession:
     import onnxruntime as ort
 
     options = session_options(len(os.sched_getaffinity(0)), request.model_folder)
@@ -115,15 +152,14 @@ def open_session(request: SessionRequest, provider: Provider = CUDA) -> ort.Infe
     providers: list[Any] = ["CPUExecutionProvider"]
     if provider.memory != "cpu":
         providers.insert(0, (provider.name, dict(request.options)))
-    # Without enable_fallback=0 an error would open the session again, on the CPU.
-    session = ort.InferenceSession(request.model, options, providers, enable_fallback=0)
-    if provider.name not in session.get_providers():
-        raise OptionError(
-            f"ONNX Runtime {ort.__version__} cannot load its CUDA provider: it needs the CUDA "
-            "libraries and cuDNN of the version that it was built for ('pip install "
-            "onnxruntime-gpu[cuda,cudnn]' brings them)"
-        )
-    return session
+    return ort.InferenceSession(
+        request.model,
+        options,
+        providers,
+        # With it an error would open the session again, on the CPU.
+        enable_fallback=0,
+        disabled_optimizers=set(left_out),
+    )
 
 
 def build_error(error: Exception) -> BuildError | OutOfMemory:

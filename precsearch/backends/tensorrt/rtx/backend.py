@@ -53,7 +53,6 @@ class TensorRtRtxBackend(TensorRtBackend):
 
     name = "tensorrt-rtx"
     facts = replace(TensorRtBackend.facts, exporter="")
-    scheme: QuantScheme = scheme(rtx=True)
     shared_options = SHARED
 
     def __init__(self, options: BackendOptions) -> None:
@@ -85,6 +84,11 @@ class TensorRtRtxBackend(TensorRtBackend):
         """Typed, always: TensorRT-RTX has no other networks, installed or not."""
         return TYPED_HALF
 
+    @property
+    def scheme(self) -> QuantScheme:
+        """See `precsearch.core.backend.Backend.scheme`."""
+        return scheme(rtx=True, attention=True)
+
     def form_named(self, name: str) -> GraphForm:
         """See `precsearch.core.backend.Backend.form_named`."""
         if name != TYPED_HALF.name:
@@ -96,7 +100,10 @@ class TensorRtRtxBackend(TensorRtBackend):
 
     def scheme_named(self, name: str) -> QuantScheme:
         """See `precsearch.core.backend.Backend.scheme_named`. TensorRT's schemes are known, too."""
-        known = {s.name: s for add in ("decided", "both") for s in (scheme(add, rtx=True),)}
+        made = (
+            scheme(add, rtx=True, attention=a) for add in ("decided", "both") for a in (False, True)
+        )
+        known = {one.name: one for one in made}
         return known[name] if name in known else super().scheme_named(name)
 
     def fingerprint(self) -> Fingerprint:
@@ -134,6 +141,10 @@ class TensorRtRtxBackend(TensorRtBackend):
     def precisions_of(self, artifact: bytes) -> Mapping[str, Precision | None]:
         """See `precsearch.core.backend.BuildsAhead.precisions_of`."""
         return self._noted(artifact).ran
+
+    def fused_attention(self, artifact: bytes) -> tuple[int, int]:
+        """See `precsearch.core.backend.BuildsAhead.fused_attention`."""
+        return self._noted(artifact).fused
 
     def layer_summary(self, artifact: bytes) -> tuple[str, ...]:
         """See `precsearch.core.backend.Backend.layer_summary`.

@@ -41,13 +41,9 @@ def growing(trt: Any, cuda: Cuda) -> Growing:  # noqa: ANN401 - TensorRT's bindi
             address, had = self.held.get(tensor_name, (0, 0))
             if had >= size and address:
                 return address
-            try:
-                made = cuda.allocate(max(1, size))
-            except (RunError, MemoryError):  # no address is how TensorRT is told
-                return 0
-            if address:
-                cuda.free(address)
-            self.held[tensor_name] = made, max(1, size)
+            made = _moved(cuda, address, max(1, size))
+            if made:
+                self.held[tensor_name] = made, max(1, size)
             return made
 
         def reallocate_output_async(
@@ -65,4 +61,18 @@ def growing(trt: Any, cuda: Cuda) -> Growing:  # noqa: ANN401 - TensorRT's bindi
             self.shapes[tensor_name] = tuple(int(d) for d in shape)
 
     made: Growing = Allocator()
+    return made
+
+
+def _moved(cuda: Cuda, address: int, size: int) -> int:
+    """Memory of ``size`` bytes instead of that at ``address``; 0 if there is none.
+
+    No address is how TensorRT learns of it.
+    """
+    try:
+        made = cuda.allocate(size)
+    except (RunError, MemoryError):
+        return 0
+    if address:
+        cuda.free(address)
     return made

@@ -21,7 +21,6 @@ from precsearch.cli.options.parse import (
     parse_strategy_options,
 )
 from precsearch.core.objective import Limits, Objective
-from precsearch.setup.tolerances import Tolerances
 
 __all__ = ["Action", "app"]
 
@@ -30,8 +29,8 @@ __all__ = ["Action", "app"]
 def optimize(
     model: options.Model,
     *,
-    tol: control.Tolerance = 1e-2,
-    metric: options.Metric = "rel-l2",
+    tol: control.Tolerance = None,
+    metric: options.Metric = None,
     objective: goal.ObjectiveOption = "latency",
     max_latency: goal.MaxLatency = None,
     max_size: goal.MaxSize = None,
@@ -84,16 +83,14 @@ def optimize(
     """
     from precsearch.api import OptimizeConfig
     from precsearch.cli import actions
-    from precsearch.setup.bounds import per_tolerance
+    from precsearch.setup.bounds import per_bound
     from precsearch.setup.config import CORRECTIONS
 
-    bound, judged = control.bounds(tol, metric)
+    wanted = control.bounds(tol or [1e-2], metric or ["rel-l2"])
     config = OptimizeConfig(
         model=model,
         data=data,
         preprocess=preprocess,
-        tol=bound,
-        metric=judged,
         objective=Objective.named(objective),
         limits=Limits(max_latency, max_size, max_memory),
         warm_start=tuple(warm_start or ()),
@@ -127,9 +124,9 @@ def optimize(
         corrections=() if no_corrections else CORRECTIONS,
         control=control.parse_control(pin or (), exclude or (), only or ()),
     )
+    configs = per_bound(config, wanted)
     if dry_run:
-        return lambda: actions.dry_run(config, json=json)
-    configs = per_tolerance(config, tol) if isinstance(tol, Tolerances) else (config,)
+        return lambda: actions.dry_run(configs[0], json=json)
     return lambda: actions.optimize(configs, json=json, mlflow=mlflow)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from precsearch.core.objective import NO_LIMITS, Limits, Objective
 from precsearch.core.precision import Precision
@@ -30,6 +31,7 @@ __all__ = [
     "TrialFinished",
     "TrialStarted",
     "Warned",
+    "goal_fields",
 ]
 
 
@@ -140,6 +142,12 @@ class SearchStarted:
         """What is wanted; a noise that is no number counts as none."""
         noise = self.noise if math.isfinite(self.noise) and self.noise > 0 else 0.0
         return Goal(self.bound, noise, self.objective, self.limits, self.size)
+
+
+def goal_fields(goal: Goal) -> dict[str, Any]:
+    """The fields of `SearchStarted` that tell a goal; its property `goal` is the goal again."""
+    names = ("bound", "noise", "objective", "limits", "size")
+    return {name: getattr(goal, name) for name in names}
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,6 +171,8 @@ class Measurement:
         warnings: What the backend said of this engine that a person should know.
         group_bytes: Bytes of constants by group key, where a search needs them.
         memory_bytes: Host memory that opening and running the engine takes; 0 if not measured.
+        also: Its accuracy by other metrics, for searches that take this measurement over; see
+            `precsearch.metrics.metric_key`.
     """
 
     accuracy: Accuracy
@@ -182,6 +184,7 @@ class Measurement:
     warnings: tuple[str, ...] = ()
     group_bytes: Mapping[str, int] = field(default_factory=dict)
     memory_bytes: int = 0
+    also: Mapping[str, Accuracy] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import onnx
 
 from precsearch.backends.tensorrt.layer_precisions import Pins, pins, renamed
 from precsearch.backends.tensorrt.options import Knobs
+from precsearch.core.backend import BackendFacts
 from precsearch.core.errors import BuildError, OptionError, OutputError, PlanError
 from precsearch.exporters.onnxruntime import onnxruntime_script
 from precsearch.exporters.overlays import model_explorer_data, netron_model, notes_of
@@ -125,7 +126,7 @@ def _write(made: Materialised, to: str, files: dict[str, Path], *, force: bool) 
         pins=asked,
     )
     exporter = made.target.facts.exporter
-    script = _script(job, to, exporter, files["postprocess"].name)
+    script = _script(job, to, made.target.facts, files["postprocess"].name)
     put = partial(write_output, force=force)
     write_model(made.target.source, files["model"], data, put)
     others: tuple[Path, ...] = ()
@@ -143,22 +144,22 @@ def _write(made: Materialised, to: str, files: dict[str, Path], *, force: bool) 
 
 def _shown(made: Materialised, to: str, files: dict[str, Path], *, force: bool) -> ExportReport:
     """Write what a viewer shows."""
-    model = onnx.load_model_from_string(made.lowered.model)
+    lowered = bytes(made.lowered.model)
+    model = onnx.load_model_from_string(lowered)
     notes = notes_of(made.plan, model, made.lowered.owners)
-    data = netron_model(model, notes) if to == "netron" else made.lowered.model
+    data = netron_model(model, notes) if to == "netron" else lowered
     write_model(made.target.source, files["model"], data, partial(write_output, force=force))
     if to == "model-explorer":
         write_output(files["overlay"], model_explorer_data(model, notes), force=force)
     shown = files.get("overlay", files["model"])
-    identical = data == made.lowered.model
-    return ExportReport(to, files["model"], shown, (), identical, made.plan.notes)
+    return ExportReport(to, files["model"], shown, (), data == lowered, made.plan.notes)
 
 
-def _script(job: Job, to: str, exporter: str, postprocess: str) -> str:
+def _script(job: Job, to: str, facts: BackendFacts, postprocess: str) -> str:
     if to == "trtexec":
         return trtexec_script(job)
-    if exporter == "onnxruntime":
-        return onnxruntime_script(job)
+    if facts.exporter == "onnxruntime":
+        return onnxruntime_script(job, facts.device)
     return polygraphy_script(job, postprocess)
 
 

@@ -27,7 +27,7 @@ from precsearch.measurement.place import Place
 from precsearch.measurement.probes import FirstLook, Probes
 from precsearch.measurement.profiling import achieved_precisions, profiled, seconds_by_group
 from precsearch.measurement.reference_service import Announce, ReferenceService
-from precsearch.measurement.scoring import Scorer
+from precsearch.measurement.scoring import Scorer, Scores
 from precsearch.measurement.timing.timer import EngineTimer, surroundings
 
 __all__ = ["Candidate", "MeasurementConfig", "MeasurementService", "ReferenceSplit", "Rival"]
@@ -58,7 +58,7 @@ class MeasurementService(ReferenceService):
             scratch=place.engines,
         )
         self._backend = config.backend(self._options)
-        self._scorer = Scorer(config.metric, config.metric_sha256)
+        self._scorer = Scorer(config.metric, config.metric_sha256, config.also)
         self._engines = EngineSource(self._backend, place.engines, config)
         self._timer = EngineTimer(
             lambda: self._engines.open(self._config.baseline),
@@ -113,10 +113,10 @@ class MeasurementService(ReferenceService):
         self._announce("time")
         return self._timer.fp32()
 
-    def _some(self, session: Session, rival: Rival | None) -> Accuracy:
+    def _some(self, session: Session, rival: Rival | None, built: float) -> Measurement:
         part, losses = self._config.search, () if rival is None else rival.losses
         seen, outputs = self._look.run(session.run, part.data, losses)
-        return self._scorer.of_some(part, seen, outputs)
+        return self._scorer.of_some(part, seen, outputs).measured(built)
 
     def measure(
         self,
@@ -146,8 +146,9 @@ class MeasurementService(ReferenceService):
         try:
             self._announce("run")
             if fidelity is Fidelity.PROXY:
-                return Measurement(self._some(session, rival), build_seconds=built)
-            accuracy = scored or self._scorer.of(session, self._config.search)
+                return self._some(session, rival, built)
+            scores = Scores(scored) if scored else self._scorer.every(session, self._config.search)
+            accuracy = scores.accuracy
             self._announce("time")
             latency = self._time(candidate, session, accuracy, rival)
         finally:
@@ -161,12 +162,11 @@ class MeasurementService(ReferenceService):
         if rival is not None:
             better = concluded and not plain and latency.ratio < rival.ratio
             self._engines.pin(candidate.digest if better else rival.digest)
-        return Measurement(
-            accuracy=accuracy,
+        return replace(
+            scores.measured(built),
             latency=latency,
             group_seconds=seconds_by_group(kernels, candidate.owners, latency.seconds),
             achieved=achieved_precisions(kernels, candidate.asked, candidate.owners),
-            build_seconds=built,
             artifact_bytes=self._engines.size(candidate, artifact),
             warnings=engine_warnings(self._backend, artifact),
             group_bytes=self._engines.group_bytes(candidate),
@@ -191,11 +191,11 @@ class MeasurementService(ReferenceService):
         built = time.perf_counter() - start
         try:
             self._announce("run")
-            accuracy = self._scorer.of(session, self._config.search)
+            scores = self._scorer.every(session, self._config.search)
         finally:
             session.close()
         size = self._engines.size(candidate, artifact)
-        return Measurement(accuracy, build_seconds=built, artifact_bytes=size)
+        return replace(scores.measured(built), artifact_bytes=size)
 
     def probe(self, request: ProxyRequest, losses: Sequence[float] = ()) -> Measurement:
         """Accuracy of an assignment in the proxy, which stays open.
@@ -216,7 +216,7 @@ class MeasurementService(ReferenceService):
         self._announce("run")
         part = self._config.search
         seen, outputs = self._probes.run(request, part.data, losses)
-        return Measurement(self._scorer.of_some(part, seen, outputs), build_seconds=opened)
+        return self._scorer.of_some(part, seen, outputs).measured(opened)
 
     def confirm(self, candidates: Sequence[Candidate], rebuilds: int) -> list[tuple[Latency, ...]]:
         """Each candidate's latency, ``rebuilds`` times newly opened, all in the same rounds.

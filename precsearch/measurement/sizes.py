@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import onnx
 import onnx_ir as ir
 
-from precsearch.core.serialized import SerializedModel
+from precsearch.system.serialized import SerializedModel
 
 __all__ = ["group_bytes", "shipped_bytes"]
 

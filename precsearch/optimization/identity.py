@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from precsearch._version import __version__
 from precsearch.codec import dumps, unstructure
-from precsearch.metrics import code_digest
+from precsearch.metrics import metric_key
 from precsearch.setup.config import OptimizeConfig
 from precsearch.setup.devices import devices_of
 from precsearch.setup.inputs import Inputs
@@ -33,7 +33,7 @@ def identity(config: OptimizeConfig, target: Target, inputs: Inputs) -> dict[str
         "timed": _timed(config),
         "objective": config.objective.value,
         "limits": " ".join(f"{name}={value!r}" for name, value in config.limits.given.items()),
-        "metric": f"{inputs.metric.name} {code_digest(inputs.metric)}".rstrip(),
+        "metric": metric_key(inputs.metric),
         "strategy": config.strategy,
         "strategy-option": dumps(unstructure(dict(config.strategy_options))),
         "seed": str(config.seed),

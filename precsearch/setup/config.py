@@ -58,6 +58,8 @@ class DataConfig:
         preprocess: Steps that make samples of pictures or sounds, as ``--preprocess`` takes them.
         objective: What is minimised within the bound.
         limits: What an engine must not exceed beside the loss.
+        metrics: All metrics of one command, this run's among them: engines are scored by each, so
+            that its other runs need not measure them again.
     """
 
     data: Path | None = None
@@ -73,6 +75,7 @@ class DataConfig:
     preprocess: str = ""
     objective: Objective = Objective.LATENCY
     limits: Limits = NO_LIMITS
+    metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -84,6 +87,11 @@ class DataConfig:
     def weighs_groups(self) -> bool:
         """Whether a search needs to know what the constants of each group take."""
         return self.objective is Objective.SIZE or self.limits.size is not None
+
+    @property
+    def other_metrics(self) -> tuple[str, ...]:
+        """Those of `metrics` that other runs are judged by."""
+        return tuple(m for m in self.metrics if m != self.metric)
 
     @property
     def data_shapes(self) -> Mapping[str, tuple[int, ...]]:

@@ -127,6 +127,9 @@ def test_every_option_arrives(asked: list[OptimizeConfig]) -> None:
     assert run(["optimize", "m.onnx", *wish.split()]) == Exit.UNMET
     assert asked[-1].objective is Objective.P99
     assert asked[-1].limits == Limits(5e-3, 20_000_000, 1 << 30)
+    both = "optimize m.onnx --metric cosine --metric rel-l2 --tol 1e-3 --tol 1e-2"
+    assert run(both.split()) == Exit.UNMET
+    assert [(c.metric, c.tol) for c in asked[-2:]] == [("cosine", 1e-3), ("rel-l2", 1e-2)]
     for where in ("--devices cpu:0", "--ray auto", "--target ssh://user@host"):
         assert run(["optimize", "m.onnx", *where.split()]) == Exit.UNMET
     fields = set(inspection.signature(OptimizeConfig).parameters)

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
-from precsearch.core.serialized import SerializedModel
+from precsearch.system.serialized import SerializedModel
 
 __all__ = ["GRACE_S", "GREETING", "Frame", "exactly", "load", "pack", "receive", "send"]
 

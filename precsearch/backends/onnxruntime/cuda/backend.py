@@ -163,6 +163,7 @@ class OnnxRuntimeCudaBackend:
             f"cuda = ('CUDAExecutionProvider', {given!r})",
             f"session = onnxruntime.InferenceSession({path!r}, providers=[cuda])",
             "outputs = session.run(None, inputs)  # a dictionary of input name to array",
+            *([_BOUND] if self.build_options.enable_cuda_graph else []),
         )
 
     def open(self, artifact: bytes, *, profiled: bool = False) -> DeviceSession:
@@ -240,6 +241,7 @@ class OnnxRuntimeCudaBackend:
         return TYPED_CUDA
 
 
+_BOUND = "# timed as a CUDA graph with inputs and outputs on the device: docs/onnxruntime-cuda.md"
 _FALLBACK = (
     "{count} nodes ran on the CPU, because the CUDA provider has no kernel for them as they are: "
     "{names}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from precsearch.core.backend import (
     ChoosesFp32,
@@ -28,6 +29,7 @@ from precsearch.measurement.probes import FirstLook, Probes
 from precsearch.measurement.profiling import achieved_precisions, profiled, seconds_by_group
 from precsearch.measurement.reference_service import Announce, ReferenceService
 from precsearch.measurement.scoring import Scorer, Scores
+from precsearch.measurement.timing.confirming import timed_together
 from precsearch.measurement.timing.timer import EngineTimer, surroundings
 
 __all__ = ["Candidate", "MeasurementConfig", "MeasurementService", "ReferenceSplit", "Rival"]
@@ -219,7 +221,9 @@ class MeasurementService(ReferenceService):
         return self._scorer.of_some(part, seen, outputs).measured(opened)
 
     def confirm(self, candidates: Sequence[Candidate], rebuilds: int) -> list[tuple[Latency, ...]]:
-        """Each candidate's latency, ``rebuilds`` times newly opened, all in the same rounds.
+        """Each candidate's latency, ``rebuilds`` times newly opened, in the same rounds.
+
+        See `precsearch.measurement.timing.confirming.timed_together`.
 
         Raises:
             BuildError: The backend refused a model.
@@ -227,14 +231,8 @@ class MeasurementService(ReferenceService):
         """
         found: list[tuple[Latency, ...]] = []
         for _ in range(rebuilds):
-            self._announce("build")
-            sessions = [self._engines.open(c) for c in candidates]
-            self._announce("time")
-            try:
-                found.append(self._timer.side_by_side(sessions))
-            finally:
-                for session in sessions:
-                    session.close()
+            engines = [partial(self._engines.open, c) for c in candidates]
+            found.append(timed_together(engines, self._timer.side_by_side, self._announce))
         return [tuple(row[i] for row in found) for i in range(len(candidates))]
 
     def engine(self, candidate: Candidate) -> Engine:

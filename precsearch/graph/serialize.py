@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from precsearch.core.serialized import SerializedModel
 from precsearch.graph.view import GraphView
+from precsearch.system.serialized import SerializedModel
 
 __all__ = ["Skeleton", "constant_bytes", "join_model", "skeleton_of"]
 

@@ -18,7 +18,6 @@ from functools import cached_property
 
 from precsearch.core.backend import TYPED, GraphForm, QuantScheme
 from precsearch.core.precision import Precision
-from precsearch.core.serialized import SerializedModel
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.graph.serialize import skeleton_of
 from precsearch.graph.view import GraphView
@@ -33,6 +32,7 @@ from precsearch.lowering.qdq.scales import QuantParams, ScaleSource
 from precsearch.lowering.qdq.shifts import Shifts
 from precsearch.lowering.write_node import write_node
 from precsearch.lowering.writer import GraphWriter, WeightCache
+from precsearch.system.serialized import SerializedModel
 
 __all__ = ["Lowered", "Lowering"]
 

@@ -21,15 +21,15 @@ from precsearch.core.trial import (
 )
 from precsearch_strategies.ledger import Ledger
 
-__all__ = ["Asking", "Known"]
+__all__ = ["History", "Subroutine"]
 
 
 T = TypeVar("T")
-Asking = Generator[Sequence[Proposal], Sequence[Trial], T]
+Subroutine = Generator[Sequence[Proposal], Sequence[Trial], T]
 """A part of a strategy: proposes like one, and returns what it found out."""
 
 
-class Known(Ledger):
+class History(Ledger):
     """The trials of one search by canonical assignment; state of a generator, never shared.
 
     Args:
@@ -48,21 +48,21 @@ class Known(Ledger):
         for trial in (*problem.known, *trials):
             self._record(trial)
 
-    def tightened(self, share: float) -> Known:
+    def tightened(self, share: float) -> History:
         """The same trials, seen under ``share`` of the tolerance; what it learns is learnt here."""
         goal = self.problem.goal
         bound = replace(goal.bound, tolerance=share * goal.bound.tolerance)
-        seen = Known(replace(self.problem, goal=replace(goal, bound=bound)))
+        seen = History(replace(self.problem, goal=replace(goal, bound=bound)))
         seen.share = share * self.share
         seen.engines, seen.proxies, seen.hunted = self.engines, self.proxies, self.hunted
         seen.uncorrected, seen.pending = self.uncorrected, self.pending
         return seen
 
-    def supposing(self, outcomes: Mapping[Assignment, Outcome]) -> Known:
+    def supposing(self, outcomes: Mapping[Assignment, Outcome]) -> History:
         """A copy in which these engines came out so."""
         number = max((t.number for t in self.engines.values()), default=-1) + 1
         trials = [Trial(number + i, Proposal(a), o) for i, (a, o) in enumerate(outcomes.items())]
-        found = Known(self.problem, trials)
+        found = History(self.problem, trials)
         found.engines = {**self.engines, **found.engines}
         found.proxies, found.hunted = dict(self.proxies), set(self.hunted)
         return found
@@ -77,7 +77,7 @@ class Known(Ledger):
         fidelity: Fidelity,
         reason: str,
         predicted: Prediction | None = None,
-    ) -> Asking[list[Trial]]:
+    ) -> Subroutine[list[Trial]]:
         """Propose what is not known yet, as one batch; ``predicted`` is said of each of them.
 
         Returns:
@@ -112,11 +112,11 @@ class Known(Ledger):
         assignments: Iterable[Assignment],
         reason: str,
         predicted: Prediction | None = None,
-    ) -> Asking[list[Trial]]:
+    ) -> Subroutine[list[Trial]]:
         """Ask for engines."""
         return (yield from self.ask(assignments, Fidelity.ENGINE, reason, predicted))
 
-    def ahead(self, proposals: Sequence[Proposal]) -> Asking[Trial]:
+    def ahead(self, proposals: Sequence[Proposal]) -> Subroutine[Trial]:
         """Start engines without waiting for them, and wait for the first of all that was started.
 
         Args:
@@ -132,7 +132,7 @@ class Known(Ledger):
 
     def probe(
         self, assignments: Iterable[Assignment], reason: str, batch: int = 64
-    ) -> Asking[list[Trial | None]]:
+    ) -> Subroutine[list[Trial | None]]:
         """Ask for proxies, in batches, so that a long list can be interrupted and journalled.
 
         Returns:

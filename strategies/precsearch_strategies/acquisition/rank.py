@@ -11,22 +11,22 @@ from precsearch.core.space import Assignment
 from precsearch.core.trial import Prediction
 from precsearch_strategies.acquisition.candidates import candidates
 from precsearch_strategies.encoding import Encoding, Floats, Labels
-from precsearch_strategies.history import Known
-from precsearch_strategies.models.build_risk import suspicion
+from precsearch_strategies.history import History
+from precsearch_strategies.models.build_risk import build_risk
 from precsearch_strategies.models.error import ErrorModel
 from precsearch_strategies.models.latency import LatencyModel
 from precsearch_strategies.models.optimism import Optimism, optimism
 from precsearch_strategies.models.trust_region import extension, radius
 from precsearch_strategies.solvers.elimination import Elimination
 
-__all__ = ["Judge", "Pick"]
+__all__ = ["RankedCandidate", "Ranker"]
 
 _PROBABLE = 0.5  # chance to pass from which on an engine that is being built is to be beaten
 _MISLED = 0.2  # mean logarithm of usage over its prediction, beyond which the models are wrong
 
 
 @dataclass(frozen=True, slots=True)
-class Pick:
+class RankedCandidate:
     """A candidate, what its models say of it, and its chance of being within the bound, if built.
 
     Whether it builds is another matter, on which a proxy has nothing to say.
@@ -58,7 +58,7 @@ class _View:
     off: float
     optimism: Optimism
 
-    def pick(self, i: int, assignment: Assignment, lead: str) -> Pick:
+    def pick(self, i: int, assignment: Assignment, lead: str) -> RankedCandidate:
         """What is predicted of a candidate, and how far engines were from their predictions."""
         used = min(float(self.usage[i]), 9.99)
         reason = (
@@ -69,10 +69,10 @@ class _View:
             float(self.mean[i]) - self.optimism.ratio, used * math.exp(-self.optimism.usage)
         )
         said = Prediction(float(self.mean[i]), used)
-        return Pick(assignment, reason, said, raw, float(self.within[i]))
+        return RankedCandidate(assignment, reason, said, raw, float(self.within[i]))
 
 
-class Judge:
+class Ranker:
     """Ranks candidates before one engine; the models are fitted again only after new trials.
 
     Args:
@@ -87,7 +87,7 @@ class Judge:
 
     def __init__(
         self,
-        known: Known,
+        known: History,
         encoding: Encoding,
         squares: tuple[Floats, Floats],
         elimination: Elimination,
@@ -111,7 +111,7 @@ class Judge:
         own = replace(view, chance=view.plain, mean=view.mean - view.optimism.ratio)
         return not self._worth(own, least, 1, 1.0)
 
-    def ranked(self, most: int, least: float, soften: float = 1.0) -> list[Pick]:
+    def ranked(self, most: int, least: float, soften: float = 1.0) -> list[RankedCandidate]:
         """At most ``most`` untried candidates that are worth an engine, best first.
 
         By expected improvement beyond the noise. Where that is nil, as it is among many equally
@@ -125,7 +125,7 @@ class Judge:
         """
         return self._worth(self._now(), least, most, soften)
 
-    def _worth(self, view: _View, least: float, most: int, soften: float) -> list[Pick]:
+    def _worth(self, view: _View, least: float, most: int, soften: float) -> list[RankedCandidate]:
         best, noise = self._known.best_ratio(), self._known.problem.goal.noise
         aim = min(max(best, view.than), view.expected) * (1 - noise)
         gain = view.chance**soften * _expected_gain(view.mean, view.spread, aim)
@@ -139,7 +139,7 @@ class Judge:
         promised = max(self._promise, least) * noise * best
         return self._first(view, view.chance * view.saved, promised, most, "a draw promises more: ")
 
-    def anyway(self) -> Pick | None:
+    def anyway(self) -> RankedCandidate | None:
         """The untried candidate of most gain times chance, however little; ``None`` without any.
 
         Where none has a chance, the one of least predicted use of the bound per gain.
@@ -178,7 +178,7 @@ class Judge:
         than = np.array(fastest or [np.zeros_like(encoding.lowest)])
         within = _within(known, encoding, errors, pool, biased.usage)
         plain = within if not biased.usage else _within(known, encoding, errors, pool, 0.0)
-        sound = 1.0 - suspicion(known, encoding)
+        sound = 1.0 - build_risk(known, encoding)
         builds = sound[np.arange(pool.shape[1]), pool].prod(axis=1)
         return _View(
             pool,
@@ -199,9 +199,9 @@ class Judge:
 
     def _first(
         self, view: _View, worth: Floats, least: float, most: int, lead: str = ""
-    ) -> list[Pick]:
+    ) -> list[RankedCandidate]:
         """The untried ones of at least this worth, best first; not many."""
-        found: list[Pick] = []
+        found: list[RankedCandidate] = []
         for i in np.argsort(-worth, kind="stable").tolist():
             if worth[i] < least or len(found) == most:
                 break
@@ -212,7 +212,7 @@ class Judge:
 
 
 def _within(
-    known: Known, encoding: Encoding, errors: ErrorModel, pool: Labels, optimism: float
+    known: History, encoding: Encoding, errors: ErrorModel, pool: Labels, optimism: float
 ) -> Floats:
     """(c,) probability that an engine is within the bound, if it builds."""
     chance = errors.chance(pool, optimism)

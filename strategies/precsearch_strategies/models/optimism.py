@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from precsearch_strategies.history import Known
+from precsearch_strategies.history import History
 
 __all__ = ["Optimism", "optimism"]
 
@@ -28,7 +28,7 @@ class Optimism:
     ratio: float
 
 
-def optimism(known: Known) -> Optimism:
+def optimism(known: History) -> Optimism:
     """The mean error of the predictions that engines were chosen by, shrunk towards 0.
 
     Of several hundred candidates, the one that looks best is more often than not one that the

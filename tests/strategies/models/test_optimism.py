@@ -5,14 +5,14 @@ import pytest
 
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Measured, Measurement, Prediction, Proposal, Trial
-from precsearch_strategies.history import Known
+from precsearch_strategies.history import History
 from precsearch_strategies.models.optimism import optimism
 from tests.strategies.landscapes import FP32, INT8, Landscape, Recipe
 
 
-def measured(landscape: Landscape, off: float, count: int, share: float = 1.0) -> Known:
+def measured(landscape: Landscape, off: float, count: int, share: float = 1.0) -> History:
     """Engines that use ``off`` times the bound that was predicted, and are that much slower."""
-    known = Known(landscape.problem)
+    known = History(landscape.problem)
     for group in landscape.space.free[:count]:
         proposal = Proposal(Assignment.of({group.key: INT8}))
         trial = Trial(len(known.engines), proposal, landscape.measure(proposal))

@@ -24,9 +24,9 @@ from precsearch.measurement.service import ReferenceSplit
 from precsearch.optimization.stages.calibrate import calibrated
 from precsearch.optimization.stages.correct import Correcting
 from precsearch.optimization.stages.corrected import Corrected
+from precsearch.optimization.stages.rewrite import open_rewritten
 from precsearch.setup.config import CORRECTIONS, OptimizeConfig
-from precsearch.setup.inputs import Inputs, open_inputs
-from precsearch.setup.target import open_target
+from precsearch.setup.inputs import Inputs
 
 
 def sets() -> dict[str, tuple[str, ...]]:
@@ -40,34 +40,51 @@ def sets() -> dict[str, tuple[str, ...]]:
 
 def losses(folder: Path) -> dict[str, str]:
     """Loss of INT8 everywhere on the holdout by `sets`."""
+    found: dict[str, str] = {}
+    plain, _ = _corrected(folder, ())
+    whole, kept = _corrected(folder, CORRECTIONS)
+    for heading, names in sets().items():
+        if not names:
+            loss, here = plain, tuple[str, ...]()
+        elif set(kept) <= set(names):  # what is not kept has no effect on the rest
+            loss, here = whole, kept
+        else:
+            loss, here = _corrected(folder, names)
+        found[heading] = f"({loss:.4f})" if len(names) == 1 and not here else f"{loss:.4f}"
+        print(folder.name, heading, found[heading], here, flush=True)
+    return found
+
+
+def _corrected(folder: Path, names: tuple[str, ...]) -> tuple[float, tuple[str, ...]]:
+    """Loss with what is kept of some corrections, and what that is."""
     config = OptimizeConfig(
-        folder / "model.onnx", folder / "data.npz", holdout=folder / "holdout.npz", threads=1
+        folder / "model.onnx",
+        folder / "data.npz",
+        holdout=folder / "holdout.npz",
+        backend="onnxruntime",
+        threads=1,
+        corrections=names,
     )
-    target = open_target(read_model(config.model), "onnxruntime", None, "group", 1)
-    inputs = open_inputs(config, target.graph)
+    target, inputs, _ = open_rewritten(config, read_model(config.model))
     held_out = inputs.parts.holdout
     assert held_out is not None
-    found: dict[str, str] = {}
     with (
         tempfile.TemporaryDirectory() as scratch,
         worker_here(target.source, target.backend.facts) as worker,
     ):
+        asked = replace(config, run_dir=Path(scratch))
         searched = reference_of(target, inputs.parts.search, worker)
         judged = reference_of(target, held_out, worker)
         target, lowering, _ = calibrated(target, inputs, "minmax", worker, Path(scratch))
-        for heading, names in sets().items():
-            asked = replace(config, corrections=names, run_dir=Path(scratch))
-            steps = Correcting(asked, target, lowering, inputs, searched, worker).events()
-            try:
-                while True:
-                    next(steps)
-            except StopIteration as end:
-                made: Corrected = end.value
-            loss = f"{_loss(made, inputs, judged):.4f}"
-            kept = [row.name for row in made.corrections.evidence if row.kept]
-            found[heading] = loss if len(names) != 1 or kept else f"({loss})"
-            print(folder.name, heading, found[heading], kept, flush=True)
-    return found
+        steps = Correcting(asked, target, lowering, inputs, searched, worker).events()
+        try:
+            while True:
+                next(steps)
+        except StopIteration as end:
+            made: Corrected = end.value
+        rows = [row.name for row in made.corrections.evidence if row.kept]
+        first = [name for name, _ in target.rewrites]
+        return _loss(made, inputs, judged), (*first, *rows)
 
 
 def _loss(made: Corrected, inputs: Inputs, part: ReferenceSplit) -> float:

@@ -13,7 +13,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
-MODELS = ("minilm_l6_banking77", "timesformer_digits", "swin_digits", "resnet20_cifar10")
+MODELS = ("minilm_l6_banking77", "timesformer_digits", "resnet20_cifar10")
 GENERATORS = (
     *("gen_gpu_vit.py", "gen_gpu_resnet.py", "gen_gpu_more.py", "gen_swin.py"),
     *("gen_synth.py", "onnxb.py"),

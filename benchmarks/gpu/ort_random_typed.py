@@ -2,9 +2,11 @@
 
     python -m benchmarks.gpu.ort_random_typed MODEL … [-n 20] [--granularity group] [--cuda]
 
-Each model is lowered as for the CUDA provider at N random assignments of FP32 and FP16, opened with
-every optimization and run once on zeros. Without ``--cuda`` the CPU provider stands in: most of its
-fusions are the same code, its kernels are not. A line a failure.
+MODEL is a file, or a name of `benchmarks.gpu.ort_models`. Norms stay as the exporter wrote them:
+the rewrite that a search makes first is left out. Each model is lowered as for the CUDA provider at
+N random assignments of FP32 and FP16, opened with every optimization and run once on zeros. Without
+``--cuda`` the CPU provider stands in: most of its fusions are the same code, its kernels are not. A
+line a failure.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from benchmarks.gpu.ort_models import STORIES
 from precsearch.backends.onnxruntime.cuda.backend import OnnxRuntimeCudaBackend
 from precsearch.core.backend import BackendOptions, Feed
 from precsearch.core.errors import PrecsearchError
@@ -61,26 +64,33 @@ def zeros(model: bytes) -> Feed:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="+", type=Path)
+    parser.add_argument("models", nargs="+")
+    parser.add_argument("--carry", type=Path, default=Path(".carry"))
+    parser.add_argument("--work", type=Path, default=Path("benchmark-runs"))
     parser.add_argument("-n", "--number", type=int, default=20)
     parser.add_argument("--granularity", default="group")
     parser.add_argument("--cuda", action="store_true")
     args = parser.parse_args()
     kind = OnnxRuntimeCudaBackend if args.cuda else StandIn
     backend = kind(BackendOptions(build={"enable_cuda_graph": "false"}))
-    for path in args.models:
+    args.work.mkdir(parents=True, exist_ok=True)
+    for given in args.models:
+        made = given in STORIES
+        path = STORIES[given](args.carry, args.work).model if made else Path(given)
         lowering, rng = lowering_of(path, backend, args.granularity), random.Random(0)
-        failures = Counter[str]()
+        failures, repaired = Counter[str](), 0
         for _ in range(args.number):
             model = lowering.lower(drawn(lowering, rng)).model
             try:
                 session = backend.open(model)
                 session.run(zeros(model))
                 session.close()
+                repaired += bool(backend.warnings(model))
             except PrecsearchError as error:
                 failures[f"{type(error).__name__}: {error}"] += 1
-        name = path.parent.name
-        print(f"{name}: {failures.total()} of {args.number} fail", flush=True)
+        name = given if made else path.parent.name
+        said = f"{failures.total()} of {args.number} fail, {repaired} open without a fusion"
+        print(f"{name}: {said}", flush=True)
         for text, count in failures.most_common(5):
             print(f"  {count} times: {text[:300]}", flush=True)
 

@@ -207,9 +207,9 @@ def record(name: str, model: Path, data: Path, free: int, folder: Path) -> None:
         first, proxy = [], []
         for c in lowered:
             first.append(case.bench.measure(c, Fidelity.ENGINE))
-            outputs = outputs_unoptimised(c.model, case.searched.data.feeds)
+            outputs = outputs_unoptimised(bytes(c.model), case.searched.data.feeds)
             proxy.append(score(case.inputs.metric, outputs, case.searched).loss)
-        one, other, seconds = timings(case, [c.model for c in lowered])
+        one, other, seconds = timings(case, [bytes(c.model) for c in lowered])
     np.savez_compressed(
         folder / f"{name}.npz",
         header=np.array(header(name, case, space, noise)),

@@ -91,7 +91,9 @@ def record(name: str, free: int, folder: Path) -> None:
         lowered = [candidate(case.lowering.lower(a)) for a in assignments]
         first = [case.bench.measure(c, Fidelity.ENGINE) for c in lowered]
         proxy = proxies(case, space, assignments)
-        one, other, seconds = timings(case, backend, [backend.build(c.model) for c in lowered])
+        one, other, seconds = timings(
+            case, backend, [backend.build(bytes(c.model)) for c in lowered]
+        )
     np.savez_compressed(
         folder / f"{name}.npz",
         header=np.array(header(name, case, space, noise)),

@@ -62,7 +62,7 @@ def _models(number: int) -> list[Model]:
 
 def _lowered(model: Model, number: int, precisions: Sequence[Precision]) -> Lowered:
     rng = np.random.default_rng(number)
-    graph, chosen = prepared(model, TYPED_HALF.min_opset), scheme(rtx=True)
+    graph, chosen = prepared(model, TYPED_HALF.min_opset), scheme(rtx=True, attention=True)
     granularity = ("node", "group", "block")[rng.integers(3)]
     space = group(graph, chosen, frozenset(precisions), granularity)
     tensors = sorted(frozenset().union(*quantisable(graph, chosen, space).values()))

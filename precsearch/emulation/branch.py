@@ -127,8 +127,7 @@ class Branch:
         if precision.spec.encoding is Encoding.QDQ:
             self._place(views, group, context)
         alone = precision.spec.encoding is Encoding.WEIGHT_ONLY
-        packed = context.packed_of(group, precision) if alone else ()
-        self._packed = frozenset(node.index for node in packed)
+        self._packed = context.packed_of(group, precision) if alone else {}
         for view in views:
             self._write(view)
 
@@ -188,7 +187,7 @@ class Branch:
             active = found is not None and found.trait is Trait.INPUTS_QUANTIZABLE
             if node.index in self._packed and slot == weight_slot(node, self.graph):
                 around = self._stored_as if cast else FLOAT32
-                return self.weights.packed(node, around)
+                return self.weights.packed(node, around, self._packed[node.index])
             if active and slot == weight_slot(node, self.graph):
                 return self.weights.quantised(node, self.precision, self.scope.nodes)
             if not cast:

@@ -16,6 +16,7 @@ from onnx import helper, numpy_helper
 
 from precsearch.core.formats import FLOAT16, NumberFormat
 from precsearch.core.precision import Precision
+from precsearch.core.quantization import TensorFormat
 from precsearch.emulation.round_nodes import cast_pair
 from precsearch.graph.encode import coded, rounded
 from precsearch.graph.view import NodeView
@@ -24,7 +25,7 @@ from precsearch.lowering.qdq.reach import reads_fine_scale
 from precsearch.lowering.qdq.scales import QuantParams
 from precsearch.lowering.qdq.weights import quantise_weight, scale_floor, weight_axis
 from precsearch.lowering.tensor_names import float_name, scale_key
-from precsearch.lowering.weight_only import packed_weight, unpacked
+from precsearch.lowering.weight_only import packed_stem, packed_weight, unpacked
 
 __all__ = ["ProxyWeights"]
 
@@ -101,13 +102,14 @@ class ProxyWeights:
             self._add(f"{made}//scale", scale)
         return self._computed(made, axis, nodes, half=half)
 
-    def packed(self, node: NodeView, around: NumberFormat) -> str:
-        """The weight of a node in INT4, dequantized: a constant, however many there are."""
+    def packed(self, node: NodeView, around: NumberFormat, stored_as: TensorFormat) -> str:
+        """The weight of a node in blocks, dequantized: a constant, however many there are."""
         name = node.inputs[1]
-        made = f"{name}//int4//{around.name}"
+        made = f"{packed_stem(name, stored_as, around)}//wide"
         if made not in self.added:
             self._fits(self.graph.weights[name].size)
-            self._add(made, unpacked(node, packed_weight(node, self.graph, around), around))
+            packed = packed_weight(node, self.graph, around, stored_as)
+            self._add(made, unpacked(node, packed, around))
         return made
 
     def fine(self, node: NodeView, precision: Precision) -> bool:

@@ -20,6 +20,7 @@ from precsearch.core.errors import (
     EngineError,
     OutOfMemory,
     WorkerCrashed,
+    WorkerKilled,
     WorkerMissing,
     WorkerTimeout,
 )
@@ -72,6 +73,13 @@ class ReferenceClient:
     def ranges(self, calibration: Calibration, feeds: Sequence[Feed]) -> dict[str, TensorRange]:
         """See `precsearch.calibration.ranges.collect_ranges`."""
         return self._channel.call(ReferenceService.ranges, _anywhere(calibration), feeds)
+
+    def ranges_by_method(
+        self, calibration: Calibration, feeds: Sequence[Feed], methods: Sequence[str]
+    ) -> dict[str, dict[str, TensorRange]]:
+        """See `precsearch.calibration.ranges.ranges_by_method`."""
+        here = _anywhere(calibration)
+        return self._channel.call(ReferenceService.ranges_by_method, here, feeds, methods)
 
     def channels(
         self, request: ChannelRequest, feeds: Sequence[Feed]
@@ -175,7 +183,7 @@ class MeasurementClient(ReferenceClient):
                 with holding():
                     self._service.prepare()
                 self._service.once(MeasurementService.warm_up)
-            except (EngineError, OutOfMemory, WorkerCrashed, WorkerTimeout) as error:
+            except (EngineError, OutOfMemory, WorkerCrashed, WorkerKilled, WorkerTimeout) as error:
                 last = error
             else:
                 return
@@ -237,6 +245,10 @@ class MeasurementClient(ReferenceClient):
     def confirm(self, candidates: Sequence[Candidate], rebuilds: int) -> list[tuple[Latency, ...]]:
         """See `MeasurementService.confirm`."""
         return self._service.call(MeasurementService.confirm, candidates, rebuilds)
+
+    def memory(self, candidate: Candidate) -> int:
+        """See `MeasurementService.memory`."""
+        return self._service.call(MeasurementService.memory, candidate)
 
     def score(self, candidate: Candidate, part: ReferenceSplit) -> Accuracy:
         """See `MeasurementService.score`."""

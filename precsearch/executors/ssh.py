@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from precsearch._version import __version__
 from precsearch.core.device import DeviceSpec
-from precsearch.core.errors import OptionError, ResourceError, WorkerCrashed
+from precsearch.core.errors import OptionError, ResourceError, WorkerCrashed, WorkerKilled
 from precsearch.executors.model_files import ModelFiles
 from precsearch.executors.process.worker import Worker
 from precsearch.executors.protocol import Channel, Executor
@@ -52,14 +52,20 @@ class Host:
     def command(self, options: dict[str, object]) -> list[str]:
         """The command line of a child of this machine that is a worker there."""
         given = json.dumps(options)
-        return [*self.prefix, shlex.join([self.python, "-c", _BOOT, given])]
+        return [*self.prefix, shlex.join([*_SHELL, self.python, "-c", _BOOT, given])]
 
+
+_SHELL = ("sh", "-c", '"$@"; exit $?', "sh")
+"""A shell that outlives the worker. Its exit code tells what signal ended the worker, where ssh
+itself would give 255 for any, as for a connection that broke."""
 
 _BOOT = (
     # Nothing is imported from the folder that the other host happens to start in.
     "import sys; sys.path[:] = [p for p in sys.path if p]; "
     "import json; given = json.loads(sys.argv.pop()); "
-    "import os; given['cores'] and os.sched_setaffinity(0, given['cores']); "
+    # A group of its own: the worker ends it, and nothing else, when the connection breaks.
+    "import os; os.getpgrp() == os.getpid() or os.setpgid(0, 0); "
+    "given['cores'] and os.sched_setaffinity(0, given['cores']); "
     "from precsearch.executors.process.serve import serve; serve(given['preload'], given['memory'])"
 )
 
@@ -159,7 +165,7 @@ class SshExecutor(Executor):
         """Of precsearch there; the first call, which shows whether the host answers at all."""
         try:
             return keeper.call(SiteKeeper.version)
-        except WorkerCrashed as error:
+        except (WorkerCrashed, WorkerKilled) as error:
             lines = keeper.log_tail().strip().splitlines()
             said = f": {lines[-1].strip()}" if lines else ""
             raise ResourceError(

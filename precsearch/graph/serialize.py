@@ -9,11 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+import numpy as np
+import numpy.typing as npt
 import onnx
 
 from precsearch.graph.view import GraphView
+from precsearch.system.serialized import SerializedModel
 
-__all__ = ["Skeleton", "join_model", "skeleton_of"]
+__all__ = ["Skeleton", "constant_bytes", "join_model", "skeleton_of"]
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -30,7 +33,7 @@ class Skeleton:
     head: bytes
     body: bytes
 
-    def with_weights(self, weights: Iterable[bytes]) -> bytes:
+    def with_weights(self, weights: Iterable[bytes]) -> SerializedModel:
         """One ``ModelProto`` from the parts and serialised ``TensorProto`` with their names.
 
         Protocol Buffers lets the fields of a message stand in any order: GraphProto.initializer is
@@ -38,9 +41,9 @@ class Skeleton:
         """
         pieces = [self.body]
         for weight in weights:
-            pieces += [bytes([5 << 3 | 2]), _varint(len(weight)), weight]
-        length = _varint(sum(map(len, pieces)))
-        return b"".join([self.head, bytes([7 << 3 | 2]), length, *pieces])
+            pieces += [_tag(5, len(weight)), weight]
+        length = sum(map(len, pieces))
+        return SerializedModel((self.head, _tag(7, length), *pieces))
 
 
 def skeleton_of(
@@ -88,7 +91,29 @@ def join_model(
         outputs: Of the made model; ``None`` is the prepared model's.
     """
     wanted = graph.outputs if outputs is None else outputs
-    return skeleton_of(graph, nodes, inputs, wanted).with_weights(weights)
+    return bytes(skeleton_of(graph, nodes, inputs, wanted).with_weights(weights))
+
+
+def constant_bytes(name: str, elem_type: int, values: npt.NDArray[np.generic]) -> bytes:
+    """A serialised ``TensorProto``, made with one copy of its values.
+
+    Protocol Buffers writes the fields of a message in the order of their numbers, and
+    TensorProto.raw_data, field 9, is the last one here.
+
+    Args:
+        name: Of the constant.
+        elem_type: ONNX element type.
+        values: As they are stored, little-endian.
+    """
+    head = onnx.TensorProto(name=name, data_type=elem_type, dims=values.shape)
+    data = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+    start = head.SerializeToString(deterministic=True)
+    return b"".join((start, _tag(9, data.nbytes), data.data))
+
+
+def _tag(number: int, length: int) -> bytes:
+    """What stands before a field of so many bytes (wire type 2)."""
+    return _varint(number << 3 | 2) + _varint(length)
 
 
 def _varint(number: int) -> bytes:

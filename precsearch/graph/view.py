@@ -17,6 +17,10 @@ Dim = int | None
 """A dimension; ``None`` where it is dynamic."""
 
 
+_SMALL = 1 << 16
+"""Elements of a tensor that is read rather than mapped: a map takes ten times as long to make."""
+
+
 @dataclass(frozen=True, eq=False)
 class Weight:
     """A constant tensor.
@@ -36,20 +40,32 @@ class Weight:
 
     @cached_property
     def array(self) -> npt.NDArray[np.generic]:
-        """The values, read-only."""
+        """The values, not to be changed."""
+        if self._file is not None and self.size <= _SMALL:
+            return self._read(self._file)
         values: npt.NDArray[np.generic] = np.asarray(self.tensor.numpy())
         return values
 
     def load(self) -> npt.NDArray[np.generic]:
-        """The values for one use: those of an external FP32 tensor are read anew and not kept.
+        """The values for one use: those of a large tensor are read anew and not kept.
 
-        `array` maps the file into memory and stays; over all weights that is the whole model.
+        `array` stays; over all weights that is the whole model once more.
         """
+        if self._file is not None:
+            return self._read(self._file)
+        return self.array if self.size <= _SMALL else np.asarray(self.tensor.numpy())
+
+    @property
+    def _file(self) -> ir.ExternalTensor | None:
+        """Where an FP32 tensor lies outside of the model."""
         tensor = self.tensor
         if not isinstance(tensor, ir.ExternalTensor) or self.elem_type != onnx.TensorProto.FLOAT:
-            return self.array
-        offset = int(tensor.offset or 0)
-        return np.fromfile(tensor.path, "<f4", self.size, offset=offset).reshape(self.shape)
+            return None
+        return tensor
+
+    def _read(self, tensor: ir.ExternalTensor) -> npt.NDArray[np.generic]:
+        start = int(tensor.offset or 0)
+        return np.fromfile(tensor.path, "<f4", self.size, offset=start).reshape(self.shape)
 
     @cached_property
     def proto_bytes(self) -> bytes:

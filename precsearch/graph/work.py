@@ -10,7 +10,7 @@ import onnx
 
 from precsearch.graph.inference import inferred
 from precsearch.graph.operators import PRODUCTS
-from precsearch.graph.serialize import skeleton_of
+from precsearch.graph.serialize import join_model
 from precsearch.graph.view import Dim, GraphView, NodeView
 
 __all__ = ["LAYERS", "Work", "is_layer", "one_sample", "sized", "total_work", "work_of"]
@@ -155,8 +155,12 @@ def sized(graph: GraphView, shapes: Mapping[str, Sequence[Dim]]) -> GraphView:
         A copy whose ``shapes`` are those; they stay as they are where shape inference fails.
     """
     model = onnx.ModelProto.FromString(
-        skeleton_of(graph, (n.proto for n in graph.nodes), (), ()).with_weights(
-            w.proto_bytes for w in graph.weights.values() if w.size <= _SMALL
+        join_model(
+            graph,
+            (n.proto for n in graph.nodes),
+            (),
+            (w.proto_bytes for w in graph.weights.values() if w.size <= _SMALL),
+            (),
         )
     )
     for value in graph.inputs:

@@ -12,7 +12,7 @@ from functools import cached_property
 from precsearch.core.errors import OptionError
 from precsearch.core.formats import FLOAT16, NumberFormat
 from precsearch.core.precision import Encoding, Precision
-from precsearch.core.quantization import TYPED, GraphForm, QuantScheme
+from precsearch.core.quantization import TYPED, GraphForm, QuantScheme, TensorFormat
 from precsearch.core.space import Assignment, LayerGroup, SearchSpace
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.capabilities import cast_capable
@@ -45,7 +45,9 @@ class LoweringContext:
     def check(self, group: str, precision: Precision) -> None:
         """Raise `OptionError` if no graph can be written in which ``group`` runs in this."""
         spec, opset = precision.spec, self.graph.opsets.get("", 1)
-        if spec.encoding in (Encoding.NATIVE, Encoding.CAST) or precision is Precision.INT4:
+        if spec.encoding in (Encoding.NATIVE, Encoding.CAST):
+            return
+        if spec.encoding is Encoding.WEIGHT_ONLY and self.scheme.packs(precision):
             return
         if spec.encoding is not Encoding.QDQ or precision not in self.scheme.precisions:
             raise OptionError(f"group {group!r}: precsearch cannot write {precision} into a graph")
@@ -63,26 +65,32 @@ class LoweringContext:
         """The same without scales: nothing can be quantised."""
         return replace(self, scales=RangeScales({}, self.scheme))
 
-    def packed(self, assignment: Assignment) -> frozenset[int]:
-        """Indices of the nodes whose weights alone are quantized.
+    def packed(self, assignment: Assignment) -> dict[int, TensorFormat]:
+        """Index of each node whose weight alone is quantized → what to.
 
         Raises:
             OptionError: A group is asked for that, and none of its nodes has such a form.
         """
         asked = [(k, p) for k, p in assignment.entries if p.spec.encoding is Encoding.WEIGHT_ONLY]
-        return frozenset(
-            n.index for key, p in asked for n in self.packed_of(self.space.by_key[key], p)
-        )
+        found: dict[int, TensorFormat] = {}
+        for key, precision in asked:
+            found |= self.packed_of(self.space.by_key[key], precision)
+        return found
 
-    def packed_of(self, group: LayerGroup, precision: Precision) -> tuple[NodeView, ...]:
-        """The nodes of one group whose weights alone are quantized.
+    def packed_of(self, group: LayerGroup, precision: Precision) -> dict[int, TensorFormat]:
+        """Index of each node of one group whose weight alone is quantized → what to.
 
         Raises:
             OptionError: There are none.
         """
         opset = self.graph.opsets.get("", 1)
         nodes = [self.graph.by_key[key] for key in group.nodes]
-        found = tuple(n for n in nodes if fits(n, self.graph))
+        found = {
+            n.index: kept
+            for n in nodes
+            if fits(n, self.graph, self.scheme, precision)
+            and (kept := self.scheme.packed(n.op_type, precision)) is not None
+        }
         if not found or opset < precision.spec.format.min_opset:
             raise OptionError(
                 f"group {group.key!r}: none of its operators has a form in {precision} in operator "

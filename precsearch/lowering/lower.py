@@ -32,6 +32,7 @@ from precsearch.lowering.qdq.scales import QuantParams, ScaleSource
 from precsearch.lowering.qdq.shifts import Shifts
 from precsearch.lowering.write_node import write_node
 from precsearch.lowering.writer import GraphWriter, WeightCache
+from precsearch.system.serialized import SerializedModel
 
 __all__ = ["Lowered", "Lowering"]
 
@@ -41,7 +42,7 @@ class Lowered:
     """A model that a backend can build.
 
     Attributes:
-        model: The serialised ``ModelProto``; external weights stay external.
+        content: The serialised ``ModelProto``; external weights stay external.
         digest: Identifies it among the lowerings of one prepared model, cheaper than `sha256`.
         params: Scale and zero point of every quantised activation.
         asked: Name of a node that must compute in less than FP32 → the precision asked of it.
@@ -50,7 +51,7 @@ class Lowered:
         shifts: Name of an INT8 node → what its bias is shifted by.
     """
 
-    model: bytes
+    content: SerializedModel
     digest: str
     params: Mapping[str, QuantParams]
     asked: Mapping[str, Precision]
@@ -61,7 +62,12 @@ class Lowered:
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of the bytes, as hex."""
-        return hashlib.sha256(self.model).hexdigest()
+        return self.content.sha256
+
+    @property
+    def model(self) -> bytes:
+        """The bytes of the model, joined anew each time."""
+        return bytes(self.content)
 
 
 class Lowering:
@@ -91,7 +97,7 @@ class Lowering:
         self.context = LoweringContext(graph, space, scheme, scales, form)
         self._groups = self.context.owners
         self._cache = WeightCache()
-        self._hashes: dict[bytes, bytes] = {b"": b""}
+        self._hashes: dict[int, tuple[bytes, bytes]] = {}
 
     def lower(self, assignment: Assignment) -> Lowered:
         """The model for a canonical assignment.
@@ -199,11 +205,17 @@ class Lowering:
         digest = hashlib.sha256(skeleton.body)
         for key, short in sorted(parts.items()):
             digest.update(f"{key}={short}\n".encode())
-        model = skeleton.with_weights(writer.weights.values())
-        return Lowered(model, digest.hexdigest(), params, asked, owners, parts)
+        content = skeleton.with_weights(writer.weights.values())
+        return Lowered(content, digest.hexdigest(), params, asked, owners, parts)
 
     def _hash(self, constant: bytes) -> bytes:
-        """Of a serialised constant, made once a model; it is the same object in every trial."""
-        if constant not in self._hashes:
-            self._hashes[constant] = hashlib.sha256(constant).digest()
-        return self._hashes[constant]
+        """Of a serialised constant, made once a model; it is the same object in every trial.
+
+        It is found by identity: as a key, all of its bytes would be hashed once more.
+        """
+        if not constant:
+            return b""
+        known = self._hashes.get(id(constant))
+        if known is None:  # the constant is kept, so that no other one gets its identity
+            known = self._hashes[id(constant)] = constant, hashlib.sha256(constant).digest()
+        return known[1]

@@ -6,9 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 import onnx
 
-from precsearch.core.formats import NumberFormat
+from precsearch.core.formats import INT8, NumberFormat
+from precsearch.graph.encode import coded
+from precsearch.graph.serialize import constant_bytes
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.tensor_names import SEPARATOR
 
@@ -41,6 +45,15 @@ class WeightCache:
     def keep(self, key: str, proto: onnx.TensorProto) -> None:
         """Serialise a constant and keep it under ``key``."""
         self.protos[key] = proto.SerializeToString(deterministic=True)
+
+    def keep_weight(
+        self, key: str, values: npt.NDArray[np.generic], stored_as: NumberFormat
+    ) -> None:
+        """Keep a large constant of values that the format holds, with one copy of them alone."""
+        if stored_as == INT8 and values.dtype == np.int8:
+            self.protos[key] = constant_bytes(key, stored_as.elem_type, values)
+        else:
+            self.keep(key, coded(key, values, stored_as))
 
 
 class GraphWriter:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from precsearch.calibration.bias_shift import ShiftRequest, collect_shifts
 from precsearch.calibration.channels import ChannelRequest, ChannelStatistics, collect_channels
 from precsearch.calibration.range_choice import ChosenRange, RangeRequest, choose_ranges
-from precsearch.calibration.ranges import Calibration, collect_ranges
+from precsearch.calibration.ranges import Calibration, collect_ranges, ranges_by_method
 from precsearch.core.backend import Feed
 from precsearch.hazards.collect import Screening, screen
 from precsearch.hazards.oddities import oddities
@@ -53,6 +53,14 @@ class ReferenceService:
         """See `precsearch.calibration.ranges.collect_ranges`."""
         self._announce("calibrate")
         return collect_ranges(replace(calibration, model_folder=self._place.weights), feeds)
+
+    def ranges_by_method(
+        self, calibration: Calibration, feeds: Sequence[Feed], methods: Sequence[str]
+    ) -> dict[str, dict[str, TensorRange]]:
+        """See `precsearch.calibration.ranges.ranges_by_method`."""
+        self._announce("calibrate")
+        here = replace(calibration, model_folder=self._place.weights)
+        return ranges_by_method(here, feeds, methods)
 
     def channels(
         self, request: ChannelRequest, feeds: Sequence[Feed]

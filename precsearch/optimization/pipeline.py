@@ -10,7 +10,14 @@ from functools import cache
 
 from precsearch._version import __version__
 from precsearch.core.backend import Fingerprint
-from precsearch.core.events import Event, GroupOutline, RunStarted, SearchStarted, Warned
+from precsearch.core.events import (
+    Event,
+    GroupOutline,
+    RunStarted,
+    SearchStarted,
+    Warned,
+    goal_fields,
+)
 from precsearch.core.problem import Bound, Budget, Goal, Prior, Problem
 from precsearch.core.strategy import Strategy
 from precsearch.core.trial import Measured, Measurement, Trial
@@ -33,6 +40,7 @@ from precsearch.optimization.stages.prepare import Preparation, Prepared
 from precsearch.optimization.stages.search import Rounds
 from precsearch.optimization.stages.select import Choice, Confirmed, confirm
 from precsearch.optimization.stopwatch import Stopwatch
+from precsearch.optimization.stored import take_over
 from precsearch.optimization.warm import Warm, warm_start
 from precsearch.optimization.write_plan import Finish
 from precsearch.plan.plan import CorrectionEvidence, Fp32Evidence
@@ -98,18 +106,14 @@ class Run:
         yield RunStarted(identified, self.config.model.name, __version__)
         notes = self.target.source.notes
         yield from self._warn((*notes, *self.inputs.warnings(self.config.tol), *self.rewritten))
+        take_over(self.config.run_path, self.config.warm_start)
         with self._executor() as executor, reference(executor, limit_s=self._limit_s) as first:
             ready = yield from self._prepared(executor, first)
             lowering, worker = ready.lowering, ready.worker
             admits, known = self._problem(0.0).goal.admits, self.journal.memo.fp32
+            device = self.journal.memo.device
             gating = BaselineStage(
-                self.config,
-                self.target,
-                self.inputs,
-                ready.setup,
-                admits,
-                known,
-                self.journal.memo.device,
+                *(self.config, self.target, self.inputs, ready.setup, admits, known, device)
             )
             passed = yield from gating.on(worker)
             if not passed.passed:
@@ -119,6 +123,7 @@ class Run:
             yield from self._warn(told(passed, self.config, self.inputs))
             yield from self._told_busy(baseline)
             warm = self._warm(identified)
+            warm.check(lowering.lower)
             yield from self._warn(warm.said)
             noise = self.journal.memo.noise
             with assembled(
@@ -126,7 +131,8 @@ class Run:
             ) as fleet:
                 yield from self._warn(fleet.notes)
                 self.devices = fleet.names
-                problem = replace(warm(self._problem(fleet.noise)), devices=len(fleet.clients))
+                wanted = self._problem(fleet.noise, baseline.artifact_bytes)
+                problem = replace(warm(wanted), devices=len(fleet.clients))
                 ready = replace(ready, setup=replace(setup, noise=fleet.noise))
                 rounds = self._rounds(problem, ready, executor, fleet, baseline)
                 choice = yield from rounds.events(self._search_started(fingerprint, problem))
@@ -183,11 +189,12 @@ class Run:
         self.corrections = found.corrections
         return found
 
-    def _problem(self, noise: float) -> Problem:
+    def _problem(self, noise: float, size: int = 0) -> Problem:
         config = self.config
+        bound = Bound(self.inputs.bound, self.inputs.metric.name)
         return Problem(
             space=self.target.space,
-            goal=Goal(Bound(self.inputs.bound, self.inputs.metric.name), noise),
+            goal=Goal(bound, noise, config.objective, config.limits, size),
             budget=Budget(config.max_builds, config.time_budget),
             priors=self.priors,
             seed=config.seed,
@@ -201,14 +208,13 @@ class Run:
             strategy=self.config.strategy,
             groups=len(problem.space.free),
             nodes=len(self.target.graph.nodes),
-            bound=problem.goal.bound,
             budget=problem.budget,
-            noise=problem.goal.noise,
             spent=self.journal.memo.seconds,
             outline=tuple(map(GroupOutline.of, problem.space.groups)),
             fp32=self.fp32[-1].mode if self.fp32 else "",
             setup_seconds=problem.setup_seconds,
             earlier=problem.earlier,
+            **goal_fields(problem.goal),
         )
 
     def _holdout(self, worker: MeasurementClient) -> Callable[[], ReferenceSplit | None]:
@@ -295,5 +301,6 @@ class Run:
             tuple(rounds.continued),
             devices=self.devices,
             corrections=self.corrections,
+            expected_gain=rounds.expected_gain,
         )
         return (yield from shipment.written(rounds, lowered, finish))

@@ -16,6 +16,7 @@ from precsearch.graph.view import GraphView
 from precsearch.rewrites.attention import merged_scales
 from precsearch.rewrites.constants import clamped_constants
 from precsearch.rewrites.equalize import EQUALIZE, equalized
+from precsearch.rewrites.fold_bias import FOLD_BIAS, folded_biases
 from precsearch.rewrites.lift import LIFT, lifted
 from precsearch.rewrites.norms import fused_norms, scaled_norms
 from precsearch.rewrites.rewrite import LAYERNORM_OPSET, NamedRewrite, Parameters
@@ -91,6 +92,13 @@ _TABLE: tuple[RewriteRule, ...] = (
         Requires.NOTHING,
         lifted,
         "those of the float model whose weights lie on the author's grid",
+    ),
+    RewriteRule(
+        FOLD_BIAS,
+        MIN_OPSET,
+        Requires.NOTHING,
+        folded_biases,
+        "equal up to rounding",
     ),
     RewriteRule(
         EQUALIZE,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 
 from precsearch.core.errors import OptionError
 from precsearch.core.problem import Problem
-from precsearch.core.strategy import ReasonedProposals
+from precsearch.core.strategy import Ending, ReasonedProposals
 from precsearch_strategies.acquisition.expected_builds import expected_builds
 from precsearch_strategies.acquisition.first_engines import opening
 from precsearch_strategies.acquisition.relower import relowered
@@ -43,18 +43,17 @@ class Auto:
     proxy fidelity; and from both an error model and a latency model, refitted on every engine.
     Each round ranks a pool of candidates by expected improvement (Jones et al., *Journal of Global
     Optimization* 13, 1998) times the probability of being within the bound (Gardner et al., ICML
-    2014), screens the first few by proxy, and builds the best. It ends when no candidate is
-    expected to gain anything beyond the noise, or when engines bring no gain and little is expected
-    of the others.
+    2014), screens the first few by proxy, and builds the best. It ends when no candidate has
+    an expected gain that matters, by models whose doubt is calibrated on the engines of this very
+    search, or when engines bring no gain.
 
     Attributes:
         builds: Engines at most, where the budget names no number.
         patience: Engines in a row that may fail to improve before it ends.
-        sure: Engines in a row after which much must be expected of the next one (``enough``).
+        sure: Engines in a row after which what is merely unknown is not built any more.
         probes: Candidates screened by proxy at a time.
         screens: Screenings at most before each build.
-        least: Least expected improvement that an engine is built for, as a share of the noise.
-        enough: The same after engines that brought no gain.
+        least: Least expected gain that an engine is built for, as a share of the best latency.
         promise: Least improvement in a draw that one is built for, likewise.
         draws: Draws from the latency model's posterior in each round.
         margin: Share of the bound at which an engine is kept in reserve, less where the samples
@@ -63,13 +62,12 @@ class Auto:
     """
 
     builds: int = 60
-    patience: int = 5
+    patience: int = 8
     sure: int = 3
     probes: int = 4
     screens: int = 2
-    least: float = 0.01
-    enough: float = 0.03
-    promise: float = 0.5
+    least: float = 0.001
+    promise: float = 0.005
     draws: int = 4
     margin: float = 0.85
     doubt: float = 0.02
@@ -113,7 +111,7 @@ class Auto:
             yield from tight.run((medians / share**2, sure))
             return ending(known) or "settled"
         why = yield from self._mixed(rounds)
-        return ending(known) or why
+        return Ending(ending(known) or why, known.expected_gain)
 
     @property
     def _options(self) -> RoundOptions:

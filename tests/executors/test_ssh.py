@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -20,7 +21,7 @@ import pytest
 
 from precsearch.backends.fake import FakeBackend, Fault, fake_lower
 from precsearch.core.backend import BackendFacts
-from precsearch.core.errors import OptionError, ResourceError
+from precsearch.core.errors import OptionError, ResourceError, WorkerCrashed, WorkerKilled
 from precsearch.core.problem import Bound, Budget, Goal, Problem
 from precsearch.core.trial import Failed, Trial
 from precsearch.executors.candidates import rival
@@ -33,6 +34,7 @@ from precsearch.executors.ssh import Host, SshExecutor, parse_target
 from precsearch.graph.reading.read import read_model
 from precsearch.measurement.config import MeasurementConfig
 from precsearch.search.loop import search
+from tests.executors.doomed import Doomed
 from tests.executors.here import HereExecutor
 from tests.executors.test_pool import LANDSCAPE, SPACE, Batch, config_of, shown
 from tests.graph.small_graphs import residual_net
@@ -133,6 +135,25 @@ def test_a_search_on_another_host_finds_the_same(
     assert shown(others) == shown(searched(HereExecutor(), config_of())[1:])
     copied = list((tmp_path / "root" / "models").glob("*/model.onnx"))
     assert [p.read_bytes() for p in copied] == [(tmp_path / "model.onnx").read_bytes()]
+    executor.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["plain", "over_ssh"])
+def test_how_a_far_worker_ended_is_told(
+    tmp_path: Path, how: str, request: pytest.FixtureRequest
+) -> None:
+    """Killed from outside, crashed and cut off are three things."""
+    executor = SshExecutor(request.getfixturevalue(how), requested(tmp_path))
+    with executor.open(executor.devices()[0], Doomed, limit_s=60) as worker:
+        with pytest.raises(WorkerKilled, match=r"something outside killed the worker \(SIGKILL\)"):
+            worker.once(Doomed.die, signal.SIGKILL)
+        with pytest.raises(WorkerCrashed, match="died of SIGSEGV"):
+            worker.once(Doomed.die, signal.SIGSEGV)
+        with pytest.raises(WorkerCrashed, match="exited with code 3"):
+            worker.once(Doomed.leave, 3)
+        with pytest.raises(WorkerKilled, match="the connection to the worker broke"):
+            worker.once(Doomed.leave, 255)
     executor.close()
 
 

@@ -16,6 +16,7 @@ from precsearch.core.precision import Precision
 from precsearch.lowering.lower import Lowered
 from precsearch.plan.plan import read_plan
 from precsearch.replay.ahead import asked_and_ran, fused_attention
+from precsearch.system.serialized import SerializedModel
 from tests.backends.trt.stand_in.plans import write_plan
 from tests.graph.small_graphs import conv_net, residual_net
 
@@ -80,7 +81,7 @@ def test_a_precision_that_the_target_lacks_is_named_with_what_it_needs() -> None
 
 
 def lowered(asked: Mapping[str, Precision]) -> Lowered:
-    return Lowered(b"", "", {}, asked, {n: f"group {n}" for n in "abcdef"}, {})
+    return Lowered(SerializedModel(()), "", {}, asked, {n: f"group {n}" for n in "abcdef"}, {})
 
 
 def test_what_runs_otherwise_than_asked_is_said() -> None:

@@ -128,6 +128,7 @@ def test_a_rewrite_of_another_name_is_refused(tmp_path: Path) -> None:
         "scale-variance",
         "clamp-constants",
         "merge-scales",
+        "fold-bias",
         "lift-quantization",
         "equalize",
     } == set(REWRITES)

@@ -54,6 +54,11 @@ class FakeLowered:
     asked: Mapping[str, Precision]
     owners: Mapping[str, str]
 
+    @property
+    def content(self) -> bytes:
+        """The model, as a real lowering has it in pieces."""
+        return self.model
+
 
 def fake_lower(
     space: SearchSpace, inert: frozenset[str] = frozenset()

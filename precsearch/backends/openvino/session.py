@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ __all__ = ["OpenVinoSession"]
 _PROFILED_S = 0.05
 _MOST_PROFILED = 64
 """OpenVINO counts whole microseconds: a small model is profiled in more runs than asked for."""
+
+_DISTURBED = 1.5
+"""Times the median: another process ran in between, and one layer has all of it."""
 
 
 class OpenVinoSession:
@@ -66,25 +70,27 @@ class OpenVinoSession:
         """See `precsearch.core.backend.Session.profile`.
 
         OpenVINO gives the mean of every run since the model was compiled, of which the first is
-        many times slower than the others. The runs before are therefore taken off again.
+        many times slower than the others. What counts is the difference between two of the runs,
+        with nothing in between that took much longer than usual.
         """
         if not self._profiled:
             return ()
-        self.run(feed)
-        earlier, before, start = self._microseconds(), self._runs, time.perf_counter()
-        while self._runs < before + _MOST_PROFILED:
+        spent: list[float] = []
+        totals: list[dict[str, float]] = []
+        while len(spent) < _MOST_PROFILED:
+            start = time.perf_counter()
             self.run(feed)
-            ended = time.perf_counter() - start > _PROFILED_S
-            if self._runs >= before + runs and ended:
+            spent.append(time.perf_counter() - start)
+            totals.append(self._microseconds())
+            first, last = undisturbed(spent)
+            if last - first >= runs and sum(spent[first + 1 : last + 1]) >= _PROFILED_S:
                 break
-        after, count = self._microseconds(), self._runs - before
         try:
             layers = runtime_layers(self._compiled)
         except openvino_errors() as error:
             raise RunError(error_line(error)) from error
-        spent = {name: (total - earlier.get(name, 0.0)) / count for name, total in after.items()}
-        seconds = {name: max(mean, 0.0) * 1e-6 for name, mean in spent.items()}
-        return _kernels(layers, self._artifact, seconds)
+        before, after = totals[first], totals[last]
+        return _kernels(layers, self._artifact, _means(before, after, last - first))
 
     def _microseconds(self) -> dict[str, float]:
         """What each layer that runs has taken since the model was compiled, in all runs.
@@ -122,6 +128,32 @@ class OpenVinoSession:
         except openvino_errors() as error:
             raise RunError(error_line(error)) from error
         return self._request
+
+
+def undisturbed(seconds: Sequence[float]) -> tuple[int, int]:
+    """Two runs with none in between, nor the second, that took much longer than usual.
+
+    After n runs a sum is known to n microseconds, so that of all such pairs those are best that lie
+    far apart and early.
+
+    Returns:
+        Their positions; the first and the last run if there is no such pair.
+    """
+    limit = _DISTURBED * median(seconds)
+    found: list[tuple[float, int, int]] = []
+    start = 0
+    for place in range(1, len(seconds)):
+        if seconds[place] > limit:
+            start = place
+        else:
+            found.append(((start + place + 2) / (place - start), start, place))
+    return min(found)[1:] if found else (0, len(seconds) - 1)
+
+
+def _means(before: Mapping[str, float], after: Mapping[str, float], count: int) -> dict[str, float]:
+    """Seconds of one run, from microseconds of all runs at two moments."""
+    spent = {name: (total - before.get(name, 0.0)) / max(count, 1) for name, total in after.items()}
+    return {name: max(mean, 0.0) * 1e-6 for name, mean in spent.items()}
 
 
 def _kernels(

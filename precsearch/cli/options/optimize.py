@@ -22,12 +22,12 @@ _OUTPUT = "Output"
 Model = Annotated[Path, Argument(metavar="MODEL", show_default=False, help="The ONNX model.")]
 
 Metric = Annotated[
-    str,
+    list[str] | None,
     value(
         "NAME",
         "How the distance is measured: rel-l2, rel-l2-max, max-abs, cosine, sqnr, psnr (dB, "
         "a floor), top1, top1-agree, decisions, box-agreement, mask-iou, edit-distance, recall@K, "
-        "or your own as module:function. Default: rel-l2.",
+        "or your own as module:function. Repeatable: a plan for each metric. Default: rel-l2.",
         panel=_WANTED,
     ),
 ]

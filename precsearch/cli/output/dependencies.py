@@ -60,11 +60,17 @@ def _tested() -> dict[str, tuple[str, ...]]:
     return {name: tuple(map(str, sorted(versions))) for name, versions in found.items()}
 
 
+_OTHERS = {"onnxruntime": ("onnxruntime-gpu",)}
+"""Package → others that bring the same module."""
+
+
 def _installed(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
+    for each in (name, *_OTHERS.get(canonicalize_name(name), ())):
+        try:
+            return version(each)
+        except PackageNotFoundError:  # noqa: PERF203 - two names
+            continue
+    return ""
 
 
 def dependencies() -> tuple[Dependency, ...]:

@@ -17,7 +17,7 @@ from precsearch.backends.auto import AutoBackend, auto_backend
 from precsearch.cli.cells import clean, many
 from precsearch.cli.output.dependencies import Dependency, dependencies, untested
 from precsearch.cli.output.page import Page
-from precsearch.core.backend import BackendOptions
+from precsearch.core.backend import BackendOptions, facts_of
 from precsearch.core.errors import PrecsearchError
 from precsearch.core.precision import Precision
 from precsearch.registry import backend_factory, backend_names, strategy_names
@@ -44,6 +44,7 @@ class BackendState:
         device: What it runs on.
         scheme: Name of its quantisation scheme here.
         note: Why it does not run the rest, or why it does not work.
+        kind: Of the device that its engines run on, ``cpu`` or ``gpu``.
     """
 
     name: str
@@ -51,6 +52,7 @@ class BackendState:
     device: str
     scheme: str
     note: str
+    kind: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -126,16 +128,19 @@ def _importable(module: str) -> bool:
 
 
 def _backend(name: str) -> BackendState:
+    kind = "cpu"
     try:
         made = backend_factory(name)(BackendOptions())
+        kind = facts_of(made).device
         where = made.fingerprint()
     except (PrecsearchError, ImportError, OSError, RuntimeError) as error:
         first = str(error).strip().split("\n")[0]
-        return BackendState(name, (), "", "", f"does not work: {first or type(error).__name__}")
+        said = f"does not work: {first or type(error).__name__}"
+        return BackendState(name, (), "", "", said, kind)
     runs = tuple(p.value for p in Precision.ordered() if p in made.precisions)
     rest = [p.value for p in Precision.ordered() if p not in made.precisions]
     note = f"no {', '.join(rest)}: {made.refusal}" if rest else ""
-    return BackendState(name, runs, where.device, made.scheme.name, note)
+    return BackendState(name, runs, where.device, made.scheme.name, note, kind)
 
 
 def _processor() -> tuple[tuple[str, ...], int]:
@@ -190,7 +195,9 @@ def _missing(
         if not row.installed
     ]
     absent = [name for name in _OPTIONAL if not versions[name]]
-    broken = (b for b in backends if not b.runs and b.name not in absent)
+    broken = (
+        b for b in backends if not b.runs and b.name not in absent and (gpus or b.kind != "gpu")
+    )
     said += [f"the backend {b.name} {b.note}" for b in broken]
     said += [f"{name} is not installed: {_OPTIONAL[name]}" for name in absent]
     if not gpus:
@@ -232,9 +239,10 @@ def doctor_lines(found: Diagnosis, page: Page) -> list[Text]:
         Text(f"  {name:<12} {clean(number) or '-'}") for name, number in found.versions.items()
     ]
     lines += [Text(), Text("backends", style="bold")]
+    width = max(12, *(len(backend.name) for backend in found.backends))
     for backend in found.backends:
         runs = ", ".join(backend.runs) or "nothing"
-        lines.append(Text(f"  {clean(backend.name):<12} runs {runs}"))
+        lines.append(Text(f"  {clean(backend.name):<{width}} runs {runs}"))
         lines += page.facts([("", text) for text in (backend.device, backend.note) if text])
     lines += page.facts([("auto", f"takes {found.auto.name}: {found.auto.reason}")])
     lines += [Text(), Text("machine", style="bold")]

@@ -36,6 +36,7 @@ class Child:
     ) -> None:
         self.stage = "start"
         self.killed_for = ""
+        self.far = launch is not None
         self._greeted = False
         self._printed = bytearray()
         self._guard = threading.Lock()  # nothing is sent to a process id that was waited for

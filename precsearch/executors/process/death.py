@@ -13,6 +13,7 @@ from precsearch.core.errors import (
     WorkerTimeout,
 )
 from precsearch.executors.process.child import Child
+from precsearch.executors.process.wire import DEVICE_LOST
 
 __all__ = ["at_stage", "death_of"]
 
@@ -24,6 +25,10 @@ _FROM_OUTSIDE = {
     if hasattr(signal, name)
 }
 """Return codes of a child that did not end by its own doing, unless we killed it."""
+
+_SHELL = 128
+_BROKEN = 255
+"""Of ssh."""
 
 _KILLED = -int(getattr(signal, "SIGKILL", 0))
 
@@ -41,7 +46,10 @@ def death_of(child: Child, limit_s: float) -> WorkerError:
         return at_stage(child.stage, WorkerTimeout(text))
     if child.killed_for == "stopped":
         return at_stage(child.stage, WorkerError(f"the worker was stopped {where}"))
-    code = child.process.returncode
+    code = _code(child)
+    if child.far and code == _BROKEN:
+        text = f"the connection to the worker broke, or something ended it, {where}"
+        return at_stage(child.stage, WorkerKilled(text))
     if child.killed_for == "discarded" and code == _KILLED:  # by us, since it did not end
         text = f"the worker hung up without ending {where}"
         return at_stage(child.stage, WorkerCrashed(text))
@@ -55,6 +63,14 @@ def death_of(child: Child, limit_s: float) -> WorkerError:
     return at_stage(child.stage, WorkerCrashed(f"the worker {_ending(code)} {where}"))
 
 
+def _code(child: Child) -> int | None:
+    """How the worker ended; of one on another host, a shell there gives 128 + its signal."""
+    code = child.process.returncode
+    if child.far and code is not None and _SHELL < code < _SHELL + int(signal.NSIG):
+        return _SHELL - code
+    return code
+
+
 def at_stage(stage: str, error: PrecsearchErrorT) -> PrecsearchErrorT:
     """``error`` with the stage that a worker announced last."""
     error.stage = stage
@@ -64,6 +80,8 @@ def at_stage(stage: str, error: PrecsearchErrorT) -> PrecsearchErrorT:
 def _ending(code: int | None) -> str:
     if code is None:
         return "does not answer and cannot be killed"
+    if code == DEVICE_LOST:
+        return "ended, because a kernel failed and left the device unusable to it,"
     if code >= 0:
         return f"exited with code {code}"
     try:

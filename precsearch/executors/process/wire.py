@@ -7,10 +7,25 @@ import struct
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
-__all__ = ["GRACE_S", "GREETING", "Frame", "exactly", "load", "pack", "receive", "send"]
+from precsearch.system.serialized import SerializedModel
+
+__all__ = [
+    "DEVICE_LOST",
+    "GRACE_S",
+    "GREETING",
+    "Frame",
+    "exactly",
+    "load",
+    "pack",
+    "receive",
+    "send",
+]
 
 GREETING = b"\0precsearch worker\0"
 """The first that a child sends; what comes before it was printed by something else."""
+
+DEVICE_LOST = 71
+"""Exit code of a child whose device nothing can use any more (``EX_OSERR`` of sysexits.h)."""
 
 GRACE_S = 2.0
 """Seconds that either side leaves the other to finish by itself."""
@@ -25,18 +40,47 @@ class _Chunks(list[bytes]):
         self.append(bytes(data))  # no copy of what is bytes already
 
 
+class _Stub(bytes):
+    """Stands for a model in pieces until it is written."""
+
+    pieces: tuple[bytes, ...] = ()
+
+
+class _Pickler(pickle.Pickler):
+    """Leaves arrays, and models in pieces, out of the pickle."""
+
+    def __init__(self, body: _Chunks) -> None:
+        self.buffers: list[pickle.PickleBuffer] = []
+        super().__init__(body, 5, buffer_callback=self.buffers.append)
+
+    def reducer_override(self, obj: object) -> Any:  # noqa: ANN401 - see `pickle.Pickler`
+        if type(obj) is not SerializedModel:
+            return NotImplemented
+        stub = _Stub()
+        stub.pieces = obj.pieces
+        return bytes, (pickle.PickleBuffer(stub),)
+
+
+def _parts(buffer: memoryview) -> Frame:
+    """What is written for a buffer."""
+    return buffer.obj.pieces if isinstance(buffer.obj, _Stub) else (buffer,)
+
+
 def pack(message: object) -> Frame:
     """A message as bytes to send one after the other; models and arrays are not copied.
+
+    A `SerializedModel` arrives as ``bytes``.
 
     Raises:
         TypeError: It cannot be pickled; or `AttributeError` or `pickle.PicklingError`.
     """
-    buffers: list[pickle.PickleBuffer] = []
     body = _Chunks()
-    pickle.Pickler(body, 5, buffer_callback=buffers.append).dump(message)
-    rest = [b.raw() for b in buffers]
-    sizes = [sum(map(len, body)), *(r.nbytes for r in rest)]
-    return [struct.pack(f">Q{len(sizes)}Q", len(sizes), *sizes), *body, *rest]
+    pickler = _Pickler(body)
+    pickler.dump(message)
+    rest = [_parts(b.raw()) for b in pickler.buffers]
+    sizes = [sum(map(len, body)), *(sum(memoryview(p).nbytes for p in parts) for parts in rest)]
+    head = struct.pack(f">Q{len(sizes)}Q", len(sizes), *sizes)
+    return [head, *body, *(p for parts in rest for p in parts)]
 
 
 def send(stream: BinaryIO, frame: Frame) -> None:

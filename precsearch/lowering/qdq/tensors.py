@@ -223,8 +223,8 @@ class QuantizedTensors:
         )
         written = FLOAT32 if self._float_weights else own
         zeros = np.zeros(scale.shape, np.int8)
+        self.writer.cache.keep_weight(stem, weight if self._float_weights else q, written)
         for part, proto in (
-            (stem, coded(stem, weight if self._float_weights else q, written)),
             (f"{stem}/scale", stored(f"{stem}/scale", scale, FLOAT16 if half else FLOAT32)),
             (f"{stem}/zero", coded(f"{stem}/zero", zeros, own)),
         ):

@@ -74,8 +74,10 @@ def quantise_weight(
     q = np.empty(weight.shape, np.int8 if whole else np.float32)
     for b in blocks:
         steps = weight[b] / (scale[b] if axis == 0 else scale)
-        nearest = np.rint(steps) if whole else rounded(steps, stored_as.format)
-        q[b] = np.clip(nearest, -limit, limit)
+        if whole:  # a scale is at least the peak over the limit: nothing lies beyond it
+            q[b] = np.rint(steps, out=steps)
+        else:
+            q[b] = np.clip(rounded(steps, stored_as.format), -limit, limit)
     return q, scale.reshape(()) if axis is None else scale.reshape(-1)
 
 

@@ -15,21 +15,19 @@ from functools import cached_property
 
 from precsearch.calibration.bias_shift import ShiftedLayer, ShiftRequest
 from precsearch.calibration.channels import ChannelRequest
-from precsearch.calibration.range_choice import ChosenRange, RangeRequest
-from precsearch.calibration.ranges import METHODS, Calibration
 from precsearch.codec.vectors import encode_halves
 from precsearch.core.events import Event, StageStarted
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from precsearch.executors.client import ReferenceClient
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.reach import quantisable
-from precsearch.lowering.qdq.scales import RangeScales, TensorRange
+from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.lowering.qdq.shifts import can_be_shifted
 from precsearch.measurement.service import ReferenceSplit
 from precsearch.optimization.stages.calibrate import calibrated
 from precsearch.optimization.stages.corrected import Corrected, CorrectedLowerings
 from precsearch.optimization.stages.correction_judge import Judge, gain
+from precsearch.optimization.stages.correction_ranges import range_candidates
 from precsearch.optimization.stages.corrections_file import (
     Corrections,
     corrections_path,
@@ -44,9 +42,6 @@ from precsearch.setup.inputs import Inputs
 from precsearch.setup.target import Target
 
 __all__ = ["Correcting"]
-
-_CHOOSING_SAMPLES = 4
-"""Calibration samples that ranges are chosen by, tensor by tensor: dozens of candidates run."""
 
 _HELPS = 0.9
 """A correction that leaves more of INT8's loss than this only rounds otherwise."""
@@ -116,14 +111,16 @@ class Correcting:
         judge = Judge(self.target.space, self.inputs.metric, self.searched, self.worker)
         before = judge.losses(self.lowering)
         for name in self.config.corrections:
+            if time.monotonic() > deadline:
+                break
             best, least = kept, before
             for tried in self._candidates(name, kept):
-                if time.monotonic() > deadline:
-                    break
                 made = self._made(tried)
                 losses = None if made is None else judge.losses(made.lowering)
                 if losses is not None and gain(least, losses) < 1:
                     best, least = tried, losses
+                if time.monotonic() > deadline:
+                    break
             helps = best is not kept and gain(before, least) <= _HELPS
             if best is not kept:
                 row = CorrectionEvidence(name, helps, _short(before[0]), _short(least[0]))
@@ -151,39 +148,11 @@ class Correcting:
         return chosen_scales(graph, found)
 
     def _ranges(self, kept: Corrections) -> Iterator[Corrections]:
-        """By tensor, and by each other method for all tensors."""
         made = self._made(kept)
-        if made is None:
-            return
-        target = made.target
-        tensors = quantisable(target.graph, target.scheme, target.space)
-        every = tuple(sorted(frozenset().union(*tensors.values())))
-        rewritten = Lowering(
-            target.graph, target.space, target.scheme, RangeScales({}, target.scheme)
-        )
-        calibration = Calibration(
-            rewritten.lower(Assignment()).model, target.options.model_folder, every
-        )
-        feeds = self.inputs.parts.calibration.feeds[:_CHOOSING_SAMPLES]
-        chosen: dict[str, ChosenRange] = self.worker.best_ranges(
-            RangeRequest(calibration, target.scheme), feeds
-        )
-        plain = self.worker.ranges(calibration, self.inputs.parts.calibration.feeds)
-        yield replace(
-            kept,
-            ranges={
-                tensor: (one.method, plain[tensor] if one.method == "minmax" else one.found)
-                for tensor, one in chosen.items()
-                if tensor in plain
-            },
-        )
-        for method in METHODS:
-            if method != self.config.calibration_method:
-                whole = replace(calibration, method=method)
-                found: dict[str, TensorRange] = self.worker.ranges(
-                    whole, self.inputs.parts.calibration.feeds
-                )
-                yield replace(kept, ranges={t: (method, r) for t, r in found.items()})
+        feeds, method = self.inputs.parts.calibration.feeds, self.config.calibration_method
+        if made is not None:
+            for ranges in range_candidates(made.target, feeds, method, self.worker):
+                yield replace(kept, ranges=ranges)
 
     def _shifts(self, kept: Corrections) -> Iterator[Corrections]:
         made = self._made(kept)

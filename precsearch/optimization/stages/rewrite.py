@@ -18,6 +18,7 @@ from precsearch.graph.reading.read import SourceModel
 from precsearch.grouping.group import group
 from precsearch.metrics.distance import worst_relative_l2
 from precsearch.rewrites import Recorded, clamped_constants, with_rewrites
+from precsearch.rewrites.fold_bias import FOLD_BIAS, fold_bias_fits
 from precsearch.rewrites.lift import LIFT
 from precsearch.rewrites.search import EXACT, Suggestion, suggestions
 from precsearch.setup.config import BackendConfig, OptimizeConfig
@@ -66,7 +67,7 @@ def rewriting(config: OptimizeConfig, source: SourceModel) -> Generator[Event, N
     if config.lift and source is original:
         raise OptionError("the model has no Q/DQ pairs that --lift could take out; leave it out")
     target = _opened(config, source)
-    target = replace(target, rewrites=(*first, *target.rewrites))
+    target = _with_folded_biases(config, replace(target, rewrites=(*first, *target.rewrites)))
     inputs = open_inputs(config, target.graph)
     if not config.rewrite:
         return target, inputs, ()
@@ -88,6 +89,24 @@ def rewriting(config: OptimizeConfig, source: SourceModel) -> Generator[Event, N
         f"{found.after:.2g}, without it by {found.before:.2g}; FP32 moves by {found.fp32:.1g}"
     )
     return replace(changed, rewrites=rewrites), inputs, (said,)
+
+
+def _with_folded_biases(config: OptimizeConfig, target: Target) -> Target:
+    """The target with what follows its convolutions folded into them, for INT8.
+
+    Nothing is folded where the user has settled what happens to a node that would be gone.
+    """
+    wanted = FOLD_BIAS in config.corrections and Precision.INT8 in target.space.precisions
+    if not wanted or not fold_bias_fits(target.source.proto):
+        return target
+    folded = with_rewrites(target.source, [(FOLD_BIAS, {})])
+    if folded is target.source:
+        return target
+    try:
+        made = _opened(config, folded)
+    except OptionError:
+        return target
+    return replace(made, rewrites=(*target.rewrites, (FOLD_BIAS, {}), *made.rewrites))
 
 
 def rewritable(target: Target, priors: Sequence[Prior]) -> tuple[str, ...]:

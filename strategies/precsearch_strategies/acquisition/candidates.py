@@ -22,6 +22,7 @@ from precsearch_strategies.solvers.tied import alike, shared
 __all__ = ["candidates", "runs"]
 
 _SLACKS = (1.0, 1.3, 1.15, 0.93, 0.85, 0.7, 0.5)
+_ALL = 1024  # assignments up to which each is a candidate
 _APART = 1.0  # of FP32's latency: what the solver is charged for an excluded pair of neighbours
 _HOPELESS = 0.8  # build_risk from which on the solver leaves a choice out
 
@@ -36,11 +37,29 @@ def candidates(
 ) -> Labels:
     """(c, n) distinct labels in a fixed order, canonical; they may have been tried already.
 
+    In a small space these are all assignments, in others those that models promise much of. None
+    has an excluded set of choices (see `precsearch.core.exclusions`).
+    """
+    every = encoding.every(_ALL)
+    if every is not None and not known.excluded:
+        return every
+    return _promising(known, encoding, errors, latency, elimination, draws)
+
+
+def _promising(
+    known: History,
+    encoding: Encoding,
+    errors: ErrorModel,
+    latency: LatencyModel,
+    elimination: Elimination,
+    draws: list[Floats],
+) -> Labels:
+    """(c, n) labels as of `candidates`.
+
     The solutions of the knapsack for several bounds, under the mean of the latency model and under
     ``draws`` from its posterior; in a large space those in which groups that look alike share their
     label; prefixes of the ranking by squared error per gain; all of these
     with passive groups in float; the moves around the incumbents; and the failed engines repaired.
-    None has an excluded set of choices (see `precsearch.core.exclusions`).
     """
     n = encoding.size[0]
     bounds = [max(s**2 - errors.base, 0.0) for s in _SLACKS]

@@ -30,7 +30,6 @@ class RoundOptions:
     probes: int
     screens: int
     least: float
-    enough: float
     promise: float
     draws: int
     doubt: float
@@ -59,7 +58,7 @@ class Rounds:
     def run(self, squares: Squares, coarse: Bools | None = None) -> Subroutine[str]:
         """Build what the models propose, one engine at least. Returns why it ended.
 
-        After some engines without a gain beyond the noise, the models must expect much of the next.
+        After some engines without a gain, none is built any more for what is merely unknown.
 
         Args:
             squares: What single choices cost, and how surely.
@@ -77,35 +76,34 @@ class Rounds:
             tired = stale >= options.sure + many
             # What is merely unknown can wait where engines are being built that will tell.
             unknown = not tired and (stale == 0 or known.problem.devices == 1)
-            least = options.enough if tired else options.least
-            picks, convinced = yield from self._picks(squares, least, unknown=unknown)
+            picks = yield from self._picks(squares, unknown=unknown)
             if not picks and not known.pending:
-                why = "converged" if convinced and not tired else "stalled"
+                why = "converged"
+                known.expected_gain = self._judge(squares, unknown=False).expected_gain()
                 break
             done = yield from self._built(picks)
             yield from repeated(known, self.encoding, self.limit)
             stale += done not in before
-            if known.best_ratio() < reference * (1 - known.problem.goal.noise):
+            if known.best_ratio() < reference * (1 - known.worth):
                 stale, reference, before = 0, known.best_ratio(), set(known.pending)
         while known.pending:
             yield from known.ahead([])
         return why or ("patience" if known.builds < self.limit else "limit")
 
-    def _picks(
-        self, squares: Squares, least: float, *, unknown: bool
-    ) -> Subroutine[tuple[list[Proposal], bool]]:
-        """What to build next, one for each idle device; whether the models themselves want no more.
+    def _picks(self, squares: Squares, *, unknown: bool) -> Subroutine[list[Proposal]]:
+        """What to build next, one for each idle device.
 
         Each is chosen as if those before it had come out as predicted. A device for which there is
         no other candidate builds the engine in reserve.
         """
-        known, found, convinced = self.known, list[Proposal](), True
+        known, found, least = self.known, list[Proposal](), self.options.least
         while len(known.pending) < min(known.problem.devices, self.limit - known.builds):
             judge, by = self._judge(squares, unknown=unknown), known
             chosen = yield from self._screened(judge, least)
+            if chosen is None and not known.pending and (yield from self._checked(judge)):
+                chosen = yield from self._screened(judge, least)
             if chosen is None and known.owed:
                 chosen = judge.anyway()
-            convinced = chosen is not None or judge.convinced(least)
             if chosen is None and known.pending and self._at_risk and not known.reserved:
                 known.reserved = True
                 by = known.tightened(known.margin(self.margin))
@@ -114,10 +112,11 @@ class Rounds:
                 break
             found.append(by.proposal(chosen.assignment, chosen.reason, chosen.predicted))
             known.pending[chosen.assignment] = found[-1]
-            raw = chosen.uncorrected
-            known.uncorrected[chosen.assignment] = replace(raw, usage=by.share * raw.usage)
+            raw = chosen.forecast
+            known.forecasts[chosen.assignment] = replace(raw, usage=by.share * raw.usage)
+            known.foreseen.setdefault(chosen.assignment, known.forecasts[chosen.assignment])
             known.owed = 0
-        return found, convinced
+        return found
 
     def _built(self, proposals: list[Proposal]) -> Subroutine[Assignment]:
         """Build; where there are several devices, until one of them is done. Which one it is."""
@@ -166,36 +165,50 @@ class Rounds:
             hopeful = self._open(judge.ranked(most, least, soften=0.25))
             asked = hopeful[: min(options.probes, (room + 1) // 2)]
             room -= len(asked)
-            yield from known.probe(asked, "screening a faster candidate")
+            yield from self._probe(asked, "screening a faster candidate")
         for _ in range(options.screens):
             ranked = judge.ranked(most, least)
             asked = self._open(ranked)[: min(options.probes, room)]
-            if not asked or not self._trusted or ranked[0].assignment != asked[0]:
+            if not asked or not self._trusted or ranked[0] != asked[0]:
                 break
             room -= len(asked)
-            yield from known.probe(asked, "screening a candidate")
+            yield from self._probe(asked, "screening a candidate")
         ranked = judge.ranked(most, least)
-        open_ = set(self._open(ranked))
+        open_ = {p.assignment for p in self._open(ranked)}
         first = ranked[0] if ranked else None
         return next((p for p in ranked if p.assignment not in open_), first)
+
+    def _checked(self, judge: Ranker) -> Subroutine[bool]:
+        """Ask proxies of what only the error model rules out, before a search ends on its word."""
+        known, options = self.known, self.options
+        room = known.affordable_screens(options.probes)
+        if not options.screens or not self._trusted or not room:
+            return False
+        picks = judge.ruled_out(room)
+        yield from self._probe(picks, "checking what the error model rules out")
+        return bool(picks)
+
+    def _probe(self, picks: list[RankedCandidate], reason: str) -> Subroutine[None]:
+        """Ask for proxies of candidates, and remember what was expected of them."""
+        known = self.known
+        for p in picks:
+            usage = known.share * p.forecast.usage
+            known.foreseen.setdefault(p.assignment, replace(p.forecast, usage=usage))
+        yield from known.probe([p.assignment for p in picks], reason)
 
     @property
     def _trusted(self) -> bool:
         """Whether there is time for proxies, and they tell of engines."""
         return self.known.proxy_room() > 0 and proxy_error(self.known)[1] <= BELIEVED
 
-    def _open(self, ranked: list[RankedCandidate]) -> list[Assignment]:
+    def _open(self, ranked: list[RankedCandidate]) -> list[RankedCandidate]:
         """Of which candidates a proxy could change what is thought of them.
 
         One that the models rule out is worth a proxy all the same: they may be wrong of it, and no
         engine would ever tell.
         """
         sure = 1 - self.options.doubt
-        return [
-            p.assignment
-            for p in ranked
-            if p.assignment not in self.known.proxies and p.within < sure
-        ]
+        return [p for p in ranked if p.assignment not in self.known.proxies and p.within < sure]
 
     def _judge(self, squares: Squares, *, unknown: bool = True) -> Ranker:
         """``unknown``: whether with draws, which promise a gain of what is merely unknown."""

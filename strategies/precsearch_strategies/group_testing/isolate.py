@@ -106,7 +106,7 @@ def isolated(
         sound = _sound(known, encoding, moves)
         design = Design.of(replace(doubts, sound=sound), rng)
         doubts = replace(doubts, draws=design.draws)
-        enough = known.problem.goal.noise * known.best_ratio()
+        enough = known.worth * known.best_ratio()
         done = design.left < _NEARLY * enough and not moves.between
         if design.left < enough or doubts.clean(moves.all)[0] > _FULL:
             break

@@ -9,10 +9,11 @@ import numpy as np
 
 from precsearch_strategies.encoding import Encoding, Floats, Labels
 from precsearch_strategies.history import History
-from precsearch_strategies.models.profile_gains import has_profiles, profile_gains
+from precsearch_strategies.models.profile_gains import group_shares, has_profiles, profile_gains
 
 __all__ = ["LatencyModel"]
 
+_FASTEST = 1 / 16  # of its time in FP32, that a lowered group takes at least
 _UNSEEN = 0.002  # standard deviation of a ratio that is about to be measured
 
 
@@ -35,6 +36,8 @@ class LatencyModel:
         rows: (k, d) features of the measured engines.
         values: (k,) their ratios less one.
         noise: (k,) standard deviation of those.
+        widening: Factor on the prior standard deviations that is in ``scale``.
+        shares: (n,) share of FP32's latency that each group takes, 1 together at most.
     """
 
     encoding: Encoding
@@ -43,6 +46,8 @@ class LatencyModel:
     rows: Floats
     values: Floats
     noise: Floats
+    widening: float
+    shares: Floats
 
     @classmethod
     def fit(cls, known: History, encoding: Encoding) -> LatencyModel:
@@ -66,10 +71,11 @@ class LatencyModel:
         ]
         sets = np.array([encoding.encode(a) for a, _ in timed], dtype=np.intp).reshape(-1, n)
         ratios = np.array([r for _, r in timed])
-        noise = np.maximum(0.5 * known.problem.goal.noise * ratios, 0.002)
+        noise = np.array([known.timing_error(r) for r in ratios.tolist()])
         rows = _features(encoding, sets)
         wide = _widening((ratios - 1.0) - rows @ prior, rows * scale, noise)
-        return cls(encoding, prior, wide * scale, rows, ratios - 1.0, noise)
+        shares = group_shares(known, encoding)
+        return cls(encoding, prior, wide * scale, rows, ratios - 1.0, noise, wide, shares)
 
     def expecting(self, many: Labels) -> LatencyModel:
         """The model with (c, n) labels measured as it predicts them: surer, of the same mean.
@@ -105,7 +111,21 @@ class LatencyModel:
         return self._weigh(start, self.values + self.noise * rng.standard_normal(len(self.values)))
 
     def predict(self, many: Labels) -> tuple[Floats, Floats]:
-        """(c,) mean and standard deviation of the ratio of (c, n) labels."""
+        """(c,) mean and standard deviation of the ratio of (c, n) labels.
+
+        Neither goes below what an engine would take if its lowered groups took next to no time.
+        """
+        least = self.floor(many)
+        mean, spread = self._unbounded(many)
+        mean = np.maximum(mean, least)
+        return mean, np.minimum(spread, mean - least + _UNSEEN)
+
+    def floor(self, many: Labels) -> Floats:
+        """(c,) the least ratio that (c, n) labels may have: lowered groups still take some time."""
+        lowered = ((many > 0) * self.shares).sum(axis=1)
+        return np.asarray(np.maximum(1.0 - (1.0 - _FASTEST) * lowered, _FASTEST))
+
+    def _unbounded(self, many: Labels) -> tuple[Floats, Floats]:
         rows = _features(self.encoding, many)
         mean = 1.0 + rows @ self.mean()
         wide = rows * self.scale

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from importlib.metadata import requires
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 import pytest
@@ -15,9 +15,10 @@ from packaging.requirements import Requirement
 
 from precsearch._version import __version__
 from precsearch.cli.main import run
+from precsearch.cli.output import dependencies as installed
 from precsearch.cli.output import doctor
 from precsearch.cli.output.dependencies import dependencies, untested
-from precsearch.cli.output.doctor import diagnose
+from precsearch.cli.output.doctor import BackendState, diagnose
 
 ROOT = Path(__file__).parents[3]
 
@@ -30,7 +31,7 @@ def test_doctor_tells_versions_backends_and_what_is_missing(
     out, err = capsys.readouterr()
     assert err == ""
     assert f"precsearch   {__version__}" in out
-    assert "onnxruntime  runs fp32, int8" in out
+    assert "onnxruntime      runs fp32, int8" in out
     assert "INT8" in out
     assert max(map(len, out.splitlines())) <= 80
 
@@ -167,3 +168,25 @@ def test_completion_of_the_shell_in_use(option: str, tmp_path: Path) -> None:
         assert "_PRECSEARCH_COMPLETE=complete_bash" in done.stdout
     else:
         assert "precsearch" in (tmp_path / ".bashrc").read_text()
+
+
+def test_a_gpu_build_of_onnx_runtime_is_onnx_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        if name == "onnxruntime":
+            raise PackageNotFoundError(name)
+        return "1.31.1"
+
+    monkeypatch.setattr(installed, "version", version)
+    (row,) = (d for d in installed.dependencies() if d.name == "onnxruntime")
+    assert row.installed == "1.31.1"
+
+
+def test_a_backend_for_gpus_is_missing_only_where_there_is_a_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broken = BackendState("onnxruntime-cuda", (), "", "", "does not work: no provider", "gpu")
+    versions = dict.fromkeys(("openvino", "tensorrt", "polygraphy"), "1.0")
+    said = doctor._missing((), versions, (broken,), ("NVIDIA H200, 143771 MiB, 580.95",))
+    assert said == ("the backend onnxruntime-cuda does not work: no provider",)
+    (sentence,) = doctor._missing((), versions, (broken,), ())
+    assert sentence.startswith("no NVIDIA GPU or driver was found")

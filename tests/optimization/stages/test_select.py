@@ -34,6 +34,7 @@ from precsearch.optimization.stages.select import (
     counts,
     finalists,
 )
+from precsearch.system.serialized import SerializedModel
 from tests.cli.runs import latency
 
 FP32, FP16, INT8 = Precision.FP32, Precision.FP16, Precision.INT8
@@ -102,7 +103,7 @@ class Bench:
 def lowered(assignment: Assignment) -> Lowered:
     """Its digest is the ratio that the search found."""
     ratios = {FAST.assignment: "0.5", SAFE.assignment: "0.7"}
-    return Lowered(b"", ratios.get(assignment, "1.0"), {}, {}, {}, {})
+    return Lowered(SerializedModel(()), ratios.get(assignment, "1.0"), {}, {}, {}, {})
 
 
 def confirmed(

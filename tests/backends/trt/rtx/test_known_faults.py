@@ -24,7 +24,7 @@ from tests.graph.small_graphs import GraphBuilder, conv, view
 
 pytestmark = pytest.mark.rtx
 FP32, FP16, INT8 = Precision.FP32, Precision.FP16, Precision.INT8
-RTX = scheme(rtx=True)
+RTX = scheme(rtx=True, attention=True)
 
 
 def lowered(

@@ -80,7 +80,7 @@ def test_so_do_bf16_fp8_and_weights_in_int4(
     offered = NEW if target == "SM80" else NEW | {Precision.FP8}
     form = TYPED_HALF.raised(22)
     graph = prepared(model, form.min_opset)
-    chosen = scheme(rtx=True)
+    chosen = scheme(rtx=True, attention=True)
     space = group(graph, chosen, offered, granularity, form)
     tensors = frozenset().union(*quantisable(graph, chosen, space).values())
     scales = RangeScales(dict.fromkeys(tensors, TensorRange(-5.0, 5.0)), chosen)

@@ -224,7 +224,8 @@ class Ranker:
             if worth[i] < least or len(found) == most:
                 break
             assignment = self._encoding.decode(view.pool[i])
-            if assignment not in self._known.engines and assignment not in self._known.pending:
+            tried = assignment in self._known.engines or assignment in self._known.pending
+            if not tried and not self._known.excludes(assignment):
                 found.append(view.pick(i, assignment, lead))
         return found
 

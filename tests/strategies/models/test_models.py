@@ -1,11 +1,12 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from precsearch.core.space import Assignment
 from precsearch.core.strategy import Proposals
-from precsearch.core.trial import Failed, Fidelity, Proposal, Trial
+from precsearch.core.trial import Failed, Fidelity, Measured, Proposal, Trial
 from precsearch_strategies.encoding import Encoding, Floats
 from precsearch_strategies.history import History
 from precsearch_strategies.models.error import ErrorModel
@@ -120,6 +121,28 @@ def test_the_latency_model_gets_better_and_surer() -> None:
     assert wrong[1] < 0.5 * wrong[0]
     assert wrong[1] < 0.02
     assert doubt[1] < doubt[0]
+
+
+def test_no_latency_is_predicted_that_lowered_groups_cannot_save() -> None:
+    landscape = Recipe(groups=12, border=0.3, skip=0.3).draw(6)
+    encoding = Encoding(landscape.space)
+    asked = [*uniform_assignments(landscape.problem), *drawn(landscape, 3)]
+    known = engines(landscape, asked)
+    # A timing that something disturbed: one group alone, and hardly any time at all.
+    first = landscape.space.free[0].key
+    wrong = landscape.trial(9, Proposal(Assignment.of({first: INT8})))
+    assert wrong.measurement is not None
+    assert wrong.measurement.latency is not None
+    latency = replace(wrong.measurement.latency, ratio=0.05)
+    outcome = Measured(replace(wrong.measurement, latency=latency))
+    known.engines[wrong.assignment] = replace(wrong, outcome=outcome)
+    model = LatencyModel.fit(known, encoding)
+    alone = np.zeros((encoding.size[0], encoding.size[0]), dtype=np.intp)
+    np.fill_diagonal(alone, 2)
+    mean, spread = model.predict(alone)
+    least = 1 - model.shares
+    assert (mean >= least).all()
+    assert (mean - spread >= least - 0.01).all()
 
 
 def test_the_latency_model_s_costs_are_its_predictions() -> None:

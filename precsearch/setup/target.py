@@ -72,7 +72,7 @@ class Target:
 
     @property
     def reference_model(self) -> bytes | None:
-        """What the reference runs, serialised; ``None`` is the file itself."""
+        """What the reference runs, serialized; ``None`` is the file itself."""
         source = read_model(self.source.path) if self.rewrites else self.source
         anonymous = without_names(source.proto)
         if anonymous is not None:
@@ -103,7 +103,7 @@ def open_target(
         precisions: What groups may be given; ``None`` is what the backend offers.
         granularity: ``node``, ``group`` or ``block``.
         threads: CPU threads of one inference.
-        scheme: Name of a plan's quantisation scheme; ``None`` is the one for this machine.
+        scheme: Name of a plan's quantization scheme; ``None`` is the one for this machine.
         form: Name of a plan's graph form, likewise.
         build: Options that the backend alone knows, by name.
         shapes: Sets of input shapes that engines are built for, if known already.

@@ -155,7 +155,7 @@ def test_every_option_arrives(asked: list[OptimizeConfig]) -> None:
         ("optimize m n", "unexpected extra argument"),
         ("optimize m --tl 3", "no such option: --tl"),
         ("build p", "missing option '--output' / '-o'; see 'precsearch build --help'"),
-        ("optimize m", "no such command 'optimize'"),
+        ("optimise m", "no such command 'optimise'"),
     ],
 )
 def test_a_wrong_line_gets_one_sentence(

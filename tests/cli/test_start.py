@@ -52,7 +52,7 @@ def loaded(*args: str, **env: str) -> tuple[set[str], subprocess.CompletedProces
         (["optimize", "--help"], {}, 0, "--tol"),
         (["diagnose", "--help"], {}, 0, "--precision"),
         ([], COMPLETION, 0, "optimize"),
-        (["optimize"], {}, 2, ""),
+        (["optimise"], {}, 2, ""),
         (["optimize", "m.onnx", "--tol", "much"], {}, 2, ""),
     ],
 )

@@ -155,8 +155,7 @@ class MeasurementService(ReferenceService):
             timed = None if plain else self._time(session, accuracy, rival)
         finally:
             session.close()
-        # FP32 is timed once this session of it is closed: a third one would be open otherwise.
-        latency = timed or self.fp32_latency()
+        latency = timed or self.fp32_latency()  # a third session of FP32 would be open before
         kernels = profiled(self._backend, artifact, self._timer.loads[0].feeds[0])
         concluded = rival is not None and rival.decides(accuracy, latency)
         if concluded and not plain and opened <= _SLOW_OPEN_S:

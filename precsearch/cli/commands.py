@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from precsearch.cli.app import Action, app
 from precsearch.cli.look_commands import diagnose, doctor, inspect, report, watch
-from precsearch.cli.options import control
+from precsearch.cli.options import control, goal
 from precsearch.cli.options import devices as device_options
 from precsearch.cli.options import optimize as options
 from precsearch.cli.options import plan as plan_options
@@ -20,6 +20,7 @@ from precsearch.cli.options.parse import (
     parse_shapes,
     parse_strategy_options,
 )
+from precsearch.core.objective import Limits, Objective
 
 __all__ = ["Action", "app"]
 
@@ -30,6 +31,10 @@ def optimize(
     *,
     tol: control.Tolerance = None,
     metric: options.Metric = None,
+    objective: goal.ObjectiveOption = "latency",
+    max_latency: goal.MaxLatency = None,
+    max_size: goal.MaxSize = None,
+    max_memory: goal.MaxMemory = None,
     data: options.Data = None,
     preprocess: options.Preprocess = "",
     holdout: options.Holdout = None,
@@ -65,6 +70,7 @@ def optimize(
     run_dir: options.RunDir = None,
     resume: options.Resume = False,
     force: options.Force = False,
+    mlflow: goal.Mlflow = False,
     dry_run: options.DryRun = False,
     json: options.Json = False,
 ) -> Action:
@@ -85,6 +91,8 @@ def optimize(
         model=model,
         data=data,
         preprocess=preprocess,
+        objective=Objective.named(objective),
+        limits=Limits(max_latency, max_size, max_memory),
         warm_start=tuple(warm_start or ()),
         backend=backend,
         precisions=None if precisions is None else parse_precisions(precisions),
@@ -119,7 +127,7 @@ def optimize(
     configs = per_bound(config, wanted)
     if dry_run:
         return lambda: actions.dry_run(configs[0], json=json)
-    return lambda: actions.optimize(configs, json=json)
+    return lambda: actions.optimize(configs, json=json, mlflow=mlflow)
 
 
 @app.command()
@@ -195,9 +203,9 @@ def export(
     model: plan_options.Original = None,
     force: options.Force = False,
 ) -> Action:
-    """Write a plan's model with a script that builds it without precsearch.
+    """Write a plan's model for other tools, with a script that builds it, or for a viewer.
 
-    For `polygraphy` and `trtexec`. Refuses with exit code 4 if the plan does not reproduce here.
+    Refuses with exit code 4 if the plan does not reproduce here.
 
     Example:
         precsearch export resnet.plan.json --to polygraphy -o exported
@@ -218,8 +226,9 @@ def verify(
     artifact: plan_options.Measured = None,
     metric: plan_options.PlanMetric = None,
     expect: plan_options.Expect = None,
-    max_latency: plan_options.MaxLatency = None,
-    max_size: plan_options.MaxSize = None,
+    max_latency: goal.MaxLatencyHere = None,
+    max_size: goal.MaxSizeHere = None,
+    max_memory: goal.MaxMemoryHere = None,
 ) -> Action:
     """Rebuild a plan's model and measure it here; a gate for CI.
 
@@ -241,6 +250,7 @@ def verify(
         expect=expect,
         max_latency=max_latency,
         max_size=max_size,
+        max_memory=max_memory,
     )
 
 

@@ -169,6 +169,8 @@ class Measurement:
         build_seconds: Time to build the artifact and to open it.
         artifact_bytes: Size of what would be shipped.
         warnings: What the backend said of this engine that a person should know.
+        group_bytes: Bytes of constants by group key, where a search needs them.
+        memory_bytes: Host memory that opening and running the engine takes; 0 if not measured.
         also: Its accuracy by other metrics, for searches that take this measurement over; see
             `precsearch.metrics.metric_key`.
     """
@@ -180,6 +182,8 @@ class Measurement:
     build_seconds: float = 0.0
     artifact_bytes: int = 0
     warnings: tuple[str, ...] = ()
+    group_bytes: Mapping[str, int] = field(default_factory=dict)
+    memory_bytes: int = 0
     also: Mapping[str, Accuracy] = field(default_factory=dict)
 
 

@@ -90,9 +90,13 @@ def measurement_config(
         baseline=candidate(baseline),
         search=search,
         metric=config.metric,
-        timing=_PATIENT if target.facts.clock_ramps_up else TimingOptions(),
+        timing=replace(
+            _PATIENT if target.facts.clock_ramps_up else TimingOptions(),
+            timing=config.objective.timing,
+        ),
         loads=loads,
         metric_sha256=metric_sha256,
         also=also,
         use=target.backend.use if isinstance(target.backend, DeclaresUse) else CPU_USE,
+        sizes=config.weighs_groups,
     )

@@ -47,11 +47,13 @@ class Weight:
         return values
 
     def load(self) -> npt.NDArray[np.generic]:
-        """The values for one use: those of an external FP32 tensor are read anew and not kept.
+        """The values for one use: those of a large tensor are read anew and not kept.
 
-        `array` maps the file into memory and stays; over all weights that is the whole model.
+        `array` stays; over all weights that is the whole model once more.
         """
-        return self.array if self._file is None else self._read(self._file)
+        if self._file is not None:
+            return self._read(self._file)
+        return self.array if self.size <= _SMALL else np.asarray(self.tensor.numpy())
 
     @property
     def _file(self) -> ir.ExternalTensor | None:

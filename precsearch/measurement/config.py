@@ -104,6 +104,7 @@ class MeasurementConfig:
             not called.
         also: Other metrics that engines are scored by, with their digests as for ``metric``.
         engine_budget: Bytes of built engines to keep, for backends that keep them.
+        sizes: Whether measurements say what the constants of each group take.
 
     Raises:
         ValueError: The options hold a path.
@@ -122,6 +123,7 @@ class MeasurementConfig:
     metric_sha256: str = ""
     also: tuple[tuple[str, str], ...] = ()
     engine_budget: int = BUDGET
+    sizes: bool = False
 
     def __post_init__(self) -> None:
         if self.options.model_folder or self.options.cache or self.options.scratch:

@@ -30,6 +30,9 @@ def identity(config: OptimizeConfig, target: Target, inputs: Inputs) -> dict[str
         "devices": _devices(config, target),
         "scheme": target.scheme.name,
         "tol": repr(config.tol),
+        "timed": _timed(config),
+        "objective": config.objective.value,
+        "limits": " ".join(f"{name}={value!r}" for name, value in config.limits.given.items()),
         "metric": metric_key(inputs.metric),
         "strategy": config.strategy,
         "strategy-option": dumps(unstructure(dict(config.strategy_options))),
@@ -42,6 +45,11 @@ def identity(config: OptimizeConfig, target: Target, inputs: Inputs) -> dict[str
         "control": config.control.text,
         "version": __version__,
     }
+
+
+def _timed(config: OptimizeConfig) -> str:
+    """Which number of its times is an engine's latency, and whether its groups are weighed."""
+    return config.objective.timing.value + " and sizes" * config.weighs_groups
 
 
 def _devices(config: OptimizeConfig, target: Target) -> str:

@@ -10,7 +10,14 @@ from functools import cache
 
 from precsearch._version import __version__
 from precsearch.core.backend import Fingerprint
-from precsearch.core.events import Event, GroupOutline, RunStarted, SearchStarted, Warned
+from precsearch.core.events import (
+    Event,
+    GroupOutline,
+    RunStarted,
+    SearchStarted,
+    Warned,
+    goal_fields,
+)
 from precsearch.core.problem import Bound, Budget, Goal, Prior, Problem
 from precsearch.core.strategy import Strategy
 from precsearch.core.trial import Measured, Measurement, Trial
@@ -124,7 +131,8 @@ class Run:
             ) as fleet:
                 yield from self._warn(fleet.notes)
                 self.devices = fleet.names
-                problem = replace(warm(self._problem(fleet.noise)), devices=len(fleet.clients))
+                wanted = self._problem(fleet.noise, baseline.artifact_bytes)
+                problem = replace(warm(wanted), devices=len(fleet.clients))
                 ready = replace(ready, setup=replace(setup, noise=fleet.noise))
                 rounds = self._rounds(problem, ready, executor, fleet, baseline)
                 choice = yield from rounds.events(self._search_started(fingerprint, problem))
@@ -181,11 +189,12 @@ class Run:
         self.corrections = found.corrections
         return found
 
-    def _problem(self, noise: float) -> Problem:
+    def _problem(self, noise: float, size: int = 0) -> Problem:
         config = self.config
+        bound = Bound(self.inputs.bound, self.inputs.metric.name)
         return Problem(
             space=self.target.space,
-            goal=Goal(Bound(self.inputs.bound, self.inputs.metric.name), noise),
+            goal=Goal(bound, noise, config.objective, config.limits, size),
             budget=Budget(config.max_builds, config.time_budget),
             priors=self.priors,
             seed=config.seed,
@@ -199,14 +208,13 @@ class Run:
             strategy=self.config.strategy,
             groups=len(problem.space.free),
             nodes=len(self.target.graph.nodes),
-            bound=problem.goal.bound,
             budget=problem.budget,
-            noise=problem.goal.noise,
             spent=self.journal.memo.seconds,
             outline=tuple(map(GroupOutline.of, problem.space.groups)),
             fp32=self.fp32[-1].mode if self.fp32 else "",
             setup_seconds=problem.setup_seconds,
             earlier=problem.earlier,
+            **goal_fields(problem.goal),
         )
 
     def _holdout(self, worker: MeasurementClient) -> Callable[[], ReferenceSplit | None]:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from precsearch.core.counting import built
 from precsearch.core.errors import InputError
 from precsearch.core.events import RunStarted, TrialFinished
+from precsearch.core.exclusions import built
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Problem
 from precsearch.core.space import Assignment, SearchSpace
@@ -24,7 +24,7 @@ from precsearch.search.journal import read
 
 __all__ = ["Warm", "warm_start"]
 
-_FREE = frozenset({"tol", "strategy", "strategy-option"})
+_FREE = frozenset({"tol", "objective", "limits", "strategy", "strategy-option"})
 """Of a run's identity, what no outcome depends on."""
 _METRIC = "metric"
 _BEFORE = "measured by an earlier run: "

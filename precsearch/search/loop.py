@@ -13,7 +13,6 @@ from contextlib import closing
 from dataclasses import replace
 from types import MappingProxyType
 
-from precsearch.core.counting import built
 from precsearch.core.events import (
     BatchProposed,
     Event,
@@ -22,6 +21,7 @@ from precsearch.core.events import (
     TrialStarted,
     Warned,
 )
+from precsearch.core.exclusions import built
 from precsearch.core.problem import Problem
 from precsearch.core.strategy import ENDINGS, Ahead, Ending, ReasonedProposals, Strategy
 from precsearch.core.trial import Fidelity, Proposal, Trial

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from precsearch.codec import dumps
@@ -28,7 +28,7 @@ from precsearch.registry import BackendFactory, backend_factory
 from precsearch.rewrites import Recorded, with_rewrites
 from precsearch.setup.shapes import ShapeTable
 
-__all__ = ["Target", "open_target", "rewrites_of"]
+__all__ = ["Target", "formats_of", "open_target", "rewrites_of"]
 
 
 @dataclass(frozen=True)
@@ -186,3 +186,15 @@ def form_of(backend: Backend, name: str) -> GraphForm:
 def rewrites_of(target: Target) -> str:
     """The rewrites of a target with their parameters, as JSON."""
     return dumps([[name, dict(params)] for name, params in target.rewrites])
+
+
+def formats_of(target: Target, precisions: Set[Precision]) -> dict[str, str]:
+    """The number formats that tensors are stored in, by precision, the most precise first."""
+    found = {}
+    for precision in sorted(precisions, key=lambda p: p.rank):
+        name = precision.spec.format.name
+        if precision is Precision.INT8:
+            stored = target.scheme.activation(precision).format.name
+            name = f"{stored} activations, {name} weights"
+        found[precision.value] = name
+    return found

@@ -9,6 +9,7 @@ from statistics import median
 from typing import TypeVar
 
 from precsearch.core.exclusions import Exclusion, exclusions, half_located
+from precsearch.core.precision import Precision
 from precsearch.core.problem import Problem
 from precsearch.core.space import Assignment
 from precsearch.core.strategy import Ahead
@@ -24,6 +25,8 @@ from precsearch_strategies.ledger import Ledger
 __all__ = ["Asking", "Forecast", "Known"]
 
 
+_ROUGH = 1.02
+"""Of a limit on the size: what is predicted to be larger than that is not built."""
 _WORTH = 0.01  # of the best latency
 
 T = TypeVar("T")
@@ -195,8 +198,28 @@ class Known(Ledger):
         return self._excluded[1:]
 
     def excludes(self, assignment: Assignment) -> bool:
-        """Whether an engine is known to be unusable before it is built."""
-        return any(e.within(assignment) for e in self.excluded)
+        """Whether an engine is known to be unusable, or too large, before it is built."""
+        return any(e.within(assignment) for e in self.excluded) or self._too_large(assignment)
+
+    def _too_large(self, assignment: Assignment) -> bool:
+        """Whether an engine would be larger than the limit, by the bytes of its groups."""
+        most, full = self.problem.goal.limits.size, self.engines.get(Assignment())
+        if most is None or full is None or full.measurement is None:
+            return False
+        plain = full.measurement.group_bytes
+        sizes = self._sizes()
+        shown = [(k, sizes[k, p]) for k, p in assignment.entries if (k, p) in sizes]
+        saved = sum(plain.get(key, 0) - size for key, size in shown)
+        return full.measurement.artifact_bytes - saved > most * _ROUGH
+
+    def _sizes(self) -> dict[tuple[str, Precision], int]:
+        """Bytes of groups by key and precision, of all that an engine has shown."""
+        found: dict[tuple[str, Precision], int] = {}
+        for assignment, trial in self.engines.items():
+            if trial.measurement is not None:
+                sizes = trial.measurement.group_bytes
+                found |= {(k, p): sizes[k] for k, p in assignment.entries if k in sizes}
+        return found
 
     def usage(self, trial: Trial | None) -> float | None:
         """How much of the bound a trial uses, 1 is all; ``None`` if it failed or is missing."""
@@ -211,10 +234,19 @@ class Known(Ledger):
         return self.problem.goal.passes(trial.measurement)
 
     def ratio(self, trial: Trial | None) -> float | None:
-        """The measured latency over FP32's; ``None`` if there is none."""
-        if trial is None or trial.measurement is None or trial.measurement.latency is None:
+        """What is minimised over FP32's, mostly the latency; ``None`` if the trial has none."""
+        if trial is None or trial.measurement is None:
             return None
-        return trial.measurement.latency.ratio
+        return self.problem.goal.cost(trial.measurement)
+
+    def parts(self, trial: Trial | None) -> Mapping[str, float]:
+        """What is minimised by group key, in units of its own; nothing where that is unknown."""
+        found = None if trial is None else trial.measurement
+        return {} if found is None else self.problem.goal.parts(found)
+
+    def beyond(self, trial: Trial) -> bool:
+        """Whether a trial breaks a limit on latency or size."""
+        return bool(trial.measurement and self.problem.goal.broken(trial.measurement))
 
     @property
     def worth(self) -> float:
@@ -223,18 +255,18 @@ class Known(Ledger):
         The noise of one timing is no bound where it is large: models average over engines, and
         finalists are timed again.
         """
-        return min(self.problem.goal.noise, _WORTH)
+        return min(self.problem.goal.tie, _WORTH)
 
     def timing_error(self, ratio: float) -> float:
         """Standard deviation of a measured latency over FP32's."""
-        return max(0.5 * self.problem.goal.noise * ratio, 0.002)
+        return max(0.5 * self.problem.goal.tie * ratio, 0.002)
 
     def passing(self) -> list[Trial]:
-        """The timed engines within the bound, fastest first."""
+        """The timed engines within the bound and the limits, the cheapest first."""
         rows = [
             (ratio, t.assignment.entries, t)
             for t in self.engines.values()
-            if (ratio := self.ratio(t)) is not None and self.passes(t)
+            if (ratio := self.ratio(t)) is not None and self.passes(t) and not self.beyond(t)
         ]
         return [row[2] for row in sorted(rows, key=lambda row: row[:2])]
 
@@ -248,7 +280,7 @@ class Known(Ledger):
 
         It should hold on other samples, too, as FP32 does.
         """
-        best = self.best_ratio() * (1 + self.problem.goal.noise)
+        best = self.best_ratio() * (1 + self.problem.goal.tie)
         near = [t for t in self.passing() if (self.ratio(t) or 1.0) <= best]
         return any(not len(t.assignment) or (self.usage(t) or 0.0) <= share for t in near)
 

@@ -108,7 +108,7 @@ def tpe_search(
         _tell(study, trial, known.ratio(engine), known.usage(engine))
         missed = 0 if fresh else missed + 1
         stale += fresh
-        if known.best_ratio() < reference * (1 - known.problem.goal.noise):
+        if known.best_ratio() < reference * (1 - known.problem.goal.tie):
             stale, reference = 0, known.best_ratio()
     return ending(known) or ("limit" if known.builds >= limit else "patience")
 

@@ -20,8 +20,8 @@ from precsearch.core.events import (
     TrialFinished,
     Warned,
 )
-from precsearch.core.predictions import prediction_errors
 from precsearch.core.problem import Bound
+from precsearch.core.strategy import prediction_errors
 from precsearch.core.trial import Fidelity, Trial
 from precsearch.measurement.timing.certainty import shaky
 from precsearch.optimization.explanation.stopping import why_stopped

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from precsearch.core.objective import Objective
 from precsearch.core.precision import Precision
-from precsearch.core.predictions import PredictionErrors, prediction_errors
 from precsearch.core.problem import Problem
+from precsearch.core.strategy import PredictionErrors, prediction_errors
 from precsearch.core.trial import Failed, Fidelity, Measurement, Trial
 from precsearch.metrics import Metric
 from precsearch.optimization.explanation.advice import outputs_over, wider_bounds
@@ -95,12 +96,22 @@ def conclusions(searched: Searched, chosen: Trial, ratio: float) -> tuple[str, .
         Sentences that are true of this search; none if the plan says it all.
     """
     said = [*_holdout(searched)]
+    if searched.problem.goal.objective is Objective.SIZE:  # what follows tells of speeds
+        said += [*_nothing_smaller(searched, chosen), *_failures(searched)]
+        return tuple(dict.fromkeys(said))
     if not chosen.assignment:
         said = [_verdict(searched), *said, *_cheapest(searched), *_again(searched)]
         said += wider_bounds(searched.problem.goal, searched.metric, searched.ran, searched.missed)
     said += outputs_over(searched.problem.goal, searched.metric, searched.ran, ratio)
     said += _failures(searched)
     return tuple(dict.fromkeys(s for s in said if s))
+
+
+def _nothing_smaller(searched: Searched, chosen: Trial) -> Iterator[str]:
+    """What it means that FP32 ships where the smallest engine was asked for."""
+    if not chosen.assignment:
+        count, end = len(searched.lowered), why_stopped(searched.stopped, objective=Objective.SIZE)
+        yield f"No smaller engine within the bound was found in {_engines(count)}; {end}."
 
 
 def _verdict(searched: Searched) -> str:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from precsearch.core.predictions import PredictionErrors
-from precsearch.core.strategy import ENDINGS
+from precsearch.core.objective import Objective
+from precsearch.core.strategy import ENDINGS, PredictionErrors
 from precsearch.plan.plan import Plan
 
 __all__ = ["CONCLUSIVE", "conclusive", "fp32_is_fastest", "limit_of", "why_stopped"]
@@ -39,6 +39,7 @@ def why_stopped(
     reason: str,
     expected_gain: float | None = None,
     predictions: PredictionErrors | None = None,
+    objective: Objective = Objective.LATENCY,
 ) -> str:
     """Why a search ended, in words.
 
@@ -46,7 +47,10 @@ def why_stopped(
         reason: Of a `precsearch.core.events.SearchFinished`; a foreign one is told as it is.
         expected_gain: What the strategy still expected of other candidates.
         predictions: How far its models were off; ``None`` if they predicted no engine.
+        objective: What was minimised.
     """
+    if objective is Objective.SIZE:
+        return _WORDS.get(reason, reason).replace("faster", "smaller")
     if reason != "converged" or expected_gain is None:
         return _WORDS.get(reason, reason)
     # A bound that is rounded up is true, a rounded number may be too small.

@@ -91,7 +91,7 @@ def opening(known: Known, encoding: Encoding, limit: int) -> Asking[bool]:
     if not known.passes(first) or known.engines[asked].measurement is None:
         return False
     lowest = _ratio(known, [t for a, t in known.engines.items() if a.keys_at(Precision.INT8)])
-    return lowest > _ratio(known, [first]) * (1 - problem.goal.noise)
+    return lowest > _ratio(known, [first]) * (1 - problem.goal.tie)
 
 
 def _ratio(known: Known, trials: Iterable[Trial]) -> float:

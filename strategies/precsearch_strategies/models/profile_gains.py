@@ -57,9 +57,7 @@ def profile_gains(known: Known, encoding: Encoding) -> Floats:
 
 def has_profiles(known: Known) -> bool:
     """Whether the FP32 engine and another say where their time goes."""
-    profiled = [
-        a for a, t in known.engines.items() if t.measurement and t.measurement.group_seconds
-    ]
+    profiled = [a for a, t in known.engines.items() if known.parts(t)]
     return Assignment() in profiled and len(profiled) > 1
 
 
@@ -120,7 +118,7 @@ def _timed(known: Known) -> list[Trial]:
 def group_shares(known: Known, encoding: Encoding) -> Floats:
     """(n,): each free group's share of FP32's latency, as well as it is known."""
     full = known.engines.get(Assignment())
-    profile = full.measurement.group_seconds if full and full.measurement else {}
+    profile = known.parts(full)
     total = sum(profile[k] for k in sorted(profile))
     if total > 0:
         return np.array([profile.get(g.key, 0.0) / total for g in encoding.space.free])
@@ -134,8 +132,7 @@ def group_shares(known: Known, encoding: Encoding) -> Floats:
 def _from_profiles(known: Known, encoding: Encoding, trial: Trial) -> Floats | None:
     """(n,): unscaled gains, or ``None`` without profiles."""
     full = known.engines.get(Assignment())
-    before = full.measurement.group_seconds if full and full.measurement else {}
-    after = trial.measurement.group_seconds if trial.measurement else {}
+    before, after = known.parts(full), known.parts(trial)
     total = sum(before[k] for k in sorted(before))
     if not before or not after or total <= 0:
         return None

@@ -9,8 +9,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.unbuildable import LOCATING, Unbuildable, run
-from precsearch.core.counting import built
-from precsearch.core.exclusions import exclusions
+from precsearch.core.exclusions import built, exclusions
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Bound, Budget, Goal, Problem
 from precsearch.core.space import Assignment, LayerGroup, SearchSpace

@@ -25,6 +25,8 @@ _QUANTIZED = {
     23: "float4e2m1",
 }
 """Types that quantized tensors may have."""
+_FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+_INTEGERS = (TensorProto.INT32, TensorProto.INT64, TensorProto.UINT32, TensorProto.UINT64)
 _DEFAULT = TensorProto.UINT8
 """What QuantizeLinear gives without a zero point and without being told."""
 _LAST = 2
@@ -46,6 +48,11 @@ def refuse_unbuildable(model: onnx.ModelProto) -> None:
         if node.op_type in QDQ and node.domain in ("", "ai.onnx"):
             for reason in _reasons(node, constants):
                 raise OptionError(f"TensorRT does not take {node.op_type} {node.name!r}: {reason}")
+    for node in _integer_products(model.graph, constants):
+        raise OptionError(
+            f"TensorRT multiplies no matrices of integers, and {node.name!r} is such a MatMul: "
+            "export the model with a Cast to float before it"
+        )
     for node, first, second in _mixed(model.graph, constants):
         raise OptionError(
             f"TensorRT has no {node.op_type} of {first} by {second}, as {node.name!r} is: {_CURE}"
@@ -53,6 +60,11 @@ def refuse_unbuildable(model: onnx.ModelProto) -> None:
 
 
 def _reasons(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> Iterator[str]:
+    held = constants.get(node.input[1])
+    if held is not None and held.data_type not in _FLOATS:
+        word = TensorProto.DataType.Name(held.data_type).lower()
+        yield f"its scale must be of a float type and not of {word}; {_CURE}"
+        return
     scale = _values(node, 1, constants)
     if scale is not None and bool(np.any(np.asarray(scale, np.float32) <= 0)):
         yield f"its scale must be positive; {_CURE}"
@@ -98,6 +110,16 @@ def _values(
 ) -> np.ndarray | None:
     held = constants.get(node.input[slot]) if len(node.input) > slot else None
     return None if held is None or held.data_location else onnx.numpy_helper.to_array(held)
+
+
+def _integer_products(
+    graph: onnx.GraphProto, constants: Mapping[str, onnx.TensorProto]
+) -> Iterator[onnx.NodeProto]:
+    types = {v.name: v.type.tensor_type.elem_type for v in graph.input}
+    types |= {name: held.data_type for name, held in constants.items()}
+    for node in graph.node:
+        if node.op_type == "MatMul" and any(types.get(t) in _INTEGERS for t in node.input):
+            yield node
 
 
 def _mixed(

@@ -128,13 +128,30 @@ def blocked_conv(b: GraphBuilder) -> str:
     return b.op("Conv", b.input([2, 32, 8, 8]), weight)
 
 
+def scaled_by_powers(b: GraphBuilder) -> str:
+    values = b.const(b.rng.normal(size=(64, 64)), E4M3)
+    scale = b.const(np.ones((2, 64)), ml_dtypes.float8_e8m0fnu)
+    return b.op(
+        "MatMul", b.input([4, 64]), b.op("DequantizeLinear", values, scale, axis=0, block_size=32)
+    )
+
+
+def integers(b: GraphBuilder) -> str:
+    x = b.op("Cast", b.input([4, 8]), to=TensorProto.INT64)
+    return b.op("Cast", b.op("MatMul", x, b.const(np.eye(8), np.int64)), to=TensorProto.FLOAT)
+
+
 def mixed(op_type: str, slots: str) -> Callable[[GraphBuilder], str]:
     """Operands of unlike float types, which ONNX does not allow."""
 
     def make(b: GraphBuilder) -> str:
-        x = b.input([2, 8, 8, 8])
+        x = b.input([8, 8] if op_type == "Gemm" else [2, 8, 8, 8])
         half = b.op("Cast", x, to=TensorProto.FLOAT16)
-        other = {"Conv": b.weight(8, 8, 3, 3), "MatMul": b.weight(8, 8)}.get(op_type, x)
+        other = {
+            "Conv": b.weight(8, 8, 3, 3),
+            "MatMul": b.weight(8, 8),
+            "Gemm": b.weight(8, 8),
+        }.get(op_type, x)
         if op_type == "Conv" and slots == "float first":
             return b.op("Conv", x, b.op("Cast", other, to=TensorProto.FLOAT16))
         args = [half, other] if slots == "half first" else [other, half]
@@ -176,6 +193,8 @@ CASES: dict[str, Case] = {
         product(in_8_bits(dtype=E4M3), ml_dtypes.int4, block=32), refused="by int4"
     ),
     "an INT4 Conv in blocks of channels": Case(blocked_conv, refused="not along axis 1"),
+    "MXFP8, its scales in E8M0": Case(scaled_by_powers, opset=24, refused="not of float8e8m0"),
+    "a MatMul of INT64": Case(integers, refused="no matrices of integers"),
     "UINT4": Case(product(lambda b, x: x, ml_dtypes.uint4, block=32), refused=NEITHER),
 }
 """UINT8 with zero point 0, and Q without a zero point, are taken and computed as INT8."""
@@ -222,7 +241,7 @@ def test_a_form_that_the_builder_refuses_is_written_otherwise_or_refused_before(
 
 
 def mixed_types() -> list[tuple[str, str]]:
-    kinds = ("Add", "Mul", "Max", "MatMul", "Concat", "Conv", "Where")
+    kinds = ("Add", "Mul", "Max", "MatMul", "Concat", "Conv", "Gemm", "Where")
     return [(kind, slots) for kind in kinds for slots in ("half first", "float first")]
 
 
@@ -232,7 +251,7 @@ def test_operands_of_unlike_types_are_refused_as_no_onnx(
 ) -> None:
     """By the reference, which a search opens before anything is built."""
     model = lowered(Case(mixed(kind, slots)), tmp_path)
-    feed = {"in0": np.zeros((2, 8, 8, 8), np.float32)}
+    feed = {"in0": np.zeros((8, 8) if kind == "Gemm" else (2, 8, 8, 8), np.float32)}
     with pytest.raises(InputError, match=r"[Tt]ype"):
         list(run_feeds(model, "", [feed]))
     with pytest.raises(BuildError, match=r"must have same|must all be of the same|same type"):

@@ -19,7 +19,7 @@ from precsearch.backends.tensorrt.building.unbuildable import refuse_unbuildable
 from precsearch.backends.tensorrt.capabilities import Caps, import_tensorrt
 from precsearch.backends.tensorrt.inspector import EngineLayer, engine_layers
 from precsearch.backends.tensorrt.installed import Installed, loaded
-from precsearch.backends.tensorrt.options import Knobs
+from precsearch.backends.tensorrt.options import TensorRtOptions
 from precsearch.backends.tensorrt.runtime.engine import TensorRtSession
 from precsearch.backends.tensorrt.scheme import scheme
 from precsearch.core.backend import (
@@ -66,7 +66,8 @@ class TensorRtBackend:
     Constructing it loads nothing; a plan can be read, lowered and exported without TensorRT.
 
     Args:
-        options: Shapes to build for, and `precsearch.backends.tensorrt.options.Knobs` by name.
+        options: Shapes to build for, and
+            `precsearch.backends.tensorrt.options.TensorRtOptions` by name.
 
     Raises:
         OptionError: A build option is unknown or makes no sense.
@@ -80,7 +81,7 @@ class TensorRtBackend:
 
     def __init__(self, options: BackendOptions) -> None:
         self.options = options
-        self.knobs = Knobs.of(options.build)
+        self.knobs = TensorRtOptions.of(options.build)
         self._notes: dict[str, _Notes] = {}
 
     @cached_property

@@ -18,7 +18,7 @@ from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
 from precsearch.lowering.qdq.reach import quantisable
 from precsearch.lowering.qdq.scales import RangeScales, ScaleSource
-from precsearch.reference.inner_tensors import OrtInside
+from precsearch.reference.inner_tensors import OrtTensors
 from precsearch.registry import BackendFactory
 
 __all__ = ["MAX_EMULATED_FEEDS", "Configuration", "outputs_of"]
@@ -86,9 +86,9 @@ class Configuration:
         """
         return FlatProxy(self.graph, self.space, self.scheme, scales, assignment, self.form)
 
-    def inside(self, flat: FlatProxy, tensors: tuple[str, ...], how: str) -> OrtInside:
+    def inside(self, flat: FlatProxy, tensors: tuple[str, ...], how: str) -> OrtTensors:
         """A look into an emulation."""
-        return OrtInside(
+        return OrtTensors(
             how, tensors, flat.with_outputs, flat.name, exact=True, model_folder=self.model_folder
         )
 

@@ -77,7 +77,7 @@ class Encoding:
         return np.array(found, dtype=bool)
 
     @cached_property
-    def walls(self) -> Labels:
+    def fixed_neighbours(self) -> Labels:
         """(n,): how many neighbours of each group are always FP32."""
         where = self.position
         return np.array(

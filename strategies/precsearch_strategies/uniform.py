@@ -9,7 +9,7 @@ from precsearch.core.problem import Problem
 from precsearch.core.space import Assignment, GroupTrait, LayerGroup, SearchSpace
 from precsearch.core.strategy import ReasonedProposals
 from precsearch_strategies.ending import ending
-from precsearch_strategies.history import Known
+from precsearch_strategies.history import History
 
 __all__ = ["Uniform", "casts", "leading_uniforms", "tolerated", "uniform_assignments"]
 
@@ -89,7 +89,7 @@ class Uniform:
 
     def propose(self, problem: Problem, /) -> ReasonedProposals:
         """FP32 as the gate, then all others as one batch."""
-        known = Known(problem)
+        known = History(problem)
         first, *rest = uniform_assignments(problem)
         (gate,) = yield from known.build([first], "FP32 is the baseline")
         if gate.measurement is None or not problem.goal.admits(gate.measurement):

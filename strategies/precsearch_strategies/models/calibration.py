@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from precsearch_strategies.encoding import Floats
-from precsearch_strategies.history import Known
+from precsearch_strategies.history import History
 
 __all__ = ["Calibration", "calibration"]
 
@@ -54,7 +54,7 @@ class Calibration:
         return means, np.minimum(spreads, means - least + _RESOLUTION)
 
 
-def calibration(known: Known, widening: float = 1.0) -> Calibration:
+def calibration(known: History, widening: float = 1.0) -> Calibration:
     """Compare what the models said of engines before they were built with what came out.
 
     Of several hundred candidates, the one that looks best is more often than not one that the
@@ -92,7 +92,7 @@ def calibration(known: Known, widening: float = 1.0) -> Calibration:
     )
 
 
-def _usage_stretch(known: Known) -> float:
+def _usage_stretch(known: History) -> float:
     """From the first forecast of each candidate that was measured since, by proxy or engine."""
     squares = list[float]()
     for assignment, said in known.foreseen.items():

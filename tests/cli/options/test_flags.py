@@ -64,7 +64,7 @@ def polygraphy() -> str:
 
 def test_metric_from_a_file_and_from_a_module(here: Path) -> None:
     (here / "my_losses.py").write_text(METRICS)
-    found = optimised("--data data.npz --metric my_losses.py:worst")
+    found = optimised("--data data.npz --metric my_losses.py:worst --max-builds 1")
     assert found.criteria.metric == "my_losses.py:worst"
     assert found.evidence.accuracy.per_sample == ()
     found = optimised("--data data.npz --metric my_losses:each --max-builds 1")
@@ -107,14 +107,14 @@ def test_shape_batch_granularity_threads_and_precisions(here: Path) -> None:
     assert found.recipe.options["threads"] == 1
     assert {g.precision for g in found.recipe.groups} == {Precision.FP32}
     assert "4" in json.dumps(json.loads((here / "p.json").read_text())["recipe"]["shapes"])
-    found = optimised("--input-shape x:2x1x8x8 --threads 2")
+    found = optimised("--input-shape x:2x1x8x8 --threads 2 --max-builds 1")
     assert found.recipe.options["threads"] == 2
     assert found.criteria.data["random"] is True
     assert any("no --data was given" in w for w in found.evidence.warnings)
 
 
 def test_one_seed_one_split_one_set_of_losses(here: Path) -> None:
-    first, again = (optimised("--data data.npz --seed 3") for _ in range(2))
+    first, again = (optimised("--data data.npz --seed 3 --max-builds 2") for _ in range(2))
     other = optimised("--data data.npz --seed 4 --max-builds 1")
     rows = [[(t.assignment, t.loss) for t in p.evidence.trials] for p in (first, again)]
     assert rows[0] == rows[1]

@@ -15,6 +15,7 @@ import onnx
 
 from precsearch.backends.tensorrt.achieved import attention_fused, products_ran
 from precsearch.backends.tensorrt.building.builder import EngineBuilder
+from precsearch.backends.tensorrt.building.unbuildable import refuse_unbuildable
 from precsearch.backends.tensorrt.capabilities import Caps, import_tensorrt
 from precsearch.backends.tensorrt.inspector import EngineLayer, engine_layers
 from precsearch.backends.tensorrt.installed import Installed, loaded
@@ -197,9 +198,16 @@ class TensorRtBackend:
         return device_watch()
 
     def build(self, model: bytes) -> bytes:
-        """See `precsearch.core.backend.Backend.build`."""
-        built = self._builder.build(model, self.options.model_folder, self.options.shapes)
+        """See `precsearch.core.backend.Backend.build`.
+
+        Raises:
+            BuildError: The model was refused.
+            OptionError: Its author's Q/DQ has no form in a typed network.
+        """
         proto = onnx.load_model_from_string(model)
+        if not self.form.annotated:
+            refuse_unbuildable(proto)
+        built = self._builder.build(model, self.options.model_folder, self.options.shapes)
         ran, fused = products_ran(proto, built.layers), attention_fused(proto, built.layers)
         notes = _Notes(built.nodes, list(built.warnings), built.layers, ran, fused)
         self._notes[_digest(built.engine)] = notes

@@ -1,9 +1,9 @@
 """A model of 10,000 nodes and 2.5 GB of external weights, and samples for it.
 
 ``python -m benchmarks.large_model FOLDER`` writes ``large.onnx``, ``large.weights``,
-``large.npz`` and ``large-holdout.npz`` there. 2,000 residual blocks of two products each
-(MatMul, Add, Relu, MatMul, Add), wide enough for the bytes that are wanted. Branches are scaled so
-that the residual stream keeps its size.
+``large.npz`` and ``large-holdout.npz`` there; ``--inside`` keeps the weights in the model's file.
+2,000 residual blocks of two products each (MatMul, Add, Relu, MatMul, Add), wide enough for the
+bytes that are wanted. Branches are scaled so that the residual stream keeps its size.
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ _POOL = 1 << 24
 """Random numbers that weights are cut out of, each at a place of its own."""
 
 
-def write_large(folder: Path, blocks: int = 2000, width: int = 400, samples: int = 16) -> Path:
+def write_large(
+    folder: Path,
+    blocks: int = 2000,
+    width: int = 400,
+    samples: int = 16,
+    *,
+    inside: bool = False,
+) -> Path:
     """Write model and samples.
 
     Args:
@@ -29,6 +36,7 @@ def write_large(folder: Path, blocks: int = 2000, width: int = 400, samples: int
         blocks: Residual blocks, five nodes each.
         width: Channels; a block has ``8 * width ** 2`` bytes of weights.
         samples: In each of the two data files.
+        inside: Keep the weights in the model's file, which then must have less than 2 GB.
 
     Returns:
         The model's file.
@@ -45,6 +53,10 @@ def write_large(folder: Path, blocks: int = 2000, width: int = 400, samples: int
             start = int(rng.integers(0, _POOL - size))
             data = (pool[start : start + size] * np.float32(scale)).tobytes()
             tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=shape)
+            if inside:
+                tensor.raw_data = data
+                weights.append(tensor)
+                return name
             tensor.data_location = TensorProto.EXTERNAL
             for key, value in (
                 ("location", "large.weights"),
@@ -93,8 +105,9 @@ def _main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--blocks", type=int, default=2000)
     parser.add_argument("--width", type=int, default=400)
+    parser.add_argument("--inside", action="store_true")
     given = parser.parse_args()
-    print(write_large(given.folder, given.blocks, given.width))
+    print(write_large(given.folder, given.blocks, given.width, inside=given.inside))
 
 
 if __name__ == "__main__":

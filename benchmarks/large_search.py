@@ -37,8 +37,8 @@ _SECONDS = 1e-3
 class MadeUpSession:
     """Answers with its input, off by a share; see the module."""
 
-    def __init__(self, quantised: int, nodes: int) -> None:
-        self._share = quantised / max(nodes, 1)
+    def __init__(self, quantized: int, nodes: int) -> None:
+        self._share = quantized / max(nodes, 1)
 
     def run(self, feed: Feed) -> dict[str, Array]:
         values = np.asarray(feed["x"])
@@ -64,34 +64,45 @@ class MadeUpBackend(OnnxRuntimeBackend):
 
     def open(self, artifact: bytes, *, profiled: bool = False) -> MadeUpSession:  # type: ignore[override]
         nodes = onnx.ModelProto.FromString(artifact).graph.node
-        quantised = sum(n.op_type == "DequantizeLinear" for n in nodes)
-        return MadeUpSession(quantised, len(nodes))
+        quantized = sum(n.op_type == "DequantizeLinear" for n in nodes)
+        return MadeUpSession(quantized, len(nodes))
+
+
+Memory = tuple[int, int]
+"""Bytes: a process's own, and with the pages of mapped files."""
 
 
 @dataclass
 class Peaks:
-    """Peaks of memory in bytes, of the first process and of any that it started."""
+    """Peaks of the first process and of any that it started."""
 
-    parent: int = 0
-    workers: dict[int, int] = field(default_factory=dict)
+    parent: Memory = (0, 0)
+    workers: dict[int, Memory] = field(default_factory=dict)
 
     @property
-    def worker(self) -> int:
-        return max(self.workers.values(), default=0)
+    def worker(self) -> Memory:
+        """Of the worker with the largest peaks."""
+        rows = [(0, 0), *self.workers.values()]
+        return max(own for own, _ in rows), max(mapped for _, mapped in rows)
 
     def look(self, root: int) -> None:
-        self.parent = max(self.parent, _peak(root))
+        self.parent = _larger(self.parent, _now(root))
         for pid in _below(root):
-            self.workers[pid] = max(self.workers.get(pid, 0), _peak(pid))
+            self.workers[pid] = _larger(self.workers.get(pid, (0, 0)), _now(pid))
 
 
-def _peak(pid: int) -> int:
+def _larger(a: Memory, b: Memory) -> Memory:
+    return max(a[0], b[0]), max(a[1], b[1])
+
+
+def _now(pid: int) -> Memory:
     try:
         text = Path(f"/proc/{pid}/status").read_text()
     except OSError:
-        return 0
-    row = next((s for s in text.splitlines() if s.startswith("VmHWM")), "VmHWM: 0")
-    return int(row.split()[1]) << 10
+        return 0, 0
+    rows = dict(line.split(":", 1) for line in text.splitlines())
+    own, peak = (int(rows.get(name, "0").split()[0]) << 10 for name in ("RssAnon", "VmHWM"))
+    return own, peak
 
 
 def _below(pid: int) -> Iterator[int]:
@@ -161,8 +172,7 @@ def row(folder: Path, backend: str, words: Iterable[str]) -> str:
         backend,
         f"{len(engines)}, {len(trials) - len(engines)}",
         f"{seconds:.0f} s",
-        f"{peaks.parent / 1e9:.2f} GB ({peaks.parent / size:.2f}x)",
-        f"{peaks.worker / 1e9:.2f} GB ({peaks.worker / size:.2f}x)",
+        *(f"{b / 1e9:.2f} GB ({b / size:.2f}x)" for b in (*peaks.parent, *peaks.worker)),
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -177,7 +187,8 @@ def _main() -> None:
     given = parser.parse_args()
     if not (given.folder / "large.onnx").exists():
         write_large(given.folder)
-    lines = ["| engine | engines, proxies | wall | parent | worker |", "|---|---|---|---|---|"]
+    head = "| engine | engines, proxies | wall | parent | with files | worker | with files |"
+    lines = [head, "|---|---|---|---|---|---|---|"]
     words = ["--tol", given.tol, "--max-builds", given.max_builds, "--no-corrections"]
     lines += [row(given.folder, b, words) for b in given.backend or [MADE_UP, "onnxruntime"]]
     text = "\n".join(lines) + "\n"

@@ -259,18 +259,20 @@ def case(
         output=plan,
         run_dir=out / f"{name}.precsearch",
     )
-    del found
     build(plan, paths["author"], paths["plan"])
     seconds = timed(paths, test[:BATCH])
     median = {k: float(np.median(v)) for k, v in seconds.items()}
     ratios = np.asarray(seconds["author"]) / np.asarray(seconds["plan"])
     low, high = np.percentile(ratios, [5, 95])
     right = {k: accuracy(p, test, wanted) for k, p in paths.items()}
-    return (
-        f"| {name} | {tol:g} | {1e3 * median['float']:.3f} | {1e3 * median['author']:.3f} | "
-        f"{1e3 * median['plan']:.3f} | {float(np.median(ratios)):.2f} ({low:.2f} to {high:.2f}) | "
-        f"{right['float']:.3f} | {right['author']:.3f} | {right['plan']:.3f} |"
-    )
+    cells = [
+        name,
+        f"{found.loss:.1e} of {tol:g}",
+        *(f"{1e3 * median[kind]:.3f}" for kind in ("float", "author", "plan")),
+        f"{float(np.median(ratios)):.2f} ({low:.2f} to {high:.2f})",
+        *(f"{right[kind]:.3f}" for kind in ("float", "author", "plan")),
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
@@ -283,7 +285,7 @@ def main() -> None:
             case("cnn", cnn, 14, 0.3, 5e-2, Path(folder)),
         ]
     head = (
-        "| model | bound | float, ms | author, ms | plan, ms | author / plan | top 1: float | "
+        "| model | loss | float, ms | author, ms | plan, ms | author / plan | top 1: float | "
         "author | plan |\n|---|---|---|---|---|---|---|---|---|\n"
     )
     asked.output.write_text(head + "\n".join(rows) + "\n")

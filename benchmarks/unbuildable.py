@@ -20,9 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.large_spaces import Floats, bell
-from precsearch.core.counting import built
 from precsearch.core.events import TrialFinished
-from precsearch.core.exclusions import exclusions
+from precsearch.core.exclusions import built, exclusions
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Bound, Budget, Goal, Problem
 from precsearch.core.space import Assignment, LayerGroup, SearchSpace

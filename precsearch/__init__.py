@@ -55,7 +55,14 @@ if TYPE_CHECKING:
     from precsearch.core.precision import Precision
     from precsearch.core.problem import Bound, Budget, Goal, Problem
     from precsearch.core.space import Assignment, GroupTrait, LayerGroup, SearchSpace
-    from precsearch.core.strategy import ENDINGS, Ahead, Proposals, ReasonedProposals, Strategy
+    from precsearch.core.strategy import (
+        ENDINGS,
+        Ahead,
+        Ending,
+        Proposals,
+        ReasonedProposals,
+        Strategy,
+    )
     from precsearch.core.trial import Failed, Fidelity, Measured, Measurement, Proposal, Trial
     from precsearch.plan.plan import Plan, read_plan
 
@@ -68,6 +75,7 @@ __all__ = [
     "BuildReport",
     "DataError",
     "Diagnosis",
+    "Ending",
     "EngineError",
     "Failed",
     "Fidelity",
@@ -127,7 +135,7 @@ _NAMES = {
     "precsearch.core.precision": "Precision",
     "precsearch.core.problem": "Bound Budget Goal Problem",
     "precsearch.core.space": "Assignment GroupTrait LayerGroup SearchSpace",
-    "precsearch.core.strategy": "ENDINGS Ahead Proposals ReasonedProposals Strategy",
+    "precsearch.core.strategy": "ENDINGS Ahead Ending Proposals ReasonedProposals Strategy",
     "precsearch.core.trial": "Failed Fidelity Measured Measurement Proposal Trial",
     "precsearch.plan.plan": "Plan read_plan",
 }

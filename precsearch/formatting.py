@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from precsearch.core.backend import fp32_words
 from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
-from precsearch.core.predictions import PredictionErrors
+from precsearch.core.strategy import PredictionErrors
 from precsearch.metrics import Metric, named
 from precsearch.plan.plan import Evidence
 from precsearch.system.printable import ASCII, UNICODE, Glyphs, clean

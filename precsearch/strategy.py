@@ -3,10 +3,11 @@
 from precsearch.core.strategy import (
     ENDINGS,
     Ahead,
+    Ending,
     Estimates,
     Proposals,
     ReasonedProposals,
     Strategy,
 )
 
-__all__ = ["ENDINGS", "Ahead", "Estimates", "Proposals", "ReasonedProposals", "Strategy"]
+__all__ = ["ENDINGS", "Ahead", "Ending", "Estimates", "Proposals", "ReasonedProposals", "Strategy"]

@@ -3,6 +3,7 @@
     python -m benchmarks.drill [docs/reliability.md] [--share 0.02] [--seed 1]
 
 With a file, the part of it below the marker is replaced. ``--share`` runs a part of the drill.
+``--keep`` writes every finished piece to a file, and a later run takes it from there.
 Ends with 1 if anything was lost, repeated, replaced or left behind. Linux; takes about 15 minutes
 on two idle cores.
 """
@@ -10,6 +11,7 @@ on two idle cores.
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import time
@@ -76,19 +78,18 @@ def main() -> int:
     parser.add_argument("page", nargs="?", type=Path)
     parser.add_argument("--share", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--keep", type=Path)
     given = parser.parse_args()
     began = time.monotonic()
     counts: dict[str, Counter[str]] = {}
     named = list(jobs(given.seed, given.share))
-    pool = ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=get_context("spawn"))
-    with pool:
-        for (name, _), found in zip(named, pool.map(done, [j for _, j in named]), strict=True):
-            total = counts.setdefault(name, Counter())
-            slowest = max(total["slowest ms"], found["slowest ms"])
-            total.update(found)
-            total["slowest ms"] = slowest
+    for (name, _), found in zip(named, pieces([j for _, j in named], given.keep), strict=True):
+        total = counts.setdefault(name, Counter())
+        slowest = max(total["slowest ms"], found["slowest ms"])
+        total.update(found)
+        total["slowest ms"] = slowest
     used = list(soaks(given.share))
-    text = table(counts, used, time.monotonic() - began)
+    text = table(counts, used, 0.0 if given.keep else time.monotonic() - began)
     if given.page is not None:
         before = given.page.read_text(encoding="utf-8").split(MARKER)[0]
         given.page.write_text(f"{before}{MARKER}\n\n{text}", encoding="utf-8")
@@ -96,6 +97,29 @@ def main() -> int:
         print(text)
     flat = all(late[k] <= early[k] * _GROWTH for _, early, late in used for k in early)
     return int(not flat or any(c[k] for c in counts.values() for k in MUST_BE_NONE))
+
+
+def pieces(jobs: Sequence[Job], keep: Path | None) -> Iterator[Counter[str]]:
+    """What each piece counted, in order; a piece that ``keep`` has is not done again."""
+    kept: dict[str, dict[str, int]] = {}
+    if keep is not None and keep.exists():
+        kept = dict(json.loads(line) for line in keep.read_text().splitlines())
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=get_context("spawn")) as pool:
+        running = {key_of(j): pool.submit(done, j) for j in jobs if key_of(j) not in kept}
+        for job in jobs:
+            key = key_of(job)
+            if key in running:
+                kept[key] = dict(running[key].result())
+                if keep is not None:
+                    with keep.open("a") as file:
+                        file.write(json.dumps([key, kept[key]]) + "\n")
+            yield Counter(kept[key])
+
+
+def key_of(job: Job) -> str:
+    """What tells a piece from all others."""
+    act, *rest = job
+    return " ".join(map(str, [act.__name__, *rest]))
 
 
 def table(
@@ -113,7 +137,8 @@ def table(
     rows += ["", "| long searches | after a fifth | at the end |", "|---|---|---|"]
     for name, early, late in used:
         rows.append(f"| {name} | {_state(early)} | {_state(late)} |")
-    return "\n".join([*rows, "", f"The drill took {seconds / 60:.0f} minutes.", ""])
+    took = f"The drill took {seconds / 60:.0f} minutes." if seconds else "It was done in pieces."
+    return "\n".join([*rows, "", took, ""])
 
 
 def _state(used: dict[str, int]) -> str:

@@ -50,7 +50,7 @@ from precsearch.registry import backend_factory
 
 ALL = (Precision.FP32, Precision.FP16, Precision.BF16)
 NOISY = ("vit",)
-PEERS = ("planted256", "vit", "minilm", "resnet", "timesformer", "planted", "swin", "unet")
+PEERS = ("planted256", "vit", "minilm", "planted", "resnet", "timesformer", "swin", "unet")
 PEER_S = 40.0
 MAX_BUILDS = 6
 TIMES = 10

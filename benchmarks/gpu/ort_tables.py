@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 def tables(rows: Sequence[Row]) -> str:
     """All that there are."""
-    parts = (engines(rows), searches(rows), peers(rows), noise(rows), failures(rows))
+    parts = (short(rows), engines(rows), searches(rows), peers(rows), noise(rows), failures(rows))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -49,6 +49,39 @@ def _engine(row: Row) -> list[str]:
 
 
 _HEAD = ("model", "engine", "ms", "of FP32", "of FP16 everywhere", "loss", "within")
+
+
+_SHORT = ("FP32", "TF32", "FP16 everywhere", "BF16 everywhere", "precsearch")
+
+
+def short(rows: Sequence[Row]) -> str:
+    """A line a model: milliseconds with half of the interval, and loss, of each engine."""
+    names = list(dict.fromkeys(r["story"] for r in _of(rows, "engine")))
+    head = ("model", *_SHORT, "of FP16's time", "engines", "seconds", "own")
+    return _table(head, (_short(rows, name) for name in names))
+
+
+def _short(rows: Sequence[Row], name: str) -> list[str]:
+    mine = [r for r in rows if r["story"] == name]
+    found = {r["engine"]: r for r in _of(mine, "engine")}
+    search = _of(mine, "search")[0]
+    half = found.get("precsearch", {}).get("of FP16")
+    return [
+        name,
+        *(_cell(found.get(engine, {})) for engine in _SHORT),
+        "-" if half is None else f"{half[0]:.3f} [{half[1]:.3f}, {half[2]:.3f}]",
+        str(sum(r["fidelity"] == "engine" for r in _of(mine, "trial"))),
+        f"{search['wall']:.0f}",
+        f"{search['strategy'] / search['wall']:.1%}",
+    ]
+
+
+def _cell(row: Row) -> str:
+    if "ms" not in row:
+        return "-"
+    margin = (row["high"] - row["low"]) / 2
+    loss = f"{row['loss']:.1e}"
+    return f"{row['ms']:.3f} ± {margin:.3f}; {loss if row['passes'] else f'**{loss}**'}"
 
 
 def engines(rows: Sequence[Row]) -> str:

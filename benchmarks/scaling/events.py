@@ -60,7 +60,7 @@ def seen(events: Iterator[Event]) -> Seen:
 def _count(found: Seen, trial: Event) -> None:
     if trial["proposal"]["fidelity"] != "engine":
         found.proxies += 1
-    elif trial["outcome"]["type"] == "failed":
+    elif trial["outcome"]["type"] == "Failed":
         found.failed += 1
     else:
         found.engines += 1

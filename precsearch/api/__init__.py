@@ -5,6 +5,7 @@ from __future__ import annotations
 from precsearch.api.looking import diagnose, inspect, save_report
 from precsearch.api.optimizing import optimize
 from precsearch.api.result import Result
+from precsearch.api.tracking import tracked
 from precsearch.diagnosis.result import Diagnosis
 from precsearch.exporters.export import ExportReport, export
 from precsearch.optimization.edit import EditReport, edit
@@ -44,5 +45,6 @@ __all__ = [
     "optimize_events",
     "plan_at",
     "save_report",
+    "tracked",
     "verify",
 ]

@@ -13,8 +13,10 @@ from precsearch.api.functions import metric_name
 from precsearch.api.given import Data, Model, data_file, model_file, model_name
 from precsearch.api.notebook import Bar, in_notebook
 from precsearch.api.result import Result
+from precsearch.api.tracking import tracked
 from precsearch.core.errors import OptionError, UnmetError
 from precsearch.core.events import Event
+from precsearch.core.objective import Limits, Objective
 from precsearch.core.precision import Precision
 from precsearch.grouping.control import Control
 from precsearch.grouping.control import pin as one_pin
@@ -52,6 +54,10 @@ def optimize(
     max_builds: int | None = None,
     time_budget: float | timedelta | None = None,
     seed: int = 0,
+    objective: str | Objective = Objective.LATENCY,
+    max_latency: float | timedelta | None = None,
+    max_size: int | None = None,
+    max_memory: int | None = None,
     threads: int = 0,
     workers: int = 1,
     devices: str = "",
@@ -67,6 +73,7 @@ def optimize(
     run_dir: FilePath | None = None,
     resume: bool = False,
     force: bool = False,
+    mlflow: bool = False,
     on_event: Callable[[Event], object] | None = None,
     progress: bool | None = None,
 ) -> Result:
@@ -102,6 +109,12 @@ def optimize(
         max_builds: Most engines to build and time.
         time_budget: Longest time to search, in seconds or as a `timedelta`.
         seed: Of every random choice.
+        objective: What is minimized: ``latency`` (the median), ``mean``, ``p95``, ``p99`` of the
+            latency, or ``size``.
+        max_latency: Most seconds of one inference, by the number that ``objective`` names.
+        max_size: Most bytes of what is shipped.
+        max_memory: Most bytes of host memory that a new process takes to open the engine and to
+            run it.
         threads: CPU threads of one inference; 0 is the number of physical cores.
         workers: Engines that are built and run at a time; they are timed one at a time.
         devices: What engines run on, such as ``0,1`` for GPUs or ``0-3,4-7`` for cores of a CPU; ""
@@ -116,20 +129,22 @@ def optimize(
         lift: Take the author's Q/DQ out of a model that comes quantized: where INT8 is chosen, it
             has the author's scales.
         output: The plan; by default the model's name with ``.plan.json``, here.
-        artifact: Where to write the optimised model; ``None`` writes none.
+        artifact: Where to write the optimized model; ``None`` writes none.
         run_dir: The journal's folder; by default the plan's name with ``.precsearch``, beside it.
         resume: Go on with the run in ``run_dir``.
         force: Overwrite plan, artifact and journal; never those of another model.
+        mlflow: Log the run with MLflow (docs/use.md).
         on_event: Called with every event as it happens (`precsearch.core.events`); what it raises
             ends the search.
         progress: Whether to show a bar; by default in notebooks.
 
     Returns:
-        The plan, which is also on disk, with the trials and the optimised model.
+        The plan, which is also on disk, with the trials and the optimized model.
 
     Raises:
         InputError: Something that was given is wrong; the message says what to change.
-        UnmetError: Not even the FP32 engine is within the tolerance.
+        UnmetError: Not even the FP32 engine is within the tolerance, or no engine within it is
+            within the limits.
         KeyboardInterrupt: The search was interrupted; the best plan so far is on disk.
     """
     config = OptimizeConfig(
@@ -143,10 +158,10 @@ def optimize(
         devices=devices,
         corrections=tuple(corrections),
         max_builds=max_builds,
-        time_budget=time_budget.total_seconds()
-        if isinstance(time_budget, timedelta)
-        else time_budget,
+        time_budget=_seconds(time_budget),
         seed=seed,
+        objective=Objective.named(str(getattr(objective, "value", objective))),
+        limits=Limits(_seconds(max_latency), max_size, max_memory),
         preprocess=preprocess,
         threads=threads,
         workers=workers,
@@ -183,7 +198,8 @@ def optimize(
     watch: list[Callable[[Event], object]] = [] if on_event is None else [on_event]
     if progress or (progress is None and in_notebook()):
         watch.append(Bar(config.max_builds, config.time_budget))
-    return _result(config, _followed(optimize_events(config), watch))
+    events = optimize_events(config)
+    return _result(config, _followed(tracked(config, events) if mlflow else events, watch))
 
 
 def control_of(
@@ -217,6 +233,10 @@ def precisions_of(names: Sequence[str | Precision] | None) -> tuple[Precision, .
             known = ", ".join(p.value for p in Precision.ordered())
             raise OptionError(f"there is no precision {name!r}; use {known}")
     return Precision.ordered(p for p in found.values() if p is not None)
+
+
+def _seconds(given: float | timedelta | None) -> float | None:
+    return given.total_seconds() if isinstance(given, timedelta) else given
 
 
 def _bounded(metric: str, tol: float | Mapping[str, float]) -> str:

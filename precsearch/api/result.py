@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from precsearch.api.html import result_html
+from precsearch.api.html import plane, result_html
 from precsearch.core.errors import OptionError
 from precsearch.formatting import Scale, loss_bound, speedup, speedup_interval
 from precsearch.plan.plan import Plan
@@ -22,6 +22,7 @@ from precsearch.report.trial_facts import TrialFact
 from precsearch.setup.files import check_free, write_output
 
 if TYPE_CHECKING:
+    import altair
     import pandas
 
 __all__ = ["Result"]
@@ -38,7 +39,7 @@ class Result:
         plan_path: Where.
         run_path: The run directory, with the journal.
         model_path: The original model; one that was given in memory is in the run directory.
-        artifact_path: Where the optimised model was written, ``None`` if that was not asked for.
+        artifact_path: Where the optimized model was written, ``None`` if that was not asked for.
         summary: What a person should know, a sentence each.
         metric: The metric as ``--metric`` takes it; a function's has its file.
     """
@@ -106,7 +107,7 @@ class Result:
 
     @cached_property
     def model(self) -> onnx.ModelProto:
-        """The optimised model; of TensorRT, what its engine is built from.
+        """The optimized model; of TensorRT, what its engine is built from.
 
         Raises:
             ReplayError: The original model is another one now.
@@ -116,7 +117,7 @@ class Result:
         return found
 
     def save(self, path: str | PathLike[str], *, force: bool = False) -> BuildReport:
-        """Write the optimised model, or for TensorRT the engine, as `precsearch.build` does."""
+        """Write the optimized model, or for TensorRT the engine, as `precsearch.build` does."""
         return build(self.plan_path, self.model_path, Path(path), force=force)
 
     def verify(self, data: str | Path | None = None, *, tol: float | None = None) -> VerifyReport:
@@ -149,5 +150,24 @@ class Result:
             f"({interval}), off by {scale(self.loss)} within {bound}>"
         )
 
-    def _repr_html_(self) -> str:
-        return result_html(self.facts, self.plan, self.summary)
+    def chart(self) -> altair.Chart:
+        """Every engine by latency and loss, to be changed and combined as any chart of Altair.
+
+        Raises:
+            OptionError: Altair is not installed, or no engine was timed.
+        """
+        try:
+            import altair
+        except ImportError as error:
+            raise OptionError("a chart needs Altair; run: pip install altair") from error
+        found = plane(self.facts)
+        if found is None:
+            raise OptionError("no engine was timed, so there is nothing to draw")
+        return altair.Chart.from_dict(found[0])
+
+    def _repr_html_(self) -> str | None:
+        """A table with a picture; ``None``, for which notebooks show the text, without Jinja."""
+        try:
+            return result_html(self.facts, self.plan, self.summary)
+        except OptionError:
+            return None

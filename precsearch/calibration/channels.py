@@ -26,7 +26,7 @@ class ChannelRequest:
     """Which channels to look at.
 
     Attributes:
-        model: The prepared model in FP32, serialised.
+        model: The prepared model in FP32, serialized.
         model_folder: Folder of its external weights, if it has any.
         axes: Tensors with the axis that holds their channels.
         ranks: Number of dimensions of each tensor.

@@ -38,21 +38,23 @@ __all__ = [
 ]
 
 
-def optimize(configs: Sequence[OptimizeConfig], *, json: bool) -> Exit:
+def optimize(configs: Sequence[OptimizeConfig], *, json: bool, mlflow: bool = False) -> Exit:
     """Search for each bound, and print what was found; an interrupt ends it all."""
     code = Exit.DONE
     for config in configs:
-        found = _optimize(config, json=json)
+        found = _optimize(config, json=json, mlflow=mlflow)
         if found not in (Exit.DONE, Exit.UNMET):
             return found
         code = max(code, found)
     return code
 
 
-def _optimize(config: OptimizeConfig, *, json: bool) -> Exit:
+def _optimize(config: OptimizeConfig, *, json: bool, mlflow: bool) -> Exit:
     """Search, showing progress on stderr (or events on stdout), and print what was found."""
     out = stdout()
     events = api.optimize_events(config)
+    if mlflow:
+        events = api.tracked(config, events)
     if json:
         lines = JsonLines(out)
         result = consume(events, lines)
@@ -132,6 +134,7 @@ def verify(
     expect: str | None,
     max_latency: float | None,
     max_size: int | None,
+    max_memory: int | None,
 ) -> Exit:
     """Replay a plan and measure it on this machine."""
     out = stdout()
@@ -148,6 +151,7 @@ def verify(
             expect=expect,
             max_latency=max_latency,
             max_size=max_size,
+            max_memory=max_memory,
         )
     page.write(out, verify_lines(report, page))
     return Exit.DONE if report.passed else Exit.REPLAY

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from precsearch.cli.app import Action, app
 from precsearch.cli.look_commands import diagnose, doctor, inspect, report, watch
-from precsearch.cli.options import control
+from precsearch.cli.options import control, goal
 from precsearch.cli.options import devices as device_options
 from precsearch.cli.options import optimize as options
 from precsearch.cli.options import plan as plan_options
@@ -20,7 +20,7 @@ from precsearch.cli.options.parse import (
     parse_shapes,
     parse_strategy_options,
 )
-from precsearch.setup.tolerances import Tolerances
+from precsearch.core.objective import Limits, Objective
 
 __all__ = ["Action", "app"]
 
@@ -29,8 +29,12 @@ __all__ = ["Action", "app"]
 def optimize(
     model: options.Model,
     *,
-    tol: control.Tolerance = 1e-2,
-    metric: options.Metric = "rel-l2",
+    tol: control.Tolerance = None,
+    metric: options.Metric = None,
+    objective: goal.ObjectiveOption = "latency",
+    max_latency: goal.MaxLatency = None,
+    max_size: goal.MaxSize = None,
+    max_memory: goal.MaxMemory = None,
     data: options.Data = None,
     preprocess: options.Preprocess = "",
     holdout: options.Holdout = None,
@@ -66,6 +70,7 @@ def optimize(
     run_dir: options.RunDir = None,
     resume: options.Resume = False,
     force: options.Force = False,
+    mlflow: goal.Mlflow = False,
     dry_run: options.DryRun = False,
     json: options.Json = False,
 ) -> Action:
@@ -78,16 +83,16 @@ def optimize(
     """
     from precsearch.api import OptimizeConfig
     from precsearch.cli import actions
-    from precsearch.setup.bounds import per_tolerance
+    from precsearch.setup.bounds import per_bound
     from precsearch.setup.config import CORRECTIONS
 
-    bound, judged = control.bounds(tol, metric)
+    wanted = control.bounds(tol or [1e-2], metric or ["rel-l2"])
     config = OptimizeConfig(
         model=model,
         data=data,
         preprocess=preprocess,
-        tol=bound,
-        metric=judged,
+        objective=Objective.named(objective),
+        limits=Limits(max_latency, max_size, max_memory),
         warm_start=tuple(warm_start or ()),
         backend=backend,
         precisions=None if precisions is None else parse_precisions(precisions),
@@ -119,10 +124,10 @@ def optimize(
         corrections=() if no_corrections else CORRECTIONS,
         control=control.parse_control(pin or (), exclude or (), only or ()),
     )
+    configs = per_bound(config, wanted)
     if dry_run:
-        return lambda: actions.dry_run(config, json=json)
-    configs = per_tolerance(config, tol) if isinstance(tol, Tolerances) else (config,)
-    return lambda: actions.optimize(configs, json=json)
+        return lambda: actions.dry_run(configs[0], json=json)
+    return lambda: actions.optimize(configs, json=json, mlflow=mlflow)
 
 
 @app.command()
@@ -136,7 +141,7 @@ def build(
     expect: plan_options.Expect = None,
     force: options.Force = False,
 ) -> Action:
-    """Write a plan's optimised model, byte for byte, or with --target an engine for another GPU.
+    """Write a plan's optimized model, byte for byte, or with --target an engine for another GPU.
 
     Refuses with exit code 4 if the plan does not reproduce here, and says what differs.
 
@@ -198,9 +203,9 @@ def export(
     model: plan_options.Original = None,
     force: options.Force = False,
 ) -> Action:
-    """Write a plan's model with a script that builds it without precsearch.
+    """Write a plan's model for other tools, with a script that builds it, or for a viewer.
 
-    For `polygraphy` and `trtexec`. Refuses with exit code 4 if the plan does not reproduce here.
+    Refuses with exit code 4 if the plan does not reproduce here.
 
     Example:
         precsearch export resnet.plan.json --to polygraphy -o exported
@@ -221,8 +226,9 @@ def verify(
     artifact: plan_options.Measured = None,
     metric: plan_options.PlanMetric = None,
     expect: plan_options.Expect = None,
-    max_latency: plan_options.MaxLatency = None,
-    max_size: plan_options.MaxSize = None,
+    max_latency: goal.MaxLatencyHere = None,
+    max_size: goal.MaxSizeHere = None,
+    max_memory: goal.MaxMemoryHere = None,
 ) -> Action:
     """Rebuild a plan's model and measure it here; a gate for CI.
 
@@ -244,6 +250,7 @@ def verify(
         expect=expect,
         max_latency=max_latency,
         max_size=max_size,
+        max_memory=max_memory,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any, Union, cast, get_args, get_origin
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn
 
+from precsearch.core.objective import Objective
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Aggregation, Fidelity
@@ -26,7 +27,7 @@ StructureHook = Callable[[Any, Any], Any]
 _TAG = "type"
 _SCALARS = (int, str, bool, float, type(None))
 _SPECIAL = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
-_ENUMS: tuple[type[Enum], ...] = (Aggregation, Fidelity, Precision)
+_ENUMS: tuple[type[Enum], ...] = (Aggregation, Fidelity, Objective, Precision)
 _FLOAT = frozenset({float})
 """Most of a journal is rows of plain floats: those are taken over as they are."""
 

@@ -6,11 +6,14 @@ loop.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from precsearch.core.objective import NO_LIMITS, Limits, Objective
 from precsearch.core.precision import Precision
-from precsearch.core.problem import Bound, Budget
+from precsearch.core.problem import Bound, Budget, Goal
 from precsearch.core.space import LayerGroup
 from precsearch.core.trial import Proposal, Trial
 
@@ -28,6 +31,7 @@ __all__ = [
     "TrialFinished",
     "TrialStarted",
     "Warned",
+    "goal_fields",
 ]
 
 
@@ -110,6 +114,9 @@ class SearchStarted:
             this one was resumed.
         earlier: How many trials earlier runs have measured; they follow as finished.
         outline: Every group in graph order, the undecidable ones too.
+        objective: What is minimised.
+        limits: What an engine must not exceed beside the loss.
+        size: Bytes of the FP32 engine.
         fp32: How FP32 is computed (``tf32``, ``strict``), to which speeds are relative; "" where
             the backend has one way alone.
     """
@@ -126,6 +133,21 @@ class SearchStarted:
     fp32: str = ""
     setup_seconds: float = 0.0
     earlier: int = 0
+    objective: Objective = Objective.LATENCY
+    limits: Limits = NO_LIMITS
+    size: int = 0
+
+    @property
+    def goal(self) -> Goal:
+        """What is wanted; a noise that is no number counts as none."""
+        noise = self.noise if math.isfinite(self.noise) and self.noise > 0 else 0.0
+        return Goal(self.bound, noise, self.objective, self.limits, self.size)
+
+
+def goal_fields(goal: Goal) -> dict[str, Any]:
+    """The fields of `SearchStarted` that tell a goal; its property `goal` is the goal again."""
+    names = ("bound", "noise", "objective", "limits", "size")
+    return {name: getattr(goal, name) for name in names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,17 +190,18 @@ class SearchFinished:
         reason: ``builds`` or ``time`` (budget), ``interrupted``, or why the strategy ended:
             ``baseline`` (FP32 does not run or is not within the bound), ``complete`` (every
             assignment was tried), ``settled`` (the uniform engines answered the question),
-            ``converged`` (no remaining candidate is expected to be faster beyond the noise),
-            ``stalled`` (the last engines brought no gain, and the models expect little of the
-            others), ``patience`` (several engines in a row brought no gain), ``limit`` (its own
-            limit of engines), ``done`` (it gave no reason).
+            ``converged`` (no other candidate is expected to gain anything that matters),
+            ``patience`` (several engines in a row brought no gain), ``limit`` (its own limit of
+            engines), ``done`` (it gave no reason).
         builds: Engines built and timed; those that failed soon are not counted.
         elapsed: Seconds of the search, counting what was spent before a resume.
+        expected_gain: See `precsearch.core.strategy.Ending`.
     """
 
     reason: str
     builds: int
     elapsed: float
+    expected_gain: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

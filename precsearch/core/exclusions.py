@@ -1,4 +1,4 @@
-"""Which choices of precision make engines unusable, as it follows from the trials alone.
+"""What failed engines say: which choices make engines unusable, and what a budget counts.
 
 An engine is unusable if it failed (it did not build, crashed, hung, ran out of memory) or if its
 output was not finite. A culprit is a set of choices; an engine that has all of them is unusable.
@@ -16,7 +16,22 @@ from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Failed, Fidelity, Trial
 
-__all__ = ["Exclusion", "exclusion_reasons", "exclusions", "half_located", "unusable"]
+__all__ = [
+    "FREE_FAILURES",
+    "LONG_S",
+    "Exclusion",
+    "built",
+    "exclusion_reasons",
+    "exclusions",
+    "half_located",
+    "unusable",
+]
+
+FREE_FAILURES = 40
+"""Failures in a row that are not counted. Each further one is, so a search ends where all fail."""
+
+LONG_S = 60.0
+"""Seconds from which on a failure is counted, because it cost as much as an engine."""
 
 _MOST = 3  # choices of a culprit; more of them name no cause
 _SHORT = 120  # characters of a message that a reason quotes
@@ -191,3 +206,29 @@ def _seen(exclusion: Exclusion) -> str:
     count = f"{exclusion.engines} engine{'s' if exclusion.engines > 1 else ''}"
     short = exclusion.message[:_SHORT] + ("…" if len(exclusion.message) > _SHORT else "")
     return f"{count}: {short}" if short else count
+
+
+def built(trials: Iterable[Trial]) -> int:
+    """The engines among ``trials`` that a budget of engines counts.
+
+    These are the engines that ran, those that hung or failed after a minute or more, and failures
+    beyond 40 in a row. The time of every failure counts towards a time budget.
+
+    Args:
+        trials: Of one search, in any order; proxies are left out.
+
+    Returns:
+        Their number.
+    """
+    count, row = 0, 0
+    engines = (t for t in trials if t.proposal.fidelity is Fidelity.ENGINE)
+    for trial in sorted(engines, key=lambda t: t.number):
+        failed = isinstance(trial.outcome, Failed)
+        row = row + 1 if failed else 0
+        count += not failed or _long(trial) or row > FREE_FAILURES
+    return count
+
+
+def _long(trial: Trial) -> bool:
+    outcome = trial.outcome
+    return isinstance(outcome, Failed) and (outcome.kind == "timeout" or trial.seconds >= LONG_S)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from precsearch.core.errors import OptionError
+from precsearch.core.objective import NO_LIMITS, Limits, Objective
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.core.trial import Fidelity, Measurement, Trial
 
 __all__ = ["Bound", "Budget", "Goal", "Prior", "Problem", "pareto"]
+
+_SAME_SIZE = 0.005
+"""Relative difference in size that is not worth a larger loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +46,50 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """The fastest engine within the bound.
+    """The fastest or the smallest engine within the bound.
 
     Attributes:
         bound: The accuracy bound.
         noise: Relative difference in latency below which two engines are as fast as each other,
             from an A/A measurement; a tie goes to the more accurate.
+        objective: What is minimized.
+        limits: What an engine must not exceed beside the loss.
+        size: Bytes of the FP32 engine, to which sizes are relative; 0 where it is not known.
     """
 
     bound: Bound
     noise: float = 0.02
+    objective: Objective = Objective.LATENCY
+    limits: Limits = NO_LIMITS
+    size: int = 0
+
+    @property
+    def tie(self) -> float:
+        """Relative difference in what is minimized that counts as none."""
+        return _SAME_SIZE if self.objective is Objective.SIZE else self.noise
+
+    def cost(self, measurement: Measurement) -> float | None:
+        """What is minimized, relative to FP32's; ``None`` if the engine was not timed."""
+        if measurement.latency is None:
+            return None
+        if self.objective is Objective.SIZE and self.size:
+            return measurement.artifact_bytes / self.size
+        return measurement.latency.ratio
+
+    def parts(self, measurement: Measurement) -> Mapping[str, float]:
+        """What is minimized by group key, as far as the engine tells; units are its own."""
+        if self.objective is Objective.SIZE:
+            return measurement.group_bytes
+        return measurement.group_seconds
+
+    def broken(self, measurement: Measurement) -> tuple[str, ...]:
+        """Limits that a timed engine breaks, half a sentence each."""
+        latency = measurement.latency
+        return self.limits.broken(
+            None if latency is None else latency.seconds,
+            measurement.artifact_bytes,
+            measurement.memory_bytes or None,
+        )
 
     def passes(self, measurement: Measurement) -> bool:
         """Whether a searched-for engine is safely within the bound.
@@ -78,34 +116,38 @@ class Goal:
         return self.usage(measurement)
 
     def better(self, a: Measurement, b: Measurement) -> bool:
-        """Whether ``a`` is faster than ``b`` beyond the noise, or ties and is more accurate.
+        """Whether ``a`` costs less than ``b`` beyond the noise, or ties and is more accurate.
 
         Raises:
             ValueError: One of them was not timed.
         """
-        if a.latency is None or b.latency is None:
+        first, second = self.cost(a), self.cost(b)
+        if first is None or second is None:
             raise ValueError("only timed engines can be compared")
-        if a.latency.ratio < b.latency.ratio * (1 - self.noise):
+        if first < second * (1 - self.tie):
             return True
-        if a.latency.ratio > b.latency.ratio * (1 + self.noise):
+        if first > second * (1 + self.tie):
             return False
         return a.accuracy.loss < b.accuracy.loss
 
     def best(self, trials: Iterable[Trial]) -> Trial | None:
-        """The preferable one of the timed trials that pass; ``None`` if none does.
+        """The preferable one of the timed trials that pass within the limits, or ``None``.
 
         The fastest is found first, then the most accurate of those within the noise of *it*, so
         that the answer does not depend on the order of ``trials`` (ties are not transitive).
         """
         passing = [
-            (m.latency.ratio, m.accuracy.loss, t.number, t)
+            (cost, m.accuracy.loss, t.number, t)
             for t in trials
-            if (m := t.measurement) is not None and m.latency is not None and self.passes(m)
+            if (m := t.measurement) is not None
+            and (cost := self.cost(m)) is not None
+            and self.passes(m)
+            and not self.broken(m)
         ]
         if not passing:
             return None
         fastest = min(row[0] for row in passing)
-        tied = [row for row in passing if row[0] <= fastest * (1 + self.noise)]
+        tied = [row for row in passing if row[0] <= fastest * (1 + self.tie)]
         return min(tied, key=lambda row: (row[1], row[0], row[2]))[3]
 
 
@@ -115,7 +157,7 @@ class Budget:
 
     Attributes:
         max_builds: Engines built and timed, counting those of a resumed search and those of
-            `Problem.known`. An engine that fails soon is none (`precsearch.core.counting.built`).
+            `Problem.known`. An engine that fails soon is none (`precsearch.core.exclusions.built`).
         seconds: Wall time, counting what was spent before a resume and what failed engines took.
     """
 

@@ -1,15 +1,31 @@
-"""The interface of a search strategy: frozen options with one generator."""
+"""The interface of a search strategy, and how right its models were.
+
+A strategy is frozen options with one generator.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+import math
+import statistics
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol, runtime_checkable
 
-from precsearch.core.problem import Problem
+from precsearch.core.problem import Goal, Problem
 from precsearch.core.trial import Proposal, Trial
 
-__all__ = ["ENDINGS", "Ahead", "Estimates", "Proposals", "ReasonedProposals", "Strategy"]
+__all__ = [
+    "ENDINGS",
+    "Ahead",
+    "Ending",
+    "Estimates",
+    "PredictionErrors",
+    "Proposals",
+    "ReasonedProposals",
+    "Strategy",
+    "prediction_errors",
+]
 
 
 class Ahead(tuple[Proposal, ...]):
@@ -32,16 +48,31 @@ The trials have canonical assignments (`SearchSpace.canonical`); a repeated prop
 with the trial that is known. When the budget is spent the generator is closed.
 """
 
-ReasonedProposals = Generator[Sequence[Proposal], Sequence[Trial], str | None]
-"""`Proposals` that also return why the strategy ended: a key of `ENDINGS`, or ``None``."""
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a strategy ended, and what it still expected.
+
+    Attributes:
+        reason: A key of `ENDINGS`.
+        expected_gain: The largest expected gain of all candidates that it knows and has not built,
+            as a share of the latency of the fastest engine within the bound; ``None`` if it does
+            not say.
+    """
+
+    reason: str
+    expected_gain: float | None = None
+
+
+ReasonedProposals = Generator[Sequence[Proposal], Sequence[Trial], Ending | str | None]
+"""`Proposals` that also return why the strategy ended: an `Ending`, its reason, or ``None``."""
 
 ENDINGS: Mapping[str, str] = MappingProxyType(
     {
         "baseline": "the FP32 engine did not run or is not within the bound",
         "complete": "every assignment was tried",
         "settled": "the uniform engines answered the question",
-        "converged": "no remaining candidate is expected to be faster beyond the noise",
-        "stalled": "the last engines brought no gain, and the models expect little of the others",
+        "converged": "no other candidate is expected to gain anything that matters",
         "patience": "several engines in a row brought no gain",
         "limit": "the strategy's own limit of engines was reached",
     }
@@ -57,7 +88,7 @@ class Strategy(Protocol):
         """Search ``problem``; deterministic in the problem and the trials that are sent.
 
         Returns:
-            When it ends: a key of `ENDINGS`, or ``None`` to give no reason (as `Proposals` do).
+            When it ends: why, or ``None`` to give no reason (as `Proposals` do).
         """
         ...
 
@@ -69,3 +100,53 @@ class Estimates(Strategy, Protocol):
     def expected_builds(self, problem: Problem, /) -> tuple[int, int, int]:
         """The least, the likely and the most engines that count, FP32's own included."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionErrors:
+    """How far engines were from their predictions, as medians over the predicted engines.
+
+    Relative errors are |measured / predicted - 1|.
+
+    Attributes:
+        engines: How many were predicted and ran.
+        ratio: Relative error of the latency over FP32's.
+        usage: Relative error of the share of the bound, of the engines whose output was finite.
+        verdicts: For how many it was foreseen on which side of the bound they end.
+    """
+
+    engines: int
+    ratio: float
+    usage: float
+    verdicts: int
+
+
+def prediction_errors(goal: Goal, trials: Iterable[Trial]) -> PredictionErrors | None:
+    """Compare the predictions of engines with their measurements.
+
+    Args:
+        goal: What the bound is.
+        trials: Of one search.
+
+    Returns:
+        ``None`` where nothing was predicted, or nothing that ran.
+    """
+    ratios, usages, right = [], [], 0
+    for trial in trials:
+        said, found = trial.proposal.predicted, trial.measurement
+        if said is None or found is None or found.latency is None:
+            continue
+        usage = goal.usage(found)
+        ratios.append(_relative(found.latency.ratio, said.ratio))
+        right += (usage <= 1) == (said.usage <= 1)
+        if math.isfinite(usage):
+            usages.append(_relative(usage, said.usage))
+    if not ratios:
+        return None
+    return PredictionErrors(
+        len(ratios), statistics.median(ratios), statistics.median(usages or [math.inf]), right
+    )
+
+
+def _relative(measured: float, predicted: float) -> float:
+    return abs(measured / predicted - 1) if predicted > 0 else math.inf

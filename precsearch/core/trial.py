@@ -98,7 +98,7 @@ class ShapeLatency:
 
     Attributes:
         shapes: Input name → shape.
-        weight: Share of this set in the latency that is minimised, all shares being 1 together.
+        weight: Share of this set in the latency that is minimized, all shares being 1 together.
         samples: Samples in one inference.
         seconds: Median of the per-round medians.
         ratio: Median of candidate / FP32.
@@ -169,6 +169,10 @@ class Measurement:
         build_seconds: Time to build the artifact and to open it.
         artifact_bytes: Size of what would be shipped.
         warnings: What the backend said of this engine that a person should know.
+        group_bytes: Bytes of constants by group key, where a search needs them.
+        memory_bytes: Host memory that opening and running the engine takes; 0 if not measured.
+        also: Its accuracy by other metrics, for searches that take this measurement over; see
+            `precsearch.metrics.metric_key`.
     """
 
     accuracy: Accuracy
@@ -178,6 +182,9 @@ class Measurement:
     build_seconds: float = 0.0
     artifact_bytes: int = 0
     warnings: tuple[str, ...] = ()
+    group_bytes: Mapping[str, int] = field(default_factory=dict)
+    memory_bytes: int = 0
+    also: Mapping[str, Accuracy] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,7 @@ def measurement_config(
     loads: tuple[Load, ...] = (),
     shapes: ShapeTable = (),
     metric_sha256: str = "",
+    also: tuple[tuple[str, str], ...] = (),
 ) -> MeasurementConfig:
     """What a measurement service starts from, on any host.
 
@@ -81,6 +82,7 @@ def measurement_config(
         loads: What is timed; nothing is the samples of ``search``.
         shapes: Sets of input shapes that engines are built for.
         metric_sha256: Digest of the user's own metric, "" for a built-in one.
+        also: Other metrics, with their digests likewise.
     """
     return MeasurementConfig(
         backend=target.factory,
@@ -88,8 +90,13 @@ def measurement_config(
         baseline=candidate(baseline),
         search=search,
         metric=config.metric,
-        timing=_PATIENT if target.facts.clock_ramps_up else TimingOptions(),
+        timing=replace(
+            _PATIENT if target.facts.clock_ramps_up else TimingOptions(),
+            timing=config.objective.timing,
+        ),
         loads=loads,
         metric_sha256=metric_sha256,
+        also=also,
         use=target.backend.use if isinstance(target.backend, DeclaresUse) else CPU_USE,
+        sizes=config.weighs_groups,
     )

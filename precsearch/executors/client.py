@@ -246,6 +246,10 @@ class MeasurementClient(ReferenceClient):
         """See `MeasurementService.confirm`."""
         return self._service.call(MeasurementService.confirm, candidates, rebuilds)
 
+    def memory(self, candidate: Candidate) -> int:
+        """See `MeasurementService.memory`."""
+        return self._service.call(MeasurementService.memory, candidate)
+
     def score(self, candidate: Candidate, part: ReferenceSplit) -> Accuracy:
         """See `MeasurementService.score`."""
         return self._service.call(MeasurementService.score, candidate, part)

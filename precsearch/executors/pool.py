@@ -128,7 +128,7 @@ class Pool:
                 home.receive(engine, worker.artifact(engine))
             home.revive(self._starting(home.device))
             timed = home.measure(engine, fidelity, self.rival(lowered), checked.accuracy)
-            return replace(timed, build_seconds=checked.build_seconds)
+            return replace(timed, build_seconds=checked.build_seconds, also=checked.also)
 
         return measure if self.fleet.times(worker) else measure_at_home
 

@@ -1,4 +1,4 @@
-"""`export`: a plan's model with a script that builds its engine by other tools than precsearch."""
+"""`export`: a plan's model with what other tools need to build its engine, or to show it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from pathlib import Path
 import onnx
 
 from precsearch.backends.tensorrt.layer_precisions import Pins, pins, renamed
-from precsearch.backends.tensorrt.options import Knobs
+from precsearch.backends.tensorrt.options import TensorRtOptions
+from precsearch.core.backend import BackendFacts
 from precsearch.core.errors import BuildError, OptionError, OutputError, PlanError
 from precsearch.exporters.onnxruntime import onnxruntime_script
+from precsearch.exporters.overlays import model_explorer_data, netron_model, notes_of
 from precsearch.exporters.polygraphy import polygraphy_script
 from precsearch.exporters.polygraphy_script import postprocess_script
 from precsearch.exporters.script import Job, Shape
@@ -25,7 +27,8 @@ from precsearch.setup.files import check_free, write_output
 
 __all__ = ["TOOLS", "ExportReport", "export"]
 
-TOOLS = ("polygraphy", "trtexec")
+_VIEWERS = ("model-explorer", "netron")
+TOOLS = ("polygraphy", "trtexec", *_VIEWERS)
 
 _BY_NAME = (
     "trtexec goes by layer names, and so reaches one layer of each node; --to polygraphy reaches "
@@ -38,9 +41,9 @@ class ExportReport:
     """What `export` wrote.
 
     Attributes:
-        tool: What the script runs.
+        tool: What it is for.
         model: The ONNX file.
-        script: The shell script.
+        script: The shell script; for a viewer, the file that it shows: the overlay, or the model.
         others: Further files that it needs.
         identical: Whether the ONNX file is byte for byte what `build` writes for this plan.
         notes: What the user should know.
@@ -67,7 +70,8 @@ def export(
     Args:
         plan: The plan file.
         model: The original model; ``None`` looks for ``<stem>.onnx`` beside the plan.
-        to: ``polygraphy`` or ``trtexec``.
+        to: ``polygraphy`` or ``trtexec``, which build an engine; ``model-explorer`` or ``netron``,
+            which show the precision of each node.
         output: A folder; made if it is missing.
         force: Replace what is there.
 
@@ -81,12 +85,13 @@ def export(
     plan, folder = Path(plan), Path(output)
     source = model_beside(plan, None if model is None else Path(model))
     stem = re.sub(r"[^\w.-]+", "_", plan.name.removesuffix(".json").removesuffix(".plan"))
-    files = {
-        "model": folder / f"{stem}.onnx",
-        "script": folder / f"{stem}.{to}.sh",
+    files = {"model": folder / f"{stem}{'.netron' if to == 'netron' else ''}.onnx"}
+    if to == "model-explorer":
+        files["overlay"] = folder / f"{stem}.model-explorer.json"
+    elif to not in _VIEWERS:
+        files["script"] = folder / f"{stem}.{to}.sh"
         # Polygraphy imports it by its name, in which a dot would be a package's.
-        "postprocess": folder / (re.sub(r"\W", "_", stem) + "_polygraphy.py"),
-    }
+        files["postprocess"] = folder / (re.sub(r"\W", "_", stem) + "_polygraphy.py")
     _make_folder(folder)
     check_free(files.values(), force=force, inputs=(plan, source))
     read = read_plan(plan)
@@ -94,6 +99,8 @@ def export(
         _refuse_asymmetric(read.recipe)
     made = materialise(read, source, None)
     check_free(files.values(), force=True, inputs=made.target.source.external)
+    if to in _VIEWERS:
+        return _shown(made, to, files, force=force)
     return _write(made, to, files, force=force)
 
 
@@ -119,7 +126,7 @@ def _write(made: Materialised, to: str, files: dict[str, Path], *, force: bool) 
         pins=asked,
     )
     exporter = made.target.facts.exporter
-    script = _script(job, to, exporter, files["postprocess"].name)
+    script = _script(job, to, made.target.facts, files["postprocess"].name)
     put = partial(write_output, force=force)
     write_model(made.target.source, files["model"], data, put)
     others: tuple[Path, ...] = ()
@@ -135,26 +142,39 @@ def _write(made: Materialised, to: str, files: dict[str, Path], *, force: bool) 
     return ExportReport(to, files["model"], files["script"], others, identical, told)
 
 
-def _script(job: Job, to: str, exporter: str, postprocess: str) -> str:
+def _shown(made: Materialised, to: str, files: dict[str, Path], *, force: bool) -> ExportReport:
+    """Write what a viewer shows."""
+    lowered = bytes(made.lowered.model)
+    model = onnx.load_model_from_string(lowered)
+    notes = notes_of(made.plan, model, made.lowered.owners)
+    data = netron_model(model, notes) if to == "netron" else lowered
+    write_model(made.target.source, files["model"], data, partial(write_output, force=force))
+    if to == "model-explorer":
+        write_output(files["overlay"], model_explorer_data(model, notes), force=force)
+    shown = files.get("overlay", files["model"])
+    return ExportReport(to, files["model"], shown, (), data == lowered, made.plan.notes)
+
+
+def _script(job: Job, to: str, facts: BackendFacts, postprocess: str) -> str:
     if to == "trtexec":
         return trtexec_script(job)
-    if exporter == "onnxruntime":
-        return onnxruntime_script(job)
+    if facts.exporter == "onnxruntime":
+        return onnxruntime_script(job, facts.device)
     return polygraphy_script(job, postprocess)
 
 
-def _pins(model: onnx.ModelProto, knobs: Knobs) -> Pins:
+def _pins(model: onnx.ModelProto, knobs: TensorRtOptions) -> Pins:
     try:
         return pins(model, pin_half=knobs.layer_precisions == "all")
     except BuildError as error:
         raise PlanError(f"{error}; make the plan again") from error
 
 
-def _knobs(recipe: Recipe) -> Knobs:
+def _knobs(recipe: Recipe) -> TensorRtOptions:
     if recipe.backend != "tensorrt":
-        return Knobs()
+        return TensorRtOptions()
     given = {name: str(value) for name, value in recipe.options.items() if name != "threads"}
-    return Knobs.of(given)
+    return TensorRtOptions.of(given)
 
 
 def _refuse_asymmetric(recipe: Recipe) -> None:

@@ -42,6 +42,7 @@ class Choices:
     ) -> None:
         self.graph = graph
         self._form = form
+        self._scheme = scheme
         self._offered = Precision.ordered(precisions)
         self._traits: Mapping[Precision, Sequence[Trait]] = {
             p: [quantized_trait(n, graph, scheme, p) for n in graph.nodes]
@@ -91,7 +92,7 @@ class Choices:
         return bool(floats) and taken and all(cast_capable(n, self.graph, typed) for n in floats)
 
     def _packed(self, part: Pattern, precision: Precision) -> bool:
-        return any(fits(n, self.graph) for n in self._nodes(part))
+        return any(fits(n, self.graph, self._scheme, precision) for n in self._nodes(part))
 
     def _quantized(self, part: Pattern, precision: Precision) -> bool:
         traits = self._traits.get(precision)

@@ -1,4 +1,4 @@
-"""What an assignment quantises and with which numbers, for all that write it as a graph.
+"""What an assignment quantizes and with which numbers, for all that write it as a graph.
 
 The lowering, the proxy of all assignments and the emulation of one must agree on this to the bit.
 """
@@ -12,11 +12,11 @@ from functools import cached_property
 from precsearch.core.errors import OptionError
 from precsearch.core.formats import FLOAT16, NumberFormat
 from precsearch.core.precision import Encoding, Precision
-from precsearch.core.quantization import TYPED, GraphForm, QuantScheme
+from precsearch.core.quantization import TYPED, GraphForm, QuantScheme, TensorFormat
 from precsearch.core.space import Assignment, LayerGroup, SearchSpace
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.capabilities import cast_capable
-from precsearch.lowering.qdq.layout import QuantLayout, quantise_layout
+from precsearch.lowering.qdq.layout import QuantLayout, quantize_layout
 from precsearch.lowering.qdq.reach import node_groups
 from precsearch.lowering.qdq.scales import QuantParams, RangeScales, ScaleSource, stored_scale
 from precsearch.lowering.weight_only import fits
@@ -31,7 +31,7 @@ class LoweringContext:
     Attributes:
         graph: The prepared model.
         space: Its groups.
-        scheme: The backend's quantisation.
+        scheme: The backend's quantization.
         scales: Calibrated ranges, or a plan's scales.
         form: What kind of graph is written, and what surrounds Q/DQ in it.
     """
@@ -45,7 +45,9 @@ class LoweringContext:
     def check(self, group: str, precision: Precision) -> None:
         """Raise `OptionError` if no graph can be written in which ``group`` runs in this."""
         spec, opset = precision.spec, self.graph.opsets.get("", 1)
-        if spec.encoding in (Encoding.NATIVE, Encoding.CAST) or precision is Precision.INT4:
+        if spec.encoding in (Encoding.NATIVE, Encoding.CAST):
+            return
+        if spec.encoding is Encoding.WEIGHT_ONLY and self.scheme.packs(precision):
             return
         if spec.encoding is not Encoding.QDQ or precision not in self.scheme.precisions:
             raise OptionError(f"group {group!r}: precsearch cannot write {precision} into a graph")
@@ -56,33 +58,39 @@ class LoweringContext:
             )
 
     def around(self, precision: Precision) -> NumberFormat:
-        """The float format that an operator on quantised tensors reads and writes."""
+        """The float format that an operator on quantized tensors reads and writes."""
         return self.form.float_of(precision).spec.format
 
     def uncalibrated(self) -> LoweringContext:
-        """The same without scales: nothing can be quantised."""
+        """The same without scales: nothing can be quantized."""
         return replace(self, scales=RangeScales({}, self.scheme))
 
-    def packed(self, assignment: Assignment) -> frozenset[int]:
-        """Indices of the nodes whose weights alone are quantized.
+    def packed(self, assignment: Assignment) -> dict[int, TensorFormat]:
+        """Index of each node whose weight alone is quantized → what to.
 
         Raises:
             OptionError: A group is asked for that, and none of its nodes has such a form.
         """
         asked = [(k, p) for k, p in assignment.entries if p.spec.encoding is Encoding.WEIGHT_ONLY]
-        return frozenset(
-            n.index for key, p in asked for n in self.packed_of(self.space.by_key[key], p)
-        )
+        found: dict[int, TensorFormat] = {}
+        for key, precision in asked:
+            found |= self.packed_of(self.space.by_key[key], precision)
+        return found
 
-    def packed_of(self, group: LayerGroup, precision: Precision) -> tuple[NodeView, ...]:
-        """The nodes of one group whose weights alone are quantized.
+    def packed_of(self, group: LayerGroup, precision: Precision) -> dict[int, TensorFormat]:
+        """Index of each node of one group whose weight alone is quantized → what to.
 
         Raises:
             OptionError: There are none.
         """
         opset = self.graph.opsets.get("", 1)
         nodes = [self.graph.by_key[key] for key in group.nodes]
-        found = tuple(n for n in nodes if fits(n, self.graph))
+        found = {
+            n.index: kept
+            for n in nodes
+            if fits(n, self.graph, self.scheme, precision)
+            and (kept := self.scheme.packed(n.op_type, precision)) is not None
+        }
         if not found or opset < precision.spec.format.min_opset:
             raise OptionError(
                 f"group {group.key!r}: none of its operators has a form in {precision} in operator "
@@ -103,18 +111,18 @@ class LoweringContext:
         return node_groups(self.space)
 
     def layout(self, assignment: Assignment) -> QuantLayout:
-        """The quantised tensors of a canonical assignment.
+        """The quantized tensors of a canonical assignment.
 
         Raises:
             OptionError: The assignment is outside of the space, or asks for a precision that has
                 no form in a graph.
-            ModelError: A tensor to quantise was not calibrated.
+            ModelError: A tensor to quantize was not calibrated.
             PlanError: A plan's scales do not fit.
         """
         self.space.check(assignment)
         for key, precision in assignment.entries:
             self.check(key, precision)
-        return quantise_layout(self.graph, self.scheme, self.space, assignment, self.scales)
+        return quantize_layout(self.graph, self.scheme, self.space, assignment, self.scales)
 
     def stored(self, params: QuantParams, precision: Precision) -> QuantParams:
         """With the scale that a graph has: where FP16 surrounds Q/DQ, one that FP16 holds."""

@@ -9,12 +9,12 @@ tensor is written once, where it is first needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from precsearch.core.formats import FLOAT32, NumberFormat
 from precsearch.core.precision import Precision
-from precsearch.core.quantization import QuantScheme
+from precsearch.core.quantization import QuantScheme, TensorFormat
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.cast import FloatTensors
 from precsearch.lowering.engines.ort_workarounds import EngineForms
@@ -33,14 +33,14 @@ class Wanted:
     Attributes:
         layout: The quantized tensors.
         floats: Index of each node that is typed in another float format than FP32 → the format.
-        packed: Indices of the nodes whose weights alone are quantized.
+        packed: Index of each node whose weight alone is quantized → what to.
         forms: Nodes that are written in another form.
         float_weights: Whether a quantized weight stays a float constant with a Q of its own.
     """
 
     layout: QuantLayout
     floats: Mapping[int, NumberFormat]
-    packed: Collection[int]
+    packed: Mapping[int, TensorFormat]
     forms: EngineForms
     float_weights: bool = False
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from precsearch.core.backend import CPU_USE, Backend, BackendOptions, DeviceUse, Feed
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Goal
-from precsearch.core.serialized import SerializedModel
 from precsearch.core.trial import Accuracy, Latency, Measurement
 from precsearch.data import Dataset
 from precsearch.emulation.multiplexed import ProxyModel
 from precsearch.measurement.artifact_store import BUDGET
 from precsearch.measurement.timing.latency import Load, TimingOptions
+from precsearch.system.serialized import SerializedModel
 
 __all__ = ["Candidate", "MeasurementConfig", "ReferenceSplit", "Rival"]
 
@@ -26,7 +26,7 @@ class Candidate:
     """An engine to measure.
 
     Attributes:
-        model: The lowered model, serialised; ``bytes`` gives it in one piece.
+        model: The lowered model, serialized; ``bytes`` gives it in one piece.
         digest: Its identity among the trials of a search.
         asked: Node name → precision that it was asked for.
         owners: Node name → group key.
@@ -102,7 +102,9 @@ class MeasurementConfig:
         use: How each stage uses a device that several services share.
         proxy: Scores assignments without an engine; ``None`` where `MeasurementService.probe` is
             not called.
+        also: Other metrics that engines are scored by, with their digests as for ``metric``.
         engine_budget: Bytes of built engines to keep, for backends that keep them.
+        sizes: Whether measurements say what the constants of each group take.
 
     Raises:
         ValueError: The options hold a path.
@@ -119,7 +121,9 @@ class MeasurementConfig:
     use: DeviceUse = CPU_USE
     proxy: ProxyModel | None = None
     metric_sha256: str = ""
+    also: tuple[tuple[str, str], ...] = ()
     engine_budget: int = BUDGET
+    sizes: bool = False
 
     def __post_init__(self) -> None:
         if self.options.model_folder or self.options.cache or self.options.scratch:

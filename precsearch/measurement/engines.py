@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from precsearch.codec import dumps, unstructure
-from precsearch.core.backend import Backend, KeepsNotes, Session, facts_of
+from precsearch.core.backend import Backend, Feed, KeepsNotes, Session, facts_of
 from precsearch.measurement.artifact_store import Artifact, ArtifactStore
 from precsearch.measurement.config import Candidate, MeasurementConfig
+from precsearch.measurement.memory import memory_of
+from precsearch.measurement.sizes import group_bytes, shipped_bytes
 
 __all__ = ["EngineSource"]
 
@@ -31,6 +34,7 @@ class EngineSource:
         self._baseline = config.baseline.digest
         self._folder = folder
         self._keeps = facts_of(backend).keep_artifacts
+        self._is_model = facts_of(backend).artifact_is_model
         self._store: ArtifactStore | None = None
         self._given: dict[str, Artifact] = {}
 
@@ -66,6 +70,27 @@ class EngineSource:
             BuildError: The backend refused the model.
         """
         return self._backend.open(self.built(candidate))
+
+    def size(self, candidate: Candidate, engine: bytes) -> int:
+        """Bytes of what is shipped, weights in files beside it included."""
+        return shipped_bytes(engine, candidate.model, artifact_is_model=self._is_model)
+
+    def group_bytes(self, candidate: Candidate) -> dict[str, int]:
+        """Bytes of constants by group key, if the config asks for them."""
+        return group_bytes(candidate.model, candidate.owners) if self._config.sizes else {}
+
+    def memory(self, candidate: Candidate, feeds: Sequence[Feed]) -> int:
+        """Bytes of host memory that opening the engine and running it takes, at the peak.
+
+        Args:
+            candidate: The engine.
+            feeds: What it runs, each once.
+
+        Raises:
+            BuildError: The backend refused the model.
+            RunError: The engine failed.
+        """
+        return memory_of(self._backend, self.built(candidate), feeds)
 
     def keep(self, candidate: Candidate, artifact: Artifact) -> None:
         """Take an engine that was built elsewhere for a candidate's, for as long as this lives."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from precsearch.core.backend import KernelTime
+from precsearch.core.backend import Backend, Feed, KernelTime
 from precsearch.core.precision import Precision
 
-__all__ = ["achieved_precisions", "owner", "seconds_by_group"]
+__all__ = ["achieved_precisions", "owner", "profiled", "seconds_by_group"]
 
+_PROFILE_RUNS = 3
 _ADDED = re.compile(r"(_nchwc|_bias_dq|_q|_dq|//raw|//inner|//product|//bias|//half)$")
 
 
@@ -25,6 +26,20 @@ def owner(name: str, owners: Mapping[str, str]) -> str:
         shorter = _ADDED.sub("", name)
         name = shorter if shorter != name else name.rpartition("/")[0]
     return ""
+
+
+def profiled(backend: Backend, artifact: bytes, feed: Feed) -> tuple[KernelTime, ...]:
+    """Each kernel of an engine and its time.
+
+    Raises:
+        BuildError: The engine does not open.
+        RunError: It failed.
+    """
+    session = backend.open(artifact, profiled=True)
+    try:
+        return session.profile(feed, _PROFILE_RUNS)
+    finally:
+        session.close()
 
 
 def seconds_by_group(

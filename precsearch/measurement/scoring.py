@@ -3,29 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from precsearch.core.backend import Array, Feed, Session
-from precsearch.core.trial import Accuracy
+from precsearch.core.trial import Accuracy, Measurement
 from precsearch.measurement.config import ReferenceSplit
-from precsearch.metrics import metric, with_lost_parts, worst_of
+from precsearch.metrics import Metric, metric, metric_key, with_lost_parts, worst_of
 
-__all__ = ["Scorer"]
+__all__ = ["Scorer", "Scores"]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How far outputs are off.
+
+    Attributes:
+        accuracy: By the metric of the search.
+        also: By other metrics, see `precsearch.metrics.metric_key`.
+    """
+
+    accuracy: Accuracy
+    also: Mapping[str, Accuracy] = field(default_factory=dict)
+
+    def measured(self, build_seconds: float) -> Measurement:
+        """As a measurement of an engine that is not timed."""
+        return Measurement(self.accuracy, build_seconds=build_seconds, also=self.also)
 
 
 class Scorer:
-    """Scores outputs by a metric.
+    """Scores outputs by a metric, and by others for searches that use the same measurements.
 
     Args:
         name: The metric, as the user named it.
         sha256: Digest of the user's own metric, "" for a built-in one.
+        also: The same of other metrics.
 
     Raises:
         OptionError: The metric is unknown, or is not the one of the digest.
     """
 
-    def __init__(self, name: str, sha256: str) -> None:
+    def __init__(self, name: str, sha256: str, also: Sequence[tuple[str, str]] = ()) -> None:
         self._metric = metric(name, sha256)
+        self._also = {metric_key(m): m for m in (metric(*one) for one in also)}
 
     def of(self, session: Session, part: ReferenceSplit) -> Accuracy:
         """An engine's, at the worst of the sets of input shapes.
@@ -33,21 +52,39 @@ class Scorer:
         Raises:
             RunError: The engine failed.
         """
-        return worst_of(self._whole(session, one) for one in (part, *part.also))
+        return self._of(session, part, {"": self._metric})[""]
+
+    def every(self, session: Session, part: ReferenceSplit) -> Scores:
+        """`of` by every metric, from the same outputs.
+
+        Raises:
+            RunError: The engine failed.
+        """
+        found = self._of(session, part, {"": self._metric, **self._also})
+        return Scores(found.pop(""), found)
 
     def of_some(
         self, part: ReferenceSplit, seen: Sequence[int], outputs: Sequence[Mapping[str, Array]]
-    ) -> Accuracy:
-        """That of the outputs for the feeds at the positions ``seen``."""
+    ) -> Scores:
+        """Those of the outputs for the feeds at the positions ``seen``."""
         references = tuple(part.reference[i] for i in seen)
-        return self._scored(outputs, ReferenceSplit(part.data.take(seen), references))
+        some = ReferenceSplit(part.data.take(seen), references)
+        also = {key: _scored(one, outputs, some) for key, one in self._also.items()}
+        return Scores(_scored(self._metric, outputs, some), also)
 
-    def _whole(self, session: Session, part: ReferenceSplit) -> Accuracy:
-        outputs = [session.run(feed) for feed in part.data.feeds]
-        found = self._scored(outputs, part)
-        found = with_lost_parts(self._metric, found, outputs, part.reference)
-        return replace(found, shapes=part.name)
+    def _of(
+        self, session: Session, part: ReferenceSplit, metrics: Mapping[str, Metric]
+    ) -> dict[str, Accuracy]:
+        rows: dict[str, list[Accuracy]] = {key: [] for key in metrics}
+        for one in (part, *part.also):
+            outputs = [session.run(feed) for feed in one.data.feeds]
+            for key, measure in metrics.items():
+                found = _scored(measure, outputs, one)
+                found = with_lost_parts(measure, found, outputs, one.reference)
+                rows[key].append(replace(found, shapes=one.name))
+        return {key: worst_of(found) for key, found in rows.items()}
 
-    def _scored(self, outputs: Sequence[Feed], part: ReferenceSplit) -> Accuracy:
-        labels, sizes = part.data.flat_labels, part.data.sizes
-        return self._metric.score(outputs, part.reference, labels, sizes=sizes)
+
+def _scored(measure: Metric, outputs: Sequence[Feed], part: ReferenceSplit) -> Accuracy:
+    labels, sizes = part.data.flat_labels, part.data.sizes
+    return measure.score(outputs, part.reference, labels, sizes=sizes)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from precsearch.core.backend import (
     ChoosesFp32,
     ChoosesTactics,
     Fingerprint,
     Fp32Mode,
-    KernelTime,
     Session,
 )
 from precsearch.core.backend.old_names import engine_warnings
@@ -26,14 +26,14 @@ from precsearch.measurement.config import Candidate, MeasurementConfig, Referenc
 from precsearch.measurement.engines import EngineSource
 from precsearch.measurement.place import Place
 from precsearch.measurement.probes import FirstLook, Probes
-from precsearch.measurement.profiling import achieved_precisions, seconds_by_group
+from precsearch.measurement.profiling import achieved_precisions, profiled, seconds_by_group
 from precsearch.measurement.reference_service import Announce, ReferenceService
-from precsearch.measurement.scoring import Scorer
+from precsearch.measurement.scoring import Scorer, Scores
+from precsearch.measurement.timing.confirming import timed_together
 from precsearch.measurement.timing.timer import EngineTimer, surroundings
 
 __all__ = ["Candidate", "MeasurementConfig", "MeasurementService", "ReferenceSplit", "Rival"]
 
-_PROFILE_RUNS = 3
 _SLOW_OPEN_S = 2.0
 """An engine that opens for longer is timed once: what memory looks like changes little for it."""
 
@@ -60,7 +60,7 @@ class MeasurementService(ReferenceService):
             scratch=place.engines,
         )
         self._backend = config.backend(self._options)
-        self._scorer = Scorer(config.metric, config.metric_sha256)
+        self._scorer = Scorer(config.metric, config.metric_sha256, config.also)
         self._engines = EngineSource(self._backend, place.engines, config)
         self._timer = EngineTimer(
             lambda: self._engines.open(self._config.baseline),
@@ -115,10 +115,10 @@ class MeasurementService(ReferenceService):
         self._announce("time")
         return self._timer.fp32()
 
-    def _some(self, session: Session, rival: Rival | None) -> Accuracy:
+    def _some(self, session: Session, rival: Rival | None, built: float) -> Measurement:
         part, losses = self._config.search, () if rival is None else rival.losses
         seen, outputs = self._look.run(session.run, part.data, losses)
-        return self._scorer.of_some(part, seen, outputs)
+        return self._scorer.of_some(part, seen, outputs).measured(built)
 
     def measure(
         self,
@@ -144,35 +144,40 @@ class MeasurementService(ReferenceService):
         start = time.perf_counter()
         artifact, opening = self._engines.built(candidate), time.perf_counter()
         session = self._backend.open(artifact)
-        now = time.perf_counter()
-        built, opened = now - start, now - opening
+        built, opened = (time.perf_counter() - begun for begun in (start, opening))
+        plain = candidate.digest == self._config.baseline.digest
         try:
             self._announce("run")
             if fidelity is Fidelity.PROXY:
-                return Measurement(self._some(session, rival), build_seconds=built)
-            accuracy = scored or self._scorer.of(session, self._config.search)
-            self._announce("time")
-            latency = self._time(candidate, session, accuracy, rival)
+                return self._some(session, rival, built)
+            scores = Scores(scored) if scored else self._scorer.every(session, self._config.search)
+            accuracy = scores.accuracy
+            timed = None if plain else self._time(session, accuracy, rival)
         finally:
             session.close()
-        kernels = self._profile(artifact)
+        latency = timed or self.fp32_latency()  # a third session of FP32 would be open before
+        kernels = profiled(self._backend, artifact, self._timer.loads[0].feeds[0])
         concluded = rival is not None and rival.decides(accuracy, latency)
-        plain = candidate.digest == self._config.baseline.digest
         if concluded and not plain and opened <= _SLOW_OPEN_S:
             self._announce("time")
             latency = self._timer.again(lambda: self._backend.open(artifact), latency, rival)
         if rival is not None:
             better = concluded and not plain and latency.ratio < rival.ratio
             self._engines.pin(candidate.digest if better else rival.digest)
-        return Measurement(
-            accuracy=accuracy,
+        return replace(
+            scores.measured(built),
             latency=latency,
             group_seconds=seconds_by_group(kernels, candidate.owners, latency.seconds),
             achieved=achieved_precisions(kernels, candidate.asked, candidate.owners),
-            build_seconds=built,
-            artifact_bytes=len(artifact),
+            artifact_bytes=self._engines.size(candidate, artifact),
             warnings=engine_warnings(self._backend, artifact),
+            group_bytes=self._engines.group_bytes(candidate),
         )
+
+    def memory(self, candidate: Candidate) -> int:
+        """See `EngineSource.memory`. The process should be a new one."""
+        self._announce("run")
+        return self._engines.memory(candidate, [load.feeds[0] for load in self._timer.loads])
 
     def check(self, candidate: Candidate) -> Measurement:
         """Build an engine and score it on all of the search part; it is not timed.
@@ -188,10 +193,11 @@ class MeasurementService(ReferenceService):
         built = time.perf_counter() - start
         try:
             self._announce("run")
-            accuracy = self._scorer.of(session, self._config.search)
+            scores = self._scorer.every(session, self._config.search)
         finally:
             session.close()
-        return Measurement(accuracy, build_seconds=built, artifact_bytes=len(artifact))
+        size = self._engines.size(candidate, artifact)
+        return replace(scores.measured(built), artifact_bytes=size)
 
     def probe(self, request: ProxyRequest, losses: Sequence[float] = ()) -> Measurement:
         """Accuracy of an assignment in the proxy, which stays open.
@@ -212,10 +218,12 @@ class MeasurementService(ReferenceService):
         self._announce("run")
         part = self._config.search
         seen, outputs = self._probes.run(request, part.data, losses)
-        return Measurement(self._scorer.of_some(part, seen, outputs), build_seconds=opened)
+        return self._scorer.of_some(part, seen, outputs).measured(opened)
 
     def confirm(self, candidates: Sequence[Candidate], rebuilds: int) -> list[tuple[Latency, ...]]:
-        """Each candidate's latency, ``rebuilds`` times newly opened, all in the same rounds.
+        """Each candidate's latency, ``rebuilds`` times newly opened, in the same rounds.
+
+        See `precsearch.measurement.timing.confirming.timed_together`.
 
         Raises:
             BuildError: The backend refused a model.
@@ -223,14 +231,8 @@ class MeasurementService(ReferenceService):
         """
         found: list[tuple[Latency, ...]] = []
         for _ in range(rebuilds):
-            self._announce("build")
-            sessions = [self._engines.open(c) for c in candidates]
-            self._announce("time")
-            try:
-                found.append(self._timer.side_by_side(sessions))
-            finally:
-                for session in sessions:
-                    session.close()
+            engines = [partial(self._engines.open, c) for c in candidates]
+            found.append(timed_together(engines, self._timer.side_by_side, self._announce))
         return [tuple(row[i] for row in found) for i in range(len(candidates))]
 
     def engine(self, candidate: Candidate) -> Engine:
@@ -283,17 +285,7 @@ class MeasurementService(ReferenceService):
         finally:
             session.close()
 
-    def _time(
-        self, candidate: Candidate, session: Session, accuracy: Accuracy, rival: Rival | None
-    ) -> Latency:
-        if candidate.digest == self._config.baseline.digest:
-            return self._timer.fp32()
+    def _time(self, session: Session, accuracy: Accuracy, rival: Rival | None) -> Latency:
+        self._announce("time")
         rough = rival is not None and not rival.matters(accuracy)
         return self._timer.once(session, rival, rough=rough)
-
-    def _profile(self, artifact: bytes) -> tuple[KernelTime, ...]:
-        session = self._backend.open(artifact, profiled=True)
-        try:
-            return session.profile(self._timer.loads[0].feeds[0], _PROFILE_RUNS)
-        finally:
-            session.close()

@@ -28,6 +28,7 @@ __all__ = [
     "PerOutput",
     "code_digest",
     "metric",
+    "metric_key",
     "named",
     "names",
     "per_output_name",
@@ -71,6 +72,11 @@ def worst_of(scores: Iterable[Accuracy]) -> Accuracy:
 def code_digest(metric: Metric) -> str:
     """SHA-256 of the file of a user's metric, as hex; "" for a built-in one."""
     return metric.sha256 if isinstance(metric, Custom) else ""
+
+
+def metric_key(metric: Metric) -> str:
+    """What tells a metric from any other: its name, and the digest of a user's own code."""
+    return f"{metric.name} {code_digest(metric)}".rstrip()
 
 
 def metric(name: str, sha256: str = "") -> Metric:

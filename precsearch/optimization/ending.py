@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from precsearch.core.events import PlanWritten
-from precsearch.core.trial import Measurement
+from precsearch.core.trial import Measurement, Trial
 from precsearch.grouping.undecided import hidden_layers
 from precsearch.metrics import Metric
 from precsearch.optimization.explanation.conclusion import Searched, conclusions
-from precsearch.optimization.stages.search import Rounds
+from precsearch.optimization.stages.search import INTERRUPTED, Rounds
 from precsearch.optimization.stages.select import Choice, counts, worst_output
 from precsearch.plan.plan import Plan
 from precsearch.setup.config import OptimizeConfig, OptimizeResult
@@ -17,7 +17,9 @@ from precsearch.setup.target import Target
 from precsearch.setup.unsearched import unsearched
 from precsearch.system.shell import argument, command
 
-__all__ = ["summary", "unmet", "written"]
+__all__ = ["beyond_limits", "summary", "unmet", "written"]
+
+_OPTIONS = {"seconds": "latency", "size": "size", "memory": "memory"}
 
 
 def unmet(config: OptimizeConfig, metric: Metric, baseline: Measurement) -> OptimizeResult:
@@ -37,6 +39,44 @@ def unmet(config: OptimizeConfig, metric: Metric, baseline: Measurement) -> Opti
         f"{command('diagnose', argument(config.model), '--precision', 'fp32')}"
     )
     return OptimizeResult(None, None, None, met=False, interrupted=False, summary=(said,))
+
+
+def beyond_limits(rounds: Rounds, choice: Choice) -> OptimizeResult:
+    """The result of a run in which no engine within the bound is within the limits, too.
+
+    Args:
+        rounds: The search.
+        choice: The FP32 engine, which breaks some.
+    """
+    goal = rounds.problem.goal
+    timed = [t for t in rounds.trials if t.measurement and t.measurement.latency and t.assignment]
+    near = [t for t in timed if t.measurement and goal.passes(t.measurement)]
+    closest = min(near, key=lambda t: _excess(rounds, t), default=None)
+    said = f"the FP32 engine: {'; '.join(choice.broken)}"
+    if closest is not None and closest.measurement is not None:
+        over = rounds.left_out.get(closest.number) or goal.broken(closest.measurement)
+        said = f"the closest is engine {closest.number}: {'; '.join(over)}" if over else said
+    options = " or ".join(f"--max-{_OPTIONS[name]}" for name in goal.limits.given)
+    return OptimizeResult(
+        None,
+        None,
+        None,
+        met=False,
+        interrupted=rounds.stopped == INTERRUPTED,
+        summary=(
+            f"no engine within the bound on the loss is within the limits; {said}; raise "
+            f"{options}, or --tol",
+        ),
+    )
+
+
+def _excess(rounds: Rounds, trial: Trial) -> float:
+    """The largest share of a limit that an engine uses."""
+    found, limits = trial.measurement, rounds.problem.goal.limits
+    assert found is not None
+    assert found.latency is not None
+    used = {"seconds": found.latency.seconds, "size": found.artifact_bytes}
+    return max((used[n] / most for n, most in limits.given.items() if n in used), default=1.0)
 
 
 def written(path: Path, plan: Plan, choice: Choice) -> PlanWritten:
@@ -61,5 +101,6 @@ def summary(rounds: Rounds, target: Target, metric: Metric, choice: Choice) -> t
         len(rounds.continued),
         "".join(f"{sentence}." for sentence in unsearched(hidden_layers(target.graph))),
         len(target.kept),
+        rounds.expected_gain,
     )
     return conclusions(searched, choice.trial, 1.0 if latency is None else latency.ratio)

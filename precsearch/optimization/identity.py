@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from precsearch._version import __version__
 from precsearch.codec import dumps, unstructure
-from precsearch.metrics import code_digest
+from precsearch.metrics import metric_key
 from precsearch.setup.config import OptimizeConfig
 from precsearch.setup.devices import devices_of
 from precsearch.setup.inputs import Inputs
@@ -30,7 +30,10 @@ def identity(config: OptimizeConfig, target: Target, inputs: Inputs) -> dict[str
         "devices": _devices(config, target),
         "scheme": target.scheme.name,
         "tol": repr(config.tol),
-        "metric": f"{inputs.metric.name} {code_digest(inputs.metric)}".rstrip(),
+        "timed": _timed(config),
+        "objective": config.objective.value,
+        "limits": " ".join(f"{name}={value!r}" for name, value in config.limits.given.items()),
+        "metric": metric_key(inputs.metric),
         "strategy": config.strategy,
         "strategy-option": dumps(unstructure(dict(config.strategy_options))),
         "seed": str(config.seed),
@@ -42,6 +45,11 @@ def identity(config: OptimizeConfig, target: Target, inputs: Inputs) -> dict[str
         "control": config.control.text,
         "version": __version__,
     }
+
+
+def _timed(config: OptimizeConfig) -> str:
+    """Which number of its times is an engine's latency, and whether its groups are weighed."""
+    return config.objective.timing.value + " and sizes" * config.weighs_groups
 
 
 def _devices(config: OptimizeConfig, target: Target) -> str:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from functools import cache
 
 from precsearch._version import __version__
 from precsearch.core.backend import Fingerprint
-from precsearch.core.events import Event, GroupOutline, RunStarted, SearchStarted, Warned
+from precsearch.core.events import (
+    Event,
+    GroupOutline,
+    RunStarted,
+    SearchStarted,
+    Warned,
+    goal_fields,
+)
 from precsearch.core.problem import Bound, Budget, Goal, Prior, Problem
 from precsearch.core.strategy import Strategy
 from precsearch.core.trial import Measured, Measurement, Trial
@@ -20,11 +26,10 @@ from precsearch.executors.connect import connect, reference
 from precsearch.executors.fleet import Fleet, assembled
 from precsearch.executors.open import executor_of
 from precsearch.executors.protocol import Executor
-from precsearch.executors.references import reference_of
+from precsearch.executors.references import holdout_of
 from precsearch.executors.request import Request
 from precsearch.lowering.lower import Lowering
 from precsearch.measurement.build_service import Engine
-from precsearch.measurement.service import ReferenceSplit
 from precsearch.optimization.evaluation import Evaluation
 from precsearch.optimization.explanation.caveats import hidden_by_loss
 from precsearch.optimization.shipment import Shipment, chosen_engine
@@ -33,6 +38,7 @@ from precsearch.optimization.stages.prepare import Preparation, Prepared
 from precsearch.optimization.stages.search import Rounds
 from precsearch.optimization.stages.select import Choice, Confirmed, confirm
 from precsearch.optimization.stopwatch import Stopwatch
+from precsearch.optimization.stored import take_over
 from precsearch.optimization.warm import Warm, warm_start
 from precsearch.optimization.write_plan import Finish
 from precsearch.plan.plan import CorrectionEvidence, Fp32Evidence
@@ -98,18 +104,14 @@ class Run:
         yield RunStarted(identified, self.config.model.name, __version__)
         notes = self.target.source.notes
         yield from self._warn((*notes, *self.inputs.warnings(self.config.tol), *self.rewritten))
+        take_over(self.config.run_path, self.config.warm_start)
         with self._executor() as executor, reference(executor, limit_s=self._limit_s) as first:
             ready = yield from self._prepared(executor, first)
             lowering, worker = ready.lowering, ready.worker
             admits, known = self._problem(0.0).goal.admits, self.journal.memo.fp32
+            device = self.journal.memo.device
             gating = BaselineStage(
-                self.config,
-                self.target,
-                self.inputs,
-                ready.setup,
-                admits,
-                known,
-                self.journal.memo.device,
+                *(self.config, self.target, self.inputs, ready.setup, admits, known, device)
             )
             passed = yield from gating.on(worker)
             if not passed.passed:
@@ -119,6 +121,7 @@ class Run:
             yield from self._warn(told(passed, self.config, self.inputs))
             yield from self._told_busy(baseline)
             warm = self._warm(identified)
+            warm.check(lowering.lower)
             yield from self._warn(warm.said)
             noise = self.journal.memo.noise
             with assembled(
@@ -126,7 +129,8 @@ class Run:
             ) as fleet:
                 yield from self._warn(fleet.notes)
                 self.devices = fleet.names
-                problem = replace(warm(self._problem(fleet.noise)), devices=len(fleet.clients))
+                wanted = self._problem(fleet.noise, baseline.artifact_bytes)
+                problem = replace(warm(wanted), devices=len(fleet.clients))
                 ready = replace(ready, setup=replace(setup, noise=fleet.noise))
                 rounds = self._rounds(problem, ready, executor, fleet, baseline)
                 choice = yield from rounds.events(self._search_started(fingerprint, problem))
@@ -183,11 +187,12 @@ class Run:
         self.corrections = found.corrections
         return found
 
-    def _problem(self, noise: float) -> Problem:
+    def _problem(self, noise: float, size: int = 0) -> Problem:
         config = self.config
+        bound = Bound(self.inputs.bound, self.inputs.metric.name)
         return Problem(
             space=self.target.space,
-            goal=Goal(Bound(self.inputs.bound, self.inputs.metric.name), noise),
+            goal=Goal(bound, noise, config.objective, config.limits, size),
             budget=Budget(config.max_builds, config.time_budget),
             priors=self.priors,
             seed=config.seed,
@@ -201,27 +206,14 @@ class Run:
             strategy=self.config.strategy,
             groups=len(problem.space.free),
             nodes=len(self.target.graph.nodes),
-            bound=problem.goal.bound,
             budget=problem.budget,
-            noise=problem.goal.noise,
             spent=self.journal.memo.seconds,
             outline=tuple(map(GroupOutline.of, problem.space.groups)),
             fp32=self.fp32[-1].mode if self.fp32 else "",
             setup_seconds=problem.setup_seconds,
             earlier=problem.earlier,
+            **goal_fields(problem.goal),
         )
-
-    def _holdout(self, worker: MeasurementClient) -> Callable[[], ReferenceSplit | None]:
-        """FP32's outputs for the holdout, computed when they are first asked for."""
-        part = self.inputs.parts.holdout
-
-        @cache
-        def holdout() -> ReferenceSplit | None:
-            if part is None:
-                return None
-            return reference_of(self.target, part, worker, self.inputs.beside(part))
-
-        return holdout
 
     def _rounds(
         self,
@@ -242,7 +234,7 @@ class Run:
         def evaluating(now: Problem) -> AbstractContextManager[Evaluate]:
             return evaluation.of(now, {**known, **memo.engines})
 
-        memo, holdout = self.journal.memo, self._holdout(worker)
+        memo, holdout = self.journal.memo, holdout_of(self.target, self.inputs, worker)
 
         def fresh() -> MeasurementClient:
             return connect(executor, worker.device, ready.setup.to_time(), self._limit_s)
@@ -295,5 +287,6 @@ class Run:
             tuple(rounds.continued),
             devices=self.devices,
             corrections=self.corrections,
+            expected_gain=rounds.expected_gain,
         )
         return (yield from shipment.written(rounds, lowered, finish))

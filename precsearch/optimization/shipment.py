@@ -13,7 +13,7 @@ from precsearch.executors.candidates import candidate
 from precsearch.executors.client import MeasurementClient
 from precsearch.lowering.lower import Lowered, Lowering
 from precsearch.measurement.build_service import Engine
-from precsearch.optimization.ending import summary, written
+from precsearch.optimization.ending import beyond_limits, summary, written
 from precsearch.optimization.finished import keep_plan, write_plan
 from precsearch.optimization.stages.corrected import shipped_target
 from precsearch.optimization.stages.search import INTERRUPTED, Rounds
@@ -77,7 +77,7 @@ class Shipment:
     def written(
         self, rounds: Rounds, lowered: Lowered, finish: Finish
     ) -> Generator[Event, None, OptimizeResult]:
-        """Write plan and artifact.
+        """Write plan and artifact; nothing, if no engine is within the limits.
 
         Args:
             rounds: The search.
@@ -88,6 +88,8 @@ class Shipment:
             OutputError: One cannot be written.
         """
         config, choice, engine = self.config, finish.choice, finish.engine
+        if choice.broken:
+            return beyond_limits(rounds, choice)
         target = shipped_target(self.target, choice.trial.assignment)
         plan = make_plan(config, rounds.problem, target, self.inputs, lowered, finish)
         result = OptimizeResult(

@@ -7,23 +7,26 @@ all of that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from precsearch.core.counting import built
 from precsearch.core.errors import InputError
 from precsearch.core.events import RunStarted, TrialFinished
+from precsearch.core.exclusions import built
+from precsearch.core.precision import Precision
 from precsearch.core.problem import Problem
 from precsearch.core.space import Assignment, SearchSpace
-from precsearch.core.trial import KILLED, Failed, Fidelity, Proposal, Trial
+from precsearch.core.trial import KILLED, Failed, Fidelity, Measured, Proposal, Trial
+from precsearch.lowering.lower import Lowered
 from precsearch.plan.plan import read_plan
 from precsearch.search.journal import read
 
 __all__ = ["Warm", "warm_start"]
 
-_FREE = frozenset({"tol", "strategy", "strategy-option"})
+_FREE = frozenset({"tol", "objective", "limits", "strategy", "strategy-option"})
 """Of a run's identity, what no outcome depends on."""
+_METRIC = "metric"
 _BEFORE = "measured by an earlier run: "
 
 
@@ -50,6 +53,18 @@ class Warm:
             f"{engines} engine{'' if engines == 1 else 's'} and {proxies} "
             f"prox{'y' if proxies == 1 else 'ies'} of earlier runs are taken over, not measured",
         )
+
+    def check(self, lower: Callable[[Assignment], Lowered]) -> None:
+        """Whether engines are lowered as the earlier runs lowered them; one tells of all.
+
+        Raises:
+            InputError: They are not: those runs had other corrections, say.
+        """
+        for trial in self.trials:
+            if trial.model_digest and trial.assignment.keys_at(Precision.INT8):
+                if lower(trial.assignment).digest != trial.model_digest:
+                    raise _unlike("--warm-start", "corrections")
+                return
 
     def __call__(self, problem: Problem) -> Problem:
         """The problem with what is known; its budget of engines is for new ones."""
@@ -98,24 +113,50 @@ def _taken(trial: Trial, number: int) -> Trial:
 def _trials(source: Path, identity: Mapping[str, str]) -> list[Trial]:
     """The trials of a journal, but for those that something outside killed."""
     found: list[Trial] = []
+    theirs: Mapping[str, str] = {}
     for event in read(source):
         if isinstance(event, RunStarted):
-            _check(source, event.identity, identity)
+            theirs = event.identity
+            _check(source, theirs, identity, _FREE | {_METRIC})
         elif isinstance(event, TrialFinished):
             outcome = event.trial.outcome
             if not (isinstance(outcome, Failed) and outcome.kind == KILLED):
                 found.append(event.trial)
-    return found
+    judged = [_judged(t, theirs.get(_METRIC, ""), identity.get(_METRIC, "")) for t in found]
+    taken = [t for t in judged if t is not None]
+    if found and not any(t.measurement for t in taken):
+        _check(source, theirs, identity)  # it did not score by our metric
+    return taken
 
 
-def _check(source: Path, theirs: Mapping[str, str], ours: Mapping[str, str]) -> None:
-    differ = sorted(key for key in {*theirs, *ours} - _FREE if theirs.get(key) != ours.get(key))
+def _judged(trial: Trial, theirs: str, ours: str) -> Trial | None:
+    """A trial by our metric; ``None`` if that did not score it."""
+    found = trial.measurement
+    if theirs == ours or found is None:
+        return trial
+    if ours not in found.also:
+        return None
+    also = {**{k: a for k, a in found.also.items() if k != ours}, theirs: found.accuracy}
+    return replace(trial, outcome=Measured(replace(found, accuracy=found.also[ours], also=also)))
+
+
+def _check(
+    source: Path,
+    theirs: Mapping[str, str],
+    ours: Mapping[str, str],
+    free: frozenset[str] = _FREE,
+) -> None:
+    differ = sorted(key for key in {*theirs, *ours} - free if theirs.get(key) != ours.get(key))
     if differ:
-        raise InputError(
-            f"{str(source)!r} is a run with other options ({', '.join(differ)}), so its "
-            "measurements do not hold here; drop --warm-start, or give the plan of that run to "
-            "start from its choice of precisions alone"
-        )
+        raise _unlike(source, ", ".join(differ))
+
+
+def _unlike(source: Path | str, what: str) -> InputError:
+    return InputError(
+        f"{str(source)!r} is a run with other options ({what}), so its measurements do not hold "
+        "here; drop --warm-start, or give the plan of that run to start from its choice of "
+        "precisions alone"
+    )
 
 
 def _guess(source: Path, space: SearchSpace) -> Assignment:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
@@ -12,11 +12,10 @@ import numpy as np
 from precsearch._version import __version__
 from precsearch.codec.vectors import encode_halves
 from precsearch.core.backend import Fingerprint
-from precsearch.core.precision import Precision
-from precsearch.core.predictions import PredictionErrors, prediction_errors
 from precsearch.core.problem import Problem, pareto
 from precsearch.core.space import Assignment, SearchSpace
-from precsearch.core.trial import Accuracy, Failed, Latency, Prediction, Trial
+from precsearch.core.strategy import PredictionErrors, prediction_errors
+from precsearch.core.trial import Accuracy, Failed, Latency, Measurement, Prediction, Trial
 from precsearch.lowering.lower import Lowered
 from precsearch.lowering.qdq.scales import QuantParams
 from precsearch.lowering.version import lowering_version
@@ -24,6 +23,7 @@ from precsearch.measurement.build_service import Engine
 from precsearch.metrics import code_digest
 from precsearch.optimization.explanation.explain import explain_groups, ledger
 from precsearch.optimization.stages.select import Choice
+from precsearch.plan.criteria import wished
 from precsearch.plan.plan import (
     Continuation,
     CorrectionEvidence,
@@ -42,11 +42,10 @@ from precsearch.plan.plan import (
 from precsearch.setup.config import DataConfig, OptimizeConfig
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.shapes import shapes_of
-from precsearch.setup.target import Target
+from precsearch.setup.target import Target, formats_of
 
 __all__ = [
     "Finish",
-    "formats_of",
     "make_criteria",
     "make_plan",
     "make_recipe",
@@ -75,6 +74,7 @@ class Finish:
         continued: Searches that went on after a miss on the holdout.
         corrections: What was tried to make INT8 more accurate.
         devices: What engines ran on, the home device first.
+        expected_gain: See `precsearch.core.strategy.Ending`.
     """
 
     choice: Choice
@@ -89,6 +89,7 @@ class Finish:
     continued: tuple[Continuation, ...] = ()
     corrections: tuple[CorrectionEvidence, ...] = ()
     devices: tuple[str, ...] = ()
+    expected_gain: float | None = None
 
 
 def make_recipe(
@@ -146,18 +147,6 @@ def shift_recipes(lowered: Lowered) -> tuple[ShiftRecipe, ...]:
     )
 
 
-def formats_of(target: Target, precisions: Set[Precision]) -> dict[str, str]:
-    """The number formats that tensors are stored in, by precision, the most precise first."""
-    found = {}
-    for precision in sorted(precisions, key=lambda p: p.rank):
-        name = precision.spec.format.name
-        if precision is Precision.INT8:
-            stored = target.scheme.activation(precision).format.name
-            name = f"{stored} activations, {name} weights"
-        found[precision.value] = name
-    return found
-
-
 def scale_recipe(tensor: str, params: QuantParams) -> ScaleRecipe:
     """A scale as a plan records it."""
     return ScaleRecipe(tensor, params.scale.hex(), params.zero_point)
@@ -175,7 +164,6 @@ def make_plan(
     choice, measured = finish.choice, finish.choice.measurement
     assert measured.latency is not None
     assignment, known = choice.trial.assignment, ledger(finish.trials)
-    reasons = explain_groups(problem, assignment, measured.achieved, known, target.kept)
     evidence = Evidence(
         version=__version__,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -187,11 +175,12 @@ def make_plan(
         latency=short_latency(measured.latency),
         accuracy=short_accuracy(measured.accuracy),
         holdout=None if choice.holdout is None else short_accuracy(choice.holdout),
-        groups=reasons,
+        groups=explain_groups(problem, assignment, measured.achieved, known, target.kept),
         finalists=choice.looks,
         trials=_trials(finish.trials),
         warnings=finish.warnings,
         stopped=finish.stopped,
+        expected_gain=finish.expected_gain,
         seconds=round(finish.seconds, 3),
         engine=() if finish.engine is None else finish.engine.layer_summary,
         tactics={} if finish.engine is None else dict(sorted(finish.engine.tactics.items())),
@@ -203,7 +192,12 @@ def make_plan(
         devices=finish.devices,
     )
     recipe = make_recipe(target, problem.space, assignment, lowered, inputs)
-    return Plan(recipe, make_criteria(config, inputs), evidence)
+    return Plan(recipe, make_criteria(config, inputs), _with_sizes(evidence, problem, measured))
+
+
+def _with_sizes(evidence: Evidence, problem: Problem, measured: Measurement) -> Evidence:
+    size, memory = measured.artifact_bytes, measured.memory_bytes
+    return replace(evidence, size=size, fp32_size=problem.goal.size, memory=memory)
 
 
 def make_criteria(config: DataConfig, inputs: Inputs) -> Criteria:
@@ -220,6 +214,7 @@ def make_criteria(config: DataConfig, inputs: Inputs) -> Criteria:
             WeightedShapes(dict(shapes_of(one.feeds[0])), _digits(one.weight / total))
             for one in loads
         ),
+        **wished(config.objective, config.limits),
     )
 
 
@@ -271,11 +266,9 @@ def _counts(assignment: Assignment) -> Mapping[str, int]:
 
 
 def _trials(trials: Sequence[Trial]) -> tuple[TrialEvidence, ...]:
-    front = {t.number for t in pareto(trials)}
-    rows = []
+    front, rows = {t.number for t in pareto(trials)}, list[TrialEvidence]()
     for trial in trials:
-        found = trial.measurement
-        outcome = trial.outcome
+        found, outcome = trial.measurement, trial.outcome
         failed = ""
         if isinstance(outcome, Failed):
             failed = f"{outcome.stage}/{outcome.kind}: {outcome.message}"

@@ -10,7 +10,7 @@ from precsearch.core.backend import Fingerprint, fp32_words
 from precsearch.core.errors import PlanError
 from precsearch.core.mismatch import Mismatch
 from precsearch.core.precision import Precision
-from precsearch.core.predictions import PredictionErrors
+from precsearch.core.strategy import PredictionErrors
 from precsearch.core.trial import Accuracy, Latency, Prediction
 
 __all__ = [
@@ -174,6 +174,11 @@ class Evidence:
         corrections: What was tried to make INT8 more accurate, in order.
         strategy_options: Those that differ from the strategy's defaults, as they were given.
         devices: What engines ran on, the home device first, whose timings were compared.
+        size: Bytes of what is shipped; 0 where it is not known.
+        fp32_size: The same of the FP32 engine.
+        memory: Host memory that it takes in a new process; 0 where memory is not limited.
+        expected_gain: See `precsearch.core.strategy.Ending`; ``None`` where the search did not
+            say.
     """
 
     version: str
@@ -200,6 +205,10 @@ class Evidence:
     corrections: tuple[CorrectionEvidence, ...] = ()
     strategy_options: Mapping[str, str] = field(default_factory=dict)
     devices: tuple[str, ...] = ()
+    size: int = 0
+    fp32_size: int = 0
+    memory: int = 0
+    expected_gain: float | None = None
 
     @property
     def fp32_mode(self) -> str:

@@ -20,7 +20,7 @@ from typing import Any, cast
 from precsearch.codec import dumps, structure, unstructure
 from precsearch.codec.canonical import canonical
 from precsearch.core.errors import PlanError
-from precsearch.plan.criteria import Criteria, WeightedShapes
+from precsearch.plan.criteria import Criteria, WeightedShapes, criteria_fields
 from precsearch.plan.evidence import (
     Continuation,
     CorrectionEvidence,
@@ -100,7 +100,7 @@ class Plan:
     def digest(self) -> str:
         """SHA-256 of the canonical JSON of recipe and criteria, as hex."""
         return _sha256(
-            {"criteria": unstructure(self.criteria), "recipe": recipe_fields(self.recipe)}
+            {"criteria": criteria_fields(self.criteria), "recipe": recipe_fields(self.recipe)}
         )
 
     @property
@@ -145,7 +145,7 @@ class Plan:
             "schema": SCHEMA,
             "digest": self.digest,
             "recipe": recipe_fields(self.recipe),
-            "criteria": unstructure(self.criteria),
+            "criteria": criteria_fields(self.criteria),
             "evidence_digest": self.evidence_digest,
         }
 

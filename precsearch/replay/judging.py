@@ -6,13 +6,12 @@ import re
 
 from precsearch.core.errors import OptionError, PlanError, ReplayError
 from precsearch.core.precision import Precision
-from precsearch.core.trial import Latency
 from precsearch.metrics import named
 from precsearch.plan.criteria import Criteria
 from precsearch.plan.plan import Plan
 from precsearch.system.user_code import find_function
 
-__all__ = ["broken_limits", "expect_digest", "metric_of"]
+__all__ = ["expect_digest", "metric_of"]
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 
@@ -37,27 +36,6 @@ def expect_digest(plan: Plan, digest: str | None) -> None:
             f"the plan has the digest {plan.digest}, which is not the expected one: its recipe or "
             "its criteria are others; review it and expect its new digest"
         )
-
-
-def broken_limits(
-    latency: Latency, size: int, max_latency: float | None, max_size: int | None
-) -> tuple[str, ...]:
-    """Limits of the caller that an engine breaks, half a sentence each.
-
-    Args:
-        latency: Of one inference here.
-        size: Bytes of what would be shipped.
-        max_latency: Most seconds, ``None`` for any.
-        max_size: Most bytes, ``None`` for any.
-    """
-    said = []
-    if max_latency is not None and latency.seconds > max_latency:
-        said.append(
-            f"it takes {latency.seconds * 1e3:.3g} ms, more than {max_latency * 1e3:.3g} ms"
-        )
-    if max_size is not None and size > max_size:
-        said.append(f"it has {size:,} bytes, more than {max_size:,}")
-    return tuple(said)
 
 
 def metric_of(criteria: Criteria, given: str | None) -> str:

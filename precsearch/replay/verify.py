@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from precsearch.core.backend import Fingerprint, fp32_words
-from precsearch.core.errors import EngineError, InputError, ReplayError
+from precsearch.core.errors import EngineError, ReplayError
 from precsearch.core.mismatch import sentences
+from precsearch.core.objective import Limits, Objective
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Accuracy, Latency
 from precsearch.executors.candidates import candidate, measurement_config
@@ -17,19 +18,20 @@ from precsearch.executors.open import worker_here
 from precsearch.executors.references import check_comparable, reference_of
 from precsearch.measurement.artifact_store import Artifact
 from precsearch.measurement.build_service import Engine
+from precsearch.measurement.config import Candidate, MeasurementConfig
+from precsearch.measurement.sizes import shipped_bytes
 from precsearch.measurement.timing.apart import together
 from precsearch.metrics import code_digest
-from precsearch.plan.plan import Plan, read_plan
-from precsearch.replay.artifact import built_otherwise, is_engine, other_place, tactics_here
-from precsearch.replay.judging import broken_limits, expect_digest, metric_of
+from precsearch.plan.plan import Criteria, Plan, read_plan
+from precsearch.replay.artifact import built_otherwise, other_place, tactics_here
+from precsearch.replay.given_artifact import given_engine
+from precsearch.replay.judging import expect_digest, metric_of
 from precsearch.replay.materialize import Materialised, materialise
 from precsearch.replay.model_file import model_beside
-from precsearch.replay.portable import portable_files, portable_suffixes
-from precsearch.replay.weights import placed
 from precsearch.setup.config import DataConfig
 from precsearch.setup.inputs import Inputs, open_inputs
 from precsearch.setup.shapes import shape_sets
-from precsearch.system.regular_file import read_regular
+from precsearch.setup.target import Target
 
 __all__ = ["VerifyReport", "verify"]
 
@@ -37,8 +39,6 @@ _REBUILDS = 3
 _NOT_HERE = (
     "{path!r} cannot be measured here: {error}; build it on this machine with 'precsearch build'"
 )
-_MOST_BYTES = 1 << 36
-"""Of an engine; those of large language models have some 10 GB."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,14 @@ class VerifyReport:
         accuracy: With samples and outputs.
         latency: Relative to FP32 on this machine.
         noise: Relative floor of latency on this machine.
-        slower: Whether it is slower than FP32 beyond the noise.
+        slower: Whether it is slower than FP32 beyond the noise, which counts unless the plan is
+            the smallest engine, or has a limit on size or memory that FP32 may break.
         engine: What was measured, where that was a file, and how its kernels compare with the
             plan's; else empty.
         digest: Of the plan: of its recipe and its criteria.
         artifact_bytes: Size of what would be shipped.
+        memory_bytes: Host memory that it takes in a new process; 0 where memory is not limited.
+        objective: What the plan minimizes; see `precsearch.core.objective.Objective`.
         over: Limits of the caller that it breaks, half a sentence each.
         lines: Sentences for people: what differs from the plan's evidence, warnings.
     """
@@ -77,6 +80,8 @@ class VerifyReport:
     engine: str = ""
     digest: str = ""
     artifact_bytes: int = 0
+    memory_bytes: int = 0
+    objective: str = "latency"
     over: tuple[str, ...] = ()
 
     @property
@@ -97,6 +102,7 @@ def verify(
     expect: str | None = None,
     max_latency: float | None = None,
     max_size: int | None = None,
+    max_memory: int | None = None,
 ) -> VerifyReport:
     """Materialise a plan's model and measure it on this machine.
 
@@ -113,8 +119,11 @@ def verify(
         metric: The user's own metric that the plan is judged by, as ``module:function`` or
             ``file.py:function``. A plan names no code to run: without this, none is.
         expect: The digest that the plan must have, as 64 hexadecimal digits.
-        max_latency: Most seconds of one inference here, by the median.
-        max_size: Most bytes of what would be shipped.
+        max_latency: Most seconds of one inference here, by the number that the plan's objective
+            names: the median, unless it is another; ``None`` is the plan's limit.
+        max_size: Most bytes of what would be shipped; ``None`` is the plan's limit.
+        max_memory: Most bytes of host memory that a new process takes to open the engine and to run
+            it; ``None`` is the plan's limit.
 
     Raises:
         InputError: Plan, model, data or artifact cannot be read; the plan is judged by a metric
@@ -129,18 +138,19 @@ def verify(
     expect_digest(found, expect)
     judged = metric_of(found.criteria, metric)
     made = materialise(found, source, threads)
-    config = _config(found, None if data is None else Path(data), tol, judged)
+    limits = Limits(max_latency, max_size, max_memory).over(found.criteria.limits)
+    config = _config(found, None if data is None else Path(data), tol, judged, limits)
     inputs = open_inputs(config, made.target.graph, _timed_at(found))
     given = None if artifact is None else Path(artifact)
-    engine = None if given is None else _engine(made, given)
+    engine = None if given is None else given_engine(made, given)
     try:
         seen = _measured(made, config, inputs, engine)
     except EngineError as error:
         if engine is None:
             raise
         raise ReplayError(_NOT_HERE.format(path=str(given), error=error)) from error
-    slower = seen.latency.ratio_low > 1 + seen.noise
-    over = broken_limits(seen.latency, seen.size, max_latency, max_size)
+    slower = _fast(found.criteria) and seen.latency.ratio_low > 1 + seen.noise
+    over = limits.broken(seen.latency.seconds, seen.size, seen.memory or None)
     return VerifyReport(
         passed=seen.accuracy.loss <= inputs.bound and not slower and not over,
         verdict="identical",
@@ -154,54 +164,17 @@ def verify(
         lines=tuple(_lines(found, inputs, seen)),
         digest=found.digest,
         artifact_bytes=seen.size,
+        memory_bytes=seen.memory,
+        objective=config.objective.value,
         over=over,
         engine="" if given is None or engine is None else _kernels(found, given, seen.engine),
     )
 
 
-def _expect_files(promised: Mapping[Path, bytes]) -> None:
-    """Compare a model in the backend's own format with the plan's.
-
-    Raises:
-        ReplayError: A file is missing or another.
-    """
-    for path, content in promised.items():
-        try:
-            same = read_regular(path, _MOST_BYTES) == content
-        except OSError:
-            same = False
-        if not same:
-            raise ReplayError(
-                f"{str(path)!r} is not what the plan gives with the engine installed here; build "
-                "it again with 'precsearch build'"
-            )
-
-
-def _engine(made: Materialised, path: Path) -> bytes | None:
-    """The bytes of an engine; ``None`` for a file that is the plan's model, which is built."""
-    try:
-        found = read_regular(path, _MOST_BYTES)
-    except OSError as error:
-        raise InputError(
-            f"{str(path)!r} cannot be read ({error.strerror}); name what 'precsearch build' wrote"
-        ) from error
-    if is_engine(made.target, path):
-        return found
-    if portable_suffixes(made.target.backend, path):
-        _expect_files(portable_files(made.target, path, made.lowered))
-        return None
-    promised = placed(made.target.source, made.lowered.model)
-    if found != promised.model:
-        raise ReplayError(
-            f"{str(path)!r} is not the plan's model byte for byte; build it again with "
-            "'precsearch build'"
-        )
-    if not promised.is_beside(path):
-        raise ReplayError(
-            f"the weights {promised.weights!r} beside {str(path)!r} are missing or others; build "
-            "it again with 'precsearch build'"
-        )
-    return None
+def _fast(criteria: Criteria) -> bool:
+    """Whether the plan must not be slower than FP32, which may break a limit on size or memory."""
+    unlimited = criteria.max_size is None and criteria.max_memory is None
+    return unlimited and criteria.objective != Objective.SIZE.value
 
 
 def _lines(plan: Plan, inputs: Inputs, seen: _Seen) -> Iterator[str]:
@@ -227,7 +200,9 @@ def _timed_at(plan: Plan) -> Mapping[str, tuple[int, ...]]:
     return timed[0].shapes if timed else {}
 
 
-def _config(plan: Plan, data: Path | None, tol: float | None, metric: str) -> DataConfig:
+def _config(
+    plan: Plan, data: Path | None, tol: float | None, metric: str, limits: Limits
+) -> DataConfig:
     """What the plan was searched with, on this data."""
     criteria, recipe = plan.criteria, plan.recipe
     shapes = recipe.shapes[0] if recipe.shapes else {}
@@ -242,6 +217,8 @@ def _config(plan: Plan, data: Path | None, tol: float | None, metric: str) -> Da
         shapes=sets,
         seed=criteria.seed,
         preprocess=str(criteria.data.get("preprocess", "")) if media else "",
+        objective=Objective.named(criteria.objective),
+        limits=limits,
     )
 
 
@@ -256,6 +233,7 @@ class _Seen:
     engine: Engine
     notes: tuple[str, ...]
     size: int
+    memory: int
 
 
 def _measured(
@@ -285,5 +263,21 @@ def _measured(
         rows = worker.confirm([engine], _REBUILDS)[0]
         shown = worker.engine(engine)
     latency = together(rows, noise)
-    size = len(shown.artifact if artifact is None else artifact)
-    return _Seen(where, noise, accuracy, latency, shown, notes, size)
+    shipped = shown.artifact if artifact is None else artifact
+    is_model = target.facts.artifact_is_model
+    size = shipped_bytes(shipped, made.lowered.model, artifact_is_model=is_model)
+    memory = 0
+    if config.limits.memory is not None:
+        memory = _memory(target, setup, engine, artifact)
+    return _Seen(where, noise, accuracy, latency, shown, notes, size, memory)
+
+
+def _memory(
+    target: Target, setup: MeasurementConfig, engine: Candidate, artifact: bytes | None
+) -> int:
+    """What the engine takes in a new process, in bytes."""
+    with worker_here(target.source, target.facts) as first:
+        worker = first.measuring(setup.to_time())
+        if artifact is not None:
+            worker.keep(engine, Artifact(artifact))
+        return worker.memory(engine)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from precsearch.formatting import Scale, magnitude, speedup
 from precsearch.report.charts.rows import scale_of
-from precsearch.report.html import text
 from precsearch.report.run_facts import Facts
 from precsearch.report.trial_facts import TrialFact
 
-__all__ = ["Bar", "answer", "bars"]
+__all__ = ["Bar", "Line", "answer", "bars"]
 
 _WITHIN = "within the bound"
 _UNIFORM = "uniform"
@@ -75,32 +73,32 @@ def _bar(name: str, trial: TrialFact, ratio: float | None = None) -> Bar:
     return Bar(name, shown, trial.loss, trial.size, verdict, trial.chosen)
 
 
-def answer(known: Facts) -> str:
-    """The bars as a table, which needs no script and reads well aloud; "" before two engines."""
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A bar as the page shows it; all of it is text."""
+
+    name: str
+    share: str
+    look: str
+    speed: str
+    loss: str
+    size: str
+
+
+def answer(known: Facts) -> tuple[Line, ...]:
+    """The bars, the widest of which has a share of 100; nothing before two engines."""
     rows = bars(known)
-    if not rows:
-        return ""
-    widest = max(row.ratio for row in rows)
-    lines = "".join(_line(row, widest, scale_of(known.bound)) for row in rows)
-    head = "".join(f'<th scope="col">{text(t)}</th>' for t in _titles(rows))
-    return (
-        f'<table class="answer"><caption>Latency relative to FP32 (shorter is faster)</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
-    )
+    widest = max((row.ratio for row in rows), default=1.0)
+    return tuple(_line(row, widest, scale_of(known.bound)) for row in rows)
 
 
-def _titles(rows: Sequence[Bar]) -> tuple[str, ...]:
-    return ("engine", "latency", "speed", "loss", *(("size",) if rows[0].size else ()))
-
-
-def _line(row: Bar, widest: float, scale: Scale) -> str:
-    kind = "ships" if row.ships else "missed" if row.verdict else "other"
-    share = 100 * row.ratio / widest
-    bar = f'<span class="bar {kind}" style="width:{share:.1f}%"></span>'
+def _line(row: Bar, widest: float, scale: Scale) -> Line:
     loss = "" if row.loss is None else scale(row.loss)
-    loss += f", {row.verdict}" if row.verdict else ""
-    size = f"<td>{text(f'{magnitude(row.size)}B')}</td>" if row.size else ""
-    return (
-        f'<tr><th scope="row">{text(row.name)}</th><td class="track">{bar}</td>'
-        f"<td>{text(speedup(row.ratio))}</td><td>{text(loss)}</td>{size}</tr>"
+    return Line(
+        name=row.name,
+        share=f"{100 * row.ratio / widest:.1f}",
+        look="ships" if row.ships else "missed" if row.verdict else "other",
+        speed=speedup(row.ratio),
+        loss=loss + (f", {row.verdict}" if row.verdict else ""),
+        size=f"{magnitude(row.size)}B" if row.size else "",
     )

@@ -12,7 +12,7 @@ from precsearch.report.charts.groups import bands
 from precsearch.report.charts.rows import Row, drawn, span_of
 from precsearch.report.charts.theme import Chart, coloured, losses, rule, spec, tips
 from precsearch.report.difference import Change, Difference, difference_lines, kept_line
-from precsearch.report.html import figure, name, page, table, text
+from precsearch.report.html import Table, name, page, text
 
 __all__ = ["difference_page"]
 
@@ -31,26 +31,24 @@ def difference_page(found: Difference) -> str:
     rows = {"groups": _group_rows(found), "trials": _trial_rows(found, span)}
     total = len(found.second.recipe.groups)
     seen = {str(row[which]) for row in rows["groups"] for which in ("first", "second")}
-    body = "\n".join(
-        (
-            f'<p class="dim">precsearch report</p><h1>{text(title)}</h1>',
-            f"<p>First: {name(found.names[0])}. Second: {name(found.names[1])}.</p>",
-            f"<h2>Measured</h2>{_changes('measured', found.measured)}",
-            figure(_plane(bound, span)) if rows["trials"] else "",
-            f"<h2>Groups</h2><p>{len(found.groups)} of {total} differ.</p>",
-            figure(_strip(total, seen), total),
-            _changes("groups", found.groups, "why in the second"),
-            f'<p class="dim">{text(kept_line(found))}.</p>' if found.rebuilt else "",
-            f"<h2>Scales</h2>{_changes('scales', found.scales, 'change')}",
-            f"<h2>Options and versions</h2>{_changes('options', found.options)}",
-        )
+    return page(
+        "comparison.html",
+        rows,
+        title=title,
+        names=found.names,
+        measured=_changes("measured", found.measured),
+        plane=_plane(bound, span) if rows["trials"] else None,
+        differ=len(found.groups),
+        total=total,
+        strip=_strip(total, seen),
+        groups=_changes("groups", found.groups, "why in the second"),
+        kept=kept_line(found) if found.rebuilt else "",
+        scales=_changes("scales", found.scales, "change"),
+        options=_changes("options", found.options),
     )
-    return page(title, body, rows)
 
 
-def _changes(ident: str, changes: tuple[Change, ...], note: str = "") -> str:
-    if not changes:
-        return '<p class="dim">No difference.</p>'
+def _changes(ident: str, changes: tuple[Change, ...], note: str = "") -> Table:
     more = [note] if note else []
     rows = [
         [
@@ -61,7 +59,7 @@ def _changes(ident: str, changes: tuple[Change, ...], note: str = "") -> str:
         ]
         for c in changes
     ]
-    return table(("", "first", "second", *more), rows, ident)
+    return Table(ident, f"what differs: {ident}", ("what", "first", "second", *more), rows)
 
 
 def _group_rows(found: Difference) -> list[Row]:

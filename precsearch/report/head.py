@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 
+from precsearch.core.objective import Objective
 from precsearch.formatting import (
     counts,
     duration,
     foretold,
     fp32_told,
+    magnitude,
     many,
     milliseconds,
     speedup,
@@ -17,69 +20,68 @@ from precsearch.formatting import (
 from precsearch.measurement.timing.certainty import doubts
 from precsearch.optimization.explanation.stopping import fp32_is_fastest, why_stopped
 from precsearch.plan.plan import Plan
-from precsearch.report.answer import answer
 from precsearch.report.charts.rows import scale_of
-from precsearch.report.html import facts, text
+from precsearch.report.html import Cell, facts
 from precsearch.report.run_facts import Facts
 
-__all__ = ["details", "head"]
+__all__ = ["Headline", "asked", "headline", "outcome"]
 
 
-def head(known: Facts) -> str:
-    """Headline, warnings, and the engines that answer the question as bars."""
-    story = known.story
-    warnings = "".join(f'<p class="warning">{text(w)}</p>' for w in story.warnings)
-    return (
-        f'<p class="dim">precsearch report</p><h1>{text(story.model)}</h1>{_headline(known)}'
-        f"{warnings}{answer(known)}"
-    )
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """What came of a run, in a line.
+
+    Attributes:
+        said: The line.
+        tone: ``good``, ``bad`` or nothing.
+    """
+
+    said: str
+    tone: str = ""
 
 
-def details(known: Facts) -> str:
-    """What was asked, and what came out, value by value."""
-    return (
-        f'<div class="facts"><section><h2>What came out</h2>{_outcome(known)}</section>'
-        f"<section><h2>What was asked</h2>{_asked(known)}</section></div>"
-    )
-
-
-def _headline(known: Facts) -> str:
+def headline(known: Facts) -> Headline:
+    """What came of a run."""
     story, bound = known.story, known.bound
     wanted = "" if bound is None else f", within {scale_of(bound).bound(bound.tolerance)}"
     if story.plan is None:
         best = next((t for t in known.trials if t.chosen), None)
         state = "no plan yet" if story.finished is None else "ended without a plan"
         if best is None or best.ratio is None:
-            return f'<p class="head bad">{text(state)}: no engine within the bound so far</p>'
-        said = f"{state}; best so far: {speedup(best.ratio)} FP32's speed{wanted}"
-        return f'<p class="head">{text(said)}</p>'
+            return Headline(f"{state}: no engine within the bound so far", "bad")
+        return Headline(f"{state}; best so far: {speedup(best.ratio)} FP32's speed{wanted}")
     evidence, fp32 = story.plan.evidence, story.plan.evidence.fp32_words
     failed = evidence.finalists and not any(f.passed for f in evidence.finalists)
     if failed:
-        return f'<p class="head bad">{text(f"nothing confirmed on the holdout{wanted}")}</p>'
+        return Headline(f"nothing confirmed on the holdout{wanted}", "bad")
     if not story.plan.recipe.assignment.entries:
         fastest = fp32_is_fastest(story.plan)
         said = f"{fp32} is the fastest" if fastest else f"nothing faster than {fp32} found"
         said += wanted + "".join(f"; {reason}" for reason in evidence.latency.unsure)
-        return f'<p class="head">{text(said)}</p>'
+        return Headline(said)
     interval = speedup_interval(evidence.latency.ratio_low, evidence.latency.ratio_high)
     unsure = doubts(evidence.latency)
-    said = f"{speedup(evidence.latency.ratio)} {fp32}'s speed ({interval}){wanted}"
+    speed = f"{speedup(evidence.latency.ratio)} {fp32}'s speed ({interval})"
+    small = story.plan.criteria.objective == Objective.SIZE.value and evidence.fp32_size
+    share = f"{100 * evidence.size / evidence.fp32_size:.0f} % of its size, " if small else ""
+    said = f"{share}{speed}{wanted}"
     said += "".join(f"; {reason}" for reason in unsure)
-    return f'<p class="head{"" if unsure else " good"}">{text(said)}</p>'
+    return Headline(said, "" if unsure else "good")
 
 
-def _asked(known: Facts) -> str:
+def asked(known: Facts) -> list[tuple[str, Cell]]:
+    """What was asked, value by value."""
     story = known.story
     rows: list[tuple[str, object]] = []
     if known.bound is not None:
         rows.append(("bound", scale_of(known.bound).bound(known.bound.tolerance)))
     if story.run is not None:
-        asked = story.run.identity
+        given = story.run.identity
         rows += [
-            (name, asked.get(name, "")) for name in ("backend", "precisions", "strategy", "seed")
+            (name, given.get(name, ""))
+            for name in ("objective", "limits", "backend", "precisions", "strategy", "seed")
         ]
-        rows.append(("calibration", asked.get("calibration", "").partition(" ")[0]))
+        rows.append(("calibration", given.get("calibration", "").partition(" ")[0]))
     elif story.plan is not None:
         evidence = story.plan.evidence
         rows += [
@@ -105,7 +107,8 @@ def _label(key: str) -> str:
     return f"data {words}" if words in ("digest", "random") else words
 
 
-def _outcome(known: Facts) -> str:
+def outcome(known: Facts) -> list[tuple[str, Cell]]:
+    """What came out, value by value."""
     story = known.story
     engines = sum(t.engine for t in known.trials)
     tried = f"{many(engines, 'engine')}, {many(len(known.trials) - engines, 'proxy', 'proxies')}"
@@ -117,7 +120,9 @@ def _outcome(known: Facts) -> str:
         rows += _measured(story.plan, known)
         rows.append(("groups", f"{counts(wanted)}{no_choice}"))
         took = duration(story.plan.evidence.seconds)
-        why = why_stopped(story.plan.evidence.stopped)
+        found = story.plan.evidence
+        wished = Objective.named(story.plan.criteria.objective)
+        why = why_stopped(found.stopped, found.expected_gain, found.predictions, wished)
         rows.append(("search", f"{tried} in {took}; {why}"))
         if story.plan.evidence.predictions is not None:
             rows.append(("models", foretold(story.plan.evidence.predictions)))
@@ -148,6 +153,8 @@ def _measured(plan: Plan, known: Facts) -> list[tuple[str, object]]:
             f"{milliseconds(latency.high)}), FP32 {milliseconds(evidence.baseline.seconds)}",
         ),
         *([("FP32", fp32_told(evidence, scale))] if evidence.fp32 else []),
+        *([("size", f"{magnitude(evidence.size)}B")] if evidence.size else []),
+        *([("memory", f"{magnitude(evidence.memory)}B")] if evidence.memory else []),
     ]
     if evidence.holdout is not None:
         rows.insert(1, ("holdout", loss(evidence.holdout.loss)))

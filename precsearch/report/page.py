@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from precsearch.formatting import Scale, clean, many, speedup
-from precsearch.plan.plan import Finalist
-from precsearch.report.charts.rows import cost_span, data_of, loss_span, scale_of
-from precsearch.report.charts.specs import Chart, charts
-from precsearch.report.head import details, head
-from precsearch.report.html import Cell, facts, figure, page, text
+from precsearch.core.errors import OptionError
+from precsearch.formatting import Scale, many, speedup
+from precsearch.plan.plan import Finalist, Plan
+from precsearch.replay.portable import loading_of
+from precsearch.report.answer import answer
+from precsearch.report.charts.rows import Row, cost_span, data_of, loss_span, scale_of
+from precsearch.report.charts.specs import charts
+from precsearch.report.head import asked, headline, outcome
+from precsearch.report.html import Cell, Table, facts, page, text
 from precsearch.report.run_facts import Facts
 from precsearch.report.run_record import Story
 from precsearch.report.tables import (
+    achieved_table,
     engine_table,
     group_table,
-    mismatch_table,
     range_table,
     trial_table,
 )
@@ -28,80 +33,68 @@ def run_page(story: Story) -> str:
     """A self-contained HTML file.
 
     Raises:
-        OptionError: The package that draws is not installed.
+        OptionError: A package that draws is not installed.
     """
     known = Facts(story)
     rows = data_of(known)
     drawn = charts(known.bound, loss_span(known), cost_span(known), rows)
-    body = "\n".join(
-        (
-            head(known),
-            _engines(known),
-            _replay(story),
-            _search(known, drawn),
-            _model(known, drawn),
-            _choice(known, drawn),
-            _trials(known, drawn),
-            _calibration(known, drawn, rows),
-            details(known),
-            _versions(story),
-        )
-    )
-    return page(f"{story.model}: precsearch", body, rows)
-
-
-def _engines(known: Facts) -> str:
-    engines = known.story.engines
-    if engines is None:
-        return ""
-    return f"<h2>Engines beside each other</h2>{engine_table(engines, scale_of(known.bound))}"
-
-
-def _search(known: Facts, drawn: dict[str, Chart]) -> str:
-    if "plane" not in drawn:
-        return '<h2>Accuracy and latency</h2><p class="dim">No trial has ended yet.</p>'
-    failed = [t for t in known.trials if t.verdict == "failed"]
-    note = f'<p class="dim">{many(len(failed), "trial")} failed; see the table below.</p>'
-    return (
-        f"<h2>Accuracy and latency</h2>{figure(drawn['plane'])}{note if failed else ''}"
-        f"<h2>Best so far, by engines built</h2>"
-        f"{figure(drawn.get('progress')) or '<p class=dim>No engine within the bound yet.</p>'}"
-    )
-
-
-def _model(known: Facts, drawn: dict[str, Chart]) -> str:
-    count = len(known.groups)
-    order = "" if known.ordered else " The journal does not tell their order: sorted by name."
-    figures = "".join(figure(drawn.get(n), count) for n in ("strip", "sensitivity", "times"))
-    return f'<h2>The model</h2><p class="dim">{many(count, "group")}.{order}</p>{figures}'
-
-
-def _choice(known: Facts, drawn: dict[str, Chart]) -> str:
+    failed = sum(t.verdict == "failed" for t in known.trials)
     scale = scale_of(known.bound)
-    shown = known.groups
-    title = f"{many(len(shown), 'group')}, and why each has its precision"
-    return (
-        "<h2>What each group costs and gains</h2>"
-        f"{figure(drawn.get('tradeoff'))}"
-        f"<h2>Asked and achieved</h2>{mismatch_table(shown)}"
-        f"{_folded(title, group_table(shown, scale), 'groups', len(shown))}"
+    return page(
+        "run.html",
+        rows,
+        title=f"{story.model}: precsearch",
+        model=story.model,
+        headline=headline(known),
+        warnings=story.warnings,
+        bars=answer(known),
+        engines=_engines(known, scale),
+        replay=_replay(story),
+        charts=drawn,
+        failed=many(failed, "trial") if failed else "",
+        groups=len(known.groups),
+        counted=many(len(known.groups), "group"),
+        ordered=known.ordered,
+        achieved=achieved_table(known.groups),
+        group_table=group_table(known.groups, scale),
+        trials=many(len(known.trials), "trial"),
+        looks=_looks(known, scale),
+        trial_table=trial_table(known.trials, scale),
+        **_calibration(rows),
+        outcome=outcome(known),
+        asked=asked(known),
+        versions=_versions(story),
     )
 
 
-def _trials(known: Facts, drawn: dict[str, Chart]) -> str:
-    listed = trial_table(known.trials, scale_of(known.bound))
-    title = f"{many(len(known.trials), 'trial')}"
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """A search on several engines.
+
+    Attributes:
+        table: What each reached.
+        together: Whether they were timed in the same rounds.
+    """
+
+    table: Table
+    together: bool
+
+
+def _engines(known: Facts, scale: Scale) -> Engines | None:
+    found = known.story.engines
+    if found is None:
+        return None
+    return Engines(engine_table(found, scale), found.rows[0].together)
+
+
+def _looks(known: Facts, scale: Scale) -> list[tuple[str, Cell]]:
     judged = known.story.plan.evidence.finalists if known.story.plan is not None else ()
-    looks = [
+    said = [
         f"trial {f.trial}: {speedup(f.ratio)} FP32's speed, {'pass' if f.passed else 'over bound'}"
-        f"{_look(f, scale_of(known.bound))}"
+        f"{_look(f, scale)}"
         for f in judged
     ]
-    finalists = facts([("holdout", "; ".join(looks))]) if looks else ""
-    return (
-        f"<h2>Trials</h2>{finalists}{figure(drawn.get('map'), len(known.groups))}"
-        f"{_folded(title, listed, 'trials', len(known.trials))}"
-    )
+    return facts([("holdout", "; ".join(said))])
 
 
 def _look(look: Finalist, scale: Scale) -> str:
@@ -110,30 +103,12 @@ def _look(look: Finalist, scale: Scale) -> str:
     return "" if look.holdout_loss is None else f", {scale(look.holdout_loss)}{output}{after}"
 
 
-def _calibration(known: Facts, drawn: dict[str, Chart], rows: object) -> str:
-    assert isinstance(rows, dict)
-    if "ranges" not in drawn:
-        return ""
-    found = rows["ranges"]
-    title = many(len(found), "tensor")
-    return (
-        f"<h2>Calibration</h2>{figure(drawn['ranges'], len(found))}"
-        f"{_folded(title, range_table(found), 'tensors', len(found))}"
-    )
+def _calibration(rows: Mapping[str, list[Row]]) -> dict[str, Table | str]:
+    found = rows.get("ranges", [])
+    return {"range_table": range_table(found), "tensors": many(len(found), "tensor")}
 
 
-def _folded(title: str, inner: str, ident: str, count: int) -> str:
-    """A long table, folded up, with a field that filters its rows."""
-    if not count:
-        return ""
-    field = (
-        f'<input type="search" data-filters="{ident}" placeholder="filter" '
-        f'aria-label="filter the {ident}">'
-    )
-    return f"<details><summary>{text(title)}</summary>{field}{inner}</details>"
-
-
-def _versions(story: Story) -> str:
+def _versions(story: Story) -> list[tuple[str, Cell]]:
     rows: list[tuple[str, object]] = []
     if story.run is not None:
         rows.append(("precsearch", story.run.version))
@@ -146,38 +121,53 @@ def _versions(story: Story) -> str:
         rows += [("made", evidence.created), ("lowering", recipe.lowering)]
         rows += [("scheme", recipe.scheme), ("granularity", recipe.granularity)]
         rows += sorted(recipe.options.items())
-    return f"<h2>Versions</h2>{facts(rows)}"
+    return facts(rows)
 
 
-def _replay(story: Story) -> str:
-    if story.plan is None:
-        return (
-            "<h2>Replay</h2><p>There is no plan to replay yet. The command that began this run "
-            "goes on with it if --resume is added.</p>"
-        )
-    recipe = story.plan.recipe
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """How a plan is built, measured and used.
+
+    Attributes:
+        makes: What the first command does.
+        commands: To copy.
+        loading: Lines of Python that open what was built; nothing where the engine is unknown here.
+        promised: Digests of what is expected.
+    """
+
+    makes: str
+    commands: tuple[str, ...]
+    loading: tuple[str, ...]
+    promised: list[tuple[str, Cell]]
+
+
+def _replay(story: Story) -> Replay | None:
+    plan = story.plan
+    if plan is None:
+        return None
     file = story.plan_path.name if story.plan_path is not None else "model.plan.json"
     model = story.model if Path(story.model).suffix == ".onnx" else f"{story.model}.onnx"
-    asked = story.plan.criteria
-    compiled = bool(story.plan.evidence.engine)
-    shipped = "optimised.engine" if compiled else "optimised.onnx"
-    own = ["--metric", argument(asked.metric)] if asked.metric_sha256 else []
+    compiled = bool(plan.evidence.engine)
+    shipped = "optimized.engine" if compiled else "optimized.onnx"
+    own = ["--metric", argument(plan.criteria.metric)] if plan.criteria.metric_sha256 else []
     measured = ["--data", "holdout.npz", *own, *(["--artifact", shipped] if compiled else [])]
-    lines = [
-        command("build", argument(file), "--model", argument(model), "-o", shipped),
-        command("verify", argument(file), "--model", argument(model), *measured),
-    ]
-    makes = "builds the engine again" if compiled else "writes the same bytes again"
-    promised = facts(
-        [
-            ("model", Cell(f"<code>{text(recipe.model_sha256)}</code>")),
-            ("optimised", Cell(f"<code>{text(recipe.materialised_sha256)}</code>")),
-            ("plan", Cell(f"<code>{text(story.plan.digest)}</code>")),
-        ]
+    return Replay(
+        makes="builds the engine again" if compiled else "writes the same bytes again",
+        commands=(
+            text(command("build", argument(file), "--model", argument(model), "-o", shipped)).value,
+            text(command("verify", argument(file), "--model", argument(model), *measured)).value,
+        ),
+        loading=_loading(plan, Path(shipped)),
+        promised=[
+            ("model", Cell(plan.recipe.model_sha256, form="code")),
+            ("optimized", Cell(plan.recipe.materialised_sha256, form="code")),
+            ("plan", Cell(plan.digest, form="code")),
+        ],
     )
-    commands = "\n".join(str(text(clean(line))) for line in lines)
-    return (
-        f"<h2>Replay</h2><p>The first command {makes}, or says what differs; "
-        f"the second measures them where it runs.</p><pre>{commands}</pre>"
-        f"<p>SHA-256 of what is expected:</p>{promised}"
-    )
+
+
+def _loading(plan: Plan, shipped: Path) -> tuple[str, ...]:
+    try:
+        return loading_of(plan.recipe, shipped)
+    except OptionError:  # a plug-in's backend that is not installed where the page is made
+        return ()

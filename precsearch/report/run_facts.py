@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from precsearch.core.precision import Precision
@@ -81,8 +81,9 @@ class Facts:
     @property
     def goal(self) -> Goal | None:
         """What was asked for."""
-        noise = self.story.search.noise if self.story.search is not None else 0.0
-        return None if self.bound is None else Goal(self.bound, max(noise, 0.0))
+        if self.story.search is not None and self.bound is not None:
+            return replace(self.story.search.goal, bound=self.bound)
+        return None if self.bound is None else Goal(self.bound, 0.0)
 
     @cached_property
     def chosen(self) -> Assignment | None:

@@ -4,18 +4,44 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from precsearch.formatting import Scale, counts, many, milliseconds, speedup
 from precsearch.optimization.across.table_file import EngineTable
 from precsearch.report.charts.rows import Row, gained
-from precsearch.report.html import Cell, name, precision, table, text
+from precsearch.report.html import Cell, Table, name, precision, text
 from precsearch.report.run_facts import GroupFact
 from precsearch.report.trial_facts import TrialFact
 
-__all__ = ["engine_table", "group_table", "mismatch_table", "range_table", "trial_table"]
+__all__ = [
+    "Achieved",
+    "achieved_table",
+    "engine_table",
+    "group_table",
+    "range_table",
+    "trial_table",
+]
 
 
-def engine_table(engines: EngineTable, scale: Scale) -> str:
+@dataclass(frozen=True, slots=True)
+class Achieved:
+    """What groups ran in.
+
+    Attributes:
+        table: How many groups were asked for what, and ran in what.
+        others: Keys of those that did not run as asked.
+    """
+
+    table: Table
+    others: tuple[str, ...]
+
+    @property
+    def counted(self) -> str:
+        """How many did not run as asked."""
+        return many(len(self.others), "group")
+
+
+def engine_table(engines: EngineTable, scale: Scale) -> Table:
     """What each engine of a search on several backends reached."""
     rows = [
         [
@@ -28,21 +54,16 @@ def engine_table(engines: EngineTable, scale: Scale) -> str:
         ]
         for row in engines.rows
     ]
-    how = "in the same rounds" if engines.rows[0].together else "at different times"
     titles = ("engine", "FP32", "best uniform", "plan", "loss", "built")
     chosen = frozenset(i for i, row in enumerate(engines.rows) if row.backend == engines.shipped)
-    return (
-        f"{table(titles, rows, 'engines', chosen)}"
-        f"<p class=dim>Speeds are relative to the fastest FP32 engine of all, timed {how}; what "
-        "follows is about the engine that ships, relative to its own FP32.</p>"
-    )
+    return Table("engines", "engines beside each other", titles, rows, chosen)
 
 
 def _speed(value: float | None) -> str:
     return speedup(1 / value) if value else ""
 
 
-def group_table(groups: Sequence[GroupFact], scale: Scale) -> str:
+def group_table(groups: Sequence[GroupFact], scale: Scale) -> Table:
     """Every group: what it costs, what it gains, what it got and why."""
     rows = [
         [
@@ -60,9 +81,10 @@ def group_table(groups: Sequence[GroupFact], scale: Scale) -> str:
         for group in groups
     ]
     titles = (
-        "", "group", "kind", "asked", "ran", "loss alone", "FP32 time", "its time", "gain", "why",
+        "place", "group", "kind", "asked", "ran", "loss alone", "FP32 time", "its time", "gain",
+        "why",
     )  # fmt: skip
-    return table(titles, rows, "groups")
+    return Table("groups", "groups", titles, rows)
 
 
 def _cost(group: GroupFact, scale: Scale) -> str:
@@ -75,26 +97,24 @@ def _time(seconds: float | None) -> str:
     return "" if seconds is None else milliseconds(seconds)
 
 
-def mismatch_table(groups: Sequence[GroupFact]) -> str:
-    """How many groups ran in what they were asked for, and those that did not."""
+def achieved_table(groups: Sequence[GroupFact]) -> Achieved | None:
+    """How many groups ran in what they were asked for; ``None`` if none was looked at."""
     free = [g for g in groups if g.free]
     looked = [g for g in free if g.ran is not None]
     pairs = Counter((g.asked.value, g.ran.value) for g in looked if g.ran is not None)
     if not pairs:
-        return "<p class=dim>Nothing was built yet that could be looked at.</p>"
+        return None
     others = [g for g in looked if g.ran is not g.asked]
     rows = [
         [precision(asked), precision(ran), text(count, "number")]
         for (asked, ran), count in sorted(pairs.items())
     ]
-    summary = table(("asked", "ran in", "groups"), rows, "achieved")
-    if not others:
-        return f"{summary}<p>Every group ran in what it was asked for.</p>"
-    names = ", ".join(str(name(g.key)) for g in others)
-    return f"{summary}<p>{many(len(others), 'group')} did not run as asked: {names}.</p>"
+    titles = ("asked", "ran in", "groups")
+    found = Table("achieved", "asked and achieved", titles, rows)
+    return Achieved(found, tuple(g.key for g in others))
 
 
-def trial_table(trials: Sequence[TrialFact], scale: Scale) -> str:
+def trial_table(trials: Sequence[TrialFact], scale: Scale) -> Table:
     """Every trial in the order they ended."""
     rows = [
         [
@@ -111,10 +131,10 @@ def trial_table(trials: Sequence[TrialFact], scale: Scale) -> str:
     ]
     titles = ("trial", "what", "groups", "loss", "speed", "verdict", "why", "assignment")
     chosen = frozenset(place for place, trial in enumerate(trials) if trial.chosen)
-    return table(titles, rows, "trials", chosen)
+    return Table("trials", "trials", titles, rows, chosen)
 
 
-def range_table(rows: Sequence[Row]) -> str:
+def range_table(rows: Sequence[Row]) -> Table:
     """Calibrated ranges and scales."""
     cells: list[list[Cell]] = [
         [
@@ -126,7 +146,8 @@ def range_table(rows: Sequence[Row]) -> str:
         ]
         for row in rows
     ]
-    return table(("tensor", "range", "scale", "zero point", ""), cells, "tensors")
+    titles = ("tensor", "range", "scale", "zero point", "use")
+    return Table("tensors", "calibrated ranges", titles, cells)
 
 
 def _said(row: Mapping[str, object], key: str) -> str:

@@ -13,7 +13,6 @@ from contextlib import closing
 from dataclasses import replace
 from types import MappingProxyType
 
-from precsearch.core.counting import built
 from precsearch.core.events import (
     BatchProposed,
     Event,
@@ -22,8 +21,9 @@ from precsearch.core.events import (
     TrialStarted,
     Warned,
 )
+from precsearch.core.exclusions import built
 from precsearch.core.problem import Problem
-from precsearch.core.strategy import ENDINGS, Ahead, ReasonedProposals, Strategy
+from precsearch.core.strategy import ENDINGS, Ahead, Ending, ReasonedProposals, Strategy
 from precsearch.core.trial import Fidelity, Proposal, Trial
 from precsearch.search.allowance import Allowance, Reserve, no_reserve
 from precsearch.search.evaluator import Evaluate, Evaluated
@@ -82,7 +82,7 @@ def search(
     loop = _Loop(problem, evaluate, memo, allowance)
     with closing(strategy.propose(problem)) as proposals, loop.flight:
         reason = yield from loop.drive(proposals)
-    yield SearchFinished(reason, loop.builds, loop.elapsed)
+    yield SearchFinished(reason, loop.builds, loop.elapsed, loop.expected_gain)
     return tuple(sorted(loop.trials.values(), key=lambda t: t.number))
 
 
@@ -104,6 +104,7 @@ class _Loop:
         self.trials: dict[Proposal, Trial] = {t.proposal: t for t in problem.known}
         self.builds = built(self.trials.values())
         self._next = 1 + max((t.number for t in problem.known), default=-1)
+        self.expected_gain: float | None = None  # by the strategy, at its end
         self._awaited: dict[Proposal, int] = {}  # asked for ahead and not sent, with their numbers
         self._held: list[Proposal] = []  # of these, what the budget has no room for yet
         self._landed: list[Proposal] = []  # of these, what is done, in that order
@@ -138,6 +139,8 @@ class _Loop:
 
     def _ending(self, reason: object) -> str:
         """The strategy's own reason, unless it kept to the budget by itself or gave none."""
+        if isinstance(reason, Ending):
+            self.expected_gain, reason = reason.expected_gain, reason.reason
         limit = self._problem.budget.max_builds
         if reason == "limit" and limit is not None and self.builds >= limit:
             return "builds"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from precsearch.core.errors import OptionError
+from precsearch.core.objective import NO_LIMITS, Limits, Objective
 from precsearch.core.precision import Precision
 from precsearch.grouping.control import NO_CONTROL, Control
 from precsearch.plan.plan import Plan
@@ -55,6 +56,10 @@ class DataConfig:
         holdout: Samples that the search never sees.
         seed: Of every random choice.
         preprocess: Steps that make samples of pictures or sounds, as ``--preprocess`` takes them.
+        objective: What is minimised within the bound.
+        limits: What an engine must not exceed beside the loss.
+        metrics: All metrics of one command, this run's among them: engines are scored by each, so
+            that its other runs need not measure them again.
     """
 
     data: Path | None = None
@@ -68,12 +73,25 @@ class DataConfig:
     holdout: Path | None = None
     seed: int = 0
     preprocess: str = ""
+    objective: Objective = Objective.LATENCY
+    limits: Limits = NO_LIMITS
+    metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise OptionError(f"the batch must be at least 1, not {self.batch}")
         if self.shapes and (self.input_shapes or self.batch != 1):
             raise OptionError("--shapes says all about shapes: drop --batch and --input-shape")
+
+    @property
+    def weighs_groups(self) -> bool:
+        """Whether a search needs to know what the constants of each group take."""
+        return self.objective is Objective.SIZE or self.limits.size is not None
+
+    @property
+    def other_metrics(self) -> tuple[str, ...]:
+        """Those of `metrics` that other runs are judged by."""
+        return tuple(m for m in self.metrics if m != self.metric)
 
     @property
     def data_shapes(self) -> Mapping[str, tuple[int, ...]]:

@@ -49,6 +49,7 @@ class Inputs:
         sets: Sets of input shapes that the user named.
         seed: Of random numbers.
         preprocess: How pictures or sounds became samples, "" where there are none.
+        also: Other metrics, that engines are scored by for other runs.
     """
 
     data: Dataset
@@ -61,6 +62,7 @@ class Inputs:
     sets: tuple[ShapeSet, ...] = ()
     seed: int = 0
     preprocess: str = ""
+    also: tuple[Metric, ...] = ()
 
     def beside(self, part: Dataset) -> tuple[SetData, ...]:
         """What engines are scored on beside a part of the data: its samples at other shapes."""
@@ -143,10 +145,8 @@ def open_inputs(
         holdout = opened(config.holdout) if config.holdout else None
         calibration = opened(config.calibration) if config.calibration else None
     parts = data.split(holdout=holdout, calibration=calibration, seed=config.seed)
-    measure = metric(config.metric)
-    _check_labels(measure, config.metric, parts)
-    if isinstance(measure, PerOutput):
-        measure.check(outputs)
+    named = (config.metric, *config.other_metrics)
+    measure, *others = (_metric(asked, parts, outputs) for asked in named)
     if timed_at is None or config.shapes:
         timed = _timed(config, parts.search, specs)
     else:
@@ -157,7 +157,17 @@ def open_inputs(
         *(data, parts, measure, bound, timed.loads, notes, specs, sets),
         seed=config.seed,
         preprocess=config.preprocess,
+        also=tuple(others),
     )
+
+
+def _metric(asked: str, parts: Parts, outputs: tuple[str, ...]) -> Metric:
+    """A metric by name, which has what it needs."""
+    measure = metric(asked)
+    _check_labels(measure, asked, parts)
+    if isinstance(measure, PerOutput):
+        measure.check(outputs)
+    return measure
 
 
 def _check_labels(measure: Metric, asked: str, parts: Parts) -> None:

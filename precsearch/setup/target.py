@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from precsearch.codec import dumps
@@ -28,7 +28,7 @@ from precsearch.registry import BackendFactory, backend_factory
 from precsearch.rewrites import Recorded, with_rewrites
 from precsearch.setup.shapes import ShapeTable
 
-__all__ = ["Target", "open_target", "rewrites_of"]
+__all__ = ["Target", "formats_of", "open_target", "rewrites_of"]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Target:
 
     @property
     def reference_model(self) -> bytes | None:
-        """What the reference runs, serialised; ``None`` is the file itself."""
+        """What the reference runs, serialized; ``None`` is the file itself."""
         source = read_model(self.source.path) if self.rewrites else self.source
         anonymous = without_names(source.proto)
         if anonymous is not None:
@@ -103,7 +103,7 @@ def open_target(
         precisions: What groups may be given; ``None`` is what the backend offers.
         granularity: ``node``, ``group`` or ``block``.
         threads: CPU threads of one inference.
-        scheme: Name of a plan's quantisation scheme; ``None`` is the one for this machine.
+        scheme: Name of a plan's quantization scheme; ``None`` is the one for this machine.
         form: Name of a plan's graph form, likewise.
         build: Options that the backend alone knows, by name.
         shapes: Sets of input shapes that engines are built for, if known already.
@@ -186,3 +186,15 @@ def form_of(backend: Backend, name: str) -> GraphForm:
 def rewrites_of(target: Target) -> str:
     """The rewrites of a target with their parameters, as JSON."""
     return dumps([[name, dict(params)] for name, params in target.rewrites])
+
+
+def formats_of(target: Target, precisions: Set[Precision]) -> dict[str, str]:
+    """The number formats that tensors are stored in, by precision, the most precise first."""
+    found = {}
+    for precision in sorted(precisions, key=lambda p: p.rank):
+        name = precision.spec.format.name
+        if precision is Precision.INT8:
+            stored = target.scheme.activation(precision).format.name
+            name = f"{stored} activations, {name} weights"
+        found[precision.value] = name
+    return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 
 from precsearch.core.errors import OptionError
 from precsearch.core.problem import Problem
-from precsearch.core.strategy import ReasonedProposals
+from precsearch.core.strategy import Ending, ReasonedProposals
 from precsearch_strategies.acquisition.expected_builds import expected_builds
 from precsearch_strategies.acquisition.first_engines import opening
 from precsearch_strategies.acquisition.relower import relowered
@@ -21,7 +21,7 @@ from precsearch_strategies.encoding import Encoding
 from precsearch_strategies.ending import ending
 from precsearch_strategies.group_testing.isolate import isolated
 from precsearch_strategies.group_testing.locate import soundly
-from precsearch_strategies.history import Asking, Known
+from precsearch_strategies.history import History, Subroutine
 from precsearch_strategies.models.profile_gains import promising
 from precsearch_strategies.solvers.elimination import Elimination
 from precsearch_strategies.uniform import leading_uniforms, uniform_assignments
@@ -43,18 +43,17 @@ class Auto:
     proxy fidelity; and from both an error model and a latency model, refitted on every engine.
     Each round ranks a pool of candidates by expected improvement (Jones et al., *Journal of Global
     Optimization* 13, 1998) times the probability of being within the bound (Gardner et al., ICML
-    2014), screens the first few by proxy, and builds the best. It ends when no candidate is
-    expected to gain anything beyond the noise, or when engines bring no gain and little is expected
-    of the others.
+    2014), screens the first few by proxy, and builds the best. It ends when no candidate has
+    an expected gain that matters, by models whose doubt is calibrated on the engines of this very
+    search, or when engines bring no gain.
 
     Attributes:
         builds: Engines at most, where the budget names no number.
         patience: Engines in a row that may fail to improve before it ends.
-        sure: Engines in a row after which much must be expected of the next one (``enough``).
+        sure: Engines in a row after which what is merely unknown is not built any more.
         probes: Candidates screened by proxy at a time.
         screens: Screenings at most before each build.
-        least: Least expected improvement that an engine is built for, as a share of the noise.
-        enough: The same after engines that brought no gain.
+        least: Least expected gain that an engine is built for, as a share of the best latency.
         promise: Least improvement in a draw that one is built for, likewise.
         draws: Draws from the latency model's posterior in each round.
         margin: Share of the bound at which an engine is kept in reserve, less where the samples
@@ -63,13 +62,12 @@ class Auto:
     """
 
     builds: int = 60
-    patience: int = 5
+    patience: int = 8
     sure: int = 3
     probes: int = 4
     screens: int = 2
-    least: float = 0.01
-    enough: float = 0.03
-    promise: float = 0.5
+    least: float = 0.001
+    promise: float = 0.005
     draws: int = 4
     margin: float = 0.85
     doubt: float = 0.02
@@ -86,7 +84,7 @@ class Auto:
 
     def propose(self, problem: Problem, /) -> ReasonedProposals:
         """Search ``problem``; what it knows already is not asked for again."""
-        known = Known(problem)
+        known = History(problem)
         first = [problem.all_fp32()]
         if problem.devices > 1:  # FP32 is rarely beyond the bound, and other devices would wait
             first += leading_uniforms(problem)[: problem.devices - 1]
@@ -113,13 +111,13 @@ class Auto:
             yield from tight.run((medians / share**2, sure))
             return ending(known) or "settled"
         why = yield from self._mixed(rounds)
-        return ending(known) or why
+        return Ending(ending(known) or why, known.expected_gain)
 
     @property
     def _options(self) -> RoundOptions:
         return RoundOptions(**{f.name: getattr(self, f.name) for f in fields(RoundOptions)})
 
-    def _uniforms(self, known: Known, encoding: Encoding, limit: int) -> Asking[bool]:
+    def _uniforms(self, known: History, encoding: Encoding, limit: int) -> Subroutine[bool]:
         """Build the uniform engines. Returns whether they settle the question."""
         most = math.ceil(limit * _LOCATING)
         if (yield from opening(known, encoding, most)):
@@ -131,7 +129,7 @@ class Auto:
             yield from soundly(known, encoding, assignment, reason, most)
         return bool(known.passing()) and not promising(known, encoding).any()
 
-    def _mixed(self, rounds: Rounds) -> Asking[str]:
+    def _mixed(self, rounds: Rounds) -> Subroutine[str]:
         """Search on where uniform engines do not settle it. Returns why it ended."""
         known, encoding, limit = rounds.known, rounds.encoding, rounds.limit
         for guess in known.problem.guesses:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -76,7 +77,7 @@ class Encoding:
         return np.array(found, dtype=bool)
 
     @cached_property
-    def walls(self) -> Labels:
+    def fixed_neighbours(self) -> Labels:
         """(n,): how many neighbours of each group are always FP32."""
         where = self.position
         return np.array(
@@ -92,6 +93,19 @@ class Encoding:
             found[a].append(b)
             found[b].append(a)
         return tuple(tuple(sorted(f)) for f in found)
+
+    def every(self, most: int) -> Labels | None:
+        """(c, n) labels of all canonical assignments, ``None`` if there may be too many."""
+        sizes = self.allowed.sum(axis=1)
+        if float(np.prod(sizes.astype(float))) > most:
+            return None
+        return self._every
+
+    @cached_property
+    def _every(self) -> Labels:
+        choices = [np.flatnonzero(row).tolist() for row in self.allowed]
+        rows = np.array(list(product(*choices)), dtype=np.intp).reshape(-1, self.size[0])
+        return np.unique(self.canonical(rows), axis=0)
 
     def encode(self, assignment: Assignment) -> Labels:
         """(n,) labels of an assignment; not to be written to."""
@@ -122,8 +136,8 @@ class Encoding:
 
         The same rule as `SearchSpace.canonical`, on many assignments at once.
         """
-        quantised = [p for p in self.space.precisions if p.is_quantized]
-        for precision in quantised if self.passive.any() else ():
+        quantized = [p for p in self.space.precisions if p.is_quantized]
+        for precision in quantized if self.passive.any() else ():
             many = self._canonical_at(many, self.space.precisions.index(precision))
         return many
 

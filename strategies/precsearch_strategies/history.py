@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import TypeVar
 
 from precsearch.core.exclusions import Exclusion, exclusions, half_located
+from precsearch.core.precision import Precision
 from precsearch.core.problem import Problem
 from precsearch.core.space import Assignment
 from precsearch.core.strategy import Ahead
@@ -21,15 +22,36 @@ from precsearch.core.trial import (
 )
 from precsearch_strategies.ledger import Ledger
 
-__all__ = ["Asking", "Known"]
+__all__ = ["Forecast", "History", "Subroutine"]
 
+
+_ROUGH = 1.02
+"""Of a limit on the size: what is predicted to be larger than that is not built."""
+_WORTH = 0.01  # of the best latency
 
 T = TypeVar("T")
-Asking = Generator[Sequence[Proposal], Sequence[Trial], T]
+Subroutine = Generator[Sequence[Proposal], Sequence[Trial], T]
 """A part of a strategy: proposes like one, and returns what it found out."""
 
 
-class Known(Ledger):
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What the models said of an engine before it was built, without any correction.
+
+    Attributes:
+        ratio: Latency over FP32's.
+        spread: Its standard deviation, over the latency model's widening.
+        usage: Share of the bound that was asked for.
+        doubt: Standard deviation of the logarithm of the usage.
+    """
+
+    ratio: float
+    spread: float
+    usage: float
+    doubt: float
+
+
+class History(Ledger):
     """The trials of one search by canonical assignment; state of a generator, never shared.
 
     Args:
@@ -41,28 +63,31 @@ class Known(Ledger):
         super().__init__(problem)
         self.share = 1.0  # of the problem's bound that is aimed for
         self.hunted: set[Assignment] = set()  # failed engines whose cause was looked for
-        self.uncorrected: dict[Assignment, Prediction] = {}  # what the models said of engines
+        self.forecasts: dict[Assignment, Forecast] = {}  # what the models said of engines
+        self.foreseen: dict[Assignment, Forecast] = {}  # the first forecast of each candidate
         self.pending: dict[Assignment, Proposal] = {}  # engines that are being built
+        self.expected_gain: float | None = None  # of other candidates, at the end
         self.reserved = False  # whether an engine in reserve was asked for
         self._excluded: tuple[int, tuple[Exclusion, ...], tuple[Exclusion, ...]] = (0, (), ())
         for trial in (*problem.known, *trials):
             self._record(trial)
 
-    def tightened(self, share: float) -> Known:
+    def tightened(self, share: float) -> History:
         """The same trials, seen under ``share`` of the tolerance; what it learns is learnt here."""
         goal = self.problem.goal
         bound = replace(goal.bound, tolerance=share * goal.bound.tolerance)
-        seen = Known(replace(self.problem, goal=replace(goal, bound=bound)))
+        seen = History(replace(self.problem, goal=replace(goal, bound=bound)))
         seen.share = share * self.share
         seen.engines, seen.proxies, seen.hunted = self.engines, self.proxies, self.hunted
-        seen.uncorrected, seen.pending = self.uncorrected, self.pending
+        seen.forecasts, seen.pending = self.forecasts, self.pending
+        seen.foreseen = self.foreseen
         return seen
 
-    def supposing(self, outcomes: Mapping[Assignment, Outcome]) -> Known:
+    def supposing(self, outcomes: Mapping[Assignment, Outcome]) -> History:
         """A copy in which these engines came out so."""
         number = max((t.number for t in self.engines.values()), default=-1) + 1
         trials = [Trial(number + i, Proposal(a), o) for i, (a, o) in enumerate(outcomes.items())]
-        found = Known(self.problem, trials)
+        found = History(self.problem, trials)
         found.engines = {**self.engines, **found.engines}
         found.proxies, found.hunted = dict(self.proxies), set(self.hunted)
         return found
@@ -77,7 +102,7 @@ class Known(Ledger):
         fidelity: Fidelity,
         reason: str,
         predicted: Prediction | None = None,
-    ) -> Asking[list[Trial]]:
+    ) -> Subroutine[list[Trial]]:
         """Propose what is not known yet, as one batch; ``predicted`` is said of each of them.
 
         Returns:
@@ -112,11 +137,11 @@ class Known(Ledger):
         assignments: Iterable[Assignment],
         reason: str,
         predicted: Prediction | None = None,
-    ) -> Asking[list[Trial]]:
+    ) -> Subroutine[list[Trial]]:
         """Ask for engines."""
         return (yield from self.ask(assignments, Fidelity.ENGINE, reason, predicted))
 
-    def ahead(self, proposals: Sequence[Proposal]) -> Asking[Trial]:
+    def ahead(self, proposals: Sequence[Proposal]) -> Subroutine[Trial]:
         """Start engines without waiting for them, and wait for the first of all that was started.
 
         Args:
@@ -132,7 +157,7 @@ class Known(Ledger):
 
     def probe(
         self, assignments: Iterable[Assignment], reason: str, batch: int = 64
-    ) -> Asking[list[Trial | None]]:
+    ) -> Subroutine[list[Trial | None]]:
         """Ask for proxies, in batches, so that a long list can be interrupted and journalled.
 
         Returns:
@@ -173,8 +198,28 @@ class Known(Ledger):
         return self._excluded[1:]
 
     def excludes(self, assignment: Assignment) -> bool:
-        """Whether an engine is known to be unusable before it is built."""
-        return any(e.within(assignment) for e in self.excluded)
+        """Whether an engine is known to be unusable, or too large, before it is built."""
+        return any(e.within(assignment) for e in self.excluded) or self._too_large(assignment)
+
+    def _too_large(self, assignment: Assignment) -> bool:
+        """Whether an engine would be larger than the limit, by the bytes of its groups."""
+        most, full = self.problem.goal.limits.size, self.engines.get(Assignment())
+        if most is None or full is None or full.measurement is None:
+            return False
+        plain = full.measurement.group_bytes
+        sizes = self._sizes()
+        shown = [(k, sizes[k, p]) for k, p in assignment.entries if (k, p) in sizes]
+        saved = sum(plain.get(key, 0) - size for key, size in shown)
+        return full.measurement.artifact_bytes - saved > most * _ROUGH
+
+    def _sizes(self) -> dict[tuple[str, Precision], int]:
+        """Bytes of groups by key and precision, of all that an engine has shown."""
+        found: dict[tuple[str, Precision], int] = {}
+        for assignment, trial in self.engines.items():
+            if trial.measurement is not None:
+                sizes = trial.measurement.group_bytes
+                found |= {(k, p): sizes[k] for k, p in assignment.entries if k in sizes}
+        return found
 
     def usage(self, trial: Trial | None) -> float | None:
         """How much of the bound a trial uses, 1 is all; ``None`` if it failed or is missing."""
@@ -189,17 +234,39 @@ class Known(Ledger):
         return self.problem.goal.passes(trial.measurement)
 
     def ratio(self, trial: Trial | None) -> float | None:
-        """The measured latency over FP32's; ``None`` if there is none."""
-        if trial is None or trial.measurement is None or trial.measurement.latency is None:
+        """What is minimized over FP32's, mostly the latency; ``None`` if the trial has none."""
+        if trial is None or trial.measurement is None:
             return None
-        return trial.measurement.latency.ratio
+        return self.problem.goal.cost(trial.measurement)
+
+    def parts(self, trial: Trial | None) -> Mapping[str, float]:
+        """What is minimized by group key, in units of its own; nothing where that is unknown."""
+        found = None if trial is None else trial.measurement
+        return {} if found is None else self.problem.goal.parts(found)
+
+    def beyond(self, trial: Trial) -> bool:
+        """Whether a trial breaks a limit on latency or size."""
+        return bool(trial.measurement and self.problem.goal.broken(trial.measurement))
+
+    @property
+    def worth(self) -> float:
+        """Least relative gain in latency that matters.
+
+        The noise of one timing is no bound where it is large: models average over engines, and
+        finalists are timed again.
+        """
+        return min(self.problem.goal.tie, _WORTH)
+
+    def timing_error(self, ratio: float) -> float:
+        """Standard deviation of a measured latency over FP32's."""
+        return max(0.5 * self.problem.goal.tie * ratio, 0.002)
 
     def passing(self) -> list[Trial]:
-        """The timed engines within the bound, fastest first."""
+        """The timed engines within the bound and the limits, the cheapest first."""
         rows = [
             (ratio, t.assignment.entries, t)
             for t in self.engines.values()
-            if (ratio := self.ratio(t)) is not None and self.passes(t)
+            if (ratio := self.ratio(t)) is not None and self.passes(t) and not self.beyond(t)
         ]
         return [row[2] for row in sorted(rows, key=lambda row: row[:2])]
 
@@ -213,7 +280,7 @@ class Known(Ledger):
 
         It should hold on other samples, too, as FP32 does.
         """
-        best = self.best_ratio() * (1 + self.problem.goal.noise)
+        best = self.best_ratio() * (1 + self.problem.goal.tie)
         near = [t for t in self.passing() if (self.ratio(t) or 1.0) <= best]
         return any(not len(t.assignment) or (self.usage(t) or 0.0) <= share for t in near)
 

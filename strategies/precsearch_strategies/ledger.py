@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from statistics import median
 
-from precsearch.core.counting import built
+from precsearch.core.exclusions import built
 from precsearch.core.problem import Problem
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Trial
@@ -129,7 +129,7 @@ class Ledger:
 
     @property
     def builds(self) -> int:
-        """Engines that count towards a limit so far (`precsearch.core.counting.built`)."""
+        """Engines that count towards a limit so far (`precsearch.core.exclusions.built`)."""
         if self._built[0] != len(self.engines):
             self._built = len(self.engines), built(self.engines.values())
         return self._built[1]

@@ -80,8 +80,16 @@ def test_a_result_shows_itself(result: precsearch.Result) -> None:
     assert len(shown) < 120
     assert "FP32's speed" in shown
     html = result._repr_html_()
+    assert html is not None
     assert "<svg" in html
     assert "FP32's" in html
+
+
+def test_a_chart_of_the_trials_is_one_of_altair(result: precsearch.Result) -> None:
+    altair = pytest.importorskip("altair")
+    chart = result.chart()
+    assert isinstance(chart, altair.LayerChart | altair.Chart)
+    assert len(chart.to_dict()["datasets"]["trials"]) == len(result.trials)
 
 
 def test_trials_as_a_table_need_pandas(result: precsearch.Result) -> None:

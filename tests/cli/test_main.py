@@ -13,6 +13,7 @@ from precsearch.cli.commands import app
 from precsearch.cli.exit_codes import Exit
 from precsearch.cli.main import run
 from precsearch.core.events import Event, Warned
+from precsearch.core.objective import Limits, Objective
 from precsearch.core.precision import Precision
 
 COMMANDS = [
@@ -122,6 +123,13 @@ def test_every_option_arrives(asked: list[OptimizeConfig]) -> None:
         "--strategy-option patience=2 --warm-start old.json"
     )
     assert run(more.split()) == Exit.UNMET
+    wish = "--objective p99 --max-latency 5ms --max-size 20MB --max-memory 1GiB"
+    assert run(["optimize", "m.onnx", *wish.split()]) == Exit.UNMET
+    assert asked[-1].objective is Objective.P99
+    assert asked[-1].limits == Limits(5e-3, 20_000_000, 1 << 30)
+    both = "optimize m.onnx --metric cosine --metric rel-l2 --tol 1e-3 --tol 1e-2"
+    assert run(both.split()) == Exit.UNMET
+    assert [(c.metric, c.tol) for c in asked[-2:]] == [("cosine", 1e-3), ("rel-l2", 1e-2)]
     for where in ("--devices cpu:0", "--ray auto", "--target ssh://user@host"):
         assert run(["optimize", "m.onnx", *where.split()]) == Exit.UNMET
     fields = set(inspection.signature(OptimizeConfig).parameters)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from precsearch.core.predictions import PredictionErrors, prediction_errors
 from precsearch.core.problem import Bound, Goal
 from precsearch.core.space import Assignment
+from precsearch.core.strategy import PredictionErrors, prediction_errors
 from precsearch.core.trial import (
     Accuracy,
     Failed,

@@ -67,7 +67,9 @@ def test_where_no_int8_group_fits_fp32_is_the_answer_and_why(tmp_path: Path) -> 
     said = " ".join(done.stdout.split())
     assert "which is over the bound" in said
     assert re.search(r"A bound of 0\.0\d+ would buy \d\.\d\dx the speed, as measured", said)
-    assert "no remaining candidate is expected to be faster" in said
+    assert "no other candidate is expected to gain anything that matters" in said or (
+        "% or more, by models that" in said
+    )
     plan = read_plan(tmp_path / "model.plan.json")
     assert plan.recipe.assignment == Assignment()
     assert plan.evidence.latency.ratio == 1.0

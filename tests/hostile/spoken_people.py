@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Generator
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 
-from precsearch.api import Result, edit, inspect
+from precsearch.api import Result, edit, inspect, optimize_events, tracked
 from precsearch.api.functions import metric_name
 from precsearch.api.given import data_file, model_file
 from precsearch.api.optimizing import control_of, precisions_of
 from precsearch.cli.options.control import _parsed, parse_control
 from precsearch.cli.options.parse import seconds, size
+from precsearch.core.events import Event
+from precsearch.core.objective import Limits, Objective
 from precsearch.data import InputSpec, load
 from precsearch.data.preprocess import parse_preprocess
 from precsearch.graph.reading.read import read_model
 from precsearch.metrics import PerOutput, metric, per_output_name, table
 from precsearch.optimization.stages.rewrite import open_rewritten
 from precsearch.plan.plan import read_plan
-from precsearch.setup.config import OptimizeConfig
+from precsearch.setup.config import OptimizeConfig, OptimizeResult
 from tests.hostile.situations.world import journal_bytes, model
 from tests.hostile.spoken_data import Say
 
@@ -82,11 +86,42 @@ def large(_: Path) -> object:
         return data_file([X[0]], Path("model.onnx"), Path())
 
 
-def no_pandas(folder: Path) -> object:
+def lacking(package: str, use: Callable[[Result], object]) -> Say:
+    """Something of a result whose package is not installed."""
+
+    def say(folder: Path) -> object:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(sys.modules, package, None)
+            return use(
+                Result(read_plan(folder / "plan.json"), folder / "plan.json", folder, folder)
+            )
+
+    return say
+
+
+def tracked_run(folder: Path) -> Generator[Event, None, OptimizeResult]:
+    config = OptimizeConfig(folder / "model.onnx")
+    return tracked(config, optimize_events(config))
+
+
+def without_mlflow(folder: Path) -> object:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "pandas", None)
-        result = Result(read_plan(folder / "plan.json"), folder / "plan.json", folder, folder)
-        return result.to_frame()
+        patch.setitem(sys.modules, "mlflow", None)
+        return next(tracked_run(folder))
+
+
+def refused_by_mlflow(folder: Path) -> object:
+    """A tracking server that cannot be reached."""
+
+    def no_run() -> None:
+        raise OSError("no server")
+
+    made = ModuleType("mlflow")
+    vars(made)["exceptions"] = SimpleNamespace(MlflowException=OSError)
+    vars(made)["active_run"] = no_run
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "mlflow", made)
+        return next(tracked_run(folder))
 
 
 X = np.zeros((2, 1, 8, 8), np.float32)
@@ -158,6 +193,8 @@ PEOPLE: list[Say] = [
     lambda _: edit("plan.json", {"op:MatMul": "int8"}, "new.json", model="model.onnx"),
     lambda _: seconds("--max-latency")("5"),
     lambda _: size("--max-size")("large"),
+    lambda _: Objective.named("speed"),
+    lambda _: Limits(size=0),
     lifted,
     media("a.png", b"", ""),
     media("a.png", b"", "resize=8"),
@@ -199,7 +236,10 @@ PEOPLE: list[Say] = [
     function("def loss(a, b):\n    return 0.0"),
     uncommon_value,
     odd_arity,
-    no_pandas,
+    lacking("pandas", lambda result: result.to_frame()),
+    lacking("altair", lambda result: result.chart()),
+    without_mlflow,
+    refused_by_mlflow,
     lambda _: precisions_of(["fp12"]),
     lambda _: control_of(None, "op:Conv", ()),
     settled("op:MatMul"),

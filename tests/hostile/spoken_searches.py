@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from precsearch.cli.options.control import bounds
 from precsearch.optimization.across.run import across_events
 from precsearch.optimization.across.table_file import ENGINES
 from precsearch.optimization.warm import warm_start
 from precsearch.report import tell
+from precsearch.setup.bounds import per_bound
 from precsearch.setup.config import OptimizeConfig
 from precsearch.setup.tolerances import Tolerances
 from tests.hostile.situations.world import journal_bytes
@@ -46,6 +48,8 @@ SEARCHES: list[Say] = [
     engines('{"rows":[],"shipped":"x"}'),
     lambda _: Tolerances.parse("1e-2,wide"),
     lambda _: Tolerances.parse("1e-2,0.01"),
+    lambda _: bounds([0.01, 0.02], ["rel-l2", "cosine", "top1"]),
+    lambda _: per_bound(OptimizeConfig(Path("m.onnx")), bounds([0.01], ["cosine", "cosine"])),
     twice,
     other_run,
 ]

@@ -24,7 +24,7 @@ from tests.hostile.test_every_message import messages
 NOT_HERE = re.compile(
     r"precsearch/(backends/(onnxruntime/cuda|openvino|tensorrt/(?!layer_precisions))|report/)"
     r"|precsearch/system/cuda_driver"
-    r"|precsearch/replay/(ahead|artifact|verify)"
+    r"|precsearch/replay/(ahead|artifact|given_artifact|verify)"
     r"|precsearch/(diagnosis/(?!cut_engine|exposed_engine)|exporters/(?!polygraphy_script))"
     r"|precsearch/data/media|precsearch/optimization/front"
     r"|precsearch/cli/(diagnosing|reporting|progress/watch)|precsearch/executors/(ray|ssh|site)"
@@ -33,6 +33,8 @@ NOT_HERE = re.compile(
 plans of a run's front, Ray, other hosts."""
 
 UNSPOKEN = {
+    "OptionError: no engine was timed, so there is nothing to draw": "needs a run without engines, "
+    "which has no result; the check stays for what is made by hand",
     "OptionError: --devices cannot keep engines to CPU cores on this system; leave it out": "needs "
     "a system without processor affinity",
     "BuildError: this bench was given no proxy": "our own bug, were it ever said",

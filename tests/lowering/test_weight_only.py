@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -9,20 +11,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
+from precsearch.core import formats
 from precsearch.core.backend import TYPED, TYPED_HALF, BackendOptions
 from precsearch.core.errors import ModelError, OptionError
 from precsearch.core.formats import BFLOAT16, FLOAT16, FLOAT32, NumberFormat
-from precsearch.core.precision import Precision
+from precsearch.core.precision import Encoding, Precision, PrecisionSpec
+from precsearch.core.quantization import OperatorFormats, PerBlock, TensorFormat, Trait
 from precsearch.core.space import Assignment, LayerGroup, SearchSpace
 from precsearch.emulation.single import FlatProxy
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
 from precsearch.lowering.qdq.scales import RangeScales
-from precsearch.lowering.weight_only import BLOCK, fits, packed_tensor, packed_weight, unpacked
+from precsearch.lowering.weight_only import (
+    block_of,
+    fits,
+    packed_tensor,
+    packed_weight,
+    unpacked,
+)
+from tests.core.added import added
+from tests.emulation.by_hand import plain_session
 from tests.graph.small_graphs import GraphBuilder, view
 
 FP32, INT8, INT4 = Precision.FP32, Precision.INT8, Precision.INT4
+BLOCK = 32
+BLOCKS = TensorFormat(formats.INT4, granularity=PerBlock(BLOCK))
 BACKEND = OnnxRuntimeBackend(BackendOptions(threads=1))
 NO_SCALES = RangeScales({}, BACKEND.scheme)
 
@@ -89,7 +103,7 @@ def test_each_value_is_the_nearest_step_of_a_scale_that_its_block_shares(
     graph = network("Gemm", turned=turned)
     (node,) = (n for n in graph.nodes if n.is_op("Gemm"))
     weight = np.asarray(graph.weights[node.inputs[1]].array)
-    packed = packed_weight(node, graph, around)
+    packed = packed_weight(node, graph, around, BLOCKS)
     assert packed.scales.shape == (64 // BLOCK, 24)
     assert packed.values.min() >= -7
     assert packed.values.max() <= 7
@@ -116,7 +130,7 @@ def test_the_scale_is_chosen_by_the_squared_error_of_its_block() -> None:
     values = np.full((64, 24), 0.55, np.float32)
     values[0] = 4.0
     graph.weights[node.inputs[1]].__dict__["array"] = values
-    packed = packed_weight(node, graph, FLOAT32)
+    packed = packed_weight(node, graph, FLOAT32, BLOCKS)
     error = np.square(unpacked(node, packed, FLOAT32) - values).sum()
     full = np.float32(4.0 / 7)
     plain = np.square(np.clip(np.rint(values / full), -7, 7) * full - values).sum()
@@ -128,7 +142,7 @@ def test_the_scale_is_chosen_by_the_squared_error_of_its_block() -> None:
 )
 def test_weights_of_whole_blocks_alone_are_offered_it(reduced: int, fitting: bool) -> None:
     graph = network(reduced=reduced)
-    assert any(fits(n, graph) for n in graph.nodes) is fitting
+    assert any(fits(n, graph, BACKEND.scheme, INT4) for n in graph.nodes) is fitting
     assert (INT4 in spaced(graph).precisions) is fitting
 
 
@@ -146,7 +160,7 @@ def test_a_weight_that_is_not_finite_is_refused() -> None:
     (node,) = (n for n in graph.nodes if n.is_op("MatMul"))
     graph.weights[node.inputs[1]].__dict__["array"] = np.full((64, 24), np.inf, np.float32)
     with pytest.raises(ModelError, match="not finite"):
-        packed_weight(node, graph, FLOAT32)
+        packed_weight(node, graph, FLOAT32, BLOCKS)
 
 
 def test_forms_are_raised_to_the_operator_set_that_has_int4() -> None:
@@ -154,3 +168,62 @@ def test_forms_are_raised_to_the_operator_set_that_has_int4() -> None:
     raised = TYPED_HALF.holding({INT4})
     assert (raised.name, raised.min_opset, raised.base) == ("typed-half-21", 21, "typed-half")
     assert raised.raised(13) == raised
+
+
+@pytest.mark.parametrize("op_type", ["MatMul", "Gemm"])
+@pytest.mark.parametrize(
+    ("stored_as", "block", "most"),
+    [(formats.INT8, 32, 0.01), (formats.INT4, 16, 0.2), (formats.FLOAT8E4M3, 64, 0.05)],
+    ids=lambda value: getattr(value, "name", str(value)),
+)
+def test_a_plug_in_brings_another_one_with_blocks_of_its_own(
+    op_type: str,
+    stored_as: NumberFormat,
+    block: int,
+    most: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = added(monkeypatch, "w", PrecisionSpec(5.5, Encoding.WEIGHT_ONLY, stored_as, "#123456"))
+    graph, form = network(op_type, reduced=128), TYPED.raised(21)
+    packed = TensorFormat(stored_as, granularity=PerBlock(block))
+    row = OperatorFormats(Trait.NON_QUANTIZABLE, weights=packed)
+    chosen = replace(BACKEND.scheme, formats={**BACKEND.scheme.formats, (op_type, own): row})
+    assert own not in chosen.precisions
+    space = group(graph, chosen, frozenset({FP32, own}), form=form)
+    made = Lowering(graph, space, chosen, NO_SCALES, form).lower(space.uniform(own))
+    proto = onnx.load_model_from_string(made.model)
+    onnx.checker.check_model(proto, full_check=True)
+    assert set(made.asked.values()) == {own}
+    (weight,) = (t for t in proto.graph.initializer if t.data_type == stored_as.elem_type)
+    assert tuple(weight.dims) == (128, 24)
+    (read,) = (n for n in proto.graph.node if n.op_type == "DequantizeLinear")
+    assert {a.name: a.i for a in read.attribute} == {"axis": 0, "block_size": block}
+    flat = FlatProxy(graph, space, chosen, NO_SCALES, space.uniform(own), form)
+    exact = Lowering(graph, space, chosen, NO_SCALES, form).lower(Assignment())
+    feed = {"in0": np.random.default_rng(0).normal(0, 1, (4, 128)).astype(np.float32)}
+    found, emulated, wanted = (
+        np.asarray(plain_session(model).run(None, feed)[0], np.float32)
+        for model in (
+            made.model,
+            flat.with_outputs([o.name for o in graph.outputs]),
+            exact.model,
+        )
+    )
+    np.testing.assert_allclose(emulated, found, rtol=1e-5, atol=1e-5)
+    assert 0 < np.linalg.norm(found - wanted) < most * np.linalg.norm(wanted)
+
+
+def test_one_that_no_backend_declares_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = PrecisionSpec(5.5, Encoding.WEIGHT_ONLY, formats.INT4, "#123456")
+    own = added(monkeypatch, "w", row)
+    graph = network()
+    assert own not in group(graph, BACKEND.scheme, frozenset({FP32, own})).precisions
+    key = next(g.key for g in spaced(graph).free)
+    space = SearchSpace((LayerGroup(key, "matmul", (key,), (FP32, own)),))
+    with pytest.raises(OptionError, match="cannot write w into a graph"):
+        Lowering(graph, space, BACKEND.scheme, NO_SCALES).lower(Assignment.of({key: own}))
+
+
+def test_weights_alone_are_written_in_blocks() -> None:
+    with pytest.raises(TypeError, match="in blocks"):
+        block_of(TensorFormat(formats.INT8))

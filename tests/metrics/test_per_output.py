@@ -90,11 +90,11 @@ def test_parts_of_another_scale_are_told() -> None:
 
 
 def test_the_command_line_takes_a_bound_for_each_output() -> None:
-    assert bounds(_parsed("3e-2"), "sqnr") == (0.03, "sqnr")
-    assert bounds(_parsed("boxes=1e-2, scores=3e-2"), "rel-l2") == (
-        1.0,
-        "rel-l2[boxes=0.01,scores=0.03]",
-    )
-    assert bounds(_parsed("1e-2,boxes=3e-2"), "rel-l2")[1] == "rel-l2[*=0.01,boxes=0.03]"
+    (plain,) = bounds([_parsed("3e-2")], ["sqnr"])
+    assert (plain[0], plain[1].values) == ("sqnr", (0.03,))
+    (single,) = bounds([_parsed("boxes=1e-2, scores=3e-2")], ["rel-l2"])
+    assert (single[0], single[1].values) == ("rel-l2[boxes=0.01,scores=0.03]", (1.0,))
+    (others,) = bounds([_parsed("1e-2,boxes=3e-2")], ["rel-l2"])
+    assert others[0] == "rel-l2[*=0.01,boxes=0.03]"
     with pytest.raises(OptionError, match="twice"):
         _parsed("a=1,a=2")

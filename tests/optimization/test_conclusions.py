@@ -13,7 +13,16 @@ from precsearch.core.precision import Precision
 from precsearch.core.problem import Bound, Goal, Problem
 from precsearch.core.space import Assignment, LayerGroup, SearchSpace
 from precsearch.core.strategy import ENDINGS
-from precsearch.core.trial import Accuracy, Failed, Fidelity, Measured, Measurement, Proposal, Trial
+from precsearch.core.trial import (
+    Accuracy,
+    Failed,
+    Fidelity,
+    Measured,
+    Measurement,
+    Prediction,
+    Proposal,
+    Trial,
+)
 from precsearch.metrics import metric
 from precsearch.optimization.explanation.conclusion import Searched, conclusions
 from precsearch.optimization.explanation.stopping import limit_of, why_stopped
@@ -32,13 +41,14 @@ def trial(
     loss: float,
     ratio: float | None,
     outputs: dict[str, float] | None = None,
+    predicted: Prediction | None = None,
 ) -> Trial:
     """An engine with these groups in INT8; a proxy, where it was not timed."""
     timed = None if ratio is None else latency(ratio)
     found = Measurement(Accuracy(loss, loss, outputs or {}), timed)
     fidelity = Fidelity.PROXY if ratio is None else Fidelity.ENGINE
     asked = Assignment.of(dict.fromkeys(keys, INT8))
-    return Trial(number, Proposal(asked, fidelity), Measured(found))
+    return Trial(number, Proposal(asked, fidelity, predicted=predicted), Measured(found))
 
 
 def failed(number: int, keys: str) -> Trial:
@@ -51,7 +61,7 @@ def look(number: int, ratio: float, loss: float, held_out: float, output: str = 
 
 
 PLAIN = trial(0, "", 0.0, 1.0)
-OVER = trial(1, "abc", 0.5, 0.5)
+OVER = trial(1, "abc", 0.5, 0.5, predicted=Prediction(0.55, 40.0))
 SLOWER = trial(2, "ab", 1e-3, 1.2)
 FINE = trial(3, "a", 4e-3, 0.6)
 SEARCHED = Searched(PROBLEM, REL_L2, (PLAIN, OVER), "converged")
@@ -69,7 +79,35 @@ def said(searched: Searched, chosen: Trial = PLAIN, ratio: float = 1.0) -> str:
 def test_fp32_is_the_answer_where_nothing_could_be_faster() -> None:
     words = said(replace(SEARCHED, trials=(PLAIN, OVER, SLOWER)))
     assert "FP32 is the answer: no engine within the bound was faster" in words
-    assert "(2 engines of lower precision; no remaining candidate is expected" in words
+    assert "(2 engines of lower precision; no other candidate is expected" in words
+
+
+def test_models_that_no_engine_has_tested_conclude_nothing() -> None:
+    untested = trial(1, "abc", 0.5, 0.5)
+    words = said(replace(SEARCHED, trials=(PLAIN, untested), expected_gain=0.0002))
+    assert words == (
+        "No faster engine within the bound was found in 1 engine; no other candidate is expected "
+        "to gain 0.1 % or more, by models that no engine has tested. A bound of 0.51 would buy "
+        "2.00x the speed, as measured on the search samples."
+    )
+    assert "no engine has tested" not in said(replace(SEARCHED, expected_gain=0.0002))
+    tried = said(replace(SEARCHED, trials=(PLAIN, untested), stopped="complete"))
+    assert "FP32 is the answer: no engine within the bound was faster" in tried
+
+
+def test_what_the_models_still_expect_is_told_with_how_far_they_were_off() -> None:
+    one = said(replace(SEARCHED, expected_gain=0.00034))
+    assert "no other candidate is expected to gain 0.1 % or more, by models that were off" in one
+    assert "off by 9.1 % in latency (of the one engine)" in one
+    foretold = tuple(
+        trial(n, keys, 0.5, 0.6, predicted=Prediction(0.6 / (1 + off), 40.0))
+        for n, (keys, off) in enumerate((("ac", 0.01), ("ab", 0.02), ("bc", 0.3)), 1)
+    )
+    many = said(replace(SEARCHED, trials=(PLAIN, *foretold), expected_gain=0.0104))
+    assert "expected to gain 1.1 % or more, by models that were off by 2 % in latency" in many
+    assert "(of 3 engines, by their median)" in many
+    for stopped in ("patience", "builds", "complete"):
+        assert "by models that" not in said(replace(SEARCHED, stopped=stopped, expected_gain=0.01))
 
 
 @pytest.mark.parametrize("stopped", sorted({*ENDINGS, "builds", "time", "interrupted", "done"}))
@@ -120,6 +158,17 @@ def test_where_no_group_has_a_choice_the_layers_that_are_out_of_reach_are_named(
     inside = "12 layers (12 MatMul) are inside of If 'i'."
     assert said(replace(searched, unsearched=inside)).endswith(f"here. {inside}")
     assert "no group of this model" not in said(SEARCHED)
+
+
+def test_groups_that_the_user_keeps_out_are_what_was_asked_for() -> None:
+    fixed = SearchSpace((LayerGroup("a", "conv", ("a",), (FP32,)),))
+    searched = replace(SEARCHED, problem=replace(PROBLEM, space=fixed), trials=(PLAIN,))
+    assert said(replace(searched, kept=3)) == (
+        "FP32 is what was asked for: the 3 groups that could have a lower precision are kept out "
+        "of it by --pin, --exclude or --only."
+    )
+    assert "asked for" not in said(searched)
+    assert "asked for" not in said(replace(SEARCHED, kept=3)), "other groups were searched"
 
 
 def test_the_cheapest_group_is_over_the_bound_or_within_it() -> None:

@@ -24,9 +24,12 @@ from precsearch.core.trial import (
     Proposal,
     Trial,
 )
+from precsearch.lowering.lower import Lowered
+from precsearch.optimization.stored import take_over
 from precsearch.optimization.warm import Warm, warm_start
 from precsearch.search.journal import Journal
-from precsearch_strategies.history import Known
+from precsearch.system.serialized import SerializedModel
+from precsearch_strategies.history import History
 from tests.cli.runs import plan
 
 INT8 = Precision.INT8
@@ -71,6 +74,47 @@ def test_what_was_killed_from_outside_is_tried_again(tmp_path: Path) -> None:
     assert [t.assignment for t in found.trials] == [failed.assignment]
 
 
+def test_a_run_by_another_metric_is_taken_over_where_it_scored_by_ours(tmp_path: Path) -> None:
+    theirs, ours = {"metric": "rel-l2"}, {**IDENTITY, "metric": "cosine"}
+    by_both = trial(1, "a")
+    assert by_both.measurement is not None
+    also = {"cosine": Accuracy(0.1, 0.2)}
+    both = replace(by_both, outcome=Measured(replace(by_both.measurement, also=also)))
+    failed = replace(trial(2, "b"), outcome=Failed("build", "error", "no kernel"))
+    run = recorded(tmp_path / "run", trial(0, "c"), both, failed, **theirs)
+    found = warm_start([run], ours, SPACE).trials
+    assert [t.assignment for t in found] == [both.assignment, failed.assignment]
+    taken = found[0].measurement
+    assert taken is not None
+    assert (taken.accuracy, dict(taken.also)) == (
+        Accuracy(0.1, 0.2),
+        {"rel-l2": by_both.measurement.accuracy},
+    )
+    alone = recorded(tmp_path / "alone", trial(0, "c"), **theirs)
+    with pytest.raises(InputError, match=r"other options \(metric\)"):
+        warm_start([alone], ours, SPACE)
+
+
+def test_engines_that_are_lowered_otherwise_now_are_refused() -> None:
+    warm = Warm((trial(0, ""), trial(1, "abc")))
+    lowered = Lowered(SerializedModel(()), "digest", {}, {}, {}, {})
+    warm.check(lambda _: lowered)
+    with pytest.raises(InputError, match=r"other options \(corrections\)"):
+        warm.check(lambda _: replace(lowered, digest="another"))
+
+
+def test_what_earlier_runs_have_stored_is_taken_over(tmp_path: Path) -> None:
+    for folder in ("one", "two", "own"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "ranges-a.json").write_text(folder)
+    (tmp_path / "two" / "corrections-b.json").write_text("two")
+    (tmp_path / "two" / "journal.jsonl").write_text("two")
+    (tmp_path / "two" / "screen-c.json").symlink_to(tmp_path / "two" / "journal.jsonl")
+    take_over(tmp_path / "own", [tmp_path / "one", tmp_path / "two"])
+    own = {p.name: p.read_text() for p in (tmp_path / "own").iterdir()}
+    assert own == {"ranges-a.json": "own", "corrections-b.json": "two"}
+
+
 def test_a_run_of_other_data_is_refused(tmp_path: Path) -> None:
     other = recorded(tmp_path / "run", trial(0, ""), data="e", seed="1")
     with pytest.raises(InputError, match=r"other options \(data, seed\), so its measurements"):
@@ -94,9 +138,9 @@ def test_a_budget_of_engines_is_for_new_ones_and_earlier_time_is_not_spent() -> 
     problem = Problem(SPACE, Goal(Bound(1e-2)), Budget(max_builds=4), setup_seconds=3.0)
     warm = Warm(trials)(problem)
     assert warm.budget.max_builds == 6
-    known = Known(warm)
+    known = History(warm)
     assert known.spent == 3.0
     assert known.builds == 2
     assert known.engine_room() == 4
-    assert Known(replace(warm, earlier=0)).spent == 18.0
+    assert History(replace(warm, earlier=0)).spent == 18.0
     assert Warm()(problem) == problem

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from precsearch.core.backend import Fingerprint
 from precsearch.core.errors import PlanError
 from precsearch.core.precision import Precision
-from precsearch.core.predictions import PredictionErrors
+from precsearch.core.strategy import PredictionErrors
 from precsearch.core.trial import Accuracy, Aggregation, Latency, Prediction
 from precsearch.plan.plan import (
     Criteria,
@@ -215,6 +215,10 @@ STRICTER = {
     "metric_sha256": "00",
     "baseline": Precision.INT8,
     "shapes": (WeightedShapes({"x": (2, 3)}, 1.0),),
+    "objective": "size",
+    "max_seconds": 1.0,
+    "max_size": 1,
+    "max_memory": 1,
 }
 
 

@@ -85,7 +85,11 @@ def test_who_decides_otherwise_is_left_alone() -> None:
 
 def test_exported_scripts_switch_it_off_before_they_run_anything() -> None:
     job = Job("ab" * 32, "m.onnx", "m.engine", {})
-    for text in (trtexec_script(job), polygraphy_script(job, "p.py"), onnxruntime_script(job)):
+    for text in (
+        trtexec_script(job),
+        polygraphy_script(job, "p.py"),
+        onnxruntime_script(job, "cpu"),
+    ):
         before, _, _ = text.partition("exec ")
         assert f'export {TELEMETRY}="${{{TELEMETRY}:-1}}"' in before
 

@@ -13,10 +13,10 @@ from precsearch.backends.tensorrt.rtx.options import RtxOptions
 from precsearch.core.backend import TYPED_HALF, BackendOptions, BuildsAhead
 from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
-from precsearch.core.serialized import SerializedModel
 from precsearch.lowering.lower import Lowered
 from precsearch.plan.plan import read_plan
 from precsearch.replay.ahead import asked_and_ran, fused_attention
+from precsearch.system.serialized import SerializedModel
 from tests.backends.trt.stand_in.plans import write_plan
 from tests.graph.small_graphs import conv_net, residual_net
 

@@ -52,7 +52,7 @@ def test_the_headline_says_what_came_of_it(tmp_path: Path) -> None:
     assert "nothing confirmed" not in page(tmp_path, some).words
     words = page(tmp_path, plan(int8=0)).words
     assert "nothing faster than FP32 found, within rel-l2 ≤ 0.01" in words, "it was cut short"
-    timed = replace(plan().evidence, stopped="converged")
+    timed = replace(plan().evidence, stopped="complete")
     words = page(tmp_path, replace(plan(int8=0), evidence=timed)).words
     assert "FP32 is the fastest, within rel-l2 ≤ 0.01" in words
 

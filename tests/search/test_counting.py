@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from precsearch.core.counting import FREE_FAILURES, LONG_S, built
 from precsearch.core.events import SearchFinished, TrialFinished
+from precsearch.core.exclusions import FREE_FAILURES, LONG_S, built
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Bound, Budget, Goal, Problem
 from precsearch.core.space import Assignment, LayerGroup, SearchSpace

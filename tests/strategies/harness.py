@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from precsearch.core.counting import built
+from precsearch.core.exclusions import built
 from precsearch.core.space import Assignment
 from precsearch.core.strategy import Strategy
 from precsearch.core.trial import Fidelity, Proposal, Trial

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks.unbuildable import Unbuildable
-from precsearch.core.counting import FREE_FAILURES, built
 from precsearch.core.events import TrialFinished
+from precsearch.core.exclusions import FREE_FAILURES, built
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Bound, Budget, Goal, Prior, Problem
 from precsearch.core.space import LayerGroup, SearchSpace

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,27 +44,42 @@ def _parsed(text: str) -> Bounds:
     return found
 
 
-def bounds(tolerance: Bounds, metric: str) -> tuple[float, str]:
-    """The tolerance and the metric that stand for bounds of single outputs.
+def bounds(given: Sequence[Bounds], metrics: Sequence[str]) -> list[tuple[str, Tolerances]]:
+    """Each metric with its tolerances.
+
+    Bounds of single outputs are a metric of their own, whose tolerance is 1.
 
     Raises:
-        OptionError: The metric does not compare outputs by themselves.
+        OptionError: There is neither one ``--tol`` for all metrics nor one for each; or a metric
+            does not compare outputs by themselves.
     """
-    if isinstance(tolerance, Mapping):
+    if len(given) not in (1, len(metrics)):
+        raise OptionError(
+            f"--tol is given {len(given)} times and --metric {len(metrics)} times; give one --tol "
+            "for all metrics, or one for each in the same order, with commas between the bounds of "
+            "one metric"
+        )
+    each = list(given) * len(metrics) if len(given) == 1 else given
+    return [_bounded(metric, bound) for metric, bound in zip(metrics, each, strict=True)]
+
+
+def _bounded(metric: str, bound: Bounds) -> tuple[str, Tolerances]:
+    if isinstance(bound, Mapping):
         from precsearch.metrics.per_output import per_output_name  # loads NumPy
 
-        return 1.0, per_output_name(metric, tolerance)
-    one = tolerance.values[0] if isinstance(tolerance, Tolerances) else tolerance
-    return one, metric
+        return per_output_name(metric, bound), Tolerances(("1",), (1.0,))
+    if isinstance(bound, Tolerances):
+        return metric, bound
+    return metric, Tolerances((f"{bound:g}",), (bound,))
 
 
 Tolerance = Annotated[
-    Any,
+    list[Any] | None,
     value(
         "T",
         "How far outputs may be from FP32's, in the metric's terms; boxes=1e-2,scores=3e-2 "
         "bounds single outputs; 1e-2,3e-2 gives a plan each and shares what is measured. "
-        "Default: 0.01.",
+        "Repeatable, once for each --metric. Default: 0.01.",
         "--tol",
         panel="What you want",
         parser=_parsed,

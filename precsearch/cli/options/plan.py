@@ -8,7 +8,7 @@ from typing import Annotated
 from typer import Argument
 
 from precsearch.cli.options.declare import value
-from precsearch.cli.options.parse import integer, real, seconds, size
+from precsearch.cli.options.parse import integer, real
 
 Plan = Annotated[
     Path, Argument(metavar="PLAN", show_default=False, help="A plan that optimize wrote.")
@@ -46,25 +46,6 @@ OtherThreads = Annotated[
         "CPU threads of one inference. Default: the plan's.",
         "--threads",
         parser=integer("--threads", 0),
-    ),
-]
-MaxLatency = Annotated[
-    float | None,
-    value(
-        "TIME",
-        "Longest median time of one inference here, such as 5ms or 800us. Default: any that "
-        "is not slower than FP32.",
-        "--max-latency",
-        parser=seconds("--max-latency"),
-    ),
-]
-MaxSize = Annotated[
-    int | None,
-    value(
-        "SIZE",
-        "Largest size of what is shipped, such as 20MB or 512KiB. Default: any.",
-        "--max-size",
-        parser=size("--max-size"),
     ),
 ]
 Measured = Annotated[
@@ -108,7 +89,7 @@ EditedPlan = Annotated[
 ]
 ModelOutput = Annotated[
     Path,
-    value("FILE", "Where to write the optimised model.", "--output", "-o"),
+    value("FILE", "Where to write the optimized model.", "--output", "-o"),
 ]
 AheadBackend = Annotated[
     str | None,
@@ -130,7 +111,12 @@ AheadTarget = Annotated[
 ]
 ExportTo = Annotated[
     str,
-    value("TOOL", "polygraphy or trtexec.", "--to"),
+    value(
+        "TOOL",
+        "polygraphy or trtexec, which build an engine; model-explorer or netron, which show the "
+        "precision of each node.",
+        "--to",
+    ),
 ]
 ExportOutput = Annotated[
     Path,

@@ -22,12 +22,14 @@ from precsearch.cli.cells import (
 )
 from precsearch.cli.output.next_steps import loading_lines, next_steps
 from precsearch.cli.output.page import Page
+from precsearch.cli.shipped import by_size, latency_words, share_of_size, size_rows
 from precsearch.codec import unstructure
+from precsearch.core.objective import Objective
 from precsearch.core.trial import UNKNOWN, Latency, ShapeLatency
 from precsearch.formatting import foretold, fp32_told, loss_bound
 from precsearch.measurement.timing.certainty import doubts
 from precsearch.optimization.explanation.stopping import fp32_is_fastest, why_stopped
-from precsearch.plan.plan import Evidence, Plan
+from precsearch.plan.plan import Plan
 from precsearch.setup.config import EngineRow
 
 __all__ = ["optimize_lines", "rate_rows", "result_fields"]
@@ -93,11 +95,18 @@ def _headline(config: OptimizeConfig, result: OptimizeResult, page: Page) -> Tex
     interval = speedup_interval(latency.ratio_low, latency.ratio_high)
     fp32 = result.plan.evidence.fp32_words
     if not result.plan.recipe.assignment.entries:
-        fastest = fp32_is_fastest(result.plan)
-        said = f"{fp32} is the fastest" if fastest else f"nothing faster than {fp32} found"
+        fastest = fp32_is_fastest(result.plan) and not by_size(result.plan)
+        less = "smaller" if by_size(result.plan) else "faster"
+        said = f"{fp32} is the fastest" if fastest else f"nothing {less} than {fp32} found"
         found = Text(f"{prefix}{name}: {said} within {bound}", style="bold")
         return found.append(_doubted(_unsure(result.plan)), "yellow")
     unsure = _unsure(result.plan)
+    if by_size(result.plan) and (share := share_of_size(result.plan)):
+        return Text.assemble(
+            (f"{prefix}{name}: ", "bold"),
+            (f"{share}, {speedup(latency.ratio)} its speed", "bold green"),
+            (f", within {bound}", "bold"),
+        )
     return Text.assemble(
         (f"{prefix}{name}: ", "bold"),
         (f"{speedup(latency.ratio)} {fp32}'s speed", "bold yellow" if unsure else "bold green"),
@@ -113,18 +122,14 @@ def _doubted(unsure: Sequence[str]) -> str:
 
 def _facts(result: OptimizeResult, plan: Plan, page: Page) -> list[Text]:
     evidence = plan.evidence
-    latency = evidence.latency
     rows = [
         ("loss", _loss(plan, page)),
-        (
-            "latency",
-            f"{milliseconds(latency.seconds)} ({milliseconds(latency.low)} to "
-            f"{milliseconds(latency.high)}), FP32 {milliseconds(evidence.baseline.seconds)}",
-        ),
+        ("latency", latency_words(plan)),
         *_ways(plan, page),
-        *rate_rows(latency),
+        *rate_rows(evidence.latency),
+        *size_rows(plan),
         ("groups", _groups(plan, page)),
-        ("search", _search(evidence)),
+        ("search", _search(plan)),
         *([("models", foretold(evidence.predictions))] if evidence.predictions else []),
     ]
     lines = page.facts(rows)
@@ -174,11 +179,14 @@ def _groups(plan: Plan, page: Page) -> str:
     return f"{said}, all as asked; {fixed} more have no choice" if fixed and decided else said
 
 
-def _search(evidence: Evidence) -> str:
+def _search(plan: Plan) -> str:
+    evidence = plan.evidence
     engines = sum(1 for t in evidence.trials if t.fidelity == "engine")
     proxies = len(evidence.trials) - engines
     also = f" and {many(proxies, 'proxy', 'proxies')}" if proxies else ""
-    why = clean(why_stopped(evidence.stopped))
+    asked = Objective.named(plan.criteria.objective)
+    expected, off = evidence.expected_gain, evidence.predictions
+    why = clean(why_stopped(evidence.stopped, expected, off, asked))
     looks = sum(look.holdout_loss is not None for look in evidence.finalists)
     holdout = f"; the holdout was looked at {many(looks, 'time')}" if looks > 1 else ""
     return f"{many(engines, 'engine')}{also} in {duration(evidence.seconds)}; {why}{holdout}"
@@ -231,10 +239,15 @@ def result_fields(result: OptimizeResult) -> dict[str, object]:
             "ratio_high": evidence.latency.ratio_high,
             "unsure": list(_unsure(result.plan)),
             "seconds": evidence.latency.seconds,
+            "objective": result.plan.criteria.objective,
+            "size": evidence.size,
+            "fp32_size": evidence.fp32_size,
+            "memory": evidence.memory,
             "samples_per_second": [s.samples_per_second for s in evidence.latency.by_shape],
             "stopped": evidence.stopped,
             "finalists": [unstructure(look) for look in evidence.finalists],
             "continued": [unstructure(step) for step in evidence.continued],
+            "expected_gain": evidence.expected_gain,
             "predictions": unstructure(evidence.predictions),
             "fp32": [unstructure(e) for e in evidence.fp32],
             "pareto": [unstructure(t) for t in evidence.trials if t.pareto],

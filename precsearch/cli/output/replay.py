@@ -10,12 +10,12 @@ from precsearch.cli.cells import (
     clean,
     magnitude,
     many,
-    milliseconds,
     speedup,
     speedup_interval,
 )
 from precsearch.cli.output.optimize import rate_rows
 from precsearch.cli.output.page import Page
+from precsearch.cli.shipped import seconds_words
 from precsearch.formatting import loss_bound
 from precsearch.measurement.timing.certainty import doubts
 
@@ -51,12 +51,14 @@ def edit_lines(report: EditReport, page: Page) -> list[Text]:
 
 def export_lines(report: ExportReport, page: Page) -> list[Text]:
     """What was exported, and how to use it."""
-    same = "byte for byte what build writes" if report.identical else "renamed nodes, same numbers"
+    other = "nodes with notes" if report.tool == "netron" else "renamed nodes"
+    same = "byte for byte what build writes" if report.identical else f"{other}, same numbers"
+    what = "script" if report.script.suffix == ".sh" else "overlay"
     lines = [
         Text.assemble((f"exported for {report.tool}", "bold green")),
         Text(),
         page.place("model", report.model),
-        page.place("script", report.script),
+        *([page.place(what, report.script)] if report.script != report.model else []),
         *(page.place("python", path) for path in report.others),
         *page.facts([("content", same)]),
     ]
@@ -72,6 +74,7 @@ def verify_lines(report: VerifyReport, page: Page) -> list[Text]:
     share = scale.of_bound(report.loss, bound)
     over = report.loss > bound or report.loss != report.loss
     latency = report.latency
+    took = seconds_words(latency.seconds, report.objective)
     interval = speedup_interval(latency.ratio_low, latency.ratio_high)
     verdict = ("verified", "bold green") if report.passed else ("not verified", "bold red")
     reasons = []
@@ -88,10 +91,11 @@ def verify_lines(report: VerifyReport, page: Page) -> list[Text]:
         (
             "speed",
             f"{speedup(latency.ratio)} FP32's speed{f' ({interval})' if interval else ''}, "
-            f"{'; '.join((milliseconds(latency.seconds), *map(clean, doubts(latency))))}",
+            f"{'; '.join((took, *map(clean, doubts(latency))))}",
         ),
         *rate_rows(latency),
         *([("size", f"{magnitude(report.artifact_bytes)}B")] if report.artifact_bytes else []),
+        *([("memory", f"{magnitude(report.memory_bytes)}B")] if report.memory_bytes else []),
         ("plan", report.digest),
     ]
     lines = [Text.assemble(verdict, why), Text(), *page.facts(rows)]

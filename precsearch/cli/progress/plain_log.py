@@ -21,6 +21,7 @@ from precsearch.core.events import (
     Warned,
 )
 from precsearch.core.problem import Bound
+from precsearch.core.strategy import prediction_errors
 from precsearch.core.trial import Fidelity, Trial
 from precsearch.measurement.timing.certainty import shaky
 from precsearch.optimization.explanation.stopping import why_stopped
@@ -74,7 +75,7 @@ class PlainLog:
             case TrialFinished():
                 return self._finished(event)
             case SearchFinished():
-                reason = clean(why_stopped(event.reason))
+                reason = clean(self._why_ended(event))
                 return [
                     *self._counted(),
                     f"search ended after {many(event.builds, 'engine')}: {reason}",
@@ -87,6 +88,11 @@ class PlainLog:
                 return [f"plan written: {clean(event.path)}"]
             case _:
                 return []
+
+    def _why_ended(self, event: SearchFinished) -> str:
+        goal = self._view.goal
+        predictions = None if goal is None else prediction_errors(goal, self._view.engines)
+        return why_stopped(event.reason, event.expected_gain, predictions)
 
     def _finished(self, event: TrialFinished) -> list[str]:
         trial = event.trial

@@ -93,10 +93,7 @@ class View:
     @property
     def goal(self) -> Goal | None:
         """What is wanted, ``None`` before the search."""
-        if self.search is None:
-            return None
-        noise = self.search.noise
-        return Goal(self.search.bound, noise if math.isfinite(noise) and noise > 0 else 0.0)
+        return None if self.search is None else self.search.goal
 
     @property
     def best(self) -> Trial | None:

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import cached_property
 
-from precsearch.core.formats import INT8, UINT8
+from precsearch.core.formats import INT4, INT8, UINT8
 from precsearch.core.precision import Precision
 from precsearch.core.quantization.operators import (
     FusedAttention,
     OperatorFormats,
     PerAxis,
+    PerBlock,
     TensorFormat,
     Trait,
     operator_formats,
@@ -21,6 +22,11 @@ from precsearch.core.quantization.operators import (
 __all__ = ["QuantScheme", "Quirk"]
 
 _NOTHING = OperatorFormats(Trait.NON_QUANTIZABLE)
+
+_INT4_BLOCKS = TensorFormat(INT4, granularity=PerBlock(32))
+"""Engines take blocks of 16 to 128: smaller ones are more exact, and a scale of 16 bits for 32
+values makes 4.5 bits a weight."""
+_PACKED = ("MatMul", "Gemm")
 
 
 class Quirk(Enum):
@@ -108,12 +114,31 @@ class QuantScheme:
 
     @cached_property
     def precisions(self) -> tuple[Precision, ...]:
-        """The precisions that it writes, the most precise first."""
-        return Precision.ordered(p for _, p in self.formats)
+        """The precisions in which it quantizes activations, the most precise first."""
+        return Precision.ordered(
+            p for (_, p), row in self.formats.items() if row.inputs is not None
+        )
 
     def of(self, op_type: str, precision: Precision) -> OperatorFormats:
         """What is quantized around an operator of the model at a precision."""
         return self.formats.get((op_type, precision), _NOTHING)
+
+    def packed(self, op_type: str, precision: Precision) -> TensorFormat | None:
+        """The format of a weight that alone is quantized; ``None`` if there is none.
+
+        INT4 in blocks is every backend's that offers it; another precision of this encoding has the
+        formats that the scheme lists for it.
+        """
+        found = self.of(op_type, precision)
+        if found.weights is not None and found.inputs is None:
+            return found.weights
+        packed = precision is Precision.INT4 and op_type in _PACKED
+        return _INT4_BLOCKS if packed else None
+
+    def packs(self, precision: Precision) -> bool:
+        """Whether weights alone are quantized to a precision, of some operator."""
+        listed = {op_type for op_type, p in self.formats if p is precision}
+        return any(self.packed(op_type, precision) is not None for op_type in (*_PACKED, *listed))
 
     def activation(self, precision: Precision) -> TensorFormat:
         """The format of activations.

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from precsearch.core.backend import Feed, Session
+from precsearch.core.objective import Timing
 from precsearch.core.trial import ShapeLatency
 from precsearch.system.disturbance import NoWatch, Patience, Seen, Watch
 
@@ -47,6 +48,8 @@ class TimingOptions:
             A comparison that takes longer ends with the rounds that it has.
         min_rounds: Rounds that it has in any case.
         apart_seconds: Pause before an engine is timed again that a conclusion would rest on.
+        timing: Which number of the times within a round counts. For a percentile, a round has as
+            many inferences as it takes to see one that slow.
     """
 
     rounds: int = 20
@@ -57,6 +60,7 @@ class TimingOptions:
     seconds: float = 6.0
     min_rounds: int = 5
     apart_seconds: float = 1.0
+    timing: Timing = Timing.MEDIAN
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,11 @@ class Interleaved:
         self._left = options.seconds * len(sessions) / 2
         # The same number of inferences for all: a longer row would run with warmer caches.
         self._repeats = [
-            min(_repeats(s, load.feeds[0], options) for s in sessions) for load in loads
+            max(
+                min(_repeats(s, load.feeds[0], options) for s in sessions),
+                options.timing.inferences,
+            )
+            for load in loads
         ]
         self._still: list[list[list[float]]] = []
         self._disturbed: list[tuple[float, list[list[float]]]] = []
@@ -176,7 +184,11 @@ class Interleaved:
         return (f"{BUSY} ({said})",)
 
     def run(self, rounds: int) -> Samples:
-        """Medians so far, shape ``(sessions, loads, rounds)``, after ``rounds`` more."""
+        """Medians so far (or what `TimingOptions.timing` names), after ``rounds`` more.
+
+        Returns:
+            Seconds, shape ``(sessions, loads, rounds)``.
+        """
         wanted, tries, row = len(self._still) + rounds, 0, 0
         while len(self._still) < wanted and tries < _TRIES * rounds and not self.over:
             tries += 1
@@ -188,7 +200,8 @@ class Interleaved:
             self._disturbed.append((share, medians))
             row += 1
             if row % _IN_A_ROW == 0:
-                self._repeats = [max(min(r, _FEWEST_REPEATS), r // 2) for r in self._repeats]
+                least = max(_FEWEST_REPEATS, self._options.timing.inferences)
+                self._repeats = [max(min(r, least), r // 2) for r in self._repeats]
                 self._around.patience.wait(row // _IN_A_ROW - 1)
         samples: Samples = np.asarray(self._kept(), np.float64).T
         return samples
@@ -210,7 +223,8 @@ class Interleaved:
                 feed = load.feeds[number % len(load.feeds)]
                 self._around.watch.look()
                 seconds = self._sessions[position].time(feed, repeats)
-                lost, medians[position] = _judged(seconds, self._around.watch.look())
+                seen = self._around.watch.look()
+                lost, medians[position] = _judged(seconds, seen, self._options.timing)
                 worst = max(worst, lost)
                 self._left -= sum(seconds)
                 self._around.patience.worked(sum(seconds))
@@ -222,11 +236,19 @@ def _share(disturbed: tuple[float, list[list[float]]]) -> float:
     return disturbed[0]
 
 
-def _judged(seconds: Sequence[float], seen: Seen) -> tuple[float, float]:
-    """The share of the time of some inferences that was lost, and how long one takes."""
+_CENTRES = (Timing.MEDIAN, Timing.MEAN)
+
+
+def _judged(seconds: Sequence[float], seen: Seen, timing: Timing) -> tuple[float, float]:
+    """The share of the time of some inferences that was lost, and how long one takes.
+
+    Time that is known to be lost is taken off a median or a mean; of a percentile, nobody knows
+    which inferences lost it.
+    """
     took = sum(seconds)
-    median = float(np.median(seconds))
+    quantile = timing.quantile
+    one = float(np.mean(seconds) if quantile is None else np.quantile(seconds, quantile))
     share = seen.waited / max(took, 1e-9)
-    if share > _STILL and seen.known:
-        median = min(median, max(took - seen.waited, 0.0) / len(seconds)) or median
-    return (float("inf") if seen.others else share), median
+    if share > _STILL and seen.known and timing in _CENTRES:
+        one = min(one, max(took - seen.waited, 0.0) / len(seconds)) or one
+    return (float("inf") if seen.others else share), one

@@ -76,7 +76,7 @@ class Entrant:
     def _note(self, event: Event) -> None:
         match event:
             case SearchStarted():
-                self._goal, self._groups = Goal(event.bound, event.noise), event.groups
+                self._goal, self._groups = event.goal, event.groups
             case TrialFinished():
                 self._trials[event.trial.number] = event.trial
             case SearchFinished():

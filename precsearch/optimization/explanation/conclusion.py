@@ -7,13 +7,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from precsearch.core.objective import Objective
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Problem
+from precsearch.core.strategy import PredictionErrors, prediction_errors
 from precsearch.core.trial import Failed, Fidelity, Measurement, Trial
 from precsearch.metrics import Metric
 from precsearch.optimization.explanation.advice import outputs_over, wider_bounds
 from precsearch.optimization.explanation.explain import ledger
-from precsearch.optimization.explanation.stopping import CONCLUSIVE, limit_of, why_stopped
+from precsearch.optimization.explanation.stopping import (
+    CONCLUSIVE,
+    conclusive,
+    limit_of,
+    why_stopped,
+)
 from precsearch.plan.plan import Finalist
 
 __all__ = ["Searched", "conclusions"]
@@ -32,6 +39,7 @@ class Searched:
         continued: How often the search went on after a miss on the holdout.
         unsearched: Layers that have no group, in words; "" where there is none.
         kept: How many groups have fewer choices because the user settled it.
+        expected_gain: See `precsearch.core.strategy.Ending`.
     """
 
     problem: Problem
@@ -42,6 +50,7 @@ class Searched:
     continued: int = 0
     unsearched: str = ""
     kept: int = 0
+    expected_gain: float | None = None
 
     @cached_property
     def lowered(self) -> tuple[Trial, ...]:
@@ -58,6 +67,16 @@ class Searched:
             for t in self.lowered
             if (m := t.measurement) is not None and m.latency is not None
         )
+
+    @cached_property
+    def predictions(self) -> PredictionErrors | None:
+        """How far engines were from their predictions."""
+        return prediction_errors(self.problem.goal, self.trials)
+
+    @property
+    def why(self) -> str:
+        """Why it ended, in words."""
+        return why_stopped(self.stopped, self.expected_gain, self.predictions)
 
     @cached_property
     def missed(self) -> dict[int, Finalist]:
@@ -77,12 +96,22 @@ def conclusions(searched: Searched, chosen: Trial, ratio: float) -> tuple[str, .
         Sentences that are true of this search; none if the plan says it all.
     """
     said = [*_holdout(searched)]
+    if searched.problem.goal.objective is Objective.SIZE:  # what follows tells of speeds
+        said += [*_nothing_smaller(searched, chosen), *_failures(searched)]
+        return tuple(dict.fromkeys(said))
     if not chosen.assignment:
         said = [_verdict(searched), *said, *_cheapest(searched), *_again(searched)]
         said += wider_bounds(searched.problem.goal, searched.metric, searched.ran, searched.missed)
     said += outputs_over(searched.problem.goal, searched.metric, searched.ran, ratio)
     said += _failures(searched)
     return tuple(dict.fromkeys(s for s in said if s))
+
+
+def _nothing_smaller(searched: Searched, chosen: Trial) -> Iterator[str]:
+    """What it means that FP32 ships where the smallest engine was asked for."""
+    if not chosen.assignment:
+        count, end = len(searched.lowered), why_stopped(searched.stopped, objective=Objective.SIZE)
+        yield f"No smaller engine within the bound was found in {_engines(count)}; {end}."
 
 
 def _verdict(searched: Searched) -> str:
@@ -96,7 +125,7 @@ def _verdict(searched: Searched) -> str:
             )
         return f"FP32 is the answer: no group of this model has a lower precision here.{more}"
     count, limit = len(searched.lowered), limit_of(searched.stopped)
-    end = f"the search was cut short by {limit}" if limit else why_stopped(searched.stopped)
+    end = f"the search was cut short by {limit}" if limit else searched.why
     if not count:
         return f"FP32 was compared with no other engine: {end}."
     if not searched.ran:
@@ -114,10 +143,11 @@ def _verdict(searched: Searched) -> str:
         over = cheapest is not None and cheapest.loss > searched.problem.goal.bound.tolerance
         if cheapest is not None and over:
             return f"FP32 is the answer: {cheapest.said(searched.metric)}, which is over the bound."
-        return (
-            "FP32 is the answer: no engine within the bound was faster "
-            f"({_engines(count)} of lower precision; {end})."
-        )
+        if conclusive(searched.stopped, searched.predictions):
+            return (
+                "FP32 is the answer: no engine within the bound was faster "
+                f"({_engines(count)} of lower precision; {end})."
+            )
     doubt = " FP32 is the best so far, not the answer." if limit else ""
     return f"No faster engine within the bound was found in {_engines(count)}; {end}.{doubt}"
 

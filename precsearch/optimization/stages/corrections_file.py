@@ -55,7 +55,7 @@ def corrections_path(config: OptimizeConfig, target: Target, inputs: Inputs) -> 
         target.scheme.name,
         inputs.parts.calibration.digest,
         inputs.parts.search.digest,
-        inputs.metric.name,
+        (config.metrics or (inputs.metric.name,))[0],  # runs of one command have the same
         config.calibration_method,
         *config.corrections,
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from precsearch.core.problem import Problem
+from precsearch.core.objective import Objective
+from precsearch.core.problem import Goal, Problem
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Fidelity, Measurement, Trial
 from precsearch.measurement.timing.apart import spread
@@ -45,14 +46,15 @@ def finalists(problem: Problem, trials: Sequence[Trial]) -> tuple[Trial, ...]:
         and (m := t.measurement) is not None
         and m.latency is not None
     ]
-    passing = [t for t in timed if goal.passes(measured(t))]
-    by_ratio = sorted(passing, key=_ratio)[:_FASTEST]
+    allowed = [t for t in timed if not t.assignment or not goal.broken(measured(t))]
+    passing = [t for t in allowed if goal.passes(measured(t))]
+    by_ratio = sorted(passing, key=lambda t: (_cost(goal, measured(t)), t.number))[:_FASTEST]
     for usage in _USAGE_STEPS:
         roomy = [t for t in passing if goal.usage(measured(t)) <= usage]
         best = goal.best(roomy)
         by_ratio += [best] if best is not None else []
     trivial = {problem.space.uniform(p) for p in problem.space.precisions}
-    by_ratio += [t for t in timed if t.assignment in trivial and goal.admits(measured(t))]
+    by_ratio += [t for t in allowed if t.assignment in trivial and goal.admits(measured(t))]
     return tuple({t.number: t for t in by_ratio}.values())
 
 
@@ -62,8 +64,9 @@ def measured(trial: Trial) -> Measurement:
     return trial.measurement
 
 
-def _ratio(trial: Trial) -> tuple[float, int]:
-    return _speed(measured(trial)), trial.number
+def _cost(goal: Goal, measurement: Measurement) -> float:
+    cost = goal.cost(measurement)
+    return 1.0 if cost is None else cost
 
 
 def _speed(measurement: Measurement) -> float:
@@ -105,25 +108,29 @@ def cost(chosen: Sequence[Trial], processes: int) -> float:
 def ordered(
     problem: Problem, timed: Sequence[tuple[Trial, Measurement]]
 ) -> list[tuple[Trial, Measurement]]:
-    """By preference: the fastest first, among ties the most accurate; FP32 counts as exactly 1.
+    """By preference: least latency or size first, among ties the most accurate.
+
+    FP32 counts as exactly 1.
 
     What timings of two engines differ by from process to process counts as noise between them.
     """
+    goal = problem.goal
     left = [(t, _as_baseline(t, m)) for t, m in timed]
     order: list[tuple[Trial, Measurement]] = []
     while left:
-        fastest = min((m for _, m in left), key=_speed)
-        tied = [row for row in left if _tie(fastest, row[1], problem.goal.noise)]
-        best = min(tied, key=lambda row: (row[1].accuracy.loss, row[0].number))
-        order.append(best)
-        left.remove(best)
+        best = min((m for _, m in left), key=lambda m: _cost(goal, m))
+        tied = [row for row in left if _tie(goal, best, row[1])]
+        first = min(tied, key=lambda row: (row[1].accuracy.loss, row[0].number))
+        order.append(first)
+        left.remove(first)
     return order
 
 
-def _tie(fastest: Measurement, other: Measurement, noise: float) -> bool:
-    if fastest.latency is not None:
-        noise = max(noise, spread(fastest.latency, other.latency))
-    return _speed(other) <= _speed(fastest) * (1 + noise)
+def _tie(goal: Goal, best: Measurement, other: Measurement) -> bool:
+    noise = goal.tie
+    if best.latency is not None and goal.objective is not Objective.SIZE:
+        noise = max(noise, spread(best.latency, other.latency))
+    return _cost(goal, other) <= _cost(goal, best) * (1 + noise)
 
 
 def _as_baseline(trial: Trial, measurement: Measurement) -> Measurement:

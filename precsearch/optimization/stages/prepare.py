@@ -143,9 +143,10 @@ class Preparation:
     ) -> MeasurementConfig:
         config, inputs = self.config, self.inputs
         plain = lowering.lower(Assignment())
-        digest = code_digest(inputs.metric)
+        digest, others = code_digest(inputs.metric), map(code_digest, inputs.also)
+        also = tuple(zip(config.other_metrics, others, strict=True))
         return measurement_config(
-            config, target, plain, searched, inputs.loads, inputs.shapes, digest
+            config, target, plain, searched, inputs.loads, inputs.shapes, digest, also
         )
 
     def _looked(self, worker: ReferenceClient) -> Generator[Event, None, _Looked]:

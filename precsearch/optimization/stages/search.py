@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field, replace
 from statistics import median
 
-from precsearch.core.counting import built
 from precsearch.core.events import (
     Event,
     FinalistJudged,
@@ -16,6 +15,8 @@ from precsearch.core.events import (
     SearchStarted,
     TrialFinished,
 )
+from precsearch.core.exclusions import built
+from precsearch.core.objective import Objective
 from precsearch.core.problem import Problem
 from precsearch.core.space import Assignment
 from precsearch.core.strategy import Strategy
@@ -55,6 +56,8 @@ class Rounds:
         stopped: Why the search ended.
         looks: At the holdout so far.
         continued: Searches that went on.
+        left_out: Limits that finalists break, by number of the trial.
+        expected_gain: What it still expected; see `precsearch.core.strategy.Ending`.
     """
 
     problem: Problem
@@ -70,6 +73,8 @@ class Rounds:
     stopped: str = INTERRUPTED
     looks: list[Finalist] = field(default_factory=list)
     continued: list[Continuation] = field(default_factory=list)
+    left_out: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    expected_gain: float | None = None
     _passed: Choice | None = None
 
     def events(self, started: SearchStarted) -> Generator[Event, None, Choice]:
@@ -89,9 +94,16 @@ class Rounds:
         if self.stopped == INTERRUPTED:
             choice = yield from self._interrupted()
         elif choice is None:
-            yield from self.warn(["no finalist is within the bound on the holdout"])
-            choice = Choice(self._plain(), self.baseline, None, ())
+            if any(not look.passed for look in self.looks):
+                yield from self.warn(["no finalist is within the bound on the holdout"])
+            choice = self._fallback()
         return replace(choice, looks=tuple(self.looks))
+
+    def _fallback(self) -> Choice:
+        """FP32, with the limits that it breaks."""
+        plain = self._plain()
+        broken = self.left_out.get(plain.number) or self.problem.goal.broken(self.baseline)
+        return Choice(plain, self.baseline, None, (), broken)
 
     def _earlier(self) -> Events:
         """The trials that are known from earlier runs, for whoever reads the journal."""
@@ -127,7 +139,7 @@ class Rounds:
                     if isinstance(event, TrialFinished):
                         self.trials.append(event.trial)
                     elif isinstance(event, SearchFinished):
-                        self._ended(event.reason)
+                        self._ended(event.reason, event.expected_gain)
                     yield event
                     if isinstance(event, TrialFinished) and not event.replayed:
                         yield from self.told_busy(event.trial.measurement)
@@ -154,7 +166,7 @@ class Rounds:
     def _builds(self) -> int:
         return built(self.trials)
 
-    def _ended(self, reason: str) -> None:
+    def _ended(self, reason: str, expected_gain: float | None = None) -> None:
         """Take down why a search ended.
 
         That FP32 is not within a tightened bound says nothing about the bound asked for.
@@ -162,7 +174,7 @@ class Rounds:
         if self.continued:
             self.continued[-1] = replace(self.continued[-1], stopped=reason)
         if not self.continued or reason != "baseline":
-            self.stopped = reason
+            self.stopped, self.expected_gain = reason, expected_gain
 
     def _under(self, tolerance: float) -> Problem:
         """The problem under another tolerance, with what is known now."""
@@ -218,6 +230,7 @@ class Rounds:
         known = {look.trial for look in self.looks}
         self.looks += [look for look in new if look.trial not in known]
         self._passed = found.choice
+        self.left_out |= found.left_out
 
     @property
     def _time_to_confirm(self) -> float | None:
@@ -235,6 +248,8 @@ class Rounds:
         """The tolerance to go on with, if a faster engine may be found and a budget is left."""
         if self._passed is None or len(self.continued) >= MOST:
             return None
+        if self.problem.goal.objective is Objective.SIZE:
+            return None  # what a look at the holdout compares is latencies
         latency = self._passed.measurement.latency
         ratio = 1.0 if latency is None else latency.ratio
         if not gained(self.problem.goal, self.looks, ratio):
@@ -265,7 +280,7 @@ class Rounds:
             return self._passed
         yield from self.warn(["interrupted: the choice was not confirmed on the holdout"])
         best = best_so_far(self.problem, as_seen(self._with_plain(), self.looks))
-        return best or Choice(self._plain(), self.baseline, None, ())
+        return best or self._fallback()
 
     def _plain(self) -> Trial:
         """FP32's trial, made up where the search did not get that far."""

@@ -7,8 +7,8 @@ a trivial engine that passes. They are timed as they will be deployed, each time
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from precsearch.core.errors import EngineError, WorkerError
 from precsearch.core.events import Event, FinalistJudged, StageStarted, Warned
@@ -56,12 +56,14 @@ class Choice:
         measurement: Its measurement, latency as confirmed.
         holdout: Its accuracy there, ``None`` without a holdout.
         looks: Every finalist that was judged.
+        broken: Limits that it breaks, half a sentence each: then nothing ships.
     """
 
     trial: Trial
     measurement: Measurement
     holdout: Accuracy | None
     looks: tuple[Finalist, ...]
+    broken: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,10 +73,12 @@ class Confirmed:
     Attributes:
         choice: The first finalist that is within the bound on the holdout, ``None`` if none is.
         looks: The finalists that were judged, in order.
+        left_out: The limits that others break, by number of the trial.
     """
 
     choice: Choice | None
     looks: tuple[Finalist, ...] = ()
+    left_out: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
 
 def confirm(
@@ -104,7 +108,12 @@ def confirm(
     order = ordered(problem, timed)
     part = holdout()
     looks: list[Finalist] = []
-    for trial, measurement in order:
+    left_out: dict[int, tuple[str, ...]] = {}
+    for trial, first in order:
+        measurement = _within_limits(problem, trial, first, lower, fresh)
+        if over := problem.goal.broken(measurement):
+            left_out[trial.number] = over
+            continue
         accuracy = None
         if part is not None:
             accuracy = worker.score(candidate(lower(trial.assignment)), part)
@@ -119,8 +128,24 @@ def confirm(
         yield FinalistJudged(trial.number, judged.loss, ratio, passed, unsure, output)
         if passed:
             choice = Choice(trial, measurement, accuracy, tuple(looks))
-            return Confirmed(choice, tuple(looks))
-    return Confirmed(None, tuple(looks))
+            return Confirmed(choice, tuple(looks), left_out)
+    return Confirmed(None, tuple(looks), left_out)
+
+
+def _within_limits(
+    problem: Problem,
+    trial: Trial,
+    measurement: Measurement,
+    lower: Callable[[Assignment], Lowered],
+    fresh: Fresh,
+) -> Measurement:
+    """The measurement of a finalist, with its memory in a new process if memory is limited."""
+    goal = problem.goal
+    if goal.limits.memory is None or goal.broken(measurement):
+        return measurement
+    with fresh() as worker:
+        needed = worker.memory(candidate(lower(trial.assignment)))
+    return replace(measurement, memory_bytes=needed)
 
 
 def worst_output(accuracy: Accuracy) -> str:
@@ -131,7 +156,8 @@ def worst_output(accuracy: Accuracy) -> str:
 
 def best_so_far(problem: Problem, trials: Sequence[Trial]) -> Choice | None:
     """The preferable finalist by its first timing, not confirmed; ``None`` if there is none."""
-    order = ordered(problem, [(t, measured(t)) for t in finalists(problem, trials)])
+    found = [(t, measured(t)) for t in finalists(problem, trials)]
+    order = ordered(problem, [row for row in found if not problem.goal.broken(row[1])])
     return Choice(*order[0], None, ()) if order else None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,22 +11,21 @@ from precsearch.core.space import Assignment
 from precsearch.core.trial import Prediction
 from precsearch_strategies.acquisition.candidates import candidates
 from precsearch_strategies.encoding import Encoding, Floats, Labels
-from precsearch_strategies.history import Known
-from precsearch_strategies.models.build_risk import suspicion
+from precsearch_strategies.history import Forecast, History
+from precsearch_strategies.models.build_risk import build_risk
+from precsearch_strategies.models.calibration import Calibration, calibration
 from precsearch_strategies.models.error import ErrorModel
 from precsearch_strategies.models.latency import LatencyModel
-from precsearch_strategies.models.optimism import Optimism, optimism
 from precsearch_strategies.models.trust_region import extension, radius
 from precsearch_strategies.solvers.elimination import Elimination
 
-__all__ = ["Judge", "Pick"]
+__all__ = ["RankedCandidate", "Ranker"]
 
 _PROBABLE = 0.5  # chance to pass from which on an engine that is being built is to be beaten
-_MISLED = 0.2  # mean logarithm of usage over its prediction, beyond which the models are wrong
 
 
 @dataclass(frozen=True, slots=True)
-class Pick:
+class RankedCandidate:
     """A candidate, what its models say of it, and its chance of being within the bound, if built.
 
     Whether it builds is another matter, on which a proxy has nothing to say.
@@ -35,7 +34,7 @@ class Pick:
     assignment: Assignment
     reason: str
     predicted: Prediction
-    uncorrected: Prediction
+    forecast: Forecast
     within: float
 
 
@@ -56,23 +55,28 @@ class _View:
     expected: float
     saved: Floats | None
     off: float
-    optimism: Optimism
+    stated: Floats
+    doubt: Floats
+    calibration: Calibration
 
-    def pick(self, i: int, assignment: Assignment, lead: str) -> Pick:
+    def pick(self, i: int, assignment: Assignment, lead: str) -> RankedCandidate:
         """What is predicted of a candidate, and how far engines were from their predictions."""
         used = min(float(self.usage[i]), 9.99)
         reason = (
             f"{lead}predicted {self.mean[i]:.3f} ± {self.spread[i]:.3f} of FP32's latency at "
             f"{used:.0%} of the bound (losses were predicted to {self.off:.0%})"
         )
-        raw = Prediction(
-            float(self.mean[i]) - self.optimism.ratio, used * math.exp(-self.optimism.usage)
+        raw = Forecast(
+            float(self.plain[i]),
+            float(self.stated[i]),
+            float(self.usage[i]) * math.exp(-self.calibration.usage),
+            float(self.doubt[i]),
         )
         said = Prediction(float(self.mean[i]), used)
-        return Pick(assignment, reason, said, raw, float(self.within[i]))
+        return RankedCandidate(assignment, reason, said, raw, float(self.within[i]))
 
 
-class Judge:
+class Ranker:
     """Ranks candidates before one engine; the models are fitted again only after new trials.
 
     Args:
@@ -82,12 +86,12 @@ class Judge:
         squares: Prior medians of the single squares, and the deviations of their logarithms.
         elimination: Planned for the space.
         draws: How many draws from the latency model's posterior.
-        promise: Least improvement in a draw that one is built for, as a share of the noise.
+        promise: Least gain in a draw that one is built for, as a share of the best latency.
     """
 
     def __init__(
         self,
-        known: Known,
+        known: History,
         encoding: Encoding,
         squares: tuple[Floats, Floats],
         elimination: Elimination,
@@ -99,47 +103,55 @@ class Judge:
         self._promise = promise
         self._views: dict[tuple[int, int], _View] = {}
 
-    def convinced(self, least: float) -> bool:
-        """Whether no candidate is worth an engine by the models' own predictions either.
-
-        If it is the correction of these that says so, the models have been wrong, and nothing
-        follows from what they say.
-        """
-        view = self._now()
-        if abs(view.optimism.usage) <= _MISLED:
-            return True
-        own = replace(view, chance=view.plain, mean=view.mean - view.optimism.ratio)
-        return not self._worth(own, least, 1, 1.0)
-
-    def ranked(self, most: int, least: float, soften: float = 1.0) -> list[Pick]:
+    def ranked(self, most: int, least: float, soften: float = 1.0) -> list[RankedCandidate]:
         """At most ``most`` untried candidates that are worth an engine, best first.
 
-        By expected improvement beyond the noise. Where that is nil, as it is among many equally
+        By expected improvement. Where that is nil, as it is among many equally
         unknown groups, by what a draw from the latency model's posterior promises (Thompson
-        sampling), if that is beyond the noise.
+        sampling), if that is much.
 
         Args:
             most: How many.
-            least: Least expected improvement that an engine is built for, as a share of the noise.
+            least: Least expected gain that an engine is built for, as a share of the best latency.
             soften: Exponent of the chance to be within the bound.
         """
         return self._worth(self._now(), least, most, soften)
 
-    def _worth(self, view: _View, least: float, most: int, soften: float) -> list[Pick]:
-        best, noise = self._known.best_ratio(), self._known.problem.goal.noise
-        aim = min(max(best, view.than), view.expected) * (1 - noise)
-        gain = view.chance**soften * _expected_gain(view.mean, view.spread, aim)
+    def _worth(self, view: _View, least: float, most: int, soften: float) -> list[RankedCandidate]:
+        best = self._known.best_ratio()
+        gain = view.chance**soften * _expected_gain(view.mean, view.spread, self._aim(view))
         for reach in dict.fromkeys((view.trusted, 4 * view.trusted, math.inf)):
             worth = gain * (view.far <= reach)
-            found = self._first(view, worth, least * noise * best, most)
+            found = self._first(view, worth, least * best, most)
             if found:
                 return found
         if view.saved is None:
             return []
-        promised = max(self._promise, least) * noise * best
+        promised = max(self._promise, least) * best
         return self._first(view, view.chance * view.saved, promised, most, "a draw promises more: ")
 
-    def anyway(self) -> Pick | None:
+    def expected_gain(self) -> float:
+        """The largest expected gain of an untried candidate, as a share of the best latency."""
+        view, known = self._now(), self._known
+        gain = view.chance * _expected_gain(view.mean, view.spread, self._aim(view))
+        tried = {self._encoding.encode(a).tobytes() for a in (*known.engines, *known.pending)}
+        new = [row.tobytes() not in tried for row in view.pool]
+        return round(float(gain[new].max(initial=0.0)) / known.best_ratio(), 6)
+
+    def ruled_out(self, most: int) -> list[RankedCandidate]:
+        """At most ``most`` candidates of a gain that matters, which the error model rules out.
+
+        None of them has a proxy. Those of least predicted use of the bound per gain come first: the
+        error model may be wrong of them, and no engine would ever tell.
+        """
+        view, known = self._now(), self._known
+        gain = _expected_gain(view.mean, view.spread, self._aim(view))
+        gain[gain < known.worth * known.best_ratio()] = 0.0
+        worth = gain / (1.0 + np.minimum(view.usage, 1e6) ** 2) ** 2
+        found = self._first(view, worth, 1e-12, 8 * most)
+        return [p for p in found if p.assignment not in known.proxies][:most]
+
+    def anyway(self) -> RankedCandidate | None:
         """The untried candidate of most gain times chance, however little; ``None`` without any.
 
         Where none has a chance, the one of least predicted use of the bound per gain.
@@ -152,6 +164,10 @@ class Judge:
             if found:
                 return found[0]
         return None
+
+    def _aim(self, view: _View) -> float:
+        """What a candidate is to be faster than, over FP32's latency."""
+        return min(max(self._known.best_ratio(), view.than), view.expected)
 
     def _now(self) -> _View:
         at = self._known.tried, len(self._known.proxies)
@@ -170,52 +186,55 @@ class Judge:
         draws = [latency.sample(rng) for _ in range(self._draws)]
         pool = candidates(known, encoding, errors, latency, self._elimination, draws)
         mean, spread = latency.expecting(pending).predict(pool)
-        biased = optimism(known)
+        biased = calibration(known, latency.widening)
         probable = pending[errors.chance(pending, biased.usage) > _PROBABLE]
         expected = latency.predict(probable)[0] + biased.ratio
         # The best of many noisy measurements was lucky: its prediction is what is to be beaten.
         fastest = [encoding.encode(t.assignment) for t in known.passing()]
         than = np.array(fastest or [np.zeros_like(encoding.lowest)])
-        within = _within(known, encoding, errors, pool, biased.usage)
-        plain = within if not biased.usage else _within(known, encoding, errors, pool, 0.0)
-        sound = 1.0 - suspicion(known, encoding)
+        within = _within(known, encoding, errors, pool, biased)
+        sound = 1.0 - build_risk(known, encoding)
         builds = sound[np.arange(pool.shape[1]), pool].prod(axis=1)
+        corrected, doubted = biased.corrected(mean, spread, latency.floor(pool))
         return _View(
             pool,
             within,
             within * builds,
             errors.predict(pool) * math.exp(biased.usage),
-            mean + biased.ratio,
-            spread,
+            corrected,
+            doubted,
             extension(known, encoding, pool),
             radius(known, encoding),
-            plain * builds,
+            mean,
             float(latency.predict(than)[0].min()),
             float(expected.min(initial=math.inf)),
             latency.saved(pool, than[0], draws) if draws else None,
             math.expm1(errors.spread),
+            spread / latency.widening,
+            errors.doubt(pool),
             biased,
         )
 
     def _first(
         self, view: _View, worth: Floats, least: float, most: int, lead: str = ""
-    ) -> list[Pick]:
+    ) -> list[RankedCandidate]:
         """The untried ones of at least this worth, best first; not many."""
-        found: list[Pick] = []
+        found: list[RankedCandidate] = []
         for i in np.argsort(-worth, kind="stable").tolist():
             if worth[i] < least or len(found) == most:
                 break
             assignment = self._encoding.decode(view.pool[i])
-            if assignment not in self._known.engines and assignment not in self._known.pending:
+            tried = assignment in self._known.engines or assignment in self._known.pending
+            if not tried and not self._known.excludes(assignment):
                 found.append(view.pick(i, assignment, lead))
         return found
 
 
 def _within(
-    known: Known, encoding: Encoding, errors: ErrorModel, pool: Labels, optimism: float
+    known: History, encoding: Encoding, errors: ErrorModel, pool: Labels, biased: Calibration
 ) -> Floats:
     """(c,) probability that an engine is within the bound, if it builds."""
-    chance = errors.chance(pool, optimism)
+    chance = errors.chance(pool, biased.usage, biased.usage_stretch)
     counts = set((pool > 0).sum(axis=1).tolist())
     probed = {
         encoding.encode(a).tobytes(): usage
@@ -225,7 +244,7 @@ def _within(
     for i, row in enumerate(pool):
         usage = probed.get(row.tobytes())
         if usage is not None:
-            chance[i] = errors.chance_after_proxy(row, usage, optimism)
+            chance[i] = errors.chance_after_proxy(row, usage, biased.usage, biased.usage_stretch)
     return chance
 
 

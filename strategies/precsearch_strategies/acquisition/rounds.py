@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Proposal
-from precsearch_strategies.acquisition.rank import Judge, Pick
+from precsearch_strategies.acquisition.rank import RankedCandidate, Ranker
 from precsearch_strategies.acquisition.sensitivity_screen import halved_further
 from precsearch_strategies.encoding import Bools, Encoding, Floats
 from precsearch_strategies.group_testing.locate import repeated
-from precsearch_strategies.history import Asking, Known
+from precsearch_strategies.history import History, Subroutine
 from precsearch_strategies.models.error import BELIEVED, proxy_error
 from precsearch_strategies.solvers.elimination import Elimination
 
@@ -30,7 +30,6 @@ class RoundOptions:
     probes: int
     screens: int
     least: float
-    enough: float
     promise: float
     draws: int
     doubt: float
@@ -49,17 +48,17 @@ class Rounds:
         margin: Share of the bound for an engine in reserve; 0 for none.
     """
 
-    known: Known
+    known: History
     encoding: Encoding
     elimination: Elimination
     limit: int
     options: RoundOptions
     margin: float = 0.0
 
-    def run(self, squares: Squares, coarse: Bools | None = None) -> Asking[str]:
+    def run(self, squares: Squares, coarse: Bools | None = None) -> Subroutine[str]:
         """Build what the models propose, one engine at least. Returns why it ended.
 
-        After some engines without a gain beyond the noise, the models must expect much of the next.
+        After some engines without a gain, none is built any more for what is merely unknown.
 
         Args:
             squares: What single choices cost, and how surely.
@@ -77,35 +76,34 @@ class Rounds:
             tired = stale >= options.sure + many
             # What is merely unknown can wait where engines are being built that will tell.
             unknown = not tired and (stale == 0 or known.problem.devices == 1)
-            least = options.enough if tired else options.least
-            picks, convinced = yield from self._picks(squares, least, unknown=unknown)
+            picks = yield from self._picks(squares, unknown=unknown)
             if not picks and not known.pending:
-                why = "converged" if convinced and not tired else "stalled"
+                why = "converged"
+                known.expected_gain = self._judge(squares, unknown=False).expected_gain()
                 break
             done = yield from self._built(picks)
             yield from repeated(known, self.encoding, self.limit)
             stale += done not in before
-            if known.best_ratio() < reference * (1 - known.problem.goal.noise):
+            if known.best_ratio() < reference * (1 - known.worth):
                 stale, reference, before = 0, known.best_ratio(), set(known.pending)
         while known.pending:
             yield from known.ahead([])
         return why or ("patience" if known.builds < self.limit else "limit")
 
-    def _picks(
-        self, squares: Squares, least: float, *, unknown: bool
-    ) -> Asking[tuple[list[Proposal], bool]]:
-        """What to build next, one for each idle device; whether the models themselves want no more.
+    def _picks(self, squares: Squares, *, unknown: bool) -> Subroutine[list[Proposal]]:
+        """What to build next, one for each idle device.
 
         Each is chosen as if those before it had come out as predicted. A device for which there is
         no other candidate builds the engine in reserve.
         """
-        known, found, convinced = self.known, list[Proposal](), True
+        known, found, least = self.known, list[Proposal](), self.options.least
         while len(known.pending) < min(known.problem.devices, self.limit - known.builds):
             judge, by = self._judge(squares, unknown=unknown), known
             chosen = yield from self._screened(judge, least)
+            if chosen is None and not known.pending and (yield from self._checked(judge)):
+                chosen = yield from self._screened(judge, least)
             if chosen is None and known.owed:
                 chosen = judge.anyway()
-            convinced = chosen is not None or judge.convinced(least)
             if chosen is None and known.pending and self._at_risk and not known.reserved:
                 known.reserved = True
                 by = known.tightened(known.margin(self.margin))
@@ -114,12 +112,13 @@ class Rounds:
                 break
             found.append(by.proposal(chosen.assignment, chosen.reason, chosen.predicted))
             known.pending[chosen.assignment] = found[-1]
-            raw = chosen.uncorrected
-            known.uncorrected[chosen.assignment] = replace(raw, usage=by.share * raw.usage)
+            raw = chosen.forecast
+            known.forecasts[chosen.assignment] = replace(raw, usage=by.share * raw.usage)
+            known.foreseen.setdefault(chosen.assignment, known.forecasts[chosen.assignment])
             known.owed = 0
-        return found, convinced
+        return found
 
-    def _built(self, proposals: list[Proposal]) -> Asking[Assignment]:
+    def _built(self, proposals: list[Proposal]) -> Subroutine[Assignment]:
         """Build; where there are several devices, until one of them is done. Which one it is."""
         if self.known.problem.devices > 1:
             return (yield from self.known.ahead(proposals)).assignment
@@ -128,7 +127,7 @@ class Rounds:
         yield from self.known.build([p.assignment], p.reason, p.predicted)
         return p.assignment
 
-    def reserve(self, squares: Squares) -> Asking[None]:
+    def reserve(self, squares: Squares) -> Subroutine[None]:
         """An engine well below the bound, should the fastest not hold on other samples.
 
         An engine chosen among many at the edge of a bound often misses it on fresh data; the
@@ -151,12 +150,12 @@ class Rounds:
         """Whether the fastest engine may miss on other samples, and nothing as fast would hold."""
         return self.margin > 0 and not self.known.holds(self.known.margin(self.margin))
 
-    def _in_reserve(self, squares: Squares) -> Asking[Pick | None]:
+    def _in_reserve(self, squares: Squares) -> Subroutine[RankedCandidate | None]:
         """The best candidate under a tightened bound."""
         judge = self._judge((squares[0] / self.known.share**2, squares[1]))
         return (yield from self._screened(judge, self.options.least))
 
-    def _screened(self, judge: Judge, least: float) -> Asking[Pick | None]:
+    def _screened(self, judge: Ranker, least: float) -> Subroutine[RankedCandidate | None]:
         """The candidate of most worth that its proxy does not rule out, ``None`` if none is."""
         known, options = self.known, self.options
         most = 3 * options.probes
@@ -166,39 +165,53 @@ class Rounds:
             hopeful = self._open(judge.ranked(most, least, soften=0.25))
             asked = hopeful[: min(options.probes, (room + 1) // 2)]
             room -= len(asked)
-            yield from known.probe(asked, "screening a faster candidate")
+            yield from self._probe(asked, "screening a faster candidate")
         for _ in range(options.screens):
             ranked = judge.ranked(most, least)
             asked = self._open(ranked)[: min(options.probes, room)]
-            if not asked or not self._trusted or ranked[0].assignment != asked[0]:
+            if not asked or not self._trusted or ranked[0] != asked[0]:
                 break
             room -= len(asked)
-            yield from known.probe(asked, "screening a candidate")
+            yield from self._probe(asked, "screening a candidate")
         ranked = judge.ranked(most, least)
-        open_ = set(self._open(ranked))
+        open_ = {p.assignment for p in self._open(ranked)}
         first = ranked[0] if ranked else None
         return next((p for p in ranked if p.assignment not in open_), first)
+
+    def _checked(self, judge: Ranker) -> Subroutine[bool]:
+        """Ask proxies of what only the error model rules out, before a search ends on its word."""
+        known, options = self.known, self.options
+        room = known.affordable_screens(options.probes)
+        if not options.screens or not self._trusted or not room:
+            return False
+        picks = judge.ruled_out(room)
+        yield from self._probe(picks, "checking what the error model rules out")
+        return bool(picks)
+
+    def _probe(self, picks: list[RankedCandidate], reason: str) -> Subroutine[None]:
+        """Ask for proxies of candidates, and remember what was expected of them."""
+        known = self.known
+        for p in picks:
+            usage = known.share * p.forecast.usage
+            known.foreseen.setdefault(p.assignment, replace(p.forecast, usage=usage))
+        yield from known.probe([p.assignment for p in picks], reason)
 
     @property
     def _trusted(self) -> bool:
         """Whether there is time for proxies, and they tell of engines."""
         return self.known.proxy_room() > 0 and proxy_error(self.known)[1] <= BELIEVED
 
-    def _open(self, ranked: list[Pick]) -> list[Assignment]:
+    def _open(self, ranked: list[RankedCandidate]) -> list[RankedCandidate]:
         """Of which candidates a proxy could change what is thought of them.
 
         One that the models rule out is worth a proxy all the same: they may be wrong of it, and no
         engine would ever tell.
         """
         sure = 1 - self.options.doubt
-        return [
-            p.assignment
-            for p in ranked
-            if p.assignment not in self.known.proxies and p.within < sure
-        ]
+        return [p for p in ranked if p.assignment not in self.known.proxies and p.within < sure]
 
-    def _judge(self, squares: Squares, *, unknown: bool = True) -> Judge:
+    def _judge(self, squares: Squares, *, unknown: bool = True) -> Ranker:
         """``unknown``: whether with draws, which promise a gain of what is merely unknown."""
         options, large = self.options, self.encoding.size[0] > _LARGE
         draws = (min(options.draws, 1) if large else options.draws) if unknown else 0
-        return Judge(self.known, self.encoding, squares, self.elimination, draws, options.promise)
+        return Ranker(self.known, self.encoding, squares, self.elimination, draws, options.promise)

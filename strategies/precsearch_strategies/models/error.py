@@ -10,7 +10,7 @@ import numpy as np
 
 from precsearch.core.space import Assignment
 from precsearch_strategies.encoding import Bools, Encoding, Floats, Labels
-from precsearch_strategies.history import Known
+from precsearch_strategies.history import History
 from precsearch_strategies.models.log_sums import Fit, LogSums
 
 __all__ = ["BELIEVED", "ErrorModel", "proxy_error"]
@@ -24,6 +24,7 @@ _SURE = 0.3  # standard deviation of the logarithm of a single square that a pro
 _WIDENINGS = (0.5, 1.0, 2.0, 4.0, 7.0, 12.0)
 _ROUGHNESS = (0.1, 0.25, 0.6)
 _ENGINE = 0.08  # standard deviation of the logarithm of an engine's squared usage
+_LEAST = 0.04  # standard deviation of the logarithm of a predicted squared usage
 _MOST = 48  # multi-group proxies that the fit looks at
 _FEW = 12  # the same where there are many groups
 _MANY = 150  # groups
@@ -59,7 +60,7 @@ class ErrorModel:
 
     @classmethod
     def fit(
-        cls, known: Known, encoding: Encoding, squares: Floats, sure: Floats | None = None
+        cls, known: History, encoding: Encoding, squares: Floats, sure: Floats | None = None
     ) -> ErrorModel:
         """Fit to every engine, and to proxies of several groups without one.
 
@@ -88,17 +89,22 @@ class ErrorModel:
         mean, _ = self.fit_.predict(_cells(self, many))
         return np.asarray(np.where(self._finite(many), np.exp(mean / 2), math.inf))
 
-    def chance(self, many: Labels, optimism: float = 0.0) -> Floats:
+    def doubt(self, many: Labels) -> Floats:
+        """(c,) standard deviation of the logarithm of the usage of (c, n) labels."""
+        return np.asarray(np.maximum(self.fit_.predict(_cells(self, many))[1], _LEAST) / 2)
+
+    def chance(self, many: Labels, optimism: float = 0.0, stretch: float = 1.0) -> Floats:
         """(c,) probability that engines of (c, n) labels are within the bound.
 
         Args:
             many: The labels.
             optimism: Logarithm of what their usage is under-predicted by.
+            stretch: Factor on the deviation of that logarithm.
         """
         cells = _cells(self, many)
         mean, deviation = self.fit_.predict(cells)
         mean = mean + 2 * optimism
-        together = _below(mean / np.maximum(deviation, 0.04))
+        together = _below(mean / (stretch * np.maximum(deviation, _LEAST)))
         alone = np.exp(cells @ self._alone)
         return np.asarray(np.where(self._finite(many), together * alone, 0.0))
 
@@ -106,14 +112,17 @@ class ErrorModel:
     def _alone(self) -> Floats:
         return self.fit_.alone(0.0)
 
-    def chance_after_proxy(self, labels: Labels, usage: float, optimism: float = 0.0) -> float:
+    def chance_after_proxy(
+        self, labels: Labels, usage: float, optimism: float = 0.0, stretch: float = 1.0
+    ) -> float:
         """The same of (n,) labels where the proxy of that very engine measured ``usage``."""
         (mean,), (deviation,) = self.fit_.predict(_cells(self, labels[None]))
         mean = mean + 2 * optimism
         seen = math.log(min(max(usage, 1e-9), 1e9)) + self.proxy_bias
         if not self._finite(labels[None])[0]:
             return float(_below(np.array([seen / self.proxy_spread]))[0])
-        own, proxy = (2 / max(float(deviation), 0.04)) ** 2, self.proxy_spread**-2
+        own = (2 / (stretch * max(float(deviation), _LEAST))) ** 2
+        proxy = self.proxy_spread**-2
         middle = (own * float(mean) / 2 + proxy * seen) / (own + proxy)
         return float(_below(np.array([middle * math.sqrt(own + proxy)]))[0])
 
@@ -147,7 +156,7 @@ def _one_hot(many: Labels, p: int) -> Floats:
 
 
 def _sums(
-    known: Known,
+    known: History,
     encoding: Encoding,
     squares: Floats,
     sure: Floats | None,
@@ -176,7 +185,7 @@ def _sums(
     )
 
 
-def proxy_error(known: Known) -> tuple[float, float]:
+def proxy_error(known: History) -> tuple[float, float]:
     """Mean and standard deviation of the logarithm of an engine's usage over its proxy's."""
     logs = [
         max(-3.0, min(3.0, math.log(usage / proxy)))
@@ -192,7 +201,7 @@ def proxy_error(known: Known) -> tuple[float, float]:
 
 
 def _observations(
-    known: Known, proxy: tuple[float, float]
+    known: History, proxy: tuple[float, float]
 ) -> list[tuple[Assignment, float, float]]:
     """(set of several groups, usage, deviation of its logarithm), in a fixed order."""
     bias, spread = proxy

@@ -8,11 +8,12 @@ from itertools import combinations
 import numpy as np
 
 from precsearch_strategies.encoding import Encoding, Floats, Labels
-from precsearch_strategies.history import Known
-from precsearch_strategies.models.profile_gains import has_profiles, profile_gains
+from precsearch_strategies.history import History
+from precsearch_strategies.models.profile_gains import group_shares, has_profiles, profile_gains
 
 __all__ = ["LatencyModel"]
 
+_FASTEST = 1 / 16  # of its time in FP32, that a lowered group takes at least
 _UNSEEN = 0.002  # standard deviation of a ratio that is about to be measured
 
 
@@ -21,7 +22,7 @@ class LatencyModel:
     """Bayesian linear regression of the latency ratio less one (FP32 is 0).
 
     Features of an assignment: an indicator for each group and lower precision; the number of
-    boundaries for each pair of precisions (the cost of a cast or a quantise/dequantise pair); an
+    boundaries for each pair of precisions (the cost of a cast or a quantize/dequantize pair); an
     indicator for each edge whose ends differ (which spans the interaction of two neighbours). The
     prior means of the first are the gains by `profile_gains`; an edge within what the engine has
     one kernel for costs what a group gains, since it takes that kernel apart. The fit is ridge
@@ -35,6 +36,8 @@ class LatencyModel:
         rows: (k, d) features of the measured engines.
         values: (k,) their ratios less one.
         noise: (k,) standard deviation of those.
+        widening: Factor on the prior standard deviations that is in ``scale``.
+        shares: (n,) share of FP32's latency that each group takes, 1 together at most.
     """
 
     encoding: Encoding
@@ -43,9 +46,11 @@ class LatencyModel:
     rows: Floats
     values: Floats
     noise: Floats
+    widening: float
+    shares: Floats
 
     @classmethod
-    def fit(cls, known: Known, encoding: Encoding) -> LatencyModel:
+    def fit(cls, known: History, encoding: Encoding) -> LatencyModel:
         """Fit to every timed engine."""
         gains = profile_gains(known, encoding)
         n, p = encoding.size
@@ -66,10 +71,11 @@ class LatencyModel:
         ]
         sets = np.array([encoding.encode(a) for a, _ in timed], dtype=np.intp).reshape(-1, n)
         ratios = np.array([r for _, r in timed])
-        noise = np.maximum(0.5 * known.problem.goal.noise * ratios, 0.002)
+        noise = np.array([known.timing_error(r) for r in ratios.tolist()])
         rows = _features(encoding, sets)
         wide = _widening((ratios - 1.0) - rows @ prior, rows * scale, noise)
-        return cls(encoding, prior, wide * scale, rows, ratios - 1.0, noise)
+        shares = group_shares(known, encoding)
+        return cls(encoding, prior, wide * scale, rows, ratios - 1.0, noise, wide, shares)
 
     def expecting(self, many: Labels) -> LatencyModel:
         """The model with (c, n) labels measured as it predicts them: surer, of the same mean.
@@ -105,7 +111,21 @@ class LatencyModel:
         return self._weigh(start, self.values + self.noise * rng.standard_normal(len(self.values)))
 
     def predict(self, many: Labels) -> tuple[Floats, Floats]:
-        """(c,) mean and standard deviation of the ratio of (c, n) labels."""
+        """(c,) mean and standard deviation of the ratio of (c, n) labels.
+
+        Neither goes below what an engine would take if its lowered groups took next to no time.
+        """
+        least = self.floor(many)
+        mean, spread = self._unbounded(many)
+        mean = np.maximum(mean, least)
+        return mean, np.minimum(spread, mean - least + _UNSEEN)
+
+    def floor(self, many: Labels) -> Floats:
+        """(c,) the least ratio that (c, n) labels may have: lowered groups still take some time."""
+        lowered = ((many > 0) * self.shares).sum(axis=1)
+        return np.asarray(np.maximum(1.0 - (1.0 - _FASTEST) * lowered, _FASTEST))
+
+    def _unbounded(self, many: Labels) -> tuple[Floats, Floats]:
         rows = _features(self.encoding, many)
         mean = 1.0 + rows @ self.mean()
         wide = rows * self.scale
@@ -135,7 +155,7 @@ class LatencyModel:
         for (a, b), cost in zip(pairs, shared.tolist(), strict=True):
             pair[:, a, b] = pair[:, b, a] = np.maximum(cost + own, 0.0)
             if a == 0:
-                time[:, b] += max(cost, 0.0) * self.encoding.walls
+                time[:, b] += max(cost, 0.0) * self.encoding.fixed_neighbours
         return time, pair
 
 
@@ -162,7 +182,7 @@ def _features(encoding: Encoding, many: Labels) -> Floats:
         met = ((ends_a == a) & (ends_b == b)) | ((ends_a == b) & (ends_b == a))
         count = met.sum(axis=1).astype(float)
         if a == 0:
-            count += ((many == b) * encoding.walls).sum(axis=1)
+            count += ((many == b) * encoding.fixed_neighbours).sum(axis=1)
         counts.append(count)
     shared = np.array(counts).reshape(len(counts), len(many)).T
     return np.concatenate([lowered, shared, ends_a != ends_b], axis=1).astype(float)

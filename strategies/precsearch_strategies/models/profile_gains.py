@@ -7,15 +7,15 @@ import numpy as np
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Trial
 from precsearch_strategies.encoding import Bools, Encoding, Floats
-from precsearch_strategies.history import Known
+from precsearch_strategies.history import History
 
-__all__ = ["has_profiles", "profile_gains", "promising"]
+__all__ = ["group_shares", "has_profiles", "profile_gains", "promising"]
 
 _ENOUGH = 0.5  # share of the work from which on a precision counts as shown
 _USUAL = 0.4  # share of its time that a group saves at a precision that no engine has shown yet
 
 
-def profile_gains(known: Known, encoding: Encoding) -> Floats:
+def profile_gains(known: History, encoding: Encoding) -> Floats:
     """(n, p): how much of FP32's latency a group saves, negative where it is slower; FP32 0.
 
     The fastest engine that has a group at a precision stands for it, since the search is for ones
@@ -29,7 +29,7 @@ def profile_gains(known: Known, encoding: Encoding) -> Floats:
     they do not add up.
     """
     n, p = encoding.size
-    shares, gains = _shares(known, encoding), np.zeros((n, p))
+    shares, gains = group_shares(known, encoding), np.zeros((n, p))
     seen = np.zeros((n, p), dtype=bool)
     for trial in _timed(known):
         labels = encoding.encode(trial.assignment)
@@ -51,19 +51,18 @@ def profile_gains(known: Known, encoding: Encoding) -> Floats:
         rate = float(gains[shown, label].sum()) / weight if weight > 0.2 else _USUAL
         expected = np.where(slow[:, label], 0.0, rate * shares)
         gains[:, label] = np.where(shown, gains[:, label], expected)
-    return gains * encoding.allowed
+    # No group saves more than it takes, whatever a disturbed profile says.
+    return np.minimum(gains, shares[:, None]) * encoding.allowed
 
 
-def has_profiles(known: Known) -> bool:
+def has_profiles(known: History) -> bool:
     """Whether the FP32 engine and another say where their time goes."""
-    profiled = [
-        a for a, t in known.engines.items() if t.measurement and t.measurement.group_seconds
-    ]
+    profiled = [a for a, t in known.engines.items() if known.parts(t)]
     return Assignment() in profiled and len(profiled) > 1
 
 
-def promising(known: Known, encoding: Encoding) -> Bools:
-    """(n, p): the choices that could make the fastest passing engine faster beyond the noise.
+def promising(known: History, encoding: Encoding) -> Bools:
+    """(n, p): the choices that could make the fastest passing engine faster by what matters.
 
     A precision counts if what it would gain over that engine, summed over the groups where it gains
     anything by the profiles, exceeds the noise; without profiles engines' totals stand for all
@@ -76,7 +75,7 @@ def promising(known: Known, encoding: Encoding) -> Bools:
         return encoding.allowed  # no lowered engine has won yet: borders may hide what groups gain
     best = encoding.encode(passing[0].assignment)
     more = gains - gains[np.arange(len(best)), best][:, None]
-    noise = known.problem.goal.noise * known.best_ratio()
+    noise = known.worth * known.best_ratio()
     found = np.zeros(encoding.size, dtype=bool)
     shown = _shown(known, encoding)
     for label in range(encoding.size[1]):
@@ -86,9 +85,9 @@ def promising(known: Known, encoding: Encoding) -> Bools:
     return found
 
 
-def _shown(known: Known, encoding: Encoding) -> Floats:
+def _shown(known: History, encoding: Encoding) -> Floats:
     """(p,): the share of the work that timed engines have had at each precision."""
-    shares, allowed = _shares(known, encoding)[:, None], encoding.allowed
+    shares, allowed = group_shares(known, encoding)[:, None], encoding.allowed
     seen = np.zeros(encoding.size, dtype=bool)
     for trial in _timed(known):
         seen[np.arange(encoding.size[0]), encoding.encode(trial.assignment)] = True
@@ -96,7 +95,7 @@ def _shown(known: Known, encoding: Encoding) -> Floats:
     return np.asarray((shares * (seen & allowed)).sum(axis=0) / total)
 
 
-def _slow(known: Known, encoding: Encoding) -> Bools:
+def _slow(known: History, encoding: Encoding) -> Bools:
     """(n, p): the choices that are expected to save nothing."""
     found = np.zeros(encoding.size, dtype=bool)
     for key, precision in known.problem.slow:
@@ -106,7 +105,7 @@ def _slow(known: Known, encoding: Encoding) -> Bools:
     return found
 
 
-def _timed(known: Known) -> list[Trial]:
+def _timed(known: History) -> list[Trial]:
     """Timed engines with something lowered, the fastest first."""
     rows = [
         (ratio, a.entries, t)
@@ -116,10 +115,10 @@ def _timed(known: Known) -> list[Trial]:
     return [row[2] for row in sorted(rows, key=lambda row: row[:2])]
 
 
-def _shares(known: Known, encoding: Encoding) -> Floats:
+def group_shares(known: History, encoding: Encoding) -> Floats:
     """(n,): each free group's share of FP32's latency, as well as it is known."""
     full = known.engines.get(Assignment())
-    profile = full.measurement.group_seconds if full and full.measurement else {}
+    profile = known.parts(full)
     total = sum(profile[k] for k in sorted(profile))
     if total > 0:
         return np.array([profile.get(g.key, 0.0) / total for g in encoding.space.free])
@@ -130,11 +129,10 @@ def _shares(known: Known, encoding: Encoding) -> Floats:
     return np.full(macs.shape, 1.0 / max(len(macs), 1))
 
 
-def _from_profiles(known: Known, encoding: Encoding, trial: Trial) -> Floats | None:
+def _from_profiles(known: History, encoding: Encoding, trial: Trial) -> Floats | None:
     """(n,): unscaled gains, or ``None`` without profiles."""
     full = known.engines.get(Assignment())
-    before = full.measurement.group_seconds if full and full.measurement else {}
-    after = trial.measurement.group_seconds if trial.measurement else {}
+    before, after = known.parts(full), known.parts(trial)
     total = sum(before[k] for k in sorted(before))
     if not before or not after or total <= 0:
         return None

@@ -23,6 +23,8 @@ NAME = "onnxruntime-cuda-stand-in"
 class StandIn(OnnxRuntimeCudaBackend):
     """Its device is made up."""
 
+    name = NAME
+
     provider = CPU
     compute = COMPUTE
     facts = replace(OnnxRuntimeCudaBackend.facts, clock_ramps_up=False)

@@ -12,7 +12,6 @@ from precsearch.core.errors import WorkerError
 from precsearch.core.events import Event, FinalistJudged, StageStarted, Warned
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Bound, Goal, Problem
-from precsearch.core.serialized import SerializedModel
 from precsearch.core.space import Assignment, LayerGroup, SearchSpace
 from precsearch.core.trial import (
     Accuracy,
@@ -35,6 +34,7 @@ from precsearch.optimization.stages.select import (
     counts,
     finalists,
 )
+from precsearch.system.serialized import SerializedModel
 from tests.cli.runs import latency
 
 FP32, FP16, INT8 = Precision.FP32, Precision.FP16, Precision.INT8

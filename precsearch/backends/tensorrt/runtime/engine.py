@@ -28,7 +28,7 @@ class TensorRtSession:
     Args:
         trt: The module.
         cuda: The CUDA runtime.
-        engine: Deserialised.
+        engine: Deserialized.
         layers: What it is made of, if it is to be profiled.
         nodes: Names of the nodes of its model, likewise.
         graphs: Whether to time it as a CUDA graph.

@@ -44,7 +44,7 @@ class ChannelStatistics:
 
     Attributes:
         peak: Largest absolute value of each channel, shape ``(channels,)``.
-        mean_square: Mean square of each channel, likewise.
+        mean_square: Mean square of each channel, shape ``(channels,)``.
         signed: Whether a value is negative.
     """
 

@@ -44,7 +44,8 @@ def scheme(
     INT8, so that TensorRT fuses bias, activation and residual Add before it. MaxPool, Reshape and
     the like commute with Q/DQ in TensorRT: a quantized reader of theirs is enough.
     A weighted operator has all of its inputs quantized or, in float, none.
-    FP8 (E4M3) is written likewise, and no tensor is kept in it: what pools or adds reads floats.
+    FP8 (E4M3) is written in the same way, and no tensor is kept in it: what pools or adds reads
+    floats.
 
     Args:
         add_inputs: ``decided``: an INT8 Add that follows a convolution, MatMul or Gemm quantizes

@@ -18,7 +18,7 @@ from precsearch.core.precision import Precision
 from precsearch.core.quantization import QuantScheme, Quirk
 from precsearch.graph.encode import coded, stored
 from precsearch.graph.view import GraphView, NodeView
-from precsearch.lowering.qdq.weights import quantise_weight
+from precsearch.lowering.qdq.weights import quantize_weight
 from precsearch.lowering.writer import GraphWriter
 
 __all__ = ["DynamicSource", "can_be_dynamic", "is_dynamic", "write_dynamic"]
@@ -75,7 +75,7 @@ def _write_weight(writer: GraphWriter, name: str, stem: str, scheme: QuantScheme
     if any(n not in writer.cache.protos for n in names):
         weight = np.asarray(writer.graph.weights[name].load(), np.float32)
         stored_as = scheme.weight("MatMul", Precision.INT8)
-        q, scale = quantise_weight(weight, 1, stored_as=stored_as)
+        q, scale = quantize_weight(weight, 1, stored_as=stored_as)
         writer.cache.keep_weight(names[0], q, INT8)
         writer.cache.keep(names[1], stored(names[1], scale, FLOAT32))
         writer.cache.keep(names[2], coded(names[2], np.zeros(len(scale), np.int8), INT8))

@@ -89,7 +89,7 @@ EditedPlan = Annotated[
 ]
 ModelOutput = Annotated[
     Path,
-    value("FILE", "Where to write the optimised model.", "--output", "-o"),
+    value("FILE", "Where to write the optimized model.", "--output", "-o"),
 ]
 AheadBackend = Annotated[
     str | None,

@@ -161,7 +161,7 @@ At = Annotated[
     float | None,
     value(
         "T",
-        "Write the plan of the fastest engine within this tolerance, in the metric's terms. "
+        "Write the plan of the best engine within this tolerance, in the metric's terms. "
         "Default: show the engines to choose from.",
         "--at",
         parser=real("--at"),

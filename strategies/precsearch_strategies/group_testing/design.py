@@ -20,7 +20,7 @@ from precsearch_strategies.group_testing.posterior import (
     redrawn,
 )
 
-__all__ = ["Design", "Doubts"]
+__all__ = ["Design", "GroupTestState"]
 
 _SIZES = (0.0, 0.2, 0.4, 0.7, 1.0, 1.4, 2.0)  # culprits expected among untested choices
 _COMBINATIONS = 12  # of parts of what is under test, for each of these
@@ -34,7 +34,7 @@ _UNSURE = 0.8  # standard deviation of its logarithm
 
 
 @dataclass(frozen=True)
-class Doubts:
+class GroupTestState:
     """What is known of n choices that would save time.
 
     Attributes:
@@ -66,7 +66,7 @@ class Doubts:
     spread: int = 0
 
     @classmethod
-    def none(cls, gain: Floats, marks: Floats, count: float, base: float) -> Doubts:
+    def none(cls, gain: Floats, marks: Floats, count: float, base: float) -> GroupTestState:
         """Before the first test; all together are taken to cost half of what the bound leaves."""
         n = len(gain)
         rate = 0.5 * max(1.0 - base, 0.1) / max(n, 1)
@@ -99,14 +99,14 @@ class Design:
         draws: Samples of the posterior.
     """
 
-    doubts: Doubts
+    doubts: GroupTestState
     tests: Outcomes
     odds: Floats
     chance: Floats
     draws: Draws
 
     @classmethod
-    def of(cls, doubts: Doubts, rng: np.random.Generator) -> Design:
+    def of(cls, doubts: GroupTestState, rng: np.random.Generator) -> Design:
         """Sample the posterior, from where its last samples were."""
         n = len(doubts.gain)
         seen = doubts.cleared | doubts.sets.any(axis=0)

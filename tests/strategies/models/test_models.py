@@ -8,7 +8,7 @@ from precsearch.core.space import Assignment
 from precsearch.core.strategy import Proposals
 from precsearch.core.trial import Failed, Fidelity, Measured, Proposal, Trial
 from precsearch_strategies.encoding import Encoding, Floats
-from precsearch_strategies.history import Known
+from precsearch_strategies.history import History
 from precsearch_strategies.models.error import ErrorModel
 from precsearch_strategies.models.latency import LatencyModel
 from precsearch_strategies.models.profile_gains import profile_gains
@@ -18,9 +18,9 @@ from tests.strategies.harness import run
 from tests.strategies.landscapes import FP16, FP32, INT8, Landscape, Recipe
 
 
-def engines(landscape: Landscape, many: list[Assignment]) -> Known:
+def engines(landscape: Landscape, many: list[Assignment]) -> History:
     proposals = [Proposal(landscape.space.canonical(a)) for a in many]
-    return Known(
+    return History(
         landscape.problem,
         [Trial(i, p, landscape.measure(p)) for i, p in enumerate(proposals)],
     )
@@ -35,12 +35,12 @@ def drawn(landscape: Landscape, count: int, seed: int = 0) -> list[Assignment]:
     ]
 
 
-def squares_of(landscape: Landscape, *, broken: float = 0.0) -> tuple[Known, Floats]:
-    found: list[tuple[Known, Floats]] = []
+def squares_of(landscape: Landscape, *, broken: float = 0.0) -> tuple[History, Floats]:
+    found: list[tuple[History, Floats]] = []
 
     class Asks:
         def propose(self, problem: object, /) -> Proposals:
-            known = Known(landscape.problem)
+            known = History(landscape.problem)
             yield from known.build(uniform_assignments(landscape.problem), "")
             squares = yield from single_squares(known, Encoding(landscape.space))
             found.append((known, squares))
@@ -146,7 +146,7 @@ def test_no_latency_is_predicted_that_lowered_groups_cannot_save() -> None:
 
 
 def test_the_latency_model_s_costs_are_its_predictions() -> None:
-    landscape = Recipe(groups=12, border=0.3, skip=0.3, walls=0.2).draw(7)
+    landscape = Recipe(groups=12, border=0.3, skip=0.3, fixed_neighbours=0.2).draw(7)
     encoding = Encoding(landscape.space)
     asked = [*uniform_assignments(landscape.problem), *drawn(landscape, 10)]
     model = LatencyModel.fit(engines(landscape, asked), encoding)

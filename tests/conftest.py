@@ -18,30 +18,57 @@ settings.register_profile("unhurried", deadline=None, suppress_health_check=[Hea
 settings.load_profile("unhurried")
 
 _HERE = Path(__file__).parent
-_SEARCHES = (
-    *(
-        "diagnose",
-        "e2e",
-        "first_hour",
-        "hostile",
-        "loop",
-        "odd",
-        "proxy",
-        "report",
-        "screen",
-        "trt",
-        "trust",
-    ),
-    *("cli/test_process.py", "cli/test_render.py", "cli/test_stopping.py"),
-    *("lowering/test_random_models.py", "measure/test_slow_noise.py"),
-    *(f"strategies/test_{name}.py" for name in ("anytime", "estimate", "isolation", "locating")),
-    *(f"strategies/test_{name}.py" for name in ("quality", "recorded", "strategies", "wider")),
-)
-"""Tests that search, start processes or draw many models: what ``./check --fast`` leaves out."""
+_SEARCHES = [
+    "api",
+    "backends",
+    "diagnosis",
+    "docs/test_commands.py",
+    "drills",
+    "e2e",
+    "emulation",
+    "executors",
+    "exporters",
+    "first_hour",
+    "odd",
+    "report",
+    "replay",
+    "cli/options/test_flags.py",
+    "cli/progress/test_render.py",
+    "cli/test_process.py",
+    "cli/test_start.py",
+    "grouping/test_control.py",
+    "hazards/test_in_a_run.py",
+    "lowering/test_random_models.py",
+    "hostile/test_drill.py",
+    "hostile/test_fuzz.py",
+    "hostile/test_hostile.py",
+    "hostile/test_messages.py",
+    "hostile/test_spoken.py",
+    "measurement/test_build_service.py",
+    "measurement/test_slow_noise.py",
+    "optimization/across",
+    "optimization/stages",
+    "optimization/test_fp32_time.py",
+    "optimization/test_front.py",
+    "rewrites/test_curable.py",
+    "strategies/acquisition",
+    "strategies/group_testing",
+    "strategies/test_anytime.py",
+    "strategies/test_device_batches.py",
+    "strategies/test_quality.py",
+    "strategies/test_recorded.py",
+    "strategies/test_strategies.py",
+    "strategies/test_wider.py",
+]
+"""Tests that search, start processes or draw many models: what ``./check --fast`` leaves out.
+
+Files of over 3 s of CPU time by a run of 2026-11-30, and folders that are about whole runs.
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = [_HERE / name for name in _SEARCHES]
+    assert all(place.exists() for place in places), "a place of slow tests was moved"
     for item in items:
         if any(item.path.is_relative_to(place) for place in places):
             item.add_marker(pytest.mark.slow)

@@ -13,6 +13,7 @@ PrecsearchError
 ├── EngineError           an engine failed; a trial that meets one is `Failed`, the search goes on
 │   ├── BuildError        the backend refused or failed to build
 │   └── RunError          the engine was built but does not run
+│       └── DeviceLost    nor does any other in this process from now on
 ├── WorkerError           the worker process did not answer
 │   ├── WorkerCrashed     it died (native crash, killed, out of memory)
 │   │   └── WorkerKilled  something outside killed it; also a ResourceError
@@ -26,6 +27,7 @@ from __future__ import annotations
 __all__ = [
     "BuildError",
     "DataError",
+    "DeviceLost",
     "EngineError",
     "InputError",
     "ModelError",
@@ -99,6 +101,13 @@ class BuildError(EngineError):
 
 class RunError(EngineError):
     """The engine was built but does not run."""
+
+
+class DeviceLost(RunError):  # noqa: N818 - it reads as what happened
+    """A kernel failed in a way that the process does not get over, such as CUDA's error 700.
+
+    A worker that meets it ends, as by a crash: no other engine is to fail for it.
+    """
 
 
 class OutOfMemory(PrecsearchError, MemoryError):  # noqa: N818 - it reads as what happened

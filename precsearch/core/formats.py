@@ -55,6 +55,11 @@ class NumberFormat:
         return self.smallest == 1
 
     @property
+    def in_numpy(self) -> bool:
+        """Whether NumPy has arrays of it without another package."""
+        return self.name in _IN_NUMPY
+
+    @property
     def epsilon(self) -> float:
         """Distance from 1 to the next larger value of a float format."""
         return float(2.0 ** (1 - self.significand_bits))
@@ -69,6 +74,8 @@ class NumberFormat:
         """The magnitude up to which a float format rounds to zero: ties go to even."""
         return self.smallest / 2
 
+
+_IN_NUMPY = frozenset({"float16", "float32", "int8", "uint8"})
 
 FLOAT32 = NumberFormat(
     "float32", 1, 32, 24, float((2 - 2.0**-23) * 2.0**127), 2.0**-126, 2.0**-149, 1

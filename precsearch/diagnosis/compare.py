@@ -21,8 +21,8 @@ from precsearch.diagnosis.ruled import Ruled, ruled
 from precsearch.emulation.configuration import MAX_EMULATED_FEEDS, Configuration
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.qdq.reach import node_groups
-from precsearch.metrics.similarity import Likeness, Sums
-from precsearch.reference.inner_tensors import Inside, OrtInside
+from precsearch.metrics.similarity import Similarity, Sums
+from precsearch.reference.inner_tensors import OrtTensors, TensorSource
 from precsearch.rewrites.search import Suggestion, suggestions
 
 __all__ = ["BUDGET_MB", "DiagnoseConfig", "diagnose"]
@@ -139,7 +139,7 @@ def _loss(output: str, found: Mapping[str, Sums]) -> float:
 
 
 def _compared(
-    reference: OrtInside, inside: Inside, data: Dataset, budget: int
+    reference: OrtTensors, inside: TensorSource, data: Dataset, budget: int
 ) -> tuple[dict[str, Sums], int]:
     """Sums by tensor, and the most bytes that were held for them at once."""
     known = frozenset(inside.tensors)
@@ -159,7 +159,7 @@ def _compared(
     return {t: s for t, s in found.items() if t in told}, held
 
 
-def _sizes(reference: OrtInside, tensors: Sequence[str], data: Dataset) -> dict[str, int]:
+def _sizes(reference: OrtTensors, tensors: Sequence[str], data: Dataset) -> dict[str, int]:
     """The largest size of each tensor over feeds of different shapes."""
     shapes: dict[tuple[tuple[str, tuple[int, ...]], ...], int] = {}
     for index, feed in enumerate(data.feeds):
@@ -221,7 +221,7 @@ def _layers(
             )
 
 
-def _before(node: NodeView, graph: GraphView, alike: Mapping[str, Likeness]) -> float:
+def _before(node: NodeView, graph: GraphView, alike: Mapping[str, Similarity]) -> float:
     """Through nodes that are not shown (integers, or fused away), what those read."""
     worst, pending, seen = 0.0, [*node.inputs, *node.captures], set[str]()
     while pending:

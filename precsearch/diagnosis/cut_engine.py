@@ -20,7 +20,7 @@ from precsearch.graph.view import GraphView
 from precsearch.lowering.lower import Lowered
 from precsearch.measurement.place import Place
 from precsearch.metrics.distance import relative_l2
-from precsearch.reference.inner_tensors import Look
+from precsearch.reference.inner_tensors import TensorSession
 
 __all__ = ["AT_ONCE", "Cutter", "EngineCuts", "open_cutter"]
 
@@ -90,7 +90,7 @@ class Cutter:
         """
         self._announce("run")
         assert self._cut is not None, "built before"
-        assert self._plain is not None, "likewise"
+        assert self._plain is not None, "built before"
         return self._cut.run(feed), self._plain.run(feed)
 
 
@@ -152,8 +152,8 @@ class EngineCuts:
         self.lost: dict[str, str] = {}
         self._died = False
 
-    def open(self, tensors: Sequence[str]) -> Look:
-        """See `precsearch.reference.inner_tensors.Inside.open`; `lost` is what cannot be cut."""
+    def open(self, tensors: Sequence[str]) -> TensorSession:
+        """See `TensorSource.open`; `lost` is what cannot be cut."""
         try:
             if self._died:
                 self._worker.call(Cutter.plain, self._lowered.model)
@@ -233,5 +233,5 @@ class _Cuts:
         self._tensors = tuple(tensors)
 
     def run(self, feed: Feed) -> dict[str, Array]:
-        """See `precsearch.reference.inner_tensors.Look.run`; empty where the engine was lost."""
+        """See `TensorSession.run`; empty where the engine was lost."""
         return self._inside.show(self._tensors, feed)

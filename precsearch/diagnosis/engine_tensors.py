@@ -9,21 +9,21 @@ from dataclasses import dataclass, replace
 from precsearch.core.backend import Backend, Feed, facts_of
 from precsearch.core.precision import Precision
 from precsearch.diagnosis.cut_engine import Cutter, EngineCuts, open_cutter
-from precsearch.diagnosis.exposed_engine import EngineInside
+from precsearch.diagnosis.exposed_engine import EngineTensors
 from precsearch.emulation.configuration import Configuration
 from precsearch.executors.open import open_executor
 from precsearch.graph.view import GraphView
 from precsearch.lowering.lower import Lowered
 from precsearch.measurement.build_service import BUILD_LIMIT_S
 from precsearch.measurement.profiling import achieved_precisions
-from precsearch.reference.inner_tensors import Inside
+from precsearch.reference.inner_tensors import TensorSource
 from precsearch.setup.shapes import shape_table
 
-__all__ = ["Opened", "open_cuts", "open_outputs"]
+__all__ = ["OpenedEngine", "open_cuts", "open_outputs"]
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedEngine:
     """An engine that can be looked into.
 
     Attributes:
@@ -33,7 +33,7 @@ class Opened:
         close: Frees it.
     """
 
-    inside: Inside
+    inside: TensorSource
     achieved: Mapping[str, Precision]
     notes: Callable[[], tuple[str, ...]]
     close: Callable[[], None]
@@ -41,21 +41,21 @@ class Opened:
 
 def open_outputs(
     backend: Backend, graph: GraphView, lowered: Lowered, wanted: Sequence[str], feed: Feed
-) -> Opened:
+) -> OpenedEngine:
     """An engine of ONNX Runtime, with extra outputs.
 
     Raises:
         EngineError: The engine does not build or run.
     """
-    engine = EngineInside(backend, graph, lowered, wanted)
+    engine = EngineTensors(backend, graph, lowered, wanted)
     session = backend.open(backend.build(lowered.model), profiled=True)
     kernels = session.profile(feed, 1)
     session.close()
     achieved = achieved_precisions(kernels, lowered.asked, lowered.owners)
-    return Opened(engine, achieved, lambda: _told(engine), lambda: None)
+    return OpenedEngine(engine, achieved, lambda: _told(engine), lambda: None)
 
 
-def _told(engine: EngineInside) -> tuple[str, ...]:
+def _told(engine: EngineTensors) -> tuple[str, ...]:
     if not engine.changed:
         return ("looking inside did not change what the engine gives",)
     return (
@@ -69,7 +69,7 @@ def open_cuts(
     lowered: Lowered,
     wanted: Sequence[str],
     feeds: Sequence[Feed],
-) -> Opened:
+) -> OpenedEngine:
     """Build an engine in a process of its own, ready to be cut.
 
     Args:
@@ -100,4 +100,4 @@ def open_cuts(
         achieved = achieved_precisions(
             kernels, lowered.asked, lowered.owners, unlisted=facts.unlisted_node
         )
-        return Opened(inside, achieved, inside.notes, stack.pop_all().close)
+        return OpenedEngine(inside, achieved, inside.notes, stack.pop_all().close)

@@ -1,6 +1,6 @@
 """Looking into an ONNX Runtime engine: a lowered model with some of its tensors as outputs.
 
-What is stored quantised is taken out as integers, which no fusion minds, and dequantised here; of
+What is stored quantized is taken out as integers, which no fusion minds, and dequantized here; of
 the rest, what one group hands to another. Whether that changed the result is measured.
 """
 
@@ -17,14 +17,14 @@ from precsearch.graph.view import GraphView
 from precsearch.lowering.lower import Lowered
 from precsearch.lowering.qdq.scales import QuantParams
 from precsearch.metrics.distance import relative_l2
-from precsearch.reference.inner_tensors import Look
+from precsearch.reference.inner_tensors import TensorSession
 
-__all__ = ["EngineInside"]
+__all__ = ["EngineTensors"]
 
 _SAME = 1e-6
 
 
-class EngineInside:
+class EngineTensors:
     """An engine that is opened again with extra outputs.
 
     Args:
@@ -57,8 +57,8 @@ class EngineInside:
     def _name(self, tensor: str) -> str:
         return f"{tensor}//q" if f"{tensor}//q" in self._made else tensor
 
-    def open(self, tensors: Sequence[str]) -> Look:
-        """See `precsearch.reference.inner_tensors.Inside.open`."""
+    def open(self, tensors: Sequence[str]) -> TensorSession:
+        """See `precsearch.reference.inner_tensors.TensorSource.open`."""
         proto = onnx.ModelProto.FromString(self._lowered.model)
         have = {o.name for o in proto.graph.output}
         for tensor in tensors:
@@ -94,7 +94,7 @@ class _EngineLook:
         self._compare = compare
 
     def run(self, feed: Feed) -> dict[str, Array]:
-        """See `precsearch.reference.inner_tensors.Look.run`."""
+        """See `precsearch.reference.inner_tensors.TensorSession.run`."""
         values = self._session.run(feed)
         self._compare(feed, values)
         return {tensor: self._float(tensor, values[name]) for tensor, name in self._names.items()}

@@ -11,19 +11,19 @@ from precsearch.core.backend import Feed, facts_of
 from precsearch.core.errors import EngineError, OptionError, WorkerError
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
-from precsearch.diagnosis.engine_tensors import Opened, open_cuts, open_outputs
+from precsearch.diagnosis.engine_tensors import OpenedEngine, open_cuts, open_outputs
 from precsearch.emulation.configuration import Configuration
-from precsearch.emulation.single_group import Alone
+from precsearch.emulation.single_group import SingleGroupLoss
 from precsearch.graph.reading.read import read_model
 from precsearch.grouping.group import group
 from precsearch.lowering.qdq.reach import node_groups
 from precsearch.lowering.qdq.scales import ScaleSource
 from precsearch.plan.plan import read_plan
-from precsearch.reference.inner_tensors import Inside, OrtInside
+from precsearch.reference.inner_tensors import OrtTensors, TensorSource
 from precsearch.replay.materialize import materialise
 from precsearch.setup.target import open_target
 
-__all__ = ["Looked", "look", "open_configuration"]
+__all__ = ["OpenedConfiguration", "look", "open_configuration"]
 
 _ROUNDED = (
     "FP32 arithmetic with every stored tensor truly rounded: accumulation inside a kernel is "
@@ -32,7 +32,7 @@ _ROUNDED = (
 
 
 @dataclass(frozen=True)
-class Looked:
+class OpenedConfiguration:
     """A configuration that is ready to be looked into.
 
     Attributes:
@@ -44,14 +44,14 @@ class Looked:
         close: Frees what was opened for it.
     """
 
-    reference: OrtInside
-    inside: Inside
+    reference: OrtTensors
+    inside: TensorSource
     achieved: Mapping[str, Precision]
     alone: Callable[[str], float | None]
     notes: Callable[[], tuple[str, ...]] = field(default=lambda: ())
     close: Callable[[], None] = field(default=lambda: None)
 
-    def of(self, engine: Opened) -> Looked:
+    def of(self, engine: OpenedEngine) -> OpenedConfiguration:
         """The same with an engine's inside."""
         return replace(
             self,
@@ -62,11 +62,11 @@ class Looked:
         )
 
 
-def look(configuration: Configuration, feeds: Sequence[Feed]) -> Looked:
+def look(configuration: Configuration, feeds: Sequence[Feed]) -> OpenedConfiguration:
     """Make a configuration ready to be looked into, for these samples.
 
     Raises:
-        ModelError: ONNX Runtime refuses the model, or a tensor cannot be quantised.
+        ModelError: ONNX Runtime refuses the model, or a tensor cannot be quantized.
     """
     scales, assignment = configuration.assigned(feeds)
     plain = configuration.flat(Assignment(), scales)
@@ -75,7 +75,7 @@ def look(configuration: Configuration, feeds: Sequence[Feed]) -> Looked:
         t for n in configuration.graph.nodes for t in n.outputs if configuration.graph.is_float(t)
     )
     reference = configuration.inside(plain, tensors, "FP32")
-    alone = Alone(
+    alone = SingleGroupLoss(
         configuration.graph,
         configuration.space,
         configuration.scheme,
@@ -85,7 +85,9 @@ def look(configuration: Configuration, feeds: Sequence[Feed]) -> Looked:
         scales,
         feeds,
     )
-    emulated = Looked(reference, configuration.inside(flat, tensors, _ROUNDED), {}, alone.loss)
+    emulated = OpenedConfiguration(
+        reference, configuration.inside(flat, tensors, _ROUNDED), {}, alone.loss
+    )
     asked = {p for _, p in assignment.entries}
     if not asked or not asked <= configuration.backend.precisions:
         return emulated
@@ -103,11 +105,11 @@ def look(configuration: Configuration, feeds: Sequence[Feed]) -> Looked:
 
 def _cut(
     configuration: Configuration,
-    emulated: Looked,
+    emulated: OpenedConfiguration,
     assignment: Assignment,
     scales: ScaleSource,
     feeds: Sequence[Feed],
-) -> Looked:
+) -> OpenedConfiguration:
     """A look into engines that are cut; into the emulation if there is no engine here."""
     assert configuration.factory is not None, "or there is nothing to cut"
     lowered, wanted = configuration.lowered(assignment, scales), _handed_on(configuration)

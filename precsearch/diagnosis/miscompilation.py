@@ -16,7 +16,7 @@ from precsearch.graph.extract import ancestors, boundary, extracted, frontier
 from precsearch.graph.reading.read import read_model
 from precsearch.graph.view import GraphView
 from precsearch.metrics.distance import relative_l2
-from precsearch.reference.inner_tensors import OrtInside
+from precsearch.reference.inner_tensors import OrtTensors
 from precsearch.setup.target import Target, open_target
 
 __all__ = ["Checked", "check_engine", "first_wrong"]
@@ -207,7 +207,7 @@ class _Hunt:
         """FP32's tensors for the feed, run once each."""
         missing = [t for t in tensors if t not in self._known]
         if missing:
-            inside = OrtInside(
+            inside = OrtTensors(
                 "", tuple(missing), self._exposed, _itself, exact=True, model_folder=self._folder
             )
             self._known.update(inside.open(missing).run(self._feed))

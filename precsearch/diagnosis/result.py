@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from precsearch.core.precision import Precision
-from precsearch.metrics.similarity import Likeness
+from precsearch.metrics.similarity import Similarity
 from precsearch.rewrites.search import Suggestion
 
 __all__ = ["Constant", "Diagnosis", "Layer"]
@@ -40,7 +40,7 @@ class Layer:
     precision: Precision
     achieved: Precision | None
     shape: tuple[int, ...]
-    likeness: Likeness
+    likeness: Similarity
     reads: tuple[str, ...]
     before: float
     jump: bool

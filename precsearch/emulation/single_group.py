@@ -17,10 +17,10 @@ from precsearch.graph.view import GraphView
 from precsearch.lowering.qdq.scales import ScaleSource
 from precsearch.metrics.distance import worst_relative_l2
 
-__all__ = ["Alone"]
+__all__ = ["SingleGroupLoss"]
 
 
-class Alone:
+class SingleGroupLoss:
     """Scores single groups by one proxy, opened when the first is asked for.
 
     Args:

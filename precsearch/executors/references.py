@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 
 import numpy as np
 
@@ -12,10 +13,11 @@ from precsearch.data import Dataset
 from precsearch.executors.client import ReferenceClient
 from precsearch.measurement.config import ReferenceSplit
 from precsearch.metrics.degenerate import degenerate
+from precsearch.setup.inputs import Inputs
 from precsearch.setup.shapes import SetData
 from precsearch.setup.target import Target
 
-__all__ = ["check_comparable", "check_holdout", "reference_of"]
+__all__ = ["check_comparable", "check_holdout", "holdout_of", "reference_of"]
 
 _LOOKED_AT = 8
 """Feeds on which references that the user gave are compared with the model's own outputs."""
@@ -107,6 +109,21 @@ def _check_nan(feeds: Sequence[Feed], outputs: Sequence[Feed]) -> None:
             f"input {source!r} holds NaN in {len(hit)} of {len(feeds)} feeds, and so does the "
             f"model's output {passed_on!r}; remove such samples"
         )
+
+
+def holdout_of(
+    target: Target, inputs: Inputs, worker: ReferenceClient
+) -> Callable[[], ReferenceSplit | None]:
+    """FP32's outputs for the holdout, computed when they are first asked for; ``None``: none is."""
+    part = inputs.parts.holdout
+
+    @cache
+    def holdout() -> ReferenceSplit | None:
+        if part is None:
+            return None
+        return reference_of(target, part, worker, inputs.beside(part))
+
+    return holdout
 
 
 def _check_given(given: Sequence[Feed], own: Sequence[Feed]) -> None:

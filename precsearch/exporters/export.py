@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 
 from precsearch.backends.tensorrt.layer_precisions import Pins, pins, renamed
-from precsearch.backends.tensorrt.options import Knobs
+from precsearch.backends.tensorrt.options import TensorRtOptions
 from precsearch.core.backend import BackendFacts
 from precsearch.core.errors import BuildError, OptionError, OutputError, PlanError
 from precsearch.exporters.onnxruntime import onnxruntime_script
@@ -163,18 +163,18 @@ def _script(job: Job, to: str, facts: BackendFacts, postprocess: str) -> str:
     return polygraphy_script(job, postprocess)
 
 
-def _pins(model: onnx.ModelProto, knobs: Knobs) -> Pins:
+def _pins(model: onnx.ModelProto, knobs: TensorRtOptions) -> Pins:
     try:
         return pins(model, pin_half=knobs.layer_precisions == "all")
     except BuildError as error:
         raise PlanError(f"{error}; make the plan again") from error
 
 
-def _knobs(recipe: Recipe) -> Knobs:
+def _knobs(recipe: Recipe) -> TensorRtOptions:
     if recipe.backend != "tensorrt":
-        return Knobs()
+        return TensorRtOptions()
     given = {name: str(value) for name, value in recipe.options.items() if name != "threads"}
-    return Knobs.of(given)
+    return TensorRtOptions.of(given)
 
 
 def _refuse_asymmetric(recipe: Recipe) -> None:

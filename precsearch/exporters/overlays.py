@@ -10,11 +10,12 @@ import onnx
 from precsearch.codec.canonical import canonical
 from precsearch.core.precision import Precision
 from precsearch.core.trial import UNKNOWN
+from precsearch.graph.operators import QDQ
 from precsearch.plan.plan import Plan
 
 __all__ = ["NodeNote", "model_explorer_data", "netron_model", "notes_of"]
 
-_CONVERSIONS = frozenset({"Cast", "DequantizeLinear", "QuantizeLinear"})
+_CONVERSIONS = frozenset({*QDQ, "Cast"})
 _CONVERSION = "conversion"
 _CONVERSION_COLOUR = "#d55e00"
 _ADDED = "//"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from precsearch.backends.tensorrt.options import Knobs
+from precsearch.backends.tensorrt.options import TensorRtOptions
 from precsearch.exporters.script import HEAD, Job, allowed_types, shell_command, tactic_sources_of
 
 __all__ = ["polygraphy_script", "polygraphy_shapes"]
@@ -36,7 +36,7 @@ def polygraphy_shapes(job: Job, index: int) -> list[str]:
     return [f"{name}:[{','.join(map(str, s[index]))}]" for name, s in job.shapes.items()]
 
 
-def _polygraphy_knobs(knobs: Knobs) -> list[str]:
+def _polygraphy_knobs(knobs: TensorRtOptions) -> list[str]:
     words = ["--pool-limit", f"workspace:{knobs.workspace_mib}M"]
     words += ["--builder-optimization-level", str(knobs.optimization_level)]
     if knobs.tactic_sources != "default":

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from precsearch.backends.tensorrt.layer_precisions import Pins
-from precsearch.backends.tensorrt.options import Knobs
+from precsearch.backends.tensorrt.options import TensorRtOptions
 
 __all__ = ["HEAD", "Job", "Shape", "allowed_types", "shell_command", "tactic_sources_of"]
 
@@ -41,7 +41,7 @@ class Job:
     model: str
     engine: str
     shapes: Mapping[str, tuple[Shape, Shape, Shape]]
-    knobs: Knobs = field(default_factory=Knobs)
+    knobs: TensorRtOptions = field(default_factory=TensorRtOptions)
     pins: Pins | None = None
 
 
@@ -56,6 +56,6 @@ def shell_command(program: str, words: Iterable[str]) -> str:
     return " \\\n    ".join(lines) + "\n"
 
 
-def tactic_sources_of(knobs: Knobs) -> list[str]:
+def tactic_sources_of(knobs: TensorRtOptions) -> list[str]:
     """The tactic sources that are switched on, as TensorRT names them."""
     return [] if knobs.tactic_sources == "none" else knobs.tactic_sources.upper().split("+")

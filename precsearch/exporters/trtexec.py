@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from precsearch.backends.tensorrt.options import Knobs
+from precsearch.backends.tensorrt.options import TensorRtOptions
 from precsearch.core.errors import OptionError
 from precsearch.exporters.script import HEAD, Job, allowed_types, shell_command, tactic_sources_of
 
@@ -84,7 +84,7 @@ def _trtexec_shapes(job: Job) -> list[str]:
     return [f"--{kind}={spec(index)}" for kind, index in kinds.items()]
 
 
-def _trtexec_knobs(knobs: Knobs) -> list[str]:
+def _trtexec_knobs(knobs: TensorRtOptions) -> list[str]:
     words = [
         f"--memPoolSize=workspace:{knobs.workspace_mib}",
         f"--builderOptimizationLevel={knobs.optimization_level}",

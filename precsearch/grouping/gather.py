@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import onnx
 
 from precsearch.core.formats import FLOAT16
+from precsearch.core.precision import Encoding, Precision
 from precsearch.graph.operators import REARRANGING, SELECTING
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.grouping.convex import convex_parts, in_graph_order
@@ -33,9 +34,12 @@ _LAYOUT = (
 """Operators that move values and compute none: they run in their producer's precision."""
 
 _UNKNOWN = onnx.TensorProto.UNDEFINED
-_NOT_INTEGER = frozenset(
-    {_UNKNOWN, onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
-) | {onnx.TensorProto.DOUBLE, onnx.TensorProto.STRING}
+_FLOATS = frozenset(
+    p.spec.format.elem_type
+    for p in Precision.ordered()
+    if p.spec.encoding in (Encoding.NATIVE, Encoding.CAST)
+)
+_NOT_INTEGER = _FLOATS | {_UNKNOWN, onnx.TensorProto.DOUBLE, onnx.TensorProto.STRING}
 
 
 def predecessors(graph: GraphView) -> list[tuple[int, ...]]:

@@ -33,6 +33,10 @@ def write_node(emitter: Emitter, node: NodeView) -> None:
     if node.index in layout.shifts:
         around = own if node.index in emitter.quantized.active else FLOAT32
         inputs = [*inputs[:2], _shifted(emitter, node, around)]
+    if node.index in emitter.forms.fed:
+        guard = emitter.writer.node("LeakyRelu", [inputs[0]], f"{node.key}//fed")
+        guard.attribute.append(helper.make_attribute("alpha", 1.0))
+        inputs[0] = guard.output[0]
     for tensor in sorted(node.captures):
         if tensor in graph.weights or graph.is_float(tensor):
             emitter.read(tensor)

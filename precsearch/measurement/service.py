@@ -145,19 +145,19 @@ class MeasurementService(ReferenceService):
         artifact, opening = self._engines.built(candidate), time.perf_counter()
         session = self._backend.open(artifact)
         built, opened = (time.perf_counter() - begun for begun in (start, opening))
+        plain = candidate.digest == self._config.baseline.digest
         try:
             self._announce("run")
             if fidelity is Fidelity.PROXY:
                 return self._some(session, rival, built)
             scores = Scores(scored) if scored else self._scorer.every(session, self._config.search)
             accuracy = scores.accuracy
-            self._announce("time")
-            latency = self._time(candidate, session, accuracy, rival)
+            timed = None if plain else self._time(session, accuracy, rival)
         finally:
             session.close()
+        latency = timed or self.fp32_latency()  # a third session of FP32 would be open before
         kernels = profiled(self._backend, artifact, self._timer.loads[0].feeds[0])
         concluded = rival is not None and rival.decides(accuracy, latency)
-        plain = candidate.digest == self._config.baseline.digest
         if concluded and not plain and opened <= _SLOW_OPEN_S:
             self._announce("time")
             latency = self._timer.again(lambda: self._backend.open(artifact), latency, rival)
@@ -285,10 +285,7 @@ class MeasurementService(ReferenceService):
         finally:
             session.close()
 
-    def _time(
-        self, candidate: Candidate, session: Session, accuracy: Accuracy, rival: Rival | None
-    ) -> Latency:
-        if candidate.digest == self._config.baseline.digest:
-            return self._timer.fp32()
+    def _time(self, session: Session, accuracy: Accuracy, rival: Rival | None) -> Latency:
+        self._announce("time")
         rough = rival is not None and not rival.matters(accuracy)
         return self._timer.once(session, rival, rough=rough)

@@ -1,7 +1,7 @@
 """How far a tensor is from what it should be: sums over feeds in FP64, the tensors not kept.
 
 Euclidean distance, cosine similarity and relative difference are those of NVIDIA's guide to
-layer-by-layer comparison; the signal-to-quantisation-noise ratio is 20 log10(‖r‖ / ‖x - r‖).
+layer-by-layer comparison; the signal-to-quantization-noise ratio is 20 log10(‖r‖ / ‖x - r‖).
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import numpy.typing as npt
 from precsearch.core.backend import Array
 from precsearch.metrics.distance import dot, finite_pairs, ratio
 
-__all__ = ["Likeness", "Sums"]
+__all__ = ["Similarity", "Sums"]
 
 _HALF_NORMAL = np.float32(2.0**-14)
 _BLOCK = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
-class Likeness:
+class Similarity:
     """One tensor of two runs.
 
     Attributes:
@@ -100,14 +100,14 @@ class Sums:
             self.max_abs = max(self.max_abs, float(np.abs(off).max()))
             self.absmax = max(self.absmax, float(np.abs(a).max()))
 
-    def likeness(self) -> Likeness:
+    def likeness(self) -> Similarity:
         """What the sums say."""
         lost = self.lost > 0 or self.unequal > 0 or self.resized > 0
         norms = math.sqrt(self.reference) * math.sqrt(self.own)
         cosine = self.product / norms if norms else float(self.reference == self.own)
         off = math.sqrt(self.square)
         relative = math.inf if lost else ratio(off, math.sqrt(self.reference))
-        return Likeness(
+        return Similarity(
             euclidean=math.inf if lost else off,
             cosine=math.nan if lost else min(1.0, cosine),
             relative=relative,

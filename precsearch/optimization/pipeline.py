@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from functools import cache
 
 from precsearch._version import __version__
 from precsearch.core.backend import Fingerprint
@@ -20,11 +19,10 @@ from precsearch.executors.connect import connect, reference
 from precsearch.executors.fleet import Fleet, assembled
 from precsearch.executors.open import executor_of
 from precsearch.executors.protocol import Executor
-from precsearch.executors.references import reference_of
+from precsearch.executors.references import holdout_of
 from precsearch.executors.request import Request
 from precsearch.lowering.lower import Lowering
 from precsearch.measurement.build_service import Engine
-from precsearch.measurement.service import ReferenceSplit
 from precsearch.optimization.evaluation import Evaluation
 from precsearch.optimization.explanation.caveats import hidden_by_loss
 from precsearch.optimization.shipment import Shipment, chosen_engine
@@ -210,18 +208,6 @@ class Run:
             **SearchStarted.fields_of(problem.goal),
         )
 
-    def _holdout(self, worker: MeasurementClient) -> Callable[[], ReferenceSplit | None]:
-        """FP32's outputs for the holdout, computed when they are first asked for."""
-        part = self.inputs.parts.holdout
-
-        @cache
-        def holdout() -> ReferenceSplit | None:
-            if part is None:
-                return None
-            return reference_of(self.target, part, worker, self.inputs.beside(part))
-
-        return holdout
-
     def _rounds(
         self,
         problem: Problem,
@@ -241,7 +227,7 @@ class Run:
         def evaluating(now: Problem) -> AbstractContextManager[Evaluate]:
             return evaluation.of(now, {**known, **memo.engines})
 
-        memo, holdout = self.journal.memo, self._holdout(worker)
+        memo, holdout = self.journal.memo, holdout_of(self.target, self.inputs, worker)
 
         def fresh() -> MeasurementClient:
             return connect(executor, worker.device, ready.setup.to_time(), self._limit_s)

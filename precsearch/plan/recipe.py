@@ -76,7 +76,7 @@ class Recipe:
         model_sha256: Of the original model with its external weights.
         materialised_sha256: Of the lowered model.
         lowering: Form of the graph and version of the lowering.
-        scheme: Name of the backend's quantisation scheme.
+        scheme: Name of the backend's quantization scheme.
         granularity: How the groups were made.
         space_sha256: Digest of the search space.
         backend: Name of the backend.

@@ -1,4 +1,4 @@
-"""Looking at the inner tensors of a model while it runs: `Inside`, and ONNX Runtime's ways to it.
+"""Inner tensors of a model while it runs: `TensorSource`, and how ONNX Runtime gives them.
 
 Whoever shows inner tensors may change what is computed (an engine fuses less around an output), so
 what is shown is asked for a few tensors at a time, and whether it changed the result is looked at.
@@ -20,10 +20,10 @@ from precsearch.reference.taps import put_behind
 if TYPE_CHECKING:
     import onnxruntime as ort
 
-__all__ = ["Exposed", "Inside", "Look", "OrtInside"]
+__all__ = ["Exposed", "OrtTensors", "TensorSession", "TensorSource"]
 
 
-class Look(Protocol):
+class TensorSession(Protocol):
     """A model that is ready to run and shows some of its inner tensors."""
 
     def run(self, feed: Feed) -> dict[str, Array]:
@@ -35,7 +35,7 @@ class Look(Protocol):
         ...
 
 
-class Inside(Protocol):
+class TensorSource(Protocol):
     """A model, or an engine made of it, whose inner tensors can be asked for.
 
     Attributes:
@@ -49,7 +49,7 @@ class Inside(Protocol):
     tensors: tuple[str, ...]
     at_once: int
 
-    def open(self, tensors: Sequence[str]) -> Look:
+    def open(self, tensors: Sequence[str]) -> TensorSession:
         """Make it ready, with these tensors exposed.
 
         Raises:
@@ -60,18 +60,18 @@ class Inside(Protocol):
 
 
 Exposed = Callable[[Sequence[str]], bytes]
-"""A serialised model that has these tensors as its outputs."""
+"""A serialized model that has these tensors as its outputs."""
 
 
-class OrtInside:
+class OrtTensors:
     """A model in ONNX Runtime on a CPU with the wanted tensors as outputs.
 
     Args:
-        how: See `Inside`.
-        tensors: See `Inside`.
+        how: See `TensorSource`.
+        tensors: See `TensorSource`.
         exposed: Makes the model.
         name: The name of a tensor in that model.
-        exact: Whether graph optimisation is off, so that no rounding is fused away.
+        exact: Whether graph optimization is off, so that no rounding is fused away.
         model_folder: Folder of external weights, if there are any.
         finish: Turns what came out into the tensor, by tensor name; where there is none, it is it.
     """
@@ -107,8 +107,8 @@ class OrtInside:
         found = _sizes(self._exposed(tensors), names, feed, self._folder)
         return dict(zip(tensors, found, strict=True))
 
-    def open(self, tensors: Sequence[str]) -> Look:
-        """See `Inside.open`."""
+    def open(self, tensors: Sequence[str]) -> TensorSession:
+        """See `TensorSource.open`."""
         model = self._exposed(tensors)
         try:
             session = self._session(model)
@@ -142,7 +142,7 @@ class _OrtLook:
         self._inputs = {i.name for i in session.get_inputs()}
 
     def run(self, feed: Feed) -> dict[str, Array]:
-        """See `Look.run`."""
+        """See `TensorSession.run`."""
         given = {k: v for k, v in feed.items() if k in self._inputs}
         wanted = list(dict.fromkeys(self._names.values()))
         try:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from precsearch.graph.operators import CONVOLUTIONS
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.rewrites.rewrite import NamedRewrite, Parameters, Rewrite
 
@@ -24,7 +25,6 @@ FOLD_BIAS = "fold-bias"
 
 Floats = npt.NDArray[np.float32]
 
-_CONVOLUTIONS = ("Conv", "ConvTranspose")
 _AFFINE = ("Add", "Mul")
 
 
@@ -32,7 +32,7 @@ def fold_bias_fits(model: onnx.ModelProto) -> bool:
     """Whether a model may have something to fold; a quick look that prepares nothing."""
     if model.functions:
         return True
-    made = {t for n in model.graph.node if n.op_type in _CONVOLUTIONS for t in n.output}
+    made = {t for n in model.graph.node if n.op_type in CONVOLUTIONS for t in n.output}
     follows = ("Identity", *_AFFINE)
     return any(n.op_type in follows and made & set(n.input) for n in model.graph.node)
 
@@ -55,7 +55,7 @@ def folded_biases(graph: GraphView, parameters: Parameters) -> NamedRewrite | No
             rewrite.sites.append(steps[-1].key)
     for tensor, source in readers.same.items():
         maker = graph.producer.get(source)
-        if maker is not None and maker.is_op(*_CONVOLUTIONS):
+        if maker is not None and maker.is_op(*CONVOLUTIONS):
             rewrite.sites.append(tensor)
     if not rewrite.sites:
         return None
@@ -96,7 +96,7 @@ class _Readers:
 
 def _steps(node: NodeView, graph: GraphView, readers: _Readers) -> Iterator[NodeView]:
     """The nodes that can be folded into a convolution, in order."""
-    weight = graph.weights.get(node.inputs[1]) if node.is_op(*_CONVOLUTIONS) else None
+    weight = graph.weights.get(node.inputs[1]) if node.is_op(*CONVOLUTIONS) else None
     constants = all(not t or (t in graph.weights and graph.is_float(t)) for t in node.inputs[1:])
     if weight is None or not constants:
         return

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from precsearch.core.errors import OptionError, OutOfMemory, RunError
+from precsearch.core.errors import DeviceLost, OptionError, OutOfMemory, RunError
 
 __all__ = ["CudaDevice", "CudaDriver", "CudaStream", "cuda_devices"]
 
 _OUT_OF_MEMORY = 2
+_LOST = frozenset({700, 702, 709, 710, *range(714, 720)})
+"""Errors of a kernel after which the driver refuses all later calls of the process."""
 _MAJOR, _MINOR, _MULTIPROCESSORS = 75, 76, 16
 _NON_BLOCKING = 1
 _NAME_BYTES = 256
@@ -92,7 +94,7 @@ class CudaDriver:
         said = f"{name}: {(text.value or str(status).encode()).decode()}"
         if status == _OUT_OF_MEMORY:
             raise OutOfMemory(said)
-        raise RunError(said)
+        raise DeviceLost(said) if status in _LOST else RunError(said)
 
     def _attribute(self, number: int) -> int:
         value = ctypes.c_int(0)

@@ -21,7 +21,7 @@ from precsearch_strategies.encoding import Encoding
 from precsearch_strategies.ending import ending
 from precsearch_strategies.group_testing.isolate import isolated
 from precsearch_strategies.group_testing.locate import soundly
-from precsearch_strategies.history import Asking, Known
+from precsearch_strategies.history import History, Subroutine
 from precsearch_strategies.models.profile_gains import promising
 from precsearch_strategies.solvers.elimination import Elimination
 from precsearch_strategies.uniform import leading_uniforms, uniform_assignments
@@ -54,7 +54,7 @@ class Auto:
         probes: Candidates screened by proxy at a time.
         screens: Screenings at most before each build.
         least: Least expected gain that an engine is built for, as a share of the best latency.
-        promise: Least improvement in a draw that one is built for, likewise.
+        promise: Least improvement in a draw that one is built for, as the same share.
         draws: Draws from the latency model's posterior in each round.
         margin: Share of the bound at which an engine is kept in reserve, less where the samples
             leave the losses in more doubt than that; 0 for no reserve.
@@ -84,7 +84,7 @@ class Auto:
 
     def propose(self, problem: Problem, /) -> ReasonedProposals:
         """Search ``problem``; what it knows already is not asked for again."""
-        known = Known(problem)
+        known = History(problem)
         first = [problem.all_fp32()]
         if problem.devices > 1:  # FP32 is rarely beyond the bound, and other devices would wait
             first += leading_uniforms(problem)[: problem.devices - 1]
@@ -117,7 +117,7 @@ class Auto:
     def _options(self) -> RoundOptions:
         return RoundOptions(**{f.name: getattr(self, f.name) for f in fields(RoundOptions)})
 
-    def _uniforms(self, known: Known, encoding: Encoding, limit: int) -> Asking[bool]:
+    def _uniforms(self, known: History, encoding: Encoding, limit: int) -> Subroutine[bool]:
         """Build the uniform engines. Returns whether they settle the question."""
         most = math.ceil(limit * _LOCATING)
         if (yield from opening(known, encoding, most)):
@@ -129,7 +129,7 @@ class Auto:
             yield from soundly(known, encoding, assignment, reason, most)
         return bool(known.passing()) and not promising(known, encoding).any()
 
-    def _mixed(self, rounds: Rounds) -> Asking[str]:
+    def _mixed(self, rounds: Rounds) -> Subroutine[str]:
         """Search on where uniform engines do not settle it. Returns why it ended."""
         known, encoding, limit = rounds.known, rounds.encoding, rounds.limit
         for guess in known.problem.guesses:

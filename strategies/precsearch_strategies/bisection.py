@@ -15,7 +15,7 @@ from precsearch_strategies.acquisition.exclusion import repaired_assignment
 from precsearch_strategies.encoding import Encoding
 from precsearch_strategies.ending import ending
 from precsearch_strategies.group_testing.locate import soundly
-from precsearch_strategies.history import Asking, Known
+from precsearch_strategies.history import History, Subroutine
 from precsearch_strategies.models.profile_gains import profile_gains
 from precsearch_strategies.models.sensitivity import single_squares
 
@@ -53,7 +53,7 @@ class Bisection:
 
     def propose(self, problem: Problem, /) -> ReasonedProposals:
         """Gate, ranking, then for each lower precision: both ends, bisection, splitting."""
-        known = Known(problem)
+        known = History(problem)
         (gate,) = yield from known.build([problem.all_fp32()], "FP32 is the baseline")
         if gate.measurement is None or not problem.goal.admits(gate.measurement):
             return "baseline"
@@ -76,7 +76,7 @@ class Bisection:
                 base = yield from work(known, encoding, base, ranked, precision, limit)
         return ending(known) or ("limit" if known.builds >= limit else None)
 
-    def _orders(self, known: Known) -> Asking[dict[Precision, list[str]]]:
+    def _orders(self, known: History) -> Subroutine[dict[Precision, list[str]]]:
         """Keys of the free groups for each lower precision, least harmful first."""
         encoding = Encoding(known.problem.space)
         free = known.problem.space.free
@@ -101,13 +101,13 @@ def _lowers(group: LayerGroup, base: Assignment, precision: Precision) -> bool:
 
 
 def _bisect(
-    known: Known,
+    known: History,
     encoding: Encoding,
     base: Assignment,
     ranked: list[str],
     precision: Precision,
     limit: int,
-) -> Asking[Assignment]:
+) -> Subroutine[Assignment]:
     """``base`` with the longest prefix of ``ranked`` lowered, as far as that is monotone."""
     good, bad = 0, len(ranked)
     while bad - good > 1:
@@ -131,13 +131,13 @@ def _bisect(
 
 
 def _split(
-    known: Known,
+    known: History,
     encoding: Encoding,
     base: Assignment,
     rest: list[str],
     precision: Precision,
     limit: int,
-) -> Asking[Assignment]:
+) -> Subroutine[Assignment]:
     """Lower segments of ``rest``, the largest first; halve those that fail."""
     queue = _halves(rest)
     while queue and known.builds < limit:

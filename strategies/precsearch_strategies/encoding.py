@@ -77,7 +77,7 @@ class Encoding:
         return np.array(found, dtype=bool)
 
     @cached_property
-    def walls(self) -> Labels:
+    def fixed_neighbours(self) -> Labels:
         """(n,): how many neighbours of each group are always FP32."""
         where = self.position
         return np.array(
@@ -136,8 +136,8 @@ class Encoding:
 
         The same rule as `SearchSpace.canonical`, on many assignments at once.
         """
-        quantised = [p for p in self.space.precisions if p.is_quantized]
-        for precision in quantised if self.passive.any() else ():
+        quantized = [p for p in self.space.precisions if p.is_quantized]
+        for precision in quantized if self.passive.any() else ():
             many = self._canonical_at(many, self.space.precisions.index(precision))
         return many
 

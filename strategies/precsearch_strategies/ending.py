@@ -6,14 +6,14 @@ from itertools import product
 from math import prod
 
 from precsearch.core.space import Assignment
-from precsearch_strategies.history import Known
+from precsearch_strategies.history import History
 
 __all__ = ["ending"]
 
 _MOST = 4096  # assignments that are enumerated; no search builds that many engines
 
 
-def ending(known: Known) -> str:
+def ending(known: History) -> str:
     """``"complete"`` if an engine of every canonical assignment was tried, ``""`` otherwise."""
     space = known.problem.space
     if prod(len(g.choices) for g in space.free) > _MOST:

@@ -22,7 +22,7 @@ from precsearch.core.trial import (
 )
 from precsearch_strategies.ledger import Ledger
 
-__all__ = ["Asking", "Forecast", "Known"]
+__all__ = ["Forecast", "History", "Subroutine"]
 
 
 _ROUGH = 1.02
@@ -30,7 +30,7 @@ _ROUGH = 1.02
 _WORTH = 0.01  # of the best latency
 
 T = TypeVar("T")
-Asking = Generator[Sequence[Proposal], Sequence[Trial], T]
+Subroutine = Generator[Sequence[Proposal], Sequence[Trial], T]
 """A part of a strategy: proposes like one, and returns what it found out."""
 
 
@@ -51,7 +51,7 @@ class Forecast:
     doubt: float
 
 
-class Known(Ledger):
+class History(Ledger):
     """The trials of one search by canonical assignment; state of a generator, never shared.
 
     Args:
@@ -72,22 +72,22 @@ class Known(Ledger):
         for trial in (*problem.known, *trials):
             self._record(trial)
 
-    def tightened(self, share: float) -> Known:
+    def tightened(self, share: float) -> History:
         """The same trials, seen under ``share`` of the tolerance; what it learns is learnt here."""
         goal = self.problem.goal
         bound = replace(goal.bound, tolerance=share * goal.bound.tolerance)
-        seen = Known(replace(self.problem, goal=replace(goal, bound=bound)))
+        seen = History(replace(self.problem, goal=replace(goal, bound=bound)))
         seen.share = share * self.share
         seen.engines, seen.proxies, seen.hunted = self.engines, self.proxies, self.hunted
         seen.forecasts, seen.pending = self.forecasts, self.pending
         seen.foreseen = self.foreseen
         return seen
 
-    def supposing(self, outcomes: Mapping[Assignment, Outcome]) -> Known:
+    def supposing(self, outcomes: Mapping[Assignment, Outcome]) -> History:
         """A copy in which these engines came out so."""
         number = max((t.number for t in self.engines.values()), default=-1) + 1
         trials = [Trial(number + i, Proposal(a), o) for i, (a, o) in enumerate(outcomes.items())]
-        found = Known(self.problem, trials)
+        found = History(self.problem, trials)
         found.engines = {**self.engines, **found.engines}
         found.proxies, found.hunted = dict(self.proxies), set(self.hunted)
         return found
@@ -102,7 +102,7 @@ class Known(Ledger):
         fidelity: Fidelity,
         reason: str,
         predicted: Prediction | None = None,
-    ) -> Asking[list[Trial]]:
+    ) -> Subroutine[list[Trial]]:
         """Propose what is not known yet, as one batch; ``predicted`` is said of each of them.
 
         Returns:
@@ -137,11 +137,11 @@ class Known(Ledger):
         assignments: Iterable[Assignment],
         reason: str,
         predicted: Prediction | None = None,
-    ) -> Asking[list[Trial]]:
+    ) -> Subroutine[list[Trial]]:
         """Ask for engines."""
         return (yield from self.ask(assignments, Fidelity.ENGINE, reason, predicted))
 
-    def ahead(self, proposals: Sequence[Proposal]) -> Asking[Trial]:
+    def ahead(self, proposals: Sequence[Proposal]) -> Subroutine[Trial]:
         """Start engines without waiting for them, and wait for the first of all that was started.
 
         Args:
@@ -157,7 +157,7 @@ class Known(Ledger):
 
     def probe(
         self, assignments: Iterable[Assignment], reason: str, batch: int = 64
-    ) -> Asking[list[Trial | None]]:
+    ) -> Subroutine[list[Trial | None]]:
         """Ask for proxies, in batches, so that a long list can be interrupted and journalled.
 
         Returns:
@@ -234,13 +234,13 @@ class Known(Ledger):
         return self.problem.goal.passes(trial.measurement)
 
     def ratio(self, trial: Trial | None) -> float | None:
-        """What is minimised over FP32's, mostly the latency; ``None`` if the trial has none."""
+        """What is minimized over FP32's, mostly the latency; ``None`` if the trial has none."""
         if trial is None or trial.measurement is None:
             return None
         return self.problem.goal.cost(trial.measurement)
 
     def parts(self, trial: Trial | None) -> Mapping[str, float]:
-        """What is minimised by group key, in units of its own; nothing where that is unknown."""
+        """What is minimized by group key, in units of its own; nothing where that is unknown."""
         found = None if trial is None else trial.measurement
         return {} if found is None else self.problem.goal.parts(found)
 

@@ -13,7 +13,7 @@ from precsearch.core.problem import Problem
 from precsearch.core.space import Assignment
 from precsearch.core.strategy import ReasonedProposals
 from precsearch_strategies.ending import ending
-from precsearch_strategies.history import Asking, Known
+from precsearch_strategies.history import History, Subroutine
 from precsearch_strategies.models.error import proxy_error
 from precsearch_strategies.uniform import uniform_assignments
 
@@ -47,7 +47,7 @@ class Tpe:
 
     def propose(self, problem: Problem, /) -> ReasonedProposals:
         """FP32 as the gate, the uniform engines, then what TPE suggests."""
-        known = Known(problem)
+        known = History(problem)
         (gate,) = yield from known.build([problem.all_fp32()], "FP32 is the baseline")
         if gate.measurement is None or not problem.goal.admits(gate.measurement):
             return "baseline"
@@ -58,7 +58,7 @@ class Tpe:
 
 
 def tpe_search(
-    known: Known,
+    known: History,
     *,
     limit: int,
     patience: int,
@@ -66,7 +66,7 @@ def tpe_search(
     keys: Sequence[str] | None = None,
     base: Assignment | None = None,
     misses: int = 40,
-) -> Asking[str]:
+) -> Subroutine[str]:
     """Search on from what is known.
 
     Args:
@@ -113,7 +113,7 @@ def tpe_search(
     return ending(known) or ("limit" if known.builds >= limit else "patience")
 
 
-def _ruled_out(known: Known, assignment: Assignment) -> Asking[float | None]:
+def _ruled_out(known: History, assignment: Assignment) -> Subroutine[float | None]:
     """The usage to expect of an engine that its proxy, corrected, rules out; ``None`` if not."""
     (proxy,) = yield from known.probe([assignment], "TPE, screened")
     usage, (bias, spread) = known.usage(proxy), proxy_error(known)
@@ -145,7 +145,7 @@ def _distributions(
     return {k: optuna.distributions.CategoricalDistribution(v) for k, v in choices.items()}
 
 
-def _study(known: Known, choices: dict[str, list[str]]) -> optuna.Study:
+def _study(known: History, choices: dict[str, list[str]]) -> optuna.Study:
     """A seeded study that holds the known engines and has the other uniform ones in its queue."""
     # Optuna takes a third of a second to import, and only a search that gets here needs it.
     import optuna

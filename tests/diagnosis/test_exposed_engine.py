@@ -14,7 +14,7 @@ from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
 from precsearch.core.backend import Array, BackendOptions, Feed, KernelTime
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
-from precsearch.diagnosis.exposed_engine import EngineInside
+from precsearch.diagnosis.exposed_engine import EngineTensors
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.qdq.scales import RangeScales
@@ -63,7 +63,7 @@ def changed(plain: list[float], exposed: list[float]) -> float:
     graph = view(b.model())
     space = group(graph, SCHEME, frozenset({Precision.FP32}))
     lowered = Lowering(graph, space, SCHEME, RangeScales({}, SCHEME)).lower(Assignment())
-    engine = EngineInside(_Exposing(output, plain, exposed), graph, lowered, [hidden])
+    engine = EngineTensors(_Exposing(output, plain, exposed), graph, lowered, [hidden])
     engine.open([hidden]).run({})
     return engine.changed
 

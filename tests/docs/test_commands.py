@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.command import environment
+from tests.e2e.command import HOLDOUT, MODEL, environment, few_samples
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("docs/quick-start.md",)
@@ -27,7 +27,11 @@ def blocks(page: str) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_commands_of_a_page_run_in_their_order(page: str, tmp_path: Path) -> None:
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    digits = tmp_path / "examples/digits"
+    digits.mkdir(parents=True)
+    (digits / "model.onnx").symlink_to(MODEL)
+    few_samples(digits / "data.npz", 64)  # the page's commands, on fewer samples
+    few_samples(digits / "holdout.npz", 64, HOLDOUT)
     ran = 0
     for language, text in blocks(page):
         commands = [[sys.executable, "-c", text]] if language == "python" else []

@@ -30,10 +30,11 @@ print(report.ratio, made.size)
 
 
 def test_optimize_build_verify_in_a_plain_script(tmp_path: Path) -> None:
-    data = few_samples(tmp_path / "few.npz")
+    data = few_samples(tmp_path / "few.npz", 32)
+    held = few_samples(tmp_path / "held.npz", 32, HOLDOUT)
     before = processes()
     done = subprocess.run(
-        [sys.executable, "-", str(MODEL), str(data), str(HOLDOUT)],
+        [sys.executable, "-", str(MODEL), str(data), str(held)],
         input=SCRIPT,
         cwd=tmp_path,
         env=install(tmp_path),

@@ -24,8 +24,10 @@ class Found:
         self.folder = folder
         self.plan_path = folder / "digits.plan.json"
         self.artifact = folder / "fast.onnx"
+        self.data = few_samples(folder / "few.npz", 96)
+        self.holdout = few_samples(folder / "holdout.npz", 96, HOLDOUT)
         self.done = run(
-            *("optimize", MODEL, "--data", DATA, "--holdout", HOLDOUT, "--tol", "1e-2"),
+            *("optimize", MODEL, "--data", self.data, "--holdout", self.holdout, "--tol", "1e-2"),
             *("--threads", "1", "--max-builds", "4"),
             *("--artifact", self.artifact, "-o", self.plan_path),
             cwd=folder,
@@ -48,7 +50,7 @@ def test_the_plan_is_within_the_bound_on_data_that_the_search_never_saw(found: F
     assert evidence.holdout is not None
     assert evidence.holdout.loss <= 1e-2
     assert evidence.accuracy.upper <= 1e-2
-    assert found.plan.criteria.data["holdout_samples"] == 400
+    assert found.plan.criteria.data["holdout_samples"] == 96
     assert evidence.finalists[-1].passed
     assert not any(look.passed for look in evidence.finalists[:-1])
     assert evidence.latency.ratio_low <= evidence.latency.ratio <= evidence.latency.ratio_high
@@ -93,7 +95,7 @@ def test_a_plan_moves_with_its_model_beside_it(found: Found, tmp_path: Path) -> 
 
 
 def test_verify_passes_here_and_not_with_an_impossible_bound(found: Found, tmp_path: Path) -> None:
-    args = ("verify", found.plan_path, "--model", MODEL, "--data", HOLDOUT)
+    args = ("verify", found.plan_path, "--model", MODEL, "--data", found.holdout)
     done = run(*args, "--tol", "0.05")
     # Close to FP32's speed, a busy machine may time it as slower; that is another test's matter.
     slower = "it is slower than FP32 on this machine" in done.stdout
@@ -110,7 +112,7 @@ def test_another_model_is_refused_by_the_name_of_its_first_other_node(
     found: Found, tmp_path: Path
 ) -> None:
     other = with_one_weight_changed(tmp_path / "other.onnx", "stage2/block1/conv1.weight")
-    for args in (("build", "-o", tmp_path / "out.onnx"), ("verify", "--data", HOLDOUT)):
+    for args in (("build", "-o", tmp_path / "out.onnx"), ("verify", "--data", found.holdout)):
         done = run(args[0], found.plan_path, "--model", other, *args[1:])
         assert done.returncode == 4
         assert "is not the model that the plan was made for" in done.stderr
@@ -168,7 +170,7 @@ def test_what_exists_is_kept_unless_forced(found: Found, tmp_path: Path) -> None
 
 
 def test_an_earlier_journal_is_kept_unless_told(found: Found, tmp_path: Path) -> None:
-    args = ("optimize", MODEL, "--data", DATA, "-o", found.folder / "second.json")
+    args = ("optimize", MODEL, "--data", found.data, "-o", found.folder / "second.json")
     run_dir = found.folder / "digits.precsearch"
     before = (run_dir / "journal.jsonl").read_bytes()
     done = run(*args, "--run-dir", run_dir)
@@ -209,7 +211,7 @@ def test_a_finished_search_is_replayed_without_an_engine(found: Found, tmp_path:
     ranges = {p.name: p.stat().st_mtime_ns for p in run_dir.glob("ranges-*.json")}
     assert len(ranges) == 1
     done = run(
-        *("optimize", MODEL, "--data", DATA, "--holdout", HOLDOUT, "--tol", "1e-2"),
+        *("optimize", MODEL, "--data", found.data, "--holdout", found.holdout, "--tol", "1e-2"),
         *("--threads", "1", "--max-builds", "4", "--resume"),
         *("--run-dir", run_dir, "-o", tmp_path / "p.json"),
     )

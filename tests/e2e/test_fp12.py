@@ -40,7 +40,8 @@ def test_a_plug_in_brings_a_precision_of_its_own(tmp_path: Path) -> None:
     make_known(tmp_path, "twelve", backend, precisions=row)
     known = environment()
     known["PYTHONPATH"] += os.pathsep + str(tmp_path)
-    data = few_samples(tmp_path / "few.npz")
+    data = few_samples(tmp_path / "few.npz", 32)
+    held = few_samples(tmp_path / "held.npz", 32, HOLDOUT)
 
     def run(*args: str | Path, text: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -54,7 +55,7 @@ def test_a_plug_in_brings_a_precision_of_its_own(tmp_path: Path) -> None:
             check=False,
         )
 
-    done = run("-", MODEL, data, HOLDOUT, text=SCRIPT)
+    done = run("-", MODEL, data, held, text=SCRIPT)
     assert done.returncode == 0, done.stderr
     page = run("-m", "precsearch.cli.main", "report", "p.json", "-o", "report.html")
     assert page.returncode == 0, page.stderr

@@ -15,7 +15,7 @@ from precsearch.graph.reading.read import read_model
 from precsearch.search.journal import Journal
 from precsearch.setup.ownership import check_same_model
 from tests.cli.runs import engine, plan
-from tests.e2e.command import DATA, MODEL, run, with_one_weight_changed
+from tests.e2e.command import DATA, MODEL, few_samples, run, with_one_weight_changed
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,8 @@ def test_force_replaces_a_plan_of_this_model_alone(tmp_path: Path) -> None:
 def test_a_model_that_has_changed_is_another_model(tmp_path: Path) -> None:
     """The second search would replace what the first one found."""
     shutil.copy(MODEL, tmp_path / "model.onnx")
-    args = ("optimize", "model.onnx", "--data", DATA, "--tol", "1", "--max-builds", "1")
+    few_samples(tmp_path / "few.npz", 8)
+    args = ("optimize", "model.onnx", "--data", "few.npz", "--tol", "1", "--max-builds", "1")
     done = run(*args, "--threads", "1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     before = (tmp_path / "model.plan.json").read_bytes()

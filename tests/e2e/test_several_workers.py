@@ -72,24 +72,33 @@ def shown(plan: Plan) -> object:
     return plan.recipe, trials, plan.evidence.latency.ratio, plan.evidence.stopped
 
 
-def test_the_answer_does_not_depend_on_the_number_and_timing_is_alone(tmp_path: Path) -> None:
-    place = Place(tmp_path)
-    plans = {}
-    for workers in (1, 4):
-        plans[workers] = place.run(f"w{workers}", workers, *AUTO)
-        rows = diary(tmp_path / "diary")
-        assert len({r.pid for r in rows if r.what == "run"}) == workers
-        timed = [r for r in rows if r.what == "time"]
-        assert len(timed) > 100
-        for one in timed:
-            met = [r for r in rows if r.pid != one.pid and r.meets(one)]
-            assert met == [], f"{one} was disturbed"
-        for path in (tmp_path / "diary").iterdir():
-            path.unlink()
-    assert shown(plans[1]) == shown(plans[4])
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Place, Plan]:
+    """A finished run with one worker."""
+    place = Place(tmp_path_factory.mktemp("alone"))
+    return place, place.run("w1", 1, *AUTO)
+
+
+def check_timing_is_alone(place: Place, workers: int) -> None:
+    rows = diary(place.folder / "diary")
+    assert len({r.pid for r in rows if r.what == "run"}) == workers
+    timed = [r for r in rows if r.what == "time"]
+    assert len(timed) > 100
+    for one in timed:
+        met = [r for r in rows if r.pid != one.pid and r.meets(one)]
+        assert met == [], f"{one} was disturbed"
+
+
+def test_the_answer_does_not_depend_on_the_number_and_timing_is_alone(
+    alone: tuple[Place, Plan], tmp_path: Path
+) -> None:
+    place, (one, plan) = Place(tmp_path), alone
+    check_timing_is_alone(one, 1)
+    assert shown(plan) == shown(place.run("w4", 4, *AUTO))
+    check_timing_is_alone(place, 4)
     (started,) = (e for e in read(tmp_path / "w4") if isinstance(e, RunStarted))
     assert "workers" not in started.identity
-    assert "device.lock" not in (p.name for p in (tmp_path / "w1").iterdir())
+    assert "device.lock" not in (p.name for p in (one.folder / "w1").iterdir())
 
 
 def test_a_crash_while_timing_costs_its_trial_alone(tmp_path: Path) -> None:
@@ -102,7 +111,9 @@ def test_a_crash_while_timing_costs_its_trial_alone(tmp_path: Path) -> None:
     assert plan.recipe.assignment.entries == (), "FP32 alone could be timed"
 
 
-def test_ctrl_c_ends_all_of_them_and_the_run_goes_on_with_another_number(tmp_path: Path) -> None:
+def test_ctrl_c_ends_all_of_them_and_the_run_goes_on_with_another_number(
+    alone: tuple[Place, Plan], tmp_path: Path
+) -> None:
     place = Place(tmp_path)
     process = place.start("p", 3, *AUTO)
     read_until(process, "engine 0:")
@@ -119,7 +130,7 @@ def test_ctrl_c_ends_all_of_them_and_the_run_goes_on_with_another_number(tmp_pat
     assert after[: len(before)] == before
     asked = [t.proposal for t in after]
     assert all(a != b for a, b in combinations(asked, 2)), "a finished trial was evaluated again"
-    assert shown(plan) == shown(place.run("whole", 1, *AUTO))
+    assert shown(plan) == shown(alone[1])
 
 
 def test_a_killed_parent_leaves_none_behind_and_nothing_locked(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from tests.e2e.plugins.clocked_backend import install
 
 def test_a_plan_that_is_slower_elsewhere_is_not_verified_there(tmp_path: Path) -> None:
     env = install(tmp_path)
-    data = few_samples(tmp_path / "few.npz")
+    data = few_samples(tmp_path / "few.npz", 16)
     args = ("--tol", "0.1", "--strategy", "uniform", "--threads", "1", "--backend", "clocked")
     done = run("optimize", MODEL, "--data", data, *args, "-o", tmp_path / "p.json", env=env)
     assert done.returncode == 0, done.stderr

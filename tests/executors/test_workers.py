@@ -117,6 +117,15 @@ def test_a_crash_is_told_with_its_stage_and_survived(
     assert shared.call(Oddities.count) == 1
 
 
+def test_a_worker_that_lost_its_device_is_replaced(shared: Worker[Oddities]) -> None:
+    """CUDA refuses every call after some errors: the next engines would fail for this one."""
+    shared.call(Oddities.count)
+    with pytest.raises(WorkerCrashed, match=r"left the device unusable to it, at stage 'run'"):
+        shared.call(Oddities.lose_device)
+    assert "CUDA failure 700" in shared.log_tail()
+    assert shared.call(Oddities.count) == 1
+
+
 def test_a_kill_hints_at_memory_and_an_exit_has_a_code(shared: Worker[Oddities]) -> None:
     with pytest.raises(WorkerCrashed, match=r"outside killed .*\(SIGKILL\).*if memory"):
         shared.call(Oddities.crash, "run", signal.SIGKILL)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
+from precsearch.backends.fake import FakeBackend, FakeSession
 from precsearch.core.errors import BuildError
-from precsearch.core.trial import Latency
+from precsearch.core.trial import Fidelity, Latency
+from precsearch.measurement.place import Place
+from precsearch.measurement.service import MeasurementService
 from precsearch.measurement.timing.confirming import timed_together
 from precsearch.system import memory
+from tests.executors.test_pool import LANDSCAPE, config_of
 
 
 class Machine:
@@ -85,3 +91,35 @@ def test_memory_is_what_machine_and_group_leave(tmp_path: Any, monkeypatch: Any)
     assert memory.available_memory() == 3000
     (group / "memory.max").write_text("max\n")
     assert memory.available_memory() == 4096
+
+
+class Counting(FakeBackend):
+    """Knows how many of its sessions are open."""
+
+    now = 0
+    most = 0
+
+    def open(self, artifact: bytes, *, profiled: bool = False) -> FakeSession:
+        session = super().open(artifact, profiled=profiled)
+        close = session.close
+
+        def closed() -> None:
+            Counting.now -= 1
+            close()
+
+        session.close = closed  # type: ignore[method-assign]
+        Counting.now += 1
+        Counting.most = max(Counting.most, Counting.now)
+        return session
+
+
+def test_no_more_than_two_engines_of_the_model_are_open_while_fp32_is_measured() -> None:
+    """Of a large model, each takes as much memory as its weights."""
+    config = config_of()
+    service = MeasurementService(
+        Place(),
+        replace(config, backend=partial(Counting, landscape=LANDSCAPE.to_json())),
+        lambda _: None,
+    )
+    service.measure(config.baseline, Fidelity.ENGINE)
+    assert Counting.most == 2

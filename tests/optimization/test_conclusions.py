@@ -160,6 +160,17 @@ def test_where_no_group_has_a_choice_the_layers_that_are_out_of_reach_are_named(
     assert "no group of this model" not in said(SEARCHED)
 
 
+def test_groups_that_the_user_keeps_out_are_what_was_asked_for() -> None:
+    fixed = SearchSpace((LayerGroup("a", "conv", ("a",), (FP32,)),))
+    searched = replace(SEARCHED, problem=replace(PROBLEM, space=fixed), trials=(PLAIN,))
+    assert said(replace(searched, kept=3)) == (
+        "FP32 is what was asked for: the 3 groups that could have a lower precision are kept out "
+        "of it by --pin, --exclude or --only."
+    )
+    assert "asked for" not in said(searched)
+    assert "asked for" not in said(replace(SEARCHED, kept=3)), "other groups were searched"
+
+
 def test_the_cheapest_group_is_over_the_bound_or_within_it() -> None:
     over = said(replace(SEARCHED, trials=(PLAIN, OVER, trial(2, "b", 0.02, None))))
     assert (

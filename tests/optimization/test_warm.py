@@ -29,7 +29,7 @@ from precsearch.optimization.stored import take_over
 from precsearch.optimization.warm import Warm, warm_start
 from precsearch.search.journal import Journal
 from precsearch.system.serialized import SerializedModel
-from precsearch_strategies.history import Known
+from precsearch_strategies.history import History
 from tests.cli.runs import plan
 
 INT8 = Precision.INT8
@@ -138,9 +138,9 @@ def test_a_budget_of_engines_is_for_new_ones_and_earlier_time_is_not_spent() -> 
     problem = Problem(SPACE, Goal(Bound(1e-2)), Budget(max_builds=4), setup_seconds=3.0)
     warm = Warm(trials)(problem)
     assert warm.budget.max_builds == 6
-    known = Known(warm)
+    known = History(warm)
     assert known.spent == 3.0
     assert known.builds == 2
     assert known.engine_room() == 4
-    assert Known(replace(warm, earlier=0)).spent == 18.0
+    assert History(replace(warm, earlier=0)).spent == 18.0
     assert Warm()(problem) == problem

@@ -22,7 +22,7 @@ from precsearch.backends.fake import (
     fake_reference,
 )
 from precsearch.core.backend import BackendOptions
-from precsearch.core.errors import BuildError, OptionError
+from precsearch.core.errors import BuildError, DeviceLost, OptionError
 from precsearch.core.events import Event, RunStarted, TrialFinished
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Bound, Budget, Goal, Problem
@@ -170,6 +170,10 @@ class Oddities:
 
     def leave(self, code: int) -> None:
         raise SystemExit(code)
+
+    def lose_device(self) -> None:
+        self._announce("run")
+        raise DeviceLost("CUDA failure 700: an illegal memory access was encountered")
 
     def hang(self, stage: str = "time") -> None:
         self._announce(stage)

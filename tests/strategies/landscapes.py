@@ -167,7 +167,7 @@ class Recipe:
         border: Mean boundary cost in units of a group's mean time.
         skip: Share of groups with a skip connection.
         sensitive: How many groups carry ten times the error.
-        walls: Share of groups that offer FP32 alone.
+        fixed_neighbours: Share of groups that offer FP32 alone.
     """
 
     groups: int = 8
@@ -178,7 +178,7 @@ class Recipe:
     border: float = 0.1
     skip: float = 0.0
     sensitive: int = 0
-    walls: float = 0.0
+    fixed_neighbours: float = 0.0
     pairs: int = 0
     paths: int = 0
     error_noise: float = 0.0
@@ -225,14 +225,14 @@ class Recipe:
         """A chain of groups with some skip connections."""
         keys = [f"g{i:04d}" for i in range(self.groups)]
         passive = {k for k in keys if rng.random() < self.passive}
-        walls = {k for k in keys if rng.random() < self.walls}
+        fixed_neighbours = {k for k in keys if rng.random() < self.fixed_neighbours}
         groups = tuple(
             LayerGroup(
                 k,
                 "add" if k in passive else "conv",
                 (k,),
-                (FP32,) if k in walls else self.precisions,
-                passive=k in passive and k not in walls,
+                (FP32,) if k in fixed_neighbours else self.precisions,
+                passive=k in passive and k not in fixed_neighbours,
             )
             for k in keys
         )

@@ -13,7 +13,7 @@ from precsearch.core.trial import Fidelity, Proposal, Trial
 from precsearch.search.evaluator import Evaluated, Steps
 from precsearch.search.loop import search
 from precsearch_strategies import Auto
-from precsearch_strategies.history import Known
+from precsearch_strategies.history import History
 from precsearch_strategies.uniform import uniform_assignments
 from tests.strategies.landscapes import FP32, INT8, Landscape, Recipe
 
@@ -140,9 +140,9 @@ def test_three_seconds_of_proxies_are_always_affordable() -> None:
 
 def test_without_recorded_times_there_is_no_limit() -> None:
     made = Recipe(groups=4).draw(0)
-    assert Known(made.problem).proxy_room() > 1000
-    assert Known(made.problem).engine_room() > 1000
-    assert Known(replace(made.problem, setup_seconds=5.0)).proxy_room() == 1
+    assert History(made.problem).proxy_room() > 1000
+    assert History(made.problem).engine_room() > 1000
+    assert History(replace(made.problem, setup_seconds=5.0)).proxy_room() == 1
 
 
 def test_uniform_engines_that_settle_it_need_no_mixed_engine() -> None:

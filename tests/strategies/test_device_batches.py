@@ -14,7 +14,7 @@ from precsearch.core.trial import Failed, Fidelity, Outcome, Proposal, Trial
 from precsearch.search.loop import search
 from precsearch_strategies import Auto
 from precsearch_strategies.group_testing.speculate import speculated
-from precsearch_strategies.history import Asking, Known
+from precsearch_strategies.history import History, Subroutine
 from tests.strategies.landscapes import FP32, INT8, Landscape, Recipe
 
 TWO = (FP32, INT8)
@@ -54,15 +54,15 @@ def on(landscape: Landscape, devices: int) -> Problem:
 
 
 def test_three_devices_end_sooner_and_find_the_same(landscape: Landscape) -> None:
-    walls, ratios = [], []
+    fixed_neighbours, ratios = [], []
     for count in (1, 3):
         devices = simulated(landscape, count)
         trials = searched(on(landscape, count), devices)
         best = landscape.problem.goal.best(trials)
         assert best is not None
         ratios.append(landscape.seconds(best.assignment) / landscape.full)
-        walls.append(devices.now)
-    assert walls[1] < 0.75 * walls[0]
+        fixed_neighbours.append(devices.now)
+    assert fixed_neighbours[1] < 0.75 * fixed_neighbours[0]
     assert ratios[1] <= ratios[0] * (1 + 2 * landscape.problem.goal.noise)
 
 
@@ -91,7 +91,7 @@ def test_a_limit_of_engines_holds(landscape: Landscape) -> None:
     assert sum(t.proposal.fidelity is Fidelity.ENGINE for t in trials) == 5
 
 
-def halved(known: Known, keys: list[str]) -> Asking[str]:
+def halved(known: History, keys: list[str]) -> Subroutine[str]:
     """Which one of the keys makes engines fail, by bisection."""
     while len(keys) > 1:
         half = keys[: len(keys) // 2]
@@ -105,7 +105,7 @@ def halved(known: Known, keys: list[str]) -> Asking[str]:
 def test_bisection_asks_ahead_for_the_levels_that_devices_have_room_for(devices: int) -> None:
     made = Recipe(groups=16, precisions=TWO).draw(0)
     keys = [g.key for g in made.space.free]
-    known = Known(replace(made.problem, devices=devices))
+    known = History(replace(made.problem, devices=devices))
     failed = Failed("build", "error", "no")
     asking = speculated(known, failed, lambda seen: halved(seen, keys))
     rounds, batch, culprit = 0, next(asking), ""

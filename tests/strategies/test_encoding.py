@@ -10,7 +10,7 @@ from tests.strategies.landscapes import Recipe
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**6), data=st.data())
 def test_canonical_is_the_space_s_rule(seed: int, data: st.DataObject) -> None:
-    space = Recipe(groups=9, passive=0.5, skip=0.3, walls=0.1).draw(seed).space
+    space = Recipe(groups=9, passive=0.5, skip=0.3, fixed_neighbours=0.1).draw(seed).space
     encoding = Encoding(space)
     asked = {g.key: data.draw(st.sampled_from(g.choices)) for g in space.free}
     raw = encoding.encode(Assignment.of(asked))
@@ -21,15 +21,15 @@ def test_canonical_is_the_space_s_rule(seed: int, data: st.DataObject) -> None:
 
 
 def test_undecidable_neighbours_are_walls() -> None:
-    space = Recipe(groups=12, walls=0.4).draw(3).space
+    space = Recipe(groups=12, fixed_neighbours=0.4).draw(3).space
     encoding = Encoding(space)
     free = {g.key for g in space.free}
-    for group, walls in zip(space.free, encoding.walls.tolist(), strict=True):
-        assert walls == len(space.neighbours[group.key] - free)
+    for group, fixed_neighbours in zip(space.free, encoding.fixed_neighbours.tolist(), strict=True):
+        assert fixed_neighbours == len(space.neighbours[group.key] - free)
     assert len(encoding.allowed) == len(free) == len(encoding.adjacent)
 
 
 def test_a_space_without_choices_is_empty() -> None:
-    encoding = Encoding(Recipe(groups=3, walls=1.1).draw(0).space)
+    encoding = Encoding(Recipe(groups=3, fixed_neighbours=1.1).draw(0).space)
     assert encoding.size == (0, 1)
     assert encoding.decode(np.zeros(0, dtype=np.intp)) == Assignment()

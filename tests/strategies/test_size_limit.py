@@ -7,7 +7,7 @@ from precsearch.core.precision import Precision
 from precsearch.core.problem import Bound, Goal, Problem
 from precsearch.core.space import Assignment, LayerGroup, SearchSpace
 from precsearch.core.trial import Accuracy, Latency, Measured, Measurement, Proposal, Trial
-from precsearch_strategies.history import Known
+from precsearch_strategies.history import History
 
 INT8 = Precision.INT8
 SIZES = {"a": 600, "b": 300, "c": 100}
@@ -24,9 +24,9 @@ def trial(number: int, assignment: Assignment) -> Trial:
     return Trial(number, Proposal(assignment), Measured(found))
 
 
-def known(limit: int | None) -> Known:
+def known(limit: int | None) -> History:
     goal = Goal(Bound(0.1), limits=Limits(size=limit))
-    return Known(Problem(SPACE, goal), [trial(0, Assignment()), trial(1, EVERYWHERE)])
+    return History(Problem(SPACE, goal), [trial(0, Assignment()), trial(1, EVERYWHERE)])
 
 
 def test_sizes_of_groups_that_engines_have_shown_rule_out_what_would_be_too_large() -> None:

@@ -28,7 +28,7 @@ ALL: list[Strategy] = [
 ]
 NAMES = ["uniform", "bisection", "bisection-graph", "bisection-macs", "tpe", "auto"]
 HARD = Recipe(
-    groups=9, passive=0.25, slow=0.2, border=0.25, skip=0.3, walls=0.1, pairs=3, paths=1,
+    groups=9, passive=0.25, slow=0.2, border=0.25, skip=0.3, fixed_neighbours=0.1, pairs=3, paths=1,
     error_noise=0.1, time_noise=0.01, fails=0.05, avoid=0.2,
 )  # fmt: skip
 
@@ -86,7 +86,7 @@ def test_stops_at_the_gate_if_fp32_is_beyond_the_tolerance(strategy: Strategy) -
 
 @every
 def test_copes_with_a_model_without_choices(strategy: Strategy) -> None:
-    assert len(run(strategy, Recipe(groups=4, walls=1.1).draw(0)).trials) == 1
+    assert len(run(strategy, Recipe(groups=4, fixed_neighbours=1.1).draw(0)).trials) == 1
 
 
 @every

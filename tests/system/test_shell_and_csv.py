@@ -20,7 +20,7 @@ from precsearch.cli.output.diagnosis_values import csv_of
 from precsearch.cli.output.next_steps import next_steps
 from precsearch.core.precision import Precision
 from precsearch.diagnosis.result import Diagnosis, Layer
-from precsearch.metrics.similarity import Likeness
+from precsearch.metrics.similarity import Similarity
 from precsearch.system.shell import argument, command
 from tests.cli.runs import plan
 
@@ -74,7 +74,7 @@ LAYER = Layer(
     precision=Precision.FP16,
     achieved=None,
     shape=(1, 2),
-    likeness=Likeness(0.5, -1.0, math.inf, 0.1, -3.0, 1.0, 1.0, 0.0, 0.0, 2),
+    likeness=Similarity(0.5, -1.0, math.inf, 0.1, -3.0, 1.0, 1.0, 0.0, 0.0, 2),
     reads=(),
     before=-math.inf,
     jump=True,

@@ -269,7 +269,7 @@ class OnnxRuntimeBackend:
                 return scheme(bits)
         known = ", ".join(scheme(bits).name for bits in (8, 7))
         raise OptionError(
-            f"the onnxruntime backend has no quantisation scheme {name!r}; use one of {known}"
+            f"the onnxruntime backend has no quantization scheme {name!r}; use one of {known}"
         )
 
     def form_named(self, name: str) -> GraphForm:

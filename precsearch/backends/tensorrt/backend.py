@@ -15,10 +15,11 @@ import onnx
 
 from precsearch.backends.tensorrt.achieved import attention_fused, products_ran
 from precsearch.backends.tensorrt.building.builder import EngineBuilder
+from precsearch.backends.tensorrt.building.unbuildable import refuse_unbuildable
 from precsearch.backends.tensorrt.capabilities import Caps, import_tensorrt
 from precsearch.backends.tensorrt.inspector import EngineLayer, engine_layers
 from precsearch.backends.tensorrt.installed import Installed, loaded
-from precsearch.backends.tensorrt.options import Knobs
+from precsearch.backends.tensorrt.options import TensorRtOptions
 from precsearch.backends.tensorrt.runtime.engine import TensorRtSession
 from precsearch.backends.tensorrt.scheme import scheme
 from precsearch.core.backend import (
@@ -65,7 +66,8 @@ class TensorRtBackend:
     Constructing it loads nothing; a plan can be read, lowered and exported without TensorRT.
 
     Args:
-        options: Shapes to build for, and `precsearch.backends.tensorrt.options.Knobs` by name.
+        options: Shapes to build for, and
+            `precsearch.backends.tensorrt.options.TensorRtOptions` by name.
 
     Raises:
         OptionError: A build option is unknown or makes no sense.
@@ -79,7 +81,7 @@ class TensorRtBackend:
 
     def __init__(self, options: BackendOptions) -> None:
         self.options = options
-        self.knobs = Knobs.of(options.build)
+        self.knobs = TensorRtOptions.of(options.build)
         self._notes: dict[str, _Notes] = {}
 
     @cached_property
@@ -145,7 +147,7 @@ class TensorRtBackend:
         known = {one.name: one for one in made}
         if name not in known:
             raise OptionError(
-                f"the tensorrt backend has no quantisation scheme {name!r}; use one of "
+                f"the tensorrt backend has no quantization scheme {name!r}; use one of "
                 f"{', '.join(sorted(known))}"
             )
         return known[name]
@@ -196,9 +198,16 @@ class TensorRtBackend:
         return device_watch()
 
     def build(self, model: bytes) -> bytes:
-        """See `precsearch.core.backend.Backend.build`."""
-        built = self._builder.build(model, self.options.model_folder, self.options.shapes)
+        """See `precsearch.core.backend.Backend.build`.
+
+        Raises:
+            BuildError: The model was refused.
+            OptionError: Its author's Q/DQ has no form in a typed network.
+        """
         proto = onnx.load_model_from_string(model)
+        if not self.form.annotated:
+            refuse_unbuildable(proto)
+        built = self._builder.build(model, self.options.model_folder, self.options.shapes)
         ran, fused = products_ran(proto, built.layers), attention_fused(proto, built.layers)
         notes = _Notes(built.nodes, list(built.warnings), built.layers, ran, fused)
         self._notes[_digest(built.engine)] = notes

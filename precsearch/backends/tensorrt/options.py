@@ -9,10 +9,10 @@ from typing import Any
 
 from precsearch.core.errors import OptionError
 
-__all__ = ["TACTIC_SOURCES_VARIABLE", "Knobs"]
+__all__ = ["TACTIC_SOURCES_VARIABLE", "TensorRtOptions"]
 
 TACTIC_SOURCES_VARIABLE = "PRECSEARCH_TRT_TACTIC_SOURCES"
-"""Default of `Knobs.tactic_sources`, for machines that lack cuBLAS or cuDNN."""
+"""Default of `TensorRtOptions.tactic_sources`, for machines that lack cuBLAS or cuDNN."""
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -22,7 +22,7 @@ _RENAMED = {"pin": "layer_precisions"}
 
 
 @dataclass(frozen=True, slots=True)
-class Knobs:
+class TensorRtOptions:
     """How engines are built; the same for all engines of a search.
 
     Attributes:
@@ -50,7 +50,7 @@ class Knobs:
     record_tactics: bool = True
 
     @classmethod
-    def of(cls, given: Mapping[str, str]) -> Knobs:
+    def of(cls, given: Mapping[str, str]) -> TensorRtOptions:
         """The defaults with some of them replaced.
 
         Raises:

@@ -13,6 +13,7 @@ from precsearch.core.errors import (
     WorkerTimeout,
 )
 from precsearch.executors.process.child import Child
+from precsearch.executors.process.wire import DEVICE_LOST
 
 __all__ = ["at_stage", "death_of"]
 
@@ -79,6 +80,8 @@ def at_stage(stage: str, error: PrecsearchErrorT) -> PrecsearchErrorT:
 def _ending(code: int | None) -> str:
     if code is None:
         return "does not answer and cannot be killed"
+    if code == DEVICE_LOST:
+        return "ended, because a kernel failed and left the device unusable to it,"
     if code >= 0:
         return f"exited with code {code}"
     try:

@@ -17,8 +17,22 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO
 
-from precsearch.core.errors import EngineError, OutOfMemory, PrecsearchError, ResourceError
-from precsearch.executors.process.wire import GRACE_S, GREETING, load, pack, receive, send
+from precsearch.core.errors import (
+    DeviceLost,
+    EngineError,
+    OutOfMemory,
+    PrecsearchError,
+    ResourceError,
+)
+from precsearch.executors.process.wire import (
+    DEVICE_LOST,
+    GRACE_S,
+    GREETING,
+    load,
+    pack,
+    receive,
+    send,
+)
 from precsearch.measurement.device_lock import WAITING
 from precsearch.system.faults import machine_fault
 
@@ -77,6 +91,9 @@ class _Served:
             parts.clear()  # a model was copied out of them
             self._limit()
             reply = pack(("result", self._call(method, args, more)))
+        except DeviceLost:
+            traceback.print_exc()
+            os._exit(DEVICE_LOST)
         except Exception as error:  # noqa: BLE001 - whatever it is, the parent decides
             traceback.print_exc()
             reply = pack(("error", _portable(error)))

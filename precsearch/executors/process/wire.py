@@ -9,10 +9,23 @@ from typing import Any, BinaryIO
 
 from precsearch.system.serialized import SerializedModel
 
-__all__ = ["GRACE_S", "GREETING", "Frame", "exactly", "load", "pack", "receive", "send"]
+__all__ = [
+    "DEVICE_LOST",
+    "GRACE_S",
+    "GREETING",
+    "Frame",
+    "exactly",
+    "load",
+    "pack",
+    "receive",
+    "send",
+]
 
 GREETING = b"\0precsearch worker\0"
 """The first that a child sends; what comes before it was printed by something else."""
+
+DEVICE_LOST = 71
+"""Exit code of a child whose device nothing can use any more (``EX_OSERR`` of sysexits.h)."""
 
 GRACE_S = 2.0
 """Seconds that either side leaves the other to finish by itself."""
@@ -86,7 +99,7 @@ def receive(stream: BinaryIO) -> list[bytearray]:
 
     Raises:
         EOFError: The other side is gone.
-        OSError: Likewise.
+        OSError: The pipe to the other side broke.
     """
     (count,) = struct.unpack(">Q", exactly(stream, 8))
     sizes = struct.unpack(f">{count}Q", exactly(stream, 8 * count))

@@ -51,10 +51,12 @@ class SourceModel:
         """What a user should know about how the model is read."""
         if self.exported is Precision.FP32:
             return ()
-        ends = ", inputs and outputs of BF16 too" if self.exported is Precision.BF16 else ""
+        name = self.exported.value.upper()
+        fed = self.exported.spec.format.in_numpy
+        ends = "" if fed else f", inputs and outputs of {name} too"
         return (
-            f"the model is exported in {self.exported.value.upper()}; it is read in FP32 with the "
-            f"same weights{ends}, which errors and speeds are relative to",
+            f"the model is exported in {name}; it is read in FP32 with the same weights{ends}, "
+            "which errors and speeds are relative to",
         )
 
     @property

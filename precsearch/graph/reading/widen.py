@@ -15,7 +15,7 @@ import onnx
 from onnx import external_data_helper, helper, numpy_helper
 
 from precsearch.core.errors import ModelError
-from precsearch.core.precision import Encoding, Precision
+from precsearch.core.precision import PRECISIONS, Encoding, Precision
 from precsearch.graph.reading.messages import tensors
 
 __all__ = ["exported_in", "widened"]
@@ -24,12 +24,12 @@ _FLOAT = onnx.TensorProto.FLOAT
 _MOST_BYTES = (1 << 31) - 1
 _TYPE_ATTRIBUTES = frozenset({"to", "dtype", "output_dtype", "stash_type"})
 _NARROW = {
-    row.spec.format.elem_type: row
-    for row in (Precision.BF16, Precision.FP16)
-    if row.spec.encoding is Encoding.CAST
+    row.format.elem_type: precision
+    for precision, row in PRECISIONS.items()
+    if row.encoding is Encoding.CAST and row.format.elem_type
 }
 _FLOATS = frozenset({_FLOAT, *_NARROW})
-_KEPT_ENDS = frozenset({Precision.FP16.spec.format.elem_type})
+_KEPT_ENDS = frozenset(k for k, p in _NARROW.items() if p.spec.format.in_numpy)
 
 
 def exported_in(proto: onnx.ModelProto) -> Precision:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from precsearch.core.formats import FLOAT32, NumberFormat
+from precsearch.core.formats import BFLOAT16, FLOAT32, NumberFormat
 from precsearch.graph.operators import (
     BINARY_ARITHMETIC,
     MEASURING,
@@ -23,7 +23,7 @@ from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.capabilities import cast_outputs, cast_slots, data_slots
 from precsearch.lowering.qdq.layout import QuantLayout
 
-__all__ = ["fp32_islands"]
+__all__ = ["fp32_islands", "recurrent_behind_bf16"]
 
 _INERT = (*REARRANGING, *SELECTING, "Dropout", "Concat", "Pad")
 
@@ -52,6 +52,24 @@ def fp32_islands(
         and search.from_other(node)
         and search.to_other(node.outputs[0])
     )
+
+
+def recurrent_behind_bf16(graph: GraphView, floats: Mapping[int, NumberFormat]) -> frozenset[int]:
+    """Indices of the FP32 GRUs that read a tensor cast up from BF16.
+
+    TensorRT-RTX 1.7.1 takes the Cast into the GRU, for which it has no kernel in BF16, and fails
+    ("Error during shape inference of"). A LeakyRelu with slope 1 in between keeps them apart.
+
+    Args:
+        graph: The prepared model.
+        floats: Index of each node that computes in another float format than FP32 → the format.
+    """
+    found = set()
+    for node in graph.nodes:
+        maker = graph.producer.get(node.inputs[0]) if node.is_op("GRU") else None
+        if maker is not None and floats.get(maker.index) == BFLOAT16 and node.index not in floats:
+            found.add(node.index)
+    return frozenset(found)
 
 
 class _Search:

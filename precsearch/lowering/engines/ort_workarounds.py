@@ -26,12 +26,14 @@ class EngineForms:
         split: INT8 Gemm, written as MatMul and Sub.
         leaky: Relu, written as LeakyRelu with slope 0.
         guarded: Nodes that a LeakyRelu with slope 1 follows.
+        fed: Nodes whose first input goes through such a LeakyRelu.
     """
 
     negated: frozenset[int] = frozenset()
     split: frozenset[int] = frozenset()
     leaky: frozenset[int] = frozenset()
     guarded: frozenset[int] = frozenset()
+    fed: frozenset[int] = frozenset()
 
 
 def engine_forms(graph: GraphView, layout: QuantLayout, scheme: QuantScheme) -> EngineForms:

@@ -24,7 +24,7 @@ from precsearch.lowering.qdq.scales import QuantParams, ScaleSource, Tie
 from precsearch.lowering.qdq.shifts import Floats, can_be_shifted, shift_of
 from precsearch.lowering.tensor_names import scale_key
 
-__all__ = ["QuantLayout", "quantise_layout"]
+__all__ = ["QuantLayout", "quantize_layout"]
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class _Placement:
         return frozenset(found)
 
 
-def quantise_layout(
+def quantize_layout(
     graph: GraphView,
     scheme: QuantScheme,
     space: SearchSpace,

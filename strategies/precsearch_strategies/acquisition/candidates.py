@@ -10,8 +10,8 @@ from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from precsearch_strategies.acquisition.exclusion import forbidden_edges, repaired
 from precsearch_strategies.encoding import Bools, Encoding, Floats, Labels
-from precsearch_strategies.history import Known
-from precsearch_strategies.models.build_risk import suspicion
+from precsearch_strategies.history import History
+from precsearch_strategies.models.build_risk import build_risk
 from precsearch_strategies.models.error import ErrorModel
 from precsearch_strategies.models.latency import LatencyModel
 from precsearch_strategies.solvers.elimination import Elimination
@@ -24,11 +24,11 @@ __all__ = ["candidates", "runs"]
 _SLACKS = (1.0, 1.3, 1.15, 0.93, 0.85, 0.7, 0.5)
 _ALL = 1024  # assignments up to which each is a candidate
 _APART = 1.0  # of FP32's latency: what the solver is charged for an excluded pair of neighbours
-_HOPELESS = 0.8  # suspicion from which on the solver leaves a choice out
+_HOPELESS = 0.8  # build_risk from which on the solver leaves a choice out
 
 
 def candidates(
-    known: Known,
+    known: History,
     encoding: Encoding,
     errors: ErrorModel,
     latency: LatencyModel,
@@ -47,7 +47,7 @@ def candidates(
 
 
 def _promising(
-    known: Known,
+    known: History,
     encoding: Encoding,
     errors: ErrorModel,
     latency: LatencyModel,
@@ -64,7 +64,7 @@ def _promising(
     n = encoding.size[0]
     bounds = [max(s**2 - errors.base, 0.0) for s in _SLACKS]
     starts = [encoding.encode(a) for a in known.incumbents()[:1]] or [encoding.lowest]
-    suspect = suspicion(known, encoding)
+    suspect = build_risk(known, encoding)
     apart = forbidden_edges(known, encoding)
     models = [
         _costs(encoding, errors, latency, w, suspect < _HOPELESS, apart)
@@ -231,7 +231,7 @@ def _moves(encoding: Encoding, costs: Costs, x: Labels, short: int = 40) -> list
     return found
 
 
-def _near_misses(known: Known, most: int = 2, usage: float = 1.25) -> list[Assignment]:
+def _near_misses(known: History, most: int = 2, usage: float = 1.25) -> list[Assignment]:
     """Engines that are fast and just beyond the bound: one move, in either direction, may do.
 
     Lowering more can lower the error, where it saves a tensor from being rounded twice.
@@ -254,7 +254,7 @@ def _with(x: Labels, moves: list[tuple[int, int]]) -> Labels:
 
 
 def _repaired(
-    known: Known, encoding: Encoding, errors: ErrorModel, costs: Costs, most: int = 3
+    known: History, encoding: Encoding, errors: ErrorModel, costs: Costs, most: int = 3
 ) -> list[Labels]:
     """The fastest engines beyond the bound, their worst squared error per gain given back."""
     rows = [

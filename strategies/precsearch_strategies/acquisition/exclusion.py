@@ -7,7 +7,7 @@ import numpy as np
 from precsearch.core.exclusions import Exclusion
 from precsearch.core.space import Assignment
 from precsearch_strategies.encoding import Encoding, Floats, Labels
-from precsearch_strategies.history import Known
+from precsearch_strategies.history import History
 
 __all__ = ["blamed", "forbidden_edges", "repaired", "repaired_assignment"]
 
@@ -15,7 +15,7 @@ __all__ = ["blamed", "forbidden_edges", "repaired", "repaired_assignment"]
 _DOUBTFUL = 0.9  # chance that a choice an engine failed by makes another one fail
 
 
-def repaired(known: Known, encoding: Encoding, many: Labels, worth: Floats) -> Labels:
+def repaired(known: History, encoding: Encoding, many: Labels, worth: Floats) -> Labels:
     """(c, n) labels without an excluded set of choices.
 
     Of each such set that a row has, the choice of least worth goes up to the next precision that
@@ -44,7 +44,7 @@ def repaired(known: Known, encoding: Encoding, many: Labels, worth: Floats) -> L
             return many
 
 
-def repaired_assignment(known: Known, encoding: Encoding, assignment: Assignment) -> Assignment:
+def repaired_assignment(known: History, encoding: Encoding, assignment: Assignment) -> Assignment:
     """The same of one assignment, every choice being worth the same."""
     if not known.excludes(known.problem.space.canonical(assignment)):
         return assignment
@@ -52,7 +52,7 @@ def repaired_assignment(known: Known, encoding: Encoding, assignment: Assignment
     return encoding.decode(repaired(known, encoding, labels, np.zeros(encoding.size))[0])
 
 
-def blamed(known: Known, encoding: Encoding) -> Floats:
+def blamed(known: History, encoding: Encoding) -> Floats:
     """(n, p) 1 for choices that no engine may have, less for those that one failed by, else 0."""
     found = np.zeros(encoding.size)
     for groups, labels in _rows(encoding, known.doubtful):
@@ -63,7 +63,7 @@ def blamed(known: Known, encoding: Encoding) -> Floats:
     return found
 
 
-def forbidden_edges(known: Known, encoding: Encoding) -> list[tuple[int, int, int]]:
+def forbidden_edges(known: History, encoding: Encoding) -> list[tuple[int, int, int]]:
     """(edge, label of its first end, label of its second) of the excluded pairs of neighbours."""
     where = {(a, b): e for e, (a, b) in enumerate(encoding.edges.tolist())}
     found = []

@@ -11,21 +11,21 @@ from precsearch.core.space import Assignment
 from precsearch.core.trial import Prediction
 from precsearch_strategies.acquisition.candidates import candidates
 from precsearch_strategies.encoding import Encoding, Floats, Labels
-from precsearch_strategies.history import Forecast, Known
-from precsearch_strategies.models.build_risk import suspicion
+from precsearch_strategies.history import Forecast, History
+from precsearch_strategies.models.build_risk import build_risk
 from precsearch_strategies.models.calibration import Calibration, calibration
 from precsearch_strategies.models.error import ErrorModel
 from precsearch_strategies.models.latency import LatencyModel
 from precsearch_strategies.models.trust_region import extension, radius
 from precsearch_strategies.solvers.elimination import Elimination
 
-__all__ = ["Judge", "Pick"]
+__all__ = ["RankedCandidate", "Ranker"]
 
 _PROBABLE = 0.5  # chance to pass from which on an engine that is being built is to be beaten
 
 
 @dataclass(frozen=True, slots=True)
-class Pick:
+class RankedCandidate:
     """A candidate, what its models say of it, and its chance of being within the bound, if built.
 
     Whether it builds is another matter, on which a proxy has nothing to say.
@@ -59,7 +59,7 @@ class _View:
     doubt: Floats
     calibration: Calibration
 
-    def pick(self, i: int, assignment: Assignment, lead: str) -> Pick:
+    def pick(self, i: int, assignment: Assignment, lead: str) -> RankedCandidate:
         """What is predicted of a candidate, and how far engines were from their predictions."""
         used = min(float(self.usage[i]), 9.99)
         reason = (
@@ -73,10 +73,10 @@ class _View:
             float(self.doubt[i]),
         )
         said = Prediction(float(self.mean[i]), used)
-        return Pick(assignment, reason, said, raw, float(self.within[i]))
+        return RankedCandidate(assignment, reason, said, raw, float(self.within[i]))
 
 
-class Judge:
+class Ranker:
     """Ranks candidates before one engine; the models are fitted again only after new trials.
 
     Args:
@@ -91,7 +91,7 @@ class Judge:
 
     def __init__(
         self,
-        known: Known,
+        known: History,
         encoding: Encoding,
         squares: tuple[Floats, Floats],
         elimination: Elimination,
@@ -103,7 +103,7 @@ class Judge:
         self._promise = promise
         self._views: dict[tuple[int, int], _View] = {}
 
-    def ranked(self, most: int, least: float, soften: float = 1.0) -> list[Pick]:
+    def ranked(self, most: int, least: float, soften: float = 1.0) -> list[RankedCandidate]:
         """At most ``most`` untried candidates that are worth an engine, best first.
 
         By expected improvement. Where that is nil, as it is among many equally
@@ -117,7 +117,7 @@ class Judge:
         """
         return self._worth(self._now(), least, most, soften)
 
-    def _worth(self, view: _View, least: float, most: int, soften: float) -> list[Pick]:
+    def _worth(self, view: _View, least: float, most: int, soften: float) -> list[RankedCandidate]:
         best = self._known.best_ratio()
         gain = view.chance**soften * _expected_gain(view.mean, view.spread, self._aim(view))
         for reach in dict.fromkeys((view.trusted, 4 * view.trusted, math.inf)):
@@ -138,7 +138,7 @@ class Judge:
         new = [row.tobytes() not in tried for row in view.pool]
         return round(float(gain[new].max(initial=0.0)) / known.best_ratio(), 6)
 
-    def ruled_out(self, most: int) -> list[Pick]:
+    def ruled_out(self, most: int) -> list[RankedCandidate]:
         """At most ``most`` candidates of a gain that matters, which the error model rules out.
 
         None of them has a proxy. Those of least predicted use of the bound per gain come first: the
@@ -151,7 +151,7 @@ class Judge:
         found = self._first(view, worth, 1e-12, 8 * most)
         return [p for p in found if p.assignment not in known.proxies][:most]
 
-    def anyway(self) -> Pick | None:
+    def anyway(self) -> RankedCandidate | None:
         """The untried candidate of most gain times chance, however little; ``None`` without any.
 
         Where none has a chance, the one of least predicted use of the bound per gain.
@@ -193,7 +193,7 @@ class Judge:
         fastest = [encoding.encode(t.assignment) for t in known.passing()]
         than = np.array(fastest or [np.zeros_like(encoding.lowest)])
         within = _within(known, encoding, errors, pool, biased)
-        sound = 1.0 - suspicion(known, encoding)
+        sound = 1.0 - build_risk(known, encoding)
         builds = sound[np.arange(pool.shape[1]), pool].prod(axis=1)
         corrected, doubted = biased.corrected(mean, spread, latency.floor(pool))
         return _View(
@@ -217,20 +217,21 @@ class Judge:
 
     def _first(
         self, view: _View, worth: Floats, least: float, most: int, lead: str = ""
-    ) -> list[Pick]:
+    ) -> list[RankedCandidate]:
         """The untried ones of at least this worth, best first; not many."""
-        found: list[Pick] = []
+        found: list[RankedCandidate] = []
         for i in np.argsort(-worth, kind="stable").tolist():
             if worth[i] < least or len(found) == most:
                 break
             assignment = self._encoding.decode(view.pool[i])
-            if assignment not in self._known.engines and assignment not in self._known.pending:
+            tried = assignment in self._known.engines or assignment in self._known.pending
+            if not tried and not self._known.excludes(assignment):
                 found.append(view.pick(i, assignment, lead))
         return found
 
 
 def _within(
-    known: Known, encoding: Encoding, errors: ErrorModel, pool: Labels, biased: Calibration
+    known: History, encoding: Encoding, errors: ErrorModel, pool: Labels, biased: Calibration
 ) -> Floats:
     """(c,) probability that an engine is within the bound, if it builds."""
     chance = errors.chance(pool, biased.usage, biased.usage_stretch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from precsearch_strategies.encoding import Encoding
-from precsearch_strategies.history import Asking, Known
+from precsearch_strategies.history import History, Subroutine
 from precsearch_strategies.models.profile_gains import profile_gains
 from precsearch_strategies.solvers.milp import CORE
 
@@ -14,7 +14,7 @@ __all__ = ["relowered"]
 _MOST = 24  # groups left in FP32 that are asked about
 
 
-def relowered(known: Known, encoding: Encoding, limit: int) -> Asking[None]:
+def relowered(known: History, encoding: Encoding, limit: int) -> Subroutine[None]:
     """One engine with all groups lowered that the fastest passing one leaves in FP32 for nothing.
 
     Each of them is lowered beside all that this engine has lowered, by proxy: alone, or in the sums

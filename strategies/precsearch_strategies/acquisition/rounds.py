@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Proposal
-from precsearch_strategies.acquisition.rank import Judge, Pick
+from precsearch_strategies.acquisition.rank import RankedCandidate, Ranker
 from precsearch_strategies.acquisition.sensitivity_screen import halved_further
 from precsearch_strategies.encoding import Bools, Encoding, Floats
 from precsearch_strategies.group_testing.locate import repeated
-from precsearch_strategies.history import Asking, Known
+from precsearch_strategies.history import History, Subroutine
 from precsearch_strategies.models.error import BELIEVED, proxy_error
 from precsearch_strategies.solvers.elimination import Elimination
 
@@ -48,14 +48,14 @@ class Rounds:
         margin: Share of the bound for an engine in reserve; 0 for none.
     """
 
-    known: Known
+    known: History
     encoding: Encoding
     elimination: Elimination
     limit: int
     options: RoundOptions
     margin: float = 0.0
 
-    def run(self, squares: Squares, coarse: Bools | None = None) -> Asking[str]:
+    def run(self, squares: Squares, coarse: Bools | None = None) -> Subroutine[str]:
         """Build what the models propose, one engine at least. Returns why it ended.
 
         After some engines without a gain, none is built any more for what is merely unknown.
@@ -90,7 +90,7 @@ class Rounds:
             yield from known.ahead([])
         return why or ("patience" if known.builds < self.limit else "limit")
 
-    def _picks(self, squares: Squares, *, unknown: bool) -> Asking[list[Proposal]]:
+    def _picks(self, squares: Squares, *, unknown: bool) -> Subroutine[list[Proposal]]:
         """What to build next, one for each idle device.
 
         Each is chosen as if those before it had come out as predicted. A device for which there is
@@ -118,7 +118,7 @@ class Rounds:
             known.owed = 0
         return found
 
-    def _built(self, proposals: list[Proposal]) -> Asking[Assignment]:
+    def _built(self, proposals: list[Proposal]) -> Subroutine[Assignment]:
         """Build; where there are several devices, until one of them is done. Which one it is."""
         if self.known.problem.devices > 1:
             return (yield from self.known.ahead(proposals)).assignment
@@ -127,7 +127,7 @@ class Rounds:
         yield from self.known.build([p.assignment], p.reason, p.predicted)
         return p.assignment
 
-    def reserve(self, squares: Squares) -> Asking[None]:
+    def reserve(self, squares: Squares) -> Subroutine[None]:
         """An engine well below the bound, should the fastest not hold on other samples.
 
         An engine chosen among many at the edge of a bound often misses it on fresh data; the
@@ -150,12 +150,12 @@ class Rounds:
         """Whether the fastest engine may miss on other samples, and nothing as fast would hold."""
         return self.margin > 0 and not self.known.holds(self.known.margin(self.margin))
 
-    def _in_reserve(self, squares: Squares) -> Asking[Pick | None]:
+    def _in_reserve(self, squares: Squares) -> Subroutine[RankedCandidate | None]:
         """The best candidate under a tightened bound."""
         judge = self._judge((squares[0] / self.known.share**2, squares[1]))
         return (yield from self._screened(judge, self.options.least))
 
-    def _screened(self, judge: Judge, least: float) -> Asking[Pick | None]:
+    def _screened(self, judge: Ranker, least: float) -> Subroutine[RankedCandidate | None]:
         """The candidate of most worth that its proxy does not rule out, ``None`` if none is."""
         known, options = self.known, self.options
         most = 3 * options.probes
@@ -178,7 +178,7 @@ class Rounds:
         first = ranked[0] if ranked else None
         return next((p for p in ranked if p.assignment not in open_), first)
 
-    def _checked(self, judge: Judge) -> Asking[bool]:
+    def _checked(self, judge: Ranker) -> Subroutine[bool]:
         """Ask proxies of what only the error model rules out, before a search ends on its word."""
         known, options = self.known, self.options
         room = known.affordable_screens(options.probes)
@@ -188,7 +188,7 @@ class Rounds:
         yield from self._probe(picks, "checking what the error model rules out")
         return bool(picks)
 
-    def _probe(self, picks: list[Pick], reason: str) -> Asking[None]:
+    def _probe(self, picks: list[RankedCandidate], reason: str) -> Subroutine[None]:
         """Ask for proxies of candidates, and remember what was expected of them."""
         known = self.known
         for p in picks:
@@ -201,7 +201,7 @@ class Rounds:
         """Whether there is time for proxies, and they tell of engines."""
         return self.known.proxy_room() > 0 and proxy_error(self.known)[1] <= BELIEVED
 
-    def _open(self, ranked: list[Pick]) -> list[Pick]:
+    def _open(self, ranked: list[RankedCandidate]) -> list[RankedCandidate]:
         """Of which candidates a proxy could change what is thought of them.
 
         One that the models rule out is worth a proxy all the same: they may be wrong of it, and no
@@ -210,8 +210,8 @@ class Rounds:
         sure = 1 - self.options.doubt
         return [p for p in ranked if p.assignment not in self.known.proxies and p.within < sure]
 
-    def _judge(self, squares: Squares, *, unknown: bool = True) -> Judge:
+    def _judge(self, squares: Squares, *, unknown: bool = True) -> Ranker:
         """``unknown``: whether with draws, which promise a gain of what is merely unknown."""
         options, large = self.options, self.encoding.size[0] > _LARGE
         draws = (min(options.draws, 1) if large else options.draws) if unknown else 0
-        return Judge(self.known, self.encoding, squares, self.elimination, draws, options.promise)
+        return Ranker(self.known, self.encoding, squares, self.elimination, draws, options.promise)

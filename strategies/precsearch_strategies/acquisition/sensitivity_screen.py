@@ -10,7 +10,7 @@ import numpy as np
 from precsearch.core.space import Assignment
 from precsearch_strategies.encoding import Bools, Encoding, Floats
 from precsearch_strategies.group_testing.halving import lowered_together, squares_by_halves
-from precsearch_strategies.history import Asking, Known
+from precsearch_strategies.history import History, Subroutine
 from precsearch_strategies.models.sensitivity import context, single_squares
 from precsearch_strategies.solvers.tied import alike
 
@@ -23,14 +23,14 @@ _HARMLESS = 0.25  # squared usage of a label's sets that need not be told apart,
 
 
 def screened_squares(
-    known: Known, encoding: Encoding, wanted: Bools, *, afresh: bool = False
-) -> Asking[tuple[Floats, Floats]]:
+    known: History, encoding: Encoding, wanted: Bools, *, afresh: bool = False
+) -> Subroutine[tuple[Floats, Floats]]:
     """Prior medians of the squared usage of single groups, and how sure they are.
 
     Nothing is asked about what a passing engine has lowered already: its squared usage is shared.
     In a large space, groups of one signature are lowered together first, and a set is halved only
     while its square matters (as in adaptive group testing; Hwang, *JASA* 67, 1972). Where there is
-    no time for a proxy of each group (`Known.proxy_room`), sets are halved as far as it goes.
+    no time for a proxy of each group (`History.proxy_room`), sets are halved as far as it goes.
 
     Args:
         known: The trials.
@@ -67,7 +67,7 @@ def screened_squares(
     return squares, sure
 
 
-def asked_about(known: Known, encoding: Encoding, wanted: Bools) -> Bools:
+def asked_about(known: History, encoding: Encoding, wanted: Bools) -> Bools:
     """(n, p) which of the wanted choices `screened_squares` would ask about now."""
     covered, _ = _covered(known, encoding)
     asked = wanted & encoding.allowed & ~covered
@@ -76,8 +76,8 @@ def asked_about(known: Known, encoding: Encoding, wanted: Bools) -> Bools:
 
 
 def halved_further(
-    known: Known, encoding: Encoding, squares: tuple[Floats, Floats], asked: Bools
-) -> Asking[tuple[Floats, Floats]]:
+    known: History, encoding: Encoding, squares: tuple[Floats, Floats], asked: Bools
+) -> Subroutine[tuple[Floats, Floats]]:
     """``squares`` with smaller sets, as far as there is time by now.
 
     Args:
@@ -91,7 +91,7 @@ def halved_further(
     return np.where(asked, found[0], squares[0]), np.where(asked, found[1], squares[1])
 
 
-def squares_of_fastest(known: Known, encoding: Encoding) -> Asking[tuple[Floats, Floats]]:
+def squares_of_fastest(known: History, encoding: Encoding) -> Subroutine[tuple[Floats, Floats]]:
     """The same where only engines like the fastest passing one are looked for."""
     labels = encoding.encode(known.passing()[0].assignment)
     wanted = np.zeros(encoding.size, dtype=bool)
@@ -99,7 +99,7 @@ def squares_of_fastest(known: Known, encoding: Encoding) -> Asking[tuple[Floats,
     return (yield from screened_squares(known, encoding, wanted, afresh=True))
 
 
-def _room(known: Known, encoding: Encoding, asked: Bools) -> Asking[int]:
+def _room(known: History, encoding: Encoding, asked: Bools) -> Subroutine[int]:
     """For how many proxies there is time; where nobody knows what one takes, after a first one."""
     if not known.proxies and known.proxy_room() < asked.sum():
         label = int(np.flatnonzero(asked.any(axis=0))[-1])
@@ -109,7 +109,7 @@ def _room(known: Known, encoding: Encoding, asked: Bools) -> Asking[int]:
     return known.proxy_room()
 
 
-def _covered(known: Known, encoding: Encoding) -> tuple[Bools, Floats]:
+def _covered(known: History, encoding: Encoding) -> tuple[Bools, Floats]:
     """(n, p) what passing engines lowered, and the least share of a square that this implies."""
     n, p = encoding.size
     covered, shared = np.zeros((n, p), dtype=bool), np.full((n, p), math.inf)
@@ -136,7 +136,7 @@ class _Set:
     lowered: Assignment
 
 
-def _by_sets(known: Known, encoding: Encoding, asked: Bools) -> Asking[tuple[Floats, Floats]]:
+def _by_sets(known: History, encoding: Encoding, asked: Bools) -> Subroutine[tuple[Floats, Floats]]:
     """Groups of equal structure together, halves of those that matter."""
     n, p = encoding.size
     squares, sure = np.full((n, p), math.inf), np.full((n, p), _SURE)

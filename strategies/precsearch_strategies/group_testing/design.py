@@ -20,7 +20,7 @@ from precsearch_strategies.group_testing.posterior import (
     redrawn,
 )
 
-__all__ = ["Design", "Doubts"]
+__all__ = ["Design", "GroupTestState"]
 
 _SIZES = (0.0, 0.2, 0.4, 0.7, 1.0, 1.4, 2.0)  # culprits expected among untested choices
 _COMBINATIONS = 12  # of parts of what is under test, for each of these
@@ -34,7 +34,7 @@ _UNSURE = 0.8  # standard deviation of its logarithm
 
 
 @dataclass(frozen=True)
-class Doubts:
+class GroupTestState:
     """What is known of n choices that would save time.
 
     Attributes:
@@ -66,7 +66,7 @@ class Doubts:
     spread: int = 0
 
     @classmethod
-    def none(cls, gain: Floats, marks: Floats, count: float, base: float) -> Doubts:
+    def none(cls, gain: Floats, marks: Floats, count: float, base: float) -> GroupTestState:
         """Before the first test; all together are taken to cost half of what the bound leaves."""
         n = len(gain)
         rate = 0.5 * max(1.0 - base, 0.1) / max(n, 1)
@@ -99,14 +99,14 @@ class Design:
         draws: Samples of the posterior.
     """
 
-    doubts: Doubts
+    doubts: GroupTestState
     tests: Outcomes
     odds: Floats
     chance: Floats
     draws: Draws
 
     @classmethod
-    def of(cls, doubts: Doubts, rng: np.random.Generator) -> Design:
+    def of(cls, doubts: GroupTestState, rng: np.random.Generator) -> Design:
         """Sample the posterior, from where its last samples were."""
         n = len(doubts.gain)
         seen = doubts.cleared | doubts.sets.any(axis=0)
@@ -137,7 +137,7 @@ class Design:
             waiting: (m, n) sets that are being built. What the new one tells is counted beyond what
                 these will tell, and it has no untested choice of theirs.
         """
-        sets = self._candidates(rng, np.asarray(waiting.any(axis=0)))
+        sets = self._candidates(rng, waiting)
         sets = sets[[not known(s) for s in sets]]
         if not len(sets):
             return np.zeros(len(self.odds), dtype=bool), ""
@@ -152,19 +152,22 @@ class Design:
         count, bit = int((sets[i] & new).sum()), bits[i]
         return sets[i], f"{count} more in a group test: {passing[i]:.0%} to pass, {bit:.1f} bits"
 
-    def _candidates(self, rng: np.random.Generator, busy: Bools) -> Bools:
+    def _candidates(self, rng: np.random.Generator, waiting: Bools) -> Bools:
         """(c, n): what is cleared or trusted, some untested choices, parts of the tested ones.
 
         Untested ones by their odds per gain, up to some expected number of culprits; of the tested
-        ones, each cell's less or more probable half, both or neither.
+        ones, each cell's less or more probable half, both or neither. What is being built divides
+        cells, too: another test of the same halves would tell little more.
         """
+        busy = np.asarray(waiting.any(axis=0))
         doubts, tested = self.doubts, self.tests.sets.any(axis=0)
         start = self._trusted(np.asarray(tested))
         order = np.flatnonzero(~tested & ~busy & ~doubts.cleared & (doubts.sound > 0.2))
         order = order[np.argsort((self.odds / doubts.gain)[order], kind="stable")]
         ahead = np.cumsum(self.odds[order])
         room = max(_OPEN - float(self.chance[tested & (self.chance < 0.9)].sum()), 0.0)
-        halves = self._halves(tested & ~start & (self.chance < _NAMED) & (doubts.sound > 0.2))
+        doubtful = tested & ~start & (self.chance < _NAMED) & (doubts.sound > 0.2)
+        halves = self._halves(doubtful, waiting)
         found = []
         for size in (s for s in _SIZES if s <= room):
             one = start.copy()
@@ -199,11 +202,11 @@ class Design:
         found[low[np.cumsum(self.chance[low]) <= _TRUSTED]] = True
         return found
 
-    def _halves(self, doubtful: Bools) -> list[tuple[Labels, Labels]]:
+    def _halves(self, doubtful: Bools, waiting: Bools) -> list[tuple[Labels, Labels]]:
         """Each cell in two parts of equal probability, the less probable choices first."""
         members = np.flatnonzero(doubtful)
         found = []
-        for some in cells_of(self.tests.sets, members):
+        for some in cells_of(np.concatenate([self.tests.sets, waiting]), members):
             ranked = some[np.argsort(self.odds[some], kind="stable")]
             mass = np.cumsum(self.odds[ranked]) / self.odds[ranked].sum()
             cut = max(int(np.searchsorted(mass, 0.5, side="right")), 1)

@@ -9,7 +9,7 @@ import numpy as np
 
 from precsearch.core.space import Assignment
 from precsearch_strategies.encoding import Bools, Encoding, Floats
-from precsearch_strategies.history import Asking, Known
+from precsearch_strategies.history import History, Subroutine
 from precsearch_strategies.models.sensitivity import context
 
 __all__ = ["lowered_together", "squares_by_halves"]
@@ -49,15 +49,15 @@ class _Part:
 
 
 def squares_by_halves(
-    known: Known, encoding: Encoding, asked: Bools, most: int
-) -> Asking[tuple[Floats, Floats]]:
+    known: History, encoding: Encoding, asked: Bools, most: int
+) -> Subroutine[tuple[Floats, Floats]]:
     """Squares of single groups as equal shares of the smallest sets there is time for.
 
     Args:
         known: The trials.
         encoding: Of their assignments.
         asked: (n, p) which choices to ask about.
-        most: Proxies at most, besides those that there is no time for (`Known.proxy_room`).
+        most: Proxies at most, besides those that there is no time for (`History.proxy_room`).
 
     Returns:
         (n, p) squares (0 for FP32, ``inf`` where not asked, or not finite alone), and (n, p)
@@ -84,7 +84,7 @@ def squares_by_halves(
     return _shared(encoding, parts)
 
 
-def _split(known: Known, encoding: Encoding, part: _Part) -> Asking[list[_Part]]:
+def _split(known: History, encoding: Encoding, part: _Part) -> Subroutine[list[_Part]]:
     """The halves of a set; the second by difference.
 
     Where the first one takes next to all of the square, the difference says nothing of the second:
@@ -104,8 +104,8 @@ def _split(known: Known, encoding: Encoding, part: _Part) -> Asking[list[_Part]]
 
 
 def _square(
-    known: Known, encoding: Encoding, label: int, members: tuple[int, ...]
-) -> Asking[float | None]:
+    known: History, encoding: Encoding, label: int, members: tuple[int, ...]
+) -> Subroutine[float | None]:
     """Squared usage that a set adds; ``None`` if its proxy failed or there is no time for it."""
     lowered = lowered_together(encoding, label, members)
     if not len(lowered):

@@ -19,10 +19,10 @@ from precsearch.core.space import Assignment
 from precsearch.core.trial import Proposal, Trial
 from precsearch_strategies.acquisition.exclusion import repaired
 from precsearch_strategies.encoding import Bools, Encoding, Floats, Labels
-from precsearch_strategies.group_testing.design import Design, Doubts
+from precsearch_strategies.group_testing.design import Design, GroupTestState
 from precsearch_strategies.group_testing.locate import repeated
-from precsearch_strategies.history import Asking, Known
-from precsearch_strategies.models.build_risk import suspicion
+from precsearch_strategies.history import History, Subroutine
+from precsearch_strategies.models.build_risk import build_risk
 from precsearch_strategies.models.profile_gains import profile_gains
 
 __all__ = ["isolated", "most_engines"]
@@ -77,8 +77,8 @@ def most_engines(choices: int) -> int:
 
 
 def isolated(
-    known: Known, encoding: Encoding, squares: tuple[Floats, Floats], wanted: Bools, limit: int
-) -> Asking[tuple[tuple[Floats, Floats], bool]]:
+    known: History, encoding: Encoding, squares: tuple[Floats, Floats], wanted: Bools, limit: int
+) -> Subroutine[tuple[tuple[Floats, Floats], bool]]:
     """Grow a passing assignment by sets of choices, and track down what breaks the bound.
 
     It does nothing where there are few choices, and gives up where culprits are not few: where
@@ -123,9 +123,9 @@ def isolated(
     return squares if design is None else _corrected(squares, moves, design), done
 
 
-def _sound(known: Known, encoding: Encoding, moves: _Moves) -> Floats:
+def _sound(known: History, encoding: Encoding, moves: _Moves) -> Floats:
     """(k,) probability that a move makes no engine fail; 0 for one given up beside the others."""
-    sound = 1.0 - suspicion(known, encoding)[moves.groups, moves.labels]
+    sound = 1.0 - build_risk(known, encoding)[moves.groups, moves.labels]
     worth = np.zeros(encoding.size)
     worth[moves.groups, moves.labels] = moves.gain
     whole = moves.lowered(moves.all[0])
@@ -133,7 +133,7 @@ def _sound(known: Known, encoding: Encoding, moves: _Moves) -> Floats:
     return np.where(kept[moves.groups], sound, 0.0)
 
 
-def _moves(known: Known, encoding: Encoding, squares: Floats, wanted: Bools) -> _Moves:
+def _moves(known: History, encoding: Encoding, squares: Floats, wanted: Bools) -> _Moves:
     """For each group the choice that would save most over the fastest passing engine."""
     passing, groups = known.passing(), np.arange(encoding.size[0])
     base = encoding.encode(passing[0].assignment if passing else Assignment())
@@ -148,13 +148,13 @@ def _moves(known: Known, encoding: Encoding, squares: Floats, wanted: Bools) -> 
     return _Moves(base, square, some, labels[some], more[some, labels[some]], between)
 
 
-def _before(known: Known, moves: _Moves, squares: Floats) -> Doubts:
+def _before(known: History, moves: _Moves, squares: Floats) -> GroupTestState:
     """What is known before the first engine: what proxies say."""
     marks = np.log(np.maximum(squares[moves.groups, moves.labels], 1e-9))
-    return Doubts.none(moves.gain, marks, _count(known, len(marks)), moves.square)
+    return GroupTestState.none(moves.gain, marks, _count(known, len(marks)), moves.square)
 
 
-def _count(known: Known, choices: int) -> float:
+def _count(known: History, choices: int) -> float:
     """How many culprits there may be, by how far beyond the bound the worst engine was."""
     usages = [s for t in known.engines.values() if (s := known.usage(t)) is not None]
     worst = max((s for s in usages if math.isfinite(s)), default=0.0) ** 2
@@ -163,7 +163,7 @@ def _count(known: Known, choices: int) -> float:
 
 
 def _tests(
-    known: Known,
+    known: History,
     encoding: Encoding,
     moves: _Moves,
     design: Design,
@@ -195,7 +195,7 @@ def _tests(
     return found
 
 
-def _built(known: Known, proposals: list[Proposal]) -> Asking[Trial]:
+def _built(known: History, proposals: list[Proposal]) -> Subroutine[Trial]:
     """Build; where there are several devices, until one of them is done."""
     if known.problem.devices > 1:
         return (yield from known.ahead(proposals))
@@ -204,7 +204,7 @@ def _built(known: Known, proposals: list[Proposal]) -> Asking[Trial]:
     return trial
 
 
-def _after(known: Known, doubts: Doubts, chosen: Bools, trial: Trial) -> Doubts:
+def _after(known: History, doubts: GroupTestState, chosen: Bools, trial: Trial) -> GroupTestState:
     """What is known after an engine."""
     usage = known.usage(trial)
     if usage is None:

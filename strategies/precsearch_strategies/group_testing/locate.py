@@ -2,7 +2,7 @@
 
 A failed engine says nothing of its speed or accuracy. What it lowers beyond an engine that runs
 holds a culprit, and whether a part of that holds one is what an engine with the part shows: group
-testing by generalised binary splitting (Hwang, *JASA* 67, 1972), which yields larger and larger
+testing by generalized binary splitting (Hwang, *JASA* 67, 1972), which yields larger and larger
 engines that run, and for a culprit of two choices the second half of QuickXplain (Junker, AAAI
 2004), neighbours in the graph first.
 """
@@ -17,10 +17,10 @@ from precsearch.core.exclusions import unusable
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Failed, Trial
 from precsearch_strategies.encoding import Encoding, Labels
-from precsearch_strategies.group_testing.ranking import by_suspicion, by_value, roles, suspects
+from precsearch_strategies.group_testing.ranking import by_build_risk, by_value, roles, suspects
 from precsearch_strategies.group_testing.reduce import Reduction
 from precsearch_strategies.group_testing.speculate import speculated
-from precsearch_strategies.history import Asking, Known
+from precsearch_strategies.history import History, Subroutine
 from precsearch_strategies.models.profile_gains import profile_gains
 
 __all__ = ["broken", "located", "repeated", "soundly"]
@@ -36,8 +36,8 @@ _CHEAPER = 5  # times cheaper than that
 
 
 def soundly(
-    known: Known, encoding: Encoding, assignment: Assignment, reason: str, limit: int
-) -> Asking[Trial]:
+    known: History, encoding: Encoding, assignment: Assignment, reason: str, limit: int
+) -> Subroutine[Trial]:
     """Build an engine; if it is unusable, find the culprits and go as far as possible without.
 
     Args:
@@ -60,7 +60,7 @@ def soundly(
     )
 
 
-def broken(known: Known, trial: Trial) -> Asking[bool]:
+def broken(known: History, trial: Trial) -> Subroutine[bool]:
     """Whether an engine failed, or its output was not finite though proxies of its halves are.
 
     A value that overflows in a proxy, too, is a matter of accuracy, and proxies find its group.
@@ -76,7 +76,7 @@ def broken(known: Known, trial: Trial) -> Asking[bool]:
     return all(p is not None and not unusable(p) for p in proxies)
 
 
-def repeated(known: Known, encoding: Encoding, limit: int) -> Asking[None]:
+def repeated(known: History, encoding: Encoding, limit: int) -> Subroutine[None]:
     """Look for the cause if the last engines failed with a choice, or two, in common.
 
     One failure may be chance, and a search can pass it by; a second one with the same suspects is
@@ -96,7 +96,7 @@ def repeated(known: Known, encoding: Encoding, limit: int) -> Asking[None]:
             )
 
 
-def located(known: Known, encoding: Encoding, failed: Trial, limit: int) -> Asking[Trial]:
+def located(known: History, encoding: Encoding, failed: Trial, limit: int) -> Subroutine[Trial]:
     """Find the culprits in ``failed`` one by one.
 
     Args:
@@ -121,18 +121,18 @@ def located(known: Known, encoding: Encoding, failed: Trial, limit: int) -> Aski
     return (yield from hunt.run(order))
 
 
-def _hangs(known: Known) -> int:
+def _hangs(known: History) -> int:
     outcomes = (t.outcome for t in known.engines.values())
     return sum(isinstance(o, Failed) and o.kind == "timeout" for o in outcomes)
 
 
-def _cheap(known: Known, failed: Trial) -> bool:
+def _cheap(known: History, failed: Trial) -> bool:
     """Whether engines that run take long, and one that fails does not."""
     ran = [t.seconds for t in known.engines.values() if t.measurement is not None]
     return max(ran, default=0.0) >= max(_SLOW_S, _CHEAPER * failed.seconds)
 
 
-def _nearest(known: Known, encoding: Encoding, failed: Trial) -> Trial | None:
+def _nearest(known: History, encoding: Encoding, failed: Trial) -> Trial | None:
     """The usable engine that lacks the fewest choices of ``failed``, the fastest of these."""
     x = encoding.encode(failed.assignment)
     rows = [
@@ -158,7 +158,7 @@ class _Hunt:
         ended: Whether the budget is spent, or engines hang.
     """
 
-    known: Known
+    known: History
     encoding: Encoding
     failed: Trial
     base: Labels
@@ -166,7 +166,7 @@ class _Hunt:
     named: int
     ended: bool = field(default=False, init=False)
 
-    def run(self, left: list[int]) -> Asking[Trial]:
+    def run(self, left: list[int]) -> Subroutine[Trial]:
         """Go through the positions ``left``; all of them together are unusable."""
         total, kept, found = len(left), list[int](), 0
         size, bad, open_ = total, True, list[tuple[int, list[int]]]()
@@ -189,7 +189,7 @@ class _Hunt:
         yield from self._named_far(open_, total)
         return self.known.engines.get(self._assignment(kept), self.failed)
 
-    def reduce(self, order: list[int]) -> Asking[Trial]:
+    def reduce(self, order: list[int]) -> Subroutine[Trial]:
         """The same from the failing side, where failing is cheap; see `reducing`."""
         known, encoding = self.known, self.encoding
         gains, x = profile_gains(known, encoding), encoding.encode(self.failed.assignment)
@@ -203,10 +203,10 @@ class _Hunt:
             roles(encoding, order),
             {i: float(gains[i, x[i]] - gains[i, self.base[i]]) for i in order},
         )
-        kept = yield from reduction.run(by_suspicion(encoding, order, self.named))
+        kept = yield from reduction.run(by_build_risk(encoding, order, self.named))
         return known.engines.get(self._assignment(kept), self.failed)
 
-    def _effective(self, moved: list[int]) -> Asking[bool]:
+    def _effective(self, moved: list[int]) -> Subroutine[bool]:
         """`_usable`; passive choices that have no effect alone are, and no engine is built."""
         space, failed = self.encoding.space, self.encoding.encode(self.failed.assignment)
         labels = self.encoding.encode(space.canonical(self._assignment(moved)))
@@ -225,7 +225,7 @@ class _Hunt:
         size = math.ceil(_HALF * done / found)
         return left if found == 1 or size > left / 2 else max(size, 1)
 
-    def _bisected(self, kept: list[int], part: list[int], first: int = 0) -> Asking[int]:
+    def _bisected(self, kept: list[int], part: list[int], first: int = 0) -> Subroutine[int]:
         """How many of ``part`` are usable beside ``kept``, one more being unusable.
 
         Where the budget ends before, as many as are known to be usable. ``first`` is what to try
@@ -241,7 +241,7 @@ class _Hunt:
                 high = middle
         return low
 
-    def _named_near(self, kept: list[int], culprit: int) -> Asking[bool]:
+    def _named_near(self, kept: list[int], culprit: int) -> Subroutine[bool]:
         """Build what shows whether the culprit is unusable alone, or beside which neighbour.
 
         What is found is in the trials: a choice without which the engine is usable is necessary.
@@ -254,7 +254,7 @@ class _Hunt:
         yield from self._partner(culprit, near)
         return True
 
-    def _named_far(self, open_: list[tuple[int, list[int]]], total: int) -> Asking[None]:
+    def _named_far(self, open_: list[tuple[int, list[int]]], total: int) -> Subroutine[None]:
         """Which of what was kept each other culprit is unusable with, if there is time for it.
 
         It makes no engine faster: one of the two has to go, and the culprit, which is worth less,
@@ -268,7 +268,7 @@ class _Hunt:
                 return
             yield from self._partner(culprit, kept)
 
-    def _partner(self, culprit: int, among: list[int]) -> Asking[None]:
+    def _partner(self, culprit: int, among: list[int]) -> Subroutine[None]:
         """Which one of ``among`` the culprit is unusable with."""
         low = yield from self._bisected([culprit], among)
         if not self._over() and not (yield from self._usable([culprit, among[low]])):
@@ -279,7 +279,7 @@ class _Hunt:
         labels[some] = self.encoding.encode(self.failed.assignment)[some]
         return self.encoding.decode(labels)
 
-    def _usable(self, moved: list[int]) -> Asking[bool]:
+    def _usable(self, moved: list[int]) -> Subroutine[bool]:
         """Whether an engine with these positions as in the failed one is usable."""
         known, asked = self.known, self._assignment(moved)
         if asked not in known.engines and known.builds >= self.limit:

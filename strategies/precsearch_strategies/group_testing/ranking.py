@@ -10,10 +10,10 @@ import numpy as np
 from precsearch.core.space import LayerGroup
 from precsearch.core.trial import Failed, Trial
 from precsearch_strategies.encoding import Encoding, Labels
-from precsearch_strategies.history import Known
+from precsearch_strategies.history import History
 from precsearch_strategies.models.profile_gains import profile_gains
 
-__all__ = ["by_suspicion", "by_value", "roles", "suspects"]
+__all__ = ["by_build_risk", "by_value", "roles", "suspects"]
 
 _SHORT = 4  # characters that a name in a message has at least
 
@@ -21,7 +21,7 @@ Role = tuple[str, int, bool, tuple[str, ...], tuple[str, ...]]
 
 
 def by_value(
-    known: Known, encoding: Encoding, failed: Trial, base: Labels
+    known: History, encoding: Encoding, failed: Trial, base: Labels
 ) -> tuple[list[int], int]:
     """Positions in which ``failed`` differs, the most valuable first; what it names last, counted.
 
@@ -39,7 +39,7 @@ def by_value(
     return sorted(order, key=lambda i: i in named), len(named)
 
 
-def by_suspicion(encoding: Encoding, order: list[int], named: int) -> list[int]:
+def by_build_risk(encoding: Encoding, order: list[int], named: int) -> list[int]:
     """The same positions, the likeliest culprits first.
 
     First what the failure names, then groups of a rare kind with their neighbours: a backend has
@@ -76,7 +76,7 @@ def roles(encoding: Encoding, positions: list[int]) -> dict[int, Role]:
     }
 
 
-def suspects(known: Known, encoding: Encoding, trial: Trial) -> set[tuple[tuple[int, int], ...]]:
+def suspects(known: History, encoding: Encoding, trial: Trial) -> set[tuple[tuple[int, int], ...]]:
     """Choices, and pairs of neighbours, that no usable engine has."""
     ran = np.array(
         [encoding.encode(a) for a, t in known.engines.items() if t.measurement is not None]

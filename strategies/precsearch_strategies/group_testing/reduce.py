@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 
-from precsearch_strategies.history import Asking
+from precsearch_strategies.history import Subroutine
 
 __all__ = ["Reduction"]
 
@@ -31,14 +31,14 @@ class Reduction:
         cleared: Positions of the sets that were usable.
     """
 
-    usable: Callable[[list[int]], Asking[bool]]
+    usable: Callable[[list[int]], Subroutine[bool]]
     room: Callable[[], bool]
     over: Callable[[], bool]
     role: Mapping[int, Hashable]
     worth: Mapping[int, float]
     cleared: set[int] = field(default_factory=set, init=False)
 
-    def run(self, order: list[int]) -> Asking[list[int]]:
+    def run(self, order: list[int]) -> Subroutine[list[int]]:
         """Reduce ``order``, all of which is unusable together, the likeliest culprits first.
 
         Returns:
@@ -61,7 +61,7 @@ class Reduction:
             left, aside = rest, [*aside, *alike]
         return []
 
-    def _culprit(self, left: list[int]) -> Asking[list[int]]:
+    def _culprit(self, left: list[int]) -> Subroutine[list[int]]:
         """What to leave out: the least valuable of a culprit, or the more suspect half of all.
 
         The half where nothing can be spent on finding out.
@@ -72,7 +72,7 @@ class Reduction:
         found, sure = yield from self._minimal([], left)
         return [min(found, key=lambda i: self.worth[i])] if sure else found
 
-    def _minimal(self, beside: list[int], part: list[int]) -> Asking[tuple[list[int], bool]]:
+    def _minimal(self, beside: list[int], part: list[int]) -> Subroutine[tuple[list[int], bool]]:
         """A smallest part of ``part`` that is unusable beside ``beside``, as all of it is.
 
         Returns:
@@ -98,7 +98,7 @@ class Reduction:
         others, sure = yield from self._minimal([*beside, *some], first)
         return [*others, *some] if sure else some, True
 
-    def _returned(self, kept: list[int], aside: list[int]) -> Asking[list[int]]:
+    def _returned(self, kept: list[int], aside: list[int]) -> Subroutine[list[int]]:
         """``kept`` with those of ``aside`` that are usable beside it, while there is room."""
         for i in aside:
             if not self.room():

@@ -14,7 +14,7 @@ from precsearch.core.trial import (
     Measurement,
     Outcome,
 )
-from precsearch_strategies.history import Asking, Known
+from precsearch_strategies.history import History, Subroutine
 
 __all__ = ["speculated"]
 
@@ -27,7 +27,9 @@ _RUNS = Measured(Measurement(Accuracy(0.0, 0.0), Latency(1.0, 1.0, 1.0, 1.0, 1.0
 T = TypeVar("T")
 
 
-def speculated(known: Known, fails: Outcome, search: Callable[[Known], Asking[T]]) -> Asking[T]:
+def speculated(
+    known: History, fails: Outcome, search: Callable[[History], Subroutine[T]]
+) -> Subroutine[T]:
     """Run a part of a strategy that goes by whether engines are usable, with all devices.
 
     What it asks for next depends on answers that are not there yet. So it is run on copies of what
@@ -52,7 +54,7 @@ def speculated(known: Known, fails: Outcome, search: Callable[[Known], Asking[T]
 
 
 def _questions(
-    known: Known, fails: Outcome, search: Callable[[Known], Asking[T]], most: int
+    known: History, fails: Outcome, search: Callable[[History], Subroutine[T]], most: int
 ) -> list[Assignment]:
     """The first engines of the tree, level by level; none where the search ends, or wants others.
 

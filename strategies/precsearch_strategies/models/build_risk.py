@@ -10,12 +10,12 @@ from precsearch.core.space import Assignment
 from precsearch.core.trial import Trial
 from precsearch_strategies.acquisition.exclusion import blamed
 from precsearch_strategies.encoding import Bools, Encoding, Floats
-from precsearch_strategies.history import Known
+from precsearch_strategies.history import History
 
-__all__ = ["suspicion"]
+__all__ = ["build_risk"]
 
 
-def suspicion(known: Known, encoding: Encoding) -> Floats:
+def build_risk(known: History, encoding: Encoding) -> Floats:
     """(n, p): how probable it is that a choice alone makes an engine fail; 0 for FP32.
 
     A failure is no verdict on accuracy, so it leaves the error model alone. Each failed trial

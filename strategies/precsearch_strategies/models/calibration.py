@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from precsearch_strategies.encoding import Floats
-from precsearch_strategies.history import Known
+from precsearch_strategies.history import History
 
 __all__ = ["Calibration", "calibration"]
 
@@ -16,7 +16,7 @@ _EXACT = 2.0  # engines that were predicted exactly, before the first one
 _AS_STATED = 3.0  # engines that were as far off as the models had said, before the first one
 _LATEST = 12  # engines
 _MOST = 0.7  # logarithm of the use of the bound over its prediction, at most that counts
-_MOST_RATIO = 0.1  # of FP32's latency, likewise
+_MOST_RATIO = 0.1  # of FP32's latency, at most that counts
 _SCATTER = 0.03  # standard deviation of the logarithm of a measured usage
 _FARTHEST = 6.0  # deviations, at most that count
 _RESOLUTION = 0.002  # of a predicted latency over FP32's
@@ -54,7 +54,7 @@ class Calibration:
         return means, np.minimum(spreads, means - least + _RESOLUTION)
 
 
-def calibration(known: Known, widening: float = 1.0) -> Calibration:
+def calibration(known: History, widening: float = 1.0) -> Calibration:
     """Compare what the models said of engines before they were built with what came out.
 
     Of several hundred candidates, the one that looks best is more often than not one that the
@@ -92,7 +92,7 @@ def calibration(known: Known, widening: float = 1.0) -> Calibration:
     )
 
 
-def _usage_stretch(known: Known) -> float:
+def _usage_stretch(known: History) -> float:
     """From the first forecast of each candidate that was measured since, by proxy or engine."""
     squares = list[float]()
     for assignment, said in known.foreseen.items():

@@ -10,7 +10,7 @@ import numpy as np
 
 from precsearch.core.space import Assignment
 from precsearch_strategies.encoding import Bools, Encoding, Floats, Labels
-from precsearch_strategies.history import Known
+from precsearch_strategies.history import History
 from precsearch_strategies.models.log_sums import Fit, LogSums
 
 __all__ = ["BELIEVED", "ErrorModel", "proxy_error"]
@@ -60,7 +60,7 @@ class ErrorModel:
 
     @classmethod
     def fit(
-        cls, known: Known, encoding: Encoding, squares: Floats, sure: Floats | None = None
+        cls, known: History, encoding: Encoding, squares: Floats, sure: Floats | None = None
     ) -> ErrorModel:
         """Fit to every engine, and to proxies of several groups without one.
 
@@ -156,7 +156,7 @@ def _one_hot(many: Labels, p: int) -> Floats:
 
 
 def _sums(
-    known: Known,
+    known: History,
     encoding: Encoding,
     squares: Floats,
     sure: Floats | None,
@@ -185,7 +185,7 @@ def _sums(
     )
 
 
-def proxy_error(known: Known) -> tuple[float, float]:
+def proxy_error(known: History) -> tuple[float, float]:
     """Mean and standard deviation of the logarithm of an engine's usage over its proxy's."""
     logs = [
         max(-3.0, min(3.0, math.log(usage / proxy)))
@@ -201,7 +201,7 @@ def proxy_error(known: Known) -> tuple[float, float]:
 
 
 def _observations(
-    known: Known, proxy: tuple[float, float]
+    known: History, proxy: tuple[float, float]
 ) -> list[tuple[Assignment, float, float]]:
     """(set of several groups, usage, deviation of its logarithm), in a fixed order."""
     bias, spread = proxy

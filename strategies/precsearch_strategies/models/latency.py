@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from precsearch_strategies.encoding import Encoding, Floats, Labels
-from precsearch_strategies.history import Known
+from precsearch_strategies.history import History
 from precsearch_strategies.models.profile_gains import group_shares, has_profiles, profile_gains
 
 __all__ = ["LatencyModel"]
@@ -22,7 +22,7 @@ class LatencyModel:
     """Bayesian linear regression of the latency ratio less one (FP32 is 0).
 
     Features of an assignment: an indicator for each group and lower precision; the number of
-    boundaries for each pair of precisions (the cost of a cast or a quantise/dequantise pair); an
+    boundaries for each pair of precisions (the cost of a cast or a quantize/dequantize pair); an
     indicator for each edge whose ends differ (which spans the interaction of two neighbours). The
     prior means of the first are the gains by `profile_gains`; an edge within what the engine has
     one kernel for costs what a group gains, since it takes that kernel apart. The fit is ridge
@@ -50,7 +50,7 @@ class LatencyModel:
     shares: Floats
 
     @classmethod
-    def fit(cls, known: Known, encoding: Encoding) -> LatencyModel:
+    def fit(cls, known: History, encoding: Encoding) -> LatencyModel:
         """Fit to every timed engine."""
         gains = profile_gains(known, encoding)
         n, p = encoding.size
@@ -155,7 +155,7 @@ class LatencyModel:
         for (a, b), cost in zip(pairs, shared.tolist(), strict=True):
             pair[:, a, b] = pair[:, b, a] = np.maximum(cost + own, 0.0)
             if a == 0:
-                time[:, b] += max(cost, 0.0) * self.encoding.walls
+                time[:, b] += max(cost, 0.0) * self.encoding.fixed_neighbours
         return time, pair
 
 
@@ -182,7 +182,7 @@ def _features(encoding: Encoding, many: Labels) -> Floats:
         met = ((ends_a == a) & (ends_b == b)) | ((ends_a == b) & (ends_b == a))
         count = met.sum(axis=1).astype(float)
         if a == 0:
-            count += ((many == b) * encoding.walls).sum(axis=1)
+            count += ((many == b) * encoding.fixed_neighbours).sum(axis=1)
         counts.append(count)
     shared = np.array(counts).reshape(len(counts), len(many)).T
     return np.concatenate([lowered, shared, ends_a != ends_b], axis=1).astype(float)

@@ -7,7 +7,7 @@ import numpy as np
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Trial
 from precsearch_strategies.encoding import Bools, Encoding, Floats
-from precsearch_strategies.history import Known
+from precsearch_strategies.history import History
 
 __all__ = ["group_shares", "has_profiles", "profile_gains", "promising"]
 
@@ -15,7 +15,7 @@ _ENOUGH = 0.5  # share of the work from which on a precision counts as shown
 _USUAL = 0.4  # share of its time that a group saves at a precision that no engine has shown yet
 
 
-def profile_gains(known: Known, encoding: Encoding) -> Floats:
+def profile_gains(known: History, encoding: Encoding) -> Floats:
     """(n, p): how much of FP32's latency a group saves, negative where it is slower; FP32 0.
 
     The fastest engine that has a group at a precision stands for it, since the search is for ones
@@ -55,13 +55,13 @@ def profile_gains(known: Known, encoding: Encoding) -> Floats:
     return np.minimum(gains, shares[:, None]) * encoding.allowed
 
 
-def has_profiles(known: Known) -> bool:
+def has_profiles(known: History) -> bool:
     """Whether the FP32 engine and another say where their time goes."""
     profiled = [a for a, t in known.engines.items() if known.parts(t)]
     return Assignment() in profiled and len(profiled) > 1
 
 
-def promising(known: Known, encoding: Encoding) -> Bools:
+def promising(known: History, encoding: Encoding) -> Bools:
     """(n, p): the choices that could make the fastest passing engine faster by what matters.
 
     A precision counts if what it would gain over that engine, summed over the groups where it gains
@@ -85,7 +85,7 @@ def promising(known: Known, encoding: Encoding) -> Bools:
     return found
 
 
-def _shown(known: Known, encoding: Encoding) -> Floats:
+def _shown(known: History, encoding: Encoding) -> Floats:
     """(p,): the share of the work that timed engines have had at each precision."""
     shares, allowed = group_shares(known, encoding)[:, None], encoding.allowed
     seen = np.zeros(encoding.size, dtype=bool)
@@ -95,7 +95,7 @@ def _shown(known: Known, encoding: Encoding) -> Floats:
     return np.asarray((shares * (seen & allowed)).sum(axis=0) / total)
 
 
-def _slow(known: Known, encoding: Encoding) -> Bools:
+def _slow(known: History, encoding: Encoding) -> Bools:
     """(n, p): the choices that are expected to save nothing."""
     found = np.zeros(encoding.size, dtype=bool)
     for key, precision in known.problem.slow:
@@ -105,7 +105,7 @@ def _slow(known: Known, encoding: Encoding) -> Bools:
     return found
 
 
-def _timed(known: Known) -> list[Trial]:
+def _timed(known: History) -> list[Trial]:
     """Timed engines with something lowered, the fastest first."""
     rows = [
         (ratio, a.entries, t)
@@ -115,7 +115,7 @@ def _timed(known: Known) -> list[Trial]:
     return [row[2] for row in sorted(rows, key=lambda row: row[:2])]
 
 
-def group_shares(known: Known, encoding: Encoding) -> Floats:
+def group_shares(known: History, encoding: Encoding) -> Floats:
     """(n,): each free group's share of FP32's latency, as well as it is known."""
     full = known.engines.get(Assignment())
     profile = known.parts(full)
@@ -129,7 +129,7 @@ def group_shares(known: Known, encoding: Encoding) -> Floats:
     return np.full(macs.shape, 1.0 / max(len(macs), 1))
 
 
-def _from_profiles(known: Known, encoding: Encoding, trial: Trial) -> Floats | None:
+def _from_profiles(known: History, encoding: Encoding, trial: Trial) -> Floats | None:
     """(n,): unscaled gains, or ``None`` without profiles."""
     full = known.engines.get(Assignment())
     before, after = known.parts(full), known.parts(trial)

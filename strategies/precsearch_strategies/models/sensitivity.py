@@ -10,12 +10,14 @@ import numpy as np
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from precsearch_strategies.encoding import Bools, Encoding, Floats
-from precsearch_strategies.history import Asking, Known
+from precsearch_strategies.history import History, Subroutine
 
 __all__ = ["context", "single_squares"]
 
 
-def single_squares(known: Known, encoding: Encoding, wanted: Bools | None = None) -> Asking[Floats]:
+def single_squares(
+    known: History, encoding: Encoding, wanted: Bools | None = None
+) -> Subroutine[Floats]:
     """Measure, at proxy fidelity, the squared usage that each group adds at each precision.
 
     Errors of single groups add in squares to a good approximation (measured over predicted 0.65 to
@@ -99,7 +101,7 @@ def context(encoding: Encoding, start: int, label: int) -> tuple[int, ...] | Non
     return None
 
 
-def _shares(known: Known, encoding: Encoding) -> Floats:
+def _shares(known: History, encoding: Encoding) -> Floats:
     """Without proxies: each lowered group's equal share of the most lowered engine's error."""
     n, p = encoding.size
     squares = np.where(encoding.allowed, 1.0 / max(n, 1), math.inf)

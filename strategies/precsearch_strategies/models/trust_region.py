@@ -7,19 +7,19 @@ import math
 import numpy as np
 
 from precsearch_strategies.encoding import Bools, Encoding, Floats, Labels
-from precsearch_strategies.history import Known
+from precsearch_strategies.history import History
 
 __all__ = ["extension", "radius"]
 
 _LEAST = 3.0
 
 
-def extension(known: Known, encoding: Encoding, many: Labels) -> Floats:
+def extension(known: History, encoding: Encoding, many: Labels) -> Floats:
     """(c,) how many choices of (c, n) labels no passing engine has."""
     return _beyond(_passed(known, encoding), many)
 
 
-def radius(known: Known, encoding: Encoding) -> float:
+def radius(known: History, encoding: Encoding) -> float:
     """The trust region, as a number of choices that no passing engine has; ``inf`` at first.
 
     An engine beyond the bound halves it, one within doubles it (the usual rule; Conn, Gould and
@@ -42,7 +42,7 @@ def radius(known: Known, encoding: Encoding) -> float:
     return found
 
 
-def _passed(known: Known, encoding: Encoding) -> Bools:
+def _passed(known: History, encoding: Encoding) -> Bools:
     found: Bools = np.zeros(encoding.size, dtype=bool)
     for trial in known.passing():
         labels = encoding.encode(trial.assignment)

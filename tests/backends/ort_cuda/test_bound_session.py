@@ -12,7 +12,7 @@ import pytest
 from precsearch.backends.onnxruntime.cuda.provider import SessionRequest, open_session
 from precsearch.backends.onnxruntime.cuda.session import DeviceSession, HostClock
 from precsearch.core.backend import BackendOptions, Feed
-from precsearch.core.errors import BuildError, OutOfMemory, RunError
+from precsearch.core.errors import BuildError, DeviceLost, OutOfMemory, RunError
 from precsearch.core.precision import Precision
 from tests.backends.ort_cuda.stand_in import CPU, StandIn
 from tests.backends.ov.small_engines import cnn, encoder, lowered, samples
@@ -120,9 +120,11 @@ def test_without_a_graph_the_engine_runs_launch_by_launch_and_says_so(at_opening
         ("Failed to allocate memory for requested buffer of size 1", OutOfMemory),
         ("CUDA failure 2: out of memory", OutOfMemory),
         ("CUDNN_STATUS_EXECUTION_FAILED", RunError),
+        ("CUDA failure 700: an illegal memory access was encountered ; GPU=0", DeviceLost),
+        ("CUDA failure 7000", RunError),
     ],
 )
-def test_too_little_memory_is_told_from_other_failures(text: str, kind: type[Exception]) -> None:
+def test_what_a_failure_means_is_read_from_its_text(text: str, kind: type[Exception]) -> None:
     model = cnn()
     session = StandIn(BackendOptions()).open(model.SerializeToString())
 
@@ -130,10 +132,10 @@ def test_too_little_memory_is_told_from_other_failures(text: str, kind: type[Exc
         raise RuntimeError(text)
 
     session._ready().run_with_iobinding = failing
-    with pytest.raises(kind):
-        session.run(samples(model))
-    with pytest.raises(kind):
-        session.time(samples(model), 1)
+    for use in (lambda: session.run(samples(model)), lambda: session.time(samples(model), 1)):
+        with pytest.raises(kind) as caught:
+            use()
+        assert type(caught.value) is kind
 
 
 def nodes_of(model: bytes) -> Iterable[str]:

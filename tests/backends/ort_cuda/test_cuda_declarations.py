@@ -12,7 +12,7 @@ from precsearch.backends.onnxruntime.cuda.backend import OnnxRuntimeCudaBackend
 from precsearch.backends.onnxruntime.cuda.options import CudaOptions
 from precsearch.backends.onnxruntime.cuda.provider import SessionRequest, load_cuda, open_session
 from precsearch.core.backend import Backend, BackendOptions, ChoosesFp32, DeclaresUse, facts_of
-from precsearch.core.errors import OptionError, OutOfMemory, RunError
+from precsearch.core.errors import DeviceLost, OptionError, OutOfMemory, RunError
 from precsearch.core.precision import Precision
 from precsearch.registry import backend_factory
 from precsearch.system.cuda_driver import CudaDriver
@@ -182,7 +182,7 @@ def test_the_driver_tells_the_device(library: Library) -> None:
     assert (found.name, found.driver, found.index) == ("GPU", "13.0", 0)
 
 
-@pytest.mark.parametrize(("status", "kind"), [(2, OutOfMemory), (700, RunError)])
+@pytest.mark.parametrize(("status", "kind"), [(2, OutOfMemory), (1, RunError), (719, DeviceLost)])
 def test_what_the_driver_refuses_is_an_error(
     library: Library, status: int, kind: type[Exception]
 ) -> None:

@@ -15,8 +15,10 @@ from onnx import TensorProto, helper
 from precsearch.backends.onnxruntime.cuda.profiling import profiled
 from precsearch.backends.onnxruntime.fused_nodes import fused_nodes, uncomputed
 from precsearch.backends.onnxruntime.node_events import node_times, read_profile
+from precsearch.core.backend import BackendOptions
 from precsearch.core.errors import ResourceError
 from precsearch.core.precision import Precision
+from tests.backends.ort_cuda.stand_in import StandIn
 
 Row = tuple[str, str, Sequence[str], Sequence[str]]
 
@@ -156,3 +158,19 @@ def test_nodes_without_a_name_are_no_stumbling_block() -> None:
     plain = graph(("", "Relu", ["x"], ["a"]), ("", "Relu", ["a"], ["y"]))
     assert onnx.ModelProto is type(plain)
     assert set(fused_nodes(plain, plain)) == {""}
+
+
+def test_the_user_is_told_which_nodes_ran_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"n{i}" for i in range(5)]
+    rows: list[Row] = [(n, "Relu", [f"t{i}"], [f"t{i + 1}"]) for i, n in enumerate(names)]
+    model = graph(*rows, inputs=("t0",))
+    times = node_times([event(n, "Relu", 1.0, "float", "Other") for n in names])
+    backend = StandIn(BackendOptions())
+    monkeypatch.setattr(
+        backend._profiles, "profile", lambda *_: profiled(model, model, times), raising=True
+    )
+    artifact = model.SerializeToString()
+    backend.open(artifact, profiled=True).profile({}, 1)
+    (said,) = backend.warnings(artifact)
+    assert said.startswith("ran on the CPU, because")
+    assert said.endswith("n0, n1, n2 and 2 more")

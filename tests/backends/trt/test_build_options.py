@@ -18,7 +18,7 @@ from precsearch.backends.tensorrt import installed as places
 from precsearch.backends.tensorrt.backend import TensorRtBackend
 from precsearch.backends.tensorrt.capabilities import import_tensorrt
 from precsearch.backends.tensorrt.inspector import computed_in, read_layers, type_word
-from precsearch.backends.tensorrt.options import TACTIC_SOURCES_VARIABLE, Knobs
+from precsearch.backends.tensorrt.options import TACTIC_SOURCES_VARIABLE, TensorRtOptions
 from precsearch.backends.tensorrt.scheme import scheme
 from precsearch.core.backend import TYPED_HALF, WEAK, BackendOptions, ChoosesFp32
 from precsearch.core.errors import BuildError, OptionError
@@ -31,18 +31,18 @@ from tests.backends.trt.stand_in.simulated import Simulated
 
 def test_options_are_read_by_their_types() -> None:
     given = {"tf32": "No", "cuda_graph": "1", "workspace_mib": "64", "layer_precisions": "all"}
-    found = Knobs.of(given)
+    found = TensorRtOptions.of(given)
     assert (found.tf32, found.cuda_graph, found.workspace_mib, found.layer_precisions) == (
         False,
         True,
         64,
         "all",
     )
-    assert found.optimization_level == Knobs().optimization_level
+    assert found.optimization_level == TensorRtOptions().optimization_level
 
 
 def test_a_build_option_is_known_by_its_old_name_too() -> None:
-    assert Knobs.of({"pin": "all"}) == Knobs.of({"layer_precisions": "all"})
+    assert TensorRtOptions.of({"pin": "all"}) == TensorRtOptions.of({"layer_precisions": "all"})
 
 
 @pytest.mark.parametrize(
@@ -66,10 +66,10 @@ def test_a_machine_s_tactic_sources_stand_unless_they_are_given(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(TACTIC_SOURCES_VARIABLE, "none")
-    assert Knobs.of({}).tactic_sources == "none"
-    assert Knobs.of({"tactic_sources": "cublas"}).tactic_sources == "cublas"
+    assert TensorRtOptions.of({}).tactic_sources == "none"
+    assert TensorRtOptions.of({"tactic_sources": "cublas"}).tactic_sources == "cublas"
     monkeypatch.delenv(TACTIC_SOURCES_VARIABLE)
-    assert Knobs.of({}).tactic_sources == "default"
+    assert TensorRtOptions.of({}).tactic_sources == "default"
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_forms_and_schemes_go_by_their_names() -> None:
     for attention in (False, True):
         made = scheme(attention=attention)
         assert found.scheme_named(made.name) == made
-    with pytest.raises(OptionError, match="has no quantisation scheme 's4'"):
+    with pytest.raises(OptionError, match="has no quantization scheme 's4'"):
         found.scheme_named("s4")
 
 
@@ -307,5 +307,5 @@ def test_tf32_is_a_way_to_compute_fp32_from_ampere_on(
     modes = made.fp32_modes()
     assert [m.name for m in modes] == names
     for mode in modes:
-        assert Knobs.of(mode.build).tf32 == (mode.name == "tf32")
+        assert TensorRtOptions.of(mode.build).tf32 == (mode.name == "tf32")
         assert mode.significand_bits == {"tf32": 11, "strict": 24}[mode.name]

@@ -11,7 +11,7 @@ import pytest
 from precsearch.backends.tensorrt.building.builder import EngineBuilder
 from precsearch.backends.tensorrt.capabilities import probe
 from precsearch.backends.tensorrt.logger import Lines, make_logger
-from precsearch.backends.tensorrt.options import Knobs
+from precsearch.backends.tensorrt.options import TensorRtOptions
 from precsearch.core.backend import TYPED_HALF, WEAK
 from tests.backends.trt.simulation.test_simulated_build import flags_of, lowered
 from tests.backends.trt.stand_in.parsed import tensorrt
@@ -93,7 +93,11 @@ def started(version: str, first: int, **knobs: str) -> tuple[EngineBuilder, Choo
     trt, lines = made.module, Lines()
     caps = probe(trt)
     logger, weak = make_logger(trt, lines), not caps.typed
-    return EngineBuilder(trt, caps, Knobs.of(knobs), logger, lines, weak=weak), chooser, weak
+    return (
+        EngineBuilder(trt, caps, TensorRtOptions.of(knobs), logger, lines, weak=weak),
+        chooser,
+        weak,
+    )
 
 
 def model(folder: Path, weak: bool) -> bytes:
@@ -164,7 +168,7 @@ def test_older_versions_have_none_and_are_held_to_none(version: str, tmp_path: P
     trt, lines = made.module, Lines()
     caps = probe(trt)
     weak = not caps.typed
-    builder = EngineBuilder(trt, caps, Knobs(), make_logger(trt, lines), lines, weak=weak)
+    builder = EngineBuilder(trt, caps, TensorRtOptions(), make_logger(trt, lines), lines, weak=weak)
     builder.hold({"0xsecond": f"{7:#018x}"})
     assert builder.build(model(tmp_path, weak), "", ()).engine
     assert builder.tactics() == {}

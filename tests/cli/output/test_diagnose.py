@@ -20,10 +20,10 @@ from precsearch.core.precision import Precision
 from precsearch.diagnosis.miscompilation import Checked
 from precsearch.diagnosis.reproducer import Miscompiled
 from precsearch.diagnosis.result import Constant, Diagnosis, Layer
-from precsearch.metrics.similarity import Likeness
+from precsearch.metrics.similarity import Similarity
 from precsearch.rewrites.search import Suggestion
 
-ALIKE = Likeness(
+ALIKE = Similarity(
     relative=1e-4,
     euclidean=0.1,
     cosine=1.0,

@@ -181,7 +181,7 @@ PLAN_CASES = [
     Case("plan", "has its digest changed", edited(_set("digest", to="00")), HAND),
     Case("plan", "is forged: a backend", forged(_set("backend", to="tpu")), "no backend 'tpu'"),
     Case(
-        "plan", "is forged: a scheme", forged(_set("scheme", to="s4")), "quantisation scheme 's4'"
+        "plan", "is forged: a scheme", forged(_set("scheme", to="s4")), "quantization scheme 's4'"
     ),
     Case("plan", "is forged: a granularity", forged(_set("granularity", to="row")), "'row'"),
     Case("plan", "is forged: a lowering", forged(_set("lowering", to="typed-0")), "'typed-0'", 4),

@@ -29,4 +29,4 @@ def test_the_budget_bounds_the_estimate() -> None:
 
 
 def test_nothing_to_decide_takes_the_gate_alone() -> None:
-    assert expected_builds(Recipe(groups=3, walls=1.1).draw(0).problem)[0] == 1
+    assert expected_builds(Recipe(groups=3, fixed_neighbours=1.1).draw(0).problem)[0] == 1

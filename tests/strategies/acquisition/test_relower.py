@@ -12,7 +12,7 @@ from precsearch.core.strategy import Proposals
 from precsearch.core.trial import Fidelity
 from precsearch_strategies.acquisition.relower import relowered
 from precsearch_strategies.encoding import Encoding
-from precsearch_strategies.history import Known
+from precsearch_strategies.history import History
 from tests.strategies.harness import run
 from tests.strategies.landscapes import FP32, INT8, Recipe
 
@@ -24,7 +24,7 @@ class Reverted:
     start: Assignment
 
     def propose(self, problem: Problem, /) -> Proposals:
-        known = Known(problem)
+        known = History(problem)
         yield from known.build([problem.all_fp32()], "FP32")
         yield from known.build([self.start], "reverted in excess")
         yield from relowered(known, Encoding(problem.space), 9)

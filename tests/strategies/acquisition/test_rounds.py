@@ -8,7 +8,7 @@ import pytest
 
 from precsearch.core.trial import Fidelity, Trial
 from precsearch_strategies import Auto
-from precsearch_strategies.history import Known
+from precsearch_strategies.history import History
 from tests.strategies.harness import run
 from tests.strategies.landscapes import FP32, INT8, Landscape, Recipe
 from tests.strategies.test_anytime import Clocked, searched
@@ -60,4 +60,4 @@ def test_screening_takes_half_of_an_engine_at_most() -> None:
 
 def test_what_a_proxy_costs_is_unknown_without_recorded_times() -> None:
     made = Recipe(groups=4).draw(0)
-    assert Known(made.problem).affordable_screens(12) == 12
+    assert History(made.problem).affordable_screens(12) == 12

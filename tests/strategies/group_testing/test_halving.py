@@ -8,7 +8,7 @@ import pytest
 from precsearch.core.trial import Accuracy, Measured, Measurement, Proposal, Trial
 from precsearch_strategies.encoding import Encoding
 from precsearch_strategies.group_testing.halving import squares_by_halves
-from precsearch_strategies.history import Known
+from precsearch_strategies.history import History
 from tests.strategies.landscapes import FP32, INT8, Recipe
 
 KEYS = 8
@@ -20,7 +20,7 @@ def halved(squares: list[float], most: float) -> tuple[list[int], list[float]]:
     The squares add up to ``most``, which an output has if nothing of it is right.
     """
     made = Recipe(groups=KEYS, precisions=(FP32, INT8)).draw(0)
-    encoding, known = Encoding(made.space), Known(made.problem)
+    encoding, known = Encoding(made.space), History(made.problem)
     target = made.problem.goal.bound.target
 
     def answer(proposal: Proposal, number: int) -> Trial:

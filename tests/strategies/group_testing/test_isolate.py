@@ -13,7 +13,7 @@ from precsearch_strategies.acquisition.sensitivity_screen import screened_square
 from precsearch_strategies.encoding import Encoding
 from precsearch_strategies.group_testing.isolate import isolated, most_engines
 from precsearch_strategies.group_testing.posterior import Outcomes, fitted_odds, no_draws, redrawn
-from precsearch_strategies.history import Asking, Known
+from precsearch_strategies.history import History, Subroutine
 from tests.strategies.landscapes import FP32, INT8, Landscape, Recipe
 
 TWO = (FP32, INT8)
@@ -23,12 +23,12 @@ SPARSE = Recipe(
 )  # fmt: skip
 
 
-def staged(landscape: Landscape, limit: int = 200) -> tuple[Known, int, bool]:
+def staged(landscape: Landscape, limit: int = 200) -> tuple[History, int, bool]:
     """Run the opening and the stage. Returns the trials, the engines before it, its verdict."""
-    known, encoding = Known(landscape.problem), Encoding(landscape.space)
+    known, encoding = History(landscape.problem), Encoding(landscape.space)
     before, done = 0, False
 
-    def strategy() -> Asking[None]:
+    def strategy() -> Subroutine[None]:
         nonlocal before, done
         lower = [p for p in landscape.space.precisions if p is not FP32]
         opening = [Assignment(), *(landscape.space.uniform(p) for p in lower)]

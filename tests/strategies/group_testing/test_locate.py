@@ -26,7 +26,7 @@ from precsearch.core.trial import (
 from precsearch_strategies import Auto, Bisection, Tpe
 from precsearch_strategies.encoding import Encoding
 from precsearch_strategies.group_testing.locate import located, soundly
-from precsearch_strategies.history import Asking, Known
+from precsearch_strategies.history import History, Subroutine
 from tests.strategies.harness import Found
 from tests.strategies.harness import run as drive
 from tests.strategies.landscapes import FP16, FP32, INT8, Landscape, Recipe
@@ -36,7 +36,9 @@ BROKEN = Failed("build", "error", "no implementation")
 Pairs = Sequence[frozenset[str]]
 
 
-def asked(steps: Asking[Trial], known: Known, measure: Callable[[Proposal], Outcome]) -> Trial:
+def asked(
+    steps: Subroutine[Trial], known: History, measure: Callable[[Proposal], Outcome]
+) -> Trial:
     """Answer a part of a strategy."""
     try:
         batch = next(steps)
@@ -95,7 +97,7 @@ def test_one_culprit_is_named_wherever_it_is(size: int) -> None:
     for first in range(16 - size):
         culprit = frozenset(f"g{i:04d}" for i in (first, first + 1)[:size])
         landscape = planted(made, [culprit])
-        known = Known(made.problem)
+        known = History(made.problem)
         asked(known_trial(known, Assignment()), known, landscape.measure)
         end = asked(
             soundly(known, encoding, made.space.uniform(INT8), "all", 40), known, landscape.measure
@@ -105,7 +107,7 @@ def test_one_culprit_is_named_wherever_it_is(size: int) -> None:
         assert known.tried <= 2 + math.log2(16) + 2 + 4 * (size - 1)
 
 
-def known_trial(known: Known, assignment: Assignment) -> Asking[Trial]:
+def known_trial(known: History, assignment: Assignment) -> Subroutine[Trial]:
     (trial,) = yield from known.build([assignment], "")
     return trial
 
@@ -117,7 +119,7 @@ def test_an_engine_that_fails_by_chance_excludes_nothing() -> None:
     def measure(proposal: Proposal) -> Outcome:
         return BROKEN if proposal.assignment == whole else made.measure(proposal)
 
-    known, encoding = Known(made.problem), Encoding(made.space)
+    known, encoding = History(made.problem), Encoding(made.space)
     asked(known_trial(known, Assignment()), known, measure)
     end = asked(soundly(known, encoding, whole, "all", 60), known, measure)
     assert known.excluded == ()
@@ -129,7 +131,7 @@ def test_a_message_that_names_a_node_is_believed_first() -> None:
     made = Recipe(groups=64, precisions=(FP32, INT8)).draw(4)
     told = Failed("build", "error", "could not find a kernel for node 'g0041' of the network")
     landscape = planted(made, [frozenset({"g0041"})], told)
-    known, encoding = Known(made.problem), Encoding(made.space)
+    known, encoding = History(made.problem), Encoding(made.space)
     asked(known_trial(known, Assignment()), known, landscape.measure)
     whole = made.space.uniform(INT8)
     asked(soundly(known, encoding, whole, "all", 60), known, landscape.measure)
@@ -228,7 +230,7 @@ def test_nothing_is_located_where_nothing_runs_to_compare_with() -> None:
     groups = tuple(LayerGroup(k, "conv", (k,), (FP32, FP16)) for k in "ab")
     problem = Problem(SearchSpace(groups), Goal(Bound(0.1)), Budget())
     failed = Trial(0, Proposal(Assignment.of({"a": Precision.FP16})), BROKEN)
-    known = Known(problem, [failed])
+    known = History(problem, [failed])
     steps = located(known, Encoding(problem.space), failed, 10)
     with pytest.raises(StopIteration) as stop:
         next(steps)

@@ -4,8 +4,8 @@ from precsearch.core.space import Assignment
 from precsearch.core.trial import Failed, Fidelity, Outcome, Proposal, Trial
 from precsearch_strategies import Auto
 from precsearch_strategies.encoding import Encoding
-from precsearch_strategies.history import Known
-from precsearch_strategies.models.build_risk import suspicion
+from precsearch_strategies.history import History
+from precsearch_strategies.models.build_risk import build_risk
 from tests.strategies.harness import run
 from tests.strategies.landscapes import FP32, INT8, Recipe
 
@@ -26,7 +26,7 @@ def test_what_ran_once_is_not_suspect(asked: list[tuple[str, ...]], suspect: lis
         proposal = Proposal(Assignment.of(dict.fromkeys(keys, INT8)))
         outcome = landscape.measure(proposal) if number == 1 else broken
         trials.append(Trial(number, proposal, outcome))
-    found = suspicion(Known(landscape.problem, trials), Encoding(landscape.space))
+    found = build_risk(History(landscape.problem, trials), Encoding(landscape.space))
     assert found[:, 1].tolist() == pytest.approx(suspect)
     assert found[:, 0].tolist() == [0, 0, 0]
 

@@ -6,7 +6,7 @@ import pytest
 
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Measured, Measurement, Proposal, Trial
-from precsearch_strategies.history import Forecast, Known
+from precsearch_strategies.history import Forecast, History
 from precsearch_strategies.models.calibration import Calibration, calibration
 from tests.strategies.landscapes import FP32, INT8, Landscape, Recipe
 
@@ -20,9 +20,9 @@ def measured(
     slower: float = 0.02,
     stated: float = 0.01,
     doubt: float = 0.05,
-) -> Known:
+) -> History:
     """Engines that use ``off`` times the bound that was predicted, and are ``slower``."""
-    known = Known(landscape.problem)
+    known = History(landscape.problem)
     for group in landscape.space.free[:count]:
         proposal = Proposal(Assignment.of({group.key: INT8}))
         trial = Trial(len(known.engines), proposal, landscape.measure(proposal))

@@ -1,13 +1,14 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from precsearch.core.space import Assignment
 from precsearch.core.strategy import Proposals
-from precsearch.core.trial import Failed, Fidelity, Proposal, Trial
+from precsearch.core.trial import Failed, Fidelity, Measured, Proposal, Trial
 from precsearch_strategies.encoding import Encoding, Floats
-from precsearch_strategies.history import Known
+from precsearch_strategies.history import History
 from precsearch_strategies.models.error import ErrorModel
 from precsearch_strategies.models.latency import LatencyModel
 from precsearch_strategies.models.profile_gains import profile_gains
@@ -17,9 +18,9 @@ from tests.strategies.harness import run
 from tests.strategies.landscapes import FP16, FP32, INT8, Landscape, Recipe
 
 
-def engines(landscape: Landscape, many: list[Assignment]) -> Known:
+def engines(landscape: Landscape, many: list[Assignment]) -> History:
     proposals = [Proposal(landscape.space.canonical(a)) for a in many]
-    return Known(
+    return History(
         landscape.problem,
         [Trial(i, p, landscape.measure(p)) for i, p in enumerate(proposals)],
     )
@@ -34,12 +35,12 @@ def drawn(landscape: Landscape, count: int, seed: int = 0) -> list[Assignment]:
     ]
 
 
-def squares_of(landscape: Landscape, *, broken: float = 0.0) -> tuple[Known, Floats]:
-    found: list[tuple[Known, Floats]] = []
+def squares_of(landscape: Landscape, *, broken: float = 0.0) -> tuple[History, Floats]:
+    found: list[tuple[History, Floats]] = []
 
     class Asks:
         def propose(self, problem: object, /) -> Proposals:
-            known = Known(landscape.problem)
+            known = History(landscape.problem)
             yield from known.build(uniform_assignments(landscape.problem), "")
             squares = yield from single_squares(known, Encoding(landscape.space))
             found.append((known, squares))
@@ -122,8 +123,30 @@ def test_the_latency_model_gets_better_and_surer() -> None:
     assert doubt[1] < doubt[0]
 
 
+def test_no_latency_is_predicted_that_lowered_groups_cannot_save() -> None:
+    landscape = Recipe(groups=12, border=0.3, skip=0.3).draw(6)
+    encoding = Encoding(landscape.space)
+    asked = [*uniform_assignments(landscape.problem), *drawn(landscape, 3)]
+    known = engines(landscape, asked)
+    # A timing that something disturbed: one group alone, and hardly any time at all.
+    first = landscape.space.free[0].key
+    wrong = landscape.trial(9, Proposal(Assignment.of({first: INT8})))
+    assert wrong.measurement is not None
+    assert wrong.measurement.latency is not None
+    latency = replace(wrong.measurement.latency, ratio=0.05)
+    outcome = Measured(replace(wrong.measurement, latency=latency))
+    known.engines[wrong.assignment] = replace(wrong, outcome=outcome)
+    model = LatencyModel.fit(known, encoding)
+    alone = np.zeros((encoding.size[0], encoding.size[0]), dtype=np.intp)
+    np.fill_diagonal(alone, 2)
+    mean, spread = model.predict(alone)
+    least = 1 - model.shares
+    assert (mean >= least).all()
+    assert (mean - spread >= least - 0.01).all()
+
+
 def test_the_latency_model_s_costs_are_its_predictions() -> None:
-    landscape = Recipe(groups=12, border=0.3, skip=0.3, walls=0.2).draw(7)
+    landscape = Recipe(groups=12, border=0.3, skip=0.3, fixed_neighbours=0.2).draw(7)
     encoding = Encoding(landscape.space)
     asked = [*uniform_assignments(landscape.problem), *drawn(landscape, 10)]
     model = LatencyModel.fit(engines(landscape, asked), encoding)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Proposal, Trial
 from precsearch_strategies.encoding import Encoding
-from precsearch_strategies.history import Known
+from precsearch_strategies.history import History
 from precsearch_strategies.models.trust_region import extension, radius
 from tests.strategies.landscapes import FP32, INT8, Recipe
 
@@ -16,7 +16,7 @@ def test_a_miss_halves_the_radius_and_a_hit_doubles_it() -> None:
     bound = replace(landscape.problem.goal.bound, tolerance=1.0)
     problem = replace(landscape.problem, goal=replace(landscape.problem.goal, bound=bound))
     landscape = replace(landscape, errors=errors, problem=problem)
-    encoding, known = Encoding(landscape.space), Known(problem)
+    encoding, known = Encoding(landscape.space), History(problem)
 
     def build(some: list[str]) -> float:
         proposal = Proposal(Assignment.of(dict.fromkeys(some, INT8)))

@@ -205,7 +205,7 @@ class OnnxRuntimeCudaBackend:
                 shown = ", ".join(elsewhere[:_MAX_NAMES])
                 more = len(elsewhere) - _MAX_NAMES
                 shown += f" and {more} more" if more > 0 else ""
-                self._note(artifact, _FALLBACK.format(count=len(elsewhere), names=shown))
+                self._note(artifact, _FALLBACK.format(names=shown))
             return found.kernels()
 
         return profile
@@ -242,7 +242,4 @@ class OnnxRuntimeCudaBackend:
 
 
 _BOUND = "# timed as a CUDA graph with inputs and outputs on the device: docs/onnxruntime-cuda.md"
-_FALLBACK = (
-    "{count} nodes ran on the CPU, because the CUDA provider has no kernel for them as they are: "
-    "{names}"
-)
+_FALLBACK = "ran on the CPU, because the CUDA provider has no kernel for them as they are: {names}"

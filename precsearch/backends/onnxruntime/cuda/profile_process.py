@@ -20,7 +20,7 @@ from typing import IO, Any
 from precsearch.backends.onnxruntime.cuda.profiling import EngineProfile, engine_profile
 from precsearch.backends.onnxruntime.cuda.provider import CUDA, Provider, SessionRequest, load_cuda
 from precsearch.core.backend import Array, Feed
-from precsearch.core.errors import PrecsearchError, RunError
+from precsearch.core.errors import DeviceLost, PrecsearchError, RunError
 
 __all__ = ["ProfileProcess"]
 
@@ -49,7 +49,7 @@ class ProfileProcess:
 
         Raises:
             PrecsearchError: What it raises.
-            RunError: The process ended.
+            RunError: The process ended, or its device was lost to it: ours is not.
         """
         process = self._started()
         assert process.stdin is not None
@@ -61,6 +61,9 @@ class ProfileProcess:
         except (OSError, EOFError, pickle.UnpicklingError) as error:
             self.close()
             raise RunError("the process that profiles engines ended") from error
+        if isinstance(answer, DeviceLost):
+            self.close()
+            raise RunError(str(answer))
         if isinstance(answer, PrecsearchError):
             raise answer
         assert isinstance(answer, EngineProfile)

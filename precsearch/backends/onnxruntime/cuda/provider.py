@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from precsearch.backends.onnxruntime.fusion_faults import faulty_fusion
-from precsearch.core.errors import BuildError, OptionError, OutOfMemory, RunError
+from precsearch.core.errors import BuildError, DeviceLost, OptionError, OutOfMemory, RunError
 from precsearch.reference.session import first_line, ort_errors, session_options
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ _INSTALL = (
 _MEMORY = ("Failed to allocate memory", "out of memory", "CUDNN_STATUS_ALLOC_FAILED")
 _ERRORS = 3
 """Level of ONNX Runtime's own messages: each session warns of a plug-in that is not there."""
+_LOST = re.compile(r"\bCUDA (?:failure|error) (?:700|702|709|71[04-9])\b")
+"""Errors of a kernel after which CUDA refuses all later calls of the process (``cuda.h``: illegal
+address, timeout, destroyed context, assert, hardware, illegal instruction, misaligned address,
+address space, program counter, launch failure)."""
 _LOCK = threading.Lock()
 _LOADED: list[bool] = []
 
@@ -169,6 +174,8 @@ def build_error(error: Exception) -> BuildError | OutOfMemory:
 
 def run_error(error: Exception) -> RunError | OutOfMemory:
     """What a run that fails means."""
+    if _LOST.search(str(error)):
+        return DeviceLost(first_line(error))
     return OutOfMemory(first_line(error)) if _memory(error) else RunError(first_line(error))
 
 

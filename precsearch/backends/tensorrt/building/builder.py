@@ -1,4 +1,4 @@
-"""From a lowered ONNX model to a serialised engine."""
+"""From a lowered ONNX model to a serialized engine."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 import onnx
 
 from precsearch.backends.tensorrt.building.precision_constraints import (
-    Manner,
+    ConstraintMode,
     apply_precisions,
-    manners,
+    constraint_modes,
 )
 from precsearch.backends.tensorrt.building.profiles import Shapes, add_profiles
 from precsearch.backends.tensorrt.building.timing_cache import (
@@ -27,7 +27,7 @@ from precsearch.backends.tensorrt.inspector import EngineLayer
 from precsearch.backends.tensorrt.layer_names import node_outputs
 from precsearch.backends.tensorrt.listing import read_listing
 from precsearch.backends.tensorrt.logger import Lines
-from precsearch.backends.tensorrt.options import Knobs
+from precsearch.backends.tensorrt.options import TensorRtOptions
 from precsearch.core.errors import BuildError, OptionError
 from precsearch.lowering.engines.annotate import Annotation
 
@@ -42,7 +42,7 @@ class Built:
     """An engine and what is known of its making.
 
     Attributes:
-        engine: Serialised.
+        engine: Serialized.
         nodes: Names of the model's nodes.
         warnings: The builder's, shortened.
         layers: Of the engine, where the builder lists them (TensorRT-RTX does).
@@ -77,7 +77,7 @@ class EngineBuilder:
         self,
         trt: Any,  # noqa: ANN401 - TensorRT's bindings have no types
         caps: Caps,
-        knobs: Knobs,
+        knobs: TensorRtOptions,
         logger: Any,  # noqa: ANN401
         lines: Lines,
         *,
@@ -112,7 +112,7 @@ class EngineBuilder:
         """Build an engine.
 
         Args:
-            model: The lowered model, serialised.
+            model: The lowered model, serialized.
             folder: Where its external weights are, "" without any.
             shapes: Sets of input shapes that it must take.
 
@@ -130,7 +130,9 @@ class EngineBuilder:
         written = node_outputs(parsed)
         names = tuple(dict.fromkeys(written.values()))
         half = self._knobs.layer_precisions == "all"
-        for manner in manners(parsed, pin_half=half) if self._weak else (Manner(),):
+        for manner in (
+            constraint_modes(parsed, pin_half=half) if self._weak else (ConstraintMode(),)
+        ):
             self._lines.clear()
             attempt = partial(self._attempt, model, folder, shapes, parsed, written, manner)
             engine = attempt()
@@ -152,7 +154,7 @@ class EngineBuilder:
         shapes: Sequence[Shapes],
         parsed: onnx.ModelProto,
         written: Mapping[str, str],
-        manner: Manner,
+        manner: ConstraintMode,
     ) -> Any:  # noqa: ANN401
         """An engine, or ``None``."""
         builder = self._started()
@@ -188,7 +190,7 @@ class EngineBuilder:
             raise BuildError(f"TensorRT cannot start: {self._said()}") from error
 
     def cache_bytes(self) -> bytes:
-        """The timing cache so far, serialised; empty before the first build."""
+        """The timing cache so far, serialized; empty before the first build."""
         return b"" if self._cache is None else bytes(self._cache.serialize())
 
     def _network_flags(self) -> int:

@@ -17,7 +17,14 @@ from precsearch.core.errors import BuildError
 from precsearch.graph.operators import QDQ
 from precsearch.lowering.engines.annotate import METADATA_KEY, Annotation
 
-__all__ = ["Asked", "Manner", "apply_precisions", "manners", "near_quantised", "read_asked"]
+__all__ = [
+    "Asked",
+    "ConstraintMode",
+    "apply_precisions",
+    "constraint_modes",
+    "near_quantized",
+    "read_asked",
+]
 
 _MOST_SPARED = 3
 _NEVER = frozenset(
@@ -66,7 +73,7 @@ def read_asked(model: onnx.ModelProto) -> Asked:
 
 
 @dataclass(frozen=True)
-class Manner:
+class ConstraintMode:
     """How precisions are asked for.
 
     Attributes:
@@ -86,23 +93,23 @@ class Manner:
         return f"TensorRT has no kernels for these pins beside Q/DQ: it took them as wishes{spared}"
 
 
-def manners(model: onnx.ModelProto, *, pin_half: bool) -> Iterator[Manner]:
+def constraint_modes(model: onnx.ModelProto, *, pin_half: bool) -> Iterator[ConstraintMode]:
     """How to ask, and how to give way where TensorRT has no kernels beside Q/DQ: each asks less.
 
     Raises:
         BuildError: The model's metadata is malformed.
     """
-    yield Manner()
+    yield ConstraintMode()
     asked = read_asked(model)
     left = asked.free if pin_half else asked.free | asked.fp16
     pins = {n.name for n in model.graph.node if n.op_type not in QDQ} - left
     if not asked.int8 or not pins:
         return
-    yield Manner(obey=False)
+    yield ConstraintMode(obey=False)
     for hops in range(1, _MOST_SPARED + 1):
-        fewer = pins - near_quantised(model, hops)
+        fewer = pins - near_quantized(model, hops)
         if fewer != pins:
-            yield Manner(obey=False, spare=hops)
+            yield ConstraintMode(obey=False, spare=hops)
         pins = fewer
 
 
@@ -114,7 +121,7 @@ def apply_precisions(
     written: Mapping[str, str],
     *,
     pin_half: bool,
-    manner: Manner,
+    manner: ConstraintMode,
 ) -> None:
     """Set builder flags and layer precisions.
 
@@ -141,7 +148,7 @@ def apply_precisions(
     config.set_flag(flags.FP16)
     if asked.int8:
         config.set_flag(flags.INT8)
-    left = asked.free | near_quantised(model, manner.spare)
+    left = asked.free | near_quantized(model, manner.spare)
     left |= frozenset() if pin_half else asked.fp16
     pinned = False
     for layer, node in layer_nodes(network, written):
@@ -154,7 +161,7 @@ def apply_precisions(
         config.set_flag(order if manner.obey else flags.PREFER_PRECISION_CONSTRAINTS)
 
 
-def near_quantised(model: onnx.ModelProto, hops: int) -> frozenset[str]:
+def near_quantized(model: onnx.ModelProto, hops: int) -> frozenset[str]:
     """Names of the nodes that at most ``hops`` tensors separate from a Q or DQ."""
     beside: dict[str, set[str]] = {}
     nodes = {n.name: n for n in model.graph.node}

@@ -36,6 +36,8 @@ from precsearch.core.precision import Precision
 __all__ = ["TensorRtRtxBackend"]
 
 _NO_FP32_PRODUCTS = "sm75"
+_HEADS_APART = 4
+"""Dimensions of Q, K and V with one for the heads."""
 _MOST_CACHE_BYTES = 1 << 30
 
 
@@ -132,10 +134,11 @@ class TensorRtRtxBackend(TensorRtBackend):
 
         Raises:
             BuildError: The model was refused.
-            OptionError: It has a product that the target lacks.
+            OptionError: It has an operator that the target lacks in FP32, or Q/DQ without a form.
         """
         if self.target == _NO_FP32_PRODUCTS:
             _refuse_fp32_products(model)
+        _refuse_fp32_attention(model)
         return super().build(model)
 
     def precisions_of(self, artifact: bytes) -> Mapping[str, Precision | None]:
@@ -191,4 +194,26 @@ def _refuse_fp32_products(model: bytes) -> None:
                 f"TensorRT-RTX multiplies no FP32 matrices on {_NO_FP32_PRODUCTS}, and "
                 f"{node.name!r} is one: build for sm80 or later, or make a plan that gives all "
                 "such groups FP16"
+            )
+
+
+def _refuse_fp32_attention(model: bytes) -> None:
+    """Raise `OptionError` for the operator Attention in FP32 on tensors of four dimensions.
+
+    Raises:
+        OptionError: The model has one.
+    """
+    proto = onnx.load_model_from_string(model)
+    if all(node.op_type != "Attention" for node in proto.graph.node):
+        return
+    graph = onnx.shape_inference.infer_shapes(proto).graph
+    values = (*graph.value_info, *graph.input, *graph.output)
+    types = {v.name: v.type.tensor_type for v in values}
+    for node in graph.node:
+        found = types.get(node.input[0]) if node.op_type == "Attention" else None
+        if found is not None and found.elem_type == 1 and len(found.shape.dim) == _HEADS_APART:
+            raise OptionError(
+                f"TensorRT-RTX has no kernel for the operator Attention in FP32, and {node.name!r} "
+                "is one: export the model with attention as MatMul and Softmax, or with heads "
+                "joined (tensors of three dimensions)"
             )

@@ -6,14 +6,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from precsearch.backends.tensorrt.options import Knobs
+from precsearch.backends.tensorrt.options import TensorRtOptions
 from precsearch.core.errors import OptionError
 
 __all__ = ["SHARED", "RtxOptions"]
 
 SHARED = frozenset({"cuda_graph", "tf32", "workspace_mib"})
-"""Options of `Knobs` that mean the same here. TensorRT-RTX chooses its kernels when an engine is
-opened and not by timing them in the build: the others have no effect."""
+"""Options of `TensorRtOptions` that mean the same here. TensorRT-RTX chooses its kernels when an
+engine is opened and not by timing them in the build: the others have no effect."""
 
 _TARGET = re.compile(r"sm\d{2,3}")
 
@@ -28,7 +28,7 @@ class RtxOptions:
     """
 
     target: str
-    knobs: Knobs
+    knobs: TensorRtOptions
 
     @classmethod
     def of(cls, given: Mapping[str, str]) -> RtxOptions:
@@ -50,4 +50,4 @@ class RtxOptions:
                 f"the target is a compute capability such as sm89, not {given['target']!r}"
             )
         shared = {name: given[name] for name in SHARED if name in given}
-        return cls(target, Knobs.of({**shared, "record_tactics": "false"}))
+        return cls(target, TensorRtOptions.of({**shared, "record_tactics": "false"}))

@@ -12,7 +12,7 @@ from precsearch.backends.tensorrt.building.builder import Built, EngineBuilder
 from precsearch.backends.tensorrt.capabilities import probe
 from precsearch.backends.tensorrt.inspector import EngineLayer
 from precsearch.backends.tensorrt.logger import Lines, make_logger
-from precsearch.backends.tensorrt.options import Knobs
+from precsearch.backends.tensorrt.options import TensorRtOptions
 from precsearch.backends.tensorrt.rtx.bindings import import_rtx
 from precsearch.core.precision import Precision
 from precsearch.graph.operators import PRODUCTS
@@ -24,7 +24,9 @@ Shapes = Mapping[str, tuple[int, ...]]
 @cache
 def _builder(target: str) -> EngineBuilder:
     trt, lines, logger = _loaded()
-    return EngineBuilder(trt, probe(trt), Knobs(), logger, lines, weak=False, target=target)
+    return EngineBuilder(
+        trt, probe(trt), TensorRtOptions(), logger, lines, weak=False, target=target
+    )
 
 
 @cache

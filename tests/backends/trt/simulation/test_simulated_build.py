@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from precsearch.backends.tensorrt.building.builder import Built, EngineBuilder
 from precsearch.backends.tensorrt.capabilities import probe
 from precsearch.backends.tensorrt.logger import Lines, make_logger
-from precsearch.backends.tensorrt.options import Knobs
+from precsearch.backends.tensorrt.options import TensorRtOptions
 from precsearch.backends.tensorrt.scheme import scheme
 from precsearch.core.backend import TYPED_HALF, WEAK, GraphForm
 from precsearch.core.errors import BuildError
@@ -84,7 +84,7 @@ def built(made: Simulated, model: bytes, form: GraphForm, **knobs: str) -> Built
     lines = Lines()
     logger = make_logger(trt, lines)
     weak = form is WEAK
-    builder = EngineBuilder(trt, probe(trt), Knobs.of(knobs), logger, lines, weak=weak)
+    builder = EngineBuilder(trt, probe(trt), TensorRtOptions.of(knobs), logger, lines, weak=weak)
     return builder.build(model, "", ())
 
 

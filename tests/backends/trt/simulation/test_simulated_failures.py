@@ -14,7 +14,7 @@ from precsearch.backends.tensorrt.building.builder import Built, EngineBuilder
 from precsearch.backends.tensorrt.building.precision_constraints import read_asked
 from precsearch.backends.tensorrt.capabilities import probe
 from precsearch.backends.tensorrt.logger import Lines, make_logger
-from precsearch.backends.tensorrt.options import Knobs
+from precsearch.backends.tensorrt.options import TensorRtOptions
 from precsearch.core.backend import TYPED_HALF, WEAK
 from precsearch.core.errors import BuildError, OptionError
 from precsearch.lowering.engines.annotate import METADATA_KEY
@@ -35,7 +35,7 @@ def builder(
     caps, logger = probe(trt), make_logger(trt, lines)
     weak = caps.weak
     return (
-        EngineBuilder(trt, caps, Knobs.of(knobs), logger, lines, weak=weak, kept=kept),
+        EngineBuilder(trt, caps, TensorRtOptions.of(knobs), logger, lines, weak=weak, kept=kept),
         lines,
         logger,
     )

@@ -15,7 +15,7 @@ from precsearch.backends.tensorrt.backend import TensorRtBackend
 from precsearch.backends.tensorrt.building.builder import EngineBuilder
 from precsearch.backends.tensorrt.capabilities import import_tensorrt, probe
 from precsearch.backends.tensorrt.logger import Lines, make_logger
-from precsearch.backends.tensorrt.options import Knobs
+from precsearch.backends.tensorrt.options import TensorRtOptions
 from precsearch.core.backend import BackendOptions
 
 
@@ -36,7 +36,7 @@ def main() -> None:
     logger.log(trt.ILogger.Severity.WARNING, "a  warning")
     logger.log(trt.ILogger.Severity.ERROR, "an error")
     logger.log(trt.ILogger.Severity.INFO, "nothing")
-    builder = EngineBuilder(trt, caps, Knobs(), logger, lines, weak=not caps.typed)
+    builder = EngineBuilder(trt, caps, TensorRtOptions(), logger, lines, weak=not caps.typed)
     backend = TensorRtBackend(BackendOptions())
     model = sys.stdin.buffer.read()
     entry: list[Any] = []

@@ -26,7 +26,7 @@ def record(columns: int, rows: int, command: list[str]) -> list[str]:
     pid, terminal = pty.fork()
     if pid == 0:
         os.environ.update(TERM="xterm-256color", COLUMNS=str(columns), LINES=str(rows))
-        os.execvp(command[0], command)  # noqa: S606 - the command to record
+        os.execvp(command[0], command)
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     header = {"version": 2, "width": columns, "height": rows, "title": "precsearch optimize"}
     lines, played, before = [json.dumps(header)], 0.0, time.monotonic()

@@ -118,6 +118,8 @@ the plan has two scales for tensor 'flat'; the plan was edited; restore it or ma
 'precsearch optimize'
 the plan's scale of tensor 'flat' is '…', not a positive hexadecimal float; the plan was edited; \
 restore it or make it again with 'precsearch optimize'
+the plan's node 'nothing' cannot round by the range of each inference; the plan was edited; \
+restore it or make it again with 'precsearch optimize'
 the plan's shift of node 'nothing' does not fit it; the plan was edited; restore it or \
 make it again with 'precsearch optimize'
 the plan's zero point of tensor 'flat' is 300, not of uint8; the plan was edited; restore it or \

@@ -56,7 +56,7 @@ def scheme(weight_bits: int = 8) -> QuantScheme:
             {"MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice"}
         ),
         outputs_of=frozenset({"Conv"}),
-        quirks={Quirk.SPLIT_BIAS, Quirk.GUARD_FLOAT},
+        quirks={Quirk.SPLIT_BIAS, Quirk.GUARD_FLOAT, Quirk.DYNAMIC_RANGES},
     )
 
 

@@ -239,6 +239,12 @@ PLAN_CASES = [
     ),
     Case(
         "plan",
+        "is forged: a range of each inference",
+        forged(_set("dynamic", to=["nothing"])),
+        "node 'nothing' cannot round by the range of each inference",
+    ),
+    Case(
+        "plan",
         "is forged: a shift of no node",
         forged(_set("shifts", to=[{"node": "nothing", "shift": "f2:"}])),
         "shift of node 'nothing' does not fit it",

@@ -20,7 +20,7 @@ from precsearch.data import input_specs
 from precsearch.data.load import load
 from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.setup.target import open_target
 
@@ -38,7 +38,7 @@ def main() -> None:
     graph, scheme, space = target.graph, target.scheme, target.space
     feeds = load(asked.data, input_specs(graph.inputs)).feeds[:SAMPLES]
     plain = Lowering(graph, space, scheme, RangeScales({}, scheme)).lower(Assignment())
-    tensors = sorted(frozenset().union(*quantisable(graph, scheme, space).values()))
+    tensors = sorted(frozenset().union(*quantizable(graph, scheme, space).values()))
     ranges = collect_ranges(Calibration(plain.model, "", tuple(tensors)), feeds)
     lowering = Lowering(graph, space, scheme, RangeScales(ranges, scheme), target.form)
     packed = [g.key for g in space.free if Precision.INT4 in g.choices]

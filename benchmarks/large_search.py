@@ -37,8 +37,8 @@ _SECONDS = 1e-3
 class MadeUpSession:
     """Answers with its input, off by a share; see the module."""
 
-    def __init__(self, quantised: int, nodes: int) -> None:
-        self._share = quantised / max(nodes, 1)
+    def __init__(self, quantized: int, nodes: int) -> None:
+        self._share = quantized / max(nodes, 1)
 
     def run(self, feed: Feed) -> dict[str, Array]:
         values = np.asarray(feed["x"])
@@ -64,8 +64,8 @@ class MadeUpBackend(OnnxRuntimeBackend):
 
     def open(self, artifact: bytes, *, profiled: bool = False) -> MadeUpSession:  # type: ignore[override]
         nodes = onnx.ModelProto.FromString(artifact).graph.node
-        quantised = sum(n.op_type == "DequantizeLinear" for n in nodes)
-        return MadeUpSession(quantised, len(nodes))
+        quantized = sum(n.op_type == "DequantizeLinear" for n in nodes)
+        return MadeUpSession(quantized, len(nodes))
 
 
 Memory = tuple[int, int]

@@ -32,7 +32,7 @@ from precsearch.graph.prepare import prepare
 from precsearch.graph.reading.read import read_model
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales
 
 
@@ -59,7 +59,7 @@ def row(folder: Path, precision: Precision) -> str:
     space = group(graph, chosen, frozenset({Precision.FP32, precision}), "group", form)
     feeds = load(folder / "data.npz", input_specs(graph.inputs)).feeds[:4]
     plain = Lowering(graph, space, chosen, RangeScales({}, chosen), form).lower(Assignment())
-    tensors = sorted(frozenset().union(*quantisable(graph, chosen, space).values()))
+    tensors = sorted(frozenset().union(*quantizable(graph, chosen, space).values()))
     found = collect_ranges(Calibration(plain.model, "", tuple(tensors)), feeds) if tensors else {}
     scales = RangeScales(found, chosen)
     asked = space.uniform(precision)

@@ -1,4 +1,4 @@
-"""What it takes to open an engine again: optimising each time, and from the model optimised once.
+"""What it takes to open an engine again: optimizing each time, and from the model optimized once.
 
 python benchmarks/reopening.py [CONVOLUTIONS...]
 """
@@ -19,7 +19,7 @@ from precsearch.core.backend import BackendOptions
 from precsearch.core.precision import Precision
 from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from precsearch.setup.target import open_target
 
@@ -56,7 +56,7 @@ def in_int8(model: bytes, folder: Path) -> bytes:
     path = folder / "chain.onnx"
     path.write_bytes(model)
     target = open_target(read_model(path), "onnxruntime", None, "group", 1)
-    tensors = quantisable(target.graph, target.scheme, target.space)
+    tensors = quantizable(target.graph, target.scheme, target.space)
     ranges = {t: TensorRange(-3.0, 3.0) for t in frozenset().union(*tensors.values())}
     scales = RangeScales(ranges, target.scheme)
     lowering = Lowering(target.graph, target.space, target.scheme, scales, target.form)
@@ -75,7 +75,7 @@ def openings(model: bytes, cache: str) -> list[float]:
 
 
 def main(counts: list[int]) -> None:
-    print("| convolutions | precision | each time (CPU s) | optimised once (CPU s) | sum |")
+    print("| convolutions | precision | each time (CPU s) | optimized once (CPU s) | sum |")
     print("|---|---|---|---|---|")
     for count in counts:
         plain_model = chain(count)

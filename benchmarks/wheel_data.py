@@ -5,7 +5,7 @@
     python -m benchmarks.wheel_data WHEELS OUT [--vit GENERATORS]
 
 Writes ``OUT/NAME/{model.onnx,data.npz,holdout.npz}``. Detectors get photographs that scikit-image
-and scikit-learn ship, with rendered words on them; recognisers get rendered words; magika gets
+and scikit-learn ship, with rendered words on them; recognizers get rendered words; magika gets
 source files of the standard library. Everything is drawn from seeds. With ``--vit`` a vision
 transformer of 85 MB with random weights (``gen_gpu_vit.py`` at batch 1) joins them.
 """
@@ -104,14 +104,14 @@ def captcha(rng: Rng) -> Array:
 
 
 def page(rng: Rng) -> Array:
-    """What the text detector takes: a normalised photograph with words on it."""
+    """What the text detector takes: a normalized photograph with words on it."""
     image = written(rng, crop(rng, 320), int(rng.integers(3, 9)), (12, 40))
     scaled = (image.astype(np.float32) / 255 - MEAN) / DEVIATION
     return np.asarray(scaled.transpose(2, 0, 1), np.float32)
 
 
 def line(width: int) -> Callable[[Rng], Array]:
-    """What recognisers of text take: one rendered line, 48 pixels high, from -1 to 1."""
+    """What recognizers of text take: one rendered line, 48 pixels high, from -1 to 1."""
 
     def sample(rng: Rng) -> Array:
         from PIL import Image as Pil

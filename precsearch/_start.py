@@ -86,11 +86,11 @@ def _working_directory() -> str:
 
 no_telemetry()
 if _is_module() or _is_command():
-    _folder = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - likewise
+    _folder = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - as above
     isolate(
         sys.path,
         _working_directory(),
-        os.path.dirname(_folder),  # noqa: PTH120 - likewise
+        os.path.dirname(_folder),  # noqa: PTH120 - as above
         os.environ,
         module=_is_module() and not getattr(sys.flags, "safe_path", False),
     )

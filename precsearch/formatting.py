@@ -71,7 +71,7 @@ class Scale:
         return f"{share * 100:.0f} %"
 
     def of_bound(self, loss: float, bound: float) -> str:
-        """`share` in words: ``79 % of the bound``, ``18x the bound``; empty likewise."""
+        """`share` in words: ``79 % of the bound``, ``18x the bound``; empty where `share` is."""
         share = self.share(loss, bound)
         return f"{share} {'of ' if share.endswith('%') else ''}the bound" if share else ""
 

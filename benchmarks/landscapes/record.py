@@ -7,7 +7,7 @@ Each assignment's engine is opened in 36 passes, each pass in an order of its ow
 make the first latency, the even ones the second, so that the two share no session and no moment.
 Of its timings the half counts in which the FP32 engine beside it, inference by inference, ran
 fastest: other work on the machine slows engines of different precision differently. Loss, profile
-and the loss with graph optimisation off (what a proxy sees) are taken once.
+and the loss with graph optimization off (what a proxy sees) are taken once.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def restricted(space: SearchSpace, seconds: Mapping[str, float], free: int) -> S
         for g in space.free
         if g.passive and sum(k in kept for k in space.neighbours[g.key]) > 1
     ]
-    # A third at most for the passive ones: whether Add and Concat stay quantised matters too.
+    # A third at most for the passive ones: whether Add and Concat stay quantized matters too.
     between = between[: free // 3]
     chosen = {*kept[: free - len(between)], *between}
     groups = tuple(
@@ -111,7 +111,7 @@ def every(space: SearchSpace) -> list[Assignment]:
     return list(dict.fromkeys(space.canonical(a) for a in made))
 
 
-def outputs_unoptimised(model: bytes, feeds: Sequence[Feed]) -> list[dict[str, Array]]:
+def outputs_unoptimized(model: bytes, feeds: Sequence[Feed]) -> list[dict[str, Array]]:
     """Outputs where no kernel is fused: Q/DQ around float kernels, as a simulation computes."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -207,7 +207,7 @@ def record(name: str, model: Path, data: Path, free: int, folder: Path) -> None:
         first, proxy = [], []
         for c in lowered:
             first.append(case.bench.measure(c, Fidelity.ENGINE))
-            outputs = outputs_unoptimised(bytes(c.model), case.searched.data.feeds)
+            outputs = outputs_unoptimized(bytes(c.model), case.searched.data.feeds)
             proxy.append(score(case.inputs.metric, outputs, case.searched).loss)
         one, other, seconds = timings(case, [bytes(c.model) for c in lowered])
     np.savez_compressed(

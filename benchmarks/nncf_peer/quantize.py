@@ -20,7 +20,7 @@ import numpy as np
 
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment] # it reports on import
 import nncf  # type: ignore[import-not-found]  # noqa: E402 - after the line above
-import openvino  # noqa: E402 - likewise
+import openvino  # noqa: E402 - after the line above
 
 CONFIG = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
 

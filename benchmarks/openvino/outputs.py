@@ -18,15 +18,15 @@ from benchmarks.openvino.uniform import INT8, Case, error
 from precsearch.calibration.ranges import Calibration, collect_ranges
 from precsearch.core.space import Assignment
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.layout import quantise_layout
-from precsearch.lowering.qdq.reach import fused_tail, node_groups, quantisable
+from precsearch.lowering.qdq.layout import quantize_layout
+from precsearch.lowering.qdq.reach import fused_tail, node_groups, quantizable
 from precsearch.lowering.qdq.scales import RangeScales
 
 
 def undecided(case: Case, int8: Assignment) -> dict[str, frozenset[str]]:
     """Outputs of INT8 Convs that no reader quantizes → the operators that read them."""
     graph, space = case.target.graph, case.target.space
-    layout = quantise_layout(graph, case.target.scheme, space, int8, case.scales)
+    layout = quantize_layout(graph, case.target.scheme, space, int8, case.scales)
     owners, found = node_groups(space), {}
     for node in (graph.nodes[i] for i in layout.active):
         tail = fused_tail(node, graph, owners)
@@ -44,7 +44,7 @@ def with_outputs(case: Case, int8: Assignment) -> bytes:
     rows["Conv", INT8] = replace(rows["Conv", INT8], outputs=rows["Conv", INT8].inputs)
     scheme = replace(target.scheme, formats=rows)
     plain = Lowering(target.graph, target.space, scheme, RangeScales({}, scheme), target.form)
-    wanted = quantisable(target.graph, scheme, target.space).values()
+    wanted = quantizable(target.graph, scheme, target.space).values()
     tensors = tuple(sorted({tensor for found in wanted for tensor in found}))
     model = plain.lower(Assignment()).model
     calibration = Calibration(model, target.options.model_folder, tensors)

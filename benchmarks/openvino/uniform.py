@@ -25,7 +25,7 @@ from precsearch.emulation.multiplexed import ProxyGraph
 from precsearch.emulation.session import Proxy
 from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.setup.target import open_target
 
@@ -51,7 +51,7 @@ class Case:
         self.backend = self.target.factory(
             BackendOptions(threads=1, shapes=(shapes,), model_folder=folder)
         )
-        wanted = quantisable(graph, scheme, self.target.space).values()
+        wanted = quantizable(graph, scheme, self.target.space).values()
         plain = Lowering(graph, self.target.space, scheme, RangeScales({}, scheme), form)
         tensors = tuple(sorted({t for found in wanted for t in found}))
         calibration = Calibration(plain.lower(Assignment()).model, folder, tensors)

@@ -4,7 +4,7 @@
 
 Each model is ``FOLDER/NAME/{model.onnx,data.npz}``; each is looked at in a process of its own, for
 the memory. *lower + open + run* is what scoring costs without the proxy: the lowering, a session
-with all optimisations, and the same samples.
+with all optimizations, and the same samples.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from precsearch.graph.reading.read import read_model
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales
 
 
@@ -81,7 +81,7 @@ def calibrated(folder: Path, name: str, threads: int) -> Model:
     data = load(folder / name / "data.npz", input_specs(graph.inputs))
     feeds = list(data.feeds[: max(SAMPLES)])
     plain = Lowering(graph, space, scheme, RangeScales({}, scheme)).lower(Assignment()).model
-    tensors = quantisable(graph, scheme, space)
+    tensors = quantizable(graph, scheme, space)
     names = tuple(sorted(frozenset().union(*tensors.values())))
     ranges = collect_ranges(Calibration(plain, "", names), feeds)
     space = without_int8(space, {k for k, ts in tensors.items() if not ts <= ranges.keys()})

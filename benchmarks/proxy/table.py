@@ -59,7 +59,7 @@ def _costs(rows: Sequence[Row]) -> list[str]:
     """Of one assignment, over one pass of FP32."""
     out = [
         "What scoring all samples costs, over one pass of FP32 over the same samples: first of "
-        "the session that makes the reference outputs (basic optimisations), then of the engine "
+        "the session that makes the reference outputs (basic optimizations), then of the engine "
         "(all of them, which fuse LayerNorm and GELU into one kernel). *Mixed* draws each group's "
         "precision; *alone* is FP16 on one sample, over the engine.",
         "",

@@ -35,7 +35,7 @@ from precsearch.data import input_specs
 from precsearch.data.load import load
 from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.optimization.preview.inspection import inspect
 from precsearch.setup.target import open_target
@@ -101,7 +101,7 @@ def build_model(folder: Path, count: int, precisions: tuple[Precision, ...], sta
     graph, scheme, space = target.graph, target.scheme, target.space
     feeds = load(folder / "data.npz", input_specs(graph.inputs)).feeds[:SAMPLES]
     shapes: list[Shapes] = [{n: v.shape for n, v in feed.items()} for feed in feeds]
-    tensors = frozenset().union(*quantisable(graph, scheme, space).values())
+    tensors = frozenset().union(*quantizable(graph, scheme, space).values())
     plain = Lowering(graph, space, scheme, RangeScales({}, scheme)).lower(Assignment())
     where = str(source.folder) if source.external else ""
     ranges = collect_ranges(Calibration(plain.model, where, tuple(sorted(tensors))), feeds)

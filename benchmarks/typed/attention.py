@@ -21,7 +21,7 @@ from precsearch.core.space import Assignment
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.graph.attention_nets import COUNT, attention_net
 
@@ -61,7 +61,7 @@ def _fused(
     if precision is Precision.FP8 and int(target[2:]) < 89:
         return False
     space = group(graph, chosen, frozenset(Precision), "group", TYPED_HALF)
-    tensors = frozenset().union(*quantisable(graph, chosen, space).values())
+    tensors = frozenset().union(*quantizable(graph, chosen, space).values())
     scales = RangeScales(dict.fromkeys(tensors, TensorRange(-4.0, 4.0)), chosen)
     asked = {g.key: precision if g.kind == "attention" else g.nearest(FP16) for g in space.free}
     lowering = Lowering(graph, space, chosen, scales, TYPED_HALF)

@@ -17,7 +17,7 @@ from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.lowering.random_models import Model, conv_models, feed_of, matmul_models
 from tests.lowering.test_random_models import prepared
@@ -65,7 +65,7 @@ def _lowered(model: Model, number: int, precisions: Sequence[Precision]) -> Lowe
     graph, chosen = prepared(model, TYPED_HALF.min_opset), scheme(rtx=True, attention=True)
     granularity = ("node", "group", "block")[rng.integers(3)]
     space = group(graph, chosen, frozenset(precisions), granularity)
-    tensors = sorted(frozenset().union(*quantisable(graph, chosen, space).values()))
+    tensors = sorted(frozenset().union(*quantizable(graph, chosen, space).values()))
     one = float(rng.choice([5.0, 6e4, 1e-4]))
     same = bool(rng.integers(2))
     peaks = {t: one if same else float(10 ** rng.uniform(-6, 5)) for t in tensors}

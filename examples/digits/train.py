@@ -65,7 +65,7 @@ class Op:
 def conv_bn(
     name: str, source: str, channels: tuple[int, int], kernel: int, stride: int
 ) -> list[Op]:
-    """A convolution without bias and the batch normalisation behind it (``name`` + ``_bn``)."""
+    """A convolution without bias and the batch normalization behind it (``name`` + ``_bn``)."""
     width = channels[1]
     return [
         Op("Conv", name, (source,), channels, kernel, stride),
@@ -137,7 +137,7 @@ def load_splits() -> dict[str, tuple[FloatArray, IntArray]]:
 
 
 def initial_weights(ops: list[Op]) -> Weights:
-    """Kaiming-initialised weights, and batch normalisation that starts as the identity."""
+    """Kaiming-initialized weights, and batch normalization that starts as the identity."""
     weights: Weights = {}
     for op in ops:
         read, made = op.channels
@@ -206,17 +206,17 @@ def train(ops: list[Op], images: FloatArray, labels: IntArray, epochs: int) -> W
     """SGD on cross-entropy with a one-cycle learning rate; returns the trained weights."""
     weights = initial_weights(ops)
     trained = [value.requires_grad_() for name, value in weights.items() if is_trained(name)]
-    optimiser = torch.optim.SGD(trained, lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    optimizer = torch.optim.SGD(trained, lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
     steps = len(labels) // BATCH
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.1, total_steps=epochs * steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=epochs * steps)
     x, y = torch.from_numpy(images), torch.from_numpy(labels)
     for epoch in range(epochs):
         total = 0.0
         for chosen in torch.randperm(len(y))[: steps * BATCH].split(BATCH):
             loss = F.cross_entropy(forward(ops, weights, shifted(x[chosen]), True), y[chosen])
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
             schedule.step()
             total += loss.item()
         print(f"epoch {epoch + 1:2d}/{epochs}  loss {total / steps:.4f}", flush=True)
@@ -272,7 +272,7 @@ def check(path: Path, expected: FloatArray, images: FloatArray, labels: IntArray
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the digits example and write its files.")
-    parser.add_argument("--seed", type=int, default=0, help="of initialisation and batches")
+    parser.add_argument("--seed", type=int, default=0, help="of initialization and batches")
     parser.add_argument("--epochs", type=int, default=25, help="passes over the training part")
     parser.add_argument("--out", type=Path, default=Path(), help="folder for the three files")
     arguments = parser.parse_args()

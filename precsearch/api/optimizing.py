@@ -109,7 +109,7 @@ def optimize(
         max_builds: Most engines to build and time.
         time_budget: Longest time to search, in seconds or as a `timedelta`.
         seed: Of every random choice.
-        objective: What is minimised: ``latency`` (the median), ``mean``, ``p95``, ``p99`` of the
+        objective: What is minimized: ``latency`` (the median), ``mean``, ``p95``, ``p99`` of the
             latency, or ``size``.
         max_latency: Most seconds of one inference, by the number that ``objective`` names.
         max_size: Most bytes of what is shipped.
@@ -129,7 +129,7 @@ def optimize(
         lift: Take the author's Q/DQ out of a model that comes quantized: where INT8 is chosen, it
             has the author's scales.
         output: The plan; by default the model's name with ``.plan.json``, here.
-        artifact: Where to write the optimised model; ``None`` writes none.
+        artifact: Where to write the optimized model; ``None`` writes none.
         run_dir: The journal's folder; by default the plan's name with ``.precsearch``, beside it.
         resume: Go on with the run in ``run_dir``.
         force: Overwrite plan, artifact and journal; never those of another model.
@@ -139,7 +139,7 @@ def optimize(
         progress: Whether to show a bar; by default in notebooks.
 
     Returns:
-        The plan, which is also on disk, with the trials and the optimised model.
+        The plan, which is also on disk, with the trials and the optimized model.
 
     Raises:
         InputError: Something that was given is wrong; the message says what to change.

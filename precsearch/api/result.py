@@ -39,7 +39,7 @@ class Result:
         plan_path: Where.
         run_path: The run directory, with the journal.
         model_path: The original model; one that was given in memory is in the run directory.
-        artifact_path: Where the optimised model was written, ``None`` if that was not asked for.
+        artifact_path: Where the optimized model was written, ``None`` if that was not asked for.
         summary: What a person should know, a sentence each.
         metric: The metric as ``--metric`` takes it; a function's has its file.
     """
@@ -107,7 +107,7 @@ class Result:
 
     @cached_property
     def model(self) -> onnx.ModelProto:
-        """The optimised model; of TensorRT, what its engine is built from.
+        """The optimized model; of TensorRT, what its engine is built from.
 
         Raises:
             ReplayError: The original model is another one now.
@@ -117,7 +117,7 @@ class Result:
         return found
 
     def save(self, path: str | PathLike[str], *, force: bool = False) -> BuildReport:
-        """Write the optimised model, or for TensorRT the engine, as `precsearch.build` does."""
+        """Write the optimized model, or for TensorRT the engine, as `precsearch.build` does."""
         return build(self.plan_path, self.model_path, Path(path), force=force)
 
     def verify(self, data: str | Path | None = None, *, tol: float | None = None) -> VerifyReport:

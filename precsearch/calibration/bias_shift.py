@@ -14,7 +14,7 @@ from precsearch.calibration.ranges import run_feeds
 from precsearch.core.backend import Feed, QuantScheme
 from precsearch.core.precision import Precision
 from precsearch.lowering.qdq.scales import QuantParams
-from precsearch.lowering.qdq.weights import quantise_weight
+from precsearch.lowering.qdq.weights import quantize_weight
 
 __all__ = ["ShiftRequest", "ShiftedLayer", "collect_shifts"]
 
@@ -40,10 +40,10 @@ class ShiftRequest:
     """What to look at.
 
     Attributes:
-        model: The prepared model in FP32, serialised.
+        model: The prepared model in FP32, serialized.
         model_folder: Folder of its external weights, if it has any; such layers are left alone.
         layers: The Convs.
-        scheme: How the backend quantises.
+        scheme: How the backend quantizes.
     """
 
     model: bytes
@@ -57,13 +57,13 @@ def collect_shifts(
 ) -> dict[str, npt.NDArray[np.float16]]:
     """FP32's mean less that of INT8 by node and output channel.
 
-    Each Conv reads FP32 activations, quantised, so that a shift does not depend on what runs in
+    Each Conv reads FP32 activations, quantized, so that a shift does not depend on what runs in
     INT8 before it.
 
     Raises:
         ModelError: ONNX Runtime refuses the model or a feed.
     """
-    model, keys = _with_quantised(request)
+    model, keys = _with_quantized(request)
     if not keys:
         return {}
     sums = [np.zeros(1) for _ in keys]
@@ -74,7 +74,7 @@ def collect_shifts(
     return {k: m.astype(np.float16) for k, m in means.items() if (np.abs(m) < _LARGEST).all()}
 
 
-def _with_quantised(request: ShiftRequest) -> tuple[bytes, list[str]]:
+def _with_quantized(request: ShiftRequest) -> tuple[bytes, list[str]]:
     """The model with the mean difference of each layer as its only outputs."""
     proto = onnx.ModelProto.FromString(request.model)
     graph = proto.graph
@@ -92,7 +92,7 @@ def _with_quantised(request: ShiftRequest) -> tuple[bytes, list[str]]:
         stem = f"precsearch_shift_{len(keys)}"
         array = np.asarray(onnx.numpy_helper.to_array(weight), np.float32)
         graph.initializer.extend(_constants(stem, array, layer.params, request.scheme))
-        added += _quantised(stem, node, array.ndim, opset)
+        added += _quantized(stem, node, array.ndim, opset)
         graph.output.append(onnx.helper.make_tensor_value_info(f"{stem}_mean", 1, None))
         keys.append(layer.key)
     graph.node.extend(added)
@@ -102,7 +102,7 @@ def _with_quantised(request: ShiftRequest) -> tuple[bytes, list[str]]:
 def _constants(
     stem: str, weight: npt.NDArray[np.float32], params: QuantParams, scheme: QuantScheme
 ) -> list[onnx.TensorProto]:
-    q, scale = quantise_weight(weight, 0, stored_as=scheme.weight("Conv", Precision.INT8))
+    q, scale = quantize_weight(weight, 0, stored_as=scheme.weight("Conv", Precision.INT8))
     rounded = q.astype(np.float32) * scale.reshape(-1, *[1] * (weight.ndim - 1))
     made = {
         "weight": rounded,
@@ -114,7 +114,7 @@ def _constants(
     return [onnx.numpy_helper.from_array(a, f"{stem}_{part}") for part, a in made.items()]
 
 
-def _quantised(stem: str, conv: onnx.NodeProto, rank: int, opset: int) -> list[onnx.NodeProto]:
+def _quantized(stem: str, conv: onnx.NodeProto, rank: int, opset: int) -> list[onnx.NodeProto]:
     node = onnx.helper.make_node
     params = [f"{stem}_scale", f"{stem}_zero"]
     copy = onnx.NodeProto()

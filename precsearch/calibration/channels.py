@@ -26,7 +26,7 @@ class ChannelRequest:
     """Which channels to look at.
 
     Attributes:
-        model: The prepared model in FP32, serialised.
+        model: The prepared model in FP32, serialized.
         model_folder: Folder of its external weights, if it has any.
         axes: Tensors with the axis that holds their channels.
         ranks: Number of dimensions of each tensor.
@@ -44,7 +44,7 @@ class ChannelStatistics:
 
     Attributes:
         peak: Largest absolute value of each channel, shape ``(channels,)``.
-        mean_square: Mean square of each channel, likewise.
+        mean_square: Mean square of each channel, shape ``(channels,)``.
         signed: Whether a value is negative.
     """
 

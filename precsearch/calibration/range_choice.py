@@ -35,7 +35,7 @@ class RangeRequest:
 
     Attributes:
         calibration: Model and tensors; its method is not used.
-        scheme: How the backend quantises activations.
+        scheme: How the backend quantizes activations.
     """
 
     calibration: Calibration
@@ -144,7 +144,7 @@ def _constants(stem: str, params: QuantParams, scheme: QuantScheme) -> Iterator[
 
 
 def _tried(stem: str, tensor: str, readers: Sequence[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    """The tensor quantised, what its readers make of it, and the sum of squared differences."""
+    """The tensor quantized, what its readers make of it, and the sum of squared differences."""
     node = onnx.helper.make_node
     params = [f"{stem}_scale", f"{stem}_zero"]
     yield node("QuantizeLinear", [tensor, *params], [f"{stem}_q"])

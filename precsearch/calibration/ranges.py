@@ -1,4 +1,4 @@
-"""Calibration: the range of every tensor that some assignment may quantise.
+"""Calibration: the range of every tensor that some assignment may quantize.
 
 ``minmax`` reduces inside the graph, so that no tensor leaves it. The other methods need histograms;
 tensors are then read a few at a time, within a memory budget, in a second pass.
@@ -43,13 +43,13 @@ class Calibration:
     """What to calibrate.
 
     Attributes:
-        model: The prepared model in FP32, serialised.
+        model: The prepared model in FP32, serialized.
         model_folder: Folder of its external weights, if it has any.
         tensors: Names of the tensors to look at.
         method: ``minmax``, ``percentile`` (99.99 % of the values) or ``mse`` (the range with the
             least squared rounding and clipping error) or ``entropy`` (the range whose distribution
             loses least).
-        levels: Steps of the quantised type, 255 for eight bits.
+        levels: Steps of the quantized type, 255 for eight bits.
     """
 
     model: bytes
@@ -233,7 +233,7 @@ def _least_error(counts: npt.NDArray[np.int64], found: TensorRange, levels: int)
 def _least_divergence(
     counts: npt.NDArray[np.int64], found: TensorRange, levels: int
 ) -> TensorRange:
-    """The range, shrunk evenly towards zero, whose quantised distribution is nearest.
+    """The range, shrunk evenly towards zero, whose quantized distribution is nearest.
 
     By the Kullback-Leibler divergence from the clipped distribution, as in NVIDIA's 8-bit Inference
     with TensorRT (Migacz, 2017).

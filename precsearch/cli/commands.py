@@ -141,7 +141,7 @@ def build(
     expect: plan_options.Expect = None,
     force: options.Force = False,
 ) -> Action:
-    """Write a plan's optimised model, byte for byte, or with --target an engine for another GPU.
+    """Write a plan's optimized model, byte for byte, or with --target an engine for another GPU.
 
     Refuses with exit code 4 if the plan does not reproduce here, and says what differs.
 

@@ -1,4 +1,4 @@
-"""What is minimised, and what an engine must not exceed beside the loss."""
+"""What is minimized, and what an engine must not exceed beside the loss."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Timing(str, Enum):
 
 
 class Objective(str, Enum):
-    """What a search minimises. The value is the label on the command line and in a plan."""
+    """What a search minimizes. The value is the label on the command line and in a plan."""
 
     LATENCY = "latency"
     """The median time of an inference."""
@@ -62,7 +62,7 @@ class Objective(str, Enum):
 
     @property
     def words(self) -> str:
-        """What is minimised, for people."""
+        """What is minimized, for people."""
         return _WORDS[self]
 
 

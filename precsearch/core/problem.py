@@ -52,7 +52,7 @@ class Goal:
         bound: The accuracy bound.
         noise: Relative difference in latency below which two engines are as fast as each other,
             from an A/A measurement; a tie goes to the more accurate.
-        objective: What is minimised.
+        objective: What is minimized.
         limits: What an engine must not exceed beside the loss.
         size: Bytes of the FP32 engine, to which sizes are relative; 0 where it is not known.
     """
@@ -65,11 +65,11 @@ class Goal:
 
     @property
     def tie(self) -> float:
-        """Relative difference in what is minimised that counts as none."""
+        """Relative difference in what is minimized that counts as none."""
         return _SAME_SIZE if self.objective is Objective.SIZE else self.noise
 
     def cost(self, measurement: Measurement) -> float | None:
-        """What is minimised, relative to FP32's; ``None`` if the engine was not timed."""
+        """What is minimized, relative to FP32's; ``None`` if the engine was not timed."""
         if measurement.latency is None:
             return None
         if self.objective is Objective.SIZE and self.size:
@@ -77,7 +77,7 @@ class Goal:
         return measurement.latency.ratio
 
     def parts(self, measurement: Measurement) -> Mapping[str, float]:
-        """What is minimised by group key, as far as the engine tells; units are its own."""
+        """What is minimized by group key, as far as the engine tells; units are its own."""
         if self.objective is Objective.SIZE:
             return measurement.group_bytes
         return measurement.group_seconds

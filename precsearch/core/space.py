@@ -30,12 +30,12 @@ class LayerGroup:
 
     Attributes:
         key: Name of the group: the original model's tensor that its last node writes.
-        kind: What was recognised, for people: ``conv``, ``matmul``, ``layernorm``, ``node``, …
+        kind: What was recognized, for people: ``conv``, ``matmul``, ``layernorm``, ``node``, …
         nodes: Keys of its nodes in graph order. A node's key is the first output tensor of the node
             in the original model.
         choices: Precisions that it may be asked for, highest first. Always starts with FP32.
         passive: Whether a precision that Q/DQ writes has an effect here only beside a group that
-            computes in it (Add, Concat, pooling: they merely keep a tensor quantised).
+            computes in it (Add, Concat, pooling: they merely keep a tensor quantized).
         signature: Equal for groups of equal structure and shapes (repeated blocks).
         block: Name of the repeated block that it belongs to; empty outside of one.
         macs: Multiply-accumulates for one sample, 0 where unknown.
@@ -110,7 +110,7 @@ class SearchSpace:
     Attributes:
         groups: Every group, the undecidable ones (FP32 alone) too.
         edges: Pairs (producer, consumer) of positions in ``groups`` that a tensor connects directly
-            or through nodes of undecidable groups that keep a tensor quantised (reshape, max-pool).
+            or through nodes of undecidable groups that keep a tensor quantized (reshape, max-pool).
         granularity: How the groups were made: ``node``, ``group`` or ``block``.
         fused: Keys of groups that the engine computes in one kernel if they have one precision.
     """

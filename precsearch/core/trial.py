@@ -98,7 +98,7 @@ class ShapeLatency:
 
     Attributes:
         shapes: Input name → shape.
-        weight: Share of this set in the latency that is minimised, all shares being 1 together.
+        weight: Share of this set in the latency that is minimized, all shares being 1 together.
         samples: Samples in one inference.
         seconds: Median of the per-round medians.
         ratio: Median of candidate / FP32.

@@ -90,7 +90,7 @@ class Cutter:
         """
         self._announce("run")
         assert self._cut is not None, "built before"
-        assert self._plain is not None, "likewise"
+        assert self._plain is not None, "built before"
         return self._cut.run(feed), self._plain.run(feed)
 
 

@@ -1,6 +1,6 @@
 """Looking into an ONNX Runtime engine: a lowered model with some of its tensors as outputs.
 
-What is stored quantised is taken out as integers, which no fusion minds, and dequantised here; of
+What is stored quantized is taken out as integers, which no fusion minds, and dequantized here; of
 the rest, what one group hands to another. Whether that changed the result is measured.
 """
 

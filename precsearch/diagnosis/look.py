@@ -66,7 +66,7 @@ def look(configuration: Configuration, feeds: Sequence[Feed]) -> OpenedConfigura
     """Make a configuration ready to be looked into, for these samples.
 
     Raises:
-        ModelError: ONNX Runtime refuses the model, or a tensor cannot be quantised.
+        ModelError: ONNX Runtime refuses the model, or a tensor cannot be quantized.
     """
     scales, assignment = configuration.assigned(feeds)
     plain = configuration.flat(Assignment(), scales)

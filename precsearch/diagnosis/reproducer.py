@@ -29,7 +29,7 @@ class Miscompiled:
         builds: Engines built to find it.
         shrunk: Engines built to make the reproducer small.
         nodes: Keys of the nodes of the reproducer.
-        model: The reproducer, serialised.
+        model: The reproducer, serialized.
         inputs, expected, got: Its inputs, the reference's outputs, and the engine's.
         not_built: Engines of a part of the model that did not build or run, on the way to it.
         before: Nodes before it that therefore could not be told right from wrong.

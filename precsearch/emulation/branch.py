@@ -2,7 +2,7 @@
 
 FP16, BF16: every tensor that a node stores in that format, and every one that it reads so, goes
 through FP32 → the format → FP32. INT8: what an INT8 node reads, and what it writes where that is
-stored quantised, goes through QuantizeLinear and DequantizeLinear. Both are idempotent, so a branch
+stored quantized, goes through QuantizeLinear and DequantizeLinear. Both are idempotent, so a branch
 rounds what it reads without knowing who wrote it.
 """
 
@@ -69,10 +69,10 @@ class Scope:
     Attributes:
         nodes: What was written.
         local: The name here of a tensor of the model.
-        made: The names of requantised tensors.
+        made: The names of requantized tensors.
         rounded: The name of a tensor that was rounded to a format, by its own and the format.
         grid: Names whose values a format holds, with the format.
-        scaled: The activations whose scales are read, by `scale_key` → what they are quantised to.
+        scaled: The activations whose scales are read, by `scale_key` → what they are quantized to.
         asked: Groups and precisions that something here depends on.
     """
 
@@ -92,7 +92,7 @@ class Branch:
     their names.
 
     Args:
-        context: The model, its groups, and how an assignment is quantised.
+        context: The model, its groups, and how an assignment is quantized.
         group: The group.
         precision: What it runs in.
         weights: Makes constants.
@@ -138,14 +138,14 @@ class Branch:
     def _place(
         self, views: Iterable[NodeView], group: LayerGroup, context: LoweringContext
     ) -> None:
-        """Which nodes read quantised tensors, and which tensors are stored quantised."""
+        """Which nodes read quantized tensors, and which tensors are stored quantized."""
         owners = context.owners
         for node in views:
             found = placed(node, self.graph, context.scheme, group.passive, self.precision)
             if found is None:
                 continue
             if found.end and owners[found.end] != group.key:
-                # Without this group at the precision, too, it has no effect: `quantise_layout`.
+                # Without this group at the precision, too, it has no effect: `quantize_layout`.
                 end = context.space.by_key[owners[found.end]]
                 if self.precision not in end.choices:
                     continue
@@ -177,7 +177,7 @@ class Branch:
                 if position in stored and tensor not in self._unrounded:
                     self._store(tensor, exact)
                 if tensor in self._stored:
-                    scope.local[tensor] = self._requantised(tensor)
+                    scope.local[tensor] = self._requantized(tensor)
 
     def _input(self, node: NodeView, slot: int, *, cast: bool) -> str:
         tensor, found = node.inputs[slot], self._placed.get(node.index)
@@ -189,7 +189,7 @@ class Branch:
                 around = self._stored_as if cast else FLOAT32
                 return self.weights.packed(node, around, self._packed[node.index])
             if active and slot == weight_slot(node, self.graph):
-                return self.weights.quantised(node, self.precision, self.scope.nodes)
+                return self.weights.quantized(node, self.precision, self.scope.nodes)
             if not cast:
                 return tensor
             return self.weights.rounded(tensor, self._stored_as, self.scope.nodes)
@@ -219,7 +219,7 @@ class Branch:
             scope.nodes += cast_pair(name, made, self._stored_as)
         return scope.rounded[key]
 
-    def _requantised(self, tensor: str) -> str:
+    def _requantized(self, tensor: str) -> str:
         """The tensor's values after QuantizeLinear and DequantizeLinear."""
         made = f"{tensor}//{self.precision}//dq"
         if made not in self.scope.made:
@@ -238,11 +238,11 @@ class Branch:
         ]
 
     def _perhaps(self, tensor: str, keys: tuple[str, ...]) -> str:
-        """Requantised if these other groups are all at this precision."""
+        """Requantized if these other groups are all at this precision."""
         decided = self._decided
         if decided is not None or not keys:
             certain = decided is None or all(decided(key, self.precision) for key in keys)
-            return self._requantised(tensor) if certain else self.name(tensor)
+            return self._requantized(tensor) if certain else self.name(tensor)
         made = "//".join([tensor, str(self.precision), *keys])
         self.scope.asked.update((key, self.precision) for key in keys)
         flags = [only_name(key, self.precision) for key in keys]

@@ -16,7 +16,7 @@ from precsearch.graph.reading.read import SourceModel
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales, ScaleSource
 from precsearch.reference.inner_tensors import OrtTensors
 from precsearch.registry import BackendFactory
@@ -63,7 +63,7 @@ class Configuration:
         """The model of an assignment as its engine is built from it.
 
         Raises:
-            ModelError: A tensor to quantise was not calibrated.
+            ModelError: A tensor to quantize was not calibrated.
         """
         return Lowering(self.graph, self.space, self.scheme, scales, self.form).lower(assignment)
 
@@ -82,7 +82,7 @@ class Configuration:
         """The emulation of an assignment.
 
         Raises:
-            ModelError: A tensor to quantise was not calibrated.
+            ModelError: A tensor to quantize was not calibrated.
         """
         return FlatProxy(self.graph, self.space, self.scheme, scales, assignment, self.form)
 
@@ -100,7 +100,7 @@ class Configuration:
         """
         if self.scales is not None:
             return self.scales, self.assignment
-        tensors = quantisable(self.graph, self.scheme, self.space)
+        tensors = quantizable(self.graph, self.scheme, self.space)
         wanted = tuple(sorted(frozenset().union(*tensors.values())))
         if not self.assignment.keys_at(Precision.INT8):
             return RangeScales({}, self.scheme), self.assignment

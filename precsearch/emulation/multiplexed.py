@@ -4,7 +4,7 @@ One ``If`` per group with one branch per precision; the conditions are an input,
 are inputs too, since what shares a scale (a Concat's parts) depends on the assignment. Each kind is
 one vector: ONNX Runtime looks at every input at every run, and a thousand of them cost
 milliseconds. All of it computes in FP32 and rounds what is stored
-(`precsearch.emulation.branch`), so it must run without graph optimisation, which may fuse a
+(`precsearch.emulation.branch`), so it must run without graph optimization, which may fuse a
 rounding away.
 """
 
@@ -33,7 +33,7 @@ from precsearch.lowering.qdq.scales import ScaleSource
 __all__ = ["ADDED_BYTES", "FLAGS", "SCALES", "ZEROS", "ProxyGraph", "ProxyModel", "ProxyRequest"]
 
 ADDED_BYTES = 128 << 20
-"""What rounded and dequantised weights may add to a model, in FP32."""
+"""What rounded and dequantized weights may add to a model, in FP32."""
 
 FLAGS = "//flags"
 """The proxy's input with what is chosen, Boolean."""
@@ -52,12 +52,12 @@ class ProxyModel:
     """What a session is opened from.
 
     Attributes:
-        model: The serialised ``ModelProto``; external weights stay external.
+        model: The serialized ``ModelProto``; external weights stay external.
         flags: (group key, precisions) of every element of the input `FLAGS`, in order: it is set if
             the group is in one of them.
         scaled: The activations whose scale and zero point are the elements of `SCALES` and `ZEROS`,
             in order.
-        activation: Type of a quantised activation, ``uint8`` or ``int8``.
+        activation: Type of a quantized activation, ``uint8`` or ``int8``.
         added_bytes: Size of the constants that the model itself has not.
         complete: Every form of a weight is a constant, none is computed at every run.
     """
@@ -76,7 +76,7 @@ class ProxyRequest:
 
     Attributes:
         flags: What is set, in order.
-        scales, zero_points: Of every scaled activation, in order; where the assignment quantises it
+        scales, zero_points: Of every scaled activation, in order; where the assignment quantizes it
             not, they are of no effect.
     """
 
@@ -91,13 +91,13 @@ class ProxyGraph:
     Args:
         graph: The prepared model.
         space: Its groups.
-        scheme: The backend's quantisation.
+        scheme: The backend's quantization.
         scales: Calibrated ranges, or a plan's scales.
         form: What surrounds INT8.
         budget: Bytes of constants that may be added.
 
     Raises:
-        ModelError: A weight is not finite, a tensor that INT8 quantises was not calibrated, or
+        ModelError: A weight is not finite, a tensor that INT8 quantizes was not calibrated, or
             the proxy is too large.
         PlanError: A plan's scales do not fit.
     """
@@ -125,7 +125,7 @@ class ProxyGraph:
 
         Raises:
             OptionError: The assignment is outside of the space.
-            ModelError: A tensor to quantise was not calibrated.
+            ModelError: A tensor to quantize was not calibrated.
             PlanError: A plan's scales do not fit.
         """
         self.space.check(assignment)
@@ -207,13 +207,13 @@ class ProxyGraph:
         return next((kind.name for kind in kinds if kind.is_integer), UINT8.name)
 
     def _inputs(self, flags: int, scaled: int) -> list[onnx.ValueInfoProto]:
-        quantised = helper.np_dtype_to_tensor_dtype(np.dtype(self._zeros))
+        quantized = helper.np_dtype_to_tensor_dtype(np.dtype(self._zeros))
         found = list(self.graph.inputs)
         if flags:
             found.append(helper.make_tensor_value_info(FLAGS, _BOOL, [flags]))
         if scaled:
             found.append(helper.make_tensor_value_info(SCALES, _FLOAT, [scaled]))
-            found.append(helper.make_tensor_value_info(ZEROS, quantised, [scaled]))
+            found.append(helper.make_tensor_value_info(ZEROS, quantized, [scaled]))
         return found
 
 

@@ -46,13 +46,13 @@ class Choices:
 
     Args:
         graph: The prepared model.
-        added: Serialised constants that are added to the model, by name.
+        added: Serialized constants that are added to the model, by name.
 
     Attributes:
         flags: Name of each condition → key of the group, and the precisions that set it.
         scaled: The activations whose scales are read, by `scale_key` → their place in `SCALES` and
             `ZEROS`.
-        precisions: The same activations → what they are quantised to.
+        precisions: The same activations → what they are quantized to.
     """
 
     def __init__(self, graph: GraphView, added: Mapping[str, bytes]) -> None:
@@ -86,7 +86,7 @@ class Choices:
         return [*sides, node]
 
     def constants(self) -> list[bytes]:
-        """Serialised: where in the vectors the numbers of each activation are, and nothing."""
+        """Serialized: where in the vectors the numbers of each activation are, and nothing."""
         found = {_place_name(t): np.asarray(i, np.int64) for t, i in self.scaled.items()}
         found[_NOTHING] = np.zeros(0, np.float32)
         made = [numpy_helper.from_array(a, n) for n, a in found.items()]
@@ -151,8 +151,8 @@ class Choices:
 
     def _leaf(self, body: onnx.GraphProto, outputs: Sequence[str], branch: Branch) -> None:
         scope = branch.scope
-        for tensor, quantised_to in sorted(scope.scaled.items()):
-            body.node.extend(self._numbers(tensor, quantised_to))
+        for tensor, quantized_to in sorted(scope.scaled.items()):
+            body.node.extend(self._numbers(tensor, quantized_to))
         for group, precision in sorted(scope.asked):
             self.flags[only_name(group, precision)] = group, frozenset({precision})
         body.node.extend(scope.nodes)

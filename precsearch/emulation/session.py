@@ -54,7 +54,7 @@ class Proxy:
         import onnxruntime as ort
 
         options = session_options(max(1, threads // max(1, lanes)), model_folder)
-        # Any optimisation could take a cast pair, or a Q/DQ pair, for nothing.
+        # Any optimization could take a cast pair, or a Q/DQ pair, for nothing.
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         if not model.complete:
             # A weight of which a run computes another form would stay beside its packed copy.

@@ -31,7 +31,7 @@ class FlatProxy:
     Args:
         graph: The prepared model.
         space: Its groups.
-        scheme: The backend's quantisation.
+        scheme: The backend's quantization.
         scales: Calibrated ranges, or a plan's scales.
         assignment: Canonical.
         form: What surrounds INT8.
@@ -39,7 +39,7 @@ class FlatProxy:
 
     Raises:
         OptionError: The assignment is outside of the space.
-        ModelError: A weight is not finite, or a tensor to quantise was not calibrated.
+        ModelError: A weight is not finite, or a tensor to quantize was not calibrated.
         PlanError: A plan's scales do not fit.
     """
 
@@ -83,7 +83,7 @@ class FlatProxy:
         return self._scope.local.get(tensor, tensor)
 
     def with_outputs(self, tensors: Iterable[str]) -> bytes:
-        """A serialised model whose outputs are these tensors of the prepared model, by `name`."""
+        """A serialized model whose outputs are these tensors of the prepared model, by `name`."""
         outputs = []
         for tensor in tensors:
             value = onnx.ValueInfoProto(name=self.name(tensor))

@@ -1,7 +1,7 @@
 """The constants of a proxy: a model's weights as FP16 and INT8 store them, in FP32.
 
 What is added to the model in FP32 is bounded. Beyond the bound, FP16's form of a weight is computed
-at every run, by a cast pair, and INT8's form is kept in a byte a value and dequantised at every run
+at every run, by a cast pair, and INT8's form is kept in a byte a value and dequantized at every run
 (context there, per channel, made an all-INT8 pass 9 times slower).
 """
 
@@ -23,7 +23,7 @@ from precsearch.graph.view import NodeView
 from precsearch.lowering.context import LoweringContext
 from precsearch.lowering.qdq.reach import reads_fine_scale
 from precsearch.lowering.qdq.scales import QuantParams
-from precsearch.lowering.qdq.weights import quantise_weight, scale_floor, weight_axis
+from precsearch.lowering.qdq.weights import quantize_weight, scale_floor, weight_axis
 from precsearch.lowering.tensor_names import float_name, scale_key
 from precsearch.lowering.weight_only import packed_stem, packed_weight, unpacked
 
@@ -33,16 +33,16 @@ Array = npt.NDArray[np.generic]
 
 
 class ProxyWeights:
-    """Makes the rounded and quantised forms of weights, each once.
+    """Makes the rounded and quantized forms of weights, each once.
 
     Args:
-        context: The model and how its weights are quantised.
+        context: The model and how its weights are quantized.
         params: Nominal scale by `scale_key` of an activation, which bounds the weight scales of a
             Conv with a bias.
         budget: Bytes that may be added.
 
     Attributes:
-        added: Serialised constants by name.
+        added: Serialized constants by name.
         added_bytes: Their size.
         complete: All that was asked for became a constant.
     """
@@ -75,7 +75,7 @@ class ProxyWeights:
         self._add(made, rounded(weight.load(), stored_as))
         return made
 
-    def quantised(self, node: NodeView, precision: Precision, nodes: list[onnx.NodeProto]) -> str:
+    def quantized(self, node: NodeView, precision: Precision, nodes: list[onnx.NodeProto]) -> str:
         """The weight of an INT8 or FP8 node as its kernel knows it."""
         name = node.inputs[1]
         weight = self.graph.weights[name]
@@ -91,7 +91,7 @@ class ProxyWeights:
             return made
         values = np.asarray(weight.load(), dtype=np.float32)
         half = self._around(precision) == FLOAT16 and not fine
-        q, scale = quantise_weight(values, axis, stored_as=kept, half=half, floor=floor)
+        q, scale = quantize_weight(values, axis, stored_as=kept, half=half, floor=floor)
         if self._fits(weight.size):
             shape = [-1 if i == axis else 1 for i in range(values.ndim)]
             wide = q.astype(np.float32) * (scale if axis is None else scale.reshape(shape))
@@ -113,7 +113,7 @@ class ProxyWeights:
         return made
 
     def fine(self, node: NodeView, precision: Precision) -> bool:
-        """Whether a product computes in FP32 what is not quantised, see `reads_fine_scale`."""
+        """Whether a product computes in FP32 what is not quantized, see `reads_fine_scale`."""
         return reads_fine_scale(node, self.graph, self._params, precision)
 
     def _computed(

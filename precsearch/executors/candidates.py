@@ -82,7 +82,7 @@ def measurement_config(
         loads: What is timed; nothing is the samples of ``search``.
         shapes: Sets of input shapes that engines are built for.
         metric_sha256: Digest of the user's own metric, "" for a built-in one.
-        also: Other metrics, with their digests likewise.
+        also: Other metrics, with the digests of those that are the user's.
     """
     return MeasurementConfig(
         backend=target.factory,

@@ -101,7 +101,7 @@ class Channel(Protocol[Service_co]):
 
         Args:
             make: See `Executor.open`.
-            args: Likewise.
+            args: See `Executor.open`.
         """
         ...
 

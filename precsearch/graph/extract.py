@@ -43,7 +43,7 @@ def ancestors(graph: GraphView, tensors: Iterable[str]) -> list[int]:
 
 
 def extracted(graph: GraphView, nodes: Collection[int], outputs: Sequence[str]) -> bytes:
-    """A serialised model of some nodes, with what they lack of each other as inputs.
+    """A serialized model of some nodes, with what they lack of each other as inputs.
 
     Args:
         graph: The prepared model.

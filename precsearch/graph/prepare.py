@@ -33,7 +33,7 @@ from precsearch.graph.view import GraphView, NodeView, Weight
 __all__ = ["MIN_OPSET", "prepare"]
 
 MIN_OPSET = 13
-"""Quantisation per channel needs QuantizeLinear-13."""
+"""Quantization per channel needs QuantizeLinear-13."""
 
 _MIN_IR = 7
 """What came with that operator set; before 4, every constant had to be an input as well."""

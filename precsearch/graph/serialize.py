@@ -1,4 +1,4 @@
-"""A serialised model from nodes and from constants that are serialised already.
+"""A serialized model from nodes and from constants that are serialized already.
 
 Joining bytes spares what dominates otherwise: parsing and writing every weight again.
 """
@@ -23,7 +23,7 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Skeleton:
-    """A serialised model in two parts.
+    """A serialized model in two parts.
 
     Attributes:
         head: The ``ModelProto`` without its graph.
@@ -34,7 +34,7 @@ class Skeleton:
     body: bytes
 
     def with_weights(self, weights: Iterable[bytes]) -> SerializedModel:
-        """One ``ModelProto`` from the parts and serialised ``TensorProto`` with their names.
+        """One ``ModelProto`` from the parts and serialized ``TensorProto`` with their names.
 
         Protocol Buffers lets the fields of a message stand in any order: GraphProto.initializer is
         field 5 and ModelProto.graph field 7, both length-delimited (wire type 2).
@@ -87,7 +87,7 @@ def join_model(
         graph: The prepared model.
         nodes: In topological order.
         inputs: Of the made model.
-        weights: Serialised ``TensorProto`` with their names.
+        weights: Serialized ``TensorProto`` with their names.
         outputs: Of the made model; ``None`` is the prepared model's.
     """
     wanted = graph.outputs if outputs is None else outputs
@@ -95,7 +95,7 @@ def join_model(
 
 
 def constant_bytes(name: str, elem_type: int, values: npt.NDArray[np.generic]) -> bytes:
-    """A serialised ``TensorProto``, made with one copy of its values.
+    """A serialized ``TensorProto``, made with one copy of its values.
 
     Protocol Buffers writes the fields of a message in the order of their numbers, and
     TensorProto.raw_data, field 9, is the last one here.

@@ -30,7 +30,7 @@ class Weight:
         elem_type: ONNX element type (``onnx.TensorProto.FLOAT`` …).
         shape: Its shape.
         tensor: The data; external data is read only when asked for.
-        proto_bytes: The serialised ``TensorProto``, name included.
+        proto_bytes: The serialized ``TensorProto``, name included.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Weight:
 
     @cached_property
     def proto_bytes(self) -> bytes:
-        """The serialised ``TensorProto`` named `name`; external data stays external."""
+        """The serialized ``TensorProto`` named `name`; external data stays external."""
         proto = ir.serde.serialize_tensor(self.tensor)
         proto.name = self.name
         proto.ClearField("doc_string")
@@ -132,7 +132,7 @@ class GraphView:
         shapes: Shape by tensor name where the rank is known.
         opsets: Operator-set version by domain.
         ir_version: ONNX IR version.
-        functions: Serialised model-local functions.
+        functions: Serialized model-local functions.
         name: The graph's name.
         memo: What others have found out about this graph and ask again, by their own names.
     """

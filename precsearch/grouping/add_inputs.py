@@ -1,4 +1,4 @@
-"""Groups that stand for a second decision on an Add: whether INT8 quantises its branch, too."""
+"""Groups that stand for a second decision on an Add: whether INT8 quantizes its branch, too."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def with_branches(space: SearchSpace, graph: GraphView, scheme: QuantScheme) -> 
 
     Such a group has no nodes. It is passive and the neighbour of its Add alone, so that
     `SearchSpace.canonical` drops it wherever the Add is not in INT8: the pair has three states, no
-    input quantised, the shortcut, or both.
+    input quantized, the shortcut, or both.
 
     Args:
         space: The groups of a model.
@@ -43,8 +43,8 @@ def with_branches(space: SearchSpace, graph: GraphView, scheme: QuantScheme) -> 
 
 
 def _branches(group: LayerGroup, graph: GraphView, scheme: QuantScheme) -> list[LayerGroup]:
-    quantised = [p for p in group.choices if p.spec.encoding is Encoding.QDQ]
-    if not group.passive or not quantised:
+    quantized = [p for p in group.choices if p.spec.encoding is Encoding.QDQ]
+    if not group.passive or not quantized:
         return []
     signature = hashlib.sha256(f"{ADD_INPUT} {group.signature}".encode()).hexdigest()[:16]
     return [
@@ -52,12 +52,12 @@ def _branches(group: LayerGroup, graph: GraphView, scheme: QuantScheme) -> list[
             key=f"{key}{BRANCH_SUFFIX}",
             kind=ADD_INPUT,
             nodes=(),
-            choices=(Precision.FP32, *quantised),
+            choices=(Precision.FP32, *quantized),
             passive=True,
             signature=signature,
             block=group.block,
             traits=traits_of(ADD_INPUT),
         )
         for key in group.nodes
-        if all(has_branch(graph.by_key[key], graph, scheme, p) for p in quantised)
+        if all(has_branch(graph.by_key[key], graph, scheme, p) for p in quantized)
     ]

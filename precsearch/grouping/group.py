@@ -106,12 +106,12 @@ def _layer_group(part: Pattern, block: str, graph: GraphView, choices: Choices) 
 
 
 def _edges(
-    parts: Sequence[Pattern], graph: GraphView, choices: Choices, quantised: Sequence[bool]
+    parts: Sequence[Pattern], graph: GraphView, choices: Choices, quantized: Sequence[bool]
 ) -> tuple[tuple[int, int], ...]:
     """Pairs of groups that an FP32 tensor connects.
 
     A tensor that a carrying node rearranges outside of the groups that have an INT8 form arrives
-    quantised all the same, so it connects its consumers to where it comes from, too.
+    quantized all the same, so it connects its consumers to where it comes from, too.
     """
     owner = {i: number for number, part in enumerate(parts) for i in part.nodes}
     origins: dict[str, frozenset[int]] = {}
@@ -122,7 +122,7 @@ def _edges(
         for tensor in reads:
             found |= {(o, number) for o in origins.get(tensor, ()) if o != number}
         mine = frozenset({number})
-        if choices.carries(node) and not quantised[number]:
+        if choices.carries(node) and not quantized[number]:
             mine |= origins.get(node.inputs[0], frozenset())
         origins.update({t: mine for t in node.outputs if t and graph.is_float(t)})
     return tuple(sorted(found))

@@ -16,7 +16,7 @@ from precsearch.graph.folding.einsum import as_matmul
 from precsearch.graph.reading.validate import subgraphs
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.graph.work import LAYERS, Work, is_layer, work_of
-from precsearch.lowering.capabilities import already_quantised, cast_capable, weight_slot
+from precsearch.lowering.capabilities import already_quantized, cast_capable, weight_slot
 
 __all__ = ["Hidden", "Undecided", "hidden_layers", "undecided"]
 
@@ -94,7 +94,7 @@ def _why(reader: _Reader, node: NodeView, offered: frozenset[Precision], space: 
     if kind != _FLOAT:
         name = onnx.TensorProto.DataType.Name(kind).lower()
         return f"it computes in {name}, and precsearch starts from FP32"
-    if already_quantised(node, graph):
+    if already_quantized(node, graph):
         return "its author has quantized it, and that stays as it is"
     if Precision.INT8 not in offered:
         casts = [p for p in Precision.ordered(offered) if p.spec.encoding is Encoding.CAST]

@@ -31,7 +31,7 @@ class Screening:
     """What to look at.
 
     Attributes:
-        model: The prepared model in FP32, serialised.
+        model: The prepared model in FP32, serialized.
         model_folder: Folder of its external weights, if it has any.
         tensors: Names of the FP32 tensors to look at: inputs and outputs of nodes.
         softmax: Tensor that a Softmax reads → the axis of its rows.

@@ -9,7 +9,7 @@ from precsearch.graph.operators import CONVOLUTIONS
 from precsearch.graph.view import NodeView
 from precsearch.hazards.screened import Screened
 from precsearch.lowering.capabilities import weight_slot
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 
 __all__ = ["int8_hints"]
 
@@ -21,11 +21,11 @@ _STEPS = 127
 def int8_hints(screened: Screened, scheme: QuantScheme) -> dict[str, str]:
     """Group key → the end of a sentence, for groups that may take INT8."""
     found = {
-        g.key: "with both inputs of its Adds quantised, an engine took ten times as long to build"
+        g.key: "with both inputs of its Adds quantized, an engine took ten times as long to build"
         for g in screened.space.groups
         if GroupTrait.ADDS_INPUT in g.traits
     }
-    for key, tensors in quantisable(screened.graph, scheme, screened.space).items():
+    for key, tensors in quantizable(screened.graph, scheme, screened.space).items():
         group = screened.space.by_key[key]
         nodes = [screened.graph.by_key[k] for k in group.nodes]
         narrow = next((s for n in nodes if (s := _narrow(screened, n, scheme))), "")

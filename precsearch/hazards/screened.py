@@ -62,7 +62,7 @@ class Screened:
     Attributes:
         stored_as: The precision's format.
         label: What messages call it.
-        limit: Its largest number, likewise.
+        limit: What messages call its largest number.
         too_coarse: Relative error of one tensor that is reported, some ten units in the last place:
             an error that the format makes everywhere says nothing about one tensor.
     """

@@ -17,7 +17,7 @@ from precsearch.graph.residual import residual
 from precsearch.graph.view import GraphView, NodeView
 
 __all__ = [
-    "already_quantised",
+    "already_quantized",
     "cast_capable",
     "cast_outputs",
     "cast_slots",
@@ -42,7 +42,7 @@ def weight_slot(node: NodeView, graph: GraphView) -> int | None:
 
 
 def data_slots(node: NodeView, graph: GraphView) -> tuple[int, ...]:
-    """The input slots whose FP32 activations are quantised if the node runs in INT8."""
+    """The input slots whose FP32 activations are quantized if the node runs in INT8."""
     if node.is_op(*CONVOLUTIONS, "Gemm"):
         return (0,)
     slots = range(1) if node.is_op("MatMul") and weight_slot(node, graph) == 1 else None
@@ -58,7 +58,7 @@ def quantized_trait(
     none = Trait.NON_QUANTIZABLE
     if node.domain or node.captures or not node.outputs or not node.outputs[0]:
         return none
-    if not graph.is_float(node.outputs[0]) or already_quantised(node, graph):
+    if not graph.is_float(node.outputs[0]) or already_quantized(node, graph):
         return none
     trait, quirks = scheme.of(node.op_type, precision).trait, scheme.quirks
     if trait is Trait.INPUTS_QUANTIZABLE:
@@ -75,7 +75,7 @@ def quantized_trait(
         constant = any(t in graph.weights and graph.is_float(t) for t in node.inputs)
         return none if constant or not data_slots(node, graph) else trait
     if trait is Trait.QUANTIZATION_AGNOSTIC and graph.is_float(node.inputs[0]):
-        # One quantised tensor in, one out: a second output (MaxPool's indices) has no such form.
+        # One quantized tensor in, one out: a second output (MaxPool's indices) has no such form.
         single = sum(1 for o in node.outputs if o) == 1
         return trait if single and node.inputs[0] not in graph.weights else none
     return none
@@ -90,7 +90,7 @@ def _fused(node: NodeView, graph: GraphView) -> bool:
     return known[node.key]
 
 
-def already_quantised(node: NodeView, graph: GraphView) -> bool:
+def already_quantized(node: NodeView, graph: GraphView) -> bool:
     """Whether the model's author has put Q/DQ around this node: it is left as it is."""
     before = (graph.producer.get(t) for t in node.inputs if t)
     after = (u for t in node.outputs if t for u in graph.users(t))
@@ -109,7 +109,7 @@ def is_product(node: NodeView, graph: GraphView) -> bool:
     if weight_slot(node, graph) is None:
         return False
     if node.is_op("Gemm"):
-        # alpha and beta other than 1 have no integer kernel; transA would quantise by column.
+        # alpha and beta other than 1 have no integer kernel; transA would quantize by column.
         return (
             node.int_attribute("transA", 0) == 0
             and node.float_attribute("alpha", 1.0) == 1.0

@@ -1,4 +1,4 @@
-"""What an assignment quantises and with which numbers, for all that write it as a graph.
+"""What an assignment quantizes and with which numbers, for all that write it as a graph.
 
 The lowering, the proxy of all assignments and the emulation of one must agree on this to the bit.
 """
@@ -16,7 +16,7 @@ from precsearch.core.quantization import TYPED, GraphForm, QuantScheme, TensorFo
 from precsearch.core.space import Assignment, LayerGroup, SearchSpace
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.capabilities import cast_capable
-from precsearch.lowering.qdq.layout import QuantLayout, quantise_layout
+from precsearch.lowering.qdq.layout import QuantLayout, quantize_layout
 from precsearch.lowering.qdq.reach import node_groups
 from precsearch.lowering.qdq.scales import QuantParams, RangeScales, ScaleSource, stored_scale
 from precsearch.lowering.weight_only import fits
@@ -31,7 +31,7 @@ class LoweringContext:
     Attributes:
         graph: The prepared model.
         space: Its groups.
-        scheme: The backend's quantisation.
+        scheme: The backend's quantization.
         scales: Calibrated ranges, or a plan's scales.
         form: What kind of graph is written, and what surrounds Q/DQ in it.
     """
@@ -58,11 +58,11 @@ class LoweringContext:
             )
 
     def around(self, precision: Precision) -> NumberFormat:
-        """The float format that an operator on quantised tensors reads and writes."""
+        """The float format that an operator on quantized tensors reads and writes."""
         return self.form.float_of(precision).spec.format
 
     def uncalibrated(self) -> LoweringContext:
-        """The same without scales: nothing can be quantised."""
+        """The same without scales: nothing can be quantized."""
         return replace(self, scales=RangeScales({}, self.scheme))
 
     def packed(self, assignment: Assignment) -> dict[int, TensorFormat]:
@@ -111,18 +111,18 @@ class LoweringContext:
         return node_groups(self.space)
 
     def layout(self, assignment: Assignment) -> QuantLayout:
-        """The quantised tensors of a canonical assignment.
+        """The quantized tensors of a canonical assignment.
 
         Raises:
             OptionError: The assignment is outside of the space, or asks for a precision that has
                 no form in a graph.
-            ModelError: A tensor to quantise was not calibrated.
+            ModelError: A tensor to quantize was not calibrated.
             PlanError: A plan's scales do not fit.
         """
         self.space.check(assignment)
         for key, precision in assignment.entries:
             self.check(key, precision)
-        return quantise_layout(self.graph, self.scheme, self.space, assignment, self.scales)
+        return quantize_layout(self.graph, self.scheme, self.space, assignment, self.scales)
 
     def stored(self, params: QuantParams, precision: Precision) -> QuantParams:
         """With the scale that a graph has: where FP16 surrounds Q/DQ, one that FP16 holds."""

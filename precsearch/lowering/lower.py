@@ -49,6 +49,7 @@ class Lowered:
         owners: Name of each node, added ones too → key of the group that it belongs to.
         parts: Group key → digest of its nodes and constants.
         shifts: Name of an INT8 node → what its bias is shifted by.
+        dynamic: Names of the INT8 nodes that round by the range of each inference, sorted.
     """
 
     content: SerializedModel
@@ -58,6 +59,7 @@ class Lowered:
     owners: Mapping[str, str]
     parts: Mapping[str, str]
     shifts: Shifts = field(default_factory=dict)
+    dynamic: tuple[str, ...] = ()
 
     @cached_property
     def sha256(self) -> str:
@@ -117,11 +119,13 @@ class Lowering:
         quantized = sorted((*layout.active, *layout.passive))
         asked = {nodes[i].key: layout.nodes[i] for i in quantized}
         asked |= {nodes[i].key: p for i, p in floats.items() if i not in quantized}
+        asked |= {nodes[i].key: Precision.INT8 for i in sorted(layout.dynamic)}
         asked |= {nodes[i].key: assignment[self._group(i)] for i in sorted(wanted.packed)}
         notes = self._annotation(emitter.writer, spans, assignment, floats, layout.written)
         lowered = self._assemble(emitter.writer, spans, layout.params, asked, notes)
         shifts = {nodes[i].key: shift for i, shift in layout.shifts.items()}
-        return replace(lowered, shifts=shifts) if shifts else lowered
+        dynamic = tuple(sorted(nodes[i].key for i in layout.dynamic))
+        return replace(lowered, shifts=shifts, dynamic=dynamic)
 
     def _wanted(
         self, assignment: Assignment, layout: QuantLayout, floats: Mapping[int, Precision]

@@ -13,6 +13,7 @@ from precsearch.graph.operators import CONVOLUTIONS
 from precsearch.graph.view import NodeView
 from precsearch.lowering.capabilities import cast_outputs, cast_slots
 from precsearch.lowering.emitter import Emitter
+from precsearch.lowering.qdq.dynamic import write_dynamic
 from precsearch.lowering.qdq.shifts import shifted_bias
 from precsearch.lowering.tensor_names import float_name
 
@@ -23,6 +24,11 @@ def write_node(emitter: Emitter, node: NodeView) -> None:
     """Append ``node`` and whatever its inputs need before it."""
     graph, layout = emitter.graph, emitter.layout
     own = emitter.floats.of(node)
+    if node.index in layout.dynamic:
+        source = emitter.operand(node, 0, FLOAT32)
+        output = emitter.floats.define(node.outputs[0], FLOAT32)
+        write_dynamic(emitter.writer, node, source, output, emitter.scheme)
+        return
     cast = frozenset(cast_slots(node, graph, own) if own != FLOAT32 else ())
     inputs = list(node.inputs)
     renewed = _renewed_slot(emitter, node)

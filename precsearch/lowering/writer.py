@@ -1,4 +1,4 @@
-"""Writing a lowered graph: nodes and constants, each constant serialised once a model."""
+"""Writing a lowered graph: nodes and constants, each constant serialized once a model."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class EncodedTensors(Protocol):
 
 @dataclass
 class WeightCache:
-    """Serialised constants by name: quantizing and retyping a weight is done once a model."""
+    """Serialized constants by name: quantizing and retyping a weight is done once a model."""
 
     protos: dict[str, bytes] = field(default_factory=dict)
 
     def keep(self, key: str, proto: onnx.TensorProto) -> None:
-        """Serialise a constant and keep it under ``key``."""
+        """Serialize a constant and keep it under ``key``."""
         self.protos[key] = proto.SerializeToString(deterministic=True)
 
     def keep_weight(
@@ -65,7 +65,7 @@ class GraphWriter:
 
     Attributes:
         nodes: Written so far.
-        weights: Name of each constant that they read → the serialised constant.
+        weights: Name of each constant that they read → the serialized constant.
     """
 
     def __init__(self, graph: GraphView, cache: WeightCache) -> None:

@@ -74,7 +74,7 @@ class BuildService:
         """Build an engine from a lowered model.
 
         Args:
-            model: Serialised.
+            model: Serialized.
             tactics: Kernels to use again where they can be had, chosen on this kind of device.
 
         Raises:

@@ -26,7 +26,7 @@ class Candidate:
     """An engine to measure.
 
     Attributes:
-        model: The lowered model, serialised; ``bytes`` gives it in one piece.
+        model: The lowered model, serialized; ``bytes`` gives it in one piece.
         digest: Its identity among the trials of a search.
         asked: Node name → precision that it was asked for.
         owners: Node name → group key.

@@ -42,7 +42,7 @@ class ReferenceService:
         """See `precsearch.reference.session.reference_outputs`.
 
         Args:
-            model: Serialised; ``None`` is the original file of the service's place.
+            model: Serialized; ``None`` is the original file of the service's place.
             feeds: Samples.
         """
         self._announce("reference")

@@ -20,7 +20,7 @@ def group_bytes(model: bytes | SerializedModel, owners: Mapping[str, str]) -> di
     """Bytes of constants by group key; a constant that several groups read counts once.
 
     Args:
-        model: A lowered model, serialised.
+        model: A lowered model, serialized.
         owners: Node name → group key.
     """
     graph = onnx.ModelProto.FromString(bytes(model)).graph
@@ -44,7 +44,7 @@ def shipped_bytes(
 
     Args:
         artifact: What a backend built.
-        model: The lowered model that it was built from, serialised.
+        model: The lowered model that it was built from, serialized.
         artifact_is_model: Whether weights that the model keeps in files are not in the artifact.
     """
     pieces = (model,) if isinstance(model, bytes) else model.pieces

@@ -26,7 +26,7 @@ class Block:
 
     Attributes:
         values: The engine's, float64 ``[samples, elements]``, finite.
-        reference: Likewise.
+        reference: The reference's, of the same shape and type.
         bad: Samples ``[samples]`` of another shape than the reference, or where one of both holds
             NaN or infinity and the other does not hold the same.
     """

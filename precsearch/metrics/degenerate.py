@@ -33,7 +33,7 @@ def degenerate(feeds: Sequence[Feed], reference: Sequence[Feed]) -> Degenerate:
 
     Args:
         feeds: Input name → array, a mapping a feed.
-        reference: Output name → array likewise.
+        reference: Output name → array, a mapping a feed.
     """
     empty: list[str] = []
     notes: list[str] = []

@@ -34,7 +34,7 @@ def mismatches(
 
     Args:
         outputs: The engine's, output name → array, a mapping a feed.
-        reference: Likewise.
+        reference: The reference's, in the same form.
         rows: Samples in each feed: where shapes agree, it is split into so many rows along axis 0.
         names: The outputs to look at.
     """

@@ -51,7 +51,7 @@ def lost_parts(outputs: Sequence[Feed], reference: Sequence[Feed]) -> tuple[Lost
 
     Args:
         outputs: The engine's, output name → array, a mapping a feed.
-        reference: Likewise; names that it lacks are not looked at.
+        reference: The reference's, in the same form; names that it lacks are not looked at.
 
     Returns:
         What is lost of each output, on the first axis beyond axis 0 where anything is. Nothing for

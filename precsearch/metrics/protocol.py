@@ -50,7 +50,7 @@ class Metric(Protocol):
 
         Args:
             outputs: The engine's outputs by name, one mapping per feed.
-            reference: The reference's, likewise; names that it lacks are not compared.
+            reference: The reference's, in the same form; names that it lacks are not compared.
             labels: One entry per sample along axis 0, in the order of the feeds.
             sizes: Samples per feed (`Dataset.sizes`). A feed's loss is split along axis 0 if all of
                 its compared outputs have that leading dimension; otherwise, and without sizes,

@@ -1,7 +1,7 @@
 """How far a tensor is from what it should be: sums over feeds in FP64, the tensors not kept.
 
 Euclidean distance, cosine similarity and relative difference are those of NVIDIA's guide to
-layer-by-layer comparison; the signal-to-quantisation-noise ratio is 20 log10(‖r‖ / ‖x - r‖).
+layer-by-layer comparison; the signal-to-quantization-noise ratio is 20 log10(‖r‖ / ‖x - r‖).
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def written_again(
     Raises:
         InputError: An output cannot be written.
         ReplayError: The artifact, which is missing, cannot be made from the plan here.
-        EngineError: Likewise.
+        EngineError: The engine of the artifact does not build here.
     """
     plan = _finished(config, outputs, trials)
     if plan is None:

@@ -115,6 +115,7 @@ def make_recipe(
         scales=scales,
         rewrites=tuple(RewriteRecipe(name, dict(params)) for name, params in target.rewrites),
         shifts=shift_recipes(lowered),
+        dynamic=lowered.dynamic,
         formats=formats_of(target, {g.precision for g in groups}),
     )
 
@@ -135,6 +136,7 @@ def relowered(recipe: Recipe, target: Target, lowered: Lowered) -> Recipe:
         scales=tuple(scale_recipe(t, p) for t, p in sorted(lowered.params.items())),
         rewrites=tuple(RewriteRecipe(name, dict(params)) for name, params in target.rewrites),
         shifts=shift_recipes(lowered),
+        dynamic=lowered.dynamic,
         formats=formats_of(target, {g.precision for g in groups}),
     )
 

@@ -39,7 +39,7 @@ class Criteria:
         metric_sha256: Of the file of a user's own metric, as hex; "" for a built-in one.
         baseline: Precision of the engine that it must not be slower than.
         shapes: Sets of input shapes that are timed; empty for those of the data.
-        objective: What was minimised: ``latency``, ``mean``, ``p95``, ``p99`` or ``size``.
+        objective: What was minimized: ``latency``, ``mean``, ``p95``, ``p99`` or ``size``.
         max_seconds: Limit on the time of an inference, by the number that the objective names.
         max_size: Limit on the bytes of what is shipped.
         max_memory: Limit on the bytes of host memory that opening and running it takes.

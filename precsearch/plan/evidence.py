@@ -134,7 +134,8 @@ class CorrectionEvidence:
     Attributes:
         name: ``equalize``, ``ranges``, …; see docs/corrections.md.
         kept: Whether the plan has it, where it has INT8 at all.
-        before, after: Loss of INT8 everywhere without and with it, beside those kept before.
+        before, after: Loss of INT8 without and with it, beside those kept before: everywhere, in
+            half of the groups, or where a product has weights, whichever falls most.
     """
 
     name: str

@@ -76,7 +76,7 @@ class Recipe:
         model_sha256: Of the original model with its external weights.
         materialised_sha256: Of the lowered model.
         lowering: Form of the graph and version of the lowering.
-        scheme: Name of the backend's quantisation scheme.
+        scheme: Name of the backend's quantization scheme.
         granularity: How the groups were made.
         space_sha256: Digest of the search space.
         backend: Name of the backend.
@@ -87,6 +87,7 @@ class Recipe:
         scales: Sorted by tensor.
         rewrites: In the order in which they are made.
         shifts: Sorted by node.
+        dynamic: Keys of the nodes in INT8 that round by the range of each inference, sorted.
         formats: Precision → the number format that its tensors are stored in, such as ``float16``,
             of those that a group has; empty in a plan that was upgraded from schema 1.
     """
@@ -104,6 +105,7 @@ class Recipe:
     scales: tuple[ScaleRecipe, ...] = ()
     rewrites: tuple[RewriteRecipe, ...] = ()
     shifts: tuple[ShiftRecipe, ...] = ()
+    dynamic: tuple[str, ...] = ()
     formats: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -121,7 +123,7 @@ class Recipe:
 def recipe_fields(recipe: Recipe) -> dict[str, Any]:
     """As data; fields that came later are left out where they are empty."""
     data: dict[str, Any] = unstructure(recipe)
-    for name in ("rewrites", "shifts", "formats"):
+    for name in ("rewrites", "shifts", "dynamic", "formats"):
         if not data[name]:
             del data[name]
     return data

@@ -60,7 +60,7 @@ class TensorSource(Protocol):
 
 
 Exposed = Callable[[Sequence[str]], bytes]
-"""A serialised model that has these tensors as its outputs."""
+"""A serialized model that has these tensors as its outputs."""
 
 
 class OrtTensors:
@@ -71,7 +71,7 @@ class OrtTensors:
         tensors: See `TensorSource`.
         exposed: Makes the model.
         name: The name of a tensor in that model.
-        exact: Whether graph optimisation is off, so that no rounding is fused away.
+        exact: Whether graph optimization is off, so that no rounding is fused away.
         model_folder: Folder of external weights, if there are any.
         finish: Turns what came out into the tensor, by tensor name; where there is none, it is it.
     """

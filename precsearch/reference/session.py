@@ -65,10 +65,10 @@ def session_options(threads: int, model_folder: str = "") -> ort.SessionOptions:
 
 
 def open_reference(model: bytes | str, model_folder: str = "") -> ort.InferenceSession:
-    """A session with basic optimisations only, which change no numerics worth speaking of.
+    """A session with basic optimizations only, which change no numerics worth speaking of.
 
     Args:
-        model: A serialised ``ModelProto``, or the path of one.
+        model: A serialized ``ModelProto``, or the path of one.
         model_folder: Folder of external weights, where ``model`` is bytes.
 
     Raises:
@@ -90,7 +90,7 @@ def reference_outputs(
     """Every output of the original model, one dictionary a feed.
 
     Args:
-        model: A serialised ``ModelProto``, or the path of one.
+        model: A serialized ``ModelProto``, or the path of one.
         feeds: Input name → array.
         model_folder: Folder of external weights, where ``model`` is bytes.
 

@@ -21,7 +21,7 @@ from precsearch.replay.judging import expect_digest
 from precsearch.replay.model_file import model_beside
 from precsearch.replay.portable import artifact_paths, loading
 from precsearch.replay.recipe_values import build_options, form_of, scale_params, threads_of
-from precsearch.replay.shifts import fixed_shifts
+from precsearch.replay.shifts import dynamic_nodes, fixed_shifts
 from precsearch.rewrites import Recorded, with_rewrites
 from precsearch.setup.files import check_free, write_output
 from precsearch.setup.target import Target, open_target
@@ -133,8 +133,9 @@ def lowered_again(plan: Plan, source: SourceModel, threads: int | None = None) -
     recipe = plan.recipe
     used = {g.precision for g in recipe.groups} | {Precision.FP32}
     target = plan_target(plan, source, used, threads)
-    scales = FixedScales(scale_params(recipe, target.scheme), fixed_shifts(recipe, target.graph))
-    scheme = target.scheme
+    scheme, graph = target.scheme, target.graph
+    shifts, dynamic = fixed_shifts(recipe, graph), dynamic_nodes(recipe, graph, scheme)
+    scales = FixedScales(scale_params(recipe, scheme), shifts, dynamic)
     lowering = Lowering(target.graph, target.space, scheme, scales, target.form)
     return Materialised(plan, target, lowering, lowering.lower(recipe.assignment))
 

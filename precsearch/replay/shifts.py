@@ -1,15 +1,17 @@
-"""The shifts of a plan's biases, checked."""
+"""Corrections that a plan has by node, checked."""
 
 from __future__ import annotations
 
 from precsearch.codec.vectors import decode_halves
 from precsearch.core.errors import PlanError
+from precsearch.core.quantization import QuantScheme
 from precsearch.graph.view import GraphView
+from precsearch.lowering.qdq.dynamic import can_be_dynamic
 from precsearch.lowering.qdq.shifts import Floats, can_be_shifted
 from precsearch.plan.plan import Recipe
 from precsearch.replay.artifact import EDITED
 
-__all__ = ["fixed_shifts"]
+__all__ = ["dynamic_nodes", "fixed_shifts"]
 
 
 def fixed_shifts(recipe: Recipe, graph: GraphView) -> dict[str, Floats]:
@@ -30,3 +32,18 @@ def fixed_shifts(recipe: Recipe, graph: GraphView) -> dict[str, Floats]:
             raise PlanError(f"the plan's shift of node {row.node!r} does not fit it; {EDITED}")
         found[row.node] = shift
     return found
+
+
+def dynamic_nodes(recipe: Recipe, graph: GraphView, scheme: QuantScheme) -> frozenset[str]:
+    """Keys of the products that round by the range of each inference.
+
+    Raises:
+        PlanError: A node cannot do that.
+    """
+    for key in recipe.dynamic:
+        node = graph.by_key.get(key)
+        if node is None or not can_be_dynamic(node, graph, scheme):
+            raise PlanError(
+                f"the plan's node {key!r} cannot round by the range of each inference; {EDITED}"
+            )
+    return frozenset(recipe.dynamic)

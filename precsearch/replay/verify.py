@@ -62,7 +62,7 @@ class VerifyReport:
         digest: Of the plan: of its recipe and its criteria.
         artifact_bytes: Size of what would be shipped.
         memory_bytes: Host memory that it takes in a new process; 0 where memory is not limited.
-        objective: What the plan minimises; see `precsearch.core.objective.Objective`.
+        objective: What the plan minimizes; see `precsearch.core.objective.Objective`.
         over: Limits of the caller that it breaks, half a sentence each.
         lines: Sentences for people: what differs from the plan's evidence, warnings.
     """

@@ -33,7 +33,7 @@ class Placed:
     """A model as it is written.
 
     Attributes:
-        model: Serialised; its external tensors are in the file ``weights`` beside it.
+        model: Serialized; its external tensors are in the file ``weights`` beside it.
         weights: The file's name: the first 16 hexadecimal digits of the SHA-256 of its bytes, and
             ``.weights``; "" if there is none.
         extents: What the file is made of, with the offsets in it.
@@ -65,7 +65,7 @@ def placed(source: SourceModel, model: bytes) -> Placed:
 
     Args:
         source: The model that it was made of, whose external weights it names.
-        model: Serialised.
+        model: Serialized.
 
     Raises:
         ModelError: The original weights cannot be read.
@@ -121,7 +121,7 @@ def write_model(
     Args:
         source: The model that it was made of.
         path: Where to write.
-        model: Serialised.
+        model: Serialized.
         put: Writes the model's file, and decides what may be replaced.
 
     Returns:

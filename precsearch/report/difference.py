@@ -77,7 +77,7 @@ class Difference:
 
     @property
     def scales(self) -> tuple[Change, ...]:
-        """Tensors that are quantised otherwise."""
+        """Tensors that are quantized otherwise."""
         a = {s.tensor: s for s in self.first.recipe.scales}
         b = {s.tensor: s for s in self.second.recipe.scales}
         found = []

@@ -148,7 +148,7 @@ def _replay(story: Story) -> Replay | None:
     file = story.plan_path.name if story.plan_path is not None else "model.plan.json"
     model = story.model if Path(story.model).suffix == ".onnx" else f"{story.model}.onnx"
     compiled = bool(plan.evidence.engine)
-    shipped = "optimised.engine" if compiled else "optimised.onnx"
+    shipped = "optimized.engine" if compiled else "optimized.onnx"
     own = ["--metric", argument(plan.criteria.metric)] if plan.criteria.metric_sha256 else []
     measured = ["--data", "holdout.npz", *own, *(["--artifact", shipped] if compiled else [])]
     return Replay(
@@ -160,7 +160,7 @@ def _replay(story: Story) -> Replay | None:
         loading=_loading(plan, Path(shipped)),
         promised=[
             ("model", Cell(plan.recipe.model_sha256, form="code")),
-            ("optimised", Cell(plan.recipe.materialised_sha256, form="code")),
+            ("optimized", Cell(plan.recipe.materialised_sha256, form="code")),
             ("plan", Cell(plan.digest, form="code")),
         ],
     )

@@ -47,7 +47,7 @@ class Story:
         finalists: Those judged.
         warnings: What the user should know, each once.
         ranges: Lowest and highest value by tensor, as calibrated, of more tensors than the plan
-            quantises; empty where they were not kept.
+            quantizes; empty where they were not kept.
         engines: What each engine reached in a search on several backends, of which this is the run
             of the one that was shipped; ``None`` in a search on one.
     """

@@ -17,7 +17,7 @@ class Absorber:
 
     Attributes:
         takes: The axis of its input whose scale its constants take up, if it has one.
-        gives: The axis of its output, likewise.
+        gives: The axis of its output whose scale its constants take up, if it has one.
     """
 
     takes: Axis | None

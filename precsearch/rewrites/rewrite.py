@@ -56,7 +56,7 @@ class NamedRewrite:
 
 
 def rewritten(graph: GraphView, rewrite: Rewrite) -> bytes:
-    """The changed model, serialised, without the nodes that nothing reads any more."""
+    """The changed model, serialized, without the nodes that nothing reads any more."""
     nodes = [n for v in graph.nodes for n in rewrite.instead.get(v.index, [v.proto])]
     kept = _needed(nodes, graph)
     used = _reads(kept) | graph.output_names
@@ -84,8 +84,8 @@ def _plain_names(
         made.CopyFrom(node)
         made.input[:] = [names.get(t, t) for t in node.input]
         renamed.append(made)
-    for index, serialised in enumerate(weights):
-        proto = onnx.TensorProto.FromString(serialised)
+    for index, serialized in enumerate(weights):
+        proto = onnx.TensorProto.FromString(serialized)
         if proto.name in names:
             proto.name = names[proto.name]
             weights[index] = proto.SerializeToString(deterministic=True)

@@ -37,7 +37,7 @@ class _Reader:
         axis: What it reads.
         labels: Classes of its input channels; the count of classes where there is none.
         weight: Largest absolute weight, shape ``(outputs, inputs)``; 0 where there is none.
-        energy: Sum of squared weights, likewise.
+        energy: Sum of squared weights, of the same shape.
         size: Weights between an input and an output channel.
         found: Statistics of its input.
     """

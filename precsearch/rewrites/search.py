@@ -44,7 +44,7 @@ class Suggestion:
         sites: Keys of the nodes that it is about.
         fp32: Relative L2 that it moves FP32's outputs by.
         before, after: Loss of the configuration without and with it.
-        model: The rewritten model, serialised; ``None`` if it is not exact.
+        model: The rewritten model, serialized; ``None`` if it is not exact.
         rewrites: Name and parameters of each, for `precsearch.rewrites.with_rewrites`.
     """
 

@@ -52,7 +52,7 @@ class Lowered(Protocol):
 
     @property
     def model(self) -> bytes:
-        """The serialised model."""
+        """The serialized model."""
         ...
 
     @property

@@ -41,7 +41,7 @@ class Target:
         space: Its groups.
         backend: For its declarations; engines are opened in workers.
         scheme: How INT8 is written: the backend's own, or that of a plan.
-        form: What kind of graph it builds from, likewise.
+        form: What kind of graph it builds from: the backend's own, or that of a plan.
         factory: Constructs the backend there.
         options: Its knobs.
         rewrites: Rewrites that the source has gone through since it was read.
@@ -72,7 +72,7 @@ class Target:
 
     @property
     def reference_model(self) -> bytes | None:
-        """What the reference runs, serialised; ``None`` is the file itself."""
+        """What the reference runs, serialized; ``None`` is the file itself."""
         source = read_model(self.source.path) if self.rewrites else self.source
         anonymous = without_names(source.proto)
         if anonymous is not None:
@@ -103,8 +103,8 @@ def open_target(
         precisions: What groups may be given; ``None`` is what the backend offers.
         granularity: ``node``, ``group`` or ``block``.
         threads: CPU threads of one inference.
-        scheme: Name of a plan's quantisation scheme; ``None`` is the one for this machine.
-        form: Name of a plan's graph form, likewise.
+        scheme: Name of a plan's quantization scheme; ``None`` is the one for this machine.
+        form: Name of a plan's graph form; ``None`` is the one for this machine.
         build: Options that the backend alone knows, by name.
         shapes: Sets of input shapes that engines are built for, if known already.
         control: What the user has settled for some groups.

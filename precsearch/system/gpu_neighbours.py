@@ -21,7 +21,7 @@ class DeviceWatch:
         nvml: The module.
         handle: The device.
         pid: Our process, as the driver numbers it.
-        helpers: Processes that work for ours, likewise.
+        helpers: Processes that work for ours, as the driver numbers them.
     """
 
     def __init__(

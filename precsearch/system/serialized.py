@@ -1,4 +1,4 @@
-"""A serialised model that is not joined before somebody needs it in one piece."""
+"""A serialized model that is not joined before somebody needs it in one piece."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["SerializedModel"]
 
 @dataclass(frozen=True)
 class SerializedModel:
-    """A serialised ``ModelProto`` in pieces, most of which other models of a search share.
+    """A serialized ``ModelProto`` in pieces, most of which other models of a search share.
 
     ``bytes`` joins them, which takes as much memory again.
 

@@ -54,7 +54,7 @@ class Auto:
         probes: Candidates screened by proxy at a time.
         screens: Screenings at most before each build.
         least: Least expected gain that an engine is built for, as a share of the best latency.
-        promise: Least improvement in a draw that one is built for, likewise.
+        promise: Least improvement in a draw that one is built for, as the same share.
         draws: Draws from the latency model's posterior in each round.
         margin: Share of the bound at which an engine is kept in reserve, less where the samples
             leave the losses in more doubt than that; 0 for no reserve.

@@ -136,8 +136,8 @@ class Encoding:
 
         The same rule as `SearchSpace.canonical`, on many assignments at once.
         """
-        quantised = [p for p in self.space.precisions if p.is_quantized]
-        for precision in quantised if self.passive.any() else ():
+        quantized = [p for p in self.space.precisions if p.is_quantized]
+        for precision in quantized if self.passive.any() else ():
             many = self._canonical_at(many, self.space.precisions.index(precision))
         return many
 

@@ -234,13 +234,13 @@ class History(Ledger):
         return self.problem.goal.passes(trial.measurement)
 
     def ratio(self, trial: Trial | None) -> float | None:
-        """What is minimised over FP32's, mostly the latency; ``None`` if the trial has none."""
+        """What is minimized over FP32's, mostly the latency; ``None`` if the trial has none."""
         if trial is None or trial.measurement is None:
             return None
         return self.problem.goal.cost(trial.measurement)
 
     def parts(self, trial: Trial | None) -> Mapping[str, float]:
-        """What is minimised by group key, in units of its own; nothing where that is unknown."""
+        """What is minimized by group key, in units of its own; nothing where that is unknown."""
         found = None if trial is None else trial.measurement
         return {} if found is None else self.problem.goal.parts(found)
 

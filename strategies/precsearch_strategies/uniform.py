@@ -25,7 +25,7 @@ def uniform_assignments(problem: Problem) -> tuple[Assignment, ...]:
     For each lower precision: everywhere; everywhere but where a prior advises against it (there
     the next precision that no prior advises against); and for INT8 both again with the passive
     groups (Add, Concat, pooling) left in float, and then with the products of two activations
-    (attention) in float too. NVIDIA's and ONNX Runtime's quantisers differ from each other mostly
+    (attention) in float too. NVIDIA's and ONNX Runtime's quantizers differ from each other mostly
     in these points, and which of them is faster depends on the backend.
     """
     space = problem.space
@@ -83,7 +83,7 @@ def _passive_float(problem: Problem, asked: dict[str, Precision]) -> list[Assign
 class Uniform:
     """Builds the trivial engines and stops: the rivals that every search must beat.
 
-    NVIDIA's ``trtexec --best``, AutoCast and ONNX Runtime's static quantiser each amount to one
+    NVIDIA's ``trtexec --best``, AutoCast and ONNX Runtime's static quantizer each amount to one
     of them.
     """
 

@@ -1,4 +1,4 @@
-"""A model that ONNX Runtime optimised once opens again with the same kernels and outputs."""
+"""A model that ONNX Runtime optimized once opens again with the same kernels and outputs."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def test_results_go_to_stdout_and_progress_to_stderr() -> None:
     assert "] engine 0: all fp32" in done.stderr
     assert "engine 0" not in done.stdout
     assert "m.onnx: 1.82x FP32's speed (1.78 to 1.86), within rel-l2 ≤ 0.01\n" in done.stdout
-    assert "precsearch build m.plan.json --model m.onnx -o m.optimised.onnx\n" in done.stdout
+    assert "precsearch build m.plan.json --model m.onnx -o m.optimized.onnx\n" in done.stdout
     assert "\x1b" not in done.stdout + done.stderr
 
 

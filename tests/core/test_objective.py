@@ -1,4 +1,4 @@
-"""What is minimised, and limits beside the loss."""
+"""What is minimized, and limits beside the loss."""
 
 from __future__ import annotations
 

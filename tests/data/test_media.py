@@ -33,7 +33,7 @@ def only(folder: Path, spec: InputSpec, steps: str) -> Any:
     return feed[spec.name]
 
 
-def test_pictures_are_scaled_normalised_and_put_channels_first(tmp_path: Path) -> None:
+def test_pictures_are_scaled_normalized_and_put_channels_first(tmp_path: Path) -> None:
     picture(tmp_path / "d/a.png")
     found = only(tmp_path / "d", PICTURE, f"resize=8,{MEAN_STD}")
     assert found.shape == (1, 3, 8, 8)

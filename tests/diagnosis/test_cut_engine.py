@@ -127,7 +127,7 @@ def test_few_tensors_are_cut_at_a_time_and_all_are_seen(
         assert len(found.layers) > 20
 
 
-def test_quantised_tensors_are_seen_as_they_are_stored(
+def test_quantized_tensors_are_seen_as_they_are_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = seen(tmp_path, Compiled, monkeypatch, precision=Precision.INT8)

@@ -1,4 +1,4 @@
-"""Runs that minimise the size, or keep limits, by made-up times: lower precision is slower here."""
+"""Runs that minimize the size, or keep limits, by made-up times: lower precision is slower here."""
 
 from __future__ import annotations
 

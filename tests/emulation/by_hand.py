@@ -20,7 +20,7 @@ from precsearch.core.space import Assignment, SearchSpace
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.capabilities import cast_capable, cast_outputs, cast_slots
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -100,6 +100,6 @@ def scales_of(
     graph: GraphView, space: SearchSpace, feeds: list[Arrays], scheme: QuantScheme = SCHEME
 ) -> RangeScales:
     plain = Lowering(graph, space, scheme, RangeScales({}, scheme)).lower(Assignment()).model
-    tensors = frozenset().union(*quantisable(graph, scheme, space).values())
+    tensors = frozenset().union(*quantizable(graph, scheme, space).values())
     calibration = Calibration(plain, "", tuple(sorted(tensors)))
     return RangeScales(collect_ranges(calibration, feeds), scheme)

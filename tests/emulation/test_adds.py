@@ -17,13 +17,13 @@ FP32, INT8 = Precision.FP32, Precision.INT8
 
 
 def residual() -> tuple[Written, SearchSpace, Arrays]:
-    """A net of residual blocks as TensorRT quantises it, and a feed."""
+    """A net of residual blocks as TensorRT quantizes it, and a feed."""
     graph = view(residual_net())
     space, feed = group(graph, DECIDED, frozenset({FP32, INT8})), noise_for(graph)
     return written(graph, space, [feed], DECIDED), space, feed
 
 
-def test_the_branch_of_a_residual_add_is_quantised_only_if_asked() -> None:
+def test_the_branch_of_a_residual_add_is_quantized_only_if_asked() -> None:
     on, space, feed = residual()
     branch = next(g for g in space.groups if not g.nodes)
     outputs: list[Any] = []
@@ -35,7 +35,7 @@ def test_the_branch_of_a_residual_add_is_quantised_only_if_asked() -> None:
     assert not np.array_equal(first, second)
 
 
-def test_a_shortcut_is_quantised_only_beside_an_int8_convolution() -> None:
+def test_a_shortcut_is_quantized_only_beside_an_int8_convolution() -> None:
     on, space, feed = residual()
     adds = [g.key for g in space.free if g.kind in ("add", "add-branch")]
     convolutions = [g.key for g in space.free if g.kind == "conv"]

@@ -23,7 +23,7 @@ from precsearch.graph.prepare import prepare
 from precsearch.graph.reading.read import read_model
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.reach import node_groups, quantisable
+from precsearch.lowering.qdq.reach import node_groups, quantizable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.emulation.by_hand import SCHEME, Arrays, plain_session, run_by_hand, scales_of
 from tests.emulation.written import (
@@ -129,7 +129,7 @@ def test_odd_models_in_every_precision(name: str, tmp_path: Path) -> None:
         outputs=tuple(o.name for o in graph.outputs),
     )
     feed = dict(data.feeds[0])
-    tensors = quantisable(graph, SCHEME, space)
+    tensors = quantizable(graph, SCHEME, space)
     ranges = scales_of(graph, space, [feed])
     able = frozenset(k for k, ts in tensors.items() if finite(ranges, ts))
     lowering = Lowering(graph, space, SCHEME, ranges)
@@ -208,10 +208,10 @@ def test_a_group_that_nobody_reads_has_no_choice() -> None:
 
 
 def test_what_a_concat_shares_depends_on_the_assignment() -> None:
-    """Its inputs have one scale where it is quantised, and each its own elsewhere."""
+    """Its inputs have one scale where it is quantized, and each its own elsewhere."""
     graph = view(fire_net())
     space = group(graph, SCHEME, frozenset({FP32, INT8}))
-    tensors = sorted(frozenset().union(*quantisable(graph, SCHEME, space).values()))
+    tensors = sorted(frozenset().union(*quantizable(graph, SCHEME, space).values()))
     ranges = {t: TensorRange(0.0, 1.0 + i) for i, t in enumerate(tensors)}
     made = ProxyGraph(graph, space, SCHEME, RangeScales(ranges, SCHEME))
     concat = next(g for g in space.free if g.kind == "concat")

@@ -22,7 +22,7 @@ from precsearch.data import input_specs, load
 from precsearch.executors.candidates import candidate, measurement_config
 from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.measurement.open import open_service
 from precsearch.measurement.place import Place
@@ -50,7 +50,7 @@ def opened() -> Target:
 
 def lowering_of(target: Target, feeds: object) -> Lowering:
     plain = Lowering(target.graph, target.space, target.scheme, RangeScales({}, target.scheme))
-    tensors = quantisable(target.graph, target.scheme, target.space)
+    tensors = quantizable(target.graph, target.scheme, target.space)
     names = tuple(sorted(frozenset().union(*tensors.values())))
     calibration = Calibration(plain.lower(Assignment()).model, "", names)
     ranges = collect_ranges(calibration, feeds)  # type: ignore[arg-type]

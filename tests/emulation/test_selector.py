@@ -16,7 +16,7 @@ from precsearch.emulation.multiplexed import ProxyGraph
 from precsearch.emulation.session import Proxy
 from precsearch.emulation.single import FlatProxy
 from precsearch.grouping.group import group
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.emulation.by_hand import SCHEME, plain_session
 from tests.emulation.written import (
@@ -59,7 +59,7 @@ def test_a_branch_with_large_constants_is_one_level_deep(monkeypatch: pytest.Mon
     """There ONNX Runtime packs them; two levels out it does not."""
     graph = view(fire_net())
     space = group(graph, SCHEME, frozenset(Precision))
-    tensors = frozenset().union(*quantisable(graph, SCHEME, space).values())
+    tensors = frozenset().union(*quantizable(graph, SCHEME, space).values())
     ranges = dict.fromkeys(tensors, TensorRange(-1.0, 1.0))
     depths: dict[str, set[int]] = {}
 
@@ -95,7 +95,7 @@ def test_any_number_of_precisions_can_be_chosen_from(monkeypatch: pytest.MonkeyP
     graph = view(gemm_head())
     space = group(graph, SCHEME, frozenset(Precision))
     assert max(len(g.choices) for g in space.groups) == 4
-    tensors = frozenset().union(*quantisable(graph, SCHEME, space).values())
+    tensors = frozenset().union(*quantizable(graph, SCHEME, space).values())
     scales = RangeScales(dict.fromkeys(tensors, TensorRange(-1.0, 1.0)), SCHEME)
     feed, asked = noise_for(graph), (FP32, BF16, FP16, INT8)
     for large in (1 << 30, 1):

@@ -175,7 +175,7 @@ def test_a_single_node_may_be_int8_by_its_role_alone() -> None:
     ]
 
 
-def test_a_sum_with_a_constant_is_never_quantised() -> None:
+def test_a_sum_with_a_constant_is_never_quantized() -> None:
     b = GraphBuilder()
     x = b.op("Add", b.input(["n", 6, 4]), b.weight(6, 4))
     assert choices(space_of(b, x)) == [("node", (FP32, FP16), False)]

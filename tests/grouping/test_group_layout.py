@@ -86,7 +86,7 @@ def test_edges_reach_into_subgraphs() -> None:
 
 
 @pytest.mark.parametrize("precisions", [frozenset({FP32, INT8}), EVERY])
-def test_edges_pass_through_what_carries_quantised_tensors(
+def test_edges_pass_through_what_carries_quantized_tensors(
     precisions: frozenset[Precision],
 ) -> None:
     """The Reshape is a group of its own here; the Add still counts as the product's neighbour."""

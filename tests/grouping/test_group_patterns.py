@@ -130,7 +130,7 @@ def test_silu_and_quick_gelu() -> None:
         ("silu", ["Sigmoid", "Mul"]),
         ("gelu", ["Mul", "Sigmoid", "Mul"]),
     ]
-    # Both nodes of SiLU keep their tensors quantised; a constant factor has no such form.
+    # Both nodes of SiLU keep their tensors quantized; a constant factor has no such form.
     assert [(g.passive, Precision.INT8 in g.choices) for g, _ in found] == [
         (True, True),
         (False, False),

@@ -71,7 +71,7 @@ def test_what_it_finds_is_what_all_outputs_show(name: str) -> None:
         right, mine = tally.result(), found.tensors[tensor]
         assert right is not None
         assert mine.count == right.count
-        for field in ("low", "high", "rms"):  # basic optimisations may fuse a rounding away
+        for field in ("low", "high", "rms"):  # basic optimizations may fuse a rounding away
             scale = max(right.absmax, 1e-3)
             assert getattr(mine, field) == pytest.approx(getattr(right, field), abs=1e-4 * scale)
 

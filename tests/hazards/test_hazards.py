@@ -40,7 +40,7 @@ def log_power(b: GraphBuilder, x: str) -> str:
     return b.op("Log", b.op("Add", b.op("Mul", small, small), b.const(1e-10)))
 
 
-def normalised(b: GraphBuilder, x: str) -> str:
+def normalized(b: GraphBuilder, x: str) -> str:
     """x / |x| of small values: what is under the root is 0 in FP16."""
     small = b.op("Mul", x, b.const(1e-4))
     total = b.op("ReduceSum", b.op("Mul", small, small), b.ints(-1), keepdims=1)
@@ -72,7 +72,7 @@ FAILING: dict[str, tuple[Build, str]] = {
     "RMS norm": (lambda b, x: rms_norm(b, b.op("Mul", x, b.const(300.0)), 64), "> 65504"),
     "mask": (mask, "holds -3.4e+38, beyond 65504"),
     "underflow before Log": (log_power, "Log"),
-    "underflow before Div": (normalised, "Div"),
+    "underflow before Div": (normalized, "Div"),
     "cancellation": (shifted(256.0), "cancel"),
     "larger cancellation": (shifted(4096.0), "cancel"),
     "cancellation afar": (shifted_afar, "cancel"),

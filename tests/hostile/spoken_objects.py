@@ -38,7 +38,7 @@ from precsearch.executors.process import Worker
 from precsearch.executors.references import check_comparable, reference_of
 from precsearch.graph.reading.widen import widened
 from precsearch.lowering.qdq.scales import FixedScales, QuantParams, RangeScales, Tie
-from precsearch.lowering.qdq.weights import quantise_weight
+from precsearch.lowering.qdq.weights import quantize_weight
 from precsearch.measurement.config import ReferenceSplit
 from precsearch.metrics import metric
 from precsearch.registry import strategy
@@ -242,7 +242,7 @@ OBJECTS: list[Say] = [
     lambda _: FixedScales({"a": QuantParams(1.0, 0), "b": QuantParams(2.0, 0)}).assign(
         {"a", "b"}, [Tie("a", "b", exact=True)]
     ),
-    lambda _: quantise_weight(np.array([[np.inf]], np.float32), None),
+    lambda _: quantize_weight(np.array([[np.inf]], np.float32), None),
     lambda _: Fault("flood"),
     lambda _: Fault("hang", "lunch"),
     lambda _: Landscape.from_json("[]"),

@@ -101,7 +101,7 @@ the plan is judged by 'evil.py:run', its author's own code, which runs only if y
 --metric FILE.py:FUNCTION once you have read it
 the plan does not say which 'evil.py:run' it is judged by: it has no digest of it; make the plan \
 again with 'precsearch optimize'
-the onnxruntime backend has no quantisation scheme 's4'; use one of ort-u8s8-8, ort-u8s8-7; the \
+the onnxruntime backend has no quantization scheme 's4'; use one of ort-u8s8-8, ort-u8s8-7; the \
 plan was edited; restore it or make it again with 'precsearch optimize'
 the onnxruntime backend does not truly run fp16: …; leave it out of --precisions; the plan was \
 edited; restore it or make it again with 'precsearch optimize'
@@ -117,6 +117,8 @@ the plan lacks the scale of tensor 'flat'; it was edited: restore it or make it 
 the plan has two scales for tensor 'flat'; the plan was edited; restore it or make it again with \
 'precsearch optimize'
 the plan's scale of tensor 'flat' is '…', not a positive hexadecimal float; the plan was edited; \
+restore it or make it again with 'precsearch optimize'
+the plan's node 'nothing' cannot round by the range of each inference; the plan was edited; \
 restore it or make it again with 'precsearch optimize'
 the plan's shift of node 'nothing' does not fit it; the plan was edited; restore it or \
 make it again with 'precsearch optimize'

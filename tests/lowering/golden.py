@@ -28,7 +28,7 @@ from precsearch.graph.reading.read import read_model
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from precsearch.lowering.version import lowering_version
 
@@ -129,7 +129,7 @@ def prepared(model: onnx.ModelProto | Path, opset: int) -> GraphView:
 
 def ranges(graph: GraphView, space: SearchSpace, scheme: QuantScheme) -> dict[str, TensorRange]:
     """Made up, some of them never negative."""
-    tensors = sorted(frozenset().union(*quantisable(graph, scheme, space).values()))
+    tensors = sorted(frozenset().union(*quantizable(graph, scheme, space).values()))
     return {t: TensorRange(-0.25 * (i % 4), 0.5 + 0.75 * (i % 5)) for i, t in enumerate(tensors)}
 
 

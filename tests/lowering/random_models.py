@@ -21,7 +21,7 @@ WIDTH = 16
 
 @dataclass(frozen=True)
 class Model:
-    """A serialised model that does not flood a failure's report."""
+    """A serialized model that does not flood a failure's report."""
 
     data: bytes
 

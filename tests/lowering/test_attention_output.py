@@ -19,7 +19,7 @@ from precsearch.graph.attention import attention_cores
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import FixedScales, RangeScales, TensorRange
 from tests.backends.trt.stand_in.parser_rules import Rules
 from tests.emulation.by_hand import plain_session
@@ -32,7 +32,7 @@ OFFERED = frozenset({Precision.FP32, FP16, INT8})
 
 def spaced(graph: GraphView, chosen: QuantScheme) -> tuple[SearchSpace, RangeScales]:
     space = group(graph, chosen, OFFERED)
-    tensors = frozenset().union(*quantisable(graph, chosen, space).values())
+    tensors = frozenset().union(*quantizable(graph, chosen, space).values())
     return space, RangeScales(dict.fromkeys(tensors, TensorRange(-4.0, 4.0)), chosen)
 
 
@@ -48,7 +48,7 @@ def core_in_int8(
     return Lowering(graph, space, chosen, scales, form).lower(assignment), assignment
 
 
-def quantised(lowered: Lowered) -> set[str]:
+def quantized(lowered: Lowered) -> set[str]:
     nodes = onnx.load_model_from_string(lowered.model).graph.node
     return {n.output[0].removesuffix("//q") for n in nodes if n.op_type == "QuantizeLinear"}
 
@@ -58,14 +58,14 @@ def quantised(lowered: Lowered) -> set[str]:
     [(16, 6, True), (32, 512, True), (64, 6, True), (12, 6, False), (32, 513, False)],
 )
 @pytest.mark.parametrize("rest", [FP16, INT8])
-def test_the_output_is_quantised_where_a_kernel_has_these_sizes(
+def test_the_output_is_quantized_where_a_kernel_has_these_sizes(
     size: int, keys: int, fits: bool, rest: Precision
 ) -> None:
     graph = attention_net(size, 4, keys=keys)
     (last,) = attention_cores(graph)
-    written = quantised(core_in_int8(graph, rest=rest)[0])
+    written = quantized(core_in_int8(graph, rest=rest)[0])
     assert (last in written) is fits
-    plain = quantised(core_in_int8(graph, scheme(), rest)[0])
+    plain = quantized(core_in_int8(graph, scheme(), rest)[0])
     assert last not in plain
 
 
@@ -74,7 +74,7 @@ def test_unknown_sizes_are_taken_to_fit() -> None:
     (core,) = attention_cores(graph).values()
     assert (core.head, core.keys) == (32, 600)
     open_ended = replace(graph, shapes={t: tuple(None for _ in s) for t, s in graph.shapes.items()})
-    assert core.last.key in quantised(core_in_int8(open_ended)[0])
+    assert core.last.key in quantized(core_in_int8(open_ended)[0])
 
 
 @pytest.mark.parametrize("rest", [FP16, INT8])
@@ -84,7 +84,7 @@ def test_the_projection_reads_the_same_integers(rest: Precision) -> None:
     lowered, assignment = core_in_int8(graph, rest=rest)
     (last,) = attention_cores(graph)
     after = [n.outputs[0] for n in graph.nodes if n.is_op("Transpose", "Reshape")][-2:]
-    carried = quantised(lowered) & set(after)
+    carried = quantized(lowered) & set(after)
     assert bool(carried) is (rest is INT8)
     assert {lowered.params[t] for t in carried} <= {lowered.params[last]}
     assert Rules(lowered.model, TYPED_HALF).broken() == []

@@ -22,7 +22,7 @@ from precsearch.emulation.single import FlatProxy
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import FixedScales, RangeScales, TensorRange
 from tests.emulation.by_hand import plain_session
 from tests.graph.small_graphs import gemm_head, view
@@ -54,7 +54,7 @@ OFFERED = frozenset({FP32, FP8, INT8})
 
 def scaled(graph: GraphView) -> RangeScales:
     space = group(graph, BOTH, OFFERED)
-    tensors = sorted(frozenset().union(*quantisable(graph, BOTH, space).values()))
+    tensors = sorted(frozenset().union(*quantizable(graph, BOTH, space).values()))
     return RangeScales({t: TensorRange(-3.0, 2.0 + i % 3) for i, t in enumerate(tensors)}, BOTH)
 
 

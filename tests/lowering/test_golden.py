@@ -40,7 +40,7 @@ def test_what_is_pinned_is_valid_and_opens(name: str) -> None:
     used = {t for n in proto.graph.node for t in n.input} | {o.name for o in proto.graph.output}
     assert {t.name for t in proto.graph.initializer} <= used
     assert all(used & set(n.output) for n in proto.graph.node)
-    # ONNX Runtime's optimiser makes QLinearConcat with FP16 scales, and then refuses that.
+    # ONNX Runtime's optimizer makes QLinearConcat with FP16 scales, and then refuses that.
     options = ort.SessionOptions()
     if "FP16 around" in name or "TensorRT" in name:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL

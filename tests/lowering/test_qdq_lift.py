@@ -16,7 +16,7 @@ from precsearch.graph.prepare import prepare
 from precsearch.graph.reading.read import SourceModel
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.backends.ov.small_engines import by_ort, samples
 from tests.graph.small_layers import GraphBuilder
@@ -42,7 +42,7 @@ def lowered(
     graph = prepare(SourceModel(Path("m.onnx"), model, "0" * 64, ()), 22)
     wanted = frozenset({Precision.FP32, Precision.BF16, Precision.INT8})
     space = group(graph, chosen, wanted)
-    tensors = {t for found in quantisable(graph, chosen, space).values() for t in found}
+    tensors = {t for found in quantizable(graph, chosen, space).values() for t in found}
     scales = RangeScales({t: TensorRange(-3.0, 4.0) for t in tensors}, chosen)
     all_int8 = {g.key: g.nearest(Precision.INT8) for g in space.free}
     int8 = {k: p for k, p in all_int8.items() if p is Precision.INT8}

@@ -1,4 +1,4 @@
-"""What TensorRT's scheme quantises, around an Add above all, and what that computes."""
+"""What TensorRT's scheme quantizes, around an Add above all, and what that computes."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.grouping.patterns.kinds import ADD_INPUT
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.layout import quantise_layout
+from precsearch.lowering.qdq.layout import quantize_layout
 from precsearch.lowering.qdq.placement import BRANCH_SUFFIX
-from precsearch.lowering.qdq.reach import node_groups, quantisable
+from precsearch.lowering.qdq.reach import node_groups, quantizable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.graph.small_graphs import GraphBuilder, conv, residual_net, transformer, view
 from tests.lowering.random_models import Model, conv_models, feed_of
@@ -42,9 +42,9 @@ def downsampling() -> tuple[GraphView, str, str]:
 
 
 def reads(graph: GraphView, space: SearchSpace, scales: RangeScales, a: Assignment) -> set[str]:
-    """The inputs of the last Add that are quantised."""
+    """The inputs of the last Add that are quantized."""
     add = [n for n in graph.nodes if n.op_type == "Add"][-1]
-    found = quantise_layout(graph, SCHEME, space, space.canonical(a), scales).reads
+    found = quantize_layout(graph, SCHEME, space, space.canonical(a), scales).reads
     return {add.inputs[s] for i, s in found if i == add.index}
 
 
@@ -69,15 +69,15 @@ def test_an_add_has_three_states() -> None:
     alone = Assignment.of({**active, decision.key: INT8})
     assert space.canonical(alone) == Assignment.of(active)
     assert space.canonical(Assignment.of({add.key: INT8, decision.key: INT8})) == Assignment()
-    found = quantisable(graph, SCHEME, space)
+    found = quantizable(graph, SCHEME, space)
     assert found[add.key] == {projection}
     assert found[decision.key] == {branch}
 
 
-def test_no_output_of_an_add_is_quantised_for_its_own_sake() -> None:
+def test_no_output_of_an_add_is_quantized_for_its_own_sake() -> None:
     graph, *_ = downsampling()
     space, scales = spaced(graph)
-    layout = quantise_layout(graph, SCHEME, space, space.uniform(INT8), scales)
+    layout = quantize_layout(graph, SCHEME, space, space.uniform(INT8), scales)
     assert layout.replaced == frozenset()
     assert graph.nodes[-1].key not in layout.params
 
@@ -95,7 +95,7 @@ def test_an_identity_is_the_shortcut(swapped: bool) -> None:
 
 
 def test_what_no_conv_ends_in_is_no_branch() -> None:
-    """Both inputs of such an Add are quantised: it runs on its own, and INT8 in is INT8 out."""
+    """Both inputs of such an Add are quantized: it runs on its own, and INT8 in is INT8 out."""
     b = GraphBuilder()
     x = conv(b, b.input(["n", 3, 8, 8]), 3, 8)
     left, right = b.op("Sigmoid", x), b.op("Tanh", x)
@@ -116,12 +116,12 @@ def test_a_conv_that_is_read_elsewhere_is_no_branch() -> None:
     assert residual(next(n for n in graph.nodes if n.op_type == "Add"), graph) is None
 
 
-def test_a_transformers_add_quantises_its_shortcut_and_has_no_second_decision() -> None:
+def test_a_transformers_add_quantizes_its_shortcut_and_has_no_second_decision() -> None:
     graph = view(transformer())
     space, scales = spaced(graph)
     assert not [g for g in space.groups if g.kind == ADD_INPUT]
     adds = [n for g in space.groups if g.kind == "add" for n in g.nodes]
-    layout = quantise_layout(graph, SCHEME, space, space.uniform(INT8), scales)
+    layout = quantize_layout(graph, SCHEME, space, space.uniform(INT8), scales)
     for key in adds:
         node = graph.by_key[key]
         (slot,) = [s for i, s in layout.reads if i == node.index]
@@ -133,7 +133,7 @@ def test_a_transformers_add_quantises_its_shortcut_and_has_no_second_decision() 
 def test_masks_and_biases_stay_float() -> None:
     graph = view(transformer())
     space, scales = spaced(graph)
-    layout = quantise_layout(graph, SCHEME, space, space.uniform(INT8), scales)
+    layout = quantize_layout(graph, SCHEME, space, space.uniform(INT8), scales)
     core = next(g for g in space.groups if g.kind == "attention")
     for key in core.nodes:
         node = graph.by_key[key]
@@ -141,11 +141,11 @@ def test_masks_and_biases_stay_float() -> None:
         assert slots == ({0, 1} if node.is_op("MatMul") else set())
 
 
-def test_a_block_quantises_the_shortcuts_within() -> None:
+def test_a_block_quantizes_the_shortcuts_within() -> None:
     graph = view(residual_net(4))
     space, scales = spaced(graph, "block")
     assert "block" in {g.kind for g in space.groups}
-    layout = quantise_layout(graph, SCHEME, space, space.uniform(INT8), scales)
+    layout = quantize_layout(graph, SCHEME, space, space.uniform(INT8), scales)
     for node in graph.nodes:
         if node.is_op("Add"):
             assert [s for i, s in layout.reads if i == node.index] == [1]
@@ -160,10 +160,10 @@ def test_a_concat_and_what_it_joins_share_one_symmetric_scale() -> None:
     b.output(conv(b, joined, 16, 8))
     graph = view(b.model())
     space = group(graph, SCHEME, ALL)
-    ranges = {t: TensorRange(-1, 1) for g in quantisable(graph, SCHEME, space).values() for t in g}
+    ranges = {t: TensorRange(-1, 1) for g in quantizable(graph, SCHEME, space).values() for t in g}
     ranges |= {left: TensorRange(0, 2), right: TensorRange(-4, 1), joined: TensorRange(-4, 2)}
     scales = RangeScales(ranges, SCHEME)
-    params = quantise_layout(graph, SCHEME, space, space.uniform(INT8), scales).params
+    params = quantize_layout(graph, SCHEME, space, space.uniform(INT8), scales).params
     assert params[left] == params[right] == params[joined]
     assert params[joined].scale == np.float32(4) / np.float32(127)
     assert {p.zero_point for p in params.values()} == {0}
@@ -185,14 +185,14 @@ def test_with_both_an_add_is_as_any_passive_operator() -> None:
         | {"in0": TensorRange(-1, 1)},
         both,
     )
-    layout = quantise_layout(graph, both, space, space.uniform(INT8), scales)
+    layout = quantize_layout(graph, both, space, space.uniform(INT8), scales)
     assert {projection, branch, graph.nodes[-1].key} <= layout.params.keys()
 
 
 @pytest.mark.parametrize("form", [WEAK, TYPED])
 @FEW
 @given(data=st.data())
-def test_values_are_those_of_fake_quantisation(form: object, data: st.DataObject) -> None:
+def test_values_are_those_of_fake_quantization(form: object, data: st.DataObject) -> None:
     """Against a float graph in which the test rounds weights, and puts Q/DQ, on its own."""
     model = data.draw(conv_models())
     graph = prepared(model)
@@ -241,7 +241,7 @@ def faked(graph: GraphView, space: SearchSpace, assignment: Assignment) -> onnx.
             whole = split is None or assignment[f"{node.key}//branch"] is INT8
             slots: tuple[int, ...] = (0, 1) if whole else (split.shortcut,)  # type: ignore[union-attr]
             if split is not None and split.op_type == "Conv":
-                # TensorRT has no kernel for a quantised shortcut beside a convolution in float.
+                # TensorRT has no kernel for a quantized shortcut beside a convolution in float.
                 slots = slots if assignment[owners[split.end]] is INT8 else ()
             inputs = [fake(t) if s in slots else t for s, t in enumerate(inputs)]
         proto.input[:] = inputs

@@ -21,7 +21,7 @@ from precsearch.graph.prepare import prepare
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import FixedScales, RangeScales
 from tests.lowering.random_models import Model, conv_models, feed_of, matmul_models, source_of
 
@@ -50,7 +50,7 @@ def spaced(graph: GraphView, granularity: str = "group") -> SearchSpace:
 
 def calibrated(graph: GraphView, space: SearchSpace, model: Model) -> RangeScales:
     plain = Lowering(graph, space, BACKEND.scheme, RangeScales({}, BACKEND.scheme))
-    tensors = frozenset().union(*quantisable(graph, BACKEND.scheme, space).values())
+    tensors = frozenset().union(*quantizable(graph, BACKEND.scheme, space).values())
     feeds = [feed_of(model, seed) for seed in range(4)]
     calibration = Calibration(plain.lower(Assignment()).model, "", tuple(sorted(tensors)))
     return RangeScales(collect_ranges(calibration, feeds), BACKEND.scheme)
@@ -130,7 +130,7 @@ def test_what_is_asked_in_int8_runs_in_int8_and_nothing_else(
         if lowered.owners[name] in active:
             assert kernels[name] is Precision.INT8, (name, kernels)
     for node in graph.nodes:
-        # (a product of two tensors that are quantised anyway is the same in either arithmetic)
+        # (a product of two tensors that are quantized anyway is the same in either arithmetic)
         weighted = node.is_op("Conv", "Gemm", "MatMul") and node.inputs[1] in graph.weights
         if weighted and node.key not in lowered.asked:
             ran = kernels.get(node.key, Precision.FP32)  # or in another kernel
@@ -168,7 +168,7 @@ def test_a_plans_scales_give_the_same_bytes(model: Model, data: st.DataObject) -
 
 @FEW
 @given(MODELS, st.data())
-def test_one_quantisation_a_tensor_and_one_cast_a_type(model: Model, data: st.DataObject) -> None:
+def test_one_quantization_a_tensor_and_one_cast_a_type(model: Model, data: st.DataObject) -> None:
     graph = prepared(model)
     space = spaced(graph)
     lowering = Lowering(graph, space, BACKEND.scheme, calibrated(graph, space, model))

@@ -11,7 +11,7 @@ from precsearch.core.formats import FLOAT8E4M3
 from precsearch.core.precision import Precision
 from precsearch.core.quantization import TensorFormat
 from precsearch.lowering.qdq.scales import QuantParams, RangeScales, TensorRange, Tie
-from precsearch.lowering.qdq.weights import quantise_weight
+from precsearch.lowering.qdq.weights import quantize_weight
 
 INT8, FP8 = Precision.INT8, Precision.FP8
 U8 = scheme().activation(INT8)
@@ -22,7 +22,7 @@ NUMBERS = st.floats(-1e3, 1e3, width=32)
 @given(st.lists(NUMBERS, min_size=2, max_size=64), st.sampled_from([7, 8]))
 def test_a_weight_is_half_a_step_off_at_most(values: list[float], bits: int) -> None:
     weight = np.array(values, np.float32)[None]
-    q, scale = quantise_weight(weight, 0, stored_as=scheme(bits).weight("Conv", INT8))
+    q, scale = quantize_weight(weight, 0, stored_as=scheme(bits).weight("Conv", INT8))
     assert np.abs(q.astype(int)).max() <= 2 ** (bits - 1) - 1
     assert np.all(
         np.abs(q.astype(np.float32) * scale[:, None] - weight) <= scale[:, None] * 0.501 + 1e-30
@@ -54,7 +54,7 @@ def test_tied_tensors_share_the_union_of_their_ranges() -> None:
 @given(st.lists(NUMBERS, min_size=2, max_size=64))
 def test_a_weight_in_fp8_reaches_448_and_is_a_sixteenth_off_at_most(values: list[float]) -> None:
     weight = np.array(values, np.float32)[None]
-    q, scale = quantise_weight(weight, 0, stored_as=E4M3)
+    q, scale = quantize_weight(weight, 0, stored_as=E4M3)
     if np.abs(weight).max() >= 448 * 2.0**-100:  # below that the least scale there is takes over
         assert np.abs(q).max() == 448
     smallest = FLOAT8E4M3.smallest * scale[:, None]

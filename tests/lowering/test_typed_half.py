@@ -101,8 +101,8 @@ def test_a_scale_that_fp16_lacks_is_not_written_in_it(peak: float) -> None:
             values = onnx.numpy_helper.to_array(tensor).astype(np.float64)
             assert np.all(values > 0)
             assert tensor.data_type == FLOAT or np.all(values >= 2.0**-14)
-    quantise = next(n for n in proto.graph.node if n.op_type == "QuantizeLinear")
-    assert types[quantise.input[1]] == FLOAT  # the input of the model is FP32
+    quantize = next(n for n in proto.graph.node if n.op_type == "QuantizeLinear")
+    assert types[quantize.input[1]] == FLOAT  # the input of the model is FP32
 
 
 def outliers(form: str) -> tuple[GraphView, str]:

@@ -20,7 +20,7 @@ from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.engines.annotate import Annotation, unpinned
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.graph.small_graphs import GraphBuilder, conv, linear, residual_net, view
 from tests.lowering.random_models import Model, feed_of
@@ -33,7 +33,7 @@ QDQ = ("QuantizeLinear", "DequantizeLinear")
 
 def spaced(graph: GraphView, granularity: str = "group") -> tuple[SearchSpace, RangeScales]:
     space = group(graph, SCHEME, ALL, granularity)
-    tensors = frozenset().union(*quantisable(graph, SCHEME, space).values())
+    tensors = frozenset().union(*quantizable(graph, SCHEME, space).values())
     ranges = dict.fromkeys(tensors, TensorRange(-3.0, 5.0))
     return space, RangeScales(ranges, SCHEME)
 
@@ -44,7 +44,7 @@ def parsed(lowered: Lowered) -> onnx.ModelProto:
 
 
 def in_ort(model: bytes, feed: dict[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
-    """Node by node as the graph says, without the optimiser."""
+    """Node by node as the graph says, without the optimizer."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
@@ -71,10 +71,10 @@ def test_names_say_what_types_say_elsewhere(
     assert listed <= kinds.keys()
     assert "Cast" not in kinds.values()
     assert onnx.TensorProto.FLOAT16 not in {t.data_type for t in proto.graph.initializer}
-    quantised = [
+    quantized = [
         n.input[0].removesuffix("//raw") for n in proto.graph.node if n.op_type == "QuantizeLinear"
     ]
-    released = {graph.nodes[i].key for i in unpinned(graph, quantised)}
+    released = {graph.nodes[i].key for i in unpinned(graph, quantized)}
     for name, kind in kinds.items():
         asked = assignment[weak.owners[name]]
         if kind in QDQ:

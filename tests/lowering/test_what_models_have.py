@@ -20,7 +20,7 @@ from precsearch.graph.reading.read import SourceModel, read_model
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.graph.small_graphs import (
     SCHEME,
@@ -40,7 +40,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 def spaced(graph: GraphView, granularity: str = "group") -> tuple[SearchSpace, Lowering]:
     space = group(graph, SCHEME, frozenset(Precision), granularity)
-    tensors = frozenset().union(*quantisable(graph, SCHEME, space).values())
+    tensors = frozenset().union(*quantizable(graph, SCHEME, space).values())
     scales = RangeScales(dict.fromkeys(tensors, TensorRange(-4.0, 4.0)), SCHEME)
     return space, Lowering(graph, space, SCHEME, scales)
 

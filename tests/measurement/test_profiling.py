@@ -20,7 +20,7 @@ from precsearch.core.trial import Fidelity
 from precsearch.data import Dataset
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.measurement.place import Place
 from precsearch.measurement.profiling import achieved_precisions, owner
@@ -77,7 +77,7 @@ class Setting:
             feeds.append(feed)
         plain = Lowering(self.graph, self.space, self.scheme, RangeScales({}, self.scheme))
         baseline = plain.lower(Assignment())
-        tensors = frozenset().union(*quantisable(self.graph, self.scheme, self.space).values())
+        tensors = frozenset().union(*quantizable(self.graph, self.scheme, self.space).values())
         runner = ReferenceService(Place(), _quiet)
         ranges = runner.ranges(Calibration(baseline.model, "", tuple(sorted(tensors))), feeds)
         scales = RangeScales(ranges, self.scheme)

@@ -29,7 +29,7 @@ _MEASURE = """
 import json, resource, sys
 from precsearch.backends.onnxruntime.backend import scheme
 from precsearch.grouping.group import group
-from precsearch.lowering.qdq.layout import quantisable
+from precsearch.lowering.qdq.layout import quantizable
 from precsearch.lowering.lower import Lowering
 from precsearch.graph.prepare import prepare
 from precsearch.graph.reading.read import read_model
@@ -42,7 +42,7 @@ def peak():
 before = peak()
 graph = prepare(read_model(sys.argv[1]))
 space = group(graph, scheme(), frozenset({Precision.FP32, Precision.INT8}))
-wanted = quantisable(graph, scheme(), space).values()
+wanted = quantizable(graph, scheme(), space).values()
 ranges = {t: TensorRange(-1, 1) for tensors in wanted for t in tensors}
 lowered = Lowering(graph, space, scheme(), RangeScales(ranges, scheme())).lower(
     space.uniform(Precision.INT8)

@@ -74,13 +74,13 @@ def test_a_plan_with_7_bits_replays_where_8_are_safe(
     monkeypatch.setattr(module, "cpu_features", lambda: CASCADE_LAKE)
     report = precsearch.build(plan_path, path, tmp_path / "built.onnx")
     assert report.sha256 == plan.recipe.materialised_sha256
-    quantised = [
+    quantized = [
         numpy_helper.to_array(t)
         for t in onnx.load(tmp_path / "built.onnx").graph.initializer
         if t.data_type == onnx.TensorProto.INT8 and len(t.dims) > 1
     ]
-    assert quantised
-    assert {int(np.abs(q.astype(int)).max()) for q in quantised} == {63}
+    assert quantized
+    assert {int(np.abs(q.astype(int)).max()) for q in quantized} == {63}
 
 
 def test_a_run_is_not_resumed_with_another_scheme(

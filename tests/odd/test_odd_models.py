@@ -23,7 +23,7 @@ from precsearch.graph.prepare import prepare
 from precsearch.graph.reading.read import read_model
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from precsearch.reference.session import reference_outputs
 from tests.odd.models.odd_graphs import qat
@@ -84,7 +84,7 @@ def test_any_assignment_runs_as_the_original(name: str, opset: int, tmp_path: Pa
     own = source.proto if anonymous is None else anonymous
     original = str(path) if own is source.proto and not source.notes else own.SerializeToString()
     reference = reference_outputs(original, feeds)
-    tensors = quantisable(graph, BACKEND.scheme, space)
+    tensors = quantizable(graph, BACKEND.scheme, space)
     plain = Lowering(graph, space, BACKEND.scheme, RangeScales({}, BACKEND.scheme))
     names = tuple(sorted(frozenset().union(*tensors.values())))
     ranges = collect_ranges(Calibration(plain.lower(Assignment()).model, "", names), feeds)
@@ -153,7 +153,7 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(
 
 
 @pytest.mark.parametrize("opset", [13, 17, 21])
-def test_the_authors_quantisation_stays_and_the_rest_is_searched(
+def test_the_authors_quantization_stays_and_the_rest_is_searched(
     opset: int, tmp_path: Path
 ) -> None:
     graph = prepare(read_model(saved(lambda: qat(opset), tmp_path)))
@@ -166,7 +166,7 @@ def test_the_authors_quantisation_stays_and_the_rest_is_searched(
     assert len(int8) >= 2
     assert not free & {n.key for n in graph.nodes if touched & {*n.inputs} and n not in theirs}
 
-    tensors = quantisable(graph, BACKEND.scheme, space)
+    tensors = quantizable(graph, BACKEND.scheme, space)
     ranges = {t: TensorRange(-4, 4) for wanted in tensors.values() for t in wanted}
     lowering = Lowering(graph, space, BACKEND.scheme, RangeScales(ranges, BACKEND.scheme))
     made = onnx.ModelProto.FromString(lowering.lower(int8).model)

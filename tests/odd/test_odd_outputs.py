@@ -39,7 +39,7 @@ def _clocked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here(tmp_path, monkeypatch)
 
 
-def optimised(
+def optimized(
     folder: Path, make: Make, tol: float = 0.05, strategy: str = "uniform", **arrays: Any
 ) -> tuple[OptimizeResult, list[Event]]:
     """A search for this model on these arrays."""
@@ -71,7 +71,7 @@ def warnings(result: OptimizeResult) -> str:
     return "\n".join(result.plan.evidence.warnings)
 
 
-def quantised(events: list[Event]) -> list[tuple[TrialFinished, Accuracy]]:
+def quantized(events: list[Event]) -> list[tuple[TrialFinished, Accuracy]]:
     """The engines with INT8 in them."""
     return [
         (e, e.trial.measurement.accuracy)
@@ -84,8 +84,8 @@ def quantised(events: list[Event]) -> list[tuple[TrialFinished, Accuracy]]:
 
 
 def test_an_output_of_another_size_is_a_verdict_of_its_own(tmp_path: Path) -> None:
-    result, events = optimised(tmp_path, odd_outputs.found, x=rows()[:, None])
-    (event, accuracy), *_ = quantised(events)
+    result, events = optimized(tmp_path, odd_outputs.found, x=rows()[:, None])
+    (event, accuracy), *_ = quantized(events)
     assert sizes_alone(accuracy.mismatches)
     assert {m.output for m in accuracy.mismatches} == {"scores", "places"}
     assert 0 < accuracy.mismatches[0].samples < accuracy.mismatches[0].total
@@ -115,11 +115,11 @@ def test_ones_own_metric_is_asked_of_such_engines_and_they_ship(tmp_path: Path) 
     log = tmp_path / "log.txt"
     (tmp_path / "own.py").write_text(METRIC.format(log=str(log)))
     metric = f"{tmp_path / 'own.py'}:missed"
-    result, events = optimised(tmp_path, odd_outputs.found, 0.2, x=rows()[:, None], metric=metric)
+    result, events = optimized(tmp_path, odd_outputs.found, 0.2, x=rows()[:, None], metric=metric)
     assert any(int(n) > 0 for n in log.read_text().split()), "it saw outputs of unequal sizes"
     assert result.plan is not None
     assert result.plan.recipe.assignment.entries
-    assert any(0 < a.loss < 0.2 and a.mismatches for _, a in quantised(events))
+    assert any(0 < a.loss < 0.2 and a.mismatches for _, a in quantized(events))
 
 
 def test_diagnose_lists_tensors_of_another_size(tmp_path: Path) -> None:
@@ -145,17 +145,17 @@ def causal(count: int, size: int = 8) -> np.ndarray:
 
 def test_infinities_in_an_attention_mask_are_data(tmp_path: Path) -> None:
     x = np.random.default_rng(0).standard_normal((32, 8, WIDTH)).astype(np.float32)
-    result, events = optimised(tmp_path, odd_outputs.masked, x=x, mask=causal(32))
+    result, events = optimized(tmp_path, odd_outputs.masked, x=x, mask=causal(32))
     assert result.plan is not None
     assert result.plan.recipe.assignment.entries
-    assert all(np.isfinite(a.loss) for _, a in quantised(events))
+    assert all(np.isfinite(a.loss) for _, a in quantized(events))
 
 
 def test_nan_of_the_model_itself_is_called_nan(tmp_path: Path) -> None:
     x = np.random.default_rng(0).standard_normal((32, 8, WIDTH)).astype(np.float32)
     mask = causal(32)
     mask[::4, :, 0] = -np.inf  # a row that sees nothing
-    result, _ = optimised(tmp_path, odd_outputs.masked, x=x, mask=mask)
+    result, _ = optimized(tmp_path, odd_outputs.masked, x=x, mask=mask)
     said = [w for w in warnings(result).splitlines() if "stays out of INT8" in w]
     assert said
     assert all("holds NaN" in w for w in said if "'mask'" not in w)
@@ -164,11 +164,11 @@ def test_nan_of_the_model_itself_is_called_nan(tmp_path: Path) -> None:
 def test_nan_in_an_input_is_refused_only_where_the_model_passes_it_on(tmp_path: Path) -> None:
     x = rows()
     x[3, 5] = np.nan
-    result, _ = optimised(tmp_path, odd_outputs.coping, x=x)
+    result, _ = optimized(tmp_path, odd_outputs.coping, x=x)
     assert result.plan is not None
     told = r"input 'x' holds NaN in 1 of \d+ feeds, and so does the model's output 'y'"
     with pytest.raises(DataError, match=told):
-        optimised(tmp_path, odd_outputs.plain, x=x)
+        optimized(tmp_path, odd_outputs.plain, x=x)
 
 
 @pytest.mark.parametrize(
@@ -182,15 +182,15 @@ def test_where_nothing_can_be_compared_a_run_is_refused(
     tmp_path: Path, make: Make, said: str
 ) -> None:
     with pytest.raises(DataError, match=f"nothing can be compared: {said}"):
-        optimised(tmp_path, make, x=rows())
+        optimized(tmp_path, make, x=rows())
 
 
 def test_a_constant_output_and_equal_samples_are_warned_of(tmp_path: Path) -> None:
-    result, _ = optimised(tmp_path, odd_outputs.constant, x=rows())
+    result, _ = optimized(tmp_path, odd_outputs.constant, x=rows())
     assert "output 'y' is 3.0 in all samples: a loss of 0 says nothing there" in warnings(result)
-    result, _ = optimised(tmp_path, odd_outputs.plain, x=np.zeros((32, WIDTH), np.float32))
+    result, _ = optimized(tmp_path, odd_outputs.plain, x=np.zeros((32, WIDTH), np.float32))
     assert "feeds are equal: losses are those of one feed" in warnings(result)
-    result, _ = optimised(tmp_path, odd_outputs.plain, x=rows())
+    result, _ = optimized(tmp_path, odd_outputs.plain, x=rows())
     assert "says nothing" not in warnings(result)
     assert "are equal" not in warnings(result)
 
@@ -206,7 +206,7 @@ def test_references_that_are_not_this_models_are_refused_before_the_search(
     tmp_path: Path, reference: np.ndarray, said: str
 ) -> None:
     with pytest.raises(DataError, match=f"the reference '__ref__y' does not fit: it {said}"):
-        optimised(tmp_path, odd_outputs.plain, x=rows(), __ref__y=reference)
+        optimized(tmp_path, odd_outputs.plain, x=rows(), __ref__y=reference)
 
 
 def test_references_that_are_this_models_are_taken_and_a_holdouts_are_looked_at_in_time(
@@ -215,9 +215,9 @@ def test_references_that_are_this_models_are_taken_and_a_holdouts_are_looked_at_
     x = rows()
     model = saved(odd_outputs.plain, tmp_path)
     y = reference_outputs(str(model), [{"x": x}])[0]["y"]
-    result, events = optimised(tmp_path, odd_outputs.plain, x=x, __ref__y=y)
+    result, events = optimized(tmp_path, odd_outputs.plain, x=x, __ref__y=y)
     assert result.plan is not None
-    assert quantised(events)
+    assert quantized(events)
     np.savez(tmp_path / "holdout.npz", x=x, __ref__y=y[:, :3])
     with pytest.raises(DataError, match="'__ref__y' does not fit"):
         precsearch.optimize(
@@ -232,7 +232,7 @@ def test_references_that_are_this_models_are_taken_and_a_holdouts_are_looked_at_
 
 
 def test_which_output_misses_the_bound_is_known(tmp_path: Path) -> None:
-    _, events = optimised(tmp_path, odd_outputs.ranked, x=rows())
-    (_, accuracy), *_ = quantised(events)
+    _, events = optimized(tmp_path, odd_outputs.ranked, x=rows())
+    (_, accuracy), *_ = quantized(events)
     assert accuracy.loss == max(accuracy.by_output.values()) == accuracy.by_output["classes"]
     assert accuracy.by_output["scores"] < accuracy.by_output["classes"]

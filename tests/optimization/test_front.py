@@ -13,7 +13,9 @@ import pytest
 from precsearch import api
 from precsearch.core.errors import InputError, ReplayError
 from precsearch.core.events import TrialFinished
+from precsearch.core.objective import Limits, Objective
 from precsearch.core.precision import Precision
+from precsearch.core.problem import Bound, Goal
 from precsearch.optimization.front.plan_at import front, plan_at
 from precsearch.optimization.front.points import points_of, within
 from precsearch.plan.plan import Finalist, Plan
@@ -130,9 +132,23 @@ def test_a_point_has_the_worse_of_its_losses(own: Plan) -> None:
     plan = replace(own, evidence=replace(own.evidence, finalists=(missed,)))
     trials = [e.trial for e in read("model.precsearch") if isinstance(e, TrialFinished)]
     points = points_of(trials, plan)
-    taken = within(points, 0.5)
+    taken = within(points, Goal(Bound(0.5)))
     assert taken is not None
     assert taken.trial.number != fastest.trial.number
-    wide = within(points, 0.95)
+    wide = within(points, Goal(Bound(0.95)))
     assert wide is not None
     assert (wide.trial.number, wide.loss, wide.on_holdout) == (fastest.trial.number, 0.9, True)
+
+
+def test_limits_and_objective_of_the_run_hold(own: Plan) -> None:
+    trials = [e.trial for e in read("model.precsearch") if isinstance(e, TrialFinished)]
+    points = points_of(trials, own)
+    found = [p.trial.measurement for p in points]
+    least = min(m.latency.seconds for m in found if m is not None and m.latency is not None)
+    fastest = within(points, Goal(Bound(1.0)))
+    assert fastest is not None
+    assert within(points, Goal(Bound(1.0), limits=Limits(seconds=least))) == fastest
+    assert within(points, Goal(Bound(1.0), limits=Limits(seconds=least / 2))) is None
+    smallest = within(points, Goal(Bound(1.0), objective=Objective.SIZE))
+    assert smallest is not None
+    assert smallest.found.artifact_bytes == min(p.found.artifact_bytes for p in points)

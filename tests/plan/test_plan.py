@@ -191,6 +191,7 @@ OTHER = {
     "formats": {"int8": "int8"},
     "scales": (ScaleRecipe("t", (0.25).hex(), 3),),
     "shifts": (ShiftRecipe("t", "f2:AAA="),),
+    "dynamic": ("t",),
 }
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from precsearch.api import build
 from precsearch.core.errors import ReplayError
-from precsearch.lowering.qdq.weights import quantise_weight
+from precsearch.lowering.qdq.weights import quantize_weight
 from precsearch.plan.plan import read_plan
 from tests.hostile.situations.world import write_world
 
@@ -129,13 +129,13 @@ def test_a_library_that_rounds_otherwise_is_found(
     write_world(tmp_path)
 
     def otherwise(weight: np.ndarray, *args: object, **options: object) -> object:
-        values, scales = quantise_weight(weight, *args, **options)  # type: ignore[arg-type]
+        values, scales = quantize_weight(weight, *args, **options)  # type: ignore[arg-type]
         if weight.ndim == 2:  # the MatMul's alone
             values = values.copy()
             values.flat[len(values.flat) // 2] ^= 1
         return values, scales
 
-    monkeypatch.setattr("precsearch.lowering.emitter.quantise_weight", otherwise)
+    monkeypatch.setattr("precsearch.lowering.emitter.quantize_weight", otherwise)
     output = tmp_path / "new.onnx"
     with pytest.raises(ReplayError) as caught:
         build(tmp_path / "plan.json", tmp_path / "model.onnx", output)

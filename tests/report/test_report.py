@@ -63,8 +63,8 @@ def test_of_a_compiled_plan_the_engine_itself_is_to_be_measured(finished: Run) -
     assert story.plan is not None
     evidence = replace(story.plan.evidence, engine=("one kernel",))
     page = Html(run_page(replace(story, plan=replace(story.plan, evidence=evidence))))
-    assert "--model model.onnx -o optimised.engine" in page.words
-    assert "--data holdout.npz --artifact optimised.engine" in page.words
+    assert "--model model.onnx -o optimized.engine" in page.words
+    assert "--data holdout.npz --artifact optimized.engine" in page.words
     assert "builds the engine again, or says what differs" in page.words
 
 

@@ -16,7 +16,7 @@ from precsearch.core.space import Assignment
 from precsearch.graph.prepare import prepare
 from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from precsearch.optimization.stages.rewrite import open_rewritten
 from precsearch.rewrites.apply import with_rewrites
@@ -114,7 +114,7 @@ def test_int8_everywhere_gives_the_authors_own_numbers(tmp_path: Path) -> None:
     path = author(tmp_path)
     source = with_rewrites(read_model(path), [(LIFT, {})])
     target = open_target(source, "tensorrt", None, "group", 1, "trt-s8s8", form="weak")
-    tensors = frozenset().union(*quantisable(target.graph, target.scheme, target.space).values())
+    tensors = frozenset().union(*quantizable(target.graph, target.scheme, target.space).values())
     known = author_ranges(prepare(read_model(path), 13))
     ranges = {t: TensorRange(*known.get(t, (-1.0, 1.0))) for t in tensors}
     scales = RangeScales(ranges, target.scheme)

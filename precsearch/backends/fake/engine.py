@@ -193,7 +193,7 @@ class FakeBackend:
     def scheme_named(self, name: str) -> QuantScheme:
         """See `precsearch.core.backend.Backend.scheme_named`."""
         if name != _SCHEME.name:
-            raise OptionError(f"the fake backend has no quantisation scheme {name!r}")
+            raise OptionError(f"the fake backend has no quantization scheme {name!r}")
         return _SCHEME
 
     def form_named(self, name: str) -> GraphForm:

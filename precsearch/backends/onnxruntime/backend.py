@@ -56,7 +56,7 @@ def scheme(weight_bits: int = 8) -> QuantScheme:
             {"MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice"}
         ),
         outputs_of=frozenset({"Conv"}),
-        quirks={Quirk.SPLIT_BIAS, Quirk.GUARD_FLOAT},
+        quirks={Quirk.SPLIT_BIAS, Quirk.GUARD_FLOAT, Quirk.DYNAMIC_RANGES},
     )
 
 
@@ -269,7 +269,7 @@ class OnnxRuntimeBackend:
                 return scheme(bits)
         known = ", ".join(scheme(bits).name for bits in (8, 7))
         raise OptionError(
-            f"the onnxruntime backend has no quantisation scheme {name!r}; use one of {known}"
+            f"the onnxruntime backend has no quantization scheme {name!r}; use one of {known}"
         )
 
     def form_named(self, name: str) -> GraphForm:

@@ -1,8 +1,8 @@
-"""Models that ONNX Runtime has optimised once, to be opened again without optimising.
+"""Models that ONNX Runtime has optimized once, to be opened again without optimizing.
 
 A search opens an engine two to four times: to run it, to profile it, to time it newly opened, and
-again if it is a finalist. Each time ONNX Runtime optimises the graph, which grows faster than the
-number of nodes. It can write the optimised graph down, and opens it with the same kernels and the
+again if it is a finalist. Each time ONNX Runtime optimizes the graph, which grows faster than the
+number of nodes. It can write the optimized graph down, and opens it with the same kernels and the
 same outputs, bit for bit (docs/benchmarks/reopening.md).
 """
 
@@ -25,14 +25,14 @@ _WORTH_S = 0.25
 
 
 class OptimizedModels:
-    """Files in a folder, by the digest of the model that they were optimised from.
+    """Files in a folder, by the digest of the model that they were optimized from.
 
     Processes of one machine may share the folder: files appear whole, and the one that was used
     longest ago goes first.
 
     Args:
         folder: Made when it is needed; ``None`` keeps nothing.
-        context: What else the optimised graph depends on, such as versions and threads.
+        context: What else the optimized graph depends on, such as versions and threads.
     """
 
     def __init__(self, folder: Path | None, context: str = "") -> None:
@@ -41,7 +41,7 @@ class OptimizedModels:
         self._slow = False
 
     def found(self, model: bytes) -> Path | None:
-        """The optimised model, ``None`` if it is not there."""
+        """The optimized model, ``None`` if it is not there."""
         if self._folder is None or not self._slow:
             return None
         path = self._path(model)
@@ -53,7 +53,7 @@ class OptimizedModels:
 
     @contextmanager
     def writing(self, model: bytes) -> Iterator[Path | None]:
-        """A file for ONNX Runtime to write the optimised model to, kept if the block succeeds.
+        """A file for ONNX Runtime to write the optimized model to, kept if the block succeeds.
 
         ``None`` where that is not worth while, or not possible.
         """
@@ -71,7 +71,7 @@ class OptimizedModels:
             self._shrink()
 
     def took(self, seconds: float) -> None:
-        """Take note of how long an engine took to open, optimisation included."""
+        """Take note of how long an engine took to open, optimization included."""
         self._slow = seconds >= _WORTH_S
 
     def stop(self) -> None:

@@ -26,7 +26,7 @@ class OnnxOutline:
     """Names in an ONNX model, in its own order.
 
     Args:
-        model: The serialised ``ModelProto``.
+        model: The serialized ``ModelProto``.
 
     Raises:
         BuildError: It is none.
@@ -55,7 +55,7 @@ def read_onnx(
     are renamed after their place in the model, so that equal models are equal everywhere.
 
     Args:
-        model: The serialised ``ModelProto``.
+        model: The serialized ``ModelProto``.
         outline: Its names.
         folder: Where its external weights are, "" without.
         shapes: Sets of input shapes that will be run. With several the model stays dynamic.

@@ -147,7 +147,7 @@ class TensorRtBackend:
         known = {one.name: one for one in made}
         if name not in known:
             raise OptionError(
-                f"the tensorrt backend has no quantisation scheme {name!r}; use one of "
+                f"the tensorrt backend has no quantization scheme {name!r}; use one of "
                 f"{', '.join(sorted(known))}"
             )
         return known[name]

@@ -23,7 +23,7 @@ _OPAQUE = ("myelin", "foreignnode")
 _MOVES = frozenset({"Reformat", "NoOp", "Constant", "Shuffle", "Slice"})
 _GENERATED, _PRODUCT = "kgen", "runtime_fusion"
 _FUSED = frozenset({_GENERATED, _PRODUCT})
-"""Generated code: what is quantised is dequantised there, and the product is one of floats."""
+"""Generated code: what is quantized is dequantized there, and the product is one of floats."""
 _TOKEN = re.compile(r"PWN\(|[(){}\[\]]")
 _WORD = re.compile(r"[a-z0-9]+")
 _TYPES = {

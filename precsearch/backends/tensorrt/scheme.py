@@ -40,20 +40,21 @@ def scheme(
     """Symmetric int8 activations per tensor, symmetric int8 weights per channel, float biases.
 
     What is Q/DQ'd is what NVIDIA's documentation of explicit quantization recommends: the inputs of
-    weighted operators and never their outputs, which the next reader quantises where it runs in
+    weighted operators and never their outputs, which the next reader quantizes where it runs in
     INT8, so that TensorRT fuses bias, activation and residual Add before it. MaxPool, Reshape and
-    the like commute with Q/DQ in TensorRT: a quantised reader of theirs is enough.
-    A weighted operator has all of its inputs quantised or, in float, none.
-    FP8 (E4M3) is written likewise, and no tensor is kept in it: what pools or adds reads floats.
+    the like commute with Q/DQ in TensorRT: a quantized reader of theirs is enough.
+    A weighted operator has all of its inputs quantized or, in float, none.
+    FP8 (E4M3) is written in the same way, and no tensor is kept in it: what pools or adds reads
+    floats.
 
     Args:
-        add_inputs: ``decided``: an INT8 Add that follows a convolution, MatMul or Gemm quantises
-            its shortcut, and whether the other branch is quantised too is a decision of its own;
+        add_inputs: ``decided``: an INT8 Add that follows a convolution, MatMul or Gemm quantizes
+            its shortcut, and whether the other branch is quantized too is a decision of its own;
             ``both``: both inputs and the output.
         rtx: Of TensorRT-RTX, which runs no ConvTranspose and no average pooling in INT8 (1.7.1: a
             kernel in FP16 with Q/DQ around it), so that it is not offered. Whether TensorRT does is
             not measured.
-        attention: Quantise what an INT8 attention core writes, too, where TensorRT then computes
+        attention: Quantize what an INT8 attention core writes, too, where TensorRT then computes
             the core in one kernel. Without that it computes two products and a Softmax, unless what
             reads the core happens to be in INT8.
     """

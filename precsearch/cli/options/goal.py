@@ -1,4 +1,4 @@
-"""The options that say what is minimised, what an engine must not exceed, and who is told."""
+"""The options that say what is minimized, what an engine must not exceed, and who is told."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ObjectiveOption = Annotated[
     str,
     value(
         "NAME",
-        "What is minimised: latency (the median), mean, p95 or p99 of the latency, or size. "
+        "What is minimized: latency (the median), mean, p95 or p99 of the latency, or size. "
         "Default: latency.",
         "--objective",
         panel=_WANTED,

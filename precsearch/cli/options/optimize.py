@@ -90,7 +90,7 @@ Shapes = Annotated[
     value(
         "SHAPES@W",
         "One of several sets of input shapes with its weight, such as 'x:1x3x32x32@0.7' and "
-        "'x:16x3x32x32@0.3', to minimise the weighted latency. Inputs are separated by ';'. "
+        "'x:16x3x32x32@0.3', to minimize the weighted latency. Inputs are separated by ';'. "
         "Sizes may be 0. Accuracy is judged at every set; of feeds that differ in shape, the sets "
         "say which are timed. Repeatable.",
         panel=_DATA,
@@ -130,7 +130,7 @@ Backend = Annotated[
     str,
     value(
         "NAME",
-        "Engine to optimise for: auto (tensorrt where it is installed and there is a GPU, "
+        "Engine to optimize for: auto (tensorrt where it is installed and there is a GPU, "
         "else onnxruntime), or one of these by name; doctor tells which there are. Several with "
         "commas between are searched by turns, and the fastest is shipped. Default: auto.",
         panel=_ENGINE,
@@ -213,7 +213,7 @@ PlanOutput = Annotated[
 ]
 Artifact = Annotated[
     Path | None,
-    value("FILE", "Also write the optimised model.", panel=_OUTPUT),
+    value("FILE", "Also write the optimized model.", panel=_OUTPUT),
 ]
 RunDir = Annotated[
     Path | None,

@@ -89,7 +89,7 @@ EditedPlan = Annotated[
 ]
 ModelOutput = Annotated[
     Path,
-    value("FILE", "Where to write the optimised model.", "--output", "-o"),
+    value("FILE", "Where to write the optimized model.", "--output", "-o"),
 ]
 AheadBackend = Annotated[
     str | None,
@@ -161,7 +161,7 @@ At = Annotated[
     float | None,
     value(
         "T",
-        "Write the plan of the fastest engine within this tolerance, in the metric's terms. "
+        "Write the plan of the best engine within this tolerance, in the metric's terms. "
         "Default: show the engines to choose from.",
         "--at",
         parser=real("--at"),

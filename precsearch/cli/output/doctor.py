@@ -42,7 +42,7 @@ class BackendState:
         name: As ``--backend`` takes it.
         runs: What it truly runs, highest first; empty if it does not work.
         device: What it runs on.
-        scheme: Name of its quantisation scheme here.
+        scheme: Name of its quantization scheme here.
         note: Why it does not run the rest, or why it does not work.
         kind: Of the device that its engines run on, ``cpu`` or ``gpu``.
     """

@@ -31,7 +31,7 @@ def front_lines(metric: str, points: Sequence[Point], page: Page) -> list[Text]:
                 (f"engine {point.trial.number}, {seen}{own}", "dim"),
             )
         )
-    lines += [Text(), Text("write the plan of one: --at T takes the fastest within T, -o FILE")]
+    lines += [Text(), Text("write the plan of one: --at T takes the best within T, -o FILE")]
     return lines
 
 

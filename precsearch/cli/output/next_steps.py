@@ -28,7 +28,7 @@ def loading_lines(config: OptimizeConfig, result: OptimizeResult) -> list[Text]:
 
 def _buildable(config: OptimizeConfig, plan: Plan, path: Path) -> Path:
     """Where the command to copy builds what the plan says."""
-    kind = "engine" if plan.evidence.engine else "optimised.onnx"
+    kind = "engine" if plan.evidence.engine else "optimized.onnx"
     return path.parent / f"{config.model.stem}.{kind}"
 
 

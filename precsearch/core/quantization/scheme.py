@@ -53,6 +53,9 @@ class Quirk(Enum):
     """Quantize an Add only where it is residual and follows a convolution."""
     BEFORE_POOLING = auto()
     """What a MaxPool's readers want quantized is quantized before it: the values are the same."""
+    DYNAMIC_RANGES = auto()
+    """The engine multiplies by weights with the range of each inference as fast as with a known
+    one; see `precsearch.lowering.qdq.dynamic`."""
     FLOAT_PRODUCTS = auto()
     """A MatMul of two activations stays in float."""
 

@@ -63,7 +63,7 @@ class Child:
 
         Raises:
             EOFError: The child is gone.
-            OSError: Likewise.
+            OSError: The pipe to the child broke.
         """
         send(self._requests, request)
         if not self._greeted:  # whatever starts with the interpreter may have printed before

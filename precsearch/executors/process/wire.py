@@ -99,7 +99,7 @@ def receive(stream: BinaryIO) -> list[bytearray]:
 
     Raises:
         EOFError: The other side is gone.
-        OSError: Likewise.
+        OSError: The pipe to the other side broke.
     """
     (count,) = struct.unpack(">Q", exactly(stream, 8))
     sizes = struct.unpack(f">{count}Q", exactly(stream, 8 * count))

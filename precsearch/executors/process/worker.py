@@ -116,7 +116,7 @@ class Worker(Channel[S]):
         Args:
             method: Of the object's class, unbound; what is called is the object's of its name.
             args: Its arguments, picklable.
-            more: Those by name, likewise.
+            more: Its arguments by name, picklable.
         """
         return self._called(method, args, more, self._limit_s, _LIVES)
 
@@ -160,7 +160,7 @@ class Worker(Channel[S]):
         limit_s: float,
         lives: int,
     ) -> Any:  # noqa: ANN401 - a reply from the wire
-        def begun() -> Any:  # noqa: ANN401 - likewise
+        def begun() -> Any:  # noqa: ANN401 - what the object's method gives
             self._prepare()
             return self._ask(method, args, more, limit_s)
 

@@ -43,7 +43,7 @@ class Norms(Lookup):
         for node in centred:
             region.add(node.index)
             known |= {t for t in (*node.inputs, *node.outputs) if t}
-        tail = self._normalised(root.outputs[0], known)
+        tail = self._normalized(root.outputs[0], known)
         if not tail:
             return None
         kind = "layernorm" if centred else "rmsnorm"
@@ -61,7 +61,7 @@ class Norms(Lookup):
         twins = [u for u in users if u.is_op("Sub") and u.inputs == sub.inputs]
         return (mean, *twins)
 
-    def _normalised(self, root: str, known: set[str]) -> set[int]:
+    def _normalized(self, root: str, known: set[str]) -> set[int]:
         """What turns the root into the norm's output: division, gamma, beta, in any arrangement.
 
         Grows along nodes that read nothing but constants and tensors of the norm. One constant

@@ -1,4 +1,4 @@
-"""Fused patterns, recognised by structure alone: what an engine computes in one kernel.
+"""Fused patterns, recognized by structure alone: what an engine computes in one kernel.
 
 Names are never looked at: exporters choose them freely. A new pattern is a file with a matcher and
 a row of `RULES`.

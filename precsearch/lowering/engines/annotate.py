@@ -1,7 +1,7 @@
 """Precisions by name, for engines that do not take them from the types of the graph.
 
 TensorRT 8.6 is given an FP32 graph and told layer by layer what to compute in. It must not be told
-anything about a layer whose output is quantised: the layer's kernel then writes INT8, and one that
+anything about a layer whose output is quantized: the layer's kernel then writes INT8, and one that
 was pinned to a float type has no candidate left ("incorrectly marked as an int8 node"). What the
 engine fuses with such a layer is left to it as well.
 """
@@ -72,7 +72,7 @@ def annotate(
     nodes: Iterable[onnx.NodeProto],
     owners: Mapping[str, Precision],
     floats: Mapping[int, Precision],
-    quantised: Iterable[str],
+    quantized: Iterable[str],
 ) -> Annotation:
     """What each node of a lowered graph is to compute in.
 
@@ -82,9 +82,9 @@ def annotate(
             of the model and something after ``//``.
         owners: Name of each of them → precision of the group that it belongs to.
         floats: Index of each of the model's nodes that was asked for another float precision → it.
-        quantised: Tensors of the model that the lowering quantises.
+        quantized: Tensors of the model that the lowering quantizes.
     """
-    free = {graph.nodes[i].key for i in unpinned(graph, quantised)}
+    free = {graph.nodes[i].key for i in unpinned(graph, quantized)}
     keys = {graph.nodes[i].key: p for i, p in floats.items()}
     left: list[str] = []
     asked: dict[Precision, list[str]] = {}
@@ -101,20 +101,20 @@ def annotate(
     return Annotation({p: tuple(sorted(n)) for p, n in asked.items()}, tuple(sorted(left)))
 
 
-def unpinned(graph: GraphView, quantised: Iterable[str]) -> frozenset[int]:
+def unpinned(graph: GraphView, quantized: Iterable[str]) -> frozenset[int]:
     """Indices of the nodes whose output an engine writes in INT8, or may: a Q reads it.
 
-    From each quantised tensor back through what only moves values, and through what the engine
+    From each quantized tensor back through what only moves values, and through what the engine
     fuses (an activation, a constant shift or scale, the convolution's side of a residual Add) up to
     the operator that it is fused with.
 
     Args:
         graph: The prepared model.
-        quantised: The tensors that the lowering quantises; those that the model's author has
-            quantised are added.
+        quantized: The tensors that the lowering quantizes; those that the model's author has
+            quantized are added.
     """
     own = (n.inputs[0] for n in graph.nodes if n.is_op("QuantizeLinear"))
-    pending = [(tensor, False) for tensor in (*quantised, *own)]
+    pending = [(tensor, False) for tensor in (*quantized, *own)]
     found: set[int] = set()
     while pending:
         tensor, fused = pending.pop()

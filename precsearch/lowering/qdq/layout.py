@@ -17,6 +17,7 @@ from precsearch.core.quantization import QuantScheme, Quirk, Trait
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.capabilities import quantized_trait
+from precsearch.lowering.qdq.dynamic import is_dynamic
 from precsearch.lowering.qdq.lift import lifted
 from precsearch.lowering.qdq.placement import BRANCH_SUFFIX, placed
 from precsearch.lowering.qdq.reach import PAIRED, fused_tail, node_groups, quantizing, reaches_all
@@ -24,7 +25,7 @@ from precsearch.lowering.qdq.scales import QuantParams, ScaleSource, Tie
 from precsearch.lowering.qdq.shifts import Floats, can_be_shifted, shift_of
 from precsearch.lowering.tensor_names import scale_key
 
-__all__ = ["QuantLayout", "quantise_layout"]
+__all__ = ["QuantLayout", "quantize_layout"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class QuantLayout:
         stored: Tensor of ``replaced`` → the precision that it is quantised to.
         quantized: The tensors of ``params``.
         shifts: Index of a node in INT8 → what its bias is shifted by.
+        dynamic: Indices of the nodes in INT8 that round by the range of each inference.
     """
 
     replaced: frozenset[str]
@@ -60,6 +62,7 @@ class QuantLayout:
     stored: Mapping[str, Precision] = field(default_factory=dict)
     quantized: frozenset[str] = frozenset()
     shifts: Mapping[int, Floats] = field(default_factory=dict)
+    dynamic: frozenset[int] = frozenset()
 
 
 class _Placement:
@@ -72,7 +75,9 @@ class _Placement:
         space: SearchSpace,
         asked: frozenset[str],
         precision: Precision,
+        scales: ScaleSource,
     ) -> None:
+        self.scales = scales
         self.asked = asked
         self.precision = precision
         self.graph = graph
@@ -86,6 +91,7 @@ class _Placement:
         self.ties: list[Tie] = []
         self.moved: set[str] = set()  # dequantised values, by a Concat or what carries them
         self.apart: set[str] = set()  # quantised for INT8 readers alone
+        self.dynamic: set[int] = set()  # rounds by the range of each inference
 
     def place(self, node: NodeView, branch: bool) -> None:
         """Quantise what an INT8 node reads and, where needed, what it writes."""
@@ -94,6 +100,9 @@ class _Placement:
         if found is None or (found.end and self.groups[found.end] not in self.asked):
             # A quantised shortcut makes TensorRT fuse convolution and Add into one INT8 kernel; for
             # a convolution that is not in INT8 it has none, and does not build.
+            return
+        if self.precision is Precision.INT8 and is_dynamic(self.scales, node):
+            self.dynamic.add(node.index)
             return
         slots = (*found.slots, *found.branch) if branch else found.slots
         self.reads |= {(node.index, s) for s in slots}
@@ -158,7 +167,7 @@ class _Placement:
         return frozenset(found)
 
 
-def quantise_layout(
+def quantize_layout(
     graph: GraphView,
     scheme: QuantScheme,
     space: SearchSpace,
@@ -181,7 +190,7 @@ def quantise_layout(
     cast = (k for k, p in assignment.entries if p.spec.encoding is Encoding.CAST)
     floats = frozenset(node for key in cast for node in space.by_key[key].nodes)
     made = [
-        _layout_of(_Placement(graph, scheme, space, asked, precision), scales, floats)
+        _layout_of(_Placement(graph, scheme, space, asked, precision, scales), floats)
         for precision in quantizing(Precision.ordered())
         if (asked := assignment.keys_at(precision))
     ]
@@ -197,12 +206,14 @@ def quantise_layout(
         {t: p for m in made for t, p in m.stored.items()},
         frozenset().union(*(m.quantized for m in made)),
         {i: shift for m in made for i, shift in m.shifts.items()},
+        frozenset().union(*(m.dynamic for m in made)),
     )
 
 
-def _layout_of(placement: _Placement, scales: ScaleSource, floats: frozenset[str]) -> QuantLayout:
+def _layout_of(placement: _Placement, floats: frozenset[str]) -> QuantLayout:
     """The part of one precision; ``floats`` are nodes in another float format than FP32."""
     graph, asked, precision = placement.graph, placement.asked, placement.precision
+    scales = placement.scales
     for node in graph.nodes:
         if placement.groups.get(node.key) in asked:
             placement.place(node, branch=f"{node.key}{BRANCH_SUFFIX}" in asked)
@@ -224,6 +235,7 @@ def _layout_of(placement: _Placement, scales: ScaleSource, floats: frozenset[str
         dict.fromkeys(placement.replaced, precision),
         frozenset(params),
         _shifts(graph, placement.active, scales) if precision is Precision.INT8 else {},
+        frozenset(placement.dynamic),
     )
 
 

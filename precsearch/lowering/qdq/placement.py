@@ -1,4 +1,4 @@
-"""What INT8 quantises of a node: which inputs, and whether the output."""
+"""What INT8 quantizes of a node: which inputs, and whether the output."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from precsearch.lowering.capabilities import data_slots, quantized_trait
 __all__ = ["BRANCH_SUFFIX", "Placed", "has_branch", "placed"]
 
 BRANCH_SUFFIX = "//branch"
-"""After an Add's key: the group, without nodes, that decides whether its branch is quantised."""
+"""After an Add's key: the group, without nodes, that decides whether its branch is quantized."""
 
 
 @dataclass(frozen=True)
 class Placed:
-    """The tensors around one node that INT8 there quantises.
+    """The tensors around one node that INT8 there quantizes.
 
     Attributes:
         trait: `Trait.INPUTS_QUANTIZABLE` or `Trait.FOLLOWS`.
         slots: The inputs.
         output: Whether the tensor at the end of its Relu or Clip, too.
-        branch: The inputs that a decision of their own quantises as well.
+        branch: The inputs that a decision of their own quantizes as well.
         end: Key of the node that must be in INT8 for this to have an effect, "" if there is none.
     """
 
@@ -44,12 +44,12 @@ def placed(
     passive: bool,
     precision: Precision = Precision.INT8,
 ) -> Placed | None:
-    """What INT8 or FP8 quantises of a node, ``None`` if it has no part in it.
+    """What INT8 or FP8 quantizes of a node, ``None`` if it has no part in it.
 
     Where a backend lets the Add be decided (`Quirk.ADD_INPUTS_DECIDED`), an INT8 Add after a
-    convolution reads its shortcut quantised: the engine then fuses convolution, Add and Relu into
+    convolution reads its shortcut quantized: the engine then fuses convolution, Add and Relu into
     one INT8 kernel. On an H200, TensorRT 8.6 ran a ResNet18 in 0.540 ms without, in 0.429 with the
-    shortcuts and in 0.405 with both inputs quantised, FP16 in 0.514.
+    shortcuts and in 0.405 with both inputs quantized, FP16 in 0.514.
 
     Args:
         node: The node.
@@ -83,7 +83,7 @@ def placed(
 def _ends_fused_core(
     node: NodeView, graph: GraphView, scheme: QuantScheme, precision: Precision
 ) -> bool:
-    """Whether a product ends an attention core that is one kernel if its output is quantised."""
+    """Whether a product ends an attention core that is one kernel if its output is quantized."""
     kernel = scheme.attention.get(precision)
     if kernel is None or not kernel.quantized_output or not node.is_op("MatMul"):
         return False

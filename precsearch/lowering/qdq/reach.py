@@ -19,7 +19,7 @@ __all__ = [
     "PAIRED",
     "fused_tail",
     "node_groups",
-    "quantisable",
+    "quantizable",
     "quantizing",
     "reaches_all",
     "reads_fine_scale",
@@ -45,10 +45,10 @@ def fused_tail(node: NodeView, graph: GraphView, groups: Mapping[str, str]) -> s
         tensor = user.outputs[0]
 
 
-def quantisable(
+def quantizable(
     graph: GraphView, scheme: QuantScheme, space: SearchSpace
 ) -> dict[str, frozenset[str]]:
-    """Group key → the tensors that Q/DQ there quantises: what calibration must look at."""
+    """Group key → the tensors that Q/DQ there quantizes: what calibration must look at."""
     groups = node_groups(space)
     found: dict[str, set[str]] = {}
     for node in graph.nodes:
@@ -78,11 +78,11 @@ def quantizing(precisions: Iterable[Precision]) -> tuple[Precision, ...]:
 
 
 def reaches_all(node: NodeView, tail: str, graph: GraphView, scheme: QuantScheme) -> bool:
-    """Whether float readers get the quantised output of a passive INT8 node, too.
+    """Whether float readers get the quantized output of a passive INT8 node, too.
 
-    They do, but where data and weight are dequantised together or not at all
+    They do, but where data and weight are dequantized together or not at all
     (`Quirk.PAIRED_INPUTS`) not that of a pooling or Add that a Conv, ConvTranspose or Gemm
-    reads: INT8 readers quantise that for themselves. It depends on the model alone, so that a
+    reads: INT8 readers quantize that for themselves. It depends on the model alone, so that a
     proxy, which writes one group without knowing the others' precisions, has the same values. Those
     of a Concat are the same either way.
 
@@ -103,7 +103,7 @@ def reads_fine_scale(
     params: Mapping[str, QuantParams],
     precision: Precision = Precision.INT8,
 ) -> bool:
-    """Whether a product on quantised tensors reads one whose scale FP16 does not hold.
+    """Whether a product on quantized tensors reads one whose scale FP16 does not hold.
 
     Args:
         node: The product.

@@ -141,6 +141,7 @@ class RangeScales:
         ranges: Tensor name → range.
         scheme: How the backend quantises activations.
         shifts: See `precsearch.lowering.qdq.shifts`.
+        dynamic: See `precsearch.lowering.qdq.dynamic`.
     """
 
     def __init__(
@@ -148,14 +149,20 @@ class RangeScales:
         ranges: Mapping[str, TensorRange],
         scheme: QuantScheme,
         shifts: Shifts = NO_SHIFTS,
+        dynamic: frozenset[str] = frozenset(),
     ) -> None:
+        self.dynamic = dynamic
         self._ranges = ranges
         self._scheme = scheme
         self.shifts = shifts
 
     def shifted(self, shifts: Shifts) -> RangeScales:
         """The same ranges with other shifts."""
-        return RangeScales(self._ranges, self._scheme, shifts)
+        return RangeScales(self._ranges, self._scheme, shifts, self.dynamic)
+
+    def measured(self, dynamic: frozenset[str]) -> RangeScales:
+        """The same ranges, of which some products do without."""
+        return RangeScales(self._ranges, self._scheme, self.shifts, dynamic)
 
     def assign(
         self,
@@ -204,7 +211,13 @@ _EDITED = "it was edited: restore it or make it again with 'precsearch optimize'
 class FixedScales:
     """Scales from a plan, used on replay."""
 
-    def __init__(self, params: Mapping[str, QuantParams], shifts: Shifts = NO_SHIFTS) -> None:
+    def __init__(
+        self,
+        params: Mapping[str, QuantParams],
+        shifts: Shifts = NO_SHIFTS,
+        dynamic: frozenset[str] = frozenset(),
+    ) -> None:
+        self.dynamic = dynamic
         self._params = params
         self.shifts = shifts
 

@@ -19,7 +19,7 @@ from precsearch.lowering.capabilities import weight_slot
 from precsearch.lowering.cast import FloatTensors
 from precsearch.lowering.qdq.layout import QuantLayout
 from precsearch.lowering.qdq.scales import MIN_HALF_SCALE, QuantParams, stored_scale
-from precsearch.lowering.qdq.weights import quantise_weight, scale_floor, weight_axis
+from precsearch.lowering.qdq.weights import quantize_weight, scale_floor, weight_axis
 from precsearch.lowering.tensor_names import (
     SEPARATOR,
     dequantized_name,
@@ -218,7 +218,7 @@ class QuantizedTensors:
         weight = np.asarray(self.graph.weights[name].load(), dtype=np.float32)
         if form.transposed:
             weight = np.ascontiguousarray(weight.T)
-        q, scale = quantise_weight(
+        q, scale = quantize_weight(
             weight, form.axis, stored_as=form.stored_as, half=half, floor=form.floor
         )
         written = FLOAT32 if self._float_weights else own

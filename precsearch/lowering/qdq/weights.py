@@ -16,7 +16,7 @@ from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.qdq.scales import MIN_SCALE, round_up_to_half
 from precsearch.lowering.tensor_names import LIFTED
 
-__all__ = ["grid_scales", "quantise_weight", "scale_floor", "weight_axis"]
+__all__ = ["grid_scales", "quantize_weight", "scale_floor", "weight_axis"]
 
 INT8_WEIGHT = TensorFormat(INT8, granularity=PerAxis())
 
@@ -29,7 +29,7 @@ _MAX_BIAS_STEPS = np.float32(2.0**30)
 """ONNX Runtime stores the bias of an INT8 Conv as int32 in steps of the product of both scales."""
 
 
-def quantise_weight(
+def quantize_weight(
     weight: npt.NDArray[np.float32],
     axis: int | None,
     *,
@@ -37,12 +37,12 @@ def quantise_weight(
     half: bool = False,
     floor: npt.NDArray[np.float32] | None = None,
 ) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.float32]]:
-    """Symmetrically quantised weights.
+    """Symmetrically quantized weights.
 
     Args:
         weight: FP32 weight.
         axis: The output-channel axis for one scale per channel, ``None`` for a single scale.
-        stored_as: What they are quantised to.
+        stored_as: What they are quantized to.
         half: Round scales to values that FP16 holds.
         floor: Least scale per channel, shape ``(channels,)``.
 
@@ -139,7 +139,7 @@ def scale_floor(
         graph: The prepared model.
         node: The Conv.
         step: Scale of its input.
-        stored_as: What the weight is quantised to; only integers have an int32 bias.
+        stored_as: What the weight is quantized to; only integers have an int32 bias.
     """
     grid = _author_scales(graph, node) if stored_as.largest == INT8.largest else None
     has_bias = node.is_op("Conv") and len(node.inputs) > 2 and stored_as.format.is_integer

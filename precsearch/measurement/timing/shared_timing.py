@@ -21,7 +21,7 @@ class SharedEngine:
     Attributes:
         backend: Constructs the backend.
         options: Its options, without the paths of one machine.
-        model: The lowered model, serialised.
+        model: The lowered model, serialized.
     """
 
     backend: Callable[[BackendOptions], Backend]

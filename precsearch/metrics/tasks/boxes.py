@@ -121,7 +121,7 @@ def iou(a: Floats, b: Floats) -> Floats:
 
     Args:
         a: Corners ``[n, 4]``: left, top, right, bottom.
-        b: Likewise.
+        b: Corners ``[m, 4]`` in the same order.
     """
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])

@@ -53,7 +53,7 @@ class SampledMetric(ABC):
 
         Args:
             outputs: The engine's, output name → array, a mapping a feed.
-            reference: Likewise.
+            reference: The reference's, in the same form.
 
         Raises:
             OptionError: The metric has no meaning for such outputs.

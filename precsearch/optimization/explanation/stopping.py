@@ -47,7 +47,7 @@ def why_stopped(
         reason: Of a `precsearch.core.events.SearchFinished`; a foreign one is told as it is.
         expected_gain: What the strategy still expected of other candidates.
         predictions: How far its models were off; ``None`` if they predicted no engine.
-        objective: What was minimised.
+        objective: What was minimized.
     """
     if objective is Objective.SIZE:
         return _WORDS.get(reason, reason).replace("faster", "smaller")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from precsearch.core.errors import OptionError
+from precsearch.core.objective import Objective
 from precsearch.core.problem import Bound, Goal, Problem
 from precsearch.core.trial import Accuracy, Latency, Measured
 from precsearch.formatting import Scale, loss_bound
@@ -62,7 +63,9 @@ def plan_at(
     model: str | Path | None = None,
     force: bool = False,
 ) -> PlanAtReport:
-    """Write the plan of the fastest engine of a run within another tolerance.
+    """Write the plan of a run's best engine within another tolerance.
+
+    That is the fastest one, or what else the run minimised, within the limits that it had.
 
     Args:
         run: The run directory, or its journal.
@@ -84,7 +87,7 @@ def plan_at(
     check_free(paths, force=force, inputs=(source, found.folder / "plan.json"))
     metric = found.plan.criteria.metric
     bound = loss_bound(metric, tolerance)
-    point = within(found.points, bound)
+    point = within(found.points, _goal(found, tolerance))
     if point is None:
         raise OptionError(_none_within(found, bound))
     made = recalled(found, source, point.trial)
@@ -106,12 +109,20 @@ def _model(run: FinishedRun, model: str | Path | None) -> Path:
     return guess
 
 
+def _goal(run: FinishedRun, tolerance: float) -> Goal:
+    """What a search of the run's kind for this tolerance would have been asked for."""
+    asked, noise = run.plan.criteria, run.plan.evidence.noise
+    bound = Bound(loss_bound(asked.metric, tolerance), asked.metric)
+    return Goal(bound, noise, Objective(asked.objective), asked.limits)
+
+
 def _none_within(run: FinishedRun, bound: float) -> str:
     scale = Scale(run.plan.criteria.metric)
     least = min((p.loss for p in run.points), default=float("inf"))
+    limits = " and the limits of the run" if run.plan.criteria.limits.given else ""
     return (
-        f"no engine of this run is within {scale.bound(bound)}: the most accurate one is off by "
-        f"{scale(least)}; raise --at, or search with that --tol and --warm-start"
+        f"no engine of this run is within {scale.bound(bound)}{limits}: the most accurate one is "
+        f"off by {scale(least)}; raise --at, or search with that --tol and --warm-start"
     )
 
 
@@ -180,13 +191,13 @@ def _evidence(
 
 def _problem(run: FinishedRun, made: Recalled, tolerance: float) -> Problem:
     """What a search for this tolerance would have been asked."""
-    metric, kept = run.plan.criteria.metric, _kept(run.plan.evidence)
+    kept = _kept(run.plan.evidence)
     space = made.target.space
     settled = tuple(
         replace(g, choices=g.choices[:1]) if kept.get(g.key, "").startswith(_SETTLED[0]) else g
         for g in space.groups
     )
-    goal = Goal(Bound(loss_bound(metric, tolerance), metric), run.plan.evidence.noise)
+    goal = _goal(run, tolerance)
     return Problem(replace(space, groups=settled), goal, priors=made.priors)
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from precsearch.core.problem import pareto
+from precsearch.core.problem import Goal, pareto
 from precsearch.core.trial import Fidelity, Measured, Measurement, Trial
 from precsearch.plan.plan import Finalist, Plan
 
@@ -100,9 +100,23 @@ def front_of(points: Sequence[Point]) -> tuple[Point, ...]:
     return tuple(by_number[t.number] for t in pareto([p.trial for p in points]))
 
 
-def within(points: Sequence[Point], bound: float) -> Point | None:
-    """The fastest within a bound on the loss, ``None`` if there is none."""
-    return next((p for p in front_of(points) if p.loss <= bound), None)
+def within(points: Sequence[Point], goal: Goal) -> Point | None:
+    """The one that costs least within bound and limits, ``None`` if there is none.
+
+    Args:
+        points: Engines of a run.
+        goal: With the bound on the loss, and what the run minimised and limited.
+    """
+    plain = next((p.found for p in points if not p.trial.assignment.entries), None)
+    goal = replace(goal, size=0 if plain is None else plain.artifact_bytes)
+    rows = [
+        (cost, p.loss, p.trial.number, p)
+        for p in points
+        if p.loss <= goal.bound.tolerance
+        and not goal.broken(_of(p.trial))
+        and (cost := goal.cost(_of(p.trial))) is not None
+    ]
+    return min(rows, key=lambda row: row[:3])[3] if rows else None
 
 
 def _of(trial: Trial) -> Measurement:

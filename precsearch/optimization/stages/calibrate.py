@@ -15,7 +15,7 @@ from precsearch.executors.client import ReferenceClient
 from precsearch.graph.prepare import prepare
 from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from precsearch.rewrites.lift import LIFT, author_ranges
 from precsearch.setup.files import write_text
@@ -32,7 +32,7 @@ _MAX_BYTES = 1 << 28
 def calibrated(
     target: Target, inputs: Inputs, method: str, worker: ReferenceClient, run_dir: Path
 ) -> tuple[Target, Lowering, tuple[str, ...]]:
-    """Ranges of everything that may be quantised, and the lowering that uses them.
+    """Ranges of everything that may be quantized, and the lowering that uses them.
 
     Args:
         target: Model and backend.
@@ -50,7 +50,7 @@ def calibrated(
         ModelError: ONNX Runtime refuses the model.
         WorkerError: It crashed or hung on the model.
     """
-    tensors = quantisable(target.graph, target.scheme, target.space)
+    tensors = quantizable(target.graph, target.scheme, target.space)
     path = _path(target, method, inputs.parts.calibration.digest, run_dir)
     ranges = _read(path)
     if ranges is None:
@@ -83,7 +83,7 @@ def calibrated_before(
     ranges = _read(_path(target, method, data, run_dir))
     if ranges is None:
         return None
-    tensors = quantisable(target.graph, target.scheme, target.space)
+    tensors = quantizable(target.graph, target.scheme, target.space)
     bad = {key: left for key, wanted in tensors.items() if (left := wanted - ranges.keys())}
     target, lowering, _ = _with_ranges(target, ranges, bad, {})
     return target, lowering

@@ -21,12 +21,13 @@ from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from precsearch.executors.client import ReferenceClient
 from precsearch.lowering.lower import Lowering
+from precsearch.lowering.qdq.dynamic import can_be_dynamic
 from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.lowering.qdq.shifts import can_be_shifted
 from precsearch.measurement.service import ReferenceSplit
 from precsearch.optimization.stages.calibrate import calibrated
 from precsearch.optimization.stages.corrected import Corrected, CorrectedLowerings
-from precsearch.optimization.stages.correction_judge import Judge, gain
+from precsearch.optimization.stages.correction_judge import Judge, clearest, gain
 from precsearch.optimization.stages.correction_ranges import range_candidates
 from precsearch.optimization.stages.corrections_file import (
     Corrections,
@@ -49,6 +50,7 @@ _HELPS = 0.9
 _SHARE_OF_BUDGET = 0.15
 """Of the time budget: no further correction is tried beyond it."""
 
+DYNAMIC = "dynamic"
 RANGES = "ranges"
 BIAS = "bias"
 
@@ -108,7 +110,8 @@ class Correcting:
         if self.config.time_budget is not None:
             deadline = time.monotonic() + _SHARE_OF_BUDGET * self.config.time_budget
         kept = Corrections()
-        judge = Judge(self.target.space, self.inputs.metric, self.searched, self.worker)
+        space, graph = self.target.space, self.target.graph
+        judge = Judge(space, graph, self.inputs.metric, self.searched, self.worker)
         before = judge.losses(self.lowering)
         for name in self.config.corrections:
             if time.monotonic() > deadline:
@@ -123,7 +126,8 @@ class Correcting:
                     break
             helps = best is not kept and gain(before, least) <= _HELPS
             if best is not kept:
-                row = CorrectionEvidence(name, helps, _short(before[0]), _short(least[0]))
+                old, new = clearest(before, least)
+                row = CorrectionEvidence(name, helps, _short(old), _short(new))
                 kept = replace(best if helps else kept, evidence=(*kept.evidence, row))
             before = least if helps else before
         return kept
@@ -133,6 +137,8 @@ class Correcting:
             scales = self._scales()
             if scales:
                 yield replace(kept, rewrites=(*kept.rewrites, (EQUALIZE, scales)))
+        elif name == DYNAMIC:
+            yield from self._dynamic(kept)
         elif name == RANGES:
             yield from self._ranges(kept)
         elif name == BIAS:
@@ -146,6 +152,15 @@ class Correcting:
         request = ChannelRequest(plain, self.target.options.model_folder, axes, ranks)
         found = self.worker.channels(request, self.inputs.parts.calibration.feeds)
         return chosen_scales(graph, found)
+
+    def _dynamic(self, kept: Corrections) -> Iterator[Corrections]:
+        graph, scheme = self.target.graph, self.target.scheme
+        groups = self.target.space.groups
+        decided = {n for g in groups if Precision.INT8 in g.choices for n in g.nodes}
+        nodes = (n for n in graph.nodes if n.key in decided)
+        found = tuple(n.key for n in nodes if can_be_dynamic(n, graph, scheme))
+        if found:
+            yield replace(kept, dynamic=found)
 
     def _ranges(self, kept: Corrections) -> Iterator[Corrections]:
         made = self._made(kept)

@@ -88,6 +88,8 @@ class CorrectedLowerings:
         if corrections.ranges:
             ranges = {tensor: found for tensor, (_, found) in corrections.ranges.items()}
             scales = RangeScales(ranges, target.scheme)
+        if corrections.dynamic and isinstance(scales, RangeScales):
+            scales = scales.measured(frozenset(corrections.dynamic))
         if corrections.shifts and isinstance(scales, RangeScales):
             shifts = {node: decode_halves(text) for node, text in corrections.shifts.items()}
             scales = scales.shifted(shifts)

@@ -1,4 +1,4 @@
-"""What a correction is judged by: the loss of INT8 everywhere, and in a half of the groups."""
+"""What a correction is judged by: the loss of INT8 everywhere and in parts of the model."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from precsearch.core.errors import EngineError, ModelError, WorkerError
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.executors.client import ReferenceClient
+from precsearch.graph.operators import CONVOLUTIONS
+from precsearch.graph.view import GraphView
 from precsearch.lowering.lower import Lowering
 from precsearch.measurement.service import ReferenceSplit
 from precsearch.metrics import Metric, metric
 
-__all__ = ["Judge", "gain"]
+__all__ = ["Judge", "clearest", "gain"]
 
 _MOST_SAMPLES = 8
 
@@ -28,12 +30,14 @@ class Judge:
 
     Attributes:
         space: The groups.
+        graph: The prepared model.
         metric: Of the run.
         searched: The search part with the outputs that are wanted.
         worker: Runs the reference.
     """
 
     space: SearchSpace
+    graph: GraphView
     metric: Metric
     searched: ReferenceSplit
     worker: ReferenceClient
@@ -59,7 +63,8 @@ class Judge:
 
     @cached_property
     def _assignments(self) -> tuple[Assignment, ...]:
-        return (self.space.uniform(Precision.INT8), _half(self.space))
+        every = (self.space.uniform(Precision.INT8), _half(self.space), _weighted(self))
+        return tuple(dict.fromkeys(a for a in every if a.keys_at(Precision.INT8)))
 
 
 def _half(space: SearchSpace) -> Assignment:
@@ -68,6 +73,23 @@ def _half(space: SearchSpace) -> Assignment:
     drawn = np.random.default_rng(0).permutation(len(keys))[: len(keys) // 2]
     out = frozenset(keys[i] for i in drawn)
     return space.canonical(Assignment(tuple(e for e in whole.entries if e[0] not in out)))
+
+
+def _weighted(judge: Judge) -> Assignment:
+    """INT8 where a product has weights alone: attention and sums can drown everything else."""
+    weighted = {
+        n.key
+        for n in judge.graph.nodes
+        if n.is_op(*CONVOLUTIONS, "Gemm", "MatMul") and n.inputs[1] in judge.graph.weights
+    }
+    entries = judge.space.uniform(Precision.INT8).entries
+    kept = (e for e in entries if not weighted.isdisjoint(judge.space.by_key[e[0]].nodes))
+    return judge.space.canonical(Assignment(tuple(kept)))
+
+
+def clearest(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
+    """The losses of the assignment of which least is left."""
+    return min(zip(before, after, strict=True), key=lambda pair: pair[1] / max(pair[0], 1e-300))
 
 
 def gain(before: Sequence[float], after: Sequence[float]) -> float:

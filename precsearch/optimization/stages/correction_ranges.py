@@ -11,7 +11,7 @@ from precsearch.core.backend import Feed
 from precsearch.core.space import Assignment
 from precsearch.executors.client import ReferenceClient
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from precsearch.setup.target import Target
 
@@ -39,7 +39,7 @@ def range_candidates(
         method: Of the run; what it found is not tried again.
         worker: Runs the model.
     """
-    tensors = quantisable(target.graph, target.scheme, target.space)
+    tensors = quantizable(target.graph, target.scheme, target.space)
     every = tuple(sorted(frozenset().union(*tensors.values())))
     bare = Lowering(target.graph, target.space, target.scheme, RangeScales({}, target.scheme))
     model = bare.lower(Assignment()).model

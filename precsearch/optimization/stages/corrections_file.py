@@ -38,12 +38,14 @@ class Corrections:
         ranges: Tensor → method and range; empty where all have the method of the run.
         shifts: Node → what its bias is shifted by, as `precsearch.codec.vectors` writes it.
         evidence: What each that was tried did to INT8's loss.
+        dynamic: Nodes that round by the range of each inference.
     """
 
     rewrites: tuple[Recorded, ...] = ()
     ranges: Mapping[str, tuple[str, TensorRange]] = field(default_factory=dict)
     shifts: Mapping[str, str] = field(default_factory=dict)
     evidence: tuple[CorrectionEvidence, ...] = ()
+    dynamic: tuple[str, ...] = ()
 
 
 def corrections_path(config: OptimizeConfig, target: Target, inputs: Inputs) -> Path:
@@ -73,6 +75,7 @@ def write_corrections(path: Path, found: Corrections) -> None:
         "rewrites": [[name, dict(params)] for name, params in found.rewrites],
         "ranges": {t: [m, r.low.hex(), r.high.hex()] for t, (m, r) in found.ranges.items()},
         "shifts": dict(found.shifts),
+        "dynamic": list(found.dynamic),
         "evidence": [list(astuple(row)) for row in found.evidence],
     }
     write_text(path, json.dumps(rows, indent=0), follow=False)
@@ -93,6 +96,7 @@ def read_corrections(path: Path) -> Corrections | None:
                 CorrectionEvidence(str(name), bool(kept), float(before), float(after))
                 for name, kept, before, after in rows["evidence"]
             ),
+            tuple(map(str, rows["dynamic"])),
         )
     except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return None

@@ -57,7 +57,7 @@ class Retiming:
 
         Raises:
             EngineError: An engine failed.
-            WorkerError: Likewise, by a crash or a hang.
+            WorkerError: An engine crashed or hung.
         """
         self._worker.pin([c.digest for c in self._candidates])
         rows = [self._once() for _ in range(processes)]

@@ -120,7 +120,7 @@ def _placements(problem: Problem, int8: Assignment) -> list[_Placement]:
     ]
     rows = (
         (hinted, Precision.INT8, "INT8 also where a rule advises against it", 1.3),
-        (branches, Precision.INT8, "INT8, both inputs of each Add quantised", 1.1),
+        (branches, Precision.INT8, "INT8, both inputs of each Add quantized", 1.1),
         (attention, lowest, f"INT8, products of two activations in {lowest.value.upper()}", 1.2),
     )
     return [

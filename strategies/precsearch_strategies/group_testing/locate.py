@@ -2,7 +2,7 @@
 
 A failed engine says nothing of its speed or accuracy. What it lowers beyond an engine that runs
 holds a culprit, and whether a part of that holds one is what an engine with the part shows: group
-testing by generalised binary splitting (Hwang, *JASA* 67, 1972), which yields larger and larger
+testing by generalized binary splitting (Hwang, *JASA* 67, 1972), which yields larger and larger
 engines that run, and for a culprit of two choices the second half of QuickXplain (Junker, AAAI
 2004), neighbours in the graph first.
 """

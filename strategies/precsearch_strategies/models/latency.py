@@ -22,7 +22,7 @@ class LatencyModel:
     """Bayesian linear regression of the latency ratio less one (FP32 is 0).
 
     Features of an assignment: an indicator for each group and lower precision; the number of
-    boundaries for each pair of precisions (the cost of a cast or a quantise/dequantise pair); an
+    boundaries for each pair of precisions (the cost of a cast or a quantize/dequantize pair); an
     indicator for each edge whose ends differ (which spans the interaction of two neighbours). The
     prior means of the first are the gains by `profile_gains`; an edge within what the engine has
     one kernel for costs what a group gains, since it takes that kernel apart. The fit is ridge

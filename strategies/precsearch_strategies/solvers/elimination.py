@@ -52,7 +52,7 @@ class Elimination:
         """Whether no variable has to be fixed."""
         return not any(step.fixed for step in self._steps)
 
-    def minimise(self, unary: Floats, pair: Floats, start: Labels) -> Labels:
+    def minimize(self, unary: Floats, pair: Floats, start: Labels) -> Labels:
         """The labels of least cost.
 
         Args:

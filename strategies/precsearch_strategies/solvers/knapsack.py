@@ -66,7 +66,7 @@ def solve(
     """Assignments of little time within each bound on the squared error, and those on the way.
 
     Lagrangian relaxation of the bound (Everett, *Operations Research* 11, 1963): for a sweep of
-    multipliers the relaxed problem is minimised exactly by `Elimination`, which gives the convex
+    multipliers the relaxed problem is minimized exactly by `Elimination`, which gives the convex
     part of the frontier for all bounds at once; single moves, moves of two neighbours and swaps
     then use up what a bound leaves over.
 
@@ -79,10 +79,10 @@ def solve(
 
     Returns:
         Distinct (n,) labels: one for each bound, each within its bound, in their order; then the
-        other minimisers of the relaxed problem that the widest bound admits.
+        other minimizers of the relaxed problem that the widest bound admits.
     """
     costs = _pruned(costs, max(bounds))
-    sweep = np.concatenate([_minimisers(costs, elimination, s, weights) for s in starts])
+    sweep = np.concatenate([_minimizers(costs, elimination, s, weights) for s in starts])
     sweep = np.concatenate([np.zeros((1, sweep.shape[1]), dtype=np.intp), sweep])
     time, square = costs.total_time(sweep), costs.total_square(sweep)
     found = []
@@ -101,20 +101,20 @@ def _pruned(costs: Costs, bound: float) -> Costs:
     return Costs(costs.time, costs.edges, costs.pair, squares, allowed)
 
 
-def _minimisers(costs: Costs, elimination: Elimination, start: Labels, weights: int) -> Labels:
-    """(w, n): the minimisers for multipliers from 0 to one that forbids every error."""
+def _minimizers(costs: Costs, elimination: Elimination, start: Labels, weights: int) -> Labels:
+    """(w, n): the minimizers for multipliers from 0 to one that forbids every error."""
     time = np.where(costs.allowed, costs.time, _FORBIDDEN)
     start = np.where(costs.allowed[np.arange(len(start)), start], start, 0)
     gain = float(np.abs(costs.time[costs.allowed]).sum() + np.abs(costs.pair).sum())
     real = costs.squares[costs.allowed & (costs.squares > 0)]
     if real.size == 0 or gain == 0:
-        return elimination.minimise(time[None], costs.pair, start)
+        return elimination.minimize(time[None], costs.pair, start)
     mean = gain / len(start)
     low = 0.05 * mean / float(real.max())
     high = 5.0 * mean / float(np.quantile(real, 0.1))
     sweep = np.concatenate([[0.0], np.geomspace(low, max(high, 4 * low), weights - 1)])
     squares = np.where(costs.allowed, costs.squares, 0.0)
-    return elimination.minimise(time + sweep[:, None, None] * squares, costs.pair, start)
+    return elimination.minimize(time + sweep[:, None, None] * squares, costs.pair, start)
 
 
 def _polish(costs: Costs, x: Labels, bound: float, rounds: int = 40) -> Labels:

@@ -18,7 +18,7 @@ from precsearch.graph.prepare import prepare
 from precsearch.graph.reading.read import SourceModel
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.graph.small_layers import GraphBuilder, layer_norm, linear
 
@@ -98,7 +98,7 @@ def lowered(
     space = group(
         graph, backend.scheme, frozenset({Precision.FP32, precision}), "group", backend.form
     )
-    tensors = {t for found in quantisable(graph, backend.scheme, space).values() for t in found}
+    tensors = {t for found in quantizable(graph, backend.scheme, space).values() for t in found}
     scales = RangeScales({t: TensorRange(-4.0, 4.0) for t in tensors}, backend.scheme)
     lowering = Lowering(graph, space, backend.scheme, scales, backend.form)
     wanted = space.uniform(precision, without) if space.free else Assignment()

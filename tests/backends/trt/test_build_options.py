@@ -282,7 +282,7 @@ def test_forms_and_schemes_go_by_their_names() -> None:
     for attention in (False, True):
         made = scheme(attention=attention)
         assert found.scheme_named(made.name) == made
-    with pytest.raises(OptionError, match="has no quantisation scheme 's4'"):
+    with pytest.raises(OptionError, match="has no quantization scheme 's4'"):
         found.scheme_named("s4")
 
 

@@ -1,7 +1,7 @@
 """What reads an INT8 Concat or pooling in float: not behind a DequantizeLinear in TensorRT's form.
 
-An operator with weights that has its data dequantised and its weight not is neither of the two that
-TensorRT's documentation has: INT8, with both quantised, or float.
+An operator with weights that has its data dequantized and its weight not is neither of the two that
+TensorRT's documentation has: INT8, with both quantized, or float.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from precsearch.core.space import Assignment, SearchSpace
 from precsearch.emulation.single import FlatProxy
 from precsearch.graph.view import GraphView
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import FixedScales, RangeScales, TensorRange
 from tests.backends.trt.stand_in.parser_rules import Rules
 from tests.graph.small_graphs import GraphBuilder, conv, view
@@ -33,7 +33,7 @@ OPERATORS = ("Concat", "GlobalAveragePool", "AveragePool", "MaxPool")
 def forked(op_type: str, opset: int = 19) -> tuple[GraphView, str, list[str]]:
     """Conv → Concat or pooling → two Convs and a Sigmoid: the tensor between, and its readers.
 
-    A MaxPool has a pooling before it whose quantised output it carries.
+    A MaxPool has a pooling before it whose quantized output it carries.
     """
     b = GraphBuilder(opset)
     x = conv(b, b.input(["n", 4, 6, 6]), 4, 4)
@@ -71,7 +71,7 @@ def makers(model: bytes) -> dict[str, str]:
 @pytest.mark.parametrize("wanted", [(FP32, FP32), (FP16, FP32), (INT8, FP32), (INT8, FP16)])
 @pytest.mark.parametrize("form", sorted(FORMS))
 @pytest.mark.parametrize("op_type", OPERATORS)
-def test_a_float_conv_reads_nothing_dequantised(
+def test_a_float_conv_reads_nothing_dequantized(
     op_type: str, form: str, wanted: tuple[Precision, Precision]
 ) -> None:
     graph, joined, readers = forked(op_type, OPSETS[form])
@@ -127,7 +127,7 @@ def test_what_nobody_reads_in_int8_has_no_q(form: str) -> None:
 def test_values_beyond_fp16_reach_an_fp32_conv() -> None:
     graph, joined, readers = forked("Concat")
     space, _ = spaced(graph)
-    tensors = frozenset().union(*quantisable(graph, SCHEME, space).values())
+    tensors = frozenset().union(*quantizable(graph, SCHEME, space).values())
     scales = RangeScales(dict.fromkeys(tensors, TensorRange(-1e6, 1e6)), SCHEME)
     a = asked(graph, space, joined, {readers[1]: INT8})
     lowered = Lowering(graph, space, SCHEME, scales, TYPED_HALF).lower(a)

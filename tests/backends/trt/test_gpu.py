@@ -23,7 +23,7 @@ from precsearch.core.space import Assignment, SearchSpace
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.plan.plan import read_plan
 from precsearch.reference.session import reference_outputs
@@ -69,7 +69,7 @@ class Setting:
         plain = Lowering(self.graph, self.space, scheme, RangeScales({}, scheme), self.backend.form)
         whole = plain.lower(Assignment()).model
         self.reference = reference_outputs(whole, self.feeds, "")
-        tensors = frozenset().union(*quantisable(self.graph, scheme, self.space).values())
+        tensors = frozenset().union(*quantizable(self.graph, scheme, self.space).values())
         ranges = collect_ranges(Calibration(whole, "", tuple(sorted(tensors))), self.feeds)
         scales = RangeScales(ranges, scheme)
         self.lowering = Lowering(self.graph, self.space, scheme, scales, self.backend.form)

@@ -20,7 +20,7 @@ from precsearch.graph.reading.read import read_model
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.backends.trt.stand_in.parser_rules import Rules
 from tests.graph.small_graphs import conv_net, fire_net, residual_net, transformer
@@ -65,14 +65,14 @@ def netted(
     graph = prepare(read_model(path), form.min_opset)
     chosen = scheme()
     space = group(graph, chosen, ALL, "group")
-    tensors = frozenset().union(*quantisable(graph, chosen, space).values())
+    tensors = frozenset().union(*quantizable(graph, chosen, space).values())
     scales = RangeScales({t: TensorRange(-peak, peak) for t in tensors}, chosen)
     lowering = Lowering(graph, space, chosen, scales, form)
     return graph, lowering.lower(space.canonical(space.uniform(precision)))
 
 
 def net(folder: Path, name: str, form: GraphForm, precision: Precision, peak: float) -> bytes:
-    """The same, serialised."""
+    """The same, serialized."""
     return netted(folder, name, form, precision, peak)[1].model
 
 
@@ -105,7 +105,7 @@ def test_products_read_scales_that_fp16_lacks_in_fp32_and_without_a_cast(
 
 
 def operand_scales(model: bytes) -> dict[str, set[int]]:
-    """Name of each INT8 product → types of the scales that its operands are dequantised with."""
+    """Name of each INT8 product → types of the scales that its operands are dequantized with."""
     graph = onnx.load_model_from_string(model).graph
     made = {o: n for n in graph.node for o in n.output}
     types = {t.name: t.data_type for t in graph.initializer}
@@ -126,7 +126,7 @@ def test_both_operands_of_a_product_have_scales_of_one_type(
     """TensorRT cannot build a MatMul of rank 3 otherwise ("type mismatch between matmul …")."""
     graph = prepared(model, TYPED_HALF.min_opset)
     space, _ = spaced(graph)
-    tensors = sorted(frozenset().union(*quantisable(graph, SCHEME, space).values()))
+    tensors = sorted(frozenset().union(*quantizable(graph, SCHEME, space).values()))
     peaks = {t: 10.0 ** data.draw(st.integers(-6, 5)) for t in tensors}
     scales = RangeScales({t: TensorRange(-p, p) for t, p in peaks.items()}, SCHEME)
     lowered = Lowering(graph, space, SCHEME, scales, TYPED_HALF).lower(drawn(data, space, ALL))
@@ -198,7 +198,7 @@ def nameless(graph: onnx.GraphProto) -> None:
         (zero_point_of_one, "not a symmetric INT8 one"),
         (no_zero_point, "has no zero point"),
         (subnormal_scale, "is too small"),
-        (wrong_axis, "quantised along axis"),
+        (wrong_axis, "quantized along axis"),
         (cast_after_dq, "a Cast after DequantizeLinear"),
         (nameless, "without a name"),
     ],
@@ -216,7 +216,7 @@ def test_types_are_not_trusted_where_they_are_not_obeyed(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("form", sorted(FORMS))
 @pytest.mark.parametrize("name", ["residual", "fire"])
-def test_what_stays_quantised_is_asked_for_int8(name: str, form: str, tmp_path: Path) -> None:
+def test_what_stays_quantized_is_asked_for_int8(name: str, form: str, tmp_path: Path) -> None:
     """An Add or Concat that carries INT8 on, and not FP16, as other nodes of its group are."""
     graph, lowered = netted(tmp_path, name, FORMS[form], Precision.INT8, 4.0)
     kept = [n.key for n in graph.nodes if n.is_op("Add", "Concat")]

@@ -45,7 +45,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def optimised(line: str, code: int = 0) -> Plan:
+def optimized(line: str, code: int = 0) -> Plan:
     """The plan that a short search with these flags writes."""
     given = f"optimize model.onnx --tol 9 --threads 1 --strategy uniform --force -o p.json {line}"
     assert run(given.split()) == code
@@ -64,10 +64,10 @@ def polygraphy() -> str:
 
 def test_metric_from_a_file_and_from_a_module(here: Path) -> None:
     (here / "my_losses.py").write_text(METRICS)
-    found = optimised("--data data.npz --metric my_losses.py:worst --max-builds 1")
+    found = optimized("--data data.npz --metric my_losses.py:worst --max-builds 1")
     assert found.criteria.metric == "my_losses.py:worst"
     assert found.evidence.accuracy.per_sample == ()
-    found = optimised("--data data.npz --metric my_losses:each --max-builds 1")
+    found = optimized("--data data.npz --metric my_losses:each --max-builds 1")
     assert found.criteria.metric == "my_losses:each"
     assert len(found.evidence.accuracy.per_sample) == 8
     assert len(found.evidence.trials) == 1
@@ -81,7 +81,7 @@ def test_the_same_samples_from_a_script_from_polygraphy_and_from_a_folder(here: 
         content = data_bytes(x=np.full((1, 1, 8, 8), i, np.float32))
         (here / "samples" / f"{i:02}.npz").write_bytes(content)
     names = ("samples.py", "samples.json", "samples")
-    plans = [optimised(f"--data {name} --max-builds 1") for name in names]
+    plans = [optimized(f"--data {name} --max-builds 1") for name in names]
     for found in plans:
         assert found.criteria.data == plans[0].criteria.data
         assert found.criteria.data["random"] is False
@@ -92,7 +92,7 @@ def test_calibration_holdout_and_method(here: Path) -> None:
     (here / "c.npz").write_bytes(data_bytes(x=np.ones((5, 1, 8, 8), np.float32)))
     (here / "h.npz").write_bytes(data_bytes(x=np.ones((7, 1, 8, 8), np.float32)))
     line = "--data data.npz --calibration c.npz --holdout h.npz --calibration-method mse"
-    found = optimised(line)
+    found = optimized(line)
     assert found.evidence.calibration == "mse"
     assert found.criteria.data["calibration_samples"] == 5
     assert found.criteria.data["holdout_samples"] == 7
@@ -101,21 +101,21 @@ def test_calibration_holdout_and_method(here: Path) -> None:
 
 def test_shape_batch_granularity_threads_and_precisions(here: Path) -> None:
     line = "--data data.npz --batch 4 --granularity node --precisions fp32"
-    found = optimised(line)
+    found = optimized(line)
     assert found.recipe.granularity == "node"
     assert len(found.recipe.groups) == 4
     assert found.recipe.options["threads"] == 1
     assert {g.precision for g in found.recipe.groups} == {Precision.FP32}
     assert "4" in json.dumps(json.loads((here / "p.json").read_text())["recipe"]["shapes"])
-    found = optimised("--input-shape x:2x1x8x8 --threads 2 --max-builds 1")
+    found = optimized("--input-shape x:2x1x8x8 --threads 2 --max-builds 1")
     assert found.recipe.options["threads"] == 2
     assert found.criteria.data["random"] is True
     assert any("no --data was given" in w for w in found.evidence.warnings)
 
 
 def test_one_seed_one_split_one_set_of_losses(here: Path) -> None:
-    first, again = (optimised("--data data.npz --seed 3 --max-builds 2") for _ in range(2))
-    other = optimised("--data data.npz --seed 4 --max-builds 1")
+    first, again = (optimized("--data data.npz --seed 3 --max-builds 2") for _ in range(2))
+    other = optimized("--data data.npz --seed 4 --max-builds 1")
     rows = [[(t.assignment, t.loss) for t in p.evidence.trials] for p in (first, again)]
     assert rows[0] == rows[1]
     assert first.criteria.data == again.criteria.data
@@ -124,7 +124,7 @@ def test_one_seed_one_split_one_set_of_losses(here: Path) -> None:
 
 
 def test_artifact_run_dir_and_time_budget(here: Path) -> None:
-    found = optimised("--data data.npz --artifact a.onnx --run-dir r --time-budget 30s")
+    found = optimized("--data data.npz --artifact a.onnx --run-dir r --time-budget 30s")
     assert (here / "r" / "journal.jsonl").stat().st_size > 0
     assert run(["build", "p.json", "--model", "model.onnx", "-o", "b.onnx"]) == 0
     assert (here / "a.onnx").read_bytes() == (here / "b.onnx").read_bytes()
@@ -134,7 +134,7 @@ def test_artifact_run_dir_and_time_budget(here: Path) -> None:
 @pytest.mark.parametrize("strategy", ["bisection", "tpe", "auto"])
 def test_strategies(here: Path, strategy: str) -> None:
     line = f"--data data.npz --strategy {strategy} --max-builds 3"
-    found = optimised(line)
+    found = optimized(line)
     assert found.evidence.strategy == strategy
     engines = [t for t in found.evidence.trials if t.fidelity == "engine"]
     assert 1 <= len(engines) <= 3

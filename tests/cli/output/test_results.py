@@ -57,7 +57,7 @@ def test_build(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("kernels", "artifact", "steps"),
     [
-        ((), None, ["build p.json --model m.onnx -o m.optimised.onnx", "verify p.json"]),
+        ((), None, ["build p.json --model m.onnx -o m.optimized.onnx", "verify p.json"]),
         ((), "a.onnx", ["verify p.json"]),
         (("gemm",), None, ["build p.json --model m.onnx -o m.engine", "m.engine"]),
         (("gemm",), "a.engine", ["a.engine"]),

@@ -134,7 +134,7 @@ class Clocked(OnnxRuntimeBackend):
         with _noted("open"):
             session = super().open(artifact, profiled=profiled)
         nodes = onnx.ModelProto.FromString(artifact).graph.node
-        quantised = sum(n.op_type == "DequantizeLinear" for n in nodes)
+        quantised = sum(n.op_type in ("DequantizeLinear", "MatMulInteger") for n in nodes)
         factor = 1 + 0.03 * quantised
         faster = os.environ.get(_SLOWER) != "1"
         return _Session(session, 1e-3 / factor if faster else 1e-3 * factor, quantised > 0)

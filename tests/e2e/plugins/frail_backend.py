@@ -21,7 +21,7 @@ __all__ = ["Frail", "install"]
 
 
 def _joins_in_int8(artifact: bytes) -> bool:
-    """Whether a Concat keeps its tensors quantised; of the uniform engines one does."""
+    """Whether a Concat keeps its tensors quantized; of the uniform engines one does."""
     nodes = onnx.ModelProto.FromString(artifact).graph.node
     return any(n.op_type == "Concat" and n.output[0].endswith("//raw") for n in nodes)
 

@@ -181,7 +181,7 @@ PLAN_CASES = [
     Case("plan", "has its digest changed", edited(_set("digest", to="00")), HAND),
     Case("plan", "is forged: a backend", forged(_set("backend", to="tpu")), "no backend 'tpu'"),
     Case(
-        "plan", "is forged: a scheme", forged(_set("scheme", to="s4")), "quantisation scheme 's4'"
+        "plan", "is forged: a scheme", forged(_set("scheme", to="s4")), "quantization scheme 's4'"
     ),
     Case("plan", "is forged: a granularity", forged(_set("granularity", to="row")), "'row'"),
     Case("plan", "is forged: a lowering", forged(_set("lowering", to="typed-0")), "'typed-0'", 4),
@@ -236,6 +236,12 @@ PLAN_CASES = [
         "is forged: a zero point of 300",
         forged(_set("scales", 0, "zero_point", to=300)),
         "zero point of tensor 'flat' is 300, not of uint8",
+    ),
+    Case(
+        "plan",
+        "is forged: a range of each inference",
+        forged(_set("dynamic", to=["nothing"])),
+        "node 'nothing' cannot round by the range of each inference",
     ),
     Case(
         "plan",

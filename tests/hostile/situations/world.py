@@ -18,7 +18,7 @@ from precsearch.core.events import Event, RunStarted
 from precsearch.core.precision import Precision
 from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from precsearch.optimization.identity import identity
 from precsearch.optimization.write_plan import make_recipe
@@ -73,7 +73,7 @@ def plan(folder: Path) -> Plan:
     source = read_model(folder / "model.onnx")
     target = open_target(source, "onnxruntime", None, "group", 1, "ort-u8s8-8")
     inputs = open_inputs(OptimizeConfig(source.path, folder / "data.npz"), target.graph)
-    tensors = frozenset().union(*quantisable(target.graph, target.scheme, target.space).values())
+    tensors = frozenset().union(*quantizable(target.graph, target.scheme, target.space).values())
     ranges = {t: TensorRange(-2.0, 2.0) for t in tensors}
     scales = RangeScales(ranges, target.scheme)
     assignment = target.space.uniform(Precision.INT8)

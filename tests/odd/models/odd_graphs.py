@@ -139,7 +139,7 @@ def custom_op() -> onnx.ModelProto:
 # Types.
 
 
-def quantised(b: GraphBuilder, x: str, scale: float = 0.05) -> str:
+def quantized(b: GraphBuilder, x: str, scale: float = 0.05) -> str:
     """Q and DQ as a training tool writes them: signed, symmetric."""
     args = (b.const(scale), b.const(0, np.int8))
     return b.op("DequantizeLinear", b.op("QuantizeLinear", x, *args), *args)
@@ -152,7 +152,7 @@ def qat(opset: int = 17) -> onnx.ModelProto:
     weight = b.const(b.rng.integers(-127, 128, (16, 16)), np.int8)
     scale, zero = b.const(np.full(16, 2e-3)), b.const(np.zeros(16), np.int8)
     kernel = b.op("DequantizeLinear", weight, scale, zero, axis=1)
-    x = b.op("Relu", b.op("MatMul", quantised(b, x), kernel))
+    x = b.op("Relu", b.op("MatMul", quantized(b, x), kernel))
     x = b.op("Relu", linear(b, x, 16, 16))
     b.output(linear(b, b.op("Relu", linear(b, x, 16, 16)), 16, 4))
     return b.model()

@@ -14,7 +14,7 @@ from precsearch_strategies.uniform import tolerated, uniform_assignments
 from tests.strategies.harness import Found, run
 from tests.strategies.landscapes import FP16, FP32, INT8, Landscape, Recipe
 
-BRANCHES = "INT8, both inputs of each Add quantised"
+BRANCHES = "INT8, both inputs of each Add quantized"
 ATTENTION = "INT8, products of two activations in FP16"
 HALF = "FP16 wherever no rule forbids it"
 LOWEST = "INT8 wherever no rule forbids it"

@@ -33,7 +33,7 @@ def test_is_exact_where_the_graph_fits(seed: int, n: int, p: int, density: float
     unary = rng.normal(size=(3, n, p))
     elimination = Elimination(n, edges, p, cells=3**8)
     assert elimination.exact
-    found = elimination.minimise(unary, pair, np.zeros(n, dtype=np.intp))
+    found = elimination.minimize(unary, pair, np.zeros(n, dtype=np.intp))
     for weight in range(3):
         least = min(energy(unary[weight], edges, pair, x) for x in product(range(p), repeat=n))
         got = energy(unary[weight], edges, pair, tuple(found[weight].tolist()))
@@ -48,6 +48,6 @@ def test_a_dense_graph_is_no_worse_than_its_start(seed: int) -> None:
     unary, start = rng.normal(size=(1, 12, 3)), rng.integers(0, 3, size=12)
     elimination = Elimination(12, edges, 3, cells=30)
     assert not elimination.exact
-    found = elimination.minimise(unary, pair, start)[0]
+    found = elimination.minimize(unary, pair, start)[0]
     before = energy(unary[0], edges, pair, tuple(start.tolist()))
     assert energy(unary[0], edges, pair, tuple(found.tolist())) <= before + 1e-9

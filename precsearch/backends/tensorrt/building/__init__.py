@@ -1,1 +1,1 @@
-"""From a lowered ONNX model to a serialised engine."""
+"""From a lowered ONNX model to a serialized engine."""

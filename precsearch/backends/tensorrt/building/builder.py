@@ -1,4 +1,4 @@
-"""From a lowered ONNX model to a serialised engine."""
+"""From a lowered ONNX model to a serialized engine."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Built:
     """An engine and what is known of its making.
 
     Attributes:
-        engine: Serialised.
+        engine: Serialized.
         nodes: Names of the model's nodes.
         warnings: The builder's, shortened.
         layers: Of the engine, where the builder lists them (TensorRT-RTX does).
@@ -112,7 +112,7 @@ class EngineBuilder:
         """Build an engine.
 
         Args:
-            model: The lowered model, serialised.
+            model: The lowered model, serialized.
             folder: Where its external weights are, "" without any.
             shapes: Sets of input shapes that it must take.
 
@@ -190,7 +190,7 @@ class EngineBuilder:
             raise BuildError(f"TensorRT cannot start: {self._said()}") from error
 
     def cache_bytes(self) -> bytes:
-        """The timing cache so far, serialised; empty before the first build."""
+        """The timing cache so far, serialized; empty before the first build."""
         return b"" if self._cache is None else bytes(self._cache.serialize())
 
     def _network_flags(self) -> int:

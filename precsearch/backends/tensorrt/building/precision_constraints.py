@@ -22,7 +22,7 @@ __all__ = [
     "ConstraintMode",
     "apply_precisions",
     "constraint_modes",
-    "near_quantised",
+    "near_quantized",
     "read_asked",
 ]
 
@@ -107,7 +107,7 @@ def constraint_modes(model: onnx.ModelProto, *, pin_half: bool) -> Iterator[Cons
         return
     yield ConstraintMode(obey=False)
     for hops in range(1, _MOST_SPARED + 1):
-        fewer = pins - near_quantised(model, hops)
+        fewer = pins - near_quantized(model, hops)
         if fewer != pins:
             yield ConstraintMode(obey=False, spare=hops)
         pins = fewer
@@ -148,7 +148,7 @@ def apply_precisions(
     config.set_flag(flags.FP16)
     if asked.int8:
         config.set_flag(flags.INT8)
-    left = asked.free | near_quantised(model, manner.spare)
+    left = asked.free | near_quantized(model, manner.spare)
     left |= frozenset() if pin_half else asked.fp16
     pinned = False
     for layer, node in layer_nodes(network, written):
@@ -161,7 +161,7 @@ def apply_precisions(
         config.set_flag(order if manner.obey else flags.PREFER_PRECISION_CONSTRAINTS)
 
 
-def near_quantised(model: onnx.ModelProto, hops: int) -> frozenset[str]:
+def near_quantized(model: onnx.ModelProto, hops: int) -> frozenset[str]:
     """Names of the nodes that at most ``hops`` tensors separate from a Q or DQ."""
     beside: dict[str, set[str]] = {}
     nodes = {n.name: n for n in model.graph.node}

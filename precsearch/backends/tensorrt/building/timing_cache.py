@@ -58,7 +58,7 @@ def _keys(cache: Any) -> list[Any]:  # noqa: ANN401
 
 
 def read_cache(kept: Path) -> bytes:
-    """A serialised timing cache; empty where there is none to read."""
+    """A serialized timing cache; empty where there is none to read."""
     try:
         return read_regular(kept, _MAX_CACHE_BYTES, follow=False)
     except OSError:

@@ -22,7 +22,7 @@ class Buffers:
     Args:
         trt: The module.
         cuda: The CUDA runtime.
-        engine: Deserialised.
+        engine: Deserialized.
         context: Its context.
         stream: Where copies go.
     """
@@ -104,7 +104,7 @@ class Buffers:
         self._grow.add(name)
 
     def _select_profile(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        """The first optimisation profile that the shapes fit."""
+        """The first optimization profile that the shapes fit."""
         for index in range(self._engine.num_optimization_profiles):
             ranges = {n: self._engine.get_tensor_profile_shape(n, index) for n in self.inputs}
             if all(_within(shapes[n], low, high) for n, (low, _, high) in ranges.items()):

@@ -28,9 +28,9 @@ class TensorRtSession:
     Args:
         trt: The module.
         cuda: The CUDA runtime.
-        engine: Deserialised.
+        engine: Deserialized.
         layers: What it is made of, if it is to be profiled.
-        nodes: Names of the nodes of its model, likewise.
+        nodes: Names of the nodes of its model, if it is to be profiled.
         graphs: Whether to time it as a CUDA graph.
         warnings: Where it says what a person should know.
     """

@@ -14,7 +14,7 @@ from precsearch.graph.attention import attention_cores
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.backends.trt.rtx.building import built, disobeyed
 from tests.graph.attention_nets import attention_net
@@ -35,7 +35,7 @@ def fused(
     first: Precision | None = None,
 ) -> bool:
     space = group(graph, chosen, frozenset(Precision), granularity, TYPED_HALF)
-    tensors = frozenset().union(*quantisable(graph, chosen, space).values())
+    tensors = frozenset().union(*quantizable(graph, chosen, space).values())
     scales = RangeScales(dict.fromkeys(tensors, TensorRange(-4.0, 4.0)), chosen)
     (made,) = attention_cores(graph).values()
     inside = {graph.nodes[i].key for i in made.nodes}

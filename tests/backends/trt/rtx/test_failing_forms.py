@@ -25,7 +25,7 @@ from precsearch.core.errors import BuildError, InputError, OptionError
 from precsearch.core.precision import Precision
 from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from precsearch.setup.target import open_target
 from tests.backends.trt.rtx.building import built, default_shapes
@@ -217,7 +217,7 @@ def lowered(case: Case, folder: Path) -> bytes:
     target = open_target(
         read_model(path), "tensorrt-rtx", offered, "group", 1, build={"target": "sm120"}
     )
-    tensors = frozenset().union(*quantisable(target.graph, target.scheme, target.space).values())
+    tensors = frozenset().union(*quantizable(target.graph, target.scheme, target.space).values())
     scales = RangeScales(dict.fromkeys(tensors, TensorRange(-4.0, 4.0)), target.scheme)
     lowering = Lowering(target.graph, target.space, target.scheme, scales, target.form)
     return lowering.lower(target.space.uniform(case.asked)).model

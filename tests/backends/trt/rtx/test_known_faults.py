@@ -17,7 +17,7 @@ from precsearch.core.space import Assignment
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.backends.trt.rtx.building import TARGETS, built, disobeyed
 from tests.graph.small_graphs import GraphBuilder, conv, view
@@ -36,7 +36,7 @@ def lowered(
 ) -> Lowered:
     """``rest`` wherever it is offered, but for the nodes in ``other``."""
     space = group(graph, chosen, frozenset(Precision), "node")
-    tensors = frozenset().union(*quantisable(graph, chosen, space).values())
+    tensors = frozenset().union(*quantizable(graph, chosen, space).values())
     scales = RangeScales(dict.fromkeys(tensors, TensorRange(-peak, peak)), chosen)
     asked = {g.key: other.get(g.key, g.nearest(rest)) for g in space.free}
     lowering = Lowering(graph, space, chosen, scales, TYPED_HALF)

@@ -16,7 +16,7 @@ from precsearch.core.precision import Precision
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.backends.trt.rtx.building import TARGETS, built, disobeyed
 from tests.backends.trt.test_typed_models import NETS, netted
@@ -56,7 +56,7 @@ def test_any_assignment_of_any_model_builds_and_runs_as_asked(
 ) -> None:
     graph: GraphView = prepared(model, TYPED_HALF.min_opset)
     space = group(graph, SCHEME, frozenset(PROVEN), granularity)
-    tensors = frozenset().union(*quantisable(graph, SCHEME, space).values())
+    tensors = frozenset().union(*quantizable(graph, SCHEME, space).values())
     scales = RangeScales(ranges(data, tensors), SCHEME)
     lowering = Lowering(graph, space, SCHEME, scales, TYPED_HALF)
     lowered = lowering.lower(drawn(data, space, frozenset(PROVEN)))
@@ -82,7 +82,7 @@ def test_so_do_bf16_fp8_and_weights_in_int4(
     graph = prepared(model, form.min_opset)
     chosen = scheme(rtx=True, attention=True)
     space = group(graph, chosen, offered, granularity, form)
-    tensors = frozenset().union(*quantisable(graph, chosen, space).values())
+    tensors = frozenset().union(*quantizable(graph, chosen, space).values())
     scales = RangeScales(dict.fromkeys(tensors, TensorRange(-5.0, 5.0)), chosen)
     lowered = Lowering(graph, space, chosen, scales, form).lower(drawn(data, space, offered))
     assert disobeyed(lowered.model, built(lowered.model, target), lowered.asked) == []

@@ -91,23 +91,23 @@ class Rules:
 
     def _of_weighted(self, node: onnx.NodeProto) -> Iterator[str]:
         makers = [self.maker.get(t) for t in node.input]
-        quantised = [m is not None and m.op_type == "DequantizeLinear" for m in makers]
-        if node.op_type != "MatMul" and quantised[:2] not in ([True, True], [False, False]):
-            yield f"{node.name}: one of two inputs is quantised"
-        if any(quantised[2:]):
-            yield f"{node.name}: the bias is quantised"
-        if quantised[0] and any(m is not None for m in makers[2:]):
+        quantized = [m is not None and m.op_type == "DequantizeLinear" for m in makers]
+        if node.op_type != "MatMul" and quantized[:2] not in ([True, True], [False, False]):
+            yield f"{node.name}: one of two inputs is quantized"
+        if any(quantized[2:]):
+            yield f"{node.name}: the bias is quantized"
+        if quantized[0] and any(m is not None for m in makers[2:]):
             yield f"{node.name}: something stands before the bias"
         weight = makers[1]
-        if weight is None or not quantised[1] or not self._rooted(weight.input[0]):
+        if weight is None or not quantized[1] or not self._rooted(weight.input[0]):
             return
         size = len(numpy_helper.to_array(self.constants[weight.input[1]]).reshape(-1))
         axis = next((a.i for a in weight.attribute if a.name == "axis"), 1)
         if size > 1 and axis != self._channels(node):
-            yield f"{node.name}: weights are quantised along axis {axis}"
+            yield f"{node.name}: weights are quantized along axis {axis}"
 
     def _rooted(self, tensor: str) -> bool:
-        """Whether it is a constant, or one that is quantised on the way."""
+        """Whether it is a constant, or one that is quantized on the way."""
         node = self.maker.get(tensor)
         if node is not None and node.op_type == "QuantizeLinear":
             tensor = node.input[0]

@@ -10,7 +10,7 @@ from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.reach import quantisable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from precsearch.optimization.write_plan import make_recipe
 from precsearch.plan.plan import Plan
@@ -44,7 +44,7 @@ def write_plan(
     backend, scheme = ("onnxruntime", "ort-u8s8-8") if form == "typed" else ("tensorrt", "trt-s8s8")
     target = open_target(source, backend, None, "node", 1, scheme, form=form, build=build)
     inputs = open_inputs(OptimizeConfig(path, batch=batch), target.graph)
-    tensors = frozenset().union(*quantisable(target.graph, target.scheme, target.space).values())
+    tensors = frozenset().union(*quantizable(target.graph, target.scheme, target.space).values())
     scales = RangeScales({t: TensorRange(-2.0, 2.0) for t in tensors}, target.scheme)
     lowering = Lowering(target.graph, target.space, target.scheme, scales, target.form)
     assignment = Assignment.of({key: Precision(p) for key, p in asked.items()})

@@ -35,7 +35,7 @@ NAMED = {
 GIVES = {
     "layers": "ILayer",
     "layer_nodes": "ILayer",
-    "_deserialised": ("ICudaEngine", "IExecutionContext"),
+    "_deserialized": ("ICudaEngine", "IExecutionContext"),
 }
 """Our own functions that hand out TensorRT's objects: one by one, or as a tuple."""
 

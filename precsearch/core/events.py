@@ -31,7 +31,6 @@ __all__ = [
     "TrialFinished",
     "TrialStarted",
     "Warned",
-    "goal_fields",
 ]
 
 
@@ -143,11 +142,11 @@ class SearchStarted:
         noise = self.noise if math.isfinite(self.noise) and self.noise > 0 else 0.0
         return Goal(self.bound, noise, self.objective, self.limits, self.size)
 
-
-def goal_fields(goal: Goal) -> dict[str, Any]:
-    """The fields of `SearchStarted` that tell a goal; its property `goal` is the goal again."""
-    names = ("bound", "noise", "objective", "limits", "size")
-    return {name: getattr(goal, name) for name in names}
+    @staticmethod
+    def fields_of(goal: Goal) -> dict[str, Any]:
+        """The fields that tell a goal, of which `goal` makes the goal again."""
+        names = ("bound", "noise", "objective", "limits", "size")
+        return {name: getattr(goal, name) for name in names}
 
 
 @dataclass(frozen=True, slots=True)

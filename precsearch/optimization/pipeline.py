@@ -9,14 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from precsearch._version import __version__
 from precsearch.core.backend import Fingerprint
-from precsearch.core.events import (
-    Event,
-    GroupOutline,
-    RunStarted,
-    SearchStarted,
-    Warned,
-    goal_fields,
-)
+from precsearch.core.events import Event, GroupOutline, RunStarted, SearchStarted, Warned
 from precsearch.core.problem import Bound, Budget, Goal, Prior, Problem
 from precsearch.core.strategy import Strategy
 from precsearch.core.trial import Measured, Measurement, Trial
@@ -212,7 +205,7 @@ class Run:
             fp32=self.fp32[-1].mode if self.fp32 else "",
             setup_seconds=problem.setup_seconds,
             earlier=problem.earlier,
-            **goal_fields(problem.goal),
+            **SearchStarted.fields_of(problem.goal),
         )
 
     def _rounds(

@@ -33,6 +33,8 @@
       themed(spec);
       fill(spec);
       await vegaEmbed(place, spec, options());
+      // The place says what the chart shows, and tables hold its values: its parts need no names.
+      place.querySelectorAll("svg").forEach((drawn) => drawn.setAttribute("aria-hidden", "true"));
       place.dataset.drawn = "yes";
     } catch (error) {
       place.dataset.drawn = "no";

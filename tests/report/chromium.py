@@ -99,6 +99,18 @@ class Page:
         found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         return found["result"].get("value")
 
+    def theme(self, name: str) -> None:
+        """Ask for a ``light`` or ``dark`` page, and wait until it is drawn again."""
+        self.value("document.body.dataset.drawn = 'no'; 0")
+        wanted = [{"name": "prefers-color-scheme", "value": name}]
+        dark = self.value("matchMedia('(prefers-color-scheme: dark)').matches")
+        changed = dark != (name == "dark")
+        self.call("Emulation.setEmulatedMedia", features=wanted)
+        deadline = time.monotonic() + LIMIT_S
+        while changed and self.value("document.body.dataset.drawn") != "yes":
+            assert time.monotonic() < deadline, f"never drawn again: {self.said}"
+            time.sleep(0.05)
+
     def move_to(self, x: float, y: float) -> None:
         self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 

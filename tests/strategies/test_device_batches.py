@@ -84,6 +84,34 @@ def test_a_resumed_search_goes_on_as_it_would_have(landscape: Landscape) -> None
     assert {t.number: t.proposal for t in whole[:cut]}.items() <= proposed.items()
 
 
+def test_the_same_seed_and_order_of_answers_give_the_same_search(landscape: Landscape) -> None:
+    problem = on(landscape, 3)
+    whole = searched(problem, simulated(landscape, 3))
+    assert searched(problem, simulated(landscape, 3)) == whole
+    # Whatever the devices would do now, the recorded order decides.
+    again = searched(
+        problem, simulated(landscape, 1, sigma=0.0), memo={t.proposal: t for t in whole}
+    )
+    assert {t.number: t.proposal for t in again} == {t.number: t.proposal for t in whole}
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+def test_what_is_still_expected_is_told_where_a_search_converges(
+    landscape: Landscape, devices: int
+) -> None:
+    simulation = simulated(landscape, devices)
+    events = list(search(on(landscape, devices), Auto(), simulation.evaluate))
+    end = events[-1]
+    assert isinstance(end, SearchFinished)
+    assert end.reason == "converged"
+    assert end.expected_gain is not None
+    assert 0 <= end.expected_gain < 0.001
+    few = replace(on(landscape, devices), budget=replace(landscape.problem.budget, max_builds=3))
+    *_, cut = search(few, Auto(), simulated(landscape, devices).evaluate)
+    assert isinstance(cut, SearchFinished)
+    assert cut.expected_gain is None
+
+
 def test_a_limit_of_engines_holds(landscape: Landscape) -> None:
     problem = on(landscape, 3)
     few = replace(problem, budget=replace(problem.budget, max_builds=5))

@@ -49,6 +49,15 @@ def test_candidates_are_screened_where_that_is_cheaper_than_an_engine() -> None:
     assert screened(made, 3.0) == 0
 
 
+def test_a_proxy_checks_what_the_error_model_alone_rules_out() -> None:
+    made = Recipe(groups=10, precisions=TWO, tolerance=0.4, border=0.1).draw(2)
+    found = run(Auto(), made)
+    checks = [i for i, t in enumerate(found.trials) if "rules out" in t.proposal.reason]
+    assert checks
+    assert all(found.trials[i].proposal.fidelity is PROXY for i in checks)
+    assert len(checks) <= 4 * len(found.engines)
+
+
 def test_screening_takes_half_of_an_engine_at_most() -> None:
     made = Recipe(groups=12, precisions=TWO, tolerance=0.4).draw(2)
     trials, _ = searched(replace(made.problem, setup_seconds=60.0), Clocked(made, 5.0, 1.0))

@@ -122,7 +122,7 @@ def test_speeds_say_which_fp32_they_are_relative_to(
     fields = result_fields(result)["fp32"]
     assert isinstance(fields, list)
     assert [(f["mode"], f["baseline"]) for f in fields] == [("tf32", True)]
-    assert "TF32&#x27;s speed" in run_page(Story("model.onnx", plan=result.plan))
+    assert "TF32&#39;s speed" in run_page(Story("model.onnx", plan=result.plan))
 
 
 def test_a_mode_that_the_user_has_chosen_is_the_only_one(

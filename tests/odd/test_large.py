@@ -29,7 +29,7 @@ _MEASURE = """
 import json, resource, sys
 from precsearch.backends.onnxruntime.backend import scheme
 from precsearch.grouping.group import group
-from precsearch.lowering.qdq.layout import quantizable
+from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.lower import Lowering
 from precsearch.graph.prepare import prepare
 from precsearch.graph.reading.read import read_model

@@ -135,7 +135,7 @@ def test_a_library_that_rounds_otherwise_is_found(
             values.flat[len(values.flat) // 2] ^= 1
         return values, scales
 
-    monkeypatch.setattr("precsearch.lowering.emitter.quantize_weight", otherwise)
+    monkeypatch.setattr("precsearch.lowering.qdq.tensors.quantize_weight", otherwise)
     output = tmp_path / "new.onnx"
     with pytest.raises(ReplayError) as caught:
         build(tmp_path / "plan.json", tmp_path / "model.onnx", output)

@@ -45,7 +45,7 @@ def test_it_builds_engines_of_three_precisions_and_one_that_mixes_them(
         backend=install(tmp_path, monkeypatch),
         threads=int(words[words.index("--threads") + 1]),
         corrections=(),
-        max_builds=3,
+        max_builds=5,
         output=tmp_path / "p.json",
     )
     result: list[OptimizeResult] = []
@@ -56,8 +56,8 @@ def test_it_builds_engines_of_three_precisions_and_one_that_mixes_them(
     ended = [e.trial for e in whole() if isinstance(e, TrialFinished)]
     engines = [t.assignment for t in ended if t.proposal.fidelity is Fidelity.ENGINE]
     assert not engines[0].entries  # FP32
-    first = [{p for _, p in a.entries} for a in engines[1:3]]
-    assert first[0] == {Precision.BF16}
-    assert Precision.INT8 in first[1]
-    assert any({Precision.BF16, Precision.INT8} <= {p for _, p in a.entries} for a in engines)
+    used = [{p for _, p in a.entries} for a in engines]
+    assert {Precision.BF16} in used
+    assert any(Precision.INT8 in precisions for precisions in used)
+    assert any({Precision.BF16, Precision.INT8} <= precisions for precisions in used)
     assert result[0].plan is not None

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from precsearch.core.errors import OutputError
 
-__all__ = ["check_free", "write_bytes", "write_output", "write_pieces", "write_text"]
+__all__ = [
+    "check_free",
+    "remove_unfinished",
+    "write_bytes",
+    "write_output",
+    "write_pieces",
+    "write_text",
+]
 
 
 def check_free(paths: Iterable[Path], *, force: bool, inputs: Iterable[Path | None] = ()) -> None:
@@ -116,7 +125,7 @@ def write_output(path: Path, data: bytes | str, *, force: bool) -> None:
 
 
 def _place(target: Path, pieces: Iterable[bytes], *, replace: bool) -> None:
-    handle, name = tempfile.mkstemp(prefix=f".{target.name[:64]}.", dir=target.parent)
+    handle, name = tempfile.mkstemp(prefix=_unfinished(target), dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             for piece in pieces:
@@ -130,6 +139,23 @@ def _place(target: Path, pieces: Iterable[bytes], *, replace: bool) -> None:
             _link(Path(name), target)
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def _unfinished(target: Path) -> str:
+    """What the name of a file begins with that is written before it gets its own name."""
+    return f".{target.name[:64]}.unfinished-"
+
+
+def remove_unfinished(target: Path) -> None:
+    """Remove what a process that was killed while it wrote a file has left beside that file.
+
+    Args:
+        target: The file. Nobody else may be writing it.
+    """
+    with suppress(OSError):
+        for left in target.parent.glob(f"{glob.escape(_unfinished(target))}*"):
+            if left.is_file() and not left.is_symlink():
+                left.unlink()
 
 
 def _link(made: Path, target: Path) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from precsearch.core.errors import OutputError
-from precsearch.setup.files import write_bytes, write_text
+from precsearch.setup.files import remove_unfinished, write_bytes, write_text
 from precsearch.system.file_lock import locked
 
 __all__ = ["Outputs", "Record", "reserved"]
@@ -194,6 +194,7 @@ def _reserved(path: Path) -> Iterator[None]:
         raise OutputError(
             f"another run is going to write {str(path)!r}; wait for it, or name another output"
         )
+    remove_unfinished(target)
     try:
         yield
     finally:

@@ -161,3 +161,15 @@ def test_without_hard_links_nothing_is_replaced_either(
     write_output(tmp_path / "a", "\ud800", force=True)
     assert (tmp_path / "a").read_bytes() == b"\\ud800"
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_a_killed_run_was_writing_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / ".p.json.unfinished-ab12cd34").write_bytes(b"half a pl")
+    for other in (".p.json.mine", ".q.json.unfinished-ab12cd34"):
+        (tmp_path / other).write_text("a file of somebody else")
+    with reserved([tmp_path / "p.json"]):
+        pass
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        ".p.json.mine",
+        ".q.json.unfinished-ab12cd34",
+    ]

@@ -168,9 +168,20 @@ def refused(bench: Bench, name: str) -> tuple[bool, str]:
     return "build 4" in seen, seen
 
 
+SCHEMA_2 = {
+    'p["evidence"]': 'p["criteria"]',  # what a plan is judged by is elsewhere
+    'Path("model.plan.json").unlink(missing_ok=True)': (
+        '[Path(f"model.{n}.json").unlink(missing_ok=True) for n in ("plan", "evidence")]'
+    ),
+}
+"""What scripts that were written for plans of schema 1 say, and what it is now."""
+
+
 def edited(bench: Bench, name: str) -> tuple[bool, str]:
-    """The script edits the evidence inside of a plan; since schema 2 the bound is elsewhere."""
-    text = (bench.cases / f"{name}.py").read_text().replace('p["evidence"]', 'p["criteria"]')
+    """A script that judges itself, brought up to plans of schema 2."""
+    text = (bench.cases / f"{name}.py").read_text()
+    for before, now in SCHEMA_2.items():
+        text = text.replace(before, now)
     (bench.folder / "rel_common.py").write_bytes((bench.cases / "rel_common.py").read_bytes())
     script = bench.folder / f"{name}.py"
     script.write_text(text)
@@ -222,7 +233,8 @@ CHECKS: dict[str, tuple[str, Check]] = {
     ),
     "32_local_functions": ("as the plain form", as_plain("3e-2")),
     "r06_function_digest": ("build refuses, with exit code 4", refused),
-    "r07_evidence_edited": ("the script's own check, of the edited bound", edited),
+    "r07_evidence_edited": ("the script's own check, for schema 2", edited),
+    "r25_pipe_and_term": ("the script's own check, for schema 2", edited),
 }
 
 
@@ -252,7 +264,9 @@ def table(before: dict[str, tuple[bool, str]], now: dict[str, tuple[bool, str]])
         was = before.get(name)
         old = "-" if was is None else f"{'right' if was[0] else '**wrong**'}: {was[1]}"
         new = f"{'right' if right else '**wrong**'}: {seen}"
-        lines.append(f"| {name} | {wanted} | {old} | {new} |".replace("\n", " "))
+        cells = (name, wanted, old, new)
+        row = " | ".join(re.sub(r'"/\S*/', '"', c.replace(" | ", " / ")) for c in cells)
+        lines.append(f"| {row} |".replace("\n", " "))
     return "\n".join(lines)
 
 

@@ -130,6 +130,8 @@ def test_every_option_arrives(asked: list[OptimizeConfig]) -> None:
     both = "optimize m.onnx --metric cosine --metric rel-l2 --tol 1e-3 --tol 1e-2"
     assert run(both.split()) == Exit.UNMET
     assert [(c.metric, c.tol) for c in asked[-2:]] == [("cosine", 1e-3), ("rel-l2", 1e-2)]
+    assert run(["optimize", "m.onnx", "--tol", "1e-3", "--tol", "3e-2"]) == Exit.UNMET
+    assert asked[-1].tol == 3e-2, "of one metric the last one counts, as of every option"
     for where in ("--devices cpu:0", "--ray auto", "--target ssh://user@host"):
         assert run(["optimize", "m.onnx", *where.split()]) == Exit.UNMET
     fields = set(inspection.signature(OptimizeConfig).parameters)

@@ -45,7 +45,7 @@ def _parsed(text: str) -> Bounds:
 
 
 def bounds(given: Sequence[Bounds], metrics: Sequence[str]) -> list[tuple[str, Tolerances]]:
-    """Each metric with its tolerances.
+    """Each metric with its tolerances; of several for one metric, the last.
 
     Bounds of single outputs are a metric of their own, whose tolerance is 1.
 
@@ -53,6 +53,8 @@ def bounds(given: Sequence[Bounds], metrics: Sequence[str]) -> list[tuple[str, T
         OptionError: There is neither one ``--tol`` for all metrics nor one for each; or a metric
             does not compare outputs by themselves.
     """
+    if len(metrics) == 1:  # the last one counts, as of every option; so a script can be overridden
+        given = given[-1:]
     if len(given) not in (1, len(metrics)):
         raise OptionError(
             f"--tol is given {len(given)} times and --metric {len(metrics)} times; give one --tol "

@@ -22,13 +22,13 @@ __all__ = [
     "clean",
     "counts",
     "duration",
-    "foretold",
     "fp32_told",
     "loss_bound",
     "magnitude",
     "many",
     "milliseconds",
     "number",
+    "prediction_summary",
     "speedup",
     "speedup_interval",
 ]
@@ -115,12 +115,12 @@ def speedup_interval(low: float, high: float) -> str:
     return f"{_factor(1 / high)} to {_factor(1 / low)}"
 
 
-def foretold(errors: PredictionErrors) -> str:
+def prediction_summary(errors: PredictionErrors) -> str:
     """How right a search's models were: ``latency predicted to 1.2 %, error to 9 % …``."""
     loss = f", error to {100 * errors.usage:.0f} %" if math.isfinite(errors.usage) else ""
     return (
         f"latency predicted to {100 * errors.ratio:.1f} %{loss} (medians of "
-        f"{many(errors.engines, 'engine')}; {errors.verdicts} on the side of the bound foreseen)"
+        f"{many(errors.engines, 'engine')}; {errors.verdicts} on the predicted side of the bound)"
     )
 
 

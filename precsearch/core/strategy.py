@@ -112,7 +112,7 @@ class PredictionErrors:
         engines: How many were predicted and ran.
         ratio: Relative error of the latency over FP32's.
         usage: Relative error of the share of the bound, of the engines whose output was finite.
-        verdicts: For how many it was foreseen on which side of the bound they end.
+        verdicts: How many ended on the predicted side of the bound.
     """
 
     engines: int

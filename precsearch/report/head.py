@@ -9,11 +9,11 @@ from precsearch.core.objective import Objective
 from precsearch.formatting import (
     counts,
     duration,
-    foretold,
     fp32_told,
     magnitude,
     many,
     milliseconds,
+    prediction_summary,
     speedup,
     speedup_interval,
 )
@@ -125,7 +125,7 @@ def outcome(known: Facts) -> list[tuple[str, Cell]]:
         why = why_stopped(found.stopped, found.expected_gain, found.predictions, wished)
         rows.append(("search", f"{tried} in {took}; {why}"))
         if story.plan.evidence.predictions is not None:
-            rows.append(("models", foretold(story.plan.evidence.predictions)))
+            rows.append(("models", prediction_summary(story.plan.evidence.predictions)))
         rows.append(("plan", story.plan.digest[:16]))
     else:
         rows.append(("search", tried))

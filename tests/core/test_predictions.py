@@ -23,7 +23,7 @@ from precsearch.core.trial import (
     Proposal,
     Trial,
 )
-from precsearch.formatting import foretold
+from precsearch.formatting import prediction_summary
 
 GOAL = Goal(Bound(0.01, guard=1.0), noise=0.01)
 
@@ -71,8 +71,8 @@ def test_what_was_foreseen_exactly_has_no_error(rows: list[tuple[float, float]])
 
 
 def test_it_is_said_in_words() -> None:
-    assert foretold(PredictionErrors(14, 0.0123, 0.09, 12)) == (
+    assert prediction_summary(PredictionErrors(14, 0.0123, 0.09, 12)) == (
         "latency predicted to 1.2 %, error to 9 % "
-        "(medians of 14 engines; 12 on the side of the bound foreseen)"
+        "(medians of 14 engines; 12 on the predicted side of the bound)"
     )
-    assert "error to" not in foretold(PredictionErrors(1, 0.01, math.inf, 0))
+    assert "error to" not in prediction_summary(PredictionErrors(1, 0.01, math.inf, 0))

@@ -99,11 +99,11 @@ def test_what_the_models_still_expect_is_told_with_how_far_they_were_off() -> No
     one = said(replace(SEARCHED, expected_gain=0.00034))
     assert "no other candidate is expected to gain 0.1 % or more, by models that were off" in one
     assert "off by 9.1 % in latency (of the one engine)" in one
-    foretold = tuple(
+    predicted = tuple(
         trial(n, keys, 0.5, 0.6, predicted=Prediction(0.6 / (1 + off), 40.0))
         for n, (keys, off) in enumerate((("ac", 0.01), ("ab", 0.02), ("bc", 0.3)), 1)
     )
-    many = said(replace(SEARCHED, trials=(PLAIN, *foretold), expected_gain=0.0104))
+    many = said(replace(SEARCHED, trials=(PLAIN, *predicted), expected_gain=0.0104))
     assert "expected to gain 1.1 % or more, by models that were off by 2 % in latency" in many
     assert "(of 3 engines, by their median)" in many
     for stopped in ("patience", "builds", "complete"):

@@ -18,7 +18,7 @@ from precsearch.core.precision import Precision
 from precsearch.core.problem import pareto
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Fidelity
-from precsearch.formatting import foretold, speedup
+from precsearch.formatting import prediction_summary, speedup
 from precsearch.plan.plan import evidence_path, read_plan
 from precsearch.report import run_page, tell
 from precsearch.report.charts.javascript import javascript
@@ -132,7 +132,7 @@ def test_models_are_held_to_what_they_predicted(page: Html, finished: Run) -> No
     assert evidence.predictions.engines == len(said) > 0
     off = [abs(t.ratio / t.predicted.ratio - 1) for t in said if t.ratio and t.predicted]
     assert evidence.predictions.ratio == pytest.approx(statistics.median(off), abs=1e-3)
-    assert foretold(evidence.predictions) in page.words
+    assert prediction_summary(evidence.predictions) in page.words
 
 
 def test_a_plan_alone_is_enough_for_a_page(finished: Run, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from precsearch.cli.shipped import by_size, latency_words, share_of_size, size_r
 from precsearch.codec import unstructure
 from precsearch.core.objective import Objective
 from precsearch.core.trial import UNKNOWN, Latency, ShapeLatency
-from precsearch.formatting import foretold, fp32_told, loss_bound
+from precsearch.formatting import fp32_told, loss_bound, prediction_summary
 from precsearch.measurement.timing.certainty import doubts
 from precsearch.optimization.explanation.stopping import fp32_is_fastest, why_stopped
 from precsearch.plan.plan import Plan
@@ -130,7 +130,7 @@ def _facts(result: OptimizeResult, plan: Plan, page: Page) -> list[Text]:
         *size_rows(plan),
         ("groups", _groups(plan, page)),
         ("search", _search(plan)),
-        *([("models", foretold(evidence.predictions))] if evidence.predictions else []),
+        *([("models", prediction_summary(evidence.predictions))] if evidence.predictions else []),
     ]
     lines = page.facts(rows)
     if result.plan_path is not None:

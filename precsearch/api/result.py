@@ -14,7 +14,7 @@ from precsearch.api.html import plane, result_html
 from precsearch.core.errors import OptionError
 from precsearch.formatting import Scale, loss_bound, speedup, speedup_interval
 from precsearch.plan.plan import Plan
-from precsearch.replay.materialize import BuildReport, build, materialise
+from precsearch.replay.materialize import BuildReport, build, materialize
 from precsearch.replay.verify import VerifyReport, verify
 from precsearch.report import run_page, tell
 from precsearch.report.run_facts import Facts
@@ -112,7 +112,7 @@ class Result:
         Raises:
             ReplayError: The original model is another one now.
         """
-        made = materialise(self.plan, self.model_path, None)
+        made = materialize(self.plan, self.model_path, None)
         found: onnx.ModelProto = onnx.ModelProto.FromString(made.lowered.model)
         return found
 

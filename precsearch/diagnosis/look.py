@@ -20,7 +20,7 @@ from precsearch.lowering.qdq.reach import node_groups
 from precsearch.lowering.qdq.scales import ScaleSource
 from precsearch.plan.plan import read_plan
 from precsearch.reference.inner_tensors import OrtTensors, TensorSource
-from precsearch.replay.materialize import materialise
+from precsearch.replay.materialize import materialize
 from precsearch.setup.target import open_target
 
 __all__ = ["OpenedConfiguration", "look", "open_configuration"]
@@ -135,7 +135,7 @@ def _handed_on(configuration: Configuration) -> list[str]:
 
 
 def _planned(plan: Path, model: Path) -> Configuration:
-    made = materialise(read_plan(plan), model, None)
+    made = materialize(read_plan(plan), model, None)
     target, lowering = made.target, made.lowering
     return Configuration(
         f"the plan {plan.name}",

@@ -20,7 +20,7 @@ from precsearch.exporters.polygraphy_script import postprocess_script
 from precsearch.exporters.script import Job, Shape
 from precsearch.exporters.trtexec import LONGEST, trtexec_script
 from precsearch.plan.plan import Recipe, read_plan
-from precsearch.replay.materialize import Materialised, materialise
+from precsearch.replay.materialize import Materialized, materialize
 from precsearch.replay.model_file import model_beside
 from precsearch.replay.weights import write_model
 from precsearch.setup.files import check_free, write_output
@@ -97,14 +97,14 @@ def export(
     read = read_plan(plan)
     if to == "trtexec":
         _refuse_asymmetric(read.recipe)
-    made = materialise(read, source, None)
+    made = materialize(read, source, None)
     check_free(files.values(), force=True, inputs=made.target.source.external)
     if to in _VIEWERS:
         return _shown(made, to, files, force=force)
     return _write(made, to, files, force=force)
 
 
-def _write(made: Materialised, to: str, files: dict[str, Path], *, force: bool) -> ExportReport:
+def _write(made: Materialized, to: str, files: dict[str, Path], *, force: bool) -> ExportReport:
     recipe = made.plan.recipe
     lowered = onnx.load_model_from_string(made.lowered.model)
     knobs = _knobs(recipe)
@@ -142,7 +142,7 @@ def _write(made: Materialised, to: str, files: dict[str, Path], *, force: bool) 
     return ExportReport(to, files["model"], files["script"], others, identical, told)
 
 
-def _shown(made: Materialised, to: str, files: dict[str, Path], *, force: bool) -> ExportReport:
+def _shown(made: Materialized, to: str, files: dict[str, Path], *, force: bool) -> ExportReport:
     """Write what a viewer shows."""
     lowered = bytes(made.lowered.model)
     model = onnx.load_model_from_string(lowered)

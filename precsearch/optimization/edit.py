@@ -19,7 +19,7 @@ from precsearch.graph.reading.read import read_model
 from precsearch.grouping.control import matching, pin
 from precsearch.optimization.write_plan import relowered
 from precsearch.plan.plan import Evidence, GroupEvidence, Plan, read_plan
-from precsearch.replay.materialize import lowered_again, materialise
+from precsearch.replay.materialize import lowered_again, materialize
 from precsearch.replay.model_file import model_beside
 from precsearch.setup.files import check_free, write_output
 
@@ -68,7 +68,7 @@ def edit(
     source = model_beside(path, None if model is None else Path(model))
     check_free([target_path], force=force, inputs=(path, source))
     found = read_plan(path)
-    made = materialise(found, source, None)
+    made = materialize(found, source, None)
     wanted: dict[str, Precision] = {}
     for pattern, precision in changes.items():
         one = pin(pattern, precision, option=f"--set {pattern}={precision}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from precsearch.core.errors import InputError, ReplayError
 from precsearch.replay.artifact import is_engine
-from precsearch.replay.materialize import Materialised
+from precsearch.replay.materialize import Materialized
 from precsearch.replay.portable import portable_files, portable_suffixes
 from precsearch.replay.weights import placed
 from precsearch.system.regular_file import read_regular
@@ -18,11 +18,11 @@ _MOST_BYTES = 1 << 36
 """Of an engine; those of large language models have some 10 GB."""
 
 
-def given_engine(made: Materialised, path: Path) -> bytes | None:
+def given_engine(made: Materialized, path: Path) -> bytes | None:
     """The bytes of an engine; ``None`` for a file that is the plan's model, which is built.
 
     Args:
-        made: The plan's model, materialised.
+        made: The plan's model, materialized.
         path: What `build` or `optimize` wrote.
 
     Raises:

@@ -28,10 +28,10 @@ from precsearch.setup.target import Target, open_target
 
 __all__ = [
     "BuildReport",
-    "Materialised",
+    "Materialized",
     "build",
     "lowered_again",
-    "materialise",
+    "materialize",
     "original",
     "plan_target",
 ]
@@ -59,7 +59,7 @@ class BuildReport:
 
 
 @dataclass(frozen=True)
-class Materialised:
+class Materialized:
     """A plan's model, lowered again and found to be what the plan promises.
 
     Attributes:
@@ -75,7 +75,7 @@ class Materialised:
     lowered: Lowered
 
 
-def materialise(plan: Plan, model: Path, threads: int | None) -> Materialised:
+def materialize(plan: Plan, model: Path, threads: int | None) -> Materialized:
     """Lower a plan's model.
 
     Args:
@@ -118,7 +118,7 @@ def original(plan: Plan, model: Path) -> SourceModel:
     return source
 
 
-def lowered_again(plan: Plan, source: SourceModel, threads: int | None = None) -> Materialised:
+def lowered_again(plan: Plan, source: SourceModel, threads: int | None = None) -> Materialized:
     """Lower a plan's model; that it is what the plan promises is for the caller to check.
 
     Args:
@@ -137,7 +137,7 @@ def lowered_again(plan: Plan, source: SourceModel, threads: int | None = None) -
     shifts, dynamic = fixed_shifts(recipe, graph), dynamic_nodes(recipe, graph, scheme)
     scales = FixedScales(scale_params(recipe, scheme), shifts, dynamic)
     lowering = Lowering(target.graph, target.space, scheme, scales, target.form)
-    return Materialised(plan, target, lowering, lowering.lower(recipe.assignment))
+    return Materialized(plan, target, lowering, lowering.lower(recipe.assignment))
 
 
 def plan_target(
@@ -243,7 +243,7 @@ def build(
     backend: str | None = None,
     target: str | None = None,
 ) -> BuildReport:
-    """Materialise a plan's model, byte for byte, and build the engine if one is wanted.
+    """Materialize a plan's model, byte for byte, and build the engine if one is wanted.
 
     Args:
         plan: The plan file.
@@ -268,7 +268,7 @@ def build(
     found = read_plan(plan)
     free(artifact_paths(found.recipe.backend, output))
     expect_digest(found, expect)
-    made = materialise(found, source, None)
+    made = materialize(found, source, None)
     lowered = made.lowered
     put = partial(write_output, force=force)
     if target is not None:

@@ -1,4 +1,4 @@
-"""`verify`: a plan's model, materialised and measured again on this machine."""
+"""`verify`: a plan's model, materialized and measured again on this machine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from precsearch.plan.plan import Criteria, Plan, read_plan
 from precsearch.replay.artifact import built_otherwise, other_place, tactics_here
 from precsearch.replay.given_artifact import given_engine
 from precsearch.replay.judging import expect_digest, metric_of
-from precsearch.replay.materialize import Materialised, materialise
+from precsearch.replay.materialize import Materialized, materialize
 from precsearch.replay.model_file import model_beside
 from precsearch.setup.config import DataConfig
 from precsearch.setup.inputs import Inputs, open_inputs
@@ -104,7 +104,7 @@ def verify(
     max_size: int | None = None,
     max_memory: int | None = None,
 ) -> VerifyReport:
-    """Materialise a plan's model and measure it on this machine.
+    """Materialize a plan's model and measure it on this machine.
 
     Two builds of one plan can have other kernels, where the backend chooses these by timing. Who
     ships an engine measures that very file.
@@ -137,7 +137,7 @@ def verify(
     found = read_plan(Path(plan))
     expect_digest(found, expect)
     judged = metric_of(found.criteria, metric)
-    made = materialise(found, source, threads)
+    made = materialize(found, source, threads)
     limits = Limits(max_latency, max_size, max_memory).over(found.criteria.limits)
     config = _config(found, None if data is None else Path(data), tol, judged, limits)
     inputs = open_inputs(config, made.target.graph, _timed_at(found))
@@ -237,7 +237,7 @@ class _Seen:
 
 
 def _measured(
-    made: Materialised, config: DataConfig, inputs: Inputs, artifact: bytes | None
+    made: Materialized, config: DataConfig, inputs: Inputs, artifact: bytes | None
 ) -> _Seen:
     """The plan's engine on all of the data; of its rebuilds, the one with the median ratio."""
     target = made.target

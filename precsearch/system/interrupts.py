@@ -1,7 +1,7 @@
 """How a run is asked to stop: SIGINT, SIGTERM and SIGHUP become one orderly `KeyboardInterrupt`.
 
 A signal that raises wherever the program happens to be can tear a journal line from the trial that
-it records, or get lost in a finaliser. So a signal is noted first, and raised where nothing is
+it records, or get lost in a finalizer. So a signal is noted first, and raised where nothing is
 half done: at `check`, which the loop over a run's events calls, and at once inside `interruptible`,
 which surrounds the places where the main thread waits for a worker. Code that computes for long is
 interrupted after a short patience. Inside `shielded` nothing is raised at all: a plan is written.
@@ -48,7 +48,7 @@ _PATIENCE_S = 0.5
 """Seconds until a computation that reaches no `check` is interrupted."""
 
 _INSIST_S = 2.0
-"""Seconds until it is interrupted again: a finaliser can swallow an exception."""
+"""Seconds until it is interrupted again: a finalizer can swallow an exception."""
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
@@ -211,6 +211,6 @@ def _leave(said: str) -> None:
 
 
 def _without_interrupts(unraisable: sys.UnraisableHookArgs) -> None:
-    """An interrupt that a finaliser swallowed is raised again; its traceback helps nobody."""
+    """An interrupt that a finalizer swallowed is raised again; its traceback helps nobody."""
     if not isinstance(unraisable.exc_value, KeyboardInterrupt):
         sys.__unraisablehook__(unraisable)

@@ -65,7 +65,7 @@ def plan_at(
 ) -> PlanAtReport:
     """Write the plan of a run's best engine within another tolerance.
 
-    That is the fastest one, or what else the run minimised, within the limits that it had.
+    That is the fastest one, or what else the run minimized, within the limits that it had.
 
     Args:
         run: The run directory, or its journal.

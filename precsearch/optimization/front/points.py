@@ -105,7 +105,7 @@ def within(points: Sequence[Point], goal: Goal) -> Point | None:
 
     Args:
         points: Engines of a run.
-        goal: With the bound on the loss, and what the run minimised and limited.
+        goal: With the bound on the loss, and what the run minimized and limited.
     """
     plain = next((p.found for p in points if not p.trial.assignment.entries), None)
     goal = replace(goal, size=0 if plain is None else plain.artifact_bytes)

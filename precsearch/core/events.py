@@ -89,7 +89,7 @@ class SearchStarted:
             this one was resumed.
         earlier: How many trials earlier runs have measured; they follow as finished.
         outline: Every group in graph order, the undecidable ones too.
-        objective: What is minimised.
+        objective: What is minimized.
         limits: What an engine must not exceed beside the loss.
         size: Bytes of the FP32 engine.
         fp32: How FP32 is computed (``tf32``, ``strict``), to which speeds are relative; "" where

@@ -216,8 +216,8 @@ def _with(
     *warnings: str,
 ) -> Story:
     known = () if plan is None else (*plan.notes, *plan.evidence.warnings)
-    said = tuple(dict.fromkeys((*story.warnings, *known, *warnings)))
-    return replace(story, plan=plan, plan_path=path, warnings=said, ranges=ranges)
+    messages = tuple(dict.fromkeys((*story.warnings, *known, *warnings)))
+    return replace(story, plan=plan, plan_path=path, warnings=messages, ranges=ranges)
 
 
 def _same_model(plan: Plan, run: RunStarted) -> bool:
@@ -227,9 +227,9 @@ def _same_model(plan: Plan, run: RunStarted) -> bool:
 def _same_run(plan: Plan, story: Story) -> bool:
     """Whether the plan tells of the trials of the journal."""
     assert story.run is not None
-    told = {t.assignment for t in plan.evidence.trials}
+    numbered = {t.assignment for t in plan.evidence.trials}
     kept = {d.trial.assignment.digest[:12] for d in story.done}
-    return _same_model(plan, story.run) and told <= kept
+    return _same_model(plan, story.run) and numbered <= kept
 
 
 def _ranges(folder: Path) -> Mapping[str, Range]:

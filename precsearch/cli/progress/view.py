@@ -242,6 +242,6 @@ def ran(trial: Trial) -> dict[str, int]:
     measurement = trial.measurement
     if measurement is None:
         return {}
-    found = measurement.achieved
-    rows = (found.get(key) for key in trial.assignment)
+    achieved = measurement.achieved
+    rows = (achieved.get(key) for key in trial.assignment)
     return dict(Counter(UNKNOWN if p is None else p.value for p in rows))

@@ -18,7 +18,7 @@ from precsearch.core.precision import Precision
 from precsearch.core.trial import Measured
 from precsearch.plan.plan import read_plan
 from precsearch.reference.session import reference_outputs
-from precsearch.replay.materialize import materialise
+from precsearch.replay.materialize import materialize
 from precsearch.system.cuda_driver import cuda_devices
 from tests.backends.ov.small_engines import cnn, encoder, lowered, samples
 from tests.graph.small_layers import GraphBuilder, layer_norm, linear
@@ -136,5 +136,5 @@ def test_a_search_ends_in_a_plan_that_is_replayed_byte_for_byte(tmp_path: Path) 
     trials = [e.trial for e in optimize_events(config) if isinstance(e, TrialFinished)]
     assert all(isinstance(t.outcome, Measured) for t in trials)
     plan = read_plan(tmp_path / "plan.json")
-    first = materialise(plan, tmp_path / "m.onnx", None).lowered.model
-    assert materialise(plan, tmp_path / "m.onnx", None).lowered.model == first
+    first = materialize(plan, tmp_path / "m.onnx", None).lowered.model
+    assert materialize(plan, tmp_path / "m.onnx", None).lowered.model == first

@@ -20,6 +20,8 @@ __all__ = ["TrialFact", "abridged", "in_words", "timed", "told"]
 
 _MOST_NAMES = 2
 _LONGEST = 240
+_UNIFORM = "uniform"
+"""How strategies begin the reason of an engine with one precision wherever it is possible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,11 @@ class TrialFact:
     front: bool
     chosen: bool
     size: int = 0
+
+    @property
+    def uniform(self) -> bool:
+        """Whether it has one precision wherever that is possible."""
+        return bool(self.counts) and self.why.startswith(_UNIFORM)
 
 
 def told(

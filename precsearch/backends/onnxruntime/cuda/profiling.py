@@ -24,7 +24,12 @@ from precsearch.backends.onnxruntime.cuda.provider import (
     run_error,
 )
 from precsearch.backends.onnxruntime.fused_nodes import fused_nodes, uncomputed
-from precsearch.backends.onnxruntime.node_events import NodeTime, node_times, read_profile
+from precsearch.backends.onnxruntime.node_events import (
+    CONVERSIONS,
+    NodeTime,
+    node_times,
+    read_profile,
+)
 from precsearch.core.backend import Feed, KernelTime
 from precsearch.reference.session import ort_errors
 
@@ -58,6 +63,7 @@ class EngineProfile:
                 t.op_type,
                 t.seconds,
                 None if t.op_type in _MOVES else t.float_precision,
+                t.op_type in CONVERSIONS,
             )
             for t in self.times
         )

@@ -153,9 +153,9 @@ def shielded() -> Iterator[None]:
 
 
 @contextmanager
-def telling(tell: Callable[[], None]) -> Iterator[None]:
-    """Call ``tell``, from another thread, as soon as a signal has arrived."""
-    _stop.tell = tell
+def telling(notify: Callable[[], None]) -> Iterator[None]:
+    """Call ``notify``, from another thread, as soon as a signal has arrived."""
+    _stop.tell = notify
     try:
         yield
     finally:
@@ -181,10 +181,10 @@ def _watch(reader: int) -> None:
         pass
     _stop.number = _stop.number or number  # the handler itself may never run
     since = time.monotonic()
-    tell = _stop.tell
-    if tell is not None:
+    notify = _stop.tell
+    if notify is not None:
         with suppress(OSError, ValueError):  # the screen is gone or closed
-            tell()
+            notify()
     insist = _PATIENCE_S
     while True:
         time.sleep(0.05)
@@ -203,10 +203,10 @@ def _interrupt_main() -> None:
         signal.pthread_kill(main, _stop.number or signal.SIGINT)
 
 
-def _leave(said: str) -> None:
+def _leave(message: str) -> None:
     """End the process without unwinding; workers end when their pipes close."""
     with suppress(OSError):
-        os.write(2, f"{said}\n".encode())
+        os.write(2, f"{message}\n".encode())
     os._exit(128 + _stop.number if _stop.number else 130)
 
 

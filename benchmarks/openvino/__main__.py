@@ -6,8 +6,9 @@
 Each model is ``FOLDER/NAME/{model.onnx,data.npz,holdout.npz}``. A row is one search, one thread.
 Rows are added to the state file as they are done, so that a long list can be measured in parts.
 Speeds are relative to the FP32 engine of the same search. The uniform engines are those that the
-search itself builds: one precision wherever no rule forbids it. The plan is within the bound on the
-holdout, which the search sees for its last check alone.
+search itself builds: one precision wherever no rule forbids it. Those within the bound are timed
+again beside the plan, in the same rounds, at the end of the search. The plan is within the bound on
+the holdout, which the search sees for its last check alone.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 
 from precsearch.api import OptimizeConfig, OptimizeResult, optimize_events
 from precsearch.core.errors import PrecsearchError
-from precsearch.core.events import Event, TrialFinished
+from precsearch.core.events import Event, FinalistsTimed, TrialFinished
 from precsearch.core.trial import Fidelity
 
 _UNIFORM = "wherever no rule forbids it"
@@ -59,7 +60,12 @@ def search(config: OptimizeConfig, row: Row) -> OptimizeResult:
     def whole() -> Iterator[Event]:
         result.append((yield from optimize_events(config)))
 
+    names: dict[int, str] = {}
     for event in whole():
+        if isinstance(event, FinalistsTimed):
+            for each in event.times:
+                if name := names.get(each.number):
+                    row.uniform[name] = row.uniform[name][0], 1 / each.ratio
         if not isinstance(event, TrialFinished):
             continue
         row.builds = event.builds
@@ -67,7 +73,8 @@ def search(config: OptimizeConfig, row: Row) -> OptimizeResult:
         found, why = trial.measurement, trial.proposal.reason
         if trial.proposal.fidelity is Fidelity.ENGINE and why.endswith(_UNIFORM) and found:
             speed = 0.0 if found.latency is None else 1 / found.latency.ratio
-            row.uniform.setdefault(why.split()[0], (found.accuracy.loss, speed))
+            names[trial.number] = why.split()[0]
+            row.uniform[names[trial.number]] = found.accuracy.loss, speed
     return result[0]
 
 

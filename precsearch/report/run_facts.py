@@ -76,7 +76,13 @@ class Facts:
         self.ordered = story.plan is not None or bool(story.search and story.search.outline)
         self.groups = self._groups()
         self.trials = (
-            told(story.done, self.goal, {g.key: g.place for g in self.groups}, self._chosen_trial)
+            told(
+                story.done,
+                self.goal,
+                {g.key: g.place for g in self.groups},
+                self._chosen_trial,
+                {u.assignment: u.precision for u in story.search.uniform} if story.search else {},
+            )
             if story.done
             else abridged(story.plan)
         )

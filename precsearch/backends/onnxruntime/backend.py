@@ -213,7 +213,7 @@ class OnnxRuntimeBackend:
     def _session(
         self, artifact: bytes, scratch: tempfile.TemporaryDirectory[str] | None
     ) -> ort.InferenceSession:
-        """A session; of a model that was optimised before, without optimising it again."""
+        """A session; of a model that was optimized before, without optimizing it again."""
         optimized = self._optimized
         if (path := optimized.found(artifact)) is not None:
             try:

@@ -248,7 +248,7 @@ class TensorRtBackend:
         """See `precsearch.core.backend.Backend.open`."""
         here = self._here
         here.lines.clear()
-        engine, context = self._deserialised(artifact)
+        engine, context = self._deserialized(artifact)
         notes = self._notes.setdefault(_digest(artifact), _Notes())
         layers = engine_layers(here.trt, engine, context) if profiled else ()
         return TensorRtSession(
@@ -264,10 +264,10 @@ class TensorRtBackend:
 
     def layer_summary(self, artifact: bytes) -> tuple[str, ...]:
         """See `precsearch.core.backend.Backend.layer_summary`."""
-        layers = engine_layers(self._here.trt, *self._deserialised(artifact))
+        layers = engine_layers(self._here.trt, *self._deserialized(artifact))
         return tuple(sorted(layer.line for layer in layers))
 
-    def _deserialised(self, artifact: bytes) -> tuple[Any, Any]:
+    def _deserialized(self, artifact: bytes) -> tuple[Any, Any]:
         here = self._here
         try:
             runtime = here.trt.Runtime(here.logger)

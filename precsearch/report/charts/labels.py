@@ -47,8 +47,8 @@ def front_labels(trials: Sequence[TrialFact], span: tuple[float, float]) -> dict
 
 
 def _ranked(trials: Iterable[TrialFact]) -> list[TrialFact]:
-    shown = [t for t in trials if t.chosen or t.front or not t.counts or t.uniform]
-    return sorted(shown, key=lambda t: (not t.chosen, bool(t.counts), not t.uniform, t.ratio))
+    shown = [t for t in trials if t.chosen or t.front or not t.counts or t.is_uniform]
+    return sorted(shown, key=lambda t: (not t.chosen, bool(t.counts), not t.is_uniform, t.ratio))
 
 
 def _apart(one: tuple[float, float], other: tuple[float, float]) -> bool:
@@ -57,6 +57,6 @@ def _apart(one: tuple[float, float], other: tuple[float, float]) -> bool:
 
 def _label(trial: TrialFact) -> str:
     name = "FP32" if not trial.counts else speedup(trial.ratio or 0.0)
-    if trial.uniform:
+    if trial.is_uniform:
         name += f" {' '.join(p.upper() for p in trial.counts)}"
     return name

@@ -120,9 +120,10 @@ class Facts:
         """Where the time of FP32 and of the chosen engine goes, as far as they were profiled."""
         trial = self._chosen_trial
         shipped = trial.measurement if trial is not None and trial.assignment else None
-        ran = {g.key: g.ran for g in self.groups}
+        ran: Mapping[str, Precision | None] = {g.key: g.ran for g in self.groups}
+        plain: Mapping[str, Precision | None] = {}
         name = "what ships" if self.story.plan is not None else "best so far"
-        rows = ((FP32_ENGINE, self._plain, {}), (name, shipped, ran))
+        rows = ((FP32_ENGINE, self._plain, plain), (name, shipped, ran))
         return tuple(
             engine_time(title, found, precisions)
             for title, found, precisions in rows

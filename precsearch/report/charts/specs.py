@@ -156,7 +156,7 @@ def _labels(x: Spec, y: Spec) -> list[Spec]:
         {"op": "min", "field": "time", "as": "fastest"},
     ]
     right = "2 * datum.time > datum.slowest + datum.fastest"
-    engine = [
+    engine: list[Spec] = [
         {"filter": "datum.what === 'engine' && isValid(datum.time) && isValid(datum.loss)"},
         {"joinaggregate": ends},
     ]

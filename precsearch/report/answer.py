@@ -12,8 +12,6 @@ from precsearch.report.trial_facts import TrialFact
 __all__ = ["Bar", "Line", "answer", "bars"]
 
 _WITHIN = "within the bound"
-_UNIFORM = "uniform"
-"""How the strategy `uniform` begins its reasons: all that a plan alone and an old journal tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ def bars(known: Facts) -> tuple[Bar, ...]:
     """
     measured = [t for t in known.trials if t.engine and t.ratio is not None]
     plain = next((t for t in measured if not t.counts), None)
-    uniform = [t for t in measured if t.counts and (t.uniform or t.why.startswith(_UNIFORM))]
+    uniform = [t for t in measured if t.is_uniform]
     passing = [t for t in uniform if t.verdict == _WITHIN]
     again = known.story.again
     best = min(passing or uniform, key=lambda t: again.get(t.number, t.ratio or 0.0), default=None)

@@ -22,6 +22,8 @@ __all__ = ["TrialFact", "abridged", "in_words", "timed", "told"]
 _MOST_NAMES = 2
 _NOTHING: Mapping[Assignment, Precision] = MappingProxyType({})
 _LONGEST = 240
+_UNIFORM = "uniform"
+"""How the strategy `uniform` begins its reasons: all that a plan alone and an old journal tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,11 @@ class TrialFact:
     chosen: bool
     size: int = 0
     uniform: str = ""
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether it has one precision wherever that is possible or advised."""
+        return bool(self.counts) and bool(self.uniform or self.why.startswith(_UNIFORM))
 
 
 def told(

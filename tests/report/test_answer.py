@@ -62,5 +62,5 @@ def test_one_engine_alone_is_no_answer(known: Facts) -> None:
 
 def test_a_page_opens_with_the_answer_and_ends_with_what_was_asked(finished: Run) -> None:
     words = Html(run_page(tell([finished.run_dir]))).words
-    places = [words.index(said) for said in ("what ships", "Replay", "What was asked", "Versions")]
+    places = [words.index(said) for said in ("what ships", "Use it", "What was asked", "Versions")]
     assert places == sorted(places)

@@ -200,3 +200,12 @@ def test_engines_of_equal_kernels_have_one_anatomy() -> None:
     first, second = (engine(cnn(), backend, INT8)[0] for _ in range(2))
     assert backend.layer_summary(first) == backend.layer_summary(second)
     assert backend.layer_summary(first) != backend.layer_summary(engine(cnn(), backend, FP32)[0])
+
+
+def test_conversions_are_what_computes_nothing() -> None:
+    model, backend = cnn(), made()
+    artifact, _ = engine(model, backend, INT8)
+    kernels = backend.open(artifact, profiled=True).profile(samples(model), 2)
+    assert any(k.converts for k in kernels)
+    assert {k.op_type for k in kernels if k.converts} <= {"Reorder", "Convert", "FakeQuantize"}
+    assert all(not k.converts for k in kernels if k.op_type in ("Convolution", "FullyConnected"))

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.e2e.quick import time_quickly
+
 # A job that a script starts in the background, as some CI systems do, ignores Ctrl-C, and so would
 # every process that the tests start in order to interrupt it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -19,6 +21,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # layers small, each of them would compile all of precsearch again: 0.4 s of CPU time each.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+time_quickly()
 
 # How long an example takes, or is drawn, says how busy the machine is, not whether we are right.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])

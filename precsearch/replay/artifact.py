@@ -18,7 +18,8 @@ from precsearch.measurement.build_service import (
     open_build_service,
 )
 from precsearch.plan.plan import Plan
-from precsearch.replay.portable import portable_files, portable_suffixes
+from precsearch.replay.portable import portable_suffixes
+from precsearch.replay.portable_files import portable_files
 from precsearch.replay.weights import write_model
 from precsearch.setup.files import write_bytes
 from precsearch.setup.target import Target

@@ -21,6 +21,7 @@ from precsearch.optimization.stages.screen import screened_before
 from precsearch.plan.plan import Plan, RewriteRecipe
 from precsearch.replay.materialize import original, plan_target
 from precsearch.rewrites.equalize import EQUALIZE
+from precsearch.rewrites.smooth import SMOOTH
 from precsearch.search.journal import read
 from precsearch.setup.target import Target
 
@@ -137,7 +138,7 @@ def _corrected(
 
 
 def _but_corrections(plan: Plan) -> tuple[RewriteRecipe, ...]:
-    return tuple(r for r in plan.recipe.rewrites if r.name != EQUALIZE)
+    return tuple(r for r in plan.recipe.rewrites if r.name not in (EQUALIZE, SMOOTH))
 
 
 def _offered(run: FinishedRun) -> Iterator[Precision]:

@@ -102,8 +102,10 @@ def recalled(run: FinishedRun, model: Path, trial: Trial) -> Recalled:
     """
     plan = run.plan
     source = original(plan, model)
-    base = replace(plan, recipe=replace(plan.recipe, rewrites=_but_corrections(plan)))
-    target = plan_target(base, source, {Precision.FP32, *_offered(run)})
+    kept = _but_corrections(plan)
+    base = replace(plan, recipe=replace(plan.recipe, rewrites=kept))
+    known = len(kept) == len(plan.recipe.rewrites)
+    target = plan_target(base, source, {Precision.FP32, *_offered(run)}, check=known)
     method, _, data = run.identity.get("calibration", "").partition(" ")
     before = calibrated_before(target, method, data, run.folder)
     if before is None:

@@ -63,7 +63,7 @@ def outcome(lowered: Lowered, target: str, shapes: Sequence[Shapes], folder: str
         stage = "parse" if "ONNX parser refuses" in text else "build"
         return Outcome(stage, seconds=time.process_time() - started, message=text)
     seconds = time.process_time() - started
-    ran = backend.precisions_of(engine)
+    ran = backend.precisions_of(engine, lowered.products)
     nodes = onnx.load_model_from_string(lowered.model).graph.node
     kinds = {n.name: n.op_type for n in nodes if n.op_type in PRODUCTS}
     other = [

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence, Set
-from types import MappingProxyType
 
 from precsearch.core.backend import Backend, Feed, KernelTime, TellsPrecisions
 from precsearch.core.precision import Precision
 
 __all__ = ["achieved_precisions", "owner", "products_told", "profiled", "seconds_by_group"]
 
-_NOTHING: Mapping[str, Precision | None] = MappingProxyType({})
+_NOTHING: Mapping[str, Precision | None] = {}
+"""Not to be changed, and no proxy: it is sent between processes."""
 
 _PROFILE_RUNS = 3
 _ADDED = re.compile(r"(_nchwc|_bias_dq|_q|_dq|//raw|//inner|//product|//bias|//half)$")

@@ -227,12 +227,12 @@ def precisions_of(names: Sequence[str | Precision] | None) -> tuple[Precision, .
     if names is None:
         return None
     given = [names] if isinstance(names, str) else names
-    found = {str(name): Precision.named(str(name)) for name in given}
-    for name, precision in found.items():
+    named = {str(name): Precision.named(str(name)) for name in given}
+    for name, precision in named.items():
         if precision is None:
             known = ", ".join(p.value for p in Precision.ordered())
             raise OptionError(f"there is no precision {name!r}; use {known}")
-    return Precision.ordered(p for p in found.values() if p is not None)
+    return Precision.ordered(p for p in named.values() if p is not None)
 
 
 def _seconds(given: float | timedelta | None) -> float | None:
@@ -265,17 +265,17 @@ def _followed(
             raise
 
 
-def _result(config: OptimizeConfig, found: OptimizeResult) -> Result:
-    if found.interrupted:
+def _result(config: OptimizeConfig, result: OptimizeResult) -> Result:
+    if result.interrupted:
         raise KeyboardInterrupt
-    if found.plan is None or found.plan_path is None:
-        raise UnmetError(" ".join(found.summary))
+    if result.plan is None or result.plan_path is None:
+        raise UnmetError(" ".join(result.summary))
     return Result(
-        plan=found.plan,
-        plan_path=found.plan_path,
+        plan=result.plan,
+        plan_path=result.plan_path,
         run_path=config.run_path,
         model_path=config.model,
-        artifact_path=found.artifact_path,
-        summary=found.summary,
+        artifact_path=result.artifact_path,
+        summary=result.summary,
         metric=config.metric,
     )

@@ -42,10 +42,10 @@ def optimize(configs: Sequence[OptimizeConfig], *, json: bool, mlflow: bool = Fa
     """Search for each bound, and print what was found; an interrupt ends it all."""
     code = Exit.DONE
     for config in configs:
-        found = _optimize(config, json=json, mlflow=mlflow)
-        if found not in (Exit.DONE, Exit.UNMET):
-            return found
-        code = max(code, found)
+        ending = _optimize(config, json=json, mlflow=mlflow)
+        if ending not in (Exit.DONE, Exit.UNMET):
+            return ending
+        code = max(code, ending)
     return code
 
 
@@ -74,12 +74,12 @@ def dry_run(config: OptimizeConfig, *, json: bool) -> Exit:
     """Print what a search would take."""
     out = stdout()
     with _waiting("looking at model and data"):
-        found = api.dry_run(config)
+        estimate = api.dry_run(config)
     if json:
-        out.file.write(f"{dumps(unstructure(found))}\n")
+        out.file.write(f"{dumps(unstructure(estimate))}\n")
         return Exit.DONE
     page = _page(out)
-    page.write(out, dry_run_lines(found, config, page))
+    page.write(out, dry_run_lines(estimate, config, page))
     return Exit.DONE
 
 
@@ -175,7 +175,7 @@ def inspect(
     out = stdout()
     what = "timing the FP32 engine" if profile else "running the samples"
     with _waiting(what) if data is not None and not json else nullcontext():
-        found = api.inspect(
+        inspection = api.inspect(
             model,
             backend=backend,
             precisions=precisions,
@@ -188,22 +188,22 @@ def inspect(
             preprocess=preprocess,
         )
     if json:
-        out.file.write(f"{dumps(inspect_fields(found))}\n")
+        out.file.write(f"{dumps(inspect_fields(inspection))}\n")
         return Exit.DONE
     page = _page(out)
-    page.write(out, inspect_lines(found, page))
+    page.write(out, inspect_lines(inspection, page))
     return Exit.DONE
 
 
 def doctor(*, json: bool) -> Exit:
     """Print what is installed and what it can do."""
     out = stdout()
-    found = diagnose()
+    diagnosis = diagnose()
     if json:
-        out.file.write(f"{dumps(doctor_fields(found))}\n")
+        out.file.write(f"{dumps(doctor_fields(diagnosis))}\n")
         return Exit.DONE
     page = _page(out)
-    page.write(out, doctor_lines(found, page))
+    page.write(out, doctor_lines(diagnosis, page))
     return Exit.DONE
 
 

@@ -40,12 +40,12 @@ def inspect(
     """
     from precsearch.cli import actions
 
-    wanted = None if precisions is None else parse_precisions(precisions)
+    chosen = None if precisions is None else parse_precisions(precisions)
     settled = control.parse_control(pin or (), exclude or (), only or ())
     return lambda: actions.inspect(
         model,
         backend=backend,
-        precisions=wanted,
+        precisions=chosen,
         granularity=granularity,
         data=data,
         preprocess=preprocess,

@@ -47,13 +47,13 @@ def _difference(first: Path, second: Path, output: Path | None, *, force: bool) 
     """Say how two plans differ; as a page, if a place for one is named."""
     if output is not None:
         check_free([output], force=force, inputs=[first, second])
-    found = compare(first, second)
+    difference = compare(first, second)
     if output is not None:
-        _written(output, difference_page(found), f"{first} and {second}", force=force)
+        _written(output, difference_page(difference), f"{first} and {second}", force=force)
         return Exit.DONE
     out = stdout()
     page = Page(out.width, glyphs_of(out))
-    page.write(out, [Text(clean(line)) for line in difference_lines(found)])
+    page.write(out, [Text(clean(line)) for line in difference_lines(difference)])
     return Exit.DONE
 
 
@@ -63,15 +63,15 @@ def upgraded(plan: Path, output: Path, *, force: bool) -> Exit:
     Raises:
         InputError: It cannot be read, or the new one not be written.
     """
-    found = upgrade(plan, output, force=force)
+    outcome = upgrade(plan, output, force=force)
     out = stdout()
     page = Page(out.width, glyphs_of(out))
     head = Text.assemble((f"{clean(output.name)}: ", "bold"), ("plan upgraded", "bold green"))
-    lines = [head, *(Text(clean(line)) for line in found.lines), Text()]
-    lines.append(page.place("plan", found.plan))
-    if found.evidence is not None:
-        lines.append(page.place("evidence", found.evidence))
-    page.write(out, [*lines, *page.facts([("digest", found.digest)])])
+    lines = [head, *(Text(clean(line)) for line in outcome.lines), Text()]
+    lines.append(page.place("plan", outcome.plan))
+    if outcome.evidence is not None:
+        lines.append(page.place("evidence", outcome.evidence))
+    page.write(out, [*lines, *page.facts([("digest", outcome.digest)])])
     return Exit.DONE
 
 
@@ -91,8 +91,8 @@ def plan(
     if at is None or output is None:
         page.write(out, front_lines(*front(run), page))
     else:
-        found = plan_at(run, at, output, model=model, force=force)
-        page.write(out, plan_at_lines(found, page))
+        outcome = plan_at(run, at, output, model=model, force=force)
+        page.write(out, plan_at_lines(outcome, page))
     return Exit.DONE
 
 

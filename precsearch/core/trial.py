@@ -174,6 +174,7 @@ class Measurement:
         memory_bytes: Host memory that opening and running the engine takes; 0 if not measured.
         also: Its accuracy by other metrics, for searches that take this measurement over; see
             `precsearch.metrics.metric_key`.
+        conversion_seconds: The part of `group_seconds` in kernels that compute nothing, as Casts.
     """
 
     accuracy: Accuracy
@@ -186,6 +187,7 @@ class Measurement:
     group_bytes: Mapping[str, int] = field(default_factory=dict)
     memory_bytes: int = 0
     also: Mapping[str, Accuracy] = field(default_factory=dict)
+    conversion_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,7 @@ class EngineCuts:
         worker: Channel[Cutter],
         graph: GraphView,
         lowered: Lowered,
-        wanted: Sequence[str],
+        requested: Sequence[str],
         at_once: int = AT_ONCE,
     ) -> None:
         self.how = (
@@ -154,9 +154,9 @@ class EngineCuts:
         self._lowered = lowered
         self._float = tuple(o.name for o in graph.outputs if graph.is_float(o.name))
         proto = onnx.ModelProto.FromString(lowered.model)
-        made = {t for n in proto.graph.node for t in n.output}
-        names = {t: [t + form for form in _STORED if t + form in made] for t in wanted}
-        self._names = {t: found[0] for t, found in names.items() if found}
+        produced = {t for n in proto.graph.node for t in n.output}
+        names = {t: [t + form for form in _STORED if t + form in produced] for t in requested}
+        self._names = {t: matches[0] for t, matches in names.items() if matches}
         self.tensors = tuple(self._names)
         self.changed = 0.0
         self.where: tuple[str, ...] = ()
@@ -179,14 +179,14 @@ class EngineCuts:
         if any(t in self.lost for t in tensors):
             return {}
         try:
-            found, plain = self._worker.call(Cutter.run, feed)
+            exposed, plain = self._worker.call(Cutter.run, feed)
         except (EngineError, WorkerError) as error:
             self._lose(tensors, error)
             return {}
-        self._compare(tensors, found, plain)
+        self._compare(tensors, exposed, plain)
         # The model's own outputs are those of the engine as it is.
         return {
-            t: plain[t] if t in plain else found[_OUTPUT.format(i)] for i, t in enumerate(tensors)
+            t: plain[t] if t in plain else exposed[_OUTPUT.format(i)] for i, t in enumerate(tensors)
         }
 
     def _lose(self, tensors: Sequence[str], error: EngineError | WorkerError) -> None:
@@ -195,22 +195,22 @@ class EngineCuts:
 
     def notes(self) -> tuple[str, ...]:
         """Whether looking changed the result, and what could not be seen, a sentence each."""
-        said = ["looking inside did not change what the engine gives"]
+        notes = ["looking inside did not change what the engine gives"]
         if 0 < self.changed <= _ROUNDING:
-            said = [
+            notes = [
                 f"looking inside changed what the engine gives by {self.changed:.2g} (relative L2) "
                 "at most, no more than rounding does"
             ]
         elif self.changed:
-            said = [
+            notes = [
                 f"looking inside changed what the engine gives, most by {self.changed:.2g} "
                 f"(relative L2) where it was cut at {self.where[0]!r} to {self.where[-1]!r}: what "
                 "is exposed is fused no more"
             ]
         if self.lost:
             tensor, error = next(iter(self.lost.items()))
-            said.append(f"{len(self.lost)} tensors could not be shown, {tensor!r} first: {error}")
-        return tuple(said)
+            notes.append(f"{len(self.lost)} tensors could not be shown, {tensor!r} first: {error}")
+        return tuple(notes)
 
     def _exposed(self, tensors: Sequence[str]) -> bytes:
         """With Casts to FP32 behind the tensors, so that an output's type is known."""
@@ -230,10 +230,10 @@ class EngineCuts:
         return bytes(proto.SerializeToString())
 
     def _compare(
-        self, tensors: Sequence[str], found: Mapping[str, Array], plain: Mapping[str, Array]
+        self, tensors: Sequence[str], exposed: Mapping[str, Array], plain: Mapping[str, Array]
     ) -> None:
         for name in self._float:
-            off = relative_l2(found[name], plain[name])
+            off = relative_l2(exposed[name], plain[name])
             if off > max(self.changed, _SAME):
                 self.changed, self.where = off, tuple(tensors)
 

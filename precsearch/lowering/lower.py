@@ -5,7 +5,7 @@ the model's metadata names what computes in another float precision
 (`precsearch.lowering.engines.annotate`).
 Byte-deterministic: the same model, assignment and scales give the same bytes with every supported
 version of Python, NumPy, onnx and protobuf. No inferred shapes, producer or documentation strings
-are written, and the bytes of constants are joined rather than serialised again, which also makes a
+are written, and the bytes of constants are joined rather than serialized again, which also makes a
 trial cheap: only its nodes are new.
 """
 
@@ -44,9 +44,9 @@ class Lowered:
     """A model that a backend can build.
 
     Attributes:
-        content: The serialised ``ModelProto``; external weights stay external.
+        content: The serialized ``ModelProto``; external weights stay external.
         digest: Identifies it among the lowerings of one prepared model, cheaper than `sha256`.
-        params: Scale and zero point of every quantised activation.
+        params: Scale and zero point of every quantized activation.
         asked: Name of a node that must compute in less than FP32 → the precision asked of it.
         owners: Name of each node, added ones too → key of the group that it belongs to.
         parts: Group key → digest of its nodes and constants.
@@ -83,7 +83,7 @@ class Lowering:
     Args:
         graph: The prepared model.
         space: Its groups.
-        scheme: The backend's quantisation.
+        scheme: The backend's quantization.
         scales: Calibrated ranges, or a plan's scales.
         form: What kind of graph is written.
     """
@@ -182,7 +182,7 @@ class Lowering:
         spans: Iterable[tuple[str, int]],
         assignment: Assignment,
         floats: Mapping[int, Precision],
-        quantised: Iterable[str],
+        quantized: Iterable[str],
     ) -> Annotation:
         if not self.form.annotated or not assignment.entries:
             return Annotation()
@@ -191,7 +191,7 @@ class Lowering:
         for key, end in spans:
             owners |= {node.name: assignment[key] for node in writer.nodes[start:end]}
             start = end
-        return annotate(self.graph, writer.nodes, owners, floats, quantised)
+        return annotate(self.graph, writer.nodes, owners, floats, quantized)
 
     def _assemble(
         self,
@@ -229,7 +229,7 @@ class Lowering:
         return Lowered(content, digest.hexdigest(), params, asked, owners, parts)
 
     def _hash(self, constant: bytes) -> bytes:
-        """Of a serialised constant, made once a model; it is the same object in every trial.
+        """Of a serialized constant, made once a model; it is the same object in every trial.
 
         It is found by identity: as a key, all of its bytes would be hashed once more.
         """

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence, Set
+from dataclasses import dataclass
 
 from precsearch.core.backend import Backend, Feed, KernelTime, TellsPrecisions
 from precsearch.core.precision import Precision
 
-__all__ = ["achieved_precisions", "owner", "products_told", "profiled", "seconds_by_group"]
+__all__ = [
+    "GroupSeconds",
+    "achieved_precisions",
+    "owner",
+    "products_told",
+    "profiled",
+    "seconds_by_group",
+]
 
 _NOTHING: Mapping[str, Precision | None] = {}
 """Not to be changed, and no proxy: it is sent between processes."""
@@ -45,25 +53,52 @@ def profiled(backend: Backend, artifact: bytes, feed: Feed) -> tuple[KernelTime,
         session.close()
 
 
+@dataclass(frozen=True, slots=True)
+class GroupSeconds:
+    """Time per group key, "" for what no group owns, in seconds of one inference.
+
+    Attributes:
+        total: All of it; the sum is the engine's unprofiled latency.
+        conversions: The part of it in kernels that only change the type or layout of a tensor.
+    """
+
+    total: Mapping[str, float]
+    conversions: Mapping[str, float]
+
+
 def seconds_by_group(
     kernels: Sequence[KernelTime], owners: Mapping[str, str], seconds: float
-) -> dict[str, float]:
-    """Time per group, "" for what no group owns; the sum is the engine's unprofiled latency.
+) -> GroupSeconds:
+    """The time of each group.
 
     Profiling costs about the same for every kernel (2 to 3 microseconds on ONNX Runtime), which
     would make an engine of many small kernels look slower than it is: what the kernels take
     together beyond the latency is taken off in equal parts.
+
+    Args:
+        kernels: An engine's profile.
+        owners: Node → its group.
+        seconds: The engine's unprofiled latency.
     """
     excess = max(0.0, sum(k.seconds for k in kernels) - seconds) / max(1, len(kernels))
     found: dict[str, float] = {}
+    converting: dict[str, float] = {}
     for kernel in kernels:
         # Which part of a fused kernel's time is whose, nobody knows: groups get equal shares.
         keys = sorted({owner(node, owners) for node in kernel.nodes} or {""})
         for key in keys:
             share = max(kernel.seconds - excess, 0.0) / len(keys)
             found[key] = found.get(key, 0.0) + share
+            if kernel.converts and share > 0:
+                converting[key] = converting.get(key, 0.0) + share
     total = sum(found.values())
-    return {key: s * seconds / total for key, s in found.items()} if total > 0 else {}
+    if not total > 0:
+        return GroupSeconds({}, {})
+    scale = seconds / total
+    return GroupSeconds(
+        {key: s * scale for key, s in found.items()},
+        {key: s * scale for key, s in converting.items()},
+    )
 
 
 def achieved_precisions(

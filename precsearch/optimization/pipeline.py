@@ -9,7 +9,14 @@ from dataclasses import dataclass, field, replace
 
 from precsearch._version import __version__
 from precsearch.core.backend import Fingerprint
-from precsearch.core.events import Event, GroupOutline, RunStarted, SearchStarted, Warned
+from precsearch.core.events import (
+    Event,
+    GroupOutline,
+    RunStarted,
+    SearchStarted,
+    UniformEngine,
+    Warned,
+)
 from precsearch.core.problem import Bound, Budget, Goal, Prior, Problem
 from precsearch.core.strategy import Strategy
 from precsearch.core.trial import Measured, Measurement, Trial
@@ -206,6 +213,7 @@ class Run:
             fp32=self.fp32[-1].mode if self.fp32 else "",
             setup_seconds=problem.setup_seconds,
             earlier=problem.earlier,
+            uniform=tuple(UniformEngine(p, a) for a, p in problem.uniforms.items()),
             **SearchStarted.fields_of(problem.goal),
         )
 

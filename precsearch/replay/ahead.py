@@ -21,13 +21,13 @@ __all__ = ["built_ahead", "expect_backend", "options_for"]
 
 
 def built_ahead(
-    plan: Plan, made: Target, lowered: Lowered, backend: str | None, device: str
+    plan: Plan, target: Target, lowered: Lowered, backend: str | None, device: str
 ) -> tuple[Engine, tuple[str, ...]]:
     """Build an engine ahead of time, in a process of its own.
 
     Args:
         plan: The plan.
-        made: Its model and the backend that it was made with.
+        target: Its model and the backend that it was made with.
         lowered: Its lowered model.
         backend: Name of the backend to build with; ``None`` is the plan's.
         device: What to build for, such as ``sm89``.
@@ -41,9 +41,9 @@ def built_ahead(
         BuildError: It refuses the model.
         WorkerError: It crashed or took too long.
     """
-    factory, options = options_for(plan, made, backend or plan.recipe.backend, device)
+    factory, options = options_for(plan, target, backend or plan.recipe.backend, device)
     with (
-        open_executor(made.source, made.facts) as executor,
+        open_executor(target.source, target.facts) as executor,
         executor.open(
             executor.devices()[0], open_build_service, factory, options, limit_s=BUILD_LIMIT_S
         ) as worker,
@@ -55,8 +55,8 @@ def built_ahead(
         f"built for {device} by {versions}; the engine has never run: neither its outputs nor its "
         f"speed are known. Run 'precsearch verify --artifact' where there is such a GPU"
     )
-    said = (*asked_and_ran(lowered, engine.ran), *fused_attention(engine.fused))
-    return engine, (*said, never)
+    notes = (*asked_and_ran(lowered, engine.ran), *fused_attention(engine.fused))
+    return engine, (*notes, never)
 
 
 def expect_backend(plan: Plan, backend: str | None) -> None:
@@ -73,7 +73,7 @@ def expect_backend(plan: Plan, backend: str | None) -> None:
 
 
 def options_for(
-    plan: Plan, made: Target, backend: str, device: str
+    plan: Plan, target: Target, backend: str, device: str
 ) -> tuple[BackendFactory, BackendOptions]:
     """How to construct the backend that builds a plan ahead of time.
 
@@ -87,11 +87,11 @@ def options_for(
             f"the {backend} backend builds for the device of this machine alone; leave out "
             "--target, or add --backend tensorrt-rtx"
         )
-    kept = {n: v for n, v in made.options.build.items() if n in plain.shared_options}
+    kept = {n: v for n, v in target.options.build.items() if n in plain.shared_options}
     options = BackendOptions(0, "", plan.recipe.shapes, {**kept, "target": device})
     other: Backend = factory(options)
     try:
-        other.form_named(made.form.base)
+        other.form_named(target.form.base)
     except OptionError as error:
         raise OptionError(
             f"the plan was made for {plan.recipe.backend}, whose graphs {backend} does not take "

@@ -101,13 +101,13 @@ class Replay:
             self.lines = tuple(differences)
             self.verdict = "same plan, kernels not compared"
             return
-        wanted, got = plan.evidence.tactics, engine.tactics
-        others = [k for k, tactic in got.items() if wanted.get(k) != tactic]
+        expected, got = plan.evidence.tactics, engine.tactics
+        others = [k for k, tactic in got.items() if expected.get(k) != tactic]
         self.lines = tuple(differences)
         if otherwise := built_otherwise(plan, engine):
             self.verdict = "same plan, other kernels"
             self.lines += (otherwise,)
-            if wanted and got:
+            if expected and got:
                 self.lines += (f"not the plan's tactics: {len(others)} of {len(got)}",)
             self.lines += ("measure it with 'precsearch verify --artifact FILE'",)
         else:

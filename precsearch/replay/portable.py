@@ -25,8 +25,8 @@ def portable_suffixes(backend: object, path: Path) -> tuple[str, ...]:
         backend: The backend, or what constructs it.
         path: The artifact.
     """
-    found: tuple[str, ...] = getattr(backend, "portable_suffixes", ())
-    return found if found[:1] == (path.suffix.lower(),) else ()
+    suffixes: tuple[str, ...] = getattr(backend, "portable_suffixes", ())
+    return suffixes if suffixes[:1] == (path.suffix.lower(),) else ()
 
 
 def artifact_paths(backend: str, path: Path | None) -> tuple[Path, ...]:
@@ -66,10 +66,10 @@ def portable_files(target: Target, path: Path, lowered: Lowered) -> Mapping[Path
             limit_s=BUILD_LIMIT_S,
         ) as worker,
     ):
-        made = worker.call(BuildService.portable, lowered.model)
+        files = worker.call(BuildService.portable, lowered.model)
     suffixes = portable_suffixes(target.backend, path)
     places = (path, *(path.with_suffix(suffix) for suffix in suffixes[1:]))
-    return dict(zip(places, made, strict=True))
+    return dict(zip(places, files, strict=True))
 
 
 def loading(backend: object, path: Path) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ def fixed_shifts(recipe: Recipe, graph: GraphView) -> dict[str, Floats]:
     Raises:
         PlanError: A shift does not fit its node.
     """
-    found: dict[str, Floats] = {}
+    shifts: dict[str, Floats] = {}
     for row in recipe.shifts:
         node = graph.by_key.get(row.node)
         weight = graph.weights.get(node.inputs[1]) if node and can_be_shifted(node, graph) else None
@@ -28,10 +28,10 @@ def fixed_shifts(recipe: Recipe, graph: GraphView) -> dict[str, Floats]:
             shift = decode_halves(row.shift)
         except ValueError:
             weight = None
-        if weight is None or shift.shape != weight.shape[:1] or row.node in found:
+        if weight is None or shift.shape != weight.shape[:1] or row.node in shifts:
             raise PlanError(f"the plan's shift of node {row.node!r} does not fit it; {EDITED}")
-        found[row.node] = shift
-    return found
+        shifts[row.node] = shift
+    return shifts
 
 
 def dynamic_nodes(recipe: Recipe, graph: GraphView, scheme: QuantScheme) -> frozenset[str]:

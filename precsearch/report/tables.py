@@ -109,8 +109,8 @@ def achieved_table(groups: Sequence[GroupFact]) -> Achieved | None:
         for (asked, ran), count in sorted(pairs.items())
     ]
     titles = ("asked", "ran in", "groups")
-    found = Table("achieved", "asked and achieved", titles, rows)
-    return Achieved(found, tuple(g.key for g in others))
+    table = Table("achieved", "asked and achieved", titles, rows)
+    return Achieved(table, tuple(g.key for g in others))
 
 
 def trial_table(trials: Sequence[TrialFact], scale: Scale) -> Table:

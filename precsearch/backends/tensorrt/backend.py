@@ -233,7 +233,7 @@ class TensorRtBackend:
         """See `precsearch.core.backend.Backend.open`."""
         here = self._here
         here.lines.clear()
-        engine, context = self._deserialised(artifact)
+        engine, context = self._deserialized(artifact)
         notes = self._notes.setdefault(_digest(artifact), EngineNotes())
         layers = engine_layers(here.trt, engine, context) if profiled else ()
         notes.layers = notes.layers or layers
@@ -254,7 +254,7 @@ class TensorRtBackend:
         """See `precsearch.core.backend.TellsPrecisions.precisions_of`."""
         notes = self._notes.setdefault(_digest(artifact), EngineNotes())
         if not notes.layers:
-            notes.layers = engine_layers(self._here.trt, *self._deserialised(artifact))
+            notes.layers = engine_layers(self._here.trt, *self._deserialized(artifact))
         return products_ran(products, notes.layers)
 
     def fused_attention(self, artifact: bytes) -> tuple[int, int]:
@@ -263,10 +263,10 @@ class TensorRtBackend:
 
     def layer_summary(self, artifact: bytes) -> tuple[str, ...]:
         """See `precsearch.core.backend.Backend.layer_summary`."""
-        layers = engine_layers(self._here.trt, *self._deserialised(artifact))
+        layers = engine_layers(self._here.trt, *self._deserialized(artifact))
         return tuple(sorted(layer.line for layer in layers))
 
-    def _deserialised(self, artifact: bytes) -> tuple[Any, Any]:
+    def _deserialized(self, artifact: bytes) -> tuple[Any, Any]:
         here = self._here
         try:
             runtime = here.trt.Runtime(here.logger)

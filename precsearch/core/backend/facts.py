@@ -83,9 +83,9 @@ def facts_of(backend: object) -> BackendFacts:
     """
     declared = _declared(backend)
     if "compiles" not in declared:
-        found = getattr(backend, "facts", BackendFacts())
-        assert isinstance(found, BackendFacts), "a backend's facts are BackendFacts"
-        return found
+        facts = getattr(backend, "facts", BackendFacts())
+        assert isinstance(facts, BackendFacts), "a backend's facts are BackendFacts"
+        return facts
     compiles = bool(getattr(backend, "compiles", False))
     name = getattr(backend, "name", type(backend).__name__)
     warnings.warn(

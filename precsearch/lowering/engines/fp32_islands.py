@@ -38,7 +38,7 @@ def fp32_islands(
 
     Args:
         graph: The prepared model.
-        layout: Its quantised tensors.
+        layout: Its quantized tensors.
         floats: Index of each node that computes in another float format than FP32 → the format.
     """
     search = _Search(graph, layout, floats)

@@ -40,19 +40,19 @@ def ledger(trials: Sequence[Trial]) -> Ledger:
     plain: Mapping[str, float] = {}
     lowest: dict[str, float] = {}
     for trial in trials:
-        found = trial.measurement
-        if found is None:
+        measurement = trial.measurement
+        if measurement is None:
             continue
         if len(trial.assignment) == 1:
             key, precision = trial.assignment.entries[0]
             # An engine's loss is over all samples, a proxy's over some: the engine's stands.
             if trial.proposal.fidelity is Fidelity.ENGINE or (key, precision) not in cost:
-                cost[key, precision] = found.accuracy.loss
-        if not trial.assignment and found.group_seconds:
-            plain = found.group_seconds
+                cost[key, precision] = measurement.accuracy.loss
+        if not trial.assignment and measurement.group_seconds:
+            plain = measurement.group_seconds
         for key in trial.assignment:
-            if key in found.group_seconds:
-                seconds = found.group_seconds[key]
+            if key in measurement.group_seconds:
+                seconds = measurement.group_seconds[key]
                 lowest[key] = min(seconds, lowest.get(key, seconds))
     saved = {k: plain[k] - lowest[k] for k in lowest if k in plain}
     return Ledger(cost, saved, exclusion_reasons(trials))
@@ -113,8 +113,8 @@ def _reason(
             parts.append(f"asked {precision}; what it ran in, the engine does not tell")
         elif ran is not precision:
             parts.append(f"asked {precision}, ran {ran}")
-        said = ["measured in the fastest engine within the bound", *parts, *excluded, *without]
-        return "; ".join(said)
+        reasons = ["measured in the fastest engine within the bound", *parts, *excluded, *without]
+        return "; ".join(reasons)
     ran = achieved.get(group.key, precision)
     if ran is not precision:
         parts.insert(0, f"asked {precision}, ran {ran}")

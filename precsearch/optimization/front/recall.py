@@ -130,9 +130,9 @@ def _corrected(
 ) -> Iterator[Corrected]:
     """With every set of corrections that is stored, and without any."""
     for corrections in stored_corrections(run.folder):
-        made = lowerings.made(corrections)
-        if made is not None:
-            yield made
+        corrected = lowerings.made(corrections)
+        if corrected is not None:
+            yield corrected
     yield plain
 
 
@@ -142,6 +142,6 @@ def _but_corrections(plan: Plan) -> tuple[RewriteRecipe, ...]:
 
 def _offered(run: FinishedRun) -> Iterator[Precision]:
     for label in run.identity.get("precisions", "").split(","):
-        found = Precision.named(label)
-        if found is not None:
-            yield found
+        precision = Precision.named(label)
+        if precision is not None:
+            yield precision

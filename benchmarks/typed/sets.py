@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -98,7 +98,7 @@ def _lacks(source: SourceModel, to: str, precision: Precision) -> str:
 
 
 def _lowering(
-    source: SourceModel, target: Target, feeds: list[Feed], known: dict[str, TensorRange]
+    source: SourceModel, target: Target, feeds: Sequence[Feed], known: dict[str, TensorRange]
 ) -> Lowering:
     graph, scheme, space = target.graph, target.scheme, target.space
     tensors = frozenset().union(*quantizable(graph, scheme, space).values())

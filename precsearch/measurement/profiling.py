@@ -161,5 +161,6 @@ def products_told(
     Raises:
         BuildError: The engine does not open, or its layers cannot be read.
     """
-    tells = isinstance(backend, TellsPrecisions)
-    return backend.precisions_of(artifact, products) if tells else _NOTHING
+    if not isinstance(backend, TellsPrecisions):
+        return _NOTHING
+    return backend.precisions_of(artifact, products)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -26,6 +27,7 @@ from precsearch.setup.config import OptimizeConfig
 from precsearch.setup.target import open_target
 
 INT8 = Precision.INT8
+DTYPES: Any = ml_dtypes  # its finfo and iinfo have no types
 STEP = 0.03125
 NO_ZERO = np.int8(0)
 
@@ -177,7 +179,7 @@ def test_limits_are_those_of_the_types() -> None:
     for name, (lowest, highest) in _LIMITS.items():
         kind = np.dtype(helper.tensor_dtype_to_np_dtype(getattr(TensorProto, name)))
         whole = "INT" in name
-        limits = ml_dtypes.iinfo(kind) if whole else ml_dtypes.finfo(kind)
+        limits = DTYPES.iinfo(kind) if whole else DTYPES.finfo(kind)
         assert (float(limits.min), float(limits.max)) == (lowest, highest), name
 
 

@@ -10,6 +10,7 @@ import pytest
 from precsearch.core.errors import ModelError
 from precsearch.core.precision import Precision
 from precsearch.graph import prepare as preparing
+from precsearch.graph.opset import raise_opset
 from precsearch.graph.reading.read import read_model
 from precsearch.setup.target import Target, open_target
 from tests.graph.small_graphs import GraphBuilder, conv, conv_net, transformer
@@ -59,7 +60,7 @@ def test_what_the_builder_refuses_in_bf16_raises_no_model(tmp_path: Path) -> Non
 def test_a_model_that_cannot_be_raised_is_refused_with_the_precision_that_needs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = preparing.raise_opset
+    plain = raise_opset
 
     def raised(proto: onnx.ModelProto, target: int, folder: str) -> onnx.ModelProto:
         if target > 21:

@@ -100,7 +100,7 @@ def _measured(
     monkeypatch.setattr(places, "_LOADED", {})
     monkeypatch.setattr(module, "import_tensorrt", lambda: made.module)
     monkeypatch.setattr(places, "Cuda", FakeCuda)
-    backend = TensorRtBackend(BackendOptions())
+    backend: Any = TensorRtBackend(BackendOptions())
     assert isinstance(backend, TellsPrecisions)
     kernels = profiled(backend, b"engine", {"x": np.ones(SHAPES["x"], np.float32)})
     told = products_told(backend, b"engine", PRODUCTS)

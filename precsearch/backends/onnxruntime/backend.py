@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from precsearch.backends.onnxruntime.node_events import NodeTime, node_times, read_profile
+from precsearch.backends.onnxruntime.node_events import (
+    CONVERSIONS,
+    NodeTime,
+    node_times,
+    read_profile,
+)
 from precsearch.backends.onnxruntime.optimized import OptimizedModels
 from precsearch.core.backend import (
     TYPED,
@@ -127,7 +132,8 @@ class OnnxRuntimeSession:
 
 def _kernel(node: NodeTime) -> KernelTime:
     name = _UNIQUE_SUFFIX.sub("", node.name)
-    return KernelTime((name,), node.op_type, node.seconds, _computed_in(node.op_type))
+    converts = node.op_type in CONVERSIONS
+    return KernelTime((name,), node.op_type, node.seconds, _computed_in(node.op_type), converts)
 
 
 def _computed_in(kernel: str) -> Precision:

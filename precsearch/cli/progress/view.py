@@ -11,6 +11,7 @@ from precsearch.core.events import (
     BatchProposed,
     Event,
     FinalistJudged,
+    FinalistsTimed,
     PlanWritten,
     RunStarted,
     SearchContinued,
@@ -194,8 +195,9 @@ def fold(view: View, event: Event) -> View:
                 builds=event.builds,
                 elapsed=_time(event.elapsed, view.elapsed),
             )
-        case FinalistJudged():
-            return replace(view, finalists=(*view.finalists, event))
+        case FinalistsTimed() | FinalistJudged():
+            judged = (event,) if isinstance(event, FinalistJudged) else ()
+            return replace(view, finalists=(*view.finalists, *judged))
         case SearchContinued():
             return replace(view, continued=event, finished=None)
         case PlanWritten():

@@ -28,7 +28,14 @@ __all__ = ["Fp32Time", "found_beside", "from_run", "profiled"]
 _SAMPLES = 8
 """Enough to time; the engine's outputs are compared on them in passing."""
 _PROFILES = 3
-_SKIPPED = ("BatchProposed", "TrialStarted", "StageStarted", "Warned", "FinalistJudged")
+_SKIPPED = (
+    "BatchProposed",
+    "TrialStarted",
+    "StageStarted",
+    "Warned",
+    "FinalistsTimed",
+    "FinalistJudged",
+)
 
 
 @dataclass(frozen=True)

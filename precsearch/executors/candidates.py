@@ -30,7 +30,9 @@ def usual_timing() -> TimingOptions:
 
 def candidate(lowered: Lowered) -> Candidate:
     """What is sent to a measurement service."""
-    return Candidate(lowered.content, lowered.digest, lowered.asked, lowered.owners)
+    return Candidate(
+        lowered.content, lowered.digest, lowered.asked, lowered.owners, lowered.products
+    )
 
 
 def rival(problem: Problem, trials: Sequence[Trial], lowered: Lowered) -> Rival:

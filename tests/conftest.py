@@ -56,12 +56,16 @@ _SEARCHES = [
     "hostile/test_messages.py",
     "hostile/test_spoken.py",
     "measurement/test_build_service.py",
+    "measurement/test_device_lock.py",
     "measurement/test_slow_noise.py",
     "optimization/across",
     "optimization/stages",
     "optimization/test_fp32_time.py",
     "optimization/test_front.py",
+    "optimization/test_several_metrics.py",
+    "reference/test_telemetry.py",
     "rewrites/test_curable.py",
+    "search/test_resume.py",
     "strategies/acquisition",
     "strategies/group_testing",
     "strategies/test_anytime.py",
@@ -70,6 +74,7 @@ _SEARCHES = [
     "strategies/test_recorded.py",
     "strategies/test_strategies.py",
     "strategies/test_wider.py",
+    "system/test_regular_file.py",
 ]
 """Tests that search, start processes or draw many models: what ``./check --fast`` leaves out.
 

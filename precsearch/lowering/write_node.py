@@ -40,9 +40,9 @@ def write_node(emitter: Emitter, node: NodeView) -> None:
         around = own if node.index in emitter.quantized.active else FLOAT32
         inputs = [*inputs[:2], _shifted(emitter, node, around)]
     if node.index in emitter.forms.fed:
-        guard = emitter.writer.node("LeakyRelu", [inputs[0]], f"{node.key}//fed")
-        guard.attribute.append(helper.make_attribute("alpha", 1.0))
-        inputs[0] = guard.output[0]
+        inputs[0] = _unchanged(emitter, inputs[0], f"{node.key}//fed")
+    if node.index in emitter.forms.widened:
+        inputs[0] = _widened(emitter, inputs[0], f"{node.key}//fed", own)
     for tensor in sorted(node.captures):
         if tensor in graph.weights or graph.is_float(tensor):
             emitter.read(tensor)
@@ -53,6 +53,23 @@ def write_node(emitter: Emitter, node: NodeView) -> None:
         if tensor and graph.is_float(tensor)
     }
     _write(emitter, node, inputs, outputs)
+
+
+def _unchanged(emitter: Emitter, tensor: str, name: str) -> str:
+    """A tensor behind an operator that changes nothing, and that engines do not see through."""
+    guard = emitter.writer.node("LeakyRelu", [tensor], name)
+    guard.attribute.append(helper.make_attribute("alpha", 1.0))
+    return name
+
+
+def _widened(emitter: Emitter, tensor: str, name: str, own: NumberFormat) -> str:
+    """The same, in FP32 on the way."""
+    wide = emitter.writer.node("Cast", [tensor], f"{name}//wide")
+    wide.attribute.append(helper.make_attribute("to", FLOAT32.elem_type))
+    inner = _unchanged(emitter, wide.output[0], f"{name}//inner")
+    narrow = emitter.writer.node("Cast", [inner], name)
+    narrow.attribute.append(helper.make_attribute("to", own.elem_type))
+    return name
 
 
 def _write(

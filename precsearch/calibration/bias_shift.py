@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,12 +46,14 @@ class ShiftRequest:
         model_folder: Folder of its external weights, if it has any; such layers are left alone.
         layers: The Convs.
         scheme: How the backend quantizes.
+        seconds: What it may take.
     """
 
     model: bytes
     model_folder: str
     layers: tuple[ShiftedLayer, ...]
     scheme: QuantScheme
+    seconds: float = math.inf
 
 
 def collect_shifts(
@@ -61,13 +65,14 @@ def collect_shifts(
     INT8 before it.
 
     Raises:
-        ModelError: ONNX Runtime refuses the model or a feed.
+        ModelError: ONNX Runtime refuses the model or a feed, or there is no time for all feeds.
     """
     model, keys = _with_quantized(request)
     if not keys:
         return {}
+    until = time.monotonic() + request.seconds
     sums = [np.zeros(1) for _ in keys]
-    for values in run_feeds(model, request.model_folder, feeds):
+    for values in run_feeds(model, request.model_folder, feeds, until):
         sums = [a + np.asarray(v, np.float64) for a, v in zip(sums, values, strict=True)]
     means = {key: total / len(feeds) for key, total in zip(keys, sums, strict=True)}
     # NaN and infinity fail the comparison, too.

@@ -25,7 +25,7 @@ from precsearch.executors.client import ReferenceClient
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.qdq.dynamic import can_be_dynamic
 from precsearch.lowering.qdq.scales import RangeScales
-from precsearch.lowering.qdq.shifts import can_be_shifted
+from precsearch.lowering.qdq.shifts import bias_holder, weight_axis
 from precsearch.measurement.service import ReferenceSplit
 from precsearch.optimization.stages.calibrate import calibrated
 from precsearch.optimization.stages.corrected import Corrected, CorrectedLowerings
@@ -224,18 +224,27 @@ class Correcting:
             return
         target, lowering = made.target, made.lowering
         lowered = lowering.lower(target.space.uniform(Precision.INT8))
+        graph = target.graph
+        holders = {n.key: bias_holder(n, graph) for n in graph.nodes}
         layers = tuple(
-            ShiftedLayer(node.key, lowered.params[node.inputs[0]])
-            for node in target.graph.nodes
-            if can_be_shifted(node, target.graph)
+            ShiftedLayer(
+                *(node.key, lowered.params[node.inputs[0]], graph.rank(node.outputs[0]) or 0),
+                weight_axis(node),
+            )
+            for node in graph.nodes
+            if holders[node.key] is not None
             and lowered.asked.get(node.key) is Precision.INT8
             and node.inputs[0] in lowered.params
+            and graph.rank(node.outputs[0])
         )
         folder = target.options.model_folder
         request = ShiftRequest(_bare(target), folder, layers, target.scheme, ask.seconds)
         found = self.worker.shifts(request, self.inputs.parts.calibration.feeds)
-        if found:
-            yield replace(kept, shifts={key: encode_halves(row) for key, row in found.items()})
+        held = {
+            one.key: encode_halves(found[k]) for k, one in holders.items() if one and k in found
+        }
+        if held:
+            yield replace(kept, shifts=held)
 
 
 def _bare(target: Target) -> bytes:

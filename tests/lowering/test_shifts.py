@@ -105,7 +105,7 @@ def test_the_means_of_a_product_come_back(kind: str, tmp_path: Path) -> None:
 
 def run(model: bytes, x: np.ndarray) -> np.ndarray:
     found: np.ndarray = ort.InferenceSession(model).run(None, {"x": x})[0]
-    return np.float64(found)
+    return found.astype(np.float64)
 
 
 @pytest.mark.parametrize("step", ["no bias", "one number", "read twice"])

@@ -165,7 +165,8 @@ class Measurement:
         group_seconds: Time per group key for one inference, from the engine's profile, where the
             backend gives one. Profiling slows an engine: compare these with each other only.
         achieved: What each group that was asked for less than FP32 ran in, by group key; a group
-            of which the engine does not tell is missing.
+            of which the engine does not tell is missing. Also what a group in FP32 ran in, where
+            the engine tells that it was less.
         build_seconds: Time to build the artifact and to open it.
         artifact_bytes: Size of what would be shipped.
         warnings: What the backend said of this engine that a person should know.

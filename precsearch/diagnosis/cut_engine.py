@@ -7,7 +7,7 @@ is compared with that of the engine that was not cut.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 import onnx
@@ -15,10 +15,12 @@ from onnx import TensorProto, helper
 
 from precsearch.core.backend import Array, Backend, BackendOptions, Feed, KernelTime, Session
 from precsearch.core.errors import EngineError, WorkerError
+from precsearch.core.precision import Precision
 from precsearch.executors.protocol import Channel
 from precsearch.graph.view import GraphView
 from precsearch.lowering.lower import Lowered
 from precsearch.measurement.place import Place
+from precsearch.measurement.profiling import products_told
 from precsearch.metrics.distance import relative_l2
 from precsearch.reference.inner_tensors import TensorSession
 
@@ -48,6 +50,7 @@ class Cutter:
     def __init__(self, backend: Backend, announce: Callable[[str], None]) -> None:
         self._backend = backend
         self._announce = announce
+        self._artifact = b""
         self._plain: Session | None = None
         self._cut: Session | None = None
 
@@ -59,7 +62,7 @@ class Cutter:
             RunError: The engine does not run.
         """
         self._announce("build")
-        artifact = self._backend.build(model)
+        artifact = self._artifact = self._backend.build(model)
         kernels: tuple[KernelTime, ...] = ()
         if feed is not None:
             profiled = self._backend.open(artifact, profiled=True)
@@ -69,6 +72,14 @@ class Cutter:
                 profiled.close()
         self._plain = self._backend.open(artifact)
         return kernels
+
+    def told(self, products: Collection[str]) -> Mapping[str, Precision | None]:
+        """What the products of the engine that is not cut run in, where the backend tells.
+
+        Raises:
+            BuildError: Its layers cannot be read.
+        """
+        return products_told(self._backend, self._artifact, products)
 
     def cut(self, model: bytes) -> None:
         """Build an engine with more outputs, in place of the last one.

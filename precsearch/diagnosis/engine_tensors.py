@@ -98,6 +98,10 @@ def open_cuts(
         kernels = worker.call(Cutter.plain, lowered.model, feeds[0])
         inside = EngineCuts(worker, configuration.graph, lowered, tensors)
         achieved = achieved_precisions(
-            kernels, lowered.asked, lowered.owners, unlisted=facts.unlisted_node
+            kernels,
+            lowered.asked,
+            lowered.owners,
+            unlisted=facts.unlisted_node,
+            told=worker.call(Cutter.told, lowered.products),
         )
         return OpenedEngine(inside, achieved, inside.notes, stack.pop_all().close)

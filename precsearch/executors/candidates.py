@@ -25,7 +25,9 @@ _PATIENT = TimingOptions(round_seconds=0.02, warmup=15)
 
 def candidate(lowered: Lowered) -> Candidate:
     """What is sent to a measurement service."""
-    return Candidate(lowered.content, lowered.digest, lowered.asked, lowered.owners)
+    return Candidate(
+        lowered.content, lowered.digest, lowered.asked, lowered.owners, lowered.products
+    )
 
 
 def rival(problem: Problem, trials: Sequence[Trial], lowered: Lowered) -> Rival:

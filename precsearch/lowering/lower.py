@@ -19,8 +19,10 @@ from functools import cached_property
 from precsearch.core.backend import TYPED, GraphForm, QuantScheme
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment, SearchSpace
+from precsearch.graph.operators import PRODUCTS
 from precsearch.graph.serialize import skeleton_of
 from precsearch.graph.view import GraphView
+from precsearch.lowering.capabilities import already_quantized
 from precsearch.lowering.cast import float_nodes
 from precsearch.lowering.context import LoweringContext
 from precsearch.lowering.emitter import Emitter, Wanted
@@ -50,6 +52,8 @@ class Lowered:
         parts: Group key → digest of its nodes and constants.
         shifts: Name of an INT8 node → what its bias is shifted by.
         dynamic: Names of the INT8 nodes that round by the range of each inference, sorted.
+        products: Names of its products in any precision, but for those of floats that the author's
+            Q/DQ stands around: what these are asked for, the author has decided.
     """
 
     content: SerializedModel
@@ -60,6 +64,7 @@ class Lowered:
     parts: Mapping[str, str]
     shifts: Shifts = field(default_factory=dict)
     dynamic: tuple[str, ...] = ()
+    products: tuple[str, ...] = ()
 
     @cached_property
     def sha256(self) -> str:
@@ -125,7 +130,7 @@ class Lowering:
         lowered = self._assemble(emitter.writer, spans, layout.params, asked, notes)
         shifts = {nodes[i].key: shift for i, shift in layout.shifts.items()}
         dynamic = tuple(sorted(nodes[i].key for i in layout.dynamic))
-        return replace(lowered, shifts=shifts, dynamic=dynamic)
+        return replace(lowered, shifts=shifts, dynamic=dynamic, products=self._products)
 
     def _wanted(
         self, assignment: Assignment, layout: QuantLayout, floats: Mapping[int, Precision]
@@ -154,6 +159,16 @@ class Lowering:
             key = "" if maker is None else self._groups.get(maker.key, maker.key)
             spans.append((key, len(emitter.writer.nodes)))
         return spans
+
+    @cached_property
+    def _products(self) -> tuple[str, ...]:
+        return tuple(
+            node.key
+            for node in self.graph.nodes
+            if node.is_op(*PRODUCTS)
+            and self.graph.is_float(node.outputs[0])
+            and not already_quantized(node, self.graph)
+        )
 
     def _group(self, index: int) -> str:
         return self._groups[self.graph.nodes[index].key]

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from precsearch.core.backend import Backend, Feed, KernelTime
+from precsearch.core.backend import Backend, Feed, KernelTime, TellsPrecisions
 from precsearch.core.precision import Precision
 
-__all__ = ["GroupSeconds", "achieved_precisions", "owner", "profiled", "seconds_by_group"]
+__all__ = [
+    "GroupSeconds",
+    "achieved_precisions",
+    "owner",
+    "products_told",
+    "profiled",
+    "seconds_by_group",
+]
+
+_NOTHING: Mapping[str, Precision | None] = {}
+"""Not to be changed, and no proxy: it is sent between processes."""
 
 _PROFILE_RUNS = 3
 _ADDED = re.compile(r"(_nchwc|_bias_dq|_q|_dq|//raw|//inner|//product|//bias|//half)$")
@@ -96,8 +106,11 @@ def achieved_precisions(
     asked: Mapping[str, Precision],
     owners: Mapping[str, str],
     unlisted: Precision | None = Precision.FP32,
+    told: Mapping[str, Precision | None] = _NOTHING,
 ) -> dict[str, Precision]:
     """What each lowered group ran in: the precision of its most precise node.
+
+    And what a group in FP32 ran in, where the engine tells that a product of it ran in less.
 
     Args:
         kernels: An engine's profile.
@@ -106,6 +119,8 @@ def achieved_precisions(
         unlisted: Precision of a node that no kernel names. ONNX Runtime names every node that it
             computes below FP32. TensorRT does not name the nodes that it fused into a region, so
             their precision is unknown (``None``).
+        told: What the backend says of products, see `products_told`; it stands before the profile,
+            in which several kernels may carry the name of one product.
 
     Returns:
         Group → precision. A group with a node whose precision is unknown is left out, unless
@@ -113,7 +128,7 @@ def achieved_precisions(
     """
     if not kernels:
         return {}
-    ran = {node: k.precision for k in kernels for node in k.nodes}
+    ran = {node: k.precision for k in kernels for node in k.nodes} | dict(told)
     achieved: dict[str, Precision] = {}
     unknown: set[str] = set()
     for node in asked:
@@ -122,4 +137,30 @@ def achieved_precisions(
             unknown.add(key)
         else:
             achieved[key] = min(achieved.get(key, precision), precision, key=lambda p: p.rank)
-    return {key: p for key, p in achieved.items() if key not in unknown or p is Precision.FP32}
+    known = {key: p for key, p in achieved.items() if key not in unknown or p is Precision.FP32}
+    return {**_demoted(told, {owners[node] for node in asked}, owners), **known}
+
+
+def _demoted(
+    told: Mapping[str, Precision | None], lowered: Set[str], owners: Mapping[str, str]
+) -> dict[str, Precision]:
+    """The groups in FP32 with a product in less → the least precise one's precision."""
+    found: dict[str, Precision] = {}
+    for node, ran in told.items():
+        key = owners.get(node, "")
+        if key and key not in lowered and ran not in (None, Precision.FP32):
+            found[key] = max(found.get(key, ran), ran, key=lambda p: p.rank)
+    return found
+
+
+def products_told(
+    backend: Backend, artifact: bytes, products: Collection[str]
+) -> Mapping[str, Precision | None]:
+    """What each product of an engine ran in, where the backend tells; otherwise nothing.
+
+    Raises:
+        BuildError: The engine does not open, or its layers cannot be read.
+    """
+    if not isinstance(backend, TellsPrecisions):
+        return _NOTHING
+    return backend.precisions_of(artifact, products)

@@ -26,7 +26,12 @@ from precsearch.measurement.config import Candidate, MeasurementConfig, Referenc
 from precsearch.measurement.engines import EngineSource
 from precsearch.measurement.place import Place
 from precsearch.measurement.probes import FirstLook, Probes
-from precsearch.measurement.profiling import achieved_precisions, profiled, seconds_by_group
+from precsearch.measurement.profiling import (
+    achieved_precisions,
+    products_told,
+    profiled,
+    seconds_by_group,
+)
 from precsearch.measurement.reference_service import Announce, ReferenceService
 from precsearch.measurement.scoring import Scorer, Scores
 from precsearch.measurement.timing.confirming import timed_together
@@ -157,6 +162,7 @@ class MeasurementService(ReferenceService):
             session.close()
         latency = timed or self.fp32_latency()  # a third session of FP32 would be open before
         kernels = profiled(self._backend, artifact, self._timer.loads[0].feeds[0])
+        told = products_told(self._backend, artifact, candidate.products)
         concluded = rival is not None and rival.decides(accuracy, latency)
         if concluded and not plain and opened <= _SLOW_OPEN_S:
             self._announce("time")
@@ -170,7 +176,7 @@ class MeasurementService(ReferenceService):
             latency=latency,
             group_seconds=spent.total,
             conversion_seconds=spent.conversions,
-            achieved=achieved_precisions(kernels, candidate.asked, candidate.owners),
+            achieved=achieved_precisions(kernels, candidate.asked, candidate.owners, told=told),
             artifact_bytes=self._engines.size(candidate, artifact),
             warnings=engine_warnings(self._backend, artifact),
             group_bytes=self._engines.group_bytes(candidate),
@@ -244,7 +250,7 @@ class MeasurementService(ReferenceService):
             BuildError: The backend refused the model.
         """
         self._announce("build")
-        return engine_of(self._backend, self._engines.built(candidate))
+        return engine_of(self._backend, self._engines.built(candidate), candidate.products)
 
     def hold(self, tactics: Mapping[str, str]) -> None:
         """Keep later builds to these tactics, see `precsearch.core.backend.ChoosesTactics`."""

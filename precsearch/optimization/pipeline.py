@@ -32,6 +32,7 @@ from precsearch.lowering.lower import Lowering
 from precsearch.measurement.build_service import Engine
 from precsearch.optimization.evaluation import Evaluation
 from precsearch.optimization.explanation.caveats import hidden_by_loss
+from precsearch.optimization.explanation.demoted import demoted
 from precsearch.optimization.shipment import Shipment, chosen_engine
 from precsearch.optimization.stages.baseline import BaselineStage, refused, told
 from precsearch.optimization.stages.prepare import Preparation, Prepared
@@ -269,6 +270,7 @@ class Run:
         """Write plan and artifact."""
         shipment = Shipment(self.config, self.target, self.inputs, self.outputs)
         yield from self._warn(hidden_by_loss(rounds.problem, rounds.trials, choice))
+        yield from self._warn(demoted(choice.trial.assignment, choice.measurement.achieved))
         if self.config.artifact is not None and shipment.artifact(engine) is None:
             yield from self._warn(
                 ["no engine is written: 'precsearch build' makes it from the plan"]

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from precsearch.core.backend import Backend, BackendOptions, BuildsAhead
 from precsearch.core.errors import OptionError
-from precsearch.core.precision import Precision
 from precsearch.executors.open import open_executor
 from precsearch.lowering.lower import Lowered
 from precsearch.measurement.build_service import (
@@ -17,11 +14,10 @@ from precsearch.measurement.build_service import (
 )
 from precsearch.plan.plan import Plan
 from precsearch.registry import BackendFactory, backend_factory
+from precsearch.replay.achieved import asked_and_ran, fused_attention
 from precsearch.setup.target import Target
 
-__all__ = ["asked_and_ran", "built_ahead", "expect_backend", "fused_attention", "options_for"]
-
-_SHOWN = 3
+__all__ = ["built_ahead", "expect_backend", "options_for"]
 
 
 def built_ahead(
@@ -53,7 +49,7 @@ def built_ahead(
         ) as worker,
     ):
         where = worker.call(BuildService.fingerprint)
-        engine = worker.call(BuildService.make, lowered.model, {})
+        engine = worker.call(BuildService.make, lowered.model, {}, lowered.products)
     versions = ", ".join(f"{n} {v}" for n, v in where.versions.items() if n != "numpy")
     never = (
         f"built for {device} by {versions}; the engine has never run: neither its outputs nor its "
@@ -102,36 +98,3 @@ def options_for(
             f"({error}); make one with --backend {backend}, or with TensorRT 10 or later"
         ) from error
     return factory, options
-
-
-def fused_attention(fused: tuple[int, int]) -> tuple[str, ...]:
-    """How many attention cores one kernel computes, a sentence; none for a model without any.
-
-    Args:
-        fused: So many, of so many.
-    """
-    one, every = fused
-    if not every:
-        return ()
-    if one == every:
-        return (f"each of {every} attention cores runs in one kernel",)
-    return (f"{one} of {every} attention cores run in one kernel, the others in several",)
-
-
-def asked_and_ran(lowered: Lowered, ran: Mapping[str, Precision | None]) -> tuple[str, ...]:
-    """Which groups run in something else than they were asked to, a sentence.
-
-    Args:
-        lowered: The model.
-        ran: Node → precision that it runs in, ``None`` where that is not told.
-    """
-    rows: dict[str, str] = {}
-    for node, precision in ran.items():
-        requested = lowered.asked.get(node, Precision.FP32)
-        if precision is not None and precision is not requested:
-            rows.setdefault(lowered.owners.get(node, node), f"asked {requested}, runs {precision}")
-    if not rows:
-        return ()
-    shown = "; ".join(f"{key!r}: {what}" for key, what in sorted(rows.items())[:_SHOWN])
-    more = f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
-    return (f"the engine does not run everything as the plan asks: {shown}{more}",)

@@ -18,6 +18,7 @@ from precsearch.measurement.build_service import (
     open_build_service,
 )
 from precsearch.plan.plan import Plan
+from precsearch.replay.achieved import asked_and_ran
 from precsearch.replay.portable import portable_files, portable_suffixes
 from precsearch.replay.weights import write_model
 from precsearch.setup.files import write_bytes
@@ -149,7 +150,10 @@ def rebuilt(plan: Plan, target: Target, lowered: Lowered) -> Replay:
         where = worker.call(BuildService.fingerprint)
         differences = other_place(plan, where.device, dict(where.versions), where.features)
         tactics = tactics_here(plan, where)
-        return Replay(plan, worker.call(BuildService.make, lowered.model, tactics), differences)
+        engine = worker.call(BuildService.make, lowered.model, tactics, lowered.products)
+    found = Replay(plan, engine, differences)
+    found.lines += asked_and_ran(lowered, engine.ran)
+    return found
 
 
 def tactics_here(plan: Plan, where: Fingerprint) -> dict[str, str]:

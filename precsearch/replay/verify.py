@@ -23,6 +23,7 @@ from precsearch.measurement.sizes import shipped_bytes
 from precsearch.measurement.timing.apart import together
 from precsearch.metrics import code_digest
 from precsearch.plan.plan import Criteria, Plan, read_plan
+from precsearch.replay.achieved import asked_and_ran
 from precsearch.replay.artifact import built_otherwise, other_place, tactics_here
 from precsearch.replay.given_artifact import given_engine
 from precsearch.replay.judging import expect_digest, metric_of
@@ -161,7 +162,10 @@ def verify(
         latency=seen.latency,
         noise=seen.noise,
         slower=slower,
-        lines=tuple(_lines(read, inputs, seen)),
+        lines=(
+            *_lines(read, inputs, seen),
+            *asked_and_ran(materialized.lowered, seen.engine.ran),
+        ),
         digest=read.digest,
         artifact_bytes=seen.size,
         memory_bytes=seen.memory,

@@ -55,6 +55,11 @@ class GroupFact:
     saved: float | None
     reason: str
 
+    @property
+    def shows_ran(self) -> bool:
+        """Whether what it ran in says something: there was a choice, or it ran otherwise."""
+        return self.free or self.ran not in (None, self.asked)
+
 
 class Facts:
     """What is known of a run.

@@ -43,6 +43,8 @@ UNSPOKEN = {
     "GPU's backend; see tests/lowering/test_fp8.py",
     "OptionError: group {…}: none of its operators has a form in {…} in operator set {…}": "needs "
     "a plan made by hand; see tests/lowering/test_weight_only.py",
+    "ModelError: {…}, or leave {…} out of --precisions": "needs a TensorRT target and an operator "
+    "that ONNX cannot raise; see tests/setup/test_cast_opset.py",
     "OptionError: group {…}: precsearch cannot write {…} into a graph": "every one has "
     "a form; tests/core/test_precision.py adds one that has none",
     "ModelError: the proxy of this model would have {…} MB, Protocol Buffers end at {…}: store the "

@@ -79,7 +79,8 @@ def explain_groups(
         free, settled = len(group.choices) > 1, kept.get(group.key)
         if free or settled:
             why = [_reason(problem, group, chosen, achieved, book)] if free else []
-            ran = achieved.get(group.key) if group.key in chosen else Precision.FP32
+            plain = None if group.key in chosen else Precision.FP32
+            ran = achieved.get(group.key, plain)
             rows.append(GroupEvidence(group.key, ran, "; ".join([*filter(None, [settled]), *why])))
     return tuple(rows)
 
@@ -114,6 +115,9 @@ def _reason(
             parts.append(f"asked {precision}, ran {ran}")
         reasons = ["measured in the fastest engine within the bound", *parts, *excluded, *without]
         return "; ".join(reasons)
+    ran = achieved.get(group.key, precision)
+    if ran is not precision:
+        parts.insert(0, f"asked {precision}, ran {ran}")
     if excluded:
         return "; ".join([*excluded, *without, *parts])
     if without and (cost is None or cost > problem.goal.bound.tolerance):

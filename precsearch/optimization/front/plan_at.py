@@ -12,6 +12,7 @@ from precsearch.core.problem import Bound, Goal, Problem
 from precsearch.core.trial import Accuracy, Latency, Measured
 from precsearch.formatting import Scale, loss_bound
 from precsearch.optimization.explanation.caveats import hidden_by_loss
+from precsearch.optimization.explanation.demoted import demoted
 from precsearch.optimization.explanation.explain import explain_groups, ledger
 from precsearch.optimization.front.points import Point, front_of, within
 from precsearch.optimization.front.recall import FinishedRun, Recalled, finished_run, recalled
@@ -175,8 +176,9 @@ def _evidence(
         for k in before.finalists
     )
     choice = Choice(point.trial, point.found, _holdout(run, point), looks)
-    notes = (*lines, *_still_true(run, rebuilt), *_hidden(run, problem, choice))
     achieved, kept = point.found.achieved, _kept(before)
+    notes = (*lines, *_still_true(run, rebuilt), *_hidden(run, problem, choice))
+    notes += demoted(point.trial.assignment, achieved)
     return replace(
         before,
         latency=short_latency(_latency(point)),
@@ -209,6 +211,7 @@ def _still_true(run: FinishedRun, rebuilt: Recalled) -> tuple[str, ...]:
         return plan.evidence.warnings
     choice = Choice(own.trial, own.found, plan.evidence.holdout, plan.evidence.finalists)
     stale = _hidden(run, _problem(run, rebuilt, plan.criteria.tolerance), choice)
+    stale += demoted(own.trial.assignment, own.found.achieved)
     return tuple(w for w in plan.evidence.warnings if w not in stale)
 
 

@@ -93,7 +93,7 @@ def group_rows(
                 "group": group.key,
                 "kind": group.kind,
                 "asked": group.asked.value if group.free else "no choice",
-                "ran": ran if group.free else "no choice",
+                "ran": ran if group.shows_ran else "no choice",
                 "cost": cost,
                 "cost said": "" if group.cost is None else f"{scale(group.cost)}{beside}",
                 "plain": micro(group.plain),

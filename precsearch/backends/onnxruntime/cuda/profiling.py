@@ -31,6 +31,7 @@ from precsearch.backends.onnxruntime.node_events import (
     read_profile,
 )
 from precsearch.core.backend import Feed, KernelTime
+from precsearch.core.precision import Precision
 from precsearch.reference.session import ort_errors
 
 __all__ = ["EngineProfile", "engine_profile", "profiled"]
@@ -68,6 +69,10 @@ class EngineProfile:
             for t in self.times
         )
         return (*rows, KernelTime(self.stored, _STORED, 0.0)) if self.stored else rows
+
+    def convolves_in(self, precision: Precision) -> bool:
+        """Whether a convolution, fused or not, wrote this float format."""
+        return any("Conv" in t.op_type and t.float_precision is precision for t in self.times)
 
     def fallbacks(self, provider: str) -> tuple[str, ...]:
         """Nodes that compute floats and ran elsewhere, as the model calls them where it does."""

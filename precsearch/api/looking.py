@@ -165,8 +165,8 @@ def save_report(
         InputError: What to report on cannot be read, or the page not be written.
     """
     if other is not None:
-        single = isinstance(other, str | PathLike | Result)
-        return _several([run, *([other] if single else other)], Path(output), force)
+        others = [other] if isinstance(other, str | PathLike | Result) else list(other)
+        return _several([run, *others], Path(output), force)
     if isinstance(run, Result):
         return run.save_report(output, force=force)
     target = Path(output)

@@ -110,7 +110,8 @@ def test_a_report_is_written_from_the_result(result: precsearch.Result, place: P
         precsearch.save_report(result, "page.html")
     other = precsearch.save_report(result, "two.html", other=result.plan_path)
     assert "<h1>" in other.read_text(encoding="utf-8")
-    several = precsearch.save_report(result, "three.html", other=[result.plan_path, result])
+    journal = result.run_path / "journal.jsonl"
+    several = precsearch.save_report(result, "three.html", other=[result.plan_path, journal])
     assert "beside each other" in several.read_text(encoding="utf-8")
 
 

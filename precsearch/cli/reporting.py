@@ -9,9 +9,8 @@ from rich.text import Text
 
 from precsearch.cli.cells import clean, magnitude
 from precsearch.cli.exit_codes import Exit
-from precsearch.cli.output.front import front_lines, plan_at_lines
 from precsearch.cli.output.page import Page
-from precsearch.cli.output.side_by_side import side_by_side_lines
+from precsearch.cli.output.runs import front_lines, plan_at_lines, side_by_side_lines
 from precsearch.cli.output.streams import glyphs_of, stdout
 from precsearch.cli.progress.watch import watch as watch_run
 from precsearch.core.errors import OptionError

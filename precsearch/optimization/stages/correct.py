@@ -18,6 +18,7 @@ from precsearch.calibration.channels import ChannelRequest
 from precsearch.codec.vectors import encode_halves
 from precsearch.core.events import Event, StageStarted
 from precsearch.core.precision import Precision
+from precsearch.core.quantization import Quirk
 from precsearch.core.space import Assignment
 from precsearch.executors.client import ReferenceClient
 from precsearch.lowering.lower import Lowering
@@ -37,7 +38,13 @@ from precsearch.optimization.stages.corrections_file import (
 )
 from precsearch.plan.evidence import CorrectionEvidence
 from precsearch.rewrites.equalize import EQUALIZE
-from precsearch.rewrites.scale_choice import chosen_scales, scalable_axes
+from precsearch.rewrites.scale_choice import (
+    chosen_scales,
+    scalable_axes,
+    smooth_scales,
+    smoothable_axes,
+)
+from precsearch.rewrites.smooth import SMOOTH
 from precsearch.setup.config import OptimizeConfig
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.target import Target
@@ -134,9 +141,9 @@ class Correcting:
 
     def _candidates(self, name: str, kept: Corrections) -> Iterator[Corrections]:
         if name == EQUALIZE:
-            scales = self._scales()
-            if scales:
-                yield replace(kept, rewrites=(*kept.rewrites, (EQUALIZE, scales)))
+            yield from self._scaled(kept, EQUALIZE)
+        elif name == SMOOTH and Quirk.CHEAP_FACTORS in self.target.scheme.quirks:
+            yield from self._scaled(kept, SMOOTH)
         elif name == DYNAMIC:
             yield from self._dynamic(kept)
         elif name == RANGES:
@@ -144,14 +151,20 @@ class Correcting:
         elif name == BIAS:
             yield from self._shifts(kept)
 
-    def _scales(self) -> dict[str, str]:
-        graph = self.target.graph
-        axes = scalable_axes(graph)
+    def _scaled(self, kept: Corrections, name: str) -> Iterator[Corrections]:
+        """With channels scaled, in the weights alone or by a Mul in front of products."""
+        made = self._made(kept)
+        if made is None:
+            return
+        target = made.target
+        graph = target.graph
+        axes = (scalable_axes if name == EQUALIZE else smoothable_axes)(graph)
         ranks = {tensor: len(graph.shapes[tensor]) for tensor, _ in axes}
-        plain = self.lowering.lower(Assignment()).model
-        request = ChannelRequest(plain, self.target.options.model_folder, axes, ranks)
+        request = ChannelRequest(_bare(target), target.options.model_folder, axes, ranks)
         found = self.worker.channels(request, self.inputs.parts.calibration.feeds)
-        return chosen_scales(graph, found)
+        scales = (chosen_scales if name == EQUALIZE else smooth_scales)(graph, found)
+        if scales:
+            yield replace(kept, rewrites=(*kept.rewrites, (name, scales)))
 
     def _dynamic(self, kept: Corrections) -> Iterator[Corrections]:
         graph, scheme = self.target.graph, self.target.scheme
@@ -182,13 +195,17 @@ class Correcting:
             and lowered.asked.get(node.key) is Precision.INT8
             and node.inputs[0] in lowered.params
         )
-        scales = RangeScales({}, target.scheme)
-        plain = Lowering(target.graph, target.space, target.scheme, scales).lower(Assignment())
         folder = target.options.model_folder
-        request = ShiftRequest(plain.model, folder, layers, target.scheme)
+        request = ShiftRequest(_bare(target), folder, layers, target.scheme)
         found = self.worker.shifts(request, self.inputs.parts.calibration.feeds)
         if found:
             yield replace(kept, shifts={key: encode_halves(row) for key, row in found.items()})
+
+
+def _bare(target: Target) -> bytes:
+    """The model of a target in FP32, serialized."""
+    scales = RangeScales({}, target.scheme)
+    return Lowering(target.graph, target.space, target.scheme, scales).lower(Assignment()).model
 
 
 def _short(value: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 
 from precsearch.api.given import Data, Model, data_file, model_file
@@ -16,10 +17,13 @@ from precsearch.grouping.control import Control
 from precsearch.optimization.preview import inspection
 from precsearch.optimization.preview.inspection import Inspection
 from precsearch.report import compare as compare_plans
-from precsearch.report import difference_page, run_page, tell
+from precsearch.report import difference_page, is_run, members, run_page, runs_page, tell
+from precsearch.search.journal import NAME
 from precsearch.setup.files import check_free, write_output
 
 __all__ = ["diagnose", "inspect", "save_report"]
+
+_TWO = 2
 
 
 def inspect(
@@ -139,14 +143,19 @@ def diagnose(
 
 
 def save_report(
-    run: FilePath | Result, output: FilePath, *, other: FilePath | None = None, force: bool = False
+    run: FilePath | Result,
+    output: FilePath,
+    *,
+    other: FilePath | Result | Sequence[FilePath | Result] | None = None,
+    force: bool = False,
 ) -> Path:
-    """Write the page about a run, or the page that compares two plans.
+    """Write the page about a run, or the page on several beside each other.
 
     Args:
         run: A result, a run directory, a journal or a plan.
         output: The page.
-        other: Another plan, to be compared with ``run``, which is a plan then.
+        other: What ``run`` is compared with: one or more of the same. Two results or plans make
+            the page on how they differ, anything else the page on all of them, at most 8.
         force: Replace what is there.
 
     Returns:
@@ -156,7 +165,8 @@ def save_report(
         InputError: What to report on cannot be read, or the page not be written.
     """
     if other is not None:
-        return _two(run, other, output, force)
+        others = [other] if isinstance(other, str | PathLike | Result) else list(other)
+        return _several([run, *others], Path(output), force)
     if isinstance(run, Result):
         return run.save_report(output, force=force)
     target = Path(output)
@@ -165,10 +175,13 @@ def save_report(
     return target
 
 
-def _two(run: FilePath | Result, other: FilePath, output: FilePath, force: bool) -> Path:
-    first = run.plan_path if isinstance(run, Result) else Path(run)
-    target = Path(output)
-    check_free([target], force=force, inputs=[first, Path(other)])
-    page = difference_page(compare_plans(first, Path(other)))
+def _several(runs: Sequence[FilePath | Result], target: Path, force: bool) -> Path:
+    plans = [r.plan_path if isinstance(r, Result) else Path(r) for r in runs]
+    paths = [r.run_path if isinstance(r, Result) else Path(r) for r in runs]
+    check_free([target], force=force, inputs=[p / NAME if p.is_dir() else p for p in paths])
+    if len(plans) == _TWO and not any(map(is_run, plans)):
+        page = difference_page(compare_plans(*plans))
+    else:
+        page = runs_page(members(paths))
     write_output(target, page, force=force)
     return target

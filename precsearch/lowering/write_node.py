@@ -14,7 +14,7 @@ from precsearch.graph.view import NodeView
 from precsearch.lowering.capabilities import cast_outputs, cast_slots
 from precsearch.lowering.emitter import Emitter
 from precsearch.lowering.qdq.dynamic import write_dynamic
-from precsearch.lowering.qdq.shifts import shifted_bias
+from precsearch.lowering.qdq.shifts import bias_slot, shifted_bias
 from precsearch.lowering.tensor_names import float_name
 
 __all__ = ["write_node"]
@@ -32,13 +32,13 @@ def write_node(emitter: Emitter, node: NodeView) -> None:
     cast = frozenset(cast_slots(node, graph, own) if own != FLOAT32 else ())
     inputs = list(node.inputs)
     renewed = _renewed_slot(emitter, node)
+    shifted = bias_slot(node, graph) if node.index in layout.shifts and renewed is None else None
     for slot in range(len(inputs)):
-        if slot == renewed or (slot == 2 and node.index in layout.shifts):
-            continue
-        inputs[slot] = emitter.operand(node, slot, own if slot in cast else FLOAT32)
-    if node.index in layout.shifts:
-        around = own if node.index in emitter.quantized.active else FLOAT32
-        inputs = [*inputs[:2], _shifted(emitter, node, around)]
+        if slot not in (renewed, shifted):
+            inputs[slot] = emitter.operand(node, slot, own if slot in cast else FLOAT32)
+    if shifted is not None:
+        inputs += [""] * (shifted + 1 - len(inputs))
+        inputs[shifted] = _shifted(emitter, node, _around(emitter, node))
     if node.index in emitter.forms.fed:
         inputs[0] = _unchanged(emitter, inputs[0], f"{node.key}//fed")
     if node.index in emitter.forms.widened:
@@ -128,15 +128,27 @@ def _renewed_slot(emitter: Emitter, node: NodeView) -> int | None:
 
 def _negated(emitter: Emitter, node: NodeView, slot: int) -> str:
     name, own = node.inputs[slot], emitter.floats.of(node)
-    stem = float_name(f"{name}//negated", own)
-    weight = emitter.graph.weights[name]
+    graph, shift = emitter.graph, emitter.layout.shifts.get(node.index)
+    weight = graph.weights[name]
+    if shift is None:
+        stem = float_name(f"{name}//negated", own)
+        return emitter.writer.constant(
+            stem, lambda: stored(stem, np.negative(np.asarray(weight.array)), own)
+        )
+    stem = float_name(f"{node.outputs[0]}//shifted/negated", own)
     return emitter.writer.constant(
-        stem, lambda: stored(stem, np.negative(np.asarray(weight.array)), own)
+        stem, lambda: stored(stem, np.negative(shifted_bias(graph, node, shift)), own)
     )
 
 
+def _around(emitter: Emitter, node: NodeView) -> NumberFormat:
+    """The float format of a bias that is shifted."""
+    inside = node.is_op("Add") or node.index in emitter.quantized.active
+    return emitter.floats.of(node) if inside else FLOAT32
+
+
 def _shifted(emitter: Emitter, node: NodeView, around: NumberFormat) -> str:
-    """The bias of an INT8 Conv that takes back what rounding moves its output by."""
+    """The bias that takes back what rounding moves the output of an INT8 product by."""
     shift = emitter.layout.shifts[node.index]
     stem = float_name(f"{node.outputs[0]}//shifted", around)
     graph = emitter.graph

@@ -193,7 +193,7 @@ def make_plan(
         strategy_options=dict(sorted(config.strategy_options.items())),
         devices=finish.devices,
     )
-    recipe = make_recipe(target, problem.space, assignment, lowered, inputs)
+    recipe = make_recipe(target, target.space, assignment, lowered, inputs)
     return Plan(recipe, make_criteria(config, inputs), _with_sizes(evidence, problem, measured))
 
 

@@ -145,6 +145,8 @@ def plan_target(
     source: SourceModel,
     used: Collection[Precision],
     threads: int | None = None,
+    *,
+    check: bool = True,
 ) -> Target:
     """A plan's model, rewritten and grouped as in the search.
 
@@ -153,6 +155,8 @@ def plan_target(
         source: Its model as read.
         used: Precisions that the search offered, as far as they are known.
         threads: Another number of threads than the plan's.
+        check: Whether the groups must be the plan's. Otherwise all of ``used`` were offered, and
+            the groups are those of the model without some of the plan's rewrites.
 
     Raises:
         PlanError: The plan's options make no sense.
@@ -162,6 +166,8 @@ def plan_target(
     count = threads_of(recipe) if threads is None else threads
     source = _rewritten(plan, source)
     offered = partial(_target, plan, source, threads=count)
+    if not check:
+        return replace(offered(tuple(used)), rewrites=_rewrites(recipe))
     target = replace(with_groups(offered, used, recipe.space_sha256), rewrites=_rewrites(recipe))
     if target.space.digest != recipe.space_sha256:
         unknown = [g.key for g in recipe.groups if g.key not in target.space.by_key]

@@ -24,7 +24,7 @@ __all__ = [
     "SearchConfig",
 ]
 
-CORRECTIONS = ("fold-bias", "equalize", "dynamic", "ranges", "bias")
+CORRECTIONS = ("fold-bias", "equalize", "smooth", "dynamic", "ranges", "bias")
 """Corrections of INT8 by name; see docs/corrections.md."""
 
 

@@ -47,6 +47,8 @@ class Target:
         options: Its knobs.
         rewrites: Rewrites that the source has gone through since it was read.
         kept: Group → why the user's control leaves it fewer choices, half a sentence.
+        plain: The same without the corrections of INT8 that changed the model; ``None`` if there
+            are none.
     """
 
     source: SourceModel
@@ -59,6 +61,7 @@ class Target:
     options: BackendOptions
     rewrites: tuple[Recorded, ...] = ()
     kept: Mapping[str, str] = field(default_factory=dict)
+    plain: Target | None = None
 
     @property
     def facts(self) -> BackendFacts:

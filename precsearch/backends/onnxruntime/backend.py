@@ -61,7 +61,12 @@ def scheme(weight_bits: int = 8) -> QuantScheme:
             {"MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice"}
         ),
         outputs_of=frozenset({"Conv"}),
-        quirks={Quirk.SPLIT_BIAS, Quirk.GUARD_FLOAT, Quirk.DYNAMIC_RANGES},
+        quirks={
+            Quirk.SPLIT_BIAS,
+            Quirk.GUARD_FLOAT,
+            Quirk.DYNAMIC_RANGES,
+            Quirk.CHEAP_FACTORS,
+        },
     )
 
 

@@ -56,6 +56,9 @@ class Quirk(Enum):
     DYNAMIC_RANGES = auto()
     """The engine multiplies by weights with the range of each inference as fast as with a known
     one; see `precsearch.lowering.qdq.dynamic`."""
+    CHEAP_FACTORS = auto()
+    """A Mul in front of a quantized product takes little time beside it, as was measured; see
+    `precsearch.rewrites.smooth`."""
     FLOAT_PRODUCTS = auto()
     """A MatMul of two activations stays in float."""
 

@@ -36,12 +36,10 @@ class BestUniform:
 
     Attributes:
         precision: See `precsearch.core.events.UniformEngine`.
-        assignment: Of precisions to groups.
         ratio: Its latency relative to FP32's, timed beside the plan if the search came to that.
     """
 
     precision: Precision
-    assignment: Assignment
     ratio: float
 
 
@@ -138,7 +136,6 @@ class Entrant:
         found = [
             BestUniform(
                 self._uniform[trial.assignment],
-                trial.assignment,
                 self._again.get(trial.number, latency.ratio),
             )
             for latency, trial, within in self._timed()

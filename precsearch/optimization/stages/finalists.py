@@ -11,6 +11,7 @@ from precsearch.core.problem import Goal, Problem
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Fidelity, Measurement, Trial
 from precsearch.measurement.timing.apart import beside, spread
+from precsearch.measurement.timing.latency import against_itself
 
 __all__ = ["PROCESSES", "confirm_seconds", "cost", "finalists", "measured", "ordered", "retimed"]
 
@@ -141,5 +142,4 @@ def _tie(goal: Goal, best: Measurement, other: Measurement) -> bool:
 def _as_baseline(trial: Trial, measurement: Measurement) -> Measurement:
     if trial.assignment != Assignment() or measurement.latency is None:
         return measurement
-    latency = replace(measurement.latency, ratio=1.0, ratio_low=1.0, ratio_high=1.0, apart=())
-    return replace(measurement, latency=latency)
+    return replace(measurement, latency=against_itself(measurement.latency))

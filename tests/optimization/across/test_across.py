@@ -128,10 +128,10 @@ def test_the_best_uniform_engine_is_the_fastest_within_the_bound_as_timed_beside
     ]
     assert _told(trials[:1], config).best_uniform() is None
     in_the_search = _told([started, *trials], config).best_uniform()
-    assert in_the_search == BestUniform(Precision.BF16, half, 0.6)
+    assert in_the_search == BestUniform(Precision.BF16, 0.6)
     again = FinalistsTimed((FinalistTime(2, 0.58, 0.57, 0.59), FinalistTime(1, 0.61, 0.6, 0.62)))
     beside = _told([started, *trials, again], config).best_uniform()
-    assert beside == BestUniform(Precision.INT8, careful, 0.58)
+    assert beside == BestUniform(Precision.INT8, 0.58)
 
 
 def test_one_engine_twice_or_an_unknown_one_is_refused(tmp_path: Path) -> None:

@@ -146,9 +146,9 @@ class Lowering:
         if self.form.guard_products:
             islands = fp32_islands(self.graph, layout, formats)
             fed = recurrent_behind_bf16(self.graph, formats)
-            floats, widened = packed_behind_attention(self.graph, layout, packed)
+            behind_floats, widened = packed_behind_attention(self.graph, layout, packed)
             guarded = forms.guarded | islands
-            forms = replace(forms, guarded=guarded, fed=fed | floats, widened=widened)
+            forms = replace(forms, guarded=guarded, fed=fed | behind_floats, widened=widened)
         typed = {} if self.form.annotated else formats
         return Wanted(layout, typed, packed, forms, float_weights=self.form.annotated)
 

@@ -250,12 +250,15 @@ class Problem:
     def uniforms(self) -> Mapping[Assignment, Precision]:
         """The uniform engines, the rivals of every plan, and the precision of each.
 
-        For each lower precision: everywhere, and wherever no prior advises against it.
+        For each lower precision: wherever no prior advises against it, and everywhere. Where two
+        precisions have one engine in common, it belongs to the higher precision.
         """
         space = self.space
-        lower = [p for p in space.precisions if p is not Precision.FP32]
-        careful = {space.canonical(Assignment.of(self.lowest_choices(p))): p for p in lower}
-        found = {**careful, **{space.uniform(p): p for p in lower}}
+        found: dict[Assignment, Precision] = {}
+        for precision in space.precisions[1:]:
+            careful = space.canonical(Assignment.of(self.lowest_choices(precision)))
+            for assignment in (careful, space.uniform(precision)):
+                found.setdefault(assignment, precision)
         return {assignment: p for assignment, p in found.items() if len(assignment)}
 
     @property

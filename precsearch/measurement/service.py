@@ -169,12 +169,10 @@ class MeasurementService(ReferenceService):
         if rival is not None:
             better = concluded and not plain and latency.ratio < rival.ratio
             self._engines.pin(candidate.digest if better else rival.digest)
-        spent = seconds_by_group(kernels, candidate.owners, latency.seconds)
         return replace(
             self._engines.weighed(scores.measured(built), candidate, artifact),
             latency=latency,
-            group_seconds=spent.total,
-            conversion_seconds=spent.conversions,
+            **seconds_by_group(kernels, candidate.owners, latency.seconds),
             achieved=achieved_precisions(kernels, candidate.asked, candidate.owners, told=told),
             warnings=engine_warnings(self._backend, artifact),
         )

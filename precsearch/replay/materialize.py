@@ -49,6 +49,7 @@ class BuildReport:
         sha256: Of the file, as hex.
         size: Bytes.
         lines: What differs from the plan's evidence, a sentence each.
+        loading: Lines of Python that open the file; nothing for an engine.
     """
 
     verdict: str
@@ -56,6 +57,7 @@ class BuildReport:
     sha256: str
     size: int
     lines: tuple[str, ...] = ()
+    loading: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -284,8 +286,8 @@ def build(
     expect_backend(read, backend)
     if not is_engine(materialized.target, output):
         written = write_artifact(materialized.target, output, lowered, None, put)
-        lines = (*read.notes, *loading(materialized.target.backend, output))
-        return _report("identical", output, written, lines)
+        report = _report("identical", output, written, read.notes)
+        return replace(report, loading=loading(materialized.target.backend, output))
     again = rebuilt(read, materialized.target, lowered)
     write_artifact(materialized.target, output, lowered, again.engine, put)
     lines = (*read.notes, *again.lines)

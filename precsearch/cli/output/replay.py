@@ -13,6 +13,7 @@ from precsearch.cli.cells import (
     speedup,
     speedup_interval,
 )
+from precsearch.cli.output.next_steps import loading
 from precsearch.cli.output.optimize import rate_rows
 from precsearch.cli.output.page import Page
 from precsearch.cli.shipped import seconds_words
@@ -36,6 +37,7 @@ def build_lines(report: BuildReport, page: Page) -> list[Text]:
         *page.facts(
             [("size", f"{magnitude(report.size)}B"), ("sha256", report.sha256)],
         ),
+        *loading(report.loading),
     ]
 
 

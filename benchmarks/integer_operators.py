@@ -74,7 +74,7 @@ def quantized(tensor: str, low: float, high: float, weights: Weights) -> tuple[N
 def model(
     nodes: Nodes, weights: Weights, inputs: Sequence[tuple[str, int, Any]], output: str, kind: int
 ) -> bytes:
-    """A serialised model of one output."""
+    """A serialized model of one output."""
     graph = helper.make_graph(
         nodes,
         "operator",

@@ -52,8 +52,8 @@ def require_known(kind: str, name: str, known: Sequence[str]) -> None:
 
 
 def _known(group: str, shipped: dict[str, str]) -> dict[str, str]:
-    found = {e.name: e.value for e in entry_points(group=group)}
-    return {**found, **shipped}
+    entries = {e.name: e.value for e in entry_points(group=group)}
+    return {**entries, **shipped}
 
 
 def _load(kind: str, name: str, known: dict[str, str]) -> Any:  # noqa: ANN401 - a plug-in is anything
@@ -86,10 +86,10 @@ def strategy(name: str, options: Mapping[str, str] = _NO_OPTIONS) -> Strategy:
         OptionError: There is none of this name, it is no strategy, or it does not take an option.
     """
     loaded = _load("strategy", name, _known("precsearch.strategies", _STRATEGIES))
-    made = constructed(loaded, options, f"the strategy {name!r}")
-    if not isinstance(made, Strategy):
+    created = constructed(loaded, options, f"the strategy {name!r}")
+    if not isinstance(created, Strategy):
         raise OptionError(f"the strategy {name!r} has no method propose(problem)")
-    return made
+    return created
 
 
 def backend_factory(name: str) -> BackendFactory:

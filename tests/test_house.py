@@ -7,8 +7,12 @@ modules. The tables hold the exceptions; a line that is no longer needed fails, 
 from __future__ import annotations
 
 import ast
+import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCES = (ROOT / "precsearch", ROOT / "strategies")
@@ -23,6 +27,16 @@ LONG_FUNCTIONS: dict[str, str] = {
     "precsearch/replay/verify.py:verify": _OPTIONS,
 }
 FULL_FOLDERS: dict[str, str] = {}
+
+OTHER_SPELLING = re.compile(
+    r"(?i)\b\w*(?:quanti|optimi|seriali|finali|normali|minimi|lineari|generali|recogni|initiali|materiali)"
+    r"s(?:e|ed|es|er|ers|ing|ation|ations)(?![a-z]|_sha256)"
+    r"|\bneighbors?\b|\bbehaviors?\b"
+)
+SPELLED_OTHERWISE = {
+    ("optimise", f"tests/{name}.py"): "a command that does not exist"
+    for name in ("cli/test_main", "cli/test_start", "test_house")
+}
 
 
 def modules() -> Iterator[Path]:
@@ -88,3 +102,24 @@ def test_no_two_files_of_tests_have_one_name() -> None:
     """pytest imports a file of tests by its name alone."""
     names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
     assert sorted(names) == sorted(set(names))
+
+
+def test_words_have_one_spelling() -> None:
+    """Oxford's: -ize as in ONNX, and neighbour, colour, behaviour."""
+    listed = subprocess.run(
+        ["git", "ls-files", "*.py", "*.md", "*.yml", "*.toml", "*.sh"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if listed.returncode:
+        pytest.skip("needs a clone: a source archive has no list of the files that are ours")
+    other = [
+        f"{name}: {match[0]}"
+        for name in listed.stdout.split()
+        if (ROOT / name).is_file()
+        for match in OTHER_SPELLING.finditer((ROOT / name).read_text(encoding="utf-8"))
+        if (match[0].lower(), name) not in SPELLED_OTHERWISE
+    ]
+    assert not other

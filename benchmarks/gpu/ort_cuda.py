@@ -5,9 +5,9 @@
 
 ``stories`` are the models of `benchmarks.gpu.ort_models`; each is searched as a user would, then
 FP32, TF32, FP16 and BF16 everywhere and the plan are timed in the same rounds. ``noise`` times
-engines ten times. ``peers`` runs onnxconverter-common on the same models, samples and bounds, and
-times what it makes beside the plans in DIR. OUT gets a line of JSON a result as it comes, the
-plans, and the tables.
+engines ten times. ``layouts`` times FP16 everywhere with other build options. ``peers`` runs
+onnxconverter-common on the same models, samples and bounds, and times what it makes beside the
+plans in DIR. OUT gets a line of JSON a result as it comes, the plans, and the tables.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ from benchmarks.gpu.ort_engines import (
     measured,
     paired,
     prepared,
+    whole,
 )
 from benchmarks.gpu.ort_models import STORIES, Story
 from benchmarks.gpu.ort_tables import tables
-from precsearch.core.backend import BackendOptions, Feed
+from precsearch.core.backend import BackendOptions
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from precsearch.measurement.timing.latency import TimingOptions
@@ -50,6 +51,13 @@ from precsearch.registry import backend_factory
 
 ALL = (Precision.FP32, Precision.FP16, Precision.BF16)
 NOISY = ("vit",)
+CONVOLVED = ("resnet", "unet", "detector")
+LAYOUTS: dict[str, Mapping[str, str]] = {
+    "FP16 everywhere": TF32,
+    "prefer_nhwc": {**TF32, "prefer_nhwc": "true"},
+    "cudnn_conv_algo_search=heuristic": {**TF32, "cudnn_conv_algo_search": "heuristic"},
+    "both": {**TF32, "prefer_nhwc": "true", "cudnn_conv_algo_search": "heuristic"},
+}
 PEERS = ("planted256", "vit", "minilm", "planted", "resnet", "timesformer", "swin", "unet")
 PEER_S = 40.0
 MAX_BUILDS = 6
@@ -156,6 +164,21 @@ def noise(bench: Bench) -> None:
                 bench.put("noise", story.name, clock=clock, graph=graph, ms=values)
 
 
+def layouts(bench: Bench) -> None:
+    """FP16 everywhere in models with convolutions, with each build option that concerns them."""
+    for name in CONVOLVED if not bench.args.stand_in else ("resnet20",):
+        story = bench.story(name)
+        ready = prepared(config_of(story, bench.backend, bench.args.work), ALL)
+        half = ready.uniform(Precision.FP16)
+        wanted = {label: (half, build) for label, build in LAYOUTS.items()}
+        engines = measured(ready, bench.backend, wanted, bench.timing)
+        for engine in engines:
+            row = engine.row(story.tol)
+            if engine.latency is not None and engines[0].latency is not None:
+                row["of FP16"] = paired(engine, engines[0])
+            bench.put("layout", story.name, **row)
+
+
 def peers(bench: Bench) -> None:
     """The converter on each model, for as long as there is time."""
     names = PEERS if not bench.args.stand_in else ("planted256",)
@@ -232,19 +255,12 @@ def converted(bench: Bench, story: Story, ready: Prepared, provider: str) -> dic
     return {**last, "said": "" if last.get("done") else tail}
 
 
-def whole(story: Story, ready: Prepared) -> Feed:
-    """What the search saw as one feed, as far as the model's batch is open; else its first feed."""
-    feeds = ready.split.data.feeds
-    model = onnx.load(str(story.model), load_external_data=False)
-    dims = [i.type.tensor_type.shape.dim for i in model.graph.input]
-    if all(d and not d[0].HasField("dim_value") for d in dims):
-        return {name: np.concatenate([f[name] for f in feeds]) for name in feeds[0]}
-    return feeds[0]
+PARTS: dict[str, Callable[[Bench], None]] = {"noise": noise, "layouts": layouts, "peers": peers}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="+", choices=[*STORIES, "noise", "peers"])
+    parser.add_argument("parts", nargs="+", choices=[*STORIES, *PARTS])
     parser.add_argument("--carry", type=Path, default=Path(".carry"))
     parser.add_argument("--work", type=Path, default=Path("benchmark-runs"))
     parser.add_argument("--plans", type=Path)
@@ -260,14 +276,13 @@ def main() -> None:
 
         backend, timing = installed(), TimingOptions(rounds=10, seconds=2.0)
     bench = Bench(args, backend, time.monotonic(), [], timing)
-    parts: dict[str, Callable[[Bench], None]] = {"noise": noise, "peers": peers}
     for part in args.parts:
         if bench.left < 30:
             print(f"no time for {part}")
             continue
         print(f"{time.monotonic() - bench.start:.0f} s: {part}", flush=True)
         try:
-            parts[part](bench) if part in parts else tell(bench, part)
+            PARTS[part](bench) if part in PARTS else tell(bench, part)
         except BaseException as error:  # noqa: BLE001 - the next part is still worth while
             bench.put("failed", part, error=f"{type(error).__name__}: {error}")
             print(traceback.format_exc(), flush=True)

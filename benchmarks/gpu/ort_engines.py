@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
 from benchmarks.gpu.ort_models import Story
 from precsearch.api import OptimizeConfig
-from precsearch.core.backend import BackendOptions
+from precsearch.core.backend import BackendOptions, Feed
 from precsearch.core.errors import EngineError, PrecsearchError
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
@@ -153,3 +154,13 @@ def measured(
             engine.latency = latency
             session.close()
     return made
+
+
+def whole(story: Story, ready: Prepared) -> Feed:
+    """What the search saw as one feed, as far as the model's batch is open; else its first feed."""
+    feeds = ready.split.data.feeds
+    model = onnx.load(str(story.model), load_external_data=False)
+    dims = [i.type.tensor_type.shape.dim for i in model.graph.input]
+    if all(d and not d[0].HasField("dim_value") for d in dims):
+        return {name: np.concatenate([f[name] for f in feeds]) for name in feeds[0]}
+    return feeds[0]

@@ -17,7 +17,15 @@ Row = dict[str, Any]
 
 def tables(rows: Sequence[Row]) -> str:
     """All that there are."""
-    parts = (short(rows), engines(rows), searches(rows), peers(rows), noise(rows), failures(rows))
+    parts = (
+        short(rows),
+        engines(rows),
+        searches(rows),
+        layouts(rows),
+        peers(rows),
+        noise(rows),
+        failures(rows),
+    )
     return "\n\n".join(part for part in parts if part)
 
 
@@ -113,6 +121,11 @@ def searches(rows: Sequence[Row]) -> str:
             ]
         )
     return _table(head, lines)
+
+
+def layouts(rows: Sequence[Row]) -> str:
+    """FP16 everywhere under other build options."""
+    return _table(_HEAD, (_engine(r) for r in _of(rows, "layout")))
 
 
 def peers(rows: Sequence[Row]) -> str:

@@ -3,9 +3,10 @@
     python -m venv peer && peer/bin/pip install nncf openvino onnx
     python -m benchmarks.nncf_peer FOLDER --python peer/bin/python --model NAME … --state rows.jsonl
 
-Both see ``data.npz``. The judge opens the FP32 model, NNCF's and ours in one process, times them by
+Both see ``data.npz``. The judge opens FP32, NNCF's model and ours in one process, times them by
 turns, and takes errors on ``holdout.npz`` against ONNX Runtime's FP32. NNCF's evaluations are how
-often its metric was taken of the whole data; ours are engines.
+often its metric was taken of the whole data; ours are engines, FP32's among them. *As fast after*
+is the first engine within the bound that the search timed as fast as the judge timed NNCF's.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ from precsearch.reference.session import reference_outputs
 QUANTIZE = Path(__file__).with_name("quantize.py")
 CONFIG = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
 ROUNDS = 40
+_GUARD = 1.02
+"""The least that a search keeps away from its bound."""
 
 
 def judged(
@@ -85,7 +88,9 @@ def compare(folder: Path, name: str, tol: float, python: str, budget: float) -> 
             model, data, tol=tol, holdout=folder / name / "holdout.npz", backend="openvino",
             threads=1, time_budget=budget, output=place / "p.json", artifact=place / "o.xml",
         )  # fmt: skip
-        row["ours"] = {"seconds": time.monotonic() - begun, "engines": _engines(result)}
+        spent = time.monotonic() - begun
+        engines = _engines(result)
+        row["ours"] = {"seconds": spent, "engines": len(engines), "curve": engines}
         held = load(folder / name / "holdout.npz", input_specs(prepare(read_model(model)).inputs))
         core = openvino_core()
         plain = core.read_model(model)
@@ -102,16 +107,27 @@ def compare(folder: Path, name: str, tol: float, python: str, budget: float) -> 
     return row
 
 
-def _engines(result: Any) -> int:  # noqa: ANN401 - a result or a plan
+def _engines(result: Any) -> list[tuple[float | None, float | None]]:  # noqa: ANN401
+    """Loss and latency relative to FP32's of each engine, in order; of a result or a plan."""
     plan = getattr(result, "plan", result)
-    return sum(t.fidelity == "engine" for t in plan.evidence.trials)
+    return [(t.loss, t.ratio) for t in plan.evidence.trials if t.fidelity == "engine"]
+
+
+def as_fast_after(row: Mapping[str, Any]) -> str:
+    """The number of the first engine within the bound that is as fast as NNCF's, or ``-``."""
+    judged, bound = row["judged"], row["bound"] / _GUARD
+    wanted = judged["nncf"][1] / judged["fp32"][1]
+    for number, (loss, ratio) in enumerate(row["ours"].get("curve", ()), 1):
+        if loss is not None and ratio is not None and loss <= bound and ratio <= wanted:
+            return str(number)
+    return "-"
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Markdown, and the geometric mean of the last two columns' ratio."""
     lines = [
         "| model | bound | NNCF: holdout error, speed, evaluations, s "
-        "| precsearch: holdout error, speed, engines, s |",
+        "| precsearch: holdout error, speed, engines (as fast after), s |",
         "|---|---|---|---|",
     ]
     gains: list[float] = []
@@ -126,7 +142,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             f"| {row['model']} | {row['bound']:g} "
             f"| {peer[0]:.2g}, {plain / peer[1]:.2f}x, {row['nncf']['evaluations']}, "
             f"{row['nncf']['seconds']:.0f} "
-            f"| {ours[0]:.2g}, **{plain / ours[1]:.2f}x**, {row['ours']['engines']}, "
+            f"| {ours[0]:.2g}, **{plain / ours[1]:.2f}x**, {row['ours']['engines']} "
+            f"({as_fast_after(row)}), "
             f"{row['ours']['seconds']:.0f} |"
         )
     mean = float(np.exp(np.mean(np.log(gains)))) if gains else float("nan")

@@ -6,8 +6,9 @@
 Each model is ``FOLDER/NAME/{model.onnx,data.npz,holdout.npz}``. A row is one search, one thread.
 Rows are added to the state file as they are done, so that a long list can be measured in parts.
 Speeds are relative to the FP32 engine of the same search. The uniform engines are those that the
-search itself builds: one precision wherever no rule forbids it. The plan is within the bound on the
-holdout, which the search sees for its last check alone.
+search itself builds: one precision wherever no rule forbids it. Those within the bound are timed
+again beside the plan, in the same rounds, at the end of the search. The plan is within the bound on
+the holdout, which the search sees for its last check alone.
 """
 
 from __future__ import annotations
@@ -24,10 +25,14 @@ from typing import Any
 
 from precsearch.api import OptimizeConfig, OptimizeResult, optimize_events
 from precsearch.core.errors import PrecsearchError
-from precsearch.core.events import Event, TrialFinished
-from precsearch.core.trial import Fidelity
-
-_UNIFORM = "wherever no rule forbids it"
+from precsearch.core.events import (
+    Event,
+    FinalistsTimed,
+    RunStarted,
+    SearchStarted,
+    TrialFinished,
+)
+from precsearch.core.space import Assignment
 
 
 @dataclass
@@ -39,7 +44,7 @@ class Row:
     backend: str
     fp32_ms: float = 0.0
     uniform: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """Precision → loss and speed of its uniform engine."""
+    """Precision → loss and speed of its uniform engine; the backend's name first if several run."""
     speed: float = 0.0
     loss: float = 0.0
     holdout: float | None = None
@@ -59,15 +64,23 @@ def search(config: OptimizeConfig, row: Row) -> OptimizeResult:
     def whole() -> Iterator[Event]:
         result.append((yield from optimize_events(config)))
 
+    engine, uniform, names = "", dict[Assignment, str](), dict[int, str]()
     for event in whole():
-        if not isinstance(event, TrialFinished):
-            continue
-        row.builds = event.builds
-        trial = event.trial
-        found, why = trial.measurement, trial.proposal.reason
-        if trial.proposal.fidelity is Fidelity.ENGINE and why.endswith(_UNIFORM) and found:
-            speed = 0.0 if found.latency is None else 1 / found.latency.ratio
-            row.uniform.setdefault(why.split()[0], (found.accuracy.loss, speed))
+        if isinstance(event, RunStarted):
+            engine, names = event.identity["backend"], {}
+        elif isinstance(event, SearchStarted):
+            several = f"{engine} " if "," in config.backend else ""
+            uniform = {u.assignment: f"{several}{u.precision.value}" for u in event.uniform}
+        elif isinstance(event, FinalistsTimed):
+            for each in event.times:
+                if name := names.get(each.number):
+                    row.uniform[name] = row.uniform[name][0], 1 / each.ratio
+        elif isinstance(event, TrialFinished):
+            row.builds, trial = event.builds, event.trial
+            found, name = trial.measurement, uniform.get(trial.assignment, "")
+            if found and found.latency and name and name not in names.values():
+                names[trial.number] = name
+                row.uniform[name] = found.accuracy.loss, 1 / found.latency.ratio
     return result[0]
 
 
@@ -120,12 +133,32 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
         if row["failed"]:
             lines.append(f"| {row['model']} | {row['bound']} | {row['failed']} ||||||")
             continue
-        uniform = [_uniform(row["uniform"].get(name)) for name in ("BF16", "INT8")]
+        if row["engines"]:
+            lines += _across(row)
+            continue
+        uniform = [_uniform(row["uniform"].get(name)) for name in ("bf16", "int8")]
         shown = row["loss"] if row["holdout"] is None else row["holdout"]
         groups = ", ".join(f"{n} {p}" for p, n in sorted(row["counts"].items()))
         lines.append(
             f"| {row['model']} | {row['bound']} | {row['fp32_ms']:.3g} | {' | '.join(uniform)} "
             f"| {shown:.2g}, **{row['speed']:.2f}x** | {groups} | {row['builds']} "
+            f"| {row['seconds']:.0f} |"
+        )
+    return lines
+
+
+def _across(row: dict[str, Any]) -> list[str]:
+    """A line an engine: speeds relative to the fastest FP32 engine of all."""
+    lines = []
+    for each in row["engines"]:
+        plain = each["fp32"] or 0.0
+        name = each["backend"]
+        found = [row["uniform"].get(f"{name} {p}") for p in ("bf16", "int8")]
+        cells = [_uniform(x and (x[0], x[1] * plain)) for x in found]
+        loss = "-" if each["loss"] is None else f"{each['loss']:.2g}"
+        lines.append(
+            f"| {row['model']} | {row['bound']}, {name} | {plain:.2f}x | {' | '.join(cells)} "
+            f"| {loss}, **{each['plan'] or 0.0:.2f}x** | | {each['engines']} "
             f"| {row['seconds']:.0f} |"
         )
     return lines

@@ -9,7 +9,6 @@ from functools import cache
 
 import onnx
 
-from precsearch.backends.tensorrt.achieved import products_ran
 from precsearch.backends.tensorrt.rtx.backend import TensorRtRtxBackend
 from precsearch.core.backend import BackendOptions
 from precsearch.core.errors import BuildError, OptionError
@@ -29,7 +28,7 @@ class Outcome:
         products: Products that the engine's layers name.
         silent: Those of them whose layer does not tell its type.
         other: Products that run in another precision than asked, ``operator: asked, ran``.
-        seconds: For parsing and building.
+        seconds: Of the processor, all threads together, for parsing and building.
         message: Why it was not built.
     """
 
@@ -54,7 +53,7 @@ def outcome(lowered: Lowered, target: str, shapes: Sequence[Shapes], folder: str
     frozen = tuple(tuple(sorted(one.items())) for one in shapes)
     backend = _backend(target, frozen)
     backend.options = BackendOptions(0, folder, backend.options.shapes, backend.options.build)
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         engine = backend.build(lowered.model)
     except OptionError as error:
@@ -62,12 +61,10 @@ def outcome(lowered: Lowered, target: str, shapes: Sequence[Shapes], folder: str
     except BuildError as error:
         text = str(error)
         stage = "parse" if "ONNX parser refuses" in text else "build"
-        return Outcome(stage, seconds=time.perf_counter() - started, message=text)
-    seconds = time.perf_counter() - started
-    ran = backend.precisions_of(engine)
-    nodes = onnx.load_model_from_string(
-        lowered.model,
-    ).graph.node
+        return Outcome(stage, seconds=time.process_time() - started, message=text)
+    seconds = time.process_time() - started
+    ran = backend.precisions_of(engine, lowered.products)
+    nodes = onnx.load_model_from_string(lowered.model).graph.node
     kinds = {n.name: n.op_type for n in nodes if n.op_type in PRODUCTS}
     other = [
         f"{kinds[name]}: asked {wanted}, runs {found}"
@@ -78,4 +75,4 @@ def outcome(lowered: Lowered, target: str, shapes: Sequence[Shapes], folder: str
     return Outcome("built", len(ran), silent, tuple(other), seconds)
 
 
-__all__ = ["Outcome", "outcome", "products_ran"]
+__all__ = ["Outcome", "outcome"]

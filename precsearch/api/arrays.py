@@ -118,13 +118,13 @@ def feeds_of(
     samples = size = 0
     steps: Iterator[object] = iter(data)
     for item in steps:
-        found = stacked_of(tuple(item) if isinstance(item, list) else item, specs, columns)
-        if found is None:
+        arrays = stacked_of(tuple(item) if isinstance(item, list) else item, specs, columns)
+        if arrays is None:
             raise DataError(
                 f"sample {len(feeds)} of the data is a {type(item).__name__}; give dictionaries of "
                 "input name to array, or arrays in the order of the model's inputs"
             )
-        feed, count = _batched(found, specs)
+        feed, count = _batched(arrays, specs)
         feeds.append(feed)
         samples += count
         size += sum(a.nbytes for a in feed.values())

@@ -67,9 +67,9 @@ def _sources(function: FunctionType, done: dict[str, object]) -> Iterator[str]:
     """What the function uses, then its own source."""
     done[function.__name__] = function
     for name in _names(function.__code__):
-        if name not in done and (found := _value(function, name)) is not None:
-            done[name] = found[0]
-            yield from _definition(function, name, found[0], done)
+        if name not in done and (value := _value(function, name)) is not None:
+            done[name] = value[0]
+            yield from _definition(function, name, value[0], done)
     try:
         yield textwrap.dedent(inspect.getsource(function))
     except (OSError, TypeError) as error:

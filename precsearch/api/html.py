@@ -25,21 +25,21 @@ def result_html(known: Facts, plan: Plan, summary: tuple[str, ...]) -> str:
     """
     from markupsafe import Markup  # Jinja brings it
 
-    found = plane(known)
+    chart = plane(known)
     svg, hint = "", False
-    if found is not None:
+    if chart is not None:
         try:
             import vl_convert
         except ImportError:
             hint = True
         else:
-            svg = vl_convert.vegalite_to_svg(found[0])
+            svg = vl_convert.vegalite_to_svg(chart[0])
     return render(
         "notebook.html",
         facts=_rows(plan),
         summary=summary,
         svg=Markup(svg),
-        says="" if found is None else found[1],
+        says="" if chart is None else chart[1],
         hint=hint,
     )
 

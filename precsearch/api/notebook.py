@@ -54,12 +54,12 @@ class Bar:
 
     def _take(self, event: TrialFinished) -> None:
         self._builds, self._elapsed = event.builds, event.elapsed
-        found = event.trial.measurement
+        measurement = event.trial.measurement
         engine = event.trial.proposal.fidelity is Fidelity.ENGINE
-        if not engine or found is None or found.latency is None or self._admits is None:
+        if not engine or measurement is None or measurement.latency is None or self._admits is None:
             return
-        if found.accuracy.loss <= self._admits.bound.target:
-            ratio = found.latency.ratio
+        if measurement.accuracy.loss <= self._admits.bound.target:
+            ratio = measurement.latency.ratio
             self._best = ratio if self._best is None else min(self._best, ratio)
 
     @property

@@ -5,29 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from os import PathLike
 from pathlib import Path
-from typing import TypeAlias
 
 from precsearch.api.functions import metric_name
 from precsearch.api.given import Data, Model, data_file, model_file, model_name
 from precsearch.api.notebook import Bar, in_notebook
+from precsearch.api.options import FilePath, control_of, precisions_of
 from precsearch.api.result import Result
 from precsearch.api.tracking import tracked
-from precsearch.core.errors import OptionError, UnmetError
+from precsearch.core.errors import UnmetError
 from precsearch.core.events import Event
 from precsearch.core.objective import Limits, Objective
 from precsearch.core.precision import Precision
-from precsearch.grouping.control import Control
-from precsearch.grouping.control import pin as one_pin
 from precsearch.metrics import per_output_name
 from precsearch.optimization.start import optimize_events
 from precsearch.setup.config import CORRECTIONS, OptimizeConfig, OptimizeResult
 from precsearch.setup.shapes import ShapeSet
 
-__all__ = ["FilePath", "control_of", "optimize", "precisions_of"]
-
-FilePath: TypeAlias = "str | PathLike[str]"
+__all__ = ["optimize"]
 
 
 def optimize(
@@ -202,39 +197,6 @@ def optimize(
     return _result(config, _followed(tracked(config, events) if mlflow else events, watch))
 
 
-def control_of(
-    pin: Mapping[str, str] | None, exclude: Sequence[str], only: Sequence[str]
-) -> Control:
-    """What is settled, from the options of `optimize`.
-
-    Raises:
-        OptionError: A precision is none.
-    """
-    for name, given in (("exclude", exclude), ("only", only)):
-        if isinstance(given, str):
-            raise OptionError(f"{name} takes a list of patterns, not one text: [{given!r}]")
-    pins = [one_pin(pattern, precision) for pattern, precision in (pin or {}).items()]
-    pins += [one_pin(p, Precision.FP32.value, option=f"exclude {p}") for p in exclude]
-    return Control(tuple(pins), tuple(only))
-
-
-def precisions_of(names: Sequence[str | Precision] | None) -> tuple[Precision, ...] | None:
-    """Precisions by label, the most precise first.
-
-    Raises:
-        OptionError: A label is none.
-    """
-    if names is None:
-        return None
-    given = [names] if isinstance(names, str) else names
-    found = {str(name): Precision.named(str(name)) for name in given}
-    for name, precision in found.items():
-        if precision is None:
-            known = ", ".join(p.value for p in Precision.ordered())
-            raise OptionError(f"there is no precision {name!r}; use {known}")
-    return Precision.ordered(p for p in found.values() if p is not None)
-
-
 def _seconds(given: float | timedelta | None) -> float | None:
     return given.total_seconds() if isinstance(given, timedelta) else given
 
@@ -265,17 +227,17 @@ def _followed(
             raise
 
 
-def _result(config: OptimizeConfig, found: OptimizeResult) -> Result:
-    if found.interrupted:
+def _result(config: OptimizeConfig, result: OptimizeResult) -> Result:
+    if result.interrupted:
         raise KeyboardInterrupt
-    if found.plan is None or found.plan_path is None:
-        raise UnmetError(" ".join(found.summary))
+    if result.plan is None or result.plan_path is None:
+        raise UnmetError(" ".join(result.summary))
     return Result(
-        plan=found.plan,
-        plan_path=found.plan_path,
+        plan=result.plan,
+        plan_path=result.plan_path,
         run_path=config.run_path,
         model_path=config.model,
-        artifact_path=found.artifact_path,
-        summary=found.summary,
+        artifact_path=result.artifact_path,
+        summary=result.summary,
         metric=config.metric,
     )

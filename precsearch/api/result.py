@@ -14,7 +14,7 @@ from precsearch.api.html import plane, result_html
 from precsearch.core.errors import OptionError
 from precsearch.formatting import Scale, loss_bound, speedup, speedup_interval
 from precsearch.plan.plan import Plan
-from precsearch.replay.materialize import BuildReport, build, materialise
+from precsearch.replay.materialize import BuildReport, build, materialize
 from precsearch.replay.verify import VerifyReport, verify
 from precsearch.report import run_page, tell
 from precsearch.report.run_facts import Facts
@@ -112,9 +112,9 @@ class Result:
         Raises:
             ReplayError: The original model is another one now.
         """
-        made = materialise(self.plan, self.model_path, None)
-        found: onnx.ModelProto = onnx.ModelProto.FromString(made.lowered.model)
-        return found
+        materialized = materialize(self.plan, self.model_path, None)
+        proto: onnx.ModelProto = onnx.ModelProto.FromString(materialized.lowered.model)
+        return proto
 
     def save(self, path: str | PathLike[str], *, force: bool = False) -> BuildReport:
         """Write the optimized model, or for TensorRT the engine, as `precsearch.build` does."""
@@ -160,10 +160,10 @@ class Result:
             import altair
         except ImportError as error:
             raise OptionError("a chart needs Altair; run: pip install altair") from error
-        found = plane(self.facts)
-        if found is None:
+        chart = plane(self.facts)
+        if chart is None:
             raise OptionError("no engine was timed, so there is nothing to draw")
-        return altair.Chart.from_dict(found[0])
+        return altair.Chart.from_dict(chart[0])
 
     def _repr_html_(self) -> str | None:
         """A table with a picture; ``None``, for which notebooks show the text, without Jinja."""

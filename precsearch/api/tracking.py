@@ -89,9 +89,12 @@ class _Tracking:
                 self._log("set_tag", "precsearch.device", event.device)
                 self._metrics({"noise": event.noise, "groups": event.groups})
             case TrialFinished() if event.trial.proposal.fidelity is Fidelity.ENGINE:
-                found = event.trial.measurement
-                if found is not None and found.latency is not None:
-                    row = {"engine.loss": found.accuracy.loss, "engine.ratio": found.latency.ratio}
+                measurement = event.trial.measurement
+                if measurement is not None and measurement.latency is not None:
+                    row = {
+                        "engine.loss": measurement.accuracy.loss,
+                        "engine.ratio": measurement.latency.ratio,
+                    }
                     self._metrics(row, event.trial.number)
             case SearchFinished():
                 self._log("set_tag", "precsearch.stopped", event.reason)
@@ -109,8 +112,8 @@ class _Tracking:
                     self._log("log_artifact", str(path))
         self._log("set_tag", "precsearch.met", str(result.met).lower())
         self.end("FINISHED" if result.met else "FAILED")
-        said = (f"MLflow did not take all of this run: {self._lost}",) if self._lost else ()
-        return replace(result, summary=(*result.summary, *said))
+        messages = (f"MLflow did not take all of this run: {self._lost}",) if self._lost else ()
+        return replace(result, summary=(*result.summary, *messages))
 
     def end(self, status: str) -> None:
         """End the run, if it is its own and has not ended."""
@@ -119,8 +122,8 @@ class _Tracking:
             with suppress(*self._refusals):
                 self._mlflow.end_run(status=status)
 
-    def _metrics(self, found: Mapping[str, float], step: int = 0) -> None:
-        self._log("log_metrics", {k: v for k, v in found.items() if math.isfinite(v)}, step=step)
+    def _metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        self._log("log_metrics", {k: v for k, v in metrics.items() if math.isfinite(v)}, step=step)
 
     def _log(self, name: str, *given: object, **more: object) -> None:
         if not self._lost:  # a server that is gone is not asked again
@@ -137,8 +140,8 @@ def _mlflow() -> ModuleType:
         raise OptionError(
             "--mlflow needs MLflow, which is not installed; run: pip install mlflow-skinny"
         ) from error
-    found: ModuleType = mlflow
-    return found
+    module: ModuleType = mlflow
+    return module
 
 
 def _params(config: OptimizeConfig) -> dict[str, str]:
@@ -167,7 +170,7 @@ def _params(config: OptimizeConfig) -> dict[str, str]:
 def _outcome(plan: Plan) -> dict[str, float]:
     """The numbers of what ships."""
     evidence = plan.evidence
-    found = {
+    metrics = {
         "speedup": 1 / evidence.latency.ratio,
         "latency_ms": evidence.latency.seconds * 1e3,
         "fp32_latency_ms": evidence.baseline.seconds * 1e3,
@@ -176,5 +179,5 @@ def _outcome(plan: Plan) -> dict[str, float]:
         "engines": float(sum(t.fidelity == Fidelity.ENGINE.value for t in evidence.trials)),
     }
     if evidence.holdout is not None:
-        found["holdout_loss"] = evidence.holdout.loss
-    return found
+        metrics["holdout_loss"] = evidence.holdout.loss
+    return metrics

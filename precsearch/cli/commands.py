@@ -86,7 +86,7 @@ def optimize(
     from precsearch.setup.bounds import per_bound
     from precsearch.setup.config import CORRECTIONS
 
-    wanted = control.bounds(tol or [1e-2], metric or ["rel-l2"])
+    bounds = control.bounds(tol or [1e-2], metric or ["rel-l2"])
     config = OptimizeConfig(
         model=model,
         data=data,
@@ -124,7 +124,7 @@ def optimize(
         corrections=() if no_corrections else CORRECTIONS,
         control=control.parse_control(pin or (), exclude or (), only or ()),
     )
-    configs = per_bound(config, wanted)
+    configs = per_bound(config, bounds)
     if dry_run:
         return lambda: actions.dry_run(configs[0], json=json)
     return lambda: actions.optimize(configs, json=json, mlflow=mlflow)

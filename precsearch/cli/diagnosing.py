@@ -79,19 +79,19 @@ def _look_inside(
     out, errors = stdout(), stderr()
     dull = errors.is_dumb_terminal or glyphs_of(errors) is ASCII
     with errors.status("looking inside", spinner="line" if dull else "dots"):
-        found = diagnose(config)
+        diagnosis = diagnose(config)
     if table is not None:
-        write_output(table, csv_of(found), force=force)
-    best = next((s for s in found.suggestions if s.model is not None), None)
+        write_output(table, csv_of(diagnosis), force=force)
+    best = next((s for s in diagnosis.suggestions if s.model is not None), None)
     if rewritten is not None and best is not None and best.model is not None:
         put = partial(write_output, force=force)
         write_model(read_model(config.model), rewritten, best.model, put)
     if json:
-        out.file.write(f"{dumps(fields(found))}\n")
+        out.file.write(f"{dumps(fields(diagnosis))}\n")
         return Exit.DONE
     page = Page(out.width, glyphs_of(out))
     page.write(
-        out, [*lines(found, page, order), *_written(page, table, rewritten, best is not None)]
+        out, [*lines(diagnosis, page, order), *_written(page, table, rewritten, best is not None)]
     )
     return Exit.DONE
 
@@ -104,15 +104,15 @@ def _check_engine(
     if folder.is_dir():
         check_free([folder / "model.onnx"], force=force, inputs=[config.model])
     checked = check_engine(config.model, config.data, config.backend, config.batch)
-    out, found = stdout(), checked.found
+    out, miscompiled = stdout(), checked.found
     page = Page(out.width, glyphs_of(out))
-    if found is not None:
-        write_reproducer(found, checked.backend, folder, read_model(config.model))
+    if miscompiled is not None:
+        write_reproducer(miscompiled, checked.backend, folder, read_model(config.model))
     if json:
         out.file.write(f"{dumps(engine_fields(checked, folder))}\n")
     else:
         page.write(out, engine_lines(checked, folder, page))
-    return Exit.DONE if found is None else Exit.UNMET
+    return Exit.DONE if miscompiled is None else Exit.UNMET
 
 
 def _written(page: Page, table: Path | None, rewritten: Path | None, exact: bool) -> Iterator[Text]:

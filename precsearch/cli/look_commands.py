@@ -40,12 +40,12 @@ def inspect(
     """
     from precsearch.cli import actions
 
-    wanted = None if precisions is None else parse_precisions(precisions)
+    chosen = None if precisions is None else parse_precisions(precisions)
     settled = control.parse_control(pin or (), exclude or (), only or ())
     return lambda: actions.inspect(
         model,
         backend=backend,
-        precisions=wanted,
+        precisions=chosen,
         granularity=granularity,
         data=data,
         preprocess=preprocess,
@@ -118,7 +118,7 @@ def report(
     output: plan_options.ReportOutput = None,
     force: options.Force = False,
 ) -> Action:
-    """Write a page about a run, or show how two plans differ.
+    """Write a page about a run, or compare runs or plans.
 
     The page is one file that needs no network. Drawing needs `pip install 'precsearch[report]'`.
 

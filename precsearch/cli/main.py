@@ -68,8 +68,8 @@ def run(argv: Sequence[str]) -> Exit:
     except _UsageError as error:
         return _misused(error)
     except Exception as error:  # noqa: BLE001 - the last resort, and the only one
-        if said := machine_fault(error):
-            _say(said)
+        if fault := machine_fault(error):
+            _say(fault)
             return Exit.INPUT
         return _bug(error)
 
@@ -101,8 +101,8 @@ def _say(message: str) -> None:
 
 def _misused(error: Exception) -> Exit:
     """A command line that typer refused."""
-    told = getattr(error, "format_message", error.__str__)
-    message: str = told()
+    describe = getattr(error, "format_message", error.__str__)
+    message: str = describe()
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "precsearch"
     if message.strip():
@@ -113,15 +113,15 @@ def _misused(error: Exception) -> Exit:
 
 def _bug(error: Exception) -> Exit:
     """What should not have happened: an exception that nobody meant for the user."""
-    wanted = os.environ.get(_TRACEBACK) == "1"
-    if wanted:
+    traceback_wanted = os.environ.get(_TRACEBACK) == "1"
+    if traceback_wanted:
         traceback.print_exception(error)
-    said = str(error).strip() or "no message"
-    what = said if isinstance(error, PrecsearchError) else f"{type(error).__name__}: {said}"
+    message = str(error).strip() or "no message"
+    what = message if isinstance(error, PrecsearchError) else f"{type(error).__name__}: {message}"
     _say(what)
     known = isinstance(error, PrecsearchError)
     blame = "If the model runs elsewhere, this is" if known else "This is"
-    which = "this traceback" if wanted else f"the traceback that {_TRACEBACK}=1 shows"
+    which = "this traceback" if traceback_wanted else f"the traceback that {_TRACEBACK}=1 shows"
     hint = f"{blame} a bug in precsearch; please report it with {which}."
     with suppress(OSError):
         stderr().print(hint, soft_wrap=True, highlight=False)

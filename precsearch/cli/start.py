@@ -34,10 +34,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         try:
             command = importlib.import_module("precsearch.cli.main")
         except (ImportError, OSError, MemoryError) as error:
-            said = machine_fault(error)
-            if not said:
+            fault = machine_fault(error)
+            if not fault:
                 raise
-            code = _refuse(said)
+            code = _refuse(fault)
         else:
             running()
             code = command.run(sys.argv[1:] if argv is None else argv)
@@ -68,8 +68,8 @@ def _refusal() -> int:
     return 0
 
 
-def _refuse(said: str) -> int:
-    sys.stderr.write(f"error: {said}\n")
+def _refuse(message: str) -> int:
+    sys.stderr.write(f"error: {message}\n")
     return _INPUT
 
 

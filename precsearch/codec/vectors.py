@@ -58,10 +58,10 @@ def decode_halves(text: str) -> npt.NDArray[np.float32]:
     Raises:
         ValueError: It is no such text.
     """
-    found = _unpacked(text, {"f2": "<f2"}).astype(np.float32)
-    if not np.isfinite(found).all():
+    halves = _unpacked(text, {"f2": "<f2"}).astype(np.float32)
+    if not np.isfinite(halves).all():
         raise ValueError(f"{text[:16]!r} is no vector")
-    return found
+    return halves
 
 
 def _unpacked(text: str, types: Mapping[str, str]) -> npt.NDArray[np.generic]:

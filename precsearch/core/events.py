@@ -12,15 +12,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from precsearch.core.objective import NO_LIMITS, Limits, Objective
-from precsearch.core.precision import Precision
+from precsearch.core.outline import GroupOutline, UniformEngine
 from precsearch.core.problem import Bound, Budget, Goal
-from precsearch.core.space import LayerGroup
 from precsearch.core.trial import Proposal, Trial
 
 __all__ = [
     "BatchProposed",
     "Event",
     "FinalistJudged",
+    "FinalistTime",
+    "FinalistsTimed",
     "GroupOutline",
     "PlanWritten",
     "RunStarted",
@@ -30,6 +31,7 @@ __all__ = [
     "StageStarted",
     "TrialFinished",
     "TrialStarted",
+    "UniformEngine",
     "Warned",
 ]
 
@@ -72,32 +74,6 @@ class Warned:
 
 
 @dataclass(frozen=True, slots=True)
-class GroupOutline:
-    """What a reader of a journal must know about a layer group.
-
-    Attributes:
-        key: Its name.
-        kind: What it is, for people.
-        choices: Precisions that it may be asked for, highest first.
-        nodes: Number of its nodes.
-        macs: Multiply-accumulates for one sample, 0 where unknown.
-        block: The repeated block that it belongs to, "" outside of one.
-    """
-
-    key: str
-    kind: str
-    choices: tuple[Precision, ...]
-    nodes: int
-    macs: int = 0
-    block: str = ""
-
-    @classmethod
-    def of(cls, group: LayerGroup) -> GroupOutline:
-        """The outline of a group."""
-        return cls(group.key, group.kind, group.choices, len(group.nodes), group.macs, group.block)
-
-
-@dataclass(frozen=True, slots=True)
 class SearchStarted:
     """The strategy takes over.
 
@@ -113,11 +89,12 @@ class SearchStarted:
             this one was resumed.
         earlier: How many trials earlier runs have measured; they follow as finished.
         outline: Every group in graph order, the undecidable ones too.
-        objective: What is minimised.
+        objective: What is minimized.
         limits: What an engine must not exceed beside the loss.
         size: Bytes of the FP32 engine.
         fp32: How FP32 is computed (``tf32``, ``strict``), to which speeds are relative; "" where
             the backend has one way alone.
+        uniform: The uniform engines; nothing in a journal of version 0.2.0 or before.
     """
 
     device: str
@@ -135,6 +112,7 @@ class SearchStarted:
     objective: Objective = Objective.LATENCY
     limits: Limits = NO_LIMITS
     size: int = 0
+    uniform: tuple[UniformEngine, ...] = ()
 
     @property
     def goal(self) -> Goal:
@@ -204,6 +182,33 @@ class SearchFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class FinalistTime:
+    """A finalist's latency beside the others'.
+
+    Attributes:
+        number: Its trial.
+        ratio: Latency relative to FP32's.
+        low, high: Interval of it, which holds the ratio of each process.
+    """
+
+    number: int
+    ratio: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class FinalistsTimed:
+    """The finalists, uniform engines among them, were timed in the same rounds.
+
+    Attributes:
+        times: Of all but FP32, in the order of preference.
+    """
+
+    times: tuple[FinalistTime, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class FinalistJudged:
     """A finalist was measured again and looked at on the holdout.
 
@@ -267,6 +272,7 @@ Event = (
     | TrialStarted
     | TrialFinished
     | SearchFinished
+    | FinalistsTimed
     | FinalistJudged
     | SearchContinued
     | PlanWritten

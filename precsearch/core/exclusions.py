@@ -65,8 +65,8 @@ class Exclusion:
 
 def unusable(trial: Trial) -> bool:
     """Whether a trial failed or gave output that was not finite."""
-    found = trial.measurement
-    return found is None or not math.isfinite(found.accuracy.loss)
+    measurement = trial.measurement
+    return measurement is None or not math.isfinite(measurement.accuracy.loss)
 
 
 def exclusions(trials: Iterable[Trial]) -> tuple[Exclusion, ...]:
@@ -84,7 +84,7 @@ def exclusions(trials: Iterable[Trial]) -> tuple[Exclusion, ...]:
     Returns:
         The smallest culprits, in the order of the first engine that has each.
     """
-    found: dict[Choices, Exclusion] = {}
+    excluded: dict[Choices, Exclusion] = {}
     for bad, good in _kinds(trials):
         rows, cleared = [(_choices(t), t) for t in bad], [_choices(t) for t in good]
         for choices, _ in rows:
@@ -93,8 +93,8 @@ def exclusions(trials: Iterable[Trial]) -> tuple[Exclusion, ...]:
                 continue
             having = [trial for other, trial in rows if culprit <= other]
             if (len(having) >= _TWICE or culprit == choices) and not _partners(culprit, having):
-                found.setdefault(culprit, _exclusion(culprit, having))
-    return tuple(e for choices, e in found.items() if not any(o < choices for o in found))
+                excluded.setdefault(culprit, _exclusion(culprit, having))
+    return tuple(e for choices, e in excluded.items() if not any(o < choices for o in excluded))
 
 
 def half_located(trials: Iterable[Trial]) -> tuple[Exclusion, ...]:
@@ -113,7 +113,7 @@ def half_located(trials: Iterable[Trial]) -> tuple[Exclusion, ...]:
     """
     trials = tuple(trials)
     proven = exclusions(trials)
-    found: dict[Choices, Exclusion] = {}
+    excluded: dict[Choices, Exclusion] = {}
     for bad, good in _kinds(trials):
         cleared = [_choices(t) for t in good]
         for trial in bad:
@@ -124,8 +124,8 @@ def half_located(trials: Iterable[Trial]) -> tuple[Exclusion, ...]:
             having = [t for t in bad if culprit <= _choices(t)]
             seen = len(having) >= _TWICE and _partners(culprit, having)
             if seen or any(culprit <= other for other in cleared):
-                found.setdefault(culprit, _exclusion(culprit, [trial]))
-    return tuple(found.values())
+                excluded.setdefault(culprit, _exclusion(culprit, [trial]))
+    return tuple(excluded.values())
 
 
 def _kinds(trials: Iterable[Trial]) -> tuple[tuple[list[Trial], list[Trial]], ...]:
@@ -184,21 +184,21 @@ def exclusion_reasons(trials: Iterable[Trial]) -> Mapping[str, tuple[str, ...]]:
         Group key → one clause for each exclusion that the group takes part in.
     """
     trials = tuple(trials)
-    found: dict[str, tuple[str, ...]] = {}
+    reasons: dict[str, tuple[str, ...]] = {}
     for exclusion in exclusions(trials):
         for key, precision in exclusion.choices.entries:
             others = [f"{p.upper()} of {k!r}" for k, p in exclusion.choices.entries if k != key]
             beside = f" beside {' and '.join(others)}" if others else ""
             clause = f"{precision.upper()} excluded: {exclusion.how}{beside} ({_seen(exclusion)})"
-            found[key] = (*found.get(key, ()), clause)
+            reasons[key] = (*reasons.get(key, ()), clause)
     for exclusion in half_located(trials):
         ((key, precision),) = exclusion.choices.entries
         clause = (
             f"{precision.upper()} left out: {exclusion.how} beside another choice, which was not "
             f"located ({_seen(exclusion)})"
         )
-        found[key] = (*found.get(key, ()), clause)
-    return found
+        reasons[key] = (*reasons.get(key, ()), clause)
+    return reasons
 
 
 def _seen(exclusion: Exclusion) -> str:

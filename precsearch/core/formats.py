@@ -55,6 +55,13 @@ class NumberFormat:
         return self.smallest == 1
 
     @property
+    def lowest(self) -> float:
+        """The lowest finite value. An integer format has a bit for the sign, or none."""
+        if not self.is_integer:
+            return -self.largest
+        return -self.largest - 1 if self.significand_bits < self.bits else 0.0
+
+    @property
     def in_numpy(self) -> bool:
         """Whether NumPy has arrays of it without another package."""
         return self.name in _IN_NUMPY

@@ -46,9 +46,9 @@ class Mismatch:
         return _sentence((self,))
 
 
-def sentences(found: Sequence[Mismatch]) -> tuple[str, ...]:
+def sentences(mismatches: Sequence[Mismatch]) -> tuple[str, ...]:
     """What differs; outputs that differ in the same way share a sentence."""
-    ordered = sorted(found, key=_manner)
+    ordered = sorted(mismatches, key=_manner)
     return tuple(_sentence(tuple(members)) for _, members in groupby(ordered, _manner))
 
 
@@ -84,9 +84,9 @@ def _sentence(alike: Sequence[Mismatch]) -> str:
     return f"{subject} {one if len(names) == 1 else many} {rest}, {where}"
 
 
-def sizes_alone(found: Sequence[Mismatch]) -> bool:
+def sizes_alone(mismatches: Sequence[Mismatch]) -> bool:
     """Whether outputs have another size and nothing else is odd: no value need be wrong."""
-    return bool(found) and all(m.kind == SIZE for m in found)
+    return bool(mismatches) and all(m.kind == SIZE for m in mismatches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +120,12 @@ class LostPart:
 
 def _ranges(entries: Sequence[int]) -> str:
     """``4, 6 to 8`` of 4, 6, 7, 8; the first few ranges of many."""
-    found: list[list[int]] = []
+    ranges: list[list[int]] = []
     for entry in entries:
-        if found and found[-1][1] == entry - 1:
-            found[-1][1] = entry
+        if ranges and ranges[-1][1] == entry - 1:
+            ranges[-1][1] = entry
         else:
-            found.append([entry, entry])
-    shown = [str(a) if a == b else f"{a} to {b}" for a, b in found[:_MOST_NAMES]]
-    rest = sum(b - a + 1 for a, b in found[_MOST_NAMES:])
+            ranges.append([entry, entry])
+    shown = [str(a) if a == b else f"{a} to {b}" for a, b in ranges[:_MOST_NAMES]]
+    rest = sum(b - a + 1 for a, b in ranges[_MOST_NAMES:])
     return ", ".join(shown) + (f" and {rest} more" if rest else "")

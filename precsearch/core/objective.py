@@ -100,8 +100,8 @@ class Limits:
     @property
     def given(self) -> dict[str, float]:
         """The limits that there are, by name."""
-        found = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: value for name, value in found.items() if value is not None}
+        limits = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in limits.items() if value is not None}
 
     def broken(
         self, seconds: float | None = None, size: int | None = None, memory: int | None = None
@@ -113,14 +113,14 @@ class Limits:
             size: Bytes of what is shipped.
             memory: Bytes that it needs to run.
         """
-        said = []
+        broken = []
         if seconds is not None and self.seconds is not None and seconds > self.seconds:
-            said.append(f"it takes {seconds * 1e3:.3g} ms, more than {self.seconds * 1e3:.3g} ms")
+            broken.append(f"it takes {seconds * 1e3:.3g} ms, more than {self.seconds * 1e3:.3g} ms")
         if size is not None and self.size is not None and size > self.size:
-            said.append(f"it has {size:,} bytes, more than {self.size:,}")
+            broken.append(f"it has {size:,} bytes, more than {self.size:,}")
         if memory is not None and self.memory is not None and memory > self.memory:
-            said.append(f"it needs {memory:,} bytes of memory, more than {self.memory:,}")
-        return tuple(said)
+            broken.append(f"it needs {memory:,} bytes of memory, more than {self.memory:,}")
+        return tuple(broken)
 
     def over(self, other: Limits) -> Limits:
         """These limits, and those of ``other`` where there is none here."""

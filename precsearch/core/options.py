@@ -65,9 +65,9 @@ def _value(text: str, kind: Any, where: str) -> Any:  # noqa: ANN401 - a type is
     for number, words in ((int, "a whole number"), (float, "a number")):
         if kind is number:
             try:
-                found = number(text)
-                if math.isfinite(found):
-                    return found
+                value = number(text)
+                if math.isfinite(value):
+                    return value
             except (ValueError, OverflowError):
                 pass
             raise OptionError(f"{where} takes {words}, not {text!r}")

@@ -21,7 +21,7 @@ from precsearch.core.formats import (
     NumberFormat,
 )
 
-__all__ = ["PRECISIONS", "Encoding", "Precision", "PrecisionSpec"]
+__all__ = ["CONVERSION_COLOUR", "PRECISIONS", "Encoding", "Precision", "PrecisionSpec"]
 
 
 _GROUP = "precsearch.precisions"
@@ -152,3 +152,6 @@ PRECISIONS: dict[Precision, PrecisionSpec] = {
     Precision.INT4: PrecisionSpec(5, Encoding.WEIGHT_ONLY, INT4, "#56b4e9"),
 }
 """Every precision. Labels, columns, colours and orders are loops over this table."""
+
+CONVERSION_COLOUR = "#d55e00"
+"""Of kernels and nodes that only change the format of numbers, from the same palette."""

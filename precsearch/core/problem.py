@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from precsearch.core.errors import OptionError
 from precsearch.core.objective import NO_LIMITS, Limits, Objective
 from precsearch.core.precision import Precision
-from precsearch.core.space import Assignment, SearchSpace
+from precsearch.core.space import Assignment, LayerGroup, SearchSpace
 from precsearch.core.trial import Fidelity, Measurement, Trial
 
 __all__ = ["Bound", "Budget", "Goal", "Prior", "Problem", "pareto"]
@@ -231,6 +232,34 @@ class Problem:
     def avoided(self, precision: Precision) -> frozenset[str]:
         """Keys of the groups that a search should start without ``precision``."""
         return frozenset(p.key for p in self.priors if p.avoid and p.precision is precision)
+
+    def lowest_choices(self, precision: Precision) -> dict[str, Precision]:
+        """Group key → its lowest choice from ``precision`` upward that no prior advises against.
+
+        FP32 where priors advise against all of them.
+        """
+        avoided = {p: self.avoided(p) for p in self.space.precisions}
+
+        def lowest(group: LayerGroup) -> Precision:
+            fits = (c for c in reversed(group.choices) if c.rank <= precision.rank)
+            return next((c for c in fits if group.key not in avoided[c]), Precision.FP32)
+
+        return {g.key: lowest(g) for g in self.space.free}
+
+    @cached_property
+    def uniforms(self) -> Mapping[Assignment, Precision]:
+        """The uniform engines, the rivals of every plan, and the precision of each.
+
+        For each lower precision: wherever no prior advises against it, and everywhere. Where two
+        precisions have one engine in common, it belongs to the higher precision.
+        """
+        space = self.space
+        found: dict[Assignment, Precision] = {}
+        for precision in space.precisions[1:]:
+            careful = space.canonical(Assignment.of(self.lowest_choices(precision)))
+            for assignment in (careful, space.uniform(precision)):
+                found.setdefault(assignment, precision)
+        return {assignment: p for assignment, p in found.items() if len(assignment)}
 
     @property
     def slow(self) -> frozenset[tuple[str, Precision]]:

@@ -140,17 +140,17 @@ class SearchSpace:
     @cached_property
     def precisions(self) -> tuple[Precision, ...]:
         """Every precision that some group may take, highest first."""
-        found = {c for g in self.groups for c in g.choices} | {Precision.FP32}
-        return tuple(sorted(found, key=lambda p: p.rank))
+        precisions = {c for g in self.groups for c in g.choices} | {Precision.FP32}
+        return tuple(sorted(precisions, key=lambda p: p.rank))
 
     @cached_property
     def neighbours(self) -> dict[str, frozenset[str]]:
         """Keys of the groups that share an edge with a group, by its key."""
-        found: dict[str, set[str]] = {g.key: set() for g in self.groups}
+        neighbours: dict[str, set[str]] = {g.key: set() for g in self.groups}
         for a, b in self.edges:
-            found[self.groups[a].key].add(self.groups[b].key)
-            found[self.groups[b].key].add(self.groups[a].key)
-        return {k: frozenset(v) for k, v in found.items()}
+            neighbours[self.groups[a].key].add(self.groups[b].key)
+            neighbours[self.groups[b].key].add(self.groups[a].key)
+        return {k: frozenset(v) for k, v in neighbours.items()}
 
     def uniform(self, precision: Precision, without: Iterable[str] = ()) -> Assignment:
         """Every group at its choice nearest to ``precision``, those in ``without`` at FP32."""

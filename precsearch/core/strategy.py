@@ -133,14 +133,14 @@ def prediction_errors(goal: Goal, trials: Iterable[Trial]) -> PredictionErrors |
     """
     ratios, usages, right = [], [], 0
     for trial in trials:
-        said, found = trial.proposal.predicted, trial.measurement
-        if said is None or found is None or found.latency is None:
+        prediction, measurement = trial.proposal.predicted, trial.measurement
+        if prediction is None or measurement is None or measurement.latency is None:
             continue
-        usage = goal.usage(found)
-        ratios.append(_relative(found.latency.ratio, said.ratio))
-        right += (usage <= 1) == (said.usage <= 1)
+        usage = goal.usage(measurement)
+        ratios.append(_relative(measurement.latency.ratio, prediction.ratio))
+        right += (usage <= 1) == (prediction.usage <= 1)
         if math.isfinite(usage):
-            usages.append(_relative(usage, said.usage))
+            usages.append(_relative(usage, prediction.usage))
     if not ratios:
         return None
     return PredictionErrors(

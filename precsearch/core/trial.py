@@ -165,7 +165,8 @@ class Measurement:
         group_seconds: Time per group key for one inference, from the engine's profile, where the
             backend gives one. Profiling slows an engine: compare these with each other only.
         achieved: What each group that was asked for less than FP32 ran in, by group key; a group
-            of which the engine does not tell is missing.
+            of which the engine does not tell is missing. Also what a group in FP32 ran in, where
+            the engine tells that it was less.
         build_seconds: Time to build the artifact and to open it.
         artifact_bytes: Size of what would be shipped.
         warnings: What the backend said of this engine that a person should know.
@@ -173,6 +174,7 @@ class Measurement:
         memory_bytes: Host memory that opening and running the engine takes; 0 if not measured.
         also: Its accuracy by other metrics, for searches that take this measurement over; see
             `precsearch.metrics.metric_key`.
+        conversion_seconds: The part of `group_seconds` in kernels that compute nothing, as Casts.
     """
 
     accuracy: Accuracy
@@ -185,6 +187,7 @@ class Measurement:
     group_bytes: Mapping[str, int] = field(default_factory=dict)
     memory_bytes: int = 0
     also: Mapping[str, Accuracy] = field(default_factory=dict)
+    conversion_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,14 +77,14 @@ def read_npz(source: Path | IO[bytes], what: str, limit: int = MAX_BYTES) -> dic
                     f"{what} unpacks to {total:,} bytes, more than the limit of {limit:,}; "
                     "store fewer samples"
                 )
-            found: dict[str, Array] = {}
+            arrays: dict[str, Array] = {}
             for entry in entries:
                 name = entry.filename.removesuffix(".npy")
-                if name in found:
+                if name in arrays:
                     raise DataError(f"{what} holds the array {name!r} twice; save it again")
                 with archive.open(entry) as stream:
-                    found[name] = read_npy(stream, entry.file_size, f"array {name!r} of {what}")
-            return found
+                    arrays[name] = read_npy(stream, entry.file_size, f"array {name!r} of {what}")
+            return arrays
     except _ZIP_ERRORS as error:
         raise DataError(
             f"{what} is not a complete .npz archive ({_short(error)}); save it again with np.savez"
@@ -121,12 +121,12 @@ def read_npy(stream: IO[bytes], size: int, what: str) -> Array:
             f"{what} holds Python objects, which are never unpickled; save it as an array of "
             "numbers (are its rows of unequal length?)"
         )
-    wanted = math.prod(shape) * dtype.itemsize
+    expected = math.prod(shape) * dtype.itemsize
     # A header may claim any size: nothing is allocated before the file is known to have it.
     if dtype.itemsize == 0 or dtype.subdtype is not None or min(shape, default=0) < 0:
         raise DataError(f"{what} has the unusable type {dtype}; save it as an array of numbers")
-    data = stream.read(wanted) if wanted <= size else b""
-    if len(data) != wanted or stream.read(1):
+    data = stream.read(expected) if expected <= size else b""
+    if len(data) != expected or stream.read(1):
         raise DataError(f"{what} does not have as many bytes as its header promises; save it again")
     try:
         array: Array = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")

@@ -47,8 +47,10 @@ class FeedCheck:
         keys = set(raw[0])
         for i, feed in enumerate(raw):
             if set(feed) != keys:
-                told = ", ".join(sorted(map(repr, set(feed) ^ keys)))
-                raise DataError(f"feeds 0 and {i} differ in {told}; give every feed the same keys")
+                others = ", ".join(sorted(map(repr, set(feed) ^ keys)))
+                raise DataError(
+                    f"feeds 0 and {i} differ in {others}; give every feed the same keys"
+                )
         self.keys(raw[0], "the data")
         feeds = tuple(self._feed(feed, i) for i, feed in enumerate(raw))
         sizes = tuple(map(self._size, feeds))
@@ -69,12 +71,12 @@ class FeedCheck:
         Raises:
             DataError: An input is missing, or a key is unknown.
         """
-        wanted = ", ".join(map(str, self._specs.values()))
+        expected = ", ".join(map(str, self._specs.values()))
         missing = [repr(k) for k in self._specs if k not in keys]
         if missing:
             raise DataError(
                 f"{what} lacks {', '.join(missing)}; name the arrays like the model's inputs: "
-                f"{wanted}"
+                f"{expected}"
             )
         for key in keys:
             if key in self._specs or key == LABELS:
@@ -82,7 +84,7 @@ class FeedCheck:
             output = key.removeprefix(REFERENCE)
             if not key.startswith(REFERENCE):
                 raise DataError(
-                    f"{what} holds {key!r}, which is no input of the model; it expects {wanted}, "
+                    f"{what} holds {key!r}, which is no input of the model; it expects {expected}, "
                     f"and optionally {LABELS!r} and '{REFERENCE}<output name>'"
                 )
             if self._outputs is not None and output not in self._outputs:
@@ -178,7 +180,7 @@ def _labels(
     if all(a.ndim == 0 for a in arrays):
         # One label per feed: what leads the inputs is then no batch of labelled samples.
         sizes = (1,) * len(arrays)
-    found: list[Array] = []
+    labels: list[Array] = []
     for i, (array, size) in enumerate(zip(arrays, sizes, strict=True)):
         entry = array[None] if size == 1 and array.shape[:1] != (1,) else array
         if entry.shape[:1] != (size,):
@@ -186,10 +188,10 @@ def _labels(
                 f"{LABELS!r} of feed {i} has shape {array.shape} for {size} samples; give one "
                 "label per sample"
             )
-        found.append(frozen(entry))
-    if len({(a.shape[1:], a.dtype) for a in found}) > 1:
+        labels.append(frozen(entry))
+    if len({(a.shape[1:], a.dtype) for a in labels}) > 1:
         raise DataError(f"{LABELS!r} differ in shape or type between feeds; make them alike")
-    return sizes, tuple(found)
+    return sizes, tuple(labels)
 
 
 def _reference(array: Array, name: str) -> Array:

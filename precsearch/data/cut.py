@@ -76,9 +76,9 @@ def _is_whole(stacked: Mapping[str, Array], specs: Sequence[InputSpec], what: st
 def _length(stacked: Mapping[str, Array], specs: Sequence[InputSpec], what: str) -> int:
     lengths = {s.name: stacked[s.name].shape[0] if stacked[s.name].ndim else 0 for s in specs}
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{k!r} {n}" for k, n in lengths.items())
+        names = ", ".join(f"{k!r} {n}" for k, n in lengths.items())
         raise DataError(
-            f"the inputs of {what} have different lengths along axis 0 ({told}); give every input "
+            f"the inputs of {what} have different lengths along axis 0 ({names}); give every input "
             "as many samples"
         )
     n = next(iter(lengths.values()), 0)

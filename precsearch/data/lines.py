@@ -44,8 +44,8 @@ def read_lines(path: Path, specs: Sequence[InputSpec], limit: int) -> list[dict[
 
 def _feed(line: str, specs: Sequence[InputSpec], what: str) -> dict[str, Array]:
     try:
-        found = json.loads(line)
-        arrays = {name: np.asarray(value) for name, value in found.items()}
+        values = json.loads(line)
+        arrays = {name: np.asarray(value) for name, value in values.items()}
     except (ValueError, RecursionError, AttributeError) as error:
         raise DataError(
             f"{what} is no JSON object of input name to lists of numbers ({str(error)[:120]}); "

@@ -131,9 +131,9 @@ def _read_folder(folder: Path, limit: int) -> list[dict[str, Array]]:
     files = sorted(p for p in folder.iterdir() if p.suffix in (".npz", ".json") and p.is_file())
     kinds = {p.suffix for p in files}
     if len(kinds) != 1:
-        found = "both .npz and .json" if kinds else "no .npz, no picture and no sound"
+        formats = "both .npz and .json" if kinds else "no .npz, no picture and no sound"
         raise DataError(
-            f"the data folder {folder.name!r} holds {found} files; store one .npz per feed in it"
+            f"the data folder {folder.name!r} holds {formats} files; store one .npz per feed in it"
         )
     feeds: list[dict[str, Array]] = []
     left = limit

@@ -79,11 +79,11 @@ def read_media(
     stacked = np.stack(samples)
     if sounds and spec.dims is not None and len(spec.dims) == stacked.ndim + 1:
         stacked = stacked[:, None]
-    found: dict[str, Array] = {spec.name: stacked}
+    arrays: dict[str, Array] = {spec.name: stacked}
     classes = sorted({f.parent.name for f in files if f.parent != folder})
     if classes and all(f.parent != folder for f in files):
-        found[LABELS] = np.array([classes.index(f.parent.name) for f in files], np.int64)
-    return found
+        arrays[LABELS] = np.array([classes.index(f.parent.name) for f in files], np.int64)
+    return arrays
 
 
 def _input(specs: Sequence[InputSpec], sounds: bool) -> InputSpec:
@@ -176,9 +176,9 @@ def _numbers(pixels: Array, how: Preprocess, spec: InputSpec, channels_last: boo
     if how.bgr:
         values = values[..., ::-1]
     floats = spec.dtype.kind == "f"
-    found: Array = values
+    array: Array = values
     if floats or how.scale is not None or how.mean or how.std:
-        found = values.astype(np.float32) / np.float32(how.scale or (255.0 if floats else 1.0))
+        array = values.astype(np.float32) / np.float32(how.scale or (255.0 if floats else 1.0))
     for numbers, name in ((how.mean, "mean"), (how.std, "std")):
         if numbers and len(numbers) not in (1, values.shape[-1]):
             raise OptionError(
@@ -186,10 +186,10 @@ def _numbers(pixels: Array, how: Preprocess, spec: InputSpec, channels_last: boo
                 "give one for each, separated by colons"
             )
     if how.mean:
-        found = found - np.asarray(how.mean, np.float32)
+        array = array - np.asarray(how.mean, np.float32)
     if how.std:
-        found = found / np.asarray(how.std, np.float32)
-    return found if channels_last else np.moveaxis(found, -1, 0)
+        array = array / np.asarray(how.std, np.float32)
+    return array if channels_last else np.moveaxis(array, -1, 0)
 
 
 def _sounds(files: Sequence[Path], how: Preprocess) -> Iterator[Array]:

@@ -96,10 +96,10 @@ def _array(node: object, what: str, limit: int) -> Array:
         )
     data = _decode(text, what)
     if data[:2] == b"PK":
-        found = read_npz(io.BytesIO(data), what, limit)
-        if len(found) != 1:
-            raise DataError(f"{what} is an archive of {len(found)} arrays instead of one array")
-        return next(iter(found.values()))
+        arrays = read_npz(io.BytesIO(data), what, limit)
+        if len(arrays) != 1:
+            raise DataError(f"{what} is an archive of {len(arrays)} arrays instead of one array")
+        return next(iter(arrays.values()))
     return read_npy(io.BytesIO(data), len(data), what)
 
 

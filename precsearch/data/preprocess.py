@@ -58,7 +58,7 @@ def parse_preprocess(text: str) -> Preprocess:
     Raises:
         OptionError: It is none.
     """
-    found: dict[str, Any] = {"text": text}
+    options: dict[str, Any] = {"text": text}
     for part in filter(None, (p.strip() for p in text.split(","))):
         name, _, value = part.partition("=")
         read = _READ.get(name.lower())
@@ -67,10 +67,10 @@ def parse_preprocess(text: str) -> Preprocess:
             raise OptionError(
                 f"--preprocess has {part!r}; it takes {', '.join(_READ)}, as in {_EXAMPLE}"
             )
-        if name.lower() in found:
+        if name.lower() in options:
             raise OptionError(f"--preprocess names {name!r} twice; keep one")
-        found["layout" if name.lower() in ("nchw", "nhwc") else name.lower()] = parsed
-    return Preprocess(**found)
+        options["layout" if name.lower() in ("nchw", "nhwc") else name.lower()] = parsed
+    return Preprocess(**options)
 
 
 def _size(text: str) -> tuple[int, ...] | None:
@@ -82,26 +82,26 @@ def _size(text: str) -> tuple[int, ...] | None:
 
 
 def _square(text: str) -> tuple[int, ...] | None:
-    found = _size(text)
-    return found if found is None or len(found) > 1 else (found[0], found[0])
+    sizes = _size(text)
+    return sizes if sizes is None or len(sizes) > 1 else (sizes[0], sizes[0])
 
 
 def _floats(text: str) -> tuple[float, ...] | None:
     try:
-        found = tuple(float(part) for part in text.split(":"))
+        values = tuple(float(part) for part in text.split(":"))
     except ValueError:
         return None
-    return found if all(map(math.isfinite, found)) else None
+    return values if all(map(math.isfinite, values)) else None
 
 
 def _positive(text: str) -> float | None:
-    found = _floats(text)
-    return found[0] if found is not None and len(found) == 1 and found[0] > 0 else None
+    values = _floats(text)
+    return values[0] if values is not None and len(values) == 1 and values[0] > 0 else None
 
 
 def _deviations(text: str) -> tuple[float, ...] | None:
-    found = _floats(text)
-    return found if found is not None and all(f > 0 for f in found) else None
+    values = _floats(text)
+    return values if values is not None and all(f > 0 for f in values) else None
 
 
 def _flag(text: str) -> bool | None:

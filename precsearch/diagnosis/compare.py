@@ -81,9 +81,9 @@ def _samples(config: DiagnoseConfig, graph: GraphView) -> Dataset:
 
 
 def _rewrites(
-    opened: Configuration, data: Dataset, found: Mapping[str, Sums], worst: float
+    opened: Configuration, data: Dataset, sums: Mapping[str, Sums], worst: float
 ) -> tuple[Suggestion, ...]:
-    peaks = {t: s.reference_absmax for t, s in found.items()}
+    peaks = {t: s.reference_absmax for t, s in sums.items()}
     return suggestions(opened, opened.source, data.feeds, peaks, worst)
 
 
@@ -105,10 +105,10 @@ def diagnose(config: DiagnoseConfig) -> Diagnosis:
     data = _samples(config, graph)
     with closing(look(opened, data.feeds)) as looked:
         reference, inside = looked.reference, looked.inside
-        found, held = _compared(reference, inside, data, config.memory_mb << 20)
-    layers = tuple(_layers(graph, opened, found, looked.achieved))
-    losses = {o: _loss(o, found) for o in outputs if graph.is_float(o) and o in graph.producer}
-    resized = {o: s.resized for o, s in found.items() if s.resized and o in losses}
+        sums, held = _compared(reference, inside, data, config.memory_mb << 20)
+    layers = tuple(_layers(graph, opened, sums, looked.achieved))
+    losses = {o: _loss(o, sums) for o in outputs if graph.is_float(o) and o in graph.producer}
+    resized = {o: s.resized for o, s in sums.items() if s.resized and o in losses}
     layers = tuple(
         replace(row, alone=looked.alone(row.group)) if row.jump else row for row in layers
     )
@@ -117,7 +117,7 @@ def diagnose(config: DiagnoseConfig) -> Diagnosis:
     rewrites: tuple[Suggestion, ...] = ()
     if config.suggest and opened.assignment.entries:
         worst = max((v for o, v in losses.items() if o not in resized), default=0.0)
-        rewrites = _rewrites(opened, data, found, worst)
+        rewrites = _rewrites(opened, data, sums, worst)
     return Diagnosis(
         model=config.model.name,
         asked=opened.asked,
@@ -134,8 +134,8 @@ def diagnose(config: DiagnoseConfig) -> Diagnosis:
     )
 
 
-def _loss(output: str, found: Mapping[str, Sums]) -> float:
-    return found[output].likeness().relative if output in found else math.nan
+def _loss(output: str, sums: Mapping[str, Sums]) -> float:
+    return sums[output].likeness().relative if output in sums else math.nan
 
 
 def _compared(
@@ -145,18 +145,18 @@ def _compared(
     known = frozenset(inside.tensors)
     tensors = [t for t in reference.tensors if t in known]
     sizes = _sizes(reference, tensors, data)
-    found = {t: Sums() for t in tensors}
-    told = set[str]()  # an engine that was cut somewhere may not build
+    sums = {t: Sums() for t in tensors}
+    shown_tensors = set[str]()  # an engine that was cut somewhere may not build
     held = 0
     for chunk in _chunks(tensors, sizes, budget // _COPIES, inside.at_once):
-        wanted, shown = reference.open(chunk), inside.open(chunk)
+        expected, shown = reference.open(chunk), inside.open(chunk)
         for feed in data.feeds:
-            right, mine = wanted.run(feed), shown.run(feed)
+            right, mine = expected.run(feed), shown.run(feed)
             held = max(held, sum(a.nbytes for a in (*right.values(), *mine.values())))
             for tensor in mine:
-                found[tensor].add(mine[tensor], right[tensor])
-            told.update(mine)
-    return {t: s for t, s in found.items() if t in told}, held
+                sums[tensor].add(mine[tensor], right[tensor])
+            shown_tensors.update(mine)
+    return {t: s for t, s in sums.items() if t in shown_tensors}, held
 
 
 def _sizes(reference: OrtTensors, tensors: Sequence[str], data: Dataset) -> dict[str, int]:
@@ -164,11 +164,11 @@ def _sizes(reference: OrtTensors, tensors: Sequence[str], data: Dataset) -> dict
     shapes: dict[tuple[tuple[str, tuple[int, ...]], ...], int] = {}
     for index, feed in enumerate(data.feeds):
         shapes.setdefault(tuple((k, v.shape) for k, v in sorted(feed.items())), index)
-    found: dict[str, int] = dict.fromkeys(tensors, 0)
+    sizes: dict[str, int] = dict.fromkeys(tensors, 0)
     for index in shapes.values():
         for tensor, size in reference.sizes(tensors, data.feeds[index]).items():
-            found[tensor] = max(found[tensor], size)
-    return found
+            sizes[tensor] = max(sizes[tensor], size)
+    return sizes
 
 
 def _chunks(
@@ -191,11 +191,11 @@ def _chunks(
 def _layers(
     graph: GraphView,
     opened: Configuration,
-    found: Mapping[str, Sums],
+    sums: Mapping[str, Sums],
     achieved: Mapping[str, Precision],
 ) -> Iterator[Layer]:
     owners = node_groups(opened.space)
-    alike = {t: s.likeness() for t, s in found.items()}
+    alike = {t: s.likeness() for t, s in sums.items()}
     for node in graph.nodes:
         for tensor in node.outputs:
             if tensor not in alike:
@@ -212,7 +212,7 @@ def _layers(
                 block=group.block,
                 precision=opened.assignment[group.key],
                 achieved=achieved.get(group.key),
-                shape=found[tensor].shape,
+                shape=sums[tensor].shape,
                 likeness=alike[tensor],
                 reads=node.inputs,
                 before=before,

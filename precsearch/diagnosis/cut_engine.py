@@ -7,7 +7,7 @@ is compared with that of the engine that was not cut.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 import onnx
@@ -15,10 +15,12 @@ from onnx import TensorProto, helper
 
 from precsearch.core.backend import Array, Backend, BackendOptions, Feed, KernelTime, Session
 from precsearch.core.errors import EngineError, WorkerError
+from precsearch.core.precision import Precision
 from precsearch.executors.protocol import Channel
 from precsearch.graph.view import GraphView
 from precsearch.lowering.lower import Lowered
 from precsearch.measurement.place import Place
+from precsearch.measurement.profiling import products_told
 from precsearch.metrics.distance import relative_l2
 from precsearch.reference.inner_tensors import TensorSession
 
@@ -48,6 +50,7 @@ class Cutter:
     def __init__(self, backend: Backend, announce: Callable[[str], None]) -> None:
         self._backend = backend
         self._announce = announce
+        self._artifact = b""
         self._plain: Session | None = None
         self._cut: Session | None = None
 
@@ -59,7 +62,7 @@ class Cutter:
             RunError: The engine does not run.
         """
         self._announce("build")
-        artifact = self._backend.build(model)
+        artifact = self._artifact = self._backend.build(model)
         kernels: tuple[KernelTime, ...] = ()
         if feed is not None:
             profiled = self._backend.open(artifact, profiled=True)
@@ -69,6 +72,14 @@ class Cutter:
                 profiled.close()
         self._plain = self._backend.open(artifact)
         return kernels
+
+    def told(self, products: Collection[str]) -> Mapping[str, Precision | None]:
+        """What the products of the engine that is not cut run in, where the backend tells.
+
+        Raises:
+            BuildError: Its layers cannot be read.
+        """
+        return products_told(self._backend, self._artifact, products)
 
     def cut(self, model: bytes) -> None:
         """Build an engine with more outputs, in place of the last one.
@@ -132,7 +143,7 @@ class EngineCuts:
         worker: Channel[Cutter],
         graph: GraphView,
         lowered: Lowered,
-        wanted: Sequence[str],
+        requested: Sequence[str],
         at_once: int = AT_ONCE,
     ) -> None:
         self.how = (
@@ -143,9 +154,9 @@ class EngineCuts:
         self._lowered = lowered
         self._float = tuple(o.name for o in graph.outputs if graph.is_float(o.name))
         proto = onnx.ModelProto.FromString(lowered.model)
-        made = {t for n in proto.graph.node for t in n.output}
-        names = {t: [t + form for form in _STORED if t + form in made] for t in wanted}
-        self._names = {t: found[0] for t, found in names.items() if found}
+        produced = {t for n in proto.graph.node for t in n.output}
+        names = {t: [t + form for form in _STORED if t + form in produced] for t in requested}
+        self._names = {t: matches[0] for t, matches in names.items() if matches}
         self.tensors = tuple(self._names)
         self.changed = 0.0
         self.where: tuple[str, ...] = ()
@@ -168,14 +179,14 @@ class EngineCuts:
         if any(t in self.lost for t in tensors):
             return {}
         try:
-            found, plain = self._worker.call(Cutter.run, feed)
+            exposed, plain = self._worker.call(Cutter.run, feed)
         except (EngineError, WorkerError) as error:
             self._lose(tensors, error)
             return {}
-        self._compare(tensors, found, plain)
+        self._compare(tensors, exposed, plain)
         # The model's own outputs are those of the engine as it is.
         return {
-            t: plain[t] if t in plain else found[_OUTPUT.format(i)] for i, t in enumerate(tensors)
+            t: plain[t] if t in plain else exposed[_OUTPUT.format(i)] for i, t in enumerate(tensors)
         }
 
     def _lose(self, tensors: Sequence[str], error: EngineError | WorkerError) -> None:
@@ -184,22 +195,22 @@ class EngineCuts:
 
     def notes(self) -> tuple[str, ...]:
         """Whether looking changed the result, and what could not be seen, a sentence each."""
-        said = ["looking inside did not change what the engine gives"]
+        notes = ["looking inside did not change what the engine gives"]
         if 0 < self.changed <= _ROUNDING:
-            said = [
+            notes = [
                 f"looking inside changed what the engine gives by {self.changed:.2g} (relative L2) "
                 "at most, no more than rounding does"
             ]
         elif self.changed:
-            said = [
+            notes = [
                 f"looking inside changed what the engine gives, most by {self.changed:.2g} "
                 f"(relative L2) where it was cut at {self.where[0]!r} to {self.where[-1]!r}: what "
                 "is exposed is fused no more"
             ]
         if self.lost:
             tensor, error = next(iter(self.lost.items()))
-            said.append(f"{len(self.lost)} tensors could not be shown, {tensor!r} first: {error}")
-        return tuple(said)
+            notes.append(f"{len(self.lost)} tensors could not be shown, {tensor!r} first: {error}")
+        return tuple(notes)
 
     def _exposed(self, tensors: Sequence[str]) -> bytes:
         """With Casts to FP32 behind the tensors, so that an output's type is known."""
@@ -219,10 +230,10 @@ class EngineCuts:
         return bytes(proto.SerializeToString())
 
     def _compare(
-        self, tensors: Sequence[str], found: Mapping[str, Array], plain: Mapping[str, Array]
+        self, tensors: Sequence[str], exposed: Mapping[str, Array], plain: Mapping[str, Array]
     ) -> None:
         for name in self._float:
-            off = relative_l2(found[name], plain[name])
+            off = relative_l2(exposed[name], plain[name])
             if off > max(self.changed, _SAME):
                 self.changed, self.where = off, tuple(tensors)
 

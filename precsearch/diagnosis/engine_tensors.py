@@ -40,14 +40,14 @@ class OpenedEngine:
 
 
 def open_outputs(
-    backend: Backend, graph: GraphView, lowered: Lowered, wanted: Sequence[str], feed: Feed
+    backend: Backend, graph: GraphView, lowered: Lowered, tensors: Sequence[str], feed: Feed
 ) -> OpenedEngine:
     """An engine of ONNX Runtime, with extra outputs.
 
     Raises:
         EngineError: The engine does not build or run.
     """
-    engine = EngineTensors(backend, graph, lowered, wanted)
+    engine = EngineTensors(backend, graph, lowered, tensors)
     session = backend.open(backend.build(lowered.model), profiled=True)
     kernels = session.profile(feed, 1)
     session.close()
@@ -67,7 +67,7 @@ def _told(engine: EngineTensors) -> tuple[str, ...]:
 def open_cuts(
     configuration: Configuration,
     lowered: Lowered,
-    wanted: Sequence[str],
+    tensors: Sequence[str],
     feeds: Sequence[Feed],
 ) -> OpenedEngine:
     """Build an engine in a process of its own, ready to be cut.
@@ -75,7 +75,7 @@ def open_cuts(
     Args:
         configuration: Its model, and what constructs its backend there.
         lowered: What the engine is built from.
-        wanted: Tensors to show.
+        tensors: Tensors to show.
         feeds: What it will be run on.
 
     Raises:
@@ -96,8 +96,12 @@ def open_cuts(
         )
         stack.callback(worker.close)
         kernels = worker.call(Cutter.plain, lowered.model, feeds[0])
-        inside = EngineCuts(worker, configuration.graph, lowered, wanted)
+        inside = EngineCuts(worker, configuration.graph, lowered, tensors)
         achieved = achieved_precisions(
-            kernels, lowered.asked, lowered.owners, unlisted=facts.unlisted_node
+            kernels,
+            lowered.asked,
+            lowered.owners,
+            unlisted=facts.unlisted_node,
+            told=worker.call(Cutter.told, lowered.products),
         )
         return OpenedEngine(inside, achieved, inside.notes, stack.pop_all().close)

@@ -41,7 +41,7 @@ class EngineTensors:
     at_once = 0
 
     def __init__(
-        self, backend: Backend, graph: GraphView, lowered: Lowered, wanted: Sequence[str]
+        self, backend: Backend, graph: GraphView, lowered: Lowered, tensors: Sequence[str]
     ) -> None:
         self._backend = backend
         self._lowered = lowered
@@ -49,7 +49,7 @@ class EngineTensors:
         self._made = {
             t for n in onnx.ModelProto.FromString(lowered.model).graph.node for t in n.output
         }
-        self._names = {t: name for t in wanted if (name := self._name(t)) in self._made}
+        self._names = {t: name for t in tensors if (name := self._name(t)) in self._made}
         self.tensors = tuple(self._names)
         self.changed = 0.0
         self._plain: Session | None = None
@@ -72,11 +72,11 @@ class EngineTensors:
         names = {t: self._names[t] for t in tensors}
         return _EngineLook(session, names, self._lowered.params, self._compare)
 
-    def _compare(self, feed: Feed, found: Mapping[str, Array]) -> None:
+    def _compare(self, feed: Feed, exposed: Mapping[str, Array]) -> None:
         assert self._plain is not None, "a look was opened"
         for name, value in self._plain.run(feed).items():
             if name in self._float:
-                off = relative_l2(found[name], value)
+                off = relative_l2(exposed[name], value)
                 self.changed = max(self.changed, off if off > _SAME else 0.0)
 
 

@@ -20,7 +20,7 @@ from precsearch.lowering.qdq.reach import node_groups
 from precsearch.lowering.qdq.scales import ScaleSource
 from precsearch.plan.plan import read_plan
 from precsearch.reference.inner_tensors import OrtTensors, TensorSource
-from precsearch.replay.materialize import materialise
+from precsearch.replay.materialize import materialize
 from precsearch.setup.target import open_target
 
 __all__ = ["OpenedConfiguration", "look", "open_configuration"]
@@ -112,36 +112,36 @@ def _cut(
 ) -> OpenedConfiguration:
     """A look into engines that are cut; into the emulation if there is no engine here."""
     assert configuration.factory is not None, "or there is nothing to cut"
-    lowered, wanted = configuration.lowered(assignment, scales), _handed_on(configuration)
+    lowered, tensors = configuration.lowered(assignment, scales), _handed_on(configuration)
     try:
-        cut = open_cuts(configuration, lowered, wanted, feeds)
+        cut = open_cuts(configuration, lowered, tensors, feeds)
     except (EngineError, WorkerError, OptionError) as error:
-        said = f"the engine itself does not run here, so that it was emulated: {error}"
-        return replace(emulated, notes=lambda: (said,))
+        note = f"the engine itself does not run here, so that it was emulated: {error}"
+        return replace(emulated, notes=lambda: (note,))
     return emulated.of(cut)
 
 
 def _handed_on(configuration: Configuration) -> list[str]:
     """What another group reads, or the user."""
     owners = node_groups(configuration.space)
-    found = []
+    tensors = []
     for node in configuration.graph.nodes:
         for tensor in node.outputs:
             readers = {owners.get(u.key) for u in configuration.graph.users(tensor)}
             handed = tensor in configuration.graph.output_names or readers - {owners.get(node.key)}
             if tensor and configuration.graph.is_float(tensor) and handed:
-                found.append(tensor)
-    return found
+                tensors.append(tensor)
+    return tensors
 
 
 def _planned(plan: Path, model: Path) -> Configuration:
-    made = materialise(read_plan(plan), model, None)
-    target, lowering = made.target, made.lowering
+    materialized = materialize(read_plan(plan), model, None)
+    target, lowering = materialized.target, materialized.lowering
     return Configuration(
         f"the plan {plan.name}",
         target.graph,
         target.space,
-        made.plan.recipe.assignment,
+        materialized.plan.recipe.assignment,
         target.backend,
         target.scheme,
         target.form,
@@ -150,7 +150,7 @@ def _planned(plan: Path, model: Path) -> Configuration:
         target.source,
         target.factory,
         target.options,
-        told=made.plan.notes,
+        told=materialized.plan.notes,
     )
 
 
@@ -168,8 +168,8 @@ def open_configuration(
     target = open_target(
         read_model(model), backend_name(backend), (Precision.FP32,), granularity, 0
     )
-    wanted = frozenset({Precision.FP32, precision})
-    space = group(target.graph, target.scheme, wanted, granularity, target.form)
+    precisions = frozenset({Precision.FP32, precision})
+    space = group(target.graph, target.scheme, precisions, granularity, target.form)
     if precision is not Precision.FP32 and not space.free:
         raise OptionError(f"nothing in this model can run in {precision}; choose another one")
     return Configuration(

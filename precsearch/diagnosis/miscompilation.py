@@ -74,10 +74,10 @@ def check_engine(model: Path, data: Path | None, backend: str, batch: int) -> Ch
 
 def _strict(target: Target, options: BackendOptions) -> Backend:
     """The backend in its strictest FP32: a coarser one is no fault of a compiler."""
-    made = target.factory(options)
-    if not isinstance(made, ChoosesFp32):
-        return made
-    strict = max(made.fp32_modes(), key=lambda mode: mode.significand_bits)
+    backend = target.factory(options)
+    if not isinstance(backend, ChoosesFp32):
+        return backend
+    strict = max(backend.fp32_modes(), key=lambda mode: mode.significand_bits)
     return target.factory(replace(options, build={**options.build, **strict.build}))
 
 

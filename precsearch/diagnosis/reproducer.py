@@ -62,11 +62,13 @@ print("the engine of {backend} is off by", off)  # and live: {live}
 """
 
 
-def write_reproducer(found: Miscompiled, backend: str, folder: Path, source: SourceModel) -> None:
+def write_reproducer(
+    miscompiled: Miscompiled, backend: str, folder: Path, source: SourceModel
+) -> None:
     """``model.onnx``, ``inputs.npz``, ``expected.npz``, ``got.npz`` and ``run.py``, a few lines.
 
     Args:
-        found: What to reproduce.
+        miscompiled: What to reproduce.
         backend: Name of the engine.
         folder: Made if it is not there.
         source: The model that it is a part of.
@@ -81,15 +83,15 @@ def write_reproducer(found: Miscompiled, backend: str, folder: Path, source: Sou
             f"the folder {str(folder)!r} cannot be made: {error.strerror}; name another with "
             "--reproducer"
         ) from error
-    write_model(source, folder / "model.onnx", found.model)
+    write_model(source, folder / "model.onnx", miscompiled.model)
     for name, arrays in (
-        ("inputs", found.inputs),
-        ("expected", found.expected),
-        ("got", found.got),
+        ("inputs", miscompiled.inputs),
+        ("expected", miscompiled.expected),
+        ("got", miscompiled.got),
     ):
         _write_arrays(folder / f"{name}.npz", arrays)
     live = "polygraphy run model.onnx --trt --onnxrt --load-inputs inputs.npz"
-    script = _SCRIPT.format(tensor=found.tensor, backend=backend, live=live)
+    script = _SCRIPT.format(tensor=miscompiled.tensor, backend=backend, live=live)
     write_text(folder / "run.py", script)
 
 

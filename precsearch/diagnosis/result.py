@@ -100,8 +100,8 @@ class Diagnosis:
     @property
     def loss(self) -> float:
         """Of the worst output of FP32's size; infinite if none has it."""
-        told = [loss for output, loss in self.losses.items() if output not in self.resized]
-        return max(told, default=math.inf if self.resized else 0.0)
+        losses = [loss for output, loss in self.losses.items() if output not in self.resized]
+        return max(losses, default=math.inf if self.resized else 0.0)
 
     @property
     def jumps(self) -> tuple[Layer, ...]:

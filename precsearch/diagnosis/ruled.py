@@ -82,8 +82,8 @@ def ruled(opened: Configuration, feeds: Sequence[Feed], budget: int) -> Ruled | 
     except ModelError:
         return None  # the comparison says what is wrong with the model
     graph = sized(graph, {name: array.shape for name, array in feeds[0].items()})
-    found = hazards(graph, opened.space, statistics, scheme)
+    priors = hazards(graph, opened.space, statistics, scheme)
     return Ruled(
-        tuple(p for p in found if p.precision is Precision.FP16 and p.key in keys),
+        tuple(p for p in priors if p.precision is Precision.FP16 and p.key in keys),
         harmful_constants(graph, opened.space, statistics),
     )

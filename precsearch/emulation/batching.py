@@ -37,11 +37,11 @@ def alike(feeds: Sequence[Feed], limit: int) -> list[list[int]]:
     def kind(position: int) -> list[tuple[str, tuple[int, ...], str]]:
         return sorted((n, np.shape(a), str(a.dtype)) for n, a in feeds[position].items())
 
-    found = []
+    batches = []
     for _, members in groupby(range(len(feeds)), kind):
         positions = list(members)
-        found += [positions[i : i + limit] for i in range(0, len(positions), limit)]
-    return found
+        batches += [positions[i : i + limit] for i in range(0, len(positions), limit)]
+    return batches
 
 
 def stack(feeds: Sequence[Feed]) -> dict[str, Array]:
@@ -68,17 +68,17 @@ def unstack(outputs: Feed, count: int, rows: int) -> list[dict[str, Array]]:
     return [{n: p[i] for n, p in parts.items()} for i in range(count)]
 
 
-def same_outputs(found: Sequence[Feed], wanted: Sequence[Feed]) -> bool:
+def same_outputs(outputs: Sequence[Feed], reference: Sequence[Feed]) -> bool:
     """Whether outputs agree but for the order in which sums were added up."""
     return all(
         f[n].shape == w[n].shape and _near(np.asarray(f[n]), np.asarray(w[n]))
-        for f, w in zip(found, wanted, strict=True)
+        for f, w in zip(outputs, reference, strict=True)
         for n in w
     )
 
 
-def _near(found: Array, wanted: Array) -> bool:
-    if wanted.dtype.kind != "f":
-        return bool(np.array_equal(found, wanted))
-    peak = float(np.max(np.abs(wanted), initial=0.0, where=np.isfinite(wanted)))
-    return bool(np.allclose(found, wanted, rtol=_CLOSE, atol=_CLOSE * peak, equal_nan=True))
+def _near(value: Array, reference: Array) -> bool:
+    if reference.dtype.kind != "f":
+        return bool(np.array_equal(value, reference))
+    peak = float(np.max(np.abs(reference), initial=0.0, where=np.isfinite(reference)))
+    return bool(np.allclose(value, reference, rtol=_CLOSE, atol=_CLOSE * peak, equal_nan=True))

@@ -141,25 +141,25 @@ class Branch:
         """Which nodes read quantized tensors, and which tensors are stored quantized."""
         owners = context.owners
         for node in views:
-            found = placed(node, self.graph, context.scheme, group.passive, self.precision)
-            if found is None:
+            placement = placed(node, self.graph, context.scheme, group.passive, self.precision)
+            if placement is None:
                 continue
-            if found.end and owners[found.end] != group.key:
+            if placement.end and owners[placement.end] != group.key:
                 # Without this group at the precision, too, it has no effect: `quantize_layout`.
-                end = context.space.by_key[owners[found.end]]
+                end = context.space.by_key[owners[placement.end]]
                 if self.precision not in end.choices:
                     continue
                 self._beside[node.index] = (end.key,)
-            self._placed[node.index] = found
-            if found.output:
+            self._placed[node.index] = placement
+            if placement.output:
                 tail = fused_tail(node, self.graph, owners)
                 if reaches_all(node, tail, self.graph, context.scheme):
                     self._stored.add(tail)
 
     def _write(self, node: NodeView) -> None:
         graph, scope = self.graph, self.scope
-        found = self._placed.get(node.index)
-        active = found is not None and found.trait is Trait.INPUTS_QUANTIZABLE
+        placement = self._placed.get(node.index)
+        active = placement is not None and placement.trait is Trait.INPUTS_QUANTIZABLE
         own = FLOAT32 if active and self.weights.fine(node, self.precision) else self._typed_as
         slots = frozenset(cast_slots(node, graph, own) if own != FLOAT32 else ())
         inputs = [self._input(node, slot, cast=slot in slots) for slot in range(len(node.inputs))]
@@ -180,11 +180,11 @@ class Branch:
                     scope.local[tensor] = self._requantized(tensor)
 
     def _input(self, node: NodeView, slot: int, *, cast: bool) -> str:
-        tensor, found = node.inputs[slot], self._placed.get(node.index)
+        tensor, placement = node.inputs[slot], self._placed.get(node.index)
         if not tensor:
             return ""
         if tensor in self.graph.weights:
-            active = found is not None and found.trait is Trait.INPUTS_QUANTIZABLE
+            active = placement is not None and placement.trait is Trait.INPUTS_QUANTIZABLE
             if node.index in self._packed and slot == weight_slot(node, self.graph):
                 around = self._stored_as if cast else FLOAT32
                 return self.weights.packed(node, around, self._packed[node.index])
@@ -194,11 +194,11 @@ class Branch:
                 return tensor
             return self.weights.rounded(tensor, self._stored_as, self.scope.nodes)
         name = self.name(tensor)
-        if found is not None and tensor not in self._stored:
+        if placement is not None and tensor not in self._stored:
             beside = self._beside.get(node.index, ())
-            if slot in found.slots:
+            if slot in placement.slots:
                 name = self._perhaps(tensor, beside)
-            elif slot in found.branch:
+            elif slot in placement.branch:
                 name = self._perhaps(tensor, (f"{node.key}{BRANCH_SUFFIX}", *beside))
         return self._rounded(name) if cast and tensor not in self._unrounded else name
 
@@ -214,27 +214,27 @@ class Branch:
         if key in scope.grid:
             return name
         if key not in scope.rounded:
-            made = scope.rounded[key] = f"{name}//{self.precision}r"
-            scope.grid.add((made, self._stored_as))
-            scope.nodes += cast_pair(name, made, self._stored_as)
+            rounded = scope.rounded[key] = f"{name}//{self.precision}r"
+            scope.grid.add((rounded, self._stored_as))
+            scope.nodes += cast_pair(name, rounded, self._stored_as)
         return scope.rounded[key]
 
     def _requantized(self, tensor: str) -> str:
         """The tensor's values after QuantizeLinear and DequantizeLinear."""
-        made = f"{tensor}//{self.precision}//dq"
-        if made not in self.scope.made:
-            self.scope.made.add(made)
-            self.scope.nodes += self._pair(tensor, made)
-        return made
+        requantized = f"{tensor}//{self.precision}//dq"
+        if requantized not in self.scope.made:
+            self.scope.made.add(requantized)
+            self.scope.nodes += self._pair(tensor, requantized)
+        return requantized
 
-    def _pair(self, tensor: str, made: str) -> list[onnx.NodeProto]:
+    def _pair(self, tensor: str, output: str) -> list[onnx.NodeProto]:
         key = scale_key(tensor, self.precision)
         self.scope.scaled[key] = self.precision
         zero = zero_name(key) if self.precision.spec.format.is_integer else FLOAT_ZERO
         args = [scale_name(key), zero]
         return [
-            helper.make_node("QuantizeLinear", [self.name(tensor), *args], [f"{made}//q"]),
-            helper.make_node("DequantizeLinear", [f"{made}//q", *args], [made]),
+            helper.make_node("QuantizeLinear", [self.name(tensor), *args], [f"{output}//q"]),
+            helper.make_node("DequantizeLinear", [f"{output}//q", *args], [output]),
         ]
 
     def _perhaps(self, tensor: str, keys: tuple[str, ...]) -> str:
@@ -243,39 +243,39 @@ class Branch:
         if decided is not None or not keys:
             certain = decided is None or all(decided(key, self.precision) for key in keys)
             return self._requantized(tensor) if certain else self.name(tensor)
-        made = "//".join([tensor, str(self.precision), *keys])
+        output = "//".join([tensor, str(self.precision), *keys])
         self.scope.asked.update((key, self.precision) for key in keys)
         flags = [only_name(key, self.precision) for key in keys]
         if len(flags) > 1:
-            self.scope.nodes.append(helper.make_node("And", flags, [f"{made}//if"]))
-            flags = [f"{made}//if"]
+            self.scope.nodes.append(helper.make_node("And", flags, [f"{output}//if"]))
+            flags = [f"{output}//if"]
         bodies = []
         for way in ("then", "else"):
-            inner = f"{made}//{way}"
+            inner = f"{output}//{way}"
             same = [helper.make_node("Identity", [self.name(tensor)], [inner])]
             body = onnx.GraphProto(name=way)
             body.node.extend(self._pair(tensor, inner) if way == "then" else same)
             body.output.add(name=inner).type.tensor_type.elem_type = onnx.TensorProto.FLOAT
             bodies.append(body)
         self.scope.nodes.append(
-            helper.make_node("If", flags, [made], then_branch=bodies[0], else_branch=bodies[1])
+            helper.make_node("If", flags, [output], then_branch=bodies[0], else_branch=bodies[1])
         )
-        return made
+        return output
 
     def _copy(self, node: NodeView, inputs: list[str], outputs: list[str]) -> None:
-        made = onnx.NodeProto()
-        made.CopyFrom(node.proto)
-        made.input[:] = inputs
-        made.output[:] = outputs
-        made.name = f"{node.key}//{self.precision}"
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node.proto)
+        copy.input[:] = inputs
+        copy.output[:] = outputs
+        copy.name = f"{node.key}//{self.precision}"
         if node.captures & self.scope.local.keys():
-            for attribute in made.attribute:
+            for attribute in copy.attribute:
                 for graph in (
                     *([attribute.g] if attribute.HasField("g") else []),
                     *attribute.graphs,
                 ):
                     _rename(graph, self.scope.local)
-        self.scope.nodes.append(made)
+        self.scope.nodes.append(copy)
 
 
 def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:

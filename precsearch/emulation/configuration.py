@@ -70,8 +70,8 @@ class Configuration:
     def of(self, graph: GraphView) -> Configuration:
         """The same for a rewritten graph: everything that can, in the lowest precision of this."""
         lowest = max((p for _, p in self.assignment.entries), key=lambda p: p.rank)
-        wanted = frozenset({Precision.FP32, *(p for _, p in self.assignment.entries)})
-        space = group(graph, self.scheme, wanted, self.space.granularity, self.form)
+        precisions = frozenset({Precision.FP32, *(p for _, p in self.assignment.entries)})
+        space = group(graph, self.scheme, precisions, self.space.granularity, self.form)
         same = {g.key: self.assignment[g.key] for g in space.groups if g.key in self.space.by_key}
         new = {g.key: g.nearest(lowest) for g in space.free if g.key not in self.space.by_key}
         fits = {k: p for k, p in same.items() if p in space.by_key[k].choices}
@@ -110,10 +110,10 @@ class Configuration:
         names = {whole.name(t): t for t in wanted}
         model = whole.with_outputs([o.name for o in self.graph.outputs])
         calibration = Calibration(model, self.model_folder, tuple(names))
-        found = {names[n]: r for n, r in collect_ranges(calibration, feeds).items()}
-        bad = {key for key, ts in tensors.items() if not ts <= found.keys()}
+        ranges = {names[n]: r for n, r in collect_ranges(calibration, feeds).items()}
+        bad = {key for key, ts in tensors.items() if not ts <= ranges.keys()}
         kept = self.space.canonical(self.assignment.with_(dict.fromkeys(bad, Precision.FP32)))
-        return RangeScales(found, self.scheme), kept
+        return RangeScales(ranges, self.scheme), kept
 
 
 def outputs_of(

@@ -30,7 +30,7 @@ def in_registers(
     stored = [node for node in nodes if node.op_type in stored_after]
     if stored_after and not stored:
         return frozenset()  # another form of the pattern, which that kernel does not compute
-    found = set()
+    tensors = set()
     for node in nodes:
         if node in stored:
             continue
@@ -38,5 +38,5 @@ def in_registers(
             readers = graph.users(tensor)
             inside = all(reader.key in own for reader in readers)
             if readers and inside and tensor not in graph.output_names:
-                found.add(tensor)
-    return frozenset(found)
+                tensors.add(tensor)
+    return frozenset(tensors)

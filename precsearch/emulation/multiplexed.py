@@ -137,32 +137,32 @@ class ProxyGraph:
                 if tensor in params:
                     stored = self._context.stored(params[tensor], self._precisions[tensor])
                     steps[position], zeros[position] = stored.scale, stored.zero_point
-        flags = tuple(assignment[key] in wanted for key, wanted in self.proxy.flags)
+        flags = tuple(assignment[key] in conditions for key, conditions in self.proxy.flags)
         return ProxyRequest(flags, tuple(steps), tuple(zeros))
 
     def _read_outside(self) -> frozenset[str]:
         """Tensors that another group than their own reads, or the model's user."""
-        found = set(self.graph.output_names)
+        tensors = set(self.graph.output_names)
         for node in self.graph.nodes:
             mine = self._owners.get(node.key)
             for tensor in (*node.inputs, *node.captures):
                 maker = self.graph.producer.get(tensor)
                 if maker is not None and self._owners.get(maker.key) != mine:
-                    found.add(tensor)
-        return frozenset(found)
+                    tensors.add(tensor)
+        return frozenset(tensors)
 
     def _model(self, budget: int) -> ProxyModel:
         nominal = {
-            key: found
+            key: params
             for p in self.space.precisions
             if p.spec.encoding is Encoding.QDQ
-            for key, found in self._context.layout(self.space.uniform(p)).params.items()
+            for key, params in self._context.layout(self.space.uniform(p)).params.items()
         }
         weights = ProxyWeights(self._context, nominal, budget)
-        made = [(group, self._branches(group, weights)) for group in self.space.groups]
+        pairs = [(group, self._branches(group, weights)) for group in self.space.groups]
         choices = Choices(self.graph, weights.added)
         nodes: list[onnx.NodeProto] = []
-        for group, branches in made:
+        for group, branches in pairs:
             if branches:
                 nodes += choices.of(group.key, self._outputs(group), branches)
             else:
@@ -190,8 +190,8 @@ class ProxyGraph:
         return {p: Branch(self._context, group, p, weights, Scope()) for p in group.choices}
 
     def _outputs(self, group: LayerGroup) -> list[str]:
-        made = (t for key in group.nodes for t in self.graph.by_key[key].outputs)
-        return [t for t in made if t in self._readers]
+        outputs = (t for key in group.nodes for t in self.graph.by_key[key].outputs)
+        return [t for t in outputs if t in self._readers]
 
     def _taken_apart(self, flags: Iterable[str]) -> onnx.NodeProto:
         """The flags as tensors of one element each."""
@@ -208,13 +208,13 @@ class ProxyGraph:
 
     def _inputs(self, flags: int, scaled: int) -> list[onnx.ValueInfoProto]:
         quantized = helper.np_dtype_to_tensor_dtype(np.dtype(self._zeros))
-        found = list(self.graph.inputs)
+        inputs = list(self.graph.inputs)
         if flags:
-            found.append(helper.make_tensor_value_info(FLAGS, _BOOL, [flags]))
+            inputs.append(helper.make_tensor_value_info(FLAGS, _BOOL, [flags]))
         if scaled:
-            found.append(helper.make_tensor_value_info(SCALES, _FLOAT, [scaled]))
-            found.append(helper.make_tensor_value_info(ZEROS, quantized, [scaled]))
-        return found
+            inputs.append(helper.make_tensor_value_info(SCALES, _FLOAT, [scaled]))
+            inputs.append(helper.make_tensor_value_info(ZEROS, quantized, [scaled]))
+        return inputs
 
 
 def _check_size(size: int) -> None:

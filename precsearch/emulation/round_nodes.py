@@ -15,17 +15,17 @@ _WIDEST = 2.0**100
 """Beyond this, the products of `rounding` leave FP32."""
 
 
-def cast_pair(source: str, made: str, stored_as: NumberFormat) -> list[onnx.NodeProto]:
+def cast_pair(source: str, output: str, stored_as: NumberFormat) -> list[onnx.NodeProto]:
     """FP32 → another format → FP32: nearest even, subnormals kept, beyond its range infinite.
 
     Where ONNX has no such type, see `rounding`.
     """
     if not stored_as.elem_type:
-        return rounding(source, made, stored_as)
-    inner = f"{made}//h"
+        return rounding(source, output, stored_as)
+    inner = f"{output}//h"
     return [
         helper.make_node("Cast", [source], [inner], inner, to=stored_as.elem_type),
-        helper.make_node("Cast", [inner], [made], made, to=FLOAT32.elem_type),
+        helper.make_node("Cast", [inner], [output], output, to=FLOAT32.elem_type),
     ]
 
 

@@ -87,11 +87,11 @@ class Choices:
 
     def constants(self) -> list[bytes]:
         """Serialized: where in the vectors the numbers of each activation are, and nothing."""
-        found = {_place_name(t): np.asarray(i, np.int64) for t, i in self.scaled.items()}
-        found[_NOTHING] = np.zeros(0, np.float32)
-        made = [numpy_helper.from_array(a, n) for n, a in found.items()]
-        made += [] if self._float_zero is None else [self._float_zero]
-        return [proto.SerializeToString() for proto in made]
+        constants = {_place_name(t): np.asarray(i, np.int64) for t, i in self.scaled.items()}
+        constants[_NOTHING] = np.zeros(0, np.float32)
+        tensors = [numpy_helper.from_array(a, n) for n, a in constants.items()]
+        tensors += [] if self._float_zero is None else [self._float_zero]
+        return [proto.SerializeToString() for proto in tensors]
 
     def _is_large(self, branch: Branch) -> bool:
         read = {t for node in branch.scope.nodes for t in node.input}
@@ -112,10 +112,10 @@ class Choices:
         return node
 
     def _taken(
-        self, key: str, outputs: Sequence[str], made: Sequence[str], lower: Sequence[Precision]
+        self, key: str, outputs: Sequence[str], tensors: Sequence[str], lower: Sequence[Precision]
     ) -> onnx.NodeProto:
         """What the side of the chosen one of two or more precisions made."""
-        node, then, other = _if(flag_name(key, lower[1]), made)
+        node, then, other = _if(flag_name(key, lower[1]), tensors)
         self._hand_on(other, outputs, lower[0])
         if len(lower) == 2:
             self._hand_on(then, outputs, lower[1])
@@ -132,14 +132,14 @@ class Choices:
         self._close(body, outputs, taken)
 
     def _choice(
-        self, key: str, outputs: Sequence[str], made: Sequence[str], branches: Branches
+        self, key: str, outputs: Sequence[str], tensors: Sequence[str], branches: Branches
     ) -> onnx.NodeProto:
         """``If`` the group is in one of the lower precisions, the choice of these, else the first.
 
         A nested ``If`` costs time of its own, and most groups of most assignments are in FP32.
         """
         first, *lower = branches
-        node, then, other = _if(flag_name(key, lower[0]), made)
+        node, then, other = _if(flag_name(key, lower[0]), tensors)
         self._leaf(other, outputs, branches[first])
         if len(lower) == 1:
             self._leaf(then, outputs, branches[lower[0]])

@@ -92,8 +92,8 @@ class Proxy:
                 done = list(self._pool.map(lambda p: self._some(request, feeds, p), shares))
         except ort_errors() as error:
             raise RunError(first_line(error)) from error
-        found = {position: outputs for share in done for position, outputs in share}
-        return [found[i] for i in range(len(feeds))]
+        outputs_by_position = {position: outputs for share in done for position, outputs in share}
+        return [outputs_by_position[i] for i in range(len(feeds))]
 
     def _may_stack(self) -> bool:
         """Whether the model's own inputs and all its outputs have one batch dimension."""
@@ -120,14 +120,14 @@ class Proxy:
         binding = self._bound(
             ProxyRequest((False,) * len(model.flags), (1.0,) * count, (0,) * count)
         )
-        wanted = [self._outputs_of(binding, feed) for feed in feeds]
+        expected = [self._outputs_of(binding, feed) for feed in feeds]
         alone = self._seconds(binding, feeds[0])
         if alone > _STACK_SECONDS:
             return False
         both = stack(feeds)
         try:
-            found = unstack(self._outputs_of(binding, both), len(feeds), _rows(both))
-            if not same_outputs(found, wanted):
+            unstacked = unstack(self._outputs_of(binding, both), len(feeds), _rows(both))
+            if not same_outputs(unstacked, expected):
                 return False
         except ort_errors():  # it has a batch dimension in name only
             return False
@@ -135,21 +135,21 @@ class Proxy:
 
     def _seconds(self, binding: ort.IOBinding, feed: Feed) -> float:
         """Of the fastest of a few runs: something else may use the machine for a moment."""
-        found = []
+        times = []
         for _ in range(_LOOKS):
             start = time.perf_counter()
             self._outputs_of(binding, feed)
-            found.append(time.perf_counter() - start)
-        return min(found)
+            times.append(time.perf_counter() - start)
+        return min(times)
 
     def _some(
         self, request: ProxyRequest, feeds: Sequence[Feed], parts: Sequence[Sequence[int]]
     ) -> list[tuple[int, dict[str, Array]]]:
         binding = self._bound(request)
-        found: list[tuple[int, dict[str, Array]]] = []
+        results: list[tuple[int, dict[str, Array]]] = []
         for part in parts:
             if len(part) == 1:
-                found.append((part[0], self._outputs_of(binding, feeds[part[0]])))
+                results.append((part[0], self._outputs_of(binding, feeds[part[0]])))
                 continue
             both = stack([feeds[i] for i in part])
             try:
@@ -157,8 +157,8 @@ class Proxy:
             except ValueError:  # sizes that depend on data, though not on the first samples
                 self._stacks = False
                 outputs = [self._outputs_of(binding, feeds[i]) for i in part]
-            found += zip(part, outputs, strict=True)
-        return found
+            results += zip(part, outputs, strict=True)
+        return results
 
     def _bound(self, request: ProxyRequest) -> ort.IOBinding:
         """What does not change from feed to feed, which is most of the inputs."""

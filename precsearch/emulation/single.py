@@ -69,14 +69,14 @@ class FlatProxy:
             )
         self._constants = [w.proto_bytes for w in graph.weights.values()]
         self._constants += weights.added.values()
-        made: dict[str, onnx.TensorProto] = {}
+        constants: dict[str, onnx.TensorProto] = {}
         for key, precision in sorted(self._scope.scaled.items()):
             kept, stored_as = context.stored(params[key], precision), scheme.activation(precision)
             scale, zero = np.asarray(kept.scale, np.float32), np.asarray(kept.zero_point)
             name = zero_name(key) if stored_as.format.is_integer else FLOAT_ZERO
-            made[scale_name(key)] = numpy_helper.from_array(scale, scale_name(key))
-            made[name] = coded(name, zero, stored_as.format)
-        self._constants += [proto.SerializeToString() for proto in made.values()]
+            constants[scale_name(key)] = numpy_helper.from_array(scale, scale_name(key))
+            constants[name] = coded(name, zero, stored_as.format)
+        self._constants += [proto.SerializeToString() for proto in constants.values()]
 
     def name(self, tensor: str) -> str:
         """The name of a tensor of the model in `with_outputs`."""

@@ -64,16 +64,16 @@ class ProxyWeights:
 
     def rounded(self, name: str, stored_as: NumberFormat, nodes: list[onnx.NodeProto]) -> str:
         """The weight as a format holds it; ``nodes`` gets what computes it if it is no constant."""
-        made = float_name(f"{name}//rounded", stored_as)
-        if made in self.added:
-            return made
+        output = float_name(f"{name}//rounded", stored_as)
+        if output in self.added:
+            return output
         weight = self.graph.weights[name]
         if not self._fits(weight.size):
-            local = f"{made}//{len(nodes)}"
+            local = f"{output}//{len(nodes)}"
             nodes += cast_pair(name, local, stored_as)
             return local
-        self._add(made, rounded(weight.load(), stored_as))
-        return made
+        self._add(output, rounded(weight.load(), stored_as))
+        return output
 
     def quantized(self, node: NodeView, precision: Precision, nodes: list[onnx.NodeProto]) -> str:
         """The weight of an INT8 or FP8 node as its kernel knows it."""
@@ -86,41 +86,41 @@ class ProxyWeights:
         alone = "" if floor is None else f"//{node.key}"
         fine = self.fine(node, precision)
         alone += "//fine" if fine else ""
-        made = f"{name}//{precision}//{'' if axis is None else axis}{alone}"
-        if made in self.added:
-            return made
+        output = f"{name}//{precision}//{'' if axis is None else axis}{alone}"
+        if output in self.added:
+            return output
         values = np.asarray(weight.load(), dtype=np.float32)
         half = self._around(precision) == FLOAT16 and not fine
         q, scale = quantize_weight(values, axis, stored_as=kept, half=half, floor=floor)
         if self._fits(weight.size):
             shape = [-1 if i == axis else 1 for i in range(values.ndim)]
             wide = q.astype(np.float32) * (scale if axis is None else scale.reshape(shape))
-            self._add(made, wide.astype(np.float16).astype(np.float32) if half else wide)
-            return made
-        if f"{made}//i8" not in self.added:
-            self._keep(coded(f"{made}//i8", q, kept.format), q.size * kept.format.bits // 8)
-            self._add(f"{made}//scale", scale)
-        return self._computed(made, axis, nodes, half=half)
+            self._add(output, wide.astype(np.float16).astype(np.float32) if half else wide)
+            return output
+        if f"{output}//i8" not in self.added:
+            self._keep(coded(f"{output}//i8", q, kept.format), q.size * kept.format.bits // 8)
+            self._add(f"{output}//scale", scale)
+        return self._computed(output, axis, nodes, half=half)
 
     def packed(self, node: NodeView, around: NumberFormat, stored_as: TensorFormat) -> str:
         """The weight of a node in blocks, dequantized: a constant, however many there are."""
         name = node.inputs[1]
-        made = f"{packed_stem(name, stored_as, around)}//wide"
-        if made not in self.added:
+        output = f"{packed_stem(name, stored_as, around)}//wide"
+        if output not in self.added:
             self._fits(self.graph.weights[name].size)
             packed = packed_weight(node, self.graph, around, stored_as)
-            self._add(made, unpacked(node, packed, around))
-        return made
+            self._add(output, unpacked(node, packed, around))
+        return output
 
     def fine(self, node: NodeView, precision: Precision) -> bool:
         """Whether a product computes in FP32 what is not quantized, see `reads_fine_scale`."""
         return reads_fine_scale(node, self.graph, self._params, precision)
 
     def _computed(
-        self, made: str, axis: int | None, nodes: list[onnx.NodeProto], *, half: bool
+        self, output: str, axis: int | None, nodes: list[onnx.NodeProto], *, half: bool
     ) -> str:
-        local = f"{made}//{len(nodes)}"
-        args = [f"{made}//i8", f"{made}//scale"]
+        local = f"{output}//{len(nodes)}"
+        args = [f"{output}//i8", f"{output}//scale"]
         node = helper.make_node("DequantizeLinear", args, [local], local)
         if axis is not None:
             node.attribute.append(helper.make_attribute("axis", axis))

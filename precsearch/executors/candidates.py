@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from precsearch.core.backend import CPU_USE, DeclaresUse
 from precsearch.core.problem import Problem
-from precsearch.core.space import SearchSpace
+from precsearch.core.space import Assignment
 from precsearch.core.trial import Measurement, Trial, hardness
 from precsearch.lowering.lower import Lowered
 from precsearch.measurement.service import Candidate, MeasurementConfig, ReferenceSplit, Rival
@@ -17,15 +17,22 @@ from precsearch.setup.config import DataConfig
 from precsearch.setup.shapes import ShapeTable
 from precsearch.setup.target import Target
 
-__all__ = ["busy", "candidate", "measurement_config", "rival"]
+__all__ = ["busy", "candidate", "measurement_config", "rival", "usual_timing"]
 
 _PATIENT = TimingOptions(round_seconds=0.02, warmup=15)
 """A GPU that was idle takes some tenths of a second to clock up."""
 
 
+def usual_timing() -> TimingOptions:
+    """How long an engine is timed whose device needs no time to clock up."""
+    return TimingOptions()
+
+
 def candidate(lowered: Lowered) -> Candidate:
     """What is sent to a measurement service."""
-    return Candidate(lowered.content, lowered.digest, lowered.asked, lowered.owners)
+    return Candidate(
+        lowered.content, lowered.digest, lowered.asked, lowered.owners, lowered.products
+    )
 
 
 def rival(problem: Problem, trials: Sequence[Trial], lowered: Lowered) -> Rival:
@@ -40,7 +47,7 @@ def rival(problem: Problem, trials: Sequence[Trial], lowered: Lowered) -> Rival:
     found = None if best is None or best.measurement is None else best.measurement.latency
     ratio = 1.0 if found is None else min(1.0, found.ratio)
     digest = "" if best is None else best.model_digest
-    trivial = _trivial(problem.space, lowered)
+    trivial = _trivial(problem, lowered)
     return Rival(problem.goal, ratio, trivial, hardness(trials), digest)
 
 
@@ -53,13 +60,13 @@ def busy(found: Measurement | None) -> str:
     return f"{BUSY}: disturbed timings are made again, and what stays in doubt is marked as unsure"
 
 
-def _trivial(space: SearchSpace, lowered: Lowered) -> bool:
-    """Whether a model computes all groups in one precision, as far as they can."""
+def _trivial(problem: Problem, lowered: Lowered) -> bool:
+    """Whether a model is a uniform one, by the groups that compute."""
     asked = {lowered.owners[node]: p for node, p in lowered.asked.items() if node in lowered.owners}
-    computing = {g.key for g in space.free if not g.passive}
+    computing = {g.key for g in problem.space.free if not g.passive}
     found = {k: p for k, p in asked.items() if k in computing}
-    uniform = [dict(space.uniform(p).entries) for p in space.precisions]
-    return any({k: p for k, p in u.items() if k in computing} == found for u in uniform)
+    uniform = (Assignment(), *problem.uniforms)
+    return any({k: p for k, p in u.entries if k in computing} == found for u in uniform)
 
 
 def measurement_config(
@@ -91,7 +98,7 @@ def measurement_config(
         search=search,
         metric=config.metric,
         timing=replace(
-            _PATIENT if target.facts.clock_ramps_up else TimingOptions(),
+            _PATIENT if target.facts.clock_ramps_up else usual_timing(),
             timing=config.objective.timing,
         ),
         loads=loads,

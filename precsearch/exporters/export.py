@@ -20,7 +20,7 @@ from precsearch.exporters.polygraphy_script import postprocess_script
 from precsearch.exporters.script import Job, Shape
 from precsearch.exporters.trtexec import LONGEST, trtexec_script
 from precsearch.plan.plan import Recipe, read_plan
-from precsearch.replay.materialize import Materialised, materialise
+from precsearch.replay.materialize import Materialized, materialize
 from precsearch.replay.model_file import model_beside
 from precsearch.replay.weights import write_model
 from precsearch.setup.files import check_free, write_output
@@ -97,20 +97,22 @@ def export(
     read = read_plan(plan)
     if to == "trtexec":
         _refuse_asymmetric(read.recipe)
-    made = materialise(read, source, None)
-    check_free(files.values(), force=True, inputs=made.target.source.external)
+    materialized = materialize(read, source, None)
+    check_free(files.values(), force=True, inputs=materialized.target.source.external)
     if to in _VIEWERS:
-        return _shown(made, to, files, force=force)
-    return _write(made, to, files, force=force)
+        return _shown(materialized, to, files, force=force)
+    return _write(materialized, to, files, force=force)
 
 
-def _write(made: Materialised, to: str, files: dict[str, Path], *, force: bool) -> ExportReport:
-    recipe = made.plan.recipe
-    lowered = onnx.load_model_from_string(made.lowered.model)
+def _write(
+    materialized: Materialized, to: str, files: dict[str, Path], *, force: bool
+) -> ExportReport:
+    recipe = materialized.plan.recipe
+    lowered = onnx.load_model_from_string(materialized.lowered.model)
     knobs = _knobs(recipe)
-    asked = _pins(lowered, knobs) if made.target.form.annotated else None
+    asked = _pins(lowered, knobs) if materialized.target.form.annotated else None
     notes: tuple[str, ...] = ()
-    data = made.lowered.model
+    data = materialized.lowered.model
     if to == "trtexec" and asked is not None:
         notes = (_BY_NAME,)
         if changed := renamed(lowered, [p.node for p in asked.to_set], LONGEST):
@@ -118,41 +120,45 @@ def _write(made: Materialised, to: str, files: dict[str, Path], *, force: bool) 
             data = lowered.SerializeToString(deterministic=True)
             notes = (_renaming(changed), _BY_NAME)
     job = Job(
-        plan=made.plan.digest,
+        plan=materialized.plan.digest,
         model=files["model"].name,
         engine=f"{files['model'].stem}.engine",
         shapes=_open_shapes(lowered, recipe),
         knobs=knobs,
         pins=asked,
     )
-    exporter = made.target.facts.exporter
-    script = _script(job, to, made.target.facts, files["postprocess"].name)
+    exporter = materialized.target.facts.exporter
+    script = _script(job, to, materialized.target.facts, files["postprocess"].name)
     put = partial(write_output, force=force)
-    write_model(made.target.source, files["model"], data, put)
+    write_model(materialized.target.source, files["model"], data, put)
     others: tuple[Path, ...] = ()
     if to == "polygraphy" and exporter != "onnxruntime":
         others = (files["postprocess"],)
         nodes = None if asked is None else asked.nodes
-        text = postprocess_script(made.plan.digest, knobs.timing_iterations, nodes)
+        text = postprocess_script(materialized.plan.digest, knobs.timing_iterations, nodes)
         write_output(files["postprocess"], text, force=force)
     write_output(files["script"], script, force=force)
     files["script"].chmod(files["script"].stat().st_mode | 0o111)
-    identical = data == made.lowered.model
-    told = (*made.plan.notes, *notes)
-    return ExportReport(to, files["model"], files["script"], others, identical, told)
+    identical = data == materialized.lowered.model
+    plan_notes = (*materialized.plan.notes, *notes)
+    return ExportReport(to, files["model"], files["script"], others, identical, plan_notes)
 
 
-def _shown(made: Materialised, to: str, files: dict[str, Path], *, force: bool) -> ExportReport:
+def _shown(
+    materialized: Materialized, to: str, files: dict[str, Path], *, force: bool
+) -> ExportReport:
     """Write what a viewer shows."""
-    lowered = bytes(made.lowered.model)
+    lowered = bytes(materialized.lowered.model)
     model = onnx.load_model_from_string(lowered)
-    notes = notes_of(made.plan, model, made.lowered.owners)
+    notes = notes_of(materialized.plan, model, materialized.lowered.owners)
     data = netron_model(model, notes) if to == "netron" else lowered
-    write_model(made.target.source, files["model"], data, partial(write_output, force=force))
+    write_model(
+        materialized.target.source, files["model"], data, partial(write_output, force=force)
+    )
     if to == "model-explorer":
         write_output(files["overlay"], model_explorer_data(model, notes), force=force)
     shown = files.get("overlay", files["model"])
-    return ExportReport(to, files["model"], shown, (), data == lowered, made.plan.notes)
+    return ExportReport(to, files["model"], shown, (), data == lowered, materialized.plan.notes)
 
 
 def _script(job: Job, to: str, facts: BackendFacts, postprocess: str) -> str:
@@ -196,15 +202,15 @@ def _renaming(changed: dict[str, str]) -> str:
 
 def _open_shapes(model: onnx.ModelProto, recipe: Recipe) -> dict[str, tuple[Shape, Shape, Shape]]:
     """Inputs that have a dimension without a number: the least shape, the first, the greatest."""
-    found = {}
+    opened = {}
     for value in model.graph.input:
         dims = value.type.tensor_type.shape.dim
         sizes = [tuple(shapes[value.name]) for shapes in recipe.shapes if value.name in shapes]
         if sizes and any(not d.HasField("dim_value") for d in dims):
             least = tuple(map(min, zip(*sizes, strict=True)))
             most = tuple(map(max, zip(*sizes, strict=True)))
-            found[value.name] = (least, sizes[0], most)
-    return found
+            opened[value.name] = (least, sizes[0], most)
+    return opened
 
 
 def _make_folder(folder: Path) -> None:

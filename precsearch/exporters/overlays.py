@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import onnx
 
 from precsearch.codec.canonical import canonical
-from precsearch.core.precision import Precision
+from precsearch.core.precision import CONVERSION_COLOUR, Precision
 from precsearch.core.trial import UNKNOWN
 from precsearch.graph.operators import QDQ
 from precsearch.plan.plan import Plan
@@ -17,7 +17,6 @@ __all__ = ["NodeNote", "model_explorer_data", "netron_model", "notes_of"]
 
 _CONVERSIONS = frozenset({*QDQ, "Cast"})
 _CONVERSION = "conversion"
-_CONVERSION_COLOUR = "#d55e00"
 _ADDED = "//"
 """In the names of the nodes that the lowering adds."""
 
@@ -48,7 +47,7 @@ class NodeNote:
     @property
     def colour(self) -> str:
         """Of the label, as ``#rrggbb``; the report has the same ones."""
-        return _CONVERSION_COLOUR if self.converts else self.asked.spec.colour
+        return CONVERSION_COLOUR if self.converts else self.asked.spec.colour
 
 
 def notes_of(plan: Plan, model: onnx.ModelProto, owners: Mapping[str, str]) -> dict[str, NodeNote]:

@@ -38,8 +38,8 @@ def attention_cores(graph: GraphView) -> Mapping[str, AttentionCore]:
     """Key of the product with V → the core that it ends; found once for a graph."""
     known = graph.memo.get("attention cores")
     if known is None:
-        found = (attention_core(n, graph) for n in graph.nodes if n.is_op("Softmax"))
-        known = {core.last.key: core for core in found if core is not None}
+        cores = (attention_core(n, graph) for n in graph.nodes if n.is_op("Softmax"))
+        known = {core.last.key: core for core in cores if core is not None}
         graph.memo["attention cores"] = known
     return cast("Mapping[str, AttentionCore]", known)
 
@@ -106,14 +106,14 @@ def _weighted(tensor: str, graph: GraphView, steps: int) -> list[NodeView] | Non
 
 def _scale(tensor: str, graph: GraphView) -> list[NodeView]:
     """The multiplication by one number before a product, with what reshapes after it."""
-    found: list[NodeView] = []
+    nodes: list[NodeView] = []
     while graph.only_user(tensor) is not None:
         node = graph.producer.get(tensor)
         if node is None:
             break
-        found.append(node)
+        nodes.append(node)
         if node.is_op("Mul", "Div") and any(_is_scalar(t, graph) for t in node.inputs):
-            return found
+            return nodes
         if not node.is_op(*_SHAPERS):
             break
         tensor = node.inputs[0]

@@ -43,15 +43,17 @@ def rounded(values: npt.NDArray[np.generic], number_format: NumberFormat) -> Flo
     dropped = np.uint32(24 - number_format.significand_bits)
     words = exact.view(np.uint32)
     up = ((words >> dropped) & np.uint32(1)) + np.uint32((1 << (int(dropped) - 1)) - 1)
-    made = ((words + up) & ~np.uint32((1 << int(dropped)) - 1)).view(np.float32)
+    rounded_values = ((words + up) & ~np.uint32((1 << int(dropped)) - 1)).view(np.float32)
     if number_format.smallest_normal > FLOAT32.smallest_normal:
         magic = np.float32(_MAGIC * number_format.smallest)
         small = np.abs(exact) < np.float32(number_format.smallest_normal)
         near_zero = np.where(small, exact, np.float32(0))
-        made = np.where(small, np.copysign((near_zero + magic) - magic, exact), made)
-    beyond = np.abs(made) > np.float32(number_format.largest)
-    made = np.where(beyond, np.copysign(np.float32(np.inf), exact), made)
-    return np.where(np.isnan(exact), exact, made)
+        rounded_values = np.where(
+            small, np.copysign((near_zero + magic) - magic, exact), rounded_values
+        )
+    beyond = np.abs(rounded_values) > np.float32(number_format.largest)
+    rounded_values = np.where(beyond, np.copysign(np.float32(np.inf), exact), rounded_values)
+    return np.where(np.isnan(exact), exact, rounded_values)
 
 
 def stored(
@@ -74,9 +76,9 @@ def stored(
             return numpy_helper.from_array(np.asarray(values).astype(np.float16), name)
     if number_format != BFLOAT16:
         raise ValueError(f"no constant can be stored in {number_format.name}")
-    made = rounded(values, BFLOAT16)
-    quiet = np.where(np.isnan(made), np.uint32(1 << 22), np.uint32(0))  # a NaN, not an infinity
-    high = ((made.view(np.uint32) | quiet) >> np.uint32(16)).astype("<u2")
+    encoded = rounded(values, BFLOAT16)
+    quiet = np.where(np.isnan(encoded), np.uint32(1 << 22), np.uint32(0))  # a NaN, not an infinity
+    high = ((encoded.view(np.uint32) | quiet) >> np.uint32(16)).astype("<u2")
     return onnx.TensorProto(
         name=name,
         data_type=BFLOAT16.elem_type,

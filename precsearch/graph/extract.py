@@ -15,15 +15,15 @@ __all__ = ["ancestors", "boundary", "extracted", "frontier", "inputs_of"]
 def frontier(graph: GraphView, count: int) -> tuple[str, ...]:
     """What the first ``count`` nodes hand on: their tensors that others read, or the user."""
     later = {t for n in graph.nodes[count:] for t in (*n.inputs, *n.captures)}
-    wanted = later | graph.output_names
-    return tuple(t for n in graph.nodes[:count] for t in n.outputs if t in wanted)
+    needed = later | graph.output_names
+    return tuple(t for n in graph.nodes[:count] for t in n.outputs if t in needed)
 
 
 def boundary(graph: GraphView, nodes: Collection[int]) -> tuple[str, ...]:
     """The tensors that these nodes read and none of them writes, constants left out."""
-    made = {t for i in nodes for t in graph.nodes[i].outputs}
+    produced = {t for i in nodes for t in graph.nodes[i].outputs}
     read = (t for i in sorted(nodes) for t in inputs_of(graph.nodes[i]))
-    return tuple(dict.fromkeys(t for t in read if t not in made and t not in graph.weights))
+    return tuple(dict.fromkeys(t for t in read if t not in produced and t not in graph.weights))
 
 
 def inputs_of(node: NodeView) -> tuple[str, ...]:
@@ -33,13 +33,13 @@ def inputs_of(node: NodeView) -> tuple[str, ...]:
 
 def ancestors(graph: GraphView, tensors: Iterable[str]) -> list[int]:
     """The nodes that tensors are computed from, in graph order."""
-    pending, found = list(tensors), set[int]()
+    pending, visited = list(tensors), set[int]()
     while pending:
         maker = graph.producer.get(pending.pop())
-        if maker is not None and maker.index not in found:
-            found.add(maker.index)
+        if maker is not None and maker.index not in visited:
+            visited.add(maker.index)
             pending += inputs_of(maker)
-    return sorted(found)
+    return sorted(visited)
 
 
 def extracted(graph: GraphView, nodes: Collection[int], outputs: Sequence[str]) -> bytes:

@@ -43,8 +43,8 @@ def _fold(graph: ir.Graph, gemm: ir.Node, factor: str, slot: int, name: str) -> 
     array = constant(gemm.inputs[slot]) if len(gemm.inputs) > slot else None
     if array is not None and array.dtype == np.float32:
         scaled = array * np.float32(attribute.as_float())
-        made = add_initializer(graph, f"{gemm.outputs[0].name}//{name}", scaled)
-        gemm.replace_input_with(slot, made)
+        folded = add_initializer(graph, f"{gemm.outputs[0].name}//{name}", scaled)
+        gemm.replace_input_with(slot, folded)
         del gemm.attributes[factor]
     elif len(gemm.inputs) <= slot or gemm.inputs[slot] is None:
         del gemm.attributes[factor]  # there is no bias that it could scale

@@ -31,8 +31,8 @@ def _parameters(op_type: str, opset: int) -> tuple[tuple[str, ...], bool, tuple[
         many = onnx.defs.OpSchema.FormalParameterOption.Variadic
         variadic = bool(formal) and formal[-1].option == many
         mixed = variadic and not formal[-1].is_homogeneous
-        found = [p.type_str if p.type_str in tensors else "" for p in formal]
-        return (*found[:-1], "") if mixed else tuple(found), variadic
+        types = [p.type_str if p.type_str in tensors else "" for p in formal]
+        return (*types[:-1], "") if mixed else tuple(types), variadic
 
     return (*named(schema.inputs), *named(schema.outputs))
 

@@ -202,7 +202,7 @@ def _weight(name: str, value: ir.Value) -> Weight:
 
 def _captured(node: ir.Node) -> frozenset[str]:
     """Tensors of the main graph that the node's subgraphs use."""
-    found: set[str] = set()
+    captured: set[str] = set()
     for attribute in node.attributes.values():
         if attribute.type == ir.AttributeType.GRAPH:
             graphs = [attribute.as_graph()]
@@ -213,8 +213,8 @@ def _captured(node: ir.Node) -> frozenset[str]:
         for sub in graphs:
             inner = list(ir.traversal.RecursiveGraphIterator(sub))
             used = [v for n in inner for v in n.inputs if v is not None] + list(sub.outputs)
-            found |= {v.name or "" for v in used if v.graph is node.graph}
-    return frozenset(found - {""})
+            captured |= {v.name or "" for v in used if v.graph is node.graph}
+    return frozenset(captured - {""})
 
 
 def _node(index: int, node: ir.Node) -> NodeView:

@@ -90,8 +90,8 @@ def join_model(
         weights: Serialized ``TensorProto`` with their names.
         outputs: Of the made model; ``None`` is the prepared model's.
     """
-    wanted = graph.outputs if outputs is None else outputs
-    return bytes(skeleton_of(graph, nodes, inputs, wanted).with_weights(weights))
+    values = graph.outputs if outputs is None else outputs
+    return bytes(skeleton_of(graph, nodes, inputs, values).with_weights(weights))
 
 
 def constant_bytes(name: str, elem_type: int, values: npt.NDArray[np.generic]) -> bytes:

@@ -157,14 +157,14 @@ class GraphView:
     @cached_property
     def consumers(self) -> dict[str, tuple[tuple[NodeView, int], ...]]:
         """(node, input slot) pairs that read a tensor, in graph order; -1 for a subgraph's use."""
-        found: dict[str, list[tuple[NodeView, int]]] = {}
+        readers: dict[str, list[tuple[NodeView, int]]] = {}
         for node in self.nodes:
             for slot, tensor in enumerate(node.inputs):
                 if tensor:
-                    found.setdefault(tensor, []).append((node, slot))
+                    readers.setdefault(tensor, []).append((node, slot))
             for tensor in sorted(node.captures):
-                found.setdefault(tensor, []).append((node, -1))
-        return {t: tuple(uses) for t, uses in found.items()}
+                readers.setdefault(tensor, []).append((node, -1))
+        return {t: tuple(uses) for t, uses in readers.items()}
 
     @cached_property
     def output_names(self) -> frozenset[str]:

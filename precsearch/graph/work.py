@@ -174,10 +174,10 @@ def sized(graph: GraphView, shapes: Mapping[str, Sequence[Dim]]) -> GraphView:
             )
     # Without types of the outputs: what their author declared may be open where data is not.
     model.graph.output.extend(onnx.ValueInfoProto(name=o.name) for o in graph.outputs)
-    found = dict(graph.shapes)
+    known = dict(graph.shapes)
     for name, dims in inferred(model)[1].items():
-        found[name] = _merged(dims, graph.shapes.get(name))
-    return replace(graph, shapes=found)
+        known[name] = _merged(dims, graph.shapes.get(name))
+    return replace(graph, shapes=known)
 
 
 def _merged(new: tuple[Dim, ...], old: tuple[Dim, ...] | None) -> tuple[Dim, ...]:

@@ -85,10 +85,10 @@ class Choices:
 
     def _typed(self, part: Pattern, precision: Precision) -> bool:
         # An activation in BF16 gains nothing behind a Conv that has no form in BF16.
-        wanted = precision.spec.format
-        typed = self._form.typed_as(wanted)
+        number_format = precision.spec.format
+        typed = self._form.typed_as(number_format)
         floats = [n for n in self._nodes(part) if cast_capable(n, self.graph, FLOAT16)]
-        taken = all(self._form.takes(n.op_type, wanted) for n in floats)
+        taken = all(self._form.takes(n.op_type, number_format) for n in floats)
         return bool(floats) and taken and all(cast_capable(n, self.graph, typed) for n in floats)
 
     def _packed(self, part: Pattern, precision: Precision) -> bool:

@@ -80,14 +80,14 @@ def pin(pattern: str, precision: str, *, reason: str = "", option: str = "") -> 
         OptionError: The pattern is empty, or there is no such precision.
     """
     pattern, precision = pattern.strip(), precision.strip().lower()
-    found = Precision.named(precision)
-    if not pattern or found is None:
+    fixed = Precision.named(precision)
+    if not pattern or fixed is None:
         names = ", ".join(p.value for p in Precision.ordered())
         raise OptionError(
             f"a pin is PATTERN=PRECISION, such as 'op:Gemm=fp32', with one of {names}, not "
             f"'{pattern}={precision}'"
         )
-    return Pin(pattern, found, reason, option or f"pin {pattern}={precision}")
+    return Pin(pattern, fixed, reason, option or f"pin {pattern}={precision}")
 
 
 def controlled(
@@ -186,12 +186,12 @@ class _Names:
         if not (colon and kind in _KINDS):
             kind, rest = "", pattern
         kinds = (kind,) if kind else ("group", "node", "tensor")
-        found = [
+        matches = [
             key
             for key, names in self._of.items()
             if any(_matches(name, rest) for kind in kinds for name in names[kind])
         ]
-        if not found:
+        if not matches:
             every = {name for names in self._of.values() for k in kinds for name in names[k]}
             near = difflib.get_close_matches(rest, sorted(every), _CLOSE)
             hint = f" (do you mean {' or '.join(map(repr, near))}?)" if near else ""
@@ -199,7 +199,7 @@ class _Names:
                 f"{option!r} matches nothing in this model{hint}; 'precsearch inspect' shows its "
                 "groups"
             )
-        return found
+        return matches
 
 
 def _names(group: LayerGroup, graph: GraphView) -> Mapping[str, frozenset[str]]:

@@ -14,23 +14,23 @@ __all__ = ["convex_parts", "in_graph_order"]
 Parts = list[tuple[int, ...]]
 
 
-def convex_parts(predecessors: Sequence[Iterable[int]], wanted: Iterable[Iterable[int]]) -> Parts:
-    """Partition a graph along ``wanted``, splitting only what would close a cycle.
+def convex_parts(predecessors: Sequence[Iterable[int]], subsets: Iterable[Iterable[int]]) -> Parts:
+    """Partition a graph along ``subsets``, splitting only what would close a cycle.
 
     Args:
         predecessors: Of every vertex of an acyclic graph.
-        wanted: Disjoint sets of vertices to keep together, those that matter most first.
+        subsets: Disjoint sets of vertices to keep together, those that matter most first.
 
     Returns:
         Parts that cover every vertex once, in no particular order: each is a wanted set, a piece
         of one, or a single vertex.
     """
-    whole = _Quotient(predecessors, [tuple(sorted(set(s))) for s in wanted])
-    found: Parts = []
+    whole = _Quotient(predecessors, [tuple(sorted(set(s))) for s in subsets])
+    parts: Parts = []
     for component in whole.components():
         tangled = [whole.parts[p] for p in component]
-        found += tangled if len(tangled) == 1 else _untangle(predecessors, tangled)
-    return found
+        parts += tangled if len(tangled) == 1 else _untangle(predecessors, tangled)
+    return parts
 
 
 def in_graph_order(
@@ -83,22 +83,22 @@ class _Quotient:
         waiting = [len(b) for b in self.before]
         ready = [(max(self.parts[p]), p) for p, count in enumerate(waiting) if count == 0]
         heapq.heapify(ready)
-        found: list[int] = []
+        order: list[int] = []
         while ready:
             _, part = heapq.heappop(ready)
-            found.append(part)
+            order.append(part)
             for follower in after[part]:
                 waiting[follower] -= 1
                 if waiting[follower] == 0:
                     heapq.heappush(ready, (max(self.parts[follower]), follower))
-        return found
+        return order
 
     def components(self) -> list[list[int]]:
         """The strongly connected components (Tarjan 1972), each ascending."""
         seen: dict[int, int] = {}
         low: dict[int, int] = {}
         open_parts: dict[int, None] = {}  # in the order of being seen
-        found: list[list[int]] = []
+        components: list[list[int]] = []
         for root in range(len(self.parts)):
             path = [] if root in seen else [(root, iter(self.before[root]))]
             while path:
@@ -112,12 +112,12 @@ class _Quotient:
                     if path:
                         low[path[-1][0]] = min(low[path[-1][0]], low[part])
                     if low[part] == seen[part]:
-                        found.append(_pop_down_to(part, open_parts))
+                        components.append(_pop_down_to(part, open_parts))
                 elif source not in seen:
                     path.append((source, iter(self.before[source])))
                 elif source in open_parts:
                     low[part] = min(low[part], seen[source])
-        return found
+        return components
 
 
 def _pop_down_to(part: int, open_parts: dict[int, None]) -> list[int]:

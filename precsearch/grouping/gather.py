@@ -86,9 +86,9 @@ def split(
     blocks: Sequence[str],
 ) -> tuple[list[Pattern], list[str]]:
     """The groups with those parts of patterns apart that may be; blocks are those of the wholes."""
-    found = [piece for p in find_patterns(graph) for piece in p.parts or (p,)]
+    patterns = [piece for p in find_patterns(graph) for piece in p.parts or (p,)]
     block_of = {i: b for part, b in zip(parts, blocks, strict=True) for i in part.nodes}
-    pieces = gather(graph, before, found)
+    pieces = gather(graph, before, patterns)
     return pieces, [block_of[p.nodes[-1]] for p in pieces]
 
 
@@ -96,22 +96,22 @@ def gather(
     graph: GraphView, before: Sequence[tuple[int, ...]], patterns: Sequence[Pattern]
 ) -> list[Pattern]:
     """The groups, convex and in graph order."""
-    wanted = [(p.kind, list(p.nodes)) for p in patterns]
-    owner = {i: number for number, (_, nodes) in enumerate(wanted) for i in nodes}
+    subsets = [(p.kind, list(p.nodes)) for p in patterns]
+    owner = {i: number for number, (_, nodes) in enumerate(subsets) for i in nodes}
     floats = [cast_capable(n, graph, FLOAT16) for n in graph.nodes]
     for node in graph.nodes:
         if node.index in owner:
             continue
         source = graph.producer.get(node.inputs[0]) if is_layout(node, graph) else None
         host = owner[source.index] if source is not None else -1
-        if host >= 0 and any(floats[i] for i in wanted[host][1]):
-            wanted[host][1].append(node.index)
+        if host >= 0 and any(floats[i] for i in subsets[host][1]):
+            subsets[host][1].append(node.index)
             owner[node.index] = host
         else:
-            owner[node.index] = len(wanted)
-            wanted.append((kind_of_group((node,), graph), [node.index]))
-    _absorb_integers(graph, before, [nodes for _, nodes in wanted], owner)
-    kinds = {tuple(sorted(nodes)): kind for kind, nodes in wanted if nodes}
+            owner[node.index] = len(subsets)
+            subsets.append((kind_of_group((node,), graph), [node.index]))
+    _absorb_integers(graph, before, [nodes for _, nodes in subsets], owner)
+    kinds = {tuple(sorted(nodes)): kind for kind, nodes in subsets if nodes}
     parts = in_graph_order(before, convex_parts(before, kinds))
     return [
         Pattern(kinds.get(p) or kind_of_group([graph.nodes[i] for i in p], graph), p) for p in parts
@@ -159,12 +159,12 @@ def merged(
         if block:
             members.setdefault(block, []).append(number)
     whole = {tuple(m): block for block, m in members.items()}
-    found: dict[tuple[int, ...], tuple[str, str]] = {}
+    names: dict[tuple[int, ...], tuple[str, str]] = {}
     for numbers in convex_parts(sources, whole):
         if numbers in whole and len(numbers) > 1:
             nodes = tuple(sorted(i for n in numbers for i in parts[n].nodes))
-            found[nodes] = ("block", whole[numbers])
+            names[nodes] = ("block", whole[numbers])
         else:
-            found.update({parts[n].nodes: (parts[n].kind, blocks[n]) for n in numbers})
-    ordered = in_graph_order(before, found)
-    return [Pattern(found[p][0], p) for p in ordered], [found[p][1] for p in ordered]
+            names.update({parts[n].nodes: (parts[n].kind, blocks[n]) for n in numbers})
+    ordered = in_graph_order(before, names)
+    return [Pattern(names[p][0], p) for p in ordered], [names[p][1] for p in ordered]

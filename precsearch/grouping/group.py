@@ -115,14 +115,14 @@ def _edges(
     """
     owner = {i: number for number, part in enumerate(parts) for i in part.nodes}
     origins: dict[str, frozenset[int]] = {}
-    found: set[tuple[int, int]] = set()
+    edges: set[tuple[int, int]] = set()
     for node in graph.nodes:
         number = owner[node.index]
         reads = () if node.is_op(*MEASURING) else (*node.inputs, *node.captures)
         for tensor in reads:
-            found |= {(o, number) for o in origins.get(tensor, ()) if o != number}
+            edges |= {(o, number) for o in origins.get(tensor, ()) if o != number}
         mine = frozenset({number})
         if choices.carries(node) and not quantized[number]:
             mine |= origins.get(node.inputs[0], frozenset())
         origins.update({t: mine for t in node.outputs if t and graph.is_float(t)})
-    return tuple(sorted(found))
+    return tuple(sorted(edges))

@@ -130,7 +130,7 @@ def repeated_blocks(signatures: Sequence[str], widths: Sequence[int]) -> list[tu
     """
     numbers = {s: i for i, s in enumerate(dict.fromkeys(signatures))}
     ids = np.array([numbers[s] for s in signatures], dtype=np.intp)
-    found: list[tuple[int, int]] = []
+    repeats: list[tuple[int, int]] = []
     segments = [(0, len(ids))]
     while segments:
         low, high = segments.pop()
@@ -147,9 +147,9 @@ def repeated_blocks(signatures: Sequence[str], widths: Sequence[int]) -> list[tu
         while costs[shift + 1 : shift + 2] == [costs[shift]]:
             shift += 1
         start = first + shift
-        found += [(b, b + run.period) for b in range(start, start + length, run.period)]
+        repeats += [(b, b + run.period) for b in range(start, start + length, run.period)]
         segments += [(low, start), (start + length, high)]
-    return sorted(found)
+    return sorted(repeats)
 
 
 def _longest(ids: npt.NDArray[np.intp]) -> _Run | None:

@@ -120,8 +120,10 @@ class _Reader:
         """Why a node that computes in FP32 has no INT8 form here, as the end of a sentence."""
         if node.is_op("Einsum"):
             weight = [t in self.graph.weights for t in node.inputs]
-            found = as_matmul(str(node.attributes.get("equation", "")), len(node.inputs), weight)
-            return f"it is no MatMul: {found}" if isinstance(found, str) else "its ranks are odd"
+            equation = as_matmul(str(node.attributes.get("equation", "")), len(node.inputs), weight)
+            return (
+                f"it is no MatMul: {equation}" if isinstance(equation, str) else "its ranks are odd"
+            )
         trait = self._scheme.of(node.op_type, Precision.INT8).trait
         if trait is not Trait.INPUTS_QUANTIZABLE:
             return f"this backend has no INT8 form of {node.op_type}"
@@ -178,24 +180,24 @@ class _Reader:
 def _unfolded(tensor: str, node: NodeView | None) -> str:
     if node is None:
         return f"its weight {tensor!r} is no constant"
-    said = f"its weight {tensor!r} is computed from constants by {node.op_type} {node.key!r}, "
+    reason = f"its weight {tensor!r} is computed from constants by {node.op_type} {node.key!r}, "
     if node.domain or node.op_type not in FOLDED:
-        return f"{said}which precsearch does not evaluate"
-    return f"{said}which is too large or not exact enough to be evaluated in advance"
+        return f"{reason}which precsearch does not evaluate"
+    return f"{reason}which is too large or not exact enough to be evaluated in advance"
 
 
 def hidden_layers(graph: GraphView) -> tuple[Hidden, ...]:
     """The nodes of the main graph that have layers inside of them, in graph order."""
     functions = {(f.domain, f.name): f for f in graph.functions}
-    found: list[Hidden] = []
+    layers: list[Hidden] = []
     for node in graph.nodes:
         function = functions.get((node.domain, node.op_type))
         inside = Counter(_inside(node.proto))
         if function is not None:
             inside.update(_layers(function.node))
         if inside:
-            found.append(Hidden(node.key, node.op_type, tuple(sorted(inside.items()))))
-    return tuple(found)
+            layers.append(Hidden(node.key, node.op_type, tuple(sorted(inside.items()))))
+    return tuple(layers)
 
 
 def _inside(node: onnx.NodeProto) -> Iterator[str]:

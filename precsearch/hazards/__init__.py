@@ -73,14 +73,14 @@ def hazards(
             computed = around if choice.spec.encoding in _INSIDE_FLOATS else choice
             bad = gravest.get(computed, {}).get(group.key)
             if bad is not None:
-                said = f"{choice.value.upper()} excluded: {bad.reason}"
+                sentence = f"{choice.value.upper()} excluded: {bad.reason}"
             elif choice is Precision.INT8 and group.key in hints:
-                said = f"INT8 left out at first: {hints[group.key]}"
+                sentence = f"INT8 left out at first: {hints[group.key]}"
             elif (group.key, choice) in slow:
-                said = f"{choice.value.upper()} left out at first: {slow[group.key, choice]}"
+                sentence = f"{choice.value.upper()} left out at first: {slow[group.key, choice]}"
             else:
                 continue
-            priors.append(Prior(group.key, choice, True, said, (group.key, choice) in slow))
+            priors.append(Prior(group.key, choice, True, sentence, (group.key, choice) in slow))
     return tuple(priors)
 
 
@@ -107,18 +107,18 @@ def harmful_constants(
         space: Its groups.
         statistics: Of a screening run over sample data.
     """
-    found = harmful(Screened(graph, space, statistics))
-    return frozenset((name, node.key) for name, node in found)
+    harmful_values = harmful(Screened(graph, space, statistics))
+    return frozenset((name, node.key) for name, node in harmful_values)
 
 
 def _gravest(screened: Screened) -> dict[str, Finding]:
     """Group key → its gravest finding, the first of equals."""
-    found: dict[str, Finding] = {}
+    gravest: dict[str, Finding] = {}
     for rule in _RULES:
         for finding in rule(screened):
             key = screened.group(finding.node)
             if not cast_capable(finding.node, screened.graph, screened.typed_as):
                 continue
-            if key not in found or finding.gravity > found[key].gravity:
-                found[key] = finding
-    return found
+            if key not in gravest or finding.gravity > gravest[key].gravity:
+                gravest[key] = finding
+    return gravest

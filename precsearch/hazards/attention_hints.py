@@ -28,7 +28,7 @@ def attention_hints(
         scheme: What the engine fuses; one that lists no precision says nothing.
     """
     cores = attention_cores(graph) if scheme.attention else {}
-    found: dict[tuple[str, Precision], str] = {}
+    hints: dict[tuple[str, Precision], str] = {}
     for group in space.groups:
         for core in (cores[key] for key in group.nodes if key in cores):
             fused = [p for p in group.choices if _is_fused(core, p, scheme)]
@@ -37,9 +37,9 @@ def attention_hints(
                 if instead and precision in scheme.attention:
                     best = instead[-1].value.upper()
                     why = _why(core, precision, scheme.attention[precision])
-                    said = f"{why}, so the core is several kernels; in {best} it is one"
-                    found.setdefault((group.key, precision), said)
-    return found
+                    hint = f"{why}, so the core is several kernels; in {best} it is one"
+                    hints.setdefault((group.key, precision), hint)
+    return hints
 
 
 def _is_fused(core: AttentionCore, precision: Precision, scheme: QuantScheme) -> bool:

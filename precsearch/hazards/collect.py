@@ -64,12 +64,12 @@ class _Collected:
             self._peaks[tensor] = min(peak, self._peaks.get(tensor, peak))
 
     def result(self) -> ScreenStatistics:
-        found = {
-            stored_as: {t: s for t, tally in made.items() if (s := tally.result()) is not None}
-            for stored_as, made in self._tallies.items()
+        statistics = {
+            stored_as: {t: s for t, tally in tallies.items() if (s := tally.result()) is not None}
+            for stored_as, tallies in self._tallies.items()
         }
-        plain = found.pop(FLOAT16)
-        others = {stored_as.name: rows for stored_as, rows in found.items()}
+        plain = statistics.pop(FLOAT16)
+        others = {stored_as.name: rows for stored_as, rows in statistics.items()}
         return ScreenStatistics(plain, dict(self._peaks), others)
 
 
@@ -89,9 +89,9 @@ def screen(screening: Screening, feeds: Sequence[Feed]) -> ScreenStatistics:
         for names in _chunks(screening, feeds):
             model = with_outputs(screening.model, names)
             session = open_reference(model, screening.model_folder)
-            wanted = {i.name for i in session.get_inputs()}
+            inputs = {i.name for i in session.get_inputs()}
             for feed in feeds:
-                values = session.run(names, {k: v for k, v in feed.items() if k in wanted})
+                values = session.run(names, {k: v for k, v in feed.items() if k in inputs})
                 while values:
                     collected.add(names[len(values) - 1], values.pop())
     except errors as error:
@@ -124,10 +124,10 @@ def _sizes(screening: Screening, feed: Feed) -> dict[str, int]:
     names: list[str] = []
     ordered: list[onnx.NodeProto] = []
     for node in graph.node:
-        found = [t for t in node.output if t in looked_at]
+        tensors = [t for t in node.output if t in looked_at]
         # Right behind its producer, which lets ONNX Runtime free the tensor.
-        ordered += [node, *(onnx.helper.make_node("Size", [t], [t + _SIZE]) for t in found)]
-        names += found
+        ordered += [node, *(onnx.helper.make_node("Size", [t], [t + _SIZE]) for t in tensors)]
+        names += tensors
     body = onnx.GraphProto(node=ordered)
     del graph.node[:], graph.output[:]
     graph.node.extend(body.node)
@@ -135,8 +135,8 @@ def _sizes(screening: Screening, feed: Feed) -> dict[str, int]:
     if not names:
         return {}
     session = open_reference(proto.SerializeToString(), screening.model_folder)
-    wanted = {i.name for i in session.get_inputs()}
-    sizes = session.run(None, {k: v for k, v in feed.items() if k in wanted})
+    inputs = {i.name for i in session.get_inputs()}
+    sizes = session.run(None, {k: v for k, v in feed.items() if k in inputs})
     return {t: int(size) for t, size in zip(names, sizes, strict=True)}
 
 
@@ -159,10 +159,10 @@ def with_outputs(model: bytes, tensors: Sequence[str]) -> bytes:
 
 def _reads(node: onnx.NodeProto) -> set[str]:
     """Names that a node and its subgraphs read; names of the subgraphs' own may be among them."""
-    found = set(node.input)
+    names = set(node.input)
     for attribute in node.attribute:
         for graph in (attribute.g, *attribute.graphs):
-            found |= {o.name for o in graph.output}
+            names |= {o.name for o in graph.output}
             for inner in graph.node:
-                found |= _reads(inner)
-    return found
+                names |= _reads(inner)
+    return names

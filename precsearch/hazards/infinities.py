@@ -79,11 +79,11 @@ class Infinities:
         Without a run that is taken for granted: it is what masks are for.
         """
         overflow = self._screened.stored_as.overflow
-        found = self._screened.statistics(node.inputs[0])
+        mask = self._screened.statistics(node.inputs[0])
         peak = self._screened.peak(node.inputs[0])
-        if found is None:
+        if mask is None:
             return True
-        return found.high < overflow and peak is not None and peak > -overflow
+        return mask.high < overflow and peak is not None and peak > -overflow
 
     def _divided_away(self, node: NodeView) -> bool:
         """Whether a quotient by more than the largest number may as well be 0."""

@@ -20,7 +20,7 @@ _STEPS = 127
 
 def int8_hints(screened: Screened, scheme: QuantScheme) -> dict[str, str]:
     """Group key → the end of a sentence, for groups that may take INT8."""
-    found = {
+    hints = {
         g.key: "with both inputs of its Adds quantized, an engine took ten times as long to build"
         for g in screened.space.groups
         if GroupTrait.ADDS_INPUT in g.traits
@@ -31,8 +31,8 @@ def int8_hints(screened: Screened, scheme: QuantScheme) -> dict[str, str]:
         narrow = next((s for n in nodes if (s := _narrow(screened, n, scheme))), "")
         wide = next((s for t in sorted(tensors) if (s := _wide(screened, t))), "")
         if Precision.INT8 in group.choices and (wide or narrow):
-            found[key] = wide or narrow
-    return found
+            hints[key] = wide or narrow
+    return hints
 
 
 def _wide(screened: Screened, tensor: str) -> str:
@@ -40,14 +40,14 @@ def _wide(screened: Screened, tensor: str) -> str:
 
     Rounding to steps of s has an RMS error of s / sqrt(12).
     """
-    found = screened.statistics(tensor)
-    if found is None or found.rms == 0:
+    stats = screened.statistics(tensor)
+    if stats is None or stats.rms == 0:
         return ""
-    noise = found.absmax / _STEPS / 12**0.5 / found.rms
+    noise = stats.absmax / _STEPS / 12**0.5 / stats.rms
     if noise < _NOISE:
         return ""
     return (
-        f"absmax of tensor {tensor!r} is {found.absmax / found.rms:.0f} times its RMS, so that "
+        f"absmax of tensor {tensor!r} is {stats.absmax / stats.rms:.0f} times its RMS, so that "
         f"rounding to a 127th of it is {noise:.0%} of the values"
     )
 

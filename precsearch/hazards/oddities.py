@@ -28,11 +28,11 @@ def oddities(calibration: Calibration, feeds: Sequence[Feed]) -> dict[str, str]:
     Raises:
         ModelError: ONNX Runtime refuses the model or a feed.
     """
-    found: dict[str, str] = {}
+    odd: dict[str, str] = {}
     for start in range(0, len(calibration.tensors), _AT_ONCE):
         names = calibration.tensors[start : start + _AT_ONCE]
-        found.update(_of(calibration, names, feeds))
-    return found
+        odd.update(_of(calibration, names, feeds))
+    return odd
 
 
 def _of(calibration: Calibration, names: Sequence[str], feeds: Sequence[Feed]) -> dict[str, str]:
@@ -56,9 +56,9 @@ def _values(
         return
     try:
         session = open_reference(with_outputs(calibration.model, names), calibration.model_folder)
-        wanted = {i.name for i in session.get_inputs()}
+        inputs = {i.name for i in session.get_inputs()}
         for feed in feeds:
-            values = session.run(names, {k: v for k, v in feed.items() if k in wanted})
+            values = session.run(names, {k: v for k, v in feed.items() if k in inputs})
             yield dict(zip(names, values, strict=True))
     except ort_errors() as error:
         raise ModelError(f"calibration failed: {first_line(error)}") from error

@@ -33,30 +33,30 @@ def overflows(screened: Screened) -> Iterator[Finding]:
         limit = f"> {screened.limit}" if over else f"within {_HEADROOM:g}x of {screened.limit}"
         producer = screened.graph.producer.get(tensor)
         if producer is not None:
-            said = f"absmax {absmax:.1e} of tensor {tensor!r} {limit}"
-            yield Finding(gravity, producer, said)
+            reason = f"absmax {absmax:.1e} of tensor {tensor!r} {limit}"
+            yield Finding(gravity, producer, reason)
         for node, slot in readers(screened, tensor):
             if not infinities.harmless_at(node, slot):
-                said = f"it reads tensor {tensor!r}, absmax {absmax:.1e} {limit}"
-                yield Finding(gravity, node, said)
+                reason = f"it reads tensor {tensor!r}, absmax {absmax:.1e} {limit}"
+                yield Finding(gravity, node, reason)
 
 
 def constants(screened: Screened) -> Iterator[Finding]:
     """Constants beyond the largest number, such as the -3.4e38 of a mask."""
     for name, node in harmful(screened):
-        found = screened.statistics(name)
-        assert found is not None  # it is harmful by its values
-        extreme = found.low if -found.low > found.high else found.high
-        said = f"constant {name!r} holds {extreme:.1e}, beyond {screened.limit}"
-        yield Finding(Gravity.OVERFLOW, node, said)
+        stats = screened.statistics(name)
+        assert stats is not None  # it is harmful by its values
+        extreme = stats.low if -stats.low > stats.high else stats.high
+        reason = f"constant {name!r} holds {extreme:.1e}, beyond {screened.limit}"
+        yield Finding(Gravity.OVERFLOW, node, reason)
 
 
 def harmful(screened: Screened) -> Iterator[tuple[str, NodeView]]:
     """Constants that become infinite, each with a reader that the infinity does harm in."""
     infinities = Infinities(screened)
     for name in screened.graph.weights:
-        found = screened.statistics(name)
-        if found is None or found.absmax < screened.stored_as.overflow:
+        stats = screened.statistics(name)
+        if stats is None or stats.absmax < screened.stored_as.overflow:
             continue
         for node, slot in readers(screened, name):
             if not infinities.harmless_at(node, slot):
@@ -69,11 +69,11 @@ def inner(screened: Screened) -> Iterator[Finding]:
     for node in screened.graph.nodes:
         reached = _inner(screened, node)
         if reached > largest and screened.absmax(node.outputs[0]) <= largest:
-            said = (
+            reason = (
                 f"inside of {node.op_type} {node.key!r} values reach {reached:.1e} > "
                 f"{screened.limit}"
             )
-            yield Finding(Gravity.INNER, node, said)
+            yield Finding(Gravity.INNER, node, reason)
 
 
 def _is_l2(node: NodeView) -> bool:

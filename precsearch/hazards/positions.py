@@ -39,11 +39,11 @@ def coordinates(screened: Screened) -> Iterator[Finding]:
         elif node.is_op("Resize", "Upsample"):
             size = max(_sizes(screened, node.inputs[0]) + _sizes(screened, node.outputs[0]))
             if size > _whole(screened):
-                said = (
+                reason = (
                     f"positions inside of {node.op_type} {node.key!r} reach {size}, and "
                     f"{screened.label} has whole numbers up to {_whole(screened)} alone"
                 )
-                yield Finding(Gravity.INNER, node, said)
+                yield Finding(Gravity.INNER, node, reason)
 
 
 def _whole(screened: Screened) -> int:
@@ -58,21 +58,21 @@ def _sizes(screened: Screened, tensor: str) -> list[int]:
 
 def _sampled(screened: Screened, node: NodeView) -> Iterator[Finding]:
     size, grid = max(_sizes(screened, node.inputs[0])), node.inputs[1]
-    found = screened.statistics(grid)
-    if size < 2 or found is None:
+    stats = screened.statistics(grid)
+    if size < 2 or stats is None:
         return
     per_pixel = 2.0 / size  # coordinates go from -1 to 1
     allowed = _PIXELS * per_pixel
     makers = list(upstream(screened, [(grid, allowed)]))
     # The coordinates themselves may be exact where what they are computed from is not.
-    if found.error <= allowed and not makers:
+    if stats.error <= allowed and not makers:
         return
-    said = (
+    reason = (
         f"rounding moves where GridSample {node.key!r} reads its {size} pixels by over "
         f"{_PIXELS:g} of a pixel"
     )
     for other in (node, *makers):
-        yield Finding(Gravity.PRECISION, other, said)
+        yield Finding(Gravity.PRECISION, other, reason)
 
 
 def whole_numbers(screened: Screened) -> Iterator[Finding]:
@@ -86,19 +86,19 @@ def whole_numbers(screened: Screened) -> Iterator[Finding]:
         if t and screened.graph.is_float(t)
     ]
     for tensor in (*tensors, *filter(lambda t: _is_whole(screened, t), screened.graph.weights)):
-        found = screened.statistics(tensor)
+        stats = screened.statistics(tensor)
         if (
-            found is None
-            or found.error == 0
-            or not whole < found.absmax < screened.stored_as.overflow
+            stats is None
+            or stats.error == 0
+            or not whole < stats.absmax < screened.stored_as.overflow
         ):
             continue
         for reader in _readers(screened, tensor):
-            said = (
-                f"it reads whole numbers {tensor!r} up to {found.absmax:.0f}, and "
+            reason = (
+                f"it reads whole numbers {tensor!r} up to {stats.absmax:.0f}, and "
                 f"{screened.label} has all of them up to {whole} alone"
             )
-            yield Finding(Gravity.PRECISION, reader, said)
+            yield Finding(Gravity.PRECISION, reader, reason)
 
 
 def _readers(screened: Screened, tensor: str) -> Iterator[NodeView]:
@@ -136,12 +136,12 @@ def angles(screened: Screened) -> Iterator[Finding]:
     for node in screened.graph.nodes:
         if not node.is_op("Sin", "Cos"):
             continue
-        found = screened.statistics(node.inputs[0])
-        if found is None or found.absmax >= screened.stored_as.overflow or found.error <= _RADIANS:
+        stats = screened.statistics(node.inputs[0])
+        if stats is None or stats.absmax >= screened.stored_as.overflow or stats.error <= _RADIANS:
             continue
-        said = (
-            f"{node.op_type} {node.key!r} reads angles up to {found.absmax:.3g}, which "
-            f"{screened.label} rounds by {found.error:.1g} rad"
+        reason = (
+            f"{node.op_type} {node.key!r} reads angles up to {stats.absmax:.3g}, which "
+            f"{screened.label} rounds by {stats.error:.1g} rad"
         )
         for other in (node, *upstream(screened, [(node.inputs[0], _RADIANS)])):
-            yield Finding(Gravity.PRECISION, other, said)
+            yield Finding(Gravity.PRECISION, other, reason)

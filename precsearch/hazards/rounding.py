@@ -28,23 +28,23 @@ _STEPS = 32
 def coarse(screened: Screened) -> Iterator[Finding]:
     """Tensors, constants too, that have too large a relative error in the format."""
     for tensor in (*screened.activations, *screened.graph.weights):
-        found = screened.statistics(tensor)
+        stats = screened.statistics(tensor)
         if (
-            found is None
-            or found.absmax >= screened.stored_as.overflow
-            or found.error <= screened.too_coarse * found.rms
+            stats is None
+            or stats.absmax >= screened.stored_as.overflow
+            or stats.error <= screened.too_coarse * stats.rms
         ):
             continue
-        if found.count == 1 and not screened.measured:
+        if stats.count == 1 and not screened.measured:
             continue  # whether an epsilon matters, only a run shows
-        if _matters(screened, tensor, found.error):
-            share = found.error / found.rms
-            said = (
-                f"tensor {tensor!r} is too small for it (RMS {found.rms:.1e}): rounding takes "
+        if _matters(screened, tensor, stats.error):
+            share = stats.error / stats.rms
+            reason = (
+                f"tensor {tensor!r} is too small for it (RMS {stats.rms:.1e}): rounding takes "
                 f"{share:.1%} of it"
             )
             for node in touching(screened, tensor):
-                yield Finding(Gravity.PRECISION, node, said)
+                yield Finding(Gravity.PRECISION, node, reason)
 
 
 def cancellations(screened: Screened) -> Iterator[Finding]:
@@ -59,30 +59,30 @@ def cancellations(screened: Screened) -> Iterator[Finding]:
         error = math.hypot(*(s.error for s in both))
         if error > screened.too_coarse * out.rms and _matters(screened, node.outputs[0], error):
             larger = max(s.rms for s in both) / out.rms
-            said = (
+            reason = (
                 f"operands {larger:.3g} times as large as {node.outputs[0]!r} cancel in it, and "
                 f"their rounding is {error / out.rms:.1%} of it"
             )
-            yield Finding(Gravity.CANCELLATION, node, said)
-            wanted = screened.too_coarse * out.rms
-            for other in upstream(screened, [(t, wanted) for t in screened.operands(node)]):
-                yield Finding(Gravity.CANCELLATION, other, said)
+            yield Finding(Gravity.CANCELLATION, node, reason)
+            least = screened.too_coarse * out.rms
+            for other in upstream(screened, [(t, least) for t in screened.operands(node)]):
+                yield Finding(Gravity.CANCELLATION, other, reason)
 
 
-def upstream(screened: Screened, wanted: Sequence[tuple[str, float]]) -> Iterator[NodeView]:
+def upstream(screened: Screened, sources: Sequence[tuple[str, float]]) -> Iterator[NodeView]:
     """The nodes that write what must be more accurate than the format holds it.
 
     Args:
         screened: The graph and what is known of its tensors.
-        wanted: Tensors, and the RMS error that each may have.
+        sources: Tensors, and the RMS error that each may have.
     """
-    pending = list(wanted)
+    pending = list(sources)
     seen: set[str] = set()
     while pending and len(seen) < _STEPS:
         tensor, allowed = pending.pop()
-        found = screened.statistics(tensor)
+        stats = screened.statistics(tensor)
         maker = screened.graph.producer.get(tensor)
-        if tensor in seen or found is None or found.error <= allowed or maker is None:
+        if tensor in seen or stats is None or stats.error <= allowed or maker is None:
             continue
         seen.add(tensor)
         yield maker
@@ -92,8 +92,8 @@ def upstream(screened: Screened, wanted: Sequence[tuple[str, float]]) -> Iterato
                 continue
             if maker.is_op(*_ADDITIVE):
                 pending.append((source, allowed))
-            elif maker.is_op(*_MULTIPLICATIVE) and found.rms > 0:
-                pending.append((source, allowed * before.rms / found.rms))
+            elif maker.is_op(*_MULTIPLICATIVE) and stats.rms > 0:
+                pending.append((source, allowed * before.rms / stats.rms))
 
 
 def _matters(screened: Screened, tensor: str, error: float, steps: int = _STEPS) -> bool:

@@ -40,13 +40,13 @@ def screened_tensors(graph: GraphView) -> tuple[str, ...]:
 
 def softmax_axes(graph: GraphView) -> dict[str, int]:
     """Tensor that a Softmax reads → the axis that it is taken over, where that is one axis."""
-    found: dict[str, int] = {}
+    axes: dict[str, int] = {}
     for node in graph.nodes:
         if node.is_op(*SOFTMAXES) and graph.opsets.get("", 1) >= 13:
             tensor, axis = node.inputs[0], node.int_attribute("axis", -1)
-            if _source(graph, tensor) == tensor and found.setdefault(tensor, axis) != axis:
-                del found[tensor]
-    return found
+            if _source(graph, tensor) == tensor and axes.setdefault(tensor, axis) != axis:
+                del axes[tensor]
+    return axes
 
 
 class Screened:
@@ -116,13 +116,13 @@ class Screened:
 
     def absmax(self, tensor: str) -> float:
         """Greatest magnitude of a tensor, 0 if it is unknown."""
-        found = self.statistics(tensor)
-        return 0.0 if found is None else found.absmax
+        stats = self.statistics(tensor)
+        return 0.0 if stats is None else stats.absmax
 
     def fits(self, tensor: str) -> bool | None:
         """Whether all of a tensor is within the format's range; ``None`` if it is unknown."""
-        found = self.statistics(tensor)
-        return None if found is None else found.absmax < self.stored_as.overflow
+        stats = self.statistics(tensor)
+        return None if stats is None else stats.absmax < self.stored_as.overflow
 
     def peak(self, tensor: str) -> float | None:
         """The least of the greatest values of a Softmax's rows, ``None`` if it is unknown."""

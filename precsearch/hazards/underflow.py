@@ -36,8 +36,8 @@ def underflows(screened: Screened) -> Iterator[Finding]:
     """
     for node in screened.graph.nodes:
         slot = _singular_slot(screened, node)
-        found = screened.statistics(node.inputs[slot]) if slot >= 0 else None
-        if found is None:
+        stats = screened.statistics(node.inputs[slot]) if slot >= 0 else None
+        if stats is None:
             continue
         origin = _origin(screened, node.inputs[slot])
         seen = screened.statistics(origin)
@@ -48,10 +48,10 @@ def underflows(screened: Screened) -> Iterator[Finding]:
         else:
             what = f"{seen.subnormal:.0%} of tensor {origin!r} are below "
             what += f"{screened.stored_as.smallest_normal:.1e}"
-        said = f"{what}, and {node.op_type} {node.key!r} needs them"
-        yield Finding(Gravity.UNDERFLOW, node, said)
+        reason = f"{what}, and {node.op_type} {node.key!r} needs them"
+        yield Finding(Gravity.UNDERFLOW, node, reason)
         for maker in _upstream(screened, node.inputs[slot], origin):
-            yield Finding(Gravity.UNDERFLOW, maker, said)
+            yield Finding(Gravity.UNDERFLOW, maker, reason)
 
 
 def constant_underflows(screened: Screened) -> Iterator[Finding]:
@@ -70,15 +70,15 @@ def constant_underflows(screened: Screened) -> Iterator[Finding]:
                 continue
             user = _singular_user(screened, node.outputs[0])
             if user is not None:
-                said = (
+                reason = (
                     f"constant {tensor!r} ({number:.1e}) becomes zero, and {user.op_type} "
                     f"{user.key!r} needs it"
                 )
-                yield Finding(Gravity.UNDERFLOW, node, said)
+                yield Finding(Gravity.UNDERFLOW, node, reason)
 
 
-def _vanishes(found: TensorStatistics) -> bool:
-    return found.flushed > 0 or found.subnormal > _SUBNORMAL_SHARE
+def _vanishes(stats: TensorStatistics) -> bool:
+    return stats.flushed > 0 or stats.subnormal > _SUBNORMAL_SHARE
 
 
 def _singular_slot(screened: Screened, node: NodeView) -> int:
@@ -98,9 +98,9 @@ def _singular_user(screened: Screened, tensor: str, steps: int = _STEPS) -> Node
         if _singular_slot(screened, node) == slot:
             return node
         if node.is_op(*_CARRY):
-            found = _singular_user(screened, node.outputs[0], steps - 1)
-            if found is not None:
-                return found
+            singular = _singular_user(screened, node.outputs[0], steps - 1)
+            if singular is not None:
+                return singular
     return None
 
 
@@ -111,8 +111,8 @@ def _origin(screened: Screened, tensor: str) -> str:
     """
     current = tensor
     for _ in range(_STEPS):
-        found = screened.statistics(current)
-        if found is not None and found.flushed > 0:
+        stats = screened.statistics(current)
+        if stats is not None and stats.flushed > 0:
             return current
         maker = screened.graph.producer.get(current)
         if maker is None or not maker.is_op(*_CARRY) or _singular_slot(screened, maker) > 0:
@@ -136,9 +136,9 @@ def _upstream(screened: Screened, tensor: str, origin: str) -> Iterator[NodeView
             pending.append(maker.inputs[0])
         elif maker.is_op(*_SOURCES, *_REDUCTIONS, *PRODUCTS):
             for source in screened.operands(maker):
-                found = screened.statistics(source)
-                if source in seen or found is None or not _vanishes(found):
+                stats = screened.statistics(source)
+                if source in seen or stats is None or not _vanishes(stats):
                     continue
-                if found.subnormal > _SUBNORMAL_SHARE or not maker.is_op(*PRODUCTS):
+                if stats.subnormal > _SUBNORMAL_SHARE or not maker.is_op(*PRODUCTS):
                     seen.add(source)
                     pending.append(source)

@@ -23,6 +23,7 @@ __all__ = [
     "cast_slots",
     "data_slots",
     "is_product",
+    "operator_takes",
     "quantized_trait",
     "weight_slot",
 ]
@@ -207,6 +208,12 @@ def _find_form(node: NodeView, graph: GraphView, wanted: NumberFormat) -> _Form:
     if not outputs or not others.isdisjoint(slots):
         return _NO_FORM
     return tuple(sorted(s for found in slots.values() for s in found)), tuple(outputs)
+
+
+def operator_takes(op_type: str, opset: int, wanted: NumberFormat) -> bool:
+    """Whether an operator set of ONNX has an operator that reads and writes a float format."""
+    schema = _schema(op_type, opset, _type_name(wanted))
+    return schema is not None and any(schema.inputs) and any(schema.outputs)
 
 
 def _type_name(wanted: NumberFormat) -> str:

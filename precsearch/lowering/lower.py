@@ -5,7 +5,7 @@ the model's metadata names what computes in another float precision
 (`precsearch.lowering.engines.annotate`).
 Byte-deterministic: the same model, assignment and scales give the same bytes with every supported
 version of Python, NumPy, onnx and protobuf. No inferred shapes, producer or documentation strings
-are written, and the bytes of constants are joined rather than serialised again, which also makes a
+are written, and the bytes of constants are joined rather than serialized again, which also makes a
 trial cheap: only its nodes are new.
 """
 
@@ -19,13 +19,19 @@ from functools import cached_property
 from precsearch.core.backend import TYPED, GraphForm, QuantScheme
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment, SearchSpace
+from precsearch.graph.operators import PRODUCTS
 from precsearch.graph.serialize import skeleton_of
 from precsearch.graph.view import GraphView
+from precsearch.lowering.capabilities import already_quantized
 from precsearch.lowering.cast import float_nodes
 from precsearch.lowering.context import LoweringContext
 from precsearch.lowering.emitter import Emitter, Wanted
 from precsearch.lowering.engines.annotate import METADATA_KEY, Annotation, annotate
-from precsearch.lowering.engines.fp32_islands import fp32_islands, recurrent_behind_bf16
+from precsearch.lowering.engines.fp32_islands import (
+    fp32_islands,
+    packed_behind_attention,
+    recurrent_behind_bf16,
+)
 from precsearch.lowering.engines.ort_workarounds import engine_forms
 from precsearch.lowering.qdq.layout import QuantLayout
 from precsearch.lowering.qdq.scales import QuantParams, ScaleSource
@@ -42,14 +48,16 @@ class Lowered:
     """A model that a backend can build.
 
     Attributes:
-        content: The serialised ``ModelProto``; external weights stay external.
+        content: The serialized ``ModelProto``; external weights stay external.
         digest: Identifies it among the lowerings of one prepared model, cheaper than `sha256`.
-        params: Scale and zero point of every quantised activation.
+        params: Scale and zero point of every quantized activation.
         asked: Name of a node that must compute in less than FP32 → the precision asked of it.
         owners: Name of each node, added ones too → key of the group that it belongs to.
         parts: Group key → digest of its nodes and constants.
         shifts: Name of an INT8 node → what its bias is shifted by.
         dynamic: Names of the INT8 nodes that round by the range of each inference, sorted.
+        products: Names of its products in any precision, but for those of floats that the author's
+            Q/DQ stands around: what these are asked for, the author has decided.
     """
 
     content: SerializedModel
@@ -60,6 +68,7 @@ class Lowered:
     parts: Mapping[str, str]
     shifts: Shifts = field(default_factory=dict)
     dynamic: tuple[str, ...] = ()
+    products: tuple[str, ...] = ()
 
     @cached_property
     def sha256(self) -> str:
@@ -78,7 +87,7 @@ class Lowering:
     Args:
         graph: The prepared model.
         space: Its groups.
-        scheme: The backend's quantisation.
+        scheme: The backend's quantization.
         scales: Calibrated ranges, or a plan's scales.
         form: What kind of graph is written.
     """
@@ -125,7 +134,7 @@ class Lowering:
         lowered = self._assemble(emitter.writer, spans, layout.params, asked, notes)
         shifts = {nodes[i].key: shift for i, shift in layout.shifts.items()}
         dynamic = tuple(sorted(nodes[i].key for i in layout.dynamic))
-        return replace(lowered, shifts=shifts, dynamic=dynamic)
+        return replace(lowered, shifts=shifts, dynamic=dynamic, products=self._products)
 
     def _wanted(
         self, assignment: Assignment, layout: QuantLayout, floats: Mapping[int, Precision]
@@ -137,7 +146,9 @@ class Lowering:
         if self.form.guard_products:
             islands = fp32_islands(self.graph, layout, formats)
             fed = recurrent_behind_bf16(self.graph, formats)
-            forms = replace(forms, guarded=forms.guarded | islands, fed=fed)
+            behind_floats, widened = packed_behind_attention(self.graph, layout, packed)
+            guarded = forms.guarded | islands
+            forms = replace(forms, guarded=guarded, fed=fed | behind_floats, widened=widened)
         typed = {} if self.form.annotated else formats
         return Wanted(layout, typed, packed, forms, float_weights=self.form.annotated)
 
@@ -155,6 +166,16 @@ class Lowering:
             spans.append((key, len(emitter.writer.nodes)))
         return spans
 
+    @cached_property
+    def _products(self) -> tuple[str, ...]:
+        return tuple(
+            node.key
+            for node in self.graph.nodes
+            if node.is_op(*PRODUCTS)
+            and self.graph.is_float(node.outputs[0])
+            and not already_quantized(node, self.graph)
+        )
+
     def _group(self, index: int) -> str:
         return self._groups[self.graph.nodes[index].key]
 
@@ -167,7 +188,7 @@ class Lowering:
         spans: Iterable[tuple[str, int]],
         assignment: Assignment,
         floats: Mapping[int, Precision],
-        quantised: Iterable[str],
+        quantized: Iterable[str],
     ) -> Annotation:
         if not self.form.annotated or not assignment.entries:
             return Annotation()
@@ -176,7 +197,7 @@ class Lowering:
         for key, end in spans:
             owners |= {node.name: assignment[key] for node in writer.nodes[start:end]}
             start = end
-        return annotate(self.graph, writer.nodes, owners, floats, quantised)
+        return annotate(self.graph, writer.nodes, owners, floats, quantized)
 
     def _assemble(
         self,
@@ -214,7 +235,7 @@ class Lowering:
         return Lowered(content, digest.hexdigest(), params, asked, owners, parts)
 
     def _hash(self, constant: bytes) -> bytes:
-        """Of a serialised constant, made once a model; it is the same object in every trial.
+        """Of a serialized constant, made once a model; it is the same object in every trial.
 
         It is found by identity: as a key, all of its bytes would be hashed once more.
         """

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from precsearch.core.backend import (
     Backend,
     BackendOptions,
-    BuildsAhead,
     ChoosesTactics,
     Fingerprint,
+    TellsPrecisions,
 )
 from precsearch.core.backend.old_names import layer_summary
 from precsearch.core.backend.portable import WritesPortableModel
@@ -33,8 +33,8 @@ class Engine:
         layer_summary: What it is made of, see `precsearch.core.backend.Backend.layer_summary`.
         tactics: What the backend chose by timing, this engine's choices among them; empty where it
             does not tell.
-        ran: Node → precision that it runs in, see `precsearch.core.backend.BuildsAhead`; empty
-            where the backend does not tell.
+        ran: Product → precision that it runs in, see `precsearch.core.backend.TellsPrecisions`;
+            empty where the backend does not tell.
         fused: Attention cores that one kernel computes, of all; see the same.
     """
 
@@ -45,17 +45,22 @@ class Engine:
     fused: tuple[int, int] = (0, 0)
 
 
-def engine_of(backend: Backend, artifact: bytes) -> Engine:
+def engine_of(backend: Backend, artifact: bytes, products: Collection[str]) -> Engine:
     """An engine that a backend built, with what is known of it.
+
+    Args:
+        backend: Whose engine.
+        artifact: The engine.
+        products: Names of the products of its model.
 
     Raises:
         BuildError: It was refused.
     """
     tactics = backend.tactics() if isinstance(backend, ChoosesTactics) else {}
     layers = layer_summary(backend, artifact)
-    if not isinstance(backend, BuildsAhead):
+    if not isinstance(backend, TellsPrecisions):
         return Engine(artifact, layers, tactics)
-    ran, fused = backend.precisions_of(artifact), backend.fused_attention(artifact)
+    ran, fused = backend.precisions_of(artifact, products), backend.fused_attention(artifact)
     return Engine(artifact, layers, tactics, ran, fused)
 
 
@@ -70,12 +75,15 @@ class BuildService:
         """Versions and device."""
         return self._backend.fingerprint()
 
-    def make(self, model: bytes, tactics: Mapping[str, str]) -> Engine:
+    def make(
+        self, model: bytes, tactics: Mapping[str, str], products: Collection[str] = ()
+    ) -> Engine:
         """Build an engine from a lowered model.
 
         Args:
             model: Serialized.
             tactics: Kernels to use again where they can be had, chosen on this kind of device.
+            products: Names of its products, to be told what these run in.
 
         Raises:
             BuildError: The backend refused it.
@@ -83,7 +91,7 @@ class BuildService:
         self._announce("build")
         if isinstance(self._backend, ChoosesTactics):
             self._backend.hold(tactics)
-        return engine_of(self._backend, self._backend.build(model))
+        return engine_of(self._backend, self._backend.build(model), products)
 
     def portable(self, model: bytes) -> tuple[bytes, ...]:
         """A lowered model in the backend's own format, see `WritesPortableModel.portable`.

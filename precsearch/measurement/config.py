@@ -30,12 +30,14 @@ class Candidate:
         digest: Its identity among the trials of a search.
         asked: Node name → precision that it was asked for.
         owners: Node name → group key.
+        products: Names of its products, whatever they were asked for.
     """
 
     model: bytes | SerializedModel
     digest: str
     asked: Mapping[str, Precision]
     owners: Mapping[str, str]
+    products: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

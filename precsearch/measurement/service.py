@@ -26,7 +26,12 @@ from precsearch.measurement.config import Candidate, MeasurementConfig, Referenc
 from precsearch.measurement.engines import EngineSource
 from precsearch.measurement.place import Place
 from precsearch.measurement.probes import FirstLook, Probes
-from precsearch.measurement.profiling import achieved_precisions, profiled, seconds_by_group
+from precsearch.measurement.profiling import (
+    achieved_precisions,
+    products_told,
+    profiled,
+    seconds_by_group,
+)
 from precsearch.measurement.reference_service import Announce, ReferenceService
 from precsearch.measurement.scoring import Scorer, Scores
 from precsearch.measurement.timing.confirming import timed_together
@@ -151,13 +156,13 @@ class MeasurementService(ReferenceService):
             if fidelity is Fidelity.PROXY:
                 return self._some(session, rival, built)
             scores = Scores(scored) if scored else self._scorer.every(session, self._config.search)
-            accuracy = scores.accuracy
-            timed = None if plain else self._time(session, accuracy, rival)
+            timed = None if plain else self._time(session, scores.accuracy, rival)
         finally:
             session.close()
         latency = timed or self.fp32_latency()  # a third session of FP32 would be open before
         kernels = profiled(self._backend, artifact, self._timer.loads[0].feeds[0])
-        concluded = rival is not None and rival.decides(accuracy, latency)
+        told = products_told(self._backend, artifact, candidate.products)
+        concluded = rival is not None and rival.decides(scores.accuracy, latency)
         if concluded and not plain and opened <= _SLOW_OPEN_S:
             self._announce("time")
             latency = self._timer.again(lambda: self._backend.open(artifact), latency, rival)
@@ -165,13 +170,11 @@ class MeasurementService(ReferenceService):
             better = concluded and not plain and latency.ratio < rival.ratio
             self._engines.pin(candidate.digest if better else rival.digest)
         return replace(
-            scores.measured(built),
+            self._engines.weighed(scores.measured(built), candidate, artifact),
             latency=latency,
-            group_seconds=seconds_by_group(kernels, candidate.owners, latency.seconds),
-            achieved=achieved_precisions(kernels, candidate.asked, candidate.owners),
-            artifact_bytes=self._engines.size(candidate, artifact),
+            **seconds_by_group(kernels, candidate.owners, latency.seconds),
+            achieved=achieved_precisions(kernels, candidate.asked, candidate.owners, told=told),
             warnings=engine_warnings(self._backend, artifact),
-            group_bytes=self._engines.group_bytes(candidate),
         )
 
     def memory(self, candidate: Candidate) -> int:
@@ -242,7 +245,7 @@ class MeasurementService(ReferenceService):
             BuildError: The backend refused the model.
         """
         self._announce("build")
-        return engine_of(self._backend, self._engines.built(candidate))
+        return engine_of(self._backend, self._engines.built(candidate), candidate.products)
 
     def hold(self, tactics: Mapping[str, str]) -> None:
         """Keep later builds to these tactics, see `precsearch.core.backend.ChoosesTactics`."""

@@ -45,12 +45,12 @@ _ONE_NORM = frozenset(m.name for m in (REL_L2, REL_L2_MAX, COSINE, SQNR, PSNR))
 
 
 def with_lost_parts(
-    measure: Metric, found: Accuracy, outputs: Sequence[Feed], reference: Sequence[Feed]
+    measure: Metric, accuracy: Accuracy, outputs: Sequence[Feed], reference: Sequence[Feed]
 ) -> Accuracy:
     """A score with the parts that it hides, where the metric is one norm over an output."""
-    if measure.name not in _ONE_NORM or not math.isfinite(found.loss):
-        return found
-    return replace(found, lost=lost_parts(outputs, reference))
+    if measure.name not in _ONE_NORM or not math.isfinite(accuracy.loss):
+        return accuracy
+    return replace(accuracy, lost=lost_parts(outputs, reference))
 
 
 def worst_of(scores: Iterable[Accuracy]) -> Accuracy:
@@ -59,13 +59,13 @@ def worst_of(scores: Iterable[Accuracy]) -> Accuracy:
     Args:
         scores: At least one.
     """
-    found = list(scores)
-    worst = max(found, key=lambda a: a.loss)
+    scored = list(scores)
+    worst = max(scored, key=lambda a: a.loss)
     return replace(
         worst,
-        upper=max(a.upper for a in found),
-        mismatches=tuple(m for a in found for m in a.mismatches),
-        lost=tuple(p for a in found for p in a.lost),
+        upper=max(a.upper for a in scored),
+        mismatches=tuple(m for a in scored for m in a.mismatches),
+        lost=tuple(p for a in scored for p in a.lost),
     )
 
 
@@ -92,9 +92,9 @@ def metric(name: str, sha256: str = "") -> Metric:
         OptionError: There is none, or the function cannot be imported.
         DataError: The user's metric has another digest.
     """
-    found = named(name)
-    if found is not None:
-        return found
+    named_metric = named(name)
+    if named_metric is not None:
+        return named_metric
     if ":" in name:
         return Custom.load(name, sha256)
     raise OptionError(

@@ -49,8 +49,8 @@ def compared(outputs: Sequence[Feed], reference: Sequence[Feed]) -> tuple[str, .
         )
     if not outputs or not reference[0]:
         raise DataError("there are no outputs to compare; give at least one sample")
-    for values, wanted in zip(outputs, reference, strict=True):
-        for name, array in wanted.items():
+    for values, expected in zip(outputs, reference, strict=True):
+        for name, array in expected.items():
             if name not in values:
                 raise DataError(
                     f"the reference holds {name!r}, but the outputs are {', '.join(values)}"
@@ -83,8 +83,8 @@ def _pairs(
     outputs: Sequence[Feed], reference: Sequence[Feed], rows: Sequence[int], name: str
 ) -> Iterator[tuple[Array, Array, bool]]:
     """Values and reference as ``[rows, elements]``, and whether their shapes agreed."""
-    for values, wanted, count in zip(outputs, reference, rows, strict=True):
-        value, target = np.asarray(values[name]), np.asarray(wanted[name])
+    for values, expected, count in zip(outputs, reference, rows, strict=True):
+        value, target = np.asarray(values[name]), np.asarray(expected[name])
         same = value.shape == target.shape
         if not same:  # such as the boxes of a detector that found fewer; the caller fails them
             value = target = np.zeros((count, 1), dtype=target.dtype)
@@ -125,13 +125,13 @@ def blocks(
     Where the reference is not finite and the value is the very same, both count as 0.
     """
     for value, target, wrong in _joined(_pairs(outputs, reference, rows, name)):
-        values, wanted, bad = value.astype(np.float64), target.astype(np.float64), wrong
-        odd = ~(np.isfinite(values) & np.isfinite(wanted))
+        values, expected, bad = value.astype(np.float64), target.astype(np.float64), wrong
+        odd = ~(np.isfinite(values) & np.isfinite(expected))
         if odd.any():
-            same = (values == wanted) | (np.isnan(values) & np.isnan(wanted))
+            same = (values == expected) | (np.isnan(values) & np.isnan(expected))
             bad = wrong | (odd & ~same).any(axis=1)
-            values[odd] = wanted[odd] = 0
-        yield Block(values, wanted, bad)
+            values[odd] = expected[odd] = 0
+        yield Block(values, expected, bad)
 
 
 def unequal(

@@ -49,13 +49,13 @@ class Top1Agree:
         """
         names = compared(outputs, reference)
         name = _class_output(reference[0], names)
-        wanted, classes = _winners(reference, name)
-        truth = self._truth(labels, len(wanted), classes)
+        expected, classes = _winners(reference, name)
+        truth = self._truth(labels, len(expected), classes)
         odd = mismatches(outputs, reference, (1,) * len(outputs), names)
         if unsound(odd) or any(m.output == name for m in odd):
             return Accuracy(math.inf, math.inf, {name: math.inf}, mismatches=odd)
-        found, _ = _winners(outputs, name)
-        errors = self._errors(found, wanted, truth)
+        winners, _ = _winners(outputs, name)
+        errors = self._errors(winners, expected, truth)
         weights = np.ones_like(errors)
         loss = aggregate(errors, weights, Aggregation.MEAN)
         return Accuracy(
@@ -83,8 +83,8 @@ class Top1Agree:
     def _truth(self, labels: Array | None, samples: int, classes: int) -> Array | None:
         return None
 
-    def _errors(self, found: Array, wanted: Array, truth: Array | None) -> Floats:
-        return np.asarray(found != wanted, dtype=np.float64)
+    def _errors(self, predicted: Array, expected: Array, truth: Array | None) -> Floats:
+        return np.asarray(predicted != expected, dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,8 @@ class Top1(Top1Agree):
             )
         return truth
 
-    def _errors(self, found: Array, wanted: Array, truth: Array | None) -> Floats:
-        was, is_now = wanted == truth, found == truth
+    def _errors(self, predicted: Array, expected: Array, truth: Array | None) -> Floats:
+        was, is_now = expected == truth, predicted == truth
         return np.asarray(was, dtype=np.float64) - np.asarray(is_now, dtype=np.float64)
 
 

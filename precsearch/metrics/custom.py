@@ -58,15 +58,15 @@ class Custom:
                 (outputs, reference) or (outputs, reference, labels).
             DataError: The file is another one.
         """
-        found = find_function(where)
-        if sha256 and found.sha256 != sha256:
+        loaded = find_function(where)
+        if sha256 and loaded.sha256 != sha256:
             raise DataError(
-                f"the metric {found.name!r} has changed since the run began (SHA-256 "
-                f"{found.sha256[:12]}, it was {sha256[:12]}); restore it, or begin anew"
+                f"the metric {loaded.name!r} has changed since the run began (SHA-256 "
+                f"{loaded.sha256[:12]}, it was {sha256[:12]}); restore it, or begin anew"
             )
-        function = found.load()
-        arguments = _arguments(function, found.name)
-        return cls(found.name, function, found.sha256, arguments=arguments)
+        function = loaded.load()
+        arguments = _arguments(function, loaded.name)
+        return cls(loaded.name, function, loaded.sha256, arguments=arguments)
 
     def score(
         self,

@@ -47,7 +47,7 @@ def degenerate(feeds: Sequence[Feed], reference: Sequence[Feed]) -> Degenerate:
             notes.append(f"output {name!r} is {value} in all samples: {_NOTHING}")
     if names and len(empty) == len(names):
         return Degenerate((), "; ".join(empty))
-    notes = [*(f"{said}: nothing is compared there" for said in empty), *notes]
+    notes = [*(f"{place}: nothing is compared there" for place in empty), *notes]
     if len(feeds) > 1 and _alike(feeds):
         notes.append(f"all {len(feeds)} feeds are equal: losses are those of one feed")
     elif len(reference) > 1 and names and _alike(reference):

@@ -189,10 +189,10 @@ def _first(measured: Floats) -> _Losses:
 
 
 def _noise(block: Block) -> Floats:
-    wanted = block.reference
-    count = np.full(len(wanted), wanted.shape[1])
-    norm = _norm(block.values - wanted)
-    return np.stack([norm, count, wanted.min(axis=1), wanted.max(axis=1)], axis=1)
+    reference = block.reference
+    count = np.full(len(reference), reference.shape[1])
+    norm = _norm(block.values - reference)
+    return np.stack([norm, count, reference.min(axis=1), reference.max(axis=1)], axis=1)
 
 
 def _over_peak(measured: Floats) -> _Losses:

@@ -39,27 +39,27 @@ def mismatches(
         names: The outputs to look at.
     """
     total = sum(rows)
-    found: list[Mismatch] = []
+    mismatched: list[Mismatch] = []
     for name in names:
         counts = {kind: _Count() for kind in _KINDS}
-        for values, wanted, count in zip(outputs, reference, rows, strict=True):
-            value, target = np.asarray(values[name]), np.asarray(wanted[name])
+        for values, expected, count in zip(outputs, reference, rows, strict=True):
+            value, target = np.asarray(values[name]), np.asarray(expected[name])
             for kind, samples in _of(value, target, count):
                 here = counts[kind]
                 if not here.samples:
                     here.found, here.wanted = value.shape, target.shape
                 here.samples += samples
-        found += [
+        mismatched += [
             Mismatch(name, kind, c.samples, total, c.found, c.wanted)
             for kind, c in counts.items()
             if c.samples
         ]
-    return tuple(found)
+    return tuple(mismatched)
 
 
-def unsound(found: Sequence[Mismatch]) -> bool:
+def unsound(differences: Sequence[Mismatch]) -> bool:
     """Whether values themselves are wrong: another size alone may be right, a NaN is not."""
-    return any(m.kind != SIZE for m in found)
+    return any(m.kind != SIZE for m in differences)
 
 
 def _of(value: Array, target: Array, count: int) -> Iterator[tuple[str, int]]:

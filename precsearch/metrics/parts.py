@@ -42,8 +42,8 @@ class _Sums:
     @property
     def spread(self) -> Floats:
         """Sum of squared distances from the entry's mean."""
-        found: Floats = np.maximum(self.square - self.total**2 / max(self.count, 1), 0)
-        return found
+        variance: Floats = np.maximum(self.square - self.total**2 / max(self.count, 1), 0)
+        return variance
 
 
 def lost_parts(outputs: Sequence[Feed], reference: Sequence[Feed]) -> tuple[LostPart, ...]:
@@ -58,27 +58,29 @@ def lost_parts(outputs: Sequence[Feed], reference: Sequence[Feed]) -> tuple[Lost
         outputs that are not float, of rank below 2, or not finite, and for those whose shape beyond
         axis 0 differs from feed to feed.
     """
-    found: list[LostPart | None] = []
+    parts: list[LostPart | None] = []
     for name in reference[0]:
         values = [np.asarray(f[name]) for f in outputs if name in f]
-        wanted = [np.asarray(f[name]) for f in reference]
-        if _comparable(values, wanted):
-            found.append(_of(name, values, wanted))
-    return tuple(part for part in found if part is not None)
+        expected = [np.asarray(f[name]) for f in reference]
+        if _comparable(values, expected):
+            parts.append(_of(name, values, expected))
+    return tuple(part for part in parts if part is not None)
 
 
-def _comparable(values: Sequence[Array], wanted: Sequence[Array]) -> bool:
-    if len(values) != len(wanted) or not all(map(is_float, wanted)) or wanted[0].ndim < 2:
+def _comparable(values: Sequence[Array], expected: Sequence[Array]) -> bool:
+    if len(values) != len(expected) or not all(map(is_float, expected)) or expected[0].ndim < 2:
         return False
-    if len({w.shape[1:] for w in wanted}) != 1:
+    if len({w.shape[1:] for w in expected}) != 1:
         return False
-    return all(v.shape == w.shape for v, w in zip(values, wanted, strict=True))
+    return all(v.shape == w.shape for v, w in zip(values, expected, strict=True))
 
 
-def _of(name: str, values: Sequence[Array], wanted: Sequence[Array]) -> LostPart | None:
-    axes = [i for i, n in enumerate(wanted[0].shape) if i > 0 and 2 <= n <= _MOST_ENTRIES]
-    sums = {axis: _Sums(0.0, *(np.zeros(wanted[0].shape[axis]) for _ in range(3))) for axis in axes}
-    for value, target in zip(values, wanted, strict=True):
+def _of(name: str, values: Sequence[Array], expected: Sequence[Array]) -> LostPart | None:
+    axes = [i for i, n in enumerate(expected[0].shape) if i > 0 and 2 <= n <= _MOST_ENTRIES]
+    sums = {
+        axis: _Sums(0.0, *(np.zeros(expected[0].shape[axis]) for _ in range(3))) for axis in axes
+    }
+    for value, target in zip(values, expected, strict=True):
         a, b = value.astype(np.float64), target.astype(np.float64)
         if not (np.isfinite(a).all() and np.isfinite(b).all()):
             return None
@@ -89,8 +91,8 @@ def _of(name: str, values: Sequence[Array], wanted: Sequence[Array]) -> LostPart
             held.total += b.sum(axis=others)
             held.square += (b**2).sum(axis=others)
             held.error += off.sum(axis=others)
-    found = (_part(name, axis, held) for axis, held in sums.items())
-    return next((part for part in found if part is not None), None)
+    parts = (_part(name, axis, held) for axis, held in sums.items())
+    return next((part for part in parts if part is not None), None)
 
 
 def _part(name: str, axis: int, sums: _Sums) -> LostPart | None:

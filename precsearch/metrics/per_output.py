@@ -69,19 +69,19 @@ class PerOutput:
             OptionError: See `check`.
         """
         self.check(tuple(reference[0]))
-        found: list[Accuracy] = []
+        scores: list[Accuracy] = []
         for name in reference[0]:
             bound = self.base.bound(self.tolerances.get(name, self.tolerances.get(REST, 0.0)))
             values = [{name: f[name]} for f in outputs if name in f]
-            wanted = [{name: f[name]} for f in reference]
-            one = self.base.score(values, wanted, labels, sizes=sizes, seed=seed)
-            found.append(_shared(one, bound))
-        worst = max(found, key=lambda a: a.loss)
+            expected = [{name: f[name]} for f in reference]
+            one = self.base.score(values, expected, labels, sizes=sizes, seed=seed)
+            scores.append(_shared(one, bound))
+        worst = max(scores, key=lambda a: a.loss)
         return replace(
             worst,
-            upper=max(a.upper for a in found),
-            by_output={k: v for a in found for k, v in a.by_output.items()},
-            mismatches=tuple(m for a in found for m in a.mismatches),
+            upper=max(a.upper for a in scores),
+            by_output={k: v for a in scores for k, v in a.by_output.items()},
+            mismatches=tuple(m for a in scores for m in a.mismatches),
         )
 
     def bound(self, tolerance: float) -> float:
@@ -97,18 +97,18 @@ class PerOutput:
         return loss
 
 
-def _shared(found: Accuracy, bound: float) -> Accuracy:
+def _shared(accuracy: Accuracy, bound: float) -> Accuracy:
     """A loss in units of its bound."""
 
     def share(loss: float) -> float:
         return loss / bound if bound > 0 else 0.0 if loss <= 0 else float("inf")
 
     return replace(
-        found,
-        loss=share(found.loss),
-        upper=share(found.upper),
-        by_output={name: share(loss) for name, loss in found.by_output.items()},
-        per_sample=tuple(map(share, found.per_sample)),
+        accuracy,
+        loss=share(accuracy.loss),
+        upper=share(accuracy.upper),
+        by_output={name: share(loss) for name, loss in accuracy.by_output.items()},
+        per_sample=tuple(map(share, accuracy.per_sample)),
     )
 
 

@@ -101,7 +101,7 @@ class Precision95(NamedTuple):
 
 
 def how_sure(
-    errors: Floats, weights: Floats, aggregation: Aggregation, wanted: float, seed: int = 0
+    errors: Floats, weights: Floats, aggregation: Aggregation, level: float, seed: int = 0
 ) -> Precision95 | None:
     """How far a loss may be off because there are no more samples, by resampling them.
 
@@ -112,7 +112,7 @@ def how_sure(
         errors: Loss per sample, shape ``[n]``, finite.
         weights: Positive weight of each, shape ``[n]``.
         aggregation: RMS or MEAN.
-        wanted: The share asked for, such as 0.1.
+        level: The share asked for, such as 0.1.
         seed: Of the draws.
 
     Returns:
@@ -132,8 +132,8 @@ def how_sure(
     for start in range(0, _RESAMPLES, step):
         drawn = rng.integers(n, size=(min(step, _RESAMPLES - start), n))
         means.append((terms * weights)[drawn].sum(axis=1) / weights[drawn].sum(axis=1))
-    found = np.concatenate(means)
-    losses = np.sqrt(np.maximum(found, 0)) if aggregation is Aggregation.RMS else found
+    samples = np.concatenate(means)
+    losses = np.sqrt(np.maximum(samples, 0)) if aggregation is Aggregation.RMS else samples
     low, high = np.quantile(losses, (0.025, 0.975))
     share = float(high - low) / 2
-    return Precision95(share, max(n, math.ceil(n * (share / wanted) ** 2)))
+    return Precision95(share, max(n, math.ceil(n * (share / level) ** 2)))

@@ -29,24 +29,24 @@ def scale_gaps(reference: Sequence[Feed]) -> tuple[str, ...]:
     Args:
         reference: Output name → array, a mapping a feed.
     """
-    said = []
+    messages = []
     for name in reference[0] if reference else ():
         arrays = [np.asarray(feed[name]) for feed in reference if name in feed]
         alike = len({a.shape[1:] for a in arrays}) == 1
         if not alike or arrays[0].ndim < _RANK or not is_float(arrays[0]):
             continue
         for axis in range(arrays[0].ndim - 1, 0, -1):
-            found = _gap(arrays, axis)
-            if found is not None:
-                small, ratio = found
-                said.append(
+            gap = _gap(arrays, axis)
+            if gap is not None:
+                small, ratio = gap
+                messages.append(
                     f"output {name!r}: {_entries(small)} of axis {axis} "
                     f"{'are' if len(small) > 1 else 'is'} {ratio:.0f} times smaller than the rest, "
                     "and one norm over the output does not see them; choose a metric of the task "
                     "(docs/metrics.md), or export them as an output with a bound of its own"
                 )
                 break
-    return tuple(said)
+    return tuple(messages)
 
 
 def _gap(arrays: Sequence[np.ndarray], axis: int) -> tuple[list[int], float] | None:

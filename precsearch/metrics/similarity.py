@@ -70,14 +70,14 @@ class Sums:
     feeds: int = field(default=0)
     resized: int = 0
 
-    def add(self, found: Array, wanted: Array) -> None:
+    def add(self, values: Array, reference: Array) -> None:
         """Add one feed's tensor; one of another shape is counted alone."""
-        self.shape = tuple(wanted.shape)
+        self.shape = tuple(reference.shape)
         self.feeds += 1
-        if found.shape != wanted.shape:  # how large it is depends on data: boxes, non-zeros
+        if values.shape != reference.shape:  # how large it is depends on data: boxes, non-zeros
             self.resized += 1
             return
-        a, b = found.reshape(-1), wanted.reshape(-1)
+        a, b = values.reshape(-1), reference.reshape(-1)
         for start in range(0, a.size, _BLOCK):
             self._block(a[start : start + _BLOCK], b[start : start + _BLOCK])
 

@@ -65,14 +65,14 @@ def find(name: str) -> Metric | None:
         return None
     module, _, attribute = place.partition(":")
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        factory = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise OptionError(f"the metric {base!r} cannot be loaded: {error}") from error
-    if isinstance(found, Metric):
+    if isinstance(factory, Metric):
         if at:
             raise OptionError(f"the metric {base!r} takes no parameter; drop '@{parameter}'")
-        return found
-    made = cast(_Make, found)(name, parameter)
-    if not isinstance(made, Metric):
+        return factory
+    metric = cast(_Make, factory)(name, parameter)
+    if not isinstance(metric, Metric):
         raise OptionError(f"the metric {base!r} has no score(outputs, reference, labels)")
-    return made
+    return metric

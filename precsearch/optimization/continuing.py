@@ -91,12 +91,12 @@ def as_seen(trials: Sequence[Trial], looks: Sequence[Finalist]) -> tuple[Trial, 
         engine = trial.proposal.fidelity is Fidelity.ENGINE
         if loss is None or not engine or not isinstance(outcome, Measured):
             return trial
-        found = outcome.measurement
+        measurement = outcome.measurement
         accuracy = replace(
-            found.accuracy,
-            loss=max(found.accuracy.loss, loss),
-            upper=max(found.accuracy.upper, loss),
+            measurement.accuracy,
+            loss=max(measurement.accuracy.loss, loss),
+            upper=max(measurement.accuracy.upper, loss),
         )
-        return replace(trial, outcome=Measured(replace(found, accuracy=accuracy)))
+        return replace(trial, outcome=Measured(replace(measurement, accuracy=accuracy)))
 
     return tuple(map(seen, trials))

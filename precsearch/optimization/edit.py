@@ -19,7 +19,7 @@ from precsearch.graph.reading.read import read_model
 from precsearch.grouping.control import matching, pin
 from precsearch.optimization.write_plan import relowered
 from precsearch.plan.plan import Evidence, GroupEvidence, Plan, read_plan
-from precsearch.replay.materialize import lowered_again, materialise
+from precsearch.replay.materialize import lowered_again, materialize
 from precsearch.replay.model_file import model_beside
 from precsearch.setup.files import check_free, write_output
 
@@ -67,24 +67,24 @@ def edit(
     path, target_path = Path(plan), Path(output)
     source = model_beside(path, None if model is None else Path(model))
     check_free([target_path], force=force, inputs=(path, source))
-    found = read_plan(path)
-    made = materialise(found, source, None)
-    wanted: dict[str, Precision] = {}
+    read = read_plan(path)
+    materialized = materialize(read, source, None)
+    edits: dict[str, Precision] = {}
     for pattern, precision in changes.items():
         one = pin(pattern, precision, option=f"--set {pattern}={precision}")
-        keys = matching(made.target.space, made.target.graph, one.pattern, one.option)
-        wanted |= dict.fromkeys(keys, one.precision)
-    before = {g.key: g.precision for g in found.recipe.groups}
-    changed = {k: (before[k], p) for k, p in wanted.items() if before[k] is not p}
+        keys = matching(
+            materialized.target.space, materialized.target.graph, one.pattern, one.option
+        )
+        edits |= dict.fromkeys(keys, one.precision)
+    before = {g.key: g.precision for g in read.recipe.groups}
+    changed = {k: (before[k], p) for k, p in edits.items() if before[k] is not p}
     if not changed:
         raise OptionError("--set changes nothing: these groups have that precision already")
-    groups = tuple(
-        replace(g, precision=wanted.get(g.key, g.precision)) for g in found.recipe.groups
-    )
-    edited = replace(found, recipe=replace(found.recipe, groups=groups))
+    groups = tuple(replace(g, precision=edits.get(g.key, g.precision)) for g in read.recipe.groups)
+    edited = replace(read, recipe=replace(read.recipe, groups=groups))
     again = lowered_again(edited, read_model(source))
     recipe = relowered(edited.recipe, again.target, again.lowered)
-    result = Plan(recipe, found.criteria, _unmeasured(found.evidence, changed, found.digest))
+    result = Plan(recipe, read.criteria, _unmeasured(read.evidence, changed, read.digest))
     write_output(target_path, result.to_json(), force=force)
     return EditReport(target_path, result.digest, changed)
 
@@ -96,7 +96,7 @@ def _unmeasured(
     nan = math.nan
     shapes = tuple(replace(s, seconds=nan, ratio=nan) for s in evidence.latency.by_shape)
     why = "edited by hand and not measured since"
-    said = (
+    note = (
         f"{why}: {len(changed)} groups differ from the plan {digest[:12]}, whose trials these are; "
         "'precsearch verify' measures this one"
     )
@@ -109,7 +109,7 @@ def _unmeasured(
         holdout=None,
         groups=tuple(GroupEvidence(k, None, _reason(k, changed, reasons)) for k in keys),
         finalists=(),
-        warnings=(said, *evidence.warnings),
+        warnings=(note, *evidence.warnings),
         engine=(),
         tactics={},
         predictions=None,

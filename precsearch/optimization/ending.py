@@ -32,13 +32,13 @@ def unmet(config: OptimizeConfig, metric: Metric, baseline: Measurement) -> Opti
     """
     worst = worst_output(baseline.accuracy)
     output = f", at the output {worst!r}" if worst else ""
-    said = (
+    reason = (
         f"the FP32 engine itself is off by {metric.display(baseline.accuracy.loss):.3g} "
         f"({config.metric}{output}), the bound is {config.tol:g}: nothing was searched; "
         "raise --tol, or find the first wrong tensor with: "
         f"{command('diagnose', argument(config.model), '--precision', 'fp32')}"
     )
-    return OptimizeResult(None, None, None, met=False, interrupted=False, summary=(said,))
+    return OptimizeResult(None, None, None, met=False, interrupted=False, summary=(reason,))
 
 
 def beyond_limits(rounds: Rounds, choice: Choice) -> OptimizeResult:
@@ -52,10 +52,10 @@ def beyond_limits(rounds: Rounds, choice: Choice) -> OptimizeResult:
     timed = [t for t in rounds.trials if t.measurement and t.measurement.latency and t.assignment]
     near = [t for t in timed if t.measurement and goal.passes(t.measurement)]
     closest = min(near, key=lambda t: _excess(rounds, t), default=None)
-    said = f"the FP32 engine: {'; '.join(choice.broken)}"
+    reason = f"the FP32 engine: {'; '.join(choice.broken)}"
     if closest is not None and closest.measurement is not None:
         over = rounds.left_out.get(closest.number) or goal.broken(closest.measurement)
-        said = f"the closest is engine {closest.number}: {'; '.join(over)}" if over else said
+        reason = f"the closest is engine {closest.number}: {'; '.join(over)}" if over else reason
     options = " or ".join(f"--max-{_OPTIONS[name]}" for name in goal.limits.given)
     return OptimizeResult(
         None,
@@ -64,7 +64,7 @@ def beyond_limits(rounds: Rounds, choice: Choice) -> OptimizeResult:
         met=False,
         interrupted=rounds.stopped == INTERRUPTED,
         summary=(
-            f"no engine within the bound on the loss is within the limits; {said}; raise "
+            f"no engine within the bound on the loss is within the limits; {reason}; raise "
             f"{options}, or --tol",
         ),
     )
@@ -72,10 +72,10 @@ def beyond_limits(rounds: Rounds, choice: Choice) -> OptimizeResult:
 
 def _excess(rounds: Rounds, trial: Trial) -> float:
     """The largest share of a limit that an engine uses."""
-    found, limits = trial.measurement, rounds.problem.goal.limits
-    assert found is not None
-    assert found.latency is not None
-    used = {"seconds": found.latency.seconds, "size": found.artifact_bytes}
+    measurement, limits = trial.measurement, rounds.problem.goal.limits
+    assert measurement is not None
+    assert measurement.latency is not None
+    used = {"seconds": measurement.latency.seconds, "size": measurement.artifact_bytes}
     return max((used[n] / most for n, most in limits.given.items() if n in used), default=1.0)
 
 

@@ -78,9 +78,9 @@ def written_again(
         build(kept, config.model, artifact, force=outputs.may_replace(artifact))
         for written in artifact_paths(config.backend, artifact):
             outputs.write(written, written.read_bytes())
-    found = plan.evidence
+    evidence = plan.evidence
     yield PlanWritten(
-        str(config.plan_path), found.latency.ratio, found.accuracy.loss, _counts(plan)
+        str(config.plan_path), evidence.latency.ratio, evidence.accuracy.loss, _counts(plan)
     )
     record = outputs.record
     return OptimizeResult(

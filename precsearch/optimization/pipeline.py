@@ -9,7 +9,14 @@ from dataclasses import dataclass, field, replace
 
 from precsearch._version import __version__
 from precsearch.core.backend import Fingerprint
-from precsearch.core.events import Event, GroupOutline, RunStarted, SearchStarted, Warned
+from precsearch.core.events import (
+    Event,
+    GroupOutline,
+    RunStarted,
+    SearchStarted,
+    UniformEngine,
+    Warned,
+)
 from precsearch.core.problem import Bound, Budget, Goal, Prior, Problem
 from precsearch.core.strategy import Strategy
 from precsearch.core.trial import Measured, Measurement, Trial
@@ -25,6 +32,7 @@ from precsearch.lowering.lower import Lowering
 from precsearch.measurement.build_service import Engine
 from precsearch.optimization.evaluation import Evaluation
 from precsearch.optimization.explanation.caveats import hidden_by_loss
+from precsearch.optimization.explanation.demoted import demoted
 from precsearch.optimization.shipment import Shipment, chosen_engine
 from precsearch.optimization.stages.baseline import BaselineStage, refused, told
 from precsearch.optimization.stages.prepare import Preparation, Prepared
@@ -205,6 +213,7 @@ class Run:
             fp32=self.fp32[-1].mode if self.fp32 else "",
             setup_seconds=problem.setup_seconds,
             earlier=problem.earlier,
+            uniform=tuple(UniformEngine(p, a) for a, p in problem.uniforms.items()),
             **SearchStarted.fields_of(problem.goal),
         )
 
@@ -261,6 +270,7 @@ class Run:
         """Write plan and artifact."""
         shipment = Shipment(self.config, self.target, self.inputs, self.outputs)
         yield from self._warn(hidden_by_loss(rounds.problem, rounds.trials, choice))
+        yield from self._warn(demoted(choice.trial.assignment, choice.measurement.achieved))
         if self.config.artifact is not None and shipment.artifact(engine) is None:
             yield from self._warn(
                 ["no engine is written: 'precsearch build' makes it from the plan"]

@@ -57,9 +57,9 @@ def optimize_events(config: OptimizeConfig) -> Stream:
         ) as journal:
             outputs = Outputs(config.run_path, force=config.force, resumed=config.resume)
             outputs.check(paths)
-            found = yield from written_again(config, outputs, identified, len(journal.memo))
-            if found is not None:
-                return found
+            result = yield from written_again(config, outputs, identified, len(journal.memo))
+            if result is not None:
+                return result
             run = Run(
                 config, target, inputs, chosen, journal, started, outputs, rewritten=rewritten
             )

@@ -112,7 +112,7 @@ def _taken(trial: Trial, number: int) -> Trial:
 
 def _trials(source: Path, identity: Mapping[str, str]) -> list[Trial]:
     """The trials of a journal, but for those that something outside killed."""
-    found: list[Trial] = []
+    trials: list[Trial] = []
     theirs: Mapping[str, str] = {}
     for event in read(source):
         if isinstance(event, RunStarted):
@@ -121,23 +121,28 @@ def _trials(source: Path, identity: Mapping[str, str]) -> list[Trial]:
         elif isinstance(event, TrialFinished):
             outcome = event.trial.outcome
             if not (isinstance(outcome, Failed) and outcome.kind == KILLED):
-                found.append(event.trial)
-    judged = [_judged(t, theirs.get(_METRIC, ""), identity.get(_METRIC, "")) for t in found]
+                trials.append(event.trial)
+    judged = [_judged(t, theirs.get(_METRIC, ""), identity.get(_METRIC, "")) for t in trials]
     taken = [t for t in judged if t is not None]
-    if found and not any(t.measurement for t in taken):
+    if trials and not any(t.measurement for t in taken):
         _check(source, theirs, identity)  # it did not score by our metric
     return taken
 
 
 def _judged(trial: Trial, theirs: str, ours: str) -> Trial | None:
     """A trial by our metric; ``None`` if that did not score it."""
-    found = trial.measurement
-    if theirs == ours or found is None:
+    measurement = trial.measurement
+    if theirs == ours or measurement is None:
         return trial
-    if ours not in found.also:
+    if ours not in measurement.also:
         return None
-    also = {**{k: a for k, a in found.also.items() if k != ours}, theirs: found.accuracy}
-    return replace(trial, outcome=Measured(replace(found, accuracy=found.also[ours], also=also)))
+    also = {
+        **{k: a for k, a in measurement.also.items() if k != ours},
+        theirs: measurement.accuracy,
+    }
+    return replace(
+        trial, outcome=Measured(replace(measurement, accuracy=measurement.also[ours], also=also))
+    )
 
 
 def _check(

@@ -193,7 +193,7 @@ def make_plan(
         strategy_options=dict(sorted(config.strategy_options.items())),
         devices=finish.devices,
     )
-    recipe = make_recipe(target, problem.space, assignment, lowered, inputs)
+    recipe = make_recipe(target, target.space, assignment, lowered, inputs)
     return Plan(recipe, make_criteria(config, inputs), _with_sizes(evidence, problem, measured))
 
 
@@ -248,8 +248,12 @@ def _digits(value: float) -> float:
     return float(f"{value:.5g}")
 
 
-def _short_prediction(said: Prediction | None) -> Prediction | None:
-    return None if said is None else Prediction(_digits(said.ratio), _digits(said.usage))
+def _short_prediction(prediction: Prediction | None) -> Prediction | None:
+    return (
+        None
+        if prediction is None
+        else Prediction(_digits(prediction.ratio), _digits(prediction.usage))
+    )
 
 
 def _short_errors(errors: PredictionErrors | None) -> PredictionErrors | None:
@@ -270,7 +274,7 @@ def _counts(assignment: Assignment) -> Mapping[str, int]:
 def _trials(trials: Sequence[Trial]) -> tuple[TrialEvidence, ...]:
     front, rows = {t.number for t in pareto(trials)}, list[TrialEvidence]()
     for trial in trials:
-        found, outcome = trial.measurement, trial.outcome
+        measurement, outcome = trial.measurement, trial.outcome
         failed = ""
         if isinstance(outcome, Failed):
             failed = f"{outcome.stage}/{outcome.kind}: {outcome.message}"
@@ -280,15 +284,15 @@ def _trials(trials: Sequence[Trial]) -> tuple[TrialEvidence, ...]:
                 assignment=trial.assignment.digest[:12],
                 counts=_counts(trial.assignment),
                 fidelity=trial.proposal.fidelity.value,
-                loss=None if found is None else _digits(found.accuracy.loss),
+                loss=None if measurement is None else _digits(measurement.accuracy.loss),
                 ratio=None
-                if found is None or found.latency is None
-                else _digits(found.latency.ratio),
+                if measurement is None or measurement.latency is None
+                else _digits(measurement.latency.ratio),
                 failed=failed,
                 why=trial.proposal.reason,
                 predicted=_short_prediction(trial.proposal.predicted),
                 pareto=trial.number in front,
-                mismatches=() if found is None else found.accuracy.mismatches,
+                mismatches=() if measurement is None else measurement.accuracy.mismatches,
             )
         )
     return tuple(rows)

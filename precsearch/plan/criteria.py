@@ -78,8 +78,8 @@ def criteria_fields(criteria: Criteria) -> dict[str, Any]:
 
     So the digest of a plan that was made before stays what it was.
     """
-    found: dict[str, Any] = unstructure(criteria)
-    return {k: v for k, v in found.items() if k not in _ADDED or v != _ADDED[k]}
+    values: dict[str, Any] = unstructure(criteria)
+    return {k: v for k, v in values.items() if k not in _ADDED or v != _ADDED[k]}
 
 
 _ADDED = {"objective": "latency", "max_seconds": None, "max_size": None, "max_memory": None}

@@ -30,7 +30,8 @@ class GroupEvidence:
     """What a group ran in, and why it was given its precision.
 
     ``achieved`` is ``None`` where the engine does not tell: what it fuses into one region shows no
-    more than the tensors that go in and out.
+    more than the tensors that go in and out. Of a group in FP32 it is FP32 unless the engine tells
+    otherwise.
     """
 
     key: str

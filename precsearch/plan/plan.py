@@ -163,8 +163,8 @@ class Plan:
             raise PlanError(f"the plan has an unknown key {extra[0]!r}; remove it")
         given, notes = data, []
         if schema == 1:
-            given, said = from_schema_1(data)
-            notes.append(said)
+            given, messages = from_schema_1(data)
+            notes.append(messages)
         try:
             plan = cls(
                 structure(given.get("recipe"), Recipe),
@@ -226,11 +226,11 @@ def read_plan(path: str | Path) -> Plan:
     if data["plan"] != plan.digest:
         return _without(plan, f"{str(beside)!r} is the evidence of another plan; restore it")
     try:
-        found = structure(data["evidence"], Evidence)
+        evidence = structure(data["evidence"], Evidence)
     except ValueError as error:
         raise PlanError(f"{str(beside)!r} is malformed: {error}; restore it") from error
     edited = _sha256(data["evidence"]) != plan.evidence_digest
-    return replace(plan, evidence=found, notes=(*plan.notes, *[_EDITED_EVIDENCE] * edited))
+    return replace(plan, evidence=evidence, notes=(*plan.notes, *[_EDITED_EVIDENCE] * edited))
 
 
 def _without(plan: Plan, reason: str) -> Plan:
@@ -251,23 +251,23 @@ def _text(path: Path, what: str) -> str:
         raise PlanError(f"{str(path)!r} is not a plan: it is not text") from error
 
 
-def _schema(found: object) -> int:
+def _schema(schema: object) -> int:
     """The schema of a plan, if this version reads it."""
-    if type(found) is int and OLDEST <= found <= SCHEMA:
-        return found
+    if type(schema) is int and OLDEST <= schema <= SCHEMA:
+        return schema
     advice = "make it again with 'precsearch optimize'"
-    if type(found) is int and found > SCHEMA:
+    if type(schema) is int and schema > SCHEMA:
         advice = f"it was written by a newer precsearch: install that one, or {advice}"
-    shown = f"{found!r:.20}"
+    shown = f"{schema!r:.20}"
     raise PlanError(f"the plan has schema {shown}, this version reads {SCHEMA}; {advice}")
 
 
 def _parse(text: str) -> dict[str, Any]:
     def no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
+        record = dict(pairs)
+        if len(record) != len(pairs):
             raise PlanError("the plan names a key twice in one object; restore it")
-        return found
+        return record
 
     def no_constants(name: str) -> float:
         raise PlanError(f"the plan holds {name}, which is not JSON; restore it")

@@ -23,7 +23,7 @@ class GroupRecipe:
         key: The group.
         kind: What it is, for people.
         precision: As asked.
-        digest: Of its nodes and constants in the materialised model; tells where a replay differs.
+        digest: Of its nodes and constants in the materialized model; tells where a replay differs.
     """
 
     key: str
@@ -34,7 +34,7 @@ class GroupRecipe:
 
 @dataclass(frozen=True, slots=True)
 class ScaleRecipe:
-    """How one activation is quantised. ``scale`` is an FP32 value as `float.hex` writes it."""
+    """How one activation is quantized. ``scale`` is an FP32 value as `float.hex` writes it."""
 
     tensor: str
     scale: str
@@ -70,7 +70,7 @@ class ShiftRecipe:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything that decides the bytes of the materialised model, and how to build it.
+    """Everything that decides the bytes of the materialized model, and how to build it.
 
     Attributes:
         model_sha256: Of the original model with its external weights.

@@ -88,8 +88,8 @@ def event_tables() -> str:
             lines += ["| field | type | |", "|---|---|---|"]
             for field, kind in record["properties"].items():
                 optional = [] if field in record["required"] else ["optional"]
-                said = "; ".join([*optional, *filter(None, [kind.get("description")])])
-                lines.append(f"| `{field}` | {_told(kind)} | {said} |".replace("  |", " |"))
+                text = "; ".join([*optional, *filter(None, [kind.get("description")])])
+                lines.append(f"| `{field}` | {_told(kind)} | {text} |".replace("  |", " |"))
             lines.append("")
     return "\n".join(lines)
 
@@ -114,11 +114,11 @@ def _told(kind: dict[str, Any]) -> str:
 
 def described(record: type) -> dict[str, str]:
     """What the docstring of a record says about each of its fields."""
-    found: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     for names, text in _ENTRY.findall(record.__doc__ or ""):
         for name in names.split(","):
-            found[name.strip()] = " ".join(text.replace("``", "`").split())
-    return found
+            descriptions[name.strip()] = " ".join(text.replace("``", "`").split())
+    return descriptions
 
 
 def _of(kind: Any, records: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - a type
@@ -162,13 +162,13 @@ def _reference(record: type, records: dict[str, Any], *, tagged: bool = False) -
 
 def _record(record: type, records: dict[str, Any], tagged: bool) -> dict[str, Any]:
     hints = get_type_hints(record)
-    said = described(record)
+    descriptions = described(record)
     properties: dict[str, Any] = {"type": {"const": record.__name__}} if tagged else {}
     required = ["type"] if tagged else []
     for entry in fields(record):
         properties[entry.name] = _of(hints[entry.name], records)
-        if entry.name in said:
-            properties[entry.name]["description"] = said[entry.name]
+        if entry.name in descriptions:
+            properties[entry.name]["description"] = descriptions[entry.name]
         if _has_no_default(entry):
             required.append(entry.name)
     return {
@@ -189,8 +189,8 @@ def _main() -> None:
     if what == ["tables"]:
         sys.stdout.write(event_tables())
         return
-    made = event_schema() if what == ["events"] else plan_schema()
-    sys.stdout.write(json.dumps(made, indent=1) + "\n")
+    schema = event_schema() if what == ["events"] else plan_schema()
+    sys.stdout.write(json.dumps(schema, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def from_schema_1(data: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     shapes = _shapes(kept.get("latency"))
     if shapes:
         criteria["shapes"] = shapes
-    said = (
+    message = (
         "the plan has schema 1, whose digest does not cover what verify judges by (here "
         f"{criteria.get('metric')!r:.40} up to {criteria.get('tolerance')!r:.20}): check it, or "
         "make the plan again with 'precsearch optimize'"
@@ -42,7 +42,7 @@ def from_schema_1(data: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
         "criteria": criteria,
         "evidence": renamed.evidence(kept),
     }
-    return given, said
+    return given, message
 
 
 def digest_of_schema_1(data: Mapping[str, Any]) -> str:

@@ -104,8 +104,8 @@ class OrtTensors:
             ModelError: The model or the feed is refused.
         """
         names = [self._name(t) for t in tensors]
-        found = _sizes(self._exposed(tensors), names, feed, self._folder)
-        return dict(zip(tensors, found, strict=True))
+        sizes = _sizes(self._exposed(tensors), names, feed, self._folder)
+        return dict(zip(tensors, sizes, strict=True))
 
     def open(self, tensors: Sequence[str]) -> TensorSession:
         """See `TensorSource.open`."""
@@ -144,9 +144,9 @@ class _OrtLook:
     def run(self, feed: Feed) -> dict[str, Array]:
         """See `TensorSession.run`."""
         given = {k: v for k, v in feed.items() if k in self._inputs}
-        wanted = list(dict.fromkeys(self._names.values()))
+        outputs = list(dict.fromkeys(self._names.values()))
         try:
-            values = dict(zip(wanted, self._session.run(wanted, given), strict=True))
+            values = dict(zip(outputs, self._session.run(outputs, given), strict=True))
         except ort_errors() as error:
             raise RunError(first_line(error)) from error
         return {
@@ -163,20 +163,20 @@ def _sizes(model: bytes, tensors: Sequence[str], feed: Feed, folder: str) -> lis
     """Bytes of FP32 tensors; none of them leaves the model."""
     proto = onnx.ModelProto.FromString(model)
     graph = proto.graph
-    made = onnx.TensorProto.INT64
+    int64 = onnx.TensorProto.INT64
     behind: dict[str, list[onnx.NodeProto]] = {}
     del graph.output[:]
     for index, tensor in enumerate(tensors):
         node = onnx.helper.make_node("Size", [tensor], [f"precsearch_size_{index}"])
         behind.setdefault(tensor, []).append(node)
-        graph.output.append(onnx.helper.make_tensor_value_info(node.output[0], made, []))
+        graph.output.append(onnx.helper.make_tensor_value_info(node.output[0], int64, []))
     put_behind(graph, behind)
     try:
         session = open_reference(proto.SerializeToString(), folder)
         given = {i.name: feed[i.name] for i in session.get_inputs()}
-        found: list[Any] = session.run(None, given)
+        sizes: list[Any] = session.run(None, given)
     except ort_errors() as error:
         raise ModelError(
             f"the model does not run on the data given: {first_line(error)}"
         ) from error
-    return [4 * int(np.asarray(size)) for size in found]
+    return [4 * int(np.asarray(size)) for size in sizes]

@@ -24,8 +24,8 @@ def ort_errors() -> tuple[type[Exception], ...]:
 
     names = ["EPFail", "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel"]
     names += ["NoSuchFile", "NotImplemented", "RuntimeException"]
-    found = [getattr(state, n) for n in names if hasattr(state, n)]
-    return (*found, RuntimeError, ValueError, TypeError)
+    classes = [getattr(state, n) for n in names if hasattr(state, n)]
+    return (*classes, RuntimeError, ValueError, TypeError)
 
 
 _NOISE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : (\w+ : )?(Load model from .* failed: ?)?")
@@ -106,12 +106,12 @@ def reference_outputs(
             line = f"{line.rstrip('.')}; export a model that ONNX Runtime opens"
         raise ModelError(f"ONNX Runtime refuses the model: {line}") from error
     names = [o.name for o in session.get_outputs()]
-    found = []
+    outputs = []
     for feed in feeds:
         try:
             values = session.run(names, dict(feed))
         except errors as error:
             line = first_line(error)
             raise ModelError(f"the model does not run on the data given: {line}") from error
-        found.append(dict(zip(names, values, strict=True)))
-    return tuple(found)
+        outputs.append(dict(zip(names, values, strict=True)))
+    return tuple(outputs)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from precsearch.core.errors import InputError, ReplayError
-from precsearch.replay.artifact import is_engine
-from precsearch.replay.materialize import Materialised
-from precsearch.replay.portable import portable_files, portable_suffixes
+from precsearch.replay.artifact import is_engine, portable_files
+from precsearch.replay.materialize import Materialized
+from precsearch.replay.portable import portable_suffixes
 from precsearch.replay.weights import placed
 from precsearch.system.regular_file import read_regular
 
@@ -18,11 +18,11 @@ _MOST_BYTES = 1 << 36
 """Of an engine; those of large language models have some 10 GB."""
 
 
-def given_engine(made: Materialised, path: Path) -> bytes | None:
+def given_engine(materialized: Materialized, path: Path) -> bytes | None:
     """The bytes of an engine; ``None`` for a file that is the plan's model, which is built.
 
     Args:
-        made: The plan's model, materialised.
+        materialized: The plan's model, materialized.
         path: What `build` or `optimize` wrote.
 
     Raises:
@@ -30,18 +30,18 @@ def given_engine(made: Materialised, path: Path) -> bytes | None:
         ReplayError: It is another model, or files beside it are missing or others.
     """
     try:
-        found = read_regular(path, _MOST_BYTES)
+        data = read_regular(path, _MOST_BYTES)
     except OSError as error:
         raise InputError(
             f"{str(path)!r} cannot be read ({error.strerror}); name what 'precsearch build' wrote"
         ) from error
-    if is_engine(made.target, path):
-        return found
-    if portable_suffixes(made.target.backend, path):
-        _expect_files(portable_files(made.target, path, made.lowered))
+    if is_engine(materialized.target, path):
+        return data
+    if portable_suffixes(materialized.target.backend, path):
+        _expect_files(portable_files(materialized.target, path, materialized.lowered))
         return None
-    promised = placed(made.target.source, made.lowered.model)
-    if found != promised.model:
+    promised = placed(materialized.target.source, materialized.lowered.model)
+    if data != promised.model:
         raise ReplayError(
             f"{str(path)!r} is not the plan's model byte for byte; build it again with "
             "'precsearch build'"

@@ -14,7 +14,7 @@ __all__ = ["with_groups"]
 def with_groups(
     offered: Callable[[tuple[Precision, ...]], Target],
     used: Collection[Precision],
-    wanted: str,
+    digest: str,
 ) -> Target:
     """The target whose groups are a plan's; the first that was tried if there is none.
 
@@ -25,18 +25,18 @@ def with_groups(
     Args:
         offered: Groups the model for these precisions.
         used: Those that the plan uses.
-        wanted: Digest of the plan's search space.
+        digest: Digest of the plan's search space.
     """
     first = offered(tuple(used))
-    if first.space.digest == wanted:
+    if first.space.digest == digest:
         return first
     usual = offered((*used, *(first.facts.offered - frozenset(used))))
-    if usual.space.digest == wanted:
+    if usual.space.digest == digest:
         return usual
     rest = sorted(first.backend.precisions - frozenset(used), key=lambda p: p.rank)
     for size in range(len(rest), 0, -1):
         for more in combinations(rest, size):
             target = offered((*used, *more))
-            if target.space.digest == wanted:
+            if target.space.digest == digest:
                 return target
     return first

@@ -90,12 +90,13 @@ def _other(judged: str, given: str | None) -> OptionError:
 def _checked(criteria: Criteria, given: str) -> str:
     if named(given) is not None:
         raise _other(criteria.metric, given)
-    found = find_function(given)
-    if found.name != criteria.metric:
-        raise _other(criteria.metric, found.name)
-    if found.sha256 != criteria.metric_sha256:
+    function = find_function(given)
+    if function.name != criteria.metric:
+        raise _other(criteria.metric, function.name)
+    if function.sha256 != criteria.metric_sha256:
         raise ReplayError(
-            f"{given!r} is not the code that the plan is judged by (SHA-256 {found.sha256[:12]}, "
-            f"the plan has {criteria.metric_sha256[:12]}); restore it, or make a new plan"
+            f"{given!r} is not the code that the plan is judged by (SHA-256 "
+            f"{function.sha256[:12]}, the plan has {criteria.metric_sha256[:12]}); "
+            "restore it, or make a new plan"
         )
     return given

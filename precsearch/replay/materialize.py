@@ -28,10 +28,10 @@ from precsearch.setup.target import Target, open_target
 
 __all__ = [
     "BuildReport",
-    "Materialised",
+    "Materialized",
     "build",
     "lowered_again",
-    "materialise",
+    "materialize",
     "original",
     "plan_target",
 ]
@@ -59,7 +59,7 @@ class BuildReport:
 
 
 @dataclass(frozen=True)
-class Materialised:
+class Materialized:
     """A plan's model, lowered again and found to be what the plan promises.
 
     Attributes:
@@ -75,7 +75,7 @@ class Materialised:
     lowered: Lowered
 
 
-def materialise(plan: Plan, model: Path, threads: int | None) -> Materialised:
+def materialize(plan: Plan, model: Path, threads: int | None) -> Materialized:
     """Lower a plan's model.
 
     Args:
@@ -118,7 +118,7 @@ def original(plan: Plan, model: Path) -> SourceModel:
     return source
 
 
-def lowered_again(plan: Plan, source: SourceModel, threads: int | None = None) -> Materialised:
+def lowered_again(plan: Plan, source: SourceModel, threads: int | None = None) -> Materialized:
     """Lower a plan's model; that it is what the plan promises is for the caller to check.
 
     Args:
@@ -137,7 +137,7 @@ def lowered_again(plan: Plan, source: SourceModel, threads: int | None = None) -
     shifts, dynamic = fixed_shifts(recipe, graph), dynamic_nodes(recipe, graph, scheme)
     scales = FixedScales(scale_params(recipe, scheme), shifts, dynamic)
     lowering = Lowering(target.graph, target.space, scheme, scales, target.form)
-    return Materialised(plan, target, lowering, lowering.lower(recipe.assignment))
+    return Materialized(plan, target, lowering, lowering.lower(recipe.assignment))
 
 
 def plan_target(
@@ -145,6 +145,8 @@ def plan_target(
     source: SourceModel,
     used: Collection[Precision],
     threads: int | None = None,
+    *,
+    check: bool = True,
 ) -> Target:
     """A plan's model, rewritten and grouped as in the search.
 
@@ -153,6 +155,8 @@ def plan_target(
         source: Its model as read.
         used: Precisions that the search offered, as far as they are known.
         threads: Another number of threads than the plan's.
+        check: Whether the groups must be the plan's. Otherwise all of ``used`` were offered, and
+            the groups are those of the model without some of the plan's rewrites.
 
     Raises:
         PlanError: The plan's options make no sense.
@@ -162,6 +166,8 @@ def plan_target(
     count = threads_of(recipe) if threads is None else threads
     source = _rewritten(plan, source)
     offered = partial(_target, plan, source, threads=count)
+    if not check:
+        return replace(offered(tuple(used)), rewrites=_rewrites(recipe))
     target = replace(with_groups(offered, used, recipe.space_sha256), rewrites=_rewrites(recipe))
     if target.space.digest != recipe.space_sha256:
         unknown = [g.key for g in recipe.groups if g.key not in target.space.by_key]
@@ -181,15 +187,15 @@ def _rewritten(plan: Plan, source: SourceModel) -> SourceModel:
     """The model after the plan's rewrites, each of which changed something."""
     for name, params in _rewrites(plan.recipe):
         try:
-            made = with_rewrites(source, [(name, params)])
+            rewritten = with_rewrites(source, [(name, params)])
         except OptionError as error:
             raise PlanError(f"{error}; {EDITED}") from error
-        if made.proto is source.proto:
+        if rewritten.proto is source.proto:
             raise ReplayError(
                 f"the plan's rewrite {name!r} fits nowhere in this model now; install precsearch "
                 f"{plan.made_by} or make a new plan"
             )
-        source = made
+        source = rewritten
     return source
 
 
@@ -214,11 +220,11 @@ def _target(plan: Plan, source: SourceModel, used: tuple[Precision, ...], thread
 def _unlike(plan: Plan, source: SourceModel) -> str:
     """How another model differs from the one that a plan was made for, as far as can be told."""
     try:
-        made = lowered_again(plan, source, None)
+        lowered = lowered_again(plan, source, None)
     except (InputError, ReplayError):
         return "its layers are others"
-    if made.lowered.sha256 != plan.recipe.materialised_sha256:
-        return _first_difference(plan.recipe, made.target, made.lowered)
+    if lowered.lowered.sha256 != plan.recipe.materialised_sha256:
+        return _first_difference(plan.recipe, lowered.target, lowered.lowered)
     if source.external:
         return "its external weights differ, or names and notes"
     return "it differs in what this plan leaves no trace of (notes, or a weight's last digits)"
@@ -243,7 +249,7 @@ def build(
     backend: str | None = None,
     target: str | None = None,
 ) -> BuildReport:
-    """Materialise a plan's model, byte for byte, and build the engine if one is wanted.
+    """Materialize a plan's model, byte for byte, and build the engine if one is wanted.
 
     Args:
         plan: The plan file.
@@ -265,24 +271,24 @@ def build(
     source = model_beside(plan, None if model is None else Path(model))
     free = partial(check_free, force=force, inputs=(plan, source))
     free((output,))
-    found = read_plan(plan)
-    free(artifact_paths(found.recipe.backend, output))
-    expect_digest(found, expect)
-    made = materialise(found, source, None)
-    lowered = made.lowered
+    read = read_plan(plan)
+    free(artifact_paths(read.recipe.backend, output))
+    expect_digest(read, expect)
+    materialized = materialize(read, source, None)
+    lowered = materialized.lowered
     put = partial(write_output, force=force)
     if target is not None:
-        engine, lines = built_ahead(found, made.target, lowered, backend, target)
+        engine, lines = built_ahead(read, materialized.target, lowered, backend, target)
         put(output, engine.artifact)
-        return _report("built ahead of time", output, engine.artifact, (*found.notes, *lines))
-    expect_backend(found, backend)
-    if not is_engine(made.target, output):
-        written = write_artifact(made.target, output, lowered, None, put)
-        lines = (*found.notes, *loading(made.target.backend, output))
+        return _report("built ahead of time", output, engine.artifact, (*read.notes, *lines))
+    expect_backend(read, backend)
+    if not is_engine(materialized.target, output):
+        written = write_artifact(materialized.target, output, lowered, None, put)
+        lines = (*read.notes, *loading(materialized.target.backend, output))
         return _report("identical", output, written, lines)
-    again = rebuilt(found, made.target, lowered)
-    write_artifact(made.target, output, lowered, again.engine, put)
-    lines = (*found.notes, *again.lines)
+    again = rebuilt(read, materialized.target, lowered)
+    write_artifact(materialized.target, output, lowered, again.engine, put)
+    lines = (*read.notes, *again.lines)
     return _report(again.verdict, output, again.engine.artifact, lines)
 
 

@@ -25,8 +25,7 @@ def _zero_points(kind: TensorFormat) -> tuple[int, int]:
     """The least and the greatest zero point that the type of an activation holds."""
     if not kind.format.is_integer:
         return 0, 0
-    limits = np.iinfo(np.dtype(kind.format.name))
-    return int(limits.min), int(limits.max)
+    return int(kind.format.lowest), int(kind.format.largest)
 
 
 def scale_params(recipe: Recipe, scheme: QuantScheme) -> dict[str, QuantParams]:

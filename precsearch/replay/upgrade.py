@@ -42,10 +42,10 @@ def upgrade(plan: Path, output: Path, *, force: bool = False) -> UpgradeReport:
         PlanError: The plan cannot be read, was edited, or is of a schema that is not known.
         OutputError: There is something at ``output``, or it cannot be written.
     """
-    found = read_plan(plan)
-    evidence = evidence_path(output) if found.has_evidence else None
+    read = read_plan(plan)
+    evidence = evidence_path(output) if read.has_evidence else None
     check_free([output, *filter(None, [evidence])], force=force, inputs=[plan, evidence_path(plan)])
     if evidence is not None:
-        write_output(evidence, found.evidence_json(), force=force)
-    write_output(output, found.without_evidence(), force=force)
-    return UpgradeReport(output, evidence, found.digest, found.notes)
+        write_output(evidence, read.evidence_json(), force=force)
+    write_output(output, read.without_evidence(), force=force)
+    return UpgradeReport(output, evidence, read.digest, read.notes)

@@ -1,4 +1,4 @@
-"""`verify`: a plan's model, materialised and measured again on this machine."""
+"""`verify`: a plan's model, materialized and measured again on this machine."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ from precsearch.measurement.sizes import shipped_bytes
 from precsearch.measurement.timing.apart import together
 from precsearch.metrics import code_digest
 from precsearch.plan.plan import Criteria, Plan, read_plan
+from precsearch.replay.achieved import asked_and_ran
 from precsearch.replay.artifact import built_otherwise, other_place, tactics_here
 from precsearch.replay.given_artifact import given_engine
 from precsearch.replay.judging import expect_digest, metric_of
-from precsearch.replay.materialize import Materialised, materialise
+from precsearch.replay.materialize import Materialized, materialize
 from precsearch.replay.model_file import model_beside
 from precsearch.setup.config import DataConfig
 from precsearch.setup.inputs import Inputs, open_inputs
@@ -104,7 +105,7 @@ def verify(
     max_size: int | None = None,
     max_memory: int | None = None,
 ) -> VerifyReport:
-    """Materialise a plan's model and measure it on this machine.
+    """Materialize a plan's model and measure it on this machine.
 
     Two builds of one plan can have other kernels, where the backend chooses these by timing. Who
     ships an engine measures that very file.
@@ -134,22 +135,22 @@ def verify(
         EngineError: The engine does not run here.
     """
     source = model_beside(Path(plan), None if model is None else Path(model))
-    found = read_plan(Path(plan))
-    expect_digest(found, expect)
-    judged = metric_of(found.criteria, metric)
-    made = materialise(found, source, threads)
-    limits = Limits(max_latency, max_size, max_memory).over(found.criteria.limits)
-    config = _config(found, None if data is None else Path(data), tol, judged, limits)
-    inputs = open_inputs(config, made.target.graph, _timed_at(found))
+    read = read_plan(Path(plan))
+    expect_digest(read, expect)
+    judged = metric_of(read.criteria, metric)
+    materialized = materialize(read, source, threads)
+    limits = Limits(max_latency, max_size, max_memory).over(read.criteria.limits)
+    config = _config(read, None if data is None else Path(data), tol, judged, limits)
+    inputs = open_inputs(config, materialized.target.graph, _timed_at(read))
     given = None if artifact is None else Path(artifact)
-    engine = None if given is None else given_engine(made, given)
+    engine = None if given is None else given_engine(materialized, given)
     try:
-        seen = _measured(made, config, inputs, engine)
+        seen = _measured(materialized, config, inputs, engine)
     except EngineError as error:
         if engine is None:
             raise
         raise ReplayError(_NOT_HERE.format(path=str(given), error=error)) from error
-    slower = _fast(found.criteria) and seen.latency.ratio_low > 1 + seen.noise
+    slower = _fast(read.criteria) and seen.latency.ratio_low > 1 + seen.noise
     over = limits.broken(seen.latency.seconds, seen.size, seen.memory or None)
     return VerifyReport(
         passed=seen.accuracy.loss <= inputs.bound and not slower and not over,
@@ -161,13 +162,16 @@ def verify(
         latency=seen.latency,
         noise=seen.noise,
         slower=slower,
-        lines=tuple(_lines(found, inputs, seen)),
-        digest=found.digest,
+        lines=(
+            *_lines(read, inputs, seen),
+            *asked_and_ran(materialized.lowered, seen.engine.ran),
+        ),
+        digest=read.digest,
         artifact_bytes=seen.size,
         memory_bytes=seen.memory,
         objective=config.objective.value,
         over=over,
-        engine="" if given is None or engine is None else _kernels(found, given, seen.engine),
+        engine="" if given is None or engine is None else _kernels(read, given, seen.engine),
     )
 
 
@@ -237,12 +241,12 @@ class _Seen:
 
 
 def _measured(
-    made: Materialised, config: DataConfig, inputs: Inputs, artifact: bytes | None
+    materialized: Materialized, config: DataConfig, inputs: Inputs, artifact: bytes | None
 ) -> _Seen:
     """The plan's engine on all of the data; of its rebuilds, the one with the median ratio."""
-    target = made.target
-    baseline = made.lowering.lower(Assignment())
-    engine = candidate(made.lowered)
+    target = materialized.target
+    baseline = materialized.lowering.lower(Assignment())
+    engine = candidate(materialized.lowered)
     if artifact is not None:
         # Its own name: of a plan that is FP32 throughout, FP32's engine is another one.
         engine = replace(engine, digest=hashlib.sha256(artifact).hexdigest())
@@ -255,7 +259,7 @@ def _measured(
         )
         worker = first.measuring(setup)
         where = worker.fingerprint()
-        worker.hold(tactics_here(made.plan, where))
+        worker.hold(tactics_here(materialized.plan, where))
         if artifact is not None:
             worker.keep(engine, Artifact(artifact))
         noise = worker.calibrate_noise()
@@ -265,7 +269,7 @@ def _measured(
     latency = together(rows, noise)
     shipped = shown.artifact if artifact is None else artifact
     is_model = target.facts.artifact_is_model
-    size = shipped_bytes(shipped, made.lowered.model, artifact_is_model=is_model)
+    size = shipped_bytes(shipped, materialized.lowered.model, artifact_is_model=is_model)
     memory = 0
     if config.limits.memory is not None:
         memory = _memory(target, setup, engine, artifact)

@@ -76,25 +76,25 @@ def placed(source: SourceModel, model: bytes) -> Placed:
     outside = [t for t in tensors(proto) if t.data_location == onnx.TensorProto.EXTERNAL]
     if not outside:
         return Placed(model)
-    found = [extent(t, source.folder, source.path.name) for t in outside]
-    offsets = _offsets(found)
-    made = Placed(model, extents=tuple((offset, place) for place, offset in offsets.items()))
+    extents = [extent(t, source.folder, source.path.name) for t in outside]
+    offsets = _offsets(extents)
+    placement = Placed(model, extents=tuple((offset, place) for place, offset in offsets.items()))
     try:
-        name = f"{_digest(made.pieces())[:16]}.weights"
+        name = f"{_digest(placement.pieces())[:16]}.weights"
     except OSError as error:
         raise ModelError(
             f"the weights of {source.path.name!r} cannot be read ({error.strerror}); restore them"
         ) from error
-    for tensor, place in zip(outside, found, strict=True):
+    for tensor, place in zip(outside, extents, strict=True):
         _name(tensor, name, offsets[place], place.length)
-    return Placed(proto.SerializeToString(deterministic=True), name, made.extents)
+    return Placed(proto.SerializeToString(deterministic=True), name, placement.extents)
 
 
-def _offsets(found: Iterable[Extent]) -> Mapping[Extent, int]:
+def _offsets(extents: Iterable[Extent]) -> Mapping[Extent, int]:
     """Where each extent goes, in order of first use."""
     offsets: dict[Extent, int] = {}
     position = 0
-    for place in found:
+    for place in extents:
         if place in offsets:
             continue
         step = _PAGE if place.length >= _PAGE else _WORD
@@ -133,16 +133,16 @@ def write_model(
         ModelError: The original weights cannot be read.
     """
     check_free([path], force=True, inputs=source.external)
-    made = placed(source, model)
-    if made.weights:
-        _write_weights(path.resolve().parent / made.weights, made)
-    put(path, made.model)
-    return made.model
+    placement = placed(source, model)
+    if placement.weights:
+        _write_weights(path.resolve().parent / placement.weights, placement)
+    put(path, placement.model)
+    return placement.model
 
 
-def _write_weights(target: Path, made: Placed) -> None:
+def _write_weights(target: Path, placement: Placed) -> None:
     if not target.exists() and not target.is_symlink():
-        write_pieces(target, made.pieces(), follow=False)
+        write_pieces(target, placement.pieces(), follow=False)
     elif not _is_itself(target):
         raise OutputError(
             f"{str(target)!r} is not what its name says, the SHA-256 of its bytes; remove it"

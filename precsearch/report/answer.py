@@ -12,8 +12,6 @@ from precsearch.report.trial_facts import TrialFact
 __all__ = ["Bar", "Line", "answer", "bars"]
 
 _WITHIN = "within the bound"
-_UNIFORM = "uniform"
-"""How strategies begin the reason of an engine with one precision wherever it is possible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +39,19 @@ def bars(known: Facts) -> tuple[Bar, ...]:
     """FP32, the fastest uniform engine, and what ships, where they were measured.
 
     The uniform engine is the fastest one within the bound. If none is, it is the fastest one, and
-    its verdict says so.
+    its verdict says so. Engines that were timed beside each other at the end are compared by that.
     """
     measured = [t for t in known.trials if t.engine and t.ratio is not None]
     plain = next((t for t in measured if not t.counts), None)
-    uniform = [t for t in measured if t.counts and t.why.startswith(_UNIFORM)]
+    uniform = [t for t in measured if t.is_uniform]
     passing = [t for t in uniform if t.verdict == _WITHIN]
-    best = min(passing or uniform, key=lambda t: t.ratio or 0.0, default=None)
+    again = known.story.again
+    best = min(passing or uniform, key=lambda t: again.get(t.number, t.ratio or 0.0), default=None)
     ships = next((t for t in measured if t.chosen), None)
     plan = known.story.plan
     rows = [] if plain is None else [_bar("FP32", plain)]
     if best is not None and best is not ships:
-        rows.append(_bar(f"uniform {_precisions(best)}", best))
+        rows.append(_bar(f"uniform {_precisions(best)}", best, again.get(best.number)))
     if ships is not None and ships is not plain:
         name = "what ships" if plan is not None else "best so far"
         if ships is best:
@@ -63,6 +62,8 @@ def bars(known: Facts) -> tuple[Bar, ...]:
 
 
 def _precisions(trial: TrialFact) -> str:
+    if trial.uniform:
+        return trial.uniform.upper()
     return " and ".join(name.upper() for name in trial.counts)
 
 

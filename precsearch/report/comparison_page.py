@@ -19,32 +19,34 @@ __all__ = ["difference_page"]
 _BOTH = {"first": "#0072b2", "second": "#d55e00"}
 
 
-def difference_page(found: Difference) -> str:
+def difference_page(difference: Difference) -> str:
     """A self-contained HTML file on how two plans differ.
 
     Raises:
         OptionError: The package that draws is not installed.
     """
-    title, *_ = difference_lines(found)
-    bound = _bound(found)
-    span = span_of([t.loss for p in (found.first, found.second) for t in p.evidence.trials], bound)
-    rows = {"groups": _group_rows(found), "trials": _trial_rows(found, span)}
-    total = len(found.second.recipe.groups)
+    title, *_ = difference_lines(difference)
+    bound = _bound(difference)
+    span = span_of(
+        [t.loss for p in (difference.first, difference.second) for t in p.evidence.trials], bound
+    )
+    rows = {"groups": _group_rows(difference), "trials": _trial_rows(difference, span)}
+    total = len(difference.second.recipe.groups)
     seen = {str(row[which]) for row in rows["groups"] for which in ("first", "second")}
     return page(
         "comparison.html",
         rows,
         title=title,
-        names=found.names,
-        measured=_changes("measured", found.measured),
+        names=difference.names,
+        measured=_changes("measured", difference.measured),
         plane=_plane(bound, span) if rows["trials"] else None,
-        differ=len(found.groups),
+        differ=len(difference.groups),
         total=total,
         strip=_strip(total, seen),
-        groups=_changes("groups", found.groups, "why in the second"),
-        kept=kept_line(found) if found.rebuilt else "",
-        scales=_changes("scales", found.scales, "change"),
-        options=_changes("options", found.options),
+        groups=_changes("groups", difference.groups, "why in the second"),
+        kept=kept_line(difference) if difference.rebuilt else "",
+        scales=_changes("scales", difference.scales, "change"),
+        options=_changes("options", difference.options),
     )
 
 
@@ -62,8 +64,8 @@ def _changes(ident: str, changes: tuple[Change, ...], note: str = "") -> Table:
     return Table(ident, f"what differs: {ident}", ("what", "first", "second", *more), rows)
 
 
-def _group_rows(found: Difference) -> list[Row]:
-    a, b = found.first.recipe.assignment, found.second.recipe.assignment
+def _group_rows(difference: Difference) -> list[Row]:
+    a, b = difference.first.recipe.assignment, difference.second.recipe.assignment
     return [
         {
             "from": number,
@@ -73,22 +75,25 @@ def _group_rows(found: Difference) -> list[Row]:
             "first": a[group.key].value,
             "second": b[group.key].value,
         }
-        for number, group in enumerate(found.second.recipe.groups)
+        for number, group in enumerate(difference.second.recipe.groups)
     ]
 
 
-def _bound(found: Difference) -> Bound | None:
+def _bound(difference: Difference) -> Bound | None:
     """The bound that both plans kept, if it was the same."""
-    a, b = found.first.criteria, found.second.criteria
+    a, b = difference.first.criteria, difference.second.criteria
     if (a.metric, a.tolerance) != (b.metric, b.tolerance):
         return None
     return Bound(loss_bound(a.metric, a.tolerance), a.metric)
 
 
-def _trial_rows(found: Difference, span: tuple[float, float]) -> list[Row]:
-    if found.first.criteria.metric != found.second.criteria.metric:
+def _trial_rows(difference: Difference, span: tuple[float, float]) -> list[Row]:
+    if difference.first.criteria.metric != difference.second.criteria.metric:
         return []
-    return [*_engines(found.first, "first", span), *_engines(found.second, "second", span)]
+    return [
+        *_engines(difference.first, "first", span),
+        *_engines(difference.second, "second", span),
+    ]
 
 
 def _engines(plan: Plan, which: str, span: tuple[float, float]) -> list[Row]:
@@ -130,12 +135,14 @@ def _plane(bound: Bound | None, span: tuple[float, float]) -> Chart:
             "tooltip": tips("plan", "trial", "speed said", "loss said", "groups"),
         },
     }
-    made = spec("trials", 320, layer=[*rule(bound), engines])
-    says = "The engines of both searches; the large ones are the plans'."
-    return Chart("plane", says, made, key=_BOTH)
+    chart = spec("trials", 320, layer=[*rule(bound), engines])
+    caption = "The engines of both searches; the large ones are the plans'."
+    return Chart("plane", caption, chart, key=_BOTH)
 
 
 def _strip(count: int, seen: Collection[str]) -> Chart:
-    says = "The groups of the second plan in graph order, by the precision that each plan asks for."
+    caption = (
+        "The groups of the second plan in graph order, by the precision that each plan asks for."
+    )
     which = ("first", "second")
-    return bands(count, seen, which, ("group", "kind", *which), says)
+    return bands(count, seen, which, ("group", "kind", *which), caption)

@@ -80,7 +80,7 @@ class Difference:
         """Tensors that are quantized otherwise."""
         a = {s.tensor: s for s in self.first.recipe.scales}
         b = {s.tensor: s for s in self.second.recipe.scales}
-        found = []
+        scales = []
         for tensor in sorted({*a, *b}):
             one, other = a.get(tensor), b.get(tensor)
             if one == other:
@@ -91,7 +91,7 @@ class Difference:
                 note = f"{(after / before - 1) * 100:+.2g} %" if before > 0 else ""
                 zeros = (one.zero_point, other.zero_point)
                 note += f", zero point {zeros[0]} to {zeros[1]}" if zeros[0] != zeros[1] else ""
-            found.append(
+            scales.append(
                 Change(
                     tensor,
                     _ABSENT if one is None else number(float.fromhex(one.scale), 4),
@@ -99,7 +99,7 @@ class Difference:
                     note,
                 )
             )
-        return tuple(found)
+        return tuple(scales)
 
     @property
     def options(self) -> tuple[Change, ...]:
@@ -136,10 +136,10 @@ def _reason(plan: Plan, key: str) -> str:
 def _settings(plan: Plan) -> dict[str, str]:
     recipe: Mapping[str, object] = unstructure(plan.recipe)
     left_out = ("groups", "scales")
-    found = dict(_flat("", {k: v for k, v in recipe.items() if k not in left_out}))
+    settings = dict(_flat("", {k: v for k, v in recipe.items() if k not in left_out}))
     where = plan.evidence.fingerprint
-    found["device"] = where.device
-    return {**found, **{f"{k} (version)": v for k, v in where.versions.items()}}
+    settings["device"] = where.device
+    return {**settings, **{f"{k} (version)": v for k, v in where.versions.items()}}
 
 
 def _flat(prefix: str, value: object) -> Iterator[tuple[str, str]]:
@@ -174,36 +174,36 @@ def _numbers(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "search", f"{many(engines, 'engine')} in {duration(evidence.seconds)}"
 
 
-def difference_lines(found: Difference) -> list[str]:
+def difference_lines(difference: Difference) -> list[str]:
     """The difference as lines for a terminal."""
-    lines = [f"{found.names[0]} and {found.names[1]}: {_verdict(found)}"]
+    lines = [f"{difference.names[0]} and {difference.names[1]}: {_verdict(difference)}"]
     sections = (
-        ("measured", found.measured, 0),
-        ("options", found.options, 0),
-        ("groups", found.groups, len(found.second.recipe.groups)),
-        ("scales", found.scales, len(found.second.recipe.scales)),
+        ("measured", difference.measured, 0),
+        ("options", difference.options, 0),
+        ("groups", difference.groups, len(difference.second.recipe.groups)),
+        ("scales", difference.scales, len(difference.second.recipe.scales)),
     )
     for title, changes, total in sections:
         if changes:
             of = f" ({len(changes)} of {total} differ)" if total else ""
             lines += ["", f"{title}{of}", *_rows(changes)]
-    if found.rebuilt:
-        lines += ["", kept_line(found)]
+    if difference.rebuilt:
+        lines += ["", kept_line(difference)]
     return lines
 
 
-def kept_line(found: Difference) -> str:
+def kept_line(difference: Difference) -> str:
     """How many groups keep their precision and are written with other nodes all the same."""
     return (
-        f"{many(len(found.rebuilt), 'more group')} of equal precision, with other nodes (their "
-        "neighbours changed, or a scale)"
+        f"{many(len(difference.rebuilt), 'more group')} of equal precision, with other nodes "
+        "(their neighbours changed, or a scale)"
     )
 
 
-def _verdict(found: Difference) -> str:
-    if found.same:
+def _verdict(difference: Difference) -> str:
+    if difference.same:
         return "the same engine"
-    if found.first.recipe.model_sha256 != found.second.recipe.model_sha256:
+    if difference.first.recipe.model_sha256 != difference.second.recipe.model_sha256:
         return "plans for different models"
     return "different engines of one model"
 
@@ -213,5 +213,5 @@ def _rows(changes: tuple[Change, ...]) -> Iterator[str]:
     first = min(max(len(c.first) for c in changes), _WIDEST)
     for change in changes:
         note = f"  ({change.note})" if change.note else ""
-        said = f"  {change.what:<{width}}  {change.first:<{first}}"
-        yield f"{said}  {change.second}{note}".rstrip()
+        text = f"  {change.what:<{width}}  {change.first:<{first}}"
+        yield f"{text}  {change.second}{note}".rstrip()

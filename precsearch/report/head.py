@@ -43,30 +43,30 @@ class Headline:
 def headline(known: Facts) -> Headline:
     """What came of a run."""
     story, bound = known.story, known.bound
-    wanted = "" if bound is None else f", within {scale_of(bound).bound(bound.tolerance)}"
+    bound_text = "" if bound is None else f", within {scale_of(bound).bound(bound.tolerance)}"
     if story.plan is None:
         best = next((t for t in known.trials if t.chosen), None)
         state = "no plan yet" if story.finished is None else "ended without a plan"
         if best is None or best.ratio is None:
             return Headline(f"{state}: no engine within the bound so far", "bad")
-        return Headline(f"{state}; best so far: {speedup(best.ratio)} FP32's speed{wanted}")
+        return Headline(f"{state}; best so far: {speedup(best.ratio)} FP32's speed{bound_text}")
     evidence, fp32 = story.plan.evidence, story.plan.evidence.fp32_words
     failed = evidence.finalists and not any(f.passed for f in evidence.finalists)
     if failed:
-        return Headline(f"nothing confirmed on the holdout{wanted}", "bad")
+        return Headline(f"nothing confirmed on the holdout{bound_text}", "bad")
     if not story.plan.recipe.assignment.entries:
         fastest = fp32_is_fastest(story.plan)
-        said = f"{fp32} is the fastest" if fastest else f"nothing faster than {fp32} found"
-        said += wanted + "".join(f"; {reason}" for reason in evidence.latency.unsure)
-        return Headline(said)
+        text = f"{fp32} is the fastest" if fastest else f"nothing faster than {fp32} found"
+        text += bound_text + "".join(f"; {reason}" for reason in evidence.latency.unsure)
+        return Headline(text)
     interval = speedup_interval(evidence.latency.ratio_low, evidence.latency.ratio_high)
     unsure = doubts(evidence.latency)
     speed = f"{speedup(evidence.latency.ratio)} {fp32}'s speed ({interval})"
     small = story.plan.criteria.objective == Objective.SIZE.value and evidence.fp32_size
     share = f"{100 * evidence.size / evidence.fp32_size:.0f} % of its size, " if small else ""
-    said = f"{share}{speed}{wanted}"
-    said += "".join(f"; {reason}" for reason in unsure)
-    return Headline(said, "" if unsure else "good")
+    text = f"{share}{speed}{bound_text}"
+    text += "".join(f"; {reason}" for reason in unsure)
+    return Headline(text, "" if unsure else "good")
 
 
 def asked(known: Facts) -> list[tuple[str, Cell]]:
@@ -112,17 +112,17 @@ def outcome(known: Facts) -> list[tuple[str, Cell]]:
     story = known.story
     engines = sum(t.engine for t in known.trials)
     tried = f"{many(engines, 'engine')}, {many(len(known.trials) - engines, 'proxy', 'proxies')}"
-    wanted = Counter(g.asked.value for g in known.groups if g.free)
+    requested = Counter(g.asked.value for g in known.groups if g.free)
     fixed = sum(not g.free for g in known.groups)
     no_choice = f"; {fixed} more have no choice" if fixed else ""
     rows: list[tuple[str, object]] = []
     if story.plan is not None:
         rows += _measured(story.plan, known)
-        rows.append(("groups", f"{counts(wanted)}{no_choice}"))
+        rows.append(("groups", f"{counts(requested)}{no_choice}"))
         took = duration(story.plan.evidence.seconds)
-        found = story.plan.evidence
+        evidence = story.plan.evidence
         wished = Objective.named(story.plan.criteria.objective)
-        why = why_stopped(found.stopped, found.expected_gain, found.predictions, wished)
+        why = why_stopped(evidence.stopped, evidence.expected_gain, evidence.predictions, wished)
         rows.append(("search", f"{tried} in {took}; {why}"))
         if story.plan.evidence.predictions is not None:
             rows.append(("models", prediction_summary(story.plan.evidence.predictions)))
@@ -130,7 +130,7 @@ def outcome(known: Facts) -> list[tuple[str, Cell]]:
     else:
         rows.append(("search", tried))
         if known.chosen is not None:
-            rows.append(("groups", f"{counts(wanted)}{no_choice}"))
+            rows.append(("groups", f"{counts(requested)}{no_choice}"))
     return facts(rows)
 
 
@@ -162,5 +162,5 @@ def _measured(plan: Plan, known: Facts) -> list[tuple[str, object]]:
 
 
 def _short(value: object) -> str:
-    said = str(value)
-    return said if len(said) <= 24 else f"{said[:16]}…"
+    text = str(value)
+    return text if len(text) <= 24 else f"{text[:16]}…"

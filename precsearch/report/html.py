@@ -78,8 +78,8 @@ def precision(value: str) -> Cell:
 
 def facts(rows: Iterable[tuple[str, object]]) -> list[tuple[str, Cell]]:
     """Labels and values; a `Cell` is taken as it is, empty values are left out."""
-    found = [(label, v if isinstance(v, Cell) else text(v)) for label, v in rows]
-    return [(label, cell) for label, cell in found if cell.value]
+    cells = [(label, v if isinstance(v, Cell) else text(v)) for label, v in rows]
+    return [(label, cell) for label, cell in cells if cell.value]
 
 
 def page(template: str, rows: Mapping[str, Sequence[object]], **given: object) -> str:
@@ -124,7 +124,7 @@ def _environment() -> Environment:
             "a report is made with Jinja, which is not installed; "
             "run: pip install 'precsearch[report]'"
         ) from error
-    made = jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.PackageLoader("precsearch.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -132,12 +132,12 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_on_one_line,
     )
-    made.policies["json.dumps_kwargs"] = {
+    environment.policies["json.dumps_kwargs"] = {
         "ensure_ascii": False,
         "allow_nan": False,
         "separators": (",", ":"),
     }
-    return made
+    return environment
 
 
 def _on_one_line(value: object) -> object:

@@ -81,20 +81,20 @@ class Engines:
 
 
 def _engines(known: Facts, scale: Scale) -> Engines | None:
-    found = known.story.engines
-    if found is None:
+    engines = known.story.engines
+    if engines is None:
         return None
-    return Engines(engine_table(found, scale), found.rows[0].together)
+    return Engines(engine_table(engines, scale), engines.rows[0].together)
 
 
 def _looks(known: Facts, scale: Scale) -> list[tuple[str, Cell]]:
     judged = known.story.plan.evidence.finalists if known.story.plan is not None else ()
-    said = [
+    rows = [
         f"trial {f.trial}: {speedup(f.ratio)} FP32's speed, {'pass' if f.passed else 'over bound'}"
         f"{_look(f, scale)}"
         for f in judged
     ]
-    return facts([("holdout", "; ".join(said))])
+    return facts([("holdout", "; ".join(rows))])
 
 
 def _look(look: Finalist, scale: Scale) -> str:
@@ -104,8 +104,8 @@ def _look(look: Finalist, scale: Scale) -> str:
 
 
 def _calibration(rows: Mapping[str, list[Row]]) -> dict[str, Table | str]:
-    found = rows.get("ranges", [])
-    return {"range_table": range_table(found), "tensors": many(len(found), "tensor")}
+    ranges = rows.get("ranges", [])
+    return {"range_table": range_table(ranges), "tensors": many(len(ranges), "tensor")}
 
 
 def _versions(story: Story) -> list[tuple[str, Cell]]:

@@ -9,9 +9,10 @@ from functools import cached_property
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Bound, Goal
 from precsearch.core.space import Assignment
-from precsearch.core.trial import Trial
+from precsearch.core.trial import Measurement, Trial
 from precsearch.formatting import loss_bound
 from precsearch.optimization.explanation.explain import Ledger, ledger
+from precsearch.report.engine_time import FP32_ENGINE, EngineTime, engine_time
 from precsearch.report.run_record import Story
 from precsearch.report.trial_facts import abridged, timed, told
 
@@ -34,6 +35,7 @@ class GroupFact:
         beside: The group that had to be lowered with it to have any effect, "" if none.
         plain: Seconds of it in the FP32 engine's profile.
         chosen: Seconds in the chosen engine's profile.
+        converting: The part of `chosen` in kernels that only convert types or layouts.
         saved: Seconds that lowering it saves, by the profiles.
         reason: Why it has its precision.
     """
@@ -49,8 +51,14 @@ class GroupFact:
     beside: str
     plain: float | None
     chosen: float | None
+    converting: float | None
     saved: float | None
     reason: str
+
+    @property
+    def shows_ran(self) -> bool:
+        """Whether what it ran in says something: there was a choice, or it ran otherwise."""
+        return self.free or self.ran not in (None, self.asked)
 
 
 class Facts:
@@ -73,7 +81,13 @@ class Facts:
         self.ordered = story.plan is not None or bool(story.search and story.search.outline)
         self.groups = self._groups()
         self.trials = (
-            told(story.done, self.goal, {g.key: g.place for g in self.groups}, self._chosen_trial)
+            told(
+                story.done,
+                self.goal,
+                {g.key: g.place for g in self.groups},
+                self._chosen_trial,
+                {u.assignment: u.precision for u in story.search.uniform} if story.search else {},
+            )
             if story.done
             else abridged(story.plan)
         )
@@ -100,6 +114,27 @@ class Facts:
             None,
         )
 
+    @cached_property
+    def _plain(self) -> Measurement | None:
+        """The FP32 engine, if it was profiled."""
+        seen = (t.measurement for t in self._trials if not t.assignment)
+        return next((m for m in seen if m is not None and m.group_seconds), None)
+
+    @cached_property
+    def times(self) -> tuple[EngineTime, ...]:
+        """Where the time of FP32 and of the chosen engine goes, as far as they were profiled."""
+        trial = self._chosen_trial
+        shipped = trial.measurement if trial is not None and trial.assignment else None
+        ran: Mapping[str, Precision | None] = {g.key: g.ran for g in self.groups}
+        plain: Mapping[str, Precision | None] = {}
+        name = "what ships" if self.story.plan is not None else "best so far"
+        rows = ((FP32_ENGINE, self._plain, plain), (name, shipped, ran))
+        return tuple(
+            engine_time(title, found, precisions)
+            for title, found, precisions in rows
+            if found is not None and found.group_seconds
+        )
+
     def _keys(self) -> list[tuple[str, str, str, bool]]:
         """Key, kind, block and whether there is a choice, in graph order if that is known."""
         story = self.story
@@ -123,7 +158,8 @@ class Facts:
             ran |= {g.key: g.achieved for g in plan.evidence.groups if g.achieved is not None}
             reasons = {g.key: g.reason for g in plan.evidence.groups}
         after = found.group_seconds if found is not None else {}
-        before = _plain_seconds(self._trials)
+        converting = found.conversion_seconds if found is not None else {}
+        before = self._plain.group_seconds if self._plain is not None else {}
         rows = []
         for place, (key, kind, block, free) in enumerate(self._keys()):
             cost, beside = self._cost(key, asked[key])
@@ -140,6 +176,7 @@ class Facts:
                     beside=beside,
                     plain=before.get(key),
                     chosen=after.get(key),
+                    converting=converting.get(key),
                     saved=self._book.saved.get(key),
                     reason=reasons.get(key, ""),
                 )
@@ -162,14 +199,6 @@ def _bound(story: Story) -> Bound | None:
         return None
     asked = story.plan.criteria
     return Bound(loss_bound(asked.metric, asked.tolerance), asked.metric)
-
-
-def _plain_seconds(trials: Sequence[Trial]) -> Mapping[str, float]:
-    for trial in trials:
-        found = trial.measurement
-        if found is not None and not trial.assignment and found.group_seconds:
-            return found.group_seconds
-    return {}
 
 
 def _pairs(trials: Sequence[Trial], book: Ledger) -> dict[str, tuple[float, str]]:

@@ -11,6 +11,7 @@ from precsearch.core.errors import InputError, OptionError, PlanError
 from precsearch.core.events import (
     Event,
     FinalistJudged,
+    FinalistsTimed,
     PlanWritten,
     RunStarted,
     SearchFinished,
@@ -50,6 +51,8 @@ class Story:
             quantizes; empty where they were not kept.
         engines: What each engine reached in a search on several backends, of which this is the run
             of the one that was shipped; ``None`` in a search on one.
+        again: Latency of finalists, relative to FP32's, as they were timed beside each other at the
+            end, by trial.
     """
 
     model: str
@@ -63,6 +66,7 @@ class Story:
     warnings: tuple[str, ...] = ()
     ranges: Mapping[str, Range] = field(default_factory=dict)
     engines: EngineTable | None = None
+    again: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def ended(self) -> bool:
@@ -146,11 +150,14 @@ def _listen(events: Iterable[Event]) -> Story:
     finished: SearchFinished | None = None
     done: dict[Proposal, TrialFinished] = {}
     finalists: list[FinalistJudged] = []
+    again: dict[int, float] = {}
     warnings: dict[str, None] = {}
     for event in events:
         match event:
             case RunStarted():
-                run, finished, finalists = event, None, []
+                run, finished, finalists, again = event, None, [], {}
+            case FinalistsTimed():
+                again |= {row.number: row.ratio for row in event.times}
             case SearchStarted():
                 search = event
             case SearchFinished():
@@ -171,6 +178,7 @@ def _listen(events: Iterable[Event]) -> Story:
         done=tuple(done.values()),
         finalists=tuple(finalists),
         warnings=tuple(warnings),
+        again=again,
     )
 
 
@@ -208,8 +216,8 @@ def _with(
     *warnings: str,
 ) -> Story:
     known = () if plan is None else (*plan.notes, *plan.evidence.warnings)
-    said = tuple(dict.fromkeys((*story.warnings, *known, *warnings)))
-    return replace(story, plan=plan, plan_path=path, warnings=said, ranges=ranges)
+    messages = tuple(dict.fromkeys((*story.warnings, *known, *warnings)))
+    return replace(story, plan=plan, plan_path=path, warnings=messages, ranges=ranges)
 
 
 def _same_model(plan: Plan, run: RunStarted) -> bool:
@@ -219,9 +227,9 @@ def _same_model(plan: Plan, run: RunStarted) -> bool:
 def _same_run(plan: Plan, story: Story) -> bool:
     """Whether the plan tells of the trials of the journal."""
     assert story.run is not None
-    told = {t.assignment for t in plan.evidence.trials}
+    numbered = {t.assignment for t in plan.evidence.trials}
     kept = {d.trial.assignment.digest[:12] for d in story.done}
-    return _same_model(plan, story.run) and told <= kept
+    return _same_model(plan, story.run) and numbered <= kept
 
 
 def _ranges(folder: Path) -> Mapping[str, Range]:

@@ -71,7 +71,7 @@ def group_table(groups: Sequence[GroupFact], scale: Scale) -> Table:
             name(group.key),
             text(group.kind),
             precision(group.asked.value) if group.free else text("no choice"),
-            text("" if group.ran is None or not group.free else group.ran.value),
+            text("" if group.ran is None or not group.shows_ran else group.ran.value),
             text(_cost(group, scale), "number"),
             text(_time(group.plain), "number"),
             text(_time(group.chosen), "number"),
@@ -99,8 +99,7 @@ def _time(seconds: float | None) -> str:
 
 def achieved_table(groups: Sequence[GroupFact]) -> Achieved | None:
     """How many groups ran in what they were asked for; ``None`` if none was looked at."""
-    free = [g for g in groups if g.free]
-    looked = [g for g in free if g.ran is not None]
+    looked = [g for g in groups if g.shows_ran and g.ran is not None]
     pairs = Counter((g.asked.value, g.ran.value) for g in looked if g.ran is not None)
     if not pairs:
         return None
@@ -110,8 +109,8 @@ def achieved_table(groups: Sequence[GroupFact]) -> Achieved | None:
         for (asked, ran), count in sorted(pairs.items())
     ]
     titles = ("asked", "ran in", "groups")
-    found = Table("achieved", "asked and achieved", titles, rows)
-    return Achieved(found, tuple(g.key for g in others))
+    table = Table("achieved", "asked and achieved", titles, rows)
+    return Achieved(table, tuple(g.key for g in others))
 
 
 def trial_table(trials: Sequence[TrialFact], scale: Scale) -> Table:

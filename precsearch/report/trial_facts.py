@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
+from types import MappingProxyType
 
 from precsearch.core.events import TrialFinished
 from precsearch.core.mismatch import sentences, sizes_alone
@@ -19,7 +20,10 @@ from precsearch.plan.plan import Plan
 __all__ = ["TrialFact", "abridged", "in_words", "timed", "told"]
 
 _MOST_NAMES = 2
+_NOTHING: Mapping[Assignment, Precision] = MappingProxyType({})
 _LONGEST = 240
+_UNIFORM = "uniform"
+"""How the strategy `uniform` begins its reasons: all that a plan alone and an old journal tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class TrialFact:
         assigned: The assignment in a few words, "" if it was not kept.
         precisions: The assignment, ``None`` if it was not kept.
         why: Why it was tried.
+        uniform: The precision of which it is the uniform engine, "" for any other.
         front: Whether it is on the Pareto front.
         chosen: Whether it is the engine that ships, or the best so far.
         size: Bytes of what would be shipped, 0 where nobody knows.
@@ -59,6 +64,12 @@ class TrialFact:
     front: bool
     chosen: bool
     size: int = 0
+    uniform: str = ""
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether it has one precision wherever that is possible or advised."""
+        return bool(self.counts) and bool(self.uniform or self.why.startswith(_UNIFORM))
 
 
 def told(
@@ -66,6 +77,7 @@ def told(
     goal: Goal | None,
     place: Mapping[str, int],
     chosen: Trial | None,
+    uniform: Mapping[Assignment, Precision] = _NOTHING,
 ) -> tuple[TrialFact, ...]:
     """The trials of a journal.
 
@@ -74,10 +86,16 @@ def told(
         goal: What was asked for.
         place: Position of each group.
         chosen: The engine that ships.
+        uniform: The uniform engines, and the precision of each.
     """
     rows = tuple(done)
     front = {t.number for t in pareto(timed(r.trial for r in rows))}
-    return tuple(_one(r, goal, r.trial.number in front, place, chosen) for r in rows)
+    facts = (_one(r, goal, r.trial.number in front, place, chosen) for r in rows)
+    named = {assignment: p.value for assignment, p in uniform.items()}
+    return tuple(
+        f if f.precisions is None else replace(f, uniform=named.get(f.precisions, ""))
+        for f in facts
+    )
 
 
 def _one(

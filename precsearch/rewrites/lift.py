@@ -25,6 +25,15 @@ LIFT = "lift-quantization"
 
 _Pair = tuple[NodeView, NodeView]
 
+_LIMITS: Mapping[str, tuple[float, float]] = {
+    **{"INT8": (-128, 127), "INT16": (-(1 << 15), (1 << 15) - 1), "INT4": (-8, 7), "INT2": (-2, 1)},
+    **{"UINT8": (0, 255), "UINT16": (0, (1 << 16) - 1), "UINT4": (0, 15), "UINT2": (0, 3)},
+    **{"FLOAT8E4M3FN": (-448.0, 448.0), "FLOAT8E4M3FNUZ": (-240.0, 240.0)},
+    **{"FLOAT8E5M2": (-57344.0, 57344.0), "FLOAT8E5M2FNUZ": (-57344.0, 57344.0)},
+    "FLOAT4E2M1": (-6.0, 6.0),
+}
+"""ONNX's name of each type that QuantizeLinear writes → its lowest and largest finite value."""
+
 
 def lifted(graph: GraphView, parameters: Parameters) -> NamedRewrite | None:
     """The model without its author's Q/DQ; ``None`` if it has none.
@@ -69,13 +78,17 @@ def author_ranges(graph: GraphView) -> dict[str, tuple[float, float]]:
         scale, zero = (graph.weights[t].array for t in quantize.inputs[1:3])
         if scale.size != 1:
             continue
-        limits = np.iinfo(np.dtype(str(zero.dtype)))
-        step, shift = float(scale.reshape(-1)[0]), int(zero.reshape(-1)[0])
-        low, high = (limits.min - shift) * step, (limits.max - shift) * step
-        if limits.min < 0 and shift == 0:
+        least, most = _LIMITS[_type_name(graph, quantize.inputs[2])]
+        step, shift = float(scale.reshape(-1)[0]), float(zero.reshape(-1)[0])
+        low, high = (least - shift) * step, (most - shift) * step
+        if least < 0 and shift == 0:
             low = -high  # symmetric: -128 has no partner
         found[quantize.inputs[0]] = (low, high)
     return found
+
+
+def _type_name(graph: GraphView, constant: str) -> str:
+    return str(onnx.TensorProto.DataType.Name(graph.weights[constant].elem_type))
 
 
 def _pairs(graph: GraphView) -> list[_Pair]:
@@ -86,6 +99,7 @@ def _pairs(graph: GraphView) -> list[_Pair]:
         if maker is None or not maker.is_op("QuantizeLinear"):
             continue
         same = all(_equal(graph, maker, node, slot) for slot in (1, 2))
+        same = same and _type_name(graph, maker.inputs[2]) in _LIMITS
         if same and maker.inputs[0] not in graph.weights:
             found.append((maker, node))
     return found
@@ -118,8 +132,9 @@ def _weights(graph: GraphView) -> Mapping[str, npt.NDArray[np.float32]]:
         axis = node.int_attribute("axis", 1)
         shape = [-1 if i == axis % values.ndim else 1 for i in range(values.ndim)]
         shape = shape if scale.size > 1 else [1] * values.ndim
-        zero = rest[0].astype(np.int32).reshape(shape) if rest else np.int32(0)
-        steps = (values.astype(np.int32) - zero).astype(np.float32)
+        # FP64 holds INT32 exactly, and what is stored in FP8 is no whole number.
+        zero = rest[0].astype(np.float64).reshape(shape) if rest else np.float64(0)
+        steps = (values.astype(np.float64) - zero).astype(np.float32)
         found[node.outputs[0]] = np.asarray(steps * scale.reshape(shape), np.float32)
     return found
 

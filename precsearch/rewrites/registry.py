@@ -20,6 +20,7 @@ from precsearch.rewrites.fold_bias import FOLD_BIAS, folded_biases
 from precsearch.rewrites.lift import LIFT, lifted
 from precsearch.rewrites.norms import fused_norms, scaled_norms
 from precsearch.rewrites.rewrite import LAYERNORM_OPSET, NamedRewrite, Parameters
+from precsearch.rewrites.smooth import SMOOTH, smoothed
 
 __all__ = ["RULES", "Requires", "RewriteRule"]
 
@@ -105,6 +106,13 @@ _TABLE: tuple[RewriteRule, ...] = (
         MIN_OPSET,
         Requires.SAMPLES,
         equalized,
+        "equal up to rounding: the scales are powers of two",
+    ),
+    RewriteRule(
+        SMOOTH,
+        MIN_OPSET,
+        Requires.SAMPLES,
+        smoothed,
         "equal up to rounding: the scales are powers of two",
     ),
 )

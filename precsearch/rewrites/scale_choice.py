@@ -16,8 +16,9 @@ from precsearch.rewrites.absorbers import absorber
 from precsearch.rewrites.channels import Axis, ChannelClasses, Ids
 from precsearch.rewrites.equalize import MOST, first_labels, name_of
 from precsearch.rewrites.homogeneity import channel_classes
+from precsearch.rewrites.smooth import smoothable
 
-__all__ = ["chosen_scales", "scalable_axes"]
+__all__ = ["chosen_scales", "scalable_axes", "smooth_scales", "smoothable_axes"]
 
 Doubles = npt.NDArray[np.float64]
 
@@ -91,6 +92,40 @@ def chosen_scales(graph: GraphView, statistics: Mapping[Axis, ChannelStatistics]
         statistics: Of each of its `scalable_axes`; axes without are left alone.
     """
     classes = channel_classes(graph)
+    steps = _chosen(graph, classes, statistics)
+    found = {name_of(a): np.where(i >= 0, steps[i], 0) for a, i in first_labels(classes).items()}
+    return {name: encode_vector(vector) for name, vector in found.items() if vector.any()}
+
+
+def smoothable_axes(graph: GraphView) -> tuple[Axis, ...]:
+    """The last axes of what `precsearch.rewrites.smooth` can scale in front of products."""
+    return tuple((tensor, len(graph.shapes[tensor]) - 1) for tensor in smoothable(graph))
+
+
+def smooth_scales(graph: GraphView, statistics: Mapping[Axis, ChannelStatistics]) -> dict[str, str]:
+    """Parameters for `precsearch.rewrites.smooth.smoothed`, chosen as in `chosen_scales`.
+
+    Args:
+        graph: The prepared model.
+        statistics: Of each of its `smoothable_axes`; axes without are left alone.
+    """
+    labels: dict[Axis, Ids] = {}
+    count = 0
+    for axis in smoothable_axes(graph):
+        if axis in statistics:
+            size = len(statistics[axis].peak)
+            labels[axis] = np.arange(count, count + size)
+            count += size
+    steps = _chosen(graph, ChannelClasses(labels, count), statistics)
+    return {
+        tensor: encode_vector(steps[ids]) for (tensor, _), ids in labels.items() if steps[ids].any()
+    }
+
+
+def _chosen(
+    graph: GraphView, classes: ChannelClasses, statistics: Mapping[Axis, ChannelStatistics]
+) -> Ids:
+    """Exponent of each class, and one more, 0, for the channels without a class."""
     readers = list(_readers(graph, classes, statistics))
     steps = np.zeros(classes.count + 1, np.int64)
     peaks, weights = _extents(classes, statistics, readers)
@@ -106,8 +141,7 @@ def chosen_scales(graph: GraphView, statistics: Mapping[Axis, ChannelStatistics]
             if error < least:
                 best, least = tried, error
         steps = best
-    found = {name_of(a): np.where(i >= 0, steps[i], 0) for a, i in first_labels(classes).items()}
-    return {name: encode_vector(vector) for name, vector in found.items() if vector.any()}
+    return steps
 
 
 def _scales(steps: Ids) -> Doubles:

@@ -20,7 +20,7 @@ __all__ = ["per_bound"]
 
 
 def per_bound(
-    config: OptimizeConfig, wanted: Sequence[tuple[str, Tolerances]]
+    config: OptimizeConfig, bounds: Sequence[tuple[str, Tolerances]]
 ) -> tuple[OptimizeConfig, ...]:
     """A configuration for each metric and tolerance, in the order of the metrics.
 
@@ -31,22 +31,22 @@ def per_bound(
     Raises:
         OptionError: A metric is named twice.
     """
-    metrics = tuple(name for name, _ in wanted)
+    metrics = tuple(name for name, _ in bounds)
     if len(set(map(_plain, metrics))) < len(metrics):
         raise OptionError(
             f"--metric names a metric twice ({', '.join(metrics)}); give all of its bounds to one "
             "--tol, separated by commas"
         )
-    single = len(wanted) == 1 and len(wanted[0][1].values) == 1
-    found: list[OptimizeConfig] = []
-    for metric, tolerances in wanted:
+    single = len(bounds) == 1 and len(bounds[0][1].values) == 1
+    configs: list[OptimizeConfig] = []
+    for metric, tolerances in bounds:
         for text, value in zip(tolerances.texts, tolerances.values, strict=True):
             one = replace(config, tol=value, metric=metric)
             if not single:
                 name = f"{_plain(metric)}.tol{text}" if len(metrics) > 1 else f"tol{text}"
-                one = _apart(one, name, [c.run_path for c in found])
-            found.append(replace(one, metrics=metrics if len(metrics) > 1 else ()))
-    return tuple(found)
+                one = _apart(one, name, [c.run_path for c in configs])
+            configs.append(replace(one, metrics=metrics if len(metrics) > 1 else ()))
+    return tuple(configs)
 
 
 def _apart(config: OptimizeConfig, name: str, before: Sequence[Path]) -> OptimizeConfig:

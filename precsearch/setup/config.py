@@ -24,7 +24,7 @@ __all__ = [
     "SearchConfig",
 ]
 
-CORRECTIONS = ("fold-bias", "equalize", "dynamic", "ranges", "bias")
+CORRECTIONS = ("fold-bias", "equalize", "smooth", "dynamic", "ranges", "bias")
 """Corrections of INT8 by name; see docs/corrections.md."""
 
 
@@ -50,13 +50,13 @@ class DataConfig:
         batch: Samples of one inference, where the model leaves it open.
         input_shapes: Input name → shape, where the model leaves dimensions open.
         shapes: Several sets of input shapes, in place of `batch` and `input_shapes`; the latency
-            that is minimised is the weighted mean over them, accuracy is measured at the first.
+            that is minimized is the weighted mean over them, accuracy is measured at the first.
         calibration: Other samples to calibrate with.
         calibration_method: ``minmax``, ``percentile``, ``mse`` or ``entropy``.
         holdout: Samples that the search never sees.
         seed: Of every random choice.
         preprocess: Steps that make samples of pictures or sounds, as ``--preprocess`` takes them.
-        objective: What is minimised within the bound.
+        objective: What is minimized within the bound.
         limits: What an engine must not exceed beside the loss.
         metrics: All metrics of one command, this run's among them: engines are scored by each, so
             that its other runs need not measure them again.
@@ -172,7 +172,7 @@ class RunConfig:
         workers: Engines that are built and run at a time on each device; they are timed one at a
             time.
         output: The plan; by default ``<model stem>.plan.json`` in the current folder.
-        artifact: Where to write the optimised model; ``None`` writes none.
+        artifact: Where to write the optimized model; ``None`` writes none.
         run_dir: The journal's folder; by default ``a.precsearch`` for a plan ``a.plan.json`` or
             ``a.json``, beside it.
         resume: Go on with the journal in `run_dir`.
@@ -266,7 +266,7 @@ class OptimizeResult:
     Attributes:
         plan: The plan, ``None`` if not even FP32 is within the bound.
         plan_path: Where it was written.
-        artifact_path: Where the optimised model was written, if it was asked for.
+        artifact_path: Where the optimized model was written, if it was asked for.
         met: Whether the plan is within the bound.
         interrupted: Whether it is the best so far of a search that was stopped.
         summary: What a person should know, a sentence each.

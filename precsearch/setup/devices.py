@@ -30,10 +30,10 @@ def named_devices(names: str, facts: BackendFacts, threads: int) -> tuple[Device
     """`devices_of` for text and the number of threads that was asked for."""
     if not names:
         return (DeviceSpec(kind=facts.device),)
-    found = parse_devices(names, facts.device)
+    devices = parse_devices(names, facts.device)
     if facts.device == "cpu":
-        _check_cores(found, threads)
-    return found
+        _check_cores(devices, threads)
+    return devices
 
 
 def parse_devices(text: str, kind: str) -> tuple[DeviceSpec, ...]:
@@ -46,21 +46,21 @@ def parse_devices(text: str, kind: str) -> tuple[DeviceSpec, ...]:
     Raises:
         OptionError: It is not of this form, or names a device or core twice.
     """
-    found: list[DeviceSpec] = []
+    devices: list[DeviceSpec] = []
     for index, part in enumerate(p.strip() for p in text.split(",")):
         numbers = _numbers(part, text)
         if kind == "cpu":
-            found.append(DeviceSpec(kind=kind, index=index, cores=tuple(sorted(numbers))))
+            devices.append(DeviceSpec(kind=kind, index=index, cores=tuple(sorted(numbers))))
         elif len(numbers) == 1:
-            found.append(DeviceSpec(kind=kind, index=numbers[0]))
+            devices.append(DeviceSpec(kind=kind, index=numbers[0]))
         else:
             raise _malformed(text)
-    named = [n for d in found for n in (d.cores or (d.index,))]
+    named = [n for d in devices for n in (d.cores or (d.index,))]
     twice = [n for n in named if named.count(n) > 1]
     if twice:
         what = "core" if kind == "cpu" else "GPU"
         raise OptionError(f"--devices names {what} {twice[0]} twice; name each once")
-    return tuple(found)
+    return tuple(devices)
 
 
 def _numbers(part: str, text: str) -> list[int]:

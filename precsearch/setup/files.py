@@ -158,7 +158,7 @@ def remove_unfinished(target: Path) -> None:
                 left.unlink()
 
 
-def _link(made: Path, target: Path) -> None:
+def _link(link: Path, target: Path) -> None:
     """Give a finished file its name, unless something else has it.
 
     Raises:
@@ -166,11 +166,11 @@ def _link(made: Path, target: Path) -> None:
         OSError: It cannot be written.
     """
     try:
-        os.link(made, target)
+        os.link(link, target)
     except FileExistsError:
         raise
     except OSError:  # a file system without hard links: at least nothing is replaced
-        with made.open("rb") as source, target.open("xb") as file:
+        with link.open("rb") as source, target.open("xb") as file:
             try:
                 shutil.copyfileobj(source, file)
                 file.flush()
@@ -195,8 +195,8 @@ def _unwritable(path: Path, error: Exception) -> OutputError:
 
 
 def _reason(error: Exception) -> str:
-    said = error.strerror if isinstance(error, OSError) else str(error)
-    return said or type(error).__name__
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return reason or type(error).__name__
 
 
 def _umask() -> int:

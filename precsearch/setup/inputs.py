@@ -66,25 +66,25 @@ class Inputs:
 
     def beside(self, part: Dataset) -> tuple[SetData, ...]:
         """What engines are scored on beside a part of the data: its samples at other shapes."""
-        found = (set_data(one, part, self.specs, self.seed)[0] for one in self.sets)
-        return tuple(one for one in found if one.judged)
+        sets = (set_data(one, part, self.specs, self.seed)[0] for one in self.sets)
+        return tuple(one for one in sets if one.judged)
 
     def warnings(self, tolerance: float) -> tuple[str, ...]:
         """What the user should know before the search."""
-        said = [*self.data.notes, *self.parts.notes, *self.notes]
+        warnings = [*self.data.notes, *self.parts.notes, *self.notes]
         if self.data.random:
-            said.insert(
+            warnings.insert(
                 0,
                 "no --data was given: losses are measured on random numbers and say little about "
                 "real inputs",
             )
         step = resolution(self.metric, self.parts.search.samples)
         if step > tolerance:
-            said.append(
+            warnings.append(
                 f"{self.parts.search.samples} samples resolve {self.metric.name} in steps of "
                 f"{step:.2g}, coarser than the tolerance {tolerance:g}: give more samples"
             )
-        return tuple(said)
+        return tuple(warnings)
 
     @property
     def shapes(self) -> ShapeTable:

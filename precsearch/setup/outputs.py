@@ -148,16 +148,16 @@ class Outputs:
 
 def _digest_of(path: Path) -> str:
     """SHA-256 of a file, "" if there is none that can be read."""
-    found = sha256()
+    digest = sha256()
     try:
         if not path.is_file():
             return ""
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK):
-                found.update(chunk)
+                digest.update(chunk)
     except OSError:
         return ""
-    return found.hexdigest()
+    return digest.hexdigest()
 
 
 def _text(value: object) -> str:

@@ -78,14 +78,14 @@ def shape_table(feeds: Iterable[Feed]) -> ShapeTable:
 
     Where there are many, the first and, dimension by dimension, the least and the greatest.
     """
-    found = [dict(rows) for rows in dict.fromkeys(map(shapes_of, feeds))]
-    if len(found) <= _MOST_SHAPES:
-        return tuple(found)
+    tables = [dict(rows) for rows in dict.fromkeys(map(shapes_of, feeds))]
+    if len(tables) <= _MOST_SHAPES:
+        return tuple(tables)
 
     def extreme(pick: Callable[..., int]) -> dict[str, tuple[int, ...]]:
-        return {name: tuple(map(pick, *(shapes[name] for shapes in found))) for name in found[0]}
+        return {name: tuple(map(pick, *(shapes[name] for shapes in tables))) for name in tables[0]}
 
-    return (found[0], extreme(min), extreme(max))
+    return (tables[0], extreme(min), extreme(max))
 
 
 @contextmanager
@@ -150,9 +150,9 @@ def open_data(
         if not shapes or path is None:
             raise
         with suppress(DataError):
-            found = load_at(shapes={})
-            if _fitting(found, resolve(specs, shapes)):
-                return found
+            dataset = load_at(shapes={})
+            if _fitting(dataset, resolve(specs, shapes)):
+                return dataset
         raise
 
 
@@ -179,8 +179,8 @@ def set_data(
     cut = rebatched(part, resolved, _MOST_FEEDS)
     if cut is not None:
         return SetData(one.name, cut, judged=True), True
-    made = load(None, specs, shapes=one.shapes, seed=seed)
-    kept = made.take(_spread(range(len(made))))
+    data = load(None, specs, shapes=one.shapes, seed=seed)
+    kept = data.take(_spread(range(len(data))))
     return SetData(one.name, replace(kept, random=True), judged=part.random), part.random
 
 
@@ -198,8 +198,8 @@ def timed_sets(
     """
     loads, notes = [], []
     for one in sets:
-        found, ours = set_data(one, part, specs, seed)
-        loads.append(Load.spread(found.data.feeds, found.data.sizes[0], one.weight))
+        data, ours = set_data(one, part, specs, seed)
+        loads.append(Load.spread(data.data.feeds, data.data.sizes[0], one.weight))
         if not ours:
             notes.append(
                 f"--data has nothing for {one}: it is timed on random numbers, and accuracy is not "
@@ -233,12 +233,12 @@ def timed_feeds(
     if every == 1:
         return Timed((load_of,))
     named = [(spec.name, own.feeds[0][spec.name].shape) for spec in specs]
-    told = ", ".join(f"{name}:{_times(shape)}" for name, shape in named[:_MOST_NAMED])
+    text = ", ".join(f"{name}:{_times(shape)}" for name, shape in named[:_MOST_NAMED])
     more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
     return Timed(
         (load_of,),
         (
-            f"the feeds have {every} different shapes; timed is {told}{more}, as in {len(own)} of "
+            f"the feeds have {every} different shapes; timed is {text}{more}, as in {len(own)} of "
             f"{len(part)} feeds (--shapes names others)",
         ),
     )
@@ -257,8 +257,8 @@ def timed_again(
     Returns:
         Feeds of these shapes if there are some, else those of `timed_feeds`.
     """
-    wanted = tuple(sorted(shapes.items()))
-    own = [i for i, feed in enumerate(data.feeds) if shapes_of(feed) == wanted]
+    sizes = tuple(sorted(shapes.items()))
+    own = [i for i, feed in enumerate(data.feeds) if shapes_of(feed) == sizes]
     return timed_feeds(data.take(own) if own else data, specs, {})
 
 

@@ -24,6 +24,7 @@ from precsearch.graph.reading.read import SourceModel, read_model
 from precsearch.graph.view import GraphView
 from precsearch.grouping.control import NO_CONTROL, Control, controlled
 from precsearch.grouping.group import group
+from precsearch.lowering.cast_opset import with_cast_opset
 from precsearch.registry import BackendFactory, backend_factory
 from precsearch.rewrites import Recorded, with_rewrites
 from precsearch.setup.shapes import ShapeTable
@@ -46,6 +47,8 @@ class Target:
         options: Its knobs.
         rewrites: Rewrites that the source has gone through since it was read.
         kept: Group → why the user's control leaves it fewer choices, half a sentence.
+        plain: The same without the corrections of INT8 that changed the model; ``None`` if there
+            are none.
     """
 
     source: SourceModel
@@ -58,6 +61,7 @@ class Target:
     options: BackendOptions
     rewrites: tuple[Recorded, ...] = ()
     kept: Mapping[str, str] = field(default_factory=dict)
+    plain: Target | None = None
 
     @property
     def facts(self) -> BackendFacts:
@@ -132,15 +136,42 @@ def open_target(
             raise OptionError(f"{why}; leave it out of --precisions")
     source, own = _as_fused(source, facts_of(made).rewrites if form is None else ())
     chosen = made.scheme if scheme is None else made.scheme_named(scheme)
-    written = made.form.holding(wanted) if form is None else form_of(made, form)
+    written = _form_for(source, made.form, wanted) if form is None else form_of(made, form)
     if written.max_opset is not None and source.opset > written.max_opset:
         raise ModelError(
             f"the {backend} backend reads operator sets up to {written.max_opset} here, the model "
             f"has {source.opset}; export it with opset {written.max_opset}"
         )
-    graph = prepare(source, written.min_opset)
+    graph = _prepared(source, written, made.form if form is None else written, wanted)
     space, kept = controlled(group(graph, chosen, wanted, granularity, written), graph, control)
     return Target(source, graph, space, made, chosen, written, factory, options, own, kept)
+
+
+def _form_for(source: SourceModel, form: GraphForm, wanted: Set[Precision]) -> GraphForm:
+    """A backend's form, raised to the operator set that these precisions need."""
+    nodes = (*source.proto.graph.node, *(n for f in source.proto.functions for n in f.node))
+    operators = {n.op_type for n in nodes if n.domain in ("", "ai.onnx")}
+    return with_cast_opset(form.holding(wanted), operators, source.opset, wanted)
+
+
+def _prepared(
+    source: SourceModel, written: GraphForm, plain: GraphForm, wanted: Set[Precision]
+) -> GraphView:
+    """The graph in the operator set of a form.
+
+    Raises:
+        ModelError: It is malformed or cannot be raised so far; if it is the precisions that need
+            the operator set, it names them.
+    """
+    try:
+        return prepare(source, written.min_opset)
+    except ModelError as error:
+        if written == plain:
+            raise
+        prepare(source, plain.min_opset)  # where this fails, too, no precision is the cause
+        needing = [p for p in Precision.ordered(wanted) if _form_for(source, plain, {p}) != plain]
+        names = " and ".join(p.value for p in needing)
+        raise ModelError(f"{error}, or leave {names} out of --precisions") from error
 
 
 def _as_fused(

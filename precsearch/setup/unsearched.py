@@ -17,8 +17,8 @@ def unsearched(hidden: Sequence[Hidden]) -> tuple[str, ...]:
     if not hidden:
         return ()
     kinds: Counter[str] = Counter()
-    for found in hidden:
-        kinds.update(dict(found.layers))
+    for layer in hidden:
+        kinds.update(dict(layer.layers))
     total = sum(kinds.values())
     what = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
     where = " and ".join(f"{h.op_type} {h.node!r}" for h in hidden[:_NAMED])

@@ -12,14 +12,14 @@ __all__ = ["cpu_features", "cpu_name", "int8_saturates", "physical_cores"]
 
 def cpu_features() -> tuple[str, ...]:
     """Instruction sets of this CPU that decide which integer kernels run, sorted."""
-    wanted = {"avx2", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni", "amx_int8"}
-    wanted |= {"asimddp", "i8mm"}  # Arm
+    features = {"avx2", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni", "amx_int8"}
+    features |= {"asimddp", "i8mm"}  # Arm
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ()
     match = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
-    return tuple(sorted(wanted & set(match.group(1).split()))) if match else ()
+    return tuple(sorted(features & set(match.group(1).split()))) if match else ()
 
 
 def physical_cores() -> int:

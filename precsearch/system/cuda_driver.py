@@ -91,10 +91,10 @@ class CudaDriver:
             return
         text = ctypes.c_char_p(None)
         self._cuda.cuGetErrorName(ctypes.c_int(status), ctypes.byref(text))
-        said = f"{name}: {(text.value or str(status).encode()).decode()}"
+        message = f"{name}: {(text.value or str(status).encode()).decode()}"
         if status == _OUT_OF_MEMORY:
-            raise OutOfMemory(said)
-        raise DeviceLost(said) if status in _LOST else RunError(said)
+            raise OutOfMemory(message)
+        raise DeviceLost(message) if status in _LOST else RunError(message)
 
     def _attribute(self, number: int) -> int:
         value = ctypes.c_int(0)
@@ -193,12 +193,12 @@ class CudaStream:
                     self._call("cuEventDestroy_v2", event)
 
     def _between(self, events: Sequence[ctypes.c_void_p]) -> list[float]:
-        found = []
+        times = []
         for before, after in pairwise(events):
             milliseconds = ctypes.c_float(0.0)
             self._call("cuEventElapsedTime", ctypes.byref(milliseconds), before, after)
-            found.append(milliseconds.value * 1e-3)
-        return found
+            times.append(milliseconds.value * 1e-3)
+        return times
 
     def close(self) -> None:
         """Free it."""

@@ -93,8 +93,8 @@ class CpuWatch:
 
     def _counters(self) -> tuple[float, float]:
         """Seconds waited, and turns, since the process began."""
-        found = _scheduled(self._tasks) if self._known else None
-        return found if found is not None else _switched(self._threads)
+        counters = _scheduled(self._tasks) if self._known else None
+        return counters if counters is not None else _switched(self._threads)
 
 
 def _scheduled(tasks: Path) -> tuple[float, float] | None:
@@ -104,14 +104,14 @@ def _scheduled(tasks: Path) -> tuple[float, float] | None:
         names = os.listdir(tasks)  # noqa: PTH208 - twice as fast, between two timings
     except OSError:
         return None
-    told = False
+    reported = False
     for name in names:
         with suppress(OSError, ValueError, IndexError):  # a thread may end any time
             fields = (tasks / name / "schedstat").read_bytes().split()
             waited += int(fields[1])
             turns += int(fields[2])
-            told = True
-    return (waited * 1e-9, float(turns)) if told else None
+            reported = True
+    return (waited * 1e-9, float(turns)) if reported else None
 
 
 def _switched(threads: int) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """How a run is asked to stop: SIGINT, SIGTERM and SIGHUP become one orderly `KeyboardInterrupt`.
 
 A signal that raises wherever the program happens to be can tear a journal line from the trial that
-it records, or get lost in a finaliser. So a signal is noted first, and raised where nothing is
+it records, or get lost in a finalizer. So a signal is noted first, and raised where nothing is
 half done: at `check`, which the loop over a run's events calls, and at once inside `interruptible`,
 which surrounds the places where the main thread waits for a worker. Code that computes for long is
 interrupted after a short patience. Inside `shielded` nothing is raised at all: a plan is written.
@@ -48,7 +48,7 @@ _PATIENCE_S = 0.5
 """Seconds until a computation that reaches no `check` is interrupted."""
 
 _INSIST_S = 2.0
-"""Seconds until it is interrupted again: a finaliser can swallow an exception."""
+"""Seconds until it is interrupted again: a finalizer can swallow an exception."""
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
@@ -153,9 +153,9 @@ def shielded() -> Iterator[None]:
 
 
 @contextmanager
-def telling(tell: Callable[[], None]) -> Iterator[None]:
-    """Call ``tell``, from another thread, as soon as a signal has arrived."""
-    _stop.tell = tell
+def telling(notify: Callable[[], None]) -> Iterator[None]:
+    """Call ``notify``, from another thread, as soon as a signal has arrived."""
+    _stop.tell = notify
     try:
         yield
     finally:
@@ -181,10 +181,10 @@ def _watch(reader: int) -> None:
         pass
     _stop.number = _stop.number or number  # the handler itself may never run
     since = time.monotonic()
-    tell = _stop.tell
-    if tell is not None:
+    notify = _stop.tell
+    if notify is not None:
         with suppress(OSError, ValueError):  # the screen is gone or closed
-            tell()
+            notify()
     insist = _PATIENCE_S
     while True:
         time.sleep(0.05)
@@ -203,14 +203,14 @@ def _interrupt_main() -> None:
         signal.pthread_kill(main, _stop.number or signal.SIGINT)
 
 
-def _leave(said: str) -> None:
+def _leave(message: str) -> None:
     """End the process without unwinding; workers end when their pipes close."""
     with suppress(OSError):
-        os.write(2, f"{said}\n".encode())
+        os.write(2, f"{message}\n".encode())
     os._exit(128 + _stop.number if _stop.number else 130)
 
 
 def _without_interrupts(unraisable: sys.UnraisableHookArgs) -> None:
-    """An interrupt that a finaliser swallowed is raised again; its traceback helps nobody."""
+    """An interrupt that a finalizer swallowed is raised again; its traceback helps nobody."""
     if not isinstance(unraisable.exc_value, KeyboardInterrupt):
         sys.__unraisablehook__(unraisable)

@@ -32,7 +32,7 @@ class SerializedModel:
     @property
     def sha256(self) -> str:
         """SHA-256 of the bytes, as hex."""
-        found = hashlib.sha256()
+        digest = hashlib.sha256()
         for piece in self.pieces:
-            found.update(piece)
-        return found.hexdigest()
+            digest.update(piece)
+        return digest.hexdigest()

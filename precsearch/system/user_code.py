@@ -75,8 +75,8 @@ class UserFunction:
             raise OptionError(
                 f"{self._place!r} has no function {attribute!r}; check the name after the colon"
             )
-        found: Callable[..., object] = function
-        return found
+        loaded: Callable[..., object] = function
+        return loaded
 
 
 def find_function(where: str) -> UserFunction:
@@ -123,16 +123,16 @@ def _spec(name: str) -> ModuleSpec:
     package, _, _ = name.partition(".")
     try:
         with _last_on_path(Path.cwd()):
-            found = _here(package) if package == name and name not in sys.modules else None
-            if found is None or found.origin is None:
+            spec = _here(package) if package == name and name not in sys.modules else None
+            if spec is None or spec.origin is None:
                 if package != name:
                     _imported(name.rpartition(".")[0])
-                found = importlib.util.find_spec(name)
+                spec = importlib.util.find_spec(name)
     except USER_ERRORS as error:
         raise _not_imported(name, error) from error
-    if found is None:
+    if spec is None:
         raise _not_imported(name, ModuleNotFoundError(f"No module named {name!r}"))
-    return found
+    return spec
 
 
 def _not_imported(name: str, error: BaseException) -> OptionError:

@@ -80,7 +80,7 @@ class History(Ledger):
         seen.share = share * self.share
         seen.engines, seen.proxies, seen.hunted = self.engines, self.proxies, self.hunted
         seen.forecasts, seen.pending = self.forecasts, self.pending
-        seen.foreseen = self.foreseen
+        seen.foreseen, seen.proxies_first = self.foreseen, self.proxies_first
         return seen
 
     def supposing(self, outcomes: Mapping[Assignment, Outcome]) -> History:

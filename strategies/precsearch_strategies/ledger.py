@@ -13,6 +13,7 @@ from precsearch.core.trial import Trial
 __all__ = ["Ledger"]
 
 _SHARE = 1 / 3  # of the time spent so far that proxies may take; docs/adr/0014
+_LARGER_SHARE = 2 / 3  # the same where engines bring no gain for want of proxies; docs/adr/0061
 _FREE_S = 3.0  # that proxies may take in any case
 _MARGIN = 1.25  # of the slowest engine's time that is kept for one that is owed
 _DOUBT = 3.0  # times what the first proxy is thought to take, that a time budget must have left
@@ -30,6 +31,8 @@ class Ledger:
         problem: The same.
         engines, proxies: The trials.
         owed: Engines that proxies must leave time for, until the next one is built.
+        proxies_first: Whether proxies may take most of the time, since engines bring no gain for
+            want of them.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -37,6 +40,7 @@ class Ledger:
         self.engines: dict[Assignment, Trial] = {}
         self.proxies: dict[Assignment, Trial] = {}
         self.owed = 0
+        self.proxies_first = False
         self._built = (0, 0)
 
     def proxy_room(self) -> int:
@@ -44,8 +48,9 @@ class Ledger:
 
         All proxies together take a third of the time spent so far at most, or 3 s (so that small
         models are searched alike on any machine), and leave time for the engines that are
-        ``owed``. What counts is the recorded time of the trials, never a clock: a
-        resumed search decides as the interrupted one did. Where no time is recorded there is no
+        ``owed``. With ``proxies_first`` they take two thirds, and half of what is left. What counts
+        is the recorded time of the trials, never a clock: a resumed search decides as the
+        interrupted one did. Where no time is recorded there is no
         limit. Before the first proxy nobody knows what one takes, so there is room for one, if what
         it may take leaves the budget time for the engines that are owed (`_first_proxy`).
         """
@@ -58,10 +63,13 @@ class Ledger:
         each, took = median(every), [t.seconds for t in self.proxies.values() if self._own(t)]
         if each <= 0:
             return _UNLIMITED
-        left = max((spent - sum(took) / _SHARE) / (1 / _SHARE - 1), _FREE_S - sum(took))
+        part = 1 / (_LARGER_SHARE if self.proxies_first else _SHARE)
+        left = max((spent - sum(took) * part) / (part - 1), _FREE_S - sum(took))
         limit = self.problem.budget.seconds
         if limit is not None:
-            left = min(left, limit - spent - self.owed * _MARGIN * self._engine_seconds)
+            rest = limit - spent
+            left = min(left, rest - self.owed * _MARGIN * self._engine_seconds)
+            left = min(left, rest / 2) if self.proxies_first else left
         return max(math.floor(left / each), 0)
 
     def _first_proxy(self, spent: float) -> bool:

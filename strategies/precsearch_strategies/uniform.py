@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from precsearch.core.precision import Encoding, Precision
 from precsearch.core.problem import Problem
-from precsearch.core.space import Assignment, GroupTrait, LayerGroup, SearchSpace
+from precsearch.core.space import Assignment, GroupTrait, SearchSpace
 from precsearch.core.strategy import ReasonedProposals
 from precsearch_strategies.ending import ending
 from precsearch_strategies.history import History
@@ -32,7 +32,7 @@ def uniform_assignments(problem: Problem) -> tuple[Assignment, ...]:
     found = [problem.all_fp32()]
     for precision in reversed(space.precisions[1:]):
         everywhere = {g.key: g.nearest(precision) for g in space.free}
-        for asked in (everywhere, _tolerated(problem, precision)):
+        for asked in (everywhere, problem.lowest_choices(precision)):
             found.append(Assignment.of(asked))
             if precision is Precision.INT8:
                 found.extend(_passive_float(problem, asked))
@@ -51,23 +51,13 @@ def leading_uniforms(problem: Problem) -> tuple[Assignment, ...]:
 
 def tolerated(problem: Problem, precision: Precision) -> Assignment:
     """Every group at the lowest choice from ``precision`` upward that no prior advises against."""
-    return problem.space.canonical(Assignment.of(_tolerated(problem, precision)))
-
-
-def _tolerated(problem: Problem, precision: Precision) -> dict[str, Precision]:
-    """`tolerated` as asked for, passive groups included that could not take effect."""
-
-    def lowest(group: LayerGroup) -> Precision:
-        fits = (c for c in reversed(group.choices) if c.rank <= precision.rank)
-        return next((c for c in fits if group.key not in problem.avoided(c)), Precision.FP32)
-
-    return {g.key: lowest(g) for g in problem.space.free}
+    return problem.space.canonical(Assignment.of(problem.lowest_choices(precision)))
 
 
 def _passive_float(problem: Problem, asked: dict[str, Precision]) -> list[Assignment]:
     """``asked`` with the passive INT8 groups in FP32, and in each cast precision on offer."""
     passive = [g for g in problem.space.free if g.passive and asked[g.key] is Precision.INT8]
-    lower = [_tolerated(problem, p) for p in casts(problem.space)]
+    lower = [problem.lowest_choices(p) for p in casts(problem.space)]
     above = [{g.key: precisions[g.key] for g in passive} for precisions in lower]
     full = {g.key: Precision.FP32 for g in passive}
     float_too = {

@@ -16,6 +16,8 @@ from precsearch.core.events import (
     BatchProposed,
     Event,
     FinalistJudged,
+    FinalistsTimed,
+    FinalistTime,
     PlanWritten,
     RunStarted,
     SearchFinished,
@@ -23,6 +25,7 @@ from precsearch.core.events import (
     StageStarted,
     TrialFinished,
     TrialStarted,
+    UniformEngine,
     Warned,
 )
 from precsearch.core.precision import Precision
@@ -77,12 +80,29 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.builds(StageStarted, names, names),
     st.builds(Warned, names),
     st.builds(
-        SearchStarted, names, names, st.integers(), st.integers(), bounds, budgets, floats, floats
+        SearchStarted,
+        names,
+        names,
+        st.integers(),
+        st.integers(),
+        bounds,
+        budgets,
+        floats,
+        floats,
+        uniform=st.lists(
+            st.builds(UniformEngine, st.sampled_from(Precision), assignments), max_size=2
+        ).map(tuple),
     ),
     st.builds(BatchProposed, st.lists(proposals, max_size=3).map(tuple)),
     st.builds(TrialStarted, st.integers(), proposals),
     st.builds(TrialFinished, trials, st.integers(), floats, st.booleans()),
     st.builds(SearchFinished, names, st.integers(), floats),
+    st.builds(
+        FinalistsTimed,
+        st.lists(st.builds(FinalistTime, st.integers(), floats, floats, floats), max_size=3).map(
+            tuple
+        ),
+    ),
     st.builds(FinalistJudged, st.integers(), floats, floats, st.booleans()),
     st.builds(PlanWritten, names, floats, floats, st.dictionaries(names, st.integers())),
 )

@@ -29,7 +29,7 @@ INTEGERS: dict[str, Any] = {
 def test_a_float_format_is_that_of_numpy_and_ml_dtypes(name: str) -> None:
     row, other = FORMATS[name], OTHERS[name]
     assert (row.bits, row.significand_bits) == (other.bits, other.nmant + 1)
-    assert row.largest == float(other.max)
+    assert (row.lowest, row.largest) == (float(other.min), float(other.max))
     assert row.smallest_normal == float(other.smallest_normal)
     assert row.smallest == float(other.smallest_subnormal)
     assert not row.is_integer
@@ -38,7 +38,7 @@ def test_a_float_format_is_that_of_numpy_and_ml_dtypes(name: str) -> None:
 @pytest.mark.parametrize("name", INTEGERS)
 def test_an_integer_format_has_the_largest_value_of_its_type(name: str) -> None:
     row, other = FORMATS[name], INTEGERS[name]
-    assert (row.bits, row.largest) == (other.bits, float(other.max))
+    assert (row.bits, row.lowest, row.largest) == (other.bits, float(other.min), float(other.max))
     assert row.largest == 2**row.significand_bits - 1
     assert row.is_integer
 

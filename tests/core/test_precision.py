@@ -108,6 +108,13 @@ def test_precisions_of_one_width_are_in_the_order_of_their_ranks() -> None:
     problem = Problem(space, Goal(Bound(1e-2)), priors=(Prior("b", FP16, True, "overflows"),))
     assert tolerated(problem, FP16) == Assignment.of({"b": BF16})
     assert tolerated(problem, BF16) == Assignment.of({"b": BF16})
+    assert problem.uniforms == {
+        Assignment.of({"b": BF16}): BF16,
+        Assignment.of({"b": FP16}): FP16,
+        Assignment.of({"a": FP8, "b": BF16}): FP8,
+        Assignment.of({"a": FP8, "b": FP16}): FP8,
+        Assignment.of({"a": FP8, "b": INT8}): INT8,
+    }, "each once, under the highest precision that it is the uniform engine of"
 
 
 def test_a_group_that_ran_in_another_precision_than_it_was_asked_for_is_counted_in_it() -> None:

@@ -25,8 +25,8 @@ def ready() -> None:
     sys.stderr.flush()
 
 
-class Finalised:
-    """Swallows whatever is raised in it, as finalisers do."""
+class Finalized:
+    """Swallows whatever is raised in it, as finalizers do."""
 
     def __del__(self) -> None:
         deadline = time.monotonic() + 1.5
@@ -40,8 +40,8 @@ def busy(moment: str) -> None:
     if moment == "computing":
         while True:
             sum(range(1000))
-    if moment == "finaliser":
-        held = [Finalised()]
+    if moment == "finalizer":
+        held = [Finalized()]
         held.clear()
         while True:
             sum(range(1000))

@@ -87,8 +87,8 @@ def test_the_first_signal_gives_the_exit_code(tmp_path: Path) -> None:
     assert code == 143
 
 
-def test_an_interrupt_that_a_finaliser_swallows_is_raised_again(tmp_path: Path) -> None:
-    code, _, err, _ = stopped("finaliser", [signal.SIGINT], tmp_path)
+def test_an_interrupt_that_a_finalizer_swallows_is_raised_again(tmp_path: Path) -> None:
+    code, _, err, _ = stopped("finalizer", [signal.SIGINT], tmp_path)
     assert code == 130
     assert "plan written" in err
     assert "Traceback" not in err

@@ -37,12 +37,16 @@ UNSPOKEN = {
     "which has no result; the check stays for what is made by hand",
     "OptionError: --devices cannot keep engines to CPU cores on this system; leave it out": "needs "
     "a system without processor affinity",
+    "ModelError: calibration failed: no time is left for all samples": "ends the search for one "
+    "correction and is never shown; see tests/calibration/test_range_choice.py",
     "BuildError: this bench was given no proxy": "our own bug, were it ever said",
     "BuildError: the {…} backend has no model format of its own": "our own bug, were it ever said",
     "OptionError: group {…}: Q/DQ in {…} needs operator set {…}, and the graph has {…}": "needs a "
     "GPU's backend; see tests/lowering/test_fp8.py",
     "OptionError: group {…}: none of its operators has a form in {…} in operator set {…}": "needs "
     "a plan made by hand; see tests/lowering/test_weight_only.py",
+    "ModelError: {…}, or leave {…} out of --precisions": "needs a TensorRT target and an operator "
+    "that ONNX cannot raise; see tests/setup/test_cast_opset.py",
     "OptionError: group {…}: precsearch cannot write {…} into a graph": "every one has "
     "a form; tests/core/test_precision.py adds one that has none",
     "ModelError: the proxy of this model would have {…} MB, Protocol Buffers end at {…}: store the "

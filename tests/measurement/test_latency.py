@@ -221,3 +221,6 @@ def test_shapes_count_by_their_weight() -> None:
         ({"x": (4,)}, 0.25, 4),
     ]
     assert [s.seconds for s in found.by_shape] == pytest.approx([0.5e-3, 2e-3])
+    plain = against_itself(found)
+    assert [plain.ratio, *(s.ratio for s in plain.by_shape)] == [1.0] * 3
+    assert [s.seconds for s in plain.by_shape] == [s.seconds for s in found.by_shape]

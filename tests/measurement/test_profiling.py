@@ -23,7 +23,11 @@ from precsearch.lowering.lower import Lowered, Lowering
 from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.measurement.place import Place
-from precsearch.measurement.profiling import achieved_precisions, owner
+from precsearch.measurement.profiling import (
+    achieved_precisions,
+    owner,
+    seconds_by_group,
+)
 from precsearch.measurement.reference_service import ReferenceService
 from precsearch.measurement.service import (
     Candidate,
@@ -224,3 +228,32 @@ def test_a_node_that_no_kernel_names_is_unknown_where_an_engine_leaves_nodes_out
     owners = {"n1": "a", "n2": "b"}
     kernels = [KernelTime(("n1",), "Conv", 1e-6, INT8)]
     assert achieved_precisions(kernels, asked, owners, unlisted=None) == {"a": INT8}
+
+
+def test_conversions_are_the_part_of_a_groups_time_that_computes_nothing() -> None:
+    owners = {"conv": "a", "a_q": "a", "head": "b"}
+    kernels = [
+        KernelTime(("conv",), "QLinearConv", 6e-6, INT8),
+        KernelTime(("a_q",), "QuantizeLinear", 3e-6, INT8, converts=True),
+        KernelTime(("head",), "MatMul", 8e-6, FP32),
+        KernelTime(("added by the engine",), "ReorderOutput", 3e-6, FP32, converts=True),
+    ]
+    found = seconds_by_group(kernels, owners, 2e-5)
+    assert found["group_seconds"] == pytest.approx({"a": 9e-6, "b": 8e-6, "": 3e-6})
+    assert found["conversion_seconds"] == pytest.approx({"a": 3e-6, "": 3e-6})
+    slower = seconds_by_group(kernels, owners, 1e-5)  # what profiling adds is taken off of all
+    assert sum(slower["group_seconds"].values()) == pytest.approx(1e-5)
+    assert slower["conversion_seconds"]["a"] < slower["group_seconds"]["a"]
+    assert seconds_by_group([], owners, 1e-5) == {"group_seconds": {}, "conversion_seconds": {}}
+
+
+def test_one_quantized_layer_converts_what_goes_in_and_out() -> None:
+    setting = Setting(MODELS["digits"])
+    key = next(g.key for g in setting.space.free if not g.passive)
+    lowered = setting.lowering.lower(setting.space.canonical(Assignment.of({key: INT8})))
+    found = setting.bench.measure(_candidate(lowered), Fidelity.ENGINE)
+    assert 0 < sum(found.conversion_seconds.values()) < sum(found.group_seconds.values())
+    assert all(t <= found.group_seconds[k] for k, t in found.conversion_seconds.items())
+    kinds = {k.op_type for k in setting.kernels(lowered) if k.converts}
+    assert "QuantizeLinear" in kinds
+    assert kinds <= ADDED - {"Transpose"}

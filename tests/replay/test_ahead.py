@@ -15,7 +15,7 @@ from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
 from precsearch.lowering.lower import Lowered
 from precsearch.plan.plan import read_plan
-from precsearch.replay.ahead import asked_and_ran, fused_attention
+from precsearch.replay.achieved import asked_and_ran, fused_attention
 from precsearch.system.serialized import SerializedModel
 from tests.backends.trt.stand_in.plans import write_plan
 from tests.graph.small_graphs import conv_net, residual_net

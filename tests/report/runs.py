@@ -11,7 +11,17 @@ from typing import Any
 from tests.e2e.command import MODEL, few_samples, run
 from tests.e2e.plugins.clocked_backend import install
 
-CHARTS = {"plane", "progress", "strip", "sensitivity", "times", "tradeoff", "map", "ranges"}
+CHARTS = {
+    "plane",
+    "progress",
+    "strip",
+    "sensitivity",
+    "spent",
+    "times",
+    "tradeoff",
+    "map",
+    "ranges",
+}
 VOID = {"meta", "link", "input", "br", "img"}
 
 

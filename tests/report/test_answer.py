@@ -39,6 +39,21 @@ def test_a_uniform_engine_over_the_bound_says_so(known: Facts) -> None:
     assert "over the bound" in answer(known)[1].loss
 
 
+def test_a_uniform_engine_is_told_by_the_journal_and_shown_as_timed_beside_the_plan(
+    known: Facts,
+) -> None:
+    assert known.story.search is not None
+    assert {u.precision.value for u in known.story.search.uniform} == {"int8"}
+    assert any(t.uniform == "int8" for t in known.trials), "whatever its reason is called"
+    known.trials = tuple(
+        replace(t, why="", chosen=False, verdict="within the bound") for t in known.trials
+    )
+    row = bars(known)[1]
+    timed = {t.number: t for t in known.trials if t.uniform}
+    best = min(known.story.again.get(n, t.ratio or 0.0) for n, t in timed.items())
+    assert (row.name, row.ratio) == ("uniform INT8", best)
+
+
 def test_one_engine_alone_is_no_answer(known: Facts) -> None:
     known.trials = known.trials[:1]
     assert bars(known) == ()
@@ -47,5 +62,5 @@ def test_one_engine_alone_is_no_answer(known: Facts) -> None:
 
 def test_a_page_opens_with_the_answer_and_ends_with_what_was_asked(finished: Run) -> None:
     words = Html(run_page(tell([finished.run_dir]))).words
-    places = [words.index(said) for said in ("what ships", "Replay", "What was asked", "Versions")]
+    places = [words.index(said) for said in ("what ships", "Use it", "What was asked", "Versions")]
     assert places == sorted(places)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -20,11 +22,12 @@ from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from precsearch.optimization.stages.rewrite import open_rewritten
 from precsearch.rewrites.apply import with_rewrites
-from precsearch.rewrites.lift import LIFT, author_ranges
+from precsearch.rewrites.lift import _LIMITS, LIFT, author_ranges
 from precsearch.setup.config import OptimizeConfig
 from precsearch.setup.target import open_target
 
 INT8 = Precision.INT8
+DTYPES: Any = ml_dtypes  # its finfo and iinfo have no types
 STEP = 0.03125
 NO_ZERO = np.int8(0)
 
@@ -123,6 +126,61 @@ def test_int8_everywhere_gives_the_authors_own_numbers(tmp_path: Path) -> None:
     made = lowering.lower(target.space.canonical(Assignment.of(asked)))
     assert {t: p.scale for t, p in made.params.items()} == {"x": STEP, "f": STEP}
     np.testing.assert_allclose(outputs(made.model), outputs(path.read_bytes()), rtol=1e-5)
+
+
+def of_fp8(folder: Path, activation: int, weight: int) -> Path:
+    """A MatMul whose data and weight the author has put into floats of 8 bits."""
+    values = np.random.default_rng(0).normal(0, 4, (8, 5)).astype(np.float32).reshape(-1)
+    scale = np.float32(0.125)
+    constants = [
+        numpy_helper.from_array(scale, "s"),
+        helper.make_tensor("z", activation, [], [0.0]),
+        helper.make_tensor("w", weight, [8, 5], values),
+        helper.make_tensor("wz", weight, [], [0.0]),
+    ]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        helper.make_node("DequantizeLinear", ["w", "s", "wz"], ["v"]),
+        helper.make_node("MatMul", ["d", "v"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 5])],
+        constants,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)])
+    path = folder / "fp8.onnx"
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("weight", [TensorProto.FLOAT8E4M3FN, TensorProto.FLOAT8E5M2])
+@pytest.mark.parametrize(
+    ("activation", "most"), [(TensorProto.FLOAT8E4M3FN, 448.0), (TensorProto.FLOAT8E5M2, 57344.0)]
+)
+def test_floats_of_8_bits_are_lifted_with_their_ranges_and_their_fractions(
+    activation: int, most: float, weight: int, tmp_path: Path
+) -> None:
+    path = of_fp8(tmp_path, activation, weight)
+    assert author_ranges(prepare(read_model(path), 19)) == {"x": (-most * 0.125, most * 0.125)}
+    lifted = with_rewrites(read_model(path), [(LIFT, {})]).proto
+    assert [n.op_type for n in lifted.graph.node] == ["MatMul"]
+    stored = next(t for t in onnx.load(path).graph.initializer if t.name == "w")
+    wanted = numpy_helper.to_array(stored).astype(np.float32) * np.float32(0.125)
+    assert np.any(wanted % 0.125)
+    kept = next(t for t in lifted.graph.initializer if t.name in lifted.graph.node[0].input)
+    np.testing.assert_array_equal(numpy_helper.to_array(kept), wanted)
+
+
+def test_limits_are_those_of_the_types() -> None:
+    for name, (lowest, highest) in _LIMITS.items():
+        kind = np.dtype(helper.tensor_dtype_to_np_dtype(getattr(TensorProto, name)))
+        whole = "INT" in name
+        limits = DTYPES.iinfo(kind) if whole else DTYPES.finfo(kind)
+        assert (float(limits.min), float(limits.max)) == (lowest, highest), name
 
 
 def test_a_search_begins_with_the_lifted_model_and_says_so_in_its_plan(tmp_path: Path) -> None:

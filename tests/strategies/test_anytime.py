@@ -93,17 +93,39 @@ def test_a_slow_model_gets_a_mixed_engine_where_it_once_got_49_proxies() -> None
 
 
 @pytest.mark.parametrize("proxy", [0.5, 2.0, 8.0])
-def test_proxies_take_no_more_than_a_third_of_the_time_spent(proxy: float) -> None:
+def test_proxies_take_a_third_of_the_time_until_an_engine_brings_no_gain(proxy: float) -> None:
     made = Recipe(groups=40, precisions=TWO, tolerance=0.4).draw(2)
     problem = replace(made.problem, setup_seconds=10.0)
     trials, _ = searched(problem, Clocked(made, 5.0, proxy))
-    spent, by_proxies = problem.setup_seconds, 0.0
+    spent, by_proxies, best, share = problem.setup_seconds, 0.0, 1.0, 1 / 3
     for trial in trials:
         spent += trial.seconds
         if trial.proposal.fidelity is PROXY:
             by_proxies += trial.seconds
             first = by_proxies == trial.seconds
-            assert first or by_proxies <= max(spent / 3, 3.0) + 1e-9
+            assert first or by_proxies <= max(spent * share, 3.0) + 1e-9
+        elif trial in mixed(problem, trials):
+            ratio = problem.goal.cost(found) if (found := trial.measurement) else None
+            gained = ratio and found and problem.goal.passes(found) and ratio < best * 0.99
+            best = ratio if ratio and gained else best
+            share = share if gained else 2 / 3
+
+
+def test_groups_are_asked_for_alone_once_halves_of_sets_lead_no_further() -> None:
+    """Half of the groups are beyond the bound alone, so nearly every set is."""
+    made = Recipe(groups=40, precisions=TWO, tolerance=0.4, border=0.02).draw(2)
+    costly = [g.key for g in made.problem.space.groups[::2]]
+    errors = {k: 1.0 if k[0] in costly else 0.02 for k in made.errors}
+    goal = replace(made.problem.goal, bound=replace(made.problem.goal.bound, tolerance=0.3))
+    problem = replace(made.problem, goal=goal, setup_seconds=30.0)
+    trials, _ = searched(problem, Clocked(replace(made, errors=errors), 5.0, 2.0))
+    engines = [i for i, t in enumerate(trials) if t.proposal.fidelity is ENGINE]
+    alone = [i for i, t in enumerate(trials) if t.proposal.reason == "one group lowered alone"]
+    assert alone
+    assert min(alone) > engines[2], "a mixed engine comes first"
+    best = problem.goal.best(trials)
+    assert best is not None
+    assert len(best.assignment) >= 12, "of the 20 groups that cost little"
 
 
 def test_sets_are_halved_where_there_is_no_time_for_a_proxy_of_each_group() -> None:

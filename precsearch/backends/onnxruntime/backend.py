@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from precsearch.backends.onnxruntime.node_events import NodeTime, node_times, read_profile
+from precsearch.backends.onnxruntime.node_events import (
+    CONVERSIONS,
+    NodeTime,
+    node_times,
+    read_profile,
+)
 from precsearch.backends.onnxruntime.optimized import OptimizedModels
 from precsearch.core.backend import (
     TYPED,
@@ -56,7 +61,12 @@ def scheme(weight_bits: int = 8) -> QuantScheme:
             {"MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice"}
         ),
         outputs_of=frozenset({"Conv"}),
-        quirks={Quirk.SPLIT_BIAS, Quirk.GUARD_FLOAT, Quirk.DYNAMIC_RANGES},
+        quirks={
+            Quirk.SPLIT_BIAS,
+            Quirk.GUARD_FLOAT,
+            Quirk.DYNAMIC_RANGES,
+            Quirk.CHEAP_FACTORS,
+        },
     )
 
 
@@ -122,7 +132,8 @@ class OnnxRuntimeSession:
 
 def _kernel(node: NodeTime) -> KernelTime:
     name = _UNIQUE_SUFFIX.sub("", node.name)
-    return KernelTime((name,), node.op_type, node.seconds, _computed_in(node.op_type))
+    converts = node.op_type in CONVERSIONS
+    return KernelTime((name,), node.op_type, node.seconds, _computed_in(node.op_type), converts)
 
 
 def _computed_in(kernel: str) -> Precision:
@@ -207,7 +218,7 @@ class OnnxRuntimeBackend:
     def _session(
         self, artifact: bytes, scratch: tempfile.TemporaryDirectory[str] | None
     ) -> ort.InferenceSession:
-        """A session; of a model that was optimised before, without optimising it again."""
+        """A session; of a model that was optimized before, without optimizing it again."""
         optimized = self._optimized
         if (path := optimized.found(artifact)) is not None:
             try:

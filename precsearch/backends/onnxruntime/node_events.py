@@ -12,8 +12,15 @@ from typing import Any
 from precsearch.core.errors import ResourceError
 from precsearch.core.precision import Precision
 
-__all__ = ["NodeTime", "node_times", "read_profile"]
+__all__ = ["CONVERSIONS", "NodeTime", "node_times", "read_profile"]
 
+CONVERSIONS = frozenset(
+    {
+        *("Cast", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"),
+        *("ReorderInput", "ReorderOutput", "MemcpyToHost", "MemcpyFromHost"),
+    }
+)
+"""Operators that only change the type, the memory layout or the place of a tensor."""
 _KERNEL_EVENT = "_kernel_time"
 _FLOATS = {"float": Precision.FP32, "bfloat16": Precision.BF16, "float16": Precision.FP16}
 

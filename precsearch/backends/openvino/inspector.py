@@ -23,6 +23,7 @@ _ORIGINAL = "_original"
 """After the name of an operation on quantized values; its old name goes to what dequantizes."""
 _EDGES = frozenset({"Const", "Input", "Output", "Reorder", "Convert"})
 """Layers that hold, hand over or convert values, whatever computes them."""
+_CONVERSIONS = frozenset({"Reorder", "Convert", "FakeQuantize"})
 _TYPES = {
     "f32": Precision.FP32,
     "bf16": Precision.BF16,
@@ -56,6 +57,11 @@ class RuntimeLayer:
     def precision(self) -> Precision | None:
         """What it computes in; ``None`` where no number is computed, or none that we know."""
         return achieved_precision(self.kind, self.kernel, self.computes)
+
+    @property
+    def converts(self) -> bool:
+        """Whether it only changes the type or the memory layout of a tensor."""
+        return self.kind in _CONVERSIONS
 
     @property
     def line(self) -> str:

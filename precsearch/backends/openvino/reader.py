@@ -21,6 +21,9 @@ __all__ = ["OnnxOutline", "read_onnx"]
 
 _WORKING_DIRECTORY = threading.Lock()
 
+_EMPTY_PRODUCER = b"\x12\x00"
+"""``ModelProto.producer_name``, field 2, as the empty string: what a model without it means too."""
+
 
 class OnnxOutline:
     """Names in an ONNX model, in its own order.
@@ -34,9 +37,11 @@ class OnnxOutline:
 
     def __init__(self, model: bytes) -> None:
         try:
-            graph = onnx.ModelProto.FromString(model).graph
+            proto = onnx.ModelProto.FromString(model)
         except DecodeError as error:
             raise BuildError("these are not the bytes of an ONNX model") from error
+        graph = proto.graph
+        self.opsets = len(proto.opset_import)
         constants = {t.name for t in graph.initializer}
         self.inputs = tuple(i.name for i in graph.input if i.name not in constants)
         self.outputs = tuple(o.name for o in graph.output)
@@ -66,7 +71,7 @@ def read_onnx(
     core = openvino_core()
     try:
         with _working_directory(folder):  # OpenVINO reads external weights relative to it
-            made = core.read_model(io.BytesIO(model))
+            made = core.read_model(io.BytesIO(_recognizable(model, outline)))
         if (len(made.inputs), len(made.outputs)) != (len(outline.inputs), len(outline.outputs)):
             raise BuildError("OpenVINO reads the model with other inputs or outputs than it has")
         if len(shapes) == 1:
@@ -77,6 +82,17 @@ def read_onnx(
     except openvino_errors() as error:
         raise BuildError(error_line(error)) from error
     return made
+
+
+def _recognizable(model: bytes, outline: OnnxOutline) -> bytes:
+    """The model in bytes that OpenVINO takes for ONNX.
+
+    OpenVINO 2026.4 looks at the start of a file until it has seen three different fields of
+    ``ModelProto``, and takes a file in which a field comes again before that for no ONNX ("Unable
+    to read the model"). The lowering writes all operator sets before the graph, and Protocol
+    Buffers allows any order, so that a second operator set would be the third field.
+    """
+    return _EMPTY_PRODUCER + model if outline.opsets > 1 else model
 
 
 def _by_port(

@@ -163,7 +163,7 @@ def _kernels(
     for node, layer in node_layers(layers, artifact.nodes).items():
         owned[layer.name].append(node)
     return tuple(
-        KernelTime(tuple(owned[x.name]), x.kind, seconds.get(x.name, 0.0), x.precision)
+        KernelTime(tuple(owned[x.name]), x.kind, seconds.get(x.name, 0.0), x.precision, x.converts)
         for x in layers
         if owned[x.name] or seconds.get(x.name)
     )

@@ -9,7 +9,7 @@ import onnx
 
 from precsearch.backends.tensorrt.inspector import EngineLayer
 from precsearch.core.precision import Precision
-from precsearch.graph.operators import BINARY_ARITHMETIC, PASSING, PRODUCTS, QDQ
+from precsearch.graph.operators import BINARY_ARITHMETIC, PASSING, QDQ
 
 __all__ = ["attention_fused", "products_ran"]
 
@@ -27,9 +27,9 @@ _QUANTIZED = frozenset({"int8", "fp8"})
 
 
 def products_ran(
-    model: onnx.ModelProto, layers: Iterable[EngineLayer]
+    products: Collection[str], layers: Iterable[EngineLayer]
 ) -> Mapping[str, Precision | None]:
-    """Name of each product of ``model`` → what the engine computes it in.
+    """Name of each product of a model → what the engine computes it in.
 
     Where kernels of several kinds carry a product's name, generated pointwise code before and after
     the product does not count. Of several products of one node (a weight that the builder has
@@ -38,10 +38,10 @@ def products_ran(
     into others, or does not say where it went.
 
     Args:
-        model: The lowered model that the engine was built from.
+        products: Names of the products of the lowered model that the engine was built from.
         layers: Of the engine.
     """
-    names = {n.name for n in model.graph.node if n.op_type in PRODUCTS}
+    names = frozenset(products)
     found: dict[str, list[EngineLayer]] = {}
     for layer in layers:
         for node in layer.nodes:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,9 @@ from precsearch.backends.tensorrt.achieved import attention_fused, products_ran
 from precsearch.backends.tensorrt.building.builder import EngineBuilder
 from precsearch.backends.tensorrt.building.unbuildable import refuse_unbuildable
 from precsearch.backends.tensorrt.capabilities import Caps, import_tensorrt
-from precsearch.backends.tensorrt.inspector import EngineLayer, engine_layers
+from precsearch.backends.tensorrt.inspector import engine_layers
 from precsearch.backends.tensorrt.installed import Installed, loaded
+from precsearch.backends.tensorrt.notes import EngineNotes
 from precsearch.backends.tensorrt.options import TensorRtOptions
 from precsearch.backends.tensorrt.runtime.engine import TensorRtSession
 from precsearch.backends.tensorrt.scheme import scheme
@@ -49,17 +49,6 @@ _FIRST_TF32 = 8
 """Major compute capability from which tensor cores multiply FP32 in TF32."""
 
 
-@dataclass
-class _Notes:
-    """What is known of an engine beyond its bytes."""
-
-    nodes: tuple[str, ...] = ()
-    warnings: list[str] = field(default_factory=list)
-    layers: tuple[EngineLayer, ...] = ()
-    ran: Mapping[str, Precision | None] = field(default_factory=dict)
-    fused: tuple[int, int] = (0, 0)
-
-
 class TensorRtBackend:
     """FP32, FP16 and INT8 on TensorRT.
 
@@ -82,7 +71,7 @@ class TensorRtBackend:
     def __init__(self, options: BackendOptions) -> None:
         self.options = options
         self.knobs = TensorRtOptions.of(options.build)
-        self._notes: dict[str, _Notes] = {}
+        self._notes: dict[str, EngineNotes] = {}
 
     @cached_property
     def _here(self) -> Installed:
@@ -208,23 +197,19 @@ class TensorRtBackend:
         if not self.form.annotated:
             refuse_unbuildable(proto)
         built = self._builder.build(model, self.options.model_folder, self.options.shapes)
-        ran, fused = products_ran(proto, built.layers), attention_fused(proto, built.layers)
-        notes = _Notes(built.nodes, list(built.warnings), built.layers, ran, fused)
+        fused = attention_fused(proto, built.layers)
+        notes = EngineNotes(built.nodes, list(built.warnings), built.layers, fused)
         self._notes[_digest(built.engine)] = notes
         return built.engine
 
     def notes_of(self, artifact: bytes) -> bytes:
         """See `precsearch.core.backend.KeepsNotes.notes_of`."""
         notes = self._notes.get(_digest(artifact))
-        if notes is None:
-            return b""
-        return json.dumps({"nodes": notes.nodes, "warnings": notes.warnings}).encode()
+        return b"" if notes is None else notes.packed()
 
     def learn(self, artifact: bytes, notes: bytes) -> None:
         """See `precsearch.core.backend.KeepsNotes.learn`."""
-        known = json.loads(notes)
-        made = _Notes(tuple(known["nodes"]), list(known["warnings"]))
-        self._notes.setdefault(_digest(artifact), made)
+        self._notes.setdefault(_digest(artifact), EngineNotes.unpacked(notes))
 
     def tactics(self) -> dict[str, str]:
         """See `precsearch.core.backend.ChoosesTactics.tactics`."""
@@ -248,9 +233,10 @@ class TensorRtBackend:
         """See `precsearch.core.backend.Backend.open`."""
         here = self._here
         here.lines.clear()
-        engine, context = self._deserialised(artifact)
-        notes = self._notes.setdefault(_digest(artifact), _Notes())
+        engine, context = self._deserialized(artifact)
+        notes = self._notes.setdefault(_digest(artifact), EngineNotes())
         layers = engine_layers(here.trt, engine, context) if profiled else ()
+        notes.layers = notes.layers or layers
         return TensorRtSession(
             here.trt,
             here.cuda,
@@ -262,12 +248,25 @@ class TensorRtBackend:
             warnings=notes.warnings,
         )
 
+    def precisions_of(
+        self, artifact: bytes, products: Collection[str]
+    ) -> Mapping[str, Precision | None]:
+        """See `precsearch.core.backend.TellsPrecisions.precisions_of`."""
+        notes = self._notes.setdefault(_digest(artifact), EngineNotes())
+        if not notes.layers:
+            notes.layers = engine_layers(self._here.trt, *self._deserialized(artifact))
+        return products_ran(products, notes.layers)
+
+    def fused_attention(self, artifact: bytes) -> tuple[int, int]:
+        """See `precsearch.core.backend.TellsPrecisions.fused_attention`."""
+        return self._noted(artifact).fused
+
     def layer_summary(self, artifact: bytes) -> tuple[str, ...]:
         """See `precsearch.core.backend.Backend.layer_summary`."""
-        layers = engine_layers(self._here.trt, *self._deserialised(artifact))
+        layers = engine_layers(self._here.trt, *self._deserialized(artifact))
         return tuple(sorted(layer.line for layer in layers))
 
-    def _deserialised(self, artifact: bytes) -> tuple[Any, Any]:
+    def _deserialized(self, artifact: bytes) -> tuple[Any, Any]:
         here = self._here
         try:
             runtime = here.trt.Runtime(here.logger)
@@ -285,8 +284,8 @@ class TensorRtBackend:
     def _context(self, engine: Any) -> Any:  # noqa: ANN401
         return engine.create_execution_context()
 
-    def _noted(self, artifact: bytes) -> _Notes:
-        return self._notes.get(_digest(artifact), _Notes())
+    def _noted(self, artifact: bytes) -> EngineNotes:
+        return self._notes.get(_digest(artifact), EngineNotes())
 
     def warnings(self, artifact: bytes) -> tuple[str, ...]:
         """See `precsearch.core.backend.Backend.warnings`."""

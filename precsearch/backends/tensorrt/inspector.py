@@ -17,10 +17,12 @@ from precsearch.backends.tensorrt.layer_names import metadata_nodes
 from precsearch.core.errors import BuildError
 from precsearch.core.precision import Precision
 
-__all__ = ["EngineLayer", "computed_in", "engine_layers", "read_layers", "type_word"]
+__all__ = ["REFORMAT", "EngineLayer", "computed_in", "engine_layers", "read_layers", "type_word"]
 
 _OPAQUE = ("myelin", "foreignnode")
-_MOVES = frozenset({"Reformat", "NoOp", "Constant", "Shuffle", "Slice"})
+REFORMAT = "Reformat"
+"""Layers that only change the type or the memory layout of a tensor."""
+_MOVES = frozenset({REFORMAT, "NoOp", "Constant", "Shuffle", "Slice"})
 _GENERATED, _PRODUCT = "kgen", "runtime_fusion"
 _FUSED = frozenset({_GENERATED, _PRODUCT})
 """Generated code: what is quantized is dequantized there, and the product is one of floats."""

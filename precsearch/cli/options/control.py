@@ -34,14 +34,14 @@ def _parsed(text: str) -> Bounds:
     one = real("--tol")
     if "=" not in str(text):  # a default comes as it is
         return Tolerances.parse(text) if "," in str(text) else one(text)
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     for part in text.split(","):
         name, equals, value = part.rpartition("=")
         name = name.strip() if equals else "*"
-        if name in found:
+        if name in values:
             raise OptionError(f"--tol bounds {name!r} twice; keep one bound")
-        found[name] = one(value.strip())
-    return found
+        values[name] = one(value.strip())
+    return values
 
 
 def bounds(given: Sequence[Bounds], metrics: Sequence[str]) -> list[tuple[str, Tolerances]]:
@@ -124,15 +124,15 @@ def parse_control(
     """
     from precsearch.grouping.control import Control, pin  # loads NumPy and ONNX
 
-    found: list[Pin] = []
+    chosen: list[Pin] = []
     for text in pins:
         if text.startswith("@"):
-            found += _from_file(Path(text[1:]))
+            chosen += _from_file(Path(text[1:]))
         else:
-            found.append(_pin(text, "", f"--pin {text}"))
+            chosen.append(_pin(text, "", f"--pin {text}"))
     for pattern in exclude:
-        found.append(pin(pattern, Precision.FP32.value, option=f"--exclude {pattern}"))
-    return Control(tuple(found), tuple(only))
+        chosen.append(pin(pattern, Precision.FP32.value, option=f"--exclude {pattern}"))
+    return Control(tuple(chosen), tuple(only))
 
 
 def _pin(text: str, reason: str, option: str) -> Pin:

@@ -68,8 +68,8 @@ def parse_precisions(text: str) -> tuple[Precision, ...]:
     """
     names = [part.strip().lower() for part in text.split(",") if part.strip()]
     known = {name: Precision.named(name) for name in names}
-    for name, found in known.items():
-        if found is None:
+    for name, precision in known.items():
+        if precision is None:
             raise OptionError(
                 f"--precisions takes {_listed('and')}, separated by commas, not {name!r}"
             )
@@ -84,10 +84,10 @@ def parse_precision(text: str) -> Precision:
     Raises:
         OptionError: It is none.
     """
-    found = Precision.named(text.strip().lower())
-    if found is None:
+    precision = Precision.named(text.strip().lower())
+    if precision is None:
         raise OptionError(f"--precision takes {_listed('or')}, not {text!r}")
-    return found
+    return precision
 
 
 def _listed(word: str) -> str:
@@ -103,15 +103,15 @@ def parse_shape_sets(texts: Iterable[str]) -> tuple[ShapeSet, ...]:
     """
     from precsearch.setup.shapes import ShapeSet
 
-    found = []
+    sets = []
     for text in texts:
         body, at, weight = text.rpartition("@")
         weighted = bool(at) and _WEIGHT.fullmatch(weight.strip()) is not None
         if not weighted:
             body, weight = text, "1"
         shapes = parse_shapes((s.strip() for s in body.split(";") if s.strip()), "--shapes")
-        found.append(ShapeSet(shapes, float(weight)))
-    return tuple(found)
+        sets.append(ShapeSet(shapes, float(weight)))
+    return tuple(sets)
 
 
 def parse_shapes(texts: Iterable[str], option: str = "--input-shape") -> dict[str, tuple[int, ...]]:
@@ -159,15 +159,15 @@ def _named(texts: Iterable[str], option: str, example: str) -> dict[str, str]:
     Raises:
         OptionError: One is not of this form, or a name comes twice.
     """
-    found: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not (name and equals and value):
             raise OptionError(f"{option} takes NAME=VALUE, such as {example}, not {text!r}")
-        if name in found:
+        if name in fields:
             raise OptionError(f"{option} names {name!r} twice; keep one")
-        found[name] = value
-    return found
+        fields[name] = value
+    return fields
 
 
 def integer(option: str, least: int) -> Callable[[str], int]:
@@ -186,11 +186,11 @@ def seconds(option: str) -> Callable[[str], float]:
     """A parser of short times, such as ``5ms``, for the option named ``option``."""
 
     def parse(text: str) -> float:
-        found = _QUANTITY.fullmatch(str(text).strip())
-        unit = None if found is None else _SHORT.get(found[2].lower())
-        if found is None or unit is None or not float(found[1]) > 0:
+        match = _QUANTITY.fullmatch(str(text).strip())
+        unit = None if match is None else _SHORT.get(match[2].lower())
+        if match is None or unit is None or not float(match[1]) > 0:
             raise OptionError(f"{option} takes a time such as 5ms or 800us, not {text!r}")
-        return float(found[1]) * unit
+        return float(match[1]) * unit
 
     return parse
 
@@ -199,11 +199,11 @@ def size(option: str) -> Callable[[str], int]:
     """A parser of sizes, such as ``20MB`` or ``512KiB``, for the option named ``option``."""
 
     def parse(text: str) -> int:
-        found = _QUANTITY.fullmatch(str(text).strip())
-        unit = None if found is None else _BYTES.get(found[2].lower())
-        if found is None or unit is None or not float(found[1]) > 0:
+        match = _QUANTITY.fullmatch(str(text).strip())
+        unit = None if match is None else _BYTES.get(match[2].lower())
+        if match is None or unit is None or not float(match[1]) > 0:
             raise OptionError(f"{option} takes a size such as 20MB or 512KiB, not {text!r}")
-        return int(float(found[1]) * unit)
+        return int(float(match[1]) * unit)
 
     return parse
 

@@ -48,16 +48,16 @@ def _requirements() -> list[Requirement]:
 
 def _tested() -> dict[str, tuple[str, ...]]:
     """Package to the versions in the constraints, for whatever Python."""
-    found: dict[str, set[Version]] = {}
+    tested: dict[str, set[Version]] = {}
     text = files("precsearch").joinpath("constraints.txt").read_text(encoding="utf-8")
     for line in text.splitlines():
         try:
             row = Requirement(line)
         except InvalidRequirement:  # a comment
             continue
-        versions = found.setdefault(canonicalize_name(row.name), set())
+        versions = tested.setdefault(canonicalize_name(row.name), set())
         versions.update(Version(s.version) for s in row.specifier)
-    return {name: tuple(map(str, sorted(versions))) for name, versions in found.items()}
+    return {name: tuple(map(str, sorted(versions))) for name, versions in tested.items()}
 
 
 _OTHERS = {"onnxruntime": ("onnxruntime-gpu",)}
@@ -79,8 +79,8 @@ def dependencies() -> tuple[Dependency, ...]:
     return tuple(
         Dependency(
             row.name,
-            found := _installed(row.name),
-            _allows(row, found),
+            installed := _installed(row.name),
+            _allows(row, installed),
             str(row.specifier),
             tested.get(canonicalize_name(row.name), ()),
         )
@@ -88,27 +88,27 @@ def dependencies() -> tuple[Dependency, ...]:
     )
 
 
-def _allows(row: Requirement, found: str) -> bool:
+def _allows(row: Requirement, installed: str) -> bool:
     try:
-        return row.specifier.contains(found, prereleases=True)
+        return row.specifier.contains(installed, prereleases=True)
     except InvalidVersion:  # a build of somebody's own
         return True
 
 
-def untested(found: tuple[Dependency, ...]) -> tuple[str, ...]:
+def untested(packages: tuple[Dependency, ...]) -> tuple[str, ...]:
     """A sentence for each installed version that no check of precsearch ran with."""
-    said = []
-    for row in found:
+    sentences = []
+    for row in packages:
         if not row.installed or row.installed in row.tested:
             continue
         if not row.allowed:
-            said.append(
+            sentences.append(
                 f"{row.name} {row.installed} is not supported: "
                 f"run 'pip install \"{row.name}{row.wanted}\"'"
             )
         elif row.tested:
-            said.append(
+            sentences.append(
                 f"{row.name} {row.installed} was never tested with precsearch, which was tested "
                 f"with {' and '.join(row.tested)}"
             )
-    return tuple(said)
+    return tuple(sentences)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.text import Text
 
 from precsearch.cli.cells import clean, magnitude, many, middle
-from precsearch.cli.output.page import Page
 from precsearch.core.formats import FLOAT16
-from precsearch.diagnosis.miscompilation import Checked
-from precsearch.diagnosis.reproducer import Miscompiled
-from precsearch.diagnosis.result import Diagnosis, Layer
-from precsearch.rewrites.search import Suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from precsearch.cli.output.page import Page
+    from precsearch.diagnosis.miscompilation import Checked
+    from precsearch.diagnosis.reproducer import Miscompiled
+    from precsearch.diagnosis.result import Diagnosis, Layer
+    from precsearch.rewrites.search import Suggestion
 
 __all__ = ["engine_lines", "lines"]
 
@@ -27,39 +31,46 @@ _NARROW = ("diff", "cosine", "absmax", "inf", "subn", "in")
 _HEADS = ("diff", "cosine", "euclid", "max abs", "sqnr", "absmax", "inf", "subn", "in")
 
 
-def lines(found: Diagnosis, page: Page, order: str) -> list[Text]:
+def lines(diagnosis: Diagnosis, page: Page, order: str) -> list[Text]:
     """A diagnosis for people."""
-    worst = found.loss
-    out = [Text(_verdict(found), style="bold"), Text()]
+    worst = diagnosis.loss
+    out = [Text(_verdict(diagnosis), style="bold"), Text()]
     out += page.facts(
         [
-            ("samples", f"{found.samples}{' of random numbers' if found.random else ''}"),
-            ("looked", found.how),
-            ("memory", f"{magnitude(found.held_bytes)}B of tensors at a time"),
+            ("samples", f"{diagnosis.samples}{' of random numbers' if diagnosis.random else ''}"),
+            ("looked", diagnosis.how),
+            ("memory", f"{magnitude(diagnosis.held_bytes)}B of tensors at a time"),
         ]
     )
-    for sentence in _sentences(found, page):
+    for sentence in _sentences(diagnosis, page):
         out += page.sentence(sentence, "! ", "yellow")
-    out += [Text(), *_table(found, page, order)]
-    for suggestion in found.suggestions:
+    out += [Text(), *_table(diagnosis, page, order)]
+    for suggestion in diagnosis.suggestions:
         mark, style = (
             (page.glyphs.done, "green") if suggestion.after < worst else (page.glyphs.bad, "dim")
         )
         out += page.sentence(_told(suggestion, page), f"{mark} ", style)
-    for note in found.notes:
+    for note in diagnosis.notes:
         out += page.sentence(note, "! ", "yellow")
     return [*out, Text()]
 
 
-def _verdict(found: Diagnosis) -> str:
+def _verdict(diagnosis: Diagnosis) -> str:
     """How far the outputs are off, as far as they can be compared."""
-    head, off = f"{clean(found.model)}: {clean(found.asked)}", f"off by {_short(found.loss)}"
-    if not found.resized:
+    head, off = (
+        f"{clean(diagnosis.model)}: {clean(diagnosis.asked)}",
+        f"off by {_short(diagnosis.loss)}",
+    )
+    if not diagnosis.resized:
         return f"{head} is {off} from FP32"
-    names = ", ".join(repr(clean(name)) for name in found.resized)
-    feeds = many(max(found.resized.values()), "feed")
-    said = f"{head} has another size than FP32 in {feeds}: {names}"
-    return said if found.resized.keys() >= found.losses.keys() else f"{said}; the rest is {off}"
+    names = ", ".join(repr(clean(name)) for name in diagnosis.resized)
+    feeds = many(max(diagnosis.resized.values()), "feed")
+    sentence = f"{head} has another size than FP32 in {feeds}: {names}"
+    return (
+        sentence
+        if diagnosis.resized.keys() >= diagnosis.losses.keys()
+        else f"{sentence}; the rest is {off}"
+    )
 
 
 def _told(s: Suggestion, page: Page) -> str:
@@ -70,17 +81,17 @@ def _told(s: Suggestion, page: Page) -> str:
     return f"{where}; {_short(s.before)} {arrow} {_short(s.after)}, FP32 moves by {_short(s.fp32)}"
 
 
-def _sentences(found: Diagnosis, page: Page) -> Iterator[str]:
+def _sentences(diagnosis: Diagnosis, page: Page) -> Iterator[str]:
     """Where it begins."""
-    for constant in sorted(found.constants, key=lambda c: c.harmless)[:3]:
+    for constant in sorted(diagnosis.constants, key=lambda c: c.harmless)[:3]:
         yield (
             f"constant {constant.tensor!r} holds {constant.absmax:.3g}, which FP16 has no number "
             f"for; {constant.readers[0]!r} reads it{_HARMLESS if constant.harmless else ''}"
         )
-    for layer in _causes(found)[:2]:
+    for layer in _causes(diagnosis)[:2]:
         place = " / ".join(p for p in (layer.block, layer.kind, layer.op_type) if p)
         alike, arrow = layer.likeness, page.glyphs.arrow
-        why = _why(layer, found)
+        why = _why(layer, diagnosis)
         alone = f"; this group alone costs {_short(layer.alone)}" if layer.alone is not None else ""
         yield (
             f"{place}, {layer.tensor!r}: {_short(layer.before)} {arrow} "
@@ -88,33 +99,33 @@ def _sentences(found: Diagnosis, page: Page) -> Iterator[str]:
         )
 
 
-def _why(layer: Layer, found: Diagnosis) -> str:
+def _why(layer: Layer, diagnosis: Diagnosis) -> str:
     alike = layer.likeness
     if alike.reference_absmax > FLOAT16.largest:
         return f" (it reaches {alike.reference_absmax:.3g}, FP16 ends at {FLOAT16.largest:g})"
     if layer.op_type in ("Log", "Div", "Reciprocal", "Pow", "Sqrt") and alike.nonfinite:
-        sources = [r for r in found.layers if r.tensor in layer.reads]
+        sources = [r for r in diagnosis.layers if r.tensor in layer.reads]
         small = max((r.likeness.subnormal for r in sources), default=0.0)
         if small >= _SMALL:
             return f" ({small:.0%} of what it reads is under FP16's normal range)"
     return ""
 
 
-def _causes(found: Diagnosis) -> list[Layer]:
+def _causes(diagnosis: Diagnosis) -> list[Layer]:
     """Jumps whose group alone explains a good part of the loss, in graph order; else all jumps."""
-    least = _MATTERS * min(found.loss, 1.0)
-    jumps = list(found.jumps)
+    least = _MATTERS * min(diagnosis.loss, 1.0)
+    jumps = list(diagnosis.jumps)
     strong = [r for r in jumps if r.alone is not None and not r.alone < least]
     return strong or jumps
 
 
-def _table(found: Diagnosis, page: Page, order: str) -> list[Text]:
-    causes = {r.tensor for r in _causes(found)}
+def _table(diagnosis: Diagnosis, page: Page, order: str) -> list[Text]:
+    causes = {r.tensor for r in _causes(diagnosis)}
     if order == "graph":
-        rows: Sequence[Layer] = found.layers
+        rows: Sequence[Layer] = diagnosis.layers
     else:
-        ranked = found.worst_first()
-        first = [r for r in found.layers if r.tensor in causes]
+        ranked = diagnosis.worst_first()
+        first = [r for r in diagnosis.layers if r.tensor in causes]
         rows = [*first, *(r for r in ranked if r.tensor not in causes)][:_WORST]
     heads = _HEADS if page.width >= _WIDE else _NARROW
     cells = [(_cells(r, heads), r) for r in rows]
@@ -139,7 +150,7 @@ def _table(found: Diagnosis, page: Page, order: str) -> list[Text]:
         out.append(
             Text(f"{mark}{pad}{text}  {name}", style="bold" if layer.tensor in causes else "")
         )
-    left = len(found.layers) - len(rows)
+    left = len(diagnosis.layers) - len(rows)
     if left > 0:
         out.append(Text(f"  {many(left, 'tensor')} more: --order graph shows all", style="dim"))
     return out
@@ -147,7 +158,7 @@ def _table(found: Diagnosis, page: Page, order: str) -> list[Text]:
 
 def _cells(layer: Layer, heads: Sequence[str]) -> tuple[str, ...]:
     a = layer.likeness
-    found = {
+    cells = {
         "diff": "size" if a.resized else _short(a.relative),
         "cosine": "-" if math.isnan(a.cosine) else f"{a.cosine:.4f}",
         "euclid": _short(a.euclidean),
@@ -158,7 +169,7 @@ def _cells(layer: Layer, heads: Sequence[str]) -> tuple[str, ...]:
         "subn": _share(a.subnormal),
         "in": (layer.achieved or layer.precision).value,
     }
-    return tuple(found[head] for head in heads)
+    return tuple(cells[head] for head in heads)
 
 
 def _share(value: float) -> str:
@@ -173,29 +184,35 @@ def _short(value: float) -> str:
 
 def engine_lines(checked: Checked, folder: Path, page: Page) -> list[Text]:
     """The same for people."""
-    found = checked.found
-    if found is None:
-        said = f"{clean(checked.model)}: the FP32 engine of {checked.backend} gives what FP32 gives"
-        return [Text(said, style="bold green")]
+    miscompiled = checked.found
+    if miscompiled is None:
+        sentence = (
+            f"{clean(checked.model)}: the FP32 engine of {checked.backend} gives what FP32 gives"
+        )
+        return [Text(sentence, style="bold green")]
     head = f"{clean(checked.model)}: the FP32 engine of {checked.backend} is wrong"
     where = (
-        f"the first wrong tensor is {found.tensor!r}, by {found.op_type} {found.node!r}, off by "
-        f"{_short(found.difference)}"
+        f"the first wrong tensor is {miscompiled.tensor!r}, by {miscompiled.op_type} "
+        f"{miscompiled.node!r}, off by {_short(miscompiled.difference)}"
     )
-    nodes = f"{many(len(found.nodes), 'node')} of {checked.nodes} still show it"
-    effort = f"{many(found.builds, 'engine')} to find it, {found.shrunk} to make it small"
+    nodes = f"{many(len(miscompiled.nodes), 'node')} of {checked.nodes} still show it"
+    effort = (
+        f"{many(miscompiled.builds, 'engine')} to find it, {miscompiled.shrunk} to make it small"
+    )
     return [
         Text(head, style="bold red"),
         *page.sentence(where, "! ", "yellow"),
-        *(page.sentence(_not_built(found), "! ", "yellow") if found.not_built else ()),
+        *(page.sentence(_not_built(miscompiled), "! ", "yellow") if miscompiled.not_built else ()),
         Text(),
         *page.facts([("shrunk", nodes), ("effort", effort)]),
         page.place("folder", folder),
     ]
 
 
-def _not_built(found: Miscompiled) -> str:
-    said = f"{many(found.not_built, 'engine')} of a part of the model did not build or run"
-    if not found.before:
-        return f"{said}; those beside them told enough"
-    return f"{said}: the fault may be up to {many(found.before, 'node')} earlier"
+def _not_built(miscompiled: Miscompiled) -> str:
+    sentence = (
+        f"{many(miscompiled.not_built, 'engine')} of a part of the model did not build or run"
+    )
+    if not miscompiled.before:
+        return f"{sentence}; those beside them told enough"
+    return f"{sentence}: the fault may be up to {many(miscompiled.before, 'node')} earlier"

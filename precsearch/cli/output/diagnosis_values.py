@@ -6,11 +6,15 @@ import csv
 import io
 import math
 from dataclasses import asdict
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from precsearch.cli.cells import clean
-from precsearch.diagnosis.miscompilation import Checked
-from precsearch.diagnosis.result import Diagnosis, Layer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from precsearch.diagnosis.miscompilation import Checked
+    from precsearch.diagnosis.result import Diagnosis, Layer
 
 __all__ = ["csv_of", "engine_fields", "fields"]
 
@@ -44,18 +48,18 @@ def _number(value: float) -> float | int | str:
     return value if math.isfinite(value) else str(value)
 
 
-def fields(found: Diagnosis) -> dict[str, object]:
+def fields(diagnosis: Diagnosis) -> dict[str, object]:
     """A diagnosis for programs."""
     return {
         "event": "diagnosis",
-        "model": found.model,
-        "asked": found.asked,
-        "how": found.how,
-        "samples": found.samples,
-        "random": found.random,
-        "losses": {k: _number(v) for k, v in found.losses.items()},
-        "resized": dict(found.resized),
-        "layers": [_row(layer) for layer in found.layers],
+        "model": diagnosis.model,
+        "asked": diagnosis.asked,
+        "how": diagnosis.how,
+        "samples": diagnosis.samples,
+        "random": diagnosis.random,
+        "losses": {k: _number(v) for k, v in diagnosis.losses.items()},
+        "resized": dict(diagnosis.resized),
+        "layers": [_row(layer) for layer in diagnosis.layers],
         "constants": [
             {
                 "tensor": c.tensor,
@@ -63,7 +67,7 @@ def fields(found: Diagnosis) -> dict[str, object]:
                 "readers": list(c.readers),
                 "harmless": c.harmless,
             }
-            for c in found.constants
+            for c in diagnosis.constants
         ],
         "suggestions": [
             {
@@ -76,17 +80,17 @@ def fields(found: Diagnosis) -> dict[str, object]:
                 "after": _number(s.after),
                 "rewrites": [{"name": name, "params": dict(params)} for name, params in s.rewrites],
             }
-            for s in found.suggestions
+            for s in diagnosis.suggestions
         ],
-        "notes": list(found.notes),
-        "held_bytes": found.held_bytes,
+        "notes": list(diagnosis.notes),
+        "held_bytes": diagnosis.held_bytes,
     }
 
 
-def csv_of(found: Diagnosis) -> str:
+def csv_of(diagnosis: Diagnosis) -> str:
     """The layers in graph order, a line each."""
     out = io.StringIO()
-    rows = [_row(layer) for layer in found.layers]
+    rows = [_row(layer) for layer in diagnosis.layers]
     writer = csv.DictWriter(out, list(rows[0]) if rows else ["tensor"], lineterminator="\n")
     writer.writeheader()
     for row in rows:
@@ -119,16 +123,16 @@ def engine_fields(checked: Checked, folder: Path) -> dict[str, object]:
     }
     if checked.found is None:
         return head
-    found = checked.found
+    miscompiled = checked.found
     return head | {
-        "tensor": found.tensor,
-        "node": found.node,
-        "op_type": found.op_type,
-        "difference": _number(found.difference),
-        "builds": found.builds,
-        "shrunk": found.shrunk,
-        "not_built": found.not_built,
-        "before": found.before,
-        "nodes": list(found.nodes),
+        "tensor": miscompiled.tensor,
+        "node": miscompiled.node,
+        "op_type": miscompiled.op_type,
+        "difference": _number(miscompiled.difference),
+        "builds": miscompiled.builds,
+        "shrunk": miscompiled.shrunk,
+        "not_built": miscompiled.not_built,
+        "before": miscompiled.before,
+        "nodes": list(miscompiled.nodes),
         "reproducer": str(folder),
     }

@@ -109,15 +109,15 @@ def diagnose() -> Diagnosis:
 
 
 def _versions(needed: tuple[Dependency, ...]) -> dict[str, str]:
-    found = {"python": platform.python_version(), "precsearch": __version__}
-    found |= {row.name: row.installed for row in needed}
+    versions = {"python": platform.python_version(), "precsearch": __version__}
+    versions |= {row.name: row.installed for row in needed}
     for name in _OPTIONAL:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:  # noqa: PERF203 - two names
             # A wheel may be called otherwise (onnxruntime-gpu, tensorrt-cu12).
-            found[name] = "installed" if _importable(name.replace("-", "_")) else ""
-    return found
+            versions[name] = "installed" if _importable(name.replace("-", "_")) else ""
+    return versions
 
 
 def _importable(module: str) -> bool:
@@ -130,17 +130,17 @@ def _importable(module: str) -> bool:
 def _backend(name: str) -> BackendState:
     kind = "cpu"
     try:
-        made = backend_factory(name)(BackendOptions())
-        kind = facts_of(made).device
-        where = made.fingerprint()
+        backend = backend_factory(name)(BackendOptions())
+        kind = facts_of(backend).device
+        where = backend.fingerprint()
     except (PrecsearchError, ImportError, OSError, RuntimeError) as error:
         first = str(error).strip().split("\n")[0]
-        said = f"does not work: {first or type(error).__name__}"
-        return BackendState(name, (), "", "", said, kind)
-    runs = tuple(p.value for p in Precision.ordered() if p in made.precisions)
-    rest = [p.value for p in Precision.ordered() if p not in made.precisions]
-    note = f"no {', '.join(rest)}: {made.refusal}" if rest else ""
-    return BackendState(name, runs, where.device, made.scheme.name, note, kind)
+        status = f"does not work: {first or type(error).__name__}"
+        return BackendState(name, (), "", "", status, kind)
+    runs = tuple(p.value for p in Precision.ordered() if p in backend.precisions)
+    rest = [p.value for p in Precision.ordered() if p not in backend.precisions]
+    note = f"no {', '.join(rest)}: {backend.refusal}" if rest else ""
+    return BackendState(name, runs, where.device, backend.scheme.name, note, kind)
 
 
 def _processor() -> tuple[tuple[str, ...], int]:
@@ -149,15 +149,15 @@ def _processor() -> tuple[tuple[str, ...], int]:
 
 
 def _meaning(features: tuple[str, ...]) -> str:
-    found = set(features)
-    if {"avx512_vnni", "avx_vnni", "amx_int8"} & found:
+    names = set(features)
+    if {"avx512_vnni", "avx_vnni", "amx_int8"} & names:
         return (
             "VNNI: products of 8-bit numbers are summed in 32 bits, so weights keep 8 bits and "
             "INT8 is usually much faster than FP32"
         )
-    if {"i8mm", "asimddp"} & found:
+    if {"i8mm", "asimddp"} & names:
         return "Arm dot products: weights keep 8 bits, and INT8 is usually faster than FP32"
-    if "avx2" in found or "avx512bw" in found:
+    if "avx2" in names or "avx512bw" in names:
         return (
             "no VNNI: sums of 8-bit products would overflow in 16 bits, so weights are given 7 "
             "bits; INT8 gains less than on a newer CPU"
@@ -189,7 +189,7 @@ def _missing(
     backends: tuple[BackendState, ...],
     gpus: tuple[str, ...],
 ) -> tuple[str, ...]:
-    said = [
+    lines = [
         f"{row.name} is not installed: run 'pip install {row.name}'"
         for row in needed
         if not row.installed
@@ -198,18 +198,18 @@ def _missing(
     broken = (
         b for b in backends if not b.runs and b.name not in absent and (gpus or b.kind != "gpu")
     )
-    said += [f"the backend {b.name} {b.note}" for b in broken]
-    said += [f"{name} is not installed: {_OPTIONAL[name]}" for name in absent]
+    lines += [f"the backend {b.name} {b.note}" for b in broken]
+    lines += [f"{name} is not installed: {_OPTIONAL[name]}" for name in absent]
     if not gpus:
-        said.append("no NVIDIA GPU or driver was found: only CPU backends can be measured here")
-    return tuple(said)
+        lines.append("no NVIDIA GPU or driver was found: only CPU backends can be measured here")
+    return tuple(lines)
 
 
-def doctor_fields(found: Diagnosis) -> dict[str, object]:
+def doctor_fields(diagnosis: Diagnosis) -> dict[str, object]:
     """As one JSON object, of type ``Doctor``."""
     return {
         "type": "Doctor",
-        "versions": dict(found.versions),
+        "versions": dict(diagnosis.versions),
         "backends": [
             {
                 "name": b.name,
@@ -218,44 +218,44 @@ def doctor_fields(found: Diagnosis) -> dict[str, object]:
                 "scheme": b.scheme,
                 "note": b.note,
             }
-            for b in found.backends
+            for b in diagnosis.backends
         ],
-        "auto": {"name": found.auto.name, "reason": found.auto.reason},
-        "strategies": list(found.strategies),
-        "system": found.system,
-        "cores": found.cores,
-        "features": list(found.features),
-        "int8": found.int8,
-        "gpus": list(found.gpus),
-        "missing": list(found.missing),
-        "untested": list(found.untested),
+        "auto": {"name": diagnosis.auto.name, "reason": diagnosis.auto.reason},
+        "strategies": list(diagnosis.strategies),
+        "system": diagnosis.system,
+        "cores": diagnosis.cores,
+        "features": list(diagnosis.features),
+        "int8": diagnosis.int8,
+        "gpus": list(diagnosis.gpus),
+        "missing": list(diagnosis.missing),
+        "untested": list(diagnosis.untested),
     }
 
 
-def doctor_lines(found: Diagnosis, page: Page) -> list[Text]:
+def doctor_lines(diagnosis: Diagnosis, page: Page) -> list[Text]:
     """For people."""
     lines = [Text("versions", style="bold")]
     lines += [
-        Text(f"  {name:<12} {clean(number) or '-'}") for name, number in found.versions.items()
+        Text(f"  {name:<12} {clean(number) or '-'}") for name, number in diagnosis.versions.items()
     ]
     lines += [Text(), Text("backends", style="bold")]
-    width = max(12, *(len(backend.name) for backend in found.backends))
-    for backend in found.backends:
+    width = max(12, *(len(backend.name) for backend in diagnosis.backends))
+    for backend in diagnosis.backends:
         runs = ", ".join(backend.runs) or "nothing"
         lines.append(Text(f"  {clean(backend.name):<{width}} runs {runs}"))
         lines += page.facts([("", text) for text in (backend.device, backend.note) if text])
-    lines += page.facts([("auto", f"takes {found.auto.name}: {found.auto.reason}")])
+    lines += page.facts([("auto", f"takes {diagnosis.auto.name}: {diagnosis.auto.reason}")])
     lines += [Text(), Text("machine", style="bold")]
     lines += page.facts(
         [
-            ("system", found.system),
-            ("cores", many(found.cores, "core")),
-            ("CPU", ", ".join(found.features) or "no known instruction sets"),
-            ("INT8", found.int8),
-            *(("GPU", gpu) for gpu in found.gpus or ("none",)),
-            ("searches", ", ".join(found.strategies)),
+            ("system", diagnosis.system),
+            ("cores", many(diagnosis.cores, "core")),
+            ("CPU", ", ".join(diagnosis.features) or "no known instruction sets"),
+            ("INT8", diagnosis.int8),
+            *(("GPU", gpu) for gpu in diagnosis.gpus or ("none",)),
+            ("searches", ", ".join(diagnosis.strategies)),
         ]
     )
-    for sentence in (*found.missing, *found.untested):
+    for sentence in (*diagnosis.missing, *diagnosis.untested):
         lines += page.sentence(sentence, "! ", "yellow")
     return lines

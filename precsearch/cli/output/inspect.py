@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.text import Text
 
-from precsearch.api import Inspection
 from precsearch.cli.cells import clean, magnitude, middle, milliseconds
-from precsearch.cli.output.page import Page
 from precsearch.cli.output.replay import hazard_lines
 from precsearch.cli.output.work import time_of, undecided_lines, work_of
-from precsearch.core.space import LayerGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from precsearch.api import Inspection
+    from precsearch.cli.output.page import Page
+    from precsearch.core.space import LayerGroup
 
 __all__ = ["inspect_lines"]
 
@@ -30,38 +34,38 @@ class _Repeat:
     blocks: tuple[str, ...]
 
 
-def inspect_lines(found: Inspection, page: Page) -> list[Text]:
+def inspect_lines(inspection: Inspection, page: Page) -> list[Text]:
     """The summary of a model and the table of its groups."""
-    space = found.space
+    space = inspection.space
     rows = [
-        ("inputs", ", ".join(found.inputs)),
-        ("outputs", ", ".join(found.outputs)),
-        ("nodes", f"{found.nodes}, opset {found.opset}"),
-        ("weights", f"{magnitude(found.weights_bytes)}B"),
-        ("sha256", found.sha256),
+        ("inputs", ", ".join(inspection.inputs)),
+        ("outputs", ", ".join(inspection.outputs)),
+        ("nodes", f"{inspection.nodes}, opset {inspection.opset}"),
+        ("weights", f"{magnitude(inspection.weights_bytes)}B"),
+        ("sha256", inspection.sha256),
         ("groups", f"{len(space.free)} to decide of {len(space.groups)} ({space.granularity})"),
-        *work_of(found.counted),
-        *time_of(found, page),
+        *work_of(inspection.counted),
+        *time_of(inspection, page),
     ]
-    lines = [Text(clean(found.model), style="bold"), Text(), *page.facts(rows)]
+    lines = [Text(clean(inspection.model), style="bold"), Text(), *page.facts(rows)]
     if space.free:
-        lines += [Text(), *_table(found, page)]
+        lines += [Text(), *_table(inspection, page)]
     fixed = Counter(g.kind for g in space.groups if len(g.choices) == 1)
     if fixed:
         kinds = ", ".join(f"{count} {clean(kind)}" for kind, count in fixed.most_common())
         lines += page.sentence(f"always FP32: {kinds}", "", "dim")
-    return lines + undecided_lines(found.counted, page) + hazard_lines(found, page)
+    return lines + undecided_lines(inspection.counted, page) + hazard_lines(inspection, page)
 
 
 _HEADING = ("group", "kind", "nodes", "choices", "MACs", "FP32", "block")
 _NUMBERS = frozenset({"nodes", "MACs", "FP32"})
 
 
-def _table(found: Inspection, page: Page) -> list[Text]:
+def _table(inspection: Inspection, page: Page) -> list[Text]:
     """One row a group; its key gets the width that the other columns leave."""
-    groups = found.space.free
+    groups = inspection.space.free
     repeats = _repeats(groups)
-    cells = {g.key: _cells(g, found) for g in groups}
+    cells = {g.key: _cells(g, inspection) for g in groups}
     rows = [_HEADING, *cells.values()]
     used = [any(row[n] for row in cells.values()) for n in range(len(_HEADING))]
     columns = zip(zip(*rows, strict=True), used, strict=True)
@@ -79,9 +83,9 @@ def _table(found: Inspection, page: Page) -> list[Text]:
     return lines
 
 
-def _cells(group: LayerGroup, found: Inspection) -> tuple[str, ...]:
-    more = "+" if group.key in found.counted.open_groups else ""
-    seconds = 0.0 if found.fp32 is None else found.fp32.groups.get(group.key, 0.0)
+def _cells(group: LayerGroup, inspection: Inspection) -> tuple[str, ...]:
+    more = "+" if group.key in inspection.counted.open_groups else ""
+    seconds = 0.0 if inspection.fp32 is None else inspection.fp32.groups.get(group.key, 0.0)
     return (
         clean(group.key),
         clean(group.kind),

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from precsearch.api import Inspection
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from precsearch.api import Inspection
 
 __all__ = ["inspect_fields"]
 
 
-def inspect_fields(found: Inspection) -> dict[str, object]:
+def inspect_fields(inspection: Inspection) -> dict[str, object]:
     """As one JSON object, of type ``Inspection``."""
-    counted = found.counted
+    counted = inspection.counted
     return {
         "type": "Inspection",
-        "model": found.model,
-        "sha256": found.sha256,
-        "opset": found.opset,
-        "nodes": found.nodes,
-        "weights_bytes": found.weights_bytes,
-        "inputs": list(found.inputs),
-        "outputs": list(found.outputs),
-        "granularity": found.space.granularity,
-        "groups": _groups(found),
+        "model": inspection.model,
+        "sha256": inspection.sha256,
+        "opset": inspection.opset,
+        "nodes": inspection.nodes,
+        "weights_bytes": inspection.weights_bytes,
+        "inputs": list(inspection.inputs),
+        "outputs": list(inspection.outputs),
+        "granularity": inspection.space.granularity,
+        "groups": _groups(inspection),
         "work": {
             "macs": counted.total.macs,
             "decidable": counted.decidable.macs,
             "exact": counted.total.exact,
         },
-        "fp32": _fp32(found),
+        "fp32": _fp32(inspection),
         "undecided": [
             {"node": u.node, "op_type": u.op_type, "macs": u.work.macs, "reason": u.reason}
             for u in counted.undecided
@@ -36,14 +39,14 @@ def inspect_fields(found: Inspection) -> dict[str, object]:
         ],
         "hazards": [
             {"group": p.key, "precision": p.precision.value, "reason": p.reason}
-            for p in found.hazards
+            for p in inspection.hazards
         ],
-        "samples": found.samples,
+        "samples": inspection.samples,
     }
 
 
-def _groups(found: Inspection) -> list[dict[str, object]]:
-    seconds = {} if found.fp32 is None else found.fp32.groups
+def _groups(inspection: Inspection) -> list[dict[str, object]]:
+    seconds = {} if inspection.fp32 is None else inspection.fp32.groups
     return [
         {
             "key": g.key,
@@ -51,16 +54,16 @@ def _groups(found: Inspection) -> list[dict[str, object]]:
             "nodes": len(g.nodes),
             "choices": [c.value for c in g.choices],
             "macs": g.macs,
-            "macs_exact": g.key not in found.counted.open_groups,
+            "macs_exact": g.key not in inspection.counted.open_groups,
             "block": g.block,
-            "fp32_seconds": None if found.fp32 is None else seconds.get(g.key, 0.0),
+            "fp32_seconds": None if inspection.fp32 is None else seconds.get(g.key, 0.0),
         }
-        for g in found.space.groups
+        for g in inspection.space.groups
     ]
 
 
-def _fp32(found: Inspection) -> dict[str, object] | None:
-    fp32, share = found.fp32, found.decidable_time
+def _fp32(inspection: Inspection) -> dict[str, object] | None:
+    fp32, share = inspection.fp32, inspection.decidable_time
     if fp32 is None or share is None:
         return None
     mean, low, high = share

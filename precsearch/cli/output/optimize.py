@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from precsearch.api import OptimizeConfig, OptimizeResult
 from precsearch.cli.cells import (
     Scale,
     clean,
@@ -21,7 +20,6 @@ from precsearch.cli.cells import (
     speedup_interval,
 )
 from precsearch.cli.output.next_steps import loading_lines, next_steps
-from precsearch.cli.output.page import Page
 from precsearch.cli.shipped import by_size, latency_words, share_of_size, size_rows
 from precsearch.codec import unstructure
 from precsearch.core.objective import Objective
@@ -29,8 +27,14 @@ from precsearch.core.trial import UNKNOWN, Latency, ShapeLatency
 from precsearch.formatting import fp32_told, loss_bound, prediction_summary
 from precsearch.measurement.timing.certainty import doubts
 from precsearch.optimization.explanation.stopping import fp32_is_fastest, why_stopped
-from precsearch.plan.plan import Plan
-from precsearch.setup.config import EngineRow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from precsearch.api import OptimizeConfig, OptimizeResult
+    from precsearch.cli.output.page import Page
+    from precsearch.plan.plan import Plan
+    from precsearch.setup.config import EngineRow
 
 __all__ = ["optimize_lines", "rate_rows", "result_fields"]
 
@@ -76,8 +80,13 @@ def engine_lines(rows: Sequence[EngineRow], page: Page) -> list[Text]:
     wide = [max(len(r[i]) for r in named) for i in range(len(named[0]))]
     table = ["  ".join(c.ljust(w) for c, w in zip(r, wide, strict=True)).rstrip() for r in named]
     how = "in the same rounds" if rows[0].together else "at different times"
-    said = f"speeds relative to the fastest FP32 engine, timed {how}"
-    return [Text(), *(Text(f"  {line}") for line in table), *page.sentence(said, "", "dim"), Text()]
+    sentence = f"speeds relative to the fastest FP32 engine, timed {how}"
+    return [
+        Text(),
+        *(Text(f"  {line}") for line in table),
+        *page.sentence(sentence, "", "dim"),
+        Text(),
+    ]
 
 
 def _speed(value: float | None) -> str:
@@ -89,17 +98,19 @@ def _headline(config: OptimizeConfig, result: OptimizeResult, page: Page) -> Tex
     prefix = "interrupted; best so far: " if result.interrupted else ""
     bound = Scale(config.metric, page.glyphs).bound(loss_bound(config.metric, config.tol))
     if result.plan is None or not result.met:
-        said = f"{name}: nothing within {bound}"
-        return Text(f"interrupted; {said}" if result.interrupted else said, style="bold red")
+        headline = f"{name}: nothing within {bound}"
+        return Text(
+            f"interrupted; {headline}" if result.interrupted else headline, style="bold red"
+        )
     latency = result.plan.evidence.latency
     interval = speedup_interval(latency.ratio_low, latency.ratio_high)
     fp32 = result.plan.evidence.fp32_words
     if not result.plan.recipe.assignment.entries:
         fastest = fp32_is_fastest(result.plan) and not by_size(result.plan)
         less = "smaller" if by_size(result.plan) else "faster"
-        said = f"{fp32} is the fastest" if fastest else f"nothing {less} than {fp32} found"
-        found = Text(f"{prefix}{name}: {said} within {bound}", style="bold")
-        return found.append(_doubted(_unsure(result.plan)), "yellow")
+        headline = f"{fp32} is the fastest" if fastest else f"nothing {less} than {fp32} found"
+        title = Text(f"{prefix}{name}: {headline} within {bound}", style="bold")
+        return title.append(_doubted(_unsure(result.plan)), "yellow")
     unsure = _unsure(result.plan)
     if by_size(result.plan) and (share := share_of_size(result.plan)):
         return Text.assemble(
@@ -170,13 +181,13 @@ def _groups(plan: Plan, page: Page) -> str:
         g.key: g.achieved.value if g.achieved is not None else UNKNOWN for g in plan.evidence.groups
     }
     decided = [g for g in plan.recipe.groups if g.key in achieved]
-    wanted = Counter(g.precision.value for g in decided or plan.recipe.groups)
+    requested = Counter(g.precision.value for g in decided or plan.recipe.groups)
     ran = Counter(achieved[g.key] for g in decided)
-    said = counts(wanted, page.glyphs)
-    if decided and ran != wanted:
-        return f"{said} asked; ran: {counts(ran, page.glyphs)}"
+    text = counts(requested, page.glyphs)
+    if decided and ran != requested:
+        return f"{text} asked; ran: {counts(ran, page.glyphs)}"
     fixed = len(plan.recipe.groups) - len(decided)
-    return f"{said}, all as asked; {fixed} more have no choice" if fixed and decided else said
+    return f"{text}, all as asked; {fixed} more have no choice" if fixed and decided else text
 
 
 def _search(plan: Plan) -> str:
@@ -205,10 +216,10 @@ def _alternatives(plan: Plan, page: Page) -> list[Text]:
     faster = [(loss, ratio) for loss, ratio in rows if ratio < evidence.latency.ratio]
     if not faster:
         return []
-    said = ", ".join(
+    text = ", ".join(
         f"{speedup(ratio)} at {scale(loss)}" for loss, ratio in faster[:_MOST_ALTERNATIVES]
     )
-    return page.sentence(f"over the bound, measured in this search: {said}", "", "dim")
+    return page.sentence(f"over the bound, measured in this search: {text}", "", "dim")
 
 
 def _unsure(plan: Plan) -> tuple[str, ...]:
@@ -263,13 +274,13 @@ def rate_rows(latency: Latency) -> list[tuple[str, str]]:
     return [("rate" if i == 0 else "", _told(s)) for i, s in enumerate(latency.by_shape)]
 
 
-def _rate(found: ShapeLatency) -> str:
-    return f"{magnitude(round(found.samples_per_second))} samples/s"
+def _rate(latency: ShapeLatency) -> str:
+    return f"{magnitude(round(latency.samples_per_second))} samples/s"
 
 
-def _told(found: ShapeLatency) -> str:
-    shapes = " ".join(f"{n}:{'x'.join(map(str, s))}" for n, s in found.shapes.items())
+def _told(latency: ShapeLatency) -> str:
+    shapes = " ".join(f"{n}:{'x'.join(map(str, s))}" for n, s in latency.shapes.items())
     return (
-        f"{clean(shapes)}: {_rate(found)}, {milliseconds(found.seconds)}, "
-        f"{speedup(found.ratio)} FP32's speed, weight {found.weight:.2g}"
+        f"{clean(shapes)}: {_rate(latency)}, {milliseconds(latency.seconds)}, "
+        f"{speedup(latency.ratio)} FP32's speed, weight {latency.weight:.2g}"
     )

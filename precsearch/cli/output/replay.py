@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.text import Text
 
-from precsearch.api import BuildReport, EditReport, ExportReport, Inspection, VerifyReport
 from precsearch.cli.cells import (
     Scale,
     clean,
@@ -14,10 +15,13 @@ from precsearch.cli.cells import (
     speedup_interval,
 )
 from precsearch.cli.output.optimize import rate_rows
-from precsearch.cli.output.page import Page
 from precsearch.cli.shipped import seconds_words
 from precsearch.formatting import loss_bound
 from precsearch.measurement.timing.certainty import doubts
+
+if TYPE_CHECKING:
+    from precsearch.api import BuildReport, EditReport, ExportReport, Inspection, VerifyReport
+    from precsearch.cli.output.page import Page
 
 __all__ = ["build_lines", "edit_lines", "export_lines", "hazard_lines", "verify_lines"]
 
@@ -107,21 +111,23 @@ def verify_lines(report: VerifyReport, page: Page) -> list[Text]:
 _SHOWN = 20
 
 
-def hazard_lines(found: Inspection, page: Page) -> list[Text]:
+def hazard_lines(inspection: Inspection, page: Page) -> list[Text]:
     """One line a group that would start without a precision, and why; long lists are cut."""
-    where = f"{found.samples} samples" if found.samples else "the constants alone"
-    if not found.hazards:
-        if not found.samples:
+    where = f"{inspection.samples} samples" if inspection.samples else "the constants alone"
+    if not inspection.hazards:
+        if not inspection.samples:
             return []
-        said = f"no rule finds an FP16 hazard in {where}; only a measurement rules one out"
-        return page.sentence(said, "", "dim")
-    groups = len({p.key for p in found.hazards})
-    what = " or ".join(sorted({p.precision.value.upper() for p in found.hazards}))
-    said = f"{groups} {'group' if groups == 1 else 'groups'} would start without {what}, judged by "
-    lines = page.sentence(f"{said}{where}; a measurement overrules a rule", "")
-    for prior in found.hazards[:_SHOWN]:
+        sentence = f"no rule finds an FP16 hazard in {where}; only a measurement rules one out"
+        return page.sentence(sentence, "", "dim")
+    groups = len({p.key for p in inspection.hazards})
+    what = " or ".join(sorted({p.precision.value.upper() for p in inspection.hazards}))
+    sentence = (
+        f"{groups} {'group' if groups == 1 else 'groups'} would start without {what}, judged by "
+    )
+    lines = page.sentence(f"{sentence}{where}; a measurement overrules a rule", "")
+    for prior in inspection.hazards[:_SHOWN]:
         lines.append(Text.assemble(f"  {clean(prior.key)}  ", (clean(prior.reason), "dim")))
-    left = len(found.hazards) - _SHOWN
+    left = len(inspection.hazards) - _SHOWN
     if left > 0:
         lines.append(Text(f"  {page.glyphs.ellipsis} {left} more", style="dim"))
     return lines

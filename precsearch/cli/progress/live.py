@@ -141,10 +141,10 @@ def consume(events: Generator[Event, None, Result], show: Show) -> Result:
         KeyboardInterrupt: The generator would not end in order.
         RuntimeError: A pipe broke that is the generator's own, not our reader's.
     """
-    told = _Once(show.stopping)
+    once = _Once(show.stopping)
     gone: BrokenPipeError | OutputError | None = None
     stop = searching = False
-    with telling(told):
+    with telling(once):
         while True:
             try:
                 event = events.throw(KeyboardInterrupt()) if stop else next(events)
@@ -169,11 +169,11 @@ def consume(events: Generator[Event, None, Result], show: Show) -> Result:
             except KeyboardInterrupt:
                 heard()
                 stop = True
-                told()
+                once()
             except (BrokenPipeError, OutputError) as error:
                 gone = error
-            if isinstance(gone, BrokenPipeError) and searching and not told.done:
-                told.done = stop = True  # whoever could be told has gone
+            if isinstance(gone, BrokenPipeError) and searching and not once.done:
+                once.done = stop = True  # whoever could be told has gone
 
 
 class _Once:

@@ -57,8 +57,8 @@ class PlainLog:
         before, self._view = self._view, fold(self._view, event)
         if isinstance(event, SearchStarted):
             self._ahead = event.spent
-        said = self._said(event, new=before != self._view)
-        return tuple(f"[{duration(seconds + self._ahead):>6}] {line}" for line in said)
+        lines = self._said(event, new=before != self._view)
+        return tuple(f"[{duration(seconds + self._ahead):>6}] {line}" for line in lines)
 
     def _said(self, event: Event, *, new: bool) -> list[str]:
         match event:

@@ -51,10 +51,10 @@ class _Page:
 
     def line(self, text: Text | str, style: str = "") -> Text:
         """``text`` cut to the width."""
-        made = Text(text, style=style) if isinstance(text, str) else text
-        made.no_wrap = True
-        made.truncate(self.width, overflow="ellipsis" if self.glyphs is UNICODE else "crop")
-        return made
+        text_line = Text(text, style=style) if isinstance(text, str) else text
+        text_line.no_wrap = True
+        text_line.truncate(self.width, overflow="ellipsis" if self.glyphs is UNICODE else "crop")
+        return text_line
 
     def ends(self, left: Text, right: Text) -> Text:
         """``left`` and ``right`` at either end of a line; ``right`` goes where they do not fit."""
@@ -120,12 +120,12 @@ def _head(view: View, page: _Page) -> list[Text]:
         )
         if part
     )
-    wanted = Text.assemble(
+    head = Text.assemble(
         "bound ",
         (scale.bound(start.bound.tolerance), "bold"),
         (f"{dot}timing noise {page.glyphs.plus_minus}{start.noise * 100:.1f} %", "dim"),
     )
-    lines += [page.line(where, "dim"), page.line(wanted), _progress(view, page), Text()]
+    lines += [page.line(where, "dim"), page.line(head), _progress(view, page), Text()]
     return lines + _best(view, page, scale)
 
 
@@ -143,16 +143,16 @@ def _progress(view: View, page: _Page) -> Text:
     left = view.seconds_left
     if left is not None:
         parts.append(f"{duration(max(left - page.waited, 0.0))} left")
-    said = f" {page.glyphs.dot} ".join(parts)
-    room = min(page.width - len(said) - 2, 60)
+    text = f" {page.glyphs.dot} ".join(parts)
+    room = min(page.width - len(text) - 2, 60)
     if view.fraction is None or room < 8:
-        return page.line(said)
+        return page.line(text)
     filled = round(view.fraction * room)
     return page.line(
         Text.assemble(
             (page.glyphs.full * filled, "green"),
             (page.glyphs.empty * (room - filled), "dim"),
-            f"  {said}",
+            f"  {text}",
         )
     )
 
@@ -177,10 +177,10 @@ def _best(view: View, page: _Page, scale: Scale) -> list[Text]:
         f"   loss {scale(loss)}",
         f", {share}" if share else "",
     )
-    wanted, got = asked(best.assignment), ran(best)
-    fp32 = view.search.groups - sum(wanted.values())
-    shown = counts({**wanted, "fp32": max(fp32, 0)}, page.glyphs)
-    lost = sum(count - min(got.get(name, 0), count) for name, count in wanted.items())
+    requested, got = asked(best.assignment), ran(best)
+    fp32 = view.search.groups - sum(requested.values())
+    shown = counts({**requested, "fp32": max(fp32, 0)}, page.glyphs)
+    lost = sum(count - min(got.get(name, 0), count) for name, count in requested.items())
     missed = f" ({lost} ran higher than asked)" if lost else ""
     second = Text(f"  {shown}{missed}   trial {best.number}", style="dim")
     return [page.line(first), page.line(second)]

@@ -11,6 +11,7 @@ from precsearch.core.events import (
     BatchProposed,
     Event,
     FinalistJudged,
+    FinalistsTimed,
     PlanWritten,
     RunStarted,
     SearchContinued,
@@ -194,8 +195,9 @@ def fold(view: View, event: Event) -> View:
                 builds=event.builds,
                 elapsed=_time(event.elapsed, view.elapsed),
             )
-        case FinalistJudged():
-            return replace(view, finalists=(*view.finalists, event))
+        case FinalistsTimed() | FinalistJudged():
+            judged = (event,) if isinstance(event, FinalistJudged) else ()
+            return replace(view, finalists=(*view.finalists, *judged))
         case SearchContinued():
             return replace(view, continued=event, finished=None)
         case PlanWritten():
@@ -240,6 +242,6 @@ def ran(trial: Trial) -> dict[str, int]:
     measurement = trial.measurement
     if measurement is None:
         return {}
-    found = measurement.achieved
-    rows = (found.get(key) for key in trial.assignment)
+    achieved = measurement.achieved
+    rows = (achieved.get(key) for key in trial.assignment)
     return dict(Counter(UNKNOWN if p is None else p.value for p in rows))

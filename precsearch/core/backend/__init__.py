@@ -1,6 +1,11 @@
 """What precsearch needs of an inference engine, and what a backend says about itself."""
 
-from precsearch.core.backend.facts import BackendFacts, BuildsAhead, facts_of
+from precsearch.core.backend.facts import (
+    BackendFacts,
+    BuildsAhead,
+    TellsPrecisions,
+    facts_of,
+)
 from precsearch.core.backend.protocol import (
     CPU_USE,
     GPU_USE,
@@ -44,6 +49,7 @@ __all__ = [
     "KernelTime",
     "QuantScheme",
     "Session",
+    "TellsPrecisions",
     "facts_of",
     "fp32_words",
 ]

@@ -9,7 +9,14 @@ from typing import Protocol, runtime_checkable
 
 from precsearch.core.precision import Precision
 
-__all__ = ["COMPILED", "BackendFacts", "BuildsAhead", "LimitsPrecisions", "facts_of"]
+__all__ = [
+    "COMPILED",
+    "BackendFacts",
+    "BuildsAhead",
+    "LimitsPrecisions",
+    "TellsPrecisions",
+    "facts_of",
+]
 
 _SLOW_TRIAL_S = 1800.0
 """One transformer with implicit INT8 took TensorRT 363 s to build."""
@@ -76,9 +83,9 @@ def facts_of(backend: object) -> BackendFacts:
     """
     declared = _declared(backend)
     if "compiles" not in declared:
-        found = getattr(backend, "facts", BackendFacts())
-        assert isinstance(found, BackendFacts), "a backend's facts are BackendFacts"
-        return found
+        facts = getattr(backend, "facts", BackendFacts())
+        assert isinstance(facts, BackendFacts), "a backend's facts are BackendFacts"
+        return facts
     compiles = bool(getattr(backend, "compiles", False))
     name = getattr(backend, "name", type(backend).__name__)
     warnings.warn(
@@ -113,21 +120,35 @@ class LimitsPrecisions(Protocol):
 
 
 @runtime_checkable
-class BuildsAhead(Protocol):
-    """A backend that builds engines for devices that are not here, and tells what they hold."""
+class TellsPrecisions(Protocol):
+    """A backend whose engines tell what each product of a model runs in, below FP32 or not."""
 
-    target: str
-    """What engines are built for, such as ``sm89``; "" for the device of this machine."""
-    shared_options: frozenset[str]
-    """Build options that it takes from a plan that another backend made."""
+    def precisions_of(
+        self, artifact: bytes, products: Collection[str]
+    ) -> Mapping[str, Precision | None]:
+        """Node → precision that it runs in, of those products of an engine that its layers name.
 
-    def precisions_of(self, artifact: bytes) -> Mapping[str, Precision | None]:
-        """Node → precision that it runs in, of each product of an engine that this object built.
+        ``None`` where they do not tell, or no member of `Precision` stands for it.
 
-        ``None`` where the builder does not tell, or no member of `Precision` stands for it.
+        Args:
+            artifact: The engine.
+            products: Names of the products of its model.
+
+        Raises:
+            BuildError: The engine does not open, or its layers cannot be read.
         """
         ...
 
     def fused_attention(self, artifact: bytes) -> tuple[int, int]:
         """Attention cores that one kernel computes in an engine that this object built, of all."""
         ...
+
+
+@runtime_checkable
+class BuildsAhead(TellsPrecisions, Protocol):
+    """A backend that builds engines for devices that are not here, and tells what they hold."""
+
+    target: str
+    """What engines are built for, such as ``sm89``; "" for the device of this machine."""
+    shared_options: frozenset[str]
+    """Build options that it takes from a plan that another backend made."""

@@ -77,12 +77,14 @@ class KernelTime:
         op_type: The kernel's own operator, e.g. ``QLinearConv``.
         seconds: Time of one inference, median over the profiled ones.
         precision: What it computes in, ``None`` where the engine does not tell.
+        converts: Whether it only changes the type or the memory layout of a tensor.
     """
 
     nodes: tuple[str, ...]
     op_type: str
     seconds: float
     precision: Precision | None = None
+    converts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

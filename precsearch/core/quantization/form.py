@@ -22,6 +22,8 @@ class GraphForm:
         name: ``typed``, ``typed-half`` or ``weak``; recorded in the plan.
         min_opset: A model of an older operator set is raised to this.
         max_opset: A model of a newer one is refused; ``None`` is no limit.
+        cast_opset: A model is raised up to this where a float format that is asked for has some of
+            its operators in later sets alone; 0 raises none.
         surrounding: Precision written with Q/DQ → the float precision around it; what is not listed
             has FP32. One scheme serves graphs with different floats around INT8, so that this is no
             part of the scheme.
@@ -40,6 +42,7 @@ class GraphForm:
     name: str
     min_opset: int
     max_opset: int | None = None
+    cast_opset: int = 0
     surrounding: Mapping[Precision, Precision] = field(default_factory=dict, hash=False)
     annotated: bool = False
     guard_products: bool = False
@@ -64,7 +67,8 @@ class GraphForm:
     def holding(self, precisions: Iterable[Precision]) -> GraphForm:
         """The form raised to the operator set that these precisions need.
 
-        Quantized weights alone need it: Casts and Q/DQ are offered where the operator set has them.
+        Quantized weights alone need it: Q/DQ is offered where the operator set has it, and what
+        Casts need depends on the operators of a model (`precsearch.lowering.cast_opset`).
         """
         needed = (
             p.spec.format.min_opset for p in precisions if p.spec.encoding is Encoding.WEIGHT_ONLY
@@ -94,12 +98,15 @@ TYPED_HALF = GraphForm(
     19,
     surrounding=dict.fromkeys((Precision.FP8, Precision.INT8, Precision.INT4), Precision.FP16),
     guard_products=True,
+    cast_opset=22,
     lacks=frozenset(
         (op_type, BFLOAT16.name)
         for op_type in ("ConvTranspose", "GRU", "HardSwish", "LpNormalization", "Mish")
     ),
 )
 """The same with FP16 around quantized tensors; QuantizeLinear-19 is the first to take such scales.
+
+Operator set 22 is the first that has convolutions, poolings and many activations in bfloat16.
 """
 
 WEAK = GraphForm("weak", 13, 17, annotated=True)

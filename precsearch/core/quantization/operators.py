@@ -138,14 +138,16 @@ def operator_formats(
         outputs_of: Those of ``quantizable`` that run in the precision only if their output is
             quantized, too.
     """
-    made: dict[tuple[str, Precision], OperatorFormats] = {}
+    table: dict[tuple[str, Precision], OperatorFormats] = {}
     for op in sorted(quantizable):
         after = activations if op in outputs_of else None
-        made[op, precision] = OperatorFormats(Trait.INPUTS_QUANTIZABLE, activations, weights, after)
+        table[op, precision] = OperatorFormats(
+            Trait.INPUTS_QUANTIZABLE, activations, weights, after
+        )
     for op in sorted(follows):
-        made[op, precision] = OperatorFormats(Trait.FOLLOWS, activations, outputs=activations)
+        table[op, precision] = OperatorFormats(Trait.FOLLOWS, activations, outputs=activations)
     for op in sorted(agnostic):
-        made[op, precision] = OperatorFormats(
+        table[op, precision] = OperatorFormats(
             Trait.QUANTIZATION_AGNOSTIC, activations, outputs=activations
         )
-    return made
+    return table

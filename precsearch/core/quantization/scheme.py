@@ -56,6 +56,9 @@ class Quirk(Enum):
     DYNAMIC_RANGES = auto()
     """The engine multiplies by weights with the range of each inference as fast as with a known
     one; see `precsearch.lowering.qdq.dynamic`."""
+    CHEAP_FACTORS = auto()
+    """A Mul in front of a quantized product takes little time beside it, as was measured; see
+    `precsearch.rewrites.smooth`."""
     FLOAT_PRODUCTS = auto()
     """A MatMul of two activations stays in float."""
 
@@ -132,9 +135,9 @@ class QuantScheme:
         INT4 in blocks is every backend's that offers it; another precision of this encoding has the
         formats that the scheme lists for it.
         """
-        found = self.of(op_type, precision)
-        if found.weights is not None and found.inputs is None:
-            return found.weights
+        formats = self.of(op_type, precision)
+        if formats.weights is not None and formats.inputs is None:
+            return formats.weights
         packed = precision is Precision.INT4 and op_type in _PACKED
         return _INT4_BLOCKS if packed else None
 
@@ -162,7 +165,7 @@ class QuantScheme:
         Raises:
             KeyError: The scheme quantizes no weight there.
         """
-        found = self.of(op_type, precision).weights
-        if found is None:
+        weights = self.of(op_type, precision).weights
+        if weights is None:
             raise KeyError(f"{self.name}: {op_type} has no weight in {precision}")
-        return found
+        return weights

@@ -124,18 +124,18 @@ def _cast_like(call: Call) -> list[Array]:
     return [_converted(call.array(), call.tensor(1).dtype)]
 
 
-def _converted(array: Array, wanted: ir.DataType) -> Array:
+def _converted(array: Array, dtype: ir.DataType) -> Array:
     """Values in another type; of floating point rounded to nearest even, to whole numbers cut."""
-    target = wanted.numpy() if wanted is not ir.DataType.STRING else np.dtype(object)
+    target = dtype.numpy() if dtype is not ir.DataType.STRING else np.dtype(object)
     wide = (*_COMPUTED, *(d for d in (array.dtype, target) if d.name in _LOW_FLOATS))
     if array.dtype not in wide or target not in wide:
-        raise Unfoldable(f"precsearch does not convert {array.dtype} to {wanted.name}")
+        raise Unfoldable(f"precsearch does not convert {array.dtype} to {dtype.name}")
     if np.dtype(target).kind in "iu" and array.dtype.kind not in "iub":
         whole = array.astype(np.float64)
         limits = np.iinfo(np.dtype(target).str)
         inside = (np.trunc(whole) >= float(limits.min)) & (np.trunc(whole) < float(limits.max))
         if not bool(inside.all()):
-            raise Unfoldable(f"a value does not fit {wanted.name}")
+            raise Unfoldable(f"a value does not fit {dtype.name}")
     if array.dtype == np.float64 and np.dtype(target).name in _LOW_FLOATS:
         raise Unfoldable("FP64 is not converted to BF16: it would be rounded twice")
     return _finished(array.astype(target))[0]

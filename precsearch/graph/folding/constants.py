@@ -79,10 +79,10 @@ class _Folder:
 
     def tensor(self, value: ir.Value) -> ir.TensorProtocol | None:
         """The constant that a value is, ``None`` if it is none."""
-        found = self.known.get(value)
-        if found is None and value.const_value is not None and value not in self.inputs:
+        tensor = self.known.get(value)
+        if tensor is None and value.const_value is not None and value not in self.inputs:
             return value.const_value if value.producer() is None else None
-        return found
+        return tensor
 
     def visit(self, node: ir.Node) -> None:
         """Evaluate a node if that is possible."""
@@ -99,14 +99,14 @@ class _Folder:
             self._take(node, results)
 
     def _results(self, node: ir.Node) -> Sequence[ir.TensorProtocol] | None:
-        found = [None if v is None else self.tensor(v) for v in node.inputs]
-        if any(t is None and v is not None for t, v in zip(found, node.inputs, strict=True)):
+        values = [None if v is None else self.tensor(v) for v in node.inputs]
+        if any(t is None and v is not None for t, v in zip(values, node.inputs, strict=True)):
             return self._from_shape(node)
         if node.op_type == "DequantizeLinear" and keeps_quantized(node.outputs[0]):
             return None
-        if any(t is not None and t.dtype is ir.DataType.STRING for t in found):
+        if any(t is not None and t.dtype is ir.DataType.STRING for t in values):
             return None
-        call = Call(node, self.opset, tuple(found))
+        call = Call(node, self.opset, tuple(values))
         if node.op_type in RESHAPING and (moved := self._moved(call)) is not None:
             return [moved]
         self._check_size(call)
@@ -190,11 +190,11 @@ class _Folder:
 
     def _take(self, node: ir.Node, results: Sequence[ir.TensorProtocol]) -> None:
         largest = max((t.size for v in node.inputs if v and (t := self.tensor(v))), default=0)
-        made = 0 if node.op_type == "Identity" else sum(map(_held, results))
-        if made > self.room:
+        size = 0 if node.op_type == "Identity" else sum(map(_held, results))
+        if size > self.room:
             return
         self.growth -= max(0, max(t.size for t in results) - largest)
-        self.room -= made
+        self.room -= size
         source = node.inputs[0] if node.inputs else None
         for output, tensor in zip(node.outputs, results, strict=False):
             self.known[output] = tensor

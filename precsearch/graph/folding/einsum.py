@@ -121,9 +121,9 @@ def _constant_shape(value: ir.Value | None) -> tuple[int, ...] | None:
 
 def _ranks_fit(node: ir.Node, product: Product) -> bool:
     letters = (product.right, product.left) if product.swapped else (product.left, product.right)
-    for value, wanted in zip(node.inputs, letters, strict=True):
+    for value, term in zip(node.inputs, letters, strict=True):
         shape = _constant_shape(value)
-        if shape is not None and len(shape) != len(wanted):
+        if shape is not None and len(shape) != len(term):
             return False
     return True
 
@@ -197,10 +197,10 @@ class _Writer:
 
     # One node each.
 
-    def _arranged(self, value: ir.Value, letters: str, wanted: str, part: str) -> ir.Value:
-        if letters == wanted:
+    def _arranged(self, value: ir.Value, letters: str, target: str, part: str) -> ir.Value:
+        if letters == target:
             return value
-        perm = [letters.index(c) for c in wanted]
+        perm = [letters.index(c) for c in target]
         return self._made("Transpose", [value], f"{part} transposed", perm=perm)
 
     def _reshaped(self, value: ir.Value, shape: Sequence[int], part: str) -> ir.Value:
@@ -228,13 +228,13 @@ class _Writer:
         return value
 
     def _name(self, part: str) -> str:
-        wanted = f"{self.stem}/{part.replace(' ', '_')}"
-        found, count = wanted, 1
-        while found in self.taken:
+        stem = f"{self.stem}/{part.replace(' ', '_')}"
+        unique, count = stem, 1
+        while unique in self.taken:
             count += 1
-            found = f"{wanted}_{count}"
-        self.taken.add(found)
-        return found
+            unique = f"{stem}_{count}"
+        self.taken.add(unique)
+        return unique
 
     def _take_over(self, value: ir.Value) -> None:
         """Let the product stand wherever the Einsum stood, under its name."""

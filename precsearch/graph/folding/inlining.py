@@ -40,25 +40,25 @@ def inlined(proto: onnx.ModelProto) -> onnx.ModelProto:
     """
     if not proto.functions:
         return proto
-    made = onnx.ModelProto()
-    made.CopyFrom(proto)
-    functions = {_key(f): f for f in made.functions if f.domain not in _DEFAULT}
+    flat = onnx.ModelProto()
+    flat.CopyFrom(proto)
+    functions = {_key(f): f for f in flat.functions if f.domain not in _DEFAULT}
     _check_circles(functions)
-    opsets = _versions(made.opset_import)
+    opsets = _versions(flat.opset_import)
     able = {k: f for k, f in functions.items() if _fits(f, functions, opsets)}
-    _check_size(made.graph.node, able)
-    inliner = _Inliner(able, _names(made.graph))
-    inliner.graph(made.graph)
-    kept = [f for f in made.functions if _key(f) not in able]
-    left = {_key(n) for n in _all_nodes(made.graph.node)}
+    _check_size(flat.graph.node, able)
+    inliner = _Inliner(able, _names(flat.graph))
+    inliner.graph(flat.graph)
+    kept = [f for f in flat.functions if _key(f) not in able]
+    left = {_key(n) for n in _all_nodes(flat.graph.node)}
     left |= {_key(n) for f in kept for n in _all_nodes(f.node)}
     kept += [f for k, f in able.items() if k in left]
-    del made.functions[:]
-    made.functions.extend(kept)
+    del flat.functions[:]
+    flat.functions.extend(kept)
     for domain, version in sorted(inliner.imports.items()):
         if domain not in opsets:
-            made.opset_import.add(domain=domain, version=version)
-    return made
+            flat.opset_import.add(domain=domain, version=version)
+    return flat
 
 
 def _key(item: onnx.FunctionProto | onnx.NodeProto) -> Key:
@@ -86,13 +86,13 @@ def _all_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
 
 def _names(graph: onnx.GraphProto) -> set[str]:
     """Every tensor name of a graph and of the graphs inside of it."""
-    found = {t.name for t in graph.initializer} | {i.name for i in graph.input}
-    found |= {o.name for o in graph.output}
+    names = {t.name for t in graph.initializer} | {i.name for i in graph.input}
+    names |= {o.name for o in graph.output}
     for node in graph.node:
-        found.update(node.input, node.output)
+        names.update(node.input, node.output)
         for inner in _graphs(node):
-            found |= _names(inner)
-    return found
+            names |= _names(inner)
+    return names
 
 
 # What may be inlined.
@@ -225,26 +225,26 @@ class _Inliner:
         attributes: Mapping[str, onnx.AttributeProto],
         prefix: str,
     ) -> onnx.NodeProto:
-        made = onnx.NodeProto(
+        inner = onnx.NodeProto(
             op_type=node.op_type, domain=node.domain, overload=node.overload, name=""
         )
-        made.input.extend(names.get(t, t) for t in node.input)
+        inner.input.extend(names.get(t, t) for t in node.input)
         for output in node.output:
             if output and output not in names:
                 names[output] = self._new(f"{prefix}/{output}")
-            made.output.append(names.get(output, ""))
+            inner.output.append(names.get(output, ""))
         for attribute in node.attribute:
             if attribute.ref_attr_name:
                 bound = attributes.get(attribute.ref_attr_name)
                 if bound is not None:
-                    made.attribute.add().CopyFrom(bound)
-                    made.attribute[-1].name = attribute.name
+                    inner.attribute.add().CopyFrom(bound)
+                    inner.attribute[-1].name = attribute.name
                 continue
-            made.attribute.add().CopyFrom(attribute)
-            copy = made.attribute[-1]
+            inner.attribute.add().CopyFrom(attribute)
+            copy = inner.attribute[-1]
             for graph in (*([copy.g] if copy.HasField("g") else ()), *copy.graphs):
                 self._renamed(graph, dict(names), attributes, prefix)
-        return made
+        return inner
 
     def _renamed(
         self,
@@ -268,10 +268,10 @@ class _Inliner:
 
     def _new(self, name: str) -> str:
         # '//' stands between the name of a tensor and what a lowering makes of it.
-        wanted = name.replace("//", "/")
-        found, count = wanted, 1
-        while found in self._taken:
+        stem = name.replace("//", "/")
+        unique, count = stem, 1
+        while unique in self._taken:
             count += 1
-            found = f"{wanted}_{count}"
-        self._taken.add(found)
-        return found
+            unique = f"{stem}_{count}"
+        self._taken.add(unique)
+        return unique

@@ -43,20 +43,20 @@ def _ones(shape: tuple[int, ...]) -> set[int]:
 
 
 def _inside(axes: list[int], rank: int) -> set[int]:
-    found = {a + rank if a < 0 else a for a in axes}
-    if len(found) != len(axes) or any(not 0 <= a < rank for a in found):
+    positive = {a + rank if a < 0 else a for a in axes}
+    if len(positive) != len(axes) or any(not 0 <= a < rank for a in positive):
         raise Unfoldable("an axis does not exist")
-    return found
+    return positive
 
 
 def _count(shape: tuple[int, ...]) -> int:
     return int(np.prod(shape, dtype=np.int64))
 
 
-def _reshaped(shape: tuple[int, ...], wanted: list[int], call: Call) -> tuple[int, ...]:
+def _reshaped(shape: tuple[int, ...], target: list[int], call: Call) -> tuple[int, ...]:
     zero = bool(call.integer("allowzero", 0))
     dims = []
-    for i, dim in enumerate(wanted):
+    for i, dim in enumerate(target):
         if dim == 0 and not zero and i >= len(shape):
             raise Unfoldable("it copies an axis that does not exist")
         dims.append(shape[i] if dim == 0 and not zero else dim)

@@ -140,11 +140,11 @@ def check_size(tensor: onnx.TensorProto) -> None:
     Raises:
         ModelError: They do not.
     """
-    wanted = _bytes_of(tensor)
-    found = len(tensor.raw_data) if tensor.HasField("raw_data") else wanted
-    if wanted is not None and (wanted < 0 or found != wanted):
+    expected = _bytes_of(tensor)
+    actual = len(tensor.raw_data) if tensor.HasField("raw_data") else expected
+    if expected is not None and (expected < 0 or actual != expected):
         raise ModelError(
-            f"tensor {tensor.name!r} has shape {list(tensor.dims)[:8]} and {found} bytes of data, "
+            f"tensor {tensor.name!r} has shape {list(tensor.dims)[:8]} and {actual} bytes of data, "
             "which do not fit; the file is damaged: export the model again"
         )
 
@@ -156,18 +156,18 @@ def _checked(tensor: onnx.TensorProto, entries: dict[str, str], target: Path) ->
         if not _WHOLE.fullmatch(value):
             raise _malformed(tensor, f"{value[:20]!r} is no whole number")
     offset, length = map(int, given)
-    wanted, size = _bytes_of(tensor), target.stat().st_size
-    if length and wanted is not None and length != wanted:
+    expected, size = _bytes_of(tensor), target.stat().st_size
+    if length and expected is not None and length != expected:
         raise ModelError(
-            f"tensor {name!r} needs {wanted} bytes, but its external-data entry names {length}; "
+            f"tensor {name!r} needs {expected} bytes, but its external-data entry names {length}; "
             "export the model again"
         )
-    if offset < 0 or length < 0 or offset + (length or wanted or 0) > size:
+    if offset < 0 or length < 0 or offset + (length or expected or 0) > size:
         raise ModelError(
             f"tensor {name!r} reaches past the end of {target.name!r}; the file is truncated or "
             "belongs to another model"
         )
-    rest = size - offset if wanted is None else wanted
+    rest = size - offset if expected is None else expected
     return Extent(target, offset, length or rest)
 
 

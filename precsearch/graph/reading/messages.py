@@ -23,24 +23,24 @@ def tensors(message: Message) -> Iterator[onnx.TensorProto]:
     """Every tensor of a message, however deep, in the order of the fields."""
     pending: list[Message] = [message]
     while pending:
-        found = pending.pop()
-        if isinstance(found, onnx.TensorProto):
-            yield found
+        current = pending.pop()
+        if isinstance(current, onnx.TensorProto):
+            yield current
         else:
-            pending += reversed(parts(found))
+            pending += reversed(parts(current))
 
 
 def parts(message: Message, but: str = "") -> list[Message]:
     """The messages inside of a message that can hold tensors, those of one field left out."""
-    found: list[Message] = []
+    fields: list[Message] = []
     for name, repeated in _fields(message.DESCRIPTOR):
         if name == but:
             continue
         if repeated:
-            found += getattr(message, name)
+            fields += getattr(message, name)
         elif message.HasField(name):
-            found.append(getattr(message, name))
-    return found
+            fields.append(getattr(message, name))
+    return fields
 
 
 @cache
@@ -84,19 +84,19 @@ def check_utf8(message: Message) -> None:
     """
     pending: list[Message] = [message]
     while pending:
-        found = pending.pop()
-        for name, repeated, holds_text in _searched(found.DESCRIPTOR):
+        current = pending.pop()
+        for name, repeated, holds_text in _searched(current.DESCRIPTOR):
             if repeated:
-                values = getattr(found, name)
+                values = getattr(current, name)
             else:
-                values = [getattr(found, name)] if found.HasField(name) else []
+                values = [getattr(current, name)] if current.HasField(name) else []
             if not holds_text:
                 pending += values
                 continue
             for value in values:
                 if isinstance(value, bytes):
                     raise ModelError(
-                        f"the model's {found.DESCRIPTOR.name}.{name} is {value[:40]!r}, which is "
+                        f"the model's {current.DESCRIPTOR.name}.{name} is {value[:40]!r}, which is "
                         "not UTF-8; export the model again"
                     )
 

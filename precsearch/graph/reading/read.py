@@ -97,11 +97,11 @@ def read_model(path: str | Path) -> SourceModel:
     check_utf8(proto)
     try:
         external = external_files(proto, path)
-        made = taken_in(proto, path) if external else proto
-        exported = exported_in(made)
+        loaded = taken_in(proto, path) if external else proto
+        exported = exported_in(loaded)
         if exported is not Precision.FP32:
-            made = widened(made, str(path.resolve().parent))
-        return SourceModel(path, made, digest([path, *external]), external, exported)
+            loaded = widened(loaded, str(path.resolve().parent))
+        return SourceModel(path, loaded, digest([path, *external]), external, exported)
     except OSError as error:
         raise ModelError(
             f"the files of {str(path)!r} cannot be read ({error.strerror}); check them"

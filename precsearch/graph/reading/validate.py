@@ -95,16 +95,16 @@ def _check_count(node: onnx.NodeProto, opset: int) -> None:
     required = node.input[: schema.min_input]
     # An empty name stands for an input that is left out, which a required one must not be.
     named = next((i for i, name in enumerate(required) if not name), len(node.input))
-    for kind, found, least, most in (
+    for kind, count, least, most in (
         ("input", named, schema.min_input, schema.max_input),
         ("output", len(node.output), schema.min_output, schema.max_output),
     ):
-        if not least <= found <= most:
-            wanted = f"{least}" if least == most else f"{least} to {most}"
-            wanted = f"at least {least}" if most > 1 << 16 else wanted
+        if not least <= count <= most:
+            expected = f"{least}" if least == most else f"{least} to {most}"
+            expected = f"at least {least}" if most > 1 << 16 else expected
             raise ModelError(
-                f"{node.op_type} node {_called(node)!r} has {found} {kind}{'s' * (found != 1)} "
-                f"where ONNX wants {wanted}; {_ADVICE}"
+                f"{node.op_type} node {_called(node)!r} has {count} {kind}{'s' * (count != 1)} "
+                f"where ONNX wants {expected}; {_ADVICE}"
             )
 
 
@@ -124,7 +124,7 @@ def is_sorted(graph: onnx.GraphProto) -> bool:
 
 def _used(node: onnx.NodeProto) -> set[str]:
     """Names that a node and its subgraphs read."""
-    found = set(node.input)
+    names = set(node.input)
     for sub in subgraphs(node):
-        found |= {o.name for o in sub.output}.union(*map(_used, sub.node))
-    return found
+        names |= {o.name for o in sub.output}.union(*map(_used, sub.node))
+    return names

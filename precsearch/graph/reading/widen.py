@@ -63,9 +63,9 @@ def widened(proto: onnx.ModelProto, folder: str) -> onnx.ModelProto:
         ModelError: A weight is malformed, or the weights take over 2 GB in FP32.
     """
     kinds = _types(proto)
-    made = onnx.ModelProto()
-    made.CopyFrom(proto)
-    narrow = [t for t in tensors(made) if t.data_type in _NARROW]
+    wide = onnx.ModelProto()
+    wide.CopyFrom(proto)
+    narrow = [t for t in tensors(wide) if t.data_type in _NARROW]
     size = sum(4 * int(np.prod(t.dims, dtype=np.int64)) for t in narrow)
     if size > _MOST_BYTES:
         raise ModelError(
@@ -74,14 +74,14 @@ def widened(proto: onnx.ModelProto, folder: str) -> onnx.ModelProto:
         )
     for tensor in narrow:
         _widen(tensor, folder)
-    for node in _nodes(made):
+    for node in _nodes(wide):
         _retype(node, kinds)
-    for values in _values(made.graph):
+    for values in _values(wide.graph):
         for value in values:
             if value.type.tensor_type.elem_type in _NARROW:
                 value.type.tensor_type.elem_type = _FLOAT
-    _keep_ends(made.graph, proto.graph)
-    return made
+    _keep_ends(wide.graph, proto.graph)
+    return wide
 
 
 def _types(proto: onnx.ModelProto) -> Mapping[str, int]:
@@ -90,8 +90,8 @@ def _types(proto: onnx.ModelProto) -> Mapping[str, int]:
         graph = onnx.shape_inference.infer_shapes(proto).graph
     except (RuntimeError, ValueError, onnx.shape_inference.InferenceError):
         graph = proto.graph
-    found = {v.name: v.type.tensor_type.elem_type for g in _values(graph) for v in g}
-    return found | {t.name: t.data_type for t in proto.graph.initializer}
+    types = {v.name: v.type.tensor_type.elem_type for g in _values(graph) for v in g}
+    return types | {t.name: t.data_type for t in proto.graph.initializer}
 
 
 def _widen(tensor: onnx.TensorProto, folder: str) -> None:
@@ -153,11 +153,11 @@ def _keep_ends(graph: onnx.GraphProto, given: onnx.GraphProto) -> None:
     inputs = {v.name for v in given.input}
 
     def other(name: str) -> str:
-        made = f"{name}_fp32"
-        while made in taken:
-            made += "_"
-        taken.add(made)
-        return made
+        wide = f"{name}_fp32"
+        while wide in taken:
+            wide += "_"
+        taken.add(wide)
+        return wide
 
     for value, own in zip(graph.input, given.input, strict=True):
         kind = own.type.tensor_type.elem_type

@@ -62,16 +62,16 @@ class Activations(Lookup):
 
     def _between(self, tensor: str, source: str) -> set[int] | None:
         """The arithmetic that computes ``tensor`` from ``source`` and constants alone."""
-        found: set[int] = set()
+        nodes: set[int] = set()
         pending = [tensor]
         while pending:
             current = pending.pop()
             if current == source or current in self.graph.weights:
                 continue
             node = self.made_by(current, "Mul", "Div", "Add", "Pow")
-            if node is None or len(found) > _MAX_STEPS:
+            if node is None or len(nodes) > _MAX_STEPS:
                 return None
-            if node.index not in found:
-                found.add(node.index)
+            if node.index not in nodes:
+                nodes.add(node.index)
                 pending.extend(node.inputs)
-        return None if source in self.graph.weights else found
+        return None if source in self.graph.weights else nodes

@@ -69,13 +69,13 @@ class Norms(Lookup):
         """
         inputs = frozenset(known)
         known = known | {root}
-        found: set[int] = set()
+        nodes: set[int] = set()
         budget = {"scale": 1, "shift": 1}
         frontier = [root]
         while frontier:
             tensor = frontier.pop(0)
             for user in self.graph.users(tensor):
-                if user.index in found or not self._is_norm_step(user, known, inputs):
+                if user.index in nodes or not self._is_norm_step(user, known, inputs):
                     continue
                 constant = self.constant_operand(user)
                 if constant and not (user.is_op("Div") and constant == user.inputs[0]):
@@ -83,10 +83,10 @@ class Norms(Lookup):
                     if budget[use] == 0:
                         continue
                     budget[use] -= 1
-                found.add(user.index)
+                nodes.add(user.index)
                 known.add(user.outputs[0])
                 frontier.append(user.outputs[0])
-        return found
+        return nodes
 
     def _is_norm_step(self, node: NodeView, known: set[str], inputs: frozenset[str]) -> bool:
         if not node.is_op(*BINARY_ARITHMETIC, "Reciprocal"):

@@ -51,7 +51,7 @@ RULES: tuple[PatternRule, ...] = (
 def find_patterns(graph: GraphView) -> list[Pattern]:
     """Every pattern of more than one node, disjoint, in the order of `RULES`."""
     taken: set[int] = set()
-    found: list[Pattern] = []
+    patterns: list[Pattern] = []
     for rule in RULES:
         match = rule.matcher(graph)
         for node in graph.nodes:
@@ -60,5 +60,5 @@ def find_patterns(graph: GraphView) -> list[Pattern]:
             pattern = match(node)
             if pattern is not None and len(pattern.nodes) > 1 and taken.isdisjoint(pattern.nodes):
                 taken.update(pattern.nodes)
-                found.append(pattern)
-    return found
+                patterns.append(pattern)
+    return patterns

@@ -27,6 +27,7 @@ class EngineForms:
         leaky: Relu, written as LeakyRelu with slope 0.
         guarded: Nodes that a LeakyRelu with slope 1 follows.
         fed: Nodes whose first input goes through such a LeakyRelu.
+        widened: Nodes whose first input is cast to FP32 for that, and back.
     """
 
     negated: frozenset[int] = frozenset()
@@ -34,6 +35,7 @@ class EngineForms:
     leaky: frozenset[int] = frozenset()
     guarded: frozenset[int] = frozenset()
     fed: frozenset[int] = frozenset()
+    widened: frozenset[int] = frozenset()
 
 
 def engine_forms(graph: GraphView, layout: QuantLayout, scheme: QuantScheme) -> EngineForms:
@@ -48,8 +50,8 @@ def engine_forms(graph: GraphView, layout: QuantLayout, scheme: QuantScheme) -> 
             if Quirk.SPLIT_BIAS in scheme.quirks:
                 split |= {node.index} if node.is_op("Gemm") else set()
                 negated |= _bias_add(node, graph)
-                guarded |= {node.index} if _half_quantised(node, graph, layout) else set()
-        elif Quirk.GUARD_FLOAT in scheme.quirks and _would_be_quantised(node, graph, layout):
+                guarded |= {node.index} if _half_quantized(node, graph, layout) else set()
+        elif Quirk.GUARD_FLOAT in scheme.quirks and _would_be_quantized(node, graph, layout):
             follower = graph.only_user(node.outputs[0])
             if node.is_op("MatMul"):
                 negated |= _bias_add(node, graph)
@@ -70,20 +72,20 @@ def _bias_add(node: NodeView, graph: GraphView) -> set[int]:
     return {add.index} if any(t in graph.weights for t in add.inputs) else set()
 
 
-def _half_quantised(node: NodeView, graph: GraphView, layout: QuantLayout) -> bool:
+def _half_quantized(node: NodeView, graph: GraphView, layout: QuantLayout) -> bool:
     """Whether QuantizeLinear and something else read an INT8 MatMul without a bias.
 
-    ONNX Runtime then finds neither the pattern with a quantised output nor the one without.
+    ONNX Runtime then finds neither the pattern with a quantized output nor the one without.
     """
     tensor = node.outputs[0]
     if not node.is_op("MatMul", "Gemm") or tensor not in layout.quantized:
         return False
     uses = graph.consumers.get(tensor, ())
-    quantised = all((user.index, slot) in layout.reads for user, slot in uses)
-    return not quantised or tensor in graph.output_names
+    quantized = all((user.index, slot) in layout.reads for user, slot in uses)
+    return not quantized or tensor in graph.output_names
 
 
-def _would_be_quantised(node: NodeView, graph: GraphView, layout: QuantLayout) -> bool:
+def _would_be_quantized(node: NodeView, graph: GraphView, layout: QuantLayout) -> bool:
     """Whether ONNX Runtime sees DequantizeLinear → this FP32 node → QuantizeLinear."""
     if not node.is_op(*PRODUCTS):
         return False

@@ -1,9 +1,9 @@
-"""Which tensors are quantised, where, and which share a scale: decided before anything is written.
+"""Which tensors are quantized, where, and which share a scale: decided before anything is written.
 
 Placement follows the backend's `QuantScheme`: one Q per tensor shared by its INT8 readers; the
 output of a Conv (after the Relu or Clip that the engine fuses) where the backend runs it in INT8
-only then; Add, Concat and pooling keep their tensors quantised where they were asked to, a residual
-Add as `precsearch.lowering.qdq.placement` says; Reshape, MaxPool and the like pass a quantised
+only then; Add, Concat and pooling keep their tensors quantized where they were asked to, a residual
+Add as `precsearch.lowering.qdq.placement` says; Reshape, MaxPool and the like pass a quantized
 tensor on with its scale.
 """
 
@@ -22,7 +22,7 @@ from precsearch.lowering.qdq.lift import lifted
 from precsearch.lowering.qdq.placement import BRANCH_SUFFIX, placed
 from precsearch.lowering.qdq.reach import PAIRED, fused_tail, node_groups, quantizing, reaches_all
 from precsearch.lowering.qdq.scales import QuantParams, ScaleSource, Tie
-from precsearch.lowering.qdq.shifts import Floats, can_be_shifted, shift_of
+from precsearch.lowering.qdq.shifts import Floats, bias_holder, shift_of
 from precsearch.lowering.tensor_names import scale_key
 
 __all__ = ["QuantLayout", "quantize_layout"]
@@ -33,21 +33,21 @@ class QuantLayout:
     """The part of a lowering that Q/DQ writes.
 
     Attributes:
-        replaced: Tensors of which only the quantised form exists: every reader, FP32 ones too,
+        replaced: Tensors of which only the quantized form exists: every reader, FP32 ones too,
             reads what DequantizeLinear gives back.
-        reads: (node index, input slot) → those inputs read the dequantised tensor.
+        reads: (node index, input slot) → those inputs read the dequantized tensor.
         spared: Tensors that are not replaced for the sake of float readers, though all their values
-            were dequantised before.
+            were dequantized before.
         written: The tensors of both, which the graph has a QuantizeLinear for.
         params: Scale and zero point by `precsearch.lowering.tensor_names.scale_key`, for all of
-            both and what else was asked to be quantised: a proxy does that, where the graph has the
+            both and what else was asked to be quantized: a proxy does that, where the graph has the
             same values without.
         active: Indices of the nodes that compute in INT8 or FP8, in graph order.
-        passive: Indices of the nodes that keep their tensors quantised, in graph order.
-        nodes: Index of each node that reads something dequantised → the precision of that.
-        stored: Tensor of ``replaced`` → the precision that it is quantised to.
+        passive: Indices of the nodes that keep their tensors quantized, in graph order.
+        nodes: Index of each node that reads something dequantized → the precision of that.
+        stored: Tensor of ``replaced`` → the precision that it is quantized to.
         quantized: The tensors of ``params``.
-        shifts: Index of a node in INT8 → what its bias is shifted by.
+        shifts: Index of the node that holds the bias of one in INT8 → what that is shifted by.
         dynamic: Indices of the nodes in INT8 that round by the range of each inference.
     """
 
@@ -66,7 +66,7 @@ class QuantLayout:
 
 
 class _Placement:
-    """Collects what one assignment quantises."""
+    """Collects what one assignment quantizes."""
 
     def __init__(
         self,
@@ -89,16 +89,16 @@ class _Placement:
         self.active: list[int] = []
         self.kept: list[int] = []
         self.ties: list[Tie] = []
-        self.moved: set[str] = set()  # dequantised values, by a Concat or what carries them
-        self.apart: set[str] = set()  # quantised for INT8 readers alone
+        self.moved: set[str] = set()  # dequantized values, by a Concat or what carries them
+        self.apart: set[str] = set()  # quantized for INT8 readers alone
         self.dynamic: set[int] = set()  # rounds by the range of each inference
 
     def place(self, node: NodeView, branch: bool) -> None:
-        """Quantise what an INT8 node reads and, where needed, what it writes."""
+        """Quantize what an INT8 node reads and, where needed, what it writes."""
         passive = self.groups[node.key] in self.passive
         found = placed(node, self.graph, self.scheme, passive, self.precision)
         if found is None or (found.end and self.groups[found.end] not in self.asked):
-            # A quantised shortcut makes TensorRT fuse convolution and Add into one INT8 kernel; for
+            # A quantized shortcut makes TensorRT fuse convolution and Add into one INT8 kernel; for
             # a convolution that is not in INT8 it has none, and does not build.
             return
         if self.precision is Precision.INT8 and is_dynamic(self.scales, node):
@@ -115,12 +115,12 @@ class _Placement:
         if not reaches_all(node, tail, self.graph, self.scheme):
             self.apart.add(tail)
         if node.is_op("Concat"):
-            # One scale for all, so that joining is a copy and not a requantisation.
+            # One scale for all, so that joining is a copy and not a requantization.
             self.ties += [Tie(tail, node.inputs[s], exact=False) for s in slots]
             self.moved.add(tail)
 
     def carry(self, wanted: frozenset[str]) -> None:
-        """Let quantised tensors through the nodes that do not change values."""
+        """Let quantized tensors through the nodes that do not change values."""
         for node in self.graph.nodes:
             if not node.inputs or node.inputs[0] not in self.replaced:
                 continue
@@ -139,11 +139,11 @@ class _Placement:
         return trait is Trait.QUANTIZATION_AGNOSTIC
 
     def spare(self) -> frozenset[str]:
-        """Leave a tensor unquantised for its float readers, where one of them cannot do otherwise.
+        """Leave a tensor unquantized for its float readers, where one of them cannot do otherwise.
 
-        Where data and weight are dequantised together or not at all (`Quirk.PAIRED_INPUTS`),
+        Where data and weight are dequantized together or not at all (`Quirk.PAIRED_INPUTS`),
         a float operator with weights reads what a Concat joined or a MaxPool chose, not what was
-        made of that for INT8 readers. The values are the same: they were dequantised before, with
+        made of that for INT8 readers. The values are the same: they were dequantized before, with
         the scale that the tensor has. For what computes see `reaches_all`.
         """
         if Quirk.PAIRED_INPUTS not in self.scheme.quirks:
@@ -151,9 +151,9 @@ class _Placement:
         before = frozenset(self.replaced)
         for tensor in self.moved | self.apart:
             uses = self.graph.consumers.get(tensor, ())
-            unquantised = [n for n, slot in uses if (n.index, slot) not in self.reads]
-            apart = tensor in self.apart and (unquantised or tensor in self.graph.output_names)
-            if apart or any(n.is_op(*PAIRED) for n in unquantised):
+            unquantized = [n for n, slot in uses if (n.index, slot) not in self.reads]
+            apart = tensor in self.apart and (unquantized or tensor in self.graph.output_names)
+            if apart or any(n.is_op(*PAIRED) for n in unquantized):
                 self.replaced.discard(tensor)
         return before - self.replaced - self.apart
 
@@ -174,7 +174,7 @@ def quantize_layout(
     assignment: Assignment,
     scales: ScaleSource,
 ) -> QuantLayout:
-    """Decide the quantised tensors of an assignment.
+    """Decide the quantized tensors of an assignment.
 
     Args:
         graph: The prepared model.
@@ -184,7 +184,7 @@ def quantize_layout(
         scales: Calibrated ranges, or a plan's scales.
 
     Raises:
-        ModelError: A tensor that must be quantised was not calibrated.
+        ModelError: A tensor that must be quantized was not calibrated.
         PlanError: The plan's scales do not fit.
     """
     cast = (k for k, p in assignment.entries if p.spec.encoding is Encoding.CAST)
@@ -240,6 +240,6 @@ def _layout_of(placement: _Placement, floats: frozenset[str]) -> QuantLayout:
 
 
 def _shifts(graph: GraphView, active: Iterable[int], scales: ScaleSource) -> dict[int, Floats]:
-    nodes = (graph.nodes[i] for i in active)
-    found = {n.index: shift_of(scales, n) for n in nodes if can_be_shifted(n, graph)}
+    held = (bias_holder(graph.nodes[i], graph) for i in active)
+    found = {n.index: shift_of(scales, n) for n in held if n is not None}
     return {index: shift for index, shift in found.items() if shift is not None}

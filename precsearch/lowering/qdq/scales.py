@@ -124,9 +124,9 @@ class ScaleSource(Protocol):
         """The parameters of every tensor, by name.
 
         Args:
-            tensors: The tensors to quantise.
+            tensors: The tensors to quantize.
             ties: Pairs of them that should share their parameters.
-            precision: What they are quantised to.
+            precision: What they are quantized to.
 
         Raises:
             PrecsearchError: A tensor's scale is not known.
@@ -139,7 +139,7 @@ class RangeScales:
 
     Args:
         ranges: Tensor name → range.
-        scheme: How the backend quantises activations.
+        scheme: How the backend quantizes activations.
         shifts: See `precsearch.lowering.qdq.shifts`.
         dynamic: See `precsearch.lowering.qdq.dynamic`.
     """
@@ -174,7 +174,7 @@ class RangeScales:
 
         With asymmetric activations, a tie of equals (`Tie.exact` false) is not made between a
         tensor that is never negative and one that is: the zero point of the former must stay 0, or
-        the engine can no longer fuse the Relu before it into the quantisation.
+        the engine can no longer fuse the Relu before it into the quantization.
 
         Raises:
             ModelError: A tensor was not calibrated.
@@ -251,7 +251,7 @@ def stored_scale(scale: float, *, half: bool) -> float:
 
     Args:
         scale: As calibrated.
-        half: Whether FP16 reads or writes what is quantised.
+        half: Whether FP16 reads or writes what is quantized.
     """
     if half and scale >= float(MIN_HALF_SCALE):
         return float(round_up_to_half(np.asarray(scale, np.float32)))

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from statistics import median
+from statistics import geometric_mean, median
 
 from precsearch.core.trial import Latency
 
-__all__ = ["agree", "spread", "together"]
+__all__ = ["agree", "beside", "spread", "together"]
 
 _TINY = 1e-12
 _ENOUGH = 3
@@ -57,9 +57,37 @@ def together(timings: Sequence[Latency], noise: float) -> Latency:
         ratio_low=min(row.ratio_low, *ratios),
         ratio_high=max(row.ratio_high, *ratios),
         dropped=sum(t.dropped for t in timings),
-        unsure=tuple(dict.fromkeys(doubts)),
+        unsure=_once(doubts),
         apart=ratios,
     )
+
+
+def _once(doubts: Sequence[str]) -> tuple[str, ...]:
+    """Each cause once, as it was first said: timings differ in the figures in brackets alone."""
+    return tuple({reason.partition(" (")[0]: reason for reason in reversed(doubts)}.values())[::-1]
+
+
+def beside(first: Latency, second: Latency) -> tuple[float, int]:
+    """Latency of one engine relative to another's, over the processes that timed both.
+
+    In a process, both are timed in the same rounds, so that what slows all of it down drops out.
+
+    Args:
+        first: Of one engine; FP32's is 1 in every process.
+        second: Of the other engine.
+
+    Returns:
+        The geometric mean over processes, and how many there are: 1 if one of the two engines was
+        not timed again, and its latency in the search is all there is.
+    """
+    shared = [len(x.apart) for x in (first, second) if x.apart]
+    again = [x.apart or x.ratio == 1.0 for x in (first, second)]
+    if not shared or not all(again):
+        return first.ratio / max(second.ratio, _TINY), 1
+    count = min(shared)
+    ratios = [x.apart[-count:] if x.apart else (1.0,) * count for x in (first, second)]
+    quotients = [a / max(b, _TINY) for a, b in zip(*ratios, strict=True)]
+    return geometric_mean(max(q, _TINY) for q in quotients), count
 
 
 def spread(first: Latency, second: Latency | None = None) -> float:

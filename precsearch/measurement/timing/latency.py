@@ -133,7 +133,8 @@ def _settled(found: Latency, noise: float, best: float | None) -> bool:
 
 def against_itself(baseline: Latency) -> Latency:
     """The FP32 engine's latency as a candidate: its ratio to itself is 1 by definition."""
-    return replace(baseline, ratio=1.0, ratio_low=1.0, ratio_high=1.0, apart=())
+    by_shape = tuple(replace(each, ratio=1.0) for each in baseline.by_shape)
+    return replace(baseline, ratio=1.0, ratio_low=1.0, ratio_high=1.0, by_shape=by_shape, apart=())
 
 
 def head_to_head(

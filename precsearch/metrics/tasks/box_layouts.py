@@ -102,26 +102,26 @@ def layout_of(reference: Sequence[Feed]) -> Layout | None:
     Args:
         reference: Output name → array, a mapping a feed.
     """
-    found = floats_of(reference[0])
-    boxes = next((n for n, a in found.items() if a.ndim in (2, 3) and a.shape[-1] == 4), None)
+    floats = floats_of(reference[0])
+    boxes = next((n for n, a in floats.items() if a.ndim in (2, 3) and a.shape[-1] == 4), None)
     if boxes is not None:
         apart = _apart(boxes, reference)
         if apart is not None:
             return apart
-    for name, array in found.items():
+    for name, array in floats.items():
         wide = array.ndim == _RANK and min(array.shape[1:]) >= _FEWEST
         detections = array.ndim == _RANK and array.shape[2] == _DETECTION
-        if (wide or detections) and len(found) == 1:
+        if (wide or detections) and len(floats) == 1:
             return _together(name, [floats_of(f)[name] for f in reference])
     return None
 
 
 def _apart(boxes: str, reference: Sequence[Feed]) -> Layout | None:
-    found = floats_of(reference[0])
-    lead = found[boxes].shape[:-1]
-    others = {n: a for n, a in found.items() if n != boxes and a.shape[: len(lead)] == lead}
+    floats = floats_of(reference[0])
+    lead = floats[boxes].shape[:-1]
+    others = {n: a for n, a in floats.items() if n != boxes and a.shape[: len(lead)] == lead}
     scores = next(iter(others), None)
-    if scores is None or found[scores].ndim > len(lead) + 1:
+    if scores is None or floats[scores].ndim > len(lead) + 1:
         return None
     whole = {n: np.asarray(a) for n, a in reference[0].items() if np.asarray(a).dtype.kind in "iu"}
     labels = next((n for n, a in whole.items() if a.shape == lead), "")

@@ -51,16 +51,16 @@ class BoxAgreement(SampledMetric):
         layout = layout_of(reference)
         if layout is None:
             raise refusal(self.name, "boxes with scores", reference[0])
-        wanted = [_kept(b, self.score_at) for b in _all(layout, reference)]
-        found = [_kept(b, self.score_at) for b in _all(layout, outputs)]
-        if not any(len(b.scores) for b in wanted):
+        expected = [_kept(b, self.score_at) for b in _all(layout, reference)]
+        boxes = [_kept(b, self.score_at) for b in _all(layout, outputs)]
+        if not any(len(b.scores) for b in expected):
             raise DataError(
                 f"FP32 finds no box of a score above {self.score_at:g} in any sample, so that "
                 f"{self.name} compares nothing; give samples with objects, or a lower score "
                 "(box-agreement@0.1)"
             )
-        errors = [_disagreement(a, b) for a, b in zip(found, wanted, strict=True)]
-        counts = [(len(a.scores) + len(b.scores)) / 2 for a, b in zip(found, wanted, strict=True)]
+        errors = [_disagreement(a, b) for a, b in zip(boxes, expected, strict=True)]
+        counts = [(len(a.scores) + len(b.scores)) / 2 for a, b in zip(boxes, expected, strict=True)]
         return np.array(errors), np.maximum(1.0, counts)
 
 
@@ -100,17 +100,17 @@ def _kept(boxes: Boxes, least: float) -> _Kept:
     return _Kept(corners[chosen], boxes.scores[chosen], classes[chosen])
 
 
-def _disagreement(found: _Kept, wanted: _Kept) -> float:
-    total = len(found.scores) + len(wanted.scores)
+def _disagreement(boxes: _Kept, expected: _Kept) -> float:
+    total = len(boxes.scores) + len(expected.scores)
     if not total:
         return 0.0
-    overlap = iou(found.corners, wanted.corners)
-    overlap[found.classes[:, None] != wanted.classes[None, :]] = 0.0
+    overlap = iou(boxes.corners, expected.corners)
+    overlap[boxes.classes[:, None] != expected.classes[None, :]] = 0.0
     matched = 0.0
-    for row in range(len(found.scores)):
-        best = int(overlap[row].argmax()) if len(wanted.scores) else -1
+    for row in range(len(boxes.scores)):
+        best = int(overlap[row].argmax()) if len(expected.scores) else -1
         if best >= 0 and overlap[row, best] >= _MATCH:
-            a, b = found.scores[row], wanted.scores[best]
+            a, b = boxes.scores[row], expected.scores[best]
             matched += float(overlap[row, best] * min(a, b) / max(a, b))
             overlap[:, best] = 0.0
     return 1 - 2 * matched / total
@@ -128,5 +128,5 @@ def iou(a: Floats, b: Floats) -> Floats:
     common = np.prod(np.clip(high - low, 0, None), axis=-1)
     area_a, area_b = (np.prod(np.clip(x[:, 2:] - x[:, :2], 0, None), axis=-1) for x in (a, b))
     union = area_a[:, None] + area_b[None, :] - common
-    found: Floats = np.where(union > 0, common / np.where(union > 0, union, 1), 0.0)
-    return found
+    overlap: Floats = np.where(union > 0, common / np.where(union > 0, union, 1), 0.0)
+    return overlap

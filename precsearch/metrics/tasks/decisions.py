@@ -47,14 +47,14 @@ class Decisions(SampledMetric):
         if name is None:
             raise refusal(self.name, "scores of shape [batch, classes]", reference[0])
         raw = np.concatenate([floats_of(f)[name] for f in reference])
-        found = probabilities(np.concatenate([floats_of(f)[name] for f in outputs]), raw)
-        wanted = probabilities(raw, raw)
-        if not (wanted > min(self.thresholds)).any():
+        scores = probabilities(np.concatenate([floats_of(f)[name] for f in outputs]), raw)
+        expected = probabilities(raw, raw)
+        if not (expected > min(self.thresholds)).any():
             raise DataError(
                 f"FP32 gives no class above {min(self.thresholds):g} in any sample, so that "
                 f"{self.name} compares nothing; give lower thresholds (decisions@0.1,0.2)"
             )
-        rows = [_f1(found > t, wanted > t) for t in self.thresholds]
+        rows = [_f1(scores > t, expected > t) for t in self.thresholds]
         return 1 - np.mean(rows, axis=0), np.ones(len(raw))
 
 
@@ -67,9 +67,9 @@ def decisions(name: str, parameter: str) -> Decisions:
     return Decisions(name, parameters_of(name, parameter, 0, 1) if parameter else (0.3, 0.5, 0.7))
 
 
-def _f1(found: Bools, wanted: Bools) -> Floats:
+def _f1(predicted: Bools, expected: Bools) -> Floats:
     """F1 per row; 1 where neither has any."""
-    both = (found & wanted).sum(axis=1)
-    total = found.sum(axis=1) + wanted.sum(axis=1)
+    both = (predicted & expected).sum(axis=1)
+    total = predicted.sum(axis=1) + expected.sum(axis=1)
     found_f1: Floats = np.where(total > 0, 2 * both / np.maximum(total, 1), 1.0)
     return found_f1

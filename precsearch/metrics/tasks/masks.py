@@ -37,15 +37,15 @@ class MaskIou(SampledMetric):
         """
         name = _output(reference[0])
         if name is None:
-            wanted = "masks of shape [batch, channels, height, width]"
-            raise refusal(self.name, wanted, reference[0])
+            expected = "masks of shape [batch, channels, height, width]"
+            raise refusal(self.name, expected, reference[0])
         arrays = [np.asarray(f[name], dtype=np.float64) for f in reference]
         logits = any(a.min(initial=0.0) < 0 or a.max(initial=0.0) > 1 for a in arrays)
         level = 0.0 if logits else 0.5
         errors = [
             _loss(a, b)
-            for feed, wanted in zip(outputs, arrays, strict=True)
-            for a, b in zip(_classes(feed[name], level), _classes(wanted, level), strict=True)
+            for feed, expected in zip(outputs, arrays, strict=True)
+            for a, b in zip(_classes(feed[name], level), _classes(expected, level), strict=True)
         ]
         return np.array(errors), np.ones(len(errors))
 
@@ -75,17 +75,17 @@ def _classes(values: npt.ArrayLike, level: float) -> npt.NDArray[np.int64]:
         return array.astype(np.int64)
     floats: Floats = array.astype(np.float64)
     one = floats.shape[1] == 1
-    found = floats[:, 0] > level if one else floats.argmax(axis=1)
-    return np.asarray(found).astype(np.int64)
+    classes = floats[:, 0] > level if one else floats.argmax(axis=1)
+    return np.asarray(classes).astype(np.int64)
 
 
-def _loss(found: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> float:
+def _loss(labels: npt.NDArray[np.int64], expected: npt.NDArray[np.int64]) -> float:
     """1 - mean intersection over union of the classes that either has."""
-    if found.shape != wanted.shape:
+    if labels.shape != expected.shape:
         return 1.0
-    classes = np.union1d(found, wanted)
+    classes = np.union1d(labels, expected)
     overlaps = []
     for c in classes:
-        a, b = found == c, wanted == c
+        a, b = labels == c, expected == c
         overlaps.append(float((a & b).sum() / (a | b).sum()))
     return 1 - float(np.mean(overlaps))

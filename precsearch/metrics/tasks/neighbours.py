@@ -45,14 +45,14 @@ class Recall(SampledMetric):
         name = next((n for n, a in floats_of(reference[0]).items() if a.ndim == _RANK), None)
         if name is None:
             raise refusal(self.name, "embeddings of shape [batch, features]", reference[0])
-        wanted = np.concatenate([floats_of(f)[name] for f in reference])
-        found = np.concatenate([floats_of(f)[name] for f in outputs])
-        if len(wanted) <= self.k + 1:
+        expected = np.concatenate([floats_of(f)[name] for f in reference])
+        embeddings = np.concatenate([floats_of(f)[name] for f in outputs])
+        if len(expected) <= self.k + 1:
             raise DataError(
-                f"{len(wanted)} samples are too few for {self.k} neighbours of each; give more "
-                f"samples, or fewer neighbours (recall@{max(1, len(wanted) - 2)})"
+                f"{len(expected)} samples are too few for {self.k} neighbours of each; give more "
+                f"samples, or fewer neighbours (recall@{max(1, len(expected) - 2)})"
             )
-        a, b = _nearest(found, self.k), _nearest(wanted, self.k)
+        a, b = _nearest(embeddings, self.k), _nearest(expected, self.k)
         common = np.array([len(set(x) & set(y)) for x, y in zip(a, b, strict=True)])
         return 1 - common / self.k, np.ones(len(common))
 

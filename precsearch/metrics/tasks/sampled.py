@@ -108,12 +108,12 @@ def floats_of(feed: Feed) -> dict[str, Floats]:
     return {name: a.astype(np.float64) for name, a in arrays.items() if is_float(a)}
 
 
-def refusal(name: str, wanted: str, feed: Feed) -> OptionError:
+def refusal(name: str, expected: str, feed: Feed) -> OptionError:
     """That the outputs are not what a metric is for."""
     shapes = ", ".join(f"{n!r} {np.shape(a)}" for n, a in feed.items())
     return OptionError(
-        f"the metric {name!r} needs {wanted}, and the model's outputs are {shapes}; choose another "
-        "metric, or write your own (docs/metrics.md)"
+        f"the metric {name!r} needs {expected}, and the model's outputs are {shapes}; choose "
+        "another metric, or write your own (docs/metrics.md)"
     )
 
 
@@ -130,21 +130,21 @@ def parameters_of(name: str, text: str, low: float, high: float) -> tuple[float,
         OptionError: One is none, or out of range.
     """
     try:
-        found = tuple(float(part) for part in text.split(","))
+        parameters = tuple(float(part) for part in text.split(","))
     except ValueError:
-        found = ()
-    if not found or not all(low <= value <= high for value in found):
+        parameters = ()
+    if not parameters or not all(low <= value <= high for value in parameters):
         raise OptionError(
             f"the parameter of {name!r} is {text!r}; write numbers from {low:g} to {high:g}, "
             "separated by commas"
         )
-    return found
+    return parameters
 
 
 def sigmoid(values: Floats) -> Floats:
     """The logistic function, which overflows nowhere."""
-    found: Floats = np.exp(-np.logaddexp(0.0, -values))
-    return found
+    result: Floats = np.exp(-np.logaddexp(0.0, -values))
+    return result
 
 
 def probabilities(values: Floats, reference: Floats) -> Floats:

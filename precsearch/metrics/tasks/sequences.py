@@ -50,12 +50,12 @@ class EditDistance(SampledMetric):
         name = next((n for n, a in floats_of(reference[0]).items() if a.ndim == _RANK), None)
         if name is None:
             raise refusal(self.name, "scores of shape [batch, steps, classes]", reference[0])
-        wanted = [row for feed in reference for row in floats_of(feed)[name].argmax(axis=2)]
-        found = [row for feed in outputs for row in floats_of(feed)[name].argmax(axis=2)]
+        expected = [row for feed in reference for row in floats_of(feed)[name].argmax(axis=2)]
+        sequences = [row for feed in outputs for row in floats_of(feed)[name].argmax(axis=2)]
         blank = self.blank
         if blank is None:
-            blank = int(np.bincount(np.concatenate(wanted)).argmax())
-        texts = [_text(row, blank) for row in wanted]
+            blank = int(np.bincount(np.concatenate(expected)).argmax())
+        texts = [_text(row, blank) for row in expected]
         if not any(len(t) for t in texts):
             raise DataError(
                 f"FP32 reads nothing in any sample, if {blank} is the blank, so that {self.name} "
@@ -64,7 +64,7 @@ class EditDistance(SampledMetric):
         lengths = [max(len(t), 1) for t in texts]
         errors = [
             edits(_text(row, blank), text) / length
-            for row, text, length in zip(found, texts, lengths, strict=True)
+            for row, text, length in zip(sequences, texts, lengths, strict=True)
         ]
         return np.array(errors), np.array(lengths, dtype=np.float64)
 

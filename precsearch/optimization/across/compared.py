@@ -13,7 +13,7 @@ from precsearch.measurement.timing.shared_timing import (
     open_shared_timing,
 )
 from precsearch.optimization.across.entrant import Entrant
-from precsearch.replay.materialize import materialise
+from precsearch.replay.materialize import materialize
 from precsearch.setup.config import OptimizeConfig
 from precsearch.setup.inputs import open_inputs
 
@@ -67,7 +67,7 @@ def compared(config: OptimizeConfig, entrants: Sequence[Entrant]) -> EngineTimes
     for one in entrants:
         assert one.result is not None
         assert one.result.plan is not None
-        made = materialise(one.result.plan, config.model, None)
+        made = materialize(one.result.plan, config.model, None)
         target = made.target
         options = replace(target.options, model_folder="", cache="")
         lowered = made.lowering.lower(Assignment())

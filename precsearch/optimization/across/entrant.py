@@ -8,19 +8,39 @@ from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 
 from precsearch.core.backend import BackendOptions
-from precsearch.core.events import Event, SearchFinished, SearchStarted, TrialFinished
+from precsearch.core.events import (
+    Event,
+    FinalistsTimed,
+    SearchFinished,
+    SearchStarted,
+    TrialFinished,
+)
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Goal
-from precsearch.core.trial import Fidelity, Trial
+from precsearch.core.space import Assignment
+from precsearch.core.trial import Fidelity, Latency, Trial
 from precsearch.optimization.across.racing import Standing
 from precsearch.registry import backend_factory
 from precsearch.setup.config import OptimizeConfig, OptimizeResult
 
-__all__ = ["Entrant", "Stream", "entrant"]
+__all__ = ["BestUniform", "Entrant", "Stream", "entrant"]
 
 Stream = Generator[Event, None, OptimizeResult]
 
 _CUT_SHORT = ("builds", "time", "limit", "interrupted")
+
+
+@dataclass(frozen=True, slots=True)
+class BestUniform:
+    """A uniform engine of a search.
+
+    Attributes:
+        precision: See `precsearch.core.events.UniformEngine`.
+        ratio: Its latency relative to FP32's, timed beside the plan if the search came to that.
+    """
+
+    precision: Precision
+    ratio: float
 
 
 @dataclass
@@ -41,8 +61,9 @@ class Entrant:
     built: int = 0
     ended: bool = False
     _goal: Goal | None = field(default=None, repr=False)
-    _groups: int = field(default=0, repr=False)
+    _uniform: dict[Assignment, Precision] = field(default_factory=dict, repr=False)
     _trials: dict[int, Trial] = field(default_factory=dict, repr=False)
+    _again: dict[int, float] = field(default_factory=dict, repr=False)
 
     @property
     def backend(self) -> str:
@@ -76,9 +97,12 @@ class Entrant:
     def _note(self, event: Event) -> None:
         match event:
             case SearchStarted():
-                self._goal, self._groups = event.goal, event.groups
+                self._goal = event.goal
+                self._uniform = {u.assignment: u.precision for u in event.uniform}
             case TrialFinished():
                 self._trials[event.trial.number] = event.trial
+            case FinalistsTimed():
+                self._again = {row.number: row.ratio for row in event.times}
             case SearchFinished():
                 self.built = event.builds
                 self.ended = event.reason not in _CUT_SHORT
@@ -92,43 +116,32 @@ class Entrant:
         return Standing(
             self.backend,
             self.built,
-            min((s for s, _, within in timed if within), default=math.inf),
-            min((s for s, _, _ in timed), default=math.inf),
+            min((x.seconds for x, _, within in timed if within), default=math.inf),
+            min((x.seconds for x, _, _ in timed), default=math.inf),
             self.ended,
         )
 
-    def _timed(self) -> list[tuple[float, Trial, bool]]:
-        """Seconds of each engine, and whether it is within the bound."""
+    def _timed(self) -> list[tuple[Latency, Trial, bool]]:
+        """Latency of each engine, and whether it is within the bound."""
         rows = []
         for trial in self._trials.values():
             found = trial.measurement
             if trial.proposal.fidelity is Fidelity.ENGINE and found is not None and found.latency:
                 within = self._goal is not None and self._goal.admits(found)
-                rows.append((found.latency.seconds, trial, within))
+                rows.append((found.latency, trial, within))
         return rows
 
-    def best_uniform(self) -> tuple[Precision, float] | None:
-        """The fastest engine within the bound with all of its lowered groups in one precision.
-
-        Returns:
-            Its precision and its latency relative to FP32, ``None`` if there is none. Of engines
-            with one lower precision only the one that lowers most groups counts, and only if these
-            are more than half: a search builds others, with many groups in FP32.
-        """
-        single: dict[Precision, list[tuple[int, float, bool]]] = {}
-        for _, trial, within in self._timed():
-            used = {p for _, p in trial.assignment.entries}
-            if len(used) == 1 and trial.measurement and trial.measurement.latency:
-                row = (len(trial.assignment), trial.measurement.latency.ratio, within)
-                single.setdefault(used.pop(), []).append(row)
-        found = []
-        for precision, rows in single.items():
-            count, ratio, within = max(rows)
-            found += [(ratio, precision)] if within and 2 * count > self._groups else []
-        if not found:
-            return None
-        ratio, precision = min(found)
-        return precision, ratio
+    def best_uniform(self) -> BestUniform | None:
+        """The fastest uniform engine within the bound; ``None`` if the search built none."""
+        found = [
+            BestUniform(
+                self._uniform[trial.assignment],
+                self._again.get(trial.number, latency.ratio),
+            )
+            for latency, trial, within in self._timed()
+            if within and trial.assignment in self._uniform
+        ]
+        return min(found, key=lambda row: row.ratio, default=None)
 
 
 def entrant(config: OptimizeConfig, backend: str) -> Entrant:

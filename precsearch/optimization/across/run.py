@@ -170,13 +170,15 @@ def _row(one: Entrant, times: EngineTimes) -> EngineRow:
     fp32, plan = times.fp32.get(one.backend), times.plan.get(one.backend)
     uniform = one.best_uniform()
     found = one.result.plan if one.result is not None else None
+    speed = None
+    if uniform is not None and found is not None and plan is not None:
+        # Both ratios are of the same rounds at the end of that engine's search.
+        speed = times.fastest / plan * found.evidence.latency.ratio / uniform.ratio
     return EngineRow(
         backend=one.backend,
         fp32=None if fp32 is None else times.fastest / fp32,
-        uniform="" if uniform is None else uniform[0].value,
-        uniform_speed=None
-        if uniform is None or fp32 is None
-        else times.fastest / fp32 / uniform[1],
+        uniform="" if uniform is None else uniform.precision.value,
+        uniform_speed=speed,
         plan=None if plan is None else times.fastest / plan,
         loss=None if found is None else found.evidence.accuracy.loss,
         engines=one.built,

@@ -90,22 +90,22 @@ def outputs_over(goal: Goal, metric: Metric, timed: Timed, ratio: float) -> Iter
     """
     tolerance = goal.bound.tolerance
     rows = [
-        (found, trial.number, measurement.accuracy.by_output)
-        for trial, measurement, found in timed
-        if found < ratio * (1 - goal.noise)
+        (loss, trial.number, measurement.accuracy.by_output)
+        for trial, measurement, loss in timed
+        if loss < ratio * (1 - goal.noise)
         and len(measurement.accuracy.by_output) > 1
         and measurement.accuracy.loss > tolerance
     ]
     if not rows:
         return
-    found, number, losses = min(rows, key=lambda row: row[:2])
+    loss, number, losses = min(rows, key=lambda row: row[:2])
     over = sorted((n for n, v in losses.items() if not v <= tolerance), key=lambda n: -losses[n])
     if not over:
         return
     named = ", ".join(f"{n!r} ({_loss(metric, losses[n])})" for n in over[:_OUTPUTS])
     more = f" and {len(over) - _OUTPUTS} more" if len(over) > _OUTPUTS else ""
     yield (
-        f"The fastest engine over the bound ({1 / found:.2f}x, engine {number}) misses it at the "
+        f"The fastest engine over the bound ({1 / loss:.2f}x, engine {number}) misses it at the "
         f"output{'' if len(over) == 1 else 's'} {named}{more}; "
         f"{_rest(len(losses) - len(over))}."
     )

@@ -29,9 +29,10 @@ def hidden_by_loss(problem: Problem, trials: Sequence[Trial], choice: Choice) ->
         choice: The engine that ships.
     """
     engines = [
-        (trial, found)
+        (trial, measurement)
         for trial in trials
-        if trial.proposal.fidelity is Fidelity.ENGINE and (found := trial.measurement) is not None
+        if trial.proposal.fidelity is Fidelity.ENGINE
+        and (measurement := trial.measurement) is not None
     ]
     return (
         *_other_shapes(choice),
@@ -73,38 +74,38 @@ def _incomparable(
     """The fastest engine that was left out for what cannot be compared, if it is faster."""
     shipped = _ratio(choice.measurement)
     left = [
-        (_ratio(found), trial.number, found)
-        for trial, found in engines
-        if found.accuracy.mismatches
-        and not math.isfinite(found.accuracy.loss)
-        and _ratio(found) < shipped * (1 - problem.goal.noise)
+        (_ratio(measurement), trial.number, measurement)
+        for trial, measurement in engines
+        if measurement.accuracy.mismatches
+        and not math.isfinite(measurement.accuracy.loss)
+        and _ratio(measurement) < shipped * (1 - problem.goal.noise)
     ]
     if not left:
         return []
-    ratio, number, found = min(left, key=lambda row: row[:2])
-    odd = found.accuracy.mismatches
-    said = f"engine {number}, {1 / ratio:.2f}x FP32's speed, was left out: "
-    said += "; ".join(sentences(odd)[:_MOST])
+    ratio, number, measurement = min(left, key=lambda row: row[:2])
+    odd = measurement.accuracy.mismatches
+    sentence = f"engine {number}, {1 / ratio:.2f}x FP32's speed, was left out: "
+    sentence += "; ".join(sentences(odd)[:_MOST])
     if sizes_alone(odd):
-        said += "; a metric of your own can judge such outputs (--metric module:function)"
-    return [said]
+        sentence += "; a metric of your own can judge such outputs (--metric module:function)"
+    return [sentence]
 
 
 def _lost_elsewhere(
     problem: Problem, engines: Sequence[tuple[Trial, Measurement]], choice: Choice
 ) -> list[str]:
     """Parts that engines within the bound lose, each told of the first such engine."""
-    told = {(p.output, p.axis) for p in choice.measurement.accuracy.lost}
-    said = []
-    for trial, found in engines:
-        if trial.number == choice.trial.number or not problem.goal.admits(found):
+    lost = {(p.output, p.axis) for p in choice.measurement.accuracy.lost}
+    lines = []
+    for trial, measurement in engines:
+        if trial.number == choice.trial.number or not problem.goal.admits(measurement):
             continue
-        for part in found.accuracy.lost:
-            if (part.output, part.axis) not in told:
-                told.add((part.output, part.axis))
-                said.append(f"engine {trial.number} is within the bound, but {part}")
-    return said[:_MOST]
+        for part in measurement.accuracy.lost:
+            if (part.output, part.axis) not in lost:
+                lost.add((part.output, part.axis))
+                lines.append(f"engine {trial.number} is within the bound, but {part}")
+    return lines[:_MOST]
 
 
-def _ratio(found: Measurement) -> float:
-    return found.latency.ratio if found.latency is not None else math.inf
+def _ratio(measurement: Measurement) -> float:
+    return measurement.latency.ratio if measurement.latency is not None else math.inf

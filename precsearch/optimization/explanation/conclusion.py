@@ -95,16 +95,16 @@ def conclusions(searched: Searched, chosen: Trial, ratio: float) -> tuple[str, .
     Returns:
         Sentences that are true of this search; none if the plan says it all.
     """
-    said = [*_holdout(searched)]
+    lines = [*_holdout(searched)]
     if searched.problem.goal.objective is Objective.SIZE:  # what follows tells of speeds
-        said += [*_nothing_smaller(searched, chosen), *_failures(searched)]
-        return tuple(dict.fromkeys(said))
+        lines += [*_nothing_smaller(searched, chosen), *_failures(searched)]
+        return tuple(dict.fromkeys(lines))
     if not chosen.assignment:
-        said = [_verdict(searched), *said, *_cheapest(searched), *_again(searched)]
-        said += wider_bounds(searched.problem.goal, searched.metric, searched.ran, searched.missed)
-    said += outputs_over(searched.problem.goal, searched.metric, searched.ran, ratio)
-    said += _failures(searched)
-    return tuple(dict.fromkeys(s for s in said if s))
+        lines = [_verdict(searched), *lines, *_cheapest(searched), *_again(searched)]
+        lines += wider_bounds(searched.problem.goal, searched.metric, searched.ran, searched.missed)
+    lines += outputs_over(searched.problem.goal, searched.metric, searched.ran, ratio)
+    lines += _failures(searched)
+    return tuple(dict.fromkeys(s for s in lines if s))
 
 
 def _nothing_smaller(searched: Searched, chosen: Trial) -> Iterator[str]:
@@ -212,8 +212,8 @@ def _cheapest(searched: Searched) -> Iterator[str]:
         return
     over = cheapest.loss > searched.problem.goal.bound.tolerance
     if not (over and searched.stopped in CONCLUSIVE and searched.ran and not searched.missed):
-        said = cheapest.said(searched.metric)
-        yield f"{said[0].upper()}{said[1:]}, which is {'over' if over else 'within'} the bound."
+        text = cheapest.said(searched.metric)
+        yield f"{text[0].upper()}{text[1:]}, which is {'over' if over else 'within'} the bound."
 
 
 def _again(searched: Searched) -> Iterator[str]:

@@ -40,19 +40,19 @@ def ledger(trials: Sequence[Trial]) -> Ledger:
     plain: Mapping[str, float] = {}
     lowest: dict[str, float] = {}
     for trial in trials:
-        found = trial.measurement
-        if found is None:
+        measurement = trial.measurement
+        if measurement is None:
             continue
         if len(trial.assignment) == 1:
             key, precision = trial.assignment.entries[0]
             # An engine's loss is over all samples, a proxy's over some: the engine's stands.
             if trial.proposal.fidelity is Fidelity.ENGINE or (key, precision) not in cost:
-                cost[key, precision] = found.accuracy.loss
-        if not trial.assignment and found.group_seconds:
-            plain = found.group_seconds
+                cost[key, precision] = measurement.accuracy.loss
+        if not trial.assignment and measurement.group_seconds:
+            plain = measurement.group_seconds
         for key in trial.assignment:
-            if key in found.group_seconds:
-                seconds = found.group_seconds[key]
+            if key in measurement.group_seconds:
+                seconds = measurement.group_seconds[key]
                 lowest[key] = min(seconds, lowest.get(key, seconds))
     saved = {k: plain[k] - lowest[k] for k in lowest if k in plain}
     return Ledger(cost, saved, exclusion_reasons(trials))
@@ -79,7 +79,8 @@ def explain_groups(
         free, settled = len(group.choices) > 1, kept.get(group.key)
         if free or settled:
             why = [_reason(problem, group, chosen, achieved, book)] if free else []
-            ran = achieved.get(group.key) if group.key in chosen else Precision.FP32
+            plain = None if group.key in chosen else Precision.FP32
+            ran = achieved.get(group.key, plain)
             rows.append(GroupEvidence(group.key, ran, "; ".join([*filter(None, [settled]), *why])))
     return tuple(rows)
 
@@ -112,15 +113,42 @@ def _reason(
             parts.append(f"asked {precision}; what it ran in, the engine does not tell")
         elif ran is not precision:
             parts.append(f"asked {precision}, ran {ran}")
-        said = ["measured in the fastest engine within the bound", *parts, *excluded, *without]
-        return "; ".join(said)
+        reasons = ["measured in the fastest engine within the bound", *parts, *excluded, *without]
+        return "; ".join(reasons)
+    ran = achieved.get(group.key, precision)
+    if ran is not precision:
+        parts.insert(0, f"asked {precision}, ran {ran}")
+    wrong = cost is not None and cost > problem.goal.bound.tolerance
+    return _reason_for_fp32(group, parts, excluded, without, known=cost is not None, wrong=wrong)
+
+
+def _reason_for_fp32(
+    group: LayerGroup,
+    parts: Sequence[str],
+    excluded: Sequence[str],
+    without: Sequence[str],
+    *,
+    known: bool,
+    wrong: bool,
+) -> str:
+    """Why a group is left in FP32.
+
+    Args:
+        group: The group.
+        parts: What else is known of it.
+        excluded: What was found to fail with it.
+        without: Rules that advise against lower precisions.
+        known: Whether its error alone was measured.
+        wrong: Whether that is beyond the tolerance.
+    """
     if excluded:
         return "; ".join([*excluded, *without, *parts])
-    if without and (cost is None or cost > problem.goal.bound.tolerance):
+    if without and (wrong or not known):
         return "; ".join([*without, *parts])
-    parts += without
-    if cost is not None and cost > problem.goal.bound.tolerance:
-        return "; ".join(["too much error by itself", *parts])
-    if group.passive:
-        return "; ".join(["kept as its neighbours are, or measured no faster", *parts])
-    return "; ".join(["the fastest engine within the bound did without it", *parts])
+    if wrong:
+        why = "too much error by itself"
+    elif group.passive:
+        why = "kept as its neighbours are, or measured no faster"
+    else:
+        why = "the fastest engine within the bound did without it"
+    return "; ".join([why, *parts, *without])

@@ -12,6 +12,7 @@ from precsearch.core.problem import Bound, Goal, Problem
 from precsearch.core.trial import Accuracy, Latency, Measured
 from precsearch.formatting import Scale, loss_bound
 from precsearch.optimization.explanation.caveats import hidden_by_loss
+from precsearch.optimization.explanation.demoted import demoted
 from precsearch.optimization.explanation.explain import explain_groups, ledger
 from precsearch.optimization.front.points import Point, front_of, within
 from precsearch.optimization.front.recall import FinishedRun, Recalled, finished_run, recalled
@@ -51,8 +52,8 @@ def front(run: str | Path) -> tuple[str, tuple[Point, ...]]:
     Raises:
         InputError: The run cannot be read, or has no plan yet.
     """
-    found = finished_run(Path(run))
-    return found.plan.criteria.metric, front_of(found.points)
+    run_record = finished_run(Path(run))
+    return run_record.plan.criteria.metric, front_of(run_record.points)
 
 
 def plan_at(
@@ -65,7 +66,7 @@ def plan_at(
 ) -> PlanAtReport:
     """Write the plan of a run's best engine within another tolerance.
 
-    That is the fastest one, or what else the run minimised, within the limits that it had.
+    That is the fastest one, or what else the run minimized, within the limits that it had.
 
     Args:
         run: The run directory, or its journal.
@@ -80,19 +81,19 @@ def plan_at(
         ReplayError: The model is another one, or the engine does not come out as it was measured.
         OutputError: The plan cannot be written.
     """
-    found = finished_run(Path(run))
+    run_record = finished_run(Path(run))
     target_path = Path(output)
-    source = _model(found, model)
+    source = _model(run_record, model)
     paths = [target_path, evidence_path(target_path)]
-    check_free(paths, force=force, inputs=(source, found.folder / "plan.json"))
-    metric = found.plan.criteria.metric
+    check_free(paths, force=force, inputs=(source, run_record.folder / "plan.json"))
+    metric = run_record.plan.criteria.metric
     bound = loss_bound(metric, tolerance)
-    point = within(found.points, _goal(found, tolerance))
+    point = within(run_record.points, _goal(run_record, tolerance))
     if point is None:
-        raise OptionError(_none_within(found, bound))
-    made = recalled(found, source, point.trial)
-    lines = _said(found, point, bound)
-    plan = _plan(found, point, made, tolerance, lines)
+        raise OptionError(_none_within(run_record, bound))
+    lowered_again = recalled(run_record, source, point.trial)
+    lines = _said(run_record, point, bound)
+    plan = _plan(run_record, point, lowered_again, tolerance, lines)
     write_output(paths[0], plan.without_evidence(), force=force)
     write_output(paths[1], plan.evidence_json(), force=force)
     return PlanAtReport(paths[0], paths[1], plan, point.trial.number, lines)
@@ -131,22 +132,22 @@ def _said(run: FinishedRun, point: Point, bound: float) -> tuple[str, ...]:
     plan = run.plan
     scale = Scale(plan.criteria.metric)
     asked = scale.bound(loss_bound(plan.criteria.metric, plan.criteria.tolerance))
-    said = [f"engine {point.trial.number} of a search for {asked}; nothing was measured anew"]
+    lines = [f"engine {point.trial.number} of a search for {asked}; nothing was measured anew"]
     if point.look is None and point.trial.assignment.entries:
-        said.append("it was no finalist: its speed is that of the search, not confirmed")
+        lines.append("it was no finalist: its speed is that of the search, not confirmed")
     if point.on_holdout:
         assert point.look is not None
         assert point.look.holdout_loss is not None
-        said.append(f"the holdout confirms it: {scale(point.look.holdout_loss)}")
+        lines.append(f"the holdout confirms it: {scale(point.look.holdout_loss)}")
     elif _has_holdout(plan):
-        said.append("the holdout was not looked at for it: precsearch verify --data measures it")
+        lines.append("the holdout was not looked at for it: precsearch verify --data measures it")
     upper = point.found.accuracy.upper
     if upper > bound:
-        said.append(
+        lines.append(
             f"with other samples its loss may be up to {scale(upper)}, by resampling: a search "
             "for this bound would not have chosen it"
         )
-    return tuple(said)
+    return tuple(lines)
 
 
 def _has_holdout(plan: Plan) -> bool:
@@ -154,29 +155,30 @@ def _has_holdout(plan: Plan) -> bool:
 
 
 def _plan(
-    run: FinishedRun, point: Point, made: Recalled, tolerance: float, lines: tuple[str, ...]
+    run: FinishedRun, point: Point, rebuilt: Recalled, tolerance: float, lines: tuple[str, ...]
 ) -> Plan:
     plan = run.plan
     assignment = point.trial.assignment
     groups = tuple(replace(g, precision=assignment[g.key]) for g in plan.recipe.groups)
-    recipe = relowered(replace(plan.recipe, groups=groups), made.target, made.lowered)
+    recipe = relowered(replace(plan.recipe, groups=groups), rebuilt.target, rebuilt.lowered)
     criteria = replace(plan.criteria, tolerance=tolerance)
-    return Plan(recipe, criteria, _evidence(run, point, made, tolerance, lines))
+    return Plan(recipe, criteria, _evidence(run, point, rebuilt, tolerance, lines))
 
 
 def _evidence(
-    run: FinishedRun, point: Point, made: Recalled, tolerance: float, lines: tuple[str, ...]
+    run: FinishedRun, point: Point, rebuilt: Recalled, tolerance: float, lines: tuple[str, ...]
 ) -> Evidence:
     before = run.plan.evidence
-    problem = _problem(run, made, tolerance)
+    problem = _problem(run, rebuilt, tolerance)
     bound = problem.goal.bound.tolerance
     looks = tuple(
         replace(k, passed=(k.search_loss if k.holdout_loss is None else k.holdout_loss) <= bound)
         for k in before.finalists
     )
     choice = Choice(point.trial, point.found, _holdout(run, point), looks)
-    said = (*lines, *_still_true(run, made), *_hidden(run, problem, choice))
     achieved, kept = point.found.achieved, _kept(before)
+    notes = (*lines, *_still_true(run, rebuilt), *_hidden(run, problem, choice))
+    notes += demoted(point.trial.assignment, achieved)
     return replace(
         before,
         latency=short_latency(_latency(point)),
@@ -184,31 +186,32 @@ def _evidence(
         holdout=choice.holdout,
         groups=explain_groups(problem, point.trial.assignment, achieved, ledger(run.trials), kept),
         finalists=looks,
-        warnings=tuple(dict.fromkeys(said)),
+        warnings=tuple(dict.fromkeys(notes)),
         engine=before.engine if point.chosen else (),
     )
 
 
-def _problem(run: FinishedRun, made: Recalled, tolerance: float) -> Problem:
+def _problem(run: FinishedRun, rebuilt: Recalled, tolerance: float) -> Problem:
     """What a search for this tolerance would have been asked."""
     kept = _kept(run.plan.evidence)
-    space = made.target.space
+    space = rebuilt.target.space
     settled = tuple(
         replace(g, choices=g.choices[:1]) if kept.get(g.key, "").startswith(_SETTLED[0]) else g
         for g in space.groups
     )
     goal = _goal(run, tolerance)
-    return Problem(replace(space, groups=settled), goal, priors=made.priors)
+    return Problem(replace(space, groups=settled), goal, priors=rebuilt.priors)
 
 
-def _still_true(run: FinishedRun, made: Recalled) -> tuple[str, ...]:
+def _still_true(run: FinishedRun, rebuilt: Recalled) -> tuple[str, ...]:
     """The warnings of the run, but for those about the engine that it chose."""
     plan = run.plan
     own = next((p for p in run.points if p.chosen), None)
     if own is None:
         return plan.evidence.warnings
     choice = Choice(own.trial, own.found, plan.evidence.holdout, plan.evidence.finalists)
-    stale = _hidden(run, _problem(run, made, plan.criteria.tolerance), choice)
+    stale = _hidden(run, _problem(run, rebuilt, plan.criteria.tolerance), choice)
+    stale += demoted(own.trial.assignment, own.found.achieved)
     return tuple(w for w in plan.evidence.warnings if w not in stale)
 
 

@@ -64,14 +64,14 @@ def points_of(trials: Sequence[Trial], plan: Plan) -> tuple[Point, ...]:
     }
     looks = {look.trial: look for look in plan.evidence.finalists}
     own = plan.recipe.assignment
-    found = []
+    points = []
     for row in plan.evidence.trials:
         trial = engines.get(row.assignment)
         if row.fidelity == Fidelity.ENGINE.value and trial is not None:
             chosen = trial.assignment == own
             numbered = replace(trial, number=row.number)
-            found.append(_point(numbered, looks.get(row.number), plan if chosen else None))
-    return tuple(found)
+            points.append(_point(numbered, looks.get(row.number), plan if chosen else None))
+    return tuple(points)
 
 
 def _point(trial: Trial, look: Finalist | None, own: Plan | None) -> Point:
@@ -105,7 +105,7 @@ def within(points: Sequence[Point], goal: Goal) -> Point | None:
 
     Args:
         points: Engines of a run.
-        goal: With the bound on the loss, and what the run minimised and limited.
+        goal: With the bound on the loss, and what the run minimized and limited.
     """
     plain = next((p.found for p in points if not p.trial.assignment.entries), None)
     goal = replace(goal, size=0 if plain is None else plain.artifact_bytes)

@@ -21,6 +21,7 @@ from precsearch.optimization.stages.screen import screened_before
 from precsearch.plan.plan import Plan, RewriteRecipe
 from precsearch.replay.materialize import original, plan_target
 from precsearch.rewrites.equalize import EQUALIZE
+from precsearch.rewrites.smooth import SMOOTH
 from precsearch.search.journal import read
 from precsearch.setup.target import Target
 
@@ -101,8 +102,10 @@ def recalled(run: FinishedRun, model: Path, trial: Trial) -> Recalled:
     """
     plan = run.plan
     source = original(plan, model)
-    base = replace(plan, recipe=replace(plan.recipe, rewrites=_but_corrections(plan)))
-    target = plan_target(base, source, {Precision.FP32, *_offered(run)})
+    kept = _but_corrections(plan)
+    base = replace(plan, recipe=replace(plan.recipe, rewrites=kept))
+    known = len(kept) == len(plan.recipe.rewrites)
+    target = plan_target(base, source, {Precision.FP32, *_offered(run)}, check=known)
     method, _, data = run.identity.get("calibration", "").partition(" ")
     before = calibrated_before(target, method, data, run.folder)
     if before is None:
@@ -130,18 +133,18 @@ def _corrected(
 ) -> Iterator[Corrected]:
     """With every set of corrections that is stored, and without any."""
     for corrections in stored_corrections(run.folder):
-        made = lowerings.made(corrections)
-        if made is not None:
-            yield made
+        corrected = lowerings.made(corrections)
+        if corrected is not None:
+            yield corrected
     yield plain
 
 
 def _but_corrections(plan: Plan) -> tuple[RewriteRecipe, ...]:
-    return tuple(r for r in plan.recipe.rewrites if r.name != EQUALIZE)
+    return tuple(r for r in plan.recipe.rewrites if r.name not in (EQUALIZE, SMOOTH))
 
 
 def _offered(run: FinishedRun) -> Iterator[Precision]:
     for label in run.identity.get("precisions", "").split(","):
-        found = Precision.named(label)
-        if found is not None:
-            yield found
+        precision = Precision.named(label)
+        if precision is not None:
+            yield precision

@@ -28,7 +28,14 @@ __all__ = ["Fp32Time", "found_beside", "from_run", "profiled"]
 _SAMPLES = 8
 """Enough to time; the engine's outputs are compared on them in passing."""
 _PROFILES = 3
-_SKIPPED = ("BatchProposed", "TrialStarted", "StageStarted", "Warned", "FinalistJudged")
+_SKIPPED = (
+    "BatchProposed",
+    "TrialStarted",
+    "StageStarted",
+    "Warned",
+    "FinalistsTimed",
+    "FinalistJudged",
+)
 
 
 @dataclass(frozen=True)
@@ -64,11 +71,11 @@ class Fp32Time:
 
     def share(self, keys: Collection[str]) -> tuple[float, float, float]:
         """Share of the time that these groups take: the mean, the lowest, the highest profile's."""
-        found = [
+        shares = [
             sum(s for key, s in profile.items() if key in keys) / sum(profile.values())
             for profile in self.profiles
         ]
-        return sum(found) / len(found), min(found), max(found)
+        return sum(shares) / len(shares), min(shares), max(shares)
 
 
 def found_beside(target: Target) -> Fp32Time | None:
@@ -104,9 +111,13 @@ def from_run(target: Target, run: Path) -> Fp32Time:
             case SearchStarted():
                 search = event
             case TrialFinished(trial=trial) if _plain(trial.assignment, trial.proposal.fidelity):
-                found = trial.measurement
-                if search is not None and found is not None and found.latency is not None:
-                    return _told(found, found.latency, search, run)
+                measurement = trial.measurement
+                if (
+                    search is not None
+                    and measurement is not None
+                    and measurement.latency is not None
+                ):
+                    return _told(measurement, measurement.latency, search, run)
             case _:
                 pass
     raise _no_profile(run)
@@ -116,10 +127,10 @@ def _plain(assignment: Assignment, fidelity: Fidelity) -> bool:
     return not assignment and fidelity is Fidelity.ENGINE
 
 
-def _told(found: Measurement, latency: Latency, search: SearchStarted, run: Path) -> Fp32Time:
-    if not sum(found.group_seconds.values()) > 0:
+def _told(measurement: Measurement, latency: Latency, search: SearchStarted, run: Path) -> Fp32Time:
+    if not sum(measurement.group_seconds.values()) > 0:
         raise _no_profile(run)
-    return Fp32Time(latency, (found.group_seconds,), search.noise, str(run), search.device)
+    return Fp32Time(latency, (measurement.group_seconds,), search.noise, str(run), search.device)
 
 
 def _no_profile(run: Path) -> InputError:

@@ -111,7 +111,7 @@ def inspect(
     given = None if data is None else load(Path(data), specs, preprocess=preprocess)
     offered = precisions or target.facts.offered or target.backend.precisions
     work = counted(target, offered) if given is None else counted_for(target, given, offered)
-    found = None if given is None else _screened(target, given)
+    statistics = None if given is None else _screened(target, given)
     return Inspection(
         model=source.path.name,
         sha256=source.digest,
@@ -122,7 +122,7 @@ def inspect(
         outputs=tuple(o.name for o in graph.outputs),
         space=work.space,
         counted=work,
-        hazards=_hazards(target, precisions, found, work.graph),
+        hazards=_hazards(target, precisions, statistics, work.graph),
         samples=0 if given is None else sum(given.sizes),
         fp32=_fp32_time(target, run, given if profile else None),
     )
@@ -143,14 +143,14 @@ def _screened(target: Target, samples: Dataset) -> ScreenStatistics:
 def _hazards(
     target: Target,
     precisions: tuple[Precision, ...] | None,
-    found: ScreenStatistics | None,
+    statistics: ScreenStatistics | None,
     sized: GraphView,
 ) -> tuple[Prior, ...]:
     if Precision.FP16 not in target.space.precisions and precisions is None:
-        if not suspected(sized, found):
+        if not suspected(sized, statistics):
             return ()  # grouping once more takes long in a large model
         space = group(target.graph, target.scheme, _HALF, target.space.granularity, target.form)
         target = replace(target, space=space)
     if Precision.FP16 not in target.space.precisions:
         return ()
-    return priors_of(replace(target, graph=sized), found)
+    return priors_of(replace(target, graph=sized), statistics)

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 from precsearch.codec import dumps, unstructure
 from precsearch.codec.vectors import decode_halves
 from precsearch.core.precision import Precision
-from precsearch.core.space import Assignment
+from precsearch.core.space import Assignment, SearchSpace
 from precsearch.graph.prepare import prepare
 from precsearch.graph.view import GraphView
+from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowered, Lowering
 from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.optimization.stages.corrections_file import Corrections
 from precsearch.rewrites import Recorded, with_rewrites
-from precsearch.rewrites.equalize import EQUALIZE
 from precsearch.setup.target import Target
 
 __all__ = ["Calibrate", "Corrected", "CorrectedLowerings", "shipped_target"]
@@ -57,10 +57,17 @@ class _CorrectedLowering(Lowering):
 
 def shipped_target(target: Target, assignment: Assignment) -> Target:
     """The target of a plan: without the rewrites that correct INT8, if it has none."""
-    if assignment.keys_at(Precision.INT8):
+    plain = target.plain
+    if plain is None or assignment.keys_at(Precision.INT8):
         return target
-    kept = tuple(one for one in target.rewrites if one[0] != EQUALIZE)
-    return replace(target, rewrites=kept)
+    return replace(
+        target,
+        source=plain.source,
+        graph=plain.graph,
+        space=plain.space,
+        rewrites=plain.rewrites,
+        plain=None,
+    )
 
 
 class CorrectedLowerings:
@@ -108,14 +115,35 @@ class CorrectedLowerings:
         return self._known[key]
 
     def _newly_rewritten(self, rewrites: tuple[Recorded, ...]) -> tuple[Target, Lowering] | None:
-        target = self._target
-        source = with_rewrites(target.source, rewrites)
-        graph = prepare(source, target.form.min_opset)
-        if _structure(graph) != _structure(target.graph):
+        plain = self._target
+        source = with_rewrites(plain.source, rewrites)
+        graph = prepare(source, plain.form.min_opset)
+        space = _grouped_alike(plain, graph)
+        if space is None:
             return None
-        target = replace(target, source=source, graph=graph, rewrites=(*target.rewrites, *rewrites))
+        made = (*plain.rewrites, *rewrites)
+        target = replace(plain, source=source, graph=graph, space=space, rewrites=made, plain=plain)
         found = self._calibrate(target)
-        return found if found and found[0].space.digest == self._target.space.digest else None
+        return found if found and found[0].space.digest == space.digest else None
+
+
+def _grouped_alike(plain: Target, graph: GraphView) -> SearchSpace | None:
+    """The groups of a graph that corrections have changed.
+
+    Returns:
+        ``None`` if anything but FP32 nodes is new, or if a group is another one.
+    """
+    if _structure(graph) == _structure(plain.graph):
+        return plain.space
+    before = plain.space
+    space = group(graph, plain.scheme, frozenset(before.precisions), before.granularity, plain.form)
+    added = [g for g in space.groups if g.key not in before.by_key]
+    known = [(g.key, g.nodes, g.passive) for g in space.groups if g.key in before.by_key]
+    if known != [(g.key, g.nodes, g.passive) for g in before.groups]:
+        return None
+    if any(len(g.choices) > 1 for g in added):
+        return None
+    return replace(space, groups=tuple(before.by_key.get(g.key, g) for g in space.groups))
 
 
 def _structure(graph: GraphView) -> list[tuple[str, str]]:

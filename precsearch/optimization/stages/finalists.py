@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,7 +10,8 @@ from precsearch.core.objective import Objective
 from precsearch.core.problem import Goal, Problem
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Fidelity, Measurement, Trial
-from precsearch.measurement.timing.apart import spread
+from precsearch.measurement.timing.apart import beside, spread
+from precsearch.measurement.timing.latency import against_itself
 
 __all__ = ["PROCESSES", "confirm_seconds", "cost", "finalists", "measured", "ordered", "retimed"]
 
@@ -53,7 +55,7 @@ def finalists(problem: Problem, trials: Sequence[Trial]) -> tuple[Trial, ...]:
         roomy = [t for t in passing if goal.usage(measured(t)) <= usage]
         best = goal.best(roomy)
         by_ratio += [best] if best is not None else []
-    trivial = {problem.space.uniform(p) for p in problem.space.precisions}
+    trivial = {Assignment(), *problem.uniforms}
     by_ratio += [t for t in allowed if t.assignment in trivial and goal.admits(measured(t))]
     return tuple({t.number: t for t in by_ratio}.values())
 
@@ -112,7 +114,10 @@ def ordered(
 
     FP32 counts as exactly 1.
 
-    What timings of two engines differ by from process to process counts as noise between them.
+    Two engines tie unless one is faster, by its middle timing and by the mean of the quotients of
+    all processes that timed both, by more than the noise of that mean: the noise of one timing
+    over the root of the number of processes; or what the quotient differs by from process to
+    process, if that is more.
     """
     goal = problem.goal
     left = [(t, _as_baseline(t, m)) for t, m in timed]
@@ -127,14 +132,14 @@ def ordered(
 
 
 def _tie(goal: Goal, best: Measurement, other: Measurement) -> bool:
-    noise = goal.tie
-    if best.latency is not None and goal.objective is not Objective.SIZE:
-        noise = max(noise, spread(best.latency, other.latency))
-    return _cost(goal, other) <= _cost(goal, best) * (1 + noise)
+    noise, quotient = goal.tie, math.inf
+    if best.latency is not None and other.latency and goal.objective is not Objective.SIZE:
+        quotient, processes = beside(other.latency, best.latency)
+        noise = max(noise / math.sqrt(processes), spread(best.latency, other.latency))
+    return _cost(goal, other) <= _cost(goal, best) * (1 + noise) or quotient <= 1 + noise
 
 
 def _as_baseline(trial: Trial, measurement: Measurement) -> Measurement:
     if trial.assignment != Assignment() or measurement.latency is None:
         return measurement
-    latency = replace(measurement.latency, ratio=1.0, ratio_low=1.0, ratio_high=1.0, apart=())
-    return replace(measurement, latency=latency)
+    return replace(measurement, latency=against_itself(measurement.latency))

@@ -11,7 +11,14 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from precsearch.core.errors import EngineError, WorkerError
-from precsearch.core.events import Event, FinalistJudged, StageStarted, Warned
+from precsearch.core.events import (
+    Event,
+    FinalistJudged,
+    FinalistsTimed,
+    FinalistTime,
+    StageStarted,
+    Warned,
+)
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Problem
 from precsearch.core.space import Assignment
@@ -106,6 +113,7 @@ def confirm(
         return Confirmed(None)
     timed = yield from _timed(problem, chosen, lower, worker, fresh, seconds)
     order = ordered(problem, timed)
+    yield FinalistsTimed(_times(order))
     part = holdout()
     looks: list[Finalist] = []
     left_out: dict[int, tuple[str, ...]] = {}
@@ -130,6 +138,15 @@ def confirm(
             choice = Choice(trial, measurement, accuracy, tuple(looks))
             return Confirmed(choice, tuple(looks), left_out)
     return Confirmed(None, tuple(looks), left_out)
+
+
+def _times(order: Sequence[tuple[Trial, Measurement]]) -> tuple[FinalistTime, ...]:
+    """The finalists' latencies; FP32's is 1 by definition."""
+    return tuple(
+        FinalistTime(trial.number, x.ratio, x.ratio_low, x.ratio_high)
+        for trial, found in order
+        if len(trial.assignment) and (x := found.latency) is not None
+    )
 
 
 def _within_limits(

@@ -8,7 +8,6 @@ from precsearch.core.problem import Bound
 from precsearch.report.charts.theme import (
     AXIS,
     Chart,
-    Spec,
     coloured,
     key_of,
     losses,
@@ -19,7 +18,7 @@ from precsearch.report.charts.theme import (
     tips,
 )
 
-__all__ = ["bands", "ranges", "sensitivity", "strip", "times", "tradeoff"]
+__all__ = ["bands", "ranges", "sensitivity", "strip", "tradeoff"]
 
 _GROUP = ("group", "kind", "asked", "ran", "cost said", "saved said", "reason")
 
@@ -83,41 +82,6 @@ def sensitivity(bound: Bound | None, span: tuple[float, float], count: int) -> C
     return Chart(
         "sensitivity",
         "Sensitivity: the loss with this group alone lowered (the lower the bar, the cheaper).",
-        spec("groups", 150, layer=layer),
-        wide=True,
-    )
-
-
-def times(count: int) -> Chart:
-    """What each group takes, in FP32 and in the chosen engine."""
-
-    def bar(field: str, narrow: float, **mark: object) -> Spec:
-        shown = {"calculate": f"datum.from + {narrow}", "as": "left"}
-        ends = {"calculate": f"datum.to - {narrow}", "as": "right"}
-        return {
-            "transform": [{"filter": f"isValid(datum.{field})"}, shown, ends],
-            "mark": {"type": "rect", **mark},
-            "encoding": {
-                "x": {**place(count), "field": "left"},
-                "x2": {"field": "right"},
-                "y": {
-                    "field": field,
-                    "type": "quantitative",
-                    "title": None,
-                    "axis": {**AXIS, "tickCount": 4, "format": "~s"},
-                },
-                "y2": {"datum": 0},
-                "tooltip": tips("group", "plain", "chosen", "saved said", "asked", "ran"),
-            },
-        }
-
-    chosen = bar("chosen", 0.22)
-    chosen["encoding"]["color"] = coloured("asked", precision_colours())
-    layer = [bar("plain", 0.04, color="#c9d0d6"), chosen]
-    return Chart(
-        "times",
-        "Time in microseconds, by the engines' own profiles: FP32 behind, what ships in front. A "
-        "group without a bar was fused into another.",
         spec("groups", 150, layer=layer),
         wide=True,
     )

@@ -7,19 +7,19 @@ still tell the truth.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Bound
-from precsearch.formatting import Scale, counts, milliseconds, number, speedup, speedup_interval
+from precsearch.formatting import Scale, counts, milliseconds, speedup, speedup_interval
+from precsearch.report.charts.labels import front_labels
+from precsearch.report.charts.part_rows import range_rows, spent_rows
+from precsearch.report.charts.values import Row, drawn, micro, percent
 from precsearch.report.run_facts import Facts, GroupFact
-from precsearch.report.run_record import Range
 from precsearch.report.trial_facts import TrialFact
 
 __all__ = ["Row", "cost_span", "data_of", "drawn", "gained", "loss_span", "scale_of", "span_of"]
-
-Row = Mapping[str, object]
 
 _BELOW = 20.0
 _ABOVE = 300.0
@@ -40,6 +40,7 @@ def data_of(facts: Facts) -> dict[str, list[Row]]:
         "best": best_rows(facts),
         "map": map_rows(facts),
         "ranges": range_rows(facts),
+        "spent": spent_rows(facts.times),
     }
 
 
@@ -92,17 +93,30 @@ def group_rows(
                 "group": group.key,
                 "kind": group.kind,
                 "asked": group.asked.value if group.free else "no choice",
-                "ran": ran if group.free else "no choice",
+                "ran": ran if group.shows_ran else "no choice",
                 "cost": cost,
                 "cost said": "" if group.cost is None else f"{scale(group.cost)}{beside}",
-                "plain": _micro(group.plain),
-                "chosen": _micro(group.chosen),
-                "saved": _micro(group.saved),
+                "plain": micro(group.plain),
+                "chosen": micro(group.chosen),
+                "computing": micro(_computing(group)),
+                "conversions": "" if not group.converting else milliseconds(group.converting),
+                "runs": _runs(group),
+                "saved": micro(group.saved),
                 "saved said": "" if group.saved is None else gained(group.saved),
                 "reason": group.reason,
             }
         )
     return rows
+
+
+def _computing(group: GroupFact) -> float | None:
+    """Seconds in the chosen engine without conversions."""
+    return None if group.chosen is None else group.chosen - (group.converting or 0.0)
+
+
+def _runs(group: GroupFact) -> str:
+    """What its time is spent in: what it ran in, or else what it was asked for."""
+    return (group.ran or group.asked).value
 
 
 def gained(seconds: float) -> str:
@@ -114,7 +128,7 @@ def trial_rows(
     trials: Sequence[TrialFact], bound: Bound | None, span: tuple[float, float]
 ) -> list[Row]:
     """One row a trial, in the order that they ended."""
-    scale = scale_of(bound)
+    scale, labels = scale_of(bound), front_labels(trials, span)
     rows: list[Row] = []
     for trial in trials:
         interval = speedup_interval(trial.low or 0.0, trial.high or 0.0)
@@ -126,9 +140,9 @@ def trial_rows(
                 "build": trial.build,
                 "loss": drawn(trial.loss, span),
                 "loss said": "" if trial.loss is None else scale(trial.loss),
-                "time": _percent(trial.ratio),
-                "low": _percent(trial.low),
-                "high": _percent(trial.high),
+                "time": percent(trial.ratio),
+                "low": percent(trial.low),
+                "high": percent(trial.high),
                 "speed said": f"{speed} ({interval})" if interval else speed,
                 "latency said": "" if trial.seconds is None else milliseconds(trial.seconds),
                 "verdict": trial.verdict,
@@ -136,6 +150,7 @@ def trial_rows(
                 "assignment": trial.assigned or "not kept: it is in the journal",
                 "why": trial.failed or trial.why,
                 "front": trial.front,
+                "label": "" if trial.chosen else labels.get(trial.number, ""),
                 "chosen": trial.chosen,
             }
         )
@@ -147,7 +162,8 @@ def ship_rows(facts: Facts, span: tuple[float, float]) -> list[Row]:
     chosen = [t for t in facts.trials if t.chosen]
     rows = trial_rows(chosen[:1], facts.bound, span)
     if facts.story.plan is None:
-        return rows
+        best = "" if not chosen or chosen[0].ratio is None else speedup(chosen[0].ratio)
+        return [{**row, "label": best} for row in rows]
     evidence = facts.story.plan.evidence
     latency, scale = evidence.latency, scale_of(facts.bound)
     interval = speedup_interval(latency.ratio_low, latency.ratio_high)
@@ -155,11 +171,12 @@ def ship_rows(facts: Facts, span: tuple[float, float]) -> list[Row]:
     confirmed = {
         "loss": drawn(evidence.accuracy.loss, span),
         "loss said": scale(evidence.accuracy.loss),
-        "time": _percent(latency.ratio),
+        "time": percent(latency.ratio),
         "speed said": f"{speedup(latency.ratio)} FP32's speed ({interval})",
         "latency said": milliseconds(latency.seconds),
         "why": "what ships, as measured again at the end",
         "verdict": "chosen",
+        "label": f"ships: {speedup(latency.ratio)}",
     }
     return [{**known, **confirmed}]
 
@@ -223,62 +240,3 @@ def map_rows(facts: Facts) -> list[Row]:
                 )
             place = end
     return rows
-
-
-def range_rows(facts: Facts) -> list[Row]:
-    """Calibrated ranges, and the scales that the plan keeps, by tensor in graph order."""
-    plan = facts.story.plan
-    scales = {} if plan is None else {s.tensor: s for s in plan.recipe.scales}
-    signed = plan is None or "u8" not in plan.recipe.scheme
-    place = {g.key: g.place for g in facts.groups}
-    tensors = sorted(
-        {*facts.story.ranges, *scales}, key=lambda t: (place.get(t, -1), t)
-    )  # inputs come first
-    rows: list[Row] = []
-    for number_, tensor in enumerate(tensors):
-        kept = scales.get(tensor)
-        step = None if kept is None else float.fromhex(kept.scale)
-        zero = 0 if kept is None else kept.zero_point
-        found = facts.story.ranges.get(tensor) or _covered(step or 0.0, zero, signed)
-        rows.append(
-            {
-                "place": number_,
-                "tensor": tensor,
-                "low": _finite(found[0]),
-                "high": _finite(found[1]),
-                "range": f"{number(found[0])} to {number(found[1])}",
-                "step": "" if step is None else number(step),
-                "zero": "" if kept is None else str(zero),
-                "used": "in the plan" if kept is not None else "calibrated, not used",
-            }
-        )
-    return rows
-
-
-def _covered(step: float, zero: int, signed: bool) -> Range:
-    """What INT8 can show with a scale and a zero point."""
-    low, high = (-127, 127) if signed else (0, 255)
-    return ((low - zero) * step, (high - zero) * step)
-
-
-def drawn(loss: float | None, span: tuple[float, float]) -> float | None:
-    """Where a loss is drawn; one outside of the span at its edge."""
-    if loss is None:
-        return None
-    if math.isnan(loss):
-        return span[1]
-    return min(max(loss, span[0]), span[1])
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _percent(ratio: float | None) -> float | None:
-    found = _finite(ratio)
-    return None if found is None or found <= 0 else found * 100
-
-
-def _micro(seconds: float | None) -> float | None:
-    found = _finite(seconds)
-    return None if found is None else found * 1e6

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from precsearch.core.problem import Bound
-from precsearch.report.charts.groups import ranges, sensitivity, strip, times, tradeoff
+from precsearch.report.charts.groups import ranges, sensitivity, strip, tradeoff
 from precsearch.report.charts.rows import Row
 from precsearch.report.charts.theme import (
     AXIS,
@@ -28,6 +28,7 @@ from precsearch.report.charts.theme import (
     spec,
     tips,
 )
+from precsearch.report.charts.times import spent, times
 
 __all__ = ["Chart", "charts"]
 
@@ -56,9 +57,12 @@ def charts(
         made.append(_progress(verdicts))
     if rows["groups"]:
         count = len(rows["groups"])
-        made += [strip(count, asked | ran), sensitivity(bound, costs, count), times(count)]
+        made += [strip(count, asked | ran), sensitivity(bound, costs, count), _times(rows)]
         if any(r["cost"] is not None and r["saved"] is not None for r in rows["groups"]):
             made.append(tradeoff(bound, costs, asked))
+    if rows["spent"]:
+        engines = len({row["engine"] for row in rows["spent"]})
+        made.append(spent(engines, {str(row["part"]) for row in rows["spent"]}))
     if rows["map"]:
         engines = len({row["engine"] for row in rows["map"]})
         seen = {str(row["precision"]) for row in rows["map"]}
@@ -66,6 +70,12 @@ def charts(
     if rows["ranges"]:
         made.append(ranges(len(rows["ranges"])))
     return {chart.name: chart for chart in made}
+
+
+def _times(rows: Mapping[str, Sequence[Row]]) -> Chart:
+    groups = rows["groups"]
+    timed = {str(row["runs"]) for row in groups if row["chosen"] is not None}
+    return times(len(groups), timed, converts=any(row["conversions"] for row in groups))
 
 
 def _plane(bound: Bound | None, span: tuple[float, float], verdicts: Collection[str]) -> Chart:
@@ -81,11 +91,13 @@ def _plane(bound: Bound | None, span: tuple[float, float], verdicts: Collection[
         "assignment", "why",
     )  # fmt: skip
     layers = [*rule(bound), _proxies(y, shown), *_engines(x, y, shown), _ships(x, y, shown)]
+    layers += _labels(x, y)
     return Chart(
         "plane",
         "Every engine by latency and loss; lower left is better. The line is the Pareto front, "
-        "the star what ships as measured again at the end, the ticks at the right edge are "
-        "proxies, which have a loss and no latency. Point at one to see its assignment.",
+        "the star what ships as measured again at the end; labels are speeds over FP32. The ticks "
+        "at the right edge are proxies, which have a loss and no latency. Point at one to see its "
+        "assignment.",
         spec("trials", 380, layer=layers),
         key=key_of(VERDICTS, verdicts),
     )
@@ -134,6 +146,33 @@ def _ships(x: Spec, y: Spec, shown: Sequence[Spec]) -> Spec:
                  "filled": True, "size": 420, "color": GOLD, "stroke": "#000000",
                  "strokeWidth": 1.2},
         "encoding": {"x": x, "y": y, "tooltip": shown},
+    }  # fmt: skip
+
+
+def _labels(x: Spec, y: Spec) -> list[Spec]:
+    """Speeds beside engines: to the left of those in the right half, so that none is cut off."""
+    ends = [
+        {"op": "max", "field": "time", "as": "slowest"},
+        {"op": "min", "field": "time", "as": "fastest"},
+    ]
+    right = "2 * datum.time > datum.slowest + datum.fastest"
+    engine: list[Spec] = [
+        {"filter": "datum.what === 'engine' && isValid(datum.time) && isValid(datum.loss)"},
+        {"joinaggregate": ends},
+    ]
+    return [
+        _label(x, y, "left", 9, [*engine, {"filter": f"datum.label && !({right})"}]),
+        _label(x, y, "right", -8, [*engine, {"filter": f"datum.label && {right}"}]),
+        {**_label(x, y, "left", 9, []), "data": {"name": "ships"}},
+    ]
+
+
+def _label(x: Spec, y: Spec, align: str, shift: int, chosen: Sequence[Spec]) -> Spec:
+    return {
+        "transform": chosen,
+        "mark": {"type": "text", "align": align, "dx": shift, "dy": -9, "fontSize": 12,
+                 "color": LINE},
+        "encoding": {"x": x, "y": y, "text": {"field": "label"}},
     }  # fmt: skip
 
 
@@ -196,7 +235,7 @@ def _map(count: int, engines: int, seen: Collection[str]) -> Chart:
     return Chart(
         "map",
         "The assignment of every engine, a line each by trial number; the groups are in graph "
-        "order, white is FP32.",
+        "order, and what is left empty is FP32.",
         made,
         wide=True,
         key=key_of(precision_colours(), seen),

@@ -6,9 +6,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from precsearch.core.precision import Precision
+from precsearch.core.precision import CONVERSION_COLOUR, Precision
 from precsearch.core.problem import Bound
 from precsearch.report.charts.rows import scale_of
+from precsearch.report.engine_time import CONVERSION, NO_GROUP, NOT_KNOWN
 
 __all__ = [
     "AXIS",
@@ -25,6 +26,7 @@ __all__ = [
     "precision_colours",
     "rule",
     "spec",
+    "time_colours",
     "tips",
 ]
 
@@ -74,6 +76,12 @@ def precision_colours() -> dict[str, str]:
     """Colour of each precision, the most precise first, and of groups without one."""
     found = {p.value: p.spec.colour for p in Precision.ordered()}
     return {**found, "no choice": "#d9dde0", "not known": "#ffffff"}
+
+
+def time_colours() -> dict[str, str]:
+    """Colour of each part of an engine's time."""
+    found = {p.value: p.spec.colour for p in Precision.ordered()}
+    return {**found, CONVERSION: CONVERSION_COLOUR, NO_GROUP: "#d9dde0", NOT_KNOWN: "#ffffff"}
 
 
 def spec(data: str, height: int, **more: object) -> Spec:

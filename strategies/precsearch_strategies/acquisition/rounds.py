@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Proposal
 from precsearch_strategies.acquisition.rank import RankedCandidate, Ranker
-from precsearch_strategies.acquisition.sensitivity_screen import halved_further
+from precsearch_strategies.acquisition.sensitivity_screen import halved_further, told_apart
 from precsearch_strategies.encoding import Bools, Encoding, Floats
 from precsearch_strategies.group_testing.locate import repeated
 from precsearch_strategies.history import History, Subroutine
@@ -63,7 +63,8 @@ class Rounds:
         Args:
             squares: What single choices cost, and how surely.
             coarse: Choices of which only sets were asked about, for want of time: what time there
-                is for proxies goes on halving these sets, before any candidate is screened.
+                is for proxies goes on halving these sets, before any candidate is screened. Once an
+                engine brings no gain, what is left of them is asked about one by one.
         """
         known, options = self.known, self.options
         # Of engines that were chosen at a time, none knew what the others would show. After group
@@ -73,8 +74,12 @@ class Rounds:
         stale, reference, why = 0, known.best_ratio(), ""
         before: set[Assignment] = set()  # pending when the last gain came: chosen without it
         while known.builds < self.limit and stale < options.patience + many:
-            if coarse is not None and known.builds > 2 and known.proxy_room() > 0:
-                squares = yield from halved_further(known, self.encoding, squares, coarse)
+            if coarse is not None and known.builds > 2:
+                if stale:
+                    squares, coarse = (yield from self._told_apart(squares, coarse)), None
+                    stale = 0
+                elif known.proxy_room() > 0:
+                    squares = yield from halved_further(known, self.encoding, squares, coarse)
             tired = stale >= options.sure + many
             # What is merely unknown can wait where engines are being built that will tell.
             unknown = not tired and (stale == 0 or known.problem.devices == 1)
@@ -82,6 +87,9 @@ class Rounds:
             room = options.patience + many - stale - len(known.pending.keys() - before)
             picks = yield from self._picks(squares, room, unknown=unknown)
             if not picks and not known.pending:
+                if coarse is not None:
+                    squares, coarse = (yield from self._told_apart(squares, coarse)), None
+                    continue
                 why = "converged"
                 known.expected_gain = self._judge(squares, unknown=False).expected_gain()
                 break
@@ -93,6 +101,11 @@ class Rounds:
         while known.pending:
             yield from known.ahead([])
         return why or ("patience" if known.builds < self.limit else "limit")
+
+    def _told_apart(self, squares: Squares, coarse: Bools) -> Subroutine[Squares]:
+        """Groups alone, where sets leave engines without a gain."""
+        self.known.proxies_first = True
+        return (yield from told_apart(self.known, self.encoding, squares, coarse))
 
     def _picks(self, squares: Squares, room: int, *, unknown: bool) -> Subroutine[list[Proposal]]:
         """What to build next, one for each idle device, ``room`` at most.

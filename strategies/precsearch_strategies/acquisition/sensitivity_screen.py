@@ -11,14 +11,22 @@ from precsearch.core.space import Assignment
 from precsearch_strategies.encoding import Bools, Encoding, Floats
 from precsearch_strategies.group_testing.halving import lowered_together, squares_by_halves
 from precsearch_strategies.history import History, Subroutine
+from precsearch_strategies.models.profile_gains import profile_gains
 from precsearch_strategies.models.sensitivity import context, single_squares
 from precsearch_strategies.solvers.tied import alike
 
-__all__ = ["asked_about", "halved_further", "screened_squares", "squares_of_fastest"]
+__all__ = [
+    "asked_about",
+    "halved_further",
+    "screened_squares",
+    "squares_of_fastest",
+    "told_apart",
+]
 
 _SINGLES = 96  # up to so many, groups are asked for one by one
 _SURE = 0.3  # deviation of the logarithm of a square that a proxy measured alone
 _SHARED = 1.2  # of an equal share of a set's square
+_NEGLIGIBLE = 0.01  # squared usage of a group's share of its set that is not worth a proxy
 _HARMLESS = 0.25  # squared usage of a label's sets that need not be told apart, together
 
 
@@ -89,6 +97,33 @@ def halved_further(
     """
     found = yield from squares_by_halves(known, encoding, asked, int(asked.sum()))
     return np.where(asked, found[0], squares[0]), np.where(asked, found[1], squares[1])
+
+
+def told_apart(
+    known: History, encoding: Encoding, squares: tuple[Floats, Floats], asked: Bools
+) -> Subroutine[tuple[Floats, Floats]]:
+    """``squares`` with a proxy of each choice that only sets are known of.
+
+    Where most sets hold a group that is beyond the bound alone, halves of them tell nothing of the
+    others, and one by one is the cheapest way to find these (from a share of 38 % on; Ungar, *Comm.
+    Pure Appl. Math.* 13, 1960). What saves most time by the profiles comes first.
+
+    Args:
+        known: The trials.
+        encoding: Of their assignments.
+        squares: What `screened_squares` or `halved_further` returned.
+        asked: (n, p) what `asked_about` said before that.
+    """
+    values, sure = squares[0].copy(), squares[1].copy()
+    open_ = asked & (sure > _SURE) & (values > _NEGLIGIBLE)
+    gains = np.where(open_, profile_gains(known, encoding), -math.inf)
+    order = np.argsort(-gains, axis=None, kind="stable")[: int(open_.sum())]
+    wanted = np.zeros(encoding.size, dtype=bool)
+    wanted[np.unravel_index(order[: max(known.proxy_room(), 0)], encoding.size)] = True
+    if wanted.any():
+        alone = yield from single_squares(known, encoding, wanted)
+        values[wanted], sure[wanted] = alone[wanted], _SURE
+    return values, sure
 
 
 def squares_of_fastest(known: History, encoding: Encoding) -> Subroutine[tuple[Floats, Floats]]:

@@ -185,7 +185,7 @@ class Fit:
     def alone(self, limit: float) -> Floats:
         """(d,) logarithm of the probability that the part alone is within ``limit`` (a logarithm).
 
-        What was within a smaller measured sum is. Linearised sums miss this: a part of small median
+        What was within a smaller measured sum is. Linearized sums miss this: a part of small median
         and wide spread adds next to nothing to mean and variance of a sum. How heavy the tails
         really are is learnt from how many of the measured sets were within the limit.
         """

@@ -19,7 +19,7 @@ from precsearch.core.errors import BuildError
 from precsearch.core.events import TrialFinished
 from precsearch.graph.reading.read import read_model
 from precsearch.plan.plan import read_plan
-from precsearch.replay.materialize import materialise
+from precsearch.replay.materialize import materialize
 from precsearch.setup.target import open_target
 from tests.backends.ort_cuda.stand_in import CPU, StandIn, installed
 from tests.backends.ov.small_engines import cnn
@@ -134,6 +134,6 @@ def test_a_plan_names_the_rewrite_and_gives_the_same_bytes_again(norms: Path) ->
     plan = read_plan(norms / "plan.json")
     assert [r.name for r in plan.recipe.rewrites] == ["fuse-layernorm"]
     assert plan.recipe.options["use_tf32"] in ("true", "false")
-    made = materialise(plan, norms / "m.onnx", None)
-    assert materialise(plan, norms / "m.onnx", None).lowered.model == made.lowered.model
+    made = materialize(plan, norms / "m.onnx", None)
+    assert materialize(plan, norms / "m.onnx", None).lowered.model == made.lowered.model
     assert hashlib.sha256(made.lowered.model).hexdigest() == plan.recipe.materialised_sha256

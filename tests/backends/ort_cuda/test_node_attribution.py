@@ -174,3 +174,25 @@ def test_the_user_is_told_which_nodes_ran_on_the_cpu(monkeypatch: pytest.MonkeyP
     (said,) = backend.warnings(artifact)
     assert said.startswith("ran on the CPU, because")
     assert said.endswith("n0, n1, n2 and 2 more")
+
+
+@pytest.mark.parametrize(
+    ("op_type", "wrote", "build", "told"),
+    [
+        ("FusedConv", "float16", {}, True),
+        ("Conv", "float16", {"prefer_nhwc": "true"}, False),
+        ("Conv", "float", {}, False),
+        ("MatMul", "float16", {}, False),
+    ],
+)
+def test_the_layout_that_was_not_tried_is_told_where_it_may_matter(
+    op_type: str, wrote: str, build: dict[str, str], told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = graph(("n", op_type, ["x"], ["y"]))
+    provider = "CPUExecutionProvider"
+    times = node_times([event("n", op_type, 1.0, wrote, provider)])
+    backend = StandIn(BackendOptions(build=build))
+    monkeypatch.setattr(backend._profiles, "profile", lambda *_: profiled(model, model, times))
+    engine = graph(("n", "Relu", ["x"], ["y"])).SerializeToString()
+    backend.open(engine, profiled=True).profile({}, 1)
+    assert any("prefer_nhwc=true" in line for line in backend.warnings(engine)) is told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from precsearch.core.precision import Precision
 from precsearch.core.trial import Measured
 from precsearch.plan.plan import read_plan
 from precsearch.reference.session import reference_outputs
-from precsearch.replay.materialize import materialise
+from precsearch.replay.materialize import materialize
 from precsearch.system.cuda_driver import cuda_devices
 from tests.backends.ov.small_engines import cnn, encoder, lowered, samples
 from tests.graph.small_layers import GraphBuilder, layer_norm, linear
@@ -87,11 +88,36 @@ def test_times_are_those_of_the_device(clock: str, graph: str) -> None:
     assert 1e-4 < times[10] < 0.14
 
 
-def test_a_node_without_a_kernel_is_named_and_no_graph_is_captured() -> None:
+def _between_products(op_type: str) -> onnx.ModelProto:
     b = GraphBuilder()
     x = linear(b, b.input([4, 64], name="x"), 64, 64)
-    b.output(linear(b, b.op("LpNormalization", x), 64, 64))
-    model = b.model()
+    b.output(linear(b, b.op(op_type, x), 64, 64))
+    return b.model()
+
+
+def _left_to_the_cpu(folder: Path) -> onnx.ModelProto:
+    """A model of which ONNX Runtime's own profile says that a node ran on the CPU.
+
+    Which operators have no CUDA kernel follows the release.
+    """
+    for op_type in ("LpNormalization", "Asinh", "Atan", "Shrink", "Hardmax", "GlobalLpPool"):
+        model = _between_products(op_type)
+        options = ort.SessionOptions()
+        options.enable_profiling, options.profile_file_prefix = True, str(folder / op_type)
+        session = ort.InferenceSession(
+            model.SerializeToString(), options, providers=["CUDAExecutionProvider"]
+        )
+        session.run(None, dict(samples(model)))
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        found = [e.get("args", {}) for e in events]
+        ran = {args.get("op_name"): args.get("provider") for args in found}
+        if ran.get(op_type) == "CPUExecutionProvider":
+            return model
+    raise AssertionError("every one of these operators has a CUDA kernel: name others")
+
+
+def test_a_node_without_a_kernel_is_named_and_no_graph_is_captured(tmp_path: Path) -> None:
+    model = _left_to_the_cpu(tmp_path)
     made, artifact = backend(), model.SerializeToString()
     session = made.open(artifact, profiled=True)
     session.profile(samples(model), 1)
@@ -136,5 +162,5 @@ def test_a_search_ends_in_a_plan_that_is_replayed_byte_for_byte(tmp_path: Path) 
     trials = [e.trial for e in optimize_events(config) if isinstance(e, TrialFinished)]
     assert all(isinstance(t.outcome, Measured) for t in trials)
     plan = read_plan(tmp_path / "plan.json")
-    first = materialise(plan, tmp_path / "m.onnx", None).lowered.model
-    assert materialise(plan, tmp_path / "m.onnx", None).lowered.model == first
+    first = materialize(plan, tmp_path / "m.onnx", None).lowered.model
+    assert materialize(plan, tmp_path / "m.onnx", None).lowered.model == first

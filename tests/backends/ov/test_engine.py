@@ -64,6 +64,20 @@ def test_external_weights_are_found_beside_the_model(tmp_path: Path) -> None:
         made().build(path.read_bytes())
 
 
+@pytest.mark.parametrize("precision", [FP32, Precision.BF16, INT8])
+def test_a_model_of_several_operator_sets_is_read_whatever_it_runs_in(precision: Precision) -> None:
+    model = cnn()
+    for domain in ("ai.onnx.ml", "com.example.unused"):
+        model.opset_import.add(domain=domain, version=2)
+    backend, feed = made(), samples(model)
+    if precision not in backend.precisions:
+        pytest.skip(f"this device has no {precision.value}")
+    artifact, low = engine(model, backend, precision)
+    assert len(onnx.ModelProto.FromString(low.model).opset_import) == 3
+    found, wanted = backend.open(artifact).run(feed), by_ort(model.SerializeToString(), feed)
+    assert all(relative(a, b) < 0.2 for a, b in zip(found.values(), wanted.values(), strict=True))
+
+
 @pytest.mark.parametrize("make", [cnn, encoder])
 def test_int8_runs_in_int8_and_what_was_left_in_fp32_does_not(make: object) -> None:
     model = make()  # type: ignore[operator]
@@ -186,3 +200,12 @@ def test_engines_of_equal_kernels_have_one_anatomy() -> None:
     first, second = (engine(cnn(), backend, INT8)[0] for _ in range(2))
     assert backend.layer_summary(first) == backend.layer_summary(second)
     assert backend.layer_summary(first) != backend.layer_summary(engine(cnn(), backend, FP32)[0])
+
+
+def test_conversions_are_what_computes_nothing() -> None:
+    model, backend = cnn(), made()
+    artifact, _ = engine(model, backend, INT8)
+    kernels = backend.open(artifact, profiled=True).profile(samples(model), 2)
+    assert any(k.converts for k in kernels)
+    assert {k.op_type for k in kernels if k.converts} <= {"Reorder", "Convert", "FakeQuantize"}
+    assert all(not k.converts for k in kernels if k.op_type in ("Convolution", "FullyConnected"))

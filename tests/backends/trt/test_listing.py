@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import onnx
-from onnx import helper
-
 from precsearch.backends.tensorrt.achieved import products_ran
 from precsearch.backends.tensorrt.listing import is_layer, listing_digest, read_listing
 from precsearch.backends.tensorrt.logger import Lines
@@ -62,13 +59,7 @@ POOL = line(
 LOG = ["Total Activation Memory: 0", CONV, AFTER, POOL, "Name: a, LayerType: signal, Inputs: [ ]"]
 
 
-def model() -> onnx.ModelProto:
-    nodes = [
-        helper.make_node("Conv", ["x", "w"], ["a"], "t1"),
-        helper.make_node("Relu", ["a"], ["b"], "t2"),
-        helper.make_node("MatMul", ["b", "v"], ["c"], "t9"),
-    ]
-    return helper.make_model(helper.make_graph(nodes, "g", [], []))
+PRODUCTS = ("t1", "t9")
 
 
 def test_each_layer_has_its_types_tactic_and_nodes() -> None:
@@ -101,14 +92,14 @@ def test_the_digest_leaves_out_names_that_count_up() -> None:
 
 
 def test_a_product_ran_in_what_its_kernel_and_not_the_code_around_it_computes() -> None:
-    assert products_ran(model(), read_listing(LOG)) == {"t1": Precision.INT8}
+    assert products_ran(PRODUCTS, read_listing(LOG)) == {"t1": Precision.INT8}
 
 
 def test_the_largest_matrix_is_the_weight_and_not_the_bias_of_what_is_fused_with_it() -> None:
     keeps = [tensor("b", "1,4096", "Half"), tensor("w", "64,32", "Float"), tensor("s", "1", "Half")]
     data = tensor("x", "4,64", "Float")
     text = line("m", "runtime_fusion", data, keeps, tensor("y", "4,32", "Half"), "k", "t9")
-    assert products_ran(model(), read_listing([text])) == {"t9": Precision.FP32}
+    assert products_ran(PRODUCTS, read_listing([text])) == {"t9": Precision.FP32}
     keeps[1] = tensor("w", "64,32", "Half")
     demoted = line("m", "runtime_fusion", data, keeps, tensor("y", "4,32", "Half"), "k", "t9")
-    assert products_ran(model(), read_listing([demoted])) == {"t9": Precision.FP16}
+    assert products_ran(PRODUCTS, read_listing([demoted])) == {"t9": Precision.FP16}

@@ -76,11 +76,11 @@ class _Session:
     ran = False
     """Whether this process has run an engine other than to time it; the last ones only time."""
 
-    def __init__(self, session: Session, seconds: float, quantised: bool) -> None:
+    def __init__(self, session: Session, seconds: float, quantized: bool) -> None:
         self._session = session
         self._seconds = seconds
-        self._quantised = quantised
-        self._crash = quantised and os.environ.get(_CRASH) == "1"
+        self._quantized = quantized
+        self._crash = quantized and os.environ.get(_CRASH) == "1"
 
     def run(self, feed: Feed) -> dict[str, Array]:
         _Session.ran = True
@@ -89,7 +89,7 @@ class _Session:
 
     def time(self, feed: Feed, repeats: int) -> list[float]:
         _held("baseline", True)
-        _held("confirm", self._quantised and not _Session.ran)
+        _held("confirm", self._quantized and not _Session.ran)
         with _noted("time"):
             if self._crash:
                 os.kill(os.getpid(), signal.SIGSEGV)
@@ -110,9 +110,9 @@ def _kernel_seconds(kernel: KernelTime) -> float:
 
 
 class Clocked(OnnxRuntimeBackend):
-    """The more is quantised, the faster, or the slower if ``SLOWER`` is set.
+    """The more is quantized, the faster, or the slower if ``SLOWER`` is set.
 
-    What is quantised crashes while it is timed if ``CRASH`` is set. ``HOLD`` names where it stops:
+    What is quantized crashes while it is timed if ``CRASH`` is set. ``HOLD`` names where it stops:
     at the ``gate``, in the ``search`` once the uniform engines are measured, or in ``confirm``,
     where the finalists are timed in a process of their own.
     """
@@ -134,10 +134,10 @@ class Clocked(OnnxRuntimeBackend):
         with _noted("open"):
             session = super().open(artifact, profiled=profiled)
         nodes = onnx.ModelProto.FromString(artifact).graph.node
-        quantised = sum(n.op_type in ("DequantizeLinear", "MatMulInteger") for n in nodes)
-        factor = 1 + 0.03 * quantised
+        quantized = sum(n.op_type in ("DequantizeLinear", "MatMulInteger") for n in nodes)
+        factor = 1 + 0.03 * quantized
         faster = os.environ.get(_SLOWER) != "1"
-        return _Session(session, 1e-3 / factor if faster else 1e-3 * factor, quantised > 0)
+        return _Session(session, 1e-3 / factor if faster else 1e-3 * factor, quantized > 0)
 
 
 def diary(folder: Path) -> list[Did]:

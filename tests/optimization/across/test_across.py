@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,8 +12,23 @@ from precsearch.cli.output.optimize import engine_lines
 from precsearch.cli.output.page import Page
 from precsearch.cli.progress.view import View, fold
 from precsearch.core.errors import InputError, OptionError
-from precsearch.core.events import Event, RunStarted, SearchFinished, StageStarted, Warned
+from precsearch.core.events import (
+    Event,
+    FinalistsTimed,
+    FinalistTime,
+    RunStarted,
+    SearchFinished,
+    SearchStarted,
+    StageStarted,
+    TrialFinished,
+    UniformEngine,
+    Warned,
+)
 from precsearch.core.precision import Precision
+from precsearch.core.problem import Bound, Budget
+from precsearch.core.space import Assignment
+from precsearch.core.trial import Accuracy, Measured, Measurement, Proposal, Trial
+from precsearch.optimization.across.entrant import BestUniform, Entrant
 from precsearch.optimization.across.table_file import EngineTable
 from precsearch.optimization.start import optimize_events
 from precsearch.plan.plan import read_plan
@@ -21,6 +36,7 @@ from precsearch.report import tell
 from precsearch.setup.config import EngineRow, OptimizeConfig, OptimizeResult
 from tests.backends.ov.clocked_openvino import install
 from tests.backends.ov.small_engines import made
+from tests.cli.runs import latency
 from tests.e2e.plugins.clocked_backend import here
 from tests.hostile.situations.world import write_world
 
@@ -77,6 +93,45 @@ def test_the_fastest_of_two_engines_is_shipped_with_a_row_for_each(
     assert told.engines == EngineTable(other, result.engines)
     assert told.plan is not None
     assert told.plan.recipe.backend == other
+
+
+def _told(events: Sequence[Event], config: OptimizeConfig) -> Entrant:
+    one = Entrant(config)
+
+    def stream() -> Generator[Event, None, OptimizeResult]:
+        yield from events
+        return OptimizeResult(None, None, None, met=False, interrupted=False, summary=())
+
+    list(one.run(stream()))
+    return one
+
+
+def test_the_best_uniform_engine_is_the_fastest_within_the_bound_as_timed_beside_the_plan(
+    tmp_path: Path,
+) -> None:
+    config = OptimizeConfig(tmp_path / "m.onnx", None, output=tmp_path / "p.json")
+    careful = Assignment.of({"a": Precision.INT8, "b": Precision.INT8, "c": Precision.BF16})
+    half = Assignment.of(dict.fromkeys("abc", Precision.BF16))
+    over = Assignment.of(dict.fromkeys("abc", Precision.INT8))
+    mixed = Assignment.of({"a": Precision.INT8})
+    uniform = tuple(
+        UniformEngine(p, a)
+        for p, a in ((Precision.INT8, careful), (Precision.BF16, half), (Precision.INT8, over))
+    )
+    started = SearchStarted("", "auto", 3, 3, Bound(1e-2), Budget(), 0.01, uniform=uniform)
+    rows = ((half, 0.005, 0.6), (careful, 0.009, 0.62), (over, 0.5, 0.3), (mixed, 0.001, 0.4))
+    trials = [
+        TrialFinished(
+            Trial(n, Proposal(a), Measured(Measurement(Accuracy(loss, loss), latency(ratio)))), n, 1
+        )
+        for n, (a, loss, ratio) in enumerate(rows, 1)
+    ]
+    assert _told(trials[:1], config).best_uniform() is None
+    in_the_search = _told([started, *trials], config).best_uniform()
+    assert in_the_search == BestUniform(Precision.BF16, 0.6)
+    again = FinalistsTimed((FinalistTime(2, 0.58, 0.57, 0.59), FinalistTime(1, 0.61, 0.6, 0.62)))
+    beside = _told([started, *trials, again], config).best_uniform()
+    assert beside == BestUniform(Precision.INT8, 0.58)
 
 
 def test_one_engine_twice_or_an_unknown_one_is_refused(tmp_path: Path) -> None:

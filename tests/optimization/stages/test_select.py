@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from precsearch.core.errors import WorkerError
-from precsearch.core.events import Event, FinalistJudged, StageStarted, Warned
+from precsearch.core.events import Event, FinalistJudged, FinalistsTimed, StageStarted, Warned
 from precsearch.core.precision import Precision
-from precsearch.core.problem import Bound, Goal, Problem
+from precsearch.core.problem import Bound, Goal, Prior, Problem
 from precsearch.core.space import Assignment, LayerGroup, SearchSpace
 from precsearch.core.trial import (
     Accuracy,
@@ -107,14 +107,18 @@ def lowered(assignment: Assignment) -> Lowered:
 
 
 def confirmed(
-    trials: Sequence[Trial], bench: Bench, holdout: bool = True, seconds: float | None = None
+    trials: Sequence[Trial],
+    bench: Bench,
+    holdout: bool = True,
+    seconds: float | None = None,
+    problem: Problem = PROBLEM,
 ) -> tuple[Choice | None, list[Event]]:
     chosen: list[Confirmed] = []
 
     def steps() -> Generator[Event, None, None]:
         found = yield from confirm(
-            PROBLEM,
-            finalists(PROBLEM, trials),
+            problem,
+            finalists(problem, trials),
             lowered,
             bench,  # type: ignore[arg-type]
             bench.another,  # type: ignore[arg-type]
@@ -196,6 +200,37 @@ def test_timings_of_which_no_two_agree_are_marked_as_unsure() -> None:
     assert chosen.measurement.latency is not None
     (said,) = chosen.measurement.latency.unsure
     assert said == "timings of the same engine differ: 2.00x, 1.67x, 1.43x, 1.25x"
+
+
+def test_uniform_engines_are_finalists_with_and_without_groups_that_have_a_hazard() -> None:
+    problem = replace(PROBLEM, priors=(Prior("c", INT8, True, "its range is too wide"),))
+    everywhere = trial(1, 0.009, 0.80, a=INT8, b=INT8, c=INT8)
+    careful = trial(2, 0.009, 0.81, a=INT8, b=INT8, c=FP16)
+    mixed = [
+        trial(3, 0.001, 0.5, a=INT8),
+        trial(4, 0.001, 0.6, b=INT8),
+        trial(5, 0.001, 0.7, c=FP16),
+        trial(6, 0.001, 0.75, a=FP16),
+    ]
+    found = finalists(problem, [FP32_ENGINE, everywhere, careful, *mixed])
+    assert {t.number for t in found} == {0, 1, 2, 3, 4, 5}
+    assert careful not in finalists(PROBLEM, [FP32_ENGINE, everywhere, careful, *mixed])
+
+
+@pytest.mark.parametrize(
+    ("ratios", "ships"), [((0.975, 0.977), True), ((0.95, 1.0), False), ((0.985, 0.987), False)]
+)
+def test_a_gain_within_the_noise_of_one_timing_counts_if_every_process_shows_it(
+    ratios: tuple[float, float], ships: bool
+) -> None:
+    half = trial(1, 0.004, 0.97, a=FP16, b=FP16, c=FP16)
+    noisy = replace(PROBLEM, goal=replace(PROBLEM.goal, noise=0.03))
+    bench = Bench(times=[latency(r) for r in ratios])
+    chosen, events = confirmed([FP32_ENGINE, half], bench, holdout=False, problem=noisy)
+    assert chosen is not None
+    assert (chosen.trial is half) is ships
+    (timed,) = [e for e in events if isinstance(e, FinalistsTimed)]
+    assert [(row.number, row.ratio) for row in timed.times] == [(1, max(ratios))]
 
 
 def test_what_turns_out_slower_than_fp32_does_not_ship() -> None:

@@ -206,6 +206,8 @@ class OnnxRuntimeCudaBackend:
                 more = len(elsewhere) - _MAX_NAMES
                 shown += f" and {more} more" if more > 0 else ""
                 self._note(artifact, _FALLBACK.format(names=shown))
+            if not self.build_options.prefer_nhwc and found.convolves_in(Precision.FP16):
+                self._note(artifact, _LAYOUT)
             return found.kernels()
 
         return profile
@@ -243,3 +245,7 @@ class OnnxRuntimeCudaBackend:
 
 _BOUND = "# timed as a CUDA graph with inputs and outputs on the device: docs/onnxruntime-cuda.md"
 _FALLBACK = "ran on the CPU, because the CUDA provider has no kernel for them as they are: {names}"
+_LAYOUT = (
+    "convolutions in FP16 ran with their channels first; this search did not try channels last, "
+    "which is often faster: --build-option prefer_nhwc=true"
+)

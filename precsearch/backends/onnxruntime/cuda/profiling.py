@@ -24,8 +24,14 @@ from precsearch.backends.onnxruntime.cuda.provider import (
     run_error,
 )
 from precsearch.backends.onnxruntime.fused_nodes import fused_nodes, uncomputed
-from precsearch.backends.onnxruntime.node_events import NodeTime, node_times, read_profile
+from precsearch.backends.onnxruntime.node_events import (
+    CONVERSIONS,
+    NodeTime,
+    node_times,
+    read_profile,
+)
 from precsearch.core.backend import Feed, KernelTime
+from precsearch.core.precision import Precision
 from precsearch.reference.session import ort_errors
 
 __all__ = ["EngineProfile", "engine_profile", "profiled"]
@@ -58,10 +64,15 @@ class EngineProfile:
                 t.op_type,
                 t.seconds,
                 None if t.op_type in _MOVES else t.float_precision,
+                t.op_type in CONVERSIONS,
             )
             for t in self.times
         )
         return (*rows, KernelTime(self.stored, _STORED, 0.0)) if self.stored else rows
+
+    def convolves_in(self, precision: Precision) -> bool:
+        """Whether a convolution, fused or not, wrote this float format."""
+        return any("Conv" in t.op_type and t.float_precision is precision for t in self.times)
 
     def fallbacks(self, provider: str) -> tuple[str, ...]:
         """Nodes that compute floats and ran elsewhere, as the model calls them where it does."""

@@ -17,10 +17,9 @@ from precsearch.backends.tensorrt.building.precision_constraints import (
 )
 from precsearch.backends.tensorrt.building.profiles import Shapes, add_profiles
 from precsearch.backends.tensorrt.building.timing_cache import (
+    KeptCache,
     overwrite,
-    read_cache,
     read_tactics,
-    write_cache,
 )
 from precsearch.backends.tensorrt.capabilities import Caps
 from precsearch.backends.tensorrt.inspector import EngineLayer
@@ -92,7 +91,7 @@ class EngineBuilder:
         self._lines = lines
         self._weak = weak
         self._target = target
-        self._kept = kept
+        self._kept = KeptCache(kept)
         self._cache: Any = None
         self._records = caps.editable_cache and knobs.record_tactics
         self._held: Mapping[str, str] = {}
@@ -138,8 +137,8 @@ class EngineBuilder:
             engine = attempt()
             if engine is not None:
                 engine = self._as_held(engine, attempt)
-                if self._kept is not None:
-                    write_cache(self._kept, self.cache_bytes())
+                if self._kept.path is not None:
+                    self._kept.write(self.cache_bytes())
                 said = [*filter(None, [manner.said]), *self._lines.warnings]
                 layers = read_listing(self._lines.layers)
                 return Built(bytes(engine), names, tuple(said), layers)
@@ -256,9 +255,13 @@ class EngineBuilder:
     def _attach_cache(self, config: Any) -> None:  # noqa: ANN401
         if self._caps.targets:
             return
+        written = self._kept.read()
         if self._cache is None:
-            kept = b"" if self._kept is None else read_cache(self._kept)
-            self._cache = config.create_timing_cache(kept)
+            self._cache = config.create_timing_cache(written)
+        elif written:
+            # Another worker of this device has built since. What is in both caches stays as it was
+            # here; a file of another device or version is refused, and left.
+            self._cache.combine(config.create_timing_cache(written), ignore_mismatch=False)
         # Who holds a build to tactics has made sure that the device is the same.
         if not config.set_timing_cache(self._cache, ignore_mismatch=bool(self._held)):
             # Of another version or device, then.

@@ -17,7 +17,7 @@ from typing import Any
 
 from precsearch.system.regular_file import read_regular
 
-__all__ = ["overwrite", "read_cache", "read_tactics", "write_cache"]
+__all__ = ["KeptCache", "overwrite", "read_tactics"]
 
 _MAX_CACHE_BYTES = 1 << 30
 """Of a timing cache; those of large models have some megabytes."""
@@ -57,24 +57,51 @@ def _keys(cache: Any) -> list[Any]:  # noqa: ANN401
         return []
 
 
-def read_cache(kept: Path) -> bytes:
-    """A serialized timing cache; empty where there is none to read."""
-    try:
-        return read_regular(kept, _MAX_CACHE_BYTES, follow=False)
-    except OSError:
-        return b""
+class KeptCache:
+    """The file of a timing cache, which every process that builds for one device reads and writes.
 
-
-def write_cache(kept: Path, cache: bytes) -> None:
-    """Write a timing cache beside its file and rename it: another process may be reading.
-
-    A build that is slow next time is no reason to fail this one: what cannot be written is left.
+    Attributes:
+        path: The file; ``None`` keeps nothing.
     """
-    with suppress(OSError):
-        handle, part = tempfile.mkstemp(prefix=f".{kept.name}.", dir=kept.parent)
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._seen: tuple[int, ...] | None = None
+
+    def read(self) -> bytes:
+        """The serialized cache, if it was written since it was last read here; else empty."""
+        state = self._state()
+        if self.path is None or state is None or state == self._seen:
+            return b""
+        self._seen = state
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(cache)
-            Path(part).replace(kept)
-        finally:
-            Path(part).unlink(missing_ok=True)
+            return read_regular(self.path, _MAX_CACHE_BYTES, follow=False)
+        except OSError:
+            return b""
+
+    def write(self, cache: bytes) -> None:
+        """Write the cache beside its file and rename it: another process may be reading.
+
+        A build that is slow next time is no reason to fail this one: what cannot be written is
+        left.
+        """
+        if self.path is None:
+            return
+        with suppress(OSError):
+            handle, part = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(cache)
+                Path(part).replace(self.path)
+            finally:
+                Path(part).unlink(missing_ok=True)
+            self._seen = self._state()
+
+    def _state(self) -> tuple[int, ...] | None:
+        if self.path is None:
+            return None
+        try:
+            found = self.path.lstat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_size, found.st_mtime_ns

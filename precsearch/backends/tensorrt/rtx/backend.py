@@ -7,7 +7,6 @@ all kernels compiled before the first inference.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +30,6 @@ from precsearch.core.backend import (
     QuantScheme,
 )
 from precsearch.core.errors import OptionError
-from precsearch.core.precision import Precision
 
 __all__ = ["TensorRtRtxBackend"]
 
@@ -140,14 +138,6 @@ class TensorRtRtxBackend(TensorRtBackend):
             _refuse_fp32_products(model)
         _refuse_fp32_attention(model)
         return super().build(model)
-
-    def precisions_of(self, artifact: bytes) -> Mapping[str, Precision | None]:
-        """See `precsearch.core.backend.BuildsAhead.precisions_of`."""
-        return self._noted(artifact).ran
-
-    def fused_attention(self, artifact: bytes) -> tuple[int, int]:
-        """See `precsearch.core.backend.BuildsAhead.fused_attention`."""
-        return self._noted(artifact).fused
 
     def layer_summary(self, artifact: bytes) -> tuple[str, ...]:
         """See `precsearch.core.backend.Backend.layer_summary`.

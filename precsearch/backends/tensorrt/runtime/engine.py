@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from precsearch.backends.tensorrt.inspector import EngineLayer
+from precsearch.backends.tensorrt.inspector import REFORMAT, EngineLayer
 from precsearch.backends.tensorrt.runtime.buffers import Buffers
 from precsearch.backends.tensorrt.runtime.cuda import Cuda
 from precsearch.core.backend import Array, Feed, KernelTime
@@ -166,7 +166,8 @@ class TensorRtSession:
                 found.append(KernelTime((), "", took, None))
             else:
                 nodes = self._of_model(layer.nodes)
-                found.append(KernelTime(nodes, layer.kind, took, layer.precision))
+                converts = layer.kind == REFORMAT
+                found.append(KernelTime(nodes, layer.kind, took, layer.precision, converts))
         silent = set(self._nodes) - {node for k in found for node in k.nodes}
         # What no layer names was fused without a word, or folded away: of unknown precision.
         found.append(KernelTime(tuple(sorted(silent)), "", 0.0, None))

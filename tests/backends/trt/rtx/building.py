@@ -74,7 +74,7 @@ def disobeyed(
     of its own, and is left out.
     """
     proto = onnx.load_model_from_string(model)
-    ran = products_ran(proto, made.layers)
+    ran = products_ran([n.name for n in proto.graph.node if n.op_type in PRODUCTS], made.layers)
     found = []
     for node in proto.graph.node:
         if node.op_type not in PRODUCTS or node.name not in ran:

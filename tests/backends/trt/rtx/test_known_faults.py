@@ -76,9 +76,10 @@ def half_infinities(engine: bytes) -> int:
     return max(int(np.count_nonzero((values & 0x7FFF) == 0x7C00)) for values in whole)
 
 
-def test_without_the_guard_the_product_is_demoted_and_that_is_seen() -> None:
+@pytest.mark.parametrize("kind", ["Conv", "MatMul"])
+def test_without_the_guard_the_product_is_demoted_and_that_is_seen(kind: str) -> None:
     """Should a version build this as asked, the guard has become needless."""
-    graph, inner = island(None)
+    graph, inner = island(None, kind)
     made = lowered(graph, dict.fromkeys(inner, FP32))
     proto = onnx.load_model_from_string(made.model)
     (guard,) = (n for n in proto.graph.node if n.name.endswith("//guard"))
@@ -89,7 +90,8 @@ def test_without_the_guard_the_product_is_demoted_and_that_is_seen() -> None:
     engine = built(bare, "SM89")
     ((name, _, asked, _),) = disobeyed(bare, engine, made.asked)
     assert (name, asked) == (inner[0], "fp32")
-    assert half_infinities(engine.engine) > 1000
+    assert half_infinities(engine.engine) > {"Conv": 1000, "MatMul": 200}[kind]
+    assert len(built(made.model, "SM89").layers) == len(engine.layers), "the guard costs a kernel"
 
 
 @pytest.mark.parametrize("target", TARGETS)

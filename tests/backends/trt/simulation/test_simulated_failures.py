@@ -251,6 +251,20 @@ def test_a_kept_cache_begins_the_next_process(tmp_path: Path) -> None:
     assert builder(tensorrt("10.0.1"))[0].cache_bytes() == b""
 
 
+def test_what_another_worker_of_the_device_has_timed_is_taken_over(tmp_path: Path) -> None:
+    kept = tmp_path / "timing.cache"
+    made, beside = tensorrt("10.0.1"), tensorrt("10.0.1")
+    first, _ = once(made, tmp_path, kept)
+    first.build(plain(tmp_path, made), "", ())
+    assert made.named("ITimingCache.combine") == [], "nobody else has built"
+    once(beside, tmp_path, kept)
+    first.build(plain(tmp_path, made), "", ())
+    assert len(made.named("ITimingCache.combine")) == 1
+    assert made.named("IBuilderConfig.create_timing_cache")[-1] == (b"cache",)
+    first.build(plain(tmp_path, made), "", ())
+    assert len(made.named("ITimingCache.combine")) == 1, "its own file is no news"
+
+
 def test_a_cache_of_another_version_is_left_for_an_empty_one(tmp_path: Path) -> None:
     kept = tmp_path / "timing.cache"
     kept.write_bytes(b"of another device")

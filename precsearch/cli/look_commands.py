@@ -118,7 +118,7 @@ def report(
     output: plan_options.ReportOutput = None,
     force: options.Force = False,
 ) -> Action:
-    """Write a page about a run, or show how two plans differ.
+    """Write a page about a run, or compare runs or plans.
 
     The page is one file that needs no network. Drawing needs `pip install 'precsearch[report]'`.
 

@@ -9,33 +9,43 @@ from rich.text import Text
 
 from precsearch.cli.cells import clean, magnitude
 from precsearch.cli.exit_codes import Exit
-from precsearch.cli.output.front import front_lines, plan_at_lines
 from precsearch.cli.output.page import Page
+from precsearch.cli.output.runs import front_lines, plan_at_lines, side_by_side_lines
 from precsearch.cli.output.streams import glyphs_of, stdout
 from precsearch.cli.progress.watch import watch as watch_run
 from precsearch.core.errors import OptionError
 from precsearch.optimization.front.plan_at import front, plan_at
 from precsearch.replay.upgrade import upgrade
-from precsearch.report import compare, difference_lines, difference_page, is_run, run_page, tell
+from precsearch.report import (
+    compare,
+    difference_lines,
+    difference_page,
+    is_run,
+    members,
+    run_page,
+    runs_page,
+    tell,
+)
 from precsearch.search.journal import NAME
 from precsearch.setup.files import check_free, write_output
 
 __all__ = ["plan", "report", "upgraded", "watch"]
 
-_MOST = 2
+_TWO = 2
 
 
 def report(paths: Sequence[Path], output: Path | None, *, force: bool) -> Exit:
-    """Write a page about a run, or compare two plans.
+    """Write a page about a run, compare two plans, or show several runs beside each other.
 
     Raises:
         InputError: What to report on cannot be read, or the page not be written.
     """
-    if len(paths) > _MOST:
-        raise OptionError("a report is about one run and its plan, or compares two plans")
     inputs = [p / NAME if p.is_dir() else p for p in paths]
-    if len(paths) == _MOST and not any(is_run(p) for p in paths):
+    runs = sum(map(is_run, paths))
+    if len(paths) == _TWO and runs == 0:
         return _difference(paths[0], paths[1], output, force=force)
+    if len(paths) > _TWO or runs > 1:
+        return _side_by_side(paths, inputs, output, force=force)
     target = output or Path(f"{_stem(paths[0])}.report.html")
     check_free([target], force=force, inputs=inputs)
     story = tell(paths)
@@ -54,6 +64,22 @@ def _difference(first: Path, second: Path, output: Path | None, *, force: bool) 
     out = stdout()
     page = Page(out.width, glyphs_of(out))
     page.write(out, [Text(clean(line)) for line in difference_lines(difference)])
+    return Exit.DONE
+
+
+def _side_by_side(
+    paths: Sequence[Path], inputs: Sequence[Path], output: Path | None, *, force: bool
+) -> Exit:
+    """Say what several runs reached; as a page, if a place for one is named."""
+    if output is not None:
+        check_free([output], force=force, inputs=inputs)
+    found = members(paths)
+    if output is not None:
+        _written(output, runs_page(found), f"{len(found)} runs", force=force)
+        return Exit.DONE
+    out = stdout()
+    page = Page(out.width, glyphs_of(out))
+    page.write(out, side_by_side_lines(found, page))
     return Exit.DONE
 
 

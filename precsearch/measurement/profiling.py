@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence, Set
-from dataclasses import dataclass
+from typing import TypedDict
 
 from precsearch.core.backend import Backend, Feed, KernelTime, TellsPrecisions
 from precsearch.core.precision import Precision
@@ -53,23 +53,17 @@ def profiled(backend: Backend, artifact: bytes, feed: Feed) -> tuple[KernelTime,
         session.close()
 
 
-@dataclass(frozen=True, slots=True)
-class GroupSeconds:
-    """Time per group key, "" for what no group owns, in seconds of one inference.
+class GroupSeconds(TypedDict):
+    """The fields of `Measurement` about time: seconds per group key, "" for what no group owns."""
 
-    Attributes:
-        total: All of it; the sum is the engine's unprofiled latency.
-        conversions: The part of it in kernels that only change the type or layout of a tensor.
-    """
-
-    total: Mapping[str, float]
-    conversions: Mapping[str, float]
+    group_seconds: dict[str, float]
+    conversion_seconds: dict[str, float]
 
 
 def seconds_by_group(
     kernels: Sequence[KernelTime], owners: Mapping[str, str], seconds: float
 ) -> GroupSeconds:
-    """The time of each group.
+    """The time of each group, which sums up to the engine's, and the conversions in it.
 
     Profiling costs about the same for every kernel (2 to 3 microseconds on ONNX Runtime), which
     would make an engine of many small kernels look slower than it is: what the kernels take
@@ -93,12 +87,12 @@ def seconds_by_group(
                 converting[key] = converting.get(key, 0.0) + share
     total = sum(found.values())
     if not total > 0:
-        return GroupSeconds({}, {})
+        return {"group_seconds": {}, "conversion_seconds": {}}
     scale = seconds / total
-    return GroupSeconds(
-        {key: s * scale for key, s in found.items()},
-        {key: s * scale for key, s in converting.items()},
-    )
+    return {
+        "group_seconds": {key: s * scale for key, s in found.items()},
+        "conversion_seconds": {key: s * scale for key, s in converting.items()},
+    }
 
 
 def achieved_precisions(

@@ -109,7 +109,10 @@ def test_a_report_is_written_from_the_result(result: precsearch.Result, place: P
     with pytest.raises(precsearch.OutputError, match="exists already"):
         precsearch.save_report(result, "page.html")
     other = precsearch.save_report(result, "two.html", other=result.plan_path)
-    assert other.stat().st_size > 1000
+    assert "<h1>" in other.read_text(encoding="utf-8")
+    journal = result.run_path / "journal.jsonl"
+    several = precsearch.save_report(result, "three.html", other=[result.plan_path, journal])
+    assert "beside each other" in several.read_text(encoding="utf-8")
 
 
 def test_inspect_and_diagnose_take_what_is_in_memory(place: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -205,3 +205,10 @@ def test_what_two_engines_have_in_common_is_no_spread_between_them() -> None:
 def test_what_must_be_said_beside_a_speed_up(low: float, high: float, said: Sequence[str]) -> None:
     found = Latency(1e-3, 1e-3, 1e-3, (low + high) / 2, low, high)
     assert doubts(found) == said
+
+
+def test_a_cause_of_doubt_is_named_once_whatever_its_figures() -> None:
+    said = "something else uses this machine ({} of 40 rounds were disturbed)"
+    rows = [replace(latency(0.5), unsure=(said.format(n),)) for n in (40, 39)]
+    found = together([*rows, replace(latency(0.5), unsure=("another cause",))], NOISE)
+    assert found.unsure == (said.format(40), "another cause")

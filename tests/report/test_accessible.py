@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from precsearch.report import compare, difference_page, run_page, tell
+from precsearch.report import Member, compare, difference_page, run_page, runs_page, tell
 from tests.report.chromium import Page, opened
 from tests.report.runs import Run
 
@@ -54,4 +54,12 @@ def test_a_comparison_breaks_no_rule_of_axe(finished: Run, tmp_path: Path) -> No
     file = tmp_path / "difference.html"
     file.write_text(difference_page(compare(finished.plan, finished.plan)), encoding="utf-8")
     with opened(file, tmp_path / "home", WIDTHS[1], 900) as shown:
+        assert violations(shown) == []
+
+
+def test_several_runs_break_no_rule_of_axe(finished: Run, tmp_path: Path) -> None:
+    file = tmp_path / "runs.html"
+    story = tell([finished.run_dir])
+    file.write_text(runs_page([Member("a", story), Member("b", story)]), encoding="utf-8")
+    with opened(file, tmp_path / "home", WIDTHS[0], 900, mobile=True) as shown:
         assert violations(shown) == []

@@ -244,8 +244,10 @@ def test_what_is_missing_is_named(
         (["empty"], "the journal 'empty/journal.jsonl' cannot be read"),
         (["damaged"], "holds a damaged event"),
         (["no-run"], "does not begin with a run"),
-        (["a", "b", "c"], "a report is about one run and its plan, or compares two plans"),
-        (["empty", "damaged"], "a report is about one run and its plan, or compares two plans"),
+        (["a", "b", "c"], "the plan 'a' cannot be read"),
+        (["no-run", "damaged"], "does not begin with a run"),
+        ([f"run{n}" for n in range(9)], "a report compares at most 8 runs; 9 were named"),
+        (["empty", "./empty"], "'empty' is named twice; name each run once"),
     ],
 )
 def test_what_cannot_be_read_is_said(

@@ -127,15 +127,16 @@ Reported = Annotated[
     Argument(
         metavar="RUN...",
         show_default=False,
-        help="A run directory, a plan, or a run and its plan; two plans are compared.",
+        help="A run directory, a plan, or a run and its plan. Several runs are shown beside each "
+        "other; of two plans, the differences.",
     ),
 ]
 ReportOutput = Annotated[
     Path | None,
     value(
         "FILE",
-        "Where to write the page. Default: RUN's name with .report.html, here; two plans are "
-        "compared on the terminal.",
+        "Where to write the page. Default: RUN's name with .report.html, here; what is compared "
+        "is shown on the terminal.",
         "--output",
         "-o",
     ),

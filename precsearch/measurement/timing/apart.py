@@ -57,9 +57,14 @@ def together(timings: Sequence[Latency], noise: float) -> Latency:
         ratio_low=min(row.ratio_low, *ratios),
         ratio_high=max(row.ratio_high, *ratios),
         dropped=sum(t.dropped for t in timings),
-        unsure=tuple(dict.fromkeys(doubts)),
+        unsure=_once(doubts),
         apart=ratios,
     )
+
+
+def _once(doubts: Sequence[str]) -> tuple[str, ...]:
+    """Each cause once, as it was first said: timings differ in the figures in brackets alone."""
+    return tuple({reason.partition(" (")[0]: reason for reason in reversed(doubts)}.values())[::-1]
 
 
 def beside(first: Latency, second: Latency) -> tuple[float, int]:

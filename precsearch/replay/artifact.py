@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from precsearch.measurement.build_service import (
 )
 from precsearch.plan.plan import Plan
 from precsearch.replay.achieved import asked_and_ran
-from precsearch.replay.portable import portable_files, portable_suffixes
+from precsearch.replay.portable import portable_suffixes
 from precsearch.replay.weights import write_model
 from precsearch.setup.files import write_bytes
 from precsearch.setup.target import Target
@@ -31,6 +31,7 @@ __all__ = [
     "built_otherwise",
     "is_engine",
     "other_place",
+    "portable_files",
     "rebuilt",
     "tactics_here",
     "write_artifact",
@@ -218,3 +219,30 @@ def other_place(
         if versions.get(name) != version
     ]
     return lines
+
+
+def portable_files(target: Target, path: Path, lowered: Lowered) -> Mapping[Path, bytes]:
+    """The files of a lowered model in the format of its backend, the named one first.
+
+    They are made in a process of their own, for the input shapes of the target's options.
+
+    Raises:
+        OptionError: The backend is not installed here.
+        BuildError: It refuses the model.
+        WorkerError: It crashed or took too long.
+    """
+    given = replace(target.options, model_folder="", cache="")
+    with (
+        open_executor(target.source, target.facts) as executor,
+        executor.open(
+            executor.devices()[0],
+            open_build_service,
+            target.factory,
+            given,
+            limit_s=BUILD_LIMIT_S,
+        ) as worker,
+    ):
+        files = worker.call(BuildService.portable, lowered.model)
+    suffixes = portable_suffixes(target.backend, path)
+    places = (path, *(path.with_suffix(suffix) for suffix in suffixes[1:]))
+    return dict(zip(places, files, strict=True))

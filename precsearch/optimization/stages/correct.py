@@ -50,12 +50,12 @@ from precsearch.setup.config import OptimizeConfig
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.target import Target
 
-__all__ = ["Correcting"]
+__all__ = ["SHARE_OF_BUDGET", "Correcting"]
 
 _HELPS = 0.9
 """A correction that leaves more of INT8's loss than this only rounds otherwise."""
 
-_SHARE_OF_BUDGET = 0.15
+SHARE_OF_BUDGET = 0.15
 """Of the time budget: no further correction is tried beyond it."""
 
 _ENOUGH_TO_HALVE = 8
@@ -119,7 +119,7 @@ class Correcting:
         """The corrections that help, one after the other."""
         until = math.inf
         if self.config.time_budget is not None:
-            until = time.monotonic() + _SHARE_OF_BUDGET * self.config.time_budget
+            until = time.monotonic() + SHARE_OF_BUDGET * self.config.time_budget
         kept, ask = Corrections(), Ask(self.worker, until)
         space, graph = self.target.space, self.target.graph
         first = len(self.searched.data) // 2 if self._shared else 0

@@ -91,12 +91,12 @@ ModelOutput = Annotated[
     Path,
     value("FILE", "Where to write the optimized model.", "--output", "-o"),
 ]
-AheadBackend = Annotated[
+OtherBackend = Annotated[
     str | None,
     value(
         "NAME",
-        "Another backend to build with, for --target: tensorrt-rtx takes plans of TensorRT 10 "
-        "and later. Default: the plan's.",
+        "Another backend than the plan's: TensorRT 10 and later and tensorrt-rtx take each "
+        "other's plans. Default: the plan's.",
         "--backend",
     ),
 ]

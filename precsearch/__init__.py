@@ -13,9 +13,9 @@ from __future__ import annotations
 from precsearch import _start  # before any other import, see there  # noqa: F401
 
 # isort: split
-import importlib
 from typing import TYPE_CHECKING
 
+from precsearch._lazy import lazy_names
 from precsearch._version import __version__
 
 if TYPE_CHECKING:
@@ -139,17 +139,4 @@ _NAMES = {
     "precsearch.core.trial": "Failed Fidelity Measured Measurement Proposal Trial",
     "precsearch.plan.plan": "Plan read_plan",
 }
-_WHERE = {name: module for module, names in _NAMES.items() for name in names.split()}
-
-
-def __getattr__(name: str) -> object:
-    """Import what a public name stands for (PEP 562)."""
-    if name not in _WHERE:
-        raise AttributeError(f"module 'precsearch' has no attribute {name!r}")
-    value: object = getattr(importlib.import_module(_WHERE[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _NAMES)

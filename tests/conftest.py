@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.e2e.quick import time_quickly
+
 # A job that a script starts in the background, as some CI systems do, ignores Ctrl-C, and so would
 # every process that the tests start in order to interrupt it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -19,6 +21,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # layers small, each of them would compile all of precsearch again: 0.4 s of CPU time each.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+time_quickly()
 
 # How long an example takes, or is drawn, says how busy the machine is, not whether we are right.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -52,12 +56,16 @@ _SEARCHES = [
     "hostile/test_messages.py",
     "hostile/test_spoken.py",
     "measurement/test_build_service.py",
+    "measurement/test_device_lock.py",
     "measurement/test_slow_noise.py",
     "optimization/across",
     "optimization/stages",
     "optimization/test_fp32_time.py",
     "optimization/test_front.py",
+    "optimization/test_several_metrics.py",
+    "reference/test_telemetry.py",
     "rewrites/test_curable.py",
+    "search/test_resume.py",
     "strategies/acquisition",
     "strategies/group_testing",
     "strategies/test_anytime.py",
@@ -66,6 +74,7 @@ _SEARCHES = [
     "strategies/test_recorded.py",
     "strategies/test_strategies.py",
     "strategies/test_wider.py",
+    "system/test_regular_file.py",
 ]
 """Tests that search, start processes or draw many models: what ``./check --fast`` leaves out.
 

@@ -5,29 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from os import PathLike
 from pathlib import Path
-from typing import TypeAlias
 
 from precsearch.api.functions import metric_name
 from precsearch.api.given import Data, Model, data_file, model_file, model_name
 from precsearch.api.notebook import Bar, in_notebook
+from precsearch.api.options import FilePath, control_of, precisions_of
 from precsearch.api.result import Result
 from precsearch.api.tracking import tracked
-from precsearch.core.errors import OptionError, UnmetError
+from precsearch.core.errors import UnmetError
 from precsearch.core.events import Event
 from precsearch.core.objective import Limits, Objective
 from precsearch.core.precision import Precision
-from precsearch.grouping.control import Control
-from precsearch.grouping.control import pin as one_pin
 from precsearch.metrics import per_output_name
 from precsearch.optimization.start import optimize_events
 from precsearch.setup.config import CORRECTIONS, OptimizeConfig, OptimizeResult
 from precsearch.setup.shapes import ShapeSet
 
-__all__ = ["FilePath", "control_of", "optimize", "precisions_of"]
-
-FilePath: TypeAlias = "str | PathLike[str]"
+__all__ = ["optimize"]
 
 
 def optimize(
@@ -200,39 +195,6 @@ def optimize(
         watch.append(Bar(config.max_builds, config.time_budget))
     events = optimize_events(config)
     return _result(config, _followed(tracked(config, events) if mlflow else events, watch))
-
-
-def control_of(
-    pin: Mapping[str, str] | None, exclude: Sequence[str], only: Sequence[str]
-) -> Control:
-    """What is settled, from the options of `optimize`.
-
-    Raises:
-        OptionError: A precision is none.
-    """
-    for name, given in (("exclude", exclude), ("only", only)):
-        if isinstance(given, str):
-            raise OptionError(f"{name} takes a list of patterns, not one text: [{given!r}]")
-    pins = [one_pin(pattern, precision) for pattern, precision in (pin or {}).items()]
-    pins += [one_pin(p, Precision.FP32.value, option=f"exclude {p}") for p in exclude]
-    return Control(tuple(pins), tuple(only))
-
-
-def precisions_of(names: Sequence[str | Precision] | None) -> tuple[Precision, ...] | None:
-    """Precisions by label, the most precise first.
-
-    Raises:
-        OptionError: A label is none.
-    """
-    if names is None:
-        return None
-    given = [names] if isinstance(names, str) else names
-    named = {str(name): Precision.named(str(name)) for name in given}
-    for name, precision in named.items():
-        if precision is None:
-            known = ", ".join(p.value for p in Precision.ordered())
-            raise OptionError(f"there is no precision {name!r}; use {known}")
-    return Precision.ordered(p for p in named.values() if p is not None)
 
 
 def _seconds(given: float | timedelta | None) -> float | None:

@@ -1,7 +1,9 @@
-"""How far INT8 moves the mean of a Conv's outputs, channel by channel, on calibration samples."""
+"""How far INT8 moves the mean of a layer's outputs, channel by channel, on calibration samples."""
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,15 +26,19 @@ _LARGEST = 6e4
 
 @dataclass(frozen=True, slots=True)
 class ShiftedLayer:
-    """A Conv that runs in INT8.
+    """A Conv, Gemm or MatMul that runs in INT8.
 
     Attributes:
         key: Of the node; its output tensor.
         params: Scale and zero point of its input.
+        rank: Number of dimensions of its output.
+        axis: Of its weight, the one that holds the output channels.
     """
 
     key: str
     params: QuantParams
+    rank: int
+    axis: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,14 +48,16 @@ class ShiftRequest:
     Attributes:
         model: The prepared model in FP32, serialized.
         model_folder: Folder of its external weights, if it has any; such layers are left alone.
-        layers: The Convs.
+        layers: What to look at.
         scheme: How the backend quantizes.
+        seconds: What it may take.
     """
 
     model: bytes
     model_folder: str
     layers: tuple[ShiftedLayer, ...]
     scheme: QuantScheme
+    seconds: float = math.inf
 
 
 def collect_shifts(
@@ -61,13 +69,14 @@ def collect_shifts(
     INT8 before it.
 
     Raises:
-        ModelError: ONNX Runtime refuses the model or a feed.
+        ModelError: ONNX Runtime refuses the model or a feed, or there is no time for all feeds.
     """
     model, keys = _with_quantized(request)
     if not keys:
         return {}
+    until = time.monotonic() + request.seconds
     sums = [np.zeros(1) for _ in keys]
-    for values in run_feeds(model, request.model_folder, feeds):
+    for values in run_feeds(model, request.model_folder, feeds, until):
         sums = [a + np.asarray(v, np.float64) for a, v in zip(sums, values, strict=True)]
     means = {key: total / len(feeds) for key, total in zip(keys, sums, strict=True)}
     # NaN and infinity fail the comparison, too.
@@ -91,8 +100,8 @@ def _with_quantized(request: ShiftRequest) -> tuple[bytes, list[str]]:
             continue
         stem = f"precsearch_shift_{len(keys)}"
         array = np.asarray(onnx.numpy_helper.to_array(weight), np.float32)
-        graph.initializer.extend(_constants(stem, array, layer.params, request.scheme))
-        added += _quantized(stem, node, array.ndim, opset)
+        graph.initializer.extend(_constants(stem, array, layer, node.op_type, request.scheme))
+        added += _quantized(stem, node, layer, opset)
         graph.output.append(onnx.helper.make_tensor_value_info(f"{stem}_mean", 1, None))
         keys.append(layer.key)
     graph.node.extend(added)
@@ -100,10 +109,12 @@ def _with_quantized(request: ShiftRequest) -> tuple[bytes, list[str]]:
 
 
 def _constants(
-    stem: str, weight: npt.NDArray[np.float32], params: QuantParams, scheme: QuantScheme
+    stem: str, weight: npt.NDArray[np.float32], layer: ShiftedLayer, op: str, scheme: QuantScheme
 ) -> list[onnx.TensorProto]:
-    q, scale = quantize_weight(weight, 0, stored_as=scheme.weight("Conv", Precision.INT8))
-    rounded = q.astype(np.float32) * scale.reshape(-1, *[1] * (weight.ndim - 1))
+    q, scale = quantize_weight(weight, layer.axis, stored_as=scheme.weight(op, Precision.INT8))
+    shape = [1] * weight.ndim
+    shape[layer.axis] = -1
+    rounded, params = q.astype(np.float32) * scale.reshape(shape), layer.params
     made = {
         "weight": rounded,
         "scale": np.asarray(params.scale, np.float32),
@@ -114,20 +125,23 @@ def _constants(
     return [onnx.numpy_helper.from_array(a, f"{stem}_{part}") for part, a in made.items()]
 
 
-def _quantized(stem: str, conv: onnx.NodeProto, rank: int, opset: int) -> list[onnx.NodeProto]:
+def _quantized(
+    stem: str, layer: onnx.NodeProto, of: ShiftedLayer, opset: int
+) -> list[onnx.NodeProto]:
     node = onnx.helper.make_node
     params = [f"{stem}_scale", f"{stem}_zero"]
     copy = onnx.NodeProto()
-    copy.CopyFrom(conv)
-    copy.name = f"{stem}_conv"
+    copy.CopyFrom(layer)
+    copy.name = f"{stem}_layer"
     copy.input[:2] = [f"{stem}_dq", f"{stem}_weight"]
     copy.output[:] = [f"{stem}_int8"]
-    positions = [0, *range(2, rank)]
+    channels = 1 if layer.op_type == "Conv" else of.rank - 1
+    positions = [d for d in range(of.rank) if d != channels]
     return [
-        node("QuantizeLinear", [conv.input[0], *params], [f"{stem}_q"]),
+        node("QuantizeLinear", [layer.input[0], *params], [f"{stem}_q"]),
         node("DequantizeLinear", [f"{stem}_q", *params], [f"{stem}_dq"]),
         copy,
-        node("Sub", [conv.output[0], f"{stem}_int8"], [f"{stem}_difference"]),
+        node("Sub", [layer.output[0], f"{stem}_int8"], [f"{stem}_difference"]),
         *_mean(stem, positions, opset),
     ]
 

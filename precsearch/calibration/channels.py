@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,12 +32,14 @@ class ChannelRequest:
         model_folder: Folder of its external weights, if it has any.
         axes: Tensors with the axis that holds their channels.
         ranks: Number of dimensions of each tensor.
+        seconds: What it may take.
     """
 
     model: bytes
     model_folder: str
     axes: tuple[tuple[str, int], ...]
     ranks: Mapping[str, int]
+    seconds: float = math.inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,15 +63,16 @@ def collect_channels(
     """Statistics by tensor and axis; what was ever not finite is left out.
 
     Raises:
-        ModelError: ONNX Runtime refuses the model or a feed.
+        ModelError: ONNX Runtime refuses the model or a feed, or there is no time for all feeds.
     """
     if not request.axes:
         return {}
+    until = time.monotonic() + request.seconds
     model = _with_reductions(request)
     peaks: list[Doubles] = []
     squares: list[Doubles] = []
     lows = np.full(len(request.axes), np.inf)
-    for values in run_feeds(model, request.model_folder, feeds):
+    for values in run_feeds(model, request.model_folder, feeds, until):
         rows = [np.asarray(v, np.float64) for v in values]
         lows = np.minimum(lows, [float(row) for row in rows[2::3]])
         peaks = [np.maximum(a, b) for a, b in zip(peaks or rows[0::3], rows[0::3], strict=True)]

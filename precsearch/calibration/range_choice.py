@@ -7,13 +7,14 @@ from what they give in FP32. Nothing but these sums leaves the model.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 
-from precsearch.calibration.ranges import METHODS, Calibration, ranges_by_method, run_feeds
+from precsearch.calibration.ranges import Calibration, run_feeds
 from precsearch.core.backend import Feed, QuantScheme
 from precsearch.core.precision import Precision
 from precsearch.graph.operators import PRODUCTS
@@ -36,10 +37,13 @@ class RangeRequest:
     Attributes:
         calibration: Model and tensors; its method is not used.
         scheme: How the backend quantizes activations.
+        ranges: Method → tensor → range: what `precsearch.calibration.ranges.ranges_by_method` found
+            on more samples than the choice is made by.
     """
 
     calibration: Calibration
     scheme: QuantScheme
+    ranges: Mapping[str, Mapping[str, TensorRange]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +68,10 @@ def choose_ranges(request: RangeRequest, feeds: Sequence[Feed]) -> dict[str, Cho
     there, see `precsearch.lowering.qdq.scales.QuantParams.of`.
 
     Raises:
-        ModelError: ONNX Runtime refuses the model or a feed.
+        ModelError: ONNX Runtime refuses the model or a feed, or there is no time for all feeds.
     """
-    by_method = ranges_by_method(request.calibration, feeds, METHODS)
+    until = time.monotonic() + request.calibration.seconds
+    by_method = request.ranges
     plain = by_method["minmax"]
     candidates: dict[str, dict[str, TensorRange]] = {}
     for tensor in plain:
@@ -76,7 +81,7 @@ def choose_ranges(request: RangeRequest, feeds: Sequence[Feed]) -> dict[str, Cho
     open_ones = [t for t, ranges in candidates.items() if len(ranges) > 1]
     for start in range(0, len(open_ones), _CHUNK):
         some = {t: candidates[t] for t in open_ones[start : start + _CHUNK]}
-        for tensor, errors in _errors(request, some, feeds).items():
+        for tensor, errors in _errors(request, some, feeds, until).items():
             method = min(errors, key=lambda m: errors[m])
             share = errors[method] / max(errors["minmax"], 1e-300)
             if share < _GAIN:
@@ -96,13 +101,14 @@ def _errors(
     request: RangeRequest,
     candidates: Mapping[str, Mapping[str, TensorRange]],
     feeds: Sequence[Feed],
+    until: float,
 ) -> dict[str, dict[str, float]]:
     """Sums of squared differences by tensor and method."""
     calibration = request.calibration
     keys = [(t, m) for t, ranges in candidates.items() for m in ranges]
     model = _with_candidates(calibration.model, candidates, request.scheme)
     sums = np.zeros(len(keys))
-    for values in run_feeds(model, calibration.model_folder, feeds):
+    for values in run_feeds(model, calibration.model_folder, feeds, until):
         sums += [float(v) for v in values]
     found: dict[str, dict[str, float]] = {}
     for (tensor, method), error in zip(keys, sums, strict=True):

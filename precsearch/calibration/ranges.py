@@ -6,6 +6,8 @@ tensors are then read a few at a time, within a memory budget, in a second pass.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +52,7 @@ class Calibration:
             least squared rounding and clipping error) or ``entropy`` (the range whose distribution
             loses least).
         levels: Steps of the quantized type, 255 for eight bits.
+        seconds: What it may take.
     """
 
     model: bytes
@@ -57,6 +60,7 @@ class Calibration:
     tensors: tuple[str, ...]
     method: str = "minmax"
     levels: int = 255
+    seconds: float = math.inf
 
     def __post_init__(self) -> None:
         check_method(self.method)
@@ -89,14 +93,15 @@ def ranges_by_method(
     """What `collect_ranges` finds with each of some methods, from the same histograms.
 
     Raises:
-        ModelError: ONNX Runtime refuses the model or a feed.
+        ModelError: ONNX Runtime refuses the model or a feed, or there is no time for all feeds.
     """
     if not calibration.tensors:
         return {method: {} for method in methods}
-    ranges = _min_max(calibration, feeds)
+    until = time.monotonic() + calibration.seconds
+    ranges = _min_max(calibration, feeds, until)
     found = {method: dict(ranges) for method in methods}
     cut = [method for method in methods if method != "minmax"]
-    for name, counts in _histograms(calibration, feeds, ranges) if cut else ():
+    for name, counts in _histograms(calibration, feeds, ranges, until) if cut else ():
         for method in cut:
             found[method][name] = _CUTS[method](counts, ranges[name], calibration.levels)
     return found
@@ -143,29 +148,41 @@ def _statistics(tensor: str, stem: str) -> list[onnx.NodeProto]:
     ]
 
 
-def run_feeds(model: bytes, folder: str, feeds: Sequence[Feed]) -> Iterator[list[npt.NDArray[Any]]]:
+def run_feeds(
+    model: bytes, folder: str, feeds: Sequence[Feed], until: float = math.inf
+) -> Iterator[list[npt.NDArray[Any]]]:
     """Outputs of a model for each feed, computed as the reference is.
 
+    Args:
+        model: Serialized.
+        folder: Of its external weights.
+        feeds: The samples.
+        until: Time of the monotonic clock, in seconds, from which on no further feed is run.
+
     Raises:
-        ModelError: ONNX Runtime refuses the model or a feed.
+        ModelError: ONNX Runtime refuses the model or a feed, or there is no time for all feeds.
     """
     errors = ort_errors()
     try:
         session = open_reference(model, folder)
         wanted = {i.name for i in session.get_inputs()}
         for feed in feeds:
+            if time.monotonic() > until:
+                raise ModelError("calibration failed: no time is left for all samples")
             yield session.run(None, {k: v for k, v in feed.items() if k in wanted})
     except errors as error:
         raise ModelError(f"calibration failed: {first_line(error)}") from error
 
 
-def _min_max(calibration: Calibration, feeds: Sequence[Feed]) -> dict[str, TensorRange]:
+def _min_max(
+    calibration: Calibration, feeds: Sequence[Feed], until: float
+) -> dict[str, TensorRange]:
     tensors = calibration.tensors
     model = _with_statistics(calibration.model, tensors)
     low = np.full(len(tensors), np.inf, np.float32)
     high = np.full(len(tensors), -np.inf, np.float32)
     finite = np.ones(len(tensors), np.bool_)
-    for values in run_feeds(model, calibration.model_folder, feeds):
+    for values in run_feeds(model, calibration.model_folder, feeds, until):
         flat = np.array([float(v) for v in values], np.float32).reshape(-1, 3)
         low, high = np.minimum(low, flat[:, 0]), np.maximum(high, flat[:, 1])
         finite &= flat[:, 2] == 0
@@ -177,7 +194,10 @@ def _min_max(calibration: Calibration, feeds: Sequence[Feed]) -> dict[str, Tenso
 
 
 def _histograms(
-    calibration: Calibration, feeds: Sequence[Feed], ranges: Mapping[str, TensorRange]
+    calibration: Calibration,
+    feeds: Sequence[Feed],
+    ranges: Mapping[str, TensorRange],
+    until: float,
 ) -> Iterator[tuple[str, npt.NDArray[np.int64]]]:
     """(tensor, counts of `_BINS` equal bins over its range), a few tensors in memory at a time."""
     left = [t for t in calibration.tensors if t in ranges]
@@ -187,7 +207,7 @@ def _histograms(
         counts = {t: np.zeros(_BINS, np.int64) for t in names}
         largest = 1
         model = _with_outputs(calibration.model, names)
-        for values in run_feeds(model, calibration.model_folder, feeds):
+        for values in run_feeds(model, calibration.model_folder, feeds, until):
             for name, value in zip(names, values, strict=True):
                 found = ranges[name]
                 width = max(1.0, abs(found.low)) if found.high == found.low else 0.0

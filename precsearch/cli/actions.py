@@ -1,30 +1,30 @@
-"""What each command does once its options are known; each gives an exit code."""
+"""What each command does once its options are known; each gives an exit code.
+
+What one of them needs is imported in it: a command starts without the others' libraries.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.status import Status
 
 from precsearch import api
-from precsearch.api import OptimizeConfig
 from precsearch.cli.cells import ASCII
 from precsearch.cli.exit_codes import Exit, stopped
-from precsearch.cli.output.doctor import diagnose, doctor_fields, doctor_lines
-from precsearch.cli.output.estimate import dry_run_lines
-from precsearch.cli.output.inspect import inspect_lines
-from precsearch.cli.output.inspection_values import inspect_fields
-from precsearch.cli.output.optimize import optimize_lines, result_fields
 from precsearch.cli.output.page import Page
-from precsearch.cli.output.replay import build_lines, edit_lines, export_lines, verify_lines
 from precsearch.cli.output.streams import glyphs_of, stderr, stdout
-from precsearch.cli.progress.live import JsonLines, consume, progress
 from precsearch.codec import dumps, unstructure
-from precsearch.core.precision import Precision
-from precsearch.grouping.control import Control
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from precsearch.api import OptimizeConfig
+    from precsearch.core.precision import Precision
+    from precsearch.grouping.control import Control
 
 __all__ = [
     "build",
@@ -51,6 +51,9 @@ def optimize(configs: Sequence[OptimizeConfig], *, json: bool, mlflow: bool = Fa
 
 def _optimize(config: OptimizeConfig, *, json: bool, mlflow: bool) -> Exit:
     """Search, showing progress on stderr (or events on stdout), and print what was found."""
+    from precsearch.cli.output.optimize import optimize_lines, result_fields
+    from precsearch.cli.progress.live import JsonLines, consume, progress
+
     out = stdout()
     events = api.optimize_events(config)
     if mlflow:
@@ -72,6 +75,8 @@ def _optimize(config: OptimizeConfig, *, json: bool, mlflow: bool) -> Exit:
 
 def dry_run(config: OptimizeConfig, *, json: bool) -> Exit:
     """Print what a search would take."""
+    from precsearch.cli.output.estimate import dry_run_lines
+
     out = stdout()
     with _waiting("looking at model and data"):
         estimate = api.dry_run(config)
@@ -94,6 +99,8 @@ def build(
     target: str | None,
 ) -> Exit:
     """Replay a plan into a file."""
+    from precsearch.cli.output.replay import build_lines
+
     out = stdout()
     page = _page(out)
     report = api.build(
@@ -105,6 +112,8 @@ def build(
 
 def export(plan: Path, model: Path | None, to: str, output: Path, *, force: bool) -> Exit:
     """Write a plan's model and the script that builds it elsewhere."""
+    from precsearch.cli.output.replay import export_lines
+
     out = stdout()
     page = _page(out)
     page.write(out, export_lines(api.export(plan, model, to, output, force=force), page))
@@ -115,6 +124,8 @@ def edit(
     plan: Path, changes: Mapping[str, str], output: Path, *, model: Path | None, force: bool
 ) -> Exit:
     """Write a plan with other precisions for some groups."""
+    from precsearch.cli.output.replay import edit_lines
+
     out = stdout()
     page = _page(out)
     report = api.edit(plan, changes, output, model=model, force=force)
@@ -130,6 +141,7 @@ def verify(
     tol: float | None,
     threads: int | None,
     artifact: Path | None,
+    backend: str | None,
     metric: str | None,
     expect: str | None,
     max_latency: float | None,
@@ -137,6 +149,8 @@ def verify(
     max_memory: int | None,
 ) -> Exit:
     """Replay a plan and measure it on this machine."""
+    from precsearch.cli.output.replay import verify_lines
+
     out = stdout()
     page = _page(out)
     with _waiting("rebuilding and measuring"):
@@ -147,6 +161,7 @@ def verify(
             tol=tol,
             threads=threads,
             artifact=artifact,
+            backend=backend,
             metric=metric,
             expect=expect,
             max_latency=max_latency,
@@ -172,6 +187,9 @@ def inspect(
     json: bool,
 ) -> Exit:
     """Print a model's groups, with data its hazards, and the FP32 time where it is known."""
+    from precsearch.cli.output.inspect import inspect_lines
+    from precsearch.cli.output.inspection_values import inspect_fields
+
     out = stdout()
     what = "timing the FP32 engine" if profile else "running the samples"
     with _waiting(what) if data is not None and not json else nullcontext():
@@ -197,6 +215,8 @@ def inspect(
 
 def doctor(*, json: bool) -> Exit:
     """Print what is installed and what it can do."""
+    from precsearch.cli.output.doctor import diagnose, doctor_fields, doctor_lines
+
     out = stdout()
     diagnosis = diagnose()
     if json:

@@ -17,10 +17,15 @@ from precsearch.setup.config import DataConfig
 from precsearch.setup.shapes import ShapeTable
 from precsearch.setup.target import Target
 
-__all__ = ["busy", "candidate", "measurement_config", "rival"]
+__all__ = ["busy", "candidate", "measurement_config", "rival", "usual_timing"]
 
 _PATIENT = TimingOptions(round_seconds=0.02, warmup=15)
 """A GPU that was idle takes some tenths of a second to clock up."""
+
+
+def usual_timing() -> TimingOptions:
+    """How long an engine is timed whose device needs no time to clock up."""
+    return TimingOptions()
 
 
 def candidate(lowered: Lowered) -> Candidate:
@@ -93,7 +98,7 @@ def measurement_config(
         search=search,
         metric=config.metric,
         timing=replace(
-            _PATIENT if target.facts.clock_ramps_up else TimingOptions(),
+            _PATIENT if target.facts.clock_ramps_up else usual_timing(),
             timing=config.objective.timing,
         ),
         loads=loads,

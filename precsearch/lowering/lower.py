@@ -27,7 +27,11 @@ from precsearch.lowering.cast import float_nodes
 from precsearch.lowering.context import LoweringContext
 from precsearch.lowering.emitter import Emitter, Wanted
 from precsearch.lowering.engines.annotate import METADATA_KEY, Annotation, annotate
-from precsearch.lowering.engines.fp32_islands import fp32_islands, recurrent_behind_bf16
+from precsearch.lowering.engines.fp32_islands import (
+    fp32_islands,
+    packed_behind_attention,
+    recurrent_behind_bf16,
+)
 from precsearch.lowering.engines.ort_workarounds import engine_forms
 from precsearch.lowering.qdq.layout import QuantLayout
 from precsearch.lowering.qdq.scales import QuantParams, ScaleSource
@@ -142,7 +146,9 @@ class Lowering:
         if self.form.guard_products:
             islands = fp32_islands(self.graph, layout, formats)
             fed = recurrent_behind_bf16(self.graph, formats)
-            forms = replace(forms, guarded=forms.guarded | islands, fed=fed)
+            behind_floats, widened = packed_behind_attention(self.graph, layout, packed)
+            guarded = forms.guarded | islands
+            forms = replace(forms, guarded=guarded, fed=fed | behind_floats, widened=widened)
         typed = {} if self.form.annotated else formats
         return Wanted(layout, typed, packed, forms, float_weights=self.form.annotated)
 

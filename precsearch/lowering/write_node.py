@@ -14,7 +14,7 @@ from precsearch.graph.view import NodeView
 from precsearch.lowering.capabilities import cast_outputs, cast_slots
 from precsearch.lowering.emitter import Emitter
 from precsearch.lowering.qdq.dynamic import write_dynamic
-from precsearch.lowering.qdq.shifts import shifted_bias
+from precsearch.lowering.qdq.shifts import bias_slot, shifted_bias
 from precsearch.lowering.tensor_names import float_name
 
 __all__ = ["write_node"]
@@ -32,17 +32,17 @@ def write_node(emitter: Emitter, node: NodeView) -> None:
     cast = frozenset(cast_slots(node, graph, own) if own != FLOAT32 else ())
     inputs = list(node.inputs)
     renewed = _renewed_slot(emitter, node)
+    shifted = bias_slot(node, graph) if node.index in layout.shifts and renewed is None else None
     for slot in range(len(inputs)):
-        if slot == renewed or (slot == 2 and node.index in layout.shifts):
-            continue
-        inputs[slot] = emitter.operand(node, slot, own if slot in cast else FLOAT32)
-    if node.index in layout.shifts:
-        around = own if node.index in emitter.quantized.active else FLOAT32
-        inputs = [*inputs[:2], _shifted(emitter, node, around)]
+        if slot not in (renewed, shifted):
+            inputs[slot] = emitter.operand(node, slot, own if slot in cast else FLOAT32)
+    if shifted is not None:
+        inputs += [""] * (shifted + 1 - len(inputs))
+        inputs[shifted] = _shifted(emitter, node, _around(emitter, node))
     if node.index in emitter.forms.fed:
-        guard = emitter.writer.node("LeakyRelu", [inputs[0]], f"{node.key}//fed")
-        guard.attribute.append(helper.make_attribute("alpha", 1.0))
-        inputs[0] = guard.output[0]
+        inputs[0] = _unchanged(emitter, inputs[0], f"{node.key}//fed")
+    if node.index in emitter.forms.widened:
+        inputs[0] = _widened(emitter, inputs[0], f"{node.key}//fed", own)
     for tensor in sorted(node.captures):
         if tensor in graph.weights or graph.is_float(tensor):
             emitter.read(tensor)
@@ -53,6 +53,23 @@ def write_node(emitter: Emitter, node: NodeView) -> None:
         if tensor and graph.is_float(tensor)
     }
     _write(emitter, node, inputs, outputs)
+
+
+def _unchanged(emitter: Emitter, tensor: str, name: str) -> str:
+    """A tensor behind an operator that changes nothing, and that engines do not see through."""
+    guard = emitter.writer.node("LeakyRelu", [tensor], name)
+    guard.attribute.append(helper.make_attribute("alpha", 1.0))
+    return name
+
+
+def _widened(emitter: Emitter, tensor: str, name: str, own: NumberFormat) -> str:
+    """The same, in FP32 on the way."""
+    wide = emitter.writer.node("Cast", [tensor], f"{name}//wide")
+    wide.attribute.append(helper.make_attribute("to", FLOAT32.elem_type))
+    inner = _unchanged(emitter, wide.output[0], f"{name}//inner")
+    narrow = emitter.writer.node("Cast", [inner], name)
+    narrow.attribute.append(helper.make_attribute("to", own.elem_type))
+    return name
 
 
 def _write(
@@ -111,15 +128,27 @@ def _renewed_slot(emitter: Emitter, node: NodeView) -> int | None:
 
 def _negated(emitter: Emitter, node: NodeView, slot: int) -> str:
     name, own = node.inputs[slot], emitter.floats.of(node)
-    stem = float_name(f"{name}//negated", own)
-    weight = emitter.graph.weights[name]
+    graph, shift = emitter.graph, emitter.layout.shifts.get(node.index)
+    weight = graph.weights[name]
+    if shift is None:
+        stem = float_name(f"{name}//negated", own)
+        return emitter.writer.constant(
+            stem, lambda: stored(stem, np.negative(np.asarray(weight.array)), own)
+        )
+    stem = float_name(f"{node.outputs[0]}//shifted/negated", own)
     return emitter.writer.constant(
-        stem, lambda: stored(stem, np.negative(np.asarray(weight.array)), own)
+        stem, lambda: stored(stem, np.negative(shifted_bias(graph, node, shift)), own)
     )
 
 
+def _around(emitter: Emitter, node: NodeView) -> NumberFormat:
+    """The float format of a bias that is shifted."""
+    inside = node.is_op("Add") or node.index in emitter.quantized.active
+    return emitter.floats.of(node) if inside else FLOAT32
+
+
 def _shifted(emitter: Emitter, node: NodeView, around: NumberFormat) -> str:
-    """The bias of an INT8 Conv that takes back what rounding moves its output by."""
+    """The bias that takes back what rounding moves the output of an INT8 product by."""
     shift = emitter.layout.shifts[node.index]
     stem = float_name(f"{node.outputs[0]}//shifted", around)
     graph = emitter.graph

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from precsearch.codec import dumps, unstructure
 from precsearch.core.backend import Backend, Feed, KeepsNotes, Session, facts_of
+from precsearch.core.trial import Measurement
 from precsearch.measurement.artifact_store import Artifact, ArtifactStore
 from precsearch.measurement.config import Candidate, MeasurementConfig
 from precsearch.measurement.memory import memory_of
@@ -75,9 +77,12 @@ class EngineSource:
         """Bytes of what is shipped, weights in files beside it included."""
         return shipped_bytes(engine, candidate.model, artifact_is_model=self._is_model)
 
-    def group_bytes(self, candidate: Candidate) -> dict[str, int]:
-        """Bytes of constants by group key, if the config asks for them."""
-        return group_bytes(candidate.model, candidate.owners) if self._config.sizes else {}
+    def weighed(self, measured: Measurement, candidate: Candidate, engine: bytes) -> Measurement:
+        """``measured`` with the engine's bytes, and those of groups if the config asks for them."""
+        owners = candidate.owners
+        groups = group_bytes(candidate.model, owners) if self._config.sizes else {}
+        size = self.size(candidate, engine)
+        return replace(measured, artifact_bytes=size, group_bytes=groups)
 
     def memory(self, candidate: Candidate, feeds: Sequence[Feed]) -> int:
         """Bytes of host memory that opening the engine and running it takes, at the peak.

@@ -156,14 +156,13 @@ class MeasurementService(ReferenceService):
             if fidelity is Fidelity.PROXY:
                 return self._some(session, rival, built)
             scores = Scores(scored) if scored else self._scorer.every(session, self._config.search)
-            accuracy = scores.accuracy
-            timed = None if plain else self._time(session, accuracy, rival)
+            timed = None if plain else self._time(session, scores.accuracy, rival)
         finally:
             session.close()
         latency = timed or self.fp32_latency()  # a third session of FP32 would be open before
         kernels = profiled(self._backend, artifact, self._timer.loads[0].feeds[0])
         told = products_told(self._backend, artifact, candidate.products)
-        concluded = rival is not None and rival.decides(accuracy, latency)
+        concluded = rival is not None and rival.decides(scores.accuracy, latency)
         if concluded and not plain and opened <= _SLOW_OPEN_S:
             self._announce("time")
             latency = self._timer.again(lambda: self._backend.open(artifact), latency, rival)
@@ -171,13 +170,11 @@ class MeasurementService(ReferenceService):
             better = concluded and not plain and latency.ratio < rival.ratio
             self._engines.pin(candidate.digest if better else rival.digest)
         return replace(
-            scores.measured(built),
+            self._engines.weighed(scores.measured(built), candidate, artifact),
             latency=latency,
             **seconds_by_group(kernels, candidate.owners, latency.seconds),
             achieved=achieved_precisions(kernels, candidate.asked, candidate.owners, told=told),
-            artifact_bytes=self._engines.size(candidate, artifact),
             warnings=engine_warnings(self._backend, artifact),
-            group_bytes=self._engines.group_bytes(candidate),
         )
 
     def memory(self, candidate: Candidate) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from precsearch.core.backend import Fingerprint
-from precsearch.core.errors import PlanError
+from precsearch.core.backend import BuildsAhead, Fingerprint
+from precsearch.core.errors import OptionError, PlanError
 from precsearch.executors.open import open_executor
+from precsearch.executors.protocol import Channel
 from precsearch.lowering.lower import Lowered
 from precsearch.measurement.build_service import (
     BUILD_LIMIT_S,
@@ -19,7 +20,7 @@ from precsearch.measurement.build_service import (
 )
 from precsearch.plan.plan import Plan
 from precsearch.replay.achieved import asked_and_ran
-from precsearch.replay.portable import portable_files, portable_suffixes
+from precsearch.replay.portable import portable_suffixes
 from precsearch.replay.weights import write_model
 from precsearch.setup.files import write_bytes
 from precsearch.setup.target import Target
@@ -30,6 +31,7 @@ __all__ = [
     "built_otherwise",
     "is_engine",
     "other_place",
+    "portable_files",
     "rebuilt",
     "tactics_here",
     "write_artifact",
@@ -147,13 +149,29 @@ def rebuilt(plan: Plan, target: Target, lowered: Lowered) -> Replay:
             limit_s=BUILD_LIMIT_S,
         ) as worker,
     ):
-        where = worker.call(BuildService.fingerprint)
+        where = _where(worker, target)
         differences = other_place(plan, where.device, dict(where.versions), where.features)
         tactics = tactics_here(plan, where)
         engine = worker.call(BuildService.make, lowered.model, tactics, lowered.products)
     found = Replay(plan, engine, differences)
     found.lines += asked_and_ran(lowered, engine.ran)
     return found
+
+
+def _where(worker: Channel[BuildService], target: Target) -> Fingerprint:
+    """Versions and device of a worker.
+
+    Raises:
+        OptionError: The backend is not installed here, or lacks a device.
+    """
+    try:
+        return worker.call(BuildService.fingerprint)
+    except OptionError as error:
+        if not isinstance(target.backend, BuildsAhead):
+            raise
+        raise OptionError(
+            f"{error}; to build for a GPU that is not here, add --target, such as --target sm89"
+        ) from error
 
 
 def tactics_here(plan: Plan, where: Fingerprint) -> dict[str, str]:
@@ -201,3 +219,30 @@ def other_place(
         if versions.get(name) != version
     ]
     return lines
+
+
+def portable_files(target: Target, path: Path, lowered: Lowered) -> Mapping[Path, bytes]:
+    """The files of a lowered model in the format of its backend, the named one first.
+
+    They are made in a process of their own, for the input shapes of the target's options.
+
+    Raises:
+        OptionError: The backend is not installed here.
+        BuildError: It refuses the model.
+        WorkerError: It crashed or took too long.
+    """
+    given = replace(target.options, model_folder="", cache="")
+    with (
+        open_executor(target.source, target.facts) as executor,
+        executor.open(
+            executor.devices()[0],
+            open_build_service,
+            target.factory,
+            given,
+            limit_s=BUILD_LIMIT_S,
+        ) as worker,
+    ):
+        files = worker.call(BuildService.portable, lowered.model)
+    suffixes = portable_suffixes(target.backend, path)
+    places = (path, *(path.with_suffix(suffix) for suffix in suffixes[1:]))
+    return dict(zip(places, files, strict=True))

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from precsearch.core.errors import InputError, ReplayError
-from precsearch.replay.artifact import is_engine
+from precsearch.replay.artifact import is_engine, portable_files
 from precsearch.replay.materialize import Materialized
-from precsearch.replay.portable import portable_files, portable_suffixes
+from precsearch.replay.portable import portable_suffixes
 from precsearch.replay.weights import placed
 from precsearch.system.regular_file import read_regular
 

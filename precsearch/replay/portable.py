@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from precsearch.core.backend import BackendOptions
 from precsearch.core.backend.portable import TellsHowToLoad, WritesPortableModel
-from precsearch.executors.open import open_executor
-from precsearch.lowering.lower import Lowered
-from precsearch.measurement.build_service import BUILD_LIMIT_S, BuildService, open_build_service
 from precsearch.plan.recipe import Recipe
 from precsearch.registry import backend_factory
-from precsearch.setup.target import Target
 
-__all__ = ["artifact_paths", "loading", "loading_of", "portable_files", "portable_suffixes"]
+__all__ = ["artifact_paths", "loading", "loading_of", "portable_suffixes"]
 
 
 def portable_suffixes(backend: object, path: Path) -> tuple[str, ...]:
@@ -43,33 +37,6 @@ def artifact_paths(backend: str, path: Path | None) -> tuple[Path, ...]:
         return ()
     others = portable_suffixes(backend_factory(backend), path)[1:]
     return (path, *(path.with_suffix(suffix) for suffix in others))
-
-
-def portable_files(target: Target, path: Path, lowered: Lowered) -> Mapping[Path, bytes]:
-    """The files of a lowered model in the format of its backend, the named one first.
-
-    They are made in a process of their own, for the input shapes of the target's options.
-
-    Raises:
-        OptionError: The backend is not installed here.
-        BuildError: It refuses the model.
-        WorkerError: It crashed or took too long.
-    """
-    given = replace(target.options, model_folder="", cache="")
-    with (
-        open_executor(target.source, target.facts) as executor,
-        executor.open(
-            executor.devices()[0],
-            open_build_service,
-            target.factory,
-            given,
-            limit_s=BUILD_LIMIT_S,
-        ) as worker,
-    ):
-        files = worker.call(BuildService.portable, lowered.model)
-    suffixes = portable_suffixes(target.backend, path)
-    places = (path, *(path.with_suffix(suffix) for suffix in suffixes[1:]))
-    return dict(zip(places, files, strict=True))
 
 
 def loading(backend: object, path: Path) -> tuple[str, ...]:

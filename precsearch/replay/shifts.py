@@ -7,7 +7,7 @@ from precsearch.core.errors import PlanError
 from precsearch.core.quantization import QuantScheme
 from precsearch.graph.view import GraphView
 from precsearch.lowering.qdq.dynamic import can_be_dynamic
-from precsearch.lowering.qdq.shifts import Floats, can_be_shifted
+from precsearch.lowering.qdq.shifts import Floats, bias_holder, channels_of
 from precsearch.plan.plan import Recipe
 from precsearch.replay.artifact import EDITED
 
@@ -20,15 +20,16 @@ def fixed_shifts(recipe: Recipe, graph: GraphView) -> dict[str, Floats]:
     Raises:
         PlanError: A shift does not fit its node.
     """
+    holders = ((bias_holder(node, graph), node) for node in graph.nodes if recipe.shifts)
+    biased = {one.key: channels_of(node, graph) for one, node in holders if one is not None}
     shifts: dict[str, Floats] = {}
     for row in recipe.shifts:
-        node = graph.by_key.get(row.node)
-        weight = graph.weights.get(node.inputs[1]) if node and can_be_shifted(node, graph) else None
+        channels = biased.get(row.node)
         try:
             shift = decode_halves(row.shift)
         except ValueError:
-            weight = None
-        if weight is None or shift.shape != weight.shape[:1] or row.node in shifts:
+            channels = None
+        if channels is None or shift.shape != (channels,) or row.node in shifts:
             raise PlanError(f"the plan's shift of node {row.node!r} does not fit it; {EDITED}")
         shifts[row.node] = shift
     return shifts

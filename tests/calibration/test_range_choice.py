@@ -10,6 +10,7 @@ from precsearch.backends.onnxruntime.backend import scheme
 from precsearch.calibration.channels import ChannelRequest, collect_channels
 from precsearch.calibration.range_choice import ChosenRange, RangeRequest, choose_ranges
 from precsearch.calibration.ranges import METHODS, Calibration, collect_ranges, ranges_by_method
+from precsearch.core.errors import ModelError
 from precsearch.core.precision import Precision
 from precsearch.lowering.qdq.scales import QuantParams
 from tests.rewrites.scalable_models import CHANNELS, Chain, conv
@@ -33,7 +34,9 @@ def feed(outlier: float) -> dict[str, np.ndarray]:
 
 def chosen(outlier: float) -> dict[str, ChosenRange]:
     calibration = Calibration(chained().SerializeToString(), "", ("x", "t1"))
-    return choose_ranges(RangeRequest(calibration, scheme()), [feed(outlier)])
+    feeds = [feed(outlier)]
+    found = ranges_by_method(calibration, feeds, METHODS)
+    return choose_ranges(RangeRequest(calibration, scheme(), found), feeds)
 
 
 def test_an_outlier_alone_does_not_set_the_range() -> None:
@@ -61,6 +64,16 @@ def test_all_methods_at_once_find_what_each_finds(method: str) -> None:
     calibration = Calibration(chained().SerializeToString(), "", ("x", "t1"), method)
     every = ranges_by_method(calibration, [feed(9.0)], METHODS)
     assert collect_ranges(calibration, [feed(9.0)]) == every[method]
+
+
+def test_a_calibration_ends_with_its_time() -> None:
+    model = chained().SerializeToString()
+    calibration = Calibration(model, "", ("x",), "mse", seconds=-1.0)
+    with pytest.raises(ModelError, match="no time is left for all samples"):
+        ranges_by_method(calibration, [feed(9.0)], METHODS)
+    channels = ChannelRequest(model, "", (("x", 1),), {"x": 4}, seconds=-1.0)
+    with pytest.raises(ModelError, match="no time is left for all samples"):
+        collect_channels(channels, [feed(9.0)])
 
 
 def test_entropy_cuts_outliers_off() -> None:

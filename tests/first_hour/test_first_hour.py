@@ -38,7 +38,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write_command(folder: Path, searching: str) -> None:
     """Put `precsearch` into the folder's bin; a search gets the arguments ``searching``, too."""
-    start = f'"{sys.executable}" -m precsearch.cli.main "$@"'
+    start = f'"{sys.executable}" -m tests.e2e.quick "$@"'
     command = folder / "bin/precsearch"
     command.parent.mkdir()
     command.write_text(

@@ -11,10 +11,16 @@ COUNT = 2
 
 
 def attention_net(
-    size: int, tokens: int, *, keys: int | None = None, scale: str = "after", mask: bool = False
+    size: int,
+    tokens: int,
+    *,
+    keys: int | None = None,
+    scale: str = "after",
+    mask: bool = False,
+    opset: int = 19,
 ) -> GraphView:
     """Heads of ``size``, ``tokens`` queries; with ``keys``, that many tokens of a second input."""
-    b, width = GraphBuilder(19), COUNT * size
+    b, width = GraphBuilder(opset), COUNT * size
     x = b.op("Relu", linear(b, b.input(["n", tokens, width]), width, width))
     other = x
     if keys is not None:

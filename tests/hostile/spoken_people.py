@@ -15,7 +15,7 @@ import pytest
 from precsearch.api import Result, edit, inspect, optimize_events, tracked
 from precsearch.api.functions import metric_name
 from precsearch.api.given import data_file, model_file
-from precsearch.api.optimizing import control_of, precisions_of
+from precsearch.api.options import control_of, precisions_of
 from precsearch.cli.options.control import _parsed, parse_control
 from precsearch.cli.options.parse import seconds, size
 from precsearch.core.events import Event

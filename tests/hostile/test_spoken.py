@@ -37,6 +37,8 @@ UNSPOKEN = {
     "which has no result; the check stays for what is made by hand",
     "OptionError: --devices cannot keep engines to CPU cores on this system; leave it out": "needs "
     "a system without processor affinity",
+    "ModelError: calibration failed: no time is left for all samples": "ends the search for one "
+    "correction and is never shown; see tests/calibration/test_range_choice.py",
     "BuildError: this bench was given no proxy": "our own bug, were it ever said",
     "BuildError: the {…} backend has no model format of its own": "our own bug, were it ever said",
     "OptionError: group {…}: Q/DQ in {…} needs operator set {…}, and the graph has {…}": "needs a "

@@ -18,6 +18,7 @@ from precsearch.core.space import Assignment
 from precsearch.graph.reading.read import read_model
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.qdq.scales import FixedScales, QuantParams, RangeScales
+from precsearch.lowering.qdq.shifts import bias_holder, weight_axis
 from precsearch.setup.target import open_target
 from tests.rewrites.scalable_models import CHANNELS, Chain, conv
 
@@ -48,7 +49,7 @@ def test_the_means_of_channels_come_back(bias: bool, tmp_path: Path) -> None:
     scales = RangeScales(ranges, target.scheme)
     whole = target.space.uniform(Precision.INT8)
     before = Lowering(target.graph, target.space, target.scheme, scales).lower(whole)
-    layers = (ShiftedLayer("t0", before.params["x"]),)
+    layers = (ShiftedLayer("t0", before.params["x"], 4),)
     found = collect_shifts(ShiftRequest(model, "", layers, target.scheme), [{"x": x}])
     shifts = {key: row.astype(np.float32) for key, row in found.items()}
     shifted = scales.shifted(shifts)
@@ -64,9 +65,65 @@ def test_the_means_of_channels_come_back(bias: bool, tmp_path: Path) -> None:
     assert fp32.model == model, "FP32 is not shifted"
 
 
+def product(kind: str) -> onnx.ModelProto:
+    """A product with its bias, and what it adds behind."""
+    chain = Chain(2)
+    weight, bias = chain.weight(16, 16), chain.weight(16)
+    if kind == "MatMul":
+        chain.node("Add", [bias, chain.node("MatMul", ["x", weight])])
+    else:
+        chain.node("Gemm", ["x", weight, bias], transB=int(kind == "Gemm, transposed"))
+    return chain.model([32, 16])
+
+
+@pytest.mark.parametrize("kind", ["MatMul", "Gemm", "Gemm, transposed"])
+def test_the_means_of_a_product_come_back(kind: str, tmp_path: Path) -> None:
+    onnx.save(product(kind), tmp_path / "m.onnx")
+    target = open_target(read_model(tmp_path / "m.onnx"), "onnxruntime", None, "group", 1)
+    x = np.random.default_rng(0).normal(3, 0.3, (32, 16)).astype(np.float32)
+    bare = Lowering(target.graph, target.space, target.scheme, RangeScales({}, target.scheme))
+    model = bare.lower(Assignment()).model
+    scales = RangeScales(collect_ranges(Calibration(model, "", ("x",)), [{"x": x}]), target.scheme)
+    whole = target.space.uniform(Precision.INT8)
+    before = Lowering(target.graph, target.space, target.scheme, scales).lower(whole)
+    node = next(n for n in target.graph.nodes if n.is_op("MatMul", "Gemm"))
+    holder = bias_holder(node, target.graph)
+    assert holder is not None
+    layer = ShiftedLayer(node.key, before.params["x"], 2, weight_axis(node))
+    found = collect_shifts(ShiftRequest(model, "", (layer,), target.scheme), [{"x": x}])
+    shifts = {holder.key: found[node.key].astype(np.float32)}
+    shifted = scales.shifted(shifts)
+    after = Lowering(target.graph, target.space, target.scheme, shifted).lower(whole)
+    wanted, *off = (run(one, x).mean(axis=0) for one in (model, before.model, after.model))
+    assert np.abs(off[1] - wanted).max() < 0.3 * np.abs(off[0] - wanted).max()
+    fixed = FixedScales(after.params, shifts)
+    again = Lowering(target.graph, target.space, target.scheme, fixed).lower(whole)
+    assert again.model == after.model
+    fp32 = Lowering(target.graph, target.space, target.scheme, shifted).lower(Assignment())
+    assert fp32.model == model, "FP32 is not shifted"
+
+
+def run(model: bytes, x: np.ndarray) -> np.ndarray:
+    found: np.ndarray = ort.InferenceSession(model).run(None, {"x": x})[0]
+    return found.astype(np.float64)
+
+
+@pytest.mark.parametrize("step", ["no bias", "one number", "read twice"])
+def test_a_product_without_a_bias_of_its_own_is_left_alone(step: str, tmp_path: Path) -> None:
+    chain = Chain(2)
+    first = chain.node("MatMul", ["x", chain.weight(16, 16)])
+    if step != "no bias":
+        chain.node("Add", [first, chain.weight(1 if step == "one number" else 16)])
+    if step == "read twice":
+        chain.node("Mul", [first, chain.tensor])
+    onnx.save(chain.model([32, 16]), tmp_path / "m.onnx")
+    graph = open_target(read_model(tmp_path / "m.onnx"), "onnxruntime", None, "group", 1).graph
+    assert all(bias_holder(n, graph) is None for n in graph.nodes)
+
+
 def test_a_layer_that_is_not_there_or_not_finite_has_no_shift() -> None:
     model = chained(True).SerializeToString()
-    layers = (ShiftedLayer("nothing", QuantParams(0.1, 0)), ShiftedLayer("t0", QuantParams(0.1, 0)))
+    layers = tuple(ShiftedLayer(key, QuantParams(0.1, 0), 4) for key in ("nothing", "t0"))
     target = ShiftRequest(model, "", layers, scheme())
     x = np.full((2, CHANNELS, 16, 16), 3e38, np.float32)
     assert collect_shifts(target, [{"x": x}]) == {}

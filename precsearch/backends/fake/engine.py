@@ -53,6 +53,7 @@ class FakeLowered:
     digest: str
     asked: Mapping[str, Precision]
     owners: Mapping[str, str]
+    products: tuple[str, ...] = ()
 
     @property
     def content(self) -> bytes:

@@ -90,11 +90,11 @@ ModelOutput = Annotated[
     Path,
     value("FILE", "Where to write the optimized model.", "--output", "-o"),
 ]
-AheadBackend = Annotated[
+OtherBackend = Annotated[
     str | None,
     value(
         "NAME",
-        "Backend to build with. tensorrt-rtx takes plans of TensorRT 10 and later, for --target. "
+        "Backend to build with: TensorRT 10 and later and tensorrt-rtx take each other's plans. "
         "Default: the plan's.",
         "--backend",
     ),

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.text import Text
 
 from precsearch.cli.cells import clean, magnitude, many, middle
-from precsearch.cli.output.page import Page
 from precsearch.core.formats import FLOAT16
-from precsearch.diagnosis.miscompilation import Checked
-from precsearch.diagnosis.reproducer import Miscompiled
-from precsearch.diagnosis.result import Diagnosis, Layer
-from precsearch.rewrites.search import Suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from precsearch.cli.output.page import Page
+    from precsearch.diagnosis.miscompilation import Checked
+    from precsearch.diagnosis.reproducer import Miscompiled
+    from precsearch.diagnosis.result import Diagnosis, Layer
+    from precsearch.rewrites.search import Suggestion
 
 __all__ = ["engine_lines", "lines"]
 

@@ -6,11 +6,15 @@ import csv
 import io
 import math
 from dataclasses import asdict
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from precsearch.cli.cells import clean
-from precsearch.diagnosis.miscompilation import Checked
-from precsearch.diagnosis.result import Diagnosis, Layer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from precsearch.diagnosis.miscompilation import Checked
+    from precsearch.diagnosis.result import Diagnosis, Layer
 
 __all__ = ["csv_of", "engine_fields", "fields"]
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.text import Text
 
-from precsearch.api import DryRun, OptimizeConfig
-from precsearch.cli.output.page import Page
 from precsearch.formatting import clean, duration, many
+
+if TYPE_CHECKING:
+    from precsearch.api import DryRun, OptimizeConfig
+    from precsearch.cli.output.page import Page
 
 __all__ = ["dry_run_lines"]
 

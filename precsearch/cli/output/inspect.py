@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.text import Text
 
-from precsearch.api import Inspection
 from precsearch.cli.cells import clean, magnitude, middle, milliseconds
-from precsearch.cli.output.page import Page
 from precsearch.cli.output.replay import hazard_lines
 from precsearch.cli.output.work import time_of, undecided_lines, work_of
-from precsearch.core.space import LayerGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from precsearch.api import Inspection
+    from precsearch.cli.output.page import Page
+    from precsearch.core.space import LayerGroup
 
 __all__ = ["inspect_lines"]
 

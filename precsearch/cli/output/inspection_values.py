@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from precsearch.api import Inspection
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from precsearch.api import Inspection
 
 __all__ = ["inspect_fields"]
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from precsearch.api import OptimizeConfig, OptimizeResult
 from precsearch.cli.cells import clean
 from precsearch.metrics import named
-from precsearch.plan.plan import Plan
 from precsearch.replay.portable import loading_of
 from precsearch.system.shell import argument, command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from precsearch.api import OptimizeConfig, OptimizeResult
+    from precsearch.plan.plan import Plan
 
 __all__ = ["loading", "loading_lines", "next_steps"]
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from precsearch.api import OptimizeConfig, OptimizeResult
 from precsearch.cli.cells import (
     Scale,
     clean,
@@ -21,7 +20,6 @@ from precsearch.cli.cells import (
     speedup_interval,
 )
 from precsearch.cli.output.next_steps import loading_lines, next_steps
-from precsearch.cli.output.page import Page
 from precsearch.cli.shipped import by_size, latency_words, share_of_size, size_rows
 from precsearch.codec import unstructure
 from precsearch.core.objective import Objective
@@ -29,8 +27,14 @@ from precsearch.core.trial import UNKNOWN, Latency, ShapeLatency
 from precsearch.formatting import fp32_told, loss_bound, prediction_summary
 from precsearch.measurement.timing.certainty import doubts
 from precsearch.optimization.explanation.stopping import fp32_is_fastest, why_stopped
-from precsearch.plan.plan import Plan
-from precsearch.setup.config import EngineRow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from precsearch.api import OptimizeConfig, OptimizeResult
+    from precsearch.cli.output.page import Page
+    from precsearch.plan.plan import Plan
+    from precsearch.setup.config import EngineRow
 
 __all__ = ["optimize_lines", "rate_rows", "result_fields"]
 

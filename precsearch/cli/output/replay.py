@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.text import Text
 
-from precsearch.api import BuildReport, EditReport, ExportReport, Inspection, VerifyReport
 from precsearch.cli.cells import (
     Scale,
     clean,
@@ -15,10 +16,13 @@ from precsearch.cli.cells import (
 )
 from precsearch.cli.output.next_steps import loading
 from precsearch.cli.output.optimize import rate_rows
-from precsearch.cli.output.page import Page
 from precsearch.cli.shipped import seconds_words
 from precsearch.formatting import loss_bound
 from precsearch.measurement.timing.certainty import doubts
+
+if TYPE_CHECKING:
+    from precsearch.api import BuildReport, EditReport, ExportReport, Inspection, VerifyReport
+    from precsearch.cli.output.page import Page
 
 __all__ = ["build_lines", "edit_lines", "export_lines", "hazard_lines", "verify_lines"]
 

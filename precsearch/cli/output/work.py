@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.text import Text
 
-from precsearch.api import Counted, Inspection
 from precsearch.cli.cells import clean, magnitude, many, milliseconds
-from precsearch.cli.output.page import Page
 from precsearch.setup.unsearched import unsearched
+
+if TYPE_CHECKING:
+    from precsearch.api import Counted, Inspection
+    from precsearch.cli.output.page import Page
 
 __all__ = ["time_of", "undecided_lines", "work_of"]
 

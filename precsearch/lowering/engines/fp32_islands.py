@@ -9,7 +9,7 @@ a LeakyRelu with slope 1 after the product costs no kernel (docs/tensorrt-versio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from precsearch.core.formats import BFLOAT16, FLOAT32, NumberFormat
 from precsearch.graph.operators import (
@@ -20,10 +20,15 @@ from precsearch.graph.operators import (
     SELECTING,
 )
 from precsearch.graph.view import GraphView, NodeView
-from precsearch.lowering.capabilities import cast_outputs, cast_slots, data_slots
+from precsearch.lowering.capabilities import (
+    cast_outputs,
+    cast_slots,
+    data_slots,
+    weight_slot,
+)
 from precsearch.lowering.qdq.layout import QuantLayout
 
-__all__ = ["fp32_islands", "recurrent_behind_bf16"]
+__all__ = ["fp32_islands", "packed_behind_attention", "recurrent_behind_bf16"]
 
 _INERT = (*REARRANGING, *SELECTING, "Dropout", "Concat", "Pad")
 
@@ -70,6 +75,39 @@ def recurrent_behind_bf16(graph: GraphView, floats: Mapping[int, NumberFormat]) 
         if maker is not None and floats.get(maker.index) == BFLOAT16 and node.index not in floats:
             found.add(node.index)
     return frozenset(found)
+
+
+def packed_behind_attention(
+    graph: GraphView, layout: QuantLayout, packed: Collection[int]
+) -> tuple[frozenset[int], frozenset[int]]:
+    """Indices of the products with quantized weights alone that read what an attention core gives.
+
+    TensorRT-RTX 1.7.1 takes what the core writes into the product's kernel. In floats it then
+    dequantizes the weight by a kernel of its own, which gains nothing. Where the core writes
+    quantized data it has no kernel and fails ("CHECK(is_constant())"). A LeakyRelu with slope 1 in
+    between keeps them apart; of quantized data it has to be one in FP32.
+
+    Args:
+        graph: The prepared model.
+        layout: Its quantized tensors.
+        packed: Indices of the nodes whose weights alone are quantized.
+
+    Returns:
+        Those that read floats, and those that read dequantized data.
+    """
+    floats: set[int] = set()
+    dequantized: set[int] = set()
+    for index in packed:
+        tensor = graph.nodes[index].inputs[0]
+        maker = graph.producer.get(tensor)
+        while tensor not in layout.replaced and maker is not None and maker.is_op(*REARRANGING):
+            tensor = maker.inputs[0]
+            maker = graph.producer.get(tensor)
+        if tensor in layout.replaced:
+            dequantized.add(index)
+        elif maker is not None and maker.is_op("MatMul") and weight_slot(maker, graph) is None:
+            floats.add(index)
+    return frozenset(floats), frozenset(dequantized)
 
 
 class _Search:

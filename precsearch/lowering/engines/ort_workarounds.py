@@ -27,6 +27,7 @@ class EngineForms:
         leaky: Relu, written as LeakyRelu with slope 0.
         guarded: Nodes that a LeakyRelu with slope 1 follows.
         fed: Nodes whose first input goes through such a LeakyRelu.
+        widened: Nodes whose first input is cast to FP32 for that, and back.
     """
 
     negated: frozenset[int] = frozenset()
@@ -34,6 +35,7 @@ class EngineForms:
     leaky: frozenset[int] = frozenset()
     guarded: frozenset[int] = frozenset()
     fed: frozenset[int] = frozenset()
+    widened: frozenset[int] = frozenset()
 
 
 def engine_forms(graph: GraphView, layout: QuantLayout, scheme: QuantScheme) -> EngineForms:

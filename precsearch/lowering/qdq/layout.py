@@ -22,7 +22,7 @@ from precsearch.lowering.qdq.lift import lifted
 from precsearch.lowering.qdq.placement import BRANCH_SUFFIX, placed
 from precsearch.lowering.qdq.reach import PAIRED, fused_tail, node_groups, quantizing, reaches_all
 from precsearch.lowering.qdq.scales import QuantParams, ScaleSource, Tie
-from precsearch.lowering.qdq.shifts import Floats, can_be_shifted, shift_of
+from precsearch.lowering.qdq.shifts import Floats, bias_holder, shift_of
 from precsearch.lowering.tensor_names import scale_key
 
 __all__ = ["QuantLayout", "quantize_layout"]
@@ -47,7 +47,7 @@ class QuantLayout:
         nodes: Index of each node that reads something dequantized → the precision of that.
         stored: Tensor of ``replaced`` → the precision that it is quantized to.
         quantized: The tensors of ``params``.
-        shifts: Index of a node in INT8 → what its bias is shifted by.
+        shifts: Index of the node that holds the bias of one in INT8 → what that is shifted by.
         dynamic: Indices of the nodes in INT8 that round by the range of each inference.
     """
 
@@ -240,6 +240,6 @@ def _layout_of(placement: _Placement, floats: frozenset[str]) -> QuantLayout:
 
 
 def _shifts(graph: GraphView, active: Iterable[int], scales: ScaleSource) -> dict[int, Floats]:
-    nodes = (graph.nodes[i] for i in active)
-    found = {n.index: shift_of(scales, n) for n in nodes if can_be_shifted(n, graph)}
+    held = (bias_holder(graph.nodes[i], graph) for i in active)
+    found = {n.index: shift_of(scales, n) for n in held if n is not None}
     return {index: shift for index, shift in found.items() if shift is not None}

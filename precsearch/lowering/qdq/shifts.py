@@ -1,4 +1,4 @@
-"""Bias correction: what the bias of an INT8 Conv is shifted by, channel by channel.
+"""Bias correction: what the bias of an INT8 Conv or product is shifted by, channel by channel.
 
 Rounding weights and activations moves the mean of a channel's output; the bias takes that back
 (Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction, 2019, section
@@ -21,15 +21,19 @@ __all__ = [
     "Floats",
     "ShiftSource",
     "Shifts",
-    "can_be_shifted",
+    "bias_holder",
+    "bias_slot",
+    "channels_of",
     "shift_of",
     "shifted_bias",
+    "weight_axis",
 ]
 
 Floats = npt.NDArray[np.float32]
 
 Shifts = Mapping[str, Floats]
-"""Node key → what is added to its bias where it runs in INT8, shape ``(channels,)``."""
+"""Key of the node that has a bias → what is added to it where the product runs in INT8, shape
+``(channels,)``. That node is a Conv, a Gemm, or the Add behind a MatMul."""
 
 
 NO_SHIFTS: Shifts = MappingProxyType({})
@@ -43,19 +47,64 @@ class ShiftSource(Protocol):
 
 
 def shift_of(source: object, node: NodeView) -> Floats | None:
-    """The shift that a source of scales has for an INT8 node."""
+    """The shift that a source of scales has for the bias that a node holds."""
     return source.shifts.get(node.key) if isinstance(source, ShiftSource) else None
 
 
-def can_be_shifted(node: NodeView, graph: GraphView) -> bool:
-    """Whether a node is a Conv with a constant weight, and a constant bias or none."""
-    if not node.is_op("Conv") or node.inputs[1] not in graph.weights:
-        return False
-    return len(node.inputs) < 3 or not node.inputs[2] or node.inputs[2] in graph.weights
+def bias_holder(node: NodeView, graph: GraphView) -> NodeView | None:
+    """The node whose constant bias a product adds, itself or an Add; ``None`` if there is none.
+
+    A Conv without a bias can be given one.
+    """
+    if not node.is_op("Conv", "Gemm", "MatMul") or node.inputs[1] not in graph.weights:
+        return None
+    if node.is_op("MatMul"):
+        add = graph.only_user(node.outputs[0])
+        if add is None or not add.is_op("Add") or len(_shape(node, graph)) != 2:
+            return None
+        return add if _fits(add, graph, channels_of(node, graph)) else None
+    without = len(node.inputs) < 3 or not node.inputs[2]
+    if node.is_op("Conv"):
+        return node if without or node.inputs[2] in graph.weights else None
+    plain = not without and node.float_attribute("beta", 1.0) == 1.0
+    return node if plain and _fits(node, graph, channels_of(node, graph)) else None
+
+
+def bias_slot(node: NodeView, graph: GraphView) -> int:
+    """The input of a `bias_holder` that is the bias."""
+    if node.is_op("Add"):
+        return next(s for s, t in enumerate(node.inputs) if t in graph.weights)
+    return 2
+
+
+def weight_axis(node: NodeView) -> int:
+    """The axis of the weight of a Conv or product that holds its output channels."""
+    rows = node.is_op("Conv") or (node.is_op("Gemm") and node.int_attribute("transB", 0))
+    return 0 if rows else 1
+
+
+def channels_of(node: NodeView, graph: GraphView) -> int:
+    """Output channels of a Conv or product."""
+    return _shape(node, graph)[weight_axis(node)]
+
+
+def _shape(node: NodeView, graph: GraphView) -> tuple[int, ...]:
+    return graph.weights[node.inputs[1]].shape
+
+
+def _fits(holder: NodeView, graph: GraphView, channels: int) -> bool:
+    """Whether a bias has a number for each channel, along the last axis."""
+    held = [t for t in holder.inputs[holder.is_op("Gemm") and 2 :] if t in graph.weights]
+    return len(held) == 1 and graph.weights[held[0]].size == channels == _last(graph, held[0])
+
+
+def _last(graph: GraphView, tensor: str) -> int:
+    return (graph.weights[tensor].shape or (1,))[-1]
 
 
 def shifted_bias(graph: GraphView, node: NodeView, shift: Floats) -> Floats:
-    """The bias of a node with its shift; of one that has none, the shift."""
-    if len(node.inputs) < 3 or not node.inputs[2]:
+    """The bias of a `bias_holder` with its shift; of a Conv that has none, the shift."""
+    slot = bias_slot(node, graph)
+    if slot >= len(node.inputs) or not node.inputs[slot]:
         return shift
-    return np.asarray(graph.weights[node.inputs[2]].load(), np.float32) + shift
+    return np.asarray(graph.weights[node.inputs[slot]].load(), np.float32) + shift

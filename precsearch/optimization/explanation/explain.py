@@ -118,13 +118,37 @@ def _reason(
     ran = achieved.get(group.key, precision)
     if ran is not precision:
         parts.insert(0, f"asked {precision}, ran {ran}")
+    wrong = cost is not None and cost > problem.goal.bound.tolerance
+    return _reason_for_fp32(group, parts, excluded, without, known=cost is not None, wrong=wrong)
+
+
+def _reason_for_fp32(
+    group: LayerGroup,
+    parts: Sequence[str],
+    excluded: Sequence[str],
+    without: Sequence[str],
+    *,
+    known: bool,
+    wrong: bool,
+) -> str:
+    """Why a group is left in FP32.
+
+    Args:
+        group: The group.
+        parts: What else is known of it.
+        excluded: What was found to fail with it.
+        without: Rules that advise against lower precisions.
+        known: Whether its error alone was measured.
+        wrong: Whether that is beyond the tolerance.
+    """
     if excluded:
         return "; ".join([*excluded, *without, *parts])
-    if without and (cost is None or cost > problem.goal.bound.tolerance):
+    if without and (wrong or not known):
         return "; ".join([*without, *parts])
-    parts += without
-    if cost is not None and cost > problem.goal.bound.tolerance:
-        return "; ".join(["too much error by itself", *parts])
-    if group.passive:
-        return "; ".join(["kept as its neighbours are, or measured no faster", *parts])
-    return "; ".join(["the fastest engine within the bound did without it", *parts])
+    if wrong:
+        why = "too much error by itself"
+    elif group.passive:
+        why = "kept as its neighbours are, or measured no faster"
+    else:
+        why = "the fastest engine within the bound did without it"
+    return "; ".join([why, *parts, *without])

@@ -16,6 +16,7 @@ from functools import cached_property
 from precsearch.calibration.bias_shift import ShiftedLayer, ShiftRequest
 from precsearch.calibration.channels import ChannelRequest
 from precsearch.codec.vectors import encode_halves
+from precsearch.core.errors import ModelError
 from precsearch.core.events import Event, StageStarted
 from precsearch.core.precision import Precision
 from precsearch.core.quantization import Quirk
@@ -24,12 +25,12 @@ from precsearch.executors.client import ReferenceClient
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.qdq.dynamic import can_be_dynamic
 from precsearch.lowering.qdq.scales import RangeScales
-from precsearch.lowering.qdq.shifts import can_be_shifted
+from precsearch.lowering.qdq.shifts import bias_holder, weight_axis
 from precsearch.measurement.service import ReferenceSplit
 from precsearch.optimization.stages.calibrate import calibrated
 from precsearch.optimization.stages.corrected import Corrected, CorrectedLowerings
 from precsearch.optimization.stages.correction_judge import Judge, clearest, gain
-from precsearch.optimization.stages.correction_ranges import range_candidates
+from precsearch.optimization.stages.correction_ranges import Ask, range_candidates
 from precsearch.optimization.stages.corrections_file import (
     Corrections,
     corrections_path,
@@ -49,13 +50,19 @@ from precsearch.setup.config import OptimizeConfig
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.target import Target
 
-__all__ = ["Correcting"]
+__all__ = ["SHARE_OF_BUDGET", "Correcting"]
 
 _HELPS = 0.9
 """A correction that leaves more of INT8's loss than this only rounds otherwise."""
 
-_SHARE_OF_BUDGET = 0.15
+SHARE_OF_BUDGET = 0.15
 """Of the time budget: no further correction is tried beyond it."""
+
+_STATISTICS_SAMPLES = 64
+"""Calibration samples that channels are looked at on: peaks and means change little from there."""
+
+_ENOUGH_TO_HALVE = 8
+"""Samples from which on half of them are enough to judge by."""
 
 DYNAMIC = "dynamic"
 RANGES = "ranges"
@@ -113,24 +120,26 @@ class Correcting:
 
     def _found(self) -> Corrections:
         """The corrections that help, one after the other."""
-        deadline = math.inf
+        until = math.inf
         if self.config.time_budget is not None:
-            deadline = time.monotonic() + _SHARE_OF_BUDGET * self.config.time_budget
-        kept = Corrections()
+            until = time.monotonic() + SHARE_OF_BUDGET * self.config.time_budget
+        kept, ask = Corrections(), Ask(self.worker, until)
         space, graph = self.target.space, self.target.graph
-        judge = Judge(space, graph, self.inputs.metric, self.searched, self.worker)
+        first = len(self.searched.data) // 2 if self._shared else 0
+        judge = Judge(space, graph, self.inputs.metric, self.searched, self.worker, first)
         before = judge.losses(self.lowering)
         for name in self.config.corrections:
-            if time.monotonic() > deadline:
+            if ask.seconds < 0:
                 break
             best, least = kept, before
-            for tried in self._candidates(name, kept):
-                made = self._made(tried)
-                losses = None if made is None else judge.losses(made.lowering)
-                if losses is not None and gain(least, losses) < 1:
-                    best, least = tried, losses
-                if time.monotonic() > deadline:
+            for tried, whole in self._in_time(name, kept, ask):
+                try:
+                    made = self._made(tried)
+                    losses = None if made is None else judge.losses(made.lowering, until)
+                except TimeoutError:
                     break
+                if losses is not None and gain(least, losses) < 1:
+                    best, least = whole, losses
             helps = best is not kept and gain(before, least) <= _HELPS
             if best is not kept:
                 old, new = clearest(before, least)
@@ -139,19 +148,47 @@ class Correcting:
             before = least if helps else before
         return kept
 
-    def _candidates(self, name: str, kept: Corrections) -> Iterator[Corrections]:
-        if name == EQUALIZE:
-            yield from self._scaled(kept, EQUALIZE)
-        elif name == SMOOTH and Quirk.CHEAP_FACTORS in self.target.scheme.quirks:
-            yield from self._scaled(kept, SMOOTH)
-        elif name == DYNAMIC:
-            yield from self._dynamic(kept)
-        elif name == RANGES:
-            yield from self._ranges(kept)
-        elif name == BIAS:
-            yield from self._shifts(kept)
+    @property
+    def _shared(self) -> bool:
+        """Whether ranges come from the samples that losses are measured on.
 
-    def _scaled(self, kept: Corrections, name: str) -> Iterator[Corrections]:
+        Then the first half gives the ranges to judge and the second half judges them: what fits
+        few samples to the last value is no better on others.
+        """
+        parts = self.inputs.parts
+        alike = parts.calibration.digest == parts.search.digest
+        return alike and len(self.searched.data) >= _ENOUGH_TO_HALVE
+
+    def _in_time(
+        self, name: str, kept: Corrections, ask: Ask
+    ) -> Iterator[tuple[Corrections, Corrections]]:
+        """The candidates of a correction that there is time for, to judge and to keep."""
+        try:
+            for pair in self._candidates(name, kept, ask):
+                yield pair
+                if ask.seconds < 0:
+                    return
+        except ModelError:  # a model with statistics that does not run, or no time for its samples
+            return
+
+    def _candidates(
+        self, name: str, kept: Corrections, ask: Ask
+    ) -> Iterator[tuple[Corrections, Corrections]]:
+        if name == RANGES:
+            yield from self._ranges(kept, ask)
+            return
+        found: Iterator[Corrections] = iter(())
+        if name == EQUALIZE or (
+            name == SMOOTH and Quirk.CHEAP_FACTORS in self.target.scheme.quirks
+        ):
+            found = self._scaled(kept, name, ask)
+        elif name == DYNAMIC:
+            found = self._dynamic(kept)
+        elif name == BIAS:
+            found = self._shifts(kept, ask)
+        yield from ((one, one) for one in found)
+
+    def _scaled(self, kept: Corrections, name: str, ask: Ask) -> Iterator[Corrections]:
         """With channels scaled, in the weights alone or by a Mul in front of products."""
         made = self._made(kept)
         if made is None:
@@ -160,8 +197,10 @@ class Correcting:
         graph = target.graph
         axes = (scalable_axes if name == EQUALIZE else smoothable_axes)(graph)
         ranks = {tensor: len(graph.shapes[tensor]) for tensor, _ in axes}
-        request = ChannelRequest(_bare(target), target.options.model_folder, axes, ranks)
-        found = self.worker.channels(request, self.inputs.parts.calibration.feeds)
+        folder = target.options.model_folder
+        request = ChannelRequest(_bare(target), folder, axes, ranks, ask.seconds)
+        feeds = self.inputs.parts.calibration.feeds[:_STATISTICS_SAMPLES]
+        found = self.worker.channels(request, feeds)
         scales = (chosen_scales if name == EQUALIZE else smooth_scales)(graph, found)
         if scales:
             yield replace(kept, rewrites=(*kept.rewrites, (name, scales)))
@@ -175,31 +214,42 @@ class Correcting:
         if found:
             yield replace(kept, dynamic=found)
 
-    def _ranges(self, kept: Corrections) -> Iterator[Corrections]:
+    def _ranges(self, kept: Corrections, ask: Ask) -> Iterator[tuple[Corrections, Corrections]]:
         made = self._made(kept)
         feeds, method = self.inputs.parts.calibration.feeds, self.config.calibration_method
         if made is not None:
-            for ranges in range_candidates(made.target, feeds, method, self.worker):
-                yield replace(kept, ranges=ranges)
+            found = range_candidates(made.target, ask, feeds, method, self._shared)
+            for judged, whole in found:
+                yield replace(kept, ranges=judged), replace(kept, ranges=whole)
 
-    def _shifts(self, kept: Corrections) -> Iterator[Corrections]:
+    def _shifts(self, kept: Corrections, ask: Ask) -> Iterator[Corrections]:
         made = self._made(kept)
         if made is None:
             return
         target, lowering = made.target, made.lowering
         lowered = lowering.lower(target.space.uniform(Precision.INT8))
+        graph = target.graph
+        holders = {n.key: bias_holder(n, graph) for n in graph.nodes}
         layers = tuple(
-            ShiftedLayer(node.key, lowered.params[node.inputs[0]])
-            for node in target.graph.nodes
-            if can_be_shifted(node, target.graph)
+            ShiftedLayer(
+                *(node.key, lowered.params[node.inputs[0]], graph.rank(node.outputs[0]) or 0),
+                weight_axis(node),
+            )
+            for node in graph.nodes
+            if holders[node.key] is not None
             and lowered.asked.get(node.key) is Precision.INT8
             and node.inputs[0] in lowered.params
+            and graph.rank(node.outputs[0])
         )
         folder = target.options.model_folder
-        request = ShiftRequest(_bare(target), folder, layers, target.scheme)
-        found = self.worker.shifts(request, self.inputs.parts.calibration.feeds)
-        if found:
-            yield replace(kept, shifts={key: encode_halves(row) for key, row in found.items()})
+        request = ShiftRequest(_bare(target), folder, layers, target.scheme, ask.seconds)
+        feeds = self.inputs.parts.calibration.feeds[:_STATISTICS_SAMPLES]
+        found = self.worker.shifts(request, feeds)
+        held = {
+            one.key: encode_halves(found[k]) for k, one in holders.items() if one and k in found
+        }
+        if held:
+            yield replace(kept, shifts=held)
 
 
 def _bare(target: Target) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,6 +35,7 @@ class Judge:
         metric: Of the run.
         searched: The search part with the outputs that are wanted.
         worker: Runs the reference.
+        first: Of the feeds to judge by; those before it gave the ranges.
     """
 
     space: SearchSpace
@@ -41,16 +43,28 @@ class Judge:
     metric: Metric
     searched: ReferenceSplit
     worker: ReferenceClient
+    first: int = 0
 
-    def losses(self, lowering: Lowering) -> tuple[float, ...]:
-        """By assignment; infinite where the model does not run."""
+    def losses(self, lowering: Lowering, until: float = math.inf) -> tuple[float, ...]:
+        """By assignment; infinite where the model does not run.
+
+        Args:
+            lowering: Makes the models.
+            until: Time of the monotonic clock, in seconds, from which on no further model is run.
+
+        Raises:
+            TimeoutError: That time has come before all of them were run.
+        """
         data = self.searched.data
-        part = data.take(range(min(_MOST_SAMPLES, len(data))))
-        reference = self.searched.reference[: len(part)]
+        last = min(self.first + _MOST_SAMPLES, len(data))
+        part = data.take(range(self.first, last))
+        reference = self.searched.reference[self.first : last]
         # A few samples resolve relative L2, unlike a number of right answers.
         judge = metric("rel-l2") if self.metric.discrete else self.metric
         found = []
         for assignment in self._assignments:
+            if time.monotonic() > until:
+                raise TimeoutError
             try:
                 model = lowering.lower(assignment).model
                 outputs = self.worker.outputs(part.feeds, model)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from precsearch.calibration.range_choice import RangeRequest
 from precsearch.calibration.ranges import METHODS, Calibration
@@ -15,7 +17,7 @@ from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from precsearch.setup.target import Target
 
-__all__ = ["Ranges", "range_candidates"]
+__all__ = ["Ask", "Ranges", "range_candidates"]
 
 _CHOOSING_SAMPLES = 4
 """Calibration samples that ranges are chosen by, tensor by tensor: dozens of candidates run."""
@@ -26,18 +28,45 @@ Ranges = Mapping[str, tuple[str, TensorRange]]
 """Tensor → how its range was found, and the range."""
 
 
+@dataclass(frozen=True)
+class Ask:
+    """Who runs a model, and until when.
+
+    Attributes:
+        worker: Runs it.
+        until: Time of the monotonic clock, in seconds.
+    """
+
+    worker: ReferenceClient
+    until: float
+
+    @property
+    def seconds(self) -> float:
+        """What is left."""
+        return self.until - time.monotonic()
+
+    def within(self, calibration: Calibration) -> Calibration:
+        """A calibration that ends by then."""
+        return replace(calibration, seconds=self.seconds)
+
+
 def range_candidates(
-    target: Target, feeds: Sequence[Feed], method: str, worker: ReferenceClient
-) -> Iterator[Ranges]:
-    """Ranges to judge, those that cost little to find first.
+    target: Target, ask: Ask, feeds: Sequence[Feed], method: str, unseen: bool
+) -> Iterator[tuple[Ranges, Ranges]]:
+    """Ranges to judge and, from all samples, to keep; those that cost little to find first.
 
     Every set leaves out what saturates behind a tensor (`precsearch.calibration.saturation`).
 
     Args:
         target: The model.
+        ask: Runs the model.
         feeds: Calibration samples.
         method: Of the run; what it found is not tried again.
-        worker: Runs the model.
+        unseen: Whether ranges are judged by samples of the second half of ``feeds``, so that those
+            to judge come from the first half alone.
+
+    Raises:
+        ModelError: ONNX Runtime refuses the model, or there is no time left.
     """
     tensors = quantizable(target.graph, target.scheme, target.space)
     every = tuple(sorted(frozenset().union(*tensors.values())))
@@ -45,20 +74,30 @@ def range_candidates(
     model = bare.lower(Assignment()).model
     calibration = Calibration(model, target.options.model_folder, every)
     curves = curves_behind(every, target.graph)
-    found = worker.ranges_by_method(calibration, feeds, METHODS)
+    shown = feeds[: len(feeds) // 2] if unseen else feeds
+    found = ask.worker.ranges_by_method(ask.within(calibration), shown, METHODS)
+    whole = found
+    if unseen:
+        whole = ask.worker.ranges_by_method(ask.within(calibration), feeds, METHODS)
+
+    def both(methods: Mapping[str, str]) -> tuple[Ranges, Ranges]:
+        judged, kept = (_useful(_of_methods(methods, f), curves) for f in (found, whole))
+        return judged, kept
+
     for name in sorted(METHODS, key=lambda m: m == "minmax"):
-        whole = _useful({t: (name, one) for t, one in found[name].items()}, curves)
-        if name != method or any(how.endswith(_USEFUL) for how, _ in whole.values()):
-            yield whole
-    request = RangeRequest(calibration, target.scheme)
-    chosen = worker.best_ranges(request, feeds[:_CHOOSING_SAMPLES])
-    plain = found["minmax"]
-    best = {
-        tensor: (one.method, plain[tensor] if one.method == "minmax" else one.found)
-        for tensor, one in chosen.items()
-        if tensor in plain
-    }
-    yield _useful(best, curves)
+        judged, kept = both(dict.fromkeys(every, name))
+        if name != method or any(how.endswith(_USEFUL) for how, _ in judged.values()):
+            yield judged, kept
+    request = RangeRequest(ask.within(calibration), target.scheme, found)
+    chosen = ask.worker.best_ranges(request, shown[:_CHOOSING_SAMPLES])
+    yield both({tensor: one.method for tensor, one in chosen.items()})
+
+
+def _of_methods(
+    methods: Mapping[str, str], found: Mapping[str, Mapping[str, TensorRange]]
+) -> Ranges:
+    known = ((t, name) for t, name in methods.items() if t in found[name])
+    return {tensor: (name, found[name][tensor]) for tensor, name in known}
 
 
 def _useful(ranges: Ranges, curves: Mapping[str, Curves]) -> Ranges:

@@ -8,7 +8,7 @@ import pytest
 from precsearch.backends.tensorrt.achieved import attention_fused
 from precsearch.backends.tensorrt.scheme import scheme
 from precsearch.core.precision import Precision
-from precsearch.core.quantization import TYPED_HALF, QuantScheme
+from precsearch.core.quantization import TYPED_HALF, GraphForm, QuantScheme
 from precsearch.core.space import Assignment
 from precsearch.graph.attention import attention_cores
 from precsearch.graph.view import GraphView
@@ -16,7 +16,7 @@ from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
-from tests.backends.trt.rtx.building import built, disobeyed
+from tests.backends.trt.rtx.building import TARGETS, built, disobeyed
 from tests.graph.attention_nets import attention_net
 
 pytestmark = pytest.mark.rtx
@@ -33,8 +33,9 @@ def fused(
     chosen: QuantScheme = RTX,
     granularity: str = "group",
     first: Precision | None = None,
+    form: GraphForm = TYPED_HALF,
 ) -> bool:
-    space = group(graph, chosen, frozenset(Precision), granularity, TYPED_HALF)
+    space = group(graph, chosen, frozenset(Precision), granularity, form)
     tensors = frozenset().union(*quantizable(graph, chosen, space).values())
     scales = RangeScales(dict.fromkeys(tensors, TensorRange(-4.0, 4.0)), chosen)
     (made,) = attention_cores(graph).values()
@@ -42,7 +43,7 @@ def fused(
     asked = {g.key: g.nearest(core if inside & {*g.nodes} else rest) for g in space.free}
     if first is not None:
         asked[made.first.key] = first
-    lowering = Lowering(graph, space, chosen, scales, TYPED_HALF)
+    lowering = Lowering(graph, space, chosen, scales, form)
     lowered = lowering.lower(space.canonical(Assignment.of(asked)))
     engine = built(lowered.model, target)
     assert disobeyed(lowered.model, engine, lowered.asked) == []
@@ -61,6 +62,16 @@ def test_the_scheme_knows_which_sizes_are_fused(
 ) -> None:
     expected = RTX.attention[precision].takes(size, tokens)
     assert fused(attention_net(size, tokens), precision) is expected
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("core", [FP16, BF16, FP8, INT8])
+def test_weights_in_int4_around_a_core_are_built_as_such_and_leave_it_whole(
+    core: Precision, target: str
+) -> None:
+    if core is not FP8 or target != "SM80":
+        graph = attention_net(32, 64, opset=22)
+        assert fused(graph, core, Precision.INT4, target, form=TYPED_HALF.raised(22))
 
 
 @pytest.mark.parametrize("rest", [FP32, FP16, INT8, FP8])

@@ -1,0 +1,25 @@
+"""The command with engines timed in few rounds, for tests: none of them may follow measured times.
+
+``python -m tests.e2e.quick`` is ``python -m precsearch.cli.main`` but for that. In a process of the
+tests themselves, tests/conftest.py does the same.
+"""
+
+from __future__ import annotations
+
+from precsearch.cli import start
+from precsearch.executors import candidates
+from precsearch.measurement.timing.rounds import TimingOptions
+
+__all__ = ["time_quickly"]
+
+
+def time_quickly() -> None:
+    """Time engines of searches that this process starts in few and short rounds."""
+    candidates.usual_timing = lambda: TimingOptions(
+        rounds=6, max_rounds=12, round_seconds=5e-4, warmup=1, seconds=1.0, apart_seconds=0.0
+    )
+
+
+if __name__ == "__main__":
+    time_quickly()
+    start.main()

@@ -125,7 +125,7 @@ class Auto:
         for assignment in leading_uniforms(known.problem):
             if known.builds > 1 and known.engine_room() < _TWO:
                 break  # the last engine is to be a mixed one
-            reason = "uniform, less what the priors advise against"
+            reason = "uniform, without the groups that rules advise against"
             yield from soundly(known, encoding, assignment, reason, most)
         return bool(known.passing()) and not promising(known, encoding).any()
 
@@ -146,7 +146,9 @@ class Auto:
         first = replace(rounds, limit=limit - reserved, margin=self.margin)
         squares, done = yield from isolated(known, encoding, squares, wanted, first.limit)
         if done:  # where culprits were found and left out, models have little to add
-            options = replace(self._options, draws=0, patience=self.sure, screens=0)
+            options = replace(
+                self._options, draws=0, patience=self.sure, screens=0, least=3 * self.least
+            )
             first = replace(first, options=options)
         halved = asked.sum() <= _FEW and bool((squares[1][asked] > _ALONE).any())
         why = yield from first.run(squares, asked if halved and not done else None)

@@ -13,6 +13,8 @@ from precsearch.core.space import Assignment
 from precsearch.core.trial import Failed, Fidelity, Outcome, Proposal, Trial
 from precsearch.search.loop import search
 from precsearch_strategies import Auto
+from precsearch_strategies.encoding import Encoding
+from precsearch_strategies.group_testing.locate import repeated
 from precsearch_strategies.group_testing.speculate import speculated
 from precsearch_strategies.history import History, Subroutine
 from tests.strategies.landscapes import FP32, INT8, Landscape, Recipe
@@ -70,7 +72,8 @@ def test_how_many_devices_there_really_are_changes_nothing_but_the_order(
     landscape: Landscape,
 ) -> None:
     problem = on(landscape, 3)
-    one, many = (searched(problem, simulated(landscape, n, sigma=0.0)) for n in (1, 3))
+    runs = (searched(problem, simulated(landscape, n, sigma=0.0)) for n in (1, 3))
+    one, many = (sorted(trials, key=lambda t: t.number) for trials in runs)
     assert [t.proposal for t in one] == [t.proposal for t in many]
     assert [t.outcome for t in one] == [t.outcome for t in many]
 
@@ -117,6 +120,25 @@ def test_a_limit_of_engines_holds(landscape: Landscape) -> None:
     few = replace(problem, budget=replace(problem.budget, max_builds=5))
     trials = searched(few, simulated(landscape, 3))
     assert sum(t.proposal.fidelity is Fidelity.ENGINE for t in trials) == 5
+
+
+@pytest.mark.parametrize(("devices", "failures"), [(1, 2), (3, 3)])
+def test_engines_built_side_by_side_must_fail_thrice_before_a_cause_is_looked_for(
+    devices: int, failures: int
+) -> None:
+    made = Recipe(groups=16, precisions=TWO).draw(0)
+    problem = replace(made.problem, devices=devices)
+    keys, failed = [g.key for g in made.space.free], Failed("build", "error", "no")
+    known = History(
+        problem, [Trial(0, Proposal(Assignment()), made.measure(Proposal(Assignment())))]
+    )
+    for number in range(1, failures + 1):
+        assert not list(repeated(known, Encoding(problem.space), 40))
+        lowered = Assignment.of(dict.fromkeys(keys[: 4 + number], INT8))
+        known = History(
+            problem, [*known.engines.values(), Trial(number, Proposal(lowered), failed)]
+        )
+    assert next(repeated(known, Encoding(problem.space), 40))
 
 
 def halved(known: History, keys: list[str]) -> Subroutine[str]:

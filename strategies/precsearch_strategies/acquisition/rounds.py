@@ -67,8 +67,10 @@ class Rounds:
                 engine brings no gain, what is left of them is asked about one by one.
         """
         known, options = self.known, self.options
-        # Of engines that were chosen at a time, none knew what the others would show.
-        many = (self.encoding.size[0] // 50 if options.draws else 0) + known.problem.devices // 3
+        # Of engines that were chosen at a time, none knew what the others would show. After group
+        # tests there is little left to gain.
+        devices = known.problem.devices
+        many = self.encoding.size[0] // 50 + devices - 1 if options.draws else devices // 3
         stale, reference, why = 0, known.best_ratio(), ""
         before: set[Assignment] = set()  # pending when the last gain came: chosen without it
         while known.builds < self.limit and stale < options.patience + many:
@@ -81,7 +83,9 @@ class Rounds:
             tired = stale >= options.sure + many
             # What is merely unknown can wait where engines are being built that will tell.
             unknown = not tired and (stale == 0 or known.problem.devices == 1)
-            picks = yield from self._picks(squares, unknown=unknown)
+            # Engines that are being built count towards patience, unless one brings a gain.
+            room = options.patience + many - stale - len(known.pending.keys() - before)
+            picks = yield from self._picks(squares, room, unknown=unknown)
             if not picks and not known.pending:
                 if coarse is not None:
                     squares, coarse = (yield from self._told_apart(squares, coarse)), None
@@ -103,17 +107,18 @@ class Rounds:
         self.known.proxies_first = True
         return (yield from told_apart(self.known, self.encoding, squares, coarse))
 
-    def _picks(self, squares: Squares, *, unknown: bool) -> Subroutine[list[Proposal]]:
-        """What to build next, one for each idle device.
+    def _picks(self, squares: Squares, room: int, *, unknown: bool) -> Subroutine[list[Proposal]]:
+        """What to build next, one for each idle device, ``room`` at most.
 
         Each is chosen as if those before it had come out as predicted. A device for which there is
         no other candidate builds the engine in reserve.
         """
         known, found, least = self.known, list[Proposal](), self.options.least
-        while len(known.pending) < min(known.problem.devices, self.limit - known.builds):
+        most = min(known.problem.devices, self.limit - known.builds)
+        while len(found) < room and len(known.pending) < most:
             judge, by = self._judge(squares, unknown=unknown), known
             chosen = yield from self._screened(judge, least)
-            if chosen is None and not known.pending and (yield from self._checked(judge)):
+            if chosen is None and (yield from self._checked(judge)):
                 chosen = yield from self._screened(judge, least)
             if chosen is None and known.owed:
                 chosen = judge.anyway()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -31,6 +30,7 @@ _PASSING = 4.0  # bits that an engine within the bound is worth if it lowers all
 _TIRED = 4.0  # engines beyond the bound in a row that double it
 _WEIGHT = 4.0  # squared usage of a culprit that nothing is known of
 _UNSURE = 0.8  # standard deviation of its logarithm
+_ARRIVALS = 9  # culprits among untested choices, at most
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,13 @@ class Design:
         """Share of FP32's latency that choices which are not cleared are expected to save."""
         return float((self.doubts.gain * (1 - self.chance))[~self.doubts.cleared].sum())
 
+    def left_after(self, waiting: Bools, rng: np.random.Generator) -> float:
+        """What of that is expected to be left once (m, n) sets that are being built are done."""
+        _, total = self._near(waiting, self._fresh(rng))
+        cleared = np.asarray((total < 1.0).T.astype(float) @ waiting, dtype=float) > 0
+        gain = np.where(self.doubts.cleared, 0.0, self.doubts.gain * (1 - self.chance))
+        return float((~cleared @ gain).mean())
+
     def best(
         self, rng: np.random.Generator, known: Callable[[Bools], bool], waiting: Bools
     ) -> tuple[Bools, str]:
@@ -141,16 +148,29 @@ class Design:
         sets = sets[[not known(s) for s in sets]]
         if not len(sets):
             return np.zeros(len(self.odds), dtype=bool), ""
-        bits, passing = self._information(sets, rng, waiting)
-        new = ~self.doubts.cleared
-        gain = sets[:, new] @ self.doubts.gain[new]
-        share = np.sqrt(np.minimum(gain / max(self.left, 1e-12), 1.0))
+        fresh = self._fresh(rng)
+        (near, total), (told, under_way) = self._near(sets, fresh), self._near(waiting, fresh)
+        before = np.asarray(told.prod(axis=0))
+        bits = -np.log2((near * before).mean(axis=2)).mean(axis=1)
+        bits += np.log2(before.mean(axis=1)).mean()
+        passing = total < 1.0
+        # Two engines that both pass are worth what the better of them is worth.
+        sure = self._share(waiting)[:, None] * (under_way < 1.0)
+        least = sure.max(axis=0, initial=0.0)
+        hope = np.maximum(self._share(sets)[:, None] * passing - least, 0.0).mean(axis=1)
         sound = np.exp(sets @ np.log(np.maximum(self.doubts.sound, 1e-9)))
         # What fails again and again is not understood: something smaller, then.
-        hope = _PASSING * (1 + self.doubts.fruitless / _TIRED) * passing * share
+        hope *= _PASSING * (1 + self.doubts.fruitless / _TIRED)
         i = int(np.argmax((bits + hope) * sound))
-        count, bit = int((sets[i] & new).sum()), bits[i]
-        return sets[i], f"{count} more in a group test: {passing[i]:.0%} to pass, {bit:.1f} bits"
+        count, bit = int((sets[i] & ~self.doubts.cleared).sum()), bits[i]
+        chance = passing[i].mean()
+        return sets[i], f"{count} more in a group test: {chance:.0%} to pass, {bit:.1f} bits"
+
+    def _share(self, sets: Bools) -> Floats:
+        """(c,) root of what (c, n) sets would save of all that is expected to be left."""
+        new = ~self.doubts.cleared
+        gain = sets[:, new] @ self.doubts.gain[new]
+        return np.asarray(np.sqrt(np.minimum(gain / max(self.left, 1e-12), 1.0)))
 
     def _candidates(self, rng: np.random.Generator, waiting: Bools) -> Bools:
         """(c, n): what is cleared or trusted, some untested choices, parts of the tested ones.
@@ -213,26 +233,33 @@ class Design:
             found.append((ranked[:cut], ranked[cut:]))
         return found
 
-    def _information(
-        self, sets: Bools, rng: np.random.Generator, waiting: Bools
-    ) -> tuple[Floats, Floats]:
-        """(c,) bits that (c, n) tests tell about where culprits are, and chances to pass.
+    def _fresh(self, rng: np.random.Generator) -> Floats:
+        """(n, b) culprits among the choices that no test has had, in each sample.
 
-        By pairwise distances between the samples' predictions (Kolchinsky & Tracey, *Entropy* 19,
-        2017). A new culprit's weight is noise here: it is not what is asked for.
+        A Poisson process along the choices, the least suspect per gain first, whose first arrivals
+        are stratified: how probably the first so many of them hold none has no sampling noise.
         """
-        idle = ~self.tests.sets.any(axis=0) & ~self.doubts.cleared
-        fresh = np.where(idle, self.odds / (1 + self.odds), 0.0)
+        doubts = self.doubts
+        idle = np.flatnonzero(~self.tests.sets.any(axis=0) & ~doubts.cleared)
+        idle = idle[np.argsort((self.odds / doubts.gain)[idle], kind="stable")]
+        ends = np.cumsum(self.odds[idle] / (1 + self.odds[idle]))
         uniform = rng.permutation((np.arange(CHAINS) + 0.5) / CHAINS)
-        before, _ = self._near(waiting, fresh, uniform)
-        told = np.asarray(before.prod(axis=0))
-        near, total = self._near(sets, fresh, uniform)
-        bits = -np.log2((near * told).mean(axis=2)).mean(axis=1)
-        return bits + np.log2(told.mean(axis=1)).mean(), (total < 1.0).mean(axis=1)
+        gaps = rng.exponential(size=(_ARRIVALS, CHAINS))
+        gaps[0] = -np.log1p(-uniform)
+        where = np.searchsorted(ends, np.cumsum(gaps, axis=0))
+        found = np.zeros((len(idle) + 1, CHAINS))
+        np.add.at(found, (where, np.arange(CHAINS)), 1.0)
+        counts = np.zeros((len(self.odds), CHAINS))
+        counts[idle] = found[:-1]
+        return counts
 
-    def _near(self, sets: Bools, fresh: Floats, uniform: Floats) -> tuple[Floats, Floats]:
-        """(c, b, b) how alike the predictions of two samples are, and (c, b) the predictions."""
-        new = _WEIGHT * _poisson(np.asarray(sets @ fresh, dtype=float), uniform)
+    def _near(self, sets: Bools, fresh: Floats) -> tuple[Floats, Floats]:
+        """(c, b, b) how alike the predictions of two samples are, and (c, b) the predictions.
+
+        By their pairwise distances (Kolchinsky & Tracey, *Entropy* 19, 2017). A new culprit's
+        weight is noise here: it is not what is asked for.
+        """
+        new = _WEIGHT * np.asarray(sets @ fresh, dtype=float)
         total = self.doubts.clean(sets)[:, None]
         total = total + self.draws.excess(sets) + new
         wide = SIGMA**2 + (_UNSURE * new / total) ** 2
@@ -253,11 +280,3 @@ def _chance(tests: Outcomes, odds: Floats, draws: Draws) -> Floats:
         share = odds[some] / odds[some].sum()
         found[some] = np.minimum(held[some].sum() * share, 1.0)
     return found
-
-
-def _poisson(rates: Floats, uniform: Floats) -> Floats:
-    """(c, b) Poisson counts at (c,) rates by inversion of (b,) uniforms, up to 9."""
-    k = np.arange(9)
-    logs = k * np.log(np.maximum(rates, 1e-12))[:, None] - rates[:, None]
-    below = np.cumsum(np.exp(logs - [math.lgamma(i + 1) for i in k.tolist()]), axis=1)
-    return np.asarray((uniform[None, :, None] > below[:, None, :]).sum(axis=2), dtype=float)

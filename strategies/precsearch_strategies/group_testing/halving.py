@@ -20,6 +20,7 @@ _LITTLE = 0.05  # squared usage of a set that is not worth a proxy
 _REST = 0.1  # of a set's square that its other half has at least: squares add to 10 % or so
 _NEARLY_ALL = 0.8  # of a set's square; from there on squares do not add, or the rest is unknown
 _BEYOND = 100.0  # squared usage that a set of non-finite output is taken to have
+_SATURATED = 4  # sets that are all beyond the bound, from which on halving is given up
 _AT_ONCE = 8  # sets that are asked for together, where there is time for many
 
 
@@ -53,6 +54,9 @@ def squares_by_halves(
 ) -> Subroutine[tuple[Floats, Floats]]:
     """Squares of single groups as equal shares of the smallest sets there is time for.
 
+    Where every set is beyond the bound by itself, so will be most of their halves, and nothing that
+    can be used comes of them: halving ends, and time is left for groups alone.
+
     Args:
         known: The trials.
         encoding: Of their assignments.
@@ -73,33 +77,45 @@ def squares_by_halves(
         open_ = [part for part in parts if len(part.members) > 1 and part.square > _LITTLE]
         worst = sorted(open_, key=lambda part: part.rank, reverse=True)
         worst = worst[: min(max(room // _AT_ONCE, 1), _AT_ONCE)]
-        if not worst:
+        saturated = len(parts) >= _SATURATED and min(part.square for part in parts) > 1
+        if not worst or saturated:
             break
         asked_for = [lowered_together(encoding, w.label, w.halves()[0]) for w in worst]
         yield from known.probe(asked_for, "half of a set of groups lowered")
-        for part in worst:
+        first: dict[_Part, float | None] = {}
+        for w in worst:
+            first[w] = yield from _square(known, encoding, w.label, w.halves()[0])
+        hidden = [w for w, one in first.items() if _hides(w, one)]
+        rest = [lowered_together(encoding, w.label, w.halves()[1]) for w in hidden]
+        yield from known.probe(filter(len, rest), "the other half of a set of groups lowered")
+        for part, one in first.items():
             parts.remove(part)
-            parts += yield from _split(known, encoding, part)
+            parts += yield from _split(known, encoding, part, one)
         most -= len(worst)
     return _shared(encoding, parts)
 
 
-def _split(known: History, encoding: Encoding, part: _Part) -> Subroutine[list[_Part]]:
-    """The halves of a set; the second by difference.
+def _hides(part: _Part, one: float | None) -> bool:
+    """Whether the first half takes next to all of the square, so that it hides the second's."""
+    return one is not None and one > _NEARLY_ALL * part.square
+
+
+def _split(
+    known: History, encoding: Encoding, part: _Part, one: float | None
+) -> Subroutine[list[_Part]]:
+    """The halves of a set, of which the first has the square ``one``; the second by difference.
 
     Where the first one takes next to all of the square, the difference says nothing of the second:
     either may be what saturates an output. It is asked for then, as where the first is not finite.
     """
     first, second = part.halves()
-    one = yield from _square(known, encoding, part.label, first)
     if one is None:
         one = other = part.square / 2
     else:
-        rest = max(part.square - one, _REST * part.square) if math.isfinite(one) else _BEYOND
-        found = None
-        if one > _NEARLY_ALL * part.square:
+        other = max(part.square - one, _REST * part.square) if math.isfinite(one) else _BEYOND
+        if _hides(part, one):
             found = yield from _square(known, encoding, part.label, second)
-        other = rest if found is None else found
+            other = other if found is None else found
     return [_Part(part.label, first, one), _Part(part.label, second, other)]
 
 

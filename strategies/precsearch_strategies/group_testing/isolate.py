@@ -107,8 +107,10 @@ def isolated(
         design = Design.of(replace(doubts, sound=sound), rng)
         doubts = replace(doubts, draws=design.draws)
         enough = known.worth * known.best_ratio()
-        done = design.left < _NEARLY * enough and not moves.between
-        if design.left < enough or doubts.clean(moves.all)[0] > _FULL:
+        under_way = np.array(list(waiting.values()), dtype=bool).reshape(-1, len(moves.groups))
+        left = design.left_after(under_way, rng) if waiting else design.left
+        done = left < _NEARLY * enough and not moves.between
+        if left < enough or doubts.clean(moves.all)[0] > _FULL:
             break
         new = _tests(known, encoding, moves, design, rng, waiting, limit)
         if not new and not waiting:
@@ -117,9 +119,6 @@ def isolated(
         doubts = _after(known, doubts, waiting.pop(trial.assignment), trial)
         if trial.measurement is None:  # a build that fails is no verdict
             yield from repeated(known, encoding, limit)
-    while waiting:
-        trial = yield from known.ahead([])
-        doubts = _after(known, doubts, waiting.pop(trial.assignment), trial)
     return squares if design is None else _corrected(squares, moves, design), done
 
 
@@ -185,8 +184,11 @@ def _tests(
 
     found: list[Proposal] = []
     room = min(known.problem.devices, limit - known.builds)
+    enough = known.worth * known.best_ratio()
     while len(waiting) < room:
         sets = np.array(list(waiting.values()), dtype=bool).reshape(-1, len(moves.groups))
+        if waiting and design.left_after(sets, rng) < enough:
+            break
         chosen, reason = design.best(rng, useless, sets)
         if not chosen.any():
             break

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import combinations
 
 from precsearch.core.exclusions import unusable
 from precsearch.core.space import Assignment
@@ -80,7 +81,8 @@ def repeated(known: History, encoding: Encoding, limit: int) -> Subroutine[None]
     """Look for the cause if the last engines failed with a choice, or two, in common.
 
     One failure may be chance, and a search can pass it by; a second one with the same suspects is
-    worth the engines.
+    worth the engines. Engines that are built side by side have choices in common that none has run
+    with, so with several devices it takes a third one.
     """
     failed = [
         t
@@ -89,8 +91,10 @@ def repeated(known: History, encoding: Encoding, limit: int) -> Subroutine[None]
     ]
     last = next(reversed(known.engines.values()))
     if len(failed) > 1 and failed[-1] is last:
-        first, second = (suspects(known, encoding, t) for t in failed[-2:])
-        if first & second:
+        found = [suspects(known, encoding, t) for t in failed]
+        shared = [found[-1] & other for other in found[-2::-1]]
+        alone = known.problem.devices == 1
+        if shared[0] if alone else any(a & b for a, b in combinations(shared, 2)):
             yield from speculated(
                 known, last.outcome, lambda seen: located(seen, encoding, last, limit)
             )

@@ -56,3 +56,20 @@ def test_a_half_that_is_harmless_costs_one_proxy() -> None:
     assert found[0] > 5
     assert max(found[1:]) < 1.0
     assert len(asked) <= 8
+
+
+def test_the_second_halves_of_all_sets_are_asked_for_together() -> None:
+    made = Recipe(groups=64, precisions=(FP32, INT8)).draw(0)
+    encoding, known = Encoding(made.space), History(made.problem)
+    target = made.problem.goal.bound.target
+    saturated = Measured(Measurement(Accuracy(3 * target, 3 * target)))
+    asking = squares_by_halves(known, encoding, np.array([[False, True]] * 64), 200)
+    batches, batch = list[int](), next(asking)
+    while batch:
+        batches.append(len(batch))
+        try:
+            batch = asking.send([Trial(len(batches), p, saturated) for p in batch])
+        except StopIteration:
+            break
+    assert sum(batches) > 100
+    assert batches.count(1) <= 3, "the whole and its halves; then there are several sets at a time"

@@ -11,6 +11,7 @@ from precsearch.core.space import Assignment
 from precsearch.core.trial import Trial
 from precsearch_strategies.acquisition.sensitivity_screen import screened_squares
 from precsearch_strategies.encoding import Encoding
+from precsearch_strategies.group_testing.design import Design, GroupTestState
 from precsearch_strategies.group_testing.isolate import isolated, most_engines
 from precsearch_strategies.group_testing.posterior import Outcomes, fitted_odds, no_draws, redrawn
 from precsearch_strategies.history import History, Subroutine
@@ -140,3 +141,25 @@ def test_it_leaves_small_spaces_alone() -> None:
     known, before, done = staged(Recipe(groups=90, precisions=TWO, sensitive=5).draw(0))
     assert known.builds == before
     assert not done
+
+
+def design(chance: float) -> Design:
+    """Of 40 untested choices, each as valuable and as probably a culprit as the others."""
+    state = GroupTestState.none(np.full(40, 0.01), np.zeros(40), 40 * chance, 0.0)
+    return Design.of(state, np.random.default_rng(0))
+
+
+def test_what_is_left_after_engines_under_way_goes_by_how_probably_they_pass() -> None:
+    rng, half = np.random.default_rng(0), np.arange(40)[None] < 20
+    safe, bold = design(0.0005), design(0.2)
+    clean = float(np.exp(-safe.chance[:20].sum()))
+    assert safe.left_after(half, rng) == pytest.approx(safe.left * (1 - clean / 2), rel=0.02)
+    assert bold.left_after(half, rng) > 0.9 * bold.left
+    assert safe.left_after(half[:0], rng) == pytest.approx(safe.left)
+
+
+def test_a_second_device_tests_other_choices_than_the_first() -> None:
+    state = design(0.05)
+    first, _ = state.best(np.random.default_rng(1), lambda _: False, np.zeros((0, 40), dtype=bool))
+    second, _ = state.best(np.random.default_rng(1), lambda _: False, first[None])
+    assert (second & ~first).any(), "what the first one tells already is worth nothing"

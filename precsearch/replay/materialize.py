@@ -49,6 +49,7 @@ class BuildReport:
         sha256: Of the file, as hex.
         size: Bytes.
         lines: What differs from the plan's evidence, a sentence each.
+        loading: Lines of Python that open the file; nothing for an engine.
     """
 
     verdict: str
@@ -56,6 +57,7 @@ class BuildReport:
     sha256: str
     size: int
     lines: tuple[str, ...] = ()
+    loading: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -285,8 +287,8 @@ def build(
     place = handed_over(read, materialized.target, backend)
     if not is_engine(place, output):
         written = write_artifact(place, output, lowered, None, put)
-        lines = (*read.notes, *loading(place.backend, output))
-        return _report("identical", output, written, lines)
+        report = _report("identical", output, written, read.notes)
+        return replace(report, loading=loading(place.backend, output))
     again = rebuilt(read, place, lowered)
     write_artifact(place, output, lowered, again.engine, put)
     lines = (*read.notes, *again.lines)

@@ -11,7 +11,7 @@ from precsearch.report.trial_facts import TrialFact
 
 __all__ = ["Bar", "Line", "answer", "bars"]
 
-_WITHIN = "within the bound"
+_WITHIN = "pass"
 
 
 @dataclass(frozen=True, slots=True)

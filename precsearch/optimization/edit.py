@@ -100,8 +100,8 @@ def _check_runs(backend: Backend, precision: Precision, option: str) -> None:
     if precision not in backend.precisions:
         runs = ", ".join(p.value for p in Precision.ordered(backend.precisions))
         raise OptionError(
-            f"{option}: the {backend.name} backend, which the plan is for, does not run {precision}; "
-            f"use one of {runs}"
+            f"{option}: the plan's backend, {backend.name}, does not run {precision}; use one of "
+            f"{runs}"
         )
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from precsearch.core.events import FinalistJudged
 from precsearch.report import run_page, tell
 from precsearch.report.answer import answer, bars
 from precsearch.report.run_facts import Facts
@@ -50,6 +51,14 @@ def test_a_uniform_engine_is_told_by_the_journal_and_shown_as_timed_beside_the_p
     timed = {t.number: t for t in known.trials if t.uniform}
     best = min(known.story.again.get(n, t.ratio or 0.0) for n, t in timed.items())
     assert (row.name, row.ratio) == ("uniform INT8", best)
+
+
+def test_a_uniform_engine_that_missed_the_holdout_says_so(known: Facts) -> None:
+    (number,) = {t.number for t in known.trials if t.uniform and t.ratio is not None}
+    known.trials = tuple(replace(t, chosen=False) for t in known.trials)
+    looked = FinalistJudged(number, 0.5, 0.5, passed=False)
+    known.story = replace(known.story, finalists=(looked,))
+    assert bars(known)[1].verdict == "over bound on the holdout"
 
 
 def test_one_engine_alone_is_no_answer(known: Facts) -> None:

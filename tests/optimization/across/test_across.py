@@ -14,6 +14,7 @@ from precsearch.cli.progress.view import View, fold
 from precsearch.core.errors import InputError, OptionError
 from precsearch.core.events import (
     Event,
+    FinalistJudged,
     FinalistsTimed,
     FinalistTime,
     RunStarted,
@@ -132,6 +133,9 @@ def test_the_best_uniform_engine_is_the_fastest_within_the_bound_as_timed_beside
     again = FinalistsTimed((FinalistTime(2, 0.58, 0.57, 0.59), FinalistTime(1, 0.61, 0.6, 0.62)))
     beside = _told([started, *trials, again], config).best_uniform()
     assert beside == BestUniform(Precision.INT8, 0.58)
+    judged = [FinalistJudged(2, 0.02, 0.58, passed=False), FinalistJudged(1, 0.006, 0.61, True)]
+    held_out = _told([started, *trials, again, *judged], config).best_uniform()
+    assert held_out == BestUniform(Precision.BF16, 0.61), "what misses the holdout does not pass"
 
 
 def test_one_engine_twice_or_an_unknown_one_is_refused(tmp_path: Path) -> None:

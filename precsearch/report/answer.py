@@ -11,8 +11,8 @@ from precsearch.report.trial_facts import TrialFact
 
 __all__ = ["Bar", "Line", "answer", "bars"]
 
-_WITHIN = "within the bound"
-_MISSED = "over the bound on the holdout"
+_WITHIN = "pass"
+_MISSED = "over bound on the holdout"
 
 
 @dataclass(frozen=True, slots=True)

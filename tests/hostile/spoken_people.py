@@ -191,6 +191,7 @@ PICTURE = InputSpec("x", np.dtype(np.float32), ("batch", 1, 8, 8))
 
 PEOPLE: list[Say] = [
     lambda _: edit("plan.json", {"op:MatMul": "int8"}, "new.json", model="model.onnx"),
+    lambda _: edit("plan.json", {"op:MatMul": "fp16"}, "new.json", model="model.onnx"),
     lambda _: seconds("--max-latency")("5"),
     lambda _: size("--max-size")("large"),
     lambda _: Objective.named("speed"),

@@ -1,28 +1,33 @@
 """What each correction of INT8 gains: INT8 everywhere without, with each, and with all but one.
 
-    python -m benchmarks.corrections FOLDER --model NAME … [-o TABLE.md]
+    python -m benchmarks.corrections FOLDER … [--model NAME …] [--seconds 240] [-o TABLE.md]
 
-Each model is ``FOLDER/NAME/{model.onnx,data.npz,holdout.npz}``. Nothing is timed: corrections cost
-nothing at run time. Losses are relative L2 of ONNX Runtime's engine on the holdout, which neither
-calibration nor the choice of corrections sees. A cell in brackets was tried and not kept.
+Each model is ``FOLDER/NAME/{model.onnx,data.npz,holdout.npz}``; without ``--model`` all of them.
+Nothing is timed. Losses are relative L2 of ONNX Runtime's engine on the holdout, which neither
+calibration nor the choice of corrections sees. A cell in brackets was tried and not kept. What did
+not end within ``--seconds`` of a model is a dash; corrections that do are found as in a search with
+a time budget.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
 from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
 from precsearch.core.backend import BackendOptions
+from precsearch.core.errors import PrecsearchError
 from precsearch.core.precision import Precision
 from precsearch.executors.open import worker_here
 from precsearch.executors.references import reference_of
 from precsearch.graph.reading.read import read_model
 from precsearch.measurement.service import ReferenceSplit
 from precsearch.optimization.stages.calibrate import calibrated
-from precsearch.optimization.stages.correct import Correcting
+from precsearch.optimization.stages.correct import SHARE_OF_BUDGET, Correcting
 from precsearch.optimization.stages.corrected import Corrected
 from precsearch.optimization.stages.rewrite import open_rewritten
 from precsearch.setup.config import CORRECTIONS, OptimizeConfig
@@ -38,25 +43,31 @@ def sets() -> dict[str, tuple[str, ...]]:
     return {"none": (), **alone, "all": CORRECTIONS, **without}
 
 
-def losses(folder: Path) -> dict[str, str]:
-    """Loss of INT8 everywhere on the holdout by `sets`."""
-    found: dict[str, str] = {}
-    plain, _ = _corrected(folder, ())
-    whole, kept = _corrected(folder, CORRECTIONS)
+def losses(folder: Path, seconds: float) -> dict[str, str]:
+    """Loss of INT8 everywhere on the holdout by `sets`, of those that there is time for."""
+    end = time.monotonic() + seconds
+    plain, _ = _corrected(folder, (), seconds)
+    whole, kept = _corrected(folder, CORRECTIONS, end - time.monotonic())
+    found = {"none": f"{plain:.4f}", "all": f"{whole:.4f}"}
+    print(folder.name, found, kept, flush=True)
     for heading, names in sets().items():
-        if not names:
-            loss, here = plain, tuple[str, ...]()
-        elif set(kept) <= set(names):  # what is not kept has no effect on the rest
+        if heading in found:
+            continue
+        if set(kept) <= set(names):  # what is not kept has no effect on the rest
             loss, here = whole, kept
+        elif time.monotonic() > end:
+            continue
         else:
-            loss, here = _corrected(folder, names)
+            loss, here = _corrected(folder, names, end - time.monotonic())
         found[heading] = f"({loss:.4f})" if len(names) == 1 and not here else f"{loss:.4f}"
         print(folder.name, heading, found[heading], here, flush=True)
     return found
 
 
-def _corrected(folder: Path, names: tuple[str, ...]) -> tuple[float, tuple[str, ...]]:
-    """Loss with what is kept of some corrections, and what that is."""
+def _corrected(
+    folder: Path, names: tuple[str, ...], seconds: float
+) -> tuple[float, tuple[str, ...]]:
+    """Loss with what is kept of some corrections that take so long at most, and what that is."""
     config = OptimizeConfig(
         folder / "model.onnx",
         folder / "data.npz",
@@ -64,10 +75,10 @@ def _corrected(folder: Path, names: tuple[str, ...]) -> tuple[float, tuple[str, 
         backend="onnxruntime",
         threads=1,
         corrections=names,
+        time_budget=max(seconds, 1.0) / SHARE_OF_BUDGET,
     )
     target, inputs, _ = open_rewritten(config, read_model(config.model))
-    held_out = inputs.parts.holdout
-    assert held_out is not None
+    held_out = inputs.parts.holdout or inputs.parts.search
     with (
         tempfile.TemporaryDirectory() as scratch,
         worker_here(target.source, target.backend.facts) as worker,
@@ -98,19 +109,28 @@ def _loss(made: Corrected, inputs: Inputs, part: ReferenceSplit) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--model", action="append", required=True)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("--model", action="append", dest="models")
+    parser.add_argument("--seconds", type=float, default=240.0, help="for each model, about")
     parser.add_argument("-o", "--output", type=Path)
     given = parser.parse_args()
+    every = [p.parent for folder in given.folders for p in sorted(folder.glob("*/model.onnx"))]
     rows = [f"| model | {' | '.join(sets())} |", "|---" * (1 + len(sets())) + "|"]
-    for name in given.model:
-        found = losses(given.folder / name)
-        rows.append(f"| {name} | {' | '.join(found.values())} |")
-    text = "\n".join(rows) + "\n"
-    print(text)
-    if given.output is not None:
-        given.output.write_text(text)
+    for folder in every:
+        if not (folder / "data.npz").exists() or folder.name not in (given.models or [folder.name]):
+            continue
+        try:
+            found = losses(folder, given.seconds)
+        except (PrecsearchError, AssertionError) as error:
+            print(f"{folder.name}: {error}", file=sys.stderr, flush=True)
+            continue
+        rows.append(f"| {folder.name} | {' | '.join(found.get(h, '-') for h in sets())} |")
+        if given.output is not None:
+            given.output.write_text("\n".join(rows) + "\n")
+    print("\n".join(rows))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ that are rounded already.
 
 Below that: four layers of Conv and SiLU with SiLU in floats and in INT8; a product of two
 activations; and a product with weights whose activations are rounded by a range that is known, or
-by the range of each inference (DynamicQuantizeLinear and MatMulInteger).
+by the range of each inference (DynamicQuantizeLinear and MatMulInteger, ConvInteger).
 """
 
 from __future__ import annotations
@@ -227,6 +227,34 @@ def products() -> list[list[str]]:
     return rows
 
 
+def convolution() -> list[str]:
+    """The row of a Conv: in floats, with a known range, and as ConvInteger."""
+    x = RNG.normal(0, 1, SHAPE).astype(np.float32)
+    kernel = RNG.normal(0, 0.06, (64, 64, 3, 3)).astype(np.float32)
+    step = np.abs(kernel).max() / 127
+    weights: Weights = {"w": np.rint(kernel / step).astype(np.int8)}
+    weights |= {"w_scale": np.asarray(step, np.float32), "w_zero": np.asarray(0, np.int8)}
+    ins, node, pads = [("x", TensorProto.FLOAT, SHAPE)], helper.make_node, [1, 1, 1, 1]
+    nodes = [node("Conv", ["x", "w"], ["y"], pads=pads)]
+    plain = model(nodes, {"w": kernel}, ins, "y", TensorProto.FLOAT)
+    known = dict(weights)
+    before, a = quantized("x", -4, 4, known)
+    dequantize = node("DequantizeLinear", ["w", "w_scale", "w_zero"], ["w_dq"])
+    after, y = quantized("c", -6, 6, known)
+    nodes = [*before, dequantize, node("Conv", [a, "w_dq"], ["c"], pads=pads), *after]
+    static = model(nodes, known, ins, y, TensorProto.FLOAT)
+    nodes = [
+        node("DynamicQuantizeLinear", ["x"], ["xq", "xs", "xz"]),
+        node("ConvInteger", ["xq", "w", "xz", "w_zero"], ["i"], pads=pads),
+        node("Cast", ["i"], ["f"], to=TensorProto.FLOAT),
+        node("Mul", ["xs", "w_scale"], ["s"]),
+        node("Mul", ["f", "s"], ["y"]),
+    ]
+    dynamic = model(nodes, weights, ins, "y", TensorProto.FLOAT)
+    times = timed([(opened(m), {"x": x}) for m in (plain, static, dynamic)])
+    return ["Conv 3 x 3, 64 to 64 channels, 52 x 52", *(f"{t:.0f}" for t in times)]
+
+
 def table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Markdown."""
     return ["| " + " | ".join(r) + " |" for r in (heading, ["---"] * len(heading), *rows)]
@@ -246,7 +274,9 @@ def main() -> None:
         f"Four layers of Conv and SiLU: SiLU in floats {floats:.0f} us, in INT8 {integers:.0f} us.",
         "",
     ]
-    lines += table(("product", "FP32, us", "INT8, us", "dynamic INT8, us"), products())
+    lines += table(
+        ("product", "FP32, us", "INT8, us", "dynamic INT8, us"), [*products(), convolution()]
+    )
     text = "\n".join(lines) + "\n"
     print(text)
     if given.output is not None:

@@ -116,11 +116,12 @@ def speedup_interval(low: float, high: float) -> str:
 
 
 def prediction_summary(errors: PredictionErrors) -> str:
-    """How right a search's models were: ``latency predicted to 1.2 %, error to 9 % …``."""
-    loss = f", error to {100 * errors.usage:.0f} %" if math.isfinite(errors.usage) else ""
+    """How right a search's models were: ``latency off by 1.2 %, loss by 9 % …``."""
+    loss = f", loss by {100 * errors.usage:.0f} %" if math.isfinite(errors.usage) else ""
     return (
-        f"latency predicted to {100 * errors.ratio:.1f} %{loss} (medians of "
-        f"{many(errors.engines, 'engine')}; {errors.verdicts} on the predicted side of the bound)"
+        f"latency off by {100 * errors.ratio:.1f} %{loss} (medians of "
+        f"{many(errors.engines, 'engine')}); {errors.verdicts} of {errors.engines} pass or miss as "
+        "predicted"
     )
 
 

@@ -44,7 +44,7 @@ def root(
 ) -> None:
     """Make an ONNX model faster within a tolerance.
 
-    precsearch finds for each layer group FP32, FP16 or INT8, so that the engine is the fastest
-    *measured* one whose outputs stay within your tolerance. It writes a plan that you can review,
-    commit and replay.
+    precsearch chooses a precision for each group of layers (FP32, BF16, FP16, FP8, INT8 or INT4, as
+    far as the engine has it), so that the engine is the fastest *measured* one whose outputs stay
+    within your tolerance. It writes a plan that you can review, commit and replay.
     """

@@ -136,14 +136,15 @@ def build(
     *,
     output: plan_options.ModelOutput,
     model: plan_options.Original = None,
-    backend: plan_options.AheadBackend = None,
+    backend: plan_options.OtherBackend = None,
     target: plan_options.AheadTarget = None,
     expect: plan_options.Expect = None,
     force: options.Force = False,
 ) -> Action:
-    """Write a plan's optimized model, byte for byte, or with --target an engine for another GPU.
+    """Write the optimized model of a plan, byte for byte.
 
-    Refuses with exit code 4 if the plan does not reproduce here, and says what differs.
+    If the plan does not reproduce here, it says what differs and ends with exit code 4. With
+    --target, it builds an engine for a GPU that is not in this machine.
 
     Example:
         precsearch build resnet.plan.json --model resnet.onnx -o fast.onnx
@@ -163,9 +164,9 @@ def plan(
     model: plan_options.RunModel = None,
     force: options.Force = False,
 ) -> Action:
-    """Show the fastest engines of a finished search by loss, or write the plan of one.
+    """List the best engines of a finished search, or write the plan of one.
 
-    Nothing is measured: the plan has the numbers of the search, and says what is not confirmed.
+    Nothing is measured: the plan holds the numbers of the search, and says what is not confirmed.
 
     Example:
         precsearch plan resnet.precsearch --at 2e-2 -o wider.plan.json
@@ -182,9 +183,9 @@ def upgrade(
     output: plan_options.UpgradedPlan,
     force: options.Force = False,
 ) -> Action:
-    """Write a plan of an older precsearch as this version writes plans.
+    """Convert a plan of an older precsearch to the present format.
 
-    What is built from it stays the same, byte for byte. The plan that was given is not changed.
+    The new plan builds the same bytes. The old file stays as it is.
 
     Example:
         precsearch upgrade old.plan.json -o resnet.plan.json
@@ -203,9 +204,9 @@ def export(
     model: plan_options.Original = None,
     force: options.Force = False,
 ) -> Action:
-    """Write a plan's model for other tools, with a script that builds it, or for a viewer.
+    """Write a plan's model with a build script for another tool, or for a viewer.
 
-    Refuses with exit code 4 if the plan does not reproduce here.
+    Ends with exit code 4 if the plan does not reproduce here.
 
     Example:
         precsearch export resnet.plan.json --to polygraphy -o exported
@@ -224,15 +225,17 @@ def verify(
     tol: plan_options.OtherTolerance = None,
     threads: plan_options.OtherThreads = None,
     artifact: plan_options.Measured = None,
+    backend: plan_options.OtherBackend = None,
     metric: plan_options.PlanMetric = None,
     expect: plan_options.Expect = None,
     max_latency: goal.MaxLatencyHere = None,
     max_size: goal.MaxSizeHere = None,
     max_memory: goal.MaxMemoryHere = None,
 ) -> Action:
-    """Rebuild a plan's model and measure it here; a gate for CI.
+    """Rebuild a plan's model, measure it on this machine, and fail if it broke its bounds.
 
-    Exit code 4 if it does not reproduce, is over the tolerance or a limit, or slower than FP32.
+    Ends with exit code 4 if the model does not reproduce, is over the tolerance or a limit, or is
+    slower than FP32: a gate for CI.
 
     Example:
         precsearch verify resnet.plan.json --data fresh.npz
@@ -246,6 +249,7 @@ def verify(
         tol=tol,
         threads=threads,
         artifact=artifact,
+        backend=backend,
         metric=metric,
         expect=expect,
         max_latency=max_latency,
@@ -263,7 +267,9 @@ def edit(
     model: plan_options.Original = None,
     force: options.Force = False,
 ) -> Action:
-    """Give groups of a plan another precision by hand; verify measures the new plan.
+    """Change the precision of groups by hand, and write a new plan.
+
+    Nothing is measured: run verify on the new plan.
 
     Example:
         precsearch edit resnet.plan.json --set 'op:Gemm=fp32' -o edited.plan.json

@@ -31,9 +31,10 @@ def inspect(
     only: control.Only = None,
     json: look_options.JsonObject = False,
 ) -> Action:
-    """Show a model's layer groups and their choices; builds nothing but what --profile times.
+    """Show a model's layer groups and the precisions that each can have.
 
-    With data, also what FP16 would get wrong: values too large, too small, or that cancel.
+    With --data, it also shows what FP16 would get wrong: values that are too large or too small,
+    and differences that vanish. Nothing is built, except with --profile.
 
     Example:
         precsearch inspect resnet.onnx --data samples.npz
@@ -78,9 +79,10 @@ def diagnose(
     force: options.Force = False,
     json: look_options.JsonObject = False,
 ) -> Action:
-    """Show where a precision goes wrong: every tensor against FP32's.
+    """Compare every tensor in a precision with FP32, and show where it goes wrong.
 
-    Needs no GPU: what is stored in FP16 is truly rounded. Marks where the difference begins.
+    It runs on a CPU, where values in FP16 are rounded as on a GPU, and marks where the difference
+    begins.
 
     Example:
         precsearch diagnose vit.onnx --data samples.npz --suggest
@@ -133,7 +135,7 @@ def report(
 def watch(run: plan_options.Watched) -> Action:
     """Show a running or finished search from its journal.
 
-    Ctrl-C ends the showing, not the search.
+    Ctrl-C ends the view, not the search.
 
     Example:
         precsearch watch resnet.precsearch

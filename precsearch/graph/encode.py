@@ -6,12 +6,14 @@ with every version of NumPy; NumPy itself has no bfloat16.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from precsearch.core.formats import BFLOAT16, FLOAT8E4M3, FLOAT16, FLOAT32, NumberFormat
+from precsearch.core.formats import FLOAT16, FLOAT32, NumberFormat
 
 __all__ = ["coded", "rounded", "stored"]
 
@@ -59,31 +61,27 @@ def rounded(values: npt.NDArray[np.generic], number_format: NumberFormat) -> Flo
 def stored(
     name: str, values: npt.NDArray[np.generic], number_format: NumberFormat
 ) -> onnx.TensorProto:
-    """FP32 values as a constant in FP32, float16 or bfloat16.
+    """FP32 values as a constant in a float format, rounded to it.
 
     Args:
         name: Of the constant.
         values: Numbers of any shape.
-        number_format: What they are rounded to.
+        number_format: FP32, float16, or any other float format of 8 or 16 bits that ONNX has.
 
     Raises:
         ValueError: No constant of another format is made here.
     """
-    if number_format == FLOAT32:
-        return numpy_helper.from_array(np.asarray(values, np.float32), name)
-    if number_format == FLOAT16:
-        with np.errstate(over="ignore"):
-            return numpy_helper.from_array(np.asarray(values).astype(np.float16), name)
-    if number_format != BFLOAT16:
+    if number_format.is_integer or not number_format.elem_type:
         raise ValueError(f"no constant can be stored in {number_format.name}")
-    encoded = rounded(values, BFLOAT16)
-    quiet = np.where(np.isnan(encoded), np.uint32(1 << 22), np.uint32(0))  # a NaN, not an infinity
-    high = ((encoded.view(np.uint32) | quiet) >> np.uint32(16)).astype("<u2")
+    if number_format.in_numpy:
+        with np.errstate(over="ignore"):
+            own = np.asarray(values).astype(np.dtype(number_format.name))
+        return numpy_helper.from_array(own, name)
     return onnx.TensorProto(
         name=name,
-        data_type=BFLOAT16.elem_type,
+        data_type=number_format.elem_type,
         dims=np.shape(values),
-        raw_data=high.tobytes(),
+        raw_data=_codes(rounded(values, number_format), number_format).tobytes(),
     )
 
 
@@ -95,34 +93,41 @@ def coded(
     Args:
         name: Of the constant.
         values: Numbers of any shape, rounded already.
-        number_format: FP32, float8e4m3, int8 or uint8.
+        number_format: A float format that `stored` takes, int8 or uint8.
 
     Raises:
         ValueError: No constant of another format is made here.
     """
-    if number_format == FLOAT8E4M3:
-        exact = np.asarray(values, np.float32)
-        codes = np.searchsorted(_E4M3, np.abs(exact)).astype(np.uint8)
-        codes |= np.signbit(exact).astype(np.uint8) << np.uint8(7)
-        return onnx.TensorProto(
-            name=name,
-            data_type=FLOAT8E4M3.elem_type,
-            dims=np.shape(values),
-            raw_data=codes.tobytes(),
-        )
-    if number_format == FLOAT32:
-        return stored(name, values, FLOAT32)
-    if not number_format.is_integer or number_format.bits != 8:
+    if not number_format.is_integer:
+        return stored(name, values, number_format)
+    if number_format.bits != 8:
         raise ValueError(f"no constant can be coded in {number_format.name}")
     return numpy_helper.from_array(np.asarray(values, np.dtype(number_format.name)), name)
 
 
-def _e4m3() -> Floats:
-    """The values of the codes 0 to 126, ascending; 127 is not a number."""
-    code = np.arange(127)
-    exponent, fraction = code >> 3, code & 7
-    normal = np.ldexp(8.0 + fraction, exponent - 10)
-    return np.asarray(np.where(exponent == 0, np.ldexp(fraction * 1.0, -9), normal), np.float32)
+def _codes(values: Floats, number_format: NumberFormat) -> npt.NDArray[np.generic]:
+    """The bits of values that a float format holds: sign, exponent, fraction (IEEE 754-2019, 3.4).
 
+    The code behind that of the largest value is infinity, or no number in a format that has no
+    infinity (OFP8 E4M3).
 
-_E4M3 = _e4m3()
+    Args:
+        values: Rounded to the format, of any shape.
+        number_format: Of 8 or 16 bits.
+    """
+    fraction = number_format.significand_bits - 1
+    exponent = math.frexp(number_format.smallest_normal)[1]  # FP32's smallest normal number: -125
+    words = values.view(np.uint32).astype(np.int64)
+    magnitudes = (words & 0x7FFFFFFF) >> (23 - fraction)
+    codes = magnitudes - ((exponent + 125) << fraction)
+    small = np.abs(values) < np.float32(number_format.smallest_normal)
+    steps = np.where(small, np.abs(values), 0) / np.float64(number_format.smallest)
+    codes = np.where(small, steps.astype(np.int64), codes)
+    top = math.frexp(number_format.largest)[1]
+    mantissa = int(math.ldexp(number_format.largest, fraction + 1 - top))
+    last = ((top - exponent) << fraction) + mantissa
+    quiet = 1 << (fraction - 1)  # a NaN, not an infinity
+    no_number = (last + 1) | quiet | (magnitudes & ((1 << fraction) - 1))
+    codes = np.where(np.isinf(values), last + 1, np.where(np.isnan(values), no_number, codes))
+    signs = (words >> 31) << (number_format.bits - 1)
+    return (codes | signs).astype(np.dtype(f"<u{number_format.bits // 8}"))

@@ -27,11 +27,8 @@ from precsearch.lowering.cast import float_nodes
 from precsearch.lowering.context import LoweringContext
 from precsearch.lowering.emitter import Emitter, Wanted
 from precsearch.lowering.engines.annotate import METADATA_KEY, Annotation, annotate
-from precsearch.lowering.engines.fp32_islands import (
-    fp32_islands,
-    packed_behind_attention,
-    recurrent_behind_bf16,
-)
+from precsearch.lowering.engines.fp32_islands import fp32_islands
+from precsearch.lowering.engines.kept_apart import packed_behind_attention, recurrent_behind_bf16
 from precsearch.lowering.engines.ort_workarounds import engine_forms
 from precsearch.lowering.qdq.layout import QuantLayout
 from precsearch.lowering.qdq.scales import QuantParams, ScaleSource

@@ -1,8 +1,11 @@
-"""Building a plan's engine for a device that is not here, and saying what is not known of it."""
+"""Building a plan's engine with another backend, or for a device that is not here."""
 
 from __future__ import annotations
 
-from precsearch.core.backend import Backend, BackendOptions, BuildsAhead
+from collections.abc import Mapping
+from dataclasses import replace
+
+from precsearch.core.backend import Backend, BackendOptions, BuildsAhead, SharesPlans
 from precsearch.core.errors import OptionError
 from precsearch.executors.open import open_executor
 from precsearch.lowering.lower import Lowered
@@ -17,7 +20,7 @@ from precsearch.registry import BackendFactory, backend_factory
 from precsearch.replay.achieved import asked_and_ran, fused_attention
 from precsearch.setup.target import Target
 
-__all__ = ["built_ahead", "expect_backend", "options_for"]
+__all__ = ["built_ahead", "handed_over", "options_for"]
 
 
 def built_ahead(
@@ -41,7 +44,8 @@ def built_ahead(
         BuildError: It refuses the model.
         WorkerError: It crashed or took too long.
     """
-    factory, options = options_for(plan, target, backend or plan.recipe.backend, device)
+    other = backend or plan.recipe.backend
+    factory, options = options_for(plan, target, other, device)
     with (
         open_executor(target.source, target.facts) as executor,
         executor.open(
@@ -53,27 +57,37 @@ def built_ahead(
     versions = ", ".join(f"{n} {v}" for n, v in where.versions.items() if n != "numpy")
     never = (
         f"built for {device} by {versions}; the engine has never run: neither its outputs nor its "
-        f"speed are known. Run 'precsearch verify --artifact' where there is such a GPU"
+        f"speed are known. Run 'precsearch verify --backend {other} --artifact FILE' where there "
+        "is such a GPU"
     )
     notes = (*asked_and_ran(lowered, engine.ran), *fused_attention(engine.fused))
     return engine, (*notes, never)
 
 
-def expect_backend(plan: Plan, backend: str | None) -> None:
-    """Refuse to replay a plan on this machine with another backend than its own.
+def handed_over(plan: Plan, target: Target, backend: str | None) -> Target:
+    """The model of a plan with the backend that is to build it on this machine.
+
+    TensorRT 10 and later and TensorRT-RTX take each other's typed plans: the model is the same,
+    byte for byte, the kernels are others.
+
+    Args:
+        plan: The plan.
+        target: Its model and the backend that it was made with.
+        backend: Name of the backend to build with; ``None`` is the plan's.
 
     Raises:
-        OptionError: ``backend`` is another.
+        OptionError: There is no such backend, or it does not take the plan's kind of graph.
     """
-    if backend not in (None, plan.recipe.backend):
-        raise OptionError(
-            f"the plan was made with the {plan.recipe.backend} backend; to build it with "
-            f"{backend}, say for which GPU: add --target, such as --target sm89"
-        )
+    if backend in (None, plan.recipe.backend):
+        return target
+    assert backend is not None
+    factory = backend_factory(backend)
+    other = _for_plan(plan, target, backend, factory, {})
+    return replace(target, backend=other[0], factory=factory, options=other[1])
 
 
 def options_for(
-    plan: Plan, target: Target, backend: str, device: str
+    plan: Plan, made: Target, backend: str, device: str
 ) -> tuple[BackendFactory, BackendOptions]:
     """How to construct the backend that builds a plan ahead of time.
 
@@ -81,20 +95,35 @@ def options_for(
         OptionError: See `built_ahead`.
     """
     factory = backend_factory(backend)
-    plain = factory(BackendOptions())
-    if not isinstance(plain, BuildsAhead):
+    if not isinstance(factory(BackendOptions()), BuildsAhead):
         raise OptionError(
             f"the {backend} backend builds for the device of this machine alone; leave out "
             "--target, or add --backend tensorrt-rtx"
         )
-    kept = {n: v for n, v in target.options.build.items() if n in plain.shared_options}
-    options = BackendOptions(0, "", plan.recipe.shapes, {**kept, "target": device})
-    other: Backend = factory(options)
-    try:
-        other.form_named(target.form.base)
-    except OptionError as error:
-        raise OptionError(
-            f"the plan was made for {plan.recipe.backend}, whose graphs {backend} does not take "
-            f"({error}); make one with --backend {backend}, or with TensorRT 10 or later"
-        ) from error
-    return factory, options
+    return factory, _for_plan(plan, made, backend, factory, {"target": device})[1]
+
+
+def _for_plan(
+    plan: Plan, made: Target, backend: str, factory: BackendFactory, more: Mapping[str, str]
+) -> tuple[Backend, BackendOptions]:
+    """A backend that takes the graphs of a plan, with those of the plan's options that it shares.
+
+    Raises:
+        OptionError: It takes no plans of others, or not this kind of graph.
+    """
+    plain = factory(BackendOptions())
+    why = "it builds its own plans alone"
+    if isinstance(plain, SharesPlans):
+        kept = {n: v for n, v in made.options.build.items() if n in plain.shared_options}
+        options = BackendOptions(0, "", plan.recipe.shapes, {**kept, **more})
+        other: Backend = factory(options)
+        try:
+            other.form_named(made.form.base)
+        except OptionError as error:
+            why = str(error)
+        else:
+            return other, options
+    raise OptionError(
+        f"the plan was made for {plan.recipe.backend}, whose graphs {backend} does not take "
+        f"({why}); make one with --backend {backend}, or with TensorRT 10 or later"
+    )

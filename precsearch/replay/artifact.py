@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from precsearch.core.backend import Fingerprint
-from precsearch.core.errors import PlanError
+from precsearch.core.backend import BuildsAhead, Fingerprint
+from precsearch.core.errors import OptionError, PlanError
 from precsearch.executors.open import open_executor
+from precsearch.executors.protocol import Channel
 from precsearch.lowering.lower import Lowered
 from precsearch.measurement.build_service import (
     BUILD_LIMIT_S,
@@ -148,13 +149,29 @@ def rebuilt(plan: Plan, target: Target, lowered: Lowered) -> Replay:
             limit_s=BUILD_LIMIT_S,
         ) as worker,
     ):
-        where = worker.call(BuildService.fingerprint)
+        where = _where(worker, target)
         differences = other_place(plan, where.device, dict(where.versions), where.features)
         tactics = tactics_here(plan, where)
         engine = worker.call(BuildService.make, lowered.model, tactics, lowered.products)
     found = Replay(plan, engine, differences)
     found.lines += asked_and_ran(lowered, engine.ran)
     return found
+
+
+def _where(worker: Channel[BuildService], target: Target) -> Fingerprint:
+    """Versions and device of a worker.
+
+    Raises:
+        OptionError: The backend is not installed here, or lacks a device.
+    """
+    try:
+        return worker.call(BuildService.fingerprint)
+    except OptionError as error:
+        if not isinstance(target.backend, BuildsAhead):
+            raise
+        raise OptionError(
+            f"{error}; to build for a GPU that is not here, add --target, such as --target sm89"
+        ) from error
 
 
 def tactics_here(plan: Plan, where: Fingerprint) -> dict[str, str]:

@@ -14,7 +14,7 @@ from precsearch.graph.reading.read import SourceModel, read_model
 from precsearch.lowering.lower import Lowered, Lowering
 from precsearch.lowering.qdq.scales import FixedScales
 from precsearch.plan.plan import Plan, Recipe, read_plan
-from precsearch.replay.ahead import built_ahead, expect_backend
+from precsearch.replay.ahead import built_ahead, handed_over
 from precsearch.replay.artifact import EDITED, is_engine, rebuilt, write_artifact
 from precsearch.replay.groups import with_groups
 from precsearch.replay.judging import expect_digest
@@ -49,6 +49,7 @@ class BuildReport:
         sha256: Of the file, as hex.
         size: Bytes.
         lines: What differs from the plan's evidence, a sentence each.
+        loading: Lines of Python that open the file; nothing for an engine.
     """
 
     verdict: str
@@ -56,6 +57,7 @@ class BuildReport:
     sha256: str
     size: int
     lines: tuple[str, ...] = ()
+    loading: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -258,7 +260,8 @@ def build(
             (``.xml`` of OpenVINO) get the model, any other name the engine.
         force: Replace what is there.
         expect: The digest that the plan must have, as 64 hexadecimal digits.
-        backend: Another backend than the plan's, for ``target``; ``None`` is the plan's own.
+        backend: Another backend than the plan's that takes its kind of graph, as TensorRT 10 and
+            later and TensorRT-RTX take each other's; ``None`` is the plan's own.
         target: What to build an engine for that is not here, such as ``sm89``.
 
     Raises:
@@ -281,13 +284,13 @@ def build(
         engine, lines = built_ahead(read, materialized.target, lowered, backend, target)
         put(output, engine.artifact)
         return _report("built ahead of time", output, engine.artifact, (*read.notes, *lines))
-    expect_backend(read, backend)
-    if not is_engine(materialized.target, output):
-        written = write_artifact(materialized.target, output, lowered, None, put)
-        lines = (*read.notes, *loading(materialized.target.backend, output))
-        return _report("identical", output, written, lines)
-    again = rebuilt(read, materialized.target, lowered)
-    write_artifact(materialized.target, output, lowered, again.engine, put)
+    place = handed_over(read, materialized.target, backend)
+    if not is_engine(place, output):
+        written = write_artifact(place, output, lowered, None, put)
+        report = _report("identical", output, written, read.notes)
+        return replace(report, loading=loading(place.backend, output))
+    again = rebuilt(read, place, lowered)
+    write_artifact(place, output, lowered, again.engine, put)
     lines = (*read.notes, *again.lines)
     return _report(again.verdict, output, again.engine.artifact, lines)
 

@@ -24,6 +24,7 @@ from precsearch.measurement.timing.apart import together
 from precsearch.metrics import code_digest
 from precsearch.plan.plan import Criteria, Plan, read_plan
 from precsearch.replay.achieved import asked_and_ran
+from precsearch.replay.ahead import handed_over
 from precsearch.replay.artifact import built_otherwise, other_place, tactics_here
 from precsearch.replay.given_artifact import given_engine
 from precsearch.replay.judging import expect_digest, metric_of
@@ -99,6 +100,7 @@ def verify(
     tol: float | None = None,
     threads: int | None = None,
     artifact: str | Path | None = None,
+    backend: str | None = None,
     metric: str | None = None,
     expect: str | None = None,
     max_latency: float | None = None,
@@ -117,6 +119,7 @@ def verify(
         tol: Another bound than the plan's.
         threads: Another number of threads than the plan's.
         artifact: What `build` or `optimize` wrote, to be measured instead of a new build.
+        backend: Another backend than the plan's that takes its kind of graph, see `build`.
         metric: The user's own metric that the plan is judged by, as ``module:function`` or
             ``file.py:function``. A plan names no code to run: without this, none is.
         expect: The digest that the plan must have, as 64 hexadecimal digits.
@@ -139,6 +142,8 @@ def verify(
     expect_digest(read, expect)
     judged = metric_of(read.criteria, metric)
     materialized = materialize(read, source, threads)
+    place = handed_over(read, materialized.target, backend)
+    materialized = replace(materialized, target=place)
     limits = Limits(max_latency, max_size, max_memory).over(read.criteria.limits)
     config = _config(read, None if data is None else Path(data), tol, judged, limits)
     inputs = open_inputs(config, materialized.target.graph, _timed_at(read))

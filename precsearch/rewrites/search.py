@@ -1,4 +1,4 @@
-"""Looking for a named: each is verified in FP32 before it is tried in the configuration."""
+"""Looking for a rewrite: each is verified in FP32 before it is tried in the configuration."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import onnx
 
 from precsearch.core.backend import Feed
 from precsearch.core.errors import ModelError
+from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from precsearch.emulation.configuration import Configuration, outputs_of
 from precsearch.graph.prepare import prepare
@@ -26,6 +27,7 @@ from precsearch.rewrites import (
     rewritten,
     scaled_norms,
 )
+from precsearch.rewrites.int8 import int8_corrections, range_sources
 from precsearch.rewrites.rewrite import LAYERNORM_OPSET
 
 __all__ = ["EXACT", "Suggestion", "suggestions"]
@@ -36,15 +38,15 @@ EXACT = 1e-4
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A rewrite that was tried.
+    """A rewrite or another correction that was tried.
 
     Attributes:
-        name: Of the named, or of several joined by +.
+        name: Of the rewrite, of several joined by +, or of the correction.
         what: Half a sentence.
         sites: Keys of the nodes that it is about.
         fp32: Relative L2 that it moves FP32's outputs by.
         before, after: Loss of the configuration without and with it.
-        model: The rewritten model, serialized; ``None`` if it is not exact.
+        model: The rewritten model, serialized; ``None`` if it is not exact, or not rewritten.
         rewrites: Name and parameters of each, for `precsearch.rewrites.with_rewrites`.
     """
 
@@ -85,8 +87,10 @@ def suggestions(
     plain, _ = opened.assigned(feeds)
     reference = outputs_of(opened, plain, Assignment(), feeds)
     tried: list[Suggestion] = []
-    for named, graph in _rewrites(opened.graph, source, absmax):
+    for named, graph in _rewrites(opened, source, absmax, feeds):
         tried.append(_tried(opened, source, graph, [named], feeds, reference, before))
+    if opened.assignment.keys_at(Precision.INT8) and opened.scales is None:
+        tried += _ranges(opened, feeds, reference, before)
     good = [t for t in tried if t.exact and t.model is not None]
     if len(good) > 1 and min(t.after for t in good) > _ENOUGH * before:
         names = {t.name for t in good}
@@ -97,10 +101,30 @@ def suggestions(
 _ENOUGH = 1e-2
 
 
+def _ranges(
+    opened: Configuration, feeds: Sequence[Feed], reference: Sequence[Feed], before: float
+) -> list[Suggestion]:
+    """The method of ranges that leaves least of the loss; no change of the model."""
+    found: list[Suggestion] = []
+    for method, scales, cut in range_sources(opened, feeds):
+        _, assignment = opened.assigned(feeds)
+        after = worst_relative_l2(outputs_of(opened, scales, assignment, feeds), reference)
+        what = f"end the ranges of activations by {method} instead of at the largest value"
+        found.append(Suggestion("ranges", what, cut, 0.0, before, after))
+    return sorted(found, key=lambda t: t.after)[:1]
+
+
 def _rewrites(
-    graph: GraphView, source: SourceModel, absmax: Mapping[str, float]
+    opened: Configuration,
+    source: SourceModel,
+    absmax: Mapping[str, float],
+    feeds: Sequence[Feed],
 ) -> Iterator[tuple[NamedRewrite, GraphView]]:
-    """Those that fit, each with the graph that it changes."""
+    """Those that fit, each with the graph that it changes; corrections where INT8 is looked at."""
+    graph = opened.graph
+    if opened.assignment.keys_at(Precision.INT8):
+        yield from ((named, graph) for named in int8_corrections(opened, feeds))
+        return
     newer = graph
     if graph.opsets.get("", 1) < LAYERNORM_OPSET:
         try:
@@ -127,18 +151,19 @@ def _together(
     absmax: Mapping[str, float],
 ) -> Suggestion:
     """One after the other: a rewrite looks at the graph that the one before left."""
-    graph, done = opened.graph, list[NamedRewrite]()
-    made = source
+    done, made = list[NamedRewrite](), source
     while True:
-        found = (c for c in _rewrites(graph, made, absmax) if c[0].name in names)
-        named, whose = next(found, (None, graph))
+        found = (c for c in _rewrites(opened, made, absmax, feeds) if c[0].name in names)
+        named, whose = next(found, (None, opened.graph))
         if named is None:
             break
         names = names - {named.name}
         made = _source(source, rewritten(whose, named.rewrite))
-        graph = prepare(made, opened.form.min_opset)
+        opened = opened.of(prepare(made, opened.form.min_opset))
         done.append(named)
-    return _judged(opened, graph, done, feeds, reference, before, made.proto.SerializeToString())
+    return _judged(
+        opened, opened.graph, done, feeds, reference, before, made.proto.SerializeToString()
+    )
 
 
 def _tried(

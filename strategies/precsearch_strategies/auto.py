@@ -125,7 +125,7 @@ class Auto:
         for assignment in leading_uniforms(known.problem):
             if known.builds > 1 and known.engine_room() < _TWO:
                 break  # the last engine is to be a mixed one
-            reason = "uniform, less what the priors advise against"
+            reason = "uniform, without the groups that rules advise against"
             yield from soundly(known, encoding, assignment, reason, most)
         return bool(known.passing()) and not promising(known, encoding).any()
 

@@ -72,7 +72,7 @@ def test_what_was_foreseen_exactly_has_no_error(rows: list[tuple[float, float]])
 
 def test_it_is_said_in_words() -> None:
     assert prediction_summary(PredictionErrors(14, 0.0123, 0.09, 12)) == (
-        "latency predicted to 1.2 %, error to 9 % "
-        "(medians of 14 engines; 12 on the predicted side of the bound)"
+        "latency off by 1.2 %, loss by 9 % (medians of 14 engines); "
+        "12 of 14 pass or miss as predicted"
     )
-    assert "error to" not in prediction_summary(PredictionErrors(1, 0.01, math.inf, 0))
+    assert "loss by" not in prediction_summary(PredictionErrors(1, 0.01, math.inf, 0))

@@ -18,6 +18,9 @@ from precsearch.diagnosis.result import Diagnosis
 from tests.diagnosis.sick_models import SHAPE
 from tests.odd.models.odd_models import MODELS as ODD
 from tests.odd.test_odd_models import NUMB
+from tests.optimization.unequal import unequal
+from tests.rewrites.scalable_models import CHANNELS
+from tests.rewrites.test_smooth import WIDTH, post_norm
 
 INT8 = Precision.INT8
 
@@ -136,3 +139,27 @@ def test_odd_models_are_looked_into(name: str, tmp_path: Path) -> None:
             assert alike.reference_absmax >= 0
             assert 0 <= alike.nonfinite <= 1
     assert check_engine(path, None, "onnxruntime", 1).found is None
+
+
+def test_what_makes_int8_more_accurate_is_suggested_by_name(tmp_path: Path) -> None:
+    onnx.save(unequal(), tmp_path / "model.onnx")
+    x = np.random.default_rng(0).normal(0, 1, (8, CHANNELS, 8, 8)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", x=x)
+    diagnosis = found(tmp_path, "model", precision=INT8, backend="onnxruntime", suggest=True)
+    best = diagnosis.suggestions[0]
+    assert (best.name, best.exact) == ("equalize", True)
+    assert best.after < 0.3 * best.before == pytest.approx(0.3 * diagnosis.loss, rel=0.05)
+    assert best.model is not None
+    ranges = next(s for s in diagnosis.suggestions if s.name == "ranges")
+    assert ranges.model is None
+    assert ranges.sites
+
+
+def test_factors_in_front_of_products_are_suggested_for_post_norm_blocks(tmp_path: Path) -> None:
+    onnx.save(post_norm(), tmp_path / "model.onnx")
+    x = np.random.default_rng(0).normal(0, 1, (8, 6, WIDTH)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", x=x)
+    diagnosis = found(tmp_path, "model", precision=INT8, backend="onnxruntime", suggest=True)
+    smooth = next(s for s in diagnosis.suggestions if s.name == "smooth")
+    assert smooth.sites == ("t1/smooth", "t5/smooth")
+    assert smooth.after < smooth.before

@@ -17,7 +17,7 @@ from onnx import helper, numpy_helper
 from precsearch.core.errors import OptionError
 from precsearch.core.formats import BFLOAT16, FLOAT8E4M3, FLOAT16, FLOAT32, INT8, NumberFormat
 from precsearch.emulation.round_nodes import cast_pair
-from precsearch.graph.encode import rounded, stored
+from precsearch.graph.encode import coded, rounded, stored
 
 ON_BITS = replace(FLOAT16, name="float16 by the general rule")
 KINDS = {BFLOAT16: ml_dtypes.bfloat16, FLOAT16: np.float16, ON_BITS: np.float16}
@@ -81,6 +81,24 @@ def test_a_stored_constant_holds_the_rounded_values(wanted: NumberFormat) -> Non
     )
     raw = np.frombuffer(proto.raw_data, KINDS[wanted]).astype(np.float32)
     assert same(raw, rounded(VALUES, wanted))
+
+
+def test_a_code_of_e4m3_is_that_of_its_value() -> None:
+    codes = np.arange(256, dtype=np.uint8)
+    values = codes.view(ml_dtypes.float8_e4m3fn).astype(np.float32)
+    proto = coded("w", values, FLOAT8E4M3)
+    onnx.checker.check_tensor(proto)
+    assert proto.data_type == onnx.TensorProto.FLOAT8E4M3FN
+    assert proto.raw_data == codes.tobytes()
+
+
+def test_a_float_format_of_one_s_own_is_stored_by_its_row() -> None:
+    """E5M2 of OFP8, which has infinities, as no table here has it."""
+    e5m2 = NumberFormat("float8e5m2", 19, 8, 3, 57344.0, 2.0**-14, 2.0**-16, 19)
+    codes = np.arange(256, dtype=np.uint8)
+    values = codes.view(ml_dtypes.float8_e5m2).astype(np.float32)
+    raw = np.frombuffer(stored("w", values, e5m2).raw_data, ml_dtypes.float8_e5m2)
+    assert same(raw.astype(np.float32), values)
 
 
 def test_no_constant_is_stored_in_an_integer_format() -> None:

@@ -211,6 +211,7 @@ PEOPLE: list[Say] = [
     lambda _: optimize_each("model.onnx", bounds={}),
     lambda _: optimize("model.onnx", metrics=["cosine"]),
     lambda _: edit("plan.json", {"op:MatMul": "int8"}, "new.json", model="model.onnx"),
+    lambda _: edit("plan.json", {"op:MatMul": "fp16"}, "new.json", model="model.onnx"),
     lambda _: seconds("--max-latency")("5"),
     lambda _: size("--max-size")("large"),
     lambda _: Objective.named("speed"),

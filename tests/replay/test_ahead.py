@@ -16,6 +16,8 @@ from precsearch.core.precision import Precision
 from precsearch.lowering.lower import Lowered
 from precsearch.plan.plan import read_plan
 from precsearch.replay.achieved import asked_and_ran, fused_attention
+from precsearch.replay.ahead import handed_over
+from precsearch.replay.materialize import materialize
 from precsearch.system.serialized import SerializedModel
 from tests.backends.trt.stand_in.plans import write_plan
 from tests.graph.small_graphs import conv_net, residual_net
@@ -36,10 +38,48 @@ def test_a_plan_of_another_kind_of_graph_is_refused(tmp_path: Path) -> None:
     assert "whose graphs tensorrt-rtx does not take" in refused(plan, "tensorrt-rtx", "sm89")
 
 
+@pytest.mark.parametrize(
+    ("maker", "other"), [("tensorrt", "tensorrt-rtx"), ("tensorrt-rtx", "tensorrt")]
+)
+def test_typed_plans_of_tensorrt_and_tensorrt_rtx_are_interchangeable(
+    maker: str, other: str, tmp_path: Path
+) -> None:
+    asked = {"t0": "int8", "t2": "fp16"}
+    build_with = {"tf32": "false"}
+    path = write_plan(tmp_path, residual_net(), "typed-half", asked, build_with, maker=maker)
+    plan = read_plan(path)
+    own = materialize(plan, path.with_name("small.onnx"), None)
+    place = handed_over(plan, own.target, other)
+    assert (own.target.backend.name, place.backend.name) == (maker, other)
+    assert place.options.build == build_with
+    assert place.factory(place.options).form_named("typed-half") is TYPED_HALF
+    assert (place.space, place.scheme) == (own.target.space, own.target.scheme)
+    onnx = build(path, None, tmp_path / "model.onnx", backend=other)
+    assert onnx.verdict == "identical"
+    assert onnx.sha256 == plan.recipe.materialised_sha256
+
+
+def test_without_a_gpu_the_way_to_build_for_one_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    plan = write_plan(tmp_path, residual_net(), "typed-half", {"t0": "int8"})
+    said = refused(plan, "tensorrt-rtx", None)
+    assert said.endswith("add --target, such as --target sm89")
+
+
+def test_an_engine_of_another_backend_is_refused_in_words_where_it_takes_no_such_graph(
+    tmp_path: Path,
+) -> None:
+    plan = write_plan(tmp_path, conv_net(), "typed-half", {})
+    assert "onnxruntime does not take (it builds its own" in refused(plan, "onnxruntime", None)
+    plan = write_plan(tmp_path, conv_net(), "weak", {})
+    assert "tensorrt-rtx does not take" in refused(plan, "tensorrt-rtx", None)
+
+
 def test_a_target_needs_a_backend_that_builds_ahead(tmp_path: Path) -> None:
     plan = write_plan(tmp_path, conv_net(), "typed-half", {})
     assert "add --backend tensorrt-rtx" in refused(plan, None, "sm89")
-    assert "add --target" in refused(plan, "tensorrt-rtx", None)
     assert "such as sm89, not 'rtx'" in refused(plan, "tensorrt-rtx", "rtx")
     assert "no backend 'nothing'" in refused(plan, "nothing", "sm89")
 

@@ -19,7 +19,7 @@ from precsearch.backends.tensorrt.capabilities import Caps, import_tensorrt
 from precsearch.backends.tensorrt.inspector import engine_layers
 from precsearch.backends.tensorrt.installed import Installed, loaded
 from precsearch.backends.tensorrt.notes import EngineNotes
-from precsearch.backends.tensorrt.options import TensorRtOptions
+from precsearch.backends.tensorrt.options import SHARED, TensorRtOptions
 from precsearch.backends.tensorrt.runtime.engine import TensorRtSession
 from precsearch.backends.tensorrt.scheme import scheme
 from precsearch.core.backend import (
@@ -67,6 +67,7 @@ class TensorRtBackend:
     refusal = "precsearch writes no other precision for it"
     facts = replace(COMPILED, offered=_RUN)
     use = GPU_USE
+    shared_options = SHARED
 
     def __init__(self, options: BackendOptions) -> None:
         self.options = options

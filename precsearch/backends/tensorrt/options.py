@@ -9,7 +9,11 @@ from typing import Any
 
 from precsearch.core.errors import OptionError
 
-__all__ = ["TACTIC_SOURCES_VARIABLE", "TensorRtOptions"]
+__all__ = ["SHARED", "TACTIC_SOURCES_VARIABLE", "TensorRtOptions"]
+
+SHARED = frozenset({"cuda_graph", "tf32", "workspace_mib"})
+"""Options that mean the same to TensorRT-RTX, which chooses its kernels when an engine is opened
+and not by timing them in the build: there the others have no effect."""
 
 TACTIC_SOURCES_VARIABLE = "PRECSEARCH_TRT_TACTIC_SOURCES"
 """Default of `TensorRtOptions.tactic_sources`, for machines that lack cuBLAS or cuDNN."""

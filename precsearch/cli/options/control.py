@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Exclude", "Only", "PinOption", "Tolerance", "bounds", "parse_control"]
 
-_PANEL = "What stays as it is"
+_PANEL = "Limits on precisions"
 _MOST_BYTES = 1 << 22
 _PATTERN = "a name or a glob of groups, nodes or tensors, or op:TYPE (also group:, node:, tensor:)"
 
@@ -79,9 +79,9 @@ Tolerance = Annotated[
     list[Any] | None,
     value(
         "T",
-        "How far outputs may be from FP32's, in the metric's terms; boxes=1e-2,scores=3e-2 "
-        "bounds single outputs; 1e-2,3e-2 gives a plan each and shares what is measured. "
-        "Repeatable, once for each --metric. Default: 0.01.",
+        "Bound on the loss, which is the distance of the outputs from FP32's by the metric. "
+        "boxes=1e-2,scores=3e-2 bounds single outputs; 1e-2,3e-2 makes a plan for each bound and "
+        "measures nothing twice. Repeatable, once for each --metric. Default: 0.01.",
         "--tol",
         panel="What you want",
         parser=_parsed,
@@ -91,8 +91,8 @@ PinOption = Annotated[
     list[str] | None,
     value(
         "PATTERN=PRECISION",
-        f"Keep groups in a precision or a more precise one; PATTERN is {_PATTERN}. "
-        "@FILE reads one pin a line, with the reason after a '#'. Repeatable.",
+        f"Keep groups in this precision or a more precise one. PATTERN is {_PATTERN}. "
+        "@FILE reads one pin from each line, with the reason after a '#'. Repeatable.",
         "--pin",
         panel=_PANEL,
     ),
@@ -104,7 +104,7 @@ Exclude = Annotated[
 Only = Annotated[
     list[str] | None,
     value(
-        "PATTERN", "Search these groups alone; all others stay in FP32. Repeatable.", panel=_PANEL
+        "PATTERN", "Search only these groups; all others stay in FP32. Repeatable.", panel=_PANEL
     ),
 ]
 

@@ -15,9 +15,9 @@ Devices = Annotated[
     str,
     value(
         "LIST",
-        "Devices to search on, the home device first: GPU indices such as 0,1, or sets of CPU "
-        "cores such as 0-3,4-7 (or 0+2,1+3). Engines are built on all; where their timings do not "
-        "compare, they are timed on the home device. Default: the one that the engine takes.",
+        "Devices to search on: GPU indices such as 0,1, or sets of CPU cores such as 0-3,4-7. "
+        "The first one times the finalists, and all engines if the devices are not equally fast. "
+        "Default: one device, which the engine chooses.",
         panel=_DEVICES,
     ),
 ]
@@ -25,8 +25,8 @@ Ray = Annotated[
     str,
     value(
         "ADDRESS",
-        "Search on the devices of a Ray cluster, such as 10.0.0.1:6379 or auto; 'local' "
-        "starts Ray on this machine for the run. Needs precsearch\\[ray].",
+        "Search on the devices of a Ray cluster, such as 10.0.0.1:6379 or auto; local starts Ray "
+        "on this machine for the run. Needs precsearch\\[ray].",
         panel=_DEVICES,
     ),
 ]
@@ -34,9 +34,9 @@ Target = Annotated[
     str,
     value(
         "HOST",
-        "Search on the device of another host, such as ssh://user@host (with "
-        "?python=PATH&root=FOLDER if they are others than python3 and ~/.cache/precsearch there). "
-        "It needs the same version of precsearch.",
+        "Search on the device of another host, such as ssh://user@host, which needs the same "
+        "version of precsearch. Add ?python=PATH&root=FOLDER if these are not python3 and "
+        "~/.cache/precsearch.",
         panel=_DEVICES,
     ),
 ]
@@ -44,8 +44,7 @@ StrategyOption = Annotated[
     list[str] | None,
     value(
         "NAME=VALUE",
-        "An option of the strategy alone, such as patience=20 for auto; recorded in the plan. "
-        "Repeatable.",
+        "An option of the strategy, such as patience=20 for auto. The plan records it. Repeatable.",
         panel=_EFFORT,
     ),
 ]
@@ -53,8 +52,8 @@ WarmStart = Annotated[
     list[Path] | None,
     value(
         "RUN|PLAN",
-        "A run directory whose measurements are taken over (its tolerance may differ), or a "
-        "plan whose choice is tried first (its model may differ). Repeatable.",
+        "A run directory, whose measurements are used again (of the same model; the tolerance may "
+        "differ), or a plan, whose assignment is tried first (the model may differ). Repeatable.",
         panel=_EFFORT,
     ),
 ]
@@ -62,8 +61,8 @@ Workers = Annotated[
     int,
     value(
         "N",
-        "Engines to build and check at a time; they take turns to be timed, so speeds stay "
-        "true. More need more memory. Default: 1.",
+        "Engines to build and check side by side. They are timed one at a time, so that speeds "
+        "stay right. Each takes memory. Default: 1.",
         panel=_EFFORT,
         parser=integer("--workers", 1),
     ),

@@ -14,7 +14,7 @@ InspectData = Annotated[
     Path | None,
     value(
         "PATH",
-        "Samples to look in for values that FP16 would get wrong. Default: none are run.",
+        "Samples to check for values that FP16 cannot hold. Default: no check.",
         "--data",
     ),
 ]
@@ -22,21 +22,21 @@ InspectRun = Annotated[
     Path | None,
     value(
         "RUN",
-        "A run directory of this model, to take the FP32 time of the groups from. Default: "
-        "the model's name with .precsearch, here or beside the model, if there is one.",
+        "Run directory of this model, for the FP32 time of each group. Default: the model's name "
+        "with .precsearch, in the current folder or beside the model, if there is one.",
         "--run",
     ),
 ]
 Profile = Annotated[
     bool,
-    flag("Time and profile the FP32 engine on --data now, for some seconds.", "--profile"),
+    flag("Time the FP32 engine and its groups now, on --data; takes some seconds.", "--profile"),
 ]
 DiagnoseData = Annotated[
     Path | None,
     value(
         "PATH",
-        "Samples to compare on, as for optimize; the first 64 are used. Default: random "
-        "numbers, which mean little.",
+        "Samples, as for optimize; the first 64 are used. Default: random numbers, which say "
+        "little.",
         "--data",
     ),
 ]
@@ -44,21 +44,25 @@ DiagnosePrecision = Annotated[
     str,
     value(
         "NAME",
-        "What all groups that can are compared in: fp16 or int8. fp32: whether the engine "
-        "itself is right, and its first wrong tensor. Default: fp16.",
+        "Precision to compare with FP32, in all groups that have it: fp16 or int8. fp32 checks the "
+        "FP32 engine itself and shows its first wrong tensor. Default: fp16.",
         "--precision",
     ),
 ]
 DiagnosePlan = Annotated[
     Path | None,
-    value("PLAN", "Compare a plan's assignment, with its scales, instead.", "--plan"),
+    value(
+        "PLAN",
+        "Compare the assignment and scales of this plan instead of one precision everywhere.",
+        "--plan",
+    ),
 ]
 Order = Annotated[
     str,
     value(
         "NAME",
-        "Order of the table: worst (where it begins, then the 20 worst tensors) or graph "
-        "(all of them). Default: worst.",
+        "Order of the table: worst (where the difference begins, then the 20 worst tensors) or "
+        "graph (all tensors). Default: worst.",
         "--order",
     ),
 ]
@@ -66,14 +70,17 @@ Memory = Annotated[
     int,
     value(
         "MB",
-        "For tensors under comparison, in MB; more takes fewer passes. Default: 256.",
+        "Memory for the tensors that are compared; more memory needs fewer passes. Default: 256.",
         "--memory",
         parser=integer("--memory", 1),
     ),
 ]
 Suggest = Annotated[
     bool,
-    flag("Try graph rewrites that are exact in FP32, and say what each repairs.", "--suggest"),
+    flag(
+        "Try graph rewrites that are exact in FP32, and show what each of them repairs.",
+        "--suggest",
+    ),
 ]
 Rewritten = Annotated[
     Path | None,
@@ -86,14 +93,14 @@ Reproducer = Annotated[
     Path | None,
     value(
         "DIR",
-        "With --precision fp32: where to write the smallest part of the model that shows a "
-        "wrong engine. Default: the model's name with .reproducer.",
+        "With --precision fp32: folder for the smallest part of the model that shows the wrong "
+        "result. Default: the model's name with .reproducer.",
         "--reproducer",
     ),
 ]
 Table = Annotated[
     Path | None,
-    value("FILE", "Write every tensor as a CSV line.", "--csv"),
+    value("FILE", "Also write every tensor as a line of this CSV file.", "--csv"),
 ]
 JsonObject = Annotated[
     bool,

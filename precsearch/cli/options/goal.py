@@ -13,7 +13,7 @@ ObjectiveOption = Annotated[
     str,
     value(
         "NAME",
-        "What is minimized: latency (the median), mean, p95 or p99 of the latency, or size. "
+        "What to minimize: latency (the median), mean, p95 or p99 of the latency, or size. "
         "Default: latency.",
         "--objective",
         panel=_WANTED,
@@ -23,8 +23,8 @@ MaxLatency = Annotated[
     float | None,
     value(
         "TIME",
-        "Longest time of one inference, such as 5ms or 800us; of what --objective names. Default: "
-        "no limit.",
+        "Longest allowed time of one inference, such as 5ms or 800us: the median, or the number "
+        "that --objective names. Default: no limit.",
         "--max-latency",
         panel=_WANTED,
         parser=seconds("--max-latency"),
@@ -34,7 +34,7 @@ MaxSize = Annotated[
     int | None,
     value(
         "SIZE",
-        "Largest size of what is shipped, such as 20MB or 512KiB. Default: no limit.",
+        "Largest allowed size of the optimized model, such as 20MB or 512KiB. Default: no limit.",
         "--max-size",
         panel=_WANTED,
         parser=size("--max-size"),
@@ -44,8 +44,8 @@ MaxMemory = Annotated[
     int | None,
     value(
         "SIZE",
-        "Most host memory that a new process takes to open the engine and to run it, such as "
-        "200MB. Default: no limit.",
+        "Most host memory that a new process may take to open and run the engine, such as 200MB. "
+        "Default: no limit.",
         "--max-memory",
         panel=_WANTED,
         parser=size("--max-memory"),
@@ -54,7 +54,7 @@ MaxMemory = Annotated[
 Mlflow = Annotated[
     bool,
     flag(
-        "Log the run with MLflow, where that is installed: options, every engine, plan.",
+        "Also log the run to MLflow, which must be installed: options, engines and plan.",
         "--mlflow",
         panel="Output",
     ),
@@ -64,8 +64,8 @@ MaxLatencyHere = Annotated[
     float | None,
     value(
         "TIME",
-        "Longest time of one inference here, such as 5ms or 800us. Default: the plan's limit, and "
-        "not slower than FP32.",
+        "Longest allowed time of one inference here, such as 5ms or 800us. Default: the plan's "
+        "limit, and not slower than FP32.",
         "--max-latency",
         parser=seconds("--max-latency"),
     ),
@@ -74,7 +74,8 @@ MaxSizeHere = Annotated[
     int | None,
     value(
         "SIZE",
-        "Largest size of what is shipped, such as 20MB or 512KiB. Default: the plan's limit.",
+        "Largest allowed size of the optimized model, such as 20MB or 512KiB. Default: the plan's "
+        "limit.",
         "--max-size",
         parser=size("--max-size"),
     ),
@@ -83,8 +84,8 @@ MaxMemoryHere = Annotated[
     int | None,
     value(
         "SIZE",
-        "Most host memory that a new process takes to open the engine and to run it, such as "
-        "200MB. Default: the plan's limit.",
+        "Most host memory that a new process may take to open and run the engine, such as 200MB. "
+        "Default: the plan's limit.",
         "--max-memory",
         parser=size("--max-memory"),
     ),

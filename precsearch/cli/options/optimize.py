@@ -25,9 +25,10 @@ Metric = Annotated[
     list[str] | None,
     value(
         "NAME",
-        "How the distance is measured: rel-l2, rel-l2-max, max-abs, cosine, sqnr, psnr (dB, "
-        "a floor), top1, top1-agree, decisions, box-agreement, mask-iou, edit-distance, recall@K, "
-        "or your own as module:function. Repeatable: a plan for each metric. Default: rel-l2.",
+        "How the loss is measured: rel-l2, rel-l2-max, max-abs, cosine, sqnr or psnr (in dB, "
+        "where --tol is a floor), top1, top1-agree, decisions, box-agreement, mask-iou, "
+        "edit-distance, recall@K, or a function of yours as module:function. Repeatable: makes a "
+        "plan for each metric. Default: rel-l2.",
         panel=_WANTED,
     ),
 ]
@@ -36,9 +37,9 @@ Data = Annotated[
     Path | None,
     value(
         "PATH",
-        "Samples to calibrate and judge with: an .npz, a folder of them, of pictures or of "
-        "sounds, a .jsonl of token ids, a Polygraphy .json, or a .py with load_data(). Default: "
-        "random numbers, which mean little.",
+        "Samples for calibration and for measuring the loss: an .npz; a folder of .npz files, "
+        "pictures or sounds; a .jsonl of token ids; a Polygraphy .json; or a .py with load_data(). "
+        "Default: random numbers, whose losses mean little.",
         panel=_DATA,
     ),
 ]
@@ -46,24 +47,32 @@ Preprocess = Annotated[
     str,
     value(
         "STEPS",
-        "How pictures or sounds become samples, such as resize=256,crop=224,"
-        "mean=0.485:0.456:0.406,std=0.229:0.224:0.225 (docs/data.md).",
+        "How pictures or sounds become samples, such as resize=256,crop=224 or letterbox=640; "
+        "docs/data.md lists all steps. Default: none, and a folder of pictures is refused.",
         panel=_DATA,
     ),
 ]
 Holdout = Annotated[
     Path | None,
-    value("PATH", "Samples for the final check alone. Default: half of --data.", panel=_DATA),
+    value(
+        "PATH",
+        "Samples for the final check, which the search does not see. Default: a quarter of --data.",
+        panel=_DATA,
+    ),
 ]
 Calibration = Annotated[
     Path | None,
-    value("PATH", "Samples for INT8 ranges alone. Default: a part of --data.", panel=_DATA),
+    value(
+        "PATH",
+        "Samples for INT8 ranges, used for nothing else. Default: a part of --data.",
+        panel=_DATA,
+    ),
 ]
 CalibrationMethod = Annotated[
     str,
     value(
         "METHOD",
-        "How INT8 ranges are chosen: minmax, percentile, mse or entropy. Default: minmax.",
+        "How INT8 ranges are set: minmax, percentile, mse or entropy. Default: minmax.",
         panel=_DATA,
     ),
 ]
@@ -71,7 +80,8 @@ Batch = Annotated[
     int,
     value(
         "N",
-        "Samples per inference, where the model leaves it open; also what is timed. Default: 1.",
+        "Samples in one inference, for accuracy and timing, where the model leaves the batch open. "
+        "Default: 1.",
         panel=_DATA,
         parser=integer("--batch", 1),
     ),
@@ -80,8 +90,8 @@ InputShape = Annotated[
     list[str] | None,
     value(
         "NAME:SHAPE",
-        "Shape of an input with open dimensions, such as x:8x3x224x224; of feeds of several "
-        "shapes, which are timed. Repeatable.",
+        "Shape of an input with open dimensions, such as x:8x3x224x224. If samples differ in "
+        "shape, those of this shape are timed. Repeatable. Default: the data's.",
         panel=_DATA,
     ),
 ]
@@ -89,10 +99,9 @@ Shapes = Annotated[
     list[str] | None,
     value(
         "SHAPES@W",
-        "One of several sets of input shapes with its weight, such as 'x:1x3x32x32@0.7' and "
-        "'x:16x3x32x32@0.3', to minimize the weighted latency. Inputs are separated by ';'. "
-        "Sizes may be 0. Accuracy is judged at every set; of feeds that differ in shape, the sets "
-        "say which are timed. Repeatable.",
+        "A set of input shapes with its weight, such as 'x:1x3x32x32@0.7'; inputs are separated by "
+        "';'. Repeat it to minimize the weighted latency over several sets; accuracy is checked at "
+        "each. If samples differ in shape, those of these shapes are timed.",
         panel=_DATA,
     ),
 ]
@@ -101,8 +110,8 @@ MaxBuilds = Annotated[
     int | None,
     value(
         "N",
-        "Most engines to build and time, without those that fail soon. Default: the strategy "
-        "decides.",
+        "Most engines to build and time; engines that fail early do not count. Default: the "
+        "strategy decides.",
         panel=_EFFORT,
         parser=integer("--max-builds", 1),
     ),
@@ -111,7 +120,7 @@ TimeBudget = Annotated[
     str | None,
     value(
         "TIME",
-        "Longest time to search, such as 90s, 30m or 1h30m. Default: no limit.",
+        "Longest time from start to plan, such as 90s, 30m or 1h30m. Default: no limit.",
         panel=_EFFORT,
     ),
 ]
@@ -130,9 +139,9 @@ Backend = Annotated[
     str,
     value(
         "NAME",
-        "Engine to optimize for: auto (tensorrt where it is installed and there is a GPU, "
-        "else onnxruntime), or one of these by name; doctor tells which there are. Several with "
-        "commas between are searched by turns, and the fastest is shipped. Default: auto.",
+        "Engine to optimize for, as listed by doctor. auto takes TensorRT where it is installed "
+        "and has a GPU, then ONNX Runtime on a GPU, then onnxruntime. optimize also takes several, "
+        "separated by commas, and ships the fastest plan. Default: auto.",
         panel=_ENGINE,
     ),
 ]
@@ -140,7 +149,7 @@ Precisions = Annotated[
     str | None,
     value(
         "LIST",
-        "What layer groups may run in, such as fp32,int8. Default: all that the engine truly runs.",
+        "Precisions that groups may have, such as fp32,int8. Default: those that the engine runs.",
         panel=_ENGINE,
     ),
 ]
@@ -148,8 +157,8 @@ Granularity = Annotated[
     str,
     value(
         "NAME",
-        "What is decided together: node, group (fused patterns such as Conv+Relu) or block "
-        "(whole repeated blocks). Default: group.",
+        "What gets one precision together: a node, a group (a fused pattern such as Conv+Relu) or "
+        "a block (which a model repeats). Default: group.",
         panel=_ENGINE,
     ),
 ]
@@ -166,16 +175,16 @@ BuildOption = Annotated[
     list[str] | None,
     value(
         "NAME=VALUE",
-        "An option of the backend alone, such as workspace_mib=4096 for TensorRT; recorded in "
-        "the plan. Repeatable.",
+        "An option of the backend, such as workspace_mib=4096 for TensorRT. The plan records it. "
+        "Repeatable.",
         panel=_ENGINE,
     ),
 ]
 Rewrite = Annotated[
     bool,
     flag(
-        "Try rewrites that make FP16 accurate and leave FP32 as it is, and keep what helps; "
-        "recorded in the plan. diagnose --suggest shows them.",
+        "Try graph rewrites that are exact in FP32 and make FP16 more accurate, and keep those "
+        "that help. The plan records them; diagnose --suggest shows them.",
         "--rewrite",
         panel=_ENGINE,
     ),
@@ -183,8 +192,8 @@ Rewrite = Annotated[
 Lift = Annotated[
     bool,
     flag(
-        "For a model that comes quantized: search where its Q/DQ pairs are kept, with their "
-        "scales, and where the layers are lifted to floats.",
+        "For a model that comes quantized: make each of its Q/DQ pairs a choice. INT8 keeps the "
+        "scales of the model; the other layers run in floats.",
         "--lift",
         panel=_ENGINE,
     ),
@@ -193,8 +202,8 @@ OldRewrite = Annotated[bool, Option("--cure", hidden=True, help="Deprecated: --r
 NoCorrections = Annotated[
     bool,
     flag(
-        "Do not try corrections of INT8: equal channels, other ranges. They are kept where "
-        "INT8 gets more accurate, cost nothing at run time and are recorded in the plan.",
+        "Do not try corrections of INT8, such as equalized channels and clipped ranges. By default "
+        "those that make INT8 more accurate are kept; they cost no time at inference.",
         "--no-corrections",
         panel=_ENGINE,
     ),
@@ -204,8 +213,8 @@ PlanOutput = Annotated[
     Path | None,
     value(
         "FILE",
-        "Where to write the plan; what was measured goes beside it (.evidence.json). Default: "
-        "MODEL's name with .plan.json, here.",
+        "Where to write the plan; the measurements are written beside it, to .evidence.json. "
+        "Default: MODEL's name with .plan.json, in the current folder.",
         "--output",
         "-o",
         panel=_OUTPUT,
@@ -213,24 +222,25 @@ PlanOutput = Annotated[
 ]
 Artifact = Annotated[
     Path | None,
-    value("FILE", "Also write the optimized model.", panel=_OUTPUT),
+    value("FILE", "Also write the optimized model, or the engine, to this file.", panel=_OUTPUT),
 ]
 RunDir = Annotated[
     Path | None,
     value(
         "DIR",
-        "Where to keep the journal. Default: the plan's name with .precsearch, beside it.",
+        "Folder for the journal, which --resume, report and watch read. Default: the plan's name "
+        "with .precsearch, beside the plan.",
         panel=_OUTPUT,
     ),
 ]
 Resume = Annotated[
     bool,
-    flag("Go on with an interrupted search.", "--resume", panel=_OUTPUT),
+    flag("Continue an interrupted search with the same options.", "--resume", panel=_OUTPUT),
 ]
 DryRun = Annotated[
     bool,
     flag(
-        "Say how many engines and how long a search would take; search and write nothing.",
+        "Estimate how many engines and how much time a search takes, then stop; write nothing.",
         "--dry-run",
         panel=_EFFORT,
     ),
@@ -238,10 +248,12 @@ DryRun = Annotated[
 Force = Annotated[
     bool,
     flag(
-        "Replace existing outputs; optimize keeps those of another model.", "--force", panel=_OUTPUT
+        "Replace existing files; optimize never replaces the plan of another model.",
+        "--force",
+        panel=_OUTPUT,
     ),
 ]
 Json = Annotated[
     bool,
-    flag("Print events as JSON lines instead of text.", "--json", panel=_OUTPUT),
+    flag("Print events as lines of JSON instead of text (docs/json.md).", "--json", panel=_OUTPUT),
 ]

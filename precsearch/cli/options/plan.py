@@ -25,7 +25,7 @@ OtherTolerance = Annotated[
     float | None,
     value(
         "T",
-        "Another tolerance than the plan's, in its metric's terms.",
+        "Bound on the loss, by the plan's metric. Default: the plan's.",
         "--tol",
         parser=real("--tol"),
     ),
@@ -34,8 +34,8 @@ VerifyData = Annotated[
     Path | None,
     value(
         "PATH",
-        "Samples to judge with, best ones that the search has not seen. Default: random "
-        "numbers, which mean little.",
+        "Samples to measure the loss on, preferably ones that the search has not seen. Default: "
+        "random numbers, whose losses mean little.",
         "--data",
     ),
 ]
@@ -52,7 +52,7 @@ Measured = Annotated[
     Path | None,
     value(
         "FILE",
-        "Measure this file, which build or optimize wrote. Default: a new build of the plan.",
+        "Measure this file, written by build or optimize. Default: build the plan anew.",
         "--artifact",
     ),
 ]
@@ -60,9 +60,8 @@ PlanMetric = Annotated[
     str | None,
     value(
         "NAME",
-        "The metric of your own that the plan is judged by, as file.py:function or "
-        "module:function; it must be the very code that the plan was made with. A plan's own word "
-        "runs no code. Default: a built-in metric.",
+        "For a plan that was made with a metric of yours: file.py:function or module:function, the "
+        "same code. A plan names code but never runs it. Default: the plan's built-in metric.",
         "--metric",
     ),
 ]
@@ -70,8 +69,8 @@ Expect = Annotated[
     str | None,
     value(
         "DIGEST",
-        "Refuse a plan with another digest: of what it builds, and of what it is judged by. "
-        "Default: any.",
+        "Refuse a plan whose digest is another one; it covers what is built and what verify "
+        "checks. Default: accept any.",
         "--expect",
     ),
 ]
@@ -79,7 +78,7 @@ SetPrecision = Annotated[
     list[str],
     value(
         "PATTERN=PRECISION",
-        "Run groups in this precision; patterns as for optimize --pin. Repeatable.",
+        "Run these groups in this precision; patterns as for --pin of optimize. Repeatable.",
         "--set",
     ),
 ]
@@ -91,12 +90,12 @@ ModelOutput = Annotated[
     Path,
     value("FILE", "Where to write the optimized model.", "--output", "-o"),
 ]
-AheadBackend = Annotated[
+OtherBackend = Annotated[
     str | None,
     value(
         "NAME",
-        "Another backend to build with, for --target: tensorrt-rtx takes plans of TensorRT 10 "
-        "and later. Default: the plan's.",
+        "Backend to build with: TensorRT 10 and later and tensorrt-rtx take each other's plans. "
+        "Default: the plan's.",
         "--backend",
     ),
 ]
@@ -104,8 +103,8 @@ AheadTarget = Annotated[
     str | None,
     value(
         "SM",
-        "Build for this compute capability, such as sm89, without such a GPU (tensorrt-rtx). "
-        "Default: the device of this machine.",
+        "GPU to build for, by compute capability such as sm89; none is needed here (tensorrt-rtx "
+        "only). Default: this machine's device.",
         "--target",
     ),
 ]
@@ -113,14 +112,16 @@ ExportTo = Annotated[
     str,
     value(
         "TOOL",
-        "polygraphy or trtexec, which build an engine; model-explorer or netron, which show the "
-        "precision of each node.",
+        "polygraphy or trtexec, to build an engine by a script; model-explorer or netron, to see "
+        "the precision of each node.",
         "--to",
     ),
 ]
 ExportOutput = Annotated[
     Path,
-    value("DIR", "Folder for the model and the scripts; made if it is missing.", "--output", "-o"),
+    value(
+        "DIR", "Folder for the model and the scripts; created if it is missing.", "--output", "-o"
+    ),
 ]
 Reported = Annotated[
     list[Path],
@@ -148,8 +149,7 @@ UpgradedPlan = Annotated[
     Path,
     value(
         "FILE",
-        "Where to write the plan; what was measured goes beside it, as FILE's name with "
-        ".evidence.json.",
+        "Where to write the plan; the measurements are written beside it, to .evidence.json.",
         "--output",
         "-o",
     ),
@@ -162,8 +162,8 @@ At = Annotated[
     float | None,
     value(
         "T",
-        "Write the plan of the best engine within this tolerance, in the metric's terms. "
-        "Default: show the engines to choose from.",
+        "Write the plan of the fastest engine within this bound on the loss. Default: list the "
+        "engines to choose from.",
         "--at",
         parser=real("--at"),
     ),
@@ -172,7 +172,8 @@ PlanAtOutput = Annotated[
     Path | None,
     value(
         "FILE",
-        "Where to write the plan; what was measured goes beside it (.evidence.json).",
+        "Where to write the plan; the measurements are written beside it, to .evidence.json. "
+        "Needed with --at.",
         "--output",
         "-o",
     ),
@@ -180,6 +181,8 @@ PlanAtOutput = Annotated[
 RunModel = Annotated[
     Path | None,
     value(
-        "FILE", "The original ONNX model. Default: the run's, beside the run directory.", "--model"
+        "FILE",
+        "The original ONNX model. Default: the one that the run names, beside the run directory.",
+        "--model",
     ),
 ]

@@ -26,10 +26,12 @@ from precsearch.system.cpu import cpu_features, physical_cores
 __all__ = ["BackendState", "Diagnosis", "diagnose", "doctor_fields", "doctor_lines"]
 
 _OPTIONAL = {
-    "openvino": "OpenVINO engines run FP32, INT8 and often BF16 on a CPU: 'pip install openvino'",
-    "tensorrt": "TensorRT engines need an NVIDIA GPU and 'pip install tensorrt'",
-    "polygraphy": "precsearch reads Polygraphy's inputs without it; 'pip install polygraphy'",
+    "openvino": "OpenVINO engines run FP32, INT8 and often BF16 on a CPU; run: pip install "
+    "'precsearch[openvino]'",
+    "tensorrt": "TensorRT engines need an NVIDIA GPU; run: pip install 'precsearch[tensorrt]'",
+    "polygraphy": "only exported scripts need it; run: pip install polygraphy",
 }
+_BROKEN = "does not work: "
 _DRIVER = Path("/proc/driver/nvidia/version")
 _PATIENCE_S = 10.0
 
@@ -135,7 +137,7 @@ def _backend(name: str) -> BackendState:
         where = backend.fingerprint()
     except (PrecsearchError, ImportError, OSError, RuntimeError) as error:
         first = str(error).strip().split("\n")[0]
-        status = f"does not work: {first or type(error).__name__}"
+        status = f"{_BROKEN}{first or type(error).__name__}"
         return BackendState(name, (), "", "", status, kind)
     runs = tuple(p.value for p in Precision.ordered() if p in backend.precisions)
     rest = [p.value for p in Precision.ordered() if p not in backend.precisions]
@@ -241,9 +243,10 @@ def doctor_lines(diagnosis: Diagnosis, page: Page) -> list[Text]:
     lines += [Text(), Text("backends", style="bold")]
     width = max(12, *(len(backend.name) for backend in diagnosis.backends))
     for backend in diagnosis.backends:
-        runs = ", ".join(backend.runs) or "nothing"
-        lines.append(Text(f"  {clean(backend.name):<{width}} runs {runs}"))
-        lines += page.facts([("", text) for text in (backend.device, backend.note) if text])
+        runs = f"runs {', '.join(backend.runs)}" if backend.runs else "does not run here"
+        lines.append(Text(f"  {clean(backend.name):<{width}} {runs}"))
+        note = backend.note.removeprefix(_BROKEN)
+        lines += page.facts([("", text) for text in (backend.device, note) if text])
     lines += page.facts([("auto", f"takes {diagnosis.auto.name}: {diagnosis.auto.reason}")])
     lines += [Text(), Text("machine", style="bold")]
     lines += page.facts(
@@ -253,7 +256,7 @@ def doctor_lines(diagnosis: Diagnosis, page: Page) -> list[Text]:
             ("CPU", ", ".join(diagnosis.features) or "no known instruction sets"),
             ("INT8", diagnosis.int8),
             *(("GPU", gpu) for gpu in diagnosis.gpus or ("none",)),
-            ("searches", ", ".join(diagnosis.strategies)),
+            ("strategy", ", ".join(diagnosis.strategies)),
         ]
     )
     for sentence in (*diagnosis.missing, *diagnosis.untested):

@@ -12,12 +12,13 @@ from precsearch.replay.portable import loading_of
 from precsearch.system.shell import argument, command
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from precsearch.api import OptimizeConfig, OptimizeResult
     from precsearch.plan.plan import Plan
 
-__all__ = ["loading_lines", "next_steps"]
+__all__ = ["loading", "loading_lines", "next_steps"]
 
 
 def loading_lines(config: OptimizeConfig, result: OptimizeResult) -> list[Text]:
@@ -25,9 +26,13 @@ def loading_lines(config: OptimizeConfig, result: OptimizeResult) -> list[Text]:
     if result.plan is None or result.plan_path is None:
         return []
     shipped = result.artifact_path or _buildable(config, result.plan, result.plan_path)
-    code = loading_of(result.plan.recipe, shipped)
-    heading = [Text(), Text("to load it:", style="bold")] if code else []
-    return [*heading, *(Text(f"  {clean(line)}", style="cyan") for line in code)]
+    return loading(loading_of(result.plan.recipe, shipped))
+
+
+def loading(code: Iterable[str]) -> list[Text]:
+    """Lines of Python that open an artifact, under a heading; nothing if there are none."""
+    lines = [Text(f"  {clean(line)}", style="cyan") for line in code]
+    return [Text(), Text("to load it:", style="bold"), *lines] if lines else []
 
 
 def _buildable(config: OptimizeConfig, plan: Plan, path: Path) -> Path:

@@ -14,6 +14,7 @@ from precsearch.cli.cells import (
     speedup,
     speedup_interval,
 )
+from precsearch.cli.output.next_steps import loading
 from precsearch.cli.output.optimize import rate_rows
 from precsearch.cli.shipped import seconds_words
 from precsearch.formatting import loss_bound
@@ -40,6 +41,7 @@ def build_lines(report: BuildReport, page: Page) -> list[Text]:
         *page.facts(
             [("size", f"{magnitude(report.size)}B"), ("sha256", report.sha256)],
         ),
+        *loading(report.loading),
     ]
 
 

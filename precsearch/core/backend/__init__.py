@@ -3,6 +3,7 @@
 from precsearch.core.backend.facts import (
     BackendFacts,
     BuildsAhead,
+    SharesPlans,
     TellsPrecisions,
     facts_of,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "KernelTime",
     "QuantScheme",
     "Session",
+    "SharesPlans",
     "TellsPrecisions",
     "facts_of",
     "fp32_words",

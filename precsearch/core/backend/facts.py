@@ -14,6 +14,7 @@ __all__ = [
     "BackendFacts",
     "BuildsAhead",
     "LimitsPrecisions",
+    "SharesPlans",
     "TellsPrecisions",
     "facts_of",
 ]
@@ -145,10 +146,16 @@ class TellsPrecisions(Protocol):
 
 
 @runtime_checkable
-class BuildsAhead(TellsPrecisions, Protocol):
+class SharesPlans(Protocol):
+    """A backend that builds plans of others whose graph form it takes."""
+
+    shared_options: frozenset[str]
+    """Build options that it takes from a plan that another backend made."""
+
+
+@runtime_checkable
+class BuildsAhead(TellsPrecisions, SharesPlans, Protocol):
     """A backend that builds engines for devices that are not here, and tells what they hold."""
 
     target: str
     """What engines are built for, such as ``sm89``; "" for the device of this machine."""
-    shared_options: frozenset[str]
-    """Build options that it takes from a plan that another backend made."""

@@ -96,7 +96,10 @@ TYPED = GraphForm("typed", 13)
 TYPED_HALF = GraphForm(
     "typed-half",
     19,
-    surrounding=dict.fromkeys((Precision.FP8, Precision.INT8, Precision.INT4), Precision.FP16),
+    surrounding=dict.fromkeys(
+        (p for p in Precision if p.spec.encoding in (Encoding.QDQ, Encoding.WEIGHT_ONLY)),
+        Precision.FP16,
+    ),
     guard_products=True,
     cast_opset=22,
     lacks=frozenset(

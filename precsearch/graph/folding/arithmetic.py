@@ -14,12 +14,17 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import onnx_ir as ir
 
+from precsearch.core.formats import FORMATS
 from precsearch.graph.folding.call import Array, Call, Kernel, Unfoldable
 
 __all__ = ["ARITHMETIC"]
 
 _FLOATS = (np.float16, np.float32, np.float64)
-_LOW_FLOATS = ("bfloat16",)
+_LOW_FLOATS = frozenset(
+    row.name
+    for row in FORMATS.values()
+    if row.elem_type and not row.is_integer and not row.in_numpy
+)
 _COMPUTED = frozenset(
     {*map(np.dtype, _FLOATS), *map(np.dtype, ("b", "h", "i", "q", "B", "H", "I", "Q", "?"))}
 )

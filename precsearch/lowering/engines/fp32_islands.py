@@ -9,9 +9,9 @@ a LeakyRelu with slope 1 after the product costs no kernel (docs/tensorrt-versio
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
-from precsearch.core.formats import BFLOAT16, FLOAT32, NumberFormat
+from precsearch.core.formats import FLOAT32, NumberFormat
 from precsearch.graph.operators import (
     BINARY_ARITHMETIC,
     MEASURING,
@@ -24,11 +24,10 @@ from precsearch.lowering.capabilities import (
     cast_outputs,
     cast_slots,
     data_slots,
-    weight_slot,
 )
 from precsearch.lowering.qdq.layout import QuantLayout
 
-__all__ = ["fp32_islands", "packed_behind_attention", "recurrent_behind_bf16"]
+__all__ = ["fp32_islands"]
 
 _INERT = (*REARRANGING, *SELECTING, "Dropout", "Concat", "Pad")
 
@@ -57,57 +56,6 @@ def fp32_islands(
         and search.from_other(node)
         and search.to_other(node.outputs[0])
     )
-
-
-def recurrent_behind_bf16(graph: GraphView, floats: Mapping[int, NumberFormat]) -> frozenset[int]:
-    """Indices of the FP32 GRUs that read a tensor cast up from BF16.
-
-    TensorRT-RTX 1.7.1 takes the Cast into the GRU, for which it has no kernel in BF16, and fails
-    ("Error during shape inference of"). A LeakyRelu with slope 1 in between keeps them apart.
-
-    Args:
-        graph: The prepared model.
-        floats: Index of each node that computes in another float format than FP32 → the format.
-    """
-    found = set()
-    for node in graph.nodes:
-        maker = graph.producer.get(node.inputs[0]) if node.is_op("GRU") else None
-        if maker is not None and floats.get(maker.index) == BFLOAT16 and node.index not in floats:
-            found.add(node.index)
-    return frozenset(found)
-
-
-def packed_behind_attention(
-    graph: GraphView, layout: QuantLayout, packed: Collection[int]
-) -> tuple[frozenset[int], frozenset[int]]:
-    """Indices of the products with quantized weights alone that read what an attention core gives.
-
-    TensorRT-RTX 1.7.1 takes what the core writes into the product's kernel. In floats it then
-    dequantizes the weight by a kernel of its own, which gains nothing. Where the core writes
-    quantized data it has no kernel and fails ("CHECK(is_constant())"). A LeakyRelu with slope 1 in
-    between keeps them apart; of quantized data it has to be one in FP32.
-
-    Args:
-        graph: The prepared model.
-        layout: Its quantized tensors.
-        packed: Indices of the nodes whose weights alone are quantized.
-
-    Returns:
-        Those that read floats, and those that read dequantized data.
-    """
-    floats: set[int] = set()
-    dequantized: set[int] = set()
-    for index in packed:
-        tensor = graph.nodes[index].inputs[0]
-        maker = graph.producer.get(tensor)
-        while tensor not in layout.replaced and maker is not None and maker.is_op(*REARRANGING):
-            tensor = maker.inputs[0]
-            maker = graph.producer.get(tensor)
-        if tensor in layout.replaced:
-            dequantized.add(index)
-        elif maker is not None and maker.is_op("MatMul") and weight_slot(maker, graph) is None:
-            floats.add(index)
-    return frozenset(floats), frozenset(dequantized)
 
 
 class _Search:

@@ -50,13 +50,16 @@ from precsearch.setup.config import OptimizeConfig
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.target import Target
 
-__all__ = ["Correcting"]
+__all__ = ["SHARE_OF_BUDGET", "Correcting"]
 
 _HELPS = 0.9
 """A correction that leaves more of INT8's loss than this only rounds otherwise."""
 
-_SHARE_OF_BUDGET = 0.15
+SHARE_OF_BUDGET = 0.15
 """Of the time budget: no further correction is tried beyond it."""
+
+_STATISTICS_SAMPLES = 64
+"""Calibration samples that channels are looked at on: peaks and means change little from there."""
 
 _ENOUGH_TO_HALVE = 8
 """Samples from which on half of them are enough to judge by."""
@@ -119,7 +122,7 @@ class Correcting:
         """The corrections that help, one after the other."""
         until = math.inf
         if self.config.time_budget is not None:
-            until = time.monotonic() + _SHARE_OF_BUDGET * self.config.time_budget
+            until = time.monotonic() + SHARE_OF_BUDGET * self.config.time_budget
         kept, ask = Corrections(), Ask(self.worker, until)
         space, graph = self.target.space, self.target.graph
         first = len(self.searched.data) // 2 if self._shared else 0
@@ -196,7 +199,8 @@ class Correcting:
         ranks = {tensor: len(graph.shapes[tensor]) for tensor, _ in axes}
         folder = target.options.model_folder
         request = ChannelRequest(_bare(target), folder, axes, ranks, ask.seconds)
-        found = self.worker.channels(request, self.inputs.parts.calibration.feeds)
+        feeds = self.inputs.parts.calibration.feeds[:_STATISTICS_SAMPLES]
+        found = self.worker.channels(request, feeds)
         scales = (chosen_scales if name == EQUALIZE else smooth_scales)(graph, found)
         if scales:
             yield replace(kept, rewrites=(*kept.rewrites, (name, scales)))
@@ -239,7 +243,8 @@ class Correcting:
         )
         folder = target.options.model_folder
         request = ShiftRequest(_bare(target), folder, layers, target.scheme, ask.seconds)
-        found = self.worker.shifts(request, self.inputs.parts.calibration.feeds)
+        feeds = self.inputs.parts.calibration.feeds[:_STATISTICS_SAMPLES]
+        found = self.worker.shifts(request, feeds)
         held = {
             one.key: encode_halves(found[k]) for k, one in holders.items() if one and k in found
         }

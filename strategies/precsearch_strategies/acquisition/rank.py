@@ -64,7 +64,7 @@ class _View:
         used = min(float(self.usage[i]), 9.99)
         reason = (
             f"{lead}predicted {self.mean[i]:.3f} ± {self.spread[i]:.3f} of FP32's latency at "
-            f"{used:.0%} of the bound (losses were predicted to {self.off:.0%})"
+            f"{100 * used:.0f} % of the bound (loss predictions were off by {100 * self.off:.0f} %)"
         )
         raw = Forecast(
             float(self.plain[i]),

@@ -75,10 +75,10 @@ class Rounds:
         before: set[Assignment] = set()  # pending when the last gain came: chosen without it
         while known.builds < self.limit and stale < options.patience + many:
             if coarse is not None and known.builds > 2:
-                if stale:
-                    squares, coarse = (yield from self._told_apart(squares, coarse)), None
+                if stale and not known.proxies_first:
+                    squares = yield from self._told_apart(squares, coarse)
                     stale = 0
-                elif known.proxy_room() > 0:
+                elif not known.proxies_first and known.proxy_room() > 0:
                     squares = yield from halved_further(known, self.encoding, squares, coarse)
             tired = stale >= options.sure + many
             # What is merely unknown can wait where engines are being built that will tell.
@@ -87,8 +87,10 @@ class Rounds:
             room = options.patience + many - stale - len(known.pending.keys() - before)
             picks = yield from self._picks(squares, room, unknown=unknown)
             if not picks and not known.pending:
+                asked = len(known.proxies)
                 if coarse is not None:
-                    squares, coarse = (yield from self._told_apart(squares, coarse)), None
+                    squares = yield from self._told_apart(squares, coarse)
+                if len(known.proxies) > asked:
                     continue
                 why = "converged"
                 known.expected_gain = self._judge(squares, unknown=False).expected_gain()

@@ -27,6 +27,7 @@ _SINGLES = 96  # up to so many, groups are asked for one by one
 _SURE = 0.3  # deviation of the logarithm of a square that a proxy measured alone
 _SHARED = 1.2  # of an equal share of a set's square
 _NEGLIGIBLE = 0.01  # squared usage of a group's share of its set that is not worth a proxy
+_SMALL = 0.05  # the same while halves of sets may still tell
 _HARMLESS = 0.25  # squared usage of a label's sets that need not be told apart, together
 
 
@@ -62,6 +63,7 @@ def screened_squares(
         sure[:] = _SHARED
     elif asked.sum() > (yield from _room(known, encoding, asked)):
         squares, sure = yield from squares_by_halves(known, encoding, asked, int(asked.sum()))
+        squares, sure = yield from told_apart(known, encoding, (squares, sure), asked, _SMALL)
     elif asked.sum() <= _SINGLES:
         squares = yield from single_squares(known, encoding, asked)
     else:
@@ -96,13 +98,19 @@ def halved_further(
             is known of them is not asked for twice.
     """
     found = yield from squares_by_halves(known, encoding, asked, int(asked.sum()))
-    return np.where(asked, found[0], squares[0]), np.where(asked, found[1], squares[1])
+    open_ = asked & (squares[1] > _SURE)
+    finer = np.where(open_, found[0], squares[0]), np.where(open_, found[1], squares[1])
+    return (yield from told_apart(known, encoding, finer, asked, _SMALL))
 
 
 def told_apart(
-    known: History, encoding: Encoding, squares: tuple[Floats, Floats], asked: Bools
+    known: History,
+    encoding: Encoding,
+    squares: tuple[Floats, Floats],
+    asked: Bools,
+    least: float = _NEGLIGIBLE,
 ) -> Subroutine[tuple[Floats, Floats]]:
-    """``squares`` with a proxy of each choice that only sets are known of.
+    """``squares`` with a proxy of each choice that only sets are known of, while there is time.
 
     Where most sets hold a group that is beyond the bound alone, halves of them tell nothing of the
     others, and one by one is the cheapest way to find these (from a share of 38 % on; Ungar, *Comm.
@@ -113,9 +121,10 @@ def told_apart(
         encoding: Of their assignments.
         squares: What `screened_squares` or `halved_further` returned.
         asked: (n, p) what `asked_about` said before that.
+        least: Squared usage of a choice's share of its set from which on it is asked about.
     """
     values, sure = squares[0].copy(), squares[1].copy()
-    open_ = asked & (sure > _SURE) & (values > _NEGLIGIBLE)
+    open_ = asked & (sure > _SURE) & (values > least)
     gains = np.where(open_, profile_gains(known, encoding), -math.inf)
     order = np.argsort(-gains, axis=None, kind="stable")[: int(open_.sum())]
     wanted = np.zeros(encoding.size, dtype=bool)

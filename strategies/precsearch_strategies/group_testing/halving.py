@@ -20,6 +20,7 @@ _LITTLE = 0.05  # squared usage of a set that is not worth a proxy
 _REST = 0.1  # of a set's square that its other half has at least: squares add to 10 % or so
 _NEARLY_ALL = 0.8  # of a set's square; from there on squares do not add, or the rest is unknown
 _BEYOND = 100.0  # squared usage that a set of non-finite output is taken to have
+_SATURATED = 4  # sets that are all beyond the bound, from which on halving is given up
 _AT_ONCE = 8  # sets that are asked for together, where there is time for many
 
 
@@ -53,6 +54,9 @@ def squares_by_halves(
 ) -> Subroutine[tuple[Floats, Floats]]:
     """Squares of single groups as equal shares of the smallest sets there is time for.
 
+    Where every set is beyond the bound by itself, so will be most of their halves, and nothing that
+    can be used comes of them: halving ends, and time is left for groups alone.
+
     Args:
         known: The trials.
         encoding: Of their assignments.
@@ -73,7 +77,8 @@ def squares_by_halves(
         open_ = [part for part in parts if len(part.members) > 1 and part.square > _LITTLE]
         worst = sorted(open_, key=lambda part: part.rank, reverse=True)
         worst = worst[: min(max(room // _AT_ONCE, 1), _AT_ONCE)]
-        if not worst:
+        saturated = len(parts) >= _SATURATED and min(part.square for part in parts) > 1
+        if not worst or saturated:
             break
         asked_for = [lowered_together(encoding, w.label, w.halves()[0]) for w in worst]
         yield from known.probe(asked_for, "half of a set of groups lowered")

@@ -99,7 +99,7 @@ def setting(request: pytest.FixtureRequest) -> Setting:
     return Setting(MODELS[request.param]())
 
 
-@pytest.mark.parametrize("precision", list(Precision))
+@pytest.mark.parametrize("precision", list(LOSSES))
 def test_uniform_engines_are_right(setting: Setting, precision: Precision) -> None:
     artifact = setting.backend.build(setting.lower(precision).model)
     assert setting.loss(artifact) < LOSSES[precision]

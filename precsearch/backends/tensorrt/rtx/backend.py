@@ -19,7 +19,7 @@ from precsearch.backends.tensorrt.backend import TensorRtBackend
 from precsearch.backends.tensorrt.building.builder import EngineBuilder
 from precsearch.backends.tensorrt.installed import Installed, loaded
 from precsearch.backends.tensorrt.rtx.bindings import import_rtx
-from precsearch.backends.tensorrt.rtx.options import SHARED, RtxOptions
+from precsearch.backends.tensorrt.rtx.options import RtxOptions
 from precsearch.backends.tensorrt.scheme import scheme
 from precsearch.core.backend import (
     TYPED_HALF,
@@ -53,7 +53,6 @@ class TensorRtRtxBackend(TensorRtBackend):
 
     name = "tensorrt-rtx"
     facts = replace(TensorRtBackend.facts, exporter="")
-    shared_options = SHARED
 
     def __init__(self, options: BackendOptions) -> None:
         given = RtxOptions.of(options.build)

@@ -6,14 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from precsearch.backends.tensorrt.options import TensorRtOptions
+from precsearch.backends.tensorrt.options import SHARED, TensorRtOptions
 from precsearch.core.errors import OptionError
 
-__all__ = ["SHARED", "RtxOptions"]
-
-SHARED = frozenset({"cuda_graph", "tf32", "workspace_mib"})
-"""Options of `TensorRtOptions` that mean the same here. TensorRT-RTX chooses its kernels when an
-engine is opened and not by timing them in the build: the others have no effect."""
+__all__ = ["RtxOptions"]
 
 _TARGET = re.compile(r"sm\d{2,3}")
 

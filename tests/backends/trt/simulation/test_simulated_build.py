@@ -25,6 +25,7 @@ from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.qdq.scales import FixedScales, QuantParams
+from precsearch.lowering.tensor_names import scale_key
 from tests.backends.trt.stand_in.parsed import tensorrt
 from tests.backends.trt.stand_in.simulated import Simulated
 from tests.backends.trt.stand_in.surface import VERSIONS
@@ -75,7 +76,8 @@ def lowered(folder: Path, form: GraphForm, **asked: str) -> bytes:
     graph, space = opened(folder, form)
     assignment = Assignment.of({key: Precision(p) for key, p in asked.items()})
     tensors = {t for n in graph.nodes for t in (*n.inputs, *n.outputs)}
-    scales = FixedScales({t: QuantParams(0.05, 0) for t in tensors if t not in graph.weights})
+    keys = {scale_key(t, p) for t in tensors - graph.weights.keys() for p in scheme().precisions}
+    scales = FixedScales(dict.fromkeys(keys, QuantParams(0.05, 0)))
     return Lowering(graph, space, scheme(), scales, form).lower(assignment).model
 
 
@@ -118,6 +120,30 @@ def test_a_typed_build_says_it_is_typed_and_sets_no_precision(version: str, tmp_
     assert flags & 1 << int(made.module.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     assert asked_of(made) == {"TF32"}
     assert made.named("ILayer.precision=") == []
+
+
+@pytest.mark.parametrize("version", TYPEDS)
+@pytest.mark.parametrize(
+    ("asked", "kind"),
+    [
+        ({"second": "bf16", "dense": "bf16"}, TensorProto.BFLOAT16),
+        ({"first": "fp8", "dense": "fp8"}, TensorProto.FLOAT8E4M3FN),
+        ({"dense": "int4"}, TensorProto.INT4),
+    ],
+    ids=["bf16", "fp8", "int4"],
+)
+def test_the_newer_formats_are_types_of_the_graph_and_no_flags(
+    asked: dict[str, str], kind: int, version: str, tmp_path: Path
+) -> None:
+    made, form = tensorrt(version), TYPED_HALF.raised(22)
+    model = lowered(tmp_path, form, **asked)
+    graph = onnx.load_model_from_string(model).graph
+    casts = {a.i for n in graph.node if n.op_type == "Cast" for a in n.attribute}
+    assert kind in casts | {t.data_type for t in graph.initializer}
+    assert built(made, model, form).engine
+    ((flags,),) = made.named("Builder.create_network")
+    assert flags & 1 << int(made.module.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    assert asked_of(made) == {"TF32"}
 
 
 @pytest.mark.parametrize("version", WEAKS)

@@ -27,6 +27,7 @@ def write_plan(
     asked: dict[str, str],
     build: dict[str, str] | None = None,
     batch: int = 2,
+    maker: str = "",
 ) -> Path:
     """Write ``small.onnx`` and ``small.plan.json``.
 
@@ -37,11 +38,14 @@ def write_plan(
         asked: Tensor → precision of the node that writes it; FP32 elsewhere.
         build: Build options.
         batch: Samples per inference, if the model leaves it open.
+        maker: ``tensorrt-rtx`` for a plan of TensorRT-RTX.
     """
     path = folder / "small.onnx"
     onnx.save(model, path)
     source = read_model(path)
-    backend, scheme = ("onnxruntime", "ort-u8s8-8") if form == "typed" else ("tensorrt", "trt-s8s8")
+    known = {"typed": ("onnxruntime", "ort-u8s8-8"), "rtx": ("tensorrt-rtx", "rtx-s8s8-attention")}
+    made_by = "rtx" if maker == "tensorrt-rtx" else form
+    backend, scheme = known.get(made_by, ("tensorrt", "trt-s8s8"))
     target = open_target(source, backend, None, "node", 1, scheme, form=form, build=build)
     inputs = open_inputs(OptimizeConfig(path, batch=batch), target.graph)
     tensors = frozenset().union(*quantizable(target.graph, target.scheme, target.space).values())

@@ -209,9 +209,9 @@ def _histograms(
         model = _with_outputs(calibration.model, names)
         for values in run_feeds(model, calibration.model_folder, feeds, until):
             for name, value in zip(names, values, strict=True):
-                span = ranges[name]
-                width = max(1.0, abs(span.low)) if span.high == span.low else 0.0
-                span = (span.low, span.high + width)
+                own = ranges[name]
+                width = max(1.0, abs(own.low)) if own.high == own.low else 0.0
+                span = (own.low, own.high + width)
                 counts[name] += np.histogram(value, bins=_BINS, range=span)[0]
                 largest = max(largest, value.nbytes)
         yield from counts.items()

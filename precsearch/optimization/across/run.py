@@ -26,7 +26,7 @@ from precsearch.setup.files import check_free
 from precsearch.setup.outputs import Outputs, reserved
 from precsearch.setup.ownership import check_same_model
 
-__all__ = ["across_events", "several"]
+__all__ = ["across_events", "engine_row", "several"]
 
 _ENGINES_EACH = 60
 _LEAST_S = 5.0
@@ -128,7 +128,7 @@ def _shipped(config: OptimizeConfig, entrants: Sequence[Entrant], outputs: Outpu
             times = compared(config, ready)
         except (EngineError, WorkerError) as error:
             yield Warned(f"plans are compared by times of different processes: {error}")
-    rows = tuple(_row(e, times) for e in entrants)
+    rows = tuple(engine_row(e, times) for e in entrants)
     met = [e for e in ready if e.result is not None and e.result.met] or ready
     best = min(met, key=lambda e: (times.plan[e.backend], e.backend))
     assert best.result is not None
@@ -165,11 +165,13 @@ def _writable(artifact: Path | None, best: Entrant, entrants: Sequence[Entrant])
     return artifact if not theirs or best in theirs else None
 
 
-def _row(one: Entrant, times: EngineTimes) -> EngineRow:
+def engine_row(one: Entrant, times: EngineTimes) -> EngineRow:
     """An entrant's part of the table, in speeds relative to the fastest FP32 engine."""
     fp32, plan = times.fp32.get(one.backend), times.plan.get(one.backend)
     uniform = one.best_uniform()
     found = one.result.plan if one.result is not None else None
+    if found is not None and fp32 is not None and not len(found.recipe.assignment):
+        plan = fp32  # One engine has one time, however often it was opened.
     speed = None
     if uniform is not None and found is not None and plan is not None:
         # Both ratios are of the same rounds at the end of that engine's search.

@@ -84,6 +84,7 @@ def _plane(bound: Bound | None, span: tuple[float, float], verdicts: Collection[
         "type": "quantitative",
         "title": "latency, % of FP32's (left is faster)",
         "scale": {"zero": False, "padding": 12},
+        "axis": {"tickCount": 8, "labelOverlap": True},
     }
     y = {"field": "loss", **losses(span, "loss", bound)}
     shown = tips(

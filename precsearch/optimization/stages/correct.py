@@ -38,14 +38,14 @@ from precsearch.optimization.stages.corrections_file import (
     write_corrections,
 )
 from precsearch.plan.evidence import CorrectionEvidence
-from precsearch.rewrites.equalize import EQUALIZE
-from precsearch.rewrites.scale_choice import (
+from precsearch.rewrites.scaling.equalize import EQUALIZE
+from precsearch.rewrites.scaling.scale_choice import (
     chosen_scales,
     scalable_axes,
     smooth_scales,
     smoothable_axes,
 )
-from precsearch.rewrites.smooth import SMOOTH
+from precsearch.rewrites.scaling.smooth import SMOOTH
 from precsearch.setup.config import OptimizeConfig
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.target import Target

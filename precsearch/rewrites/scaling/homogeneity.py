@@ -8,14 +8,14 @@ import numpy as np
 
 from precsearch.graph.operators import PASSING
 from precsearch.graph.view import GraphView, NodeView
-from precsearch.rewrites.absorbers import absorber
-from precsearch.rewrites.channels import Axis, ChannelClasses, ChannelGraph, Ids
+from precsearch.rewrites.scaling.absorbers import absorber
+from precsearch.rewrites.scaling.channels import Axis, ChannelClasses, ChannelGraph, Ids
 
 __all__ = ["channel_classes"]
 
 
 def channel_classes(graph: GraphView) -> ChannelClasses:
-    """The classes of all channels of a graph; see `precsearch.rewrites.channels`."""
+    """The classes of all channels of a graph; see `precsearch.rewrites.scaling.channels`."""
     channels = ChannelGraph(graph)
     for node in graph.nodes:
         passed = _passed(node, channels)

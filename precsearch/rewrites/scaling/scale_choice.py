@@ -12,11 +12,11 @@ from precsearch.calibration.channels import ChannelStatistics
 from precsearch.codec.vectors import encode_vector
 from precsearch.graph.operators import PRODUCTS
 from precsearch.graph.view import GraphView, NodeView
-from precsearch.rewrites.absorbers import absorber
-from precsearch.rewrites.channels import Axis, ChannelClasses, Ids
-from precsearch.rewrites.equalize import MOST, first_labels, name_of
-from precsearch.rewrites.homogeneity import channel_classes
-from precsearch.rewrites.smooth import smoothable
+from precsearch.rewrites.scaling.absorbers import absorber
+from precsearch.rewrites.scaling.channels import Axis, ChannelClasses, Ids
+from precsearch.rewrites.scaling.equalize import MOST, first_labels, name_of
+from precsearch.rewrites.scaling.homogeneity import channel_classes
+from precsearch.rewrites.scaling.smooth import smoothable
 
 __all__ = ["chosen_scales", "scalable_axes", "smooth_scales", "smoothable_axes"]
 
@@ -81,7 +81,7 @@ def _read(node: NodeView, graph: GraphView) -> Axis | None:
 
 
 def chosen_scales(graph: GraphView, statistics: Mapping[Axis, ChannelStatistics]) -> dict[str, str]:
-    """Parameters for `precsearch.rewrites.equalize.equalized`.
+    """Parameters for `precsearch.rewrites.scaling.equalize.equalized`.
 
     Classes that meet in one tensor are a block. Of each block, the scale of a channel is its peak
     to some power over its weights' to another, as in SmoothQuant's equation 4; the power is the one
@@ -98,12 +98,12 @@ def chosen_scales(graph: GraphView, statistics: Mapping[Axis, ChannelStatistics]
 
 
 def smoothable_axes(graph: GraphView) -> tuple[Axis, ...]:
-    """The last axes of what `precsearch.rewrites.smooth` can scale in front of products."""
+    """The last axes of what `precsearch.rewrites.scaling.smooth` can scale in front of products."""
     return tuple((tensor, len(graph.shapes[tensor]) - 1) for tensor in smoothable(graph))
 
 
 def smooth_scales(graph: GraphView, statistics: Mapping[Axis, ChannelStatistics]) -> dict[str, str]:
-    """Parameters for `precsearch.rewrites.smooth.smoothed`, chosen as in `chosen_scales`.
+    """Parameters for `precsearch.rewrites.scaling.smooth.smoothed`, chosen as in `chosen_scales`.
 
     Args:
         graph: The prepared model.

@@ -18,10 +18,10 @@ import onnx
 from precsearch.codec.vectors import decode_vector
 from precsearch.graph.operators import CONVOLUTIONS, PRODUCTS
 from precsearch.graph.view import GraphView, NodeView, Weight
-from precsearch.rewrites.absorbers import absorber
-from precsearch.rewrites.channels import Axis, ChannelClasses, Ids
-from precsearch.rewrites.homogeneity import channel_classes
 from precsearch.rewrites.rewrite import NamedRewrite, Parameters, Rewrite
+from precsearch.rewrites.scaling.absorbers import absorber
+from precsearch.rewrites.scaling.channels import Axis, ChannelClasses, Ids
+from precsearch.rewrites.scaling.homogeneity import channel_classes
 
 __all__ = [
     "EQUALIZE",

@@ -55,12 +55,12 @@ class _Reader:
 
         Rounding adds step ** 2 / 12 to each input and each weight, all independent.
         """
-        found, scale = self.found, scales[self.labels]
-        levels = 255 / 2 if found.signed else 255
-        step = float((found.peak / scale).max()) / levels
+        statistics, scale = self.found, scales[self.labels]
+        levels = 255 / 2 if statistics.signed else 255
+        step = float((statistics.peak / scale).max()) / levels
         energy = self.energy * scale**2
         rows = (self.weight * scale).max(axis=1) / 127
-        squares = found.mean_square / scale**2
+        squares = statistics.mean_square / scale**2
         used = (self.energy > 0).astype(np.float64) @ squares * self.size
         error = step**2 * energy.sum(axis=1) + rows**2 * used
         signal = energy @ squares
@@ -76,8 +76,8 @@ def scalable_axes(graph: GraphView) -> tuple[Axis, ...]:
 
 def _read(node: NodeView, graph: GraphView) -> Axis | None:
     """What an operator with weights reads, if it takes its scale up."""
-    found = absorber(node, graph) if node.is_op(*PRODUCTS) else None
-    return None if found is None else found.takes
+    operator = absorber(node, graph) if node.is_op(*PRODUCTS) else None
+    return None if operator is None else operator.takes
 
 
 def chosen_scales(graph: GraphView, statistics: Mapping[Axis, ChannelStatistics]) -> dict[str, str]:
@@ -93,8 +93,8 @@ def chosen_scales(graph: GraphView, statistics: Mapping[Axis, ChannelStatistics]
     """
     classes = channel_classes(graph)
     steps = _chosen(graph, classes, statistics)
-    found = {name_of(a): np.where(i >= 0, steps[i], 0) for a, i in first_labels(classes).items()}
-    return {name: encode_vector(vector) for name, vector in found.items() if vector.any()}
+    scales = {name_of(a): np.where(i >= 0, steps[i], 0) for a, i in first_labels(classes).items()}
+    return {name: encode_vector(vector) for name, vector in scales.items() if vector.any()}
 
 
 def smoothable_axes(graph: GraphView) -> tuple[Axis, ...]:
@@ -197,10 +197,10 @@ def _extents(
     """Largest peak and weight of each class, relative to the tensor's and the row's largest."""
     peaks = np.full(classes.count + 1, _FLOOR)
     weights = np.full(classes.count + 1, _FLOOR)
-    for axis, found in statistics.items():
-        whole = float(found.peak.max(initial=0.0))
+    for axis, channel in statistics.items():
+        whole = float(channel.peak.max(initial=0.0))
         if axis in classes.labels and whole > 0:
-            np.maximum.at(peaks, classes.labels[axis], found.peak / whole)
+            np.maximum.at(peaks, classes.labels[axis], channel.peak / whole)
     for reader in readers:
         rows = reader.weight.max(axis=1, keepdims=True)
         relative = np.divide(reader.weight, rows, out=np.zeros_like(reader.weight), where=rows > 0)

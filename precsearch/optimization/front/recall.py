@@ -41,6 +41,8 @@ class FinishedRun:
         plan: Its own plan, with the evidence.
         trials: Its trials, numbered as in the journal.
         points: Its engines, numbered as in the plan.
+        together: Of a search on several engines, whether their FP32 engines were timed in the same
+            rounds.
     """
 
     folder: Path
@@ -49,6 +51,7 @@ class FinishedRun:
     plan: Plan
     trials: tuple[Trial, ...]
     points: tuple[Point, ...]
+    together: bool = True
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from precsearch.optimization.across.compared import EngineTimes
 from precsearch.optimization.across.entrant import BestUniform, Entrant
 from precsearch.optimization.across.run import engine_row
 from precsearch.optimization.across.table_file import EngineTable
+from precsearch.optimization.front.plan_at import front, plan_at
 from precsearch.optimization.start import optimize_events
 from precsearch.plan.plan import read_plan
 from precsearch.report import tell
@@ -98,6 +99,11 @@ def test_the_fastest_of_two_engines_is_shipped_with_a_row_for_each(
     assert told.engines == EngineTable(other, result.engines)
     assert told.plan is not None
     assert told.plan.recipe.backend == other
+    _, points = front(tmp_path / "p.precsearch")
+    assert points[0].backend == other
+    again = plan_at(tmp_path / "p.precsearch", 9.0, tmp_path / "at.json")
+    assert (again.backend, again.plan.recipe.backend) == (other, other)
+    assert again.plan.recipe == read_plan(tmp_path / "p.precsearch" / f"{other}.plan.json").recipe
 
 
 def _told(events: Sequence[Event], config: OptimizeConfig) -> Entrant:

@@ -7,14 +7,14 @@ import pytest
 
 from precsearch.core.trial import Accuracy, Measured, Measurement, Proposal, Trial
 from precsearch_strategies.encoding import Encoding
-from precsearch_strategies.group_testing.halving import squares_by_halves
+from precsearch_strategies.group_testing.halving import squared_usage_by_halves
 from precsearch_strategies.history import History
 from tests.strategies.landscapes import FP32, INT8, Recipe
 
 KEYS = 8
 
 
-def halved(squares: list[float], most: float) -> tuple[list[int], list[float]]:
+def halved(squared_usage: list[float], most: float) -> tuple[list[int], list[float]]:
     """Sizes of the sets that were asked about, and what each group is taken to cost.
 
     The squares add up to ``most``, which an output has if nothing of it is right.
@@ -24,12 +24,12 @@ def halved(squares: list[float], most: float) -> tuple[list[int], list[float]]:
     target = made.problem.goal.bound.target
 
     def answer(proposal: Proposal, number: int) -> Trial:
-        total = sum(squares[encoding.position[k]] for k, _ in proposal.assignment.entries)
+        total = sum(squared_usage[encoding.position[k]] for k, _ in proposal.assignment.entries)
         loss = target * min(total, most) ** 0.5
         return Trial(number, proposal, Measured(Measurement(Accuracy(loss, loss))))
 
     asked: list[int] = []
-    asking = squares_by_halves(known, encoding, np.array([[False, True]] * KEYS), 20)
+    asking = squared_usage_by_halves(known, encoding, np.array([[False, True]] * KEYS), 20)
     batch = next(asking)
     while True:
         asked += [len(p.assignment) for p in batch]
@@ -69,7 +69,7 @@ def batches_of(costly: int) -> list[int]:
         loss = (3 if off else 0.1) * target
         return Trial(number, proposal, Measured(Measurement(Accuracy(loss, loss))))
 
-    asking = squares_by_halves(known, encoding, np.array([[False, True]] * 64), 200)
+    asking = squared_usage_by_halves(known, encoding, np.array([[False, True]] * 64), 200)
     batches, batch = list[int](), next(asking)
     while batch:
         batches.append(len(batch))

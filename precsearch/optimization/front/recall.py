@@ -20,8 +20,8 @@ from precsearch.optimization.stages.corrections_file import stored_corrections
 from precsearch.optimization.stages.screen import screened_before
 from precsearch.plan.plan import Plan, RewriteRecipe
 from precsearch.replay.materialize import original, plan_target
-from precsearch.rewrites.equalize import EQUALIZE
-from precsearch.rewrites.smooth import SMOOTH
+from precsearch.rewrites.scaling.equalize import EQUALIZE
+from precsearch.rewrites.scaling.smooth import SMOOTH
 from precsearch.search.journal import read
 from precsearch.setup.target import Target
 

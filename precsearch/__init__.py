@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         inspect,
         load_plan,
         optimize,
+        optimize_each,
         optimize_events,
         save_report,
         verify,
@@ -116,6 +117,7 @@ __all__ = [
     "inspect",
     "load_plan",
     "optimize",
+    "optimize_each",
     "optimize_events",
     "read_plan",
     "save_report",
@@ -125,8 +127,8 @@ __all__ = [
 _NAMES = {
     "precsearch.api": (
         "BuildReport Diagnosis Inspection OptimizeConfig OptimizeResult Result ShapeSet "
-        "VerifyReport build diagnose export inspect load_plan optimize optimize_events "
-        "save_report verify"
+        "VerifyReport build diagnose export inspect load_plan optimize optimize_each "
+        "optimize_events save_report verify"
     ),
     "precsearch.core.errors": (
         "DataError EngineError InputError ModelError OptionError OutputError PlanError "

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from precsearch.api.optimizing import optimize
     from precsearch.api.reporting import save_report
     from precsearch.api.result import Result
+    from precsearch.api.several import optimize_each
     from precsearch.api.tracking import tracked
     from precsearch.diagnosis.result import Diagnosis
     from precsearch.exporters.export import ExportReport, export
@@ -52,6 +53,7 @@ __all__ = [
     "inspect",
     "load_plan",
     "optimize",
+    "optimize_each",
     "optimize_events",
     "plan_at",
     "save_report",
@@ -67,6 +69,7 @@ __getattr__, __dir__ = lazy_names(
         "precsearch.api.optimizing": "optimize",
         "precsearch.api.reporting": "save_report",
         "precsearch.api.result": "Result",
+        "precsearch.api.several": "optimize_each",
         "precsearch.api.tracking": "tracked",
         "precsearch.diagnosis.result": "Diagnosis",
         "precsearch.exporters.export": "ExportReport export",

@@ -13,7 +13,7 @@ from precsearch.api.notebook import Bar, in_notebook
 from precsearch.api.options import FilePath, control_of, precisions_of
 from precsearch.api.result import Result
 from precsearch.api.tracking import tracked
-from precsearch.core.errors import UnmetError
+from precsearch.core.errors import OptionError, UnmetError
 from precsearch.core.events import Event
 from precsearch.core.objective import Limits, Objective
 from precsearch.core.precision import Precision
@@ -31,6 +31,7 @@ def optimize(
     *,
     tol: float | Mapping[str, float] = 1e-2,
     metric: str | Callable[..., object] = "rel-l2",
+    metrics: Sequence[str | Callable[..., object]] = (),
     holdout: Data | None = None,
     calibration: Data | None = None,
     calibration_method: str = "minmax",
@@ -85,6 +86,9 @@ def optimize(
             outputs that are not named.
         metric: The name of a metric, ``file.py:function``, or a function of (outputs, reference) or
             (outputs, reference, labels); docs/metrics.md has the contract.
+        metrics: All metrics of several searches, ``metric`` among them: engines are scored by each,
+            so that a search by another one can start from this run (``warm_start``). INT8 is
+            corrected by the first. `optimize_each` does all of it.
         holdout: Samples that the search never sees; by default a quarter of ``data``.
         calibration: Other samples to calibrate INT8 with.
         calibration_method: ``minmax``, ``percentile`` or ``mse``.
@@ -181,6 +185,10 @@ def optimize(
     def placed(given: Data | None) -> Path | None:
         return data_file(given, path, folder, columns=columns, samples=samples)
 
+    judge = metric_name(metric, folder)
+    named = tuple(metric_name(m, folder) for m in metrics)
+    if named and judge not in named:
+        raise OptionError("metrics names all metrics of several searches, this search's own, too")
     config = replace(
         config,
         model=path,
@@ -188,7 +196,8 @@ def optimize(
         data=placed(data),
         holdout=placed(holdout),
         calibration=placed(calibration),
-        metric=_bounded(metric_name(metric, folder), tol),
+        metric=_bounded(judge, tol),
+        metrics=tuple(_bounded(m, tol) if m == judge else m for m in named),
     )
     watch: list[Callable[[Event], object]] = [] if on_event is None else [on_event]
     if progress or (progress is None and in_notebook()):

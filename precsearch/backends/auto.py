@@ -39,12 +39,12 @@ def _importable(module: str) -> bool:
 def _has_cuda_provider() -> bool:
     """Whether the installed ONNX Runtime comes with its CUDA provider; loads nothing."""
     try:
-        found = importlib.util.find_spec("onnxruntime")
+        module = importlib.util.find_spec("onnxruntime")
     except (ImportError, ValueError):
         return False
-    if found is None or found.origin is None:
+    if module is None or module.origin is None:
         return False
-    return any((Path(found.origin).parent / "capi").glob("*onnxruntime_providers_cuda.*"))
+    return any((Path(module.origin).parent / "capi").glob("*onnxruntime_providers_cuda.*"))
 
 
 def auto_backend(

@@ -115,14 +115,14 @@ def _constants(
     shape = [1] * weight.ndim
     shape[layer.axis] = -1
     rounded, params = q.astype(np.float32) * scale.reshape(shape), layer.params
-    made = {
+    constants = {
         "weight": rounded,
         "scale": np.asarray(params.scale, np.float32),
         "zero": np.asarray(
             params.zero_point, np.dtype(scheme.activation(Precision.INT8).format.name)
         ),
     }
-    return [onnx.numpy_helper.from_array(a, f"{stem}_{part}") for part, a in made.items()]
+    return [onnx.numpy_helper.from_array(a, f"{stem}_{part}") for part, a in constants.items()]
 
 
 def _quantized(

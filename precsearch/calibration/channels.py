@@ -78,13 +78,13 @@ def collect_channels(
         peaks = [np.maximum(a, b) for a, b in zip(peaks or rows[0::3], rows[0::3], strict=True)]
         more = rows[1::3]
         squares = [a + b for a, b in zip(squares, more, strict=True)] if squares else more
-    found = {
+    statistics = {
         axis: ChannelStatistics(peak, square / len(feeds), bool(low < 0))
         for axis, peak, square, low in zip(request.axes, peaks, squares, lows, strict=True)
     }
     return {
         axis: one
-        for axis, one in found.items()
+        for axis, one in statistics.items()
         if np.isfinite(one.peak).all() and np.isfinite(one.mean_square).all()
     }
 

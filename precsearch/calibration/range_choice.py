@@ -75,9 +75,13 @@ def choose_ranges(request: RangeRequest, feeds: Sequence[Feed]) -> dict[str, Cho
     plain = by_method["minmax"]
     candidates: dict[str, dict[str, TensorRange]] = {}
     for tensor in plain:
-        ranges = {m: found[tensor] for m, found in by_method.items() if tensor in found}
+        ranges = {
+            m: method_ranges[tensor]
+            for m, method_ranges in by_method.items()
+            if tensor in method_ranges
+        }
         candidates[tensor] = _unlike(ranges, request.scheme)
-    chosen = {t: ChosenRange("minmax", found, 1.0) for t, found in plain.items()}
+    chosen = {t: ChosenRange("minmax", method_ranges, 1.0) for t, method_ranges in plain.items()}
     open_ones = [t for t, ranges in candidates.items() if len(ranges) > 1]
     for start in range(0, len(open_ones), _CHUNK):
         some = {t: candidates[t] for t in open_ones[start : start + _CHUNK]}
@@ -91,10 +95,10 @@ def choose_ranges(request: RangeRequest, feeds: Sequence[Feed]) -> dict[str, Cho
 
 def _unlike(ranges: Mapping[str, TensorRange], scheme: QuantScheme) -> dict[str, TensorRange]:
     """Without the methods that give the parameters of an earlier one."""
-    found: dict[QuantParams, str] = {}
+    changed: dict[QuantParams, str] = {}
     for method, one in ranges.items():
-        found.setdefault(QuantParams.of(one, scheme.activation(Precision.INT8)), method)
-    return {method: ranges[method] for method in found.values()}
+        changed.setdefault(QuantParams.of(one, scheme.activation(Precision.INT8)), method)
+    return {method: ranges[method] for method in changed.values()}
 
 
 def _errors(
@@ -110,10 +114,10 @@ def _errors(
     sums = np.zeros(len(keys))
     for values in run_feeds(model, calibration.model_folder, feeds, until):
         sums += [float(v) for v in values]
-    found: dict[str, dict[str, float]] = {}
+    errors: dict[str, dict[str, float]] = {}
     for (tensor, method), error in zip(keys, sums, strict=True):
-        found.setdefault(tensor, {})[method] = float(error)
-    return found
+        errors.setdefault(tensor, {})[method] = float(error)
+    return errors
 
 
 def _with_candidates(
@@ -132,9 +136,9 @@ def _with_candidates(
         around = readers.get(tensor, [])
         # The sums need what the readers gave in FP32, so they stand behind the last of them.
         at = max((n.output[0] for n in around), key=lambda t: last[t], default=tensor)
-        for method, found in ranges.items():
+        for method, method_ranges in ranges.items():
             stem = f"precsearch_range_{index}_{method}"
-            params = QuantParams.of(found, scheme.activation(Precision.INT8))
+            params = QuantParams.of(method_ranges, scheme.activation(Precision.INT8))
             graph.initializer.extend(_constants(stem, params, scheme))
             behind.setdefault(at, []).extend(_tried(stem, tensor, around))
             graph.output.append(onnx.helper.make_tensor_value_info(f"{stem}_sum", 1, None))
@@ -167,11 +171,11 @@ def _tried(stem: str, tensor: str, readers: Sequence[onnx.NodeProto]) -> Iterato
             yield copy
             pairs.append((reader.output[0], copy.name))
     sums = []
-    for number, (wanted, got) in enumerate(pairs):
+    for number, (reference, got) in enumerate(pairs):
         name = f"{stem}_{number}"
-        yield node("Sub", [got, wanted], [f"{name}_difference"])
+        yield node("Sub", [got, reference], [f"{name}_difference"])
         yield node("ReduceSumSquare", [f"{name}_difference"], [f"{name}_square"], keepdims=0)
-        yield node("ReduceSumSquare", [wanted], [f"{name}_whole"], keepdims=0)
+        yield node("ReduceSumSquare", [reference], [f"{name}_whole"], keepdims=0)
         yield node("Div", [f"{name}_square", f"{name}_whole"], [f"{name}_share"])
         sums.append(f"{name}_share")
     yield node("Sum", sums, [f"{stem}_sum"])

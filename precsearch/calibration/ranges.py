@@ -99,12 +99,12 @@ def ranges_by_method(
         return {method: {} for method in methods}
     until = time.monotonic() + calibration.seconds
     ranges = _min_max(calibration, feeds, until)
-    found = {method: dict(ranges) for method in methods}
+    by_method = {method: dict(ranges) for method in methods}
     cut = [method for method in methods if method != "minmax"]
     for name, counts in _histograms(calibration, feeds, ranges, until) if cut else ():
         for method in cut:
-            found[method][name] = _CUTS[method](counts, ranges[name], calibration.levels)
-    return found
+            by_method[method][name] = _CUTS[method](counts, ranges[name], calibration.levels)
+    return by_method
 
 
 def _with_outputs(model: bytes, tensors: Sequence[str]) -> bytes:
@@ -165,11 +165,11 @@ def run_feeds(
     errors = ort_errors()
     try:
         session = open_reference(model, folder)
-        wanted = {i.name for i in session.get_inputs()}
+        inputs = {i.name for i in session.get_inputs()}
         for feed in feeds:
             if time.monotonic() > until:
                 raise ModelError("calibration failed: no time is left for all samples")
-            yield session.run(None, {k: v for k, v in feed.items() if k in wanted})
+            yield session.run(None, {k: v for k, v in feed.items() if k in inputs})
     except errors as error:
         raise ModelError(f"calibration failed: {first_line(error)}") from error
 
@@ -209,38 +209,38 @@ def _histograms(
         model = _with_outputs(calibration.model, names)
         for values in run_feeds(model, calibration.model_folder, feeds, until):
             for name, value in zip(names, values, strict=True):
-                found = ranges[name]
-                width = max(1.0, abs(found.low)) if found.high == found.low else 0.0
-                span = (found.low, found.high + width)
+                own = ranges[name]
+                width = max(1.0, abs(own.low)) if own.high == own.low else 0.0
+                span = (own.low, own.high + width)
                 counts[name] += np.histogram(value, bins=_BINS, range=span)[0]
                 largest = max(largest, value.nbytes)
         yield from counts.items()
         chunk = max(1, min(64, _BUDGET_BYTES // largest))
 
 
-def _percentile(counts: npt.NDArray[np.int64], found: TensorRange, levels: int) -> TensorRange:
+def _percentile(counts: npt.NDArray[np.int64], span: TensorRange, levels: int) -> TensorRange:
     """The range that holds `_PERCENTILE` of the values, cut evenly at both ends."""
     total = int(counts.sum())
     tail = (100 - _PERCENTILE) / 200 * total
     below, above = np.cumsum(counts), np.cumsum(counts[::-1])
-    edges = np.linspace(found.low, found.high, _BINS + 1)
-    low = found.low if found.low >= 0 else float(edges[int(np.searchsorted(below, tail))])
+    edges = np.linspace(span.low, span.high, _BINS + 1)
+    low = span.low if span.low >= 0 else float(edges[int(np.searchsorted(below, tail))])
     high = float(edges[_BINS - int(np.searchsorted(above, tail))])
     return TensorRange(low, high)
 
 
-def _least_error(counts: npt.NDArray[np.int64], found: TensorRange, levels: int) -> TensorRange:
+def _least_error(counts: npt.NDArray[np.int64], span: TensorRange, levels: int) -> TensorRange:
     """The range, shrunk evenly towards zero, with the least expected squared error.
 
     Rounding costs step² / 12 a value within the range, clipping the squared distance to it
     (Banner et al., Post training 4-bit quantization, 2019, section 3).
     """
-    edges = np.linspace(found.low, found.high, _BINS + 1)
+    edges = np.linspace(span.low, span.high, _BINS + 1)
     centres = (edges[:-1] + edges[1:]) / 2
-    best, best_cost = found, np.inf
+    best, best_cost = span, np.inf
     for step in range(_MSE_STEPS):
         share = 1 - step / (_MSE_STEPS * 1.25)
-        low, high = min(found.low, 0.0) * share, max(found.high, 0.0) * share
+        low, high = min(span.low, 0.0) * share, max(span.high, 0.0) * share
         width = (high - low) / levels
         outside = np.maximum(centres - high, 0) + np.maximum(low - centres, 0)
         inside = outside == 0
@@ -250,21 +250,19 @@ def _least_error(counts: npt.NDArray[np.int64], found: TensorRange, levels: int)
     return best
 
 
-def _least_divergence(
-    counts: npt.NDArray[np.int64], found: TensorRange, levels: int
-) -> TensorRange:
+def _least_divergence(counts: npt.NDArray[np.int64], span: TensorRange, levels: int) -> TensorRange:
     """The range, shrunk evenly towards zero, whose quantized distribution is nearest.
 
     By the Kullback-Leibler divergence from the clipped distribution, as in NVIDIA's 8-bit Inference
     with TensorRT (Migacz, 2017).
     """
-    edges = np.linspace(found.low, found.high, _BINS + 1)
+    edges = np.linspace(span.low, span.high, _BINS + 1)
     centres = (edges[:-1] + edges[1:]) / 2
     total = max(int(counts.sum()), 1)
-    best, least = found, np.inf
+    best, least = span, np.inf
     for step in range(_MSE_STEPS):
         share = 1 - step / (_MSE_STEPS * 1.25)
-        low, high = min(found.low, 0.0) * share, max(found.high, 0.0) * share
+        low, high = min(span.low, 0.0) * share, max(span.high, 0.0) * share
         inside = (centres >= low) & (centres <= high)
         if not inside.any() or high <= low:
             break

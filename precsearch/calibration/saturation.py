@@ -66,8 +66,8 @@ def curves_behind(tensors: Iterable[str], graph: GraphView) -> dict[str, Curves]
         tensors: To look at.
         graph: The prepared model.
     """
-    found = ((tensor, _curves(tensor, graph)) for tensor in tensors)
-    return {tensor: curves for tensor, curves in found if curves is not None}
+    pairs = ((tensor, _curves(tensor, graph)) for tensor in tensors)
+    return {tensor: curves for tensor, curves in pairs if curves is not None}
 
 
 def useful_range(whole: TensorRange, curves: Curves) -> TensorRange:

@@ -123,17 +123,17 @@ class Precision(str, Enum):
         """
         from importlib.metadata import entry_points
 
-        for found in entry_points(group=_GROUP, name=str(value)):
-            spec = found.load()
+        for entry_point in entry_points(group=_GROUP, name=str(value)):
+            spec = entry_point.load()
             if not isinstance(spec, PrecisionSpec):
                 raise OptionError(
-                    f"the entry point {found.value!r} of {value!r} is no PrecisionSpec"
+                    f"the entry point {entry_point.value!r} of {value!r} is no PrecisionSpec"
                 )
             if any(row.rank == spec.rank for row in PRECISIONS.values()):
                 raise OptionError(f"the rank of the precision {value!r} is another's, too")
-            member = str.__new__(cls, found.name)
-            member._name_, member._value_ = found.name.upper(), found.name
-            cls._value2member_map_[found.name] = member
+            member = str.__new__(cls, entry_point.name)
+            member._name_, member._value_ = entry_point.name.upper(), entry_point.name
+            cls._value2member_map_[entry_point.name] = member
             PRECISIONS[member] = spec
             return member
         return None

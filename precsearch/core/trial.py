@@ -294,7 +294,7 @@ def hardness(trials: Sequence[Trial]) -> tuple[float, ...]:
     for trial in sorted(trials, key=lambda t: t.number):
         if trial.proposal.fidelity is Fidelity.PROXY:
             break
-        found = trial.measurement
-        if trial.assignment.entries and found is not None and found.accuracy.per_sample:
-            return found.accuracy.per_sample
+        measurement = trial.measurement
+        if trial.assignment.entries and measurement is not None and measurement.accuracy.per_sample:
+            return measurement.accuracy.per_sample
     return ()

@@ -44,18 +44,18 @@ def rival(problem: Problem, trials: Sequence[Trial], lowered: Lowered) -> Rival:
         lowered: The engine's model.
     """
     best = problem.goal.best(trials)
-    found = None if best is None or best.measurement is None else best.measurement.latency
-    ratio = 1.0 if found is None else min(1.0, found.ratio)
+    latency = None if best is None or best.measurement is None else best.measurement.latency
+    ratio = 1.0 if latency is None else min(1.0, latency.ratio)
     digest = "" if best is None else best.model_digest
     trivial = _trivial(problem, lowered)
     return Rival(problem.goal, ratio, trivial, hardness(trials), digest)
 
 
-def busy(found: Measurement | None) -> str:
+def busy(measurement: Measurement | None) -> str:
     """What a person should know of the machine if a timing stayed in doubt because of it; or ""."""
-    if found is None or found.latency is None:
+    if measurement is None or measurement.latency is None:
         return ""
-    if not any(reason.startswith(BUSY) for reason in found.latency.unsure):
+    if not any(reason.startswith(BUSY) for reason in measurement.latency.unsure):
         return ""
     return f"{BUSY}: disturbed timings are made again, and what stays in doubt is marked as unsure"
 
@@ -64,9 +64,9 @@ def _trivial(problem: Problem, lowered: Lowered) -> bool:
     """Whether a model is a uniform one, by the groups that compute."""
     asked = {lowered.owners[node]: p for node, p in lowered.asked.items() if node in lowered.owners}
     computing = {g.key for g in problem.space.free if not g.passive}
-    found = {k: p for k, p in asked.items() if k in computing}
+    computed = {k: p for k, p in asked.items() if k in computing}
     uniform = (Assignment(), *problem.uniforms)
-    return any({k: p for k, p in u.entries if k in computing} == found for u in uniform)
+    return any({k: p for k, p in u.entries if k in computing} == computed for u in uniform)
 
 
 def measurement_config(

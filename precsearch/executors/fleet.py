@@ -95,8 +95,8 @@ def assembled(
         level = noise or max(config.noise, *floors)
         for client in clients:
             client.adopt(replace(config, noise=level))
-        said = _apart(clients, latencies, level)
-        yield Fleet(clients, level, not said, (said,) if said else ())
+        message = _apart(clients, latencies, level)
+        yield Fleet(clients, level, not message, (message,) if message else ())
 
 
 def _check_kind(home: Fingerprint, other: Fingerprint, at_home: str, there: str) -> None:

@@ -40,11 +40,11 @@ def executor_of(request: Request) -> Iterator[Executor]:
     require_known("executor", scheme or "process", sorted(known))
     module, _, name = known[scheme or "process"].partition(":")
     opening: Callable[[Request], Executor] = getattr(importlib.import_module(module), name)
-    made = opening(request)
+    executor = opening(request)
     try:
-        yield made
+        yield executor
     finally:
-        made.close()
+        executor.close()
 
 
 def executors() -> dict[str, str]:
@@ -53,8 +53,8 @@ def executors() -> dict[str, str]:
     A package that declares an entry point ``mine = "my_pkg:open_mine"`` in ``precsearch.executors``
     makes ``--target mine://ADDRESS`` work.
     """
-    found = {e.name: e.value for e in entry_points(group="precsearch.executors")}
-    return {**found, **_EXECUTORS}
+    entries = {e.name: e.value for e in entry_points(group="precsearch.executors")}
+    return {**entries, **_EXECUTORS}
 
 
 @contextmanager
@@ -65,8 +65,8 @@ def open_executor(source: SourceModel, facts: BackendFacts) -> Iterator[Executor
         source: The model as read.
         facts: What its backend declares.
     """
-    with executor_of(Request(source, facts)) as made:
-        yield made
+    with executor_of(Request(source, facts)) as executor:
+        yield executor
 
 
 @contextmanager

@@ -52,12 +52,13 @@ def check_comparable(scored: ReferenceSplit) -> tuple[str, ...]:
     Raises:
         DataError: There is nothing to compare at all.
     """
-    found = degenerate(scored.data.feeds, scored.reference)
-    if found.nothing:
+    degenerate_outputs = degenerate(scored.data.feeds, scored.reference)
+    if degenerate_outputs.nothing:
         raise DataError(
-            f"nothing can be compared: {found.nothing}; give samples for which the model answers"
+            f"nothing can be compared: {degenerate_outputs.nothing}; give samples for which the "
+            "model answers"
         )
-    return found.notes
+    return degenerate_outputs.notes
 
 
 def check_holdout(target: Target, part: Dataset, worker: ReferenceClient) -> None:
@@ -78,9 +79,9 @@ def check_holdout(target: Target, part: Dataset, worker: ReferenceClient) -> Non
 def _wanted(target: Target, part: Dataset, worker: ReferenceClient) -> tuple[Feed, ...]:
     given = part.references
     if given is None:
-        found = _own(target, part.feeds, worker)
-        _check_nan(part.feeds, found)
-        return found
+        outputs = _own(target, part.feeds, worker)
+        _check_nan(part.feeds, outputs)
+        return outputs
     looked = list(range(min(_LOOKED_AT, len(part))))
     looked += [i for i, r in enumerate(given) if i >= _LOOKED_AT and _has_nan(r)][:_LOOKED_AT]
     try:
@@ -98,9 +99,11 @@ def _own(target: Target, feeds: Sequence[Feed], worker: ReferenceClient) -> tupl
 def _check_nan(feeds: Sequence[Feed], outputs: Sequence[Feed]) -> None:
     """NaN in an input is the user's affair as long as the model copes with it."""
     hit: list[tuple[str, str]] = []
-    for feed, made in zip(feeds, outputs, strict=True):
+    for feed, values in zip(feeds, outputs, strict=True):
         source = next(_inputs_of_nan(feed), None)
-        passed_on = None if source is None else next((n for n, a in made.items() if _nan(a)), None)
+        passed_on = (
+            None if source is None else next((n for n, a in values.items() if _nan(a)), None)
+        )
         if source is not None and passed_on is not None:
             hit.append((source, passed_on))
     if hit:

@@ -167,9 +167,9 @@ class SshExecutor(Executor):
             return keeper.call(SiteKeeper.version)
         except (WorkerCrashed, WorkerKilled) as error:
             lines = keeper.log_tail().strip().splitlines()
-            said = f": {lines[-1].strip()}" if lines else ""
+            message = f": {lines[-1].strip()}" if lines else ""
             raise ResourceError(
-                f"{self._host.name} does not start a worker ({error}{said}); check that this "
+                f"{self._host.name} does not start a worker ({error}{message}); check that this "
                 f"works: ssh {self._host.name} {self._host.python} -m precsearch --version"
             ) from error
 

@@ -59,13 +59,13 @@ def notes_of(plan: Plan, model: onnx.ModelProto, owners: Mapping[str, str]) -> d
         owners: Node name → group key.
     """
     asked = {g.key: g.precision for g in plan.recipe.groups}
-    found = {g.key: g for g in plan.evidence.groups} if plan.has_evidence else {}
+    groups = {g.key: g for g in plan.evidence.groups} if plan.has_evidence else {}
     notes = {}
     for node in model.graph.node:
         key = owners.get(node.name)
         if key is None or key not in asked:
             continue
-        evidence = found.get(key)
+        evidence = groups.get(key)
         ran = ""
         if evidence is not None:
             ran = UNKNOWN if evidence.achieved is None else evidence.achieved.value
@@ -95,8 +95,8 @@ def netron_model(model: onnx.ModelProto, notes: Mapping[str, NodeNote]) -> bytes
         if node.name in notes:
             for key, value in _facts(notes[node.name]):
                 node.metadata_props.add(key=f"precsearch.{key}", value=value)
-    found: bytes = copy.SerializeToString(deterministic=True)
-    return found
+    data: bytes = copy.SerializeToString(deterministic=True)
+    return data
 
 
 def _facts(note: NodeNote) -> Iterator[tuple[str, str]]:

@@ -168,25 +168,30 @@ _Form = tuple[tuple[int, ...], tuple[int, ...]]
 _NO_FORM: _Form = (), ()
 
 
-def _form(node: NodeView, graph: GraphView, wanted: NumberFormat) -> _Form:
+def _form(node: NodeView, graph: GraphView, number_format: NumberFormat) -> _Form:
     """`_find_form`, found once for each node of a graph: grouping asks many times."""
-    known = cast("dict[str, _Form]", graph.memo.setdefault(f"{wanted.name} forms", {}))
-    found = known.get(node.key)
-    if found is None:
-        found = known[node.key] = _find_form(node, graph, wanted)
-    return found
+    known = cast("dict[str, _Form]", graph.memo.setdefault(f"{number_format.name} forms", {}))
+    form = known.get(node.key)
+    if form is None:
+        form = known[node.key] = _find_form(node, graph, number_format)
+    return form
 
 
-def _find_form(node: NodeView, graph: GraphView, wanted: NumberFormat) -> _Form:
+def _find_form(node: NodeView, graph: GraphView, number_format: NumberFormat) -> _Form:
     """The input slots and outputs in a format when the node computes in it, none if it cannot.
 
     All tensors of a type parameter must be known to be FP32, or none of its inputs is: with one of
     unknown type among them, the others must stay as they are.
     """
     opset = graph.opsets.get("", 1)
-    if node.domain or node.captures or opset < wanted.min_opset or not wanted.elem_type:
+    if (
+        node.domain
+        or node.captures
+        or opset < number_format.min_opset
+        or not number_format.elem_type
+    ):
         return _NO_FORM
-    schema = _schema(node.op_type, opset, _type_name(wanted))
+    schema = _schema(node.op_type, opset, _type_name(number_format))
     if schema is None:
         return _NO_FORM
     slots: dict[str, list[int]] = {}
@@ -207,7 +212,7 @@ def _find_form(node: NodeView, graph: GraphView, wanted: NumberFormat) -> _Form:
         outputs.append(position)
     if not outputs or not others.isdisjoint(slots):
         return _NO_FORM
-    return tuple(sorted(s for found in slots.values() for s in found)), tuple(outputs)
+    return tuple(sorted(s for matching in slots.values() for s in matching)), tuple(outputs)
 
 
 def operator_takes(op_type: str, opset: int, wanted: NumberFormat) -> bool:
@@ -216,24 +221,24 @@ def operator_takes(op_type: str, opset: int, wanted: NumberFormat) -> bool:
     return schema is not None and any(schema.inputs) and any(schema.outputs)
 
 
-def _type_name(wanted: NumberFormat) -> str:
+def _type_name(number_format: NumberFormat) -> str:
     """The format's name in the type constraints of ONNX's operators."""
-    return str(onnx.TensorProto.DataType.Name(wanted.elem_type)).lower()
+    return str(onnx.TensorProto.DataType.Name(number_format.elem_type)).lower()
 
 
-def cast_capable(node: NodeView, graph: GraphView, wanted: NumberFormat) -> bool:
+def cast_capable(node: NodeView, graph: GraphView, number_format: NumberFormat) -> bool:
     """Whether ONNX has a form of the node in a float format: float in, float out, no subgraph.
 
     The model's operator set decides: it has Conv in bfloat16 from version 22 on, for example.
     """
-    return bool(_form(node, graph, wanted)[1])
+    return bool(_form(node, graph, number_format)[1])
 
 
-def cast_slots(node: NodeView, graph: GraphView, wanted: NumberFormat) -> tuple[int, ...]:
+def cast_slots(node: NodeView, graph: GraphView, number_format: NumberFormat) -> tuple[int, ...]:
     """The input slots that take tensors of the format when the node computes in it."""
-    return _form(node, graph, wanted)[0]
+    return _form(node, graph, number_format)[0]
 
 
-def cast_outputs(node: NodeView, graph: GraphView, wanted: NumberFormat) -> tuple[int, ...]:
+def cast_outputs(node: NodeView, graph: GraphView, number_format: NumberFormat) -> tuple[int, ...]:
     """The outputs that are of the format when the node computes in it."""
-    return _form(node, graph, wanted)[1]
+    return _form(node, graph, number_format)[1]

@@ -35,16 +35,16 @@ def float_nodes(
         OptionError: A group is asked for a float precision that none of its operators has.
     """
     graph, groups = context.graph, context.owners
-    active, found = frozenset(layout.active), {}
+    active, formats = frozenset(layout.active), {}
     for node in graph.nodes:
-        wanted = context.form.float_of(assignment[groups.get(node.key, "")])
-        takes = node.index in active and wanted.spec.encoding is Encoding.CAST
-        if takes or context.takes(node, wanted):
-            found[node.index] = wanted
+        precision = context.form.float_of(assignment[groups.get(node.key, "")])
+        takes = node.index in active and precision.spec.encoding is Encoding.CAST
+        if takes or context.takes(node, precision):
+            formats[node.index] = precision
     for index in _fine_nodes(context, layout):
-        found.pop(index, None)
-    wide = _wide_nodes(context, assignment, layout.spared, found)
-    floats = {i: p for i, p in found.items() if i not in wide}
+        formats.pop(index, None)
+    wide = _wide_nodes(context, assignment, layout.spared, formats)
+    floats = {i: p for i, p in formats.items() if i not in wide}
     _check(context, assignment, floats)
     return floats
 
@@ -119,21 +119,21 @@ class FloatTensors:
         """The float format that a node computes in."""
         return self._formats.get(node.index, FLOAT32)
 
-    def operand(self, node: NodeView, slot: int, wanted: NumberFormat, /) -> str | None:
+    def operand(self, node: NodeView, slot: int, number_format: NumberFormat, /) -> str | None:
         """See `precsearch.lowering.writer.EncodedTensors.operand`."""
         tensor = node.inputs[slot]
         if tensor in self.graph.weights and not self.graph.is_float(tensor):
             return self.weight(tensor, FLOAT32)
-        return self.read(tensor, wanted) if tensor and self.graph.is_float(tensor) else None
+        return self.read(tensor, number_format) if tensor and self.graph.is_float(tensor) else None
 
-    def weight(self, name: str, wanted: NumberFormat) -> str:
+    def weight(self, name: str, number_format: NumberFormat) -> str:
         """A weight of the model, as it is or rounded to another float format."""
         source = self.graph.weights[name]
-        if wanted == FLOAT32:
+        if number_format == FLOAT32:
             self.writer.weights[name] = source.proto_bytes
             return name
-        made = float_name(name, wanted)
-        return self.writer.constant(made, lambda: stored(made, source.load(), wanted))
+        output = float_name(name, number_format)
+        return self.writer.constant(output, lambda: stored(output, source.load(), number_format))
 
     def define(self, tensor: str, own: NumberFormat) -> str:
         """The name under which the producer writes ``tensor`` in its own format."""
@@ -146,22 +146,22 @@ class FloatTensors:
         """The format that the producer of a tensor writes."""
         return self._native.get(tensor, FLOAT32)
 
-    def read(self, tensor: str, wanted: NumberFormat) -> str:
-        """The unquantized form of a tensor or weight in ``wanted``."""
+    def read(self, tensor: str, number_format: NumberFormat) -> str:
+        """The unquantized form of a tensor or weight in ``number_format``."""
         if tensor in self.graph.weights:
-            return self.weight(tensor, wanted)
+            return self.weight(tensor, number_format)
         native = self.native(tensor)
         if tensor in self._replaced:
             produced = f"{tensor}{SEPARATOR}raw"
-            made = f"{produced}{short(wanted) or 'f'}"
+            output = f"{produced}{short(number_format) or 'f'}"
         else:
-            produced, made = float_name(tensor, native), float_name(tensor, wanted)
-        if wanted != native and self.writer.begins(made):
-            self.cast(produced, made, wanted)
-        return produced if wanted == native else made
+            produced, output = float_name(tensor, native), float_name(tensor, number_format)
+        if number_format != native and self.writer.begins(output):
+            self.cast(produced, output, number_format)
+        return produced if number_format == native else output
 
-    def cast(self, source: str, made: str, wanted: NumberFormat) -> str:
-        """Append a Cast from ``source`` to ``made``."""
-        node = self.writer.node("Cast", [source], made)
-        node.attribute.append(onnx.helper.make_attribute("to", wanted.elem_type))
-        return made
+    def cast(self, source: str, output: str, number_format: NumberFormat) -> str:
+        """Append a Cast from ``source`` to ``output``."""
+        node = self.writer.node("Cast", [source], output)
+        node.attribute.append(onnx.helper.make_attribute("to", number_format.elem_type))
+        return output

@@ -72,10 +72,10 @@ class LoweringContext:
             OptionError: A group is asked for that, and none of its nodes has such a form.
         """
         asked = [(k, p) for k, p in assignment.entries if p.spec.encoding is Encoding.WEIGHT_ONLY]
-        found: dict[int, TensorFormat] = {}
+        packed: dict[int, TensorFormat] = {}
         for key, precision in asked:
-            found |= self.packed_of(self.space.by_key[key], precision)
-        return found
+            packed |= self.packed_of(self.space.by_key[key], precision)
+        return packed
 
     def packed_of(self, group: LayerGroup, precision: Precision) -> dict[int, TensorFormat]:
         """Index of each node of one group whose weight alone is quantized → what to.
@@ -85,25 +85,25 @@ class LoweringContext:
         """
         opset = self.graph.opsets.get("", 1)
         nodes = [self.graph.by_key[key] for key in group.nodes]
-        found = {
+        packed = {
             n.index: kept
             for n in nodes
             if fits(n, self.graph, self.scheme, precision)
             and (kept := self.scheme.packed(n.op_type, precision)) is not None
         }
-        if not found or opset < precision.spec.format.min_opset:
+        if not packed or opset < precision.spec.format.min_opset:
             raise OptionError(
                 f"group {group.key!r}: none of its operators has a form in {precision} in operator "
                 f"set {opset}"
             )
-        return found
+        return packed
 
     def takes(self, node: NodeView, precision: Precision) -> bool:
         """Whether a node has a form in a float precision other than the model's own."""
-        wanted = precision.spec.format
+        number_format = precision.spec.format
         cast = precision.spec.encoding is Encoding.CAST
-        cast = cast and self.form.takes(node.op_type, wanted)
-        return cast and cast_capable(node, self.graph, self.form.typed_as(wanted))
+        cast = cast and self.form.takes(node.op_type, number_format)
+        return cast and cast_capable(node, self.graph, self.form.typed_as(number_format))
 
     @cached_property
     def owners(self) -> Mapping[str, str]:

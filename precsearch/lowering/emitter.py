@@ -59,33 +59,33 @@ class Emitter:
     def __init__(
         self,
         graph: GraphView,
-        wanted: Wanted,
+        demand: Wanted,
         scheme: QuantScheme,
         around: Callable[[Precision], NumberFormat],
         cache: WeightCache,
     ) -> None:
         self.graph = graph
         self.scheme = scheme
-        self.layout = wanted.layout
-        self.forms = wanted.forms
+        self.layout = demand.layout
+        self.forms = demand.forms
         self.writer = GraphWriter(graph, cache)
-        self.floats = FloatTensors(self.writer, wanted.floats, wanted.layout.replaced)
+        self.floats = FloatTensors(self.writer, demand.floats, demand.layout.replaced)
         self.quantized = QuantizedTensors(
             self.floats,
-            wanted.layout,
+            demand.layout,
             scheme,
             around,
-            float_weights=wanted.float_weights,
-            split=wanted.forms.split,
+            float_weights=demand.float_weights,
+            split=demand.forms.split,
         )
         # The first that has a part in an input writes it.
-        packed = PackedTensors(self.writer, wanted.packed)
+        packed = PackedTensors(self.writer, demand.packed)
         self._encodings: tuple[EncodedTensors, ...] = (packed, self.quantized, self.floats)
 
-    def operand(self, node: NodeView, slot: int, wanted: NumberFormat) -> str:
+    def operand(self, node: NodeView, slot: int, number_format: NumberFormat) -> str:
         """The name of an input of a node; what is missing of it is written first."""
         for encoding in self._encodings:
-            name = encoding.operand(node, slot, wanted)
+            name = encoding.operand(node, slot, number_format)
             if name is not None:
                 return name
         return node.inputs[slot]

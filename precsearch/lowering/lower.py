@@ -118,15 +118,15 @@ class Lowering:
         """
         layout = self.context.layout(assignment)
         floats = float_nodes(self.context, assignment, layout)
-        wanted = self._wanted(assignment, layout, floats)
-        emitter = Emitter(self.graph, wanted, self.scheme, self.context.around, self._cache)
+        demand = self._wanted(assignment, layout, floats)
+        emitter = Emitter(self.graph, demand, self.scheme, self.context.around, self._cache)
         spans = self._written(emitter)
         nodes = self.graph.nodes
         quantized = sorted((*layout.active, *layout.passive))
         asked = {nodes[i].key: layout.nodes[i] for i in quantized}
         asked |= {nodes[i].key: p for i, p in floats.items() if i not in quantized}
         asked |= {nodes[i].key: Precision.INT8 for i in sorted(layout.dynamic)}
-        asked |= {nodes[i].key: assignment[self._group(i)] for i in sorted(wanted.packed)}
+        asked |= {nodes[i].key: assignment[self._group(i)] for i in sorted(demand.packed)}
         notes = self._annotation(emitter.writer, spans, assignment, floats, layout.written)
         lowered = self._assemble(emitter.writer, spans, layout.params, asked, notes)
         shifts = {nodes[i].key: shift for i, shift in layout.shifts.items()}
@@ -204,8 +204,8 @@ class Lowering:
         asked: Mapping[str, Precision],
         notes: Annotation,
     ) -> Lowered:
-        said = {node: p.value.encode() for p, nodes in notes.asked.items() for node in nodes}
-        said |= dict.fromkeys(notes.free, b"free")
+        values = {node: p.value.encode() for p, nodes in notes.asked.items() for node in nodes}
+        values |= dict.fromkeys(notes.free, b"free")
         owners: dict[str, str] = {}
         pieces: dict[str, list[bytes]] = {}
         start = 0
@@ -215,7 +215,7 @@ class Lowering:
                 owners[node.name] = key
                 part.append(node.SerializeToString(deterministic=True))
                 part += [self._hash(writer.weights.get(t, b"")) for t in node.input]
-                part.append(said.get(node.name, b""))
+                part.append(values.get(node.name, b""))
             start = end
         parts = {k: hashlib.sha256(b"".join(p)).hexdigest()[:16] for k, p in pieces.items()}
         skeleton = skeleton_of(

@@ -180,11 +180,11 @@ def packed_tensor(
     )
 
 
-def packed_stem(name: str, stored_as: TensorFormat, wanted: NumberFormat) -> str:
+def packed_stem(name: str, stored_as: TensorFormat, number_format: NumberFormat) -> str:
     """What the names around a weight in blocks begin with."""
     block = block_of(stored_as)
     kind = "i4" if (stored_as.format, block) == (INT4, 32) else f"{stored_as.format.name}b{block}"
-    return f"{name}{SEPARATOR}{kind}{short(wanted)}"
+    return f"{name}{SEPARATOR}{kind}{short(number_format)}"
 
 
 class PackedTensors:
@@ -200,20 +200,20 @@ class PackedTensors:
         self.graph = writer.graph
         self._nodes = nodes
 
-    def operand(self, node: NodeView, slot: int, wanted: NumberFormat, /) -> str | None:
+    def operand(self, node: NodeView, slot: int, number_format: NumberFormat, /) -> str | None:
         """See `precsearch.lowering.writer.EncodedTensors.operand`."""
         stored_as = self._nodes.get(node.index)
         if stored_as is None or slot != weight_slot(node, self.graph):
             return None
-        stem = packed_stem(node.inputs[1], stored_as, wanted)
+        stem = packed_stem(node.inputs[1], stored_as, number_format)
         scale = f"{stem}/scale"
         if not self.writer.begins(stem):
             return f"{stem}/dq"
         cache = self.writer.cache
         if stem not in cache.protos:
-            made = packed_weight(node, self.graph, wanted, stored_as)
-            cache.keep(stem, packed_tensor(stem, made.values, stored_as.format))
-            cache.keep(scale, stored(scale, made.scales, wanted))
+            packed = packed_weight(node, self.graph, number_format, stored_as)
+            cache.keep(stem, packed_tensor(stem, packed.values, stored_as.format))
+            cache.keep(scale, stored(scale, packed.scales, number_format))
         for part in (stem, scale):
             self.writer.weights[part] = cache.protos[part]
         written = self.writer.node("DequantizeLinear", [stem, scale], f"{stem}/dq")

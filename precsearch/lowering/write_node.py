@@ -88,8 +88,8 @@ def _write(
         args = [inputs[1 - slot], _negated(emitter, node, slot)]
         _write_as(emitter, node, "Sub", args, outputs[0])
     elif node.index in forms.leaky:
-        made = _write_as(emitter, node, "LeakyRelu", inputs, outputs[0])
-        made.attribute.append(helper.make_attribute("alpha", 0.0))
+        new_node = _write_as(emitter, node, "LeakyRelu", inputs, outputs[0])
+        new_node.attribute.append(helper.make_attribute("alpha", 0.0))
     else:
         emitter.writer.copy(node, inputs, outputs)
         if Quirk.KERNEL_SHAPES in emitter.scheme.quirks and node.index in emitter.quantized.active:
@@ -101,19 +101,19 @@ def _write(
 
 
 def _say_kernel_shape(emitter: Emitter, node: NodeView) -> None:
-    made, weight = emitter.writer.nodes[-1], emitter.graph.weights.get(node.inputs[1])
+    new_node, weight = emitter.writer.nodes[-1], emitter.graph.weights.get(node.inputs[1])
     if not node.is_op(*CONVOLUTIONS) or weight is None:
         return
-    if all(a.name != "kernel_shape" for a in made.attribute):
-        made.attribute.append(helper.make_attribute("kernel_shape", weight.shape[2:]))
+    if all(a.name != "kernel_shape" for a in new_node.attribute):
+        new_node.attribute.append(helper.make_attribute("kernel_shape", weight.shape[2:]))
 
 
 def _write_as(
     emitter: Emitter, node: NodeView, op_type: str, inputs: list[str], output: str
 ) -> onnx.NodeProto:
-    made = emitter.writer.node(op_type, inputs, output)
-    made.name = node.key
-    return made
+    new_node = emitter.writer.node(op_type, inputs, output)
+    new_node.name = node.key
+    return new_node
 
 
 def _renewed_slot(emitter: Emitter, node: NodeView) -> int | None:

@@ -22,13 +22,13 @@ __all__ = ["EncodedTensors", "GraphWriter", "WeightCache"]
 class EncodedTensors(Protocol):
     """The tensors of a graph as one encoding writes them; there is one for each encoding."""
 
-    def operand(self, node: NodeView, slot: int, wanted: NumberFormat, /) -> str | None:
+    def operand(self, node: NodeView, slot: int, number_format: NumberFormat, /) -> str | None:
         """The name of an input of a node, written first where it is missing.
 
         Args:
             node: A node of the model.
             slot: Position of the input.
-            wanted: The float format that the node reads it in.
+            number_format: The float format that the node reads it in.
 
         Returns:
             ``None`` if this encoding has no part in the input.
@@ -99,9 +99,9 @@ class GraphWriter:
 
     def copy(self, node: NodeView, inputs: Sequence[str], outputs: Mapping[int, str]) -> None:
         """Append a node of the model with other inputs and, by position, other outputs."""
-        made = onnx.NodeProto()
-        made.CopyFrom(node.proto)
-        made.input[:] = inputs
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node.proto)
+        copy.input[:] = inputs
         for position, name in outputs.items():
-            made.output[position] = name
-        self.nodes.append(made)
+            copy.output[position] = name
+        self.nodes.append(copy)

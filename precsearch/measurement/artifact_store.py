@@ -115,13 +115,13 @@ class ArtifactStore:
 
     def pin(self, digests: Iterable[str]) -> None:
         """Never remove these, in place of those pinned before; an engine may be kept later."""
-        wanted = set(digests)
+        pinned = set(digests)
         with suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
             for path in self._folder.glob(f"*{_PIN}"):
-                if path.stem not in wanted:
+                if path.stem not in pinned:
                     path.unlink(missing_ok=True)
-            for digest in wanted:
+            for digest in pinned:
                 self._path(digest, _PIN).touch()
 
     def close(self) -> None:
@@ -152,8 +152,8 @@ class ArtifactStore:
         """When each engine was used last, its bytes, and its file."""
         for path in self._folder.glob(f"*{_SUFFIX}"):
             with suppress(OSError):
-                found = path.stat()
-                yield found.st_mtime, found.st_size, path
+                status = path.stat()
+                yield status.st_mtime, status.st_size, path
 
     def _shrink(self, keep: str) -> None:
         rows = sorted(self._kept())

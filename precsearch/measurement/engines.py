@@ -52,9 +52,9 @@ class EngineSource:
         if kept is not None:
             self._learn(kept)
             return kept.engine
-        made = self._backend.build(bytes(candidate.model))
-        self._opened().put(candidate.digest, made, self._notes(made))
-        return made
+        engine = self._backend.build(bytes(candidate.model))
+        self._opened().put(candidate.digest, engine, self._notes(engine))
+        return engine
 
     def artifact(self, candidate: Candidate) -> Artifact:
         """The engine with what the backend knows of it, to be sent to another host.

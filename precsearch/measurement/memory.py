@@ -63,8 +63,8 @@ def _field(name: str) -> int:
         lines = _STATUS.read_text().splitlines()
     except OSError:
         return 0
-    found = [line.split() for line in lines if line.startswith(f"{name}:")]
-    return int(found[0][1]) << 10 if found else 0
+    fields = [line.split() for line in lines if line.startswith(f"{name}:")]
+    return int(fields[0][1]) << 10 if fields else 0
 
 
 def _lifetime_peak() -> int:

@@ -18,7 +18,7 @@ def open_service(place: Place, config: MeasurementConfig, announce: Announce) ->
     """A measurement service; one that takes turns if others share its device."""
     if place.lock is None:
         return MeasurementService(place, config, announce)
-    made = SerializedService(
+    service = SerializedService(
         partial(MeasurementService, place, config), place.lock, config.use, announce
     )
-    return cast(MeasurementService, made)  # it passes every method on
+    return cast(MeasurementService, service)  # it passes every method on

@@ -40,12 +40,12 @@ def by_hardness(sizes: Sequence[int], losses: Sequence[float]) -> list[int]:
 
 def _spread(count: int) -> list[int]:
     """Positions, those first that halve the gaps between the ones before."""
-    found: dict[int, None] = {}
+    indices: dict[int, None] = {}
     step = count
     while step > 0:
-        found.update(dict.fromkeys(range(0, count, step)))
+        indices.update(dict.fromkeys(range(0, count, step)))
         step //= 2
-    return list(found)
+    return list(indices)
 
 
 class FirstLook:

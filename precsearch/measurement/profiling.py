@@ -75,22 +75,22 @@ def seconds_by_group(
         seconds: The engine's unprofiled latency.
     """
     excess = max(0.0, sum(k.seconds for k in kernels) - seconds) / max(1, len(kernels))
-    found: dict[str, float] = {}
+    totals: dict[str, float] = {}
     converting: dict[str, float] = {}
     for kernel in kernels:
         # Which part of a fused kernel's time is whose, nobody knows: groups get equal shares.
         keys = sorted({owner(node, owners) for node in kernel.nodes} or {""})
         for key in keys:
             share = max(kernel.seconds - excess, 0.0) / len(keys)
-            found[key] = found.get(key, 0.0) + share
+            totals[key] = totals.get(key, 0.0) + share
             if kernel.converts and share > 0:
                 converting[key] = converting.get(key, 0.0) + share
-    total = sum(found.values())
+    total = sum(totals.values())
     if not total > 0:
         return {"group_seconds": {}, "conversion_seconds": {}}
     scale = seconds / total
     return {
-        "group_seconds": {key: s * scale for key, s in found.items()},
+        "group_seconds": {key: s * scale for key, s in totals.items()},
         "conversion_seconds": {key: s * scale for key, s in converting.items()},
     }
 

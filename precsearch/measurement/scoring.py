@@ -60,8 +60,8 @@ class Scorer:
         Raises:
             RunError: The engine failed.
         """
-        found = self._of(session, part, {"": self._metric, **self._also})
-        return Scores(found.pop(""), found)
+        scores = self._of(session, part, {"": self._metric, **self._also})
+        return Scores(scores.pop(""), scores)
 
     def of_some(
         self, part: ReferenceSplit, seen: Sequence[int], outputs: Sequence[Mapping[str, Array]]
@@ -79,10 +79,10 @@ class Scorer:
         for one in (part, *part.also):
             outputs = [session.run(feed) for feed in one.data.feeds]
             for key, measure in metrics.items():
-                found = _scored(measure, outputs, one)
-                found = with_lost_parts(measure, found, outputs, one.reference)
-                rows[key].append(replace(found, shapes=one.name))
-        return {key: worst_of(found) for key, found in rows.items()}
+                accuracy = _scored(measure, outputs, one)
+                accuracy = with_lost_parts(measure, accuracy, outputs, one.reference)
+                rows[key].append(replace(accuracy, shapes=one.name))
+        return {key: worst_of(accuracy) for key, accuracy in rows.items()}
 
 
 def _scored(measure: Metric, outputs: Sequence[Feed], part: ReferenceSplit) -> Accuracy:

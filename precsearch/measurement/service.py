@@ -232,11 +232,11 @@ class MeasurementService(ReferenceService):
             BuildError: The backend refused a model.
             RunError: An engine failed.
         """
-        found: list[tuple[Latency, ...]] = []
+        latencies: list[tuple[Latency, ...]] = []
         for _ in range(rebuilds):
             engines = [partial(self._engines.open, c) for c in candidates]
-            found.append(timed_together(engines, self._timer.side_by_side, self._announce))
-        return [tuple(row[i] for row in found) for i in range(len(candidates))]
+            latencies.append(timed_together(engines, self._timer.side_by_side, self._announce))
+        return [tuple(row[i] for row in latencies) for i in range(len(candidates))]
 
     def engine(self, candidate: Candidate) -> Engine:
         """The engine as it is shipped, not built again if it was kept.

@@ -29,12 +29,12 @@ def group_bytes(model: bytes | SerializedModel, owners: Mapping[str, str]) -> di
         key = owners.get(node.name)
         for name in node.input if key is not None else ():
             readers.setdefault(name, key or "")
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     for tensor in graph.initializer:
         key = readers.get(tensor.name)
         if key is not None:
-            found[key] = found.get(key, 0) + _bytes(tensor)
-    return found
+            sizes[key] = sizes.get(key, 0) + _bytes(tensor)
+    return sizes
 
 
 def shipped_bytes(

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from precsearch.core.backend import Backend
 from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
 from precsearch.core.trial import Accuracy, Latency
@@ -72,6 +73,7 @@ def edit(
     edits: dict[str, Precision] = {}
     for pattern, precision in changes.items():
         one = pin(pattern, precision, option=f"--set {pattern}={precision}")
+        _check_runs(materialized.target.backend, one.precision, one.option)
         keys = matching(
             materialized.target.space, materialized.target.graph, one.pattern, one.option
         )
@@ -87,6 +89,20 @@ def edit(
     result = Plan(recipe, read.criteria, _unmeasured(read.evidence, changed, read.digest))
     write_output(target_path, result.to_json(), force=force)
     return EditReport(target_path, result.digest, changed)
+
+
+def _check_runs(backend: Backend, precision: Precision, option: str) -> None:
+    """Refuse a precision that no group of this plan can have.
+
+    Raises:
+        OptionError: The plan's backend does not run it.
+    """
+    if precision not in backend.precisions:
+        runs = ", ".join(p.value for p in Precision.ordered(backend.precisions))
+        raise OptionError(
+            f"{option}: the plan's backend, {backend.name}, does not run {precision}; use one of "
+            f"{runs}"
+        )
 
 
 def _unmeasured(

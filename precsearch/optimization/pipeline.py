@@ -135,8 +135,8 @@ class Run:
                 ready = replace(ready, setup=replace(setup, noise=fleet.noise))
                 rounds = self._rounds(problem, ready, executor, fleet, baseline)
                 choice = yield from rounds.events(self._search_started(fingerprint, problem))
-            engine, said = chosen_engine(self.target, lowering, rounds, choice, worker)
-            self.warnings += said
+            engine, warnings = chosen_engine(self.target, lowering, rounds, choice, worker)
+            self.warnings += warnings
         return (yield from self._finish(rounds, lowering, fingerprint, choice, engine))
 
     def _warm(self, identified: dict[str, str]) -> Warm:
@@ -144,19 +144,19 @@ class Run:
         memo, space = self.journal.memo, self.target.space
         plans = [p for p in self.config.warm_start if p.suffix == ".json"]
         begun = memo.device or memo.noise
-        found = warm_start(plans if begun else self.config.warm_start, identified, space)
-        return replace(found, trials=memo.earlier) if begun else found
+        warm = warm_start(plans if begun else self.config.warm_start, identified, space)
+        return replace(warm, trials=memo.earlier) if begun else warm
 
-    def _warn(self, said: Sequence[str]) -> Generator[Event, None, None]:
-        for message in said:
+    def _warn(self, messages: Sequence[str]) -> Generator[Event, None, None]:
+        for message in messages:
             yield Warned(message)
 
-    def _told_busy(self, found: Measurement | None) -> Generator[Event, None, None]:
+    def _told_busy(self, measurement: Measurement | None) -> Generator[Event, None, None]:
         while self.lost:
             yield from self._warn([self.lost.pop(0)])
-        said = busy(found)
-        if said and said not in self.warnings:
-            yield from self._warn([said])
+        message = busy(measurement)
+        if message and message not in self.warnings:
+            yield from self._warn([message])
 
     def _executor(self) -> AbstractContextManager[Executor]:
         config, target = self.config, self.target
@@ -183,10 +183,10 @@ class Run:
             executor,
             self._limit_s,
         )
-        found = yield from given.on(worker)
-        self.target, self.priors = found.target, found.priors
-        self.corrections = found.corrections
-        return found
+        prepared = yield from given.on(worker)
+        self.target, self.priors = prepared.target, prepared.priors
+        self.corrections = prepared.corrections
+        return prepared
 
     def _problem(self, noise: float, size: int = 0) -> Problem:
         config = self.config

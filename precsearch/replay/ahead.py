@@ -87,7 +87,7 @@ def handed_over(plan: Plan, target: Target, backend: str | None) -> Target:
 
 
 def options_for(
-    plan: Plan, made: Target, backend: str, device: str
+    plan: Plan, target: Target, backend: str, device: str
 ) -> tuple[BackendFactory, BackendOptions]:
     """How to construct the backend that builds a plan ahead of time.
 
@@ -100,7 +100,7 @@ def options_for(
             f"the {backend} backend builds for the device of this machine alone; leave out "
             "--target, or add --backend tensorrt-rtx"
         )
-    return factory, _for_plan(plan, made, backend, factory, {"target": device})[1]
+    return factory, _for_plan(plan, target, backend, factory, {"target": device})[1]
 
 
 def _for_plan(

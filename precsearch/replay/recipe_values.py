@@ -35,7 +35,7 @@ def scale_params(recipe: Recipe, scheme: QuantScheme) -> dict[str, QuantParams]:
         PlanError: The plan was edited.
     """
     kinds = {p: scheme.activation(p) for p in scheme.precisions}
-    found: dict[str, QuantParams] = {}
+    params: dict[str, QuantParams] = {}
     for row in recipe.scales:
         try:
             scale = float.fromhex(row.scale)
@@ -57,10 +57,10 @@ def scale_params(recipe: Recipe, scheme: QuantScheme) -> dict[str, QuantParams]:
                 f"the plan's zero point of tensor {row.tensor!r} is {row.zero_point}, not of "
                 f"{name}; {EDITED}"
             )
-        if row.tensor in found:
+        if row.tensor in params:
             raise PlanError(f"the plan has two scales for tensor {row.tensor!r}; {EDITED}")
-        found[row.tensor] = QuantParams(scale, row.zero_point)
-    return found
+        params[row.tensor] = QuantParams(scale, row.zero_point)
+    return params
 
 
 def threads_of(recipe: Recipe) -> int:

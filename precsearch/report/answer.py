@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from precsearch.formatting import Scale, magnitude, speedup
 from precsearch.report.charts.rows import scale_of
@@ -11,7 +11,8 @@ from precsearch.report.trial_facts import TrialFact
 
 __all__ = ["Bar", "Line", "answer", "bars"]
 
-_WITHIN = "within the bound"
+_WITHIN = "pass"
+_MISSED = "over bound on the holdout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +45,19 @@ def bars(known: Facts) -> tuple[Bar, ...]:
     measured = [t for t in known.trials if t.engine and t.ratio is not None]
     plain = next((t for t in measured if not t.counts), None)
     uniform = [t for t in measured if t.is_uniform]
+    missed = {f.number for f in known.story.finalists if not f.passed}
+    uniform = [replace(t, verdict=_MISSED) if t.number in missed else t for t in uniform]
     passing = [t for t in uniform if t.verdict == _WITHIN]
     again = known.story.again
     best = min(passing or uniform, key=lambda t: again.get(t.number, t.ratio or 0.0), default=None)
     ships = next((t for t in measured if t.chosen), None)
     plan = known.story.plan
     rows = [] if plain is None else [_bar("FP32", plain)]
-    if best is not None and best is not ships:
+    if best is not None and (ships is None or best.number != ships.number):
         rows.append(_bar(f"uniform {_precisions(best)}", best, again.get(best.number)))
     if ships is not None and ships is not plain:
         name = "what ships" if plan is not None else "best so far"
-        if ships is best:
+        if best is not None and ships.number == best.number:
             name += f": uniform {_precisions(ships)}"
         ratio = ships.ratio if plan is None else plan.evidence.latency.ratio
         rows.append(_bar(name, ships, ratio))

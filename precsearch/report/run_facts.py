@@ -151,14 +151,14 @@ class Facts:
         plan = self.story.plan
         asked = self.chosen or Assignment()
         trial = self._chosen_trial
-        found = trial.measurement if trial is not None else None
-        ran = dict(found.achieved) if found is not None else {}
+        measurement = trial.measurement if trial is not None else None
+        ran = dict(measurement.achieved) if measurement is not None else {}
         reasons: dict[str, str] = {}
         if plan is not None:
             ran |= {g.key: g.achieved for g in plan.evidence.groups if g.achieved is not None}
             reasons = {g.key: g.reason for g in plan.evidence.groups}
-        after = found.group_seconds if found is not None else {}
-        converting = found.conversion_seconds if found is not None else {}
+        after = measurement.group_seconds if measurement is not None else {}
+        converting = measurement.conversion_seconds if measurement is not None else {}
         before = self._plain.group_seconds if self._plain is not None else {}
         rows = []
         for place, (key, kind, block, free) in enumerate(self._keys()):
@@ -204,12 +204,12 @@ def _bound(story: Story) -> Bound | None:
 def _pairs(trials: Sequence[Trial], book: Ledger) -> dict[str, tuple[float, str]]:
     """Loss of groups that were only lowered beside another one, and that other one."""
     alone = {key for key, _ in book.cost}
-    found: dict[str, tuple[float, str]] = {}
+    pairs: dict[str, tuple[float, str]] = {}
     for trial in trials:
         if len(trial.assignment) != _PAIR or trial.measurement is None:
             continue
         first, second = trial.assignment
         for key, other in ((first, second), (second, first)):
             if key not in alone and other in alone:
-                found.setdefault(key, (trial.measurement.accuracy.loss, other))
-    return found
+                pairs.setdefault(key, (trial.measurement.accuracy.loss, other))
+    return pairs

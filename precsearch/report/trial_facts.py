@@ -155,8 +155,8 @@ def _verdict(trial: Trial, goal: Goal | None) -> str:
     if goal is None:
         return "no bound yet"
     if goal.passes(found):
-        return "within the bound"
-    return "too close to the bound" if goal.admits(found) else "over the bound"
+        return "pass"
+    return "too close" if goal.admits(found) else "over bound"
 
 
 def abridged(plan: Plan | None) -> tuple[TrialFact, ...]:
@@ -173,7 +173,7 @@ def abridged(plan: Plan | None) -> tuple[TrialFact, ...]:
         builds += engine
         verdict = "failed"
         if trial.loss is not None:
-            verdict = "within the bound" if trial.loss <= bound else "over the bound"
+            verdict = "pass" if trial.loss <= bound else "over bound"
             if not math.isfinite(trial.loss):
                 verdict = "other size" if sizes_alone(trial.mismatches) else "not finite"
         rows.append(

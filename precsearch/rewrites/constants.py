@@ -32,13 +32,13 @@ def clamped_constants(graph: GraphView) -> NamedRewrite | None:
             continue
         if not all(u.is_op(*_MASKING) and not u.captures for u in users):
             continue
-        made = f"{name}/cure/clamped"
-        rewrite.constants[made] = np.clip(values, -_LIMIT, _LIMIT)
+        clamped = f"{name}/cure/clamped"
+        rewrite.constants[clamped] = np.clip(values, -_LIMIT, _LIMIT)
         for user in users:
             (node,) = rewrite.instead.get(user.index, [user.proto])
             changed = onnx.NodeProto()
             changed.CopyFrom(node)
-            changed.input[:] = [made if t == name else t for t in node.input]
+            changed.input[:] = [clamped if t == name else t for t in node.input]
             rewrite.instead[user.index] = [changed]
         rewrite.sites.append(name)
     what = "clamp mask constants that FP16 cannot hold to 1e4"

@@ -32,9 +32,9 @@ def fold_bias_fits(model: onnx.ModelProto) -> bool:
     """Whether a model may have something to fold; a quick look that prepares nothing."""
     if model.functions:
         return True
-    made = {t for n in model.graph.node if n.op_type in CONVOLUTIONS for t in n.output}
+    produced = {t for n in model.graph.node if n.op_type in CONVOLUTIONS for t in n.output}
     follows = ("Identity", *_AFFINE)
-    return any(n.op_type in follows and made & set(n.input) for n in model.graph.node)
+    return any(n.op_type in follows and produced & set(n.input) for n in model.graph.node)
 
 
 def folded_biases(graph: GraphView, parameters: Parameters) -> NamedRewrite | None:
@@ -150,12 +150,12 @@ def _folded(
         rewrite.constants[weight_name] = weight * factor.reshape(-1, *[1] * (rank - 1))
     bias_name = f"{key}/{FOLD_BIAS}/bias"
     rewrite.constants[bias_name] = bias
-    made = onnx.NodeProto()
-    made.CopyFrom(node.proto)
-    made.name = steps[-1].proto.name
-    made.input[:] = [node.inputs[0], weight_name, bias_name]
-    made.output[:] = [steps[-1].outputs[0]]
-    return made
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node.proto)
+    copy.name = steps[-1].proto.name
+    copy.input[:] = [node.inputs[0], weight_name, bias_name]
+    copy.output[:] = [steps[-1].outputs[0]]
+    return copy
 
 
 def _left_out(graph: GraphView, same: Mapping[str, str], rewrite: Rewrite) -> None:
@@ -165,7 +165,7 @@ def _left_out(graph: GraphView, same: Mapping[str, str], rewrite: Rewrite) -> No
             if node.outputs[0] in same and node.is_op("Identity"):
                 rewrite.instead[node.index] = []
             elif any(t in same for t in proto.input):
-                made = onnx.NodeProto()
-                made.CopyFrom(proto)
-                made.input[:] = [same.get(t, t) for t in proto.input]
-                rewrite.instead[node.index] = [made]
+                copy = onnx.NodeProto()
+                copy.CopyFrom(proto)
+                copy.input[:] = [same.get(t, t) for t in proto.input]
+                rewrite.instead[node.index] = [copy]

@@ -12,17 +12,17 @@ from precsearch.core.space import Assignment
 from precsearch.emulation.configuration import Configuration
 from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales, ScaleSource
-from precsearch.rewrites.channels import Axis
-from precsearch.rewrites.equalize import equalized
 from precsearch.rewrites.fold_bias import folded_biases
 from precsearch.rewrites.rewrite import NamedRewrite
-from precsearch.rewrites.scale_choice import (
+from precsearch.rewrites.scaling.channels import Axis
+from precsearch.rewrites.scaling.equalize import equalized
+from precsearch.rewrites.scaling.scale_choice import (
     chosen_scales,
     scalable_axes,
     smooth_scales,
     smoothable_axes,
 )
-from precsearch.rewrites.smooth import smoothed
+from precsearch.rewrites.scaling.smooth import smoothed
 
 __all__ = ["int8_corrections", "range_sources"]
 

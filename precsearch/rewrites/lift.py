@@ -73,7 +73,7 @@ def author_ranges(graph: GraphView) -> dict[str, tuple[float, float]]:
     Args:
         graph: The prepared model with its Q/DQ.
     """
-    found: dict[str, tuple[float, float]] = {}
+    ranges: dict[str, tuple[float, float]] = {}
     for quantize, _ in _pairs(graph):
         scale, zero = (graph.weights[t].array for t in quantize.inputs[1:3])
         if scale.size != 1:
@@ -83,8 +83,8 @@ def author_ranges(graph: GraphView) -> dict[str, tuple[float, float]]:
         low, high = (least - shift) * step, (most - shift) * step
         if least < 0 and shift == 0:
             low = -high  # symmetric: -128 has no partner
-        found[quantize.inputs[0]] = (low, high)
-    return found
+        ranges[quantize.inputs[0]] = (low, high)
+    return ranges
 
 
 def _type_name(graph: GraphView, constant: str) -> str:
@@ -93,7 +93,7 @@ def _type_name(graph: GraphView, constant: str) -> str:
 
 def _pairs(graph: GraphView) -> list[_Pair]:
     """QuantizeLinear and DequantizeLinear of one activation, with equal scales."""
-    found = []
+    pairs = []
     for node in graph.nodes:
         maker = graph.producer.get(node.inputs[0]) if node.is_op("DequantizeLinear") else None
         if maker is None or not maker.is_op("QuantizeLinear"):
@@ -101,8 +101,8 @@ def _pairs(graph: GraphView) -> list[_Pair]:
         same = all(_equal(graph, maker, node, slot) for slot in (1, 2))
         same = same and _type_name(graph, maker.inputs[2]) in _LIMITS
         if same and maker.inputs[0] not in graph.weights:
-            found.append((maker, node))
-    return found
+            pairs.append((maker, node))
+    return pairs
 
 
 def _equal(graph: GraphView, one: NodeView, other: NodeView, slot: int) -> bool:
@@ -119,7 +119,7 @@ def _activations(graph: GraphView) -> Mapping[str, str]:
 
 def _weights(graph: GraphView) -> Mapping[str, npt.NDArray[np.float32]]:
     """Dequantized constant → its values."""
-    found = {}
+    weights = {}
     for node in graph.nodes:
         if not node.is_op("DequantizeLinear") or node.outputs[0] in graph.output_names:
             continue
@@ -135,8 +135,8 @@ def _weights(graph: GraphView) -> Mapping[str, npt.NDArray[np.float32]]:
         # FP64 holds INT32 exactly, and what is stored in FP8 is no whole number.
         zero = rest[0].astype(np.float64).reshape(shape) if rest else np.float64(0)
         steps = (values.astype(np.float64) - zero).astype(np.float32)
-        found[node.outputs[0]] = np.asarray(steps * scale.reshape(shape), np.float32)
-    return found
+        weights[node.outputs[0]] = np.asarray(steps * scale.reshape(shape), np.float32)
+    return weights
 
 
 def _named(tensor: str) -> str:

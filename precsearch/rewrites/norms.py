@@ -118,11 +118,11 @@ def _affine(graph: GraphView, div: NodeView) -> tuple[str, str, NodeView]:
     scale = bias = ""
     last = div
     user = graph.only_user(div.outputs[0])
-    if user is not None and user.is_op("Mul") and (found := _vector(graph, user, last)):
-        scale, last = found, user
+    if user is not None and user.is_op("Mul") and (factor := _vector(graph, user, last)):
+        scale, last = factor, user
         user = graph.only_user(last.outputs[0])
-        if user is not None and user.is_op("Add") and (found := _vector(graph, user, last)):
-            bias, last = found, user
+        if user is not None and user.is_op("Add") and (factor := _vector(graph, user, last)):
+            bias, last = factor, user
     return scale, bias, last
 
 
@@ -144,13 +144,13 @@ def norm_exponents(graph: GraphView, absmax: Mapping[str, float]) -> dict[str, i
         graph: The prepared model.
         absmax: Largest value by tensor, in FP32.
     """
-    found = {}
+    exponents = {}
     for norm in _norms(graph):
         peak = absmax.get(norm.sub.outputs[0], 0.0)
         readers = {n.index for n in graph.users(norm.sub.outputs[0])}
         if _SAFE < peak < math.inf and readers <= {norm.square.index, norm.div.index}:
-            found[norm.div.key] = math.ceil(math.log2(peak / _SAFE))
-    return found
+            exponents[norm.div.key] = math.ceil(math.log2(peak / _SAFE))
+    return exponents
 
 
 def scaled_norms(graph: GraphView, exponents: Mapping[str, int]) -> NamedRewrite | None:

@@ -15,12 +15,12 @@ from precsearch.graph.prepare import MIN_OPSET
 from precsearch.graph.view import GraphView
 from precsearch.rewrites.attention import merged_scales
 from precsearch.rewrites.constants import clamped_constants
-from precsearch.rewrites.equalize import EQUALIZE, equalized
 from precsearch.rewrites.fold_bias import FOLD_BIAS, folded_biases
 from precsearch.rewrites.lift import LIFT, lifted
 from precsearch.rewrites.norms import fused_norms, scaled_norms
 from precsearch.rewrites.rewrite import LAYERNORM_OPSET, NamedRewrite, Parameters
-from precsearch.rewrites.smooth import SMOOTH, smoothed
+from precsearch.rewrites.scaling.equalize import EQUALIZE, equalized
+from precsearch.rewrites.scaling.smooth import SMOOTH, smoothed
 
 __all__ = ["RULES", "Requires", "RewriteRule"]
 

@@ -80,10 +80,10 @@ def _plain_names(
         return nodes, weights
     renamed: list[onnx.NodeProto] = []
     for node in nodes:
-        made = onnx.NodeProto()
-        made.CopyFrom(node)
-        made.input[:] = [names.get(t, t) for t in node.input]
-        renamed.append(made)
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        copy.input[:] = [names.get(t, t) for t in node.input]
+        renamed.append(copy)
     for index, serialized in enumerate(weights):
         proto = onnx.TensorProto.FromString(serialized)
         if proto.name in names:
@@ -94,28 +94,28 @@ def _plain_names(
 
 def _needed(nodes: list[onnx.NodeProto], graph: GraphView) -> list[onnx.NodeProto]:
     """From the outputs backwards; a node without outputs that are read is left out."""
-    wanted = set(graph.output_names)
+    needed = set(graph.output_names)
     kept: list[onnx.NodeProto] = []
     for node in reversed(nodes):
-        if wanted & {t for t in node.output if t}:
+        if needed & {t for t in node.output if t}:
             kept.append(node)
-            wanted |= _reads([node])
+            needed |= _reads([node])
     return kept[::-1]
 
 
 def _reads(nodes: list[onnx.NodeProto]) -> set[str]:
     """What nodes and their subgraphs read; names of the subgraphs' own do no harm."""
-    found: set[str] = set()
+    names: set[str] = set()
     pending: list[onnx.NodeProto] = list(nodes)
     while pending:
         node = pending.pop()
-        found |= {t for t in node.input if t}
+        names |= {t for t in node.input if t}
         for attribute in node.attribute:
             inner = [attribute.g] if attribute.HasField("g") else []
             for body in (*inner, *attribute.graphs):
                 pending += body.node
-                found |= {o.name for o in body.output}
-    return found
+                names |= {o.name for o in body.output}
+    return names
 
 
 def constant_of(graph: GraphView, tensor: str) -> float | None:

@@ -151,18 +151,18 @@ def _together(
     absmax: Mapping[str, float],
 ) -> Suggestion:
     """One after the other: a rewrite looks at the graph that the one before left."""
-    done, made = list[NamedRewrite](), source
+    done, current = list[NamedRewrite](), source
     while True:
-        found = (c for c in _rewrites(opened, made, absmax, feeds) if c[0].name in names)
-        named, whose = next(found, (None, opened.graph))
+        candidates = (c for c in _rewrites(opened, current, absmax, feeds) if c[0].name in names)
+        named, whose = next(candidates, (None, opened.graph))
         if named is None:
             break
         names = names - {named.name}
-        made = _source(source, rewritten(whose, named.rewrite))
-        opened = opened.of(prepare(made, opened.form.min_opset))
+        current = _source(source, rewritten(whose, named.rewrite))
+        opened = opened.of(prepare(current, opened.form.min_opset))
         done.append(named)
     return _judged(
-        opened, opened.graph, done, feeds, reference, before, made.proto.SerializeToString()
+        opened, opened.graph, done, feeds, reference, before, current.proto.SerializeToString()
     )
 
 

@@ -44,16 +44,16 @@ class Allowance:
         limit = self.budget.seconds
         return limit is not None and self.elapsed + self.reserve(tuple(trials)) >= limit
 
-    def affordable(self, wanted: Sequence[Proposal], builds: int) -> list[Proposal]:
-        """``wanted`` up to the first one that would be an engine too many.
+    def affordable(self, proposals: Sequence[Proposal], builds: int) -> list[Proposal]:
+        """``proposals`` up to the first one that would be an engine too many.
 
         Args:
-            wanted: New proposals.
+            proposals: New proposals.
             builds: Engines so far that count, and those that are being built.
         """
         limit = self.budget.max_builds
-        for position, proposal in enumerate(wanted):
+        for position, proposal in enumerate(proposals):
             if limit is not None and builds >= limit:
-                return list(wanted[:position])
+                return list(proposals[:position])
             builds += proposal.fidelity is Fidelity.ENGINE
-        return list(wanted)
+        return list(proposals)

@@ -72,14 +72,14 @@ class Flight:
         """
         while True:
             fresh = self._steps is None
-            position, found = self._advanced()
+            position, evaluated = self._advanced()
             if position is not None:
                 number, proposal = self._rows[position]
-                if found is not None:
+                if evaluated is not None:
                     del self._open[position]
                     if not self.running:
                         self.close()
-                return number, proposal, found
+                return number, proposal, evaluated
             # Steps that take no more than they began with: the rest is evaluated after them.
             left = list(self._open.values())
             self.close()

@@ -163,15 +163,15 @@ class _Loop:
 
         An engine that fails leaves its place in the budget to the next one.
         """
-        wanted = self._new(asked)
-        while wanted:
-            affordable = self._affordable(wanted)
+        proposals = self._new(asked)
+        while proposals:
+            affordable = self._affordable(proposals)
             if not affordable:
                 return "builds"
             stop = yield from self._part(affordable)
             if stop:
                 return stop
-            wanted = wanted[len(affordable) :]
+            proposals = proposals[len(affordable) :]
         while any(p in self._awaited for p in asked):
             stop = yield from self._land()
             if stop:
@@ -241,16 +241,16 @@ class _Loop:
 
     def _new(self, asked: Sequence[Proposal]) -> list[Proposal]:
         """The proposals that no trial, and no earlier proposal of the batch, answers."""
-        found: dict[Proposal, None] = {}
+        fresh: dict[Proposal, None] = {}
         for proposal in asked:
             engine = replace(proposal, fidelity=Fidelity.ENGINE)
-            known = any(p in self.trials or p in found for p in (proposal, engine))
+            known = any(p in self.trials or p in fresh for p in (proposal, engine))
             if not known and proposal not in self._awaited:
-                found[proposal] = None
-        return list(found)
+                fresh[proposal] = None
+        return list(fresh)
 
-    def _affordable(self, wanted: Sequence[Proposal]) -> list[Proposal]:
-        return self._allowance.affordable(wanted, self.builds + self.flight.engines)
+    def _affordable(self, proposals: Sequence[Proposal]) -> list[Proposal]:
+        return self._allowance.affordable(proposals, self.builds + self.flight.engines)
 
     def _late(self) -> bool:
         return self._allowance.late(self.trials.values())

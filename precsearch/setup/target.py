@@ -121,30 +121,30 @@ def open_target(
     factory = backend_factory(backend)
     folder = str(source.folder) if source.external else ""
     options = BackendOptions(threads, folder, shapes, dict(build or {}))
-    made = factory(options)
-    wanted = frozenset(precisions or _offered(source, made)) | {Precision.FP32}
-    missing = wanted - made.precisions
+    opened = factory(options)
+    offered = frozenset(precisions or _offered(source, opened)) | {Precision.FP32}
+    missing = offered - opened.precisions
     if missing:
         first = Precision.ordered(missing)[0]
         raise OptionError(
-            f"the {backend} backend does not truly run {first}: {made.refusal}; leave it "
+            f"the {backend} backend does not truly run {first}: {opened.refusal}; leave it "
             "out of --precisions"
         )
-    if form is None and isinstance(made, LimitsPrecisions):
-        why = made.unavailable(wanted)
+    if form is None and isinstance(opened, LimitsPrecisions):
+        why = opened.unavailable(offered)
         if why:
             raise OptionError(f"{why}; leave it out of --precisions")
-    source, own = _as_fused(source, facts_of(made).rewrites if form is None else ())
-    chosen = made.scheme if scheme is None else made.scheme_named(scheme)
-    written = _form_for(source, made.form, wanted) if form is None else form_of(made, form)
+    source, own = _as_fused(source, facts_of(opened).rewrites if form is None else ())
+    chosen = opened.scheme if scheme is None else opened.scheme_named(scheme)
+    written = _form_for(source, opened.form, offered) if form is None else form_of(opened, form)
     if written.max_opset is not None and source.opset > written.max_opset:
         raise ModelError(
             f"the {backend} backend reads operator sets up to {written.max_opset} here, the model "
             f"has {source.opset}; export it with opset {written.max_opset}"
         )
-    graph = _prepared(source, written, made.form if form is None else written, wanted)
-    space, kept = controlled(group(graph, chosen, wanted, granularity, written), graph, control)
-    return Target(source, graph, space, made, chosen, written, factory, options, own, kept)
+    graph = _prepared(source, written, opened.form if form is None else written, offered)
+    space, kept = controlled(group(graph, chosen, offered, granularity, written), graph, control)
+    return Target(source, graph, space, opened, chosen, written, factory, options, own, kept)
 
 
 def _form_for(source: SourceModel, form: GraphForm, wanted: Set[Precision]) -> GraphForm:
@@ -178,7 +178,7 @@ def _as_fused(
     source: SourceModel, names: Sequence[str]
 ) -> tuple[SourceModel, tuple[Recorded, ...]]:
     """The model with a backend's own rewrites, and those that changed something."""
-    found: list[Recorded] = []
+    recorded: list[Recorded] = []
     for name in names:
         try:
             changed = with_rewrites(source, [(name, {})])
@@ -186,8 +186,8 @@ def _as_fused(
             continue
         if changed is not source:
             source = changed
-            found.append((name, {}))
-    return source, tuple(found)
+            recorded.append((name, {}))
+    return source, tuple(recorded)
 
 
 def _offered(source: SourceModel, backend: Backend) -> frozenset[Precision]:
@@ -221,11 +221,11 @@ def rewrites_of(target: Target) -> str:
 
 def formats_of(target: Target, precisions: Set[Precision]) -> dict[str, str]:
     """The number formats that tensors are stored in, by precision, the most precise first."""
-    found = {}
+    formats = {}
     for precision in sorted(precisions, key=lambda p: p.rank):
         name = precision.spec.format.name
         if precision is Precision.INT8:
             stored = target.scheme.activation(precision).format.name
             name = f"{stored} activations, {name} weights"
-        found[precision.value] = name
-    return found
+        formats[precision.value] = name
+    return formats

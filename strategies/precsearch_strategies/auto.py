@@ -14,8 +14,8 @@ from precsearch_strategies.acquisition.relower import relowered
 from precsearch_strategies.acquisition.rounds import RoundOptions, Rounds
 from precsearch_strategies.acquisition.sensitivity_screen import (
     asked_about,
-    screened_squares,
-    squares_of_fastest,
+    screened_squared_usage,
+    squared_usage_of_fastest,
 )
 from precsearch_strategies.encoding import Encoding
 from precsearch_strategies.ending import ending
@@ -103,7 +103,7 @@ class Auto:
         known.owed = int(known.engines.keys() <= set(uniform_assignments(problem)))
         rounds = Rounds(known, encoding, elimination, limit, self._options)
         if settled:
-            medians, sure = yield from squares_of_fastest(known, encoding)
+            medians, sure = yield from squared_usage_of_fastest(known, encoding)
             share = known.margin(self.margin)
             # Should the fastest miss, this is what ships: it is searched for, not merely built.
             options = replace(self._options, patience=self.sure)
@@ -140,21 +140,23 @@ class Auto:
             leading = leading_uniforms(known.problem)
             yield from known.probe(leading, "how far to believe proxies")
         asked = asked_about(known, encoding, wanted)
-        squares = yield from screened_squares(known, encoding, wanted)
+        squared_usage = yield from screened_squared_usage(known, encoding, wanted)
         # An engine of few is better spent on the search.
         reserved = int(self.margin > 0 and limit > _FEW_ENGINES)
         first = replace(rounds, limit=limit - reserved, margin=self.margin)
-        squares, done = yield from isolated(known, encoding, squares, wanted, first.limit)
+        squared_usage, done = yield from isolated(
+            known, encoding, squared_usage, wanted, first.limit
+        )
         if done:  # where culprits were found and left out, models have little to add
             options = replace(
                 self._options, draws=0, patience=self.sure, screens=0, least=3 * self.least
             )
             first = replace(first, options=options)
-        halved = asked.sum() <= _FEW and bool((squares[1][asked] > _ALONE).any())
-        why = yield from first.run(squares, asked if halved and not done else None)
+        halved = asked.sum() <= _FEW and bool((squared_usage[1][asked] > _ALONE).any())
+        why = yield from first.run(squared_usage, asked if halved and not done else None)
         yield from relowered(known, encoding, first.limit)
         rest = replace(first, limit=limit)
-        yield from rest.reserve(squares)
+        yield from rest.reserve(squared_usage)
         if why == "limit":  # what is left of the reserve is for the search
-            why = yield from rest.run(squares)
+            why = yield from rest.run(squared_usage)
         return "limit" if why == "patience" and known.builds >= limit else why

@@ -17,7 +17,7 @@ from precsearch_strategies.ending import ending
 from precsearch_strategies.group_testing.locate import soundly
 from precsearch_strategies.history import History, Subroutine
 from precsearch_strategies.models.profile_gains import profile_gains
-from precsearch_strategies.models.sensitivity import single_squares
+from precsearch_strategies.models.sensitivity import single_squared_usage
 
 __all__ = ["Bisection"]
 
@@ -85,11 +85,11 @@ class Bisection:
         if self.rank == "macs":
             scores = np.repeat(-np.array([[float(g.macs)] for g in free]), p, axis=1)
         if self.rank == "sensitivity":
-            squares = yield from single_squares(known, encoding)
+            squared_usage = yield from single_squared_usage(known, encoding)
             gains = profile_gains(known, encoding)
             # A group that is slower when lowered goes to the end, however harmless it is.
             floor = 0.05 * max(float(np.abs(gains).mean()), 1e-9)
-            scores = (squares + 1e-9) / np.maximum(gains, floor) + 1e6 * (gains < 0)
+            scores = (squared_usage + 1e-9) / np.maximum(gains, floor) + 1e6 * (gains < 0)
         return {
             precision: [free[i].key for i in np.argsort(scores[:, label], kind="stable").tolist()]
             for label, precision in enumerate(known.problem.space.precisions)
@@ -111,7 +111,7 @@ def _bisect(
     """``base`` with the longest prefix of ``ranked`` lowered, as far as that is monotone."""
     good, bad = 0, len(ranked)
     while bad - good > 1:
-        found: bool | None = None
+        fits: bool | None = None
         middle = (good + bad) // 2
         # A build that fails says nothing about accuracy: try its neighbours instead.
         for count in sorted(range(good + 1, bad), key=lambda c: (abs(c - middle), c))[:4]:
@@ -120,11 +120,11 @@ def _bisect(
             asked = base.with_(dict.fromkeys(ranked[:count], precision))
             asked = repaired_assignment(known, encoding, asked)
             (trial,) = yield from known.build([asked], f"{count} least harmful at {precision}")
-            found = known.passes(trial)
-            if found is not None:
-                good, bad = (count, bad) if found else (good, count)
+            fits = known.passes(trial)
+            if fits is not None:
+                good, bad = (count, bad) if fits else (good, count)
                 break
-        if found is None:
+        if fits is None:
             break
     prefix = base.with_(dict.fromkeys(ranked[:good], precision))
     return repaired_assignment(known, encoding, prefix)

@@ -73,8 +73,8 @@ class Encoding:
         """(m,): whether an engine has one kernel for both ends of an edge at one precision."""
         keys = [g.key for g in self.space.free]
         pairs = [(keys[a], keys[b]) for a, b in self.edges.tolist()]
-        found = [any(a in core and b in core for core in self.space.fused) for a, b in pairs]
-        return np.array(found, dtype=bool)
+        shared = [any(a in core and b in core for core in self.space.fused) for a, b in pairs]
+        return np.array(shared, dtype=bool)
 
     @cached_property
     def fixed_neighbours(self) -> Labels:
@@ -88,11 +88,11 @@ class Encoding:
     @cached_property
     def adjacent(self) -> tuple[tuple[int, ...], ...]:
         """Positions of the free neighbours of each free group, ascending."""
-        found: list[list[int]] = [[] for _ in self.space.free]
+        adjacent: list[list[int]] = [[] for _ in self.space.free]
         for a, b in self.edges.tolist():
-            found[a].append(b)
-            found[b].append(a)
-        return tuple(tuple(sorted(f)) for f in found)
+            adjacent[a].append(b)
+            adjacent[b].append(a)
+        return tuple(tuple(sorted(f)) for f in adjacent)
 
     def every(self, most: int) -> Labels | None:
         """(c, n) labels of all canonical assignments, ``None`` if there may be too many."""

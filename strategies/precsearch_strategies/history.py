@@ -87,10 +87,10 @@ class History(Ledger):
         """A copy in which these engines came out so."""
         number = max((t.number for t in self.engines.values()), default=-1) + 1
         trials = [Trial(number + i, Proposal(a), o) for i, (a, o) in enumerate(outcomes.items())]
-        found = History(self.problem, trials)
-        found.engines = {**self.engines, **found.engines}
-        found.proxies, found.hunted = dict(self.proxies), set(self.hunted)
-        return found
+        supposed = History(self.problem, trials)
+        supposed.engines = {**self.engines, **supposed.engines}
+        supposed.proxies, supposed.hunted = dict(self.proxies), set(self.hunted)
+        return supposed
 
     def _record(self, trial: Trial) -> None:
         engine = trial.proposal.fidelity is Fidelity.ENGINE
@@ -108,16 +108,16 @@ class History(Ledger):
         Returns:
             The trials of all ``assignments``, in their order, known ones included.
         """
-        wanted = [self.problem.space.canonical(a) for a in assignments]
+        canonical = [self.problem.space.canonical(a) for a in assignments]
         memory = self.engines if fidelity is Fidelity.ENGINE else self.proxies
-        new = [a for a in dict.fromkeys(wanted) if a not in memory]
+        new = [a for a in dict.fromkeys(canonical) if a not in memory]
         if new:
             if fidelity is Fidelity.ENGINE:
                 self.owed = 0
             trials = yield [self.proposal(a, reason, predicted, fidelity) for a in new]
             for trial in trials:
                 self._record(trial)  # a proxy of what an engine ran is answered by the engine
-        return [memory[a] if a in memory else self.engines[a] for a in wanted]
+        return [memory[a] if a in memory else self.engines[a] for a in canonical]
 
     def proposal(
         self,
@@ -164,12 +164,12 @@ class History(Ledger):
             The trials in the order of ``assignments``, engines where there are any; ``None`` for
             those that there is no time left for (`proxy_room`).
         """
-        wanted = [self.problem.space.canonical(a) for a in assignments]
-        new = [a for a in dict.fromkeys(wanted) if a not in self.proxies]
+        canonical = [self.problem.space.canonical(a) for a in assignments]
+        new = [a for a in dict.fromkeys(canonical) if a not in self.proxies]
         while new and (room := self.proxy_room()) > 0:
             part, new = new[: min(room, batch)], new[min(room, batch) :]
             yield from self.ask(part, Fidelity.PROXY, reason)
-        return [self.proxies.get(a) or self.engines.get(a) for a in wanted]
+        return [self.proxies.get(a) or self.engines.get(a) for a in canonical]
 
     def margin(self, most: float) -> float:
         """Share of the bound, at most ``most``, at which an engine should hold on other samples.
@@ -177,8 +177,8 @@ class History(Ledger):
         The further apart the resampled estimates of engines' losses are from the losses, the more
         another sample may differ from this one.
         """
-        found = (t.measurement.accuracy for t in self.engines.values() if t.measurement)
-        shares = [a.loss / a.upper for a in found if 0 < a.loss <= a.upper < math.inf]
+        accuracies = (t.measurement.accuracy for t in self.engines.values() if t.measurement)
+        shares = [a.loss / a.upper for a in accuracies if 0 < a.loss <= a.upper < math.inf]
         return min(most, median(shares)) if shares else most
 
     @property
@@ -214,12 +214,12 @@ class History(Ledger):
 
     def _sizes(self) -> dict[tuple[str, Precision], int]:
         """Bytes of groups by key and precision, of all that an engine has shown."""
-        found: dict[tuple[str, Precision], int] = {}
+        saved: dict[tuple[str, Precision], int] = {}
         for assignment, trial in self.engines.items():
             if trial.measurement is not None:
                 sizes = trial.measurement.group_bytes
-                found |= {(k, p): sizes[k] for k, p in assignment.entries if k in sizes}
-        return found
+                saved |= {(k, p): sizes[k] for k, p in assignment.entries if k in sizes}
+        return saved
 
     def usage(self, trial: Trial | None) -> float | None:
         """How much of the bound a trial uses, 1 is all; ``None`` if it failed or is missing."""
@@ -241,8 +241,8 @@ class History(Ledger):
 
     def parts(self, trial: Trial | None) -> Mapping[str, float]:
         """What is minimized by group key, in units of its own; nothing where that is unknown."""
-        found = None if trial is None else trial.measurement
-        return {} if found is None else self.problem.goal.parts(found)
+        measurement = None if trial is None else trial.measurement
+        return {} if measurement is None else self.problem.goal.parts(measurement)
 
     def beyond(self, trial: Trial) -> bool:
         """Whether a trial breaks a limit on latency or size."""
@@ -272,8 +272,8 @@ class History(Ledger):
 
     def best_ratio(self) -> float:
         """The least measured ratio within the bound; FP32's 1 where none passes."""
-        found = [r for t in self.passing() if (r := self.ratio(t)) is not None]
-        return min(found, default=1.0)
+        ratios = [r for t in self.passing() if (r := self.ratio(t)) is not None]
+        return min(ratios, default=1.0)
 
     def holds(self, share: float) -> bool:
         """Whether an engine as fast as the best uses no more than this share of the bound.
@@ -287,6 +287,6 @@ class History(Ledger):
     def incumbents(self) -> list[Assignment]:
         """Where to search on: the preferable passing engine, and the fastest one."""
         best = self.problem.goal.best(self.engines.values())
-        found = [] if best is None else [best.assignment]
-        found += [t.assignment for t in self.passing()[:1]]
-        return list(dict.fromkeys(found))
+        incumbents = [] if best is None else [best.assignment]
+        incumbents += [t.assignment for t in self.passing()[:1]]
+        return list(dict.fromkeys(incumbents))

@@ -82,10 +82,10 @@ class Ledger:
         if limit is None:
             return True
         plain = self.engines.get(Assignment())
-        found = plain.measurement if plain else None
+        measurement = plain.measurement if plain else None
         inference = 0.0
-        if found is not None and found.latency is not None:
-            inference = found.latency.seconds * max(len(found.accuracy.per_sample), 1)
+        if measurement is not None and measurement.latency is not None:
+            inference = measurement.latency.seconds * max(len(measurement.accuracy.per_sample), 1)
         expected = max(self._engine_seconds, inference)
         owed = self.owed * _MARGIN * self._engine_seconds
         return limit - spent - owed >= _DOUBT * expected

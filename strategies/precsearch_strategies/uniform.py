@@ -29,14 +29,14 @@ def uniform_assignments(problem: Problem) -> tuple[Assignment, ...]:
     in these points, and which of them is faster depends on the backend.
     """
     space = problem.space
-    found = [problem.all_fp32()]
+    assignments = [problem.all_fp32()]
     for precision in reversed(space.precisions[1:]):
         everywhere = {g.key: g.nearest(precision) for g in space.free}
         for asked in (everywhere, problem.lowest_choices(precision)):
-            found.append(Assignment.of(asked))
+            assignments.append(Assignment.of(asked))
             if precision is Precision.INT8:
-                found.extend(_passive_float(problem, asked))
-    return tuple(dict.fromkeys(space.canonical(a) for a in found))
+                assignments.extend(_passive_float(problem, asked))
+    return tuple(dict.fromkeys(space.canonical(a) for a in assignments))
 
 
 def leading_uniforms(problem: Problem) -> tuple[Assignment, ...]:
@@ -45,8 +45,8 @@ def leading_uniforms(problem: Problem) -> tuple[Assignment, ...]:
     There the next precision that no prior advises against stands in, so INT8 falls back to FP16 or
     BF16, whichever is offered.
     """
-    found = [tolerated(problem, p) for p in problem.space.precisions[1:]]
-    return tuple(a for a in dict.fromkeys(found) if len(a))
+    assignments = [tolerated(problem, p) for p in problem.space.precisions[1:]]
+    return tuple(a for a in dict.fromkeys(assignments) if len(a))
 
 
 def tolerated(problem: Problem, precision: Precision) -> Assignment:

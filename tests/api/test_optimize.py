@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,6 +14,7 @@ import precsearch
 from precsearch.api.notebook import Bar
 from precsearch.core.events import Event, SearchStarted, StageStarted, TrialFinished
 from precsearch.core.problem import Bound, Budget
+from precsearch.search.journal import read
 from tests.cli.runs import engine
 from tests.e2e.plugins.clocked_backend import here
 from tests.hostile.situations.world import model
@@ -25,6 +27,10 @@ def rel(outputs: list[dict[str, np.ndarray]], reference: list[dict[str, np.ndarr
     pairs = [(o["y"], r["y"]) for o, r in zip(outputs, reference, strict=True)]
     off = sum(float(((a - b) ** 2).sum()) for a, b in pairs)
     return float(np.sqrt(off / sum(float((b**2).sum()) for _, b in pairs)))
+
+
+def far(outputs: list[dict[str, np.ndarray]], reference: list[dict[str, np.ndarray]]) -> float:
+    return 1.0 + 0.0 * len(outputs) * len(reference)
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +127,60 @@ def test_inspect_and_diagnose_take_what_is_in_memory(place: Path) -> None:
     seen = precsearch.diagnose(model(), FEEDS, precision="int8", backend="onnxruntime")
     assert seen.samples == 12
     assert seen.loss > 0
+
+
+def test_each_bound_and_metric_has_a_result_and_nothing_is_built_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here(tmp_path, monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    results = precsearch.optimize_each(
+        model(),
+        ({"x": row} for row in FEEDS),
+        bounds={"rel-l2": [0.5, 1e-9], rel: 0.5},
+        backend="clocked",
+        strategy="uniform",
+        threads=1,
+    )
+    named = next(metric for metric, _ in results if metric != "rel-l2")
+    assert named.endswith("test_optimize.py:rel")
+    assert list(results) == [("rel-l2", 1e-9), ("rel-l2", 0.5), (named, 0.5)]
+    plans = [r.plan_path.name for r in results.values()]
+    assert plans == [
+        f"small.{n}.plan.json" for n in ("rel-l2.tol1e-09", "rel-l2.tol0.5", "rel.tol0.5")
+    ]
+    tight, wide, other = results.values()
+    assert tight.speedup == 1.0 < wide.speedup
+    assert wide.plan.recipe == other.plan.recipe
+    assert wide.loss == pytest.approx(other.loss)
+    for later in (wide, other):
+        trials = [e.trial for e in read(later.run_path) if isinstance(e, TrialFinished)]
+        assert {t.proposal.reason.partition(":")[0] for t in trials} == {
+            "measured by an earlier run"
+        }
+
+
+def test_bounds_are_not_mixed_with_a_bound(place: Path) -> None:
+    with pytest.raises(precsearch.OptionError, match="metrics and bounds together"):
+        precsearch.optimize_each(model(), bounds={"rel-l2": 0.1}, tol=0.1)
+    with pytest.raises(precsearch.OptionError, match="names a tolerance twice"):
+        precsearch.optimize_each(model(), bounds={"rel-l2": [0.1, 0.1]})
+    with pytest.raises(precsearch.OptionError, match="this search's own, too"):
+        precsearch.optimize(model(), metric="rel-l2", metrics=["cosine"])
+
+
+def test_a_bound_that_no_engine_meets_has_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here(tmp_path, monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    options: dict[str, Any] = {"backend": "clocked", "strategy": "uniform", "threads": 1}
+    found = precsearch.optimize_each(model(), FEEDS, bounds={far: 0.5, "rel-l2": 0.5}, **options)
+    assert list(found) == [("rel-l2", 0.5)]
+    with pytest.raises(precsearch.UnmetError):
+        precsearch.optimize_each(
+            model(), FEEDS, bounds={far: 0.5}, output="other.plan.json", **options
+        )
 
 
 def test_mistakes_in_options_are_told_before_any_work(place: Path) -> None:

@@ -6,11 +6,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
+
+from precsearch.cli import main
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples/digits"
@@ -43,6 +47,18 @@ def run(
         timeout=LIMIT_S,
         check=False,
     )
+
+
+def called(*args: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run it to the end in this process: for what needs no search and no fresh interpreter."""
+    out, err, before = StringIO(), StringIO(), Path.cwd()
+    os.chdir(cwd or before)
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            code = main.run([str(arg) for arg in args])
+    finally:
+        os.chdir(before)
+    return subprocess.CompletedProcess(args, int(code), out.getvalue(), err.getvalue())
 
 
 def start(

@@ -11,14 +11,14 @@ import pytest
 
 from precsearch.core.space import Assignment
 from precsearch.plan.plan import read_plan
-from tests.e2e.command import DATA, HOLDOUT, MODEL, few_samples, run
+from tests.e2e.command import DATA, HOLDOUT, MODEL, called, few_samples, run
 from tests.e2e.plugins.clocked_backend import install
 
 QUICK = ("--threads", "1", "--max-builds", "3")
 
 
 def test_fp16_is_refused_with_the_reason(tmp_path: Path) -> None:
-    done = run("optimize", MODEL, "--data", DATA, "--precisions", "fp32,fp16,int8", cwd=tmp_path)
+    done = called("optimize", MODEL, "--data", DATA, "--precisions", "fp32,fp16,int8", cwd=tmp_path)
     assert done.returncode == 2
     assert "does not truly run fp16" in done.stderr
     assert "FP16 graphs, for one, it computes in FP32 and drops the casts" in done.stderr
@@ -48,7 +48,7 @@ def test_fp16_is_refused_with_the_reason(tmp_path: Path) -> None:
 def test_wrong_options_are_one_sentence_before_any_work(
     args: tuple[str, ...], said: str, tmp_path: Path
 ) -> None:
-    done = run("optimize", MODEL, *args, cwd=tmp_path)
+    done = called("optimize", MODEL, *args, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr

@@ -13,7 +13,15 @@ import pytest
 
 from precsearch.core.precision import Precision
 from precsearch.plan.plan import Plan, evidence_path, read_plan
-from tests.e2e.command import DATA, HOLDOUT, MODEL, few_samples, run, with_one_weight_changed
+from tests.e2e.command import (
+    DATA,
+    HOLDOUT,
+    MODEL,
+    called,
+    few_samples,
+    run,
+    with_one_weight_changed,
+)
 from tests.report.runs import Html
 
 
@@ -89,7 +97,7 @@ def test_the_artifact_is_what_the_plan_promises_and_what_build_makes(found: Foun
 def test_a_plan_moves_with_its_model_beside_it(found: Found, tmp_path: Path) -> None:
     shutil.copy(found.plan_path, tmp_path)
     shutil.copy(MODEL, tmp_path / "digits.onnx")
-    done = run("build", "digits.plan.json", "-o", "out.onnx", cwd=tmp_path)
+    done = called("build", "digits.plan.json", "-o", "out.onnx", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out.onnx").read_bytes() == found.artifact.read_bytes()
 
@@ -113,7 +121,7 @@ def test_another_model_is_refused_by_the_name_of_its_first_other_node(
 ) -> None:
     other = with_one_weight_changed(tmp_path / "other.onnx", "stage2/block1/conv1.weight")
     for args in (("build", "-o", tmp_path / "out.onnx"), ("verify", "--data", found.holdout)):
-        done = run(args[0], found.plan_path, "--model", other, *args[1:])
+        done = called(args[0], found.plan_path, "--model", other, *args[1:])
         assert done.returncode == 4
         assert "is not the model that the plan was made for" in done.stderr
         assert "the first node that differs is 'stage2/block1" in done.stderr
@@ -128,7 +136,7 @@ def test_a_note_makes_another_file_of_which_the_plan_has_no_trace(
     proto.doc_string = "a note"
     onnx.save(proto, str(tmp_path / "noted.onnx"))
     out = tmp_path / "out.onnx"
-    done = run("build", found.plan_path, "--model", tmp_path / "noted.onnx", "-o", out)
+    done = called("build", found.plan_path, "--model", tmp_path / "noted.onnx", "-o", out)
     assert done.returncode == 4
     assert "in what this plan leaves no trace of (notes, " in done.stderr
 
@@ -148,7 +156,7 @@ def test_a_plan_edited_by_hand_is_refused(found: Found, tmp_path: Path, edit: An
     edit(data)
     path = tmp_path / "edited.json"
     path.write_text(json.dumps(data))
-    done = run("build", path, "--model", MODEL, "-o", tmp_path / "out.onnx")
+    done = called("build", path, "--model", MODEL, "-o", tmp_path / "out.onnx")
     assert done.returncode == 2
     assert "edited by hand" in done.stderr
     assert not (tmp_path / "out.onnx").exists()
@@ -156,16 +164,16 @@ def test_a_plan_edited_by_hand_is_refused(found: Found, tmp_path: Path, edit: An
 
 def test_what_exists_is_kept_unless_forced(found: Found, tmp_path: Path) -> None:
     before = found.plan_path.read_bytes()
-    done = run("optimize", MODEL, "--data", DATA, "-o", found.plan_path)
+    done = called("optimize", MODEL, "--data", DATA, "-o", found.plan_path)
     assert done.returncode == 2
     assert "exists already; add --force to replace it" in done.stderr
     assert found.plan_path.read_bytes() == before
     out = tmp_path / "out.onnx"
     out.write_text("mine")
     args = ("build", found.plan_path, "--model", MODEL, "-o", out)
-    assert run(*args).returncode == 2
+    assert called(*args).returncode == 2
     assert out.read_text() == "mine"
-    assert run(*args, "--force").returncode == 0
+    assert called(*args, "--force").returncode == 0
     assert out.read_bytes() == found.artifact.read_bytes()
 
 
@@ -173,11 +181,11 @@ def test_an_earlier_journal_is_kept_unless_told(found: Found, tmp_path: Path) ->
     args = ("optimize", MODEL, "--data", found.data, "-o", found.folder / "second.json")
     run_dir = found.folder / "digits.precsearch"
     before = (run_dir / "journal.jsonl").read_bytes()
-    done = run(*args, "--run-dir", run_dir)
+    done = called(*args, "--run-dir", run_dir)
     assert done.returncode == 2
     assert "holds the journal of an earlier run; add --resume" in done.stderr
     other = few_samples(tmp_path / "few.npz")
-    done = run(
+    done = called(
         "optimize",
         MODEL,
         "--data",
@@ -196,7 +204,7 @@ def test_an_earlier_journal_is_kept_unless_told(found: Found, tmp_path: Path) ->
 
 def test_a_page_is_made_of_it(found: Found, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
-    done = run("report", found.folder / "digits.precsearch", "-o", page)
+    done = called("report", found.folder / "digits.precsearch", "-o", page)
     assert done.returncode == 0, done.stderr
     shown = Html(page.read_text(encoding="utf-8"))
     assert {row["trial"] for row in shown.json["rows"]["trials"]} == {

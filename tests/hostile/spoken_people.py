@@ -12,7 +12,15 @@ import numpy as np
 import onnx
 import pytest
 
-from precsearch.api import Result, edit, inspect, optimize_events, tracked
+from precsearch.api import (
+    Result,
+    edit,
+    inspect,
+    optimize,
+    optimize_each,
+    optimize_events,
+    tracked,
+)
 from precsearch.api.functions import metric_name
 from precsearch.api.given import data_file, model_file
 from precsearch.api.options import control_of, precisions_of
@@ -24,9 +32,11 @@ from precsearch.data import InputSpec, load
 from precsearch.data.preprocess import parse_preprocess
 from precsearch.graph.reading.read import read_model
 from precsearch.metrics import PerOutput, metric, per_output_name, table
+from precsearch.optimization.across.table_file import EngineTable, write_table
+from precsearch.optimization.front.plan_at import front
 from precsearch.optimization.stages.rewrite import open_rewritten
 from precsearch.plan.plan import read_plan
-from precsearch.setup.config import OptimizeConfig, OptimizeResult
+from precsearch.setup.config import EngineRow, OptimizeConfig, OptimizeResult
 from tests.hostile.situations.world import journal_bytes, model
 from tests.hostile.spoken_data import Say
 
@@ -39,6 +49,13 @@ def kept_run(folder: Path, granularity: str) -> object:
     run.mkdir()
     (run / "journal.jsonl").write_bytes(journal_bytes(folder))
     return inspect(folder / "model.onnx", backend="onnxruntime", granularity=granularity, run=run)
+
+
+def nowhere_met(folder: Path) -> object:
+    """The run of a search on one engine of several, whose FP32 engine is not within the bound."""
+    row = EngineRow("a", None, "", None, None, None, 1, together=True)
+    write_table(folder, EngineTable("a", (row,)))
+    return front(folder)
 
 
 def settled(*pins: str) -> Say:
@@ -190,7 +207,11 @@ PICTURE = InputSpec("x", np.dtype(np.float32), ("batch", 1, 8, 8))
 
 
 PEOPLE: list[Say] = [
+    nowhere_met,
+    lambda _: optimize_each("model.onnx", bounds={}),
+    lambda _: optimize("model.onnx", metrics=["cosine"]),
     lambda _: edit("plan.json", {"op:MatMul": "int8"}, "new.json", model="model.onnx"),
+    lambda _: edit("plan.json", {"op:MatMul": "fp16"}, "new.json", model="model.onnx"),
     lambda _: seconds("--max-latency")("5"),
     lambda _: size("--max-size")("large"),
     lambda _: Objective.named("speed"),

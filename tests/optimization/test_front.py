@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +17,13 @@ from precsearch.core.events import TrialFinished
 from precsearch.core.objective import Limits, Objective
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Bound, Goal
+from precsearch.optimization.across.table_file import EngineTable, write_table
 from precsearch.optimization.front.plan_at import front, plan_at
 from precsearch.optimization.front.points import points_of, within
+from precsearch.optimization.front.runs import best_within, finished_runs
 from precsearch.plan.plan import Finalist, Plan
 from precsearch.search.journal import read
+from precsearch.setup.config import EngineRow
 from tests.e2e.plugins.clocked_backend import diary, here
 from tests.optimization.unequal import searched, unequal
 from tests.rewrites.scalable_models import CHANNELS
@@ -152,3 +156,42 @@ def test_limits_and_objective_of_the_run_hold(own: Plan) -> None:
     smallest = within(points, Goal(Bound(1.0), objective=Objective.SIZE))
     assert smallest is not None
     assert smallest.found.artifact_bytes == min(p.found.artifact_bytes for p in points)
+
+
+@pytest.mark.parametrize("faster", ["one", "two"])
+def test_of_several_engines_the_best_of_all_is_taken(
+    own: Plan, tmp_path: Path, faster: str
+) -> None:
+    """Two copies of a run stand for two engines, of which one is four times as fast in FP32."""
+    rows = []
+    for name in ("one", "two"):
+        shutil.copytree("model.precsearch", tmp_path / "both" / name)
+        fp32 = 1.0 if name == faster else 0.25
+        rows.append(EngineRow(name, fp32, "", None, 1.0, 0.0, 5, together=True))
+    refused = EngineRow("three", None, "", None, None, None, 1, together=True)
+    write_table(tmp_path / "both", EngineTable("one", (*rows, refused)))
+    _, alone = front("model.precsearch")
+    _, points = front(tmp_path / "both")
+    assert {p.backend for p in points} == {faster}
+    assert [p.trial for p in points] == [p.trial for p in alone]
+    assert [p.speed for p in points] == [p.speed for p in alone]
+    output = tmp_path / "at.plan.json"
+    report = plan_at(tmp_path / "both", 0.012, output, model="model.onnx")
+    assert (report.backend, report.plan.recipe) == (faster, own.recipe)
+    assert "timed in the same rounds" in report.lines[0]
+    assert report.lines[0] in report.plan.evidence.warnings
+    with pytest.raises(InputError, match="the most accurate one is off by"):
+        plan_at(tmp_path / "both", 1e-12, tmp_path / "none.plan.json", model="model.onnx")
+
+
+def test_the_smallest_of_several_engines_is_the_one_of_fewest_bytes(own: Plan) -> None:
+    """Bytes need no FP32 engine to compare with."""
+    run = finished_runs(Path("model.precsearch"))[0]
+    slow = replace(run, points=tuple(replace(p, fp32=0.01) for p in run.points))
+    goal = Goal(Bound(1.0), objective=Objective.SIZE)
+    least = min(run.points, key=lambda p: p.found.artifact_bytes)
+    few = replace(run, points=tuple(p for p in run.points if p.loss < least.loss))
+    best = best_within([(few, goal), (slow, goal)])
+    assert best is not None
+    assert best[0] is slow
+    assert best[1].found.artifact_bytes == least.found.artifact_bytes

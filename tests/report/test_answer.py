@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from precsearch.core.events import FinalistJudged
 from precsearch.report import run_page, tell
 from precsearch.report.answer import answer, bars
 from precsearch.report.run_facts import Facts
@@ -30,13 +31,13 @@ def test_the_bars_are_fp32_the_best_uniform_engine_and_what_ships(known: Facts) 
 
 def test_a_uniform_engine_over_the_bound_says_so(known: Facts) -> None:
     known.trials = tuple(
-        replace(t, verdict="over the bound", why="uniform", chosen=False) if t.counts else t
+        replace(t, verdict="over bound", why="uniform", chosen=False) if t.counts else t
         for t in known.trials
     )
     row = bars(known)[1]
     assert row.name == "uniform INT8"
-    assert row.verdict == "over the bound"
-    assert "over the bound" in answer(known)[1].loss
+    assert row.verdict == "over bound"
+    assert "over bound" in answer(known)[1].loss
 
 
 def test_a_uniform_engine_is_told_by_the_journal_and_shown_as_timed_beside_the_plan(
@@ -45,13 +46,19 @@ def test_a_uniform_engine_is_told_by_the_journal_and_shown_as_timed_beside_the_p
     assert known.story.search is not None
     assert {u.precision.value for u in known.story.search.uniform} == {"int8"}
     assert any(t.uniform == "int8" for t in known.trials), "whatever its reason is called"
-    known.trials = tuple(
-        replace(t, why="", chosen=False, verdict="within the bound") for t in known.trials
-    )
+    known.trials = tuple(replace(t, why="", chosen=False, verdict="pass") for t in known.trials)
     row = bars(known)[1]
     timed = {t.number: t for t in known.trials if t.uniform}
     best = min(known.story.again.get(n, t.ratio or 0.0) for n, t in timed.items())
     assert (row.name, row.ratio) == ("uniform INT8", best)
+
+
+def test_a_uniform_engine_that_missed_the_holdout_says_so(known: Facts) -> None:
+    (number,) = {t.number for t in known.trials if t.uniform and t.ratio is not None}
+    known.trials = tuple(replace(t, chosen=False) for t in known.trials)
+    looked = FinalistJudged(number, 0.5, 0.5, passed=False)
+    known.story = replace(known.story, finalists=(looked,))
+    assert bars(known)[1].verdict == "over bound on the holdout"
 
 
 def test_one_engine_alone_is_no_answer(known: Facts) -> None:

@@ -87,7 +87,7 @@ def test_trials_of_a_plan_have_their_verdicts(tmp_path: Path) -> None:
     evidence = replace(made.evidence, trials=rows)
     shown = page(tmp_path, replace(made, evidence=evidence)).json["rows"]["trials"]
     assert [row["verdict"] for row in shown] == [
-        *("within the bound", "not finite", "failed", "over the bound"),
+        *("pass", "not finite", "failed", "over bound"),
     ]
 
 

@@ -15,8 +15,8 @@ from precsearch.grouping.group import group
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from precsearch.rewrites import with_rewrites
-from precsearch.rewrites.equalize import EQUALIZE
 from precsearch.rewrites.fold_bias import FOLD_BIAS
+from precsearch.rewrites.scaling.equalize import EQUALIZE
 from tests.rewrites.scalable_models import CHANNELS, Chain
 
 DIGEST = "70b2b52780bfd1babd1f83d76c422b98a25b1394d1ff3ebc37f321755f881012"

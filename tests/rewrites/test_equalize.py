@@ -18,9 +18,9 @@ from precsearch.graph.prepare import prepare
 from precsearch.graph.reading.read import SourceModel, read_model
 from precsearch.graph.view import GraphView
 from precsearch.rewrites import with_rewrites
-from precsearch.rewrites.equalize import EQUALIZE, name_of
-from precsearch.rewrites.homogeneity import channel_classes
-from precsearch.rewrites.scale_choice import chosen_scales, scalable_axes
+from precsearch.rewrites.scaling.equalize import EQUALIZE, name_of
+from precsearch.rewrites.scaling.homogeneity import channel_classes
+from precsearch.rewrites.scaling.scale_choice import chosen_scales, scalable_axes
 from tests.rewrites.scalable_models import CHANNELS, IMAGES, Chain, conv, scalable_models
 
 

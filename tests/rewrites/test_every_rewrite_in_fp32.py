@@ -17,10 +17,10 @@ from precsearch.codec.vectors import encode_vector
 from precsearch.graph.prepare import prepare
 from precsearch.graph.reading.read import SourceModel
 from precsearch.rewrites import RULES, with_rewrites
-from precsearch.rewrites.equalize import MOST, name_of
-from precsearch.rewrites.homogeneity import channel_classes
 from precsearch.rewrites.rewrite import Parameters
-from precsearch.rewrites.smooth import smoothable
+from precsearch.rewrites.scaling.equalize import MOST, name_of
+from precsearch.rewrites.scaling.homogeneity import channel_classes
+from precsearch.rewrites.scaling.smooth import smoothable
 from tests.diagnosis.sick_models import WIDTH, Maker
 from tests.rewrites.scalable_models import CHANNELS, IMAGES, Chain, conv
 

@@ -16,7 +16,7 @@ from precsearch.graph.prepare import prepare
 from precsearch.graph.reading.read import SourceModel
 from precsearch.optimization.front.plan_at import plan_at
 from precsearch.rewrites import with_rewrites
-from precsearch.rewrites.smooth import SMOOTH, smoothable
+from precsearch.rewrites.scaling.smooth import SMOOTH, smoothable
 from tests.e2e.plugins.clocked_backend import here
 from tests.optimization.unequal import searched
 from tests.rewrites.scalable_models import Chain

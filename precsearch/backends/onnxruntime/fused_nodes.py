@@ -30,7 +30,7 @@ def fused_nodes(
     given = {v.name for v in optimized.graph.input}
     computed = {t for n in optimized.graph.node for t in n.output if t} | given
     claimed: set[str] = set()
-    found: dict[str, tuple[str, ...]] = {}
+    fused: dict[str, tuple[str, ...]] = {}
     for node in optimized.graph.node:
         mine: list[str] = []
         same = named.get(node.name)
@@ -41,14 +41,14 @@ def fused_nodes(
         pending = list(node.output) if same is None else [*node.output, *same.input]
         while pending:
             tensor = pending.pop()
-            made = producer.get(tensor)
-            if tensor in outside or made is None or made.name in claimed:
+            maker = producer.get(tensor)
+            if tensor in outside or maker is None or maker.name in claimed:
                 continue
-            claimed.add(made.name)
-            mine.append(made.name)
-            pending.extend(made.input)
-        found[node.name] = (*found.get(node.name, ()), *mine)
-    return found
+            claimed.add(maker.name)
+            mine.append(maker.name)
+            pending.extend(maker.input)
+        fused[node.name] = (*fused.get(node.name, ()), *mine)
+    return fused
 
 
 def uncomputed(lowered: onnx.ModelProto, fused: Mapping[str, Sequence[str]]) -> tuple[str, ...]:

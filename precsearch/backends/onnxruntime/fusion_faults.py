@@ -39,5 +39,5 @@ def faulty_fusion(message: str) -> tuple[str, ...]:
     Args:
         message: Of the error that ONNX Runtime raised when the session was opened.
     """
-    found = _TYPES_DIFFER.search(message)
-    return _OPTIMIZERS.get(found[1], ()) if found is not None else ()
+    match = _TYPES_DIFFER.search(message)
+    return _OPTIMIZERS.get(match[1], ()) if match is not None else ()

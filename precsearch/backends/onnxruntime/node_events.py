@@ -46,8 +46,8 @@ class NodeTime:
     @property
     def float_precision(self) -> Precision | None:
         """The most precise float format that it wrote; ``None`` if it wrote no float."""
-        found = Precision.ordered(_FLOATS[t] for t in self.outputs if t in _FLOATS)
-        return found[0] if found else None
+        floats = Precision.ordered(_FLOATS[t] for t in self.outputs if t in _FLOATS)
+        return floats[0] if floats else None
 
 
 def read_profile(path: Path) -> list[dict[str, Any]]:
@@ -70,7 +70,7 @@ def read_profile(path: Path) -> list[dict[str, Any]]:
 
 def node_times(events: Iterable[Mapping[str, Any]]) -> tuple[NodeTime, ...]:
     """Each node that ran, in the order of its first run."""
-    found: dict[str, tuple[NodeTime, list[float]]] = {}
+    times: dict[str, tuple[NodeTime, list[float]]] = {}
     for event in events:
         name = str(event.get("name", ""))
         if event.get("cat") != "Node" or not name.endswith(_KERNEL_EVENT):
@@ -84,10 +84,10 @@ def node_times(events: Iterable[Mapping[str, Any]]) -> tuple[NodeTime, ...]:
             _types(args.get("output_type_shape", ())),
         )
         key = f"{args.get('node_index', '')} {node.name}"
-        found.setdefault(key, (node, []))[1].append(float(event["dur"]) * 1e-6)
+        times.setdefault(key, (node, []))[1].append(float(event["dur"]) * 1e-6)
     return tuple(
         NodeTime(n.name, n.op_type, n.provider, median(s[1:] or s), n.outputs)
-        for n, s in found.values()
+        for n, s in times.values()
     )
 
 

@@ -107,16 +107,16 @@ class OpenVinoBackend:
 
     def fingerprint(self) -> Fingerprint:
         """See `precsearch.core.backend.Backend.fingerprint`."""
-        found = self.capabilities
-        device = found.name
+        capabilities = self.capabilities
+        device = capabilities.name
         if self._on_cpu:
             # OpenVINO shortens the name; the system's own is what other backends give.
             device = f"{cpu_name()}, {self.threads} thread{'s' if self.threads > 1 else ''}"
         return Fingerprint(
             backend=self.name,
-            versions={"openvino": found.version, "numpy": np.__version__},
+            versions={"openvino": capabilities.version, "numpy": np.__version__},
             device=device,
-            features=tuple(sorted({*self.features, *(c.lower() for c in found.listed)})),
+            features=tuple(sorted({*self.features, *(c.lower() for c in capabilities.listed)})),
         )
 
     def watch(self) -> Watch:
@@ -126,11 +126,11 @@ class OpenVinoBackend:
     def build(self, model: bytes) -> bytes:
         """See `precsearch.core.backend.Backend.build`."""
         outline = OnnxOutline(model)
-        made = read_onnx(model, outline, self.options.model_folder, self.options.shapes)
+        network = read_onnx(model, outline, self.options.model_folder, self.options.shapes)
         blob = io.BytesIO()
         try:
             device = self.build_options.device
-            openvino_core().compile_model(made, device, self._config()).export_model(blob)
+            openvino_core().compile_model(network, device, self._config()).export_model(blob)
         except openvino_errors() as error:
             raise BuildError(error_line(error)) from error
         nodes = outline.nodes
@@ -139,8 +139,8 @@ class OpenVinoBackend:
     def portable(self, model: bytes) -> tuple[bytes, ...]:
         """See `precsearch.core.backend.portable.WritesPortableModel.portable`."""
         outline = OnnxOutline(model)
-        made = read_onnx(model, outline, self.options.model_folder, self.options.shapes)
-        return intermediate_representation(made)
+        network = read_onnx(model, outline, self.options.model_folder, self.options.shapes)
+        return intermediate_representation(network)
 
     def how_to_load(self, path: str) -> tuple[str, ...]:
         """See `precsearch.core.backend.portable.WritesPortableModel.how_to_load`."""
@@ -153,8 +153,8 @@ class OpenVinoBackend:
 
     def open(self, artifact: bytes, *, profiled: bool = False) -> OpenVinoSession:
         """See `precsearch.core.backend.Backend.open`."""
-        found = EngineArtifact.of(artifact)
-        return OpenVinoSession(self._imported(found, profiled), found, profiled=profiled)
+        unpacked = EngineArtifact.of(artifact)
+        return OpenVinoSession(self._imported(unpacked, profiled), unpacked, profiled=profiled)
 
     def _imported(self, artifact: EngineArtifact, profiled: bool) -> Any:  # noqa: ANN401
         config = {**self._config(), "PERF_COUNT": profiled}
@@ -168,14 +168,14 @@ class OpenVinoBackend:
 
     def _config(self) -> dict[str, Any]:
         """Compile options; the hint keeps what the graph says is FP32 in FP32."""
-        found: dict[str, Any] = {
+        config: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "f32",
             "NUM_STREAMS": self.build_options.streams,
         }
         if self._on_cpu:
-            found["INFERENCE_NUM_THREADS"] = self.threads
-            found["ENABLE_CPU_PINNING"] = self.build_options.pinning
-        return found
+            config["INFERENCE_NUM_THREADS"] = self.threads
+            config["ENABLE_CPU_PINNING"] = self.build_options.pinning
+        return config
 
     def warnings(self, artifact: bytes) -> tuple[str, ...]:
         """See `precsearch.core.backend.Backend.warnings`."""
@@ -183,12 +183,12 @@ class OpenVinoBackend:
 
     def layer_summary(self, artifact: bytes) -> tuple[str, ...]:
         """See `precsearch.core.backend.Backend.layer_summary`."""
-        found = EngineArtifact.of(artifact)
-        return tuple(sorted(x.line for x in runtime_layers(self._imported(found, False))))
+        unpacked = EngineArtifact.of(artifact)
+        return tuple(sorted(x.line for x in runtime_layers(self._imported(unpacked, False))))
 
     def scheme_named(self, name: str) -> QuantScheme:
         """See `precsearch.core.backend.Backend.scheme_named`."""
-        known = {made.name: made for made in (scheme(8), scheme(7))}
+        known = {candidate.name: candidate for candidate in (scheme(8), scheme(7))}
         if name not in known:
             raise OptionError(
                 f"the openvino backend has no quantization scheme {name!r}; use one of "

@@ -86,21 +86,21 @@ def achieved_precision(kind: str, kernel: str, computes: str) -> Precision | Non
 
 def runtime_layers(compiled: Any) -> tuple[RuntimeLayer, ...]:  # noqa: ANN401
     """The layers of a compiled model, in the order of execution."""
-    found = []
+    layers = []
     for node in compiled.get_runtime_model().get_ordered_ops():
-        said = {key: value.astype(str) for key, value in node.get_rt_info().items()}
-        names = said.get("originalLayersNames", "")
-        found.append(
+        info = {key: value.astype(str) for key, value in node.get_rt_info().items()}
+        names = info.get("originalLayersNames", "")
+        layers.append(
             RuntimeLayer(
                 node.get_friendly_name(),
-                said.get("layerType", ""),
+                info.get("layerType", ""),
                 tuple(filter(None, names.split(","))),
-                said.get("primitiveType", ""),
-                said.get("runtimePrecision", ""),
-                said.get("outputPrecisions", ""),
+                info.get("primitiveType", ""),
+                info.get("runtimePrecision", ""),
+                info.get("outputPrecisions", ""),
             )
         )
-    return tuple(found)
+    return tuple(layers)
 
 
 def node_layers(
@@ -117,22 +117,22 @@ def node_layers(
     """
     names = {n.name for n in nodes}
     named = [(n, x) for x in layers if x.kind not in ("Const", "Input") for n in x.nodes]
-    found: dict[str, RuntimeLayer] = {}
+    by_node: dict[str, RuntimeLayer] = {}
     for name, layer in sorted(named, key=lambda row: not row[0].endswith(_ORIGINAL)):
         if known := _known(name.removesuffix(_ORIGINAL), names):
-            found.setdefault(known, layer)
+            by_node.setdefault(known, layer)
     readers: dict[str, list[str]] = {}
     for node in nodes:
         for tensor in node.inputs:
             readers.setdefault(tensor, []).append(node.name)
     for node in reversed(nodes):
-        if node.name in found:
+        if node.name in by_node:
             continue
-        after = {r: found.get(r) for t in node.outputs for r in readers.get(t, ())}
+        after = {r: by_node.get(r) for t in node.outputs for r in readers.get(t, ())}
         computing = list(after.values())
         if computing and computing[0] is not None and all(x is computing[0] for x in computing):
-            found[node.name] = computing[0]
-    return found
+            by_node[node.name] = computing[0]
+    return by_node
 
 
 def _known(name: str, names: set[str]) -> str:

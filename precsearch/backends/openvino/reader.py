@@ -71,17 +71,20 @@ def read_onnx(
     core = openvino_core()
     try:
         with _working_directory(folder):  # OpenVINO reads external weights relative to it
-            made = core.read_model(io.BytesIO(_recognizable(model, outline)))
-        if (len(made.inputs), len(made.outputs)) != (len(outline.inputs), len(outline.outputs)):
+            network = core.read_model(io.BytesIO(_recognizable(model, outline)))
+        if (len(network.inputs), len(network.outputs)) != (
+            len(outline.inputs),
+            len(outline.outputs),
+        ):
             raise BuildError("OpenVINO reads the model with other inputs or outputs than it has")
         if len(shapes) == 1:
-            made.reshape(_by_port(made, outline, shapes[0]))
-        for position, node in enumerate(made.get_ordered_ops()):
+            network.reshape(_by_port(network, outline, shapes[0]))
+        for position, node in enumerate(network.get_ordered_ops()):
             if node.get_friendly_name() == node.get_name():
                 node.set_friendly_name(f"{node.get_type_name()}#{position}")
     except openvino_errors() as error:
         raise BuildError(error_line(error)) from error
-    return made
+    return network
 
 
 def _recognizable(model: bytes, outline: OnnxOutline) -> bytes:

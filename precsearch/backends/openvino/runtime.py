@@ -72,5 +72,5 @@ def openvino_errors() -> tuple[type[Exception], ...]:
 def error_line(error: Exception) -> str:
     """The message without the places in OpenVINO's sources, on one line."""
     lines = (_SOURCE.sub("", line.strip()) for line in str(error).splitlines())
-    said = [line for line in lines if line and not line.startswith(_NOISE)]
-    return (" ".join(said) or type(error).__name__)[:400]
+    messages = [line for line in lines if line and not line.startswith(_NOISE)]
+    return (" ".join(messages) or type(error).__name__)[:400]

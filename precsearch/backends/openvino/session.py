@@ -104,12 +104,12 @@ class OpenVinoSession:
             raise RunError(error_line(error)) from error
         ran = import_openvino().ProfilingInfo.Status.EXECUTED
         cut = 0.5 + (self._runs - 1) / (2 * self._runs)
-        found: dict[str, float] = {}
+        times: dict[str, float] = {}
         for row in rows:
             if row.status == ran:
                 mean = row.real_time.total_seconds() * 1e6 + cut
-                found[row.node_name] = found.get(row.node_name, 0.0) + mean * self._runs
-        return found
+                times[row.node_name] = times.get(row.node_name, 0.0) + mean * self._runs
+        return times
 
     def close(self) -> None:
         """See `precsearch.core.backend.Session.close`."""
@@ -140,14 +140,14 @@ def undisturbed(seconds: Sequence[float]) -> tuple[int, int]:
         Their positions; the first and the last run if there is no such pair.
     """
     limit = _DISTURBED * median(seconds)
-    found: list[tuple[float, int, int]] = []
+    runs: list[tuple[float, int, int]] = []
     start = 0
     for place in range(1, len(seconds)):
         if seconds[place] > limit:
             start = place
         else:
-            found.append(((start + place + 2) / (place - start), start, place))
-    return min(found)[1:] if found else (0, len(seconds) - 1)
+            runs.append(((start + place + 2) / (place - start), start, place))
+    return min(runs)[1:] if runs else (0, len(seconds) - 1)
 
 
 def _means(before: Mapping[str, float], after: Mapping[str, float], count: int) -> dict[str, float]:

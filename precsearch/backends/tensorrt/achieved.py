@@ -42,12 +42,12 @@ def products_ran(
         layers: Of the engine.
     """
     names = frozenset(products)
-    found: dict[str, list[EngineLayer]] = {}
+    ran: dict[str, list[EngineLayer]] = {}
     for layer in layers:
         for node in layer.nodes:
             if node in names:
-                found.setdefault(node, []).append(layer)
-    return {name: _ran(found[name], names) for name in sorted(found)}
+                ran.setdefault(node, []).append(layer)
+    return {name: _ran(ran[name], names) for name in sorted(ran)}
 
 
 def attention_fused(model: onnx.ModelProto, layers: Iterable[EngineLayer]) -> tuple[int, int]:
@@ -90,12 +90,12 @@ def _product(
     constants: AbstractSet[str],
 ) -> str:
     """The nearest product of two activations in a direction, "" without one."""
-    found = steps(start)
+    nodes = steps(start)
     for _ in range(_MOST_STEPS):
-        products = [n for n in found if n.op_type == "MatMul" and not constants & {*n.input}]
+        products = [n for n in nodes if n.op_type == "MatMul" and not constants & {*n.input}]
         if products:
             return str(products[0].name)
-        found = [next_ for n in found if n.op_type in _INSIDE for next_ in steps(n)]
+        nodes = [next_ for n in nodes if n.op_type in _INSIDE for next_ in steps(n)]
     return ""
 
 

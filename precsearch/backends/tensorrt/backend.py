@@ -133,8 +133,8 @@ class TensorRtBackend:
 
     def scheme_named(self, name: str) -> QuantScheme:
         """See `precsearch.core.backend.Backend.scheme_named`."""
-        made = (scheme(add, attention=a) for add in ("decided", "both") for a in (False, True))
-        known = {one.name: one for one in made}
+        schemes = (scheme(add, attention=a) for add in ("decided", "both") for a in (False, True))
+        known = {one.name: one for one in schemes}
         if name not in known:
             raise OptionError(
                 f"the tensorrt backend has no quantization scheme {name!r}; use one of "
@@ -174,8 +174,8 @@ class TensorRtBackend:
                 )
             have, needed = self._capability(), _SINCE[precision]
             if have < needed:
-                said = f"{precision} needs compute capability {needed / 10:.1f}"
-                return f"{said}, and engines are built for {have / 10:.1f}"
+                reason = f"{precision} needs compute capability {needed / 10:.1f}"
+                return f"{reason}, and engines are built for {have / 10:.1f}"
         return ""
 
     def _capability(self) -> int:

@@ -93,8 +93,8 @@ def read_layers(text: str) -> tuple[EngineLayer, ...]:
     """
     try:
         # Kernel names of TensorRT 8.6 hold raw control characters.
-        found = json.loads(text, strict=False)
-        rows = found["Layers"]
+        listing = json.loads(text, strict=False)
+        rows = listing["Layers"]
         return tuple(_layer(row) for row in rows)
     except (ValueError, KeyError, TypeError) as error:
         raise BuildError(f"the engine inspector's answer cannot be read: {error}") from error
@@ -162,8 +162,8 @@ def computed_in(
             if word in read and weight in ("", word):
                 return _MEMBERS.get(word)
     if kind == _GENERATED and weight not in _LABELS:  # one kernel for many operators
-        found = (read | kept) & {*_LABELS, *_QUANTIZED}
-        if len(found) > 1 or found & set(_QUANTIZED):
+        labels = (read | kept) & {*_LABELS, *_QUANTIZED}
+        if len(labels) > 1 or labels & set(_QUANTIZED):
             return None
     if weight == "int4":  # whatever float type the product is one of
         return _MEMBERS.get(weight)

@@ -29,9 +29,9 @@ def metadata_nodes(text: str, names: Iterable[str] = ()) -> tuple[str, ...]:
         text: The metadata, at most 4,000 characters of it.
         names: If given, only these are returned.
     """
-    found = dict.fromkeys(m.group(1) for m in _METADATA.finditer(text))
-    wanted = frozenset(names)
-    return tuple(n for n in found if not wanted or n in wanted)
+    nodes = dict.fromkeys(m.group(1) for m in _METADATA.finditer(text))
+    known = frozenset(names)
+    return tuple(n for n in nodes if not known or n in known)
 
 
 def layers(network: Any) -> Iterator[Any]:  # noqa: ANN401 - TensorRT's bindings have no types
@@ -47,20 +47,22 @@ def layer_nodes(network: Any, written: Mapping[str, str]) -> list[tuple[Any, str
         written: Tensor → name of the node that writes it, see `node_outputs`.
     """
     names = frozenset(written.values())
-    found: list[tuple[Any, str]] = []
+    rows: list[tuple[Any, str]] = []
     pending: list[int] = []
     for layer in layers(network):
         tensors = (layer.get_output(i) for i in range(layer.num_outputs))
         anchored = next(
             (written[t.name] for t in tensors if t is not None and t.name in written), ""
         )
-        told = metadata_nodes(layer.metadata, names)
-        node = anchored or (told[0] if told else "") or (layer.name if layer.name in names else "")
+        nodes = metadata_nodes(layer.metadata, names)
+        node = (
+            anchored or (nodes[0] if nodes else "") or (layer.name if layer.name in names else "")
+        )
         if not node:
-            pending.append(len(found))
+            pending.append(len(rows))
         elif anchored:
             for position in pending:
-                found[position] = (found[position][0], anchored)
+                rows[position] = (rows[position][0], anchored)
             pending.clear()
-        found.append((layer, node))
-    return found
+        rows.append((layer, node))
+    return rows

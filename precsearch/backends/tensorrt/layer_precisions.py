@@ -101,12 +101,12 @@ def pins(model: onnx.ModelProto, *, pin_half: bool) -> Pins:
         known = node.domain in ("", "ai.onnx") and node.op_type not in _UNSET
         return known and all(types.get(o) == _FLOAT for o in node.output if o)
 
-    found = []
+    constraints = []
     for node in graph.node:
         outputs = tuple(filter(None, node.output))
         inner = tuple(o not in ends for o in outputs)
-        found.append(Pin(node.name, outputs, inner, precision(node), settable(node)))
-    return Pins(tuple(found), asked.lowered, asked.int8)
+        constraints.append(Pin(node.name, outputs, inner, precision(node), settable(node)))
+    return Pins(tuple(constraints), asked.lowered, asked.int8)
 
 
 def renamed(model: onnx.ModelProto, names: Iterable[str], longest: int) -> dict[str, str]:
@@ -123,11 +123,11 @@ def renamed(model: onnx.ModelProto, names: Iterable[str], longest: int) -> dict[
     Returns:
         Old name → new name, of those that changed.
     """
-    wanted = list(names)
+    remaining = list(names)
     taken = {node.name for node in model.graph.node}
-    short = sum(map(len, wanted)) > longest
+    short = sum(map(len, remaining)) > longest
     changed: dict[str, str] = {}
-    for number, name in enumerate(wanted):
+    for number, name in enumerate(remaining):
         if _PLAIN.fullmatch(name) and not short:
             continue
         stem = f"n{number}" if short else re.sub(r"[^A-Za-z0-9_./-]+", "_", name) or "n"

@@ -53,8 +53,8 @@ def listing_digest(layers: Iterable[EngineLayer]) -> str:
 def _layer(line: str, head: re.Match[str]) -> EngineLayer:
     tactic = _TACTIC.search(line, head.end())
     end = tactic.start() if tactic else len(line)
-    found = ((line.find(f", {part}: [", head.start(), end), part) for part in _PARTS)
-    marks = [*sorted((at, part) for at, part in found if at >= 0), (end, "")]
+    parts = ((line.find(f", {part}: [", head.start(), end), part) for part in _PARTS)
+    marks = [*sorted((at, part) for at, part in parts if at >= 0), (end, "")]
     tensors = {
         part: [(_dims(dims), type_word(word)) for dims, word in _TENSOR.findall(line[at:after])]
         for (at, part), (after, _) in pairwise(marks)

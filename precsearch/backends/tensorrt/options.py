@@ -73,9 +73,9 @@ class TensorRtOptions:
                     f"{', '.join(sorted(known))}"
                 )
             values[name] = _value(name, text, type(known[name].default))
-        made = cls(**values)
-        made._check()
-        return made
+        options = cls(**values)
+        options._check()
+        return options
 
     def _check(self) -> None:
         limits = {

@@ -67,7 +67,7 @@ def scheme(
     quirks = {Quirk.KERNEL_SHAPES, Quirk.PAIRED_INPUTS}
     if add_inputs == "decided":
         quirks.add(Quirk.ADD_INPUTS_DECIDED)
-    made = QuantScheme.int8(
+    chosen = QuantScheme.int8(
         name=name if add_inputs == "decided" else f"{name}-add-{add_inputs}",
         activation="int8",
         weight_bits=8,
@@ -85,8 +85,8 @@ def scheme(
         weights=TensorFormat(FLOAT8E4M3, granularity=PerAxis()),
         quantizable=("Conv", "Gemm", "MatMul"),
     )
-    made = replace(made, formats={**made.formats, **float8})
+    chosen = replace(chosen, formats={**chosen.formats, **float8})
     if not attention:
-        return made
+        return chosen
     fused = {Precision.INT8: _INT8_ATTENTION, **(_SEEN if rtx else _DOCUMENTED)}
-    return replace(made, name=f"{made.name}-attention", attention=fused)
+    return replace(chosen, name=f"{chosen.name}-attention", attention=fused)

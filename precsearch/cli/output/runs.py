@@ -26,15 +26,19 @@ def front_lines(metric: str, points: Sequence[Point], page: Page) -> list[Text]:
     lines = [Text.assemble(("the fastest engines of this run", "bold"), " by their loss"), Text()]
     losses = [scale(p.loss) for p in points]
     width = max(map(len, losses), default=0)
+    where = max((len(p.backend) for p in points), default=0)
     for point, loss in zip(points, losses, strict=True):
         seen = "seen on the holdout" if point.on_holdout else "on the search samples alone"
         own = "; the plan of this run" if point.chosen else ""
         lines.append(
             Text.assemble(
-                f"  {speedup(point.ratio):>7}  off by {loss:<{width}}  ",
+                f"  {speedup(1 / point.speed):>7}  off by {loss:<{width}}  ",
+                f"{clean(point.backend):<{where}}  " if where else "",
                 (f"engine {point.trial.number}, {seen}{own}", "dim"),
             )
         )
+    if where:
+        lines += [Text(), Text("speeds are over the fastest FP32 engine of all")]
     lines += [Text(), Text("write the plan of one: --at T takes the best within T, -o FILE")]
     return lines
 
@@ -45,6 +49,7 @@ def plan_at_lines(report: PlanAtReport, page: Page) -> list[Text]:
     scale = Scale(criteria.metric, page.glyphs)
     bound = scale.bound(loss_bound(criteria.metric, criteria.tolerance))
     latency = evidence.latency
+    where = f" on {clean(report.backend)}" if report.backend else ""
     rows = [
         ("loss", f"{scale(evidence.accuracy.loss)} on the search samples"),
         (
@@ -55,7 +60,9 @@ def plan_at_lines(report: PlanAtReport, page: Page) -> list[Text]:
         ("digest", report.plan.digest),
     ]
     lines = [
-        Text.assemble((f"plan of engine {report.number}", "bold green"), f", within {bound}"),
+        Text.assemble(
+            (f"plan of engine {report.number}{where}", "bold green"), f", within {bound}"
+        ),
         Text(),
         page.place("plan", report.path),
         page.place("evidence", report.evidence),

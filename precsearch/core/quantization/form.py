@@ -49,9 +49,9 @@ class GraphForm:
     lacks: frozenset[tuple[str, str]] = frozenset()
     one_kernel: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
 
-    def takes(self, op_type: str, wanted: NumberFormat) -> bool:
+    def takes(self, op_type: str, number_format: NumberFormat) -> bool:
         """Whether the engine builds an operator in a float format."""
-        return (op_type, wanted.name) not in self.lacks
+        return (op_type, number_format.name) not in self.lacks
 
     @property
     def base(self) -> str:
@@ -81,13 +81,13 @@ class GraphForm:
             return precision
         return self.surrounding.get(precision, Precision.FP32)
 
-    def typed_as(self, wanted: NumberFormat) -> NumberFormat:
-        """The format whose ONNX types say which operators can compute in ``wanted``.
+    def typed_as(self, number_format: NumberFormat) -> NumberFormat:
+        """The format whose ONNX types say which operators can compute in ``number_format``.
 
         Where a precision is asked for by name the graph stays FP32, and ONNX's type lists, in which
         bfloat16 came late, say nothing: then it is float16, which every float operator has.
         """
-        return FLOAT16 if self.annotated and wanted != FLOAT32 else wanted
+        return FLOAT16 if self.annotated and number_format != FLOAT32 else number_format
 
 
 TYPED = GraphForm("typed", 13)

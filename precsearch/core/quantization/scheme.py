@@ -58,7 +58,7 @@ class Quirk(Enum):
     one; see `precsearch.lowering.qdq.dynamic`."""
     CHEAP_FACTORS = auto()
     """A Mul in front of a quantized product takes little time beside it, as was measured; see
-    `precsearch.rewrites.smooth`."""
+    `precsearch.rewrites.scaling.smooth`."""
     FLOAT_PRODUCTS = auto()
     """A MatMul of two activations stays in float."""
 

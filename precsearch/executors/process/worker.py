@@ -149,8 +149,8 @@ class Worker(Channel[S]):
         limit_s: float,
         lives: int,
     ) -> R:
-        found: R = self._asked(method.__name__, args, more, limit_s, lives)
-        return found
+        result: R = self._asked(method.__name__, args, more, limit_s, lives)
+        return result
 
     def _asked(
         self,
@@ -223,11 +223,11 @@ class Worker(Channel[S]):
         Returns:
             This worker.
         """
-        made: Worker[Any] = self
+        worker: Worker[Any] = self
         with self._lock:
-            made._factory = self._placed(factory)
+            worker._factory = self._placed(factory)
             self.serve(*args)
-        return made
+        return worker
 
     def _placed(self, factory: Callable[..., T]) -> Callable[..., T]:
         if self._binding is not None:

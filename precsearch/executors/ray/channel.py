@@ -134,7 +134,7 @@ class RayChannel(Channel[S]):
         with self._lock:
             self.prepare()
             try:
-                found: R = self._take(self.actor.ask.remote(method.__name__, args, more, again))
+                result: R = self._take(self.actor.ask.remote(method.__name__, args, more, again))
             except ray.exceptions.RayActorError as error:
                 self._open = False
                 killed = WorkerKilled(
@@ -143,7 +143,7 @@ class RayChannel(Channel[S]):
                 )
                 killed.stage = "start"
                 raise killed from error
-        return found
+        return result
 
     def _take(self, ref: Any) -> Any:  # noqa: ANN401 - a reply from the wire
         """Wait for a reply; a signal is heard meanwhile."""
@@ -178,11 +178,11 @@ class RayChannel(Channel[S]):
 
     def become(self, make: Callable[..., T], /, *args: object) -> Channel[T]:
         """See `Channel.become`."""
-        made: RayChannel[Any] = self
+        worker: RayChannel[Any] = self
         with self._lock:
-            made._make = make
+            worker._make = make
             self.serve(*args)
-        return made
+        return worker
 
     def stop(self) -> None:
         """See `Channel.stop`."""

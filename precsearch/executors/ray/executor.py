@@ -116,7 +116,7 @@ class RayExecutor(Executor):
     def _found(self, request: Request) -> tuple[DeviceSpec, ...]:
         """The devices of the cluster, those of the driver's own node first."""
         kind = request.facts.device
-        found: list[DeviceSpec] = []
+        devices: list[DeviceSpec] = []
         alive = [n for n in self._ray.nodes() if n["Alive"]]
         mine = socket.gethostname()
         for node in sorted(alive, key=lambda n: (n["NodeManagerHostname"] != mine, n["NodeID"])):
@@ -125,12 +125,12 @@ class RayExecutor(Executor):
                 name = f"{name}-{node['NodeID'][:6]}"
             count = int(node["Resources"].get("GPU", 0)) if kind == "gpu" else 1
             self._nodes[name] = node["NodeID"]
-            found += [DeviceSpec(name, kind, index) for index in range(count)]
-        if not found:
+            devices += [DeviceSpec(name, kind, index) for index in range(count)]
+        if not devices:
             raise OptionError(
                 f"the Ray cluster has no {kind.upper()} that is alive; check 'ray status'"
             )
-        return tuple(found)
+        return tuple(devices)
 
 
 def open_ray(request: Request) -> RayExecutor:
@@ -161,8 +161,8 @@ def _start(ray: Any, address: str, *, local: bool, gpus: int | None) -> None:  #
         else:
             ray.init(address=address, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        message = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise OptionError(
-            f"Ray does not answer at {address or LOCAL!r}: {said}; check --ray, and that "
+            f"Ray does not answer at {address or LOCAL!r}: {message}; check --ray, and that "
             "the nodes have one RAY_AUTH_TOKEN"
         ) from error

@@ -115,18 +115,18 @@ def unpinned(graph: GraphView, quantized: Iterable[str]) -> frozenset[int]:
     """
     own = (n.inputs[0] for n in graph.nodes if n.is_op("QuantizeLinear"))
     pending = [(tensor, False) for tensor in (*quantized, *own)]
-    found: set[int] = set()
+    unpinned_nodes: set[int] = set()
     while pending:
         tensor, fused = pending.pop()
         node = graph.producer.get(tensor)
-        if node is None or node.index in found or node.is_op(*QDQ):
+        if node is None or node.index in unpinned_nodes or node.is_op(*QDQ):
             continue
         if fused and graph.only_user(tensor) is None:
             continue  # another reader needs the float value: nothing is fused across it
-        found.add(node.index)
+        unpinned_nodes.add(node.index)
         moves = node.is_op(*_MOVES)
         pending += [(t, not moves or fused) for t in _behind(node, graph, moves)]
-    return frozenset(found)
+    return frozenset(unpinned_nodes)
 
 
 def _behind(node: NodeView, graph: GraphView, moves: bool) -> tuple[str, ...]:

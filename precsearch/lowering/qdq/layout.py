@@ -96,19 +96,19 @@ class _Placement:
     def place(self, node: NodeView, branch: bool) -> None:
         """Quantize what an INT8 node reads and, where needed, what it writes."""
         passive = self.groups[node.key] in self.passive
-        found = placed(node, self.graph, self.scheme, passive, self.precision)
-        if found is None or (found.end and self.groups[found.end] not in self.asked):
+        placement = placed(node, self.graph, self.scheme, passive, self.precision)
+        if placement is None or (placement.end and self.groups[placement.end] not in self.asked):
             # A quantized shortcut makes TensorRT fuse convolution and Add into one INT8 kernel; for
             # a convolution that is not in INT8 it has none, and does not build.
             return
         if self.precision is Precision.INT8 and is_dynamic(self.scales, node):
             self.dynamic.add(node.index)
             return
-        slots = (*found.slots, *found.branch) if branch else found.slots
+        slots = (*placement.slots, *placement.branch) if branch else placement.slots
         self.reads |= {(node.index, s) for s in slots}
-        computes = found.trait is Trait.INPUTS_QUANTIZABLE
+        computes = placement.trait is Trait.INPUTS_QUANTIZABLE
         (self.active if computes else self.kept).append(node.index)
-        if not found.output:
+        if not placement.output:
             return
         tail = fused_tail(node, self.graph, self.groups)
         self.replaced.add(tail)
@@ -119,14 +119,14 @@ class _Placement:
             self.ties += [Tie(tail, node.inputs[s], exact=False) for s in slots]
             self.moved.add(tail)
 
-    def carry(self, wanted: frozenset[str]) -> None:
+    def carry(self, tensors: frozenset[str]) -> None:
         """Let quantized tensors through the nodes that do not change values."""
         for node in self.graph.nodes:
             if not node.inputs or node.inputs[0] not in self.replaced:
                 continue
             if node.inputs[0] in self.apart:
                 continue
-            if node.outputs[0] not in wanted or node.outputs[0] in self.replaced:
+            if node.outputs[0] not in tensors or node.outputs[0] in self.replaced:
                 continue
             if self._carries(node):
                 self.reads.add((node.index, 0))
@@ -159,12 +159,12 @@ class _Placement:
 
     def wanted(self) -> frozenset[str]:
         """Tensors that an INT8 node reads, directly or through nodes that carry."""
-        found = {self.graph.nodes[i].inputs[s] for i, s in self.reads}
+        tensors = {self.graph.nodes[i].inputs[s] for i, s in self.reads}
         for node in reversed(self.graph.nodes):
-            wants = bool(node.outputs) and node.outputs[0] in found
+            wants = bool(node.outputs) and node.outputs[0] in tensors
             if wants and self._carries(node):
-                found.add(node.inputs[0])
-        return frozenset(found)
+                tensors.add(node.inputs[0])
+        return frozenset(tensors)
 
 
 def quantize_layout(
@@ -189,24 +189,24 @@ def quantize_layout(
     """
     cast = (k for k, p in assignment.entries if p.spec.encoding is Encoding.CAST)
     floats = frozenset(node for key in cast for node in space.by_key[key].nodes)
-    made = [
+    layouts = [
         _layout_of(_Placement(graph, scheme, space, asked, precision, scales), floats)
         for precision in quantizing(Precision.ordered())
         if (asked := assignment.keys_at(precision))
     ]
     return QuantLayout(
-        frozenset().union(*(m.replaced for m in made)),
-        frozenset().union(*(m.reads for m in made)),
-        frozenset().union(*(m.spared for m in made)),
-        frozenset().union(*(m.written for m in made)),
-        dict(sorted((key, p) for m in made for key, p in m.params.items())),
-        tuple(sorted(i for m in made for i in m.active)),
-        tuple(sorted(i for m in made for i in m.passive)),
-        {i: p for m in made for i, p in m.nodes.items()},
-        {t: p for m in made for t, p in m.stored.items()},
-        frozenset().union(*(m.quantized for m in made)),
-        {i: shift for m in made for i, shift in m.shifts.items()},
-        frozenset().union(*(m.dynamic for m in made)),
+        frozenset().union(*(m.replaced for m in layouts)),
+        frozenset().union(*(m.reads for m in layouts)),
+        frozenset().union(*(m.spared for m in layouts)),
+        frozenset().union(*(m.written for m in layouts)),
+        dict(sorted((key, p) for m in layouts for key, p in m.params.items())),
+        tuple(sorted(i for m in layouts for i in m.active)),
+        tuple(sorted(i for m in layouts for i in m.passive)),
+        {i: p for m in layouts for i, p in m.nodes.items()},
+        {t: p for m in layouts for t, p in m.stored.items()},
+        frozenset().union(*(m.quantized for m in layouts)),
+        {i: shift for m in layouts for i, shift in m.shifts.items()},
+        frozenset().union(*(m.dynamic for m in layouts)),
     )
 
 
@@ -241,5 +241,5 @@ def _layout_of(placement: _Placement, floats: frozenset[str]) -> QuantLayout:
 
 def _shifts(graph: GraphView, active: Iterable[int], scales: ScaleSource) -> dict[int, Floats]:
     held = (bias_holder(graph.nodes[i], graph) for i in active)
-    found = {n.index: shift_of(scales, n) for n in held if n is not None}
-    return {index: shift for index, shift in found.items() if shift is not None}
+    shifts = {n.index: shift_of(scales, n) for n in held if n is not None}
+    return {index: shift for index, shift in shifts.items() if shift is not None}

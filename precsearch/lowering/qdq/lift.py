@@ -33,12 +33,12 @@ def lifted(
         reads: (Node index, input slot) of what is quantized.
         floats: Keys of nodes that compute in another float format: these would round in between.
     """
-    found = set()
+    lifted_tensors = set()
     for index, slot in reads:
         tensor = graph.nodes[index].inputs[slot]
         source = before_pool(tensor, graph)
         if not source or graph.producer[tensor].key in floats or tensor in graph.output_names:
             continue
         if all((user.index, place) in reads for user, place in graph.consumers.get(tensor, ())):
-            found.add(source)
-    return frozenset(found)
+            lifted_tensors.add(source)
+    return frozenset(lifted_tensors)

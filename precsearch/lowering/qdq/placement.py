@@ -95,5 +95,5 @@ def has_branch(
     node: NodeView, graph: GraphView, scheme: QuantScheme, precision: Precision = Precision.INT8
 ) -> bool:
     """Whether a group of its own decides on the branch of this Add."""
-    found = placed(node, graph, scheme, True, precision)
-    return found is not None and bool(found.branch)
+    placement = placed(node, graph, scheme, True, precision)
+    return placement is not None and bool(placement.branch)

@@ -50,7 +50,7 @@ def quantizable(
 ) -> dict[str, frozenset[str]]:
     """Group key → the tensors that Q/DQ there quantizes: what calibration must look at."""
     groups = node_groups(space)
-    found: dict[str, set[str]] = {}
+    reached: dict[str, set[str]] = {}
     for node in graph.nodes:
         group = space.by_key.get(groups.get(node.key, ""))
         if group is None:
@@ -59,7 +59,7 @@ def quantizable(
             found_here = placed(node, graph, scheme, group.passive, precision)
             if found_here is None:
                 continue
-            tensors = found.setdefault(group.key, set())
+            tensors = reached.setdefault(group.key, set())
             tensors |= {node.inputs[s] for s in found_here.slots}
             if Quirk.BEFORE_POOLING in scheme.quirks:
                 sources = (before_pool(node.inputs[s], graph) for s in found_here.slots)
@@ -68,8 +68,8 @@ def quantizable(
                 tensors.add(fused_tail(node, graph, groups))
             branch = f"{node.key}{BRANCH_SUFFIX}"
             if branch in space.by_key:
-                found.setdefault(branch, set()).update(node.inputs[s] for s in found_here.branch)
-    return {key: frozenset(tensors) for key, tensors in found.items()}
+                reached.setdefault(branch, set()).update(node.inputs[s] for s in found_here.branch)
+    return {key: frozenset(tensors) for key, tensors in reached.items()}
 
 
 def quantizing(precisions: Iterable[Precision]) -> tuple[Precision, ...]:

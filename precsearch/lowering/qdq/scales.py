@@ -61,14 +61,14 @@ class QuantParams:
     zero_point: int
 
     @classmethod
-    def of(cls, found: TensorRange, stored_as: TensorFormat) -> QuantParams:
+    def of(cls, tensor_range: TensorRange, stored_as: TensorFormat) -> QuantParams:
         """The parameters that cover a range, zero included exactly.
 
         ``uint8``: (high - low) / 255, asymmetric. Symmetric formats: max(|low|, |high|) over the
         largest value, 127 for ``int8`` and 448 for ``float8e4m3``.
         """
         largest = np.float32(stored_as.largest)
-        low, high = np.float32(min(found.low, 0.0)), np.float32(max(found.high, 0.0))
+        low, high = np.float32(min(tensor_range.low, 0.0)), np.float32(max(tensor_range.high, 0.0))
         if stored_as.symmetric:
             return cls(float(max(max(-low, high) / largest, MIN_SCALE)), 0)
         # In two halves: high - low overflows for a range as wide as FP32 itself.
@@ -106,10 +106,10 @@ class _Classes:
         self._parent[self.root(b)] = self.root(a)
 
     def members(self) -> Iterator[list[str]]:
-        found: dict[str, list[str]] = {}
+        members: dict[str, list[str]] = {}
         for tensor in sorted(self._parent):
-            found.setdefault(self.root(tensor), []).append(tensor)
-        yield from found.values()
+            members.setdefault(self.root(tensor), []).append(tensor)
+        yield from members.values()
 
 
 class ScaleSource(Protocol):
@@ -194,15 +194,15 @@ class RangeScales:
                 raise ModelError(
                     f"tensor {members[0]!r} was not calibrated, so {name} has no scale"
                 )
-            found = ranges[0]
+            first = ranges[0]
             for other in ranges[1:]:
-                found = found.union(other)
-            params.update(dict.fromkeys(members, QuantParams.of(found, stored_as)))
+                first = first.union(other)
+            params.update(dict.fromkeys(members, QuantParams.of(first, stored_as)))
         return params
 
     def _signed(self, tensor: str) -> bool:
-        found = self._ranges.get(tensor)
-        return found is None or found.low < 0
+        tensor_range = self._ranges.get(tensor)
+        return tensor_range is None or tensor_range.low < 0
 
 
 _EDITED = "it was edited: restore it or make it again with 'precsearch optimize'"
@@ -232,16 +232,16 @@ class FixedScales:
         Raises:
             PlanError: The plan has no scale for a tensor, or unequal ones where one is carried.
         """
-        found = {t: scale_key(t, precision) for t in tensors}
-        missing = [t for t in sorted(tensors) if found[t] not in self._params]
+        keys = {t: scale_key(t, precision) for t in tensors}
+        missing = [t for t in sorted(tensors) if keys[t] not in self._params]
         if missing:
             raise PlanError(f"the plan lacks the scale of tensor {missing[0]!r}; {_EDITED}")
         for tie in ties:
-            if tie.exact and self._params[found[tie.a]] != self._params[found[tie.b]]:
+            if tie.exact and self._params[keys[tie.a]] != self._params[keys[tie.b]]:
                 raise PlanError(
                     f"the plan has unequal scales for {tie.a!r} and {tie.b!r}; {_EDITED}"
                 )
-        return {t: self._params[key] for t, key in found.items()}
+        return {t: self._params[key] for t, key in keys.items()}
 
 
 def stored_scale(scale: float, *, half: bool) -> float:

@@ -95,51 +95,55 @@ class QuantizedTensors:
         self._split = split
         self._half_scales = self.graph.opsets.get("", 1) >= _HALF_SCALE_OPSET
 
-    def operand(self, node: NodeView, slot: int, wanted: NumberFormat, /) -> str | None:
+    def operand(self, node: NodeView, slot: int, number_format: NumberFormat, /) -> str | None:
         """See `precsearch.lowering.writer.EncodedTensors.operand`."""
         tensor = node.inputs[slot]
         if node.index in self.active and slot == weight_slot(node, self.graph):
-            return self._weight(tensor, self._weight_form(node, wanted))
+            return self._weight(tensor, self._weight_form(node, number_format))
         if not tensor or tensor in self.graph.weights or not self.graph.is_float(tensor):
             return None
         asked = self.layout.nodes[node.index] if (node.index, slot) in self.layout.reads else None
-        return self.read(tensor, wanted, asked)
+        return self.read(tensor, number_format, asked)
 
-    def read(self, tensor: str, wanted: NumberFormat, asked: Precision | None = None) -> str | None:
+    def read(
+        self, tensor: str, number_format: NumberFormat, asked: Precision | None = None
+    ) -> str | None:
         """The name of a dequantized activation; ``None`` if it is read unquantized.
 
         Args:
             tensor: Of the model.
-            wanted: The float format that it is read in.
+            number_format: The float format that it is read in.
             asked: What its values must have been quantized to, ``None``: nothing.
         """
         own = self.layout.stored.get(tensor)
         if own is not None and asked in (None, own):
-            return self._dequantized(tensor, own, wanted, float_name(tensor, wanted))
+            return self._dequantized(tensor, own, number_format, float_name(tensor, number_format))
         if asked is None:
             return None
-        return self._dequantized(tensor, asked, wanted, dequantized_name(tensor, asked, wanted))
+        return self._dequantized(
+            tensor, asked, number_format, dequantized_name(tensor, asked, number_format)
+        )
 
     def _dequantized(
-        self, tensor: str, precision: Precision, wanted: NumberFormat, made: str
+        self, tensor: str, precision: Precision, number_format: NumberFormat, output: str
     ) -> str:
-        if not self.writer.begins(made):
-            return made
+        if not self.writer.begins(output):
+            return output
         params = self.layout.params[scale_key(tensor, precision)]
         # An FP16 scale below the normal range loses its digits, and before operator set 19 there
         # is none: such a tensor goes through FP32.
         fits = self._half_scales and params.scale >= float(MIN_HALF_SCALE)
         quantized = self._quantized(tensor, precision, params, fits)
-        if wanted != FLOAT32 and not (fits and wanted == FLOAT16):
-            wide = self._dequantized(tensor, precision, FLOAT32, f"{made}/wide")
-            return self._floats.cast(wide, made, wanted)
-        args = [quantized, *self._scale_args(tensor, precision, params, wanted == FLOAT16)]
-        self.writer.node("DequantizeLinear", args, made)
-        return made
+        if number_format != FLOAT32 and not (fits and number_format == FLOAT16):
+            wide = self._dequantized(tensor, precision, FLOAT32, f"{output}/wide")
+            return self._floats.cast(wide, output, number_format)
+        args = [quantized, *self._scale_args(tensor, precision, params, number_format == FLOAT16)]
+        self.writer.node("DequantizeLinear", args, output)
+        return output
 
     def _quantized(self, tensor: str, precision: Precision, params: QuantParams, fits: bool) -> str:
-        made = f"{quantized_stem(tensor, precision)}q"
-        if self.writer.begins(made):
+        output = f"{quantized_stem(tensor, precision)}q"
+        if self.writer.begins(output):
             half = fits and self._floats.native(tensor) == FLOAT16
             own = self.layout.stored.get(tensor, precision)
             if own is precision:
@@ -148,8 +152,8 @@ class QuantizedTensors:
                 half, plain = False, float_name(tensor, FLOAT32)
                 source = self._dequantized(tensor, own, FLOAT32, plain)
             args = [source, *self._scale_args(tensor, precision, params, half)]
-            self.writer.node("QuantizeLinear", args, made)
-        return made
+            self.writer.node("QuantizeLinear", args, output)
+        return output
 
     def _scale_args(
         self, tensor: str, precision: Precision, params: QuantParams, half: bool

@@ -50,8 +50,8 @@ def together(timings: Sequence[Latency], noise: float) -> Latency:
     doubts = [reason for t in timings for reason in t.unsure]
     pairs = [(a, b) for i, a in enumerate(timings) for b in timings[:i]]
     if len(timings) >= _ENOUGH and not any(agree(a, b, noise) for a, b in pairs):
-        said = ", ".join(f"{1 / r:.2f}x" if r > 0 else "?" for r in ratios)
-        doubts.append(f"timings of the same engine differ: {said}")
+        text = ", ".join(f"{1 / r:.2f}x" if r > 0 else "?" for r in ratios)
+        doubts.append(f"timings of the same engine differ: {text}")
     return replace(
         row,
         ratio_low=min(row.ratio_low, *ratios),

@@ -38,7 +38,7 @@ def timed_together(
         BuildError: The backend refused a model.
         RunError: An engine failed.
     """
-    return tuple(found for part in _parts(engines, time, announce, available) for found in part)
+    return tuple(latency for part in _parts(engines, time, announce, available) for latency in part)
 
 
 def _parts(

@@ -112,23 +112,23 @@ def compare(
     first = max(options.min_rounds, options.rounds // 2) if rough else options.rounds
     rounds = timed.run(min(first, options.rounds))
     while True:
-        found = _latency(rounds[0], rounds[1], loads, options, timed)
-        made = found.rounds + found.dropped
-        if rough or timed.over or made >= options.max_rounds or _settled(found, noise, best):
-            return found
-        rounds = timed.run(min(options.rounds, options.max_rounds - made))
+        latency = _latency(rounds[0], rounds[1], loads, options, timed)
+        total = latency.rounds + latency.dropped
+        if rough or timed.over or total >= options.max_rounds or _settled(latency, noise, best):
+            return latency
+        rounds = timed.run(min(options.rounds, options.max_rounds - total))
 
 
-def _settled(found: Latency, noise: float, best: float | None) -> bool:
+def _settled(latency: Latency, noise: float, best: float | None) -> bool:
     """Whether more rounds could not change what is concluded."""
-    low, high = found.ratio_low, found.ratio_high
+    low, high = latency.ratio_low, latency.ratio_high
     lines = (1.0,) if best is None else (1.0, best)
     if any(line * (1 - noise) <= low and high <= line * (1 + noise) for line in lines):
         return True
     if best is not None and low > best * (1 + noise):
         return True
     outside = low > 1 + noise or high < 1 - noise
-    return outside and high - low <= 2 * noise * found.ratio
+    return outside and high - low <= 2 * noise * latency.ratio
 
 
 def against_itself(baseline: Latency) -> Latency:
@@ -171,6 +171,6 @@ def noise_floor(
     """
     timed = Interleaved([first, second], loads, options, around)
     rounds = timed.run(2 * options.rounds)
-    found = _latency(rounds[0], rounds[1], loads, options, timed)
-    floor = max(abs(math.log(found.ratio_low)), abs(math.log(found.ratio_high)))
-    return max(floor, _FLOOR), found
+    latency = _latency(rounds[0], rounds[1], loads, options, timed)
+    floor = max(abs(math.log(latency.ratio_low)), abs(math.log(latency.ratio_high)))
+    return max(floor, _FLOOR), latency

@@ -180,8 +180,8 @@ class Interleaved:
         """Why the rounds should not be trusted; mostly nothing."""
         if self._quiet:
             return ()
-        said = f"{len(self._disturbed)} of {self._made} rounds were disturbed"
-        return (f"{BUSY} ({said})",)
+        sentence = f"{len(self._disturbed)} of {self._made} rounds were disturbed"
+        return (f"{BUSY} ({sentence})",)
 
     def run(self, rounds: int) -> Samples:
         """Medians so far (or what `TimingOptions.timing` names), after ``rounds`` more.
@@ -189,8 +189,8 @@ class Interleaved:
         Returns:
             Seconds, shape ``(sessions, loads, rounds)``.
         """
-        wanted, tries, row = len(self._still) + rounds, 0, 0
-        while len(self._still) < wanted and tries < _TRIES * rounds and not self.over:
+        target, tries, row = len(self._still) + rounds, 0, 0
+        while len(self._still) < target and tries < _TRIES * rounds and not self.over:
             tries += 1
             share, medians = self._round(self._made)
             if share <= _STILL:
@@ -214,7 +214,7 @@ class Interleaved:
 
     def _round(self, number: int) -> tuple[float, list[list[float]]]:
         """The share of time that was lost in the worst timing, and medians by load and session."""
-        worst, found = 0.0, []
+        worst, times = 0.0, []
         for load, repeats in zip(self._loads, self._repeats, strict=True):
             medians = [0.0] * len(self._sessions)
             order = list(range(len(self._sessions)))
@@ -228,8 +228,8 @@ class Interleaved:
                 worst = max(worst, lost)
                 self._left -= sum(seconds)
                 self._around.patience.worked(sum(seconds))
-            found.append(medians)
-        return worst, found
+            times.append(medians)
+        return worst, times
 
 
 def _share(disturbed: tuple[float, list[list[float]]]) -> float:

@@ -45,10 +45,10 @@ class EngineTimes:
 def recorded(entrants: Sequence[Entrant]) -> EngineTimes:
     """What each search measured, at different times and in different processes."""
     plans = {e.backend: e.result.plan for e in entrants if e.result is not None}
-    found = {name: plan.evidence for name, plan in plans.items() if plan is not None}
+    by_engine = {name: plan.evidence for name, plan in plans.items() if plan is not None}
     return EngineTimes(
-        {name: evidence.baseline.seconds for name, evidence in found.items()},
-        {name: evidence.latency.seconds for name, evidence in found.items()},
+        {name: evidence.baseline.seconds for name, evidence in by_engine.items()},
+        {name: evidence.latency.seconds for name, evidence in by_engine.items()},
         together=False,
     )
 
@@ -67,12 +67,12 @@ def compared(config: OptimizeConfig, entrants: Sequence[Entrant]) -> EngineTimes
     for one in entrants:
         assert one.result is not None
         assert one.result.plan is not None
-        made = materialize(one.result.plan, config.model, None)
-        target = made.target
+        materialized = materialize(one.result.plan, config.model, None)
+        target = materialized.target
         options = replace(target.options, model_folder="", cache="")
-        lowered = made.lowering.lower(Assignment())
+        lowered = materialized.lowering.lower(Assignment())
         plain[one.backend] = SharedEngine(target.factory, options, lowered.model)
-        planned[one.backend] = SharedEngine(target.factory, options, made.lowered.model)
+        planned[one.backend] = SharedEngine(target.factory, options, materialized.lowered.model)
     loads = open_inputs(config, target.graph).loads
     reference = min(known.fp32, key=lambda name: (known.fp32[name], name))
     names = sorted(planned)
@@ -81,8 +81,8 @@ def compared(config: OptimizeConfig, entrants: Sequence[Entrant]) -> EngineTimes
         open_executor(target.source, target.facts) as executor,
         executor.open(executor.devices()[0], open_shared_timing, loads, limit_s=_LIMIT_S) as worker,
     ):
-        found = worker.call(SharedTiming.measure, engines, plain[reference])
-    seconds = [latency.ratio for latency in found]
+        latencies = worker.call(SharedTiming.measure, engines, plain[reference])
+    seconds = [latency.ratio for latency in latencies]
     count = len(names)
     return EngineTimes(
         dict(zip(names, seconds[:count], strict=True)),

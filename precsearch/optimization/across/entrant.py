@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from precsearch.core.backend import BackendOptions
 from precsearch.core.events import (
     Event,
+    FinalistJudged,
     FinalistsTimed,
     SearchFinished,
     SearchStarted,
@@ -64,6 +65,7 @@ class Entrant:
     _uniform: dict[Assignment, Precision] = field(default_factory=dict, repr=False)
     _trials: dict[int, Trial] = field(default_factory=dict, repr=False)
     _again: dict[int, float] = field(default_factory=dict, repr=False)
+    _missed: set[int] = field(default_factory=set, repr=False)
 
     @property
     def backend(self) -> str:
@@ -103,6 +105,8 @@ class Entrant:
                 self._trials[event.trial.number] = event.trial
             case FinalistsTimed():
                 self._again = {row.number: row.ratio for row in event.times}
+            case FinalistJudged(passed=False):
+                self._missed.add(event.number)
             case SearchFinished():
                 self.built = event.builds
                 self.ended = event.reason not in _CUT_SHORT
@@ -132,14 +136,17 @@ class Entrant:
         return rows
 
     def best_uniform(self) -> BestUniform | None:
-        """The fastest uniform engine within the bound; ``None`` if the search built none."""
+        """The fastest uniform engine within the bound; ``None`` if the search built none.
+
+        One that missed the bound on the holdout is none.
+        """
         found = [
             BestUniform(
                 self._uniform[trial.assignment],
                 self._again.get(trial.number, latency.ratio),
             )
             for latency, trial, within in self._timed()
-            if within and trial.assignment in self._uniform
+            if within and trial.assignment in self._uniform and trial.number not in self._missed
         ]
         return min(found, key=lambda row: row.ratio, default=None)
 

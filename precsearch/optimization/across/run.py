@@ -26,7 +26,7 @@ from precsearch.setup.files import check_free
 from precsearch.setup.outputs import Outputs, reserved
 from precsearch.setup.ownership import check_same_model
 
-__all__ = ["across_events", "several"]
+__all__ = ["across_events", "engine_row", "several"]
 
 _ENGINES_EACH = 60
 _LEAST_S = 5.0
@@ -71,17 +71,17 @@ def _race(config: OptimizeConfig, entrants: Sequence[Entrant]) -> Stream:
     total = budget if budget is not None else _ENGINES_EACH * len(entrants)
     for one in entrants:
         slice_s = None if config.time_budget is None else config.time_budget / (2 * len(entrants))
-        found = yield from one.run(
+        result = yield from one.run(
             optimize_events(replace(one.config, max_builds=first, time_budget=slice_s))
         )
-        if found.interrupted:
-            return found
+        if result.interrupted:
+            return result
     while True:
         standings = [one.standing for one in entrants]
         left_s = _left(config, began)
         share = next_share(standings, total - sum(s.built for s in standings))
         if share is None or (left_s is not None and left_s < _LEAST_S):
-            return found
+            return result
         one = next(e for e in entrants if e.backend == share[0])
         before = one.built
         given = replace(
@@ -91,10 +91,10 @@ def _race(config: OptimizeConfig, entrants: Sequence[Entrant]) -> Stream:
             max_builds=one.built + share[1],
             time_budget=None if left_s is None else one.seconds + left_s / 2,
         )
-        found = yield from one.run(optimize_events(given))
+        result = yield from one.run(optimize_events(given))
         one.ended = one.ended or one.built == before
-        if found.interrupted:
-            return found
+        if result.interrupted:
+            return result
 
 
 def _left(config: OptimizeConfig, began: float) -> float | None:
@@ -107,10 +107,10 @@ def _ship(
     config: OptimizeConfig, outputs: Outputs, backend: str, plan: Path, artifact: Path
 ) -> None:
     """Build what a plan ships, and put it where the user wants it."""
-    made = config.run_path / f"shipped{artifact.suffix}"
-    build(plan, config.model, made, force=True)
+    shipped = config.run_path / f"shipped{artifact.suffix}"
+    build(plan, config.model, shipped, force=True)
     places = artifact_paths(backend, artifact)
-    for source, place in zip(artifact_paths(backend, made), places, strict=True):
+    for source, place in zip(artifact_paths(backend, shipped), places, strict=True):
         outputs.write(place, source.read_bytes())
 
 
@@ -119,8 +119,12 @@ def _shipped(config: OptimizeConfig, entrants: Sequence[Entrant], outputs: Outpu
     ready = [e for e in entrants if e.result is not None and e.result.plan is not None]
     interrupted = any(e.result is None or e.result.interrupted for e in entrants)
     if not ready:
-        said = tuple(f"{e.backend}: {s}" for e in entrants if e.result for s in e.result.summary)
-        return OptimizeResult(None, None, None, met=False, interrupted=interrupted, summary=said)
+        warnings = tuple(
+            f"{e.backend}: {s}" for e in entrants if e.result for s in e.result.summary
+        )
+        return OptimizeResult(
+            None, None, None, met=False, interrupted=interrupted, summary=warnings
+        )
     times = recorded(ready)
     if not interrupted:
         yield StageStarted("compare", f"the plans of {len(ready)} engines, in the same rounds")
@@ -128,7 +132,7 @@ def _shipped(config: OptimizeConfig, entrants: Sequence[Entrant], outputs: Outpu
             times = compared(config, ready)
         except (EngineError, WorkerError) as error:
             yield Warned(f"plans are compared by times of different processes: {error}")
-    rows = tuple(_row(e, times) for e in entrants)
+    rows = tuple(engine_row(e, times) for e in entrants)
     met = [e for e in ready if e.result is not None and e.result.met] or ready
     best = min(met, key=lambda e: (times.plan[e.backend], e.backend))
     assert best.result is not None
@@ -165,11 +169,13 @@ def _writable(artifact: Path | None, best: Entrant, entrants: Sequence[Entrant])
     return artifact if not theirs or best in theirs else None
 
 
-def _row(one: Entrant, times: EngineTimes) -> EngineRow:
+def engine_row(one: Entrant, times: EngineTimes) -> EngineRow:
     """An entrant's part of the table, in speeds relative to the fastest FP32 engine."""
     fp32, plan = times.fp32.get(one.backend), times.plan.get(one.backend)
     uniform = one.best_uniform()
     found = one.result.plan if one.result is not None else None
+    if found is not None and fp32 is not None and not len(found.recipe.assignment):
+        plan = fp32  # One engine has one time, however often it was opened.
     speed = None
     if uniform is not None and found is not None and plan is not None:
         # Both ratios are of the same rounds at the end of that engine's search.

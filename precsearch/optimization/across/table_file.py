@@ -53,7 +53,8 @@ def read_table(folder: Path) -> EngineTable | None:
         table = structure(json.loads(read_regular(path, _MAX_BYTES, follow=False)), EngineTable)
     except (OSError, ValueError, RecursionError, InputError) as error:
         raise InputError(f"the table of engines {str(path)!r} cannot be read: {error}") from error
-    if table.shipped not in (row.backend for row in table.rows) or not _plain(table.shipped):
+    names = [row.backend for row in table.rows]
+    if table.shipped not in names or not all(map(_plain, names)):
         raise InputError(f"the table of engines {str(path)!r} has no row of what was shipped")
     return table
 

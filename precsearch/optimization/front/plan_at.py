@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from precsearch.formatting import Scale, loss_bound
 from precsearch.optimization.explanation.caveats import hidden_by_loss
 from precsearch.optimization.explanation.demoted import demoted
 from precsearch.optimization.explanation.explain import explain_groups, ledger
-from precsearch.optimization.front.points import Point, front_of, within
-from precsearch.optimization.front.recall import FinishedRun, Recalled, finished_run, recalled
+from precsearch.optimization.front.points import Point, front_of
+from precsearch.optimization.front.recall import FinishedRun, Recalled, recalled
+from precsearch.optimization.front.runs import best_within, finished_runs
 from precsearch.optimization.stages.select import Choice
 from precsearch.optimization.write_plan import relowered, short_accuracy, short_latency
 from precsearch.plan.plan import Evidence, Plan, evidence_path
@@ -37,6 +38,7 @@ class PlanAtReport:
         plan: The plan itself.
         number: Of the engine, in the run.
         lines: What the user should know of it, a sentence each.
+        backend: Where it runs, if the search was on several engines.
     """
 
     path: Path
@@ -44,16 +46,19 @@ class PlanAtReport:
     plan: Plan
     number: int
     lines: tuple[str, ...]
+    backend: str = ""
 
 
 def front(run: str | Path) -> tuple[str, tuple[Point, ...]]:
     """The Pareto front of a finished run: its metric, and its points, fastest first.
 
+    Of a search on several engines, the points of all of them.
+
     Raises:
         InputError: The run cannot be read, or has no plan yet.
     """
-    run_record = finished_run(Path(run))
-    return run_record.plan.criteria.metric, front_of(run_record.points)
+    runs = finished_runs(Path(run))
+    return runs[0].plan.criteria.metric, front_of([p for one in runs for p in one.points])
 
 
 def plan_at(
@@ -66,7 +71,8 @@ def plan_at(
 ) -> PlanAtReport:
     """Write the plan of a run's best engine within another tolerance.
 
-    That is the fastest one, or what else the run minimized, within the limits that it had.
+    That is the fastest one, or what else the run minimized, within the limits that it had. Of a
+    search on several engines, the best of all of them.
 
     Args:
         run: The run directory, or its journal.
@@ -81,28 +87,30 @@ def plan_at(
         ReplayError: The model is another one, or the engine does not come out as it was measured.
         OutputError: The plan cannot be written.
     """
-    run_record = finished_run(Path(run))
+    runs = finished_runs(Path(run))
     target_path = Path(output)
-    source = _model(run_record, model)
+    source = _model(Path(run), runs[0].model, model)
     paths = [target_path, evidence_path(target_path)]
-    check_free(paths, force=force, inputs=(source, run_record.folder / "plan.json"))
-    metric = run_record.plan.criteria.metric
-    bound = loss_bound(metric, tolerance)
-    point = within(run_record.points, _goal(run_record, tolerance))
-    if point is None:
-        raise OptionError(_none_within(run_record, bound))
+    kept = (one.folder / "plan.json" for one in runs)
+    check_free(paths, force=force, inputs=(source, *kept))
+    bound = loss_bound(runs[0].plan.criteria.metric, tolerance)
+    best = best_within([(one, _goal(one, tolerance)) for one in runs])
+    if best is None:
+        raise OptionError(_none_within(runs, bound))
+    run_record, point = best
     lowered_again = recalled(run_record, source, point.trial)
-    lines = _said(run_record, point, bound)
+    lines = (*_among(runs, run_record), *_said(run_record, point, bound))
     plan = _plan(run_record, point, lowered_again, tolerance, lines)
     write_output(paths[0], plan.without_evidence(), force=force)
     write_output(paths[1], plan.evidence_json(), force=force)
-    return PlanAtReport(paths[0], paths[1], plan, point.trial.number, lines)
+    return PlanAtReport(paths[0], paths[1], plan, point.trial.number, lines, point.backend)
 
 
-def _model(run: FinishedRun, model: str | Path | None) -> Path:
+def _model(run: Path, name: str, model: str | Path | None) -> Path:
     if model is not None:
         return Path(model)
-    guess = run.folder.resolve().parent / Path(run.model).name
+    folder = run if run.is_dir() else run.parent
+    guess = folder.resolve().parent / Path(name).name
     if not guess.is_file():
         raise OptionError(
             f"name the model with --model: there is no {guess.name!r} beside the run directory"
@@ -117,10 +125,23 @@ def _goal(run: FinishedRun, tolerance: float) -> Goal:
     return Goal(bound, noise, Objective(asked.objective), asked.limits)
 
 
-def _none_within(run: FinishedRun, bound: float) -> str:
-    scale = Scale(run.plan.criteria.metric)
-    least = min((p.loss for p in run.points), default=float("inf"))
-    limits = " and the limits of the run" if run.plan.criteria.limits.given else ""
+def _among(runs: Sequence[FinishedRun], run: FinishedRun) -> tuple[str, ...]:
+    """Where the engine runs, and how engines were compared, of a search on several."""
+    if len(runs) == 1:
+        return ()
+    names = " and ".join(one.plan.recipe.backend for one in runs)
+    when = "in the same rounds" if run.together else "at different times"
+    return (
+        f"the best of the engines on {names}, by each one's speed over its own FP32 engine; the "
+        f"FP32 engines were timed {when}",
+    )
+
+
+def _none_within(runs: Sequence[FinishedRun], bound: float) -> str:
+    criteria = runs[0].plan.criteria
+    scale = Scale(criteria.metric)
+    least = min((p.loss for run in runs for p in run.points), default=float("inf"))
+    limits = " and the limits of the run" if criteria.limits.given else ""
     return (
         f"no engine of this run is within {scale.bound(bound)}{limits}: the most accurate one is "
         f"off by {scale(least)}; raise --at, or search with that --tol and --warm-start"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from precsearch.core.problem import Goal, pareto
+from precsearch.core.problem import Goal
 from precsearch.core.trial import Fidelity, Measured, Measurement, Trial
 from precsearch.plan.plan import Finalist, Plan
 
@@ -26,12 +26,16 @@ class Point:
         found: Its measurement as the search recorded it.
         look: What was seen on the holdout, ``None`` if nobody looked.
         chosen: Whether it is the run's own plan.
+        backend: Where it runs, if the search was on several engines.
+        fp32: Speed of the FP32 engine there, over that of the fastest FP32 engine of all.
     """
 
     trial: Trial
     found: Measurement
     look: Finalist | None = None
     chosen: bool = False
+    backend: str = ""
+    fp32: float = 1.0
 
     @property
     def loss(self) -> float:
@@ -43,6 +47,11 @@ class Point:
         """Latency over FP32's."""
         latency = _of(self.trial).latency
         return math.inf if latency is None else latency.ratio
+
+    @property
+    def speed(self) -> float:
+        """Over the fastest FP32 engine; 0 if it was not timed."""
+        return self.fp32 / self.ratio
 
     @property
     def on_holdout(self) -> bool:
@@ -96,8 +105,12 @@ def _point(trial: Trial, look: Finalist | None, own: Plan | None) -> Point:
 
 def front_of(points: Sequence[Point]) -> tuple[Point, ...]:
     """Those that no other beats in both loss and latency, fastest first."""
-    by_number: Mapping[int, Point] = {p.trial.number: p for p in points}
-    return tuple(by_number[t.number] for t in pareto([p.trial for p in points]))
+    front, lowest = list[Point](), math.inf
+    for point in sorted(points, key=lambda p: (-p.speed, p.loss)):
+        if point.loss < lowest and point.speed > 0:
+            front.append(point)
+            lowest = point.loss
+    return tuple(front)
 
 
 def within(points: Sequence[Point], goal: Goal) -> Point | None:

@@ -20,8 +20,8 @@ from precsearch.optimization.stages.corrections_file import stored_corrections
 from precsearch.optimization.stages.screen import screened_before
 from precsearch.plan.plan import Plan, RewriteRecipe
 from precsearch.replay.materialize import original, plan_target
-from precsearch.rewrites.equalize import EQUALIZE
-from precsearch.rewrites.smooth import SMOOTH
+from precsearch.rewrites.scaling.equalize import EQUALIZE
+from precsearch.rewrites.scaling.smooth import SMOOTH
 from precsearch.search.journal import read
 from precsearch.setup.target import Target
 
@@ -41,6 +41,8 @@ class FinishedRun:
         plan: Its own plan, with the evidence.
         trials: Its trials, numbered as in the journal.
         points: Its engines, numbered as in the plan.
+        together: Of a search on several engines, whether their FP32 engines were timed in the same
+            rounds.
     """
 
     folder: Path
@@ -49,6 +51,7 @@ class FinishedRun:
     plan: Plan
     trials: tuple[Trial, ...]
     points: tuple[Point, ...]
+    together: bool = True
 
 
 @dataclass(frozen=True)

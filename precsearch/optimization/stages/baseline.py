@@ -128,8 +128,8 @@ class BaselineStage:
                 setup = replace(setup, noise=worker.calibrate_noise())
                 # What was built for this is kept: an FP32 engine can take minutes.
                 worker.remember(setup)
-            found = worker.measure_baseline(setup.baseline)
-        return BaselineResult(fingerprint, found, target, setup, self.admits(found))
+            measurement = worker.measure_baseline(setup.baseline)
+        return BaselineResult(fingerprint, measurement, target, setup, self.admits(measurement))
 
 
 _ANOTHER = (
@@ -145,9 +145,9 @@ def _computing(target: Target, mode: Fp32Mode) -> Target:
 
 
 def _evidence(mode: Fp32Mode, result: BaselineResult) -> Fp32Evidence:
-    found = result.measurement
-    seconds = found.latency.seconds if found.latency is not None else 0.0
-    return Fp32Evidence(mode.name, found.accuracy.loss, seconds, result.passed, baseline=True)
+    measurement = result.measurement
+    seconds = measurement.latency.seconds if measurement.latency is not None else 0.0
+    return Fp32Evidence(mode.name, measurement.accuracy.loss, seconds, result.passed, baseline=True)
 
 
 def told(result: BaselineResult, config: OptimizeConfig, inputs: Inputs) -> tuple[str, ...]:
@@ -164,12 +164,12 @@ def refused(result: BaselineResult, config: OptimizeConfig, inputs: Inputs) -> O
     """The result of a run whose FP32 engine misses the bound, with all that is known of why."""
     found = unmet(config, inputs.metric, result.measurement)
     accuracy = result.measurement.accuracy
-    said = [f"{s[:1].upper()}{s[1:]}." for s in sentences(accuracy.mismatches)]
+    lines = [f"{s[:1].upper()}{s[1:]}." for s in sentences(accuracy.mismatches)]
     if accuracy.shapes:
-        said.append(f"The loss is that at {accuracy.shapes}, the largest of all --shapes.")
+        lines.append(f"The loss is that at {accuracy.shapes}, the largest of all --shapes.")
     if len(result.modes) > 1:
         rows = (
             f"{inputs.metric.display(e.loss):.3g} in {fp32_words(e.mode)}" for e in result.modes
         )
-        said.append(f"It was tried in each way to compute FP32 here: off by {', '.join(rows)}.")
-    return replace(found, summary=(*found.summary, *said))
+        lines.append(f"It was tried in each way to compute FP32 here: off by {', '.join(rows)}.")
+    return replace(found, summary=(*found.summary, *lines))

@@ -58,7 +58,7 @@ def calibrated(
         calibration = _calibration(target, every, method)
         ranges = worker.ranges(calibration, inputs.parts.calibration.feeds)
         _write(path, ranges)
-    bad = {key: left for key, wanted in tensors.items() if (left := wanted - ranges.keys())}
+    bad = {key: left for key, needed in tensors.items() if (left := needed - ranges.keys())}
     why: Mapping[str, str] = {}
     if bad:
         odd = _calibration(target, tuple(sorted(frozenset().union(*bad.values()))), method)
@@ -84,7 +84,7 @@ def calibrated_before(
     if ranges is None:
         return None
     tensors = quantizable(target.graph, target.scheme, target.space)
-    bad = {key: left for key, wanted in tensors.items() if (left := wanted - ranges.keys())}
+    bad = {key: left for key, needed in tensors.items() if (left := needed - ranges.keys())}
     target, lowering, _ = _with_ranges(target, ranges, bad, {})
     return target, lowering
 

@@ -38,14 +38,14 @@ from precsearch.optimization.stages.corrections_file import (
     write_corrections,
 )
 from precsearch.plan.evidence import CorrectionEvidence
-from precsearch.rewrites.equalize import EQUALIZE
-from precsearch.rewrites.scale_choice import (
+from precsearch.rewrites.scaling.equalize import EQUALIZE
+from precsearch.rewrites.scaling.scale_choice import (
     chosen_scales,
     scalable_axes,
     smooth_scales,
     smoothable_axes,
 )
-from precsearch.rewrites.smooth import SMOOTH
+from precsearch.rewrites.scaling.smooth import SMOOTH
 from precsearch.setup.config import OptimizeConfig
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.target import Target
@@ -134,8 +134,8 @@ class Correcting:
             best, least = kept, before
             for tried, whole in self._in_time(name, kept, ask):
                 try:
-                    made = self._made(tried)
-                    losses = None if made is None else judge.losses(made.lowering, until)
+                    corrected = self._made(tried)
+                    losses = None if corrected is None else judge.losses(corrected.lowering, until)
                 except TimeoutError:
                     break
                 if losses is not None and gain(least, losses) < 1:
@@ -210,23 +210,23 @@ class Correcting:
         groups = self.target.space.groups
         decided = {n for g in groups if Precision.INT8 in g.choices for n in g.nodes}
         nodes = (n for n in graph.nodes if n.key in decided)
-        found = tuple(n.key for n in nodes if can_be_dynamic(n, graph, scheme))
-        if found:
-            yield replace(kept, dynamic=found)
+        candidates = tuple(n.key for n in nodes if can_be_dynamic(n, graph, scheme))
+        if candidates:
+            yield replace(kept, dynamic=candidates)
 
     def _ranges(self, kept: Corrections, ask: Ask) -> Iterator[tuple[Corrections, Corrections]]:
-        made = self._made(kept)
+        corrected = self._made(kept)
         feeds, method = self.inputs.parts.calibration.feeds, self.config.calibration_method
-        if made is not None:
-            found = range_candidates(made.target, ask, feeds, method, self._shared)
+        if corrected is not None:
+            found = range_candidates(corrected.target, ask, feeds, method, self._shared)
             for judged, whole in found:
                 yield replace(kept, ranges=judged), replace(kept, ranges=whole)
 
     def _shifts(self, kept: Corrections, ask: Ask) -> Iterator[Corrections]:
-        made = self._made(kept)
-        if made is None:
+        corrected = self._made(kept)
+        if corrected is None:
             return
-        target, lowering = made.target, made.lowering
+        target, lowering = corrected.target, corrected.lowering
         lowered = lowering.lower(target.space.uniform(Precision.INT8))
         graph = target.graph
         holders = {n.key: bias_holder(n, graph) for n in graph.nodes}
@@ -244,9 +244,9 @@ class Correcting:
         folder = target.options.model_folder
         request = ShiftRequest(_bare(target), folder, layers, target.scheme, ask.seconds)
         feeds = self.inputs.parts.calibration.feeds[:_STATISTICS_SAMPLES]
-        found = self.worker.shifts(request, feeds)
+        shifts = self.worker.shifts(request, feeds)
         held = {
-            one.key: encode_halves(found[k]) for k, one in holders.items() if one and k in found
+            one.key: encode_halves(shifts[k]) for k, one in holders.items() if one and k in shifts
         }
         if held:
             yield replace(kept, shifts=held)

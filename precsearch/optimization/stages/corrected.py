@@ -93,7 +93,9 @@ class CorrectedLowerings:
         target, lowering = rewritten
         scales = lowering.scales
         if corrections.ranges:
-            ranges = {tensor: found for tensor, (_, found) in corrections.ranges.items()}
+            ranges = {
+                tensor: tensor_range for tensor, (_, tensor_range) in corrections.ranges.items()
+            }
             scales = RangeScales(ranges, target.scheme)
         if corrections.dynamic and isinstance(scales, RangeScales):
             scales = scales.measured(frozenset(corrections.dynamic))
@@ -123,8 +125,8 @@ class CorrectedLowerings:
             return None
         made = (*plain.rewrites, *rewrites)
         target = replace(plain, source=source, graph=graph, space=space, rewrites=made, plain=plain)
-        found = self._calibrate(target)
-        return found if found and found[0].space.digest == space.digest else None
+        opened = self._calibrate(target)
+        return opened if opened and opened[0].space.digest == space.digest else None
 
 
 def _grouped_alike(plain: Target, graph: GraphView) -> SearchSpace | None:

@@ -61,7 +61,7 @@ class Judge:
         reference = self.searched.reference[self.first : last]
         # A few samples resolve relative L2, unlike a number of right answers.
         judge = metric("rel-l2") if self.metric.discrete else self.metric
-        found = []
+        losses = []
         for assignment in self._assignments:
             if time.monotonic() > until:
                 raise TimeoutError
@@ -69,11 +69,11 @@ class Judge:
                 model = lowering.lower(assignment).model
                 outputs = self.worker.outputs(part.feeds, model)
             except (ModelError, EngineError, WorkerError):
-                found.append(math.inf)
+                losses.append(math.inf)
                 continue
             labels = part.flat_labels
-            found.append(judge.score(outputs, reference, labels, sizes=part.sizes).loss)
-        return tuple(found)
+            losses.append(judge.score(outputs, reference, labels, sizes=part.sizes).loss)
+        return tuple(losses)
 
     @cached_property
     def _assignments(self) -> tuple[Assignment, ...]:

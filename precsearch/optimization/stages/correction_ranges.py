@@ -75,20 +75,20 @@ def range_candidates(
     calibration = Calibration(model, target.options.model_folder, every)
     curves = curves_behind(every, target.graph)
     shown = feeds[: len(feeds) // 2] if unseen else feeds
-    found = ask.worker.ranges_by_method(ask.within(calibration), shown, METHODS)
-    whole = found
+    ranges = ask.worker.ranges_by_method(ask.within(calibration), shown, METHODS)
+    whole = ranges
     if unseen:
         whole = ask.worker.ranges_by_method(ask.within(calibration), feeds, METHODS)
 
     def both(methods: Mapping[str, str]) -> tuple[Ranges, Ranges]:
-        judged, kept = (_useful(_of_methods(methods, f), curves) for f in (found, whole))
+        judged, kept = (_useful(_of_methods(methods, f), curves) for f in (ranges, whole))
         return judged, kept
 
     for name in sorted(METHODS, key=lambda m: m == "minmax"):
         judged, kept = both(dict.fromkeys(every, name))
         if name != method or any(how.endswith(_USEFUL) for how, _ in judged.values()):
             yield judged, kept
-    request = RangeRequest(ask.within(calibration), target.scheme, found)
+    request = RangeRequest(ask.within(calibration), target.scheme, ranges)
     chosen = ask.worker.best_ranges(request, shown[:_CHOOSING_SAMPLES])
     yield both({tensor: one.method for tensor, one in chosen.items()})
 
@@ -101,10 +101,10 @@ def _of_methods(
 
 
 def _useful(ranges: Ranges, curves: Mapping[str, Curves]) -> Ranges:
-    made = dict(ranges)
+    useful = dict(ranges)
     for tensor in curves.keys() & ranges.keys():
         method, whole = ranges[tensor]
         cut = useful_range(whole, curves[tensor])
         if cut != whole:
-            made[tensor] = (f"{method}, {_USEFUL}", cut)
-    return made
+            useful[tensor] = (f"{method}, {_USEFUL}", cut)
+    return useful

@@ -65,18 +65,18 @@ def corrections_path(config: OptimizeConfig, target: Target, inputs: Inputs) -> 
     return config.run_path / f"corrections-{key}.json"
 
 
-def write_corrections(path: Path, found: Corrections) -> None:
+def write_corrections(path: Path, corrections: Corrections) -> None:
     """Store corrections.
 
     Raises:
         OutputError: The file cannot be written.
     """
     rows = {
-        "rewrites": [[name, dict(params)] for name, params in found.rewrites],
-        "ranges": {t: [m, r.low.hex(), r.high.hex()] for t, (m, r) in found.ranges.items()},
-        "shifts": dict(found.shifts),
-        "dynamic": list(found.dynamic),
-        "evidence": [list(astuple(row)) for row in found.evidence],
+        "rewrites": [[name, dict(params)] for name, params in corrections.rewrites],
+        "ranges": {t: [m, r.low.hex(), r.high.hex()] for t, (m, r) in corrections.ranges.items()},
+        "shifts": dict(corrections.shifts),
+        "dynamic": list(corrections.dynamic),
+        "evidence": [list(astuple(row)) for row in corrections.evidence],
     }
     write_text(path, json.dumps(rows, indent=0), follow=False)
 
@@ -104,5 +104,5 @@ def read_corrections(path: Path) -> Corrections | None:
 
 def stored_corrections(run_dir: Path) -> tuple[Corrections, ...]:
     """All that a run directory has: a run that was started afresh there has left its own."""
-    found = (read_corrections(path) for path in sorted(run_dir.glob("corrections-*.json")))
-    return tuple(one for one in found if one is not None)
+    stored = (read_corrections(path) for path in sorted(run_dir.glob("corrections-*.json")))
+    return tuple(one for one in stored if one is not None)

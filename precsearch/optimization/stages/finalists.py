@@ -95,15 +95,17 @@ def cost(chosen: Sequence[Trial], processes: int) -> float:
     """About how long it takes to time engines in new processes, in seconds."""
     if not chosen:
         return 0.0
-    found = [measured(t) for t in chosen]
-    opening = sum(min(m.build_seconds, _OPEN_S) for m in found) + min(
-        max(m.build_seconds for m in found), _OPEN_S
+    measurements = [measured(t) for t in chosen]
+    opening = sum(min(m.build_seconds, _OPEN_S) for m in measurements) + min(
+        max(m.build_seconds for m in measurements), _OPEN_S
     )
-    rounds = sum(_ROUNDS * max(_ROUND_S, m.latency.seconds) for m in found if m.latency is not None)
+    rounds = sum(
+        _ROUNDS * max(_ROUND_S, m.latency.seconds) for m in measurements if m.latency is not None
+    )
     plain = _ROUNDS * max(
-        [_ROUND_S, *(m.latency.seconds / max(_speed(m), 1e-9) for m in found if m.latency)]
+        [_ROUND_S, *(m.latency.seconds / max(_speed(m), 1e-9) for m in measurements if m.latency)]
     )
-    timing = min(rounds + plain, _MOST_S * (len(found) + 1) / 2)
+    timing = min(rounds + plain, _MOST_S * (len(measurements) + 1) / 2)
     return processes * (_START_S + opening + timing)
 
 

@@ -115,21 +115,21 @@ class Preparation:
             WorkerError: It crashed or hung on the model.
         """
         if not self.target.facts.builds_are_expensive:
-            found = yield from self._looked(worker)
-            return found.measured_by(worker.measuring(found.setup))
+            looked = yield from self._looked(worker)
+            return looked.measured_by(worker.measuring(looked.setup))
         early = self._early()
         building_worker = worker.measuring(early)
         with (
             built_beside(building_worker, early.baseline) as building,
             reference(self.executor, limit_s=self.limit_s) as helper,
         ):
-            found = yield from self._looked(helper)
+            looked = yield from self._looked(helper)
             if not building.done():
                 yield StageStarted("build", "the FP32 engine, begun before the reference")
             with baseline_errors():
                 building.result()
-                building_worker.adopt(found.setup)
-        return found.measured_by(building_worker)
+                building_worker.adopt(looked.setup)
+        return looked.measured_by(building_worker)
 
     def _early(self) -> MeasurementConfig:
         """What suffices to build engines."""
@@ -172,10 +172,10 @@ class Preparation:
         if casts:
             names = " or ".join(p.value.upper() for p in casts)
             yield StageStarted("screen", f"values that {names} would get wrong")
-            priors, said = screened(target, inputs, worker, run_dir)
+            priors, warnings = screened(target, inputs, worker, run_dir)
             fp16 = Precision.FP16 in casts  # what rewrites are there for
             helpful = () if self.config.rewrite or not fp16 else rewritable(target, priors)
-            yield from self.warn((*said, *helpful))
+            yield from self.warn((*warnings, *helpful))
         proxy = proxy_of(target, lowering)
         setup = replace(
             self._setup(target, lowering, searched),

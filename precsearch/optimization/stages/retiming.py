@@ -65,7 +65,7 @@ class Retiming:
         odd = [self._disagree(first, [row[i] for row in rows]) for i, first in enumerate(earlier)]
         if any(odd) and more:
             rows.append(self._once())
-        found = []
+        latencies = []
         for i, first in enumerate(earlier):
             timings = [row[i] for row in rows]
             if odd[i] and first is not None:
@@ -73,8 +73,8 @@ class Retiming:
             latency = together(timings, self._noise)
             if odd[i] and not more:
                 latency = replace(latency, unsure=(*latency.unsure, _NO_TIME))
-            found.append(latency)
-        return found
+            latencies.append(latency)
+        return latencies
 
     def _disagree(self, first: Latency | None, timings: Sequence[Latency]) -> bool:
         seen = [*timings] if first is None else [first, *timings]

@@ -44,8 +44,8 @@ def open_rewritten(config: OptimizeConfig, source: SourceModel) -> Rewritten:
         try:
             next(steps)
         except StopIteration as end:  # noqa: PERF203 - how a generator returns
-            found: Rewritten = end.value
-            return found
+            rewritten: Rewritten = end.value
+            return rewritten
 
 
 def rewriting(config: OptimizeConfig, source: SourceModel) -> Generator[Event, None, Rewritten]:
@@ -77,18 +77,19 @@ def rewriting(config: OptimizeConfig, source: SourceModel) -> Generator[Event, N
     part = inputs.parts.search
     feeds = part.take(range(min(MAX_EMULATED_FEEDS, len(part)))).feeds
     try:
-        found = _best(target, feeds)
+        suggestion = _best(target, feeds)
     except (ModelError, EngineError) as error:
         return target, inputs, (f"searching without rewrites: {error}",)
-    if found is None:
+    if suggestion is None:
         return target, inputs, (_NO_REWRITE,)
-    changed = _opened(config, with_rewrites(target.source, found.rewrites))
-    rewrites = (*target.rewrites, *found.rewrites, *changed.rewrites)
-    said = (
-        f"rewritten by {found.name} (nodes: {len(found.sites)}): FP16 everywhere is off by "
-        f"{found.after:.2g}, without it by {found.before:.2g}; FP32 moves by {found.fp32:.1g}"
+    changed = _opened(config, with_rewrites(target.source, suggestion.rewrites))
+    rewrites = (*target.rewrites, *suggestion.rewrites, *changed.rewrites)
+    sentence = (
+        f"rewritten by {suggestion.name} (nodes: {len(suggestion.sites)}): FP16 everywhere is "
+        f"off by {suggestion.after:.2g}, without it by {suggestion.before:.2g}; FP32 moves by "
+        f"{suggestion.fp32:.1g}"
     )
-    return replace(changed, rewrites=rewrites), inputs, (said,)
+    return replace(changed, rewrites=rewrites), inputs, (sentence,)
 
 
 def _with_folded_biases(config: OptimizeConfig, target: Target) -> Target:
@@ -96,17 +97,19 @@ def _with_folded_biases(config: OptimizeConfig, target: Target) -> Target:
 
     Nothing is folded where the user has settled what happens to a node that would be gone.
     """
-    wanted = FOLD_BIAS in config.corrections and Precision.INT8 in target.space.precisions
-    if not wanted or not fold_bias_fits(target.source.proto):
+    folding = FOLD_BIAS in config.corrections and Precision.INT8 in target.space.precisions
+    if not folding or not fold_bias_fits(target.source.proto):
         return target
     folded = with_rewrites(target.source, [(FOLD_BIAS, {})])
     if folded is target.source:
         return target
     try:
-        made = _opened(config, folded)
+        folded_target = _opened(config, folded)
     except OptionError:
         return target
-    return replace(made, rewrites=(*target.rewrites, (FOLD_BIAS, {}), *made.rewrites))
+    return replace(
+        folded_target, rewrites=(*target.rewrites, (FOLD_BIAS, {}), *folded_target.rewrites)
+    )
 
 
 def rewritable(target: Target, priors: Sequence[Prior]) -> tuple[str, ...]:

@@ -61,14 +61,14 @@ def screened(target: Target, inputs: Inputs, worker: ReferenceClient, run_dir: P
     """
     part = inputs.parts.calibration
     path = _path(target, part.digest, run_dir)
-    found = _read(path)
-    if found is None:
+    statistics = _read(path)
+    if statistics is None:
         try:
-            found = screen_feeds(target, part.feeds, worker)
+            statistics = screen_feeds(target, part.feeds, worker)
         except (ModelError, WorkerError) as error:
             return priors_of(target, None), (f"searching without FP16 hazards of data: {error}",)
-        _write(path, found)
-    return priors_of(_sized(target, part.feeds[0]), found), ()
+        _write(path, statistics)
+    return priors_of(_sized(target, part.feeds[0]), statistics), ()
 
 
 def screened_before(target: Target, data: str, run_dir: Path) -> tuple[Prior, ...]:
@@ -79,8 +79,8 @@ def screened_before(target: Target, data: str, run_dir: Path) -> tuple[Prior, ..
         data: Digest of the calibration samples.
         run_dir: Of the run.
     """
-    found = _read(_path(target, data, run_dir))
-    return () if found is None else priors_of(target, found)
+    statistics = _read(_path(target, data, run_dir))
+    return () if statistics is None else priors_of(target, statistics)
 
 
 def _sized(target: Target, feed: Feed) -> Target:
@@ -140,10 +140,10 @@ def _path(target: Target, data: str, run_dir: Path) -> Path:
     return run_dir / f"screen-{key}.json"
 
 
-def _write(path: Path, found: ScreenStatistics) -> None:
-    tensors = _rows(found.tensors)
-    others = {name: _rows(rows) for name, rows in sorted(found.others.items())}
-    peaks = {name: peak.hex() for name, peak in sorted(found.peaks.items())}
+def _write(path: Path, statistics: ScreenStatistics) -> None:
+    tensors = _rows(statistics.tensors)
+    others = {name: _rows(rows) for name, rows in sorted(statistics.others.items())}
+    peaks = {name: peak.hex() for name, peak in sorted(statistics.peaks.items())}
     stored = {"tensors": tensors, "peaks": peaks, "others": others}
     write_text(path, json.dumps(stored, indent=0), follow=False)
 

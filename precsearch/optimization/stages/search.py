@@ -203,15 +203,15 @@ class Rounds:
 
     def _take(self, trial: Trial, judged: FinalistJudged) -> None:
         """Add a look that was recorded; if it passed, it is what ships unless a better one does."""
-        found = trial.measurement
-        assert found is not None
-        loss, losses = judged.loss, found.accuracy.loss
+        measurement = trial.measurement
+        assert measurement is not None
+        loss, losses = judged.loss, measurement.accuracy.loss
         number, output = trial.number, judged.output
         look = Finalist(number, judged.ratio, losses, loss, judged.passed, output, self._round)
         if all(look.trial != other.trial for other in self.looks):
             self.looks.append(look)
         if judged.passed:
-            self._passed = Choice(trial, found, Accuracy(loss, loss), ())
+            self._passed = Choice(trial, measurement, Accuracy(loss, loss), ())
 
     @property
     def _round(self) -> int:
@@ -220,17 +220,17 @@ class Rounds:
     def _confirmed(self, problem: Problem) -> Events:
         """Time the finalists again and judge them."""
         seen = as_seen(self._with_plain(), self.looks)
-        wanted = {t.number for t in finalists(problem, seen)}
+        numbers = {t.number for t in finalists(problem, seen)}
         if self._passed is not None:
-            wanted.add(self._passed.trial.number)
-        wanted -= {look.trial for look in self.looks if not look.passed}
-        chosen = [t for t in self._with_plain() if t.number in wanted]
-        found = yield from self.confirm(chosen, self._time_to_confirm)
-        new = [replace(look, round=self._round) for look in found.looks]
+            numbers.add(self._passed.trial.number)
+        numbers -= {look.trial for look in self.looks if not look.passed}
+        chosen = [t for t in self._with_plain() if t.number in numbers]
+        confirmed = yield from self.confirm(chosen, self._time_to_confirm)
+        new = [replace(look, round=self._round) for look in confirmed.looks]
         known = {look.trial for look in self.looks}
         self.looks += [look for look in new if look.trial not in known]
-        self._passed = found.choice
-        self.left_out |= found.left_out
+        self._passed = confirmed.choice
+        self.left_out |= confirmed.left_out
 
     @property
     def _time_to_confirm(self) -> float | None:

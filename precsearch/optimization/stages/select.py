@@ -173,8 +173,8 @@ def worst_output(accuracy: Accuracy) -> str:
 
 def best_so_far(problem: Problem, trials: Sequence[Trial]) -> Choice | None:
     """The preferable finalist by its first timing, not confirmed; ``None`` if there is none."""
-    found = [(t, measured(t)) for t in finalists(problem, trials)]
-    order = ordered(problem, [row for row in found if not problem.goal.broken(row[1])])
+    measurements = [(t, measured(t)) for t in finalists(problem, trials)]
+    order = ordered(problem, [row for row in measurements if not problem.goal.broken(row[1])])
     return Choice(*order[0], None, ()) if order else None
 
 
@@ -191,7 +191,7 @@ def _timed(
     yield StageStarted("confirm", _outline(len(chosen), len(again), processes))
     if len(again) < len(retimed(chosen)) or (again and processes < PROCESSES):
         yield Warned(_short_of_time(len(again), len(retimed(chosen)), processes))
-    found: dict[int, Measurement] = {}
+    timed: dict[int, Measurement] = {}
     if again:
         candidates = [candidate(lower(t.assignment)) for t in again]
         retiming = Retiming(worker, fresh, candidates, problem)
@@ -204,33 +204,33 @@ def _timed(
             )
             latencies = []
         for trial, latency in zip(again, latencies, strict=False):
-            found[trial.number] = replace(measured(trial), latency=latency)
-    return [(t, found.get(t.number) or _once(t)) for t in chosen]
+            timed[trial.number] = replace(measured(trial), latency=latency)
+    return [(t, timed.get(t.number) or _once(t)) for t in chosen]
 
 
 def _outline(finalists: int, again: int, processes: int) -> str:
-    said = f"{finalists} finalist{'s' if finalists > 1 else ''}"
+    outline = f"{finalists} finalist{'s' if finalists > 1 else ''}"
     if not again:
-        return said
+        return outline
     often = f"{processes} new processes" if processes > 1 else "a new process"
-    return f"{said}, timed in {often}"
+    return f"{outline}, timed in {often}"
 
 
-def _short_of_time(again: int, wanted: int, processes: int) -> str:
+def _short_of_time(again: int, count: int, processes: int) -> str:
     often = f", in {processes} instead of {PROCESSES} new processes" if again else ""
     return (
-        f"the time budget was short: {again} of {wanted} finalists were timed again at the "
+        f"the time budget was short: {again} of {count} finalists were timed again at the "
         f"end{often}"
     )
 
 
 def _once(trial: Trial) -> Measurement:
     """The measurement of a finalist that was not timed again, which is said of it."""
-    found = measured(trial)
-    if trial.assignment == Assignment() or found.latency is None:
-        return found
-    unsure = tuple(dict.fromkeys((*found.latency.unsure, _NOT_AGAIN)))
-    return replace(found, latency=replace(found.latency, unsure=unsure))
+    measurement = measured(trial)
+    if trial.assignment == Assignment() or measurement.latency is None:
+        return measurement
+    unsure = tuple(dict.fromkeys((*measurement.latency.unsure, _NOT_AGAIN)))
+    return replace(measurement, latency=replace(measurement.latency, unsure=unsure))
 
 
 def _affordable(
@@ -252,10 +252,10 @@ def _affordable(
 def counts(choice: Choice, asked: Assignment) -> dict[str, int]:
     """Groups per achieved precision, of those asked for less; of some, the engine tells nothing."""
     achieved = choice.measurement.achieved
-    found = {**{p.value: 0 for p in Precision.ordered() if p is not Precision.FP32}, UNKNOWN: 0}
+    totals = {**{p.value: 0 for p in Precision.ordered() if p is not Precision.FP32}, UNKNOWN: 0}
     for key in asked:
         ran = achieved.get(key)
         name = UNKNOWN if ran is None else ran.value
-        if name in found:
-            found[name] += 1
-    return {k: v for k, v in found.items() if v}
+        if name in totals:
+            totals[name] += 1
+    return {k: v for k, v in totals.items() if v}

@@ -28,12 +28,14 @@ _USED = {"in the plan": "#0072b2", "calibrated, not used": "#b9c2c9"}
 
 def strip(count: int, seen: Collection[str]) -> Chart:
     """Groups by precision, asked and achieved. ``seen`` are the precisions that there are."""
-    says = "The groups in graph order, by the precision that each is asked for, and what it ran in."
-    return bands(count, seen, ("asked", "ran"), _GROUP, says)
+    caption = (
+        "The groups in graph order, by the precision that each is asked for, and what it ran in."
+    )
+    return bands(count, seen, ("asked", "ran"), _GROUP, caption)
 
 
 def bands(
-    count: int, seen: Collection[str], rows: tuple[str, str], told: Sequence[str], says: str
+    count: int, seen: Collection[str], rows: tuple[str, str], titles: Sequence[str], caption: str
 ) -> Chart:
     """Two rows of groups in graph order, coloured by precision.
 
@@ -41,10 +43,10 @@ def bands(
         count: How many groups there are.
         seen: The precisions that there are.
         rows: The fields that hold the precisions of each row.
-        told: What is said of the group under the pointer.
-        says: The chart in words.
+        titles: What is said of the group under the pointer.
+        caption: The chart in words.
     """
-    made = spec(
+    chart = spec(
         "groups",
         56,
         transform=[{"fold": list(rows), "as": ["which", "precision"]}],
@@ -54,10 +56,10 @@ def bands(
             "x2": {"field": "to"},
             "y": {"field": "which", "type": "nominal", "title": None, "sort": None, "axis": AXIS},
             "color": coloured("precision", precision_colours()),
-            "tooltip": tips(*told),
+            "tooltip": tips(*titles),
         },
     )
-    return Chart("strip", says, made, wide=True, key=key_of(precision_colours(), seen))
+    return Chart("strip", caption, chart, wide=True, key=key_of(precision_colours(), seen))
 
 
 def sensitivity(bound: Bound | None, span: tuple[float, float], count: int) -> Chart:
@@ -132,7 +134,7 @@ def ranges(count: int) -> Chart:
         "scale": {"type": "symlog"},
         "axis": {"format": "~g", "tickCount": 7, **AXIS},
     }
-    made = spec(
+    chart = spec(
         "ranges",
         260,
         transform=[{"filter": "isValid(datum.low) && isValid(datum.high)"}],
@@ -148,7 +150,7 @@ def ranges(count: int) -> Chart:
     return Chart(
         "ranges",
         "Calibrated range of each tensor, inputs first, then in graph order.",
-        made,
+        chart,
         wide=True,
         key=_USED,
     )

@@ -50,26 +50,26 @@ def charts(
     verdicts = {str(row["verdict"]) for row in rows["trials"] if row["what"] == "engine"}
     asked = {str(row["asked"]) for row in rows["groups"]}
     ran = {str(row["ran"]) for row in rows["groups"]}
-    made = []
+    shown = []
     if rows["trials"]:
-        made.append(_plane(bound, span, verdicts))
+        shown.append(_plane(bound, span, verdicts))
     if rows["best"]:
-        made.append(_progress(verdicts))
+        shown.append(_progress(verdicts))
     if rows["groups"]:
         count = len(rows["groups"])
-        made += [strip(count, asked | ran), sensitivity(bound, costs, count), _times(rows)]
+        shown += [strip(count, asked | ran), sensitivity(bound, costs, count), _times(rows)]
         if any(r["cost"] is not None and r["saved"] is not None for r in rows["groups"]):
-            made.append(tradeoff(bound, costs, asked))
+            shown.append(tradeoff(bound, costs, asked))
     if rows["spent"]:
         engines = len({row["engine"] for row in rows["spent"]})
-        made.append(spent(engines, {str(row["part"]) for row in rows["spent"]}))
+        shown.append(spent(engines, {str(row["part"]) for row in rows["spent"]}))
     if rows["map"]:
         engines = len({row["engine"] for row in rows["map"]})
         seen = {str(row["precision"]) for row in rows["map"]}
-        made.append(_map(len(rows["groups"]), engines, seen))
+        shown.append(_map(len(rows["groups"]), engines, seen))
     if rows["ranges"]:
-        made.append(ranges(len(rows["ranges"])))
-    return {chart.name: chart for chart in made}
+        shown.append(ranges(len(rows["ranges"])))
+    return {chart.name: chart for chart in shown}
 
 
 def _times(rows: Mapping[str, Sequence[Row]]) -> Chart:
@@ -84,6 +84,7 @@ def _plane(bound: Bound | None, span: tuple[float, float], verdicts: Collection[
         "type": "quantitative",
         "title": "latency, % of FP32's (left is faster)",
         "scale": {"zero": False, "padding": 12},
+        "axis": {"tickCount": 8, "labelOverlap": True},
     }
     y = {"field": "loss", **losses(span, "loss", bound)}
     shown = tips(
@@ -214,7 +215,7 @@ def _progress(verdicts: Collection[str]) -> Chart:
 
 
 def _map(count: int, engines: int, seen: Collection[str]) -> Chart:
-    made = spec(
+    chart = spec(
         "map",
         max(12 * engines, 36),
         mark={"type": "rect", "stroke": "#ffffff", "strokeWidth": 0.4},
@@ -236,7 +237,7 @@ def _map(count: int, engines: int, seen: Collection[str]) -> Chart:
         "map",
         "The assignment of every engine, a line each by trial number; the groups are in graph "
         "order, and what is left empty is FP32.",
-        made,
+        chart,
         wide=True,
         key=key_of(precision_colours(), seen),
     )

@@ -33,9 +33,9 @@ __all__ = [
 Spec = dict[str, Any]
 
 VERDICTS = {
-    "within the bound": "#009e73",
-    "too close to the bound": "#e69f00",
-    "over the bound": "#d55e00",
+    "pass": "#009e73",
+    "too close": "#e69f00",
+    "over bound": "#d55e00",
     "not finite": "#7b3294",
     "other size": "#cc79a7",
     "failed": "#000000",

@@ -40,6 +40,7 @@ def spent(engines: int, seen: Collection[str]) -> Chart:
                 "type": "quantitative",
                 "title": "microseconds of one inference",
                 "scale": {"zero": True, "nice": False},
+                "axis": {"tickCount": 5, "labelOverlap": True},
             },
             "x2": {"field": "end"},
             "y": {"field": "engine", "type": "nominal", "title": None, "sort": None},

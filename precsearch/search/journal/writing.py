@@ -202,11 +202,11 @@ def _check(line: bytes, path: Path, identity: Mapping[str, str]) -> None:
         ) from error
     if not isinstance(first, RunStarted):
         raise InputError(f"{str(path)!r} does not begin with a run; start afresh with --force")
-    found = first.identity
+    recorded = first.identity
     differing = [
-        f"{name} was {_short(found.get(name))} and is now {_short(identity.get(name))}"
-        for name in sorted({*found, *identity})
-        if found.get(name) != identity.get(name)
+        f"{name} was {_short(recorded.get(name))} and is now {_short(identity.get(name))}"
+        for name in sorted({*recorded, *identity})
+        if recorded.get(name) != identity.get(name)
     ]
     if differing:
         raise InputError(

@@ -75,18 +75,18 @@ def _promising(
         # A failed engine forfeits what it would have gained: here, half of all there is to gain.
         stake = 0.5 * np.maximum(mean.time[:, :1] - mean.time, 0.0).max(axis=1).sum()
         models.append(replace(mean, time=mean.time + stake * suspect))
-    found = [x for costs in models for x in solve(costs, elimination, bounds, starts)]
-    found += _together(encoding, mean, bounds)
-    found += _exact(mean, bounds, found)
-    found += _prefixes(encoding, mean, bounds)
-    found += _passive_float(encoding, found)
+    solutions = [x for costs in models for x in solve(costs, elimination, bounds, starts)]
+    solutions += _together(encoding, mean, bounds)
+    solutions += _exact(mean, bounds, solutions)
+    solutions += _prefixes(encoding, mean, bounds)
+    solutions += _passive_float(encoding, solutions)
     for assignment in known.incumbents():
-        found += _grown(encoding, mean, encoding.encode(assignment))
-        found += _moves(encoding, mean, encoding.encode(assignment))
+        solutions += _grown(encoding, mean, encoding.encode(assignment))
+        solutions += _moves(encoding, mean, encoding.encode(assignment))
     for assignment in _near_misses(known):
-        found += _moves(encoding, mean, encoding.encode(assignment), short=16)
-    found += _repaired(known, encoding, errors, mean)
-    pool = encoding.canonical(np.array(found, dtype=np.intp).reshape(-1, n))
+        solutions += _moves(encoding, mean, encoding.encode(assignment), short=16)
+    solutions += _repaired(known, encoding, errors, mean)
+    pool = encoding.canonical(np.array(solutions, dtype=np.intp).reshape(-1, n))
     if known.excluded:
         gain = mean.time[:, :1] - mean.time
         both = [repaired(known, encoding, pool, worth) for worth in (gain, -gain)]
@@ -114,21 +114,21 @@ def _together(encoding: Encoding, costs: Costs, bounds: list[float]) -> list[Lab
         classes[list(members)] = number
     small = shared(costs, classes)
     elimination = Elimination(len(rows), small.edges, encoding.size[1])
-    found = solve(small, elimination, bounds, [np.zeros(len(rows), dtype=np.intp)])
-    return [x[classes] for x in [*found, *_exact(small, bounds, found)]]
+    solutions = solve(small, elimination, bounds, [np.zeros(len(rows), dtype=np.intp)])
+    return [x[classes] for x in [*solutions, *_exact(small, bounds, solutions)]]
 
 
 def _exact(costs: Costs, bounds: list[float], many: list[Labels]) -> list[Labels]:
     """What the mixed-integer program makes of the best of ``many``, over a grid of bounds."""
     rows = np.array(many)
     time, square = costs.total_time(rows), costs.total_square(rows)
-    found = []
+    solutions = []
     for bound in bounds[::2]:
         inside = np.flatnonzero(square <= bound)
         if len(inside):
             better = milp(costs, bound, rows[inside[np.argmin(time[inside])]])
-            found += [] if better is None else [better]
-    return found
+            solutions += [] if better is None else [better]
+    return solutions
 
 
 def _costs(
@@ -142,37 +142,37 @@ def _costs(
     time, pair = latency.costs(weights)
     for edge in apart:
         pair[edge] += _APART
-    finite = np.isfinite(errors.squares)
-    squares = np.where(finite, errors.squares, 1e9)
-    return Costs(time, encoding.edges, pair, squares, encoding.allowed & finite & usable)
+    finite = np.isfinite(errors.squared_usage)
+    squared_usage = np.where(finite, errors.squared_usage, 1e9)
+    return Costs(time, encoding.edges, pair, squared_usage, encoding.allowed & finite & usable)
 
 
 def _density(costs: Costs) -> Floats:
     """(n, p) squared error per time gained, ``inf`` where nothing is gained."""
     gain = costs.time[:, :1] - costs.time
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where((gain > 0) & costs.allowed, costs.squares / gain, np.inf)
+        return np.where((gain > 0) & costs.allowed, costs.squared_usage / gain, np.inf)
 
 
 def _prefixes(encoding: Encoding, costs: Costs, bounds: list[float]) -> list[Labels]:
     """For each lower precision, the best prefix of the ranking that each bound admits."""
-    found = []
+    prefixes = []
     for label in range(1, encoding.size[1]):
         density = _density(costs)[:, label]
         order = np.argsort(density, kind="stable")
         order = order[np.isfinite(density[order])]
-        used = np.cumsum(costs.squares[order, label])
+        used = np.cumsum(costs.squared_usage[order, label])
         for bound in bounds:
             x = np.zeros(encoding.size[0], dtype=np.intp)
             x[order[used <= bound]] = label
-            found.append(x)
-    return found
+            prefixes.append(x)
+    return prefixes
 
 
 def _grown(encoding: Encoding, costs: Costs, x: Labels) -> list[Labels]:
     """An incumbent with 1, 2, 4, … more groups lowered, those of least squared error per gain."""
     change = costs.time_changes(x)
-    extra = costs.squares - costs.squares[np.arange(len(x)), x][:, None]
+    extra = costs.squared_usage - costs.squared_usage[np.arange(len(x)), x][:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
         density = np.where((change < 0) & costs.allowed & (extra > 0), extra / -change, np.inf)
     best = density.argmin(axis=1)
@@ -197,7 +197,7 @@ def _passive_float(encoding: Encoding, many: list[Labels]) -> list[Labels]:
 
 def runs(encoding: Encoding, x: Labels) -> list[list[int]]:
     """Connected sets of groups of one label, in order of their first group."""
-    seen, found = set[int](), []
+    seen, sequences = set[int](), []
     for first in range(len(x)):
         if first in seen:
             continue
@@ -207,8 +207,8 @@ def runs(encoding: Encoding, x: Labels) -> list[list[int]]:
             near = [j for j in encoding.adjacent[i] if j not in seen and x[j] == x[first]]
             seen.update(near)
             run += near
-        found.append(sorted(run))
-    return found
+        sequences.append(sorted(run))
+    return sequences
 
 
 def _moves(encoding: Encoding, costs: Costs, x: Labels, short: int = 40) -> list[Labels]:
@@ -216,19 +216,19 @@ def _moves(encoding: Encoding, costs: Costs, x: Labels, short: int = 40) -> list
     p = encoding.size[1]
     change = costs.time_changes(x)
     change[np.arange(len(x)), x] = np.inf
-    extra = costs.squares - costs.squares[np.arange(len(x)), x][:, None]
+    extra = costs.squared_usage - costs.squared_usage[np.arange(len(x)), x][:, None]
     order = np.argsort(change, axis=None, kind="stable")
     order = order[np.isfinite(change.ravel()[order])]
     moves = [divmod(flat, p) for flat in order.tolist()]
     takes, gives = moves[: short // 4], [m for m in moves if extra[m] < 0][: short // 4]
-    found = [_with(x, [move]) for move in moves[:short]]
-    found += [_with(x, [one, other]) for one in takes for other in gives if one[0] != other[0]]
+    variants = [_with(x, [move]) for move in moves[:short]]
+    variants += [_with(x, [one, other]) for one in takes for other in gives if one[0] != other[0]]
     for run in runs(encoding, x)[: 2 * short]:
         if len(run) > 1:
             for label in range(p):
                 moved = [(i, label) for i in run if encoding.allowed[i, label]]
-                found.append(_with(x, moved))
-    return found
+                variants.append(_with(x, moved))
+    return variants
 
 
 def _near_misses(known: History, most: int = 2, usage: float = 1.25) -> list[Assignment]:
@@ -268,7 +268,7 @@ def _repaired(
     found = []
     for _, usage, assignment in sorted(rows, key=lambda row: (row[0], row[2].entries))[:most]:
         x = encoding.encode(assignment)
-        part = errors.squares[np.arange(len(x)), x]
+        part = errors.squared_usage[np.arange(len(x)), x]
         density = _density(costs)[np.arange(len(x)), x]
         total = float(part.sum())
         if not np.isfinite(total) or not np.isfinite(usage):

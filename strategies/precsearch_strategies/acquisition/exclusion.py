@@ -54,25 +54,25 @@ def repaired_assignment(known: History, encoding: Encoding, assignment: Assignme
 
 def blamed(known: History, encoding: Encoding) -> Floats:
     """(n, p) 1 for choices that no engine may have, less for those that one failed by, else 0."""
-    found = np.zeros(encoding.size)
+    blame = np.zeros(encoding.size)
     for groups, labels in _rows(encoding, known.doubtful):
-        found[groups, labels] = _DOUBTFUL
+        blame[groups, labels] = _DOUBTFUL
     for groups, labels in _rows(encoding, known.excluded):
         if len(groups) == 1:
-            found[groups, labels] = 1.0
-    return found
+            blame[groups, labels] = 1.0
+    return blame
 
 
 def forbidden_edges(known: History, encoding: Encoding) -> list[tuple[int, int, int]]:
     """(edge, label of its first end, label of its second) of the excluded pairs of neighbours."""
     where = {(a, b): e for e, (a, b) in enumerate(encoding.edges.tolist())}
-    found = []
+    edges = []
     for groups, labels in _rows(encoding, known.excluded):
         if len(groups) == 2:
             (a, x), (b, y) = sorted(zip(groups.tolist(), labels.tolist(), strict=True))
             if (a, b) in where:
-                found.append((where[a, b], x, y))
-    return found
+                edges.append((where[a, b], x, y))
+    return edges
 
 
 def _rows(encoding: Encoding, excluded: tuple[Exclusion, ...]) -> list[tuple[Labels, Labels]]:

@@ -63,8 +63,8 @@ def opening(known: History, encoding: Encoding, limit: int) -> Subroutine[bool]:
         return False
     half: list[Trial] = []
     for precision in offered:
-        wanted, reason = tolerated(problem, precision), f"{precision.value.upper()} {_WHEREVER}"
-        half.append((yield from soundly(known, encoding, wanted, reason, limit)))
+        assignment, reason = tolerated(problem, precision), f"{precision.value.upper()} {_WHEREVER}"
+        half.append((yield from soundly(known, encoding, assignment, reason, limit)))
         if known.engine_room() < _TWO:
             return False  # the last engine is to be a mixed one
     asked = tolerated(problem, Precision.INT8)
@@ -84,10 +84,10 @@ def opening(known: History, encoding: Encoding, limit: int) -> Subroutine[bool]:
             or _ratio(known, [trial]) > placement.reach * best
         ):
             continue
-        (found,) = yield from known.build([other], placement.reason)
-        kept = known.passes(found) or not known.passes(trial)
-        if kept and _ratio(known, [found]) < _ratio(known, [trial]):
-            base, trial = other, found
+        (tried,) = yield from known.build([other], placement.reason)
+        kept = known.passes(tried) or not known.passes(trial)
+        if kept and _ratio(known, [tried]) < _ratio(known, [trial]):
+            base, trial = other, tried
     if not known.passes(first) or known.engines[asked].measurement is None:
         return False
     lowest = _ratio(known, [t for a, t in known.engines.items() if a.keys_at(Precision.INT8)])

@@ -72,8 +72,8 @@ class _View:
             float(self.usage[i]) * math.exp(-self.calibration.usage),
             float(self.doubt[i]),
         )
-        said = Prediction(float(self.mean[i]), used)
-        return RankedCandidate(assignment, reason, said, raw, float(self.within[i]))
+        prediction = Prediction(float(self.mean[i]), used)
+        return RankedCandidate(assignment, reason, prediction, raw, float(self.within[i]))
 
 
 class Ranker:
@@ -83,7 +83,7 @@ class Ranker:
         known: The trials, read again at each ranking. Engines that are being built are taken to
             come out as predicted.
         encoding: Of their assignments.
-        squares: Prior medians of the single squares, and the deviations of their logarithms.
+        squared_usage: Prior medians of the single squares, and the deviations of their logarithms.
         elimination: Planned for the space.
         draws: How many draws from the latency model's posterior.
         promise: Least gain in a draw that one is built for, as a share of the best latency.
@@ -93,12 +93,12 @@ class Ranker:
         self,
         known: History,
         encoding: Encoding,
-        squares: tuple[Floats, Floats],
+        squared_usage: tuple[Floats, Floats],
         elimination: Elimination,
         draws: int,
         promise: float,
     ) -> None:
-        self._known, self._encoding, self._squares = known, encoding, squares
+        self._known, self._encoding, self._squared_usage = known, encoding, squared_usage
         self._elimination, self._draws = elimination, draws
         self._promise = promise
         self._views: dict[tuple[int, int], _View] = {}
@@ -122,9 +122,9 @@ class Ranker:
         gain = view.chance**soften * _expected_gain(view.mean, view.spread, self._aim(view))
         for reach in dict.fromkeys((view.trusted, 4 * view.trusted, math.inf)):
             worth = gain * (view.far <= reach)
-            found = self._first(view, worth, least * best, most)
-            if found:
-                return found
+            picks = self._first(view, worth, least * best, most)
+            if picks:
+                return picks
         if view.saved is None:
             return []
         promised = max(self._promise, least) * best
@@ -148,8 +148,8 @@ class Ranker:
         gain = _expected_gain(view.mean, view.spread, self._aim(view))
         gain[gain < known.worth * known.best_ratio()] = 0.0
         worth = gain / (1.0 + np.minimum(view.usage, 1e6) ** 2) ** 2
-        found = self._first(view, worth, 1e-12, 8 * most)
-        return [p for p in found if p.assignment not in known.proxies][:most]
+        picks = self._first(view, worth, 1e-12, 8 * most)
+        return [p for p in picks if p.assignment not in known.proxies][:most]
 
     def anyway(self) -> RankedCandidate | None:
         """The untried candidate of most gain times chance, however little; ``None`` without any.
@@ -160,9 +160,9 @@ class Ranker:
         gain = np.maximum(max(self._known.best_ratio(), view.than) - view.mean, 0.0)
         least = gain / (1.0 + np.minimum(view.usage, 1e6) ** 2)
         for worth in (view.chance * gain, least):
-            found = self._first(view, worth, 1e-12, 1, "a first mixed engine: ")
-            if found:
-                return found[0]
+            picks = self._first(view, worth, 1e-12, 1, "a first mixed engine: ")
+            if picks:
+                return picks[0]
         return None
 
     def _aim(self, view: _View) -> float:
@@ -179,7 +179,7 @@ class Ranker:
         known, encoding = self._known, self._encoding
         at = known.problem.seed, known.tried, len(known.proxies)
         rng = np.random.default_rng([*at, len(known.pending)] if known.pending else at)
-        errors = ErrorModel.fit(known, encoding, *self._squares)
+        errors = ErrorModel.fit(known, encoding, *self._squared_usage)
         latency = LatencyModel.fit(known, encoding)
         rows = [encoding.encode(a) for a in known.pending]
         pending = np.array(rows, dtype=np.intp).reshape(-1, len(encoding.lowest))
@@ -219,15 +219,15 @@ class Ranker:
         self, view: _View, worth: Floats, least: float, most: int, lead: str = ""
     ) -> list[RankedCandidate]:
         """The untried ones of at least this worth, best first; not many."""
-        found: list[RankedCandidate] = []
+        picks: list[RankedCandidate] = []
         for i in np.argsort(-worth, kind="stable").tolist():
-            if worth[i] < least or len(found) == most:
+            if worth[i] < least or len(picks) == most:
                 break
             assignment = self._encoding.decode(view.pool[i])
             tried = assignment in self._known.engines or assignment in self._known.pending
             if not tried and not self._known.excludes(assignment):
-                found.append(view.pick(i, assignment, lead))
-        return found
+                picks.append(view.pick(i, assignment, lead))
+        return picks
 
 
 def _within(

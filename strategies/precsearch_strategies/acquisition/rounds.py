@@ -14,11 +14,11 @@ from precsearch_strategies.history import History, Subroutine
 from precsearch_strategies.models.error import BELIEVED, proxy_error
 from precsearch_strategies.solvers.elimination import Elimination
 
-__all__ = ["RoundOptions", "Rounds", "Squares"]
+__all__ = ["RoundOptions", "Rounds", "SquaredUsage"]
 
 _LARGE = 150  # groups from which on one draw has to do
 
-Squares = tuple[Floats, Floats]
+SquaredUsage = tuple[Floats, Floats]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +55,13 @@ class Rounds:
     options: RoundOptions
     margin: float = 0.0
 
-    def run(self, squares: Squares, coarse: Bools | None = None) -> Subroutine[str]:
+    def run(self, squared_usage: SquaredUsage, coarse: Bools | None = None) -> Subroutine[str]:
         """Build what the models propose, one engine at least. Returns why it ended.
 
         After some engines without a gain, none is built any more for what is merely unknown.
 
         Args:
-            squares: What single choices cost, and how surely.
+            squared_usage: What single choices cost, and how surely.
             coarse: Choices of which only sets were asked about, for want of time: what time there
                 is for proxies goes on halving these sets, before any candidate is screened. Once an
                 engine brings no gain, what is left of them is asked about one by one.
@@ -76,24 +76,26 @@ class Rounds:
         while known.builds < self.limit and stale < options.patience + many:
             if coarse is not None and known.builds > 2:
                 if stale and not known.proxies_first:
-                    squares = yield from self._told_apart(squares, coarse)
+                    squared_usage = yield from self._told_apart(squared_usage, coarse)
                     stale = 0
                 elif not known.proxies_first and known.proxy_room() > 0:
-                    squares = yield from halved_further(known, self.encoding, squares, coarse)
+                    squared_usage = yield from halved_further(
+                        known, self.encoding, squared_usage, coarse
+                    )
             tired = stale >= options.sure + many
             # What is merely unknown can wait where engines are being built that will tell.
             unknown = not tired and (stale == 0 or known.problem.devices == 1)
             # Engines that are being built count towards patience, unless one brings a gain.
             room = options.patience + many - stale - len(known.pending.keys() - before)
-            picks = yield from self._picks(squares, room, unknown=unknown)
+            picks = yield from self._picks(squared_usage, room, unknown=unknown)
             if not picks and not known.pending:
                 asked = len(known.proxies)
                 if coarse is not None:
-                    squares = yield from self._told_apart(squares, coarse)
+                    squared_usage = yield from self._told_apart(squared_usage, coarse)
                 if len(known.proxies) > asked:
                     continue
                 why = "converged"
-                known.expected_gain = self._judge(squares, unknown=False).expected_gain()
+                known.expected_gain = self._judge(squared_usage, unknown=False).expected_gain()
                 break
             done = yield from self._built(picks)
             yield from repeated(known, self.encoding, self.limit)
@@ -104,21 +106,23 @@ class Rounds:
             yield from known.ahead([])
         return why or ("patience" if known.builds < self.limit else "limit")
 
-    def _told_apart(self, squares: Squares, coarse: Bools) -> Subroutine[Squares]:
+    def _told_apart(self, squared_usage: SquaredUsage, coarse: Bools) -> Subroutine[SquaredUsage]:
         """Groups alone, where sets leave engines without a gain."""
         self.known.proxies_first = True
-        return (yield from told_apart(self.known, self.encoding, squares, coarse))
+        return (yield from told_apart(self.known, self.encoding, squared_usage, coarse))
 
-    def _picks(self, squares: Squares, room: int, *, unknown: bool) -> Subroutine[list[Proposal]]:
+    def _picks(
+        self, squared_usage: SquaredUsage, room: int, *, unknown: bool
+    ) -> Subroutine[list[Proposal]]:
         """What to build next, one for each idle device, ``room`` at most.
 
         Each is chosen as if those before it had come out as predicted. A device for which there is
         no other candidate builds the engine in reserve.
         """
-        known, found, least = self.known, list[Proposal](), self.options.least
+        known, proposals, least = self.known, list[Proposal](), self.options.least
         most = min(known.problem.devices, self.limit - known.builds)
-        while len(found) < room and len(known.pending) < most:
-            judge, by = self._judge(squares, unknown=unknown), known
+        while len(proposals) < room and len(known.pending) < most:
+            judge, by = self._judge(squared_usage, unknown=unknown), known
             chosen = yield from self._screened(judge, least)
             if chosen is None and (yield from self._checked(judge)):
                 chosen = yield from self._screened(judge, least)
@@ -127,16 +131,16 @@ class Rounds:
             if chosen is None and known.pending and self._at_risk and not known.reserved:
                 known.reserved = True
                 by = known.tightened(known.margin(self.margin))
-                chosen = yield from replace(self, known=by)._in_reserve(squares)
+                chosen = yield from replace(self, known=by)._in_reserve(squared_usage)
             if chosen is None:
                 break
-            found.append(by.proposal(chosen.assignment, chosen.reason, chosen.predicted))
-            known.pending[chosen.assignment] = found[-1]
+            proposals.append(by.proposal(chosen.assignment, chosen.reason, chosen.predicted))
+            known.pending[chosen.assignment] = proposals[-1]
             raw = chosen.forecast
             known.forecasts[chosen.assignment] = replace(raw, usage=by.share * raw.usage)
             known.foreseen.setdefault(chosen.assignment, known.forecasts[chosen.assignment])
             known.owed = 0
-        return found
+        return proposals
 
     def _built(self, proposals: list[Proposal]) -> Subroutine[Assignment]:
         """Build; where there are several devices, until one of them is done. Which one it is."""
@@ -147,7 +151,7 @@ class Rounds:
         yield from self.known.build([p.assignment], p.reason, p.predicted)
         return p.assignment
 
-    def reserve(self, squares: Squares) -> Subroutine[None]:
+    def reserve(self, squared_usage: SquaredUsage) -> Subroutine[None]:
         """An engine well below the bound, should the fastest not hold on other samples.
 
         An engine chosen among many at the edge of a bound often misses it on fresh data; the
@@ -155,13 +159,13 @@ class Rounds:
         where one that is as fast as that has been built already.
 
         Args:
-            squares: As for `run`.
+            squared_usage: As for `run`.
         """
         known = self.known
         if known.reserved or known.builds >= self.limit or not self._at_risk:
             return
         tight = replace(self, known=known.tightened(known.margin(self.margin)))
-        chosen = yield from tight._in_reserve(squares)
+        chosen = yield from tight._in_reserve(squared_usage)
         if chosen is not None:
             yield from tight.known.build([chosen.assignment], chosen.reason, chosen.predicted)
 
@@ -170,9 +174,9 @@ class Rounds:
         """Whether the fastest engine may miss on other samples, and nothing as fast would hold."""
         return self.margin > 0 and not self.known.holds(self.known.margin(self.margin))
 
-    def _in_reserve(self, squares: Squares) -> Subroutine[RankedCandidate | None]:
+    def _in_reserve(self, squared_usage: SquaredUsage) -> Subroutine[RankedCandidate | None]:
         """The best candidate under a tightened bound."""
-        judge = self._judge((squares[0] / self.known.share**2, squares[1]))
+        judge = self._judge((squared_usage[0] / self.known.share**2, squared_usage[1]))
         return (yield from self._screened(judge, self.options.least))
 
     def _screened(self, judge: Ranker, least: float) -> Subroutine[RankedCandidate | None]:
@@ -230,8 +234,10 @@ class Rounds:
         sure = 1 - self.options.doubt
         return [p for p in ranked if p.assignment not in self.known.proxies and p.within < sure]
 
-    def _judge(self, squares: Squares, *, unknown: bool = True) -> Ranker:
+    def _judge(self, squared_usage: SquaredUsage, *, unknown: bool = True) -> Ranker:
         """``unknown``: whether with draws, which promise a gain of what is merely unknown."""
         options, large = self.options, self.encoding.size[0] > _LARGE
         draws = (min(options.draws, 1) if large else options.draws) if unknown else 0
-        return Ranker(self.known, self.encoding, squares, self.elimination, draws, options.promise)
+        return Ranker(
+            self.known, self.encoding, squared_usage, self.elimination, draws, options.promise
+        )

@@ -9,17 +9,17 @@ import numpy as np
 
 from precsearch.core.space import Assignment
 from precsearch_strategies.encoding import Bools, Encoding, Floats
-from precsearch_strategies.group_testing.halving import lowered_together, squares_by_halves
+from precsearch_strategies.group_testing.halving import lowered_together, squared_usage_by_halves
 from precsearch_strategies.history import History, Subroutine
 from precsearch_strategies.models.profile_gains import profile_gains
-from precsearch_strategies.models.sensitivity import context, single_squares
+from precsearch_strategies.models.sensitivity import context, single_squared_usage
 from precsearch_strategies.solvers.tied import alike
 
 __all__ = [
     "asked_about",
     "halved_further",
-    "screened_squares",
-    "squares_of_fastest",
+    "screened_squared_usage",
+    "squared_usage_of_fastest",
     "told_apart",
 ]
 
@@ -31,7 +31,7 @@ _SMALL = 0.05  # the same while halves of sets may still tell
 _HARMLESS = 0.25  # squared usage of a label's sets that need not be told apart, together
 
 
-def screened_squares(
+def screened_squared_usage(
     known: History, encoding: Encoding, wanted: Bools, *, afresh: bool = False
 ) -> Subroutine[tuple[Floats, Floats]]:
     """Prior medians of the squared usage of single groups, and how sure they are.
@@ -58,27 +58,31 @@ def screened_squares(
     asked[:, 0] = False
     sure = np.full(encoding.size, _SURE)
     if not asked.any():
-        squares = np.where(encoding.allowed, 1.0 / max(encoding.size[0], 1), math.inf)
-        squares[:, 0] = 0.0
+        squared_usage = np.where(encoding.allowed, 1.0 / max(encoding.size[0], 1), math.inf)
+        squared_usage[:, 0] = 0.0
         sure[:] = _SHARED
     elif asked.sum() > (yield from _room(known, encoding, asked)):
-        squares, sure = yield from squares_by_halves(known, encoding, asked, int(asked.sum()))
-        squares, sure = yield from told_apart(known, encoding, (squares, sure), asked, _SMALL)
+        squared_usage, sure = yield from squared_usage_by_halves(
+            known, encoding, asked, int(asked.sum())
+        )
+        squared_usage, sure = yield from told_apart(
+            known, encoding, (squared_usage, sure), asked, _SMALL
+        )
     elif asked.sum() <= _SINGLES:
-        squares = yield from single_squares(known, encoding, asked)
+        squared_usage = yield from single_squared_usage(known, encoding, asked)
     else:
-        squares, sure = yield from _by_sets(known, encoding, asked)
+        squared_usage, sure = yield from _by_sets(known, encoding, asked)
     unasked = encoding.allowed & ~covered & ~asked
     unasked[:, 0] = False
-    squares[unasked] = 1.0
+    squared_usage[unasked] = 1.0
     sure[unasked] = 2.0 * _SHARED
-    squares[covered] = shared[covered]
+    squared_usage[covered] = shared[covered]
     sure[covered] = _SHARED
-    return squares, sure
+    return squared_usage, sure
 
 
 def asked_about(known: History, encoding: Encoding, wanted: Bools) -> Bools:
-    """(n, p) which of the wanted choices `screened_squares` would ask about now."""
+    """(n, p) which of the wanted choices `screened_squared_usage` would ask about now."""
     covered, _ = _covered(known, encoding)
     asked = wanted & encoding.allowed & ~covered
     asked[:, 0] = False
@@ -86,31 +90,34 @@ def asked_about(known: History, encoding: Encoding, wanted: Bools) -> Bools:
 
 
 def halved_further(
-    known: History, encoding: Encoding, squares: tuple[Floats, Floats], asked: Bools
+    known: History, encoding: Encoding, squared_usage: tuple[Floats, Floats], asked: Bools
 ) -> Subroutine[tuple[Floats, Floats]]:
-    """``squares`` with smaller sets, as far as there is time by now.
+    """``squared_usage`` with smaller sets, as far as there is time by now.
 
     Args:
         known: The trials.
         encoding: Of their assignments.
-        squares: What `screened_squares` returned, or this function.
+        squared_usage: What `screened_squared_usage` returned, or this function.
         asked: (n, p) what `asked_about` said before that: the same sets are halved again, and what
             is known of them is not asked for twice.
     """
-    found = yield from squares_by_halves(known, encoding, asked, int(asked.sum()))
-    open_ = asked & (squares[1] > _SURE)
-    finer = np.where(open_, found[0], squares[0]), np.where(open_, found[1], squares[1])
+    halved = yield from squared_usage_by_halves(known, encoding, asked, int(asked.sum()))
+    open_ = asked & (squared_usage[1] > _SURE)
+    finer = (
+        np.where(open_, halved[0], squared_usage[0]),
+        np.where(open_, halved[1], squared_usage[1]),
+    )
     return (yield from told_apart(known, encoding, finer, asked, _SMALL))
 
 
 def told_apart(
     known: History,
     encoding: Encoding,
-    squares: tuple[Floats, Floats],
+    squared_usage: tuple[Floats, Floats],
     asked: Bools,
     least: float = _NEGLIGIBLE,
 ) -> Subroutine[tuple[Floats, Floats]]:
-    """``squares`` with a proxy of each choice that only sets are known of, while there is time.
+    """``squared_usage`` with a proxy of each choice that is known by a set alone, in the time left.
 
     Where most sets hold a group that is beyond the bound alone, halves of them tell nothing of the
     others, and one by one is the cheapest way to find these (from a share of 38 % on; Ungar, *Comm.
@@ -119,28 +126,30 @@ def told_apart(
     Args:
         known: The trials.
         encoding: Of their assignments.
-        squares: What `screened_squares` or `halved_further` returned.
+        squared_usage: What `screened_squared_usage` or `halved_further` returned.
         asked: (n, p) what `asked_about` said before that.
         least: Squared usage of a choice's share of its set from which on it is asked about.
     """
-    values, sure = squares[0].copy(), squares[1].copy()
+    values, sure = squared_usage[0].copy(), squared_usage[1].copy()
     open_ = asked & (sure > _SURE) & (values > least)
     gains = np.where(open_, profile_gains(known, encoding), -math.inf)
     order = np.argsort(-gains, axis=None, kind="stable")[: int(open_.sum())]
     wanted = np.zeros(encoding.size, dtype=bool)
     wanted[np.unravel_index(order[: max(known.proxy_room(), 0)], encoding.size)] = True
     if wanted.any():
-        alone = yield from single_squares(known, encoding, wanted)
+        alone = yield from single_squared_usage(known, encoding, wanted)
         values[wanted], sure[wanted] = alone[wanted], _SURE
     return values, sure
 
 
-def squares_of_fastest(known: History, encoding: Encoding) -> Subroutine[tuple[Floats, Floats]]:
+def squared_usage_of_fastest(
+    known: History, encoding: Encoding
+) -> Subroutine[tuple[Floats, Floats]]:
     """The same where only engines like the fastest passing one are looked for."""
     labels = encoding.encode(known.passing()[0].assignment)
     wanted = np.zeros(encoding.size, dtype=bool)
     wanted[np.arange(len(labels)), labels] = labels > 0
-    return (yield from screened_squares(known, encoding, wanted, afresh=True))
+    return (yield from screened_squared_usage(known, encoding, wanted, afresh=True))
 
 
 def _room(known: History, encoding: Encoding, asked: Bools) -> Subroutine[int]:
@@ -183,8 +192,8 @@ class _Set:
 def _by_sets(known: History, encoding: Encoding, asked: Bools) -> Subroutine[tuple[Floats, Floats]]:
     """Groups of equal structure together, halves of those that matter."""
     n, p = encoding.size
-    squares, sure = np.full((n, p), math.inf), np.full((n, p), _SURE)
-    squares[:, 0] = 0.0
+    squared_usage, sure = np.full((n, p), math.inf), np.full((n, p), _SURE)
+    squared_usage[:, 0] = 0.0
     base = (known.usage(known.engines.get(Assignment())) or 0.0) ** 2
     for label in range(1, p):
         queue = _sets(encoding, label, alike(encoding, np.flatnonzero(asked[:, label])))
@@ -196,21 +205,23 @@ def _by_sets(known: History, encoding: Encoding, asked: Bools) -> Subroutine[tup
             halves: list[tuple[int, ...]] = []
             for s, trial in zip(queue, trials, strict=True):
                 usage, members = known.usage(trial), list(s.members)
-                if trial is None and math.isfinite(squares[members[0], label]):
+                if trial is None and math.isfinite(squared_usage[members[0], label]):
                     continue  # no time is left: the share of the set that it is a part of stands
-                rest = float(sum(v for j in s.others if math.isfinite(v := squares[j, label])))
+                rest = float(
+                    sum(v for j in s.others if math.isfinite(v := squared_usage[j, label]))
+                )
                 square = 1.0 if usage is None else max(usage**2 - base - rest, 0.0)
                 if len(members) > 1 and square > few:
                     halves += [s.members[: len(members) // 2], s.members[len(members) // 2 :]]
-                squares[members, label] = square / len(members)
+                squared_usage[members, label] = square / len(members)
                 sure[members, label] = _SURE if len(members) == 1 else _SHARED
             queue = _sets(encoding, label, halves)
-    return squares, sure
+    return squared_usage, sure
 
 
 def _sets(encoding: Encoding, label: int, rows: list[tuple[int, ...]]) -> list[_Set]:
     """Active ones first, so that what passive ones need beside them is known."""
-    found = []
+    sets = []
     for members in rows:
         passive = encoding.passive[list(members)].any()
         contexts = [context(encoding, i, label) for i in members]
@@ -220,7 +231,7 @@ def _sets(encoding: Encoding, label: int, rows: list[tuple[int, ...]]) -> list[_
         keys = [encoding.space.free[i].key for i in (*members, *others)]
         precision = encoding.space.precisions[label]
         lowered = encoding.space.canonical(Assignment.of(dict.fromkeys(keys, precision)))
-        found.append(
+        sets.append(
             (bool(passive), members[0], _Set(label, members, tuple(sorted(others)), lowered))
         )
-    return [row[2] for row in sorted(found, key=lambda row: row[:2]) if len(row[2].lowered)]
+    return [row[2] for row in sorted(sets, key=lambda row: row[:2]) if len(row[2].lowered)]

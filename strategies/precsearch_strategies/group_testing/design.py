@@ -45,7 +45,7 @@ class GroupTestState:
         base: Squared usage of what they are added to.
         rate: Squared usage of a harmless one.
         sets: (k, n) engines beyond the bound.
-        squares: (k,) their squared usage.
+        squared_usage: (k,) their squared usage.
         sound: (n,) probability that a choice does not make an engine fail to build.
         draws: Samples of the culprits.
         fruitless: How many engines in a row were beyond the bound.
@@ -59,7 +59,7 @@ class GroupTestState:
     base: float
     rate: float
     sets: Bools
-    squares: Floats
+    squared_usage: Floats
     sound: Floats
     draws: Draws
     fruitless: int = 0
@@ -84,7 +84,7 @@ class GroupTestState:
         open_ = self.sets & ~self.cleared
         some = open_.any(axis=1)
         clean = self.clean(self.sets)
-        return Outcomes(open_[some], self.squares[some], np.maximum(clean[some], 1e-3))
+        return Outcomes(open_[some], self.squared_usage[some], np.maximum(clean[some], 1e-3))
 
 
 @dataclass(frozen=True)
@@ -188,50 +188,50 @@ class Design:
         room = max(_OPEN - float(self.chance[tested & (self.chance < 0.9)].sum()), 0.0)
         doubtful = tested & ~start & (self.chance < _NAMED) & (doubts.sound > 0.2)
         halves = self._halves(doubtful, waiting)
-        found = []
+        candidates = []
         for size in (s for s in _SIZES if s <= room):
             one = start.copy()
             one[order[ahead <= size]] = True
             one[order[: int(size > 0)]] = True
-            found.append(one)
+            candidates.append(one)
             for _ in range(_COMBINATIONS if halves else 0):
                 parts = [h[i] for h in halves for i in _PARTS[rng.integers(0, len(_PARTS))]]
                 more = one.copy()
                 more[np.concatenate([*parts, order[:0]])] = True
-                found.append(more)
-        found += self._least(doubts.sound > 0.2)
-        distinct = {row.tobytes(): row for row in found if (row & ~doubts.cleared).any()}
+                candidates.append(more)
+        candidates += self._least(doubts.sound > 0.2)
+        distinct = {row.tobytes(): row for row in candidates if (row & ~doubts.cleared).any()}
         return np.array(list(distinct.values()), dtype=bool).reshape(-1, len(self.odds))
 
     def _least(self, sound: Bools) -> list[Bools]:
         """What is cleared, and the least suspect of all others, up to some expected culprits."""
         low = np.flatnonzero(sound & ~self.doubts.cleared)
         low = low[np.argsort((self.chance / self.doubts.gain)[low], kind="stable")]
-        ahead, found = np.cumsum(self.chance[low]), []
+        ahead, moves = np.cumsum(self.chance[low]), []
         for size in _SIZES[1:-2]:
             one = self.doubts.cleared.copy()
             one[low[ahead <= size]] = True
-            found.append(one)
-        return found
+            moves.append(one)
+        return moves
 
     def _trusted(self, tested: Bools) -> Bools:
         """(n,) what is cleared, and what tests have all but cleared: lowered without a test."""
-        found: Bools = self.doubts.cleared.copy()
+        trusted: Bools = self.doubts.cleared.copy()
         low = np.flatnonzero(tested & (self.doubts.sound > 0.2))
         low = low[np.argsort(self.chance[low], kind="stable")]
-        found[low[np.cumsum(self.chance[low]) <= _TRUSTED]] = True
-        return found
+        trusted[low[np.cumsum(self.chance[low]) <= _TRUSTED]] = True
+        return trusted
 
     def _halves(self, doubtful: Bools, waiting: Bools) -> list[tuple[Labels, Labels]]:
         """Each cell in two parts of equal probability, the less probable choices first."""
         members = np.flatnonzero(doubtful)
-        found = []
+        halves = []
         for some in cells_of(np.concatenate([self.tests.sets, waiting]), members):
             ranked = some[np.argsort(self.odds[some], kind="stable")]
             mass = np.cumsum(self.odds[ranked]) / self.odds[ranked].sum()
             cut = max(int(np.searchsorted(mass, 0.5, side="right")), 1)
-            found.append((ranked[:cut], ranked[cut:]))
-        return found
+            halves.append((ranked[:cut], ranked[cut:]))
+        return halves
 
     def _fresh(self, rng: np.random.Generator) -> Floats:
         """(n, b) culprits among the choices that no test has had, in each sample.
@@ -274,9 +274,9 @@ _PARTS: tuple[tuple[int, ...], ...] = ((), (0,), (0,), (1,), (0, 1))
 
 def _chance(tests: Outcomes, odds: Floats, draws: Draws) -> Floats:
     """(n,) probability of being a culprit; within one cell by their odds."""
-    found = odds / (1 + odds)
+    chance = odds / (1 + odds)
     held = draws.marginals(len(odds))
     for some in cells_of(tests.sets, np.flatnonzero(tests.sets.any(axis=0))):
         share = odds[some] / odds[some].sum()
-        found[some] = np.minimum(held[some].sum() * share, 1.0)
-    return found
+        chance[some] = np.minimum(held[some].sum() * share, 1.0)
+    return chance

@@ -12,7 +12,7 @@ from precsearch_strategies.encoding import Bools, Encoding, Floats
 from precsearch_strategies.history import History, Subroutine
 from precsearch_strategies.models.sensitivity import context
 
-__all__ = ["lowered_together", "squares_by_halves"]
+__all__ = ["lowered_together", "squared_usage_by_halves"]
 
 _SURE = 0.3  # deviation of the logarithm of a square that a proxy measured alone
 _SHARED = 1.2  # of an equal share of a set's square
@@ -49,7 +49,7 @@ class _Part:
         return self.members[:middle], self.members[middle:]
 
 
-def squares_by_halves(
+def squared_usage_by_halves(
     known: History, encoding: Encoding, asked: Bools, most: int
 ) -> Subroutine[tuple[Floats, Floats]]:
     """Squares of single groups as equal shares of the smallest sets there is time for.
@@ -114,8 +114,8 @@ def _split(
     else:
         other = max(part.square - one, _REST * part.square) if math.isfinite(one) else _BEYOND
         if _hides(part, one):
-            found = yield from _square(known, encoding, part.label, second)
-            other = other if found is None else found
+            half = yield from _square(known, encoding, part.label, second)
+            other = other if half is None else half
     return [_Part(part.label, first, one), _Part(part.label, second, other)]
 
 
@@ -143,11 +143,11 @@ def lowered_together(encoding: Encoding, label: int, members: tuple[int, ...]) -
 
 def _shared(encoding: Encoding, parts: list[_Part]) -> tuple[Floats, Floats]:
     """Each member's share of its part."""
-    squares, sure = np.full(encoding.size, math.inf), np.full(encoding.size, _SHARED)
-    squares[:, 0] = 0.0
+    squared_usage, sure = np.full(encoding.size, math.inf), np.full(encoding.size, _SHARED)
+    squared_usage[:, 0] = 0.0
     for part in parts:
         members, alone = list(part.members), len(part.members) == 1
         total = part.square if alone else min(part.square, _BEYOND)
-        squares[members, part.label] = total / len(members)
+        squared_usage[members, part.label] = total / len(members)
         sure[members, part.label] = _SURE if alone else _SHARED
-    return squares, sure
+    return squared_usage, sure

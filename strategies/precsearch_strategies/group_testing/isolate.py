@@ -77,7 +77,11 @@ def most_engines(choices: int) -> int:
 
 
 def isolated(
-    known: History, encoding: Encoding, squares: tuple[Floats, Floats], wanted: Bools, limit: int
+    known: History,
+    encoding: Encoding,
+    squared_usage: tuple[Floats, Floats],
+    wanted: Bools,
+    limit: int,
 ) -> Subroutine[tuple[tuple[Floats, Floats], bool]]:
     """Grow a passing assignment by sets of choices, and track down what breaks the bound.
 
@@ -87,19 +91,19 @@ def isolated(
     Args:
         known: The trials.
         encoding: Of their assignments.
-        squares: (n, p) prior medians of the squared usage of single choices, and the deviations of
-            their logarithms.
+        squared_usage: (n, p) prior medians of the squared usage of single choices, and the
+            deviations of their logarithms.
         wanted: (n, p) which choices may be worth it.
         limit: Engines of the whole search at most.
 
     Returns:
-        ``squares`` as corrected by what was found; whether next to nothing is left to gain.
+        ``squared_usage`` as corrected by what was found; whether next to nothing is left to gain.
     """
-    moves = _moves(known, encoding, squares[0], wanted)
+    moves = _moves(known, encoding, squared_usage[0], wanted)
     if len(moves.groups) <= _LARGE:
-        return squares, False
+        return squared_usage, False
     limit = min(limit, known.builds + most_engines(len(moves.groups)))
-    doubts, design, done = _before(known, moves, squares[0]), None, False
+    doubts, design, done = _before(known, moves, squared_usage[0]), None, False
     waiting: dict[Assignment, Bools] = {}
     while known.builds < limit and doubts.fruitless < _FRUITLESS and doubts.spread < _SPREAD:
         rng = np.random.default_rng([known.problem.seed, known.tried])
@@ -119,7 +123,7 @@ def isolated(
         doubts = _after(known, doubts, waiting.pop(trial.assignment), trial)
         if trial.measurement is None:  # a build that fails is no verdict
             yield from repeated(known, encoding, limit)
-    return squares if design is None else _corrected(squares, moves, design), done
+    return squared_usage if design is None else _corrected(squared_usage, moves, design), done
 
 
 def _sound(known: History, encoding: Encoding, moves: _Moves) -> Floats:
@@ -132,12 +136,12 @@ def _sound(known: History, encoding: Encoding, moves: _Moves) -> Floats:
     return np.where(kept[moves.groups], sound, 0.0)
 
 
-def _moves(known: History, encoding: Encoding, squares: Floats, wanted: Bools) -> _Moves:
+def _moves(known: History, encoding: Encoding, squared_usage: Floats, wanted: Bools) -> _Moves:
     """For each group the choice that would save most over the fastest passing engine."""
     passing, groups = known.passing(), np.arange(encoding.size[0])
     base = encoding.encode(passing[0].assignment if passing else Assignment())
     gains = profile_gains(known, encoding)
-    open_ = wanted & encoding.allowed & np.isfinite(squares)
+    open_ = wanted & encoding.allowed & np.isfinite(squared_usage)
     more = np.where(open_, gains - gains[groups, base][:, None], -math.inf)
     more[:, 0] = -math.inf
     labels = np.argmax(more, axis=1)
@@ -147,9 +151,9 @@ def _moves(known: History, encoding: Encoding, squares: Floats, wanted: Bools) -
     return _Moves(base, square, some, labels[some], more[some, labels[some]], between)
 
 
-def _before(known: History, moves: _Moves, squares: Floats) -> GroupTestState:
+def _before(known: History, moves: _Moves, squared_usage: Floats) -> GroupTestState:
     """What is known before the first engine: what proxies say."""
-    marks = np.log(np.maximum(squares[moves.groups, moves.labels], 1e-9))
+    marks = np.log(np.maximum(squared_usage[moves.groups, moves.labels], 1e-9))
     return GroupTestState.none(moves.gain, marks, _count(known, len(marks)), moves.square)
 
 
@@ -182,7 +186,7 @@ def _tests(
         asked = lowered(chosen)
         return asked in known.engines or asked in waiting or known.excludes(asked)
 
-    found: list[Proposal] = []
+    tests: list[Proposal] = []
     room = min(known.problem.devices, limit - known.builds)
     enough = known.worth * known.best_ratio()
     while len(waiting) < room:
@@ -192,9 +196,9 @@ def _tests(
         chosen, reason = design.best(rng, useless, sets)
         if not chosen.any():
             break
-        found.append(known.proposal(lowered(chosen), reason))
+        tests.append(known.proposal(lowered(chosen), reason))
         waiting[lowered(chosen)] = chosen
-    return found
+    return tests
 
 
 def _built(known: History, proposals: list[Proposal]) -> Subroutine[Trial]:
@@ -218,17 +222,17 @@ def _after(known: History, doubts: GroupTestState, chosen: Bools, trial: Trial) 
     return replace(
         doubts,
         sets=np.concatenate([doubts.sets, chosen[None]]),
-        squares=np.append(doubts.squares, square),
+        squared_usage=np.append(doubts.squared_usage, square),
         fruitless=doubts.fruitless + 1,
         spread=doubts.spread + int(square < float(doubts.clean(chosen[None])[0]) + _LEAST),
     )
 
 
 def _corrected(
-    squares: tuple[Floats, Floats], moves: _Moves, design: Design
+    squared_usage: tuple[Floats, Floats], moves: _Moves, design: Design
 ) -> tuple[Floats, Floats]:
     """Medians and deviations for the models: culprits weigh what they do, the others a share."""
-    medians, sure = squares[0].copy(), squares[1].copy()
+    medians, sure = squared_usage[0].copy(), squared_usage[1].copy()
     weights = np.array([design.draws.typical(i) for i in range(len(moves.groups))])
     named = design.chance > 0.5
     mixed = design.doubts.rate + design.chance * _USUAL

@@ -172,24 +172,24 @@ class _Hunt:
 
     def run(self, left: list[int]) -> Subroutine[Trial]:
         """Go through the positions ``left``; all of them together are unusable."""
-        total, kept, found = len(left), list[int](), 0
+        total, kept, culprits = len(left), list[int](), 0
         size, bad, open_ = total, True, list[tuple[int, list[int]]]()
-        while left and not self._over() and (kept or found < _HOPELESS):
+        while left and not self._over() and (kept or culprits < _HOPELESS):
             if not bad:
-                size = self._size(total - len(left), found, len(left))
+                size = self._size(total - len(left), culprits, len(left))
                 if (yield from self._usable([*kept, *left[:size]])):
                     kept, left = kept + left[:size], left[size:]
                     continue
                 if self._over():
                     break
-            first = 0 if found else size - self.named
+            first = 0 if culprits else size - self.named
             low = yield from self._bisected(kept, left[:size], first)
             kept, culprit, left = kept + left[:low], left[low], left[low + 1 :]
             # The last position of all is what is left over where an engine fails by chance.
-            chance = not left and not found and not self.named
+            chance = not left and not culprits and not self.named
             if not self._over() and not (yield from self._named_near(kept, culprit)) and not chance:
                 open_.append((culprit, kept))
-            found, bad = found + 1, False
+            culprits, bad = culprits + 1, False
         yield from self._named_far(open_, total)
         return self.known.engines.get(self._assignment(kept), self.failed)
 
@@ -221,13 +221,13 @@ class _Hunt:
     def _over(self) -> bool:
         return self.ended
 
-    def _size(self, done: int, found: int, left: int) -> int:
+    def _size(self, done: int, culprits: int, left: int) -> int:
         """How many positions hold a culprit in half of all cases, by those found so far.
 
         All that are left after the first one: more often than not it is the only one.
         """
-        size = math.ceil(_HALF * done / found)
-        return left if found == 1 or size > left / 2 else max(size, 1)
+        size = math.ceil(_HALF * done / culprits)
+        return left if culprits == 1 or size > left / 2 else max(size, 1)
 
     def _bisected(self, kept: list[int], part: list[int], first: int = 0) -> Subroutine[int]:
         """How many of ``part`` are usable beside ``kept``, one more being unusable.

@@ -31,12 +31,12 @@ class Outcomes:
 
     Attributes:
         sets: (k, n) indicators.
-        squares: (k,) squared usage of the engines.
+        squared_usage: (k,) squared usage of the engines.
         clean: (k,) what of that their harmless groups are taken to cost.
     """
 
     sets: Bools
-    squares: Floats
+    squared_usage: Floats
     clean: Floats
 
 
@@ -54,9 +54,9 @@ class Draws:
 
     def marginals(self, n: int) -> Floats:
         """(n,) share of the chains that hold each group."""
-        found = np.zeros((len(self.where), n + 1), dtype=bool)
-        found[np.arange(len(self.where))[:, None], self.where] = True
-        return np.asarray(found[:, :n].mean(axis=0))
+        marginals = np.zeros((len(self.where), n + 1), dtype=bool)
+        marginals[np.arange(len(self.where))[:, None], self.where] = True
+        return np.asarray(marginals[:, :n].mean(axis=0))
 
     def typical(self, group: int) -> float:
         """Mean squared usage of a group where it is held; 0 if it never is."""
@@ -163,14 +163,14 @@ class _Sampler:
 
     def _levels(self, now: Floats) -> Floats:
         """(b, l) the present weight and others, evenly spread in the logarithm."""
-        top = max(float(self.tests.squares.max()), 4.0)
+        top = max(float(self.tests.squared_usage.max()), 4.0)
         step = np.log(top / _LEAST) / _LEVELS
         grid = np.arange(_LEVELS) + self.rng.random((len(now), 1))
         return np.concatenate([now[:, None], _LEAST * np.exp(step * grid)], axis=1)
 
     def _likelihood(self, excess: Floats, heat: float) -> Floats:
         """Logarithm of each test's likelihood, outliers allowed for."""
-        off = np.log(self.tests.squares / (self.tests.clean + excess)) / (heat * SIGMA)
+        off = np.log(self.tests.squared_usage / (self.tests.clean + excess)) / (heat * SIGMA)
         return np.asarray(np.log(_OUTLIER + np.exp(-0.5 * off**2)))
 
 
@@ -183,7 +183,7 @@ def fitted_odds(marks: Floats, settled: Bools, chance: Floats, count: float) -> 
         chance: (n,) how probably those are culprits.
         count: Expected number of culprits in all, good to a factor of two.
     """
-    best, found = -np.inf, np.zeros_like(marks)
+    best, best_odds = -np.inf, np.zeros_like(marks)
     middle = marks - np.median(marks)
     guess = np.log(max(count, 0.5))
     for steep in _STEEP.tolist():
@@ -195,5 +195,5 @@ def fitted_odds(marks: Floats, settled: Bools, chance: Floats, count: float) -> 
             score = float((hot - np.log1p(odds[settled])).sum())
             score -= 0.5 * ((number - guess) / 0.7) ** 2 + 0.5 * ((steep - _USUAL) / _WIDTH) ** 2
             if score > best:
-                best, found = score, odds
-    return found
+                best, best_odds = score, odds
+    return best_odds

@@ -52,11 +52,11 @@ def by_build_risk(encoding: Encoding, order: list[int], named: int) -> list[int]
     """
     kinds = Counter(encoding.space.free[i].kind for i in order)
     count = {i: float(kinds[encoding.space.free[i].kind]) for i in order}
-    told = set(order[len(order) - named :])
+    named_groups = set(order[len(order) - named :])
 
     def key(i: int) -> tuple[bool, float, int]:
         near = min((count[j] for j in encoding.adjacent[i] if j in count), default=count[i])
-        return i not in told, min(count[i], near + 0.5), i
+        return i not in named_groups, min(count[i], near + 0.5), i
 
     return sorted(order, key=key)
 

@@ -69,8 +69,8 @@ class Reduction:
         if not self.room():
             suspects = [i for i in left if i not in self.cleared] or left
             return suspects[: (len(suspects) + 1) // 2]
-        found, sure = yield from self._minimal([], left)
-        return [min(found, key=lambda i: self.worth[i])] if sure else found
+        culprit, sure = yield from self._minimal([], left)
+        return [min(culprit, key=lambda i: self.worth[i])] if sure else culprit
 
     def _minimal(self, beside: list[int], part: list[int]) -> Subroutine[tuple[list[int], bool]]:
         """A smallest part of ``part`` that is unusable beside ``beside``, as all of it is.

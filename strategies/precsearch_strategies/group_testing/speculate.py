@@ -61,9 +61,9 @@ def _questions(
     Proxies are cheap, and are not assumed: a branch ends where they are asked for.
     """
     queue: list[Mapping[Assignment, Outcome]] = [{}]
-    found: dict[Assignment, None] = {}
+    questions: dict[Assignment, None] = {}
     for _ in range(_FORKS * most):
-        if not queue or len(found) == most:
+        if not queue or len(questions) == most:
             break
         assumed = queue.pop(0)
         try:
@@ -73,6 +73,6 @@ def _questions(
         if not batch or batch[0].fidelity is not Fidelity.ENGINE:
             continue
         asked = known.problem.space.canonical(batch[0].assignment)
-        found[asked] = None
+        questions[asked] = None
         queue += [{**assumed, asked: _RUNS}, {**assumed, asked: fails}]
-    return list(found)
+    return list(questions)

@@ -68,16 +68,18 @@ def calibration(known: History, widening: float = 1.0) -> Calibration:
             it, since it has changed with what was measured since.
     """
     usages, ratios, squares = list[float](), list[float](), list[float]()
-    for assignment, said in list(known.forecasts.items())[-_LATEST:]:
+    for assignment, forecast in list(known.forecasts.items())[-_LATEST:]:
         trial = known.engines.get(assignment)
-        found, timed = known.usage(trial), known.ratio(trial)
-        if found is None or timed is None:
+        usage, timed = known.usage(trial), known.ratio(trial)
+        if usage is None or timed is None:
             continue
-        off = timed - said.ratio
+        off = timed - forecast.ratio
         ratios.append(_within(off, _MOST_RATIO))
-        squares.append((off / math.hypot(widening * said.spread, known.timing_error(timed))) ** 2)
-        if found > 0 and said.usage > 0:  # forecasts are in units of the bound asked for
-            more = math.log(min(found, 1e6) * known.share / said.usage)
+        squares.append(
+            (off / math.hypot(widening * forecast.spread, known.timing_error(timed))) ** 2
+        )
+        if usage > 0 and forecast.usage > 0:  # forecasts are in units of the bound asked for
+            more = math.log(min(usage, 1e6) * known.share / forecast.usage)
             usages.append(_within(more, _MOST))
     count = len(ratios)
     mean = sum(ratios) / (_EXACT + count)
@@ -95,13 +97,13 @@ def calibration(known: History, widening: float = 1.0) -> Calibration:
 def _usage_stretch(known: History) -> float:
     """From the first forecast of each candidate that was measured since, by proxy or engine."""
     squares = list[float]()
-    for assignment, said in known.foreseen.items():
+    for assignment, forecast in known.foreseen.items():
         trial = known.engines.get(assignment) or known.proxies.get(assignment)
-        found = known.usage(trial)
-        if found is None or not 0 < found < math.inf:
+        usage = known.usage(trial)
+        if usage is None or not 0 < usage < math.inf:
             continue
-        off = math.log(found * known.share / said.usage)
-        squares.append(min(abs(off) / math.hypot(said.doubt, _SCATTER), _FARTHEST) ** 2)
+        off = math.log(usage * known.share / forecast.usage)
+        squares.append(min(abs(off) / math.hypot(forecast.doubt, _SCATTER), _FARTHEST) ** 2)
     stretch = math.sqrt((_AS_STATED + sum(squares)) / (_AS_STATED + len(squares)))
     return min(max(stretch, 1.0), _STRETCH[1])
 

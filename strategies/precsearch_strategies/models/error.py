@@ -33,14 +33,14 @@ _BEYOND = 100.0  # squared usage that a set of non-finite output is taken to hav
 
 @dataclass(frozen=True)
 class ErrorModel:
-    """Squared usages add (see `single_squares`); every engine corrects every group's share.
+    """Squared usages add (see `single_squared_usage`); every engine corrects every group's share.
 
     The logarithms of the single squares, of a common factor kappa and of what interactions add are
     Gaussian a priori; the posterior is Laplace's approximation (see `LogSums`). How far single
     squares and sums are to be believed is fitted by the evidence.
 
     Attributes:
-        squares: (n, p) squared usage of single groups as corrected by the engines; FP32's is 0,
+        squared_usage: (n, p) of single groups as corrected by the engines; FP32's is 0, and
             ``inf`` where a group alone makes the output non-finite or the choice is not offered.
         base: Squared usage of the FP32 engine.
         kappa: Common factor of measured over predicted usage.
@@ -50,7 +50,7 @@ class ErrorModel:
         proxy_spread: Standard deviation of the same.
     """
 
-    squares: Floats
+    squared_usage: Floats
     base: float
     kappa: float
     spread: float
@@ -60,26 +60,28 @@ class ErrorModel:
 
     @classmethod
     def fit(
-        cls, known: History, encoding: Encoding, squares: Floats, sure: Floats | None = None
+        cls, known: History, encoding: Encoding, squared_usage: Floats, sure: Floats | None = None
     ) -> ErrorModel:
         """Fit to every engine, and to proxies of several groups without one.
 
         Args:
             known: The trials.
             encoding: Of their assignments.
-            squares: (n, p) prior medians of the single squares.
+            squared_usage: (n, p) prior medians of the single squares.
             sure: (n, p) standard deviations of their logarithms; what proxies measure by default.
         """
-        squares = squares.copy()
-        squares[:, 1:] = np.maximum(squares[:, 1:], _FLOOR)
+        squared_usage = squared_usage.copy()
+        squared_usage[:, 1:] = np.maximum(squared_usage[:, 1:], _FLOOR)
         base = (known.usage(known.engines.get(Assignment())) or 0.0) ** 2
         bias, spread = proxy_error(known)
-        sums = _sums(known, encoding, squares, sure, base, (bias, spread))
+        sums = _sums(known, encoding, squared_usage, sure, base, (bias, spread))
         best = _most_probable(sums)
         cells = np.where(
-            np.isfinite(squares[:, 1:]), best.squares.reshape(len(squares), -1), math.inf
+            np.isfinite(squared_usage[:, 1:]),
+            best.squared_usage.reshape(len(squared_usage), -1),
+            math.inf,
         )
-        posterior = np.concatenate([squares[:, :1], cells], axis=1)
+        posterior = np.concatenate([squared_usage[:, :1], cells], axis=1)
         left = best.left_out()
         apart = math.sqrt((2 * 0.1**2 + float((left**2).sum())) / (2 + len(left)))
         return cls(posterior, base, best.kappa, apart, bias, spread, best)
@@ -127,7 +129,9 @@ class ErrorModel:
         return float(_below(np.array([middle * math.sqrt(own + proxy)]))[0])
 
     def _finite(self, many: Labels) -> Bools:
-        return np.asarray(np.isfinite(self.squares)[np.arange(many.shape[1]), many].all(axis=1))
+        return np.asarray(
+            np.isfinite(self.squared_usage)[np.arange(many.shape[1]), many].all(axis=1)
+        )
 
 
 def _most_probable(sums: LogSums) -> Fit:
@@ -146,7 +150,7 @@ def _below(z: Floats) -> Floats:
 
 
 def _cells(model: ErrorModel, many: Labels) -> Floats:
-    return _one_hot(many, model.squares.shape[1])
+    return _one_hot(many, model.squared_usage.shape[1])
 
 
 def _one_hot(many: Labels, p: int) -> Floats:
@@ -158,18 +162,20 @@ def _one_hot(many: Labels, p: int) -> Floats:
 def _sums(
     known: History,
     encoding: Encoding,
-    squares: Floats,
+    squared_usage: Floats,
     sure: Floats | None,
     base: float,
     proxy: tuple[float, float],
 ) -> LogSums:
     """The observations of several groups, in a fixed order."""
     p = encoding.size[1]
-    usable = np.isfinite(squares[:, 1:]).ravel()
-    medians = np.where(usable, squares[:, 1:].ravel(), _FLOOR)
-    wide = np.full(squares.shape, _SURE) if sure is None else sure
+    usable = np.isfinite(squared_usage[:, 1:]).ravel()
+    medians = np.where(usable, squared_usage[:, 1:].ravel(), _FLOOR)
+    wide = np.full(squared_usage.shape, _SURE) if sure is None else sure
     rows = _observations(known, proxy)
-    sets = np.array([encoding.encode(a) for a, *_ in rows], dtype=np.intp).reshape(-1, len(squares))
+    sets = np.array([encoding.encode(a) for a, *_ in rows], dtype=np.intp).reshape(
+        -1, len(squared_usage)
+    )
     cells = _one_hot(sets, p)
     fit = [i for i, c in enumerate(cells) if not (c.astype(bool) & ~usable).any()]
     values = np.array([rows[i][1] for i in fit])
@@ -222,6 +228,6 @@ def _observations(
     ]
     most = _MOST if len(known.problem.space.free) <= _MANY else _FEW
     near = sorted(simulated, key=lambda row: row[:2])[:most]
-    found = {a: (s * math.exp(bias), math.hypot(spread, _ENGINE / 2)) for *_, a, s in near}
-    found.update(engines)
-    return [(a, s, d) for a, (s, d) in sorted(found.items(), key=lambda row: row[0].entries)]
+    observations = {a: (s * math.exp(bias), math.hypot(spread, _ENGINE / 2)) for *_, a, s in near}
+    observations.update(engines)
+    return [(a, s, d) for a, (s, d) in sorted(observations.items(), key=lambda row: row[0].entries)]

@@ -91,14 +91,14 @@ def _dots(one: Floats, other: Floats) -> Floats:
     many = one.shape[1]
     if many <= _MANY or not len(other):
         return np.asarray(np.einsum("cd,kd->ck", one, other))
-    found = np.zeros((len(one), len(other)))
+    products = np.zeros((len(one), len(other)))
     rows = max(_ALONE // (_BLOCK * len(other)), 1)
     for first in range(0, many, _BLOCK):
         part = slice(first, first + _BLOCK)
         turned = np.ascontiguousarray(other[:, part].T)
         for row in range(0, len(one), rows):
-            found[row : row + rows] += one[row : row + rows, part] @ turned
-    return found
+            products[row : row + rows] += one[row : row + rows, part] @ turned
+    return products
 
 
 def _alike(
@@ -131,7 +131,7 @@ class Fit:
     aim: Floats
 
     @cached_property
-    def squares(self) -> Floats:
+    def squared_usage(self) -> Floats:
         """(d,) the parts, the common factor included."""
         return np.asarray(np.exp(np.clip(self.logs + self.common, -60.0, 60.0)))
 

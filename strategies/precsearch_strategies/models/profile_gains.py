@@ -76,13 +76,13 @@ def promising(known: History, encoding: Encoding) -> Bools:
     best = encoding.encode(passing[0].assignment)
     more = gains - gains[np.arange(len(best)), best][:, None]
     noise = known.worth * known.best_ratio()
-    found = np.zeros(encoding.size, dtype=bool)
+    mask = np.zeros(encoding.size, dtype=bool)
     shown = _shown(known, encoding)
     for label in range(encoding.size[1]):
         possible = float(np.maximum(more[:, label], 0.0)[encoding.allowed[:, label]].sum())
         if possible > noise or (label > 0 and shown[label] < _ENOUGH):
-            found[:, label] = encoding.allowed[:, label]
-    return found
+            mask[:, label] = encoding.allowed[:, label]
+    return mask
 
 
 def _shown(known: History, encoding: Encoding) -> Floats:
@@ -97,12 +97,12 @@ def _shown(known: History, encoding: Encoding) -> Floats:
 
 def _slow(known: History, encoding: Encoding) -> Bools:
     """(n, p): the choices that are expected to save nothing."""
-    found = np.zeros(encoding.size, dtype=bool)
+    slow = np.zeros(encoding.size, dtype=bool)
     for key, precision in known.problem.slow:
         position = encoding.position.get(key)
         if position is not None and precision in encoding.space.precisions:
-            found[position, encoding.space.precisions.index(precision)] = True
-    return found
+            slow[position, encoding.space.precisions.index(precision)] = True
+    return slow
 
 
 def _timed(known: History) -> list[Trial]:

@@ -12,10 +12,10 @@ from precsearch.core.space import Assignment
 from precsearch_strategies.encoding import Bools, Encoding, Floats
 from precsearch_strategies.history import History, Subroutine
 
-__all__ = ["context", "single_squares"]
+__all__ = ["context", "single_squared_usage"]
 
 
-def single_squares(
+def single_squared_usage(
     known: History, encoding: Encoding, wanted: Bools | None = None
 ) -> Subroutine[Floats]:
     """Measure, at proxy fidelity, the squared usage that each group adds at each precision.
@@ -37,8 +37,8 @@ def single_squares(
         the other groups; if most failed, equal shares of a uniform engine's error.
     """
     n, p = encoding.size
-    squares = np.full((n, p), math.inf)
-    squares[:, 0] = 0.0
+    squared_usage = np.full((n, p), math.inf)
+    squared_usage[:, 0] = 0.0
     rows = _contexts(encoding, wanted)
     trials = yield from known.probe([a for *_, a, _ in rows], "one group lowered alone")
     base = (known.usage(known.engines.get(Assignment())) or 0.0) ** 2
@@ -48,15 +48,15 @@ def single_squares(
         if usage is None:
             failed.append((i, label))
         else:
-            rest = float(sum(squares[j, label] for j in others))
+            rest = float(sum(squared_usage[j, label] for j in others))
             rest = rest if math.isfinite(rest) else 0.0
-            squares[i, label] = max(usage**2 - base - rest, 0.0)
+            squared_usage[i, label] = max(usage**2 - base - rest, 0.0)
     if len(failed) > len(rows) / 2:
         return _shares(known, encoding)
     for i, label in failed:
-        column = squares[:, label][np.isfinite(squares[:, label])]
-        squares[i, label] = float(np.median(column)) if column.size else 1.0
-    return squares
+        column = squared_usage[:, label][np.isfinite(squared_usage[:, label])]
+        squared_usage[i, label] = float(np.median(column)) if column.size else 1.0
+    return squared_usage
 
 
 def _contexts(
@@ -104,14 +104,14 @@ def context(encoding: Encoding, start: int, label: int) -> tuple[int, ...] | Non
 def _shares(known: History, encoding: Encoding) -> Floats:
     """Without proxies: each lowered group's equal share of the most lowered engine's error."""
     n, p = encoding.size
-    squares = np.where(encoding.allowed, 1.0 / max(n, 1), math.inf)
-    squares[:, 0] = 0.0
+    squared_usage = np.where(encoding.allowed, 1.0 / max(n, 1), math.inf)
+    squared_usage[:, 0] = 0.0
     for label in range(1, p):
         for assignment, trial in known.engines.items():
             usage, labels = known.usage(trial), encoding.encode(assignment)
             count = int((labels == label).sum())
             if usage is not None and math.isfinite(usage) and count == np.count_nonzero(labels) > 0:
-                share = np.where(labels == label, usage**2 / count, squares[:, label])
-                squares[:, label] = np.where(encoding.allowed[:, label], share, math.inf)
+                share = np.where(labels == label, usage**2 / count, squared_usage[:, label])
+                squared_usage[:, label] = np.where(encoding.allowed[:, label], share, math.inf)
                 break
-    return squares
+    return squared_usage

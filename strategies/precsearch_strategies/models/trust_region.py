@@ -27,7 +27,7 @@ def radius(known: History, encoding: Encoding) -> float:
     ranking, carried on from wherever the models have led. Failed builds say nothing.
     """
     passed = np.zeros(encoding.size, dtype=bool)
-    found = math.inf
+    distance = math.inf
     for assignment, trial in known.engines.items():
         verdict = known.passes(trial)
         if verdict is None:
@@ -35,19 +35,19 @@ def radius(known: History, encoding: Encoding) -> float:
         labels = encoding.encode(assignment)
         size = float(_beyond(passed, labels[None])[0])
         if verdict:
-            found = 2 * found if size > found / 2 else found
+            distance = 2 * distance if size > distance / 2 else distance
             passed[np.arange(len(labels)), labels] = True
         elif passed[:, 1:].any() and size > 0:
-            found = min(found, max(size / 2, _LEAST))
-    return found
+            distance = min(distance, max(size / 2, _LEAST))
+    return distance
 
 
 def _passed(known: History, encoding: Encoding) -> Bools:
-    found: Bools = np.zeros(encoding.size, dtype=bool)
+    passed: Bools = np.zeros(encoding.size, dtype=bool)
     for trial in known.passing():
         labels = encoding.encode(trial.assignment)
-        found[np.arange(len(labels)), labels] = True
-    return found
+        passed[np.arange(len(labels)), labels] = True
+    return passed
 
 
 def _beyond(passed: Bools, many: Labels) -> Floats:

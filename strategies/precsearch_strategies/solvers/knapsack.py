@@ -23,14 +23,14 @@ class Costs:
         time: (n, p) time of each group at each label.
         edges: (m, 2) pairs of groups.
         pair: (m, p, p) time of each edge for the labels of its two ends.
-        squares: (n, p) squared error of each group at each label; FP32's is 0.
+        squared_usage: (n, p) squared error of each group at each label; FP32's is 0.
         allowed: (n, p) which labels may be used; label 0 always.
     """
 
     time: Floats
     edges: Labels
     pair: Floats
-    squares: Floats
+    squared_usage: Floats
     allowed: Bools
 
     def total_time(self, many: Labels) -> Floats:
@@ -42,7 +42,9 @@ class Costs:
 
     def total_square(self, many: Labels) -> Floats:
         """(c,) squared error of (c, n) labels."""
-        return np.asarray(self.squares[np.arange(self.squares.shape[0]), many].sum(axis=1))
+        return np.asarray(
+            self.squared_usage[np.arange(self.squared_usage.shape[0]), many].sum(axis=1)
+        )
 
     def time_changes(self, x: Labels) -> Floats:
         """(n, p) change in time if one group alone moves to a label; ``inf`` where forbidden."""
@@ -85,20 +87,20 @@ def solve(
     sweep = np.concatenate([_minimizers(costs, elimination, s, weights) for s in starts])
     sweep = np.concatenate([np.zeros((1, sweep.shape[1]), dtype=np.intp), sweep])
     time, square = costs.total_time(sweep), costs.total_square(sweep)
-    found = []
+    solutions = []
     for bound in bounds:
         inside = np.flatnonzero(square <= bound)
         first = sweep[inside[np.argmin(time[inside])]]
-        found.append(_polish(costs, first, bound))
-    found += [x for x, s in zip(sweep, square, strict=True) if s <= max(bounds)]
-    return list({x.tobytes(): x for x in found}.values())
+        solutions.append(_polish(costs, first, bound))
+    solutions += [x for x, s in zip(sweep, square, strict=True) if s <= max(bounds)]
+    return list({x.tobytes(): x for x in solutions}.values())
 
 
 def _pruned(costs: Costs, bound: float) -> Costs:
     """Forbid labels whose own error exceeds the widest bound."""
-    allowed = costs.allowed & (costs.squares <= bound)
-    squares = np.where(allowed, costs.squares, _FORBIDDEN)
-    return Costs(costs.time, costs.edges, costs.pair, squares, allowed)
+    allowed = costs.allowed & (costs.squared_usage <= bound)
+    squared_usage = np.where(allowed, costs.squared_usage, _FORBIDDEN)
+    return Costs(costs.time, costs.edges, costs.pair, squared_usage, allowed)
 
 
 def _minimizers(costs: Costs, elimination: Elimination, start: Labels, weights: int) -> Labels:
@@ -106,15 +108,15 @@ def _minimizers(costs: Costs, elimination: Elimination, start: Labels, weights: 
     time = np.where(costs.allowed, costs.time, _FORBIDDEN)
     start = np.where(costs.allowed[np.arange(len(start)), start], start, 0)
     gain = float(np.abs(costs.time[costs.allowed]).sum() + np.abs(costs.pair).sum())
-    real = costs.squares[costs.allowed & (costs.squares > 0)]
+    real = costs.squared_usage[costs.allowed & (costs.squared_usage > 0)]
     if real.size == 0 or gain == 0:
         return elimination.minimize(time[None], costs.pair, start)
     mean = gain / len(start)
     low = 0.05 * mean / float(real.max())
     high = 5.0 * mean / float(np.quantile(real, 0.1))
     sweep = np.concatenate([[0.0], np.geomspace(low, max(high, 4 * low), weights - 1)])
-    squares = np.where(costs.allowed, costs.squares, 0.0)
-    return elimination.minimize(time + sweep[:, None, None] * squares, costs.pair, start)
+    squared_usage = np.where(costs.allowed, costs.squared_usage, 0.0)
+    return elimination.minimize(time + sweep[:, None, None] * squared_usage, costs.pair, start)
 
 
 def _polish(costs: Costs, x: Labels, bound: float, rounds: int = 40) -> Labels:
@@ -122,7 +124,7 @@ def _polish(costs: Costs, x: Labels, bound: float, rounds: int = 40) -> Labels:
     square = float(costs.total_square(x[None])[0])
     for _ in range(rounds):
         change = costs.time_changes(x)
-        extra = costs.squares - costs.squares[np.arange(len(x)), x][:, None]
+        extra = costs.squared_usage - costs.squared_usage[np.arange(len(x)), x][:, None]
         room = bound - square
         move = (
             _single(change, extra, room)

@@ -44,9 +44,9 @@ def milp(costs: Costs, bound: float, start: Labels) -> Labels | None:
         solver.setOptionValue(option, value)
     cells = _variables(solver, costs, core, start)
     used = float(costs.total_square(start[None])[0])
-    room = bound - used + sum(float(costs.squares[i, start[i]]) for i in core)
+    room = bound - used + sum(float(costs.squared_usage[i, start[i]]) for i in core)
     columns = [c for i in core for c in cells[i].values()]
-    weights = [float(costs.squares[i, label]) for i in core for label in cells[i]]
+    weights = [float(costs.squared_usage[i, label]) for i in core for label in cells[i]]
     solver.addRow(-highspy.kHighsInf, max(room, 0.0), len(columns), columns, weights)
     solver.run()
     usable = (
@@ -57,18 +57,18 @@ def milp(costs: Costs, bound: float, start: Labels) -> Labels | None:
     if solver.getModelStatus() not in usable or not solver.getInfo().primal_solution_status:
         return None
     values = solver.getSolution().col_value
-    found = start.copy()
+    solution = start.copy()
     for i in core:
         chosen = max((values[column], -label) for label, column in cells[i].items())
-        found[i] = -chosen[1]
-    better = costs.total_time(found[None])[0] <= costs.total_time(start[None])[0] + 1e-9
-    return found if better and costs.total_square(found[None])[0] <= bound + 1e-9 else None
+        solution[i] = -chosen[1]
+    better = costs.total_time(solution[None])[0] <= costs.total_time(start[None])[0] + 1e-9
+    return solution if better and costs.total_square(solution[None])[0] <= bound + 1e-9 else None
 
 
 def _core(costs: Costs, start: Labels) -> list[int]:
     """The groups that are closest to changing at ``start``."""
     change = costs.time_changes(start)
-    extra = np.abs(costs.squares - costs.squares[np.arange(len(start)), start][:, None])
+    extra = np.abs(costs.squared_usage - costs.squared_usage[np.arange(len(start)), start][:, None])
     change[np.arange(len(start)), start] = np.inf
     weight = np.where(np.isfinite(change), np.abs(change), 0.0)
     close = np.max(weight / (weight.max() + 1e-12) + (extra > 0) * 1e-3, axis=1)

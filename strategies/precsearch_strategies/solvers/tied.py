@@ -14,11 +14,11 @@ __all__ = ["alike", "shared"]
 
 def alike(encoding: Encoding, positions: Iterable[int]) -> list[tuple[int, ...]]:
     """Positions by what their groups look like (kind, signature), in order of the first."""
-    found: dict[tuple[str, str, bool], list[int]] = {}
+    classes: dict[tuple[str, str, bool], list[int]] = {}
     for i in positions:
         group = encoding.space.free[i]
-        found.setdefault((group.kind, group.signature, group.passive), []).append(int(i))
-    return [tuple(row) for row in found.values()]
+        classes.setdefault((group.kind, group.signature, group.passive), []).append(int(i))
+    return [tuple(row) for row in classes.values()]
 
 
 def shared(costs: Costs, classes: Labels) -> Costs:
@@ -33,16 +33,16 @@ def shared(costs: Costs, classes: Labels) -> Costs:
         of a class.
     """
     count, p = int(classes.max(initial=-1)) + 1, costs.time.shape[1]
-    time, squares = np.zeros((count, p)), np.zeros((count, p))
+    time, squared_usage = np.zeros((count, p)), np.zeros((count, p))
     allowed = np.ones((count, p), dtype=bool)
     np.add.at(time, classes, costs.time)
-    np.add.at(squares, classes, costs.squares)
+    np.add.at(squared_usage, classes, costs.squared_usage)
     np.logical_and.at(allowed, classes, costs.allowed)
     ends = classes[costs.edges].reshape(-1, 2)
     inner = ends[:, 0] == ends[:, 1]
     np.add.at(time, ends[inner, 0], np.diagonal(costs.pair[inner], axis1=1, axis2=2))
     edges, pair = _between(ends[~inner], costs.pair[~inner], count)
-    return Costs(time, edges, pair, squares, allowed)
+    return Costs(time, edges, pair, squared_usage, allowed)
 
 
 def _between(ends: Labels, pair: Floats, count: int) -> tuple[Labels, Floats]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from precsearch.cli.progress.view import View, fold
 from precsearch.core.errors import InputError, OptionError
 from precsearch.core.events import (
     Event,
+    FinalistJudged,
     FinalistsTimed,
     FinalistTime,
     RunStarted,
@@ -28,8 +31,11 @@ from precsearch.core.precision import Precision
 from precsearch.core.problem import Bound, Budget
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Accuracy, Measured, Measurement, Proposal, Trial
+from precsearch.optimization.across.compared import EngineTimes
 from precsearch.optimization.across.entrant import BestUniform, Entrant
+from precsearch.optimization.across.run import engine_row
 from precsearch.optimization.across.table_file import EngineTable
+from precsearch.optimization.front.plan_at import front, plan_at
 from precsearch.optimization.start import optimize_events
 from precsearch.plan.plan import read_plan
 from precsearch.report import tell
@@ -93,6 +99,11 @@ def test_the_fastest_of_two_engines_is_shipped_with_a_row_for_each(
     assert told.engines == EngineTable(other, result.engines)
     assert told.plan is not None
     assert told.plan.recipe.backend == other
+    _, points = front(tmp_path / "p.precsearch")
+    assert points[0].backend == other
+    again = plan_at(tmp_path / "p.precsearch", 9.0, tmp_path / "at.json")
+    assert (again.backend, again.plan.recipe.backend) == (other, other)
+    assert again.plan.recipe == read_plan(tmp_path / "p.precsearch" / f"{other}.plan.json").recipe
 
 
 def _told(events: Sequence[Event], config: OptimizeConfig) -> Entrant:
@@ -132,6 +143,23 @@ def test_the_best_uniform_engine_is_the_fastest_within_the_bound_as_timed_beside
     again = FinalistsTimed((FinalistTime(2, 0.58, 0.57, 0.59), FinalistTime(1, 0.61, 0.6, 0.62)))
     beside = _told([started, *trials, again], config).best_uniform()
     assert beside == BestUniform(Precision.INT8, 0.58)
+    judged = [FinalistJudged(2, 0.02, 0.58, passed=False), FinalistJudged(1, 0.006, 0.61, True)]
+    held_out = _told([started, *trials, again, *judged], config).best_uniform()
+    assert held_out == BestUniform(Precision.BF16, 0.61), "what misses the holdout does not pass"
+
+
+@pytest.mark.parametrize(("asked", "speed"), [({}, 0.5), ({"a": Precision.INT8}, 0.4)])
+def test_a_plan_that_is_fp32_has_the_speed_of_fp32(
+    tmp_path: Path, asked: dict[str, Precision], speed: float
+) -> None:
+    evidence = SimpleNamespace(latency=latency(1.0), accuracy=Accuracy(0.0, 0.0))
+    plan: Any = SimpleNamespace(
+        recipe=SimpleNamespace(assignment=Assignment.of(asked)), evidence=evidence
+    )
+    one = Entrant(OptimizeConfig(tmp_path / "m.onnx", None, backend="onnxruntime"))
+    one.result = OptimizeResult(plan, None, None, met=True, interrupted=False, summary=())
+    times = EngineTimes({"onnxruntime": 2.0, "openvino": 1.0}, {"onnxruntime": 2.5}, together=True)
+    assert engine_row(one, times).plan == speed
 
 
 def test_one_engine_twice_or_an_unknown_one_is_refused(tmp_path: Path) -> None:

@@ -121,3 +121,40 @@ def test_shifted_biases_are_replayed_byte_for_byte(place: Path) -> None:
         Path("other.plan.json").write_text(dataclasses.replace(found, recipe=recipe).to_json())
         with pytest.raises(PlanError, match="shift of node 't0' does not fit it"):
             precsearch.build("other.plan.json", "model.onnx", "other.onnx")
+
+
+def judged_by(metric: str, **changes: object) -> tuple[float, float] | None:
+    """Loss before and after equalization where it is kept."""
+    found = searched(metric=metric, tol=0.5, corrections=("equalize",), force=True, **changes)
+    rows = [row for row in found.evidence.corrections if row.kept]
+    return (rows[0].before, rows[0].after) if rows else None
+
+
+def test_the_metric_of_the_user_decides_on_corrections(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("task.py").write_text(
+        "import numpy as np\n"
+        "def share(outputs, reference, labels):\n"
+        "    found, wanted = (np.concatenate([o['t6'] for o in s]) for s in (outputs, reference))\n"
+        "    return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted)) / 7\n"
+        "def indifferent(outputs, reference, labels):\n"
+        "    return 0.25\n"
+    )
+    monkeypatch.syspath_prepend(place)
+    usual, own = judged_by("rel-l2"), judged_by("task:share")
+    assert usual is not None
+    assert own is not None
+    assert own == pytest.approx([value / 7 for value in usual], rel=0.2)
+    assert judged_by("task:indifferent") is None
+
+
+def test_right_answers_are_too_few_to_judge_by_so_relative_l2_does(place: Path) -> None:
+    model = unequal()
+    model.graph.node.append(onnx.helper.make_node("GlobalAveragePool", ["t6"], ["pooled"]))
+    model.graph.node.append(onnx.helper.make_node("Flatten", ["pooled"], ["scores"]))
+    model.graph.output[0].name = "scores"
+    onnx.save(model, "model.onnx")
+    right = judged_by("top1-agree")
+    assert right is not None
+    assert right == judged_by("rel-l2")

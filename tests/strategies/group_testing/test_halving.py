@@ -7,14 +7,14 @@ import pytest
 
 from precsearch.core.trial import Accuracy, Measured, Measurement, Proposal, Trial
 from precsearch_strategies.encoding import Encoding
-from precsearch_strategies.group_testing.halving import squares_by_halves
+from precsearch_strategies.group_testing.halving import squared_usage_by_halves
 from precsearch_strategies.history import History
 from tests.strategies.landscapes import FP32, INT8, Recipe
 
 KEYS = 8
 
 
-def halved(squares: list[float], most: float) -> tuple[list[int], list[float]]:
+def halved(squared_usage: list[float], most: float) -> tuple[list[int], list[float]]:
     """Sizes of the sets that were asked about, and what each group is taken to cost.
 
     The squares add up to ``most``, which an output has if nothing of it is right.
@@ -24,12 +24,12 @@ def halved(squares: list[float], most: float) -> tuple[list[int], list[float]]:
     target = made.problem.goal.bound.target
 
     def answer(proposal: Proposal, number: int) -> Trial:
-        total = sum(squares[encoding.position[k]] for k, _ in proposal.assignment.entries)
+        total = sum(squared_usage[encoding.position[k]] for k, _ in proposal.assignment.entries)
         loss = target * min(total, most) ** 0.5
         return Trial(number, proposal, Measured(Measurement(Accuracy(loss, loss))))
 
     asked: list[int] = []
-    asking = squares_by_halves(known, encoding, np.array([[False, True]] * KEYS), 20)
+    asking = squared_usage_by_halves(known, encoding, np.array([[False, True]] * KEYS), 20)
     batch = next(asking)
     while True:
         asked += [len(p.assignment) for p in batch]
@@ -58,18 +58,33 @@ def test_a_half_that_is_harmless_costs_one_proxy() -> None:
     assert len(asked) <= 8
 
 
-def test_the_second_halves_of_all_sets_are_asked_for_together() -> None:
+def batches_of(costly: int) -> list[int]:
+    """Proxies asked for at a time, of 64 groups of which the first ones saturate any output."""
     made = Recipe(groups=64, precisions=(FP32, INT8)).draw(0)
     encoding, known = Encoding(made.space), History(made.problem)
     target = made.problem.goal.bound.target
-    saturated = Measured(Measurement(Accuracy(3 * target, 3 * target)))
-    asking = squares_by_halves(known, encoding, np.array([[False, True]] * 64), 200)
+
+    def answer(proposal: Proposal, number: int) -> Trial:
+        off = any(encoding.position[k] < costly for k, _ in proposal.assignment.entries)
+        loss = (3 if off else 0.1) * target
+        return Trial(number, proposal, Measured(Measurement(Accuracy(loss, loss))))
+
+    asking = squared_usage_by_halves(known, encoding, np.array([[False, True]] * 64), 200)
     batches, batch = list[int](), next(asking)
     while batch:
         batches.append(len(batch))
         try:
-            batch = asking.send([Trial(len(batches), p, saturated) for p in batch])
+            batch = asking.send([answer(p, len(batches)) for p in batch])
         except StopIteration:
             break
-    assert sum(batches) > 100
-    assert batches.count(1) <= 3, "the whole and its halves; then there are several sets at a time"
+    return batches
+
+
+def test_the_second_halves_of_all_sets_are_asked_for_together() -> None:
+    batches = batches_of(48)
+    assert sum(batches) > 80
+    assert batches.count(1) <= 5, "the whole and its halves; then there are several sets at a time"
+
+
+def test_sets_that_are_all_beyond_the_bound_are_halved_no_further() -> None:
+    assert sum(batches_of(64)) <= 8

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Trial
-from precsearch_strategies.acquisition.sensitivity_screen import screened_squares
+from precsearch_strategies.acquisition.sensitivity_screen import screened_squared_usage
 from precsearch_strategies.encoding import Encoding
 from precsearch_strategies.group_testing.design import Design, GroupTestState
 from precsearch_strategies.group_testing.isolate import isolated, most_engines
@@ -35,9 +35,9 @@ def staged(landscape: Landscape, limit: int = 200) -> tuple[History, int, bool]:
         opening = [Assignment(), *(landscape.space.uniform(p) for p in lower)]
         yield from known.build(opening, "opening")
         wanted = encoding.allowed
-        squares = yield from screened_squares(known, encoding, wanted)
+        squared_usage = yield from screened_squared_usage(known, encoding, wanted)
         before = known.builds
-        _, done = yield from isolated(known, encoding, squares, wanted, limit)
+        _, done = yield from isolated(known, encoding, squared_usage, wanted, limit)
 
     asking = strategy()
     batch, number = next(asking), 0

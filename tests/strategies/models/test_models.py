@@ -12,7 +12,7 @@ from precsearch_strategies.history import History
 from precsearch_strategies.models.error import ErrorModel
 from precsearch_strategies.models.latency import LatencyModel
 from precsearch_strategies.models.profile_gains import profile_gains
-from precsearch_strategies.models.sensitivity import single_squares
+from precsearch_strategies.models.sensitivity import single_squared_usage
 from precsearch_strategies.uniform import uniform_assignments
 from tests.strategies.harness import run
 from tests.strategies.landscapes import FP16, FP32, INT8, Landscape, Recipe
@@ -35,15 +35,15 @@ def drawn(landscape: Landscape, count: int, seed: int = 0) -> list[Assignment]:
     ]
 
 
-def squares_of(landscape: Landscape, *, broken: float = 0.0) -> tuple[History, Floats]:
+def squared_usage_of(landscape: Landscape, *, broken: float = 0.0) -> tuple[History, Floats]:
     found: list[tuple[History, Floats]] = []
 
     class Asks:
         def propose(self, problem: object, /) -> Proposals:
             known = History(landscape.problem)
             yield from known.build(uniform_assignments(landscape.problem), "")
-            squares = yield from single_squares(known, Encoding(landscape.space))
-            found.append((known, squares))
+            squared_usage = yield from single_squared_usage(known, Encoding(landscape.space))
+            found.append((known, squared_usage))
 
     class Broken:
         problem, space = landscape.problem, landscape.space
@@ -59,20 +59,20 @@ def squares_of(landscape: Landscape, *, broken: float = 0.0) -> tuple[History, F
 
 def test_single_squares_are_the_groups_own() -> None:
     landscape = Recipe(groups=9, passive=0.3, skip=0.3).draw(4)
-    _, squares = squares_of(landscape)
+    _, squared_usage = squared_usage_of(landscape)
     target = landscape.problem.goal.bound.tolerance / 1.01
     for i, group in enumerate(landscape.space.free):
         for label, precision in enumerate((FP32, FP16, INT8)):
             own = (landscape.errors[group.key, precision] / target) ** 2
-            assert squares[i, label] == pytest.approx(own, rel=0.05, abs=1e-6)
+            assert squared_usage[i, label] == pytest.approx(own, rel=0.05, abs=1e-6)
 
 
 def test_without_proxies_the_uniform_engine_s_error_is_shared() -> None:
     landscape = Recipe(groups=6).draw(1)
-    known, squares = squares_of(landscape, broken=1.0)
+    known, squared_usage = squared_usage_of(landscape, broken=1.0)
     usage = known.usage(known.engines[landscape.space.uniform(INT8)])
     assert usage is not None
-    assert math.sqrt(squares[:, 2].sum()) == pytest.approx(usage)
+    assert math.sqrt(squared_usage[:, 2].sum()) == pytest.approx(usage)
 
 
 def test_gains_add_up_to_what_was_measured() -> None:
@@ -90,10 +90,10 @@ def test_gains_add_up_to_what_was_measured() -> None:
 
 def test_the_error_model_learns_a_common_factor() -> None:
     landscape = Recipe(groups=10).draw(5)
-    known, squares = squares_of(landscape)
+    known, squared_usage = squared_usage_of(landscape)
     encoding = Encoding(landscape.space)
-    halved = ErrorModel.fit(known, encoding, squares * 0.25)
-    right = ErrorModel.fit(known, encoding, squares)
+    halved = ErrorModel.fit(known, encoding, squared_usage * 0.25)
+    right = ErrorModel.fit(known, encoding, squared_usage)
     assert right.kappa == pytest.approx(1, abs=0.05)
     assert halved.kappa > 1.5
     many = np.array([encoding.encode(a) for a in drawn(landscape, 20)])

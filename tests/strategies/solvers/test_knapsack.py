@@ -36,7 +36,7 @@ def plan(model: Costs) -> Elimination:
 def gaps(model: Costs, shares: tuple[float, ...]) -> list[float]:
     """The part of the possible gain that the solver misses, for bounds as shares of all error."""
     n, p = model.time.shape
-    bounds = [s * float(model.squares[:, -1].sum()) for s in shares]
+    bounds = [s * float(model.squared_usage[:, -1].sum()) for s in shares]
     found = solve(model, plan(model), bounds, [np.zeros(n, dtype=np.intp)])
     every = np.array(list(product(range(p), repeat=n)), dtype=np.intp)
     every = every[model.allowed[np.arange(n), every].all(axis=1)]
@@ -78,7 +78,7 @@ def test_a_bound_of_zero_admits_only_what_costs_nothing() -> None:
 @pytest.mark.parametrize("n", [1000])
 def test_is_fast_at_a_thousand_groups(n: int) -> None:
     model = costs(np.random.default_rng(0), n, 3)
-    total = float(model.squares[:, -1].sum())
+    total = float(model.squared_usage[:, -1].sum())
     elimination = plan(model)
     began = time.perf_counter()
     solve(model, elimination, [0.02 * total, 0.1 * total, 0.5 * total], [np.zeros(n, np.intp)])

@@ -12,7 +12,7 @@ from tests.strategies.solvers.test_knapsack import costs
 @given(seed=st.integers(0, 10**6), n=st.integers(1, 7), share=st.sampled_from([0.0, 0.1, 0.4]))
 def test_is_the_minimum_within_the_bound(seed: int, n: int, share: float) -> None:
     model = costs(np.random.default_rng(seed), n, 3)
-    bound = share * float(model.squares[:, -1].sum())
+    bound = share * float(model.squared_usage[:, -1].sum())
     every = np.array(list(product(range(3), repeat=n)), dtype=np.intp)
     every = every[model.allowed[np.arange(n), every].all(axis=1)]
     inside = every[model.total_square(every) <= bound + 1e-9]
@@ -26,7 +26,7 @@ def test_is_the_minimum_within_the_bound(seed: int, n: int, share: float) -> Non
 def test_improves_the_core_of_a_large_model_and_keeps_the_rest() -> None:
     model = costs(np.random.default_rng(0), 200, 3)
     start = np.zeros(200, dtype=np.intp)
-    found = milp(model, 0.1 * float(model.squares[:, -1].sum()), start)
+    found = milp(model, 0.1 * float(model.squared_usage[:, -1].sum()), start)
     assert found is not None
     assert 0 < int((found != start).sum()) <= 48
     assert model.total_time(found[None])[0] < model.total_time(start[None])[0]

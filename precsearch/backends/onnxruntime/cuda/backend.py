@@ -200,15 +200,15 @@ class OnnxRuntimeCudaBackend:
         request = SessionRequest(artifact, options, self.options.model_folder)
 
         def profile(feed: Feed, runs: int) -> tuple[KernelTime, ...]:
-            found = self._profiles.profile(request, feed, runs, self.provider)
-            if elsewhere := found.fallbacks(self.provider.name):
+            measured = self._profiles.profile(request, feed, runs, self.provider)
+            if elsewhere := measured.fallbacks(self.provider.name):
                 shown = ", ".join(elsewhere[:_MAX_NAMES])
                 more = len(elsewhere) - _MAX_NAMES
                 shown += f" and {more} more" if more > 0 else ""
                 self._note(artifact, _FALLBACK.format(names=shown))
-            if not self.build_options.prefer_nhwc and found.convolves_in(Precision.FP16):
+            if not self.build_options.prefer_nhwc and measured.convolves_in(Precision.FP16):
                 self._note(artifact, _LAYOUT)
-            return found.kernels()
+            return measured.kernels()
 
         return profile
 

@@ -57,9 +57,9 @@ class BoundTensors:
             if value.dtype.kind in "OSU" or value.size == 0:
                 self._host.append(name)
                 continue
-            made = ort.OrtValue.ortvalue_from_numpy(value, self._memory, device)
-            self.binding.bind_ortvalue_input(name, made)
-            self._inputs[name] = made
+            bound = ort.OrtValue.ortvalue_from_numpy(value, self._memory, device)
+            self.binding.bind_ortvalue_input(name, bound)
+            self._inputs[name] = bound
         self._outputs = [o.name for o in session.get_outputs()]
         open_ones = [o for o in session.get_outputs() if not _settled(o)]
         self._open = [o.name for o in open_ones if o.type.startswith("tensor(")]

@@ -74,7 +74,7 @@ class CudaOptions:
             graph: Whether this session may capture a CUDA graph.
             stream: Address of the CUDA stream to run in; 0 for one of the session's own.
         """
-        found = {
+        options = {
             "device_id": str(self.device_id),
             "use_tf32": str(int(self.use_tf32)),
             "cudnn_conv_algo_search": self.cudnn_conv_algo_search.upper(),
@@ -82,10 +82,10 @@ class CudaOptions:
             "enable_cuda_graph": str(int(graph)),
         }
         if self.gpu_mem_limit:
-            found["gpu_mem_limit"] = str(self.gpu_mem_limit)
+            options["gpu_mem_limit"] = str(self.gpu_mem_limit)
         if stream:
-            found["user_compute_stream"] = str(stream)
-        return found
+            options["user_compute_stream"] = str(stream)
+        return options
 
 
 def _boolean(name: str, text: str) -> bool:

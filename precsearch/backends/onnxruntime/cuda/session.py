@@ -51,13 +51,13 @@ class HostClock:
         self, once: Callable[[], object], repeats: int, together: int = 1, /
     ) -> list[float]:
         """See `Clock.seconds`."""
-        found = []
+        times = []
         for _ in range(repeats):
             start = time.perf_counter()
             for _ in range(together):
                 once()
-            found.append((time.perf_counter() - start) / together)
-        return found
+            times.append((time.perf_counter() - start) / together)
+        return times
 
 
 class DeviceSession:

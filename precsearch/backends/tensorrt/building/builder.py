@@ -139,9 +139,9 @@ class EngineBuilder:
                 engine = self._as_held(engine, attempt)
                 if self._kept.path is not None:
                     self._kept.write(self.cache_bytes())
-                said = [*filter(None, [manner.said]), *self._lines.warnings]
+                messages = [*filter(None, [manner.said]), *self._lines.warnings]
                 layers = read_listing(self._lines.layers)
-                return Built(bytes(engine), names, tuple(said), layers)
+                return Built(bytes(engine), names, tuple(messages), layers)
             if not any(word in self._said().lower() for word in _CONTRADICTION):
                 break
         raise self._refusal()
@@ -207,8 +207,8 @@ class EngineBuilder:
         path = [str(Path(folder) / "model.onnx")] if folder else []
         if not parser.parse(model, *path):
             errors = (parser.get_error(i) for i in range(parser.num_errors))
-            said = "; ".join(" ".join(e.desc().split()) for e in errors)
-            raise BuildError(f"TensorRT's ONNX parser refuses the model: {said or self._said()}")
+            message = "; ".join(" ".join(e.desc().split()) for e in errors)
+            raise BuildError(f"TensorRT's ONNX parser refuses the model: {message or self._said()}")
 
     def _configure(self, config: Any) -> None:  # noqa: ANN401
         trt, knobs = self._trt, self._knobs
@@ -239,7 +239,7 @@ class EngineBuilder:
         config.set_compute_capability(getattr(known, self._target or "CURRENT"), 0)
 
     def _tactic_sources(self) -> int:
-        found = 0
+        mask = 0
         for name in filter(None, self._knobs.tactic_sources.split("+")):
             if name == "none":
                 continue
@@ -249,8 +249,8 @@ class EngineBuilder:
                     f"TensorRT {self._caps.version} has no tactic source {name!r}; leave it out of "
                     "the build option tactic_sources"
                 )
-            found |= 1 << int(source)
-        return found
+            mask |= 1 << int(source)
+        return mask
 
     def _attach_cache(self, config: Any) -> None:  # noqa: ANN401
         if self._caps.targets:
@@ -272,7 +272,7 @@ class EngineBuilder:
         return "; ".join(self._lines.errors[-3:]) or "it does not say why"
 
     def _refusal(self) -> BuildError | MemoryError:
-        said = self._said()
-        if any(word in said.lower() for word in _MEMORY):
-            return MemoryError(said)
-        return BuildError(f"TensorRT could not build the engine: {said}")
+        message = self._said()
+        if any(word in message.lower() for word in _MEMORY):
+            return MemoryError(message)
+        return BuildError(f"TensorRT could not build the engine: {message}")

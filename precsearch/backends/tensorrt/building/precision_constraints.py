@@ -66,8 +66,8 @@ def read_asked(model: onnx.ModelProto) -> Asked:
     """
     int8 = any(n.op_type in QDQ for n in model.graph.node)
     try:
-        found = Annotation.of(model)
-        return Asked(frozenset(found.fp16), frozenset(found.free), int8)
+        annotation = Annotation.of(model)
+        return Asked(frozenset(annotation.fp16), frozenset(annotation.free), int8)
     except (ValueError, TypeError, KeyError) as error:
         raise BuildError(f"the model's {METADATA_KEY} is malformed: {error}") from error
 

@@ -42,10 +42,10 @@ def overwrite(
     """
     changed = []
     for key in _keys(cache) if tactics else ():
-        wanted, now = tactics.get(str(key)), cache.query(key)
-        if wanted is None or int(wanted, 16) == now.tacticHash:
+        tactic, now = tactics.get(str(key)), cache.query(key)
+        if tactic is None or int(tactic, 16) == now.tacticHash:
             continue
-        if cache.update(key, trt.TimingCacheValue(int(wanted, 16), now.timingMSec)):
+        if cache.update(key, trt.TimingCacheValue(int(tactic, 16), now.timingMSec)):
             changed.append((key, now))
     return changed
 

@@ -99,10 +99,10 @@ class TensorRtRtxBackend(TensorRtBackend):
 
     def scheme_named(self, name: str) -> QuantScheme:
         """See `precsearch.core.backend.Backend.scheme_named`. TensorRT's schemes are known, too."""
-        made = (
+        schemes = (
             scheme(add, rtx=True, attention=a) for add in ("decided", "both") for a in (False, True)
         )
-        known = {one.name: one for one in made}
+        known = {one.name: one for one in schemes}
         return known[name] if name in known else super().scheme_named(name)
 
     def fingerprint(self) -> Fingerprint:
@@ -199,8 +199,12 @@ def _refuse_fp32_attention(model: bytes) -> None:
     values = (*graph.value_info, *graph.input, *graph.output)
     types = {v.name: v.type.tensor_type for v in values}
     for node in graph.node:
-        found = types.get(node.input[0]) if node.op_type == "Attention" else None
-        if found is not None and found.elem_type == 1 and len(found.shape.dim) == _HEADS_APART:
+        input_type = types.get(node.input[0]) if node.op_type == "Attention" else None
+        if (
+            input_type is not None
+            and input_type.elem_type == 1
+            and len(input_type.shape.dim) == _HEADS_APART
+        ):
             raise OptionError(
                 f"TensorRT-RTX has no kernel for the operator Attention in FP32, and {node.name!r} "
                 "is one: export the model with attention as MatMul and Softmax, or with heads "

@@ -59,8 +59,8 @@ def import_rtx() -> Any:  # noqa: ANN401 - TensorRT's bindings have no types
 def _folders() -> Iterable[Path]:
     """Folders of installed packages that may hold the libraries."""
     for name in (_BARE, _LIBRARIES):
-        found = importlib.util.find_spec(name)
-        yield from map(Path, (found.submodule_search_locations or ()) if found else ())
+        module = importlib.util.find_spec(name)
+        yield from map(Path, (module.submodule_search_locations or ()) if module else ())
 
 
 def _open_libraries(folders: Iterable[Path]) -> None:

@@ -47,15 +47,15 @@ class Buffers:
 
     def _kind(self, name: str) -> np.dtype[Any]:
         kind = self._engine.get_tensor_dtype(name)
-        found: np.dtype[Any]
+        dtype: np.dtype[Any]
         try:
-            found = np.dtype(self._trt.nptype(kind))
+            dtype = np.dtype(self._trt.nptype(kind))
         except TypeError as error:
             raise RunError(
                 f"the tensor {name!r} has type {kind}, which NumPy lacks; export the model with "
                 "FP32 inputs and outputs"
             ) from error
-        return found
+        return dtype
 
     def fill(self, feed: Feed) -> tuple[tuple[str, tuple[int, ...]], ...]:
         """Copy a feed to the device; returns its shapes. The same arrays are not copied again.
@@ -127,7 +127,7 @@ class Buffers:
 
     def outputs(self) -> dict[str, Array]:
         """What the last run wrote, copied from the device."""
-        found: dict[str, Array] = {}
+        outputs: dict[str, Array] = {}
         if self._grow:
             self._cuda.wait(self._stream)  # before that, shapes are those of the last run
         for name in self.output_names:
@@ -135,8 +135,8 @@ class Buffers:
             array = np.empty(shape, self._kinds[name])
             if array.size or name not in self._grow:
                 self._cuda.download(array, address, self._stream)
-            found[name] = array
-        return found
+            outputs[name] = array
+        return outputs
 
     def _place(self, name: str) -> tuple[tuple[int, ...], int]:
         """Shape and address of an output of the last run."""

@@ -74,13 +74,15 @@ class Cuda:
         Raises:
             RunError: There is none, or the driver is too old.
         """
-        found = self._call("cudaGetDeviceProperties", self._call("cudaGetDevice"))
-        name = found.name.decode() if isinstance(found.name, bytes) else str(found.name)
+        properties = self._call("cudaGetDeviceProperties", self._call("cudaGetDevice"))
+        name = (
+            properties.name.decode() if isinstance(properties.name, bytes) else str(properties.name)
+        )
         return Device(
             name=name.rstrip("\0"),
-            compute=f"{found.major}.{found.minor}",
-            multiprocessors=int(found.multiProcessorCount),
-            memory=int(found.totalGlobalMem),
+            compute=f"{properties.major}.{properties.minor}",
+            multiprocessors=int(properties.multiProcessorCount),
+            memory=int(properties.totalGlobalMem),
             driver=_version(self._call("cudaDriverGetVersion")),
             runtime=_version(self._call("cudaRuntimeGetVersion")),
         )

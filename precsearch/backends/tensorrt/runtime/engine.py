@@ -119,8 +119,8 @@ class TensorRtSession:
             first = median(self._cuda.seconds(events))
         finally:
             self._cuda.close_events(events)
-        wanted = math.ceil(_SHORT_S / max(first, 1e-7))
-        self._at_once[shape] = min(max(wanted, 1), _MOST_AT_ONCE)
+        runs = math.ceil(_SHORT_S / max(first, 1e-7))
+        self._at_once[shape] = min(max(runs, 1), _MOST_AT_ONCE)
 
     def _capture(self, shape: object) -> None:
         self._cuda.begin_capture(self._stream)
@@ -159,19 +159,19 @@ class TensorRtSession:
 
     def _kernels(self, seconds: dict[str, float]) -> tuple[KernelTime, ...]:
         known = {layer.name: layer for layer in self._layers}
-        found = []
+        kernels = []
         for name, took in seconds.items():
             layer = known.get(name)
             if layer is None:
-                found.append(KernelTime((), "", took, None))
+                kernels.append(KernelTime((), "", took, None))
             else:
                 nodes = self._of_model(layer.nodes)
                 converts = layer.kind == REFORMAT
-                found.append(KernelTime(nodes, layer.kind, took, layer.precision, converts))
-        silent = set(self._nodes) - {node for k in found for node in k.nodes}
+                kernels.append(KernelTime(nodes, layer.kind, took, layer.precision, converts))
+        silent = set(self._nodes) - {node for k in kernels for node in k.nodes}
         # What no layer names was fused without a word, or folded away: of unknown precision.
-        found.append(KernelTime(tuple(sorted(silent)), "", 0.0, None))
-        return tuple(found)
+        kernels.append(KernelTime(tuple(sorted(silent)), "", 0.0, None))
+        return tuple(kernels)
 
     def _of_model(self, nodes: Sequence[str]) -> tuple[str, ...]:
         names = frozenset(self._nodes)

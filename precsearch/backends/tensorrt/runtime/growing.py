@@ -41,10 +41,10 @@ def growing(trt: Any, cuda: Cuda) -> Growing:  # noqa: ANN401 - TensorRT's bindi
             address, had = self.held.get(tensor_name, (0, 0))
             if had >= size and address:
                 return address
-            made = _moved(cuda, address, max(1, size))
-            if made:
-                self.held[tensor_name] = made, max(1, size)
-            return made
+            buffer = _moved(cuda, address, max(1, size))
+            if buffer:
+                self.held[tensor_name] = buffer, max(1, size)
+            return buffer
 
         def reallocate_output_async(
             self,
@@ -60,8 +60,8 @@ def growing(trt: Any, cuda: Cuda) -> Growing:  # noqa: ANN401 - TensorRT's bindi
         def notify_shape(self, tensor_name: str, shape: Any) -> None:  # noqa: ANN401
             self.shapes[tensor_name] = tuple(int(d) for d in shape)
 
-    made: Growing = Allocator()
-    return made
+    buffer: Growing = Allocator()
+    return buffer
 
 
 def _moved(cuda: Cuda, address: int, size: int) -> int:
@@ -70,9 +70,9 @@ def _moved(cuda: Cuda, address: int, size: int) -> int:
     No address is how TensorRT learns of it.
     """
     try:
-        made = cuda.allocate(size)
+        buffer = cuda.allocate(size)
     except (RunError, MemoryError):
         return 0
     if address:
         cuda.free(address)
-    return made
+    return buffer

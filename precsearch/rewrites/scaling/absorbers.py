@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from precsearch.graph.view import GraphView, NodeView
-from precsearch.rewrites.channels import Axis
+from precsearch.rewrites.scaling.channels import Axis
 
 __all__ = ["Absorber", "absorber"]
 

@@ -15,8 +15,8 @@ import onnx
 
 from precsearch.codec.vectors import decode_vector
 from precsearch.graph.view import GraphView, NodeView
-from precsearch.rewrites.equalize import MOST, Floats, Steps, scale_of
 from precsearch.rewrites.rewrite import NamedRewrite, Parameters, Rewrite
+from precsearch.rewrites.scaling.equalize import MOST, Floats, Steps, scale_of
 
 __all__ = ["SMOOTH", "smoothable", "smoothed", "smoothed_tensor"]
 

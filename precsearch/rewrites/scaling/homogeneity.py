@@ -8,14 +8,14 @@ import numpy as np
 
 from precsearch.graph.operators import PASSING
 from precsearch.graph.view import GraphView, NodeView
-from precsearch.rewrites.absorbers import absorber
-from precsearch.rewrites.channels import Axis, ChannelClasses, ChannelGraph, Ids
+from precsearch.rewrites.scaling.absorbers import absorber
+from precsearch.rewrites.scaling.channels import Axis, ChannelClasses, ChannelGraph, Ids
 
 __all__ = ["channel_classes"]
 
 
 def channel_classes(graph: GraphView) -> ChannelClasses:
-    """The classes of all channels of a graph; see `precsearch.rewrites.channels`."""
+    """The classes of all channels of a graph; see `precsearch.rewrites.scaling.channels`."""
     channels = ChannelGraph(graph)
     for node in graph.nodes:
         passed = _passed(node, channels)
@@ -30,9 +30,9 @@ def _passed(node: NodeView, channels: ChannelGraph) -> set[Axis]:
     """Ties what a node passes on; the axes that it does not pin."""
     if node.domain or node.captures or not node.outputs or not node.outputs[0]:
         return set()
-    found = absorber(node, channels.graph)
-    if found is not None:
-        ends = (axis for axis in (found.takes, found.gives) if axis is not None)
+    operator = absorber(node, channels.graph)
+    if operator is not None:
+        ends = (axis for axis in (operator.takes, operator.gives) if axis is not None)
         return {axis for axis in ends if channels.ids(*axis) is not None}
     tie = _TIES.get(node.op_type)
     return set() if tie is None else tie(node, channels)
@@ -44,16 +44,16 @@ def _alike(node: NodeView, channels: ChannelGraph) -> set[Axis]:
 
 
 def _tied_axes(
-    channels: ChannelGraph, source: str, made: str, only: Sequence[int] | None = None
+    channels: ChannelGraph, source: str, output: str, only: Sequence[int] | None = None
 ) -> set[Axis]:
     """Ties the axes of two tensors of one rank."""
-    if channels.graph.rank(source) != channels.graph.rank(made):
+    if channels.graph.rank(source) != channels.graph.rank(output):
         return set()
     passed: set[Axis] = set()
     for axis in channels.axes(source):
-        wanted = only is None or axis in only
-        if wanted and channels.tie(channels.ids(source, axis), channels.ids(made, axis)):
-            passed |= {(source, axis), (made, axis)}
+        tied = only is None or axis in only
+        if tied and channels.tie(channels.ids(source, axis), channels.ids(output, axis)):
+            passed |= {(source, axis), (output, axis)}
     return passed
 
 
@@ -85,16 +85,16 @@ def _sloped(node: NodeView, channels: ChannelGraph) -> set[Axis]:
 
 def _added(node: NodeView, channels: ChannelGraph) -> set[Axis]:
     """A sum: its terms and the result share their scales; a constant term is scaled with them."""
-    graph, made = channels.graph, node.outputs[0]
+    graph, output = channels.graph, node.outputs[0]
     live = [t for t in node.inputs if t not in graph.weights]
     if not all(graph.is_float(t) for t in node.inputs):
         return set()
-    passed = set(_axes(channels, made))
+    passed = set(_axes(channels, output))
     for tensor in live:
-        passed &= {(made, axis) for _, axis in _tied_axes(channels, tensor, made)}
+        passed &= {(output, axis) for _, axis in _tied_axes(channels, tensor, output)}
     if len(live) < len(node.inputs):
         constant = next(t for t in node.inputs if t in graph.weights)
-        if len(graph.weights[constant].shape) > (graph.rank(made) or 0):
+        if len(graph.weights[constant].shape) > (graph.rank(output) or 0):
             return set()
     return passed | {(t, axis) for t in live for _, axis in passed}
 
@@ -125,21 +125,21 @@ def _divided(node: NodeView, channels: ChannelGraph) -> set[Axis]:
 
 
 def _joined(node: NodeView, channels: ChannelGraph) -> set[Axis]:
-    graph, made = channels.graph, node.outputs[0]
-    rank = graph.rank(made)
+    graph, output = channels.graph, node.outputs[0]
+    rank = graph.rank(output)
     if rank is None or any(graph.rank(t) != rank or t in graph.weights for t in node.inputs):
         return set()
     along = node.int_attribute("axis", 0) % rank
     passed: set[Axis] = set()
-    for axis in channels.axes(made):
+    for axis in channels.axes(output):
         parts = [channels.ids(t, axis) for t in node.inputs]
-        whole = channels.ids(made, axis)
+        whole = channels.ids(output, axis)
         known = [p for p in parts if p is not None]
         if whole is None or len(known) < len(parts):
             continue
         wanted = [whole] * len(known) if axis != along else _cut(whole, [len(p) for p in known])
         if all(channels.tie(a, b) for a, b in zip(known, wanted, strict=True)):
-            passed |= {(made, axis), *((t, axis) for t in node.inputs)}
+            passed |= {(output, axis), *((t, axis) for t in node.inputs)}
     return passed
 
 
@@ -148,16 +148,16 @@ def _cut(whole: Ids, sizes: Sequence[int]) -> list[Ids]:
 
 
 def _permuted(node: NodeView, channels: ChannelGraph) -> set[Axis]:
-    source, made = node.inputs[0], node.outputs[0]
+    source, output = node.inputs[0], node.outputs[0]
     rank = channels.graph.rank(source) or 0
     order = node.attributes.get("perm") or list(range(rank))[::-1]
     if not isinstance(order, (list, tuple)):
         return set()
     passed: set[Axis] = set()
-    for axis in channels.axes(made):
+    for axis in channels.axes(output):
         before = int(order[axis])
-        if channels.tie(channels.ids(source, before), channels.ids(made, axis)):
-            passed |= {(source, before), (made, axis)}
+        if channels.tie(channels.ids(source, before), channels.ids(output, axis)):
+            passed |= {(source, before), (output, axis)}
     return passed
 
 
@@ -167,22 +167,22 @@ def _reshaped(node: NodeView, channels: ChannelGraph) -> set[Axis]:
     The last axis stays if its size does. The second one stays, or becomes runs of equal channels,
     where only dimensions behind the first are changed: [N, C, H, W] to [N, C H W].
     """
-    graph, source, made = channels.graph, node.inputs[0], node.outputs[0]
-    before, after = graph.shapes.get(source), graph.shapes.get(made)
+    graph, source, output = channels.graph, node.inputs[0], node.outputs[0]
+    before, after = graph.shapes.get(source), graph.shapes.get(output)
     if not before or not after or len(after) < 2 or len(before) < 2:
         return set()
     passed: set[Axis] = set()
-    ends = (source, len(before) - 1), (made, len(after) - 1)
+    ends = (source, len(before) - 1), (output, len(after) - 1)
     if channels.tie(channels.ids(*ends[0]), channels.ids(*ends[1])):
         passed |= set(ends)
     inner, outer = [d for d in before[1:] if d], [d for d in after[1:] if d]
     known = len(inner) == len(before) - 1 and len(outer) == len(after) - 1
-    ids, flat = channels.ids(source, 1), channels.ids(made, 1)
+    ids, flat = channels.ids(source, 1), channels.ids(output, 1)
     if not known or ids is None or flat is None or np.prod(inner) != np.prod(outer):
         return passed
     if len(flat) % len(ids) == 0 and (len(after) == 2 or len(flat) == len(ids)):
         channels.tie(np.repeat(ids, len(flat) // len(ids)), flat)
-        passed |= {(source, 1), (made, 1)}
+        passed |= {(source, 1), (output, 1)}
     return passed
 
 

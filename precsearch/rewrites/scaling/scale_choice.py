@@ -12,11 +12,11 @@ from precsearch.calibration.channels import ChannelStatistics
 from precsearch.codec.vectors import encode_vector
 from precsearch.graph.operators import PRODUCTS
 from precsearch.graph.view import GraphView, NodeView
-from precsearch.rewrites.absorbers import absorber
-from precsearch.rewrites.channels import Axis, ChannelClasses, Ids
-from precsearch.rewrites.equalize import MOST, first_labels, name_of
-from precsearch.rewrites.homogeneity import channel_classes
-from precsearch.rewrites.smooth import smoothable
+from precsearch.rewrites.scaling.absorbers import absorber
+from precsearch.rewrites.scaling.channels import Axis, ChannelClasses, Ids
+from precsearch.rewrites.scaling.equalize import MOST, first_labels, name_of
+from precsearch.rewrites.scaling.homogeneity import channel_classes
+from precsearch.rewrites.scaling.smooth import smoothable
 
 __all__ = ["chosen_scales", "scalable_axes", "smooth_scales", "smoothable_axes"]
 
@@ -55,12 +55,12 @@ class _Reader:
 
         Rounding adds step ** 2 / 12 to each input and each weight, all independent.
         """
-        found, scale = self.found, scales[self.labels]
-        levels = 255 / 2 if found.signed else 255
-        step = float((found.peak / scale).max()) / levels
+        statistics, scale = self.found, scales[self.labels]
+        levels = 255 / 2 if statistics.signed else 255
+        step = float((statistics.peak / scale).max()) / levels
         energy = self.energy * scale**2
         rows = (self.weight * scale).max(axis=1) / 127
-        squares = found.mean_square / scale**2
+        squares = statistics.mean_square / scale**2
         used = (self.energy > 0).astype(np.float64) @ squares * self.size
         error = step**2 * energy.sum(axis=1) + rows**2 * used
         signal = energy @ squares
@@ -76,12 +76,12 @@ def scalable_axes(graph: GraphView) -> tuple[Axis, ...]:
 
 def _read(node: NodeView, graph: GraphView) -> Axis | None:
     """What an operator with weights reads, if it takes its scale up."""
-    found = absorber(node, graph) if node.is_op(*PRODUCTS) else None
-    return None if found is None else found.takes
+    operator = absorber(node, graph) if node.is_op(*PRODUCTS) else None
+    return None if operator is None else operator.takes
 
 
 def chosen_scales(graph: GraphView, statistics: Mapping[Axis, ChannelStatistics]) -> dict[str, str]:
-    """Parameters for `precsearch.rewrites.equalize.equalized`.
+    """Parameters for `precsearch.rewrites.scaling.equalize.equalized`.
 
     Classes that meet in one tensor are a block. Of each block, the scale of a channel is its peak
     to some power over its weights' to another, as in SmoothQuant's equation 4; the power is the one
@@ -93,17 +93,17 @@ def chosen_scales(graph: GraphView, statistics: Mapping[Axis, ChannelStatistics]
     """
     classes = channel_classes(graph)
     steps = _chosen(graph, classes, statistics)
-    found = {name_of(a): np.where(i >= 0, steps[i], 0) for a, i in first_labels(classes).items()}
-    return {name: encode_vector(vector) for name, vector in found.items() if vector.any()}
+    scales = {name_of(a): np.where(i >= 0, steps[i], 0) for a, i in first_labels(classes).items()}
+    return {name: encode_vector(vector) for name, vector in scales.items() if vector.any()}
 
 
 def smoothable_axes(graph: GraphView) -> tuple[Axis, ...]:
-    """The last axes of what `precsearch.rewrites.smooth` can scale in front of products."""
+    """The last axes of what `precsearch.rewrites.scaling.smooth` can scale in front of products."""
     return tuple((tensor, len(graph.shapes[tensor]) - 1) for tensor in smoothable(graph))
 
 
 def smooth_scales(graph: GraphView, statistics: Mapping[Axis, ChannelStatistics]) -> dict[str, str]:
-    """Parameters for `precsearch.rewrites.smooth.smoothed`, chosen as in `chosen_scales`.
+    """Parameters for `precsearch.rewrites.scaling.smooth.smoothed`, chosen as in `chosen_scales`.
 
     Args:
         graph: The prepared model.
@@ -197,10 +197,10 @@ def _extents(
     """Largest peak and weight of each class, relative to the tensor's and the row's largest."""
     peaks = np.full(classes.count + 1, _FLOOR)
     weights = np.full(classes.count + 1, _FLOOR)
-    for axis, found in statistics.items():
-        whole = float(found.peak.max(initial=0.0))
+    for axis, channel in statistics.items():
+        whole = float(channel.peak.max(initial=0.0))
         if axis in classes.labels and whole > 0:
-            np.maximum.at(peaks, classes.labels[axis], found.peak / whole)
+            np.maximum.at(peaks, classes.labels[axis], channel.peak / whole)
     for reader in readers:
         rows = reader.weight.max(axis=1, keepdims=True)
         relative = np.divide(reader.weight, rows, out=np.zeros_like(reader.weight), where=rows > 0)

@@ -18,10 +18,10 @@ import onnx
 from precsearch.codec.vectors import decode_vector
 from precsearch.graph.operators import CONVOLUTIONS, PRODUCTS
 from precsearch.graph.view import GraphView, NodeView, Weight
-from precsearch.rewrites.absorbers import absorber
-from precsearch.rewrites.channels import Axis, ChannelClasses, Ids
-from precsearch.rewrites.homogeneity import channel_classes
 from precsearch.rewrites.rewrite import NamedRewrite, Parameters, Rewrite
+from precsearch.rewrites.scaling.absorbers import absorber
+from precsearch.rewrites.scaling.channels import Axis, ChannelClasses, Ids
+from precsearch.rewrites.scaling.homogeneity import channel_classes
 
 __all__ = [
     "EQUALIZE",
@@ -78,20 +78,20 @@ def equalized(graph: GraphView, parameters: Parameters) -> NamedRewrite | None:
     steps = _by_class(classes, _vectors(parameters))
     rewrite = Rewrite()
     for node in graph.nodes:
-        made = _scaled(node, graph, classes, steps, rewrite)
-        if made is not None:
-            rewrite.instead[node.index] = [made]
+        scaled = _scaled(node, graph, classes, steps, rewrite)
+        if scaled is not None:
+            rewrite.instead[node.index] = [scaled]
             rewrite.sites.append(node.key)
     what = "scale channels of unequal range in the weights before and after them"
     return NamedRewrite(EQUALIZE, what, rewrite, parameters) if rewrite.sites else None
 
 
 def _vectors(parameters: Parameters) -> dict[str, Steps]:
-    found: dict[str, Steps] = {}
+    vectors: dict[str, Steps] = {}
     for name, text in parameters.items():
         with suppress(ValueError):
-            found[name] = decode_vector(str(text))
-    return found
+            vectors[name] = decode_vector(str(text))
+    return vectors
 
 
 def _by_class(classes: ChannelClasses, vectors: Mapping[str, Steps]) -> Steps:
@@ -109,8 +109,8 @@ def _by_class(classes: ChannelClasses, vectors: Mapping[str, Steps]) -> Steps:
 def _steps(axis: Axis | None, classes: ChannelClasses, steps: Steps) -> Steps | None:
     """Exponents along an axis; ``None`` if all are 0."""
     labels = None if axis is None else classes.labels.get(axis)
-    found = None if labels is None else steps[labels]
-    return found if found is not None and found.any() else None
+    group_steps = None if labels is None else steps[labels]
+    return group_steps if group_steps is not None and group_steps.any() else None
 
 
 def _scaled(
@@ -118,22 +118,25 @@ def _scaled(
 ) -> onnx.NodeProto | None:
     """The node with constants that take up scales; ``None`` if it stays as it is."""
     changed: dict[int, Floats] = {}
-    found = absorber(node, graph)
-    if found is not None:
-        takes, gives = _steps(found.takes, classes, steps), _steps(found.gives, classes, steps)
+    operator = absorber(node, graph)
+    if operator is not None:
+        takes, gives = (
+            _steps(operator.takes, classes, steps),
+            _steps(operator.gives, classes, steps),
+        )
         if takes is not None or gives is not None:
             changed = _absorbed(node, graph, takes, gives)
     elif node.is_op("Add", "Sub"):
         changed = _shifted(node, graph, classes, steps)
     if not changed:
         return None
-    made = onnx.NodeProto()
-    made.CopyFrom(node.proto)
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node.proto)
     for slot, values in changed.items():
         name = f"{node.key}/{EQUALIZE}/{slot}"
         rewrite.constants[name] = values
-        made.input[slot] = name
-    return made
+        copy.input[slot] = name
+    return copy
 
 
 def _absorbed(
@@ -182,10 +185,10 @@ def _multiplied(
 def _times_grouped(weight: Floats, steps: Steps | None, axes: tuple[int, int]) -> Floats:
     if steps is None:
         return weight
-    wanted = [1] * weight.ndim
+    shape = [1] * weight.ndim
     for axis in axes:
-        wanted[axis] = weight.shape[axis]
-    return np.asarray(weight * scale_of(steps).reshape(wanted), np.float32)
+        shape[axis] = weight.shape[axis]
+    return np.asarray(weight * scale_of(steps).reshape(shape), np.float32)
 
 
 def _given(
@@ -208,10 +211,10 @@ def _shifted(
         return {}
     values, changed = _values(node, graph, slot), False
     for axis in dict.fromkeys((1, rank - 1)):
-        found = _steps((node.outputs[0], axis), classes, steps)
-        if found is not None:
+        shift = _steps((node.outputs[0], axis), classes, steps)
+        if shift is not None:
             values = values.reshape((1,) * (rank - values.ndim) + values.shape)
-            values = _times(values, _negative(found), axis)
+            values = _times(values, _negative(shift), axis)
             changed = True
     return {slot: values} if changed else {}
 
@@ -240,9 +243,9 @@ def first_labels(classes: ChannelClasses) -> dict[Axis, Ids]:
     """The axes that suffice to name every class: in graph order, each that has a new one."""
     seen = np.zeros(classes.count + 1, np.bool_)
     seen[-1] = True
-    found: dict[Axis, Ids] = {}
+    labels: dict[Axis, Ids] = {}
     for axis, ids in classes.free():
         if not seen[ids].all():
-            found[axis] = ids
+            labels[axis] = ids
             seen[ids] = True
-    return found
+    return labels

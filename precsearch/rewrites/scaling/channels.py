@@ -68,19 +68,19 @@ class ChannelGraph:
         """The channels along an axis; ``None`` if it holds none or its size is not known."""
         if axis not in self.axes(tensor):
             return None
-        found = self._ids.get((tensor, axis))
+        labels = self._ids.get((tensor, axis))
         size = self.graph.shapes[tensor][axis]
-        if found is None and size is not None:
-            found = np.arange(self._count, self._count + size, dtype=np.int64)
+        if labels is None and size is not None:
+            labels = np.arange(self._count, self._count + size, dtype=np.int64)
             self._count += size
-            self._ids[tensor, axis] = found
-        return found
+            self._ids[tensor, axis] = labels
+        return labels
 
     def pin(self, tensor: str, axis: int) -> None:
         """Keep the scale of all channels along an axis at 1."""
-        found = self.ids(tensor, axis)
-        if found is not None:
-            self._pinned.append(found)
+        labels = self.ids(tensor, axis)
+        if labels is not None:
+            self._pinned.append(labels)
 
     def tie(self, first: Ids | None, second: Ids | None) -> bool:
         """Let channels share their scale one by one.

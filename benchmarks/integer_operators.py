@@ -227,6 +227,31 @@ def products() -> list[list[str]]:
     return rows
 
 
+def factors() -> list[list[str]]:
+    """Rows of INT8 products, with and without a Mul by channel in front of them."""
+    node, found = helper.make_node, []
+    for rows_of, inner, outer in ((32, 384, 1536), (32, 1536, 384), (196, 3072, 768)):
+        x = RNG.normal(0, 1, (rows_of, inner)).astype(np.float32)
+        ins = [("x", TensorProto.FLOAT, x.shape)]
+        models = []
+        for source in ("x", "scaled"):
+            weights: Weights = {
+                "w": RNG.integers(-127, 128, (inner, outer)).astype(np.int8),
+                "w_scale": np.full(outer, 4e-4, np.float32),
+                "w_zero": np.zeros(outer, np.int8),
+            }
+            if source == "scaled":
+                weights["factor"] = np.exp2(RNG.integers(-3, 4, inner)).astype(np.float32)
+            before, a = quantized(source, -4, 4, weights)
+            dequantize = node("DequantizeLinear", ["w", "w_scale", "w_zero"], ["w_dq"], axis=1)
+            scaled = [node("Mul", ["x", "factor"], ["scaled"])] if source == "scaled" else []
+            nodes = [*scaled, *before, dequantize, node("MatMul", [a, "w_dq"], ["y"])]
+            models.append(model(nodes, weights, ins, "y", TensorProto.FLOAT))
+        times = timed([(opened(m), {"x": x}) for m in models])
+        found.append([f"[{rows_of}, {inner}] x [{inner}, {outer}]", *(f"{t:.0f}" for t in times)])
+    return found
+
+
 def convolution() -> list[str]:
     """The row of a Conv: in floats, with a known range, and as ConvInteger."""
     x = RNG.normal(0, 1, SHAPE).astype(np.float32)
@@ -277,6 +302,7 @@ def main() -> None:
     lines += table(
         ("product", "FP32, us", "INT8, us", "dynamic INT8, us"), [*products(), convolution()]
     )
+    lines += ["", *table(("INT8 product", "alone, us", "with a Mul in front, us"), factors())]
     text = "\n".join(lines) + "\n"
     print(text)
     if given.output is not None:

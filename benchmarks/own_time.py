@@ -3,7 +3,8 @@
     python benchmarks/own_time.py MODEL DATA [MODEL DATA …] -o docs/benchmarks/own-time.md
 
 Own time is all wall time but creating sessions, running and timing them (measured inside the worker
-by a backend that counts), and the reference and calibration stages.
+by a backend that counts, of engines and of proxies), and the stages before the baseline:
+reference, calibration and corrections.
 """
 
 from __future__ import annotations

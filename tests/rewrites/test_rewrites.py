@@ -131,6 +131,7 @@ def test_a_rewrite_of_another_name_is_refused(tmp_path: Path) -> None:
         "fold-bias",
         "lift-quantization",
         "equalize",
+        "smooth",
     } == set(REWRITES)
 
 

@@ -157,9 +157,9 @@ def _shipped(config: OptimizeConfig, entrants: Sequence[Entrant], outputs: Outpu
 
 
 def _without_plan(entrants: Sequence[Entrant], *, interrupted: bool) -> OptimizeResult:
-    """The result where no engine has a plan."""
-    summary = tuple(f"{e.backend}: {s}" for e in entrants if e.result for s in e.result.summary)
-    return OptimizeResult(None, None, None, met=False, interrupted=interrupted, summary=summary)
+    """The result of a search that no engine has a plan of, with what each of them says."""
+    said = tuple(f"{e.backend}: {s}" for e in entrants if e.result for s in e.result.summary)
+    return OptimizeResult(None, None, None, met=False, interrupted=interrupted, summary=said)
 
 
 def _writable(artifact: Path | None, best: Entrant, entrants: Sequence[Entrant]) -> Path | None:

@@ -1,1 +1,1 @@
-"""Factors that move between an operator and the next: where they may, and which make INT8 exact."""
+"""Channels scaled to like ranges: which may be, where, and by how much."""

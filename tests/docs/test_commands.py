@@ -63,3 +63,16 @@ def test_the_navigation_of_the_site_names_every_page() -> None:
     pages = {str(p.relative_to(ROOT / "docs")) for p in (ROOT / "docs").rglob("*.md")}
     lost = {p for p in pages - set(named) if not p.startswith(of_their_own)}
     assert not lost, "a reader finds each page in the navigation of mkdocs.yml"
+
+
+def test_files_that_pages_name_are_there() -> None:
+    named = re.compile(r"`((?:tests|precsearch|strategies|benchmarks|examples|docs)/[\w./-]+)`")
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+    gone = [
+        f"{page.relative_to(ROOT)}: {path}"
+        for page in pages
+        if page.parent.name != "adr"  # decisions name what was there when they were taken
+        for path in named.findall(page.read_text(encoding="utf-8"))
+        if not (ROOT / path).exists()
+    ]
+    assert not gone

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.typed.builds import Shapes
+from precsearch.backends.tensorrt.rtx.backend import TensorRtRtxBackend
 from precsearch.calibration.ranges import Calibration, collect_ranges
-from precsearch.core.backend import Feed
-from precsearch.core.errors import OptionError
+from precsearch.core.backend import BackendOptions, Feed
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Prior
 from precsearch.core.space import Assignment
@@ -19,6 +19,7 @@ from precsearch.data import input_specs
 from precsearch.data.load import load
 from precsearch.executors.open import worker_here
 from precsearch.graph.reading.read import SourceModel, read_model
+from precsearch.hazards.statistics import ScreenStatistics
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
@@ -73,28 +74,26 @@ def typed_sets(folder: Path, precisions: tuple[Precision, ...]) -> Iterator[Type
     """A model for each target in turn, in the precisions that the target has."""
     source = read_model(folder / "model.onnx")
     known: dict[str, TensorRange] = {}
+    screened: ScreenStatistics | None = None
     for to in TARGETS:
-        refused = {p: why for p in precisions if (why := _lacks(source, to, p))}
+        refused = {p: why for p in precisions if (why := _lacks(to, p))}
         target = _opened(source, to, tuple(p for p in precisions if p not in refused))
         feeds = load(folder / "data.npz", input_specs(target.graph.inputs)).feeds[:SAMPLES]
         shapes: list[Shapes] = [{n: v.shape for n, v in feed.items()} for feed in feeds]
         lowering = _lowering(source, target, feeds, known)
-        with worker_here(target.source, target.facts) as worker:
-            hazards = priors_of(target, screen_feeds(target, feeds, worker))
-        yield TypedSet(to, lowering, shapes, tuple(hazards), refused)
+        if screened is None:  # one graph for all targets
+            with worker_here(target.source, target.facts) as worker:
+                screened = screen_feeds(target, feeds, worker)
+        yield TypedSet(to, lowering, shapes, tuple(priors_of(target, screened)), refused)
 
 
 def _opened(source: SourceModel, to: str, precisions: tuple[Precision, ...]) -> Target:
     return open_target(source, _BACKEND, precisions, "group", 1, build={"target": to})
 
 
-def _lacks(source: SourceModel, to: str, precision: Precision) -> str:
+def _lacks(to: str, precision: Precision) -> str:
     """What a user is told who asks for a precision that a target lacks, "" if it has it."""
-    try:
-        _opened(source, to, (precision,))
-    except OptionError as error:
-        return str(error)
-    return ""
+    return TensorRtRtxBackend(BackendOptions(build={"target": to})).unavailable({precision})
 
 
 def _lowering(

@@ -119,7 +119,7 @@ def _shipped(config: OptimizeConfig, entrants: Sequence[Entrant], outputs: Outpu
     ready = [e for e in entrants if e.result is not None and e.result.plan is not None]
     interrupted = any(e.result is None or e.result.interrupted for e in entrants)
     if not ready:
-        return _without_a_plan(entrants, interrupted=interrupted)
+        return _without_plan(entrants, interrupted=interrupted)
     times = recorded(ready)
     if not interrupted:
         yield StageStarted("compare", f"the plans of {len(ready)} engines, in the same rounds")
@@ -156,7 +156,8 @@ def _shipped(config: OptimizeConfig, entrants: Sequence[Entrant], outputs: Outpu
     )
 
 
-def _without_a_plan(entrants: Sequence[Entrant], *, interrupted: bool) -> OptimizeResult:
+def _without_plan(entrants: Sequence[Entrant], *, interrupted: bool) -> OptimizeResult:
+    """The result of a search that no engine has a plan of, with what each of them says."""
     said = tuple(f"{e.backend}: {s}" for e in entrants if e.result for s in e.result.summary)
     return OptimizeResult(None, None, None, met=False, interrupted=interrupted, summary=said)
 

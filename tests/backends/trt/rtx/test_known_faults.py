@@ -122,6 +122,24 @@ def test_what_never_runs_in_int8_is_not_offered_it() -> None:
     assert (kind, asked) == ("ConvTranspose", "int8")
 
 
+@pytest.mark.parametrize(
+    ("kernel", "obeyed"), [([4, 8], True), ([1, 32], True), ([1, 33], False), ([3, 11], False)]
+)
+def test_fp8_has_no_kernel_for_a_conv_of_more_than_32_taps_and_that_is_seen(
+    kernel: list[int], obeyed: bool
+) -> None:
+    b = GraphBuilder(19)
+    x = b.op("Conv", b.input([2, 16, 16, 64]), b.weight(16, 16, *kernel), kernel_shape=kernel)
+    b.output(b.op("Relu", x))
+    graph = view(b.model())
+    made = lowered(graph, {}, Precision.FP8)
+    assert [d[2] for d in disobeyed(made.model, built(made.model, "SM89"), made.asked)] == (
+        [] if obeyed else ["fp8"]
+    )
+    whole = lowered(graph, {}, INT8)
+    assert disobeyed(whole.model, built(whole.model, "SM89"), whole.asked) == []
+
+
 def test_a_refusal_is_in_the_builders_words() -> None:
     b = GraphBuilder(19)
     x = b.input([2, 4])

@@ -3,9 +3,8 @@
     python benchmarks/own_time.py MODEL DATA [MODEL DATA …] -o docs/benchmarks/own-time.md
 
 Own time is all wall time but creating sessions, running and timing them (measured inside the worker
-by a backend that counts), proxies (ONNX Runtime, too), and the stages before the baseline:
-reference, calibration and corrections. What is left is lowering, handing over, the strategy, and
-starting processes.
+by a backend that counts, of engines and of proxies), and the stages before the baseline:
+reference, calibration and corrections.
 """
 
 from __future__ import annotations
@@ -22,10 +21,9 @@ from precsearch import registry
 from precsearch.api import OptimizeConfig, optimize_events
 from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend, OnnxRuntimeSession
 from precsearch.core.backend import Array, Feed, KernelTime
-from precsearch.core.events import SearchFinished, StageStarted, TrialFinished
+from precsearch.core.events import SearchFinished, StageStarted
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
-from precsearch.core.trial import Fidelity
 from precsearch.executors.open import worker_here
 from precsearch.graph.reading.read import read_model
 from precsearch.optimization.stages.calibrate import calibrated
@@ -85,7 +83,6 @@ class Row:
     wall: float
     engine: float
     prelude: float
-    proxies: float
     builds: int
     lower_ms: float
     first_ms: float
@@ -94,13 +91,11 @@ class Row:
     @property
     def own(self) -> float:
         """Seconds that are precsearch's own."""
-        return self.wall - self.engine - self.prelude - self.proxies
+        return self.wall - self.engine - self.prelude
 
 
-def search(
-    model: Path, data: Path, tol: float, threads: int
-) -> tuple[float, float, float, float, int]:
-    """Wall, engine, prelude and proxy seconds and the number of engines of one search."""
+def search(model: Path, data: Path, tol: float, threads: int) -> tuple[float, float, float, int]:
+    """Wall, engine and prelude seconds and the number of engines of one search."""
     with tempfile.TemporaryDirectory() as folder:
         counter = Path(folder) / "seconds"
         counter.touch()
@@ -110,18 +105,15 @@ def search(
         )
         start = time.monotonic()
         stages: dict[str, float] = {}
-        builds, proxies = 0, 0.0
+        builds = 0
         for event in optimize_events(config):
             if isinstance(event, StageStarted):
                 stages[event.stage] = time.monotonic()
-            elif isinstance(event, TrialFinished):
-                proxy = event.trial.proposal.fidelity is Fidelity.PROXY
-                proxies += event.trial.seconds if proxy else 0.0
             elif isinstance(event, SearchFinished):
                 builds = event.builds
         wall = time.monotonic() - start
         engine = sum(map(float, counter.read_text().split()))
-    return wall, engine, stages["baseline"] - stages["reference"], proxies, builds
+    return wall, engine, stages["baseline"] - stages["reference"], builds
 
 
 def lowering(model: Path, data: Path, threads: int) -> tuple[float, float, float]:
@@ -155,19 +147,18 @@ def main() -> None:
     registry._BACKENDS["counting"] = f"{Path(__file__).stem}:CountingBackend"
     rows = []
     for model, data in zip(args.files[::2], args.files[1::2], strict=True):
-        wall, engine, prelude, proxies, builds = search(model, data, args.tol, args.threads)
+        wall, engine, prelude, builds = search(model, data, args.tol, args.threads)
         typical, first, size = lowering(model, data, args.threads)
         name = model.parent.name
-        rows.append(Row(name, wall, engine, prelude, proxies, builds, typical, first, size))
+        rows.append(Row(name, wall, engine, prelude, builds, typical, first, size))
     lines = [
-        "| model | search, s | engines | in the engine, s | before the baseline, s "
-        "| proxies, s | own, s | own share | one lowering, ms (first) | MB |",
-        "|" + "---|" * 10,
+        "| model | search, s | engines | in the engine, s | reference and calibration, s | own, s "
+        "| own share | one lowering, ms (first) | MB |",
+        "|" + "---|" * 9,
     ]
     lines += [
-        f"| {r.name} | {r.wall:.1f} | {r.builds} | {r.engine:.1f} | {r.prelude:.1f} "
-        f"| {r.proxies:.1f} | {r.own:.2f} | {r.own / r.wall:.1%} | {r.lower_ms:.0f} "
-        f"({r.first_ms:.0f}) | {r.megabytes:.1f} |"
+        f"| {r.name} | {r.wall:.1f} | {r.builds} | {r.engine:.1f} | {r.prelude:.1f} | {r.own:.2f} "
+        f"| {r.own / r.wall:.1%} | {r.lower_ms:.0f} ({r.first_ms:.0f}) | {r.megabytes:.1f} |"
         for r in rows
     ]
     print("\n".join(lines))

@@ -70,6 +70,11 @@ def graph_alone(steps: Steps, seed: int) -> Case:
     return model, {}, model
 
 
+def masks(steps: Steps, seed: int) -> Case:
+    """Activations stay below the 1e4 that a mask is clamped to: a search runs the model to know."""
+    return graph_alone([step for step in steps if step % 6 != 4] or [5], seed)
+
+
 def variances(steps: Steps, seed: int) -> Case:
     model, _ = transformer(steps, seed)
     divisions = [n.output[0] for n in model.graph.node if n.output[0].endswith("/div")]
@@ -134,7 +139,7 @@ def lifted(steps: Steps, seed: int) -> Case:
 CASES: dict[str, Callable[[Steps, int], Case]] = {
     "fuse-layernorm": graph_alone,
     "scale-variance": variances,
-    "clamp-constants": graph_alone,
+    "clamp-constants": masks,
     "merge-scales": graph_alone,
     "lift-quantization": lifted,
     "fold-bias": folded,

@@ -11,12 +11,13 @@ from typing import Any
 
 from precsearch.core.errors import ResourceError
 from precsearch.core.precision import Precision
+from precsearch.graph.operators import QDQ
 
 __all__ = ["CONVERSIONS", "NodeTime", "node_times", "read_profile"]
 
 CONVERSIONS = frozenset(
     {
-        *("Cast", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"),
+        *("Cast", *QDQ, "DynamicQuantizeLinear"),
         *("ReorderInput", "ReorderOutput", "MemcpyToHost", "MemcpyFromHost"),
     }
 )

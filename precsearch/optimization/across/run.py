@@ -119,12 +119,7 @@ def _shipped(config: OptimizeConfig, entrants: Sequence[Entrant], outputs: Outpu
     ready = [e for e in entrants if e.result is not None and e.result.plan is not None]
     interrupted = any(e.result is None or e.result.interrupted for e in entrants)
     if not ready:
-        warnings = tuple(
-            f"{e.backend}: {s}" for e in entrants if e.result for s in e.result.summary
-        )
-        return OptimizeResult(
-            None, None, None, met=False, interrupted=interrupted, summary=warnings
-        )
+        return _without_plan(entrants, interrupted=interrupted)
     times = recorded(ready)
     if not interrupted:
         yield StageStarted("compare", f"the plans of {len(ready)} engines, in the same rounds")
@@ -159,6 +154,12 @@ def _shipped(config: OptimizeConfig, entrants: Sequence[Entrant], outputs: Outpu
         summary=(f"{best.backend} is the fastest of {len(ready)} engines", *best.result.summary),
         engines=rows,
     )
+
+
+def _without_plan(entrants: Sequence[Entrant], *, interrupted: bool) -> OptimizeResult:
+    """The result of a search that no engine has a plan of, with what each of them says."""
+    said = tuple(f"{e.backend}: {s}" for e in entrants if e.result for s in e.result.summary)
+    return OptimizeResult(None, None, None, met=False, interrupted=interrupted, summary=said)
 
 
 def _writable(artifact: Path | None, best: Entrant, entrants: Sequence[Entrant]) -> Path | None:

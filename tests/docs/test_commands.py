@@ -12,11 +12,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
+from typer.core import TyperGroup
 
+from precsearch.cli.commands import app
 from tests.e2e.command import HOLDOUT, MODEL, environment, few_samples
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("docs/quick-start.md",)
+_ANY_BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -52,6 +56,31 @@ def test_the_commands_of_a_page_run_in_their_order(page: str, tmp_path: Path) ->
             ran += 1
     assert ran >= 5
     assert (tmp_path / "fast.onnx").read_bytes() == (tmp_path / "again.onnx").read_bytes()
+
+
+def lines_of(page: Path) -> list[str]:
+    """Commands of precsearch in the blocks of a page, also on files that the reader has."""
+    text = "\n".join(_ANY_BLOCK.findall(page.read_text(encoding="utf-8")))
+    lines = (line.strip() for line in re.sub(r"\\\n\s*", " ", text).splitlines())
+    commands = (re.split(r" # | && | \| | > ", line)[0] for line in lines)
+    return [c for c in commands if c.startswith("precsearch ") and "…" not in c]
+
+
+def test_every_command_of_every_page_has_options_that_exist() -> None:
+    command = typer.main.get_command(app)
+    assert isinstance(command, TyperGroup)
+    known, read = command.commands, 0
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        for line in lines_of(page):
+            name, *words = shlex.split(line)[1:]
+            if name.startswith("--"):  # of precsearch itself
+                continue
+            try:
+                known[name].make_context(name, words).close()
+            except Exception as error:
+                raise AssertionError(f"{page.relative_to(ROOT)}: {line}: {error}") from error
+            read += 1
+    assert read > 60
 
 
 def test_the_navigation_of_the_site_names_every_page() -> None:

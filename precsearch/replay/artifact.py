@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,17 +128,9 @@ def built_otherwise(plan: Plan, engine: Engine) -> str:
     return f"{len(changed)} of {len(engine.layer_summary)} layers are built otherwise: {shown}"
 
 
-def rebuilt(plan: Plan, target: Target, lowered: Lowered) -> Replay:
-    """Build a plan's engine again, in a process of its own, and compare it.
-
-    Where device and versions are the plan's it is held to the plan's tactics.
-
-    Raises:
-        PlanError: A tactic of the plan is none.
-        OptionError: The backend is not installed here.
-        BuildError: It refuses the model.
-        WorkerError: It crashed or took too long.
-    """
+@contextmanager
+def _builder(target: Target) -> Iterator[Channel[BuildService]]:
+    """A process that builds for the first device of this machine."""
     given = replace(target.options, model_folder="", cache="")
     with (
         open_executor(target.source, target.facts) as executor,
@@ -149,6 +142,21 @@ def rebuilt(plan: Plan, target: Target, lowered: Lowered) -> Replay:
             limit_s=BUILD_LIMIT_S,
         ) as worker,
     ):
+        yield worker
+
+
+def rebuilt(plan: Plan, target: Target, lowered: Lowered) -> Replay:
+    """Build a plan's engine again, in a process of its own, and compare it.
+
+    Where device and versions are the plan's it is held to the plan's tactics.
+
+    Raises:
+        PlanError: A tactic of the plan is none.
+        OptionError: The backend is not installed here.
+        BuildError: It refuses the model.
+        WorkerError: It crashed or took too long.
+    """
+    with _builder(target) as worker:
         where = _where(worker, target)
         differences = other_place(plan, where.device, dict(where.versions), where.features)
         tactics = tactics_here(plan, where)
@@ -231,17 +239,7 @@ def portable_files(target: Target, path: Path, lowered: Lowered) -> Mapping[Path
         BuildError: It refuses the model.
         WorkerError: It crashed or took too long.
     """
-    given = replace(target.options, model_folder="", cache="")
-    with (
-        open_executor(target.source, target.facts) as executor,
-        executor.open(
-            executor.devices()[0],
-            open_build_service,
-            target.factory,
-            given,
-            limit_s=BUILD_LIMIT_S,
-        ) as worker,
-    ):
+    with _builder(target) as worker:
         files = worker.call(BuildService.portable, lowered.model)
     suffixes = portable_suffixes(target.backend, path)
     places = (path, *(path.with_suffix(suffix) for suffix in suffixes[1:]))

@@ -10,7 +10,7 @@ from precsearch.formatting import Scale, counts, loss_bound, speedup
 from precsearch.plan.plan import Plan
 from precsearch.report.charts.groups import bands
 from precsearch.report.charts.rows import Row, drawn, span_of
-from precsearch.report.charts.theme import Chart, coloured, losses, rule, spec, tips
+from precsearch.report.charts.theme import Chart, coloured, latencies, losses, rule, spec, tips
 from precsearch.report.difference import Change, Difference, difference_lines, kept_line
 from precsearch.report.html import Table, name, page, text
 
@@ -122,12 +122,7 @@ def _plane(bound: Bound | None, span: tuple[float, float]) -> Chart:
     engines = {
         "mark": {"type": "point", "filled": True, "stroke": "#000000"},
         "encoding": {
-            "x": {
-                "field": "time",
-                "type": "quantitative",
-                "title": "latency, % of FP32's (left is faster)",
-                "scale": {"zero": False, "padding": 12},
-            },
+            "x": latencies(),
             "y": {"field": "loss", **losses(span, "loss", bound)},
             "color": coloured("plan", _BOTH),
             "size": {"condition": {"test": "datum.chosen", "value": 260}, "value": 70},

@@ -21,6 +21,7 @@ from precsearch.report.charts.theme import (
     Spec,
     coloured,
     key_of,
+    latencies,
     losses,
     place,
     precision_colours,
@@ -79,13 +80,7 @@ def _times(rows: Mapping[str, Sequence[Row]]) -> Chart:
 
 
 def _plane(bound: Bound | None, span: tuple[float, float], verdicts: Collection[str]) -> Chart:
-    x = {
-        "field": "time",
-        "type": "quantitative",
-        "title": "latency, % of FP32's (left is faster)",
-        "scale": {"zero": False, "padding": 12},
-        "axis": {"tickCount": 8, "labelOverlap": True},
-    }
+    x = latencies(axis={"tickCount": 8, "labelOverlap": True})
     y = {"field": "loss", **losses(span, "loss", bound)}
     shown = tips(
         "trial", "what", "speed said", "latency said", "loss said", "verdict", "groups",

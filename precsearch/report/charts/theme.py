@@ -21,6 +21,7 @@ __all__ = [
     "Spec",
     "coloured",
     "key_of",
+    "latencies",
     "losses",
     "place",
     "precision_colours",
@@ -110,6 +111,17 @@ def coloured(value: str, colours: Mapping[str, str]) -> Spec:
 def key_of(colours: Mapping[str, str], seen: Collection[str]) -> Mapping[str, str]:
     """What the page says about colours: those of the values that there are."""
     return {name: colour for name, colour in colours.items() if name in seen}
+
+
+def latencies(**more: object) -> Spec:
+    """The horizontal axis of every chart of engines: share of FP32's time."""
+    return {
+        "field": "time",
+        "type": "quantitative",
+        "title": "latency, % of FP32's (left is faster)",
+        "scale": {"zero": False, "padding": 12},
+        **more,
+    }
 
 
 def losses(span: tuple[float, float], title: str | None, bound: Bound | None) -> Spec:

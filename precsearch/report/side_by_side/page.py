@@ -12,6 +12,7 @@ from precsearch.report.charts.theme import (
     Chart,
     coloured,
     key_of,
+    latencies,
     losses,
     place,
     precision_colours,
@@ -111,12 +112,7 @@ def _plane(runs: Sequence[Member], colours: Mapping[str, str]) -> Chart:
         "transform": [{"filter": "isValid(datum.time) && isValid(datum.loss)"}],
         "mark": {"type": "point", "filled": True, "stroke": "#000000"},
         "encoding": {
-            "x": {
-                "field": "time",
-                "type": "quantitative",
-                "title": "latency, % of FP32's (left is faster)",
-                "scale": {"zero": False, "padding": 12},
-            },
+            "x": latencies(),
             "y": {"field": "loss", **drawn},
             "color": coloured("run", colours),
             "size": {"condition": {"test": "datum.chosen", "value": 260}, "value": 60},

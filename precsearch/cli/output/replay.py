@@ -119,7 +119,10 @@ def hazard_lines(inspection: Inspection, page: Page) -> list[Text]:
     if not inspection.hazards:
         if not inspection.samples:
             return []
-        sentence = f"no rule finds an FP16 hazard in {where}; only a measurement rules one out"
+        if not inspection.judged:
+            return []
+        names = " or ".join(p.value.upper() for p in inspection.judged)
+        sentence = f"no rule finds a hazard of {names} in {where}; only a measurement rules one out"
         return page.sentence(sentence, "", "dim")
     groups = len({p.key for p in inspection.hazards})
     what = " or ".join(sorted({p.precision.value.upper() for p in inspection.hazards}))

@@ -1,27 +1,32 @@
-"""`inspect`: what precsearch sees in a model, and with data, what FP16 would get wrong in it."""
+"""`inspect`: what precsearch sees in a model, and with data, what FP16 would get wrong in it.
+
+What only some options need is imported late: most of precsearch, and a third of the CPU time.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from precsearch.backends.auto import backend_name
 from precsearch.core.errors import OptionError
 from precsearch.core.precision import Encoding, Precision
-from precsearch.core.problem import Prior
 from precsearch.core.space import SearchSpace
-from precsearch.data import Dataset, input_specs, load
-from precsearch.executors.open import worker_here
+from precsearch.data.spec import input_specs
 from precsearch.graph.reading.read import read_model
-from precsearch.graph.view import GraphView
 from precsearch.grouping.control import NO_CONTROL, Control
 from precsearch.grouping.group import group
 from precsearch.hazards import suspected
-from precsearch.hazards.statistics import ScreenStatistics
 from precsearch.optimization.preview.counted import Counted, counted, counted_for
-from precsearch.optimization.preview.fp32_time import Fp32Time, found_beside, from_run, profiled
-from precsearch.optimization.stages.screen import priors_of, screen_feeds
+from precsearch.optimization.preview.fp32_time import Fp32Time, found_beside
 from precsearch.setup.target import Target, open_target
+
+if TYPE_CHECKING:
+    from precsearch.core.problem import Prior
+    from precsearch.data import Dataset
+    from precsearch.graph.view import GraphView
+    from precsearch.hazards.statistics import ScreenStatistics
 
 __all__ = ["Inspection", "inspect"]
 
@@ -110,7 +115,11 @@ def inspect(
     target = open_target(source, named, precisions, granularity, threads, control=control)
     source, graph = target.source, target.graph
     specs = input_specs(graph.inputs)
-    given = None if data is None else load(Path(data), specs, preprocess=preprocess)
+    given = None
+    if data is not None:
+        from precsearch.data.load import load
+
+        given = load(Path(data), specs, preprocess=preprocess)
     offered = precisions or target.facts.offered or target.backend.precisions
     work = counted(target, offered) if given is None else counted_for(target, given, offered)
     statistics = None if given is None else _screened(target, given)
@@ -135,11 +144,20 @@ def inspect(
 def _fp32_time(target: Target, run: str | Path | None, timed: Dataset | None) -> Fp32Time | None:
     """Of the groups: timed now on these samples, or by a run."""
     if timed is not None:
+        from precsearch.optimization.preview.fp32_sources import profiled
+
         return profiled(target, timed)
-    return found_beside(target) if run is None else from_run(target, Path(run))
+    if run is not None:
+        from precsearch.optimization.preview.fp32_sources import from_run
+
+        return from_run(target, Path(run))
+    return found_beside(target)
 
 
 def _screened(target: Target, samples: Dataset) -> ScreenStatistics:
+    from precsearch.executors.open import worker_here
+    from precsearch.optimization.stages.screen import screen_feeds
+
     with worker_here(target.source, target.facts) as worker:
         return screen_feeds(target, samples.feeds, worker)
 
@@ -164,4 +182,6 @@ def _hazards(
             return ()  # grouping once more takes long in a large model
         space = group(target.graph, target.scheme, _HALF, target.space.granularity, target.form)
         target = replace(target, space=space)
+    from precsearch.optimization.stages.screen import priors_of
+
     return priors_of(replace(target, graph=sized), statistics)

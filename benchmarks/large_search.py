@@ -41,7 +41,7 @@ class MadeUpSession:
         self._share = quantized / max(nodes, 1)
 
     def run(self, feed: Feed) -> dict[str, Array]:
-        values = np.asarray(feed["x"])
+        values = np.asarray(feed["x"], np.float32)
         return {"y": values + np.float32(0.05 * self._share) * values[:, ::-1]}
 
     def time(self, feed: Feed, repeats: int) -> list[float]:

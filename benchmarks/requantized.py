@@ -168,7 +168,8 @@ class Export:
     def pair(self, x: str, step: float) -> str:
         if not self.quantized:
             return x
-        args = [self.const(f"{x}_s", np.float32(step)), self.const(f"{x}_z", np.int8(0))]
+        scale, zero = np.asarray(step, np.float32), np.asarray(0, np.int8)
+        args = [self.const(f"{x}_s", scale), self.const(f"{x}_z", zero)]
         self.op("QuantizeLinear", [x, *args], f"{x}_q")
         return self.op("DequantizeLinear", [f"{x}_q", *args], f"{x}_dq")
 

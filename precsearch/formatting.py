@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from precsearch.core.backend import fp32_words
 from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
-from precsearch.core.strategy import PredictionErrors
-from precsearch.metrics import Metric, named
-from precsearch.plan.plan import Evidence
 from precsearch.system.printable import ASCII, UNICODE, Glyphs, clean
+
+if TYPE_CHECKING:
+    from precsearch.core.strategy import PredictionErrors
+    from precsearch.metrics import Metric
+    from precsearch.plan.plan import Evidence
 
 __all__ = [
     "ASCII",
@@ -78,6 +81,8 @@ class Scale:
 
 def _known(metric: str) -> Metric | None:
     """A metric by the name in a plan or journal, which may be of a plug-in that is not here."""
+    from precsearch.metrics import named  # late: `inspect` shows no loss
+
     try:
         return named(metric)
     except OptionError:

@@ -12,12 +12,14 @@ import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
 from types import MappingProxyType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from precsearch.core.backend import Backend, BackendOptions
 from precsearch.core.errors import OptionError
 from precsearch.core.options import constructed
-from precsearch.core.strategy import Strategy
+
+if TYPE_CHECKING:
+    from precsearch.core.strategy import Strategy
 
 __all__ = [
     "BackendFactory",
@@ -85,6 +87,8 @@ def strategy(name: str, options: Mapping[str, str] = _NO_OPTIONS) -> Strategy:
     Raises:
         OptionError: There is none of this name, it is no strategy, or it does not take an option.
     """
+    from precsearch.core.strategy import Strategy  # late: whoever opens a model needs a backend
+
     loaded = _load("strategy", name, _known("precsearch.strategies", _STRATEGIES))
     created = constructed(loaded, options, f"the strategy {name!r}")
     if not isinstance(created, Strategy):

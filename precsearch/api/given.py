@@ -18,12 +18,9 @@ from typing import TypeAlias
 import numpy as np
 import onnx
 
-from precsearch.api.arrays import feeds_of, stacked_of
 from precsearch.core.backend import Array
 from precsearch.core.errors import DataError, ModelError
-from precsearch.data import InputSpec, input_specs
-from precsearch.data.check import LABELS, REFERENCE
-from precsearch.data.spec import batch_axis
+from precsearch.data.spec import LABELS, REFERENCE, InputSpec, batch_axis, input_specs
 from precsearch.graph import ir
 from precsearch.graph.reading.read import read_model
 from precsearch.setup.files import write_bytes
@@ -143,6 +140,8 @@ def data_file(
     """
     if data is None or isinstance(data, (str, os.PathLike)):
         return None if data is None else Path(data)
+    from precsearch.api.arrays import feeds_of, stacked_of  # late: a path needs none of it
+
     specs = specs_of(model)
     stacked = stacked_of(data, specs, columns)
     if stacked is not None:

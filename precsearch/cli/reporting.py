@@ -1,4 +1,7 @@
-"""What `report`, `watch`, `upgrade` and `plan` do once their options are known."""
+"""What `report`, `watch`, `upgrade` and `plan` do once their options are known.
+
+What one of them needs is imported in it: a command starts without the others' modules.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,8 @@ from rich.text import Text
 from precsearch.cli.cells import clean, magnitude
 from precsearch.cli.exit_codes import Exit
 from precsearch.cli.output.page import Page
-from precsearch.cli.output.runs import front_lines, plan_at_lines, side_by_side_lines
 from precsearch.cli.output.streams import glyphs_of, stdout
-from precsearch.cli.progress.watch import watch as watch_run
 from precsearch.core.errors import OptionError
-from precsearch.optimization.front.plan_at import front, plan_at
-from precsearch.replay.upgrade import upgrade
 from precsearch.report import (
     compare,
     difference_lines,
@@ -77,6 +76,8 @@ def _side_by_side(
     if output is not None:
         _written(output, runs_page(found), f"{len(found)} runs", force=force)
         return Exit.DONE
+    from precsearch.cli.output.runs import side_by_side_lines
+
     out = stdout()
     page = Page(out.width, glyphs_of(out))
     page.write(out, side_by_side_lines(found, page))
@@ -89,6 +90,8 @@ def upgraded(plan: Path, output: Path, *, force: bool) -> Exit:
     Raises:
         InputError: It cannot be read, or the new one not be written.
     """
+    from precsearch.replay.upgrade import upgrade
+
     outcome = upgrade(plan, output, force=force)
     out = stdout()
     page = Page(out.width, glyphs_of(out))
@@ -110,6 +113,9 @@ def plan(
         InputError: The run or its model cannot be read, or the plan not be written.
         ReplayError: The engine does not come out as it was measured.
     """
+    from precsearch.cli.output.runs import front_lines, plan_at_lines
+    from precsearch.optimization.front.plan_at import front, plan_at
+
     if (at is None) != (output is None):
         raise OptionError("a plan needs both: --at T for the engine, -o FILE for the plan")
     out = stdout()
@@ -128,6 +134,8 @@ def watch(run: Path) -> Exit:
     Raises:
         InputError: Its journal cannot be read or is damaged.
     """
+    from precsearch.cli.progress.watch import watch as watch_run
+
     watch_run(run, stdout())
     return Exit.DONE
 

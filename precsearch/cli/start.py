@@ -6,6 +6,7 @@ descriptor 1 leads nowhere, and results go through a descriptor of our own.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import io
 import os
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             ignore()
             code = command.flushed(code)
     _leave_streams()
+    gc.freeze()  # the interpreter looks for garbage as it ends: a seventh of a short command's time
     sys.exit(int(code))
 
 

@@ -9,12 +9,9 @@ import numpy as np
 from precsearch.core.backend import Array, Feed
 from precsearch.core.errors import DataError
 from precsearch.data.dataset import Dataset
-from precsearch.data.spec import InputSpec, batch_axis
+from precsearch.data.spec import LABELS, REFERENCE, InputSpec, batch_axis
 
 __all__ = ["LABELS", "REFERENCE", "FeedCheck"]
-
-LABELS = "labels"
-REFERENCE = "__ref__"
 
 _PICTURE = 4
 """Axes of a batch of pictures."""

@@ -12,7 +12,21 @@ import onnx
 
 from precsearch.core.errors import ModelError, OptionError
 
-__all__ = ["BatchAxis", "InputSpec", "batch_axis", "input_specs", "is_sequence", "resolve"]
+__all__ = [
+    "LABELS",
+    "REFERENCE",
+    "BatchAxis",
+    "InputSpec",
+    "batch_axis",
+    "input_specs",
+    "is_sequence",
+    "resolve",
+]
+
+LABELS = "labels"
+"""Name of the labels among the arrays of a feed."""
+REFERENCE = "__ref__"
+"""What the name of an output's own reference begins with among them."""
 
 _SEQUENCE = re.compile(r"seq|len|token|time|frame")
 _NO_NAME = re.compile(r"[?*_.\s-]*|-1|None|unknown", re.IGNORECASE)

@@ -30,6 +30,7 @@ from precsearch.lowering.engines.annotate import METADATA_KEY, Annotation, annot
 from precsearch.lowering.engines.fp32_islands import fp32_islands
 from precsearch.lowering.engines.kept_apart import packed_behind_attention, recurrent_behind_bf16
 from precsearch.lowering.engines.ort_workarounds import engine_forms
+from precsearch.lowering.engines.wide_joins import wide_joins
 from precsearch.lowering.qdq.layout import QuantLayout
 from precsearch.lowering.qdq.scales import QuantParams, ScaleSource
 from precsearch.lowering.qdq.shifts import Shifts
@@ -146,6 +147,7 @@ class Lowering:
             behind_floats, widened = packed_behind_attention(self.graph, layout, packed)
             guarded = forms.guarded | islands
             forms = replace(forms, guarded=guarded, fed=fed | behind_floats, widened=widened)
+            forms = replace(forms, wide=wide_joins(self.graph, layout, formats))
         typed = {} if self.form.annotated else formats
         return Wanted(layout, typed, packed, forms, float_weights=self.form.annotated)
 

@@ -112,10 +112,11 @@ def packed_weight(
     weight = np.asarray(graph.weights[node.inputs[1]].load(), np.float32)
     weight = np.ascontiguousarray(weight.T) if _turned(node) else weight
     blocks = weight.reshape(-1, block_of(stored_as), weight.shape[1])
-    full = np.max(np.abs(blocks), axis=1, keepdims=True) / np.float32(stored_as.largest)
+    largest = np.asarray(np.max(np.abs(blocks), axis=1, keepdims=True), np.float32)
+    full = largest / np.float32(stored_as.largest)
     if not np.all(np.isfinite(full)):
         raise ModelError("a weight holds values that are not finite; export the model again")
-    full = np.where(full == 0, np.float32(1), full)
+    full = np.asarray(np.where(full == 0, 1, full), np.float32)
     best = _held(full, around)
     least = _squared_error(blocks, best, stored_as)
     for share in _SHARES:

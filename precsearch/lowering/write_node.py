@@ -31,11 +31,12 @@ def write_node(emitter: Emitter, node: NodeView) -> None:
         return
     cast = frozenset(cast_slots(node, graph, own) if own != FLOAT32 else ())
     inputs = list(node.inputs)
+    read = FLOAT32 if node.index in emitter.forms.wide else own
     renewed = _renewed_slot(emitter, node)
     shifted = bias_slot(node, graph) if node.index in layout.shifts and renewed is None else None
     for slot in range(len(inputs)):
         if slot not in (renewed, shifted):
-            inputs[slot] = emitter.operand(node, slot, own if slot in cast else FLOAT32)
+            inputs[slot] = emitter.operand(node, slot, read if slot in cast else FLOAT32)
     if shifted is not None:
         inputs += [""] * (shifted + 1 - len(inputs))
         inputs[shifted] = _shifted(emitter, node, _around(emitter, node))
@@ -80,7 +81,7 @@ def _write(
 ) -> None:
     forms = emitter.forms
     final = outputs.get(0, "")
-    if node.index in forms.guarded:
+    if node.index in forms.guarded or node.index in forms.wide:
         outputs = {**outputs, 0: f"{node.outputs[0]}//inner"}
     if node.index in forms.split:
         _write_gemm(emitter, node, inputs, outputs[0])
@@ -98,6 +99,8 @@ def _write(
         guard = emitter.writer.node("LeakyRelu", [outputs[0]], final)
         guard.attribute.append(helper.make_attribute("alpha", 1.0))
         guard.name = f"{node.key}//guard"
+    if node.index in forms.wide:
+        emitter.floats.cast(outputs[0], final, emitter.floats.of(node))
 
 
 def _say_kernel_shape(emitter: Emitter, node: NodeView) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from precsearch.core.errors import OptionError
 from precsearch.core.objective import NO_LIMITS, Limits, Objective
 from precsearch.core.precision import Precision
 from precsearch.grouping.control import NO_CONTROL, Control
-from precsearch.plan.plan import Plan
-from precsearch.setup.shapes import ShapeSet
+
+if TYPE_CHECKING:
+    from precsearch.plan.plan import Plan
+    from precsearch.setup.shapes import ShapeSet
 
 __all__ = [
     "CORRECTIONS",

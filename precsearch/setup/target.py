@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from precsearch.codec import dumps
 from precsearch.core.backend import (
@@ -26,8 +27,10 @@ from precsearch.grouping.control import NO_CONTROL, Control, controlled
 from precsearch.grouping.group import group
 from precsearch.lowering.cast_opset import with_cast_opset
 from precsearch.registry import BackendFactory, backend_factory
-from precsearch.rewrites import Recorded, with_rewrites
-from precsearch.setup.shapes import ShapeTable
+
+if TYPE_CHECKING:
+    from precsearch.rewrites import Recorded
+    from precsearch.setup.shapes import ShapeTable
 
 __all__ = ["Target", "formats_of", "open_target", "rewrites_of"]
 
@@ -178,6 +181,10 @@ def _as_fused(
     source: SourceModel, names: Sequence[str]
 ) -> tuple[SourceModel, tuple[Recorded, ...]]:
     """The model with a backend's own rewrites, and those that changed something."""
+    if not names:
+        return source, ()
+    from precsearch.rewrites import with_rewrites  # late: most backends have none
+
     recorded: list[Recorded] = []
     for name in names:
         try:

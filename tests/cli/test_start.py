@@ -31,7 +31,10 @@ COMPLETION = {
 
 
 def loaded(*args: str, **env: str) -> tuple[set[str], subprocess.CompletedProcess[str]]:
-    """Top-level packages and ``sympy.core`` that a command line imported, and how it ended."""
+    """What a command line imported, and how it ended.
+
+    Of SymPy each module, of precsearch its folders, of everything else the top-level package.
+    """
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "precsearch", *args],
         capture_output=True,
@@ -41,7 +44,9 @@ def loaded(*args: str, **env: str) -> tuple[set[str], subprocess.CompletedProces
         env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'strategies'}", **env},
     )
     names = re.findall(r"^import time:.*\| +([\w.]+)$", done.stderr, re.MULTILINE)
-    return {n if n.startswith("sympy") else n.split(".")[0] for n in names}, done
+    depth = {"sympy": None, "precsearch": 2}
+    parts = [name.split(".") for name in names]
+    return {".".join(p[: depth.get(p[0], 1)]) for p in parts}, done
 
 
 @pytest.mark.parametrize(
@@ -72,3 +77,13 @@ def test_a_command_that_reads_a_model_loads_no_sympy_and_no_engine_that_it_does_
     assert "onnx_ir" in modules
     assert not {m for m in modules if m.startswith("sympy.")}
     assert not modules & {"optuna", "highspy", "tensorrt"}
+    runs_an_engine = {"executors", "emulation", "rewrites", "search", "plan"}
+    assert not modules & {f"precsearch.{folder}" for folder in runs_an_engine}
+
+
+def test_two_plans_are_compared_without_what_a_page_of_several_runs_needs() -> None:
+    plan = str(ROOT / "examples" / "replay" / "digits.plan.json")
+    modules, done = loaded("report", plan, plan)
+    assert done.returncode == 0
+    assert "precsearch.report" in modules
+    assert not modules & {f"precsearch.{folder}" for folder in ("executors", "emulation")}

@@ -48,7 +48,7 @@ def test_e4m3_is_rounded_as_elsewhere_within_its_range() -> None:
 
 @given(st.floats(width=32), st.sampled_from([*KINDS, FLOAT8E4M3]))
 def test_rounding_again_changes_nothing(value: float, wanted: NumberFormat) -> None:
-    once = rounded(np.float32(value), wanted)
+    once = rounded(np.asarray(value, np.float32), wanted)
     assert same(rounded(once, wanted), once)
 
 

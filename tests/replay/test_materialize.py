@@ -132,7 +132,7 @@ def test_a_library_that_rounds_otherwise_is_found(
         values, scales = quantize_weight(weight, *args, **options)  # type: ignore[arg-type]
         if weight.ndim == 2:  # the MatMul's alone
             values = values.copy()
-            values.flat[len(values.flat) // 2] ^= 1
+            values.reshape(-1)[values.size // 2] ^= 1
         return values, scales
 
     monkeypatch.setattr("precsearch.lowering.qdq.tensors.quantize_weight", otherwise)

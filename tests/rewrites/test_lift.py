@@ -131,7 +131,7 @@ def test_int8_everywhere_gives_the_authors_own_numbers(tmp_path: Path) -> None:
 def of_fp8(folder: Path, activation: int, weight: int) -> Path:
     """A MatMul whose data and weight the author has put into floats of 8 bits."""
     values = np.random.default_rng(0).normal(0, 4, (8, 5)).astype(np.float32).reshape(-1)
-    scale = np.float32(0.125)
+    scale = np.asarray(0.125, np.float32)
     constants = [
         numpy_helper.from_array(scale, "s"),
         helper.make_tensor("z", activation, [], [0.0]),

@@ -11,7 +11,6 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from precsearch.cli.cells import clean, magnitude, middle, milliseconds
-from precsearch.cli.output.replay import hazard_lines
 from precsearch.cli.output.work import time_of, undecided_lines, work_of
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["inspect_lines"]
 
 _KEY_AT_LEAST = 16
+_SHOWN_HAZARDS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def inspect_lines(inspection: Inspection, page: Page) -> list[Text]:
     if fixed:
         kinds = ", ".join(f"{count} {clean(kind)}" for kind, count in fixed.most_common())
         lines += page.sentence(f"always FP32: {kinds}", "", "dim")
-    return lines + undecided_lines(inspection.counted, page) + hazard_lines(inspection, page)
+    return lines + undecided_lines(inspection.counted, page) + _hazard_lines(inspection, page)
 
 
 _HEADING = ("group", "kind", "nodes", "choices", "MACs", "FP32", "block")
@@ -125,3 +125,26 @@ def _alike(a: Sequence[LayerGroup], b: Sequence[LayerGroup]) -> bool:
         return [(g.kind, len(g.nodes), g.choices, g.signature) for g in groups]
 
     return bool(a[0].block) and shape(a) == shape(b)
+
+
+def _hazard_lines(inspection: Inspection, page: Page) -> list[Text]:
+    """One line a group that would start without a precision, and why; long lists are cut."""
+    where = f"{inspection.samples} samples" if inspection.samples else "the constants alone"
+    if not inspection.hazards:
+        if not (inspection.samples and inspection.judged):
+            return []
+        names = " or ".join(p.value.upper() for p in inspection.judged)
+        sentence = f"no rule finds a hazard of {names} in {where}; only a measurement rules one out"
+        return page.sentence(sentence, "", "dim")
+    groups = len({p.key for p in inspection.hazards})
+    what = " or ".join(sorted({p.precision.value.upper() for p in inspection.hazards}))
+    sentence = (
+        f"{groups} {'group' if groups == 1 else 'groups'} would start without {what}, judged by "
+    )
+    lines = page.sentence(f"{sentence}{where}; a measurement overrules a rule", "")
+    for prior in inspection.hazards[:_SHOWN_HAZARDS]:
+        lines.append(Text.assemble(f"  {clean(prior.key)}  ", (clean(prior.reason), "dim")))
+    left = len(inspection.hazards) - _SHOWN_HAZARDS
+    if left > 0:
+        lines.append(Text(f"  {page.glyphs.ellipsis} {left} more", style="dim"))
+    return lines

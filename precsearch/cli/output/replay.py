@@ -21,10 +21,10 @@ from precsearch.formatting import loss_bound
 from precsearch.measurement.timing.certainty import doubts
 
 if TYPE_CHECKING:
-    from precsearch.api import BuildReport, EditReport, ExportReport, Inspection, VerifyReport
+    from precsearch.api import BuildReport, EditReport, ExportReport, VerifyReport
     from precsearch.cli.output.page import Page
 
-__all__ = ["build_lines", "edit_lines", "export_lines", "hazard_lines", "verify_lines"]
+__all__ = ["build_lines", "edit_lines", "export_lines", "verify_lines"]
 
 
 def build_lines(report: BuildReport, page: Page) -> list[Text]:
@@ -107,29 +107,4 @@ def verify_lines(report: VerifyReport, page: Page) -> list[Text]:
     lines = [Text.assemble(verdict, why), Text(), *page.facts(rows)]
     for line in report.lines:
         lines += page.sentence(line, "! ", "yellow")
-    return lines
-
-
-_SHOWN = 20
-
-
-def hazard_lines(inspection: Inspection, page: Page) -> list[Text]:
-    """One line a group that would start without a precision, and why; long lists are cut."""
-    where = f"{inspection.samples} samples" if inspection.samples else "the constants alone"
-    if not inspection.hazards:
-        if not inspection.samples:
-            return []
-        sentence = f"no rule finds an FP16 hazard in {where}; only a measurement rules one out"
-        return page.sentence(sentence, "", "dim")
-    groups = len({p.key for p in inspection.hazards})
-    what = " or ".join(sorted({p.precision.value.upper() for p in inspection.hazards}))
-    sentence = (
-        f"{groups} {'group' if groups == 1 else 'groups'} would start without {what}, judged by "
-    )
-    lines = page.sentence(f"{sentence}{where}; a measurement overrules a rule", "")
-    for prior in inspection.hazards[:_SHOWN]:
-        lines.append(Text.assemble(f"  {clean(prior.key)}  ", (clean(prior.reason), "dim")))
-    left = len(inspection.hazards) - _SHOWN
-    if left > 0:
-        lines.append(Text(f"  {page.glyphs.ellipsis} {left} more", style="dim"))
     return lines

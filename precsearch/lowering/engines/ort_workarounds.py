@@ -28,6 +28,7 @@ class EngineForms:
         guarded: Nodes that a LeakyRelu with slope 1 follows.
         fed: Nodes whose first input goes through such a LeakyRelu.
         widened: Nodes whose first input is cast to FP32 for that, and back.
+        wide: Concats in FP16, written in FP32 with a Cast behind.
     """
 
     negated: frozenset[int] = frozenset()
@@ -36,6 +37,7 @@ class EngineForms:
     guarded: frozenset[int] = frozenset()
     fed: frozenset[int] = frozenset()
     widened: frozenset[int] = frozenset()
+    wide: frozenset[int] = frozenset()
 
 
 def engine_forms(graph: GraphView, layout: QuantLayout, scheme: QuantScheme) -> EngineForms:

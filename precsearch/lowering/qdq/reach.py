@@ -12,7 +12,7 @@ from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.capabilities import data_slots
 from precsearch.lowering.qdq.lift import before_pool
 from precsearch.lowering.qdq.placement import BRANCH_SUFFIX, placed
-from precsearch.lowering.qdq.scales import MIN_HALF_SCALE, QuantParams
+from precsearch.lowering.qdq.scales import QuantParams, fits_half
 from precsearch.lowering.tensor_names import scale_key
 
 __all__ = [
@@ -112,4 +112,4 @@ def reads_fine_scale(
         precision: What it computes in.
     """
     read = (params.get(scale_key(node.inputs[s], precision)) for s in data_slots(node, graph))
-    return any(p is not None and p.scale < float(MIN_HALF_SCALE) for p in read)
+    return any(p is not None and not fits_half(p.scale) for p in read)

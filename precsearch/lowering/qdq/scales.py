@@ -22,7 +22,6 @@ from precsearch.lowering.qdq.shifts import NO_SHIFTS, Shifts
 from precsearch.lowering.tensor_names import scale_key
 
 __all__ = [
-    "MIN_HALF_SCALE",
     "MIN_SCALE",
     "FixedScales",
     "QuantParams",
@@ -30,6 +29,7 @@ __all__ = [
     "ScaleSource",
     "TensorRange",
     "Tie",
+    "fits_half",
     "round_up_to_half",
     "stored_scale",
 ]
@@ -253,9 +253,14 @@ def stored_scale(scale: float, *, half: bool) -> float:
         scale: As calibrated.
         half: Whether FP16 reads or writes what is quantized.
     """
-    if half and scale >= float(MIN_HALF_SCALE):
+    if half and fits_half(scale):
         return float(round_up_to_half(np.asarray(scale, np.float32)))
     return float(np.float32(scale))
+
+
+def fits_half(scale: float) -> bool:
+    """Whether FP16 holds an activation's scale without losing digits to its subnormal range."""
+    return scale >= float(MIN_HALF_SCALE)
 
 
 def round_up_to_half(scale: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -18,7 +18,7 @@ from precsearch.graph.view import NodeView
 from precsearch.lowering.capabilities import weight_slot
 from precsearch.lowering.cast import FloatTensors
 from precsearch.lowering.qdq.layout import QuantLayout
-from precsearch.lowering.qdq.scales import MIN_HALF_SCALE, QuantParams, stored_scale
+from precsearch.lowering.qdq.scales import QuantParams, fits_half, stored_scale
 from precsearch.lowering.qdq.weights import quantize_weight, scale_floor, weight_axis
 from precsearch.lowering.tensor_names import (
     SEPARATOR,
@@ -132,7 +132,7 @@ class QuantizedTensors:
         params = self.layout.params[scale_key(tensor, precision)]
         # An FP16 scale below the normal range loses its digits, and before operator set 19 there
         # is none: such a tensor goes through FP32.
-        fits = self._half_scales and params.scale >= float(MIN_HALF_SCALE)
+        fits = self._half_scales and fits_half(params.scale)
         quantized = self._quantized(tensor, precision, params, fits)
         if number_format != FLOAT32 and not (fits and number_format == FLOAT16):
             wide = self._dequantized(tensor, precision, FLOAT32, f"{output}/wide")

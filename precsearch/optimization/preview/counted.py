@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from precsearch.core.backend import Feed
 from precsearch.core.precision import Precision
 from precsearch.core.space import SearchSpace
-from precsearch.data import Dataset
 from precsearch.graph.view import GraphView
 from precsearch.graph.work import Work, is_layer, one_sample, sized, total_work
 from precsearch.grouping.repeats import fixed_batch
 from precsearch.grouping.undecided import Hidden, Undecided, hidden_layers, undecided
-from precsearch.setup.inputs import Inputs
-from precsearch.setup.target import Target
+
+if TYPE_CHECKING:
+    from precsearch.core.backend import Feed
+    from precsearch.data import Dataset
+    from precsearch.setup.inputs import Inputs
+    from precsearch.setup.target import Target
 
 __all__ = ["Counted", "counted", "counted_for", "with_work"]
 

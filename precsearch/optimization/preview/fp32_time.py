@@ -1,41 +1,22 @@
-"""What a model takes in FP32, group by group: from a run that was kept, or timed now."""
+"""What a model takes in FP32, group by group, and the run beside it that measured it."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from precsearch.core.errors import InputError, OptionError
-from precsearch.core.events import RunStarted, SearchStarted, TrialFinished
-from precsearch.core.space import Assignment
-from precsearch.core.trial import Fidelity, Latency, Measurement
-from precsearch.data import Dataset
-from precsearch.executors.candidates import measurement_config
-from precsearch.executors.open import worker_here
-from precsearch.executors.references import reference_of
-from precsearch.lowering.lower import Lowering
-from precsearch.lowering.qdq.scales import RangeScales
-from precsearch.optimization.stages.prepare import baseline_errors
-from precsearch.search.journal import NAME, read
-from precsearch.setup.config import DataConfig, OptimizeConfig
-from precsearch.setup.target import Target
-from precsearch.system.regular_file import is_regular
+from precsearch.core.errors import InputError
+from precsearch.setup.config import OptimizeConfig
 
-__all__ = ["Fp32Time", "found_beside", "from_run", "profiled"]
+if TYPE_CHECKING:
+    from precsearch.core.trial import Latency
+    from precsearch.setup.target import Target
 
-_SAMPLES = 8
-"""Enough to time; the engine's outputs are compared on them in passing."""
-_PROFILES = 3
-_SKIPPED = (
-    "BatchProposed",
-    "TrialStarted",
-    "StageStarted",
-    "Warned",
-    "FinalistsTimed",
-    "FinalistJudged",
-)
+__all__ = ["Fp32Time", "found_beside"]
 
 
 @dataclass(frozen=True)
@@ -86,101 +67,9 @@ def found_beside(target: Target) -> Fp32Time | None:
     """
     name = OptimizeConfig(target.source.path).run_path.name
     for folder in dict.fromkeys((Path(name), target.source.path.parent / name)):
-        if is_regular(folder / NAME):
+        if os.path.isdir(folder):  # noqa: PTH112 - this one never raises
+            from precsearch.optimization.preview.fp32_sources import from_run  # late: large
+
             with suppress(InputError):
                 return from_run(target, folder)
     return None
-
-
-def from_run(target: Target, run: Path) -> Fp32Time:
-    """The time from a run's journal.
-
-    Args:
-        target: The model, grouped for a backend.
-        run: The run directory, or its journal.
-
-    Raises:
-        InputError: The journal cannot be read, is damaged, or does not tell the time.
-        OptionError: It is of another model, backend or grouping.
-    """
-    search: SearchStarted | None = None
-    for event in read(run, skip=_SKIPPED):
-        match event:
-            case RunStarted():
-                _check_same(target, event, run)
-            case SearchStarted():
-                search = event
-            case TrialFinished(trial=trial) if _plain(trial.assignment, trial.proposal.fidelity):
-                measurement = trial.measurement
-                if (
-                    search is not None
-                    and measurement is not None
-                    and measurement.latency is not None
-                ):
-                    return _told(measurement, measurement.latency, search, run)
-            case _:
-                pass
-    raise _no_profile(run)
-
-
-def _plain(assignment: Assignment, fidelity: Fidelity) -> bool:
-    return not assignment and fidelity is Fidelity.ENGINE
-
-
-def _told(measurement: Measurement, latency: Latency, search: SearchStarted, run: Path) -> Fp32Time:
-    if not sum(measurement.group_seconds.values()) > 0:
-        raise _no_profile(run)
-    return Fp32Time(latency, (measurement.group_seconds,), search.noise, str(run), search.device)
-
-
-def _no_profile(run: Path) -> InputError:
-    return InputError(
-        f"the run {str(run)!r} holds no profile of its FP32 engine; name another, or time the "
-        "engine now with --profile"
-    )
-
-
-def _check_same(target: Target, started: RunStarted, run: Path) -> None:
-    kept = started.identity
-    for what, name, here in (
-        ("model", "model", target.source.digest),
-        ("backend", "backend", target.backend.name),
-        ("grouping of layers", "space", target.space.digest),
-    ):
-        if kept.get(name, "") != here:
-            raise OptionError(
-                f"the run {str(run)!r} is of another {what}; name a run of this model with the "
-                "same --backend and --granularity"
-            )
-
-
-def profiled(target: Target, data: Dataset) -> Fp32Time:
-    """Time and profile the FP32 engine now.
-
-    Args:
-        target: The model.
-        data: Samples; the first are run, the first feed is timed.
-
-    Raises:
-        ModelError: ONNX Runtime refuses the model, or the engine fails.
-        OptionError: The backend gives no times by layer.
-        WorkerError: A worker crashed or hung.
-    """
-    scales = RangeScales({}, target.scheme)
-    plain = Lowering(target.graph, target.space, target.scheme, scales, target.form)
-    part = data.take(range(min(_SAMPLES, len(data))))
-    with worker_here(target.source, target.facts) as first:
-        scored = reference_of(target, part, first)
-        setup = measurement_config(DataConfig(), target, plain.lower(Assignment()), scored)
-        worker = first.measuring(setup)
-        with baseline_errors():
-            device = worker.fingerprint().device
-            noise = worker.calibrate_noise()
-            rows = [worker.measure_baseline(setup.baseline) for _ in range(_PROFILES)]
-    latency, profiles = rows[0].latency, tuple(row.group_seconds for row in rows)
-    if latency is None or not all(sum(p.values()) > 0 for p in profiles):
-        raise OptionError(
-            f"the {target.backend.name} backend gives no times by layer, so --profile has nothing "
-            "to show; leave it out"
-        )
-    return Fp32Time(latency, profiles, noise, "", device)

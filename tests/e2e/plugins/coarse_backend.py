@@ -49,7 +49,9 @@ class _Session:
     def run(self, feed: Feed) -> dict[str, Array]:
         found = self._session.run(feed)
         return {
-            k: (a * np.float32(1 + self._off)).astype(a.dtype) if a.dtype.kind == "f" else a
+            k: np.multiply(a, np.float32(1 + self._off)).astype(a.dtype)
+            if a.dtype.kind == "f"
+            else a
             for k, a in found.items()
         }
 

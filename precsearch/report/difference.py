@@ -177,11 +177,12 @@ def _numbers(plan: Plan) -> Iterator[tuple[str, str]]:
 def difference_lines(difference: Difference) -> list[str]:
     """The difference as lines for a terminal."""
     lines = [f"{difference.names[0]} and {difference.names[1]}: {_verdict(difference)}"]
+    recipes = (difference.first.recipe, difference.second.recipe)
     sections = (
         ("measured", difference.measured, 0),
         ("options", difference.options, 0),
-        ("groups", difference.groups, len(difference.second.recipe.groups)),
-        ("scales", difference.scales, len(difference.second.recipe.scales)),
+        ("groups", difference.groups, len({g.key for r in recipes for g in r.groups})),
+        ("scales", difference.scales, len({s.tensor for r in recipes for s in r.scales})),
     )
     for title, changes, total in sections:
         if changes:

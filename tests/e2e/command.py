@@ -86,7 +86,7 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
     raise AssertionError(f"{text!r} never came:\n{seen}")
 
 
-def few_samples(path: Path, count: int = 64, source: Path = DATA, **more: np.ndarray) -> Path:
+def few_samples(path: Path, count: int = 24, source: Path = DATA, **more: np.ndarray) -> Path:
     """The first samples of the example's data, or of another file: each costs every engine time."""
     with np.load(source) as data:
         np.savez(path, image=data["image"][:count], **more)  # type: ignore[arg-type]

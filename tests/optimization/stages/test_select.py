@@ -26,6 +26,7 @@ from precsearch.core.trial import (
 from precsearch.lowering.lower import Lowered
 from precsearch.measurement.config import Candidate
 from precsearch.optimization.explanation.explain import explain_groups, ledger
+from precsearch.optimization.stages import select
 from precsearch.optimization.stages.select import (
     Choice,
     Confirmed,
@@ -38,6 +39,14 @@ from precsearch.system.serialized import SerializedModel
 from tests.cli.runs import latency
 
 FP32, FP16, INT8 = Precision.FP32, Precision.FP16, Precision.INT8
+
+
+@pytest.fixture(autouse=True)
+def as_many_processes_as_users_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches of other tests time their finalists in one new process: tests/e2e/quick.py."""
+    monkeypatch.setattr(select, "PROCESSES", 2)
+
+
 SPACE = SearchSpace(tuple(LayerGroup(k, "conv", (k,), (FP32, FP16, INT8)) for k in ("a", "b", "c")))
 PROBLEM = Problem(SPACE, Goal(Bound(1e-2), noise=0.02))
 

@@ -82,9 +82,20 @@ Files of over 3 s of CPU time by a run of 2026-11-30, and folders that are about
 """
 
 
+_PLACES = [_HERE / name for name in _SEARCHES]
+assert all(place.exists() for place in _PLACES), "a place of slow tests was moved"
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Whoever runs the fast tests alone need not import the others."""
+    return True if "not slow" in config.option.markexpr and _is_slow(collection_path) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    places = [_HERE / name for name in _SEARCHES]
-    assert all(place.exists() for place in places), "a place of slow tests was moved"
     for item in items:
-        if any(item.path.is_relative_to(place) for place in places):
+        if _is_slow(item.path):
             item.add_marker(pytest.mark.slow)
+
+
+def _is_slow(path: Path) -> bool:
+    return any(path.is_relative_to(place) for place in _PLACES)

@@ -104,7 +104,7 @@ def test_no_two_files_of_tests_have_one_name() -> None:
     assert sorted(names) == sorted(set(names))
 
 
-def test_words_have_one_spelling() -> None:
+def test_words_are_spelt_one_way() -> None:
     """Oxford's: -ize as in ONNX, and neighbour, colour, behaviour."""
     listed = subprocess.run(
         ["git", "ls-files", "*.py", "*.md", "*.yml", "*.toml", "*.sh"],

@@ -58,7 +58,7 @@ def test_an_added_member_with_a_row_and_without_a_lowering_is_refused_by_name(
     stage(added(monkeypatch, "int3", INT3))
 
 
-def test_what_lists_counts_or_draws_precisions_takes_an_added_row_as_it_is(
+def test_lists_counts_and_charts_of_precisions_take_an_added_row(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     int3 = added(monkeypatch, "int3", INT3)

@@ -14,7 +14,7 @@ from examples.overflow.make_model import TOKENS, WIDTH, model
 from precsearch.cli.main import run
 
 
-def test_the_overflow_is_named_and_healed(
+def test_the_overflow_is_named_and_a_rewrite_repairs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -117,7 +117,7 @@ round what the model itself stores in FP16."""
 
 
 @pytest.mark.parametrize("name", sorted(ODD.keys() - {"random numbers inside"}))
-def test_odd_models_in_every_precision(name: str, tmp_path: Path) -> None:
+def test_odd_models_are_emulated_in_every_precision(name: str, tmp_path: Path) -> None:
     graph = prepare(read_model(saved(ODD[name], tmp_path)), 13)
     space = group(graph, SCHEME, frozenset(Precision))
     data = load(
@@ -180,7 +180,7 @@ def pruned(space: SearchSpace, able: frozenset[str]) -> SearchSpace:
     )
 
 
-def test_a_subgraph_in_a_branch_reads_what_its_own_group_made() -> None:
+def test_a_subgraph_in_a_branch_reads_tensors_of_its_own_group() -> None:
     graph = view(conditional())
     whole = LayerGroup(graph.nodes[-1].key, "all", tuple(n.key for n in graph.nodes), (FP32, FP16))
     space = SearchSpace((whole,))
@@ -195,7 +195,7 @@ def test_a_subgraph_in_a_branch_reads_what_its_own_group_made() -> None:
                 np.testing.assert_array_equal(found[output], value)
 
 
-def test_a_group_that_nobody_reads_has_no_choice() -> None:
+def test_a_group_without_a_reader_has_no_choice() -> None:
     b = GraphBuilder()
     x = b.input(["n", 4])
     b.output(b.op("Relu", x))
@@ -230,14 +230,14 @@ def test_an_assignment_outside_of_the_space_is_refused() -> None:
         made.request(Assignment.of({made.space.free[0].key: INT8}))
 
 
-def test_a_tensor_without_a_scale_is_told_when_the_proxy_is_made() -> None:
+def test_a_tensor_without_a_scale_is_reported_when_the_proxy_is_built() -> None:
     graph = view(conditional())
     space = group(graph, SCHEME, frozenset(Precision))
     with pytest.raises(ModelError, match="was not calibrated"):
         ProxyGraph(graph, space, SCHEME, RangeScales({}, SCHEME))
 
 
-def test_what_onnx_runtime_refuses_is_a_build_that_failed() -> None:
+def test_a_refusal_of_onnx_runtime_is_a_failed_build() -> None:
     made = written_half(view(conditional())).made.proxy
     with pytest.raises(BuildError, match="the proxy does not open"):
         Proxy(replace(made, model=made.model[: len(made.model) // 2]), 1)

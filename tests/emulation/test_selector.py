@@ -39,7 +39,7 @@ FP16, INT8 = Precision.FP16, Precision.INT8
 
 @FEW
 @given(MODELS, GRANULARITY, st.sampled_from([TYPED, TYPED_HALF]), st.data())
-def test_any_assignment_gives_what_it_gives_written_by_itself(
+def test_a_selected_assignment_computes_what_its_own_model_computes(
     model: Model, granularity: str, form: GraphForm, data: st.DataObject
 ) -> None:
     graph = prepared(model, form.min_opset)

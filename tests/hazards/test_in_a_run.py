@@ -165,7 +165,7 @@ def test_hazards_of_an_inspection(model: Path) -> None:
     assert "no rule finds an FP16 hazard in 4 samples" in said
 
 
-def test_where_fp16_is_not_wanted_there_is_no_hazard(model: Path) -> None:
+def test_without_fp16_no_hazard_is_listed(model: Path) -> None:
     found = inspect(
         model, data=model.parent / "data.npz", precisions=(FP32, INT8), backend="onnxruntime"
     )

@@ -90,12 +90,12 @@ def raised(place: Path) -> list[str]:
     return found
 
 
-def test_every_situation_says_what_is_listed(raised: list[str]) -> None:
+def test_every_situation_prints_a_listed_message(raised: list[str]) -> None:
     listed = [form(line) for _, line in messages()]
     assert [said for said in raised if not any(f.fullmatch(said) for f in listed)] == []
 
 
-def test_every_message_is_said(raised: list[str], printed: dict[str, str]) -> None:
+def test_every_message_is_printed(raised: list[str], printed: dict[str, str]) -> None:
     silent = []
     for path, line in messages():
         whole, text = form(line), form(line.partition(": ")[2])

@@ -69,7 +69,7 @@ def test_the_output_is_quantized_where_a_kernel_has_these_sizes(
     assert last not in plain
 
 
-def test_unknown_sizes_are_taken_to_fit() -> None:
+def test_unknown_sizes_are_assumed_to_fit() -> None:
     graph = attention_net(32, 600)
     (core,) = attention_cores(graph).values()
     assert (core.head, core.keys) == (32, 600)

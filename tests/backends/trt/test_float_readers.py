@@ -104,7 +104,7 @@ def test_its_values_are_those_of_the_emulation(
 
 
 @pytest.mark.parametrize("form", sorted(FORMS))
-def test_what_nobody_reads_in_int8_has_no_q(form: str) -> None:
+def test_tensors_that_no_int8_layer_reads_have_no_quantize_node(form: str) -> None:
     """The least model of this kind: a Concat that a single Conv reads."""
     b = GraphBuilder(OPSETS[form])
     x = b.input(["n", 4, 6, 6])

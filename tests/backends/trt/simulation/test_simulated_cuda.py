@@ -102,7 +102,7 @@ def test_the_device_is_described(runtime: Runtime, name: bytes | str) -> None:
     assert (found.driver, found.runtime, found.memory) == ("13.1", "12.8", 1000)
 
 
-def test_what_is_uploaded_comes_back(runtime: Runtime) -> None:
+def test_uploaded_arrays_are_downloaded_unchanged(runtime: Runtime) -> None:
     cuda = Cuda()
     stream = cuda.stream()
     sent, back = np.arange(6, dtype=np.float32), np.empty(6, np.float32)
@@ -121,7 +121,7 @@ def test_what_is_uploaded_comes_back(runtime: Runtime) -> None:
     ("status", "kind"),
     [(MEMORY, MemoryError), (NO_DEVICE, RunError)],
 )
-def test_too_little_memory_is_no_other_failure(
+def test_too_little_memory_has_an_error_of_its_own(
     runtime: Runtime, status: Status, kind: type[Exception]
 ) -> None:
     runtime.failing["cudaMalloc"] = status
@@ -129,7 +129,7 @@ def test_too_little_memory_is_no_other_failure(
         Cuda().allocate(8)
 
 
-def test_times_are_those_between_events(runtime: Runtime) -> None:
+def test_times_are_measured_between_events(runtime: Runtime) -> None:
     cuda = Cuda()
     events = cuda.events(3)
     for event in events:
@@ -142,7 +142,7 @@ def test_times_are_those_between_events(runtime: Runtime) -> None:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_recorded_graph_is_given_back_whatever_comes_of_it(runtime: Runtime, fails: bool) -> None:
+def test_a_recorded_graph_is_always_released(runtime: Runtime, fails: bool) -> None:
     cuda = Cuda()
     cuda.begin_capture("stream")
     if fails:

@@ -1,4 +1,4 @@
-"""The proxy of a bench, and the samples that it sees: few, the hardest first, always the same."""
+"""The proxy of a measurement service, and the samples that it sees: few, the hardest first."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Probes:
         """
         if self._proxy is None:
             if self._model is None:
-                raise BuildError("this bench was given no proxy")
+                raise BuildError("this measurement service was given no proxy")
             from precsearch.emulation.session import Proxy  # late: most workers have none
 
             threads = self._options.threads or len(os.sched_getaffinity(0))

@@ -39,7 +39,7 @@ UNSPOKEN = {
     "a system without processor affinity",
     "ModelError: calibration failed: no time is left for all samples": "ends the search for one "
     "correction and is never shown; see tests/calibration/test_range_choice.py",
-    "BuildError: this bench was given no proxy": "our own bug, were it ever said",
+    "BuildError: this measurement service was given no proxy": "our own bug, were it ever said",
     "BuildError: the {…} backend has no model format of its own": "our own bug, were it ever said",
     "OptionError: group {…}: Q/DQ in {…} needs operator set {…}, and the graph has {…}": "needs a "
     "GPU's backend; see tests/lowering/test_fp8.py",

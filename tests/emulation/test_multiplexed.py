@@ -22,6 +22,7 @@ from precsearch.emulation.session import Proxy
 from precsearch.graph.prepare import prepare
 from precsearch.graph.reading.read import read_model
 from precsearch.grouping.group import group
+from precsearch.lowering.context import LoweringContext
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.qdq.reach import node_groups, quantizable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
@@ -133,7 +134,7 @@ def test_odd_models_are_emulated_in_every_precision(name: str, tmp_path: Path) -
     ranges = scales_of(graph, space, [feed])
     able = frozenset(k for k, ts in tensors.items() if finite(ranges, ts))
     lowering = Lowering(graph, space, SCHEME, ranges)
-    made = ProxyGraph(graph, pruned(space, able), SCHEME, ranges)
+    made = ProxyGraph(LoweringContext(graph, pruned(space, able), SCHEME, ranges))
     proxy = Proxy(made.proxy, 1)
     for assignment in assignments(space, able):
         (found,) = proxy.run(made.request(assignment), [feed])
@@ -213,7 +214,7 @@ def test_what_a_concat_shares_depends_on_the_assignment() -> None:
     space = group(graph, SCHEME, frozenset({FP32, INT8}))
     tensors = sorted(frozenset().union(*quantizable(graph, SCHEME, space).values()))
     ranges = {t: TensorRange(0.0, 1.0 + i) for i, t in enumerate(tensors)}
-    made = ProxyGraph(graph, space, SCHEME, RangeScales(ranges, SCHEME))
+    made = ProxyGraph(LoweringContext(graph, space, SCHEME, RangeScales(ranges, SCHEME)))
     concat = next(g for g in space.free if g.kind == "concat")
     node = graph.by_key[concat.nodes[0]]
     whole = space.uniform(INT8)
@@ -234,7 +235,7 @@ def test_a_tensor_without_a_scale_is_reported_when_the_proxy_is_built() -> None:
     graph = view(conditional())
     space = group(graph, SCHEME, frozenset(Precision))
     with pytest.raises(ModelError, match="was not calibrated"):
-        ProxyGraph(graph, space, SCHEME, RangeScales({}, SCHEME))
+        ProxyGraph(LoweringContext(graph, space, SCHEME, RangeScales({}, SCHEME)))
 
 
 def test_a_refusal_of_onnx_runtime_is_a_failed_build() -> None:

@@ -21,6 +21,7 @@ from precsearch.core.space import Assignment, LayerGroup, SearchSpace
 from precsearch.emulation.single import FlatProxy
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
+from precsearch.lowering.context import LoweringContext
 from precsearch.lowering.lower import Lowered, Lowering
 from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.lowering.weight_only import (
@@ -79,7 +80,7 @@ def test_onnx_runtime_runs_it_as_matmulnbits_and_near_the_proxy(op_type: str, tu
     assert ran["MatMulNBits"].precision is INT4
     assert {made.owners[n] for n in ran["MatMulNBits"].nodes} == {g.key for g in space.free}
     asked = space.uniform(INT4)
-    proxy = FlatProxy(graph, space, BACKEND.scheme, NO_SCALES, asked).with_outputs(
+    proxy = FlatProxy(LoweringContext(graph, space, BACKEND.scheme, NO_SCALES), asked).with_outputs(
         [o.name for o in graph.outputs]
     )
     (found,), (emulated,) = (
@@ -197,7 +198,7 @@ def test_a_plug_in_brings_another_one_with_blocks_of_its_own(
     assert tuple(weight.dims) == (128, 24)
     (read,) = (n for n in proto.graph.node if n.op_type == "DequantizeLinear")
     assert {a.name: a.i for a in read.attribute} == {"axis": 0, "block_size": block}
-    flat = FlatProxy(graph, space, chosen, NO_SCALES, space.uniform(own), form)
+    flat = FlatProxy(LoweringContext(graph, space, chosen, NO_SCALES, form), space.uniform(own))
     exact = Lowering(graph, space, chosen, NO_SCALES, form).lower(Assignment())
     feed = {"in0": np.random.default_rng(0).normal(0, 1, (4, 128)).astype(np.float32)}
     found, emulated, wanted = (

@@ -18,6 +18,7 @@ from precsearch.emulation.session import Proxy
 from precsearch.graph.prepare import prepare
 from precsearch.graph.reading.read import SourceModel
 from precsearch.grouping.group import group
+from precsearch.lowering.context import LoweringContext
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from precsearch.measurement.profiling import achieved_precisions
@@ -94,7 +95,7 @@ def both_errors(model: onnx.ModelProto) -> Iterator[tuple[str, float, float]]:
     space = group(graph, backend.scheme, frozenset({FP32, BF16}), "group", backend.form)
     scales = RangeScales({}, backend.scheme)
     lowering = Lowering(graph, space, backend.scheme, scales, backend.form)
-    written = ProxyGraph(graph, space, backend.scheme, scales, backend.form)
+    written = ProxyGraph(LoweringContext(graph, space, backend.scheme, scales, backend.form))
     proxy = Proxy(written.proxy, 1, 1, "")
     (plain,) = proxy.run(written.request(Assignment()), [feed])
     assignments = {"all": space.uniform(BF16)}

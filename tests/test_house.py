@@ -1,4 +1,4 @@
-"""Limits of size that keep the code readable; whoever needs more says why in a table here.
+"""Limits of size that keep the code readable; exceptions stand in a table here with their reason.
 
 A file has at most 300 lines, a function at most 40 without its docstring, a folder at most 15
 modules. The tables hold the exceptions; a line that is no longer needed fails, too.

@@ -1,4 +1,4 @@
-"""A search from Python with everything in memory, and what its result tells."""
+"""A search from Python with everything in memory, and what its result contains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that MLflow is told of, by a module that records what it is called with."""
+"""A run that is logged to MLflow, with a module in its place that records the calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a search's models said of engines, against what was measured of them."""
+"""Predictions of a search's models, compared with measurements."""
 
 from __future__ import annotations
 

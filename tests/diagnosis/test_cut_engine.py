@@ -1,4 +1,4 @@
-"""A compiled engine is looked into by engines cut at a few tensors, and says what that changed."""
+"""Inner tensors of a compiled engine are read from engines cut at a few of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What taking inner tensors out of an engine changes is measured, not-a-number included."""
+"""What taking inner tensors out of an engine changes is measured, NaN included."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The example of the story about FP16: it overflows, and a rewrite repairs it."""
+"""The documentation's example of FP16: it overflows, and a rewrite repairs it."""
 
 from __future__ import annotations
 

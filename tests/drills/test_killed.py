@@ -1,4 +1,4 @@
-"""A worker that something outside kills says nothing about what it was asked."""
+"""A worker that is killed from outside is no evidence against its trial."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command with engines timed in little, for tests: none of them may follow measured times.
+"""The command with short timings, for tests: none of them may follow measured times.
 
 ``python -m tests.e2e.quick`` is ``python -m precsearch.cli.main`` but for that. In a process of the
 tests themselves, tests/conftest.py does the same.

@@ -1,4 +1,4 @@
-"""What the command answers where there is nothing to find, where it refuses, and to machines."""
+"""Answers of the command: nothing found, refusals, and JSON for programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `export` writes does elsewhere what the backend does here."""
+"""What `export` writes computes elsewhere what the backend computes here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Einsum that is a product of matrices becomes MatMul; of others the reason is told."""
+"""An Einsum that is a product of matrices becomes a MatMul; others are reported with a reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A machine that tells little, or otherwise: no /proc, no driver, a driver without devices."""
+"""A machine that reports little or nothing: no /proc, no driver, a driver without devices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every sentence that a hostile situation is answered with, once, to be read as prose.
+"""Every sentence that a hostile situation causes, listed once, so that it can be read as prose.
 
 An ellipsis stands for what depends on the situation, or is quoted from another program.
 """

@@ -1,4 +1,4 @@
-"""Every message in ``every_message.txt`` is said: by a hostile situation, or by one made for it."""
+"""Every message in ``every_message.txt`` is printed by a situation, hostile or written for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turns on a device between real processes."""
+"""Shared and exclusive use of a device by real processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a bench says that an engine did, held against ONNX Runtime's own kernels."""
+"""What a measurement service reports of an engine, compared with ONNX Runtime's own kernels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many samples are enough is told by the samples themselves."""
+"""The samples themselves show how many of them are enough."""
 
 from __future__ import annotations
 

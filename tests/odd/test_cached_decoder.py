@@ -1,4 +1,4 @@
-"""A decoder whose cache grows: which of its steps are timed, and what is said of it."""
+"""A decoder whose cache grows: which of its steps are timed, and what is reported of it."""
 
 from __future__ import annotations
 

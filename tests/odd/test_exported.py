@@ -1,4 +1,4 @@
-"""What exporters write is searched like its plain form; what is not searched is told."""
+"""What exporters write is searched like its plain form; what is not searched is reported."""
 
 from __future__ import annotations
 

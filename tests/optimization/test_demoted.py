@@ -1,4 +1,4 @@
-"""A group that was asked for FP32 and ran in less is said: search, plan, report and `verify`."""
+"""Groups asked for FP32 that ran in less are reported: by search, plan, report and `verify`."""
 
 from __future__ import annotations
 

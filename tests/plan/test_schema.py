@@ -1,4 +1,4 @@
-"""The schemas are those of the records, real files fit them, and the pages tell every field."""
+"""The schemas are those of the records, real files fit them, and the pages describe every field."""
 
 from __future__ import annotations
 

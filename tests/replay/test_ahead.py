@@ -1,4 +1,4 @@
-"""Plans that are built for a GPU that is not here: what is refused beforehand, and what is said."""
+"""Plans that are built for a GPU that is not here: refusals beforehand, and reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Equalization leaves FP32 as it is, repairs INT8, and is made again from a plan's numbers."""
+"""Equalization leaves FP32 as it is, repairs INT8, and is repeated from a plan's numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rewrites are exact in FP32, apply only where they fit, and can be made again by name."""
+"""Rewrites are exact in FP32, apply only where they fit, and can be repeated by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models that look like one that a named is for, and are not: they stay what they were."""
+"""Models that only resemble what a rewrite is for stay unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A search that was cut, stopped or given more to spend goes on as if it never had been."""
+"""A search that was cut, stopped or given a larger budget continues as if it had never ended."""
 
 from __future__ import annotations
 

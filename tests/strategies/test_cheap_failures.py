@@ -1,4 +1,4 @@
-"""Where a failed build is cheap and one that runs is not, INT8 less the culprits comes early."""
+"""Where a failed build is cheap and one that runs is not, INT8 without the culprits comes early."""
 
 from __future__ import annotations
 

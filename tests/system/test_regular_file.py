@@ -1,4 +1,4 @@
-"""Pipes, devices, links and files without end, wherever precsearch reads or writes."""
+"""Pipes, devices, links and endless files, wherever precsearch reads or writes."""
 
 from __future__ import annotations
 

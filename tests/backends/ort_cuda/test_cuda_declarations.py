@@ -1,4 +1,4 @@
-"""What the backend says of itself, and what it refuses, without a GPU."""
+"""What the backend declares, and what it refuses, without a GPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user is given to run a plan of the GPU with."""
+"""What a user gets in order to run a plan for the GPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the backend says of itself, with and without OpenVINO and whatever the device lists."""
+"""What the backend declares, with and without OpenVINO and whatever the device lists."""
 
 from __future__ import annotations
 

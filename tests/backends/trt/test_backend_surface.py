@@ -1,4 +1,4 @@
-"""The TensorRT backend touches nothing that a version lacks, unless its probe says so."""
+"""The TensorRT backend uses nothing that a version lacks, unless its probe says so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TensorRT computes an FP32 product in FP16 and tells in its layers alone: it is said.
+"""TensorRT may compute an FP32 product in FP16, which its layers alone show: it is reported.
 
 The layers are those that TensorRT-RTX 1.7.1 logged for a product among FP16 ones, built for SM89:
 with the guard of the lowering (`precsearch.lowering.engines.fp32_islands`) and without it. A

@@ -1,4 +1,4 @@
-"""The dumps of the real bindings say what is documented of each version, and are obeyed."""
+"""The dumps of the real bindings match the documentation of each version, and are obeyed."""
 
 from __future__ import annotations
 

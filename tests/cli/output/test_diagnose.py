@@ -1,4 +1,4 @@
-"""How a diagnosis and a checked engine are told: on a terminal, as JSON and as a table."""
+"""How a diagnosis and a checked engine are shown: on a terminal, as JSON and as a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``optimize --dry-run`` prints of what it found."""
+"""What ``optimize --dry-run`` prints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands print of what the api gives them, and the exit codes of what it raises."""
+"""What commands print of results, and the exit codes of errors."""
 
 import errno
 from dataclasses import replace

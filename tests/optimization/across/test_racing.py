@@ -1,4 +1,4 @@
-"""Who goes on with the rest of a budget."""
+"""Which search gets the rest of a budget."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is confirmed at the end, what is done without a holdout, and why groups are as they are."""
+"""Which finalists are confirmed at the end, with or without a holdout, and why groups differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Group testing in large spaces: it ends, what it stands on has passed, it finds and gives up."""
+"""Group testing in large spaces: it ends, extends what has passed, finds culprits, and gives up."""
 
 from __future__ import annotations
 

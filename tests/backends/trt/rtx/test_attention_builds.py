@@ -1,4 +1,4 @@
-"""Which attention cores a real builder computes in one kernel, as the scheme says of them."""
+"""Which attention cores a real builder computes in one kernel, as the scheme declares."""
 
 from __future__ import annotations
 

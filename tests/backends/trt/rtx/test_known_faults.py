@@ -1,4 +1,4 @@
-"""Each model that the builder refused, or ran in other types than asked, and what rewrites it."""
+"""Each model that the builder refused, or ran in other types than asked, and its new form."""
 
 from __future__ import annotations
 

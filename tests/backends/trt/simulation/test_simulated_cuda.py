@@ -1,4 +1,4 @@
-"""The calls of the CUDA runtime, played with the host's memory."""
+"""The calls of the CUDA runtime, simulated with the host's memory."""
 
 from __future__ import annotations
 

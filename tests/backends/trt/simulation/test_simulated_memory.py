@@ -1,4 +1,4 @@
-"""Buffers, shapes, graphs and profiles of an engine, with the memory and the clock played."""
+"""Buffers, shapes, graphs and profiles of an engine, with a simulated memory and clock."""
 
 from __future__ import annotations
 

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from precsearch.core.backend import CPU_USE, Backend, BackendOptions, DeviceUse, Feed
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Goal
 from precsearch.core.trial import Accuracy, Latency, Measurement
 from precsearch.data import Dataset
-from precsearch.emulation.multiplexed import ProxyModel
 from precsearch.measurement.artifact_store import BUDGET
 from precsearch.measurement.timing.latency import Load, TimingOptions
 from precsearch.system.serialized import SerializedModel
+
+if TYPE_CHECKING:
+    from precsearch.emulation.multiplexed import ProxyModel
 
 __all__ = ["Candidate", "MeasurementConfig", "ReferenceSplit", "Rival"]
 
@@ -81,8 +84,14 @@ class Rival:
         return self.trivial or self.goal.passes(Measurement(accuracy))
 
     def decides(self, accuracy: Accuracy, latency: Latency) -> bool:
-        """Whether a conclusion rests on this timing: of a uniform engine, or of the new best."""
-        return self.trivial or (self.matters(accuracy) and latency.ratio < self.ratio)
+        """Whether a conclusion rests on this timing.
+
+        It does on that of a new best, and on that of a uniform engine, unless this one is clearly
+        faster than FP32 and beyond the bound: it cannot ship, and the search goes on.
+        """
+        if not self.goal.passes(Measurement(accuracy)):
+            return self.trivial and latency.ratio_high >= 1
+        return self.trivial or latency.ratio < self.ratio
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from precsearch.core.backend import (
     ChoosesFp32,
@@ -19,13 +20,12 @@ from precsearch.core.backend import (
 )
 from precsearch.core.backend.old_names import engine_warnings
 from precsearch.core.trial import Accuracy, Fidelity, Latency, Measurement
-from precsearch.emulation.multiplexed import ProxyRequest
 from precsearch.measurement.artifact_store import Artifact
 from precsearch.measurement.build_service import Engine, engine_of
 from precsearch.measurement.config import Candidate, MeasurementConfig, ReferenceSplit, Rival
 from precsearch.measurement.engines import EngineSource
 from precsearch.measurement.place import Place
-from precsearch.measurement.probes import FirstLook, Probes
+from precsearch.measurement.probes import SMOOTH, FirstLook, Probes
 from precsearch.measurement.profiling import (
     achieved_precisions,
     products_told,
@@ -36,6 +36,9 @@ from precsearch.measurement.reference_service import Announce, ReferenceService
 from precsearch.measurement.scoring import Scorer, Scores
 from precsearch.measurement.timing.confirming import timed_together
 from precsearch.measurement.timing.timer import EngineTimer, surroundings
+
+if TYPE_CHECKING:
+    from precsearch.emulation.multiplexed import ProxyRequest
 
 __all__ = ["Candidate", "MeasurementConfig", "MeasurementService", "ReferenceSplit", "Rival"]
 
@@ -74,14 +77,15 @@ class MeasurementService(ReferenceService):
             config.timing,
             surroundings(self._backend),
         )
-        self._probes = Probes(config.proxy, self._options)
-        self._look = FirstLook()
+        self._seen = SMOOTH if self._scorer.smooth else 1.0  # of what a proxy may see
+        self._probes = Probes(config.proxy, self._options, self._seen)
+        self._look = FirstLook(self._seen)
 
     def adopt(self, config: MeasurementConfig) -> None:
         """Go on with a config of the same backend, options and FP32 engine; engines stay."""
         self._config = config
         self._timer.adopt(config.timed, config.noise, config.timing)
-        self._probes = Probes(config.proxy, self._options)
+        self._probes = Probes(config.proxy, self._options, self._seen)
 
     def fingerprint(self) -> Fingerprint:
         """Versions and device."""

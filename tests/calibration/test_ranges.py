@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from precsearch.calibration.range_cuts import BINS, CUTS, histogram
 from precsearch.calibration.ranges import METHODS, Calibration, collect_ranges
 from precsearch.core.errors import ModelError, OptionError
 from precsearch.lowering.qdq.scales import TensorRange
@@ -84,7 +85,7 @@ def test_percentile_cuts_an_outlier_and_mse_stays_between() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_holds_what_is_well_behaved(method: str) -> None:
+def test_every_method_covers_well_behaved_values(method: str) -> None:
     """A uniform distribution is not worth cutting, and what is never negative stays so."""
     values = np.random.default_rng(1).uniform(0.5, 4, (4, 50_000)).astype(np.float32)
     found = ranges(method, [values[i : i + 1] for i in range(4)])["x"]
@@ -103,7 +104,7 @@ def test_a_constant_and_an_empty_range_are_ranges(method: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_tensor_that_was_ever_not_finite_has_no_range(method: str, bad: float) -> None:
+def test_a_tensor_that_was_not_finite_once_has_no_range(method: str, bad: float) -> None:
     feeds = [np.ones((1, 4), np.float32) for _ in range(3)]
     feeds[1][0, 2] = bad
     found = ranges(method, feeds, ("Identity", "Sign"), "x", "t1")
@@ -116,7 +117,7 @@ def test_an_overflow_inside_the_model_is_seen() -> None:
     assert found == {"x": TensorRange(float(np.float32(1e30)), float(np.float32(1e30)))}
 
 
-def test_mistakes_are_sentences() -> None:
+def test_mistakes_are_reported_in_one_sentence() -> None:
     with pytest.raises(OptionError, match="use one of minmax, percentile, mse, entropy"):
         Calibration(b"", "", (), "median")
     with pytest.raises(ModelError, match="calibration failed"):
@@ -165,3 +166,31 @@ def test_outputs_of_the_model_do_not_matter() -> None:
     calibration = Calibration(model.SerializeToString(), "", ("t0", "t1"))
     found = collect_ranges(calibration, [{"x": np.array([[1, -2, 3]], np.float32)}])
     assert found == {"t0": TensorRange(-3.0, 2.0), "t1": TensorRange(1.0, 3.0)}
+
+
+@pytest.mark.parametrize("shape", [lambda v: v, lambda v: np.maximum(v, 0), lambda v: v**3])
+def test_the_least_squared_error_is_that_of_trying_every_range(shape: Any) -> None:
+    values = shape(np.random.default_rng(3).standard_normal(5000)).astype(np.float32)
+    span = TensorRange(float(values.min()), float(values.max()))
+    counts = histogram(values, span)
+    edges = np.linspace(span.low, span.high, BINS + 1)
+    centres = (edges[:-1] + edges[1:]) / 2
+
+    def cost(share: float) -> float:
+        low, high = min(span.low, 0.0) * share, max(span.high, 0.0) * share
+        beyond = np.maximum(centres - high, 0) + np.maximum(low - centres, 0)
+        inside = (beyond == 0) * ((high - low) / 255) ** 2 / 12
+        return float(counts @ (beyond**2 + inside))
+
+    shares = [1 - step / 80 for step in range(64)]
+    found = CUTS["mse"](counts, span, 255)
+    assert found.high == pytest.approx(max(span.high, 0.0) * min(shares, key=cost))
+
+
+@pytest.mark.parametrize("width", [0.0, 1e-45, 1e-6, 1.0, 1e38])
+def test_a_histogram_counts_every_value_however_narrow_the_range(width: float) -> None:
+    values = np.float32(1.0 if width < 1 else 0.0) + np.float32(width) * np.arange(5) / 4
+    values = values.astype(np.float32)
+    counts = histogram(values, TensorRange(float(values.min()), float(values.max())))
+    assert counts.sum() == 5
+    assert counts[0] >= 1

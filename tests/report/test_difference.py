@@ -35,7 +35,7 @@ def other(finished: Run, tmp_path: Path) -> tuple[Path, str, str]:
     return path, raised.key, doubled.tensor
 
 
-def test_what_differs_is_said_and_nothing_else(
+def test_differences_are_reported_and_nothing_else(
     finished: Run, other: tuple[Path, str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, group, tensor = other
@@ -81,7 +81,7 @@ def test_the_page_shows_both(finished: Run, other: tuple[Path, str, str], tmp_pa
     assert "1 of " in Html(target.read_text(encoding="utf-8")).words
 
 
-def test_a_file_that_is_no_plan_is_said(
+def test_a_file_that_is_not_a_plan_is_reported(
     finished: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wrong = tmp_path / "wrong.json"

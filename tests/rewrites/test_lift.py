@@ -120,7 +120,7 @@ def test_products_that_keep_the_authors_qdq_are_said_by_inspect_and_by_a_search(
     assert any(message.startswith(note) for message in said) == quantized
 
 
-def test_what_is_left_is_the_float_model(tmp_path: Path) -> None:
+def test_lifting_leaves_the_float_model(tmp_path: Path) -> None:
     lifted = with_rewrites(read_model(author(tmp_path)), [(LIFT, {})])
     kinds = {n.op_type for n in lifted.proto.graph.node}
     assert not kinds & {"QuantizeLinear", "DequantizeLinear"}
@@ -139,7 +139,7 @@ def test_the_authors_scales_are_kept(zero: np.integer, low: int, high: int, tmp_
     assert author_ranges(graph) == dict.fromkeys(("x", "f"), (low * STEP, high * STEP))
 
 
-def test_int8_everywhere_gives_the_authors_own_numbers(tmp_path: Path) -> None:
+def test_int8_everywhere_gives_the_numbers_of_the_quantized_model(tmp_path: Path) -> None:
     """With a backend whose placement is the author's; lowered for another, it may requantize."""
     path = author(tmp_path)
     source = with_rewrites(read_model(path), [(LIFT, {})])

@@ -226,5 +226,4 @@ def proxy_of(target: Target, lowering: Lowering) -> ProxyGraph | None:
     """
     if not target.facts.builds_are_expensive or len(target.space.precisions) == 1:
         return None
-    space, scheme = lowering.space, lowering.scheme
-    return ProxyGraph(lowering.graph, space, scheme, lowering.scales, lowering.form)
+    return ProxyGraph(lowering.context)

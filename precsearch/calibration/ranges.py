@@ -1,7 +1,8 @@
 """Calibration: the range of every tensor that some assignment may quantize.
 
 ``minmax`` reduces inside the graph, so that no tensor leaves it. The other methods need histograms;
-tensors are then read a few at a time, within a memory budget, in a second pass.
+tensors are then read a few at a time, within a memory budget, in a second pass. The first one tells
+how large they are.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from precsearch.calibration.range_cuts import BINS, CUTS, histogram
 from precsearch.core.backend import Feed
 from precsearch.core.errors import ModelError, OptionError
 from precsearch.lowering.qdq.scales import TensorRange
@@ -33,11 +35,11 @@ __all__ = [
 
 METHODS = ("minmax", "percentile", "mse", "entropy")
 
-_BINS = 2048
-_PERCENTILE = 99.99
 _BUDGET_BYTES = 256 << 20
-_MSE_STEPS = 64
+_AT_ONCE = 64
+"""Tensors that are read in one pass, at most."""
 _ZERO = "precsearch_zero"
+_FLOAT, _INT64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
 
 
 @dataclass(frozen=True)
@@ -98,12 +100,12 @@ def ranges_by_method(
     if not calibration.tensors:
         return {method: {} for method in methods}
     until = time.monotonic() + calibration.seconds
-    ranges = _min_max(calibration, feeds, until)
+    ranges, sizes = _min_max(calibration, feeds, until)
     by_method = {method: dict(ranges) for method in methods}
     cut = [method for method in methods if method != "minmax"]
-    for name, counts in _histograms(calibration, feeds, ranges, until) if cut else ():
+    for name, counts in _histograms(calibration, feeds, ranges, sizes, until) if cut else ():
         for method in cut:
-            by_method[method][name] = _CUTS[method](counts, ranges[name], calibration.levels)
+            by_method[method][name] = CUTS[method](counts, ranges[name], calibration.levels)
     return by_method
 
 
@@ -115,15 +117,15 @@ def _with_outputs(model: bytes, tensors: Sequence[str]) -> bytes:
     return bytes(proto.SerializeToString())
 
 
-def _output(tensor: str) -> onnx.ValueInfoProto:
-    return onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None)
+def _output(tensor: str, elem_type: int = _FLOAT) -> onnx.ValueInfoProto:
+    return onnx.helper.make_tensor_value_info(tensor, elem_type, None)
 
 
 def _with_statistics(model: bytes, tensors: Sequence[str]) -> bytes:
-    """The model with three numbers per tensor as its only outputs: minimum, maximum, finite.
+    """The model with four numbers per tensor as its only outputs: minimum, maximum, finite, size.
 
-    The last is 0 unless some value is infinite or NaN, which ReduceMin and ReduceMax skip at some
-    positions.
+    *Finite* is 0 unless some value is infinite or NaN, which ReduceMin and ReduceMax skip at some
+    positions. The size is in elements.
     """
     proto = onnx.ModelProto.FromString(model)
     graph = proto.graph
@@ -133,7 +135,10 @@ def _with_statistics(model: bytes, tensors: Sequence[str]) -> bytes:
     for index, tensor in enumerate(tensors):
         nodes = _statistics(tensor, f"precsearch_{index}")
         behind.setdefault(tensor, []).extend(nodes)
-        graph.output.extend(_output(n.output[0]) for n in nodes if n.op_type != "Mul")
+        shown = (n for n in nodes if n.op_type != "Mul")
+        graph.output.extend(
+            _output(n.output[0], _INT64 if n.op_type == "Size" else _FLOAT) for n in shown
+        )
     put_behind(graph, behind)
     return bytes(proto.SerializeToString())
 
@@ -145,6 +150,7 @@ def _statistics(tensor: str, stem: str) -> list[onnx.NodeProto]:
         node("ReduceMax", [tensor], [f"{stem}_max"], keepdims=0),
         node("Mul", [tensor, _ZERO], [zeros]),
         node("ReduceSum", [zeros], [f"{stem}_finite"], keepdims=0),
+        node("Size", [tensor], [f"{stem}_size"]),
     ]
 
 
@@ -176,115 +182,53 @@ def run_feeds(
 
 def _min_max(
     calibration: Calibration, feeds: Sequence[Feed], until: float
-) -> dict[str, TensorRange]:
+) -> tuple[dict[str, TensorRange], dict[str, int]]:
+    """Ranges of the tensors that were always finite, and the bytes of each tensor at most."""
     tensors = calibration.tensors
     model = _with_statistics(calibration.model, tensors)
     low = np.full(len(tensors), np.inf, np.float32)
     high = np.full(len(tensors), -np.inf, np.float32)
     finite = np.ones(len(tensors), np.bool_)
+    largest = np.zeros(len(tensors))
     for values in run_feeds(model, calibration.model_folder, feeds, until):
-        flat = np.array([float(v) for v in values], np.float32).reshape(-1, 3)
-        low, high = np.minimum(low, flat[:, 0]), np.maximum(high, flat[:, 1])
+        flat = np.array([float(v) for v in values]).reshape(-1, 4)
+        low = np.minimum(low, flat[:, 0].astype(np.float32))
+        high = np.maximum(high, flat[:, 1].astype(np.float32))
         finite &= flat[:, 2] == 0
-    return {
+        largest = np.maximum(largest, 4 * flat[:, 3])
+    ranges = {
         t: TensorRange(float(a), float(b))
         for t, a, b, whole in zip(tensors, low, high, finite, strict=True)
         if whole and np.isfinite(a) and np.isfinite(b)
     }
+    return ranges, dict(zip(tensors, largest.astype(int).tolist(), strict=True))
 
 
 def _histograms(
     calibration: Calibration,
     feeds: Sequence[Feed],
     ranges: Mapping[str, TensorRange],
+    sizes: Mapping[str, int],
     until: float,
 ) -> Iterator[tuple[str, npt.NDArray[np.int64]]]:
-    """(tensor, counts of `_BINS` equal bins over its range), a few tensors in memory at a time."""
-    left = [t for t in calibration.tensors if t in ranges]
-    chunk = 1
-    while left:
-        names, left = left[:chunk], left[chunk:]
-        counts = {t: np.zeros(_BINS, np.int64) for t in names}
-        largest = 1
+    """(tensor, counts of `BINS` equal bins over its range), a few tensors in memory at a time."""
+    for names in _within_budget([t for t in calibration.tensors if t in ranges], sizes):
+        counts = {t: np.zeros(BINS, np.int64) for t in names}
         model = _with_outputs(calibration.model, names)
         for values in run_feeds(model, calibration.model_folder, feeds, until):
             for name, value in zip(names, values, strict=True):
-                own = ranges[name]
-                width = max(1.0, abs(own.low)) if own.high == own.low else 0.0
-                span = (own.low, own.high + width)
-                counts[name] += np.histogram(value, bins=_BINS, range=span)[0]
-                largest = max(largest, value.nbytes)
+                counts[name] += histogram(value, ranges[name])
         yield from counts.items()
-        chunk = max(1, min(64, _BUDGET_BYTES // largest))
 
 
-def _percentile(counts: npt.NDArray[np.int64], span: TensorRange, levels: int) -> TensorRange:
-    """The range that holds `_PERCENTILE` of the values, cut evenly at both ends."""
-    total = int(counts.sum())
-    tail = (100 - _PERCENTILE) / 200 * total
-    below, above = np.cumsum(counts), np.cumsum(counts[::-1])
-    edges = np.linspace(span.low, span.high, _BINS + 1)
-    low = span.low if span.low >= 0 else float(edges[int(np.searchsorted(below, tail))])
-    high = float(edges[_BINS - int(np.searchsorted(above, tail))])
-    return TensorRange(low, high)
-
-
-def _least_error(counts: npt.NDArray[np.int64], span: TensorRange, levels: int) -> TensorRange:
-    """The range, shrunk evenly towards zero, with the least expected squared error.
-
-    Rounding costs step² / 12 a value within the range, clipping the squared distance to it
-    (Banner et al., Post training 4-bit quantization, 2019, section 3).
-    """
-    edges = np.linspace(span.low, span.high, _BINS + 1)
-    centres = (edges[:-1] + edges[1:]) / 2
-    best, best_cost = span, np.inf
-    for step in range(_MSE_STEPS):
-        share = 1 - step / (_MSE_STEPS * 1.25)
-        low, high = min(span.low, 0.0) * share, max(span.high, 0.0) * share
-        width = (high - low) / levels
-        outside = np.maximum(centres - high, 0) + np.maximum(low - centres, 0)
-        inside = outside == 0
-        cost = float(np.sum(counts * (outside**2 + inside * width**2 / 12)))
-        if cost < best_cost:
-            best, best_cost = TensorRange(low, high), cost
-    return best
-
-
-def _least_divergence(counts: npt.NDArray[np.int64], span: TensorRange, levels: int) -> TensorRange:
-    """The range, shrunk evenly towards zero, whose quantized distribution is nearest.
-
-    By the Kullback-Leibler divergence from the clipped distribution, as in NVIDIA's 8-bit Inference
-    with TensorRT (Migacz, 2017).
-    """
-    edges = np.linspace(span.low, span.high, _BINS + 1)
-    centres = (edges[:-1] + edges[1:]) / 2
-    total = max(int(counts.sum()), 1)
-    best, least = span, np.inf
-    for step in range(_MSE_STEPS):
-        share = 1 - step / (_MSE_STEPS * 1.25)
-        low, high = min(span.low, 0.0) * share, max(span.high, 0.0) * share
-        inside = (centres >= low) & (centres <= high)
-        if not inside.any() or high <= low:
-            break
-        kept = counts[inside].astype(np.float64)
-        whole = kept.copy()
-        whole[0] += counts[centres < low].sum()
-        whole[-1] += counts[centres > high].sum()
-        level = np.minimum(((centres[inside] - low) / (high - low) * levels).astype(int), levels)
-        used = np.bincount(level, kept, levels + 1)
-        bins = np.bincount(level, (kept > 0).astype(np.float64), levels + 1)
-        spread = np.divide(used, bins, out=np.zeros_like(used), where=bins > 0)[level]
-        spread = np.where(kept > 0, spread, 0.0)
-        cost = _divergence(whole / total, spread / max(float(spread.sum()), 1.0))
-        if cost < least:
-            best, least = TensorRange(low, high), cost
-    return best
-
-
-def _divergence(p: npt.NDArray[np.float64], q: npt.NDArray[np.float64]) -> float:
-    """Kullback-Leibler; where q has nothing, a millionth stands in for it."""
-    mask = p > 0
-    return float(np.sum(p[mask] * np.log(p[mask] / np.maximum(q[mask], 1e-6))))
-
-
-_CUTS = {"percentile": _percentile, "mse": _least_error, "entropy": _least_divergence}
+def _within_budget(tensors: Sequence[str], sizes: Mapping[str, int]) -> Iterator[list[str]]:
+    """Parts that are read together, within `_BUDGET_BYTES` unless a part is one tensor."""
+    part, taken = list[str](), 0
+    for tensor in tensors:
+        if part and (len(part) == _AT_ONCE or taken + sizes[tensor] > _BUDGET_BYTES):
+            yield part
+            part, taken = [], 0
+        part.append(tensor)
+        taken += sizes[tensor]
+    if part:
+        yield part

@@ -33,8 +33,8 @@ def inspect(
 ) -> Action:
     """Show a model's layer groups and the precisions that each can have.
 
-    With --data, it also shows what FP16 would get wrong: values that are too large or too small,
-    and differences that vanish. Nothing is built, except with --profile.
+    With --data, it also shows what FP16 or BF16 would get wrong: values that are too large or too
+    small, and differences that vanish. Nothing is built, except with --profile.
 
     Example:
         precsearch inspect resnet.onnx --data samples.npz

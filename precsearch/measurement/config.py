@@ -81,8 +81,14 @@ class Rival:
         return self.trivial or self.goal.passes(Measurement(accuracy))
 
     def decides(self, accuracy: Accuracy, latency: Latency) -> bool:
-        """Whether a conclusion rests on this timing: of a uniform engine, or of the new best."""
-        return self.trivial or (self.matters(accuracy) and latency.ratio < self.ratio)
+        """Whether a conclusion rests on this timing.
+
+        It does on that of a new best, and on that of a uniform engine, unless this one is clearly
+        faster than FP32 and beyond the bound: it cannot ship, and the search goes on.
+        """
+        if not self.goal.passes(Measurement(accuracy)):
+            return self.trivial and latency.ratio_high >= 1
+        return self.trivial or latency.ratio < self.ratio
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,13 @@ from precsearch.data import Dataset
 from precsearch.emulation.multiplexed import ProxyModel, ProxyRequest
 from precsearch.emulation.session import Proxy
 
-__all__ = ["FirstLook", "Probes", "by_hardness"]
+__all__ = ["SMOOTH", "FirstLook", "Probes", "by_hardness"]
 
-_FEEDS = 64
 _LEAST = 4
-_SECONDS = 0.3
+_FEEDS, _SECONDS = 64, 0.3
+"""What a proxy sees at most, and about how long it may run."""
+SMOOTH = 0.5
+"""Share of that for a metric of distances, which fewer samples resolve than right answers."""
 
 
 def by_hardness(sizes: Sequence[int], losses: Sequence[float]) -> list[int]:
@@ -53,9 +55,13 @@ class FirstLook:
 
     How many is settled by the first of them: as many as run in about a third of a second, four at
     least and 64 at most. A search asks for many proxies, to rank groups.
+
+    Args:
+        share: Of the time and of the samples that a proxy may have, such as `SMOOTH`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, share: float = 1.0) -> None:
+        self._share = share
         self._chosen: tuple[int, ...] = ()
 
     def run(
@@ -80,7 +86,8 @@ class FirstLook:
             start = time.perf_counter()
             run(data.feeds[order[0]])
             took = max(time.perf_counter() - start, 1e-6)
-            count = min(max(int(_SECONDS / took), _LEAST), _FEEDS, len(order))
+            affordable = max(int(self._share * _SECONDS / took), _LEAST)
+            count = min(affordable, int(self._share * _FEEDS), len(order))
             self._chosen = tuple(order[:count])
         return self._chosen, [run(data.feeds[i]) for i in self._chosen]
 
@@ -91,11 +98,15 @@ class Probes:
     Args:
         model: The proxy; ``None`` where there is none.
         options: Threads and the folder of external weights.
+        share: See `FirstLook`.
     """
 
-    def __init__(self, model: ProxyModel | None, options: BackendOptions) -> None:
+    def __init__(
+        self, model: ProxyModel | None, options: BackendOptions, share: float = 1.0
+    ) -> None:
         self._model = model
         self._options = options
+        self._share = share
         self._proxy: Proxy | None = None
         self._chosen: tuple[int, ...] = ()
 
@@ -134,11 +145,11 @@ class Probes:
     def _affordable(
         self, proxy: Proxy, request: ProxyRequest, data: Dataset, order: Sequence[int]
     ) -> int:
-        """How many feeds a proxy can run in about a third of a second."""
+        """How many feeds a proxy can run in its time."""
         first = [data.feeds[i] for i in order[: proxy.lanes]]
         proxy.run(request, first)  # the first run is cold
         start = time.perf_counter()
         proxy.run(request, first)
         took = max(time.perf_counter() - start, 1e-6)
-        rows = max(1, int(_SECONDS / took))
-        return min(rows * proxy.lanes, _FEEDS, len(order))
+        rows = max(1, int(self._share * _SECONDS / took))
+        return min(rows * proxy.lanes, int(self._share * _FEEDS), len(order))

@@ -9,6 +9,7 @@ from precsearch.core.backend import Array, Feed, Session
 from precsearch.core.trial import Accuracy, Measurement
 from precsearch.measurement.config import ReferenceSplit
 from precsearch.metrics import Metric, metric, metric_key, with_lost_parts, worst_of
+from precsearch.metrics.elementwise import Elementwise
 
 __all__ = ["Scorer", "Scores"]
 
@@ -45,6 +46,11 @@ class Scorer:
     def __init__(self, name: str, sha256: str, also: Sequence[tuple[str, str]] = ()) -> None:
         self._metric = metric(name, sha256)
         self._also = {metric_key(m): m for m in (metric(*one) for one in also)}
+
+    @property
+    def smooth(self) -> bool:
+        """Whether all metrics are distances, none of them a number of right answers."""
+        return all(isinstance(m, Elementwise) for m in (self._metric, *self._also.values()))
 
     def of(self, session: Session, part: ReferenceSplit) -> Accuracy:
         """An engine's, at the worst of the sets of input shapes.

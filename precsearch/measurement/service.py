@@ -25,7 +25,7 @@ from precsearch.measurement.build_service import Engine, engine_of
 from precsearch.measurement.config import Candidate, MeasurementConfig, ReferenceSplit, Rival
 from precsearch.measurement.engines import EngineSource
 from precsearch.measurement.place import Place
-from precsearch.measurement.probes import FirstLook, Probes
+from precsearch.measurement.probes import SMOOTH, FirstLook, Probes
 from precsearch.measurement.profiling import (
     achieved_precisions,
     products_told,
@@ -74,14 +74,15 @@ class MeasurementService(ReferenceService):
             config.timing,
             surroundings(self._backend),
         )
-        self._probes = Probes(config.proxy, self._options)
-        self._look = FirstLook()
+        self._seen = SMOOTH if self._scorer.smooth else 1.0  # of what a proxy may see
+        self._probes = Probes(config.proxy, self._options, self._seen)
+        self._look = FirstLook(self._seen)
 
     def adopt(self, config: MeasurementConfig) -> None:
         """Go on with a config of the same backend, options and FP32 engine; engines stay."""
         self._config = config
         self._timer.adopt(config.timed, config.noise, config.timing)
-        self._probes = Probes(config.proxy, self._options)
+        self._probes = Probes(config.proxy, self._options, self._seen)
 
     def fingerprint(self) -> Fingerprint:
         """Versions and device."""

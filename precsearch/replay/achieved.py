@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from precsearch.core.precision import Precision
 from precsearch.lowering.lower import Lowered
+from precsearch.system.printable import first_of
 
 __all__ = ["asked_and_ran", "fused_attention"]
 
@@ -40,6 +41,5 @@ def asked_and_ran(lowered: Lowered, ran: Mapping[str, Precision | None]) -> tupl
             rows.setdefault(lowered.owners.get(node, node), f"asked {wanted}, runs {precision}")
     if not rows:
         return ()
-    shown = "; ".join(f"{key!r}: {what}" for key, what in sorted(rows.items())[:_SHOWN])
-    more = f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
-    return (f"the engine does not run everything as the plan asks: {shown}{more}",)
+    shown = first_of([f"{key!r}: {what}" for key, what in sorted(rows.items())], _SHOWN, "; ")
+    return (f"the engine does not run everything as the plan asks: {shown}",)

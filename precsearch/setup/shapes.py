@@ -14,6 +14,7 @@ from precsearch.core.errors import DataError, OptionError
 from precsearch.data import Dataset, InputSpec, load, rebatched, resolve
 from precsearch.measurement.timing.latency import Load
 from precsearch.plan.criteria import Criteria
+from precsearch.system.printable import first_of
 
 __all__ = [
     "SetData",
@@ -233,12 +234,11 @@ def timed_feeds(
     if every == 1:
         return Timed((load_of,))
     named = [(spec.name, own.feeds[0][spec.name].shape) for spec in specs]
-    text = ", ".join(f"{name}:{_times(shape)}" for name, shape in named[:_MOST_NAMED])
-    more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+    text = first_of([f"{name}:{_times(shape)}" for name, shape in named], _MOST_NAMED)
     return Timed(
         (load_of,),
         (
-            f"the feeds have {every} different shapes; timed is {text}{more}, as in {len(own)} of "
+            f"the feeds have {every} different shapes; timed is {text}, as in {len(own)} of "
             f"{len(part)} feeds (--shapes names others)",
         ),
     )

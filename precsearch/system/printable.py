@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["ASCII", "UNICODE", "Glyphs", "clean"]
+__all__ = ["ASCII", "UNICODE", "Glyphs", "clean", "first_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +56,9 @@ def clean(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text)
+
+
+def first_of(parts: Sequence[str], most: int, between: str = ", ") -> str:
+    """``a, b and 3 more``: the first ``most`` of several parts, and how many others there are."""
+    others = len(parts) - most
+    return between.join(parts[:most]) + (f" and {others} more" if others > 0 else "")

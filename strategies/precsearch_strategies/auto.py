@@ -9,7 +9,7 @@ from precsearch.core.errors import OptionError
 from precsearch.core.problem import Problem
 from precsearch.core.strategy import Ending, ReasonedProposals
 from precsearch_strategies.acquisition.expected_builds import expected_builds
-from precsearch_strategies.acquisition.first_engines import opening
+from precsearch_strategies.acquisition.first_engines import baseline, opening
 from precsearch_strategies.acquisition.relower import relowered
 from precsearch_strategies.acquisition.rounds import RoundOptions, Rounds
 from precsearch_strategies.acquisition.sensitivity_screen import (
@@ -85,11 +85,8 @@ class Auto:
     def propose(self, problem: Problem, /) -> ReasonedProposals:
         """Search ``problem``; what it knows already is not asked for again."""
         known = History(problem)
-        first = [problem.all_fp32()]
-        if problem.devices > 1:  # FP32 is rarely beyond the bound, and other devices would wait
-            first += leading_uniforms(problem)[: problem.devices - 1]
-        beside = ", built beside the uniform engines" if len(first) > 1 else ""
-        gate, *_ = yield from known.build(first, f"FP32 is the baseline{beside}")
+        yield from known.build_for(baseline(problem))
+        gate = known.engines[problem.all_fp32()]
         if gate.measurement is None or not problem.goal.admits(gate.measurement):
             return "baseline"
         if not problem.space.free:

@@ -56,7 +56,7 @@ class History(Ledger):
 
     Args:
         problem: What is searched; its ``known`` trials are known from the start.
-        trials: More trials that are known already, for a warm start.
+        trials: More trials that are known already.
     """
 
     def __init__(self, problem: Problem, trials: Iterable[Trial] = ()) -> None:
@@ -140,6 +140,14 @@ class History(Ledger):
     ) -> Subroutine[list[Trial]]:
         """Ask for engines."""
         return (yield from self.ask(assignments, Fidelity.ENGINE, reason, predicted))
+
+    def build_for(self, reasons: Mapping[Assignment, str]) -> Subroutine[None]:
+        """Build canonical engines side by side, each for a reason of its own."""
+        new = [self.proposal(a, reason) for a, reason in reasons.items() if a not in self.engines]
+        if new:
+            self.owed = 0
+            for trial in (yield new):
+                self._record(trial)
 
     def ahead(self, proposals: Sequence[Proposal]) -> Subroutine[Trial]:
         """Start engines without waiting for them, and wait for the first of all that was started.

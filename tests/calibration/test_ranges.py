@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from precsearch.calibration.range_cuts import BINS, CUTS, histogram
 from precsearch.calibration.ranges import METHODS, Calibration, collect_ranges
 from precsearch.core.errors import ModelError, OptionError
 from precsearch.lowering.qdq.scales import TensorRange
@@ -165,3 +166,31 @@ def test_outputs_of_the_model_do_not_matter() -> None:
     calibration = Calibration(model.SerializeToString(), "", ("t0", "t1"))
     found = collect_ranges(calibration, [{"x": np.array([[1, -2, 3]], np.float32)}])
     assert found == {"t0": TensorRange(-3.0, 2.0), "t1": TensorRange(1.0, 3.0)}
+
+
+@pytest.mark.parametrize("shape", [lambda v: v, lambda v: np.maximum(v, 0), lambda v: v**3])
+def test_the_least_squared_error_is_that_of_trying_every_range(shape: Any) -> None:
+    values = shape(np.random.default_rng(3).standard_normal(5000)).astype(np.float32)
+    span = TensorRange(float(values.min()), float(values.max()))
+    counts = histogram(values, span)
+    edges = np.linspace(span.low, span.high, BINS + 1)
+    centres = (edges[:-1] + edges[1:]) / 2
+
+    def cost(share: float) -> float:
+        low, high = min(span.low, 0.0) * share, max(span.high, 0.0) * share
+        beyond = np.maximum(centres - high, 0) + np.maximum(low - centres, 0)
+        inside = (beyond == 0) * ((high - low) / 255) ** 2 / 12
+        return float(counts @ (beyond**2 + inside))
+
+    shares = [1 - step / 80 for step in range(64)]
+    found = CUTS["mse"](counts, span, 255)
+    assert found.high == pytest.approx(max(span.high, 0.0) * min(shares, key=cost))
+
+
+@pytest.mark.parametrize("width", [0.0, 1e-45, 1e-6, 1.0, 1e38])
+def test_a_histogram_counts_every_value_however_narrow_the_range(width: float) -> None:
+    values = np.float32(1.0 if width < 1 else 0.0) + np.float32(width) * np.arange(5) / 4
+    values = values.astype(np.float32)
+    counts = histogram(values, TensorRange(float(values.min()), float(values.max())))
+    assert counts.sum() == 5
+    assert counts[0] >= 1

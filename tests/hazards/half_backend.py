@@ -8,12 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from precsearch.backends.onnxruntime.backend import OnnxRuntimeBackend
-from precsearch.core.backend import WEAK
+from precsearch.core.backend import WEAK, Fingerprint
 from precsearch.core.backend.facts import COMPILED, BackendFacts
+from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
 from tests.plugin import make_known
 
-__all__ = ["ByName", "Compiled", "Half", "install"]
+__all__ = ["ByName", "Compiled", "Elsewhere", "Half", "install"]
 
 
 class Half(OnnxRuntimeBackend):
@@ -31,6 +32,15 @@ class Compiled(Half):
     facts = COMPILED
 
 
+class Elsewhere(Compiled):
+    """Has no device here."""
+
+    name = "elsewhere"
+
+    def fingerprint(self) -> Fingerprint:
+        raise OptionError("no device is here")
+
+
 class ByName(OnnxRuntimeBackend):
     """Is asked for FP16 by the names of nodes, beside INT8: and computes them in FP32, too."""
 
@@ -42,5 +52,6 @@ class ByName(OnnxRuntimeBackend):
 
 def install(folder: Path) -> None:
     """Make the backends known to a Python that has ``folder`` on its path."""
-    kinds = {"half": "Half", "compiled": "Compiled", "by-name": "ByName"}
-    make_known(folder, "half", {k: f"tests.hazards.half_backend:{c}" for k, c in kinds.items()})
+    classes = (Half, Compiled, Elsewhere, ByName)
+    known = {c.name: f"tests.hazards.half_backend:{c.__name__}" for c in classes}
+    make_known(folder, "half", known)

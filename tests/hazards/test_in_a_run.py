@@ -34,11 +34,11 @@ from precsearch.plan.plan import read_plan
 from precsearch.search.journal import read
 from precsearch.setup.inputs import open_inputs
 from precsearch.setup.target import open_target
-from tests.e2e.command import LIMIT_S, command, environment, run
+from tests.e2e.command import environment, run
 from tests.graph.small_layers import GraphBuilder, layer_norm, linear
 from tests.hazards.half_backend import install
 
-FP32, FP16, INT8 = Precision.FP32, Precision.FP16, Precision.INT8
+FP32, BF16, FP16, INT8 = Precision.FP32, Precision.BF16, Precision.FP16, Precision.INT8
 
 
 @pytest.fixture
@@ -55,19 +55,7 @@ def model(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("backend", ["half", "compiled"])
 def test_a_run_starts_from_its_hazards_and_keeps_them(model: Path, backend: str) -> None:
     folder = model.parent
-    install(folder)
-    env = environment()
-    env["PYTHONPATH"] += os.pathsep + str(folder)
-    options = ("--backend", backend, "--strategy", "uniform", "--threads", "1")
-    done = subprocess.run(
-        command("optimize", model, "--data", folder / "data.npz", *options),
-        cwd=folder,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-    )
+    done = searched(model, backend)
     assert done.returncode == 0, done.stderr
     events = list(read(folder / "norm.precsearch"))
     assert "screen" in [e.stage for e in events if isinstance(e, StageStarted)]
@@ -80,6 +68,23 @@ def test_a_run_starts_from_its_hazards_and_keeps_them(model: Path, backend: str)
     hazardous = {key for key, reason in reasons.items() if "FP16 excluded: " in reason}
     assert hazardous
     assert hazardous in spared, "and FP16 less the hazards"
+
+
+def searched(model: Path, backend: str) -> subprocess.CompletedProcess[str]:
+    """A search on one of the backends for tests."""
+    folder = model.parent
+    install(folder)
+    env = environment()
+    env["PYTHONPATH"] += os.pathsep + str(folder)
+    options = ("--backend", backend, "--strategy", "uniform", "--threads", "1")
+    return run("optimize", model, "--data", folder / "data.npz", *options, cwd=folder, env=env)
+
+
+def test_a_device_that_is_missing_is_said_before_anything_is_computed(model: Path) -> None:
+    done = searched(model, "elsewhere")
+    assert done.returncode == 2, done.stderr
+    assert "error: no device is here" in done.stderr
+    assert "reference" not in done.stderr + done.stdout
 
 
 class Direct:
@@ -123,7 +128,7 @@ def test_statistics_are_kept_for_a_resume(model: Path, tmp_path: Path) -> None:
     found, said = screened(target, inputs, failing, tmp_path)
     assert (found, said) == (
         (),
-        ("searching without FP16 hazards of data: screening failed: no",),
+        ("searching without hazards of the data: screening failed: no",),
     )
     assert not stored.exists()
 
@@ -162,7 +167,30 @@ def test_hazards_of_an_inspection(model: Path) -> None:
     assert FP16 not in found.space.precisions, "what FP16 would meet on another engine"
     assert {p.precision for p in found.hazards} == {FP16}
     said = "".join(line.plain for line in inspect_lines(inspect(model, data=calm), Page()))
-    assert "no rule finds an FP16 hazard in 4 samples" in said
+    assert "no rule finds a hazard of FP16 in 4 samples" in said
+
+
+def test_an_inspection_judges_by_the_formats_that_a_search_may_choose(tmp_path: Path) -> None:
+    """On an engine for GPUs, of which none needs to be here."""
+    b = GraphBuilder()
+    x = b.op("Add", linear(b, b.input([1, 64], name="x"), 64, 64), b.const(1000.0))
+    b.output(linear(b, b.op("Sub", x, b.const(1000.0)), 64, 8))
+    path, data = tmp_path / "shifted.onnx", tmp_path / "data.npz"
+    onnx.save(b.model(), path)
+    np.savez(data, x=np.random.default_rng(0).standard_normal((8, 64)).astype(np.float32))
+    found = {
+        name: inspect(path, data=data, backend="tensorrt-rtx", precisions=(FP32, *below))
+        for name, below in {"bf16": (BF16,), "both": (BF16, FP16), "int8": (INT8,)}.items()
+    }
+    assert [i.judged for i in found.values()] == [(BF16,), (BF16, FP16), ()]
+    assert {p.precision for p in found["bf16"].hazards} == {BF16}
+    assert "cancel" in found["bf16"].hazards[0].reason
+    (line,) = (
+        line.plain
+        for line in inspect_lines(found["bf16"], Page())
+        if "would start without BF16, judged by 8 samples" in line.plain
+    )
+    assert "FP16" not in line
 
 
 def test_where_fp16_is_not_wanted_there_is_no_hazard(model: Path) -> None:

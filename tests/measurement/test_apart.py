@@ -79,6 +79,20 @@ def timed(
     return timer.again(engine.open, first, rival), pauses
 
 
+@pytest.mark.parametrize(
+    ("factors", "opened"),
+    [([1.0, 1.0, 1.0], 3), ([1.0, 1.02, 1.02, 1.05], 4)],
+    ids=["two floors that agree", "two that do not"],
+)
+def test_a_third_twin_is_timed_where_it_could_move_the_noise(
+    factors: list[float], opened: int
+) -> None:
+    fp32 = World(1e-3, in_order(factors))
+    noise = EngineTimer(fp32.open, LOADS, 0.0, TimingOptions(), Surroundings()).calibrate()
+    assert len(fp32.opened) == opened, "the engine and its twins"
+    assert 0.005 <= noise < 0.03
+
+
 def test_two_timings_that_agree_are_enough() -> None:
     engine, fp32 = World(0.5e-3), World(1e-3)
     found, pauses = timed(engine, fp32, Rival(GOAL))
@@ -155,7 +169,10 @@ def test_a_conclusion_rests_on_uniform_engines_and_on_the_fastest_within_the_bou
     assert rival.decides(within, latency(0.5))
     assert not rival.decides(within, latency(0.7))
     assert not rival.decides(over, latency(0.5))
-    assert Rival(GOAL, ratio=0.6, trivial=True).decides(over, latency(0.7))
+    uniform = Rival(GOAL, ratio=0.6, trivial=True)
+    assert uniform.decides(within, latency(0.7))
+    assert uniform.decides(over, latency(1.0)), "what is not faster is given up"
+    assert not uniform.decides(over, latency(0.7)), "it cannot ship, and the search goes on"
 
 
 RATIOS = st.floats(0.1, 3.0)

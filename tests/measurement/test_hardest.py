@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +13,8 @@ from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Accuracy, Failed, Fidelity, Measured, Measurement, Proposal, Trial
 from precsearch.core.trial import hardness as of_trials
-from precsearch.measurement.probes import by_hardness
+from precsearch.data import Dataset
+from precsearch.measurement.probes import SMOOTH, FirstLook, by_hardness
 
 
 def trial(number: int, losses: tuple[float, ...], proxy: bool = False, low: bool = True) -> Trial:
@@ -54,3 +57,10 @@ def test_an_engine_that_failed_tells_nothing() -> None:
     proposal = Proposal(Assignment.of({"a": Precision.INT8}))
     failed = Trial(0, proposal, Failed("build", "error", "refused"))
     assert of_trials([failed, trial(1, (0.3,))]) == (0.3,)
+
+
+@pytest.mark.parametrize(("share", "feeds"), [(1.0, 64), (SMOOTH, 32)])
+def test_a_metric_of_distances_needs_half_of_the_samples(share: float, feeds: int) -> None:
+    data = Dataset(tuple({"x": np.full((1,), i)} for i in range(100)), (1,) * 100)
+    seen, outputs = FirstLook(share).run(lambda feed: feed, data, ())
+    assert len(seen) == len(outputs) == feeds

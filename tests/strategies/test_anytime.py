@@ -130,6 +130,20 @@ def test_groups_are_asked_for_alone_once_halves_of_sets_lead_no_further() -> Non
     assert len(best.assignment) >= 12, "of the 20 groups that cost little"
 
 
+def test_a_few_bad_groups_among_many_do_not_end_the_halving() -> None:
+    """Each quarter of the groups holds one, so that the first four sets are beyond the bound."""
+    made = Recipe(groups=160, precisions=TWO, tolerance=0.4, border=0.02).draw(2)
+    bad = {made.problem.space.groups[i].key for i in (3, 50, 51, 90, 91, 92, 130, 131)}
+    errors = {k: 1.0 if k[0] in bad else 0.002 for k in made.errors}
+    goal = replace(made.problem.goal, bound=replace(made.problem.goal.bound, tolerance=0.3))
+    problem = replace(made.problem, goal=goal, setup_seconds=30.0)
+    trials, _ = searched(problem, Clocked(replace(made, errors=errors), 5.0, 0.25))
+    first = trials[: trials.index(mixed(problem, trials)[0])]
+    sets = [set(t.assignment) for t in first if t.proposal.fidelity is PROXY]
+    assert bad <= set().union(*(s for s in sets if len(s) <= 5 and s & bad)), "tracked down"
+    assert len(sets) < 80, "of 160 groups"
+
+
 def test_sets_are_halved_where_there_is_no_time_for_a_proxy_of_each_group() -> None:
     made = Recipe(groups=40, precisions=TWO, tolerance=0.4).draw(2)
     problem = replace(made.problem, setup_seconds=30.0)

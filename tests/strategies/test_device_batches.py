@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from benchmarks.devices import Devices
-from precsearch.core.events import SearchFinished, TrialFinished
+from precsearch.core.events import BatchProposed, SearchFinished, TrialFinished
 from precsearch.core.problem import Problem
 from precsearch.core.space import Assignment
 from precsearch.core.trial import Failed, Fidelity, Outcome, Proposal, Trial
@@ -17,6 +17,14 @@ from precsearch_strategies.encoding import Encoding
 from precsearch_strategies.group_testing.locate import repeated
 from precsearch_strategies.group_testing.speculate import speculated
 from precsearch_strategies.history import History, Subroutine
+from tests.strategies.acquisition.test_first_engines import (
+    BRANCHES,
+    HALF,
+    HINTED,
+    LOWEST,
+    drawn,
+    hinted,
+)
 from tests.strategies.landscapes import FP32, INT8, Landscape, Recipe
 
 TWO = (FP32, INT8)
@@ -171,3 +179,14 @@ def test_bisection_asks_ahead_for_the_levels_that_devices_have_room_for(devices:
             culprit = str(end.value)
     assert culprit == keys[11]
     assert rounds == {1: 4, 3: 2, 7: 2}[devices], "1, 2 and 3 levels of 4 at a time"
+
+
+def test_uniform_engines_and_their_placements_are_built_side_by_side() -> None:
+    made = hinted(drawn({}))
+    batches = [
+        [p.reason for p in e.proposals]
+        for e in search(on(made, 2), Auto(), simulated(made, 2).evaluate)
+        if isinstance(e, BatchProposed)
+    ]
+    assert batches[0] == ["FP32 is the baseline", f"{HALF}, beside FP32", f"{LOWEST}, beside FP32"]
+    assert [HINTED, BRANCHES] in batches

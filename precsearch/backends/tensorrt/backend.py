@@ -20,6 +20,7 @@ from precsearch.backends.tensorrt.inspector import engine_layers
 from precsearch.backends.tensorrt.installed import Installed, loaded
 from precsearch.backends.tensorrt.notes import EngineNotes
 from precsearch.backends.tensorrt.options import SHARED, TensorRtOptions
+from precsearch.backends.tensorrt.runtime.cuda import Device
 from precsearch.backends.tensorrt.runtime.engine import TensorRtSession
 from precsearch.backends.tensorrt.scheme import scheme
 from precsearch.core.backend import (
@@ -144,7 +145,7 @@ class TensorRtBackend:
 
     def fingerprint(self) -> Fingerprint:
         """See `precsearch.core.backend.Backend.fingerprint`."""
-        device = self._here.cuda.device()
+        device = self._device()
         return Fingerprint(
             backend=self.name,
             versions={
@@ -160,7 +161,7 @@ class TensorRtBackend:
     def fp32_modes(self) -> tuple[Fp32Mode, ...]:
         """See `precsearch.core.backend.ChoosesFp32.fp32_modes`: TF32 is there from Ampere on."""
         strict = Fp32Mode("strict", 24, {"tf32": "false"})
-        if int(self._here.cuda.device().compute.partition(".")[0]) < _FIRST_TF32:
+        if int(self._device().compute.partition(".")[0]) < _FIRST_TF32:
             return (strict,)
         coarse = Fp32Mode("tf32", 11, {"tf32": "true"})
         return (coarse, strict) if self.knobs.tf32 else (strict, coarse)
@@ -172,15 +173,26 @@ class TensorRtBackend:
                 return (
                     f"TensorRT {self.caps.version} has no typed networks, which {precision} needs"
                 )
-            have, needed = self._capability(), _SINCE[precision]
+            try:
+                have, needed = self._capability(), _SINCE[precision]
+            except OptionError:  # no device is here: what needs one, says so
+                return ""
             if have < needed:
                 reason = f"{precision} needs compute capability {needed / 10:.1f}"
                 return f"{reason}, and engines are built for {have / 10:.1f}"
         return ""
 
+    def _device(self) -> Device:
+        """The GPU that is here.
+
+        Raises:
+            OptionError: There is none that can be used, or TensorRT or cuda-bindings is missing.
+        """
+        return self._here.cuda.device()
+
     def _capability(self) -> int:
         """Of the device that engines are built for, ten times: 89 for 8.9."""
-        major, _, minor = self._here.cuda.device().compute.partition(".")
+        major, _, minor = self._device().compute.partition(".")
         return 10 * int(major) + int(minor)
 
     def watch(self) -> Watch:

@@ -14,7 +14,7 @@ InspectData = Annotated[
     Path | None,
     value(
         "PATH",
-        "Samples to check for values that FP16 cannot hold. Default: no check.",
+        "Samples to check for values that FP16 or BF16 cannot hold. Default: no check.",
         "--data",
     ),
 ]

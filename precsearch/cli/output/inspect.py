@@ -131,9 +131,10 @@ def _hazard_lines(inspection: Inspection, page: Page) -> list[Text]:
     """One line a group that would start without a precision, and why; long lists are cut."""
     where = f"{inspection.samples} samples" if inspection.samples else "the constants alone"
     if not inspection.hazards:
-        if not inspection.samples:
+        if not (inspection.samples and inspection.judged):
             return []
-        sentence = f"no rule finds an FP16 hazard in {where}; only a measurement rules one out"
+        names = " or ".join(p.value.upper() for p in inspection.judged)
+        sentence = f"no rule finds a hazard of {names} in {where}; only a measurement rules one out"
         return page.sentence(sentence, "", "dim")
     groups = len({p.key for p in inspection.hazards})
     what = " or ".join(sorted({p.precision.value.upper() for p in inspection.hazards}))

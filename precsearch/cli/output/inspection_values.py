@@ -42,6 +42,7 @@ def inspect_fields(inspection: Inspection) -> dict[str, object]:
             for p in inspection.hazards
         ],
         "samples": inspection.samples,
+        "judged": [p.value for p in inspection.judged],
     }
 
 

@@ -114,6 +114,8 @@ class LimitsPrecisions(Protocol):
     def unavailable(self, precisions: Collection[Precision]) -> str:
         """Why the device lacks one of these, a clause that names it; "" if it has them all.
 
+        "" also where no device is here: a model can be inspected for one that is elsewhere.
+
         Raises:
             OptionError: The backend is not installed, or does not load here.
         """

@@ -35,6 +35,8 @@ __all__ = [
 _RESAMPLES = 400
 _QUANTILES = (0.025, 0.975)
 _FLOOR = 0.005
+_RESOLUTION = 0.01
+"""Nothing in a search is timed more sharply than this: what ships is timed again at its end."""
 _ALONE = Surroundings()
 
 
@@ -91,9 +93,10 @@ def compare(
 ) -> Latency:
     """Time a candidate against the FP32 engine, as long as it takes to tell them apart.
 
-    It ends once the candidate is clearly faster or slower and its ratio is sharp, or is as fast as
-    FP32. With ``best`` this is a race: it also ends once the candidate cannot be faster than the
-    best engine, or is as fast as that one.
+    It ends once the candidate is clearly faster or slower and its ratio is known to 1 % (to the
+    noise, if that is more), or once it is as fast as FP32 by that measure. With ``best`` this is a
+    race: it also ends once the candidate cannot be faster than the best engine, or is as fast as
+    that one.
 
     Args:
         candidate: The engine in question.
@@ -121,6 +124,7 @@ def compare(
 
 def _settled(latency: Latency, noise: float, best: float | None) -> bool:
     """Whether more rounds could not change what is concluded."""
+    noise = max(noise, _RESOLUTION)
     low, high = latency.ratio_low, latency.ratio_high
     lines = (1.0,) if best is None else (1.0, best)
     if any(line * (1 - noise) <= low and high <= line * (1 + noise) for line in lines):

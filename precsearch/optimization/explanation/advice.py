@@ -10,6 +10,7 @@ from precsearch.core.problem import Goal
 from precsearch.core.trial import Measurement, Trial
 from precsearch.metrics import Metric
 from precsearch.plan.plan import Finalist
+from precsearch.system.printable import first_of
 
 __all__ = ["outputs_over", "wider_bounds"]
 
@@ -102,11 +103,10 @@ def outputs_over(goal: Goal, metric: Metric, timed: Timed, ratio: float) -> Iter
     over = sorted((n for n, v in losses.items() if not v <= tolerance), key=lambda n: -losses[n])
     if not over:
         return
-    named = ", ".join(f"{n!r} ({_loss(metric, losses[n])})" for n in over[:_OUTPUTS])
-    more = f" and {len(over) - _OUTPUTS} more" if len(over) > _OUTPUTS else ""
+    named = first_of([f"{n!r} ({_loss(metric, losses[n])})" for n in over], _OUTPUTS)
     yield (
         f"The fastest engine over the bound ({1 / loss:.2f}x, engine {number}) misses it at the "
-        f"output{'' if len(over) == 1 else 's'} {named}{more}; "
+        f"output{'' if len(over) == 1 else 's'} {named}; "
         f"{_rest(len(losses) - len(over))}."
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from precsearch.formatting import many
+from precsearch.system.printable import first_of
 
 __all__ = ["demoted"]
 
@@ -30,9 +31,8 @@ def demoted(chosen: Assignment, achieved: Mapping[str, Precision]) -> tuple[str,
     }
     if not rows:
         return ()
-    shown = ", ".join(f"{key!r} in {ran}" for key, ran in [*rows.items()][:_SHOWN])
-    more = f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
+    shown = first_of([f"{key!r} in {ran}" for key, ran in rows.items()], _SHOWN)
     return (
         f"the engine runs {many(len(rows), 'group')} in less than the fp32 that was asked for: "
-        f"{shown}{more}; fp32 protects nothing there",
+        f"{shown}; fp32 protects nothing there",
     )

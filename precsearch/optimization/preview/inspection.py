@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from precsearch.backends.auto import backend_name
 from precsearch.core.errors import OptionError
-from precsearch.core.precision import Precision
+from precsearch.core.precision import Encoding, Precision
 from precsearch.core.space import SearchSpace
 from precsearch.data.spec import input_specs
 from precsearch.graph.reading.read import read_model
@@ -46,9 +46,10 @@ class Inspection:
         inputs, outputs: A description each.
         space: The groups, with their work for one sample.
         counted: How much the model computes, and what of it no search can decide.
-        hazards: Groups that a search would start without FP16 (or INT8), and why. Where the
-            backend runs no FP16, those of one that does.
+        hazards: Groups that a search would start without a precision, and why. Where the backend
+            runs no float format below FP32, those that FP16 would have on another one.
         samples: Samples that hazards were looked for in; 0: in the constants alone.
+        judged: Float precisions that hazards were looked for in, the most precise first.
         fp32: Time of the FP32 engine by group, ``None`` where nobody has measured it.
     """
 
@@ -63,6 +64,7 @@ class Inspection:
     counted: Counted
     hazards: tuple[Prior, ...] = ()
     samples: int = 0
+    judged: tuple[Precision, ...] = ()
     fp32: Fp32Time | None = None
 
     @property
@@ -121,6 +123,7 @@ def inspect(
     offered = precisions or target.facts.offered or target.backend.precisions
     work = counted(target, offered) if given is None else counted_for(target, given, offered)
     statistics = None if given is None else _screened(target, given)
+    judged = _judged(target, precisions)
     return Inspection(
         model=source.path.name,
         sha256=source.digest,
@@ -131,8 +134,9 @@ def inspect(
         outputs=tuple(o.name for o in graph.outputs),
         space=work.space,
         counted=work,
-        hazards=_hazards(target, precisions, statistics, work.graph),
+        hazards=_hazards(target, judged, statistics, work.graph),
         samples=0 if given is None else sum(given.sizes),
+        judged=judged,
         fp32=_fp32_time(target, run, given if profile else None),
     )
 
@@ -158,19 +162,26 @@ def _screened(target: Target, samples: Dataset) -> ScreenStatistics:
         return screen_feeds(target, samples.feeds, worker)
 
 
+def _judged(target: Target, precisions: tuple[Precision, ...] | None) -> tuple[Precision, ...]:
+    """Float precisions below FP32 of a search; FP16, where the backend has none to choose from."""
+    offered = target.space.precisions
+    casts = tuple(p for p in offered if p.spec.encoding is Encoding.CAST)
+    return casts or ((Precision.FP16,) if precisions is None else ())
+
+
 def _hazards(
     target: Target,
-    precisions: tuple[Precision, ...] | None,
+    judged: tuple[Precision, ...],
     statistics: ScreenStatistics | None,
     sized: GraphView,
 ) -> tuple[Prior, ...]:
-    if Precision.FP16 not in target.space.precisions and precisions is None:
+    if not judged:
+        return ()
+    if set(judged).isdisjoint(target.space.precisions):
         if not suspected(sized, statistics):
             return ()  # grouping once more takes long in a large model
         space = group(target.graph, target.scheme, _HALF, target.space.granularity, target.form)
         target = replace(target, space=space)
-    if Precision.FP16 not in target.space.precisions:
-        return ()
     from precsearch.optimization.stages.screen import priors_of
 
     return priors_of(replace(target, graph=sized), statistics)

@@ -16,7 +16,7 @@ from precsearch.measurement.timing.latency import against_itself
 __all__ = ["PROCESSES", "confirm_seconds", "cost", "finalists", "measured", "ordered", "retimed"]
 
 PROCESSES = 2
-"""New processes in which finalists are timed; one more where timings disagree."""
+"""New processes in which finalists are timed at most; one more where timings disagree."""
 
 _USAGE_STEPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 _FASTEST = 3

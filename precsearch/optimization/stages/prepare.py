@@ -119,6 +119,7 @@ class Preparation:
             return looked.measured_by(worker.measuring(looked.setup))
         early = self._early()
         building_worker = worker.measuring(early)
+        building_worker.fingerprint()  # a device that is missing is said before anything is done
         with (
             built_beside(building_worker, early.baseline) as building,
             reference(self.executor, limit_s=self.limit_s) as helper,

@@ -17,6 +17,9 @@ __all__ = ["Fresh", "Retiming"]
 Fresh = Callable[[], MeasurementClient]
 """Starts a worker in a new process, which is closed after use."""
 
+_QUIET = 0.01
+"""Noise up to which one new process will do where it agrees with the search."""
+
 _NO_TIME = "its timings disagree, and there was no time for another"
 
 
@@ -47,12 +50,14 @@ class Retiming:
     ) -> list[Latency]:
         """What all timings of each engine say together.
 
-        Where the processes disagree with each other, or with what was measured before, on any of
-        the engines, all are timed in one more process. Earlier timings that disagree count, too.
+        If timings are not noisy, and the first process agrees with the search on every engine, it
+        is the only one. Where processes disagree with each other, or with what was measured before,
+        on any of the engines, all are timed in one more process than planned. Earlier timings that
+        disagree count, too.
 
         Args:
             before: The measurements of the search.
-            processes: New processes, at least 1.
+            processes: New processes planned, at least 1.
             more: Whether there is time for one more.
 
         Raises:
@@ -60,8 +65,12 @@ class Retiming:
             WorkerError: An engine crashed or hung.
         """
         self._worker.pin([c.digest for c in self._candidates])
-        rows = [self._once() for _ in range(processes)]
         earlier = [m.latency for m in before]
+        rows = [self._once()]
+        settled = self._noise <= _QUIET and not any(map(self._disagree, earlier, zip(rows[0])))
+        if settled:
+            return [_held(*pair) for pair in zip(earlier, rows[0], strict=True)]
+        rows += [self._once() for _ in range(processes - 1)]
         odd = [self._disagree(first, [row[i] for row in rows]) for i, first in enumerate(earlier)]
         if any(odd) and more:
             rows.append(self._once())
@@ -88,3 +97,10 @@ class Retiming:
         except (EngineError, WorkerError):
             rows = self._worker.confirm(self._candidates, 1)
         return [row[0] for row in rows]
+
+
+def _held(first: Latency | None, new: Latency) -> Latency:
+    """A timing in a new process, its interval holding what the search measured."""
+    seen = new.ratio if first is None else first.ratio
+    low, high = min(new.ratio_low, seen), max(new.ratio_high, seen)
+    return replace(new, ratio_low=low, ratio_high=high, apart=(new.ratio,))

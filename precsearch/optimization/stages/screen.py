@@ -66,7 +66,7 @@ def screened(target: Target, inputs: Inputs, worker: ReferenceClient, run_dir: P
         try:
             statistics = screen_feeds(target, part.feeds, worker)
         except (ModelError, WorkerError) as error:
-            return priors_of(target, None), (f"searching without FP16 hazards of data: {error}",)
+            return priors_of(target, None), (f"searching without hazards of the data: {error}",)
         _write(path, statistics)
     return priors_of(_sized(target, part.feeds[0]), statistics), ()
 

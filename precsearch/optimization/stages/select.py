@@ -212,7 +212,7 @@ def _outline(finalists: int, again: int, processes: int) -> str:
     outline = f"{finalists} finalist{'s' if finalists > 1 else ''}"
     if not again:
         return outline
-    often = f"{processes} new processes" if processes > 1 else "a new process"
+    often = f"up to {processes} new processes" if processes > 1 else "a new process"
     return f"{outline}, timed in {often}"
 
 

@@ -19,7 +19,7 @@ from precsearch_strategies.group_testing.locate import soundly
 from precsearch_strategies.history import History, Subroutine
 from precsearch_strategies.uniform import casts, tolerated
 
-__all__ = ["opening"]
+__all__ = ["baseline", "opening"]
 
 _WHEREVER = "wherever no rule forbids it"
 _TWO = 2  # engines that the budget must allow for one of them to be another uniform one
@@ -42,6 +42,19 @@ class _Placement:
     reason: str
     reach: float
     more: bool
+
+
+def baseline(problem: Problem) -> dict[Assignment, str]:
+    """FP32 and, with several devices, a uniform engine for each; with the reason for each.
+
+    FP32 is rarely beyond the bound, and its engine is often there already: the others would wait.
+    """
+    asked = {problem.all_fp32(): "FP32 is the baseline"}
+    if problem.devices > 1:
+        for precision in problem.space.precisions[1:][: problem.devices]:
+            reason = f"{precision.value.upper()} {_WHEREVER}, beside FP32"
+            asked.setdefault(tolerated(problem, precision), reason)
+    return asked
 
 
 def opening(known: History, encoding: Encoding, limit: int) -> Subroutine[bool]:
@@ -71,7 +84,11 @@ def opening(known: History, encoding: Encoding, limit: int) -> Subroutine[bool]:
     first = min(half, key=lambda t: (not known.passes(t), _ratio(known, [t])))
     trial = yield from soundly(known, encoding, asked, f"INT8 {_WHEREVER}", limit)
     base = trial.assignment
-    for placement in _placements(problem, base):
+    placements = _placements(problem, base)
+    if problem.devices > 1:
+        best = min(_ratio(known, [first]), _ratio(known, [trial]))
+        yield from known.build_for(_foreseen(known, trial, placements, best))
+    for placement in placements:
         if known.engine_room() < _TWO:
             return False
         best = min(_ratio(known, [first]), _ratio(known, [trial]))
@@ -93,6 +110,22 @@ def opening(known: History, encoding: Encoding, limit: int) -> Subroutine[bool]:
     lowest = _ratio(known, [t for a, t in known.engines.items() if a.keys_at(Precision.INT8)])
     # Where timings are noisy, INT8 must be slower by that noise: a gain that it hides is one.
     return lowest > _ratio(known, [first]) * (1 - 2 * known.worth + problem.goal.tie)
+
+
+def _foreseen(
+    known: History, trial: Trial, placements: Iterable[_Placement], best: float
+) -> dict[Assignment, str]:
+    """What is asked for next if each placement is faster than the one before; one a device."""
+    room = min(known.problem.devices, known.engine_room() - 1)
+    base, asked = trial.assignment, dict[Assignment, str]()
+    for placement in placements:
+        if placement.more and not known.passes(trial):
+            continue
+        other = known.problem.space.canonical(base.with_(placement.changes))
+        near = _ratio(known, [trial]) <= placement.reach * best
+        if near and other != base and not known.excludes(other) and len(asked) < room:
+            base, asked[other] = other, placement.reason
+    return asked
 
 
 def _ratio(known: History, trials: Iterable[Trial]) -> float:

@@ -79,6 +79,8 @@ class _View:
 class Ranker:
     """Ranks candidates before one engine; the models are fitted again only after new trials.
 
+    Its pool of candidates is made once: proxies change what is thought of them, not who they are.
+
     Args:
         known: The trials, read again at each ranking. Engines that are being built are taken to
             come out as predicted.
@@ -102,6 +104,13 @@ class Ranker:
         self._elimination, self._draws = elimination, draws
         self._promise = promise
         self._views: dict[tuple[int, int], _View] = {}
+        self._pool: Labels | None = None
+        self._made_at = len(known.proxies)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether proxies have told more since the pool of candidates was made."""
+        return len(self._known.proxies) > self._made_at
 
     def ranked(self, most: int, least: float, soften: float = 1.0) -> list[RankedCandidate]:
         """At most ``most`` untried candidates that are worth an engine, best first.
@@ -184,7 +193,10 @@ class Ranker:
         rows = [encoding.encode(a) for a in known.pending]
         pending = np.array(rows, dtype=np.intp).reshape(-1, len(encoding.lowest))
         draws = [latency.sample(rng) for _ in range(self._draws)]
-        pool = candidates(known, encoding, errors, latency, self._elimination, draws)
+        if self._pool is None:
+            args = known, encoding, errors, latency, self._elimination, draws
+            self._pool, self._made_at = candidates(*args), len(known.proxies)
+        pool = self._pool
         mean, spread = latency.expecting(pending).predict(pool)
         biased = calibration(known, latency.widening)
         probable = pending[errors.chance(pending, biased.usage) > _PROBABLE]

@@ -124,8 +124,11 @@ class Rounds:
         while len(proposals) < room and len(known.pending) < most:
             judge, by = self._judge(squared_usage, unknown=unknown), known
             chosen = yield from self._screened(judge, least)
-            if chosen is None and (yield from self._checked(judge)):
-                chosen = yield from self._screened(judge, least)
+            if chosen is None:
+                yield from self._checked(judge)
+                if judge.outdated:
+                    judge = self._judge(squared_usage, unknown=unknown)
+                    chosen = yield from self._screened(judge, least)
             if chosen is None and known.owed:
                 chosen = judge.anyway()
             if chosen is None and known.pending and self._at_risk and not known.reserved:
@@ -202,15 +205,12 @@ class Rounds:
         first = ranked[0] if ranked else None
         return next((p for p in ranked if p.assignment not in open_), first)
 
-    def _checked(self, judge: Ranker) -> Subroutine[bool]:
+    def _checked(self, judge: Ranker) -> Subroutine[None]:
         """Ask proxies of what only the error model rules out, before a search ends on its word."""
         known, options = self.known, self.options
         room = known.affordable_screens(options.probes)
-        if not options.screens or not self._trusted or not room:
-            return False
-        picks = judge.ruled_out(room)
-        yield from self._probe(picks, "checking what the error model rules out")
-        return bool(picks)
+        if options.screens and self._trusted and room:
+            yield from self._probe(judge.ruled_out(room), "checking what the error model rules out")
 
     def _probe(self, picks: list[RankedCandidate], reason: str) -> Subroutine[None]:
         """Ask for proxies of candidates, and remember what was expected of them."""

@@ -21,6 +21,7 @@ _REST = 0.1  # of a set's square that its other half has at least: squares add t
 _NEARLY_ALL = 0.8  # of a set's square; from there on squares do not add, or the rest is unknown
 _BEYOND = 100.0  # squared usage that a set of non-finite output is taken to have
 _SATURATED = 4  # sets that are all beyond the bound, from which on halving is given up
+_TELLING = 24  # groups in such a set, at most: a few bad ones among more break every set, too
 _AT_ONCE = 8  # sets that are asked for together, where there is time for many
 
 
@@ -54,8 +55,9 @@ def squared_usage_by_halves(
 ) -> Subroutine[tuple[Floats, Floats]]:
     """Squares of single groups as equal shares of the smallest sets there is time for.
 
-    Where every set is beyond the bound by itself, so will be most of their halves, and nothing that
-    can be used comes of them: halving ends, and time is left for groups alone.
+    Where every set is beyond the bound by itself, and none is large, so will be most of their
+    halves, and nothing that can be used comes of them: halving ends, and time is left for groups
+    alone.
 
     Args:
         known: The trials.
@@ -77,8 +79,7 @@ def squared_usage_by_halves(
         open_ = [part for part in parts if len(part.members) > 1 and part.square > _LITTLE]
         worst = sorted(open_, key=lambda part: part.rank, reverse=True)
         worst = worst[: min(max(room // _AT_ONCE, 1), _AT_ONCE)]
-        saturated = len(parts) >= _SATURATED and min(part.square for part in parts) > 1
-        if not worst or saturated:
+        if not worst or _saturated(parts):
             break
         asked_for = [lowered_together(encoding, w.label, w.halves()[0]) for w in worst]
         yield from known.probe(asked_for, "half of a set of groups lowered")
@@ -93,6 +94,12 @@ def squared_usage_by_halves(
             parts += yield from _split(known, encoding, part, one)
         most -= len(worst)
     return _shared(encoding, parts)
+
+
+def _saturated(parts: list[_Part]) -> bool:
+    """Whether so many groups are beyond the bound alone that one by one finds the others sooner."""
+    small = max((len(part.members) for part in parts), default=0) <= _TELLING
+    return small and len(parts) >= _SATURATED and min(part.square for part in parts) > 1
 
 
 def _hides(part: _Part, one: float | None) -> bool:

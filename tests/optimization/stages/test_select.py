@@ -159,7 +159,30 @@ def test_finalists_are_timed_in_two_new_processes() -> None:
     assert chosen.measurement.latency is not None
     assert bench.processes == 2
     assert chosen.measurement.latency.apart == (0.5, 0.5)
-    assert StageStarted("confirm", "3 finalists, timed in 2 new processes") in events
+    assert StageStarted("confirm", "3 finalists, timed in up to 2 new processes") in events
+
+
+QUIET = replace(PROBLEM, goal=replace(PROBLEM.goal, noise=0.01))
+
+
+def test_where_timings_are_sharp_a_process_that_agrees_with_the_search_is_enough() -> None:
+    bench = Bench(times=[latency(0.503)])
+    chosen, _ = confirmed([FP32_ENGINE, FAST], bench, holdout=False, problem=QUIET)
+    assert bench.processes == 1
+    assert chosen is not None
+    found = chosen.measurement.latency
+    assert found is not None
+    assert (found.ratio, found.apart, found.unsure) == (0.503, (0.503,), ())
+    assert found.ratio_low <= 0.5, "the interval holds what the search measured"
+
+
+def test_where_timings_are_sharp_a_process_that_disagrees_is_followed_by_two() -> None:
+    bench = Bench(times=[latency(0.55), latency(0.551), latency(0.55)])
+    chosen, _ = confirmed([FP32_ENGINE, FAST], bench, holdout=False, problem=QUIET)
+    assert bench.processes == 3
+    assert chosen is not None
+    assert chosen.measurement.latency is not None
+    assert chosen.measurement.latency.ratio == 0.55
 
 
 def test_where_no_process_can_be_had_the_old_one_times_them_again() -> None:

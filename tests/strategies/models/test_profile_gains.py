@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from precsearch.core.precision import Precision
-from precsearch.core.space import Assignment, LayerGroup
+from precsearch.core.space import Assignment, GroupTrait, LayerGroup
 from precsearch_strategies.encoding import Encoding
 from precsearch_strategies.models.profile_gains import has_profiles, profile_gains, promising
 from tests.strategies.landscapes import INT8, Landscape, Recipe
@@ -79,3 +79,28 @@ def test_a_few_groups_that_were_slower_do_not_rule_a_precision_out(
     known, encoding = engines(landscape, [Assignment(), half, few]), Encoding(landscape.space)
     assert known.passing()[0].assignment == half
     assert bool(promising(known, encoding)[:, 2].any()) is counts
+
+
+@pytest.mark.parametrize(("places", "counts"), [(1, False), (2, True)])
+def test_mixtures_of_places_that_no_profile_shows_are_not_taken_for_tried(
+    places: int, counts: bool
+) -> None:
+    """Two engines show one place whole; of two places there are two more to be built."""
+    made = Recipe(groups=6, border=0.0).draw(4)
+    inputs = {g.key for g in made.space.groups[:places]}
+    traits = frozenset({GroupTrait.ADDS_INPUT})
+    groups = tuple(replace(g, traits=traits) if g.key in inputs else g for g in made.space.groups)
+    space = replace(made.space, groups=groups)
+    landscape = replace(made, problem=replace(made.problem, space=space))
+    for group in space.free:
+        full = 0.0 if group.key in inputs else landscape.times[group.key, Precision.FP32]
+        for share, precision in ((1.0, Precision.FP32), (0.5, Precision.FP16), (0.25, INT8)):
+            landscape.times[group.key, precision] = share * full
+            landscape.errors[group.key, precision] = 0.0
+    whole = space.uniform(INT8)
+    half, without = (
+        space.uniform(Precision.FP16),
+        whole.with_(dict.fromkeys(inputs, Precision.FP32)),
+    )
+    known, encoding = engines(landscape, [Assignment(), half, without, whole]), Encoding(space)
+    assert bool(promising(known, encoding).any()) is counts

@@ -41,6 +41,7 @@ from precsearch.core.precision import Precision
 from precsearch.system.cuda_driver import CudaDriver, CudaStream
 from precsearch.system.disturbance import Watch
 from precsearch.system.gpu_neighbours import device_watch
+from precsearch.system.printable import first_of
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -202,10 +203,8 @@ class OnnxRuntimeCudaBackend:
         def profile(feed: Feed, runs: int) -> tuple[KernelTime, ...]:
             measured = self._profiles.profile(request, feed, runs, self.provider)
             if elsewhere := measured.fallbacks(self.provider.name):
-                shown = ", ".join(elsewhere[:_MAX_NAMES])
-                more = len(elsewhere) - _MAX_NAMES
-                shown += f" and {more} more" if more > 0 else ""
-                self._note(artifact, _FALLBACK.format(names=shown))
+                names = first_of(elsewhere, _MAX_NAMES)
+                self._note(artifact, _FALLBACK.format(names=names))
             if not self.build_options.prefer_nhwc and measured.convolves_in(Precision.FP16):
                 self._note(artifact, _LAYOUT)
             return measured.kernels()

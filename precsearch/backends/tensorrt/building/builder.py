@@ -257,11 +257,11 @@ class EngineBuilder:
             return
         written = self._kept.read()
         if self._cache is None:
-            self._cache = config.create_timing_cache(written)
-        elif written:
-            # Another worker of this device has built since. What is in both caches stays as it was
-            # here; a file of another device or version is refused, and left.
-            self._cache.combine(config.create_timing_cache(written), ignore_mismatch=False)
+            self._cache = config.create_timing_cache(written.pop(0) if written else b"")
+        for other in written:
+            # Another worker of this device has built since, or an equal device. What is in both
+            # caches stays as it was here; one of another kind or version is refused, and left.
+            self._cache.combine(config.create_timing_cache(other), ignore_mismatch=False)
         # Who holds a build to tactics has made sure that the device is the same.
         if not config.set_timing_cache(self._cache, ignore_mismatch=bool(self._held)):
             # Of another version or device, then.

@@ -60,22 +60,35 @@ def _keys(cache: Any) -> list[Any]:  # noqa: ANN401
 class KeptCache:
     """The file of a timing cache, which every process that builds for one device reads and writes.
 
+    The files of other devices lie beside it, under names that begin alike (``build-gpu_0.cache``).
+    They are read, too: equal GPUs need not time a kernel twice.
+
     Attributes:
         path: The file; ``None`` keeps nothing.
     """
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        self._seen: tuple[int, ...] | None = None
+        self._seen: dict[Path, tuple[int, ...]] = {}
 
-    def read(self) -> bytes:
-        """The serialized cache, if it was written since it was last read here; else empty."""
-        state = self._state()
-        if self.path is None or state is None or state == self._seen:
+    def read(self) -> list[bytes]:
+        """The serialized caches that were written since they were last read here, its own first."""
+        return [data for path in self._paths() if (data := self._new(path))]
+
+    def _paths(self) -> list[Path]:
+        if self.path is None:
+            return []
+        prefix = self.path.stem.partition("-")[0]
+        beside = sorted(self.path.parent.glob(f"{prefix}*{self.path.suffix}"))
+        return [self.path, *(p for p in beside if p != self.path)]
+
+    def _new(self, path: Path) -> bytes:
+        state = _state(path)
+        if state is None or state == self._seen.get(path):
             return b""
-        self._seen = state
+        self._seen[path] = state
         try:
-            return read_regular(self.path, _MAX_CACHE_BYTES, follow=False)
+            return read_regular(path, _MAX_CACHE_BYTES, follow=False)
         except OSError:
             return b""
 
@@ -95,13 +108,14 @@ class KeptCache:
                 Path(part).replace(self.path)
             finally:
                 Path(part).unlink(missing_ok=True)
-            self._seen = self._state()
+            if (state := _state(self.path)) is not None:
+                self._seen[self.path] = state
 
-    def _state(self) -> tuple[int, ...] | None:
-        if self.path is None:
-            return None
-        try:
-            found = self.path.lstat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_size, found.st_mtime_ns
+
+def _state(path: Path) -> tuple[int, ...] | None:
+    """What changes when another process writes the file; ``None`` if there is none."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -20,6 +20,7 @@ from precsearch.backends.tensorrt.building.builder import EngineBuilder
 from precsearch.backends.tensorrt.installed import Installed, loaded
 from precsearch.backends.tensorrt.rtx.bindings import import_rtx
 from precsearch.backends.tensorrt.rtx.options import RtxOptions
+from precsearch.backends.tensorrt.runtime.cuda import Device
 from precsearch.backends.tensorrt.scheme import scheme
 from precsearch.core.backend import (
     TYPED_HALF,
@@ -37,6 +38,10 @@ _NO_FP32_PRODUCTS = "sm75"
 _HEADS_APART = 4
 """Dimensions of Q, K and V with one for the heads."""
 _MOST_CACHE_BYTES = 1 << 30
+_WITHOUT_A_GPU = (
+    "without a GPU, 'precsearch build PLAN --backend tensorrt-rtx --target sm89' builds the engine "
+    "of a plan for one in another machine"
+)
 
 
 class TensorRtRtxBackend(TensorRtBackend):
@@ -147,6 +152,12 @@ class TensorRtRtxBackend(TensorRtBackend):
         if not layers:
             return super().layer_summary(artifact)
         return tuple(sorted(layer.line for layer in layers))
+
+    def _device(self) -> Device:
+        try:
+            return super()._device()
+        except OptionError as error:
+            raise OptionError(f"{error}; {_WITHOUT_A_GPU}") from error
 
     def _capability(self) -> int:
         return int(self.target[2:]) if self.target else super()._capability()

@@ -39,6 +39,10 @@ def _version(number: int) -> str:
     return f"{number // 1000}.{number % 1000 // 10}"
 
 
+_NO_GPU = ("cudaErrorInsufficientDriver", "cudaErrorNoDevice")
+"""No driver, one that is too old for the runtime, or no device."""
+
+
 class Cuda:
     """The CUDA runtime; every error is a `RunError`, out of memory a `MemoryError`.
 
@@ -51,7 +55,7 @@ class Cuda:
             self._rt: Any = importlib.import_module("cuda.bindings.runtime")
         except ModuleNotFoundError as error:
             raise OptionError(
-                "the tensorrt backend needs cuda-bindings: pip install 'precsearch[tensorrt]'"
+                "measuring on an NVIDIA GPU needs cuda-bindings: pip install cuda-bindings"
             ) from error
         except (ImportError, OSError) as error:
             reason = " ".join(str(error).split())
@@ -72,9 +76,14 @@ class Cuda:
         """The device in use.
 
         Raises:
-            RunError: There is none, or the driver is too old.
+            OptionError: There is none, or the driver is too old.
         """
-        properties = self._call("cudaGetDeviceProperties", self._call("cudaGetDevice"))
+        try:
+            properties = self._call("cudaGetDeviceProperties", self._call("cudaGetDevice"))
+        except RunError as error:
+            if str(error).endswith(_NO_GPU):
+                raise OptionError(f"no NVIDIA GPU can be used here ({error})") from error
+            raise
         name = (
             properties.name.decode() if isinstance(properties.name, bytes) else str(properties.name)
         )

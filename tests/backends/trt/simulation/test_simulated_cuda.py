@@ -102,6 +102,15 @@ def test_the_device_is_described(runtime: Runtime, name: bytes | str) -> None:
     assert (found.driver, found.runtime, found.memory) == ("13.1", "12.8", 1000)
 
 
+def test_no_device_is_said_as_such(runtime: Runtime) -> None:
+    runtime.failing["cudaGetDevice"] = NO_DEVICE
+    with pytest.raises(OptionError, match=r"no NVIDIA GPU .* \(cudaGetDevice: cudaErrorNoDevice\)"):
+        Cuda().device()
+    runtime.failing["cudaGetDevice"] = MEMORY
+    with pytest.raises(MemoryError):
+        Cuda().device()
+
+
 def test_what_is_uploaded_comes_back(runtime: Runtime) -> None:
     cuda = Cuda()
     stream = cuda.stream()

@@ -265,6 +265,26 @@ def test_what_another_worker_of_the_device_has_timed_is_taken_over(tmp_path: Pat
     assert len(made.named("ITimingCache.combine")) == 1, "its own file is no news"
 
 
+def test_what_an_equal_device_has_timed_is_taken_over_and_its_file_left(tmp_path: Path) -> None:
+    mine, other = tmp_path / "build-gpu_0.cache", tmp_path / "build-gpu_1.cache"
+    made = tensorrt("10.0.1")
+    first, _ = once(made, tmp_path, mine)
+    other.write_bytes(b"of the other device")
+    (tmp_path / "model.cache").write_bytes(b"no timing cache")
+    first.build(plain(tmp_path, made), "", ())
+    assert made.named("IBuilderConfig.create_timing_cache") == [(b"",), (b"of the other device",)]
+    assert len(made.named("ITimingCache.combine")) == 1
+    first.build(plain(tmp_path, made), "", ())
+    assert len(made.named("ITimingCache.combine")) == 1, "it has not changed"
+    assert other.read_bytes() == b"of the other device"
+    fresh = tensorrt("10.0.1")
+    once(fresh, tmp_path, tmp_path / "build-gpu_2.cache")
+    assert fresh.named("IBuilderConfig.create_timing_cache") == [
+        (b"cache",),
+        (b"of the other device",),
+    ]
+
+
 def test_a_cache_of_another_version_is_left_for_an_empty_one(tmp_path: Path) -> None:
     kept = tmp_path / "timing.cache"
     kept.write_bytes(b"of another device")

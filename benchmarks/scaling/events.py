@@ -1,4 +1,4 @@
-"""What the events of a search tell about the devices that it used."""
+"""What the events of a search say about the devices that it used."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def test_the_same_seed_and_order_of_answers_give_the_same_search(landscape: Land
 
 
 @pytest.mark.parametrize("devices", [1, 4])
-def test_what_is_still_expected_is_told_where_a_search_converges(
+def test_remaining_expected_gains_are_reported_where_a_search_converges(
     landscape: Landscape, devices: int
 ) -> None:
     simulation = simulated(landscape, devices)

@@ -153,7 +153,7 @@ def test_the_metric_of_the_user_decides_on_corrections(
     assert judged_by("task:indifferent") is None
 
 
-def test_right_answers_are_too_few_to_judge_by_so_relative_l2_does(place: Path) -> None:
+def test_relative_l2_judges_where_there_are_too_few_answers(place: Path) -> None:
     model = unequal()
     model.graph.node.append(onnx.helper.make_node("GlobalAveragePool", ["t6"], ["pooled"]))
     model.graph.node.append(onnx.helper.make_node("Flatten", ["pooled"], ["scores"]))

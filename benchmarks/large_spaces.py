@@ -1,4 +1,4 @@
-"""How many engines searches of 300 and 1,000 groups take on planted optima, and their thinking.
+"""Engines of searches of 300 and 1,000 groups on planted optima, and the time to decide on them.
 
     python benchmarks/large_spaces.py --seeds 10
 

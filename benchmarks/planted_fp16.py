@@ -30,6 +30,7 @@ from precsearch.emulation.session import Proxy
 from precsearch.graph.prepare import prepare
 from precsearch.graph.reading.read import read_model
 from precsearch.grouping.group import group
+from precsearch.lowering.context import LoweringContext
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.search.evaluator import Evaluated, Steps
@@ -71,7 +72,7 @@ def opened(model: Path, data: Path) -> tuple[Case, Problem]:
     scales = RangeScales({}, scheme)
     plain = Lowering(graph, space, scheme, scales).lower(Assignment()).model
     session = OnnxRuntimeBackend(BackendOptions(threads=1)).open(plain)
-    made = ProxyGraph(graph, space, scheme, scales)
+    made = ProxyGraph(LoweringContext(graph, space, scheme, scales))
     case = Case(made, Proxy(made.proxy, 1), [session.run(f) for f in feeds], feeds)
     return case, Problem(space, Goal(Bound(1e-2), 0.005))
 

@@ -31,6 +31,7 @@ from precsearch.emulation.single import FlatProxy
 from precsearch.graph.prepare import prepare
 from precsearch.graph.reading.read import read_model
 from precsearch.grouping.group import group
+from precsearch.lowering.context import LoweringContext
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales
@@ -65,7 +66,9 @@ def row(folder: Path, precision: Precision) -> str:
     asked = space.uniform(precision)
     names = [o.name for o in graph.outputs]
     feed = feeds[0]
-    proxy = FlatProxy(graph, space, chosen, scales, asked, form).with_outputs(names)
+    proxy = FlatProxy(LoweringContext(graph, space, chosen, scales, form), asked).with_outputs(
+        names
+    )
     lowered = Lowering(graph, space, chosen, scales, form).lower(asked)
     exact, emulated = (unoptimized(m, feed) for m in (plain.model, proxy))
     evaluator = ReferenceEvaluator(onnx.load_model_from_string(lowered.model))

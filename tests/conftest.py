@@ -27,6 +27,7 @@ time_quickly()
 # How long an example takes, or is drawn, says how busy the machine is, not whether we are right.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+settings.register_profile("inner-loop", settings.get_profile("unhurried"), max_examples=25)
 
 _HERE = Path(__file__).parent
 _SEARCHES = [
@@ -82,9 +83,30 @@ Files of over 3 s of CPU time by a run of 2026-11-30, and folders that are about
 """
 
 
+_PLACES = [_HERE / name for name in _SEARCHES]
+assert all(place.exists() for place in _PLACES), "a place of slow tests was moved"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where the fast tests alone run, properties are tried on fewer examples than elsewhere."""
+    if _fast_alone(config):
+        settings.load_profile("inner-loop")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where the fast tests alone run, the others need not be imported."""
+    return True if _fast_alone(config) and _is_slow(collection_path) else None
+
+
+def _fast_alone(config: pytest.Config) -> bool:
+    return "not slow" in config.option.markexpr
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    places = [_HERE / name for name in _SEARCHES]
-    assert all(place.exists() for place in places), "a place of slow tests was moved"
     for item in items:
-        if any(item.path.is_relative_to(place) for place in places):
+        if _is_slow(item.path):
             item.add_marker(pytest.mark.slow)
+
+
+def _is_slow(path: Path) -> bool:
+    return any(path.is_relative_to(place) for place in _PLACES)

@@ -1,4 +1,4 @@
-"""Limits of size that keep the code readable; whoever needs more says why in a table here.
+"""Limits of size that keep the code readable; exceptions stand in a table here with their reason.
 
 A file has at most 300 lines, a function at most 40 without its docstring, a folder at most 15
 modules. The tables hold the exceptions; a line that is no longer needed fails, too.
@@ -104,7 +104,7 @@ def test_no_two_files_of_tests_have_one_name() -> None:
     assert sorted(names) == sorted(set(names))
 
 
-def test_words_have_one_spelling() -> None:
+def test_words_are_spelt_one_way() -> None:
     """Oxford's: -ize as in ONNX, and neighbour, colour, behaviour."""
     listed = subprocess.run(
         ["git", "ls-files", "*.py", "*.md", "*.yml", "*.toml", "*.sh"],

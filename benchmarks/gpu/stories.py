@@ -1,4 +1,4 @@
-"""The stories that TensorRT users come with, each from the model to a plan on a real GPU.
+"""Typical cases of TensorRT users, each from the model to a plan on a real GPU.
 
     python benchmarks/gpu/stories.py vit8 vit32 resnet swin noise --generators DIR -o OUT
     python benchmarks/gpu/stories.py fixtures --fixtures DIR -o OUT

@@ -1,4 +1,4 @@
-"""Take the profiles and the proxy's losses of recorded OpenVINO landscapes anew.
+"""Record the profiles and the proxy's losses of recorded OpenVINO landscapes again.
 
     python -m benchmarks.landscapes.profile_openvino benchmarks/landscapes/openvino -o FOLDER
 

@@ -41,6 +41,7 @@ from precsearch.core.trial import Fidelity
 from precsearch.emulation.multiplexed import ProxyGraph
 from precsearch.emulation.session import Proxy
 from precsearch.executors.candidates import candidate
+from precsearch.lowering.context import LoweringContext
 from precsearch.measurement.timing.latency import head_to_head
 
 FREE = {"residual": 5, "fire": 5, "mlp": 5}
@@ -69,7 +70,9 @@ def timings(
 def proxies(case: Opened, space: SearchSpace, assignments: Sequence[Assignment]) -> list[float]:
     """The loss of each assignment in the proxy."""
     target = case.target
-    made = ProxyGraph(target.graph, space, target.scheme, case.lowering.scales, target.form)
+    made = ProxyGraph(
+        LoweringContext(target.graph, space, target.scheme, case.lowering.scales, target.form)
+    )
     proxy, feeds = Proxy(made.proxy, 1, 1, ""), case.searched.data.feeds
     rows = (proxy.run(made.request(a), feeds) for a in assignments)
     return [score(case.inputs.metric, outputs, case.searched).loss for outputs in rows]

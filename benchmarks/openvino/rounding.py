@@ -21,6 +21,7 @@ from benchmarks.openvino.uniform import BF16, Case, error
 from precsearch.core.space import Assignment
 from precsearch.emulation.multiplexed import ProxyGraph
 from precsearch.emulation.session import Proxy
+from precsearch.lowering.context import LoweringContext
 
 HALVES = 6
 
@@ -38,7 +39,9 @@ class Beside:
     def __post_init__(self) -> None:
         target = self.case.target
         scales, form = self.case.scales, target.form
-        self._graph = ProxyGraph(target.graph, target.space, target.scheme, scales, form)
+        self._graph = ProxyGraph(
+            LoweringContext(target.graph, target.space, target.scheme, scales, form)
+        )
         self._proxy = Proxy(self._graph.proxy, 1, 1, target.options.model_folder)
         self._plain = self._proxied(())
         self._fp32 = self.case.run(self.case.build(Assignment()))

@@ -24,6 +24,7 @@ from precsearch.data.spec import input_specs
 from precsearch.emulation.multiplexed import ProxyGraph
 from precsearch.emulation.session import Proxy
 from precsearch.graph.reading.read import read_model
+from precsearch.lowering.context import LoweringContext
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales
@@ -75,7 +76,9 @@ class Case:
 
     def proxied(self, assignment: Assignment) -> float:
         target = self.target
-        made = ProxyGraph(target.graph, target.space, target.scheme, self.scales, target.form)
+        made = ProxyGraph(
+            LoweringContext(target.graph, target.space, target.scheme, self.scales, target.form)
+        )
         proxy = Proxy(made.proxy, 1, 1, target.options.model_folder)
         plain = proxy.run(made.request(Assignment()), self.feeds)
         return error(proxy.run(made.request(assignment), self.feeds), plain)

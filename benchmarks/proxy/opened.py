@@ -24,6 +24,7 @@ from precsearch.graph.prepare import prepare
 from precsearch.graph.reading.read import read_model
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
+from precsearch.lowering.context import LoweringContext
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales
@@ -139,7 +140,9 @@ def opened(model: Model, threads: int) -> Opened:
     scheme = model.backend.scheme
     made: list[ProxyGraph] = []
     graph_s = seconds(
-        lambda: made.append(ProxyGraph(model.graph, model.space, scheme, model.scales))
+        lambda: made.append(
+            ProxyGraph(LoweringContext(model.graph, model.space, scheme, model.scales))
+        )
     )
     empty = resident_mb()
     proxies: list[Proxy] = []

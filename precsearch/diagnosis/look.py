@@ -75,16 +75,8 @@ def look(configuration: Configuration, feeds: Sequence[Feed]) -> OpenedConfigura
         t for n in configuration.graph.nodes for t in n.outputs if configuration.graph.is_float(t)
     )
     reference = configuration.inside(plain, tensors, "FP32")
-    alone = SingleGroupLoss(
-        configuration.graph,
-        configuration.space,
-        configuration.scheme,
-        configuration.form,
-        configuration.model_folder,
-        assignment,
-        scales,
-        feeds,
-    )
+    context = configuration.context(scales)
+    alone = SingleGroupLoss(context, assignment, configuration.model_folder, feeds)
     emulated = OpenedConfiguration(
         reference, configuration.inside(flat, tensors, _ROUNDED), {}, alone.loss
     )

@@ -15,6 +15,7 @@ from precsearch.emulation.single import FlatProxy
 from precsearch.graph.reading.read import SourceModel
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
+from precsearch.lowering.context import LoweringContext
 from precsearch.lowering.lower import Lowered, Lowering
 from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales, ScaleSource
@@ -67,6 +68,10 @@ class Configuration:
         """
         return Lowering(self.graph, self.space, self.scheme, scales, self.form).lower(assignment)
 
+    def context(self, scales: ScaleSource) -> LoweringContext:
+        """How assignments of this model are written with these scales."""
+        return LoweringContext(self.graph, self.space, self.scheme, scales, self.form)
+
     def of(self, graph: GraphView) -> Configuration:
         """The same for a rewritten graph: everything that can, in the lowest precision of this."""
         lowest = max((p for _, p in self.assignment.entries), key=lambda p: p.rank)
@@ -84,7 +89,7 @@ class Configuration:
         Raises:
             ModelError: A tensor to quantize was not calibrated.
         """
-        return FlatProxy(self.graph, self.space, self.scheme, scales, assignment, self.form)
+        return FlatProxy(self.context(scales), assignment)
 
     def inside(self, flat: FlatProxy, tensors: tuple[str, ...], how: str) -> OrtTensors:
         """A look into an emulation."""
@@ -105,7 +110,8 @@ class Configuration:
         if not self.assignment.keys_at(Precision.INT8):
             return RangeScales({}, self.scheme), self.assignment
         whole = FlatProxy(
-            self.graph, self.space, self.scheme, RangeScales({}, self.scheme), Assignment()
+            LoweringContext(self.graph, self.space, self.scheme, RangeScales({}, self.scheme)),
+            Assignment(),
         )
         names = {whole.name(t): t for t in wanted}
         model = whole.with_outputs([o.name for o in self.graph.outputs])

@@ -17,18 +17,15 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from precsearch.core.backend import TYPED, GraphForm, QuantScheme
 from precsearch.core.errors import ModelError
 from precsearch.core.formats import UINT8
 from precsearch.core.precision import Encoding, Precision
-from precsearch.core.space import Assignment, LayerGroup, SearchSpace
+from precsearch.core.space import Assignment, LayerGroup
 from precsearch.emulation.branch import Branch, Scope
 from precsearch.emulation.selector import SCALES, ZEROS, Choices
 from precsearch.emulation.weights import ProxyWeights
 from precsearch.graph.serialize import join_model
-from precsearch.graph.view import GraphView
 from precsearch.lowering.context import LoweringContext
-from precsearch.lowering.qdq.scales import ScaleSource
 
 __all__ = ["ADDED_BYTES", "FLAGS", "SCALES", "ZEROS", "ProxyGraph", "ProxyModel", "ProxyRequest"]
 
@@ -89,11 +86,7 @@ class ProxyGraph:
     """Writes the proxy of one prepared model and translates assignments for it.
 
     Args:
-        graph: The prepared model.
-        space: Its groups.
-        scheme: The backend's quantization.
-        scales: Calibrated ranges, or a plan's scales.
-        form: What surrounds INT8.
+        context: The prepared model, its groups, and how assignments of it are written.
         budget: Bytes of constants that may be added.
 
     Raises:
@@ -104,19 +97,12 @@ class ProxyGraph:
 
     def __init__(
         self,
-        graph: GraphView,
-        space: SearchSpace,
-        scheme: QuantScheme,
-        scales: ScaleSource,
-        form: GraphForm = TYPED,
+        context: LoweringContext,
         budget: int = ADDED_BYTES,
     ) -> None:
-        self.graph = graph
-        self.space = space
-        self.scheme = scheme
-        self.scales = scales
-        self._context = LoweringContext(graph, space, scheme, scales, form)
-        self._owners = self._context.owners
+        self.context = context
+        self.graph, self.space = context.graph, context.space
+        self._owners = context.owners
         self._readers = self._read_outside()
         self.proxy = self._model(budget)
 
@@ -132,10 +118,10 @@ class ProxyGraph:
         scaled = self.proxy.scaled
         steps, zeros = [1.0] * len(scaled), [0] * len(scaled)
         if any(p.spec.encoding is Encoding.QDQ for _, p in assignment.entries):
-            params = self._context.layout(assignment).params
+            params = self.context.layout(assignment).params
             for position, tensor in enumerate(scaled):
                 if tensor in params:
-                    stored = self._context.stored(params[tensor], self._precisions[tensor])
+                    stored = self.context.stored(params[tensor], self._precisions[tensor])
                     steps[position], zeros[position] = stored.scale, stored.zero_point
         flags = tuple(assignment[key] in conditions for key, conditions in self.proxy.flags)
         return ProxyRequest(flags, tuple(steps), tuple(zeros))
@@ -156,9 +142,9 @@ class ProxyGraph:
             key: params
             for p in self.space.precisions
             if p.spec.encoding is Encoding.QDQ
-            for key, params in self._context.layout(self.space.uniform(p)).params.items()
+            for key, params in self.context.layout(self.space.uniform(p)).params.items()
         }
-        weights = ProxyWeights(self._context, nominal, budget)
+        weights = ProxyWeights(self.context, nominal, budget)
         pairs = [(group, self._branches(group, weights)) for group in self.space.groups]
         choices = Choices(self.graph, weights.added)
         nodes: list[onnx.NodeProto] = []
@@ -187,7 +173,7 @@ class ProxyGraph:
         """None where a group has no choice, or nothing that others read."""
         if len(group.choices) == 1 or not self._outputs(group):
             return {}
-        return {p: Branch(self._context, group, p, weights, Scope()) for p in group.choices}
+        return {p: Branch(self.context, group, p, weights, Scope()) for p in group.choices}
 
     def _outputs(self, group: LayerGroup) -> list[str]:
         outputs = (t for key in group.nodes for t in self.graph.by_key[key].outputs)
@@ -203,7 +189,8 @@ class ProxyGraph:
     @property
     def _zeros(self) -> str:
         """Type of the zero points: that of integers, if there are any."""
-        kinds = (self.scheme.activation(p).format for p in self.scheme.precisions)
+        scheme = self.context.scheme
+        kinds = (scheme.activation(p).format for p in scheme.precisions)
         return next((kind.name for kind in kinds if kind.is_integer), UINT8.name)
 
     def _inputs(self, flags: int, scaled: int) -> list[onnx.ValueInfoProto]:

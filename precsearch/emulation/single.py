@@ -11,16 +11,13 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from precsearch.core.backend import TYPED, GraphForm, QuantScheme
-from precsearch.core.space import Assignment, SearchSpace
+from precsearch.core.space import Assignment
 from precsearch.emulation.branch import FLOAT_ZERO, Branch, Scope, scale_name, zero_name
 from precsearch.emulation.multiplexed import ADDED_BYTES
 from precsearch.emulation.weights import ProxyWeights
 from precsearch.graph.encode import coded
 from precsearch.graph.serialize import join_model
-from precsearch.graph.view import GraphView
 from precsearch.lowering.context import LoweringContext
-from precsearch.lowering.qdq.scales import ScaleSource
 
 __all__ = ["FlatProxy"]
 
@@ -29,12 +26,8 @@ class FlatProxy:
     """The emulation of one assignment.
 
     Args:
-        graph: The prepared model.
-        space: Its groups.
-        scheme: The backend's quantization.
-        scales: Calibrated ranges, or a plan's scales.
+        context: The prepared model, its groups, and how assignments of it are written.
         assignment: Canonical.
-        form: What surrounds INT8.
         budget: Bytes of constants that may be added.
 
     Raises:
@@ -45,16 +38,12 @@ class FlatProxy:
 
     def __init__(
         self,
-        graph: GraphView,
-        space: SearchSpace,
-        scheme: QuantScheme,
-        scales: ScaleSource,
+        context: LoweringContext,
         assignment: Assignment,
-        form: GraphForm = TYPED,
         budget: int = ADDED_BYTES,
     ) -> None:
+        graph, space, scheme = context.graph, context.space, context.scheme
         self.graph = graph
-        context = LoweringContext(graph, space, scheme, scales, form)
         params = context.layout(assignment).params
         weights = ProxyWeights(context, params, budget)
         self._scope = Scope()

@@ -8,13 +8,12 @@ from functools import cached_property
 
 import numpy as np
 
-from precsearch.core.backend import Feed, GraphForm, QuantScheme
+from precsearch.core.backend import Feed
 from precsearch.core.precision import Precision
-from precsearch.core.space import Assignment, SearchSpace
+from precsearch.core.space import Assignment
 from precsearch.emulation.multiplexed import ProxyGraph
 from precsearch.emulation.session import Proxy
-from precsearch.graph.view import GraphView
-from precsearch.lowering.qdq.scales import ScaleSource
+from precsearch.lowering.context import LoweringContext
 from precsearch.metrics.distance import worst_relative_l2
 
 __all__ = ["SingleGroupLoss"]
@@ -24,46 +23,33 @@ class SingleGroupLoss:
     """Scores single groups by one proxy, opened when the first is asked for.
 
     Args:
-        graph: The prepared model.
-        space: Its groups.
-        scheme, form: The backend's rules.
-        model_folder: Folder of external weights.
+        context: The prepared model, its groups, and how assignments of it are written.
         assignment: What the groups are scored in.
-        scales: Of activations.
+        model_folder: Folder of external weights.
         feeds: Samples, of which the first eight are used.
     """
 
     def __init__(
         self,
-        graph: GraphView,
-        space: SearchSpace,
-        scheme: QuantScheme,
-        form: GraphForm,
-        model_folder: str,
+        context: LoweringContext,
         assignment: Assignment,
-        scales: ScaleSource,
+        model_folder: str,
         feeds: Sequence[Feed],
     ) -> None:
-        self._graph = graph
-        self._space = space
-        self._scheme = scheme
-        self._form = form
-        self._folder = model_folder
+        self._context = context
         self._assignment = assignment
-        self._scales = scales
+        self._folder = model_folder
         self._feeds = feeds[:8]
         self._known: dict[str, float] = {}
 
     @cached_property
     def _opened(self) -> tuple[ProxyGraph, Proxy, list[dict[str, np.ndarray]]]:
-        space = replace(
-            self._space,
-            groups=tuple(
-                replace(g, choices=tuple(dict.fromkeys((Precision.FP32, self._assignment[g.key]))))
-                for g in self._space.groups
-            ),
+        groups = tuple(
+            replace(g, choices=tuple(dict.fromkeys((Precision.FP32, self._assignment[g.key]))))
+            for g in self._context.space.groups
         )
-        graph = ProxyGraph(self._graph, space, self._scheme, self._scales, self._form)
+        space = replace(self._context.space, groups=groups)
+        graph = ProxyGraph(replace(self._context, space=space))
         proxy = Proxy(graph.proxy, 2, 2, self._folder)
         reference = proxy.run(graph.request(Assignment()), self._feeds)
         return graph, proxy, reference

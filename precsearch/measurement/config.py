@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from precsearch.core.backend import CPU_USE, Backend, BackendOptions, DeviceUse, Feed
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Goal
 from precsearch.core.trial import Accuracy, Latency, Measurement
 from precsearch.data import Dataset
-from precsearch.emulation.multiplexed import ProxyModel
 from precsearch.measurement.artifact_store import BUDGET
 from precsearch.measurement.timing.latency import Load, TimingOptions
 from precsearch.system.serialized import SerializedModel
+
+if TYPE_CHECKING:
+    from precsearch.emulation.multiplexed import ProxyModel
 
 __all__ = ["Candidate", "MeasurementConfig", "ReferenceSplit", "Rival"]
 

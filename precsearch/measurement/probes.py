@@ -1,16 +1,19 @@
-"""The proxy of a bench, and the samples that it sees: few, the hardest first, always the same."""
+"""The proxy of a measurement service, and the samples that it sees: few, the hardest first."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from precsearch.core.backend import Array, BackendOptions, Feed
 from precsearch.core.errors import BuildError
 from precsearch.data import Dataset
-from precsearch.emulation.multiplexed import ProxyModel, ProxyRequest
-from precsearch.emulation.session import Proxy
+
+if TYPE_CHECKING:
+    from precsearch.emulation.multiplexed import ProxyModel, ProxyRequest
+    from precsearch.emulation.session import Proxy
 
 __all__ = ["SMOOTH", "FirstLook", "Probes", "by_hardness"]
 
@@ -118,7 +121,9 @@ class Probes:
         """
         if self._proxy is None:
             if self._model is None:
-                raise BuildError("this bench was given no proxy")
+                raise BuildError("this measurement service was given no proxy")
+            from precsearch.emulation.session import Proxy  # late: most workers have none
+
             threads = self._options.threads or len(os.sched_getaffinity(0))
             self._proxy = Proxy(self._model, threads, threads, self._options.model_folder)
         return self._proxy

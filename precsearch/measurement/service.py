@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from precsearch.core.backend import (
     ChoosesFp32,
@@ -19,7 +20,6 @@ from precsearch.core.backend import (
 )
 from precsearch.core.backend.old_names import engine_warnings
 from precsearch.core.trial import Accuracy, Fidelity, Latency, Measurement
-from precsearch.emulation.multiplexed import ProxyRequest
 from precsearch.measurement.artifact_store import Artifact
 from precsearch.measurement.build_service import Engine, engine_of
 from precsearch.measurement.config import Candidate, MeasurementConfig, ReferenceSplit, Rival
@@ -36,6 +36,9 @@ from precsearch.measurement.reference_service import Announce, ReferenceService
 from precsearch.measurement.scoring import Scorer, Scores
 from precsearch.measurement.timing.confirming import timed_together
 from precsearch.measurement.timing.timer import EngineTimer, surroundings
+
+if TYPE_CHECKING:
+    from precsearch.emulation.multiplexed import ProxyRequest
 
 __all__ = ["Candidate", "MeasurementConfig", "MeasurementService", "ReferenceSplit", "Rival"]
 

@@ -13,14 +13,14 @@ from precsearch.core.errors import DataError, OptionError
 from precsearch.core.trial import Accuracy, Aggregation
 from precsearch.metrics.blocks import compared
 from precsearch.metrics.mismatches import is_float, mismatches, unsound
-from precsearch.metrics.protocol import checked_tolerance
+from precsearch.metrics.protocol import PlainScale
 from precsearch.metrics.resample import Floats, aggregate
 
 __all__ = ["TOP1", "TOP1_AGREE", "Top1", "Top1Agree"]
 
 
 @dataclass(frozen=True)
-class Top1Agree:
+class Top1Agree(PlainScale):
     """Share of samples whose largest class is another than the reference's.
 
     The classes are the first float output of shape ``[batch, classes]`` (axes of length 1 may
@@ -67,18 +67,6 @@ class Top1Agree:
             aggregation=Aggregation.MEAN,
             mismatches=odd,
         )
-
-    def bound(self, tolerance: float) -> float:
-        """See `Metric.bound`: a share of the samples.
-
-        Raises:
-            OptionError: ``tolerance`` is negative or no number.
-        """
-        return checked_tolerance(tolerance, self.name)
-
-    def display(self, loss: float) -> float:
-        """See `Metric.display`."""
-        return loss
 
     def _truth(self, labels: Array | None, samples: int, classes: int) -> Array | None:
         return None

@@ -6,25 +6,24 @@ import inspect
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from precsearch.core.backend import Array, Feed
 from precsearch.core.errors import DataError, OptionError
-from precsearch.core.mismatch import Mismatch
-from precsearch.core.trial import Accuracy, Aggregation
+from precsearch.core.trial import Accuracy
 from precsearch.metrics.blocks import compared
 from precsearch.metrics.mismatches import mismatches, unsound
-from precsearch.metrics.protocol import checked_tolerance
-from precsearch.metrics.resample import Floats, aggregate, upper
+from precsearch.metrics.protocol import PlainScale
+from precsearch.metrics.resample import mean_accuracy
 from precsearch.system.user_code import USER_ERRORS, describe, find_function
 
 __all__ = ["Custom"]
 
 
 @dataclass(frozen=True)
-class Custom:
+class Custom(PlainScale):
     """``function(outputs, reference, labels)`` gives the loss, or one loss per sample.
 
     It is called with the sequences of output mappings and the labels that `Metric.score` gets; one
@@ -37,7 +36,6 @@ class Custom:
         arguments: How many the function takes: 2 or 3.
     """
 
-    name: str
     function: Callable[..., object]
     sha256: str = ""
     needs_labels: bool = False
@@ -102,19 +100,10 @@ class Custom:
                 f"the metric {self.name!r} returned {what}; return a number, or one number per "
                 "sample"
             )
-        return _mean(np.where(np.isfinite(errors), errors, math.inf), odd, seed)
-
-    def bound(self, tolerance: float) -> float:
-        """See `Metric.bound`.
-
-        Raises:
-            OptionError: ``tolerance`` is negative or no number.
-        """
-        return checked_tolerance(tolerance, self.name)
-
-    def display(self, loss: float) -> float:
-        """See `Metric.display`."""
-        return loss
+        errors = np.where(np.isfinite(errors), errors, math.inf)
+        if errors.ndim == 0:
+            return Accuracy(float(errors), float(errors), mismatches=odd)
+        return replace(mean_accuracy(errors, np.ones_like(errors), seed), mismatches=odd)
 
 
 def _arguments(function: Callable[..., object], name: str) -> int:
@@ -130,20 +119,4 @@ def _arguments(function: Callable[..., object], name: str) -> int:
     raise OptionError(
         f"the metric {name!r} is called with (outputs, reference, labels), or with the first two, "
         f"but takes {signature}; change its parameters"
-    )
-
-
-def _mean(errors: Floats, odd: tuple[Mismatch, ...], seed: int) -> Accuracy:
-    """A score of one loss, or of one per sample."""
-    if errors.ndim == 0:
-        return Accuracy(float(errors), float(errors), mismatches=odd)
-    weights = np.ones_like(errors)
-    loss = aggregate(errors, weights, Aggregation.MEAN)
-    return Accuracy(
-        loss=loss,
-        upper=upper(errors, weights, Aggregation.MEAN, loss, seed),
-        per_sample=tuple(errors.tolist()),
-        weights=tuple(weights.tolist()),
-        aggregation=Aggregation.MEAN,
-        mismatches=odd,
     )

@@ -9,7 +9,7 @@ from precsearch.core.backend import Array, Feed
 from precsearch.core.errors import OptionError
 from precsearch.core.trial import Accuracy
 from precsearch.metrics.elementwise import Elementwise
-from precsearch.metrics.protocol import Metric, checked_tolerance
+from precsearch.metrics.protocol import Metric, PlainScale
 
 __all__ = ["REST", "PerOutput", "per_output_name", "per_output_of"]
 
@@ -18,7 +18,7 @@ REST = "*"
 
 
 @dataclass(frozen=True)
-class PerOutput:
+class PerOutput(PlainScale):
     """``NAME[output=tolerance,…]``: its bound is 1, whatever the outputs' bounds are.
 
     Attributes:
@@ -27,7 +27,6 @@ class PerOutput:
         tolerances: Output → tolerance in the base's terms; `REST` for those that are not named.
     """
 
-    name: str
     base: Metric
     tolerances: Mapping[str, float] = field(default_factory=dict)
     needs_labels: bool = False
@@ -83,18 +82,6 @@ class PerOutput:
             by_output={k: v for a in scores for k, v in a.by_output.items()},
             mismatches=tuple(m for a in scores for m in a.mismatches),
         )
-
-    def bound(self, tolerance: float) -> float:
-        """See `Metric.bound`: 1 is the bound of each output.
-
-        Raises:
-            OptionError: ``tolerance`` is negative or no number.
-        """
-        return checked_tolerance(tolerance, self.name)
-
-    def display(self, loss: float) -> float:
-        """See `Metric.display`: a share of the bound."""
-        return loss
 
 
 def _shared(accuracy: Accuracy, bound: float) -> Accuracy:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from precsearch.core.backend import Array, Feed
 from precsearch.core.errors import OptionError
 from precsearch.core.trial import Accuracy
 
-__all__ = ["Metric", "checked_tolerance", "resolution"]
+__all__ = ["Metric", "PlainScale", "checked_tolerance", "resolution"]
 
 
 @runtime_checkable
@@ -79,6 +80,29 @@ class Metric(Protocol):
     def display(self, loss: float) -> float:
         """A loss as the user thinks of it, the inverse of `bound`."""
         ...
+
+
+@dataclass(frozen=True)
+class PlainScale:
+    """What metrics share whose tolerance is a loss as it is, without a unit.
+
+    Attributes:
+        name: See `Metric.name`.
+    """
+
+    name: str
+
+    def bound(self, tolerance: float) -> float:
+        """See `Metric.bound`: the tolerance itself.
+
+        Raises:
+            OptionError: ``tolerance`` is negative or no number.
+        """
+        return checked_tolerance(tolerance, self.name)
+
+    def display(self, loss: float) -> float:
+        """See `Metric.display`: the loss itself."""
+        return loss
 
 
 def checked_tolerance(tolerance: float, what: str) -> float:

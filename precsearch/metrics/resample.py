@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from precsearch.core.trial import Aggregation
+from precsearch.core.trial import Accuracy, Aggregation
 
-__all__ = ["Floats", "Precision95", "aggregate", "how_sure", "upper"]
+__all__ = ["Floats", "Precision95", "aggregate", "how_sure", "mean_accuracy", "upper"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -137,3 +137,21 @@ def how_sure(
     low, high = np.quantile(losses, (0.025, 0.975))
     share = float(high - low) / 2
     return Precision95(share, max(n, math.ceil(n * (share / level) ** 2)))
+
+
+def mean_accuracy(errors: Floats, weights: Floats, seed: int) -> Accuracy:
+    """The score of a metric whose loss is the weighted mean over samples.
+
+    Args:
+        errors: Loss of each sample, shape ``[samples]``.
+        weights: Their weights, positive, of the same shape.
+        seed: Of the resampling behind ``upper``.
+    """
+    loss = aggregate(errors, weights, Aggregation.MEAN)
+    return Accuracy(
+        loss=loss,
+        upper=upper(errors, weights, Aggregation.MEAN, loss, seed),
+        per_sample=tuple(errors.tolist()),
+        weights=tuple(weights.tolist()),
+        aggregation=Aggregation.MEAN,
+    )

@@ -12,6 +12,27 @@ from types import ModuleType
 __all__ = ["deferred"]
 
 
+class _Loader(LazyLoader):
+    """A lazy loader whose module tells its file without being loaded.
+
+    `inspect` and Hypothesis ask every module that is imported for its file.
+    """
+
+    def exec_module(self, module: ModuleType) -> None:
+        """See `importlib.util.LazyLoader.exec_module`."""
+        super().exec_module(module)
+        lazy = type(module)
+
+        class Unloaded(ModuleType):
+            def __getattribute__(self, name: str) -> object:
+                if name == "__file__":
+                    return object.__getattribute__(self, name)
+                object.__setattr__(self, "__class__", lazy)
+                return getattr(self, name)
+
+        object.__setattr__(module, "__class__", Unloaded)
+
+
 class _Finder:
     """Finds some modules as Python does, and loads each on the first use of an attribute."""
 
@@ -26,7 +47,7 @@ class _Finder:
             return None
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = LazyLoader(spec.loader)
+            spec.loader = _Loader(spec.loader)
         return spec
 
 

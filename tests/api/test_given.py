@@ -101,7 +101,9 @@ def test_feeds_of_unequal_shapes_stay_whole(tmp_path: Path) -> None:
     assert [f.shape for f in found] == [f.shape for f in feeds]
 
 
-def test_of_an_endless_iterable_the_first_samples_are_used_and_this_is_said(path: Path) -> None:
+def test_the_first_samples_of_an_endless_iterable_are_used_and_a_warning_says_so(
+    path: Path,
+) -> None:
     def endless() -> object:
         while True:
             yield {"x": SAMPLES[:1]}
@@ -111,7 +113,7 @@ def test_of_an_endless_iterable_the_first_samples_are_used_and_this_is_said(path
     assert len(found) == 5
 
 
-def test_what_is_given_twice_is_written_once(path: Path) -> None:
+def test_data_given_twice_is_written_once(path: Path) -> None:
     first = data_file(SAMPLES, path, path.parent)
     assert first == data_file({"x": SAMPLES}, path, path.parent)
     assert first != data_file(SAMPLES[:5], path, path.parent)
@@ -129,7 +131,9 @@ def test_what_is_given_twice_is_written_once(path: Path) -> None:
         ((SAMPLES, SAMPLES, SAMPLES), "3 arrays for the model's 1 inputs"),
     ],
 )
-def test_what_is_no_data_is_refused_in_a_sentence(path: Path, data: Data, said: str) -> None:
+def test_a_value_that_is_not_data_is_refused_in_one_sentence(
+    path: Path, data: Data, said: str
+) -> None:
     with pytest.raises(precsearch.DataError, match=said):
         data_file(data, path, path.parent)
     with pytest.raises(precsearch.DataError, match="no column 'pixel'"):

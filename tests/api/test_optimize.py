@@ -1,4 +1,4 @@
-"""A search from Python with everything in memory, and what its result tells."""
+"""A search from Python with everything in memory, and what its result contains."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_the_plan_is_beside_the_model_and_on_disk(result: precsearch.Result, pla
     assert type(EVENTS[0]).__name__ == "RunStarted"
 
 
-def test_a_result_knows_trials_front_and_model(result: precsearch.Result) -> None:
+def test_a_result_has_its_trials_its_front_and_its_model(result: precsearch.Result) -> None:
     engines = [t for t in result.trials if t.engine]
     assert sum(t.chosen for t in result.trials) == 1
     assert {t.number for t in result.front} <= {t.number for t in engines}
@@ -91,7 +91,7 @@ def test_a_result_shows_itself(result: precsearch.Result) -> None:
     assert "FP32's" in html
 
 
-def test_a_chart_of_the_trials_is_one_of_altair(result: precsearch.Result) -> None:
+def test_the_chart_of_the_trials_is_an_altair_chart(result: precsearch.Result) -> None:
     altair = pytest.importorskip("altair")
     chart = result.chart()
     assert isinstance(chart, altair.LayerChart | altair.Chart)
@@ -141,6 +141,7 @@ def test_each_bound_and_metric_has_a_result_and_nothing_is_built_twice(
         backend="clocked",
         strategy="uniform",
         threads=1,
+        corrections=(),
     )
     named = next(metric for metric, _ in results if metric != "rel-l2")
     assert named.endswith("test_optimize.py:rel")
@@ -160,7 +161,7 @@ def test_each_bound_and_metric_has_a_result_and_nothing_is_built_twice(
         }
 
 
-def test_bounds_are_not_mixed_with_a_bound(place: Path) -> None:
+def test_several_bounds_and_a_single_bound_exclude_each_other(place: Path) -> None:
     with pytest.raises(precsearch.OptionError, match="metrics and bounds together"):
         precsearch.optimize_each(model(), bounds={"rel-l2": 0.1}, tol=0.1)
     with pytest.raises(precsearch.OptionError, match="names a tolerance twice"):
@@ -175,6 +176,7 @@ def test_a_bound_that_no_engine_meets_has_no_result(
     here(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     options: dict[str, Any] = {"backend": "clocked", "strategy": "uniform", "threads": 1}
+    options["corrections"] = ()
     found = precsearch.optimize_each(model(), FEEDS, bounds={far: 0.5, "rel-l2": 0.5}, **options)
     assert list(found) == [("rel-l2", 0.5)]
     with pytest.raises(precsearch.UnmetError):
@@ -183,7 +185,7 @@ def test_a_bound_that_no_engine_meets_has_no_result(
         )
 
 
-def test_mistakes_in_options_are_told_before_any_work(place: Path) -> None:
+def test_mistakes_in_options_are_reported_before_any_work(place: Path) -> None:
     for options, said in (
         ({"precisions": ["fp12"]}, "there is no precision 'fp12'"),
         ({"exclude": "op:Conv"}, r"exclude takes a list of patterns"),
@@ -193,7 +195,7 @@ def test_mistakes_in_options_are_told_before_any_work(place: Path) -> None:
             precsearch.optimize(model(), FEEDS, **options)
 
 
-def test_what_a_watcher_raises_ends_the_search(place: Path) -> None:
+def test_an_exception_of_a_callback_ends_the_search(place: Path) -> None:
     def stop(event: Event) -> None:
         raise RuntimeError("enough")
 

@@ -1,4 +1,4 @@
-"""A run that MLflow is told of, by a module that records what it is called with."""
+"""A run that is logged to MLflow, with a module in its place that records the calls."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_a_run_that_is_active_is_used_and_left_open(recorder: Recorder) -> None:
     assert recorder.named("log_params")
 
 
-def test_what_ends_a_search_ends_the_run_as_failed(recorder: Recorder) -> None:
+def test_an_error_that_ends_a_search_marks_the_tracked_run_as_failed(recorder: Recorder) -> None:
     stream = tracked(config(), run(unmet()))
     next(stream)
     with pytest.raises(KeyboardInterrupt):
@@ -152,7 +152,7 @@ def test_what_ends_a_search_ends_the_run_as_failed(recorder: Recorder) -> None:
     assert recorder.named("end_run") == [((), {"status": "FAILED"})]
 
 
-def test_a_server_that_fails_on_the_way_ends_no_search_and_is_told_at_the_end(
+def test_a_server_that_fails_during_a_search_does_not_end_it_and_is_reported_at_the_end(
     recorder: Recorder,
 ) -> None:
     recorder.refuses = frozenset({"log_metrics"})
@@ -161,7 +161,7 @@ def test_a_server_that_fails_on_the_way_ends_no_search_and_is_told_at_the_end(
     assert found.summary == ("no", "MLflow did not take all of this run: no log_metrics")
 
 
-def test_a_server_that_takes_no_run_and_a_missing_package_are_refused_before_the_search(
+def test_a_server_that_refuses_runs_or_a_missing_package_is_an_error_before_the_search(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorder.refuses = frozenset({"log_params"})

@@ -32,7 +32,7 @@ NEITHER = "neither TensorRT nor ONNX Runtime's CUDA provider is installed"
         (("onnxruntime",), True, True, 1, "onnxruntime", "this version has no other"),
     ],
 )
-def test_the_first_that_the_machine_has(
+def test_auto_is_the_first_backend_that_the_machine_has(
     names: tuple[str, ...], tensorrt: bool, cuda: bool, devices: int, name: str, reason: str
 ) -> None:
     asked: list[str] = []
@@ -53,12 +53,12 @@ def test_a_driver_is_not_asked_where_nothing_could_use_it() -> None:
     assert auto_backend(ALL, lambda _: False, devices, lambda: False).name == "onnxruntime"
 
 
-def test_a_name_is_itself() -> None:
+def test_a_named_backend_is_taken_as_it_is() -> None:
     assert backend_name("onnxruntime") == "onnxruntime"
     assert backend_name("auto") == auto_backend().name
 
 
-def test_plan_and_journal_name_what_was_taken(
+def test_plan_and_journal_name_the_backend_that_auto_chose(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(
@@ -77,7 +77,9 @@ def test_plan_and_journal_name_what_was_taken(
     assert run(["inspect", "model.onnx", "--backend", "auto"]) == 0
 
 
-def test_doctor_says_which_one_it_would_be(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_names_the_backend_that_auto_would_choose(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert run(["doctor"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     found = auto_backend()

@@ -52,7 +52,7 @@ def test_it_is_a_backend_and_makes_sessions() -> None:
 
 
 @given(assignments, st.integers(0, 5))
-def test_the_planted_error_is_what_is_measured(assignment: Assignment, seed: int) -> None:
+def test_the_measured_error_is_the_planted_one(assignment: Assignment, seed: int) -> None:
     landscape = toy_landscape(SPACE, seed)
     planted = landscape.error(assignment)
     assert relative_error(session(landscape, assignment)) == pytest.approx(planted, abs=1e-12)
@@ -145,7 +145,7 @@ def test_a_closed_session_does_not_run() -> None:
         opened.run(FEEDS[0])
 
 
-def test_what_is_no_model_is_refused() -> None:
+def test_bytes_that_are_not_a_model_are_refused() -> None:
     with pytest.raises(BuildError, match="no model"):
         FakeBackend(BackendOptions()).open(b"onnx")
 

@@ -87,7 +87,7 @@ def test_a_damaged_file_is_not_used(tmp_path: Path) -> None:
         backend.open(b"no model")
 
 
-def test_few_files_are_kept_and_none_half_written(tmp_path: Path) -> None:
+def test_few_files_are_kept_and_none_is_half_written(tmp_path: Path) -> None:
     models = OptimizedModels(tmp_path / "kept")
     models.took(1.0)
     for number in range(12):
@@ -102,7 +102,9 @@ def test_few_files_are_kept_and_none_half_written(tmp_path: Path) -> None:
     assert len(list((tmp_path / "kept").iterdir())) == 8
 
 
-def test_what_opens_quickly_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engines_that_open_quickly_are_not_cached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(optimized, "_WORTH_S", 1e9)
     backend = backend_in(tmp_path)
     for _ in range(3):

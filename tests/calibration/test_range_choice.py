@@ -53,7 +53,7 @@ def test_min_max_stays_where_nothing_is_gained() -> None:
     assert (found.method == "minmax") == (found.error == 1.0)
 
 
-def test_what_is_never_negative_begins_at_zero() -> None:
+def test_the_range_of_a_non_negative_tensor_begins_at_zero() -> None:
     found = chosen(16.0)["t1"]
     params = QuantParams.of(found.found, scheme().activation(Precision.INT8))
     assert params.zero_point == 0
@@ -66,7 +66,7 @@ def test_all_methods_at_once_find_what_each_finds(method: str) -> None:
     assert collect_ranges(calibration, [feed(9.0)]) == every[method]
 
 
-def test_a_calibration_ends_with_its_time() -> None:
+def test_calibration_ends_when_its_time_is_up() -> None:
     model = chained().SerializeToString()
     calibration = Calibration(model, "", ("x",), "mse", seconds=-1.0)
     with pytest.raises(ModelError, match="no time is left for all samples"):
@@ -82,7 +82,7 @@ def test_entropy_cuts_outliers_off() -> None:
 
 
 @pytest.mark.parametrize("opset", [17, 18])
-def test_channels_are_looked_at_one_by_one(opset: int) -> None:
+def test_statistics_are_per_channel(opset: int) -> None:
     model = chained()
     model.opset_import[0].version = opset
     axes = (("x", 1), ("t1", 1))

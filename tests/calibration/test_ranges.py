@@ -85,7 +85,7 @@ def test_percentile_cuts_an_outlier_and_mse_stays_between() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_holds_what_is_well_behaved(method: str) -> None:
+def test_every_method_covers_well_behaved_values(method: str) -> None:
     """A uniform distribution is not worth cutting, and what is never negative stays so."""
     values = np.random.default_rng(1).uniform(0.5, 4, (4, 50_000)).astype(np.float32)
     found = ranges(method, [values[i : i + 1] for i in range(4)])["x"]
@@ -104,7 +104,7 @@ def test_a_constant_and_an_empty_range_are_ranges(method: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_tensor_that_was_ever_not_finite_has_no_range(method: str, bad: float) -> None:
+def test_a_tensor_that_was_not_finite_once_has_no_range(method: str, bad: float) -> None:
     feeds = [np.ones((1, 4), np.float32) for _ in range(3)]
     feeds[1][0, 2] = bad
     found = ranges(method, feeds, ("Identity", "Sign"), "x", "t1")
@@ -117,7 +117,7 @@ def test_an_overflow_inside_the_model_is_seen() -> None:
     assert found == {"x": TensorRange(float(np.float32(1e30)), float(np.float32(1e30)))}
 
 
-def test_mistakes_are_sentences() -> None:
+def test_mistakes_are_reported_in_one_sentence() -> None:
     with pytest.raises(OptionError, match="use one of minmax, percentile, mse, entropy"):
         Calibration(b"", "", (), "median")
     with pytest.raises(ModelError, match="calibration failed"):

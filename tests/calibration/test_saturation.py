@@ -79,7 +79,7 @@ def cut(step: Callable[[Chain], None], low: float, high: float) -> TensorRange:
         (gate, (-2.7, -2.3), (2.3, 2.7)),
     ],
 )
-def test_a_range_ends_where_what_is_behind_saturates(
+def test_a_range_ends_where_the_next_function_saturates(
     step: Callable[[Chain], None], low: tuple[float, float], high: tuple[float, float]
 ) -> None:
     found = cut(step, -40.0, 20.0)
@@ -107,7 +107,7 @@ def test_cutting_costs_no_more_than_rounding(
     assert np.abs(values - clipped).max() <= steepest * level / 2 + 1e-9
 
 
-def test_a_range_within_what_is_useful_stays() -> None:
+def test_a_range_within_the_useful_part_stays() -> None:
     whole = TensorRange(-0.2, 20.0)
     found = curves(silu)
     assert found is not None
@@ -135,7 +135,7 @@ def relu(c: Chain) -> None:
     c.node("MaxPool", [c.tensor], kernel_shape=[1, 1])
 
 
-def test_what_something_else_reads_is_not_cut() -> None:
+def test_a_tensor_with_another_reader_is_not_cut() -> None:
     assert curves(residual) is None
 
 

@@ -53,7 +53,7 @@ def colours(text: Text) -> str:
     return " ".join(str(span.style) for span in text.spans)
 
 
-def test_a_sure_speed_up_is_green_and_has_no_doubt() -> None:
+def test_a_certain_speed_up_is_green_and_without_a_doubt() -> None:
     said = headline(SURE)
     assert said.plain == "m.onnx: 1.82x FP32's speed (1.78 to 1.86), within rel-l2 ≤ 0.01"
     assert "green" in colours(said)

@@ -34,7 +34,7 @@ def recorded(folder: Path, tolerance: float, builds: int) -> Path:
 
 
 @pytest.mark.parametrize(("tolerance", "builds"), [(2e-3, 10), (4e-3, 14), (6e-3, 16)])
-def test_the_end_that_is_foreseen_after_three_engines_does_not_move_by_a_quarter(
+def test_the_end_that_is_predicted_after_three_engines_moves_by_less_than_a_quarter(
     tolerance: float, builds: int, tmp_path: Path
 ) -> None:
     view, ends, engines = View(), [], 0

@@ -61,7 +61,7 @@ def test_help_fits_80_columns(
         assert "Example" in out
 
 
-def test_help_tells_the_defaults_that_hold(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_shows_the_actual_defaults(capsys: pytest.CaptureFixture[str]) -> None:
     run(["optimize", "--help"])
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
     config = OptimizeConfig(Path("m"))
@@ -160,7 +160,7 @@ def test_every_option_arrives(asked: list[OptimizeConfig]) -> None:
         ("optimise m", "no such command 'optimise'"),
     ],
 )
-def test_a_wrong_line_gets_one_sentence(
+def test_a_wrong_command_line_gets_one_sentence(
     line: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(line.split()) == Exit.INPUT

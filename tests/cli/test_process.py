@@ -122,7 +122,7 @@ def test_other_encodings_do_not_matter() -> None:
     assert "rel-l2 <= 0.01" in done.stdout
 
 
-def test_starting_up_loads_no_engine() -> None:
+def test_the_start_loads_no_engine() -> None:
     code = "import sys, precsearch.cli.main; print(*sys.modules)"
     modules = set(run([sys.executable, "-c", code]).stdout.split())
     assert not modules & {"onnxruntime", "optuna", "sklearn", "torch", "scipy"}

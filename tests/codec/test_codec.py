@@ -210,7 +210,7 @@ json_values = st.recursive(
 
 @given(json_values, st.sampled_from(["trial", "builds", "elapsed", "replayed", "type"]))
 @settings(max_examples=200, deadline=None)
-def test_nothing_but_a_value_error_comes_out(value: object, field: str) -> None:
+def test_malformed_data_raises_nothing_but_a_value_error(value: object, field: str) -> None:
     data = unstructure(TrialFinished(TRIAL, 1, 2.0), EVENT)
     for broken in (value, {**data, field: value}):
         try:

@@ -69,13 +69,13 @@ def test_a_recipe_s_words_are_renamed_and_options_of_other_backends_are_not() ->
 
 
 @pytest.mark.parametrize("data", [None, 3, [], "x", {}, {"trial": 1}, {"proposals": {}}])
-def test_what_is_no_record_stays_for_the_reader_to_refuse(data: object) -> None:
+def test_values_that_are_not_records_are_left_for_the_reader_to_refuse(data: object) -> None:
     assert renamed.event(data) == data
     assert renamed.evidence(data) == data
     assert renamed.recipe(data) == data
 
 
-def test_both_names_at_once_are_left_to_be_refused() -> None:
+def test_a_record_with_both_names_is_left_for_the_reader_to_refuse() -> None:
     both = {"slack": 1.0, "usage": 2.0}
     assert renamed.renamed(both, {"slack": "usage"}) == both
 

@@ -23,6 +23,7 @@ from precsearch.formatting import Scale
 from precsearch.formatting import counts as counts_in_words
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
+from precsearch.lowering.context import LoweringContext
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.measurement.profiling import achieved_precisions
@@ -103,16 +104,22 @@ def is_simulated(precision: Precision) -> None:
     graph, offered, scales = model()
     space, assignment = everywhere(precision)
     if precision not in offered.precisions:
-        refuses(lambda: ProxyGraph(graph, space, TENSORRT, scales), assignment, precision)
         refuses(
-            lambda: FlatProxy(graph, space, TENSORRT, scales, assignment), assignment, precision
+            lambda: ProxyGraph(LoweringContext(graph, space, TENSORRT, scales)),
+            assignment,
+            precision,
+        )
+        refuses(
+            lambda: FlatProxy(LoweringContext(graph, space, TENSORRT, scales), assignment),
+            assignment,
+            precision,
         )
         return
-    every = ProxyGraph(graph, space, TENSORRT, scales, TYPED)
+    every = ProxyGraph(LoweringContext(graph, space, TENSORRT, scales, TYPED))
     assert any(every.request(assignment).flags) is (precision is not FP32)
     output = [o.name for o in graph.outputs]
     flat, plain = (
-        FlatProxy(graph, space, TENSORRT, scales, a, TYPED).with_outputs(output)
+        FlatProxy(LoweringContext(graph, space, TENSORRT, scales, TYPED), a).with_outputs(output)
         for a in (assignment, Assignment())
     )
     assert (flat == plain) is (precision is FP32)

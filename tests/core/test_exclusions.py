@@ -55,7 +55,7 @@ def test_one_failure_may_be_chance() -> None:
     assert named(trials(("abc", BROKEN), ("ab", RAN))) == []
 
 
-def test_an_engine_with_nothing_else_lowered_is_proof_by_itself() -> None:
+def test_one_failure_with_nothing_else_lowered_is_proof() -> None:
     assert named(trials(("", RAN), ("a", BROKEN))) == ["a"]
 
 
@@ -64,7 +64,7 @@ def test_two_groups_that_each_run_alone_exclude_each_other() -> None:
     assert named(found) == ["bd"]
 
 
-def test_what_ran_once_is_not_excluded() -> None:
+def test_a_choice_that_ran_once_is_not_excluded() -> None:
     found = trials(("abc", BROKEN), ("ab", RAN), ("ce", RAN))
     assert named(found) == []
     assert [e.choices.entries for e in half_located(found)] == [(("c", INT8),)]
@@ -76,7 +76,7 @@ def test_proxies_and_other_precisions_prove_nothing() -> None:
     assert named(trials(("aB", RAN), *rows)) == ["b"], "FP16 of b ran, INT8 did not"
 
 
-def test_an_output_that_is_not_finite_is_unusable_and_clears_of_failing_to_build() -> None:
+def test_an_engine_whose_output_is_not_finite_is_unusable_but_did_build() -> None:
     found = trials(("ab", WRONG), ("a", RAN), ("b", WRONG))
     assert [unusable(t) for t in found] == [True, False, True]
     assert [e.how for e in exclusions(found)] == ["gives output that is not finite"]
@@ -93,7 +93,7 @@ def test_an_output_that_is_not_finite_is_unusable_and_clears_of_failing_to_build
         (Failed("run", "error", ""), "does not run"),
     ],
 )
-def test_it_says_how_an_engine_failed(outcome: Failed, said: str) -> None:
+def test_the_reason_names_the_kind_of_the_failure(outcome: Failed, said: str) -> None:
     assert exclusions(trials(("", RAN), ("a", outcome)))[0].how == said
 
 
@@ -113,7 +113,7 @@ def test_reasons_name_the_other_choice_and_quote_the_message() -> None:
     assert len(exclusion_reasons(long)["a"][0]) < 200
 
 
-def test_reasons_say_what_was_not_located() -> None:
+def test_reasons_name_failures_that_were_not_located() -> None:
     found = trials(("abc", BROKEN), ("ab", RAN), ("ce", RAN))
     (said,) = exclusion_reasons(found)["c"]
     assert "beside another choice, which was not located" in said
@@ -128,7 +128,7 @@ KEYS = "abcdef"
     culprits=st.lists(st.sets(st.sampled_from(KEYS), min_size=1, max_size=2), max_size=3),
     rows=st.lists(st.sets(st.sampled_from(KEYS)), max_size=14),
 )
-def test_what_is_excluded_never_ran_and_holds_a_culprit(
+def test_excluded_sets_never_ran_and_contain_a_culprit(
     culprits: list[set[str]], rows: list[set[str]]
 ) -> None:
     """Where failing is monotone, a named set has a planted one, or two failures share a member."""

@@ -69,6 +69,6 @@ def test_what_is_flushed_is_half_of_the_smallest_value(row: NumberFormat) -> Non
     assert float(above.astype(kind)) == row.smallest
 
 
-def test_e4m3_ends_at_448() -> None:
+def test_the_largest_e4m3_value_is_448() -> None:
     assert FLOAT8E4M3.largest == 448
     assert FLOAT32.largest > BFLOAT16.largest > FLOAT16.largest > FLOAT8E4M3.largest

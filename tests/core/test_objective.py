@@ -31,7 +31,7 @@ def trials() -> list[Trial]:
     return [Trial(i, Proposal(a), Measured(measured(*found))) for i, (a, found) in enumerate(rows)]
 
 
-def test_the_fastest_engine_is_another_one_than_the_smallest() -> None:
+def test_the_fastest_engine_is_not_the_smallest() -> None:
     by_time, by_size = Goal(Bound(0.1)), Goal(Bound(0.1), objective=Objective.SIZE, size=400)
     best = by_time.best(trials()), by_size.best(trials())
     assert [t.assignment for t in best if t is not None] == [FAST, SMALL]
@@ -47,7 +47,7 @@ def test_a_difference_in_size_within_half_a_percent_goes_to_the_more_accurate() 
     assert not goal.better(measured(1, 550, 0.01), measured(1, 502, 0.02))
 
 
-def test_what_breaks_a_limit_is_not_the_best_however_fast_it_is() -> None:
+def test_an_engine_that_breaks_a_limit_is_never_the_best() -> None:
     goal = Goal(Bound(0.1), limits=Limits(size=150))
     best = goal.best(trials())
     assert best is not None
@@ -56,7 +56,7 @@ def test_what_breaks_a_limit_is_not_the_best_however_fast_it_is() -> None:
     assert goal.broken(measured(0.5, 200)) == ("it has 200 bytes, more than 150",)
 
 
-def test_each_limit_says_what_breaks_it_and_what_nobody_measured_breaks_none() -> None:
+def test_each_limit_names_its_violation_and_unmeasured_values_break_none() -> None:
     limits = Limits(seconds=1e-3, size=10, memory=20)
     assert limits.broken() == ()
     assert limits.broken(1e-3, 10, 20) == ()

@@ -32,7 +32,7 @@ class Plain:
     """Takes no options."""
 
 
-def test_text_becomes_what_the_field_holds() -> None:
+def test_text_becomes_the_type_of_the_field() -> None:
     given = {
         "count": "3",
         "share": "1e-2",
@@ -60,7 +60,7 @@ def test_text_becomes_what_the_field_holds() -> None:
         (Options, {"count": "0"}, "the count must be at least 1"),
     ],
 )
-def test_what_does_not_fit_is_refused(
+def test_a_value_of_another_type_is_refused(
     cls: Callable[..., object], given: dict[str, str], said: str
 ) -> None:
     with pytest.raises(OptionError, match=said):

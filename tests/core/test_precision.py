@@ -20,6 +20,7 @@ from precsearch.core.problem import Bound, Goal, Prior, Problem
 from precsearch.core.space import Assignment, LayerGroup, SearchSpace
 from precsearch.emulation.multiplexed import ProxyGraph
 from precsearch.emulation.single import FlatProxy
+from precsearch.lowering.context import LoweringContext
 from precsearch.lowering.lower import Lowering
 from precsearch.optimization.stages.select import counts
 from precsearch.report.trial_facts import in_words
@@ -58,7 +59,7 @@ def test_an_added_member_with_a_row_and_without_a_lowering_is_refused_by_name(
     stage(added(monkeypatch, "int3", INT3))
 
 
-def test_what_lists_counts_or_draws_precisions_takes_an_added_row_as_it_is(
+def test_lists_counts_and_charts_of_precisions_take_an_added_row(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     int3 = added(monkeypatch, "int3", INT3)
@@ -80,9 +81,9 @@ def test_a_group_that_no_graph_can_hold_is_named_with_its_precision(
     with pytest.raises(OptionError, match=said):
         Lowering(graph, space, SCHEME, scales, form).lower(asked)
     with pytest.raises(OptionError, match=said):
-        FlatProxy(graph, space, SCHEME, scales, asked, form)
+        FlatProxy(LoweringContext(graph, space, SCHEME, scales, form), asked)
     with pytest.raises(OptionError, match=said):
-        ProxyGraph(graph, space, SCHEME, scales, form)
+        ProxyGraph(LoweringContext(graph, space, SCHEME, scales, form))
 
 
 def test_a_backend_runs_the_precisions_that_it_names() -> None:

@@ -1,4 +1,4 @@
-"""What a search's models said of engines, against what was measured of them."""
+"""Predictions of a search's models, compared with measurements."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def test_errors_are_relative_medians_of_the_engines_that_ran() -> None:
     assert found.verdicts == 1
 
 
-def test_nothing_is_said_of_a_strategy_without_models() -> None:
+def test_a_strategy_without_models_has_no_prediction_errors() -> None:
     assert prediction_errors(GOAL, [trial(None, ran(1.0, 0.0))]) is None
     assert prediction_errors(GOAL, []) is None
 
 
 @given(st.lists(st.tuples(st.floats(0.05, 2.0), st.floats(1e-5, 1.0)), min_size=1, max_size=9))
-def test_what_was_foreseen_exactly_has_no_error(rows: list[tuple[float, float]]) -> None:
+def test_an_exact_prediction_has_no_error(rows: list[tuple[float, float]]) -> None:
     trials = [trial(Prediction(ratio, loss / 0.01), ran(ratio, loss)) for ratio, loss in rows]
     found = prediction_errors(GOAL, trials)
     assert found is not None
@@ -70,7 +70,7 @@ def test_what_was_foreseen_exactly_has_no_error(rows: list[tuple[float, float]])
     assert found.verdicts == found.engines == len(rows)
 
 
-def test_it_is_said_in_words() -> None:
+def test_the_errors_are_described_in_words() -> None:
     assert prediction_summary(PredictionErrors(14, 0.0123, 0.09, 12)) == (
         "latency off by 1.2 %, loss by 9 % (medians of 14 engines); "
         "12 of 14 pass or miss as predicted"

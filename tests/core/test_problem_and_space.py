@@ -55,7 +55,7 @@ GOALS = st.builds(
 
 
 @given(GOALS, LOSSES, st.floats(0, 1))
-def test_what_passes_is_admitted_and_uses_no_more_than_the_bound(
+def test_an_engine_that_passes_is_admitted_and_uses_at_most_the_bound(
     goal: Goal, loss: float, more: float
 ) -> None:
     found = measured(loss, 1.0, loss + more)
@@ -163,7 +163,7 @@ def test_nothing_dominates_the_front_and_it_dominates_the_rest(
     assert pareto(reversed(found)) == front
 
 
-def test_what_failed_is_on_no_front() -> None:
+def test_failed_engines_are_not_on_the_front() -> None:
     proposal = Proposal(Assignment())
     assert pareto([Trial(0, proposal, Failed("build", "crash", "gone"))]) == ()
 
@@ -253,7 +253,7 @@ def test_uniform_is_canonical_and_as_low_as_each_group_goes(
 
 
 @given(assigned())
-def test_an_assignment_is_its_content(given_: tuple[SearchSpace, Assignment]) -> None:
+def test_equal_assignments_have_equal_content(given_: tuple[SearchSpace, Assignment]) -> None:
     _, assignment = given_
     again = Assignment.of(dict(reversed(assignment.entries)))
     assert again == assignment
@@ -262,7 +262,7 @@ def test_an_assignment_is_its_content(given_: tuple[SearchSpace, Assignment]) ->
     assert all(p is not FP32 for _, p in assignment.entries)
 
 
-def test_what_the_space_lacks_is_refused() -> None:
+def test_a_group_or_choice_that_the_space_lacks_is_refused() -> None:
     space = SearchSpace((LayerGroup("a", "conv", ("a",), (FP32, INT8)),))
     with pytest.raises(OptionError, match="a group 'b' that the model lacks"):
         space.canonical(Assignment.of({"b": INT8}))

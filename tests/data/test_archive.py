@@ -152,7 +152,7 @@ def test_impossible_headers_are_refused_outside_of_archives_too(shape: str) -> N
         read_npy(io.BytesIO(data), len(data), "it")
 
 
-def test_a_pickle_is_called_by_its_name() -> None:
+def test_a_pickle_is_refused_by_name() -> None:
     with pytest.raises(DataError, match="never unpickled"):
         read(HOSTILE["pickled object"])
 

@@ -59,7 +59,7 @@ def test_very_few_samples_leave_no_holdout(n: int) -> None:
     assert "--holdout" in parts.notes[0]
 
 
-def test_feeds_count_too_where_one_feed_holds_many_samples() -> None:
+def test_feeds_are_counted_where_one_feed_holds_many_samples() -> None:
     assert dataset(2, size=100).split().holdout is None
     assert dataset(1, size=100).split(dataset(1, offset=9, size=100)).notes
 
@@ -95,13 +95,13 @@ def test_another_seed_is_another_split() -> None:
     assert all_parts(dataset(50).split(seed=0)) != all_parts(dataset(50).split(seed=1))
 
 
-def test_a_holdout_that_repeats_the_data_is_told() -> None:
+def test_a_holdout_that_repeats_the_data_is_reported() -> None:
     data = dataset(100)
     assert any("confirms" in note for note in data.split(data).notes)
     assert not data.split(dataset(100, offset=1000)).notes
 
 
-def test_references_in_one_of_both_are_refused() -> None:
+def test_references_in_only_one_of_data_and_holdout_are_refused() -> None:
     data = dataset(10)
     references = tuple({"y": feed["x"]} for feed in data.feeds)
     with pytest.raises(DataError, match="__ref__"):
@@ -122,7 +122,7 @@ def test_labels_and_references_go_with_their_feeds() -> None:
 
 
 @given(st.sampled_from(["feed", "name", "dtype", "shape", "labels", "references", "order"]))
-def test_the_digest_sees_everything(change: str) -> None:
+def test_every_change_of_the_data_changes_the_digest(change: str) -> None:
     a, b = np.zeros((1, 4), np.float32), np.ones((1, 4), np.float32)
     base = Dataset(({"x": a}, {"x": b}), (1, 1), (np.array([0]),) * 2, ({"y": a}, {"y": b}))
     changed: dict[str, tuple[Feed, ...]] = {

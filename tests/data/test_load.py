@@ -38,7 +38,7 @@ def test_samples_are_cut_into_feeds(tmp_path: Path, n: int, batch: int) -> None:
     assert all(f["x"].flags.c_contiguous and not f["x"].flags.writeable for f in data.feeds)
 
 
-def test_the_models_own_batch_is_kept(tmp_path: Path) -> None:
+def test_the_fixed_batch_of_a_model_is_kept(tmp_path: Path) -> None:
     data = load(save(tmp_path, x=rows(7)), FIXED)
     assert data.sizes == (2, 2, 2)
     assert "the last 1 of 7" in data.notes[0]
@@ -98,7 +98,7 @@ def test_a_mixture_of_samples_and_whole_feeds_is_refused(tmp_path: Path) -> None
         (np.dtype("<U2"), np.float32, None),
     ],
 )
-def test_only_harmless_casts_are_made(
+def test_only_lossless_casts_are_made(
     tmp_path: Path, given_dtype: object, wanted: type, cast: bool | None
 ) -> None:
     array: Array = np.ones((2, 3)).astype(np.dtype(given_dtype))  # type: ignore[call-overload]
@@ -144,7 +144,7 @@ def test_inputs_of_different_lengths_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("odd", [np.inf, -np.inf, np.nan])
-def test_infinities_and_nan_are_data(tmp_path: Path, odd: float) -> None:
+def test_infinities_and_nan_are_accepted_as_data(tmp_path: Path, odd: float) -> None:
     data = load(save(tmp_path, x=np.full((2, 3), odd)), IMAGE)
     np.testing.assert_array_equal(data.feeds[0]["x"], np.full((1, 3), odd, np.float32))
 

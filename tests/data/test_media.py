@@ -51,7 +51,7 @@ def test_sides_are_resized_cut_and_filled_up(tmp_path: Path) -> None:
     np.testing.assert_allclose(boxed[0, :, 4, 4], [1, 0, 0.2], atol=1e-6)
 
 
-def test_the_layout_and_the_type_are_the_models(tmp_path: Path) -> None:
+def test_the_layout_and_the_type_are_those_of_the_model(tmp_path: Path) -> None:
     picture(tmp_path / "d/a.png")
     raw = InputSpec("image", np.dtype(np.uint8), ("batch", 8, 8, 3))
     found = only(tmp_path / "d", raw, "resize=8")
@@ -160,7 +160,7 @@ def test_raw_pixels_and_turned_pictures_get_the_right_advice(tmp_path: Path) -> 
     ["resize", "resize=0", "resize=a", "crop=1x2x3", "bgr=1", "mean=", "std=0", "colour=red",
      "layout=chw", "rate=-1", "seconds=0", "resize=8,resize=9", "scale=1:2"],
 )  # fmt: skip
-def test_steps_that_make_no_sense_are_refused(steps: str) -> None:
+def test_invalid_steps_are_refused(steps: str) -> None:
     with pytest.raises(OptionError, match="--preprocess"):
         parse_preprocess(steps)
 

@@ -65,7 +65,7 @@ def test_every_encoding_is_read(tmp_path: Path, encode: object) -> None:
     assert [f["x"].tolist() for f in data.feeds] == [(X + i).tolist() for i in range(3)]
 
 
-def test_one_feed_needs_no_list(tmp_path: Path) -> None:
+def test_a_single_feed_needs_no_list(tmp_path: Path) -> None:
     assert len(load(write(tmp_path / "inputs.json", {"x": new(X)}), SPECS)) == 1
 
 

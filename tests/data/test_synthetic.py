@@ -19,7 +19,7 @@ INT64, FLOAT = np.dtype(np.int64), np.dtype(np.float32)
     ("name", "low", "high"),
     [("input_ids", 0, 9), ("attention_mask", 1, 1), ("token_type_ids", 0, 0), ("segment", 0, 0)],
 )
-def test_integers_are_what_their_names_say(name: str, low: int, high: int) -> None:
+def test_integers_follow_the_names_of_their_inputs(name: str, low: int, high: int) -> None:
     feeds, _ = random_feeds([InputSpec(name, INT64, ("batch", "sequence"))], 4, 0)
     values = np.stack([f[name] for f in feeds])
     assert (int(values.min()), int(values.max())) == (low, high)
@@ -36,7 +36,7 @@ def test_a_first_axis_without_a_name_is_the_batch() -> None:
         random_feeds([InputSpec("x", FLOAT, (None, 3, None))], 5, 0)
 
 
-def test_flags_are_drawn_both_ways() -> None:
+def test_both_values_of_flags_are_drawn() -> None:
     feeds, _ = random_feeds([InputSpec("keep", np.dtype(bool), ("batch", 64))], 2, 0)
     assert {bool(v) for v in feeds[0]["keep"].ravel()} == {True, False}
 

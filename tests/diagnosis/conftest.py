@@ -1,4 +1,4 @@
-"""Sick models and data for them."""
+"""Faulty models and data for them."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def overflow(folder: Path) -> Diagnosis:
     return found(folder, "overflow", suggest=True)
 
 
-def test_the_variance_path_is_named_and_healed(overflow: Diagnosis) -> None:
+def test_the_variance_path_is_named_and_a_rewrite_repairs_it(overflow: Diagnosis) -> None:
     assert overflow.loss > 0.1
     first = next(r for r in overflow.jumps if r.alone is not None and r.alone > 0.1)
     assert (first.tensor, first.op_type) == ("two/pow", "Pow")
@@ -123,7 +123,7 @@ def test_a_plan_is_compared_as_it_is(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_odd_models_are_looked_into(name: str, tmp_path: Path) -> None:
+def test_odd_models_are_diagnosed(name: str, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     onnx.save(ODD[name](), path)
     for precision in (Precision.FP16, INT8):

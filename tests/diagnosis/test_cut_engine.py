@@ -1,4 +1,4 @@
-"""A compiled engine is looked into by engines cut at a few tensors, and says what that changed."""
+"""Inner tensors of a compiled engine are read from engines cut at a few of them."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_quantized_tensors_are_seen_as_they_are_stored(
     assert found.notes == ("looking inside did not change what the engine gives",)
 
 
-def test_it_says_where_looking_healed_the_engine(
+def test_it_reports_where_added_outputs_repaired_the_engine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = seen(tmp_path, Doubling, monkeypatch)

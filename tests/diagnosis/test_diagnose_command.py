@@ -86,14 +86,14 @@ def test_batch_memory_granularity_backend_and_plan_flags(
         ("--memory 0", "--memory takes a whole number of at least 1, not '0'"),
     ],
 )
-def test_what_cannot_be_is_said(
+def test_impossible_requests_are_reported(
     here: Path, capsys: pytest.CaptureFixture[str], line: str, message: str
 ) -> None:
     assert run(["diagnose", "log.onnx", "--data", "data.npz", *line.split()]) == 2
     assert message in " ".join(capsys.readouterr().err.split())
 
 
-def test_an_fp32_engine_that_is_right_and_one_that_is_wrong(
+def test_a_correct_and_a_wrong_fp32_engine_are_told_from_each_other(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = ["diagnose", "split.onnx", "--data", "data.npz", "--precision", "fp32"]

@@ -1,4 +1,4 @@
-"""What taking inner tensors out of an engine changes is measured, not-a-number included."""
+"""What taking inner tensors out of an engine changes is measured, NaN included."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def changed(plain: list[float], exposed: list[float]) -> float:
         ([1.0, 2.0], [1.0], INF),
     ],
 )
-def test_a_change_of_the_output_is_told_and_not_a_number_is_one(
+def test_a_changed_output_is_reported_and_nan_counts_as_a_change(
     plain: list[float], exposed: list[float], change: float
 ) -> None:
     assert changed(plain, exposed) == pytest.approx(change)

@@ -40,7 +40,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Miscompiled:
     return hunted
 
 
-def test_it_is_found_within_its_bound_of_builds(found: Miscompiled) -> None:
+def test_the_miscompiled_pattern_is_found_within_the_limit_of_builds(found: Miscompiled) -> None:
     nodes = len(split_scales().graph.node)
     assert found.tensor == "attention/scores"
     assert found.op_type == "MatMul"
@@ -48,7 +48,7 @@ def test_it_is_found_within_its_bound_of_builds(found: Miscompiled) -> None:
     assert found.builds <= math.ceil(math.log2(nodes)) + 2
 
 
-def test_the_example_of_the_story_is_found_out(tmp_path: Path) -> None:
+def test_the_example_of_the_documentation_is_found(tmp_path: Path) -> None:
     onnx.save(model(), tmp_path / "attention.onnx")
     graph = prepare(read_model(tmp_path / "attention.onnx"))
     feed = {"x": np.random.default_rng(1).normal(size=(1, TOKENS, WIDTH)).astype(np.float32)}
@@ -69,7 +69,7 @@ def test_the_reproducer_is_the_pattern_and_nothing_else(found: Miscompiled) -> N
     assert not np.allclose(got[found.tensor], expected, rtol=0.1)
 
 
-def test_whoever_gets_the_folder_can_run_it(found: Miscompiled, tmp_path: Path) -> None:
+def test_the_reproducer_runs_from_its_folder_alone(found: Miscompiled, tmp_path: Path) -> None:
     folder = tmp_path / "reproducer"
     onnx.save(model(), tmp_path / "whole.onnx")
     write_reproducer(found, "wrong", folder, read_model(tmp_path / "whole.onnx"))
@@ -83,7 +83,7 @@ def test_whoever_gets_the_folder_can_run_it(found: Miscompiled, tmp_path: Path) 
     assert float(done.stdout.split()[-1]) == pytest.approx(found.difference, rel=1e-3)
 
 
-def test_an_engine_that_is_right_costs_one_build(tmp_path: Path) -> None:
+def test_a_correct_engine_costs_one_build(tmp_path: Path) -> None:
     onnx.save(split_scales(), tmp_path / "model.onnx")
     graph = prepare(read_model(tmp_path / "model.onnx"))
     named = merged_scales(graph)
@@ -129,9 +129,7 @@ def hunted(folder: Path, *sizes: int) -> Miscompiled:
     return result
 
 
-def test_a_part_that_does_not_build_is_neither_right_nor_wrong(
-    found: Miscompiled, tmp_path: Path
-) -> None:
+def test_a_part_that_does_not_build_is_not_judged(found: Miscompiled, tmp_path: Path) -> None:
     nodes = len(split_scales().graph.node)
     around = hunted(tmp_path, nodes // 2)
     assert (around.tensor, around.not_built, around.before) == (found.tensor, 1, 0)
@@ -156,7 +154,7 @@ def checked(folder: Path, patch: pytest.MonkeyPatch, sizes: set[int]) -> int:
     return run(line.split())
 
 
-def test_an_engine_that_does_not_build_is_not_called_right(
+def test_an_engine_that_does_not_build_is_not_called_correct(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     nodes = len(split_scales().graph.node)

@@ -1,4 +1,4 @@
-"""The example of the story about FP16: it overflows, and a rewrite repairs it."""
+"""The documentation's example of FP16: it overflows, and a rewrite repairs it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from examples.overflow.make_model import TOKENS, WIDTH, model
 from precsearch.cli.main import run
 
 
-def test_the_overflow_is_named_and_healed(
+def test_the_overflow_is_named_and_a_rewrite_repairs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -17,7 +17,7 @@ FLOATS = hnp.arrays(np.float32, 50, elements=st.floats(-1e3, 1e3, width=32))
 
 @settings(max_examples=50, deadline=None)
 @given(FLOATS, FLOATS)
-def test_likeness_is_what_numpy_computes(a: np.ndarray, b: np.ndarray) -> None:
+def test_similarity_is_what_numpy_computes(a: np.ndarray, b: np.ndarray) -> None:
     sums = Sums()
     sums.add(a[:20], b[:20])
     sums.add(a[20:], b[20:])
@@ -34,7 +34,7 @@ def test_likeness_is_what_numpy_computes(a: np.ndarray, b: np.ndarray) -> None:
     assert alike.subnormal == small.mean()
 
 
-def test_what_became_infinite_counts_and_what_was_does_not() -> None:
+def test_values_that_became_infinite_count_and_those_that_were_infinite_do_not() -> None:
     wanted = np.array([1, -np.inf, 2, 3], np.float32)
     sums = Sums()
     sums.add(np.array([1, -np.inf, 2, 3], np.float32), wanted)

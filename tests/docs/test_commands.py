@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from precsearch.cli.commands import app
-from tests.e2e.command import HOLDOUT, MODEL, environment, few_samples
+from tests.e2e.command import HOLDOUT, MODEL, command, environment, few_samples
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("docs/quick-start.md",)
@@ -34,25 +34,25 @@ def test_the_commands_of_a_page_run_in_their_order(page: str, tmp_path: Path) ->
     digits = tmp_path / "examples/digits"
     digits.mkdir(parents=True)
     (digits / "model.onnx").symlink_to(MODEL)
-    few_samples(digits / "data.npz", 64)  # the page's commands, on fewer samples
-    few_samples(digits / "holdout.npz", 64, HOLDOUT)
+    few_samples(digits / "data.npz")  # the page's commands, on fewer samples
+    few_samples(digits / "holdout.npz", source=HOLDOUT)
     ran = 0
     for language, text in blocks(page):
         commands = [[sys.executable, "-c", text]] if language == "python" else []
         for line in text.splitlines() if language == "sh" else ():
             words = shlex.split(line)
             if words[:1] == ["precsearch"]:  # the others make the environment, as .ci/run does
-                commands.append([sys.executable, "-m", *words])
-        for command in commands:
+                commands.append(command(*words[1:]))
+        for line_of_page in commands:
             done = subprocess.run(
-                command,
+                line_of_page,
                 cwd=tmp_path,
                 env=environment(),
                 capture_output=True,
                 text=True,
                 check=False,
             )
-            assert done.returncode == 0, f"{command}: {done.stderr}"
+            assert done.returncode == 0, f"{line_of_page}: {done.stderr}"
             ran += 1
     assert ran >= 5
     assert (tmp_path / "fast.onnx").read_bytes() == (tmp_path / "again.onnx").read_bytes()
@@ -67,9 +67,9 @@ def lines_of(page: Path) -> list[str]:
 
 
 def test_every_command_of_every_page_has_options_that_exist() -> None:
-    command = typer.main.get_command(app)
-    assert isinstance(command, TyperGroup)
-    known, read = command.commands, 0
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    known, read = group.commands, 0
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
         for line in lines_of(page):
             name, *words = shlex.split(line)[1:]

@@ -88,7 +88,7 @@ def test_no_finished_trial_is_lost(tmp_path: Path, seed: int, workers: int, kill
     assert timeless(sorted(trials, key=lambda t: t.number)) == timeless(expected)
 
 
-def test_an_interrupted_run_ends_soon_and_leaves_no_worker(tmp_path: Path) -> None:
+def test_an_interrupted_run_ends_quickly_and_leaves_no_worker(tmp_path: Path) -> None:
     process = start(tmp_path, 3, 2, 0.5)  # long enough not to be over before it is interrupted
     assert process.stdout is not None
     pids = [int(p) for p in process.stdout.readline().split()[1:]]

@@ -1,4 +1,4 @@
-"""A worker that something outside kills says nothing about what it was asked."""
+"""A worker that is killed from outside is no evidence against its trial."""
 
 from __future__ import annotations
 
@@ -77,40 +77,40 @@ def mortal(folder: Path) -> Worker[Mortal]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
-def test_a_call_outlives_two_kills(tmp_path: Path, number: int) -> None:
+def test_a_call_survives_two_kills(tmp_path: Path, number: int) -> None:
     with mortal(tmp_path) as worker:
         assert worker.call(Mortal.die, 2, number) == "alive"
 
 
-def test_three_kills_are_said_to_come_from_outside(tmp_path: Path) -> None:
+def test_three_kills_are_reported_as_coming_from_outside(tmp_path: Path) -> None:
     with mortal(tmp_path) as worker:
         with pytest.raises(WorkerKilled, match=r"outside killed .* \(SIGKILL\) at stage 'r"):
             worker.call(Mortal.die, 3, signal.SIGKILL)
         assert worker.call(Mortal.die, 3, signal.SIGKILL) == "alive"
 
 
-def test_a_crash_of_its_own_is_not_asked_again(tmp_path: Path) -> None:
+def test_a_call_that_crashed_by_itself_is_not_repeated(tmp_path: Path) -> None:
     with mortal(tmp_path) as worker:
         with pytest.raises(WorkerCrashed) as caught:
             worker.call(Mortal.die, 1, signal.SIGABRT)
         assert not isinstance(caught.value, WorkerKilled)
 
 
-def test_the_caller_may_ask_again_itself(tmp_path: Path) -> None:
+def test_the_caller_may_repeat_a_call(tmp_path: Path) -> None:
     with mortal(tmp_path) as worker:
         with pytest.raises(WorkerKilled):
             worker.once(Mortal.die, 1, signal.SIGKILL)
         assert worker.once(Mortal.die, 1, signal.SIGKILL) == "alive"
 
 
-def test_a_worker_that_is_killed_while_nobody_asks_is_replaced(tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_while_idle_is_replaced(tmp_path: Path) -> None:
     with mortal(tmp_path) as worker:
         worker.prepare()
         os.kill(worker.pid, signal.SIGKILL)
         assert worker.call(Mortal.said) == []
 
 
-def test_what_was_settled_holds_in_the_next_child_too(tmp_path: Path) -> None:
+def test_settings_hold_in_the_next_child(tmp_path: Path) -> None:
     with mortal(tmp_path) as worker:
         worker.settle(Mortal.say, "one")
         worker.call(Mortal.say, "lost")
@@ -144,12 +144,12 @@ def test_a_trial_is_tried_once_more_and_then_is_killed() -> None:
     assert (isinstance(outcome, Failed) and outcome.kind, tries) == ("crash", 1)
 
 
-def test_what_the_machine_lacks_is_no_outcome() -> None:
+def test_a_missing_resource_of_the_machine_is_not_an_outcome() -> None:
     with pytest.raises(ResourceError, match="no profile"):
         evaluated(ResourceError("no profile can be written"))
 
 
-def test_a_killed_worker_is_not_the_model_s_fault() -> None:
+def test_a_killed_worker_is_not_blamed_on_the_model() -> None:
     with pytest.raises(ResourceError), baseline_errors():
         raise WorkerKilled("something outside killed the worker")
     with pytest.raises(ModelError, match="own FP32 engine fails"), baseline_errors():
@@ -218,7 +218,9 @@ def test_a_kill_does_not_hide_what_was_measured_before(run_dir: Path) -> None:
         (ValueError("Too many open files"), ""),
     ],
 )
-def test_what_the_machine_lacks_is_told_from_bugs(error: Exception, said: str) -> None:
+def test_missing_resources_of_the_machine_are_distinguished_from_bugs(
+    error: Exception, said: str
+) -> None:
     found = machine_fault(error)
     assert said in found
     assert bool(found) == bool(said)

@@ -75,7 +75,7 @@ def test_the_plan_is_written_whatever_the_signal(
     assert (tmp_path / "m.plan.json").read_text() == "whole"
 
 
-def test_impatience_costs_no_plan(tmp_path: Path) -> None:
+def test_a_second_signal_still_leaves_a_plan(tmp_path: Path) -> None:
     code, _, err, _ = stopped("waiting", [signal.SIGINT] * 8, tmp_path)
     assert code == 130
     assert (tmp_path / "m.plan.json").read_text() == "whole"
@@ -104,7 +104,7 @@ def test_a_native_library_that_never_returns_is_left_after_five_seconds(tmp_path
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("module", ["typer", "precsearch.cli.actions"])
-def test_while_modules_are_imported_there_is_nothing_to_keep(
+def test_a_signal_during_imports_ends_the_process_at_once(
     number: signal.Signals, module: str, tmp_path: Path
 ) -> None:
     hook = (
@@ -121,7 +121,7 @@ def test_while_modules_are_imported_there_is_nothing_to_keep(
     assert (process.returncode, out, err) == (128 + number, "", "interrupted\n")
 
 
-def test_what_nohup_ignores_stays_ignored(tmp_path: Path) -> None:
+def test_a_signal_that_nohup_ignores_stays_ignored(tmp_path: Path) -> None:
     command = "import os, signal, sys; from precsearch.cli.start import main; "
     command += "os.kill(os.getpid(), signal.SIGHUP); main(['--version'])"
     process = start(sys.executable, "-c", command, cwd=tmp_path, ignore=signal.SIGHUP)
@@ -130,7 +130,7 @@ def test_what_nohup_ignores_stays_ignored(tmp_path: Path) -> None:
     assert out.startswith("precsearch ")
 
 
-def test_a_program_of_one_s_own_keeps_its_signals() -> None:
+def test_a_program_that_uses_the_api_keeps_its_signal_handlers() -> None:
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     interrupts.running()
     interrupts.check()

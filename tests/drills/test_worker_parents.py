@@ -24,7 +24,7 @@ SCRIPT = """
 
 
 @pytest.mark.parametrize("how", ["file", "stdin"])
-def test_users_scripts_need_no_guard(tmp_path: Path, how: str) -> None:
+def test_scripts_of_users_need_no_main_guard(tmp_path: Path, how: str) -> None:
     text = textwrap.dedent(SCRIPT)
     script = tmp_path / "script.py"
     script.write_text(text)

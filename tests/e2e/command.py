@@ -19,6 +19,8 @@ from precsearch.cli import main
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples/digits"
 MODEL, DATA, HOLDOUT = (EXAMPLE / n for n in ("model.onnx", "data.npz", "holdout.npz"))
+FEW = 24
+"""Samples: each of them costs time in every engine."""
 LIMIT_S = 600
 """Against hangs alone: the time that a command takes says how busy the machine is."""
 
@@ -86,8 +88,8 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
     raise AssertionError(f"{text!r} never came:\n{seen}")
 
 
-def few_samples(path: Path, count: int = 64, source: Path = DATA, **more: np.ndarray) -> Path:
-    """The first samples of the example's data, or of another file: each costs every engine time."""
+def few_samples(path: Path, count: int = FEW, source: Path = DATA, **more: np.ndarray) -> Path:
+    """The first samples of the example's data, or of another file."""
     with np.load(source) as data:
         np.savez(path, image=data["image"][:count], **more)  # type: ignore[arg-type]
     return path

@@ -1,4 +1,4 @@
-"""What the command answers where there is nothing to find, where it refuses, and to machines."""
+"""Answers of the command: nothing found, refusals, and JSON for programs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 
 from precsearch.core.space import Assignment
 from precsearch.plan.plan import read_plan
-from tests.e2e.command import DATA, HOLDOUT, MODEL, called, few_samples, run
+from tests.e2e.command import DATA, FEW, HOLDOUT, MODEL, called, few_samples, run
 from tests.e2e.plugins.clocked_backend import install
 
-QUICK = ("--threads", "1", "--max-builds", "3")
+QUICK = ("--threads", "1", "--max-builds", "3", "--no-corrections")
 
 
 def test_fp16_is_refused_with_the_reason(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_where_int8_is_slower_fp32_is_the_answer_and_no_wider_bound_would_help(
 
 
 def test_a_reference_that_fp32_misses_ends_the_run(tmp_path: Path) -> None:
-    wrong = np.random.default_rng(0).normal(size=(64, 10)).astype(np.float32)
+    wrong = np.random.default_rng(0).normal(size=(FEW, 10)).astype(np.float32)
     data = few_samples(tmp_path / "few.npz", __ref__logits=wrong)
     done = run("optimize", MODEL, "--data", data, *QUICK, cwd=tmp_path)
     assert done.returncode == 3, done.stderr
@@ -114,7 +114,7 @@ def test_a_reference_of_the_users_own_is_used(tmp_path: Path) -> None:
     from precsearch.reference.session import reference_outputs
 
     with np.load(DATA) as loaded:
-        feeds = [{"image": loaded["image"][i : i + 1]} for i in range(64)]
+        feeds = [{"image": loaded["image"][i : i + 1]} for i in range(FEW)]
     outputs = reference_outputs(str(MODEL), feeds)
     right = np.concatenate([np.asarray(o["logits"]) for o in outputs])
     data = few_samples(tmp_path / "few.npz", __ref__logits=right * np.float32(1.001))
@@ -125,7 +125,7 @@ def test_a_reference_of_the_users_own_is_used(tmp_path: Path) -> None:
     assert "loss 0.000999 " in gate or "loss 0.001 " in gate, gate
 
 
-def test_a_bound_that_the_holdout_fails_ends_with_fp32_and_a_warning(tmp_path: Path) -> None:
+def test_a_bound_that_is_missed_on_the_holdout_ends_with_fp32_and_a_warning(tmp_path: Path) -> None:
     """A holdout of noise that FP32 answers exactly and INT8 does not."""
     data = few_samples(tmp_path / "few.npz")
     rng = np.random.default_rng(0)
@@ -182,7 +182,7 @@ def _last_line() -> str:
     return page.partition("## The last line")[2].partition("\n## ")[0]
 
 
-def test_no_data_is_a_loud_warning(tmp_path: Path) -> None:
+def test_without_data_there_is_a_warning(tmp_path: Path) -> None:
     args = ("--strategy", "uniform", "--tol", "1", "--max-builds", "1", "--threads", "1")
     done = run("optimize", MODEL, *args, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""What the end says of models with an unstable output, several outputs, or nothing to search."""
+"""Conclusions about models with an unstable output, several outputs, or nothing to search."""
 
 from __future__ import annotations
 

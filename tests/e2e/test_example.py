@@ -32,8 +32,8 @@ class Found:
         self.folder = folder
         self.plan_path = folder / "digits.plan.json"
         self.artifact = folder / "fast.onnx"
-        self.data = few_samples(folder / "few.npz", 96)
-        self.holdout = few_samples(folder / "holdout.npz", 96, HOLDOUT)
+        self.data = few_samples(folder / "few.npz", 64)
+        self.holdout = few_samples(folder / "holdout.npz", 64, HOLDOUT)
         self.done = run(
             *("optimize", MODEL, "--data", self.data, "--holdout", self.holdout, "--tol", "1e-2"),
             *("--threads", "1", "--max-builds", "4"),
@@ -88,7 +88,7 @@ def test_the_artifact_is_what_the_plan_promises_and_what_build_makes(found: Foun
     data = found.artifact.read_bytes()
     assert hashlib.sha256(data).hexdigest() == found.plan.recipe.materialised_sha256
     again = found.folder / "again.onnx"
-    done = run("build", found.plan_path, "--model", MODEL, "-o", again)
+    done = called("build", found.plan_path, "--model", MODEL, "-o", again)
     assert done.returncode == 0, done.stderr
     assert again.read_bytes() == data
     assert "identical" in done.stdout
@@ -104,19 +104,19 @@ def test_a_plan_moves_with_its_model_beside_it(found: Found, tmp_path: Path) -> 
 
 def test_verify_passes_here_and_not_with_an_impossible_bound(found: Found, tmp_path: Path) -> None:
     args = ("verify", found.plan_path, "--model", MODEL, "--data", found.holdout)
-    done = run(*args, "--tol", "0.05")
+    done = called(*args, "--tol", "0.05")
     # Close to FP32's speed, a busy machine may time it as slower; that is another test's matter.
     slower = "it is slower than FP32 on this machine" in done.stdout
     assert done.returncode == (4 if slower else 0), done.stdout + done.stderr
     assert "verified" in done.stdout
     assert "the loss is not within" not in done.stdout
     few = few_samples(tmp_path / "few.npz", 16)
-    done = run("verify", found.plan_path, "--model", MODEL, "--data", few, "--tol", "1e-12")
+    done = called("verify", found.plan_path, "--model", MODEL, "--data", few, "--tol", "1e-12")
     assert done.returncode == 4
     assert "not verified: the loss is not within" in done.stdout
 
 
-def test_another_model_is_refused_by_the_name_of_its_first_other_node(
+def test_another_model_is_refused_with_the_name_of_its_first_different_node(
     found: Found, tmp_path: Path
 ) -> None:
     other = with_one_weight_changed(tmp_path / "other.onnx", "stage2/block1/conv1.weight")
@@ -129,7 +129,7 @@ def test_another_model_is_refused_by_the_name_of_its_first_other_node(
     assert not (tmp_path / "out.onnx").exists()
 
 
-def test_a_note_makes_another_file_of_which_the_plan_has_no_trace(
+def test_a_change_of_notes_alone_is_another_file_for_the_same_plan(
     found: Found, tmp_path: Path
 ) -> None:
     proto = onnx.load(str(MODEL))
@@ -162,7 +162,7 @@ def test_a_plan_edited_by_hand_is_refused(found: Found, tmp_path: Path, edit: An
     assert not (tmp_path / "out.onnx").exists()
 
 
-def test_what_exists_is_kept_unless_forced(found: Found, tmp_path: Path) -> None:
+def test_existing_files_are_kept_without_force(found: Found, tmp_path: Path) -> None:
     before = found.plan_path.read_bytes()
     done = called("optimize", MODEL, "--data", DATA, "-o", found.plan_path)
     assert done.returncode == 2
@@ -177,7 +177,7 @@ def test_what_exists_is_kept_unless_forced(found: Found, tmp_path: Path) -> None
     assert out.read_bytes() == found.artifact.read_bytes()
 
 
-def test_an_earlier_journal_is_kept_unless_told(found: Found, tmp_path: Path) -> None:
+def test_an_earlier_journal_is_kept_without_force(found: Found, tmp_path: Path) -> None:
     args = ("optimize", MODEL, "--data", found.data, "-o", found.folder / "second.json")
     run_dir = found.folder / "digits.precsearch"
     before = (run_dir / "journal.jsonl").read_bytes()
@@ -202,7 +202,7 @@ def test_an_earlier_journal_is_kept_unless_told(found: Found, tmp_path: Path) ->
     assert (run_dir / "journal.jsonl").read_bytes() == before
 
 
-def test_a_page_is_made_of_it(found: Found, tmp_path: Path) -> None:
+def test_a_report_is_written_for_the_run(found: Found, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     done = called("report", found.folder / "digits.precsearch", "-o", page)
     assert done.returncode == 0, done.stderr

@@ -108,7 +108,7 @@ def test_tf32_within_the_bound_is_fp32_and_named_so(
     assert (mode(events), said(events).count("FP32 is")) == ("tf32", 0)
 
 
-def test_speeds_say_which_fp32_they_are_relative_to(
+def test_speeds_name_the_fp32_mode_that_they_are_relative_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here(tmp_path, monkeypatch)
@@ -139,7 +139,7 @@ def test_a_mode_that_the_user_has_chosen_is_the_only_one(
     assert [e.mode for e in result.plan.evidence.fp32] == ["strict"]
 
 
-def test_where_strict_fp32_misses_the_bound_too_both_are_told(
+def test_where_strict_fp32_misses_the_bound_too_both_losses_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here(tmp_path, monkeypatch, strict_off=0.015)
@@ -170,7 +170,7 @@ def test_a_resumed_search_goes_on_in_the_mode_that_it_had(
     assert [e.mode for e in result.plan.evidence.fp32] == ["strict"]
 
 
-def test_a_backend_with_one_way_and_no_names_for_it_says_nothing(tmp_path: Path) -> None:
+def test_a_backend_with_one_unnamed_way_to_compute_fp32_names_none(tmp_path: Path) -> None:
     asked = config(tmp_path, 0.05)
     result, events = run(OptimizeConfig(**{**asked.__dict__, "backend": "onnxruntime"}))
     assert mode(events) == ""

@@ -24,7 +24,17 @@ from tests.e2e.plugins.frail_backend import install
 def test_the_search_goes_on(how: str, stage: str, kind: str, said: str, tmp_path: Path) -> None:
     env = install(tmp_path, how)
     data = few_samples(tmp_path / "few.npz")
-    args = ("--tol", "0.1", "--strategy", "uniform", "--threads", "1", "--backend", "frail")
+    args = (
+        "--tol",
+        "0.1",
+        "--strategy",
+        "uniform",
+        "--threads",
+        "1",
+        "--backend",
+        "frail",
+        "--no-corrections",
+    )
     done = run("optimize", MODEL, "--data", data, *args, "-o", tmp_path / "p.json", env=env)
     assert done.returncode == 0, done.stderr
     trials = [e.trial for e in read(tmp_path / "p.precsearch") if isinstance(e, TrialFinished)]

@@ -152,7 +152,7 @@ def test_ctrl_c_leaves_a_plan_and_resume_goes_on(tmp_path: Path) -> None:
     ("line", "hold"),
     [("reference:", "baseline"), ("baseline:", "baseline"), ("confirm:", "confirm")],
 )
-def test_ctrl_c_is_answered_soon_outside_of_the_search_too(
+def test_ctrl_c_is_answered_quickly_outside_of_the_search_too(
     line: str, hold: str, tmp_path: Path
 ) -> None:
     data = few_samples(tmp_path / "few.npz")

@@ -15,7 +15,7 @@ from precsearch.graph.reading.read import read_model
 from precsearch.search.journal import Journal
 from precsearch.setup.ownership import check_same_model
 from tests.cli.runs import engine, plan
-from tests.e2e.command import DATA, MODEL, few_samples, run, with_one_weight_changed
+from tests.e2e.command import DATA, MODEL, called, few_samples, run, with_one_weight_changed
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_journal_of_this_model_or_without_a_trial_is_no_obstacle(tmp_path: Pat
         check_same_model(OptimizeConfig(MODEL, output=tmp_path / f"{name}.json"), source)
 
 
-def test_what_is_no_plan_belongs_to_no_model(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_plan_belongs_to_no_model(tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text("{}")
     check_same_model(OptimizeConfig(MODEL, output=tmp_path / "p.json"), read_model(MODEL))
 
@@ -92,7 +92,7 @@ def test_what_is_no_plan_belongs_to_no_model(tmp_path: Path) -> None:
 def test_force_replaces_a_plan_of_this_model_alone(tmp_path: Path) -> None:
     kept = plan().to_json()
     (tmp_path / "p.json").write_text(kept)
-    done = run("optimize", MODEL, "--data", DATA, "-o", "p.json", "--force", cwd=tmp_path)
+    done = called("optimize", MODEL, "--data", DATA, "-o", "p.json", "--force", cwd=tmp_path)
     assert done.returncode == 2
     assert "'p.json' is the plan of another model (SHA-256 abababababab…), not of" in done.stderr
     assert "Traceback" not in done.stderr
@@ -105,13 +105,13 @@ def test_a_model_that_has_changed_is_another_model(tmp_path: Path) -> None:
     shutil.copy(MODEL, tmp_path / "model.onnx")
     few_samples(tmp_path / "few.npz", 8)
     args = ("optimize", "model.onnx", "--data", "few.npz", "--tol", "1", "--max-builds", "1")
-    done = run(*args, "--threads", "1", cwd=tmp_path)
+    done = run(*args, "--threads", "1", "--no-corrections", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     before = (tmp_path / "model.plan.json").read_bytes()
     weight = next(iter(read_model(MODEL).proto.graph.initializer)).name
     with_one_weight_changed(tmp_path / "model.onnx", weight)
     for flag in ("--force", "--resume"):
-        done = run(*args, flag, cwd=tmp_path)
+        done = called(*args, flag, cwd=tmp_path)
         assert done.returncode == 2
         assert "is the plan of another model" in done.stderr
     assert (tmp_path / "model.plan.json").read_bytes() == before

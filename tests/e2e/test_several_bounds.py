@@ -18,7 +18,7 @@ from tests.e2e.plugins.clocked_backend import install
 def test_each_bound_gets_a_plan_and_nothing_is_measured_twice(tmp_path: Path) -> None:
     data = few_samples(tmp_path / "few.npz", 16)
     words = ["optimize", str(MODEL), "--data", str(data), "--threads", "1"]
-    words += ["--backend", "clocked"]
+    words += ["--backend", "clocked", "--no-corrections"]
     env = install(tmp_path)
     words += ["--tol", "1e-1,2e-2", "--max-builds", "3", "--json"]
     done = run(*words, cwd=tmp_path, env=env)

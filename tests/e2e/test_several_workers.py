@@ -20,7 +20,7 @@ from tests.e2e.test_interrupted import still_there, workers_of
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
 
-SEARCH = ("--tol", "0.03", "--threads", "1", "--backend", "clocked")
+SEARCH = ("--tol", "0.03", "--threads", "1", "--backend", "clocked", "--no-corrections")
 AUTO = ("--strategy", "auto", "--max-builds", "4")
 UNIFORM = ("--strategy", "uniform")
 BISECTION = ("--strategy", "bisection", "--max-builds", "6")
@@ -112,7 +112,7 @@ def test_a_crash_while_timing_costs_its_trial_alone(tmp_path: Path) -> None:
     assert plan.recipe.assignment.entries == (), "FP32 alone could be timed"
 
 
-def test_ctrl_c_ends_all_of_them_and_the_run_goes_on_with_another_number(
+def test_ctrl_c_ends_all_workers_and_the_run_resumes_with_another_number_of_them(
     alone: tuple[Place, Plan], tmp_path: Path
 ) -> None:
     place = Place(tmp_path)
@@ -134,7 +134,7 @@ def test_ctrl_c_ends_all_of_them_and_the_run_goes_on_with_another_number(
     assert shown(plan) == shown(alone[1])
 
 
-def test_a_killed_parent_leaves_none_behind_and_nothing_locked(tmp_path: Path) -> None:
+def test_a_killed_parent_leaves_no_worker_and_no_lock(tmp_path: Path) -> None:
     place = Place(tmp_path)
     process = place.start("p", 2, *BISECTION)
     read_until(process, "engine 1:")

@@ -1,4 +1,4 @@
-"""A model run node by node, every stored tensor rounded by NumPy; its calibrated scales."""
+"""A model that is run node by node, every stored tensor rounded by NumPy; its calibrated scales."""
 
 from __future__ import annotations
 

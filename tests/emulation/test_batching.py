@@ -85,7 +85,7 @@ def test_each_sample_gets_its_own_outputs(
 
 
 @pytest.mark.parametrize("between", ["Softmax", "Reshape"])
-def test_samples_that_would_see_one_another_stay_apart(
+def test_samples_that_interact_in_a_batch_are_not_stacked(
     between: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     space, made, proxy = opened(dense(between))
@@ -120,7 +120,7 @@ def test_only_neighbours_of_one_shape_are_stacked(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("limit", ["_STACK_SECONDS", "_WORTH_IT"])
-def test_what_is_slow_alone_or_no_faster_together_is_not_stacked(
+def test_feeds_that_gain_nothing_together_are_not_stacked(
     limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(f"precsearch.emulation.session.{limit}", 0.0)
@@ -132,7 +132,7 @@ def test_what_is_slow_alone_or_no_faster_together_is_not_stacked(
     assert runs.rows == [1] * 4
 
 
-def test_stacking_and_back() -> None:
+def test_stacking_is_undone_for_the_outputs() -> None:
     feeds = samples(3, rows=2)
     assert alike(feeds, 2) == [[0, 1], [2]]
     stacked = stack(feeds)

@@ -40,7 +40,7 @@ def dense() -> tuple[GraphView, dict[str, np.ndarray], np.ndarray, np.ndarray]:
     return graph, {"in0": x}, weight, bias
 
 
-def test_a_product_with_its_bias_is_rounded_once_and_what_moves_it_not_again() -> None:
+def test_a_product_with_its_bias_is_rounded_once_and_layout_nodes_do_not_round_again() -> None:
     graph, feed, weight, bias = dense()
     product = near(feed["in0"]) @ near(weight)
     once, twice = near(product + near(bias)).T, near(near(product) + near(bias)).T

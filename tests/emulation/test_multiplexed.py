@@ -22,6 +22,7 @@ from precsearch.emulation.session import Proxy
 from precsearch.graph.prepare import prepare
 from precsearch.graph.reading.read import read_model
 from precsearch.grouping.group import group
+from precsearch.lowering.context import LoweringContext
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.qdq.reach import node_groups, quantizable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
@@ -117,7 +118,7 @@ round what the model itself stores in FP16."""
 
 
 @pytest.mark.parametrize("name", sorted(ODD.keys() - {"random numbers inside"}))
-def test_odd_models_in_every_precision(name: str, tmp_path: Path) -> None:
+def test_odd_models_are_emulated_in_every_precision(name: str, tmp_path: Path) -> None:
     graph = prepare(read_model(saved(ODD[name], tmp_path)), 13)
     space = group(graph, SCHEME, frozenset(Precision))
     data = load(
@@ -133,7 +134,7 @@ def test_odd_models_in_every_precision(name: str, tmp_path: Path) -> None:
     ranges = scales_of(graph, space, [feed])
     able = frozenset(k for k, ts in tensors.items() if finite(ranges, ts))
     lowering = Lowering(graph, space, SCHEME, ranges)
-    made = ProxyGraph(graph, pruned(space, able), SCHEME, ranges)
+    made = ProxyGraph(LoweringContext(graph, pruned(space, able), SCHEME, ranges))
     proxy = Proxy(made.proxy, 1)
     for assignment in assignments(space, able):
         (found,) = proxy.run(made.request(assignment), [feed])
@@ -180,7 +181,7 @@ def pruned(space: SearchSpace, able: frozenset[str]) -> SearchSpace:
     )
 
 
-def test_a_subgraph_in_a_branch_reads_what_its_own_group_made() -> None:
+def test_a_subgraph_in_a_branch_reads_tensors_of_its_own_group() -> None:
     graph = view(conditional())
     whole = LayerGroup(graph.nodes[-1].key, "all", tuple(n.key for n in graph.nodes), (FP32, FP16))
     space = SearchSpace((whole,))
@@ -195,7 +196,7 @@ def test_a_subgraph_in_a_branch_reads_what_its_own_group_made() -> None:
                 np.testing.assert_array_equal(found[output], value)
 
 
-def test_a_group_that_nobody_reads_has_no_choice() -> None:
+def test_a_group_without_a_reader_has_no_choice() -> None:
     b = GraphBuilder()
     x = b.input(["n", 4])
     b.output(b.op("Relu", x))
@@ -213,7 +214,7 @@ def test_what_a_concat_shares_depends_on_the_assignment() -> None:
     space = group(graph, SCHEME, frozenset({FP32, INT8}))
     tensors = sorted(frozenset().union(*quantizable(graph, SCHEME, space).values()))
     ranges = {t: TensorRange(0.0, 1.0 + i) for i, t in enumerate(tensors)}
-    made = ProxyGraph(graph, space, SCHEME, RangeScales(ranges, SCHEME))
+    made = ProxyGraph(LoweringContext(graph, space, SCHEME, RangeScales(ranges, SCHEME)))
     concat = next(g for g in space.free if g.kind == "concat")
     node = graph.by_key[concat.nodes[0]]
     whole = space.uniform(INT8)
@@ -230,14 +231,14 @@ def test_an_assignment_outside_of_the_space_is_refused() -> None:
         made.request(Assignment.of({made.space.free[0].key: INT8}))
 
 
-def test_a_tensor_without_a_scale_is_told_when_the_proxy_is_made() -> None:
+def test_a_tensor_without_a_scale_is_reported_when_the_proxy_is_built() -> None:
     graph = view(conditional())
     space = group(graph, SCHEME, frozenset(Precision))
     with pytest.raises(ModelError, match="was not calibrated"):
-        ProxyGraph(graph, space, SCHEME, RangeScales({}, SCHEME))
+        ProxyGraph(LoweringContext(graph, space, SCHEME, RangeScales({}, SCHEME)))
 
 
-def test_what_onnx_runtime_refuses_is_a_build_that_failed() -> None:
+def test_a_refusal_of_onnx_runtime_is_a_failed_build() -> None:
     made = written_half(view(conditional())).made.proxy
     with pytest.raises(BuildError, match="the proxy does not open"):
         Proxy(replace(made, model=made.model[: len(made.model) // 2]), 1)

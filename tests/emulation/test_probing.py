@@ -66,7 +66,7 @@ def test_an_engine_that_opens_at_once_is_its_own_proxy() -> None:
 
 
 @pytest.mark.usefixtures("compiling")
-def test_a_bench_scores_by_the_proxy_about_what_its_engine_scores(
+def test_the_score_of_the_proxy_is_near_that_of_its_engine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("precsearch.measurement.probes._SECONDS", 1e6)  # all samples, however slow
@@ -119,7 +119,7 @@ def test_a_probed_proposal_is_not_lowered() -> None:
 
 
 @pytest.mark.usefixtures("compiling")
-def test_a_search_on_a_backend_that_compiles_uses_it(tmp_path: Path) -> None:
+def test_a_search_on_a_compiling_backend_uses_the_proxy(tmp_path: Path) -> None:
     onnx.save(residual_net(), tmp_path / "model.onnx")
     plan = precsearch.optimize(
         tmp_path / "model.onnx",

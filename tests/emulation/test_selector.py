@@ -16,6 +16,7 @@ from precsearch.emulation.multiplexed import ProxyGraph
 from precsearch.emulation.session import Proxy
 from precsearch.emulation.single import FlatProxy
 from precsearch.grouping.group import group
+from precsearch.lowering.context import LoweringContext
 from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from tests.emulation.by_hand import SCHEME, plain_session
@@ -39,7 +40,7 @@ FP16, INT8 = Precision.FP16, Precision.INT8
 
 @FEW
 @given(MODELS, GRANULARITY, st.sampled_from([TYPED, TYPED_HALF]), st.data())
-def test_any_assignment_gives_what_it_gives_written_by_itself(
+def test_a_selected_assignment_computes_what_its_own_model_computes(
     model: Model, granularity: str, form: GraphForm, data: st.DataObject
 ) -> None:
     graph = prepared(model, form.min_opset)
@@ -75,7 +76,7 @@ def test_a_branch_with_large_constants_is_one_level_deep(monkeypatch: pytest.Mon
     feed = noise_for(graph)
     for large, deepest in ((1 << 30, 2), (1, 1)):
         monkeypatch.setattr("precsearch.emulation.selector._LARGE", large)
-        made = ProxyGraph(graph, space, SCHEME, RangeScales(ranges, SCHEME))
+        made = ProxyGraph(LoweringContext(graph, space, SCHEME, RangeScales(ranges, SCHEME)))
         body = onnx.load_from_string(made.proxy.model).graph
         assert len(body.input) == len(graph.inputs) + 3
         depths.clear()
@@ -100,12 +101,14 @@ def test_any_number_of_precisions_can_be_chosen_from(monkeypatch: pytest.MonkeyP
     feed, asked = noise_for(graph), (FP32, BF16, FP16, INT8)
     for large in (1 << 30, 1):
         monkeypatch.setattr("precsearch.emulation.selector._LARGE", large)
-        made = ProxyGraph(graph, space, SCHEME, scales)
+        made = ProxyGraph(LoweringContext(graph, space, SCHEME, scales))
         proxy = Proxy(made.proxy, 1)
         for precision in asked:
             (found,) = proxy.run(made.request(space.uniform(precision)), [feed])
             names = [o.name for o in graph.outputs]
-            alone = FlatProxy(graph, space, SCHEME, scales, space.uniform(precision))
+            alone = FlatProxy(
+                LoweringContext(graph, space, SCHEME, scales), space.uniform(precision)
+            )
             wanted = plain_session(alone.with_outputs(names)).run(None, feed)
             for name, value in zip(names, wanted, strict=True):
                 # Sums are added up in another order where a weight is packed.

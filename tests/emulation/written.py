@@ -24,6 +24,7 @@ from precsearch.emulation.single import FlatProxy
 from precsearch.graph.prepare import prepare
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
+from precsearch.lowering.context import LoweringContext
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.qdq.scales import RangeScales
 from tests.emulation.by_hand import SCHEME, Arrays, plain_session, scales_of
@@ -40,13 +41,12 @@ class Written:
     """A model's proxy, open, and what it is compared with."""
 
     made: ProxyGraph
-    form: GraphForm
     proxy: Proxy
 
     @cached_property
     def _lowering(self) -> Lowering:
-        made = self.made
-        return Lowering(made.graph, made.space, made.scheme, made.scales, self.form)
+        c = self.made.context
+        return Lowering(c.graph, c.space, c.scheme, c.scales, c.form)
 
     @property
     def names(self) -> list[str]:
@@ -64,8 +64,7 @@ class Written:
 
     def run_alone(self, assignment: Assignment, feeds: Sequence[Arrays]) -> list[Any]:
         """By the emulation of this one assignment."""
-        made = self.made
-        flat = FlatProxy(made.graph, made.space, made.scheme, made.scales, assignment, self.form)
+        flat = FlatProxy(self.made.context, assignment)
         session = plain_session(flat.with_outputs(self.names))
         inside = [flat.name(n) for n in self.names]
         return [dict(zip(self.names, session.run(inside, f), strict=True)) for f in feeds]
@@ -83,8 +82,8 @@ def written(
 ) -> Written:
     """A model's proxy, calibrated on ``feeds``; without any, nothing has a scale."""
     scales = scales_of(graph, space, feeds, scheme) if feeds else RangeScales({}, scheme)
-    made = ProxyGraph(graph, space, scheme, scales, form, budget)
-    return Written(made, form, Proxy(made.proxy, lanes, lanes))
+    made = ProxyGraph(LoweringContext(graph, space, scheme, scales, form), budget)
+    return Written(made, Proxy(made.proxy, lanes, lanes))
 
 
 def written_half(graph: GraphView, lanes: int = 1) -> Written:

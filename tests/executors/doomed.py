@@ -1,4 +1,4 @@
-"""A service that ends as it is told; imported by workers."""
+"""A service that ends on request; imported by workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An executor whose services run in this process, each behind a channel that may be told to die."""
+"""An executor whose services run in this process, each behind a channel that can be broken."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def test_the_boot_of_a_worker_imports_nothing_before_the_path_is_its_parents() -
     assert ("-P" in words) == (sys.version_info >= (3, 11))
 
 
-def test_empty_entries_of_pythonpath_are_nobodys_wish(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_entries_of_pythonpath_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     s = os.pathsep
     assert named_paths({"PYTHONPATH": f"{s}/a{s}{s}.{s}"}) == f"/a{s}."
     assert named_paths({}) == ""
@@ -143,7 +143,7 @@ def test_empty_entries_of_pythonpath_are_nobodys_wish(monkeypatch: pytest.Monkey
         ("/here", True, ["/here", "/here", "/lib"], ["/here", "/lib"]),
     ],
 )
-def test_what_the_user_named_stays_on_the_path(
+def test_entries_that_the_user_named_stay_on_the_path(
     pythonpath: str, module: bool, before: list[str], after: list[str]
 ) -> None:
     given = {"PYTHONPATH": pythonpath.replace(":", os.pathsep)}

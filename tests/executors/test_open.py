@@ -29,7 +29,7 @@ def request_of(address: str) -> Request:
     return Request(read_model(MODEL), BackendFacts(), address=address)
 
 
-def test_without_an_address_processes_of_this_machine_are_meant() -> None:
+def test_without_an_address_processes_of_this_machine_are_started() -> None:
     with executor_of(request_of("")) as made:
         assert isinstance(made, ProcessExecutor)
         assert [d.name for d in made.devices()] == ["cpu"]
@@ -47,7 +47,7 @@ def test_a_plug_in_adds_an_executor_by_its_scheme(monkeypatch: pytest.MonkeyPatc
         assert isinstance(made, HereExecutor)
 
 
-def test_an_unknown_scheme_is_refused_with_those_there_are() -> None:
+def test_an_unknown_scheme_is_refused_with_the_known_ones() -> None:
     with (
         pytest.raises(OptionError, match="there is no executor 'moon'; use one of process, ray"),
         executor_of(request_of("moon://base")),

@@ -188,7 +188,7 @@ def test_a_config_holds_no_path_of_one_machine() -> None:
             replace(config_of(), options=options)
 
 
-def test_a_service_that_times_alone_needs_one_sample() -> None:
+def test_a_service_that_only_times_needs_one_sample() -> None:
     config = config_of()
     assert len(config.to_time().search.data) == 1
     assert config.to_time().timed == config.timed

@@ -120,7 +120,7 @@ def searched(executor: Executor, config: MeasurementConfig) -> list[Trial]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["plain", "over_ssh"])
-def test_a_search_on_another_host_finds_the_same(
+def test_a_search_on_another_host_finds_the_same_plan(
     tmp_path: Path, how: str, request: pytest.FixtureRequest
 ) -> None:
     host: Host = request.getfixturevalue(how)
@@ -140,7 +140,7 @@ def test_a_search_on_another_host_finds_the_same(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["plain", "over_ssh"])
-def test_how_a_far_worker_ended_is_told(
+def test_the_end_of_a_remote_worker_is_reported(
     tmp_path: Path, how: str, request: pytest.FixtureRequest
 ) -> None:
     """Killed from outside, crashed and cut off are three things."""
@@ -184,7 +184,7 @@ def test_a_target_names_a_host(text: str, words: tuple[str, ...], python_: str, 
         "ssh://-oX",
     ],
 )
-def test_what_names_no_host_is_refused(text: str) -> None:
+def test_a_target_without_a_host_is_refused(text: str) -> None:
     with pytest.raises(OptionError, match="--target takes a host such as ssh://user@host"):
         parse_target(text)
 

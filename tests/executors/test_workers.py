@@ -84,7 +84,7 @@ def test_large_payloads_arrive_unchanged(shared: Worker[Oddities]) -> None:
     )
 
 
-def test_our_errors_come_as_they_are_and_others_in_one_line(shared: Worker[Oddities]) -> None:
+def test_our_errors_arrive_unchanged_and_others_in_one_line(shared: Worker[Oddities]) -> None:
     pid = shared.call(Oddities.pid)
     with pytest.raises(BuildError, match=r"^refused$"):
         shared.call(Oddities.fail, "build")
@@ -104,7 +104,7 @@ def test_our_errors_come_as_they_are_and_others_in_one_line(shared: Worker[Oddit
 @pytest.mark.parametrize(
     ("number", "name"), [(signal.SIGSEGV, "SIGSEGV"), (signal.SIGABRT, "SIGABRT")]
 )
-def test_a_crash_is_told_with_its_stage_and_survived(
+def test_a_crash_is_reported_with_its_stage_and_survived(
     shared: Worker[Oddities], number: int, name: str
 ) -> None:
     shared.call(Oddities.count)
@@ -212,14 +212,14 @@ def test_new_arguments_make_a_new_object(shared: Worker[Oddities]) -> None:
     assert shared.call(Oddities.tag) == "renewed"
 
 
-def test_what_cannot_be_made_says_why_each_time() -> None:
+def test_a_failed_construction_gives_the_reason_each_time() -> None:
     with Worker(Oddities, ("unmakable",), limit_s=30, preload=()) as worker:
         for _ in range(2):
             with pytest.raises(OptionError, match="not like this"):
                 worker.call(Oddities.count)
 
 
-def test_a_process_that_cannot_be_started_is_no_engines_fault(
+def test_a_process_that_cannot_be_started_is_not_blamed_on_an_engine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(

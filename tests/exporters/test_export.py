@@ -1,4 +1,4 @@
-"""What `export` writes does elsewhere what the backend does here."""
+"""What `export` writes computes elsewhere what the backend computes here."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def settings(network: Any) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("layer_precisions", ["fp32", "all"])
 @pytest.mark.parametrize("version", WEAKS)
-def test_polygraphys_script_sets_what_the_backend_sets(
+def test_the_polygraphy_script_sets_what_the_backend_sets(
     version: str, layer_precisions: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {"layer_precisions": layer_precisions}
@@ -97,7 +97,7 @@ def test_polygraphy_itself_finds_what_its_script_names(
         assert callable(import_from_script(str(report.script.parent / script), function))
 
 
-def test_polygraphys_script_refuses_what_is_not_its_network(
+def test_the_polygraphy_script_refuses_another_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = write_plan(tmp_path, small_model(), "weak", MIXED)
@@ -116,7 +116,7 @@ def test_polygraphys_script_refuses_what_is_not_its_network(
         loaded(report.others[0], made, monkeypatch).postprocess(other)
 
 
-def test_the_model_is_what_build_writes(tmp_path: Path) -> None:
+def test_the_exported_model_is_what_build_writes(tmp_path: Path) -> None:
     for form in ("weak", "typed-half"):
         plan = write_plan(tmp_path, small_model(), form, MIXED)
         for tool in ("polygraphy", "trtexec"):
@@ -127,7 +127,7 @@ def test_the_model_is_what_build_writes(tmp_path: Path) -> None:
             assert report.model.read_bytes() == again.read_bytes()
 
 
-def test_open_shapes_are_the_plans(tmp_path: Path) -> None:
+def test_open_shapes_are_those_of_the_plan(tmp_path: Path) -> None:
     plan = write_plan(tmp_path, open_model(), "typed-half", MIXED, batch=3)
     assert read_plan(plan).recipe.shapes[0] == {"x": (3, 3, 4, 4)}
     report = api.export(plan, None, "trtexec", tmp_path / "out")
@@ -150,7 +150,7 @@ def test_onnx_runtimes_plan_runs_in_polygraphy_and_not_in_trtexec(tmp_path: Path
         api.export(plan, None, "trtexec", tmp_path / "out", force=True)
 
 
-def test_what_export_refuses(tmp_path: Path) -> None:
+def test_export_refuses_what_a_tool_cannot_do(tmp_path: Path) -> None:
     plan = write_plan(tmp_path, small_model(), "weak", MIXED)
     with pytest.raises(OptionError, match="no export to 'tvm'"):
         api.export(plan, None, "tvm", tmp_path / "out")

@@ -19,7 +19,7 @@ from tests.backends.trt.stand_in.plans import write_plan
 ASKED = {"second": "int8", "fi,rst": "fp16"}
 
 
-def test_model_explorer_gets_a_label_and_a_colour_for_each_node_of_the_very_model(
+def test_model_explorer_gets_a_label_and_a_colour_for_each_node(
     tmp_path: Path,
 ) -> None:
     plan = write_plan(tmp_path, odd_model(), "weak", ASKED)
@@ -64,6 +64,6 @@ def test_netron_gets_a_copy_whose_nodes_carry_notes_and_which_computes_the_same(
     assert noted == onnx.load(str(plain))
 
 
-def test_an_unknown_tool_is_refused_with_those_there_are(tmp_path: Path) -> None:
+def test_an_unknown_tool_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="model-explorer, netron"):
         api.export(tmp_path / "p.json", None, "paint", tmp_path / "shown")

@@ -26,7 +26,7 @@ from tests.backends.trt.stand_in.plans import write_plan
 
 
 @pytest.mark.parametrize("layer_precisions", ["fp32", "all"])
-def test_trtexec_is_told_each_nodes_layer(
+def test_trtexec_gets_the_layer_of_each_node(
     layer_precisions: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {"layer_precisions": layer_precisions}
@@ -55,7 +55,7 @@ def test_trtexec_is_told_each_nodes_layer(
     assert option(words, "onnx") == report.model.name
 
 
-def test_nodes_that_trtexec_cannot_be_told_are_renamed(tmp_path: Path) -> None:
+def test_nodes_whose_names_trtexec_cannot_take_are_renamed(tmp_path: Path) -> None:
     plan = write_plan(tmp_path, odd_model(), "weak", ODD)
     report = api.export(plan, None, "trtexec", tmp_path / "out")
     assert not report.identical

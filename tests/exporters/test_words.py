@@ -90,7 +90,7 @@ def test_a_plan_that_lowers_nothing_sets_no_layer(tmp_path: Path) -> None:
     assert "--trt-network-postprocess-script" in said
 
 
-def test_an_onnx_runtime_plan_of_fixed_shapes_names_none(tmp_path: Path) -> None:
+def test_an_onnx_runtime_plan_of_fixed_shapes_names_no_shape(tmp_path: Path) -> None:
     plan = write_plan(tmp_path, small_model(), "typed", {})
     report = api.export(plan, None, "polygraphy", tmp_path / "fixed")
     _, said, _ = ran(report.script, "", tmp_path / "bin")
@@ -103,7 +103,7 @@ def test_an_onnx_runtime_plan_of_fixed_shapes_names_none(tmp_path: Path) -> None
     assert said[said.index("--input-shapes") + 1] == "x:[2,3,4,4]"
 
 
-def test_new_names_are_no_names_that_there_are() -> None:
+def test_new_names_differ_from_existing_ones() -> None:
     names = ["a:b", "a*b", "a_b", "a_b_1", "a_b_6_0", "plain"]
     nodes = [onnx.helper.make_node("Relu", [n], [f"{n}.y"], n) for n in names]
     model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", [], []))
@@ -119,7 +119,7 @@ def test_new_names_are_no_names_that_there_are() -> None:
     assert notes["more"] == "[]"
 
 
-def test_an_input_of_several_shapes_has_the_least_the_first_and_the_greatest(
+def test_an_input_of_several_shapes_has_the_smallest_the_first_and_the_largest(
     tmp_path: Path,
 ) -> None:
     path = write_plan(tmp_path, open_model(), "weak", MIXED)
@@ -137,7 +137,7 @@ def test_an_input_of_several_shapes_has_the_least_the_first_and_the_greatest(
     }
 
 
-def test_an_input_that_trtexec_cannot_be_told_is_said(tmp_path: Path) -> None:
+def test_an_input_that_trtexec_cannot_take_is_reported(tmp_path: Path) -> None:
     model = open_model()
     model.graph.input[0].name = "x:0"
     for node in model.graph.node:

@@ -1,4 +1,4 @@
-"""Einsum that is a product of matrices becomes MatMul; of others the reason is told."""
+"""An Einsum that is a product of matrices becomes a MatMul; others are reported with a reason."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_product_with_a_constant_has_an_int8_form(equation: str) -> None:
 
 
 @pytest.mark.parametrize("equation", sorted(NOT))
-def test_what_is_no_product_stays_and_says_why(equation: str) -> None:
+def test_an_einsum_that_is_not_a_product_stays_with_a_reason(equation: str) -> None:
     found = as_matmul(equation, 2, [False, False])
     assert isinstance(found, str)
     assert NOT[equation] in found
@@ -83,7 +83,7 @@ def test_what_is_no_product_stays_and_says_why(equation: str) -> None:
         assert check(equation, "")[0] == ["Einsum"]
 
 
-def test_one_and_three_operands_are_no_product() -> None:
+def test_one_or_three_operands_are_not_a_product() -> None:
     for equation, count in (("ij->ji", 1), ("ij,jk,kl->il", 3)):
         found = as_matmul(equation, count, [False] * count)
         assert isinstance(found, str)

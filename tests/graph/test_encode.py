@@ -53,7 +53,7 @@ def test_rounding_again_changes_nothing(value: float, wanted: NumberFormat) -> N
 
 
 @each
-def test_a_cast_pair_of_a_proxy_rounds_alike(wanted: NumberFormat) -> None:
+def test_a_pair_of_casts_in_a_proxy_rounds_the_same(wanted: NumberFormat) -> None:
     graph = helper.make_graph(
         cast_pair("x", "y", wanted),
         "pair",
@@ -92,7 +92,7 @@ def test_a_code_of_e4m3_is_that_of_its_value() -> None:
     assert proto.raw_data == codes.tobytes()
 
 
-def test_a_float_format_of_one_s_own_is_stored_by_its_row() -> None:
+def test_a_float_format_of_a_plug_in_is_stored_by_its_row() -> None:
     """E5M2 of OFP8, which has infinities, as no table here has it."""
     e5m2 = NumberFormat("float8e5m2", 19, 8, 3, 57344.0, 2.0**-14, 2.0**-16, 19)
     codes = np.arange(256, dtype=np.uint8)

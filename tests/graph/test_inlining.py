@@ -96,7 +96,7 @@ def test_functions_inside_of_functions_are_inlined_too() -> None:
     assert made == ["MatMul", "LeakyRelu"] * 2
 
 
-def test_overloads_are_told_apart() -> None:
+def test_overloads_are_distinguished() -> None:
     b = GraphBuilder()
     x = block(b, b.input(["n", 6]))
     b.output(block(b, x))
@@ -124,7 +124,7 @@ def test_absent_inputs_and_outputs_stay_absent() -> None:
     np.testing.assert_array_equal(found, np.maximum(FEED["in0"], np.float32(-0.5)))
 
 
-def test_an_input_that_is_handed_through_comes_out() -> None:
+def test_an_input_that_is_passed_through_comes_out() -> None:
     b = GraphBuilder()
     first, second = b.ops("Both", b.input(["n", 6]), count=2, domain=D)
     b.output(b.op("Add", first, second))

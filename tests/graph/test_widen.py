@@ -1,4 +1,4 @@
-"""A model exported in 16 bits is read in FP32: the same weights, the same ends, room to decide."""
+"""A model exported in 16 bits is read in FP32: same weights and ends, choices for every layer."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def test_a_pattern_names_groups_nodes_tensors_or_operators(digits: Target) -> No
     assert kept(digits, only="op:Conv") == others
 
 
-def test_a_name_with_brackets_is_found_as_it_is(digits: Target) -> None:
+def test_a_name_with_brackets_is_matched_literally(digits: Target) -> None:
     assert controlled(digits.space, digits.graph, Control())[1] == {}
     with pytest.raises(precsearch.OptionError, match="do you mean 'logits'"):
         kept(digits, "logit=fp32")
@@ -91,7 +91,7 @@ def test_control_only_ever_takes_choices_away(pins: list[Pin], only: list[str]) 
         assert (new.choices != old.choices) == (new.key in reasons)
 
 
-def test_what_is_pinned_is_never_lowered_and_the_plan_says_why(
+def test_pinned_groups_are_never_lowered_and_the_plan_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here(tmp_path, monkeypatch)

@@ -121,7 +121,7 @@ def choices(space: SearchSpace) -> list[tuple[str, tuple[Precision, ...], bool]]
     return [(g.kind, g.choices, g.passive) for g in space.groups]
 
 
-def test_what_a_residual_net_is_offered() -> None:
+def test_groups_of_a_residual_net_get_the_expected_choices() -> None:
     space = group(view(MODELS["residual_net"]()), SCHEME, EVERY)
     every = (FP32, FP16, INT8)
     assert choices(space)[:4] == [

@@ -66,7 +66,7 @@ def test_residual_blocks() -> None:
     assert found[""] == ["conv", "pool", "gemm"]
 
 
-def test_what_does_not_repeat_has_no_block() -> None:
+def test_layers_that_do_not_repeat_have_no_block() -> None:
     assert set(kinds_by_block(group(view(transformer(blocks=1)), SCHEME, EVERY))) == {""}
 
 
@@ -99,7 +99,7 @@ def test_repeats_of_letters() -> None:
     assert blocks("") == []
 
 
-def test_one_layer_over_and_over_is_no_block() -> None:
+def test_one_repeated_layer_is_not_a_block() -> None:
     assert blocks("xaaaaay") == []
 
 
@@ -113,7 +113,7 @@ def test_a_block_begins_at_the_narrowest_cut() -> None:
 
 
 @given(st.text("abc", min_size=2, max_size=5), st.integers(2, 4), st.integers(0, 2))
-def test_what_repeats_is_covered(body: str, count: int, more: int) -> None:
+def test_every_repetition_is_covered(body: str, count: int, more: int) -> None:
     text = "x" + body * count + body[: min(more, len(body) - 1)] + "y"
     found = repeated_blocks(list(text), [1] * (len(text) + 1))
     assert found == sorted(found)

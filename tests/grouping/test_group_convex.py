@@ -60,7 +60,7 @@ def test_every_part_lies_within_one_wanted_set(case: tuple[Graph, Parts]) -> Non
 
 
 @given(cases())
-def test_what_closes_no_cycle_is_not_split(case: tuple[Graph, Parts]) -> None:
+def test_a_set_that_closes_no_cycle_is_not_split(case: tuple[Graph, Parts]) -> None:
     graph, wanted = case
     lone = [(v,) for v in range(len(graph)) if all(v not in s for s in wanted)]
     if is_acyclic(graph, [*wanted, *lone]):
@@ -110,7 +110,7 @@ def test_graph_order_refuses_what_is_not_convex() -> None:
         in_graph_order([[], [0], [1]], [(0, 2), (1,)])
 
 
-def test_what_lies_between_two_tangles_stays_whole() -> None:
+def test_the_part_between_two_tangles_stays_whole() -> None:
     # 0→1→2 and 6→7→8 leave their sets and come back; 3, 4, 5 lie between.
     graph: Graph = [[], [0], [1], [2], [3], [4], [5], [6], [7]]
     parts = convex_parts(graph, [(0, 2), (3, 4, 5), (6, 8)])

@@ -113,7 +113,7 @@ def test_a_gelu_is_one_group_in_every_form(form: str) -> None:
     assert [k for k, _ in groups_of(b, y)] == ["matmul", "gelu", "matmul"]
 
 
-def test_an_erf_that_gates_something_else_is_no_gelu() -> None:
+def test_an_erf_that_gates_something_else_is_not_a_gelu() -> None:
     b = GraphBuilder()
     x, other = b.input(["n", 16]), b.input(["n", 16])
     curve = b.op("Add", b.op("Erf", x), b.const(1.0))
@@ -180,7 +180,7 @@ def test_a_softmax_guarded_against_nan_stays_in_the_core() -> None:
     assert found == [("attention", ["MatMul", "Softmax", "IsNaN", "Where", "MatMul"])]
 
 
-def test_a_classifier_softmax_is_no_attention() -> None:
+def test_a_classifier_softmax_is_not_attention() -> None:
     b = GraphBuilder()
     y = b.op("Softmax", linear(b, b.input(["n", 16]), 16, 16), axis=-1)
     assert groups_of(b, linear(b, y, 16, 4))[1] == ("node", ["Softmax"])
@@ -218,7 +218,7 @@ BIASES: dict[str, tuple[Callable[[GraphBuilder], str], bool]] = {
 
 
 @pytest.mark.parametrize("bias", BIASES)
-def test_which_add_is_the_bias_of_a_product(bias: str) -> None:
+def test_the_bias_of_a_product_is_recognized(bias: str) -> None:
     make, joins = BIASES[bias]
     b = GraphBuilder()
     product = b.op("MatMul", b.input(["n", 6, 8]), b.weight(8, 4))
@@ -226,7 +226,7 @@ def test_which_add_is_the_bias_of_a_product(bias: str) -> None:
     assert (found[0] == ("matmul", ["MatMul", "Add", "Relu"])) == joins
 
 
-def test_names_are_not_looked_at() -> None:
+def test_names_do_not_matter() -> None:
     """Every builder names tensors t0, t1 …; another count changes all names and no group."""
     shifted, plain = GraphBuilder(), GraphBuilder()
     shifted.count = 1000

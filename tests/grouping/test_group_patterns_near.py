@@ -67,7 +67,7 @@ NO_NORMS: list[Make] = [
 
 
 @pytest.mark.parametrize("make", NO_NORMS)
-def test_no_norm(make: Make) -> None:
+def test_similar_graphs_are_not_norms(make: Make) -> None:
     assert not {"layernorm", "rmsnorm"} & set(kinds(make))
 
 
@@ -108,7 +108,7 @@ NO_GELUS: dict[str, Make] = {
 
 
 @pytest.mark.parametrize("name", NO_GELUS)
-def test_no_gelu(name: str) -> None:
+def test_similar_graphs_are_not_gelus(name: str) -> None:
     assert "gelu" not in kinds(NO_GELUS[name])
 
 
@@ -116,7 +116,7 @@ def test_no_gelu(name: str) -> None:
     ("op_type", "value", "taken"),
     [("Mul", 0.5, 1), ("Mul", 3.0, 0), ("Div", 2.0, 1), ("Div", 3.0, 0)],
 )
-def test_a_gelu_ends_with_its_half(op_type: str, value: float, taken: int) -> None:
+def test_a_gelu_ends_with_its_factor_of_a_half(op_type: str, value: float, taken: int) -> None:
     b = GraphBuilder()
     x = b.input(["n", 6, 16])
     y = b.op(op_type, b.op("Mul", x, curve(b, x)), b.const(value))
@@ -124,7 +124,7 @@ def test_a_gelu_ends_with_its_half(op_type: str, value: float, taken: int) -> No
     assert len(gelu) == 4 + taken
 
 
-def test_a_curve_that_reads_what_it_made_several_times_is_a_gelu() -> None:
+def test_a_gelu_may_read_its_intermediate_tensor_several_times() -> None:
     """tanh(y + 0.07 y³), y = 0.8 x."""
 
     def make(b: GraphBuilder, x: str) -> str:
@@ -136,7 +136,7 @@ def test_a_curve_that_reads_what_it_made_several_times_is_a_gelu() -> None:
     assert kinds(make) == ["gelu"]
 
 
-def test_a_long_polynomial_is_no_quick_gelu() -> None:
+def test_a_long_polynomial_is_not_a_quick_gelu() -> None:
     def long(steps: int) -> Make:
         def make(b: GraphBuilder, x: str) -> str:
             inner = x
@@ -151,7 +151,7 @@ def test_a_long_polynomial_is_no_quick_gelu() -> None:
     assert "gelu" not in kinds(long(14))
 
 
-def test_a_gate_on_itself_is_no_silu() -> None:
+def test_a_gate_on_itself_is_not_a_silu() -> None:
     def squared(b: GraphBuilder, x: str) -> str:
         gate = b.op("Sigmoid", x)
         return b.op("Mul", gate, gate)
@@ -165,7 +165,7 @@ def core(b: GraphBuilder, q: str) -> str:
     return attention(b, q, k, v, 8)
 
 
-def test_the_scale_before_a_product_is_looked_for_as_far_as_it_only_reshapes() -> None:
+def test_the_scale_before_a_product_is_found_through_reshapes() -> None:
     def ops(make: Make) -> list[str]:
         b = GraphBuilder()
         found = groups_of(b, core(b, make(b, b.input(["n", 2, 6, 8]))))
@@ -178,7 +178,7 @@ def test_the_scale_before_a_product_is_looked_for_as_far_as_it_only_reshapes() -
     assert ops(lambda b, q: b.op("Mul", q, b.weight(8))) == plain
 
 
-def test_softmax_of_a_product_with_a_weight_is_no_attention() -> None:
+def test_softmax_of_a_product_with_a_weight_is_not_attention() -> None:
     def make(b: GraphBuilder, x: str) -> str:
         return b.op("MatMul", b.op("Softmax", linear(b, x, 16, 6)), x)
 
@@ -195,7 +195,7 @@ def test_scaled_weights_are_part_of_the_core() -> None:
     assert core_ops == ["MatMul", "Softmax", "Mul", "Identity", "MatMul"]
 
 
-def test_weights_that_are_an_output_too_are_weighted_all_the_same() -> None:
+def test_attention_weights_may_be_an_output_of_the_model() -> None:
     b = GraphBuilder()
     q, k, v = (heads(b, b.input(["n", 6, 16]), 2, 8) for _ in range(3))
     scores = b.op("MatMul", q, b.op("Transpose", k, perm=[0, 1, 3, 2]))

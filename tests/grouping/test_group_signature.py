@@ -36,7 +36,7 @@ def test_equal_layers_have_equal_signatures() -> None:
 
 
 @pytest.mark.parametrize("change", ["attribute", "constant shape", "activation shape", "wiring"])
-def test_what_a_signature_sees(change: str) -> None:
+def test_a_signature_depends_on_what_matters_for_speed(change: str) -> None:
     def signature(changed: bool) -> str:
         b = GraphBuilder()
         length = 7 if changed and change == "activation shape" else 6

@@ -49,7 +49,7 @@ def test_a_batch_norm_is_folded_only_where_all_of_it_is_constant(case: str) -> N
     assert ("BatchNormalization" in kinds(b.model())) == (case != "folded")
 
 
-def test_a_sparse_weight_of_coordinates_is_what_onnx_means(tmp_path: Path) -> None:
+def test_a_sparse_weight_has_the_values_that_onnx_defines(tmp_path: Path) -> None:
     """Indices may be a flat place or one coordinate a dimension each."""
     dense = np.zeros((3, 4), np.float32)
     dense[0, 1], dense[2, 3] = 5.0, -2.0
@@ -108,7 +108,7 @@ def sums(graph: GraphView) -> list[Any]:
     return [residual(n, graph) for n in graph.nodes if n.is_op("Add")]
 
 
-def test_an_addition_of_a_constant_or_of_inputs_is_no_residual() -> None:
+def test_an_addition_of_a_constant_or_of_inputs_is_not_a_residual() -> None:
     b = GraphBuilder()
     x, z = b.input([1, 4, 8, 8]), b.input([1, 4, 8, 8])
     y = conv(b, x, 4, 4)
@@ -122,7 +122,7 @@ def test_an_addition_of_a_constant_or_of_inputs_is_no_residual() -> None:
 
 
 @pytest.mark.parametrize("live", [True, False])
-def test_a_clip_whose_limit_is_computed_is_no_part_of_a_layer(live: bool) -> None:
+def test_a_clip_with_a_computed_limit_is_not_part_of_a_layer(live: bool) -> None:
     b = GraphBuilder()
     x = b.input([1, 3, 8, 8])
     top = b.op("ReduceMax", x, keepdims=0) if live else b.const(6.0)
@@ -133,7 +133,7 @@ def test_a_clip_whose_limit_is_computed_is_no_part_of_a_layer(live: bool) -> Non
     assert (["Conv", "Clip"] in together) == (not live)
 
 
-def test_constants_that_are_outputs_stay_what_they_are() -> None:
+def test_constants_that_are_outputs_stay_unchanged() -> None:
     b = GraphBuilder()
     x = b.input(["n", 8])
     b.output(linear(b, x, 8, 4))

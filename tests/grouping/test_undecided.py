@@ -98,7 +98,7 @@ def test_a_layer_without_a_choice_says_why(name: str) -> None:
     assert reason in found.reason
 
 
-def test_a_layer_with_a_choice_is_not_among_them() -> None:
+def test_a_layer_with_a_choice_is_not_listed_as_undecided() -> None:
     graph = view(built(lambda b, x: b.op("Conv", x, b.weight(4, 8, 3, 3))))
     assert undecided(graph, group(graph, SCHEME, BOTH), SCHEME, BOTH) == ()
     alone = frozenset({Precision.FP32})

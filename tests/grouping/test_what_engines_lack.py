@@ -41,7 +41,7 @@ def test_bf16_is_not_offered_where_the_builder_refuses_it(op_type: str) -> None:
         assert (BF16 in choices) is offered
 
 
-def test_nor_is_it_written_in_it_within_a_group() -> None:
+def test_bf16_is_not_written_within_a_group_where_the_builder_refuses_it() -> None:
     graph = upsampling()
     keys = tuple(n.key for n in graph.nodes)
     space = SearchSpace((LayerGroup(keys[-1], "block", keys, (FP32, BF16)),))

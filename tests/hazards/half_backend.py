@@ -1,4 +1,4 @@
-"""Backends for tests: ONNX Runtime that says it runs FP16, which it computes in FP32.
+"""Backends for tests: ONNX Runtime that claims to run FP16, which it computes in FP32.
 
 It becomes known through an entry point in a folder on the path, as any plug-in does.
 """

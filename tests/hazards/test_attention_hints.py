@@ -27,7 +27,7 @@ def slow(
     return tuple(p for p in found if p.slow)
 
 
-def test_heads_that_int8_has_no_kernel_for_are_told() -> None:
+def test_heads_without_an_int8_kernel_are_reported() -> None:
     (prior,) = slow(attention_net(12, 64))
     assert (prior.precision, prior.avoid) == (INT8, True)
     assert prior.reason == (
@@ -43,7 +43,7 @@ def test_heads_that_int8_has_no_kernel_for_are_told() -> None:
         (8, FP8, "no FP8 attention kernel takes 8 tokens (at least 32)"),
     ],
 )
-def test_so_are_sequences_that_are_too_long_or_too_short(
+def test_sequences_that_are_too_long_or_too_short_are_reported(
     tokens: int, precision: Precision, said: str
 ) -> None:
     (prior,) = slow(attention_net(32, tokens))
@@ -51,11 +51,11 @@ def test_so_are_sequences_that_are_too_long_or_too_short(
     assert said in prior.reason
 
 
-def test_where_every_precision_has_a_kernel_nothing_is_said() -> None:
+def test_where_every_precision_has_a_kernel_nothing_is_reported() -> None:
     assert slow(attention_net(32, 64)) == ()
 
 
-def test_without_a_precision_that_is_fused_there_is_nothing_to_lose() -> None:
+def test_without_a_fused_precision_there_is_no_hint() -> None:
     graph = attention_net(12, 8)
     assert slow(graph, offered=frozenset({Precision.FP32, INT8})) == ()
     assert {p.precision for p in slow(graph)} == {FP8, INT8}
@@ -74,7 +74,7 @@ def test_tensorrt_itself_has_the_sizes_of_its_documentation() -> None:
     assert slow(attention_net(12, 64), chosen, offered) == ()  # FP16 has none either
 
 
-def test_a_search_starts_without_it() -> None:
+def test_a_search_starts_without_the_slow_precision() -> None:
     graph = attention_net(12, 64)
     space = group(graph, RTX, frozenset({Precision.FP32, FP16, INT8}), "group", TYPED_HALF)
     priors = hazards(graph, space, None, RTX, int8_half=True, form=TYPED_HALF)

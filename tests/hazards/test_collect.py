@@ -51,7 +51,7 @@ def feeds_of(graph: GraphView, count: int = 2) -> list[dict[str, Array]]:
 
 
 @pytest.mark.parametrize("name", sorted(MODELS.keys() - {"custom_op"}))
-def test_what_it_finds_is_what_all_outputs_show(name: str) -> None:
+def test_screening_finds_what_exposing_all_tensors_shows(name: str) -> None:
     graph = view(MODELS[name]())
     asked, feeds = screening(graph), feeds_of(graph)
     found = screen(asked, feeds)
@@ -115,7 +115,7 @@ def test_no_more_than_the_budget_is_read_at_a_time(monkeypatch: pytest.MonkeyPat
     assert max(read) <= max(asked.budget, largest)
 
 
-def test_values_that_are_only_rearranged_are_read_once() -> None:
+def test_rearranged_values_are_read_once() -> None:
     graph = view(transformer())
     tensors = screened_tensors(graph)
     moved = {n.outputs[0] for n in graph.nodes if n.is_op("Reshape", "Transpose")}

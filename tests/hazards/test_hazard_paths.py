@@ -28,19 +28,19 @@ def hardly_normal(b: GraphBuilder, x: str) -> str:
 
 
 @pytest.mark.parametrize("build", [inverse_root, hardly_normal], ids=["Pow", "Log"])
-def test_small_values_before_what_cannot_have_a_zero_are_found_and_cured(build: Build) -> None:
+def test_small_values_before_a_division_are_found_and_a_rewrite_repairs_them(build: Build) -> None:
     case = Ruled(build)
     assert case.reasons()
     assert not case.loss(()) <= TOL
     assert case.loss(case.reasons()) <= TOL
 
 
-def test_values_that_stay_above_zero_are_said_to_be_small() -> None:
+def test_values_that_stay_above_zero_are_reported_as_small() -> None:
     reasons = set(Ruled(hardly_normal).reasons().values())
     assert any("are below 6.1e-05, and Log" in r for r in reasons), reasons
 
 
-def test_a_power_of_two_has_no_zero_to_fear() -> None:
+def test_a_square_is_not_harmed_by_zero() -> None:
     def build(b: GraphBuilder, x: str) -> str:
         small = b.op("Mul", x, b.const(1e-5))
         return b.op("Add", b.op("Pow", small, b.const(2.0)), x)
@@ -96,7 +96,7 @@ def test_a_softplus_of_large_values_overflows_inside() -> None:
     assert Ruled(lambda b, x: b.op("Softplus", b.op("Tanh", x))).reasons() == {}
 
 
-def test_the_squares_inside_of_a_norm_s_length_count() -> None:
+def test_squares_within_a_norm_count() -> None:
     def build(b: GraphBuilder, x: str) -> str:
         return b.op("ReduceL2", b.op("Mul", x, b.const(100.0)), axes=[1], keepdims=1)
 
@@ -106,7 +106,7 @@ def test_the_squares_inside_of_a_norm_s_length_count() -> None:
     assert small.reasons() == {}
 
 
-def test_an_input_beyond_the_range_is_told_of_its_reader() -> None:
+def test_an_input_beyond_the_range_is_reported_at_its_reader() -> None:
     values = np.random.default_rng(0).standard_normal((4, 64)) * 1e5
     case = Ruled(lambda b, x: b.op("Mul", x, b.const(1e-5)), values)
     (reason,) = case.reasons().values()
@@ -142,7 +142,7 @@ def test_an_infinity_added_to_another_is_not_harmless() -> None:
     assert case.loss(case.reasons()) <= TOL
 
 
-def test_what_cancels_is_followed_through_what_only_moves_values() -> None:
+def test_cancellation_is_followed_through_layout_nodes() -> None:
     def build(b: GraphBuilder, x: str) -> str:
         moved = b.op("Add", linear(b, x, 64, 64), b.const(512.0))
         back = b.op("Sub", moved, b.const(512.0))

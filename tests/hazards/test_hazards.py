@@ -83,7 +83,7 @@ FAILING: dict[str, tuple[Build, str]] = {
 
 @pytest.mark.parametrize("name", FAILING)
 @pytest.mark.parametrize("granularity", ["node", "group"])
-def test_a_failure_is_found_and_cured(name: str, granularity: str) -> None:
+def test_a_failure_is_found_and_a_rewrite_repairs_it(name: str, granularity: str) -> None:
     build, said = FAILING[name]
     case = Ruled(build, granularity=granularity)
     assert any(said in r for r in case.reasons().values()), case.reasons()
@@ -104,7 +104,7 @@ def test_a_failure_is_found_and_cured(name: str, granularity: str) -> None:
         ("underflow before Log", ["Mul", "Mul", "Add", "Log"]),
     ],
 )
-def test_the_path_is_covered_and_no_more(name: str, ops: list[str]) -> None:
+def test_exactly_the_harmful_path_is_excluded(name: str, ops: list[str]) -> None:
     assert Ruled(FAILING[name][0]).ops() == ops
 
 
@@ -131,13 +131,13 @@ BENIGN: dict[str, Build] = {
 
 
 @pytest.mark.parametrize("name", BENIGN)
-def test_what_does_no_harm_is_left_alone(name: str) -> None:
+def test_harmless_groups_are_not_excluded(name: str) -> None:
     case = Ruled(BENIGN[name])
     assert case.reasons() == {}
     assert case.loss(()) <= TOL
 
 
-def test_a_masked_row_that_has_nothing_else_is_no_benign_case() -> None:
+def test_a_row_that_is_masked_completely_is_not_harmless() -> None:
     def build(b: GraphBuilder, x: str) -> str:
         keep = b.op("Greater", x, b.const(1e9))
         return b.op("Softmax", b.op("Where", keep, x, b.const(-3.4e38)))
@@ -148,7 +148,7 @@ def test_a_masked_row_that_has_nothing_else_is_no_benign_case() -> None:
     assert case.loss(case.reasons()) <= TOL
 
 
-def test_values_near_the_limit_are_said_to_be_near() -> None:
+def test_values_near_the_limit_are_reported_as_near() -> None:
     case = Ruled(lambda b, x: b.op("Add", b.op("Mul", x, b.const(1.5e4)), x))
     assert any("within 2x of 65504" in r for r in case.reasons().values())
 
@@ -163,7 +163,7 @@ def test_reasons_name_the_origin() -> None:
     assert second.endswith(" > 65504")
 
 
-def test_without_a_run_constants_alone_speak() -> None:
+def test_without_a_run_constants_alone_are_judged() -> None:
     assert Ruled(mask, measured=False).ops() == ["Mul"]
     assert Ruled(scaled_norm(300.0), measured=False).ops() == []
     case = Ruled(log_power, measured=False)
@@ -226,7 +226,7 @@ SOURCES: list[Callable[[], onnx.ModelProto]] = [
 
 
 @pytest.mark.parametrize("make", SOURCES)
-def test_ordinary_models_keep_fp16(make: Callable[[], onnx.ModelProto]) -> None:
+def test_ordinary_models_are_not_denied_fp16(make: Callable[[], onnx.ModelProto]) -> None:
     graph = view(make())
     space = group(graph, SCHEME, frozenset({Precision.FP32, Precision.FP16}))
     found = screen(screening(graph), feeds_of(graph))

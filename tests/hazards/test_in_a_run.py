@@ -193,7 +193,7 @@ def test_an_inspection_judges_by_the_formats_that_a_search_may_choose(tmp_path: 
     assert "FP16" not in line
 
 
-def test_where_fp16_is_not_wanted_there_is_no_hazard(model: Path) -> None:
+def test_without_fp16_no_hazard_is_listed(model: Path) -> None:
     found = inspect(
         model, data=model.parent / "data.npz", precisions=(FP32, INT8), backend="onnxruntime"
     )

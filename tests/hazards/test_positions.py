@@ -92,7 +92,7 @@ def test_coordinates_of_a_wide_image_are_a_hazard_from_where_they_are_computed()
     assert not reasons(*flow(32))
 
 
-def test_resize_beyond_2048_counts_positions_that_fp16_has_not() -> None:
+def test_resize_beyond_2048_counts_positions_that_fp16_lacks() -> None:
     def resized(width: int) -> dict[str, str]:
         b = GraphBuilder()
         x = b.input(["n", 1, 2, "w"])
@@ -103,7 +103,7 @@ def test_resize_beyond_2048_counts_positions_that_fp16_has_not() -> None:
     assert not resized(64)
 
 
-def test_whole_numbers_beyond_2048_are_a_hazard_for_what_reads_them() -> None:
+def test_whole_numbers_beyond_2048_are_a_hazard_for_their_readers() -> None:
     def counted(length: int) -> dict[str, str]:
         b = GraphBuilder()
         x, places = b.input(["n", "s"]), b.input(["s"], TensorProto.INT64)
@@ -157,7 +157,7 @@ def files(folder: Path, model: onnx.ModelProto, feed: Feed) -> tuple[Path, Path]
     return folder / "m.onnx", folder / "data.npz"
 
 
-def test_diagnose_names_what_a_rule_knows_and_its_comparison_does_not_show(tmp_path: Path) -> None:
+def test_diagnose_names_hazards_that_its_comparison_does_not_show(tmp_path: Path) -> None:
     model, data = files(tmp_path, normed(NORMS[0]), {"in0": normal(4, 8, 4, 4, scale=300)})
     looked = inspect(model, backend="onnxruntime", data=data)
     (prior,) = looked.hazards

@@ -1,4 +1,4 @@
-"""Makers of data files that are answered with an error."""
+"""Data files that cause an error: one situation for each message."""
 
 from __future__ import annotations
 

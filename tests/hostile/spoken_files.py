@@ -1,4 +1,4 @@
-"""Files that are answered with an error: one situation for each message about them."""
+"""Files that cause an error: one situation for each message about them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options and objects that are answered with an error: one situation for each message."""
+"""Options and objects that cause an error: one situation for each message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who names code, weights and files that have no end: one situation for each message."""
+"""Untrusted code, weights and endless files: one situation for each message."""
 
 from __future__ import annotations
 

@@ -20,14 +20,14 @@ def wrong(found: Counter[str]) -> dict[str, int]:
     return {k: found[k] for k in MUST_BE_NONE if found[k]}
 
 
-def test_hostile_files_through_the_command_line() -> None:
+def test_hostile_files_are_refused_by_the_command_line() -> None:
     found = hostile_inputs(7, 80)
     assert wrong(found) == {}
     assert sum(n for k, n in found.items() if "refused" in k or "accepted" in k) == 80
 
 
 @pytest.mark.parametrize("act", [fake_kills, interrupts, full_disks])
-def test_runs_that_are_disturbed(
+def test_disturbed_runs_lose_nothing(
     act: Callable[[int, int], Counter[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = ("--max-builds", "2", "-o", "out/p.json", "--artifact", "out/a.onnx")

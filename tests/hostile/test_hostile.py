@@ -16,7 +16,9 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_one_sentence_and_nothing_touched(case: Case, pristine: Path, tmp_path: Path) -> None:
+def test_a_hostile_file_gets_one_sentence_and_nothing_is_touched(
+    case: Case, pristine: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "here"
     shutil.copytree(pristine, folder)
     done = throw(case, folder)

@@ -1,4 +1,4 @@
-"""A machine that tells little, or otherwise: no /proc, no driver, a driver without devices."""
+"""A machine that reports little or nothing: no /proc, no driver, a driver without devices."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ def test_the_driver_says_whether_there_is_a_gpu(
     assert auto_backend(BOTH, lambda _: True).name == taken
 
 
-def test_a_package_that_is_half_there_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_that_is_incomplete_counts_as_not_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def damaged(name: str) -> None:
         raise ValueError(f"{name}.__spec__ is None")
 
@@ -65,7 +67,9 @@ def test_a_package_that_is_half_there_is_not_installed(monkeypatch: pytest.Monke
     assert auto_backend(BOTH).reason == "TensorRT is not installed"
 
 
-def test_a_system_that_tells_nothing_about_its_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_without_facts_about_its_processor_is_handled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def unreadable(path: Path, *_: object, **__: object) -> str:
         raise FileNotFoundError(path)
 

@@ -1,4 +1,4 @@
-"""Every sentence that a hostile situation is answered with, once, to be read as prose.
+"""Every sentence that a hostile situation causes, listed once, so that it can be read as prose.
 
 An ellipsis stands for what depends on the situation, or is quoted from another program.
 """
@@ -192,19 +192,19 @@ def test_every_sentence_is_listed(printed: dict[str, str]) -> None:
     assert unlisted == []
 
 
-def test_every_listed_sentence_is_said_and_listed_once(printed: dict[str, str]) -> None:
+def test_every_listed_sentence_is_printed_and_listed_once(printed: dict[str, str]) -> None:
     for told in SENTENCES:
         assert any(fits(told, s) for s in printed.values()), f"nothing says: {told}"
     assert len(set(SENTENCES)) == len(SENTENCES)
 
 
-def test_what_is_listed_is_a_sentence() -> None:
+def test_every_listed_message_is_a_sentence() -> None:
     for told in SENTENCES:
         assert not told.endswith(".")
         assert told[0] in "'-…" or told[0].islower() or told.startswith(("Relu", "Conv")), told
 
 
-def test_the_page_shows_what_is_said(printed: dict[str, str]) -> None:
+def test_the_page_shows_the_printed_messages(printed: dict[str, str]) -> None:
     page = (Path(__file__).parents[2] / "docs" / "hostile-input.md").read_text(encoding="utf-8")
     rows = [row for row in page.splitlines() if row.startswith("| ")]
     for case in CASES:

@@ -1,4 +1,4 @@
-"""Every message in ``every_message.txt`` is said: by a hostile situation, or by one made for it."""
+"""Every message in ``every_message.txt`` is printed by a situation, hostile or written for it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ UNSPOKEN = {
     "a system without processor affinity",
     "ModelError: calibration failed: no time is left for all samples": "ends the search for one "
     "correction and is never shown; see tests/calibration/test_range_choice.py",
-    "BuildError: this bench was given no proxy": "our own bug, were it ever said",
+    "BuildError: this measurement service was given no proxy": "our own bug, were it ever said",
     "BuildError: the {…} backend has no model format of its own": "our own bug, were it ever said",
     "OptionError: group {…}: Q/DQ in {…} needs operator set {…}, and the graph has {…}": "needs a "
     "GPU's backend; see tests/lowering/test_fp8.py",
@@ -90,12 +90,12 @@ def raised(place: Path) -> list[str]:
     return found
 
 
-def test_every_situation_says_what_is_listed(raised: list[str]) -> None:
+def test_every_situation_prints_a_listed_message(raised: list[str]) -> None:
     listed = [form(line) for _, line in messages()]
     assert [said for said in raised if not any(f.fullmatch(said) for f in listed)] == []
 
 
-def test_every_message_is_said(raised: list[str], printed: dict[str, str]) -> None:
+def test_every_message_is_printed(raised: list[str], printed: dict[str, str]) -> None:
     silent = []
     for path, line in messages():
         whole, text = form(line), form(line.partition(": ")[2])

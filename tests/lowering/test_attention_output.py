@@ -18,6 +18,7 @@ from precsearch.emulation.single import FlatProxy
 from precsearch.graph.attention import attention_cores
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
+from precsearch.lowering.context import LoweringContext
 from precsearch.lowering.lower import Lowered, Lowering
 from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import FixedScales, RangeScales, TensorRange
@@ -69,7 +70,7 @@ def test_the_output_is_quantized_where_a_kernel_has_these_sizes(
     assert last not in plain
 
 
-def test_unknown_sizes_are_taken_to_fit() -> None:
+def test_unknown_sizes_are_assumed_to_fit() -> None:
     graph = attention_net(32, 600)
     (core,) = attention_cores(graph).values()
     assert (core.head, core.keys) == (32, 600)
@@ -100,9 +101,9 @@ def test_emulations_have_the_values_of_the_lowered_model() -> None:
     x = np.random.default_rng(0).normal(size=(2, 6, 16 * COUNT)).astype(np.float32)
     feed, (output,) = {graph.inputs[0].name: x}, [o.name for o in graph.outputs]
     (wanted,) = plain_session(lowered.model).run(None, feed)
-    flat = FlatProxy(graph, space, FUSED, scales, assignment, TYPED)
+    flat = FlatProxy(LoweringContext(graph, space, FUSED, scales, TYPED), assignment)
     (alone,) = plain_session(flat.with_outputs([output])).run(None, feed)
-    made = ProxyGraph(graph, space, FUSED, scales, TYPED)
+    made = ProxyGraph(LoweringContext(graph, space, FUSED, scales, TYPED))
     (every,) = Proxy(made.proxy, 1).run(made.request(assignment), [feed])
     for found in (alone, every[output]):
         assert np.linalg.norm(found - wanted) <= 1e-5 * np.linalg.norm(wanted)

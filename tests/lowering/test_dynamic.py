@@ -88,7 +88,7 @@ def test_a_range_of_each_inference_is_not_stretched_by_another_one() -> None:
     assert error(lowered(frozenset({"m0", "y"}))) < 0.03
 
 
-def test_only_the_named_products_do_without_a_known_range() -> None:
+def test_only_the_named_products_have_dynamic_ranges() -> None:
     made = lowered(frozenset({"m0"}))
     assert made.dynamic == ("m0",)
     assert set(made.params) == {"t0"}
@@ -105,7 +105,7 @@ def test_the_engine_computes_them_in_integers() -> None:
     session.close()
 
 
-def test_products_of_two_activations_and_other_engines_do_not_take_it() -> None:
+def test_products_of_two_activations_and_other_engines_take_no_dynamic_range() -> None:
     graph = prepare(SourceModel(Path("m.onnx"), two_products(), "", ()))
     takes = [n.key for n in graph.nodes if can_be_dynamic(n, graph, scheme())]
     assert takes == ["m0", "y"]
@@ -113,7 +113,7 @@ def test_products_of_two_activations_and_other_engines_do_not_take_it() -> None:
     assert not any(can_be_dynamic(n, graph, other) for n in graph.nodes)
 
 
-def test_a_search_keeps_it_where_a_known_range_fails_and_a_plan_replays_it(
+def test_a_search_keeps_dynamic_ranges_where_a_known_range_fails_and_a_plan_replays_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here(tmp_path, monkeypatch)

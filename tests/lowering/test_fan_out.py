@@ -103,7 +103,7 @@ def emulated(graph: GraphView, halves: frozenset[str]) -> list[Array]:
 
 
 @pytest.mark.parametrize("make", [overflow, two_readers])
-def test_every_assignment_rounds_where_it_says_and_nowhere_else(make: Any) -> None:
+def test_every_assignment_rounds_where_it_is_lowered_and_nowhere_else(make: Any) -> None:
     graph, space, lowering = spaced(make())
     for choice in product((FP32, FP16), repeat=len(space.groups)):
         chosen = dict(zip((g.key for g in space.groups), choice, strict=True))

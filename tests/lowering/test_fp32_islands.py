@@ -44,7 +44,7 @@ def started() -> tuple[GraphBuilder, str]:
     return b, b.input(["n", 4, 8])
 
 
-def test_a_product_between_casts_is_followed_by_what_the_builder_cannot_see_through() -> None:
+def test_a_product_between_casts_is_followed_by_a_node_that_stops_the_builder() -> None:
     b, x = started()
     b.output(chain(b, x))
     model = lowered(b, {"t1"})
@@ -67,7 +67,7 @@ def test_constants_and_layout_do_not_count_as_surroundings() -> None:
     assert guards(lowered(b, {"t1", "t2", "t3"})) == ["t1"]
 
 
-def test_who_reads_a_shape_alone_is_no_surrounding() -> None:
+def test_a_node_that_reads_a_shape_alone_does_not_count_as_surroundings() -> None:
     b, x = started()
     y = b.op("MatMul", b.op("MatMul", x, b.weight(8, 8)), b.weight(8, 8))
     y = b.op("Reshape", y, b.op("Shape", y))

@@ -21,6 +21,7 @@ from precsearch.emulation.session import Proxy
 from precsearch.emulation.single import FlatProxy
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
+from precsearch.lowering.context import LoweringContext
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import FixedScales, RangeScales, TensorRange
@@ -70,8 +71,8 @@ def test_fp8_beside_int8_is_a_valid_model_with_the_values_of_its_emulation(
     onnx.checker.check_model(onnx.ModelProto.FromString(lowered.model), full_check=True)
     feed, names = feed_of(model), [o.name for o in graph.outputs]
     wanted = plain_session(lowered.model).run(None, feed)
-    flat = FlatProxy(graph, space, BOTH, scales, assignment, FORM)
-    made = ProxyGraph(graph, space, BOTH, scales, FORM)
+    flat = FlatProxy(LoweringContext(graph, space, BOTH, scales, FORM), assignment)
+    made = ProxyGraph(LoweringContext(graph, space, BOTH, scales, FORM))
     (every,) = Proxy(made.proxy, 1).run(made.request(assignment), [feed])
     for name, value, alone in zip(
         names, wanted, plain_session(flat.with_outputs(names)).run(None, feed), strict=True

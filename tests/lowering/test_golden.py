@@ -15,7 +15,7 @@ KEPT = json.loads(Path(__file__).with_name("golden.json").read_text())
 MADE = dict(lowered())
 
 
-def test_every_byte_is_as_it_was() -> None:
+def test_every_byte_of_a_lowered_model_is_unchanged() -> None:
     changed = {n: pinned(m) for n, m in MADE.items() if KEPT["digests"].get(n) != pinned(m)}
     assert not changed, "plans made before no longer reproduce: see tests/lowering/golden.py"
     assert KEPT["digests"].keys() == MADE.keys()
@@ -33,7 +33,7 @@ def test_assignments_differ_in_their_bytes() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(MADE))
-def test_what_is_pinned_is_valid_and_opens(name: str) -> None:
+def test_golden_models_are_valid_and_open(name: str) -> None:
     data = MADE[name].model
     proto = onnx.ModelProto.FromString(data)
     onnx.checker.check_model(proto, full_check=True)

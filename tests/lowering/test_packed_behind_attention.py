@@ -26,7 +26,7 @@ FP16, INT8, INT4 = Precision.FP16, Precision.INT8, Precision.INT4
         (INT8, ["MatMul", "Cast", "LeakyRelu", "Cast", "Reshape"]),
     ],
 )
-def test_what_stands_between_changes_nothing_and_is_in_fp32_behind_quantized_data(
+def test_the_node_between_changes_nothing_and_is_fp32_behind_quantized_data(
     core: Precision, between: list[str]
 ) -> None:
     graph = attention_net(32, 8, opset=21)

@@ -94,7 +94,7 @@ def test_an_identity_is_the_shortcut(swapped: bool) -> None:
     assert (found.branch, found.shortcut) == ((0, 1) if swapped else (1, 0))
 
 
-def test_what_no_conv_ends_in_is_no_branch() -> None:
+def test_a_path_that_does_not_end_in_a_conv_is_not_a_branch() -> None:
     """Both inputs of such an Add are quantized: it runs on its own, and INT8 in is INT8 out."""
     b = GraphBuilder()
     x = conv(b, b.input(["n", 3, 8, 8]), 3, 8)
@@ -106,7 +106,7 @@ def test_what_no_conv_ends_in_is_no_branch() -> None:
     assert reads(graph, space, scales, space.uniform(INT8)) == {left, right}
 
 
-def test_a_conv_that_is_read_elsewhere_is_no_branch() -> None:
+def test_a_conv_with_another_reader_is_not_a_branch() -> None:
     b = GraphBuilder()
     x = b.op("Relu", conv(b, b.input(["n", 3, 8, 8]), 3, 8))
     y = conv(b, x, 8, 8)
@@ -175,7 +175,7 @@ def test_the_name_of_a_scheme_says_where_q_stands(name: str) -> None:
     assert len({scheme(n).name for n in ("both", "decided")}) == 2
 
 
-def test_with_both_an_add_is_as_any_passive_operator() -> None:
+def test_with_both_sides_quantized_an_add_is_an_ordinary_passive_operator() -> None:
     graph, projection, branch = downsampling()
     both = scheme("both")
     space = group(graph, both, ALL)

@@ -114,7 +114,7 @@ def test_every_assignment_is_a_valid_model(
 
 @FEW
 @given(MODELS, st.sampled_from(["node", "group"]), st.data())
-def test_what_is_asked_in_int8_runs_in_int8_and_nothing_else(
+def test_groups_asked_for_int8_run_in_int8_and_no_others(
     model: Model, granularity: str, data: st.DataObject
 ) -> None:
     graph = prepared(model)
@@ -156,7 +156,7 @@ def test_bytes_depend_on_the_assignment_alone(model: Model, data: st.DataObject)
 
 @FEW
 @given(MODELS, st.data())
-def test_a_plans_scales_give_the_same_bytes(model: Model, data: st.DataObject) -> None:
+def test_the_scales_of_a_plan_give_the_same_bytes(model: Model, data: st.DataObject) -> None:
     graph = prepared(model)
     space = spaced(graph)
     lowering = Lowering(graph, space, BACKEND.scheme, calibrated(graph, space, model))

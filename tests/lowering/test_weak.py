@@ -55,7 +55,7 @@ def in_ort(model: bytes, feed: dict[str, npt.NDArray[Any]]) -> list[npt.NDArray[
 
 @FEW
 @given(MODELS, st.sampled_from(["node", "group", "block"]), st.data())
-def test_names_say_what_types_say_elsewhere(
+def test_names_express_what_types_express_elsewhere(
     model: Model, granularity: str, data: st.DataObject
 ) -> None:
     graph = prepared(model)
@@ -90,7 +90,7 @@ def test_names_say_what_types_say_elsewhere(
 
 @FEW
 @given(MODELS, st.data())
-def test_its_values_are_those_of_q_and_dq_alone(model: Model, data: st.DataObject) -> None:
+def test_weakly_typed_values_are_those_of_q_and_dq_alone(model: Model, data: st.DataObject) -> None:
     """FP16 by name changes nothing in ONNX Runtime: the typed graph without it is the same."""
     graph = prepared(model)
     space, scales = spaced(graph)
@@ -132,9 +132,7 @@ def test_nothing_stands_between_q_or_dq_and_its_neighbour(
 
 @FEW
 @given(MODELS, st.data())
-def test_the_annotation_is_part_of_what_identifies_a_model(
-    model: Model, data: st.DataObject
-) -> None:
+def test_the_annotation_is_part_of_the_digest_of_a_model(model: Model, data: st.DataObject) -> None:
     graph = prepared(model)
     space, scales = spaced(graph, "node")
     lowering = Lowering(graph, space, SCHEME, scales, WEAK)
@@ -145,7 +143,7 @@ def test_the_annotation_is_part_of_what_identifies_a_model(
     assert Lowering(graph, space, SCHEME, scales, WEAK).lower(first).model == one.model
 
 
-def test_all_fp32_says_nothing() -> None:
+def test_an_all_fp32_model_has_no_annotation() -> None:
     graph = view(residual_net())
     space, scales = spaced(graph)
     proto = parsed(Lowering(graph, space, SCHEME, scales, WEAK).lower(Assignment()))
@@ -153,7 +151,7 @@ def test_all_fp32_says_nothing() -> None:
     assert not Annotation.of(proto)
 
 
-def test_what_is_fused_before_a_q_is_not_pinned() -> None:
+def test_layers_fused_before_a_q_are_not_pinned() -> None:
     """Conv-Relu-MaxPool in FP32 before an INT8 Conv: TensorRT 8.6 would not build it pinned."""
     b = GraphBuilder()
     x = conv(b, b.input(["n", 3, 8, 8]), 3, 8)

@@ -21,6 +21,7 @@ from precsearch.core.space import Assignment, LayerGroup, SearchSpace
 from precsearch.emulation.single import FlatProxy
 from precsearch.graph.view import GraphView
 from precsearch.grouping.group import group
+from precsearch.lowering.context import LoweringContext
 from precsearch.lowering.lower import Lowered, Lowering
 from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.lowering.weight_only import (
@@ -79,7 +80,7 @@ def test_onnx_runtime_runs_it_as_matmulnbits_and_near_the_proxy(op_type: str, tu
     assert ran["MatMulNBits"].precision is INT4
     assert {made.owners[n] for n in ran["MatMulNBits"].nodes} == {g.key for g in space.free}
     asked = space.uniform(INT4)
-    proxy = FlatProxy(graph, space, BACKEND.scheme, NO_SCALES, asked).with_outputs(
+    proxy = FlatProxy(LoweringContext(graph, space, BACKEND.scheme, NO_SCALES), asked).with_outputs(
         [o.name for o in graph.outputs]
     )
     (found,), (emulated,) = (
@@ -116,7 +117,7 @@ def test_each_value_is_the_nearest_step_of_a_scale_that_its_block_shares(
 
 
 @given(st.lists(st.integers(-8, 7), min_size=2, max_size=40).filter(lambda v: len(v) % 2 == 0))
-def test_two_values_share_a_byte_as_onnx_has_it(values: list[int]) -> None:
+def test_two_values_share_a_byte_as_onnx_defines(values: list[int]) -> None:
     made = packed_tensor("w", np.asarray(values, np.int8))
     assert len(made.raw_data) == len(values) // 2
     assert onnx.numpy_helper.to_array(made).astype(np.int8).tolist() == values
@@ -139,7 +140,7 @@ def test_the_scale_is_chosen_by_the_squared_error_of_its_block() -> None:
 @pytest.mark.parametrize(
     ("reduced", "fitting"), [(32, False), (48, False), (64, True), (96, True), (100, False)]
 )
-def test_weights_of_whole_blocks_alone_are_offered_it(reduced: int, fitting: bool) -> None:
+def test_only_weights_of_whole_blocks_are_offered_int4(reduced: int, fitting: bool) -> None:
     graph = network(reduced=reduced)
     assert any(fits(n, graph, BACKEND.scheme, INT4) for n in graph.nodes) is fitting
     assert (INT4 in spaced(graph).precisions) is fitting
@@ -197,7 +198,7 @@ def test_a_plug_in_brings_another_one_with_blocks_of_its_own(
     assert tuple(weight.dims) == (128, 24)
     (read,) = (n for n in proto.graph.node if n.op_type == "DequantizeLinear")
     assert {a.name: a.i for a in read.attribute} == {"axis": 0, "block_size": block}
-    flat = FlatProxy(graph, space, chosen, NO_SCALES, space.uniform(own), form)
+    flat = FlatProxy(LoweringContext(graph, space, chosen, NO_SCALES, form), space.uniform(own))
     exact = Lowering(graph, space, chosen, NO_SCALES, form).lower(Assignment())
     feed = {"in0": np.random.default_rng(0).normal(0, 1, (4, 128)).astype(np.float32)}
     found, emulated, wanted = (
@@ -212,7 +213,9 @@ def test_a_plug_in_brings_another_one_with_blocks_of_its_own(
     assert 0 < np.linalg.norm(found - wanted) < most * np.linalg.norm(wanted)
 
 
-def test_one_that_no_backend_declares_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_weight_format_that_no_backend_declares_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     row = PrecisionSpec(5.5, Encoding.WEIGHT_ONLY, formats.INT4, "#123456")
     own = added(monkeypatch, "w", row)
     graph = network()

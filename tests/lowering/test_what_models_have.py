@@ -196,7 +196,7 @@ def test_external_weights_stay_where_they_are(external: SourceModel) -> None:
     np.testing.assert_allclose(y, wanted, rtol=1e-5, atol=1e-5)
 
 
-def test_a_trial_carries_only_what_it_changes(external: SourceModel) -> None:
+def test_a_trial_carries_only_the_bytes_that_it_changes(external: SourceModel) -> None:
     graph = prepare(external)
     space, lowering = spaced(graph)
     first, second = (g.key for g in space.free if "matmul" in g.kind or g.kind == "linear")

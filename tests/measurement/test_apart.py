@@ -127,7 +127,7 @@ def test_fp32_s_own_memory_is_half_of_the_ratio() -> None:
     assert found.ratio_low == pytest.approx(0.6, rel=0.02)
 
 
-def test_what_would_end_a_search_is_timed_again_after_a_pause() -> None:
+def test_an_engine_that_would_end_a_search_is_timed_again_after_a_pause() -> None:
     found, pauses = timed(World(1e-3), World(1e-3), Rival(GOAL, trivial=True))
     assert pauses == [TimingOptions().apart_seconds]
     assert found.ratio == pytest.approx(1.0, rel=0.01)
@@ -140,7 +140,7 @@ def test_sessions_are_closed() -> None:
     assert [s.open_ for s in fp32.opened] == [False, False, True]
 
 
-def test_slow_noise_leads_to_the_truth_or_to_a_doubt() -> None:
+def test_slow_noise_leads_to_the_true_ratio_or_to_a_doubt() -> None:
     """One opening in five is slower by up to 40 %; of 200 engines nearly all are told right."""
     draw = random.Random(5)
     wrong = 0
@@ -199,7 +199,7 @@ def test_agreement_does_not_depend_on_which_was_first(a: float, b: float, noise:
     assert agree(latency(a), latency(a), noise)
 
 
-def test_what_two_engines_have_in_common_is_no_spread_between_them() -> None:
+def test_common_noise_of_two_engines_is_not_a_spread_between_them() -> None:
     """In the second process both were slower beside FP32."""
     fast = together([latency(0.5), latency(0.6)], 0.5)
     slow = together([latency(0.7), latency(0.84)], 0.5)
@@ -219,7 +219,7 @@ def test_what_two_engines_have_in_common_is_no_spread_between_them() -> None:
         (0.6, 1.2, ("not clearly faster", "its timings vary too much for a number")),
     ],
 )
-def test_what_must_be_said_beside_a_speed_up(low: float, high: float, said: Sequence[str]) -> None:
+def test_caveats_stand_beside_a_speed_up(low: float, high: float, said: Sequence[str]) -> None:
     found = Latency(1e-3, 1e-3, 1e-3, (low + high) / 2, low, high)
     assert doubts(found) == said
 

@@ -62,7 +62,7 @@ def test_the_caller_goes_on_while_it_is_built(tmp_path: Path) -> None:
         assert worker.call(Slow.engine, named(done)).artifact == b"built", "the worker goes on"
 
 
-def test_who_leaves_early_ends_it(tmp_path: Path) -> None:
+def test_a_caller_that_leaves_early_ends_the_build(tmp_path: Path) -> None:
     start = time.monotonic()
     with Worker(Slow, (), limit_s=LONG_S) as worker:
         with (
@@ -75,7 +75,7 @@ def test_who_leaves_early_ends_it(tmp_path: Path) -> None:
     assert time.monotonic() - start < LONG_S / 2
 
 
-def test_a_bench_goes_on_with_what_is_known_later(
+def test_a_service_accepts_settings_that_are_known_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A clock that ramps up would have timing wait for it.

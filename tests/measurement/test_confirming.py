@@ -57,7 +57,7 @@ class Machine:
         (3, [[1], [2], [3], [4]]),
     ],
 )
-def test_those_that_fit_are_timed_together(room: float, parts: list[list[float]]) -> None:
+def test_engines_that_fit_are_timed_together(room: float, parts: list[list[float]]) -> None:
     machine = Machine(room)
     engines = [machine.opener(s) for s in (1, 2, 3, 4)]
     said: list[str] = []

@@ -1,4 +1,4 @@
-"""Turns on a device between real processes."""
+"""Shared and exclusive use of a device by real processes."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def workers(tmp_path: Path, lock: str, use: DeviceUse) -> Iterator[list[Worker[B
 
 
 @pytest.mark.parametrize("use", [CPU_USE, GPU_USE])
-def test_many_work_or_one_has_the_device_alone(
+def test_either_many_share_the_device_or_one_has_it_alone(
     workers: list[Worker[Busy]], use: DeviceUse, tmp_path: Path
 ) -> None:
     def one(worker: Worker[Busy]) -> None:
@@ -113,7 +113,9 @@ def test_many_work_or_one_has_the_device_alone(
         (GPU_USE, "time", "reference"),
     ],
 )
-def test_these_go_on_at_the_same_time(workers: list[Worker[Busy]], one: str, other: str) -> None:
+def test_calls_that_share_the_device_run_at_the_same_time(
+    workers: list[Worker[Busy]], one: str, other: str
+) -> None:
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(workers[0].within, 90, Busy.meet, one, "a", "b")
         second = threads.submit(workers[1].within, 90, Busy.meet, other, "b", "a")
@@ -129,7 +131,7 @@ def test_tensorrt_builds_alone_and_onnx_runtime_does_not() -> None:
 
 
 @pytest.mark.parametrize(("how", "error"), [("die", WorkerCrashed), ("fail", Exception)])
-def test_whatever_ends_a_turn_gives_it_back(
+def test_every_end_of_a_turn_releases_the_lock(
     workers: list[Worker[Busy]], how: str, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
@@ -138,7 +140,9 @@ def test_whatever_ends_a_turn_gives_it_back(
     workers[0].call(Busy.do, "time", "run")
 
 
-def test_a_hang_is_killed_and_who_waited_for_it_is_not(workers: list[Worker[Busy]]) -> None:
+def test_a_hanging_worker_is_killed_and_those_that_waited_for_it_are_not(
+    workers: list[Worker[Busy]],
+) -> None:
     for worker in workers:
         worker.prepare()
     with ThreadPoolExecutor(3) as threads:
@@ -152,7 +156,7 @@ def test_a_hang_is_killed_and_who_waited_for_it_is_not(workers: list[Worker[Busy
             future.result()
 
 
-def test_who_shares_waits_behind_one_who_wants_it_alone(lock: str) -> None:
+def test_shared_use_waits_behind_exclusive_use(lock: str) -> None:
     first, alone, late = (DeviceLock(lock) for _ in range(3))
     first.take(alone=False)
     order: list[str] = []

@@ -150,7 +150,7 @@ def test_rounds_get_shorter_and_patience_is_used_up_where_disturbances_come_in_a
     assert machine.paused == [0.1, 0.2, 0.5]
 
 
-def test_what_becomes_quiet_while_it_is_waited_for_is_not_unsure() -> None:
+def test_a_machine_that_becomes_quiet_in_time_leaves_no_doubt() -> None:
     machine = Machine()
     machine.stolen = lambda _, seconds: 0.0 if machine.paused else seconds
     found = compare(*pair(machine, 0.5), LOADS, 0.02, OPTIONS, machine.around(patience=1.0))
@@ -224,7 +224,7 @@ class TestRace:
     def test_a_tie_with_the_best_ends_once_it_is_one(self) -> None:
         assert self.rounds(0.5, 0.005, best=0.5) == OPTIONS.rounds
 
-    def test_what_may_be_the_best_is_timed_until_it_is_sharp(self) -> None:
+    def test_a_possible_best_engine_is_timed_until_its_interval_is_narrow(self) -> None:
         assert self.rounds(0.75, 0.15, best=0.8) > OPTIONS.rounds
 
     def test_a_rough_time_takes_half_of_the_first_rounds(self) -> None:
@@ -289,14 +289,14 @@ def test_a_thread_that_ends_takes_its_waiting_with_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_without_a_scheduler_that_tells_the_process_s_clock_stands_in(
+def test_without_scheduler_statistics_the_clock_of_the_process_is_used(
     threads: int, tmp_path: Path
 ) -> None:
     watch = CpuWatch(threads, tmp_path / "none")
     assert watch.look().waited >= 0.0
 
 
-def test_a_backend_that_cannot_tell_sees_nothing() -> None:
+def test_a_backend_without_a_watch_sees_no_disturbance() -> None:
     assert NoWatch().look() == Seen()
 
 

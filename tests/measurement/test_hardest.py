@@ -40,20 +40,20 @@ def test_every_feed_comes_once(sizes: list[int], known: bool, draw: random.Rando
     assert sorted(by_hardness(sizes, losses)) == list(range(len(sizes)))
 
 
-def test_the_first_engine_below_fp32_tells_what_is_hard() -> None:
+def test_the_first_engine_below_fp32_determines_the_hard_samples() -> None:
     plain, rough, later = trial(0, (0.0, 0.0), low=False), trial(1, (0.3, 0.1)), trial(2, (0.9, 1))
     assert of_trials([later, plain, rough]) == (0.3, 0.1)
     assert of_trials([plain]) == ()
 
 
-def test_what_comes_after_the_first_proxy_changes_nothing() -> None:
+def test_losses_after_the_first_proxy_change_nothing() -> None:
     """A search that is resumed knows more; its proxies must see the same samples all the same."""
     proxy = trial(1, (0.5, 0.5), proxy=True)
     assert of_trials([proxy, trial(2, (0.9, 0.1))]) == ()
     assert of_trials([trial(0, (0.3, 0.1)), proxy, trial(2, (0.9, 0.1))]) == (0.3, 0.1)
 
 
-def test_an_engine_that_failed_tells_nothing() -> None:
+def test_a_failed_engine_determines_no_hard_samples() -> None:
     proposal = Proposal(Assignment.of({"a": Precision.INT8}))
     failed = Trial(0, proposal, Failed("build", "error", "refused"))
     assert of_trials([failed, trial(1, (0.3,))]) == (0.3,)

@@ -1,4 +1,4 @@
-"""What a bench says that an engine did, held against ONNX Runtime's own kernels."""
+"""What a measurement service reports of an engine, compared with ONNX Runtime's own kernels."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_half_of_the_groups_are_achieved_and_no_other(setting: Setting) -> None:
     assert found.achieved == dict.fromkeys(chosen, INT8)
 
 
-def test_fp32_claims_nothing(setting: Setting) -> None:
+def test_fp32_groups_claim_no_lower_precision(setting: Setting) -> None:
     found = setting.bench.measure(_candidate(setting.lowering.lower(Assignment())), Fidelity.ENGINE)
     assert found.achieved == {}
     assert found.latency is not None
@@ -151,7 +151,7 @@ def test_fp32_claims_nothing(setting: Setting) -> None:
     assert found.accuracy.loss < 1e-5
 
 
-def test_a_proxy_is_accuracy_without_an_engines_time(setting: Setting) -> None:
+def test_a_proxy_has_an_accuracy_and_no_latency(setting: Setting) -> None:
     lowered = setting.lowering.lower(setting.space.uniform(INT8))
     engine = setting.bench.measure(_candidate(lowered), Fidelity.ENGINE)
     proxy = setting.bench.measure(_candidate(lowered), Fidelity.PROXY)
@@ -200,7 +200,7 @@ OWNERS = {"a/conv": "g", "t1": "h", "x": "i"}
         ("y" * 10_000 + "/" * 10_000, ""),
     ],
 )
-def test_names_that_an_engine_makes_of_ours(name: str, key: str) -> None:
+def test_names_that_an_engine_derives_from_ours_are_recognized(name: str, key: str) -> None:
     assert owner(name, OWNERS) == key
 
 

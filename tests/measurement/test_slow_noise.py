@@ -170,14 +170,14 @@ def told(make: Callable[[int], tuple[Choice, Landscape]], seeds: range) -> tuple
 
 
 @pytest.mark.parametrize("often", [0.0, 0.15])
-def test_what_is_twice_as_fast_ships_with_the_right_number(often: float) -> None:
+def test_an_engine_that_is_twice_as_fast_ships_with_the_right_ratio(often: float) -> None:
     slower, wrong, plain = told(lambda seed: shipped(seed, 0.6, often), range(8))
     assert (slower, plain) == (0, 0)
     assert wrong <= (1 if often else 0), "an odd process in twenty"
 
 
 @pytest.mark.parametrize("often", [0.0, 0.15])
-def test_what_is_slower_in_int8_never_ships(often: float) -> None:
+def test_an_int8_engine_that_is_slower_never_ships(often: float) -> None:
     slower, wrong, plain = told(lambda seed: shipped(seed, -0.05, often), range(8))
     assert slower == 0
     assert wrong == 0

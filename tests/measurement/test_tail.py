@@ -57,7 +57,7 @@ def test_the_median_is_blind_to_a_tail_that_percentiles_and_the_mean_see() -> No
     assert ratio(Timing.MEAN, engine()) == pytest.approx(0.65, rel=0.1)
 
 
-def test_a_rare_tail_is_the_matter_of_the_99th_percentile_alone() -> None:
+def test_a_rare_tail_is_seen_by_the_99th_percentile_alone() -> None:
     assert ratio(Timing.P95, Tailed(0.5e-3, 2e-3, every=50)) == pytest.approx(0.5)
     assert ratio(Timing.P99, Tailed(0.5e-3, 2e-3, every=50)) == pytest.approx(2.0)
 

@@ -16,7 +16,7 @@ from tests.metrics.scored import score
 
 
 @pytest.mark.parametrize("name", ["top1", "top1-agree"])
-def test_classifiers_do_not_pass_with_nan_either(name: str) -> None:
+def test_classifiers_with_nan_do_not_pass_either(name: str) -> None:
     reference = np.eye(4, dtype=np.float32)
     output = reference.copy()
     output[1, 2] = np.nan
@@ -24,7 +24,7 @@ def test_classifiers_do_not_pass_with_nan_either(name: str) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)), min_size=1))
-def test_top1_counts_what_is_lost_and_won(rows: list[tuple[int, int, int]]) -> None:
+def test_top1_counts_lost_and_gained_answers(rows: list[tuple[int, int, int]]) -> None:
     found, wanted, labels = np.array(rows).T
     output, reference = np.eye(4, dtype=np.float32)[found], np.eye(4, dtype=np.float32)[wanted]
     accuracy = score("top1", output, reference, labels)

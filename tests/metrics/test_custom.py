@@ -43,7 +43,7 @@ def test_negative_losses_keep_their_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["np.nan", "np.inf", "-np.inf", "[0.0, np.nan]"])
-def test_a_loss_that_is_no_number_does_not_pass(tmp_path: Path, value: str) -> None:
+def test_a_loss_that_is_not_a_number_does_not_pass(tmp_path: Path, value: str) -> None:
     accuracy = run(tmp_path, f"return {value}")
     assert accuracy.loss == accuracy.upper == math.inf
 
@@ -67,7 +67,7 @@ def test_an_output_that_is_not_finite_does_not_reach_the_function(tmp_path: Path
         ("return labels.mean()", "AttributeError"),
     ],
 )
-def test_functions_that_fail_are_told(tmp_path: Path, body: str, message: str) -> None:
+def test_failing_functions_are_reported(tmp_path: Path, body: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         run(tmp_path, body)
 
@@ -96,7 +96,7 @@ def test_modules_are_found_in_the_working_directory(
         "..:f",
     ],
 )
-def test_functions_that_are_not_there_are_told(name: str) -> None:
+def test_missing_functions_are_reported(name: str) -> None:
     with pytest.raises(OptionError) as caught:
         metric(name)
     assert isinstance(caught.value, PrecsearchError)

@@ -26,13 +26,13 @@ def test_an_output_without_elements_leaves_nothing_to_compare() -> None:
     assert found.nothing == "output 'y' has no elements in any sample"
 
 
-def test_nan_throughout_leaves_nothing_to_compare_and_nan_here_and_there_does() -> None:
+def test_an_output_that_is_all_nan_cannot_be_compared_and_one_with_some_nan_can() -> None:
     assert "NaN throughout" in degenerate(INPUTS, feeds("y", *[np.full(3, np.nan)] * 4)).nothing
     some = [np.array([np.nan, float(i)]) for i in range(4)]
     assert degenerate(INPUTS, feeds("y", *some)).nothing == ""
 
 
-def test_beside_an_output_that_can_be_compared_it_is_a_note() -> None:
+def test_an_incomparable_output_beside_a_comparable_one_is_a_note() -> None:
     reference: list[Feed] = [{"y": np.array([float(i)]), "n": np.ones(0)} for i in range(4)]
     found = degenerate(INPUTS, reference)
     assert found.nothing == ""
@@ -40,17 +40,17 @@ def test_beside_an_output_that_can_be_compared_it_is_a_note() -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, 3.0, np.inf])
-def test_a_constant_output_is_told(value: float) -> None:
+def test_a_constant_output_is_reported(value: float) -> None:
     (constant, same) = degenerate(INPUTS, feeds("y", *[np.full(3, value)] * 4)).notes
     assert constant == f"output 'y' is {value} in all samples: a loss of 0 says nothing there"
     assert "are the same for all 4 feeds" in same
 
 
-def test_samples_that_are_all_equal_are_told() -> None:
+def test_equal_samples_are_reported() -> None:
     equal = feeds("x", *[np.zeros((1, 3))] * 4)
     found = degenerate(equal, feeds("y", *[np.arange(3.0)] * 4))
     assert found.notes == ("all 4 feeds are equal: losses are those of one feed",)
 
 
-def test_one_number_from_one_feed_is_no_constant() -> None:
+def test_one_number_from_one_feed_is_not_called_constant() -> None:
     assert degenerate(INPUTS[:1], feeds("y", np.ones(()))).notes == ()

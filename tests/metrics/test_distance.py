@@ -19,7 +19,7 @@ NAN, INF = np.nan, np.inf
 
 @settings(max_examples=50, deadline=None)
 @given(FLOATS, FLOATS)
-def test_of_finite_tensors_it_is_what_numpy_computes(a: np.ndarray, b: np.ndarray) -> None:
+def test_relative_l2_of_finite_tensors_is_what_numpy_computes(a: np.ndarray, b: np.ndarray) -> None:
     x, y = a.astype(np.float64), b.astype(np.float64)
     if norm := np.linalg.norm(y):
         assert relative_l2(a, b) == pytest.approx(np.linalg.norm(x - y) / norm, rel=1e-9)

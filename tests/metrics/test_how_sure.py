@@ -1,4 +1,4 @@
-"""How many samples are enough is told by the samples themselves."""
+"""The samples themselves show how many of them are enough."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_number_needed_is_enough() -> None:
         (np.ones(40), Aggregation.NONE),
     ],
 )
-def test_where_resampling_says_nothing_nothing_is_said(
+def test_without_a_result_of_resampling_nothing_is_reported(
     errors: np.ndarray, aggregation: Aggregation
 ) -> None:
     assert how_sure(errors, np.ones(len(errors)), aggregation, 0.1) is None

@@ -100,7 +100,7 @@ def test_the_words() -> None:
     assert not sizes_alone([])
 
 
-def test_ones_own_metric_sees_both_sizes_as_they_are() -> None:
+def test_a_custom_metric_sees_both_sizes_as_they_are() -> None:
     seen: list[tuple[int, int]] = []
 
     def missed(outputs: Sequence[Feed], reference: Sequence[Feed], labels: object) -> list[float]:
@@ -114,7 +114,7 @@ def test_ones_own_metric_sees_both_sizes_as_they_are() -> None:
     assert accuracy.mismatches[0].samples == 1
 
 
-def test_ones_own_metric_that_takes_one_size_alone_loses_the_engine_and_not_the_run() -> None:
+def test_a_custom_metric_that_takes_one_size_alone_loses_the_engine_and_not_the_run() -> None:
     def plain(outputs: Sequence[Feed], reference: Sequence[Feed], labels: object) -> float:
         pairs = zip(outputs, reference, strict=True)
         return float(max(np.abs(np.subtract(o["boxes"], r["boxes"])).max() for o, r in pairs))
@@ -127,7 +127,7 @@ def test_ones_own_metric_that_takes_one_size_alone_loses_the_engine_and_not_the_
 
 
 @pytest.mark.parametrize("rows", [3, 4])
-def test_ones_own_metric_is_not_asked_of_nan(rows: int) -> None:
+def test_a_custom_metric_is_not_called_with_nan(rows: int) -> None:
     def never(*_: object) -> float:
         raise AssertionError("called")
 
@@ -149,7 +149,7 @@ def test_a_classifier_is_judged_by_its_classes_whatever_the_size_of_other_output
     assert sizes_alone(accuracy.mismatches)
 
 
-def test_a_sample_of_bfloat16_is_looked_at_too() -> None:
+def test_samples_of_bfloat16_are_compared_too() -> None:
     import ml_dtypes
 
     wanted = np.ones((1, 2), ml_dtypes.bfloat16)

@@ -32,7 +32,7 @@ def rounded(rows: Rows, step: float) -> Rows:
     return np.asarray(np.round(rows / step) * step, np.float32)
 
 
-def test_scores_that_one_scale_flattens_are_told_though_the_norm_hides_it() -> None:
+def test_scores_that_one_scale_flattens_are_reported_though_the_norm_hides_it() -> None:
     rows = head()
     flat = rounded(rows, 4.0)
     assert metric("rel-l2").score(feeds(flat), feeds(rows)).loss < 1e-2
@@ -67,7 +67,7 @@ def test_exactly_the_entries_that_were_flattened_are_named(lost: set[int]) -> No
     assert part.entries == tuple(sorted(lost))
 
 
-def test_a_dead_channel_with_noise_on_it_is_no_part() -> None:
+def test_a_dead_channel_with_noise_is_not_a_part() -> None:
     rows = head()
     rows[:, 5] = 7.0
     wrong = rows.copy()
@@ -78,7 +78,7 @@ def test_a_dead_channel_with_noise_on_it_is_no_part() -> None:
     assert lost_parts(feeds(wrong), feeds(rows)) == ()
 
 
-def test_what_cannot_be_cut_into_entries_is_left_alone() -> None:
+def test_an_output_without_entries_is_left_alone() -> None:
     assert lost_parts([{"y": np.ones(3)}], [{"y": np.zeros(3)}]) == ()
     assert lost_parts([{"y": np.ones((2, 3))}], [{"y": np.zeros((1, 3))}]) == ()
     assert lost_parts([{"y": np.ones((2, 3), int)}], [{"y": np.zeros((2, 3), int)}]) == ()

@@ -68,14 +68,14 @@ def test_bounds_and_outputs_must_fit(name: str, said: str) -> None:
 @pytest.mark.parametrize(
     "name", ["top1[boxes=0.1]", "none[boxes=0.1]", "rel-l2[boxes=x]", "rel-l2[boxes=-1]"]
 )
-def test_names_that_make_no_sense_are_refused(name: str) -> None:
+def test_invalid_names_are_refused(name: str) -> None:
     with pytest.raises(OptionError):
         metric(name)
     with pytest.raises(OptionError, match="without commas"):
         per_output_name("rel-l2", {"a,b": 0.1})
 
 
-def test_parts_of_another_scale_are_told() -> None:
+def test_parts_of_another_scale_are_reported() -> None:
     head = np.random.default_rng(0).uniform(0.5, 1, (2, 30, 6)).astype(np.float32)
     assert scale_gaps([{"out": head}]) == ()
     head[..., :4] *= 300

@@ -70,7 +70,7 @@ def test_covered_boxes_count_once_and_other_numbers_of_boxes_are_compared() -> N
     assert agreement("apart", [], [A, B]) == 1
 
 
-def test_a_background_class_is_no_object() -> None:
+def test_a_background_class_is_not_an_object() -> None:
     boxes = RANDOM.uniform(0, 50, (30, 4)).astype(np.float32)
     boxes[:, 2:] += 50
     scores = np.tile([0.99, 0.01], (30, 1)).astype(np.float32)
@@ -93,7 +93,7 @@ def test_overlap_is_symmetric_and_at_most_one(raw: Floats) -> None:
 
 
 @given(st.lists(st.integers(0, 3), max_size=7), st.lists(st.integers(0, 3), max_size=7))
-def test_edits_are_those_of_the_textbook(a: list[int], b: list[int]) -> None:
+def test_edit_distances_equal_those_of_the_textbook(a: list[int], b: list[int]) -> None:
     table = np.zeros((len(a) + 1, len(b) + 1), int)
     table[:, 0], table[0, :] = range(len(a) + 1), range(len(b) + 1)
     for i, x in enumerate(a, 1):
@@ -108,7 +108,7 @@ def read(*steps: int) -> Array:
     return np.eye(4, dtype=np.float32)[list(steps)][None]
 
 
-def test_the_edit_distance_is_of_texts_without_blanks_and_repetitions() -> None:
+def test_the_edit_distance_ignores_blanks_and_repetitions() -> None:
     wanted: list[Feed] = [{"y": read(0, 1, 1, 0, 2, 0, 0)}, {"y": read(0, 3, 0, 3, 0, 0, 0)}]
     later: list[Feed] = [{"y": read(0, 0, 1, 0, 2, 2, 0)}, {"y": read(3, 3, 0, 3, 0, 0, 0)}]
     assert metric("edit-distance").score(later, wanted).loss == 0
@@ -176,7 +176,7 @@ def test_samples_in_which_nothing_is_found_are_refused(name: str, feed: Feed, sa
         metric(name).score([feed], [feed])
 
 
-def test_parameters_that_make_no_sense_are_refused() -> None:
+def test_invalid_parameters_are_refused() -> None:
     for name in ("box-agreement@2", "recall@x", "mask-iou@1", "rel-l2@1", "decisions@0.5,"):
         with pytest.raises(OptionError, match="parameter"):
             metric(name)

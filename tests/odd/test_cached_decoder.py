@@ -1,4 +1,4 @@
-"""A decoder whose cache grows: which of its steps are timed, and what is said of it."""
+"""A decoder whose cache grows: which of its steps are timed, and what is reported of it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def decoder(folder: Path) -> tuple[Path, Path]:
     return saved(cached, folder), data
 
 
-def test_of_steps_of_many_shapes_the_most_frequent_is_timed_and_one_note_says_so(
+def test_of_many_shapes_the_most_frequent_one_is_timed_and_one_note_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here(tmp_path, monkeypatch)
@@ -82,7 +82,7 @@ def test_shapes_say_which_steps_are_timed_and_a_size_may_be_zero(
     assert plan.criteria.data["search_samples"] == 10, "accuracy is that of steps of all shapes"
 
 
-def test_shapes_that_no_step_has_are_refused_and_a_further_set_is_timed_on_random_numbers(
+def test_shapes_that_no_step_has_are_refused_and_another_set_is_timed_on_random_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here(tmp_path, monkeypatch)

@@ -1,4 +1,4 @@
-"""What exporters write is searched like its plain form; what is not searched is told."""
+"""What exporters write is searched like its plain form; what is not searched is reported."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_an_exported_form_has_the_groups_of_its_plain_form(name: str, tmp_path: 
 
 
 @pytest.mark.parametrize("name", sorted(FORMS))
-def test_an_exported_form_computes_in_fp32_what_it_did(name: str) -> None:
+def test_an_exported_form_computes_the_same_in_fp32(name: str) -> None:
     model, plain = (FORMS[name](plain=p) for p in (False, True))
     feed = feed_of(model)
     (mine,) = ran(lowered(view(model)), feed)
@@ -84,7 +84,7 @@ def test_a_plan_of_an_exported_model_replays_and_names_the_original(tmp_path: Pa
 # What is told.
 
 
-def test_layers_inside_of_an_if_are_told_by_inspect_and_before_a_search(tmp_path: Path) -> None:
+def test_layers_within_an_if_are_reported_by_inspect_and_before_a_search(tmp_path: Path) -> None:
     model, data = tmp_path / "m.onnx", tmp_path / "data.npz"
     onnx.save(exported.in_branches(), model)
     rng = np.random.default_rng(0)
@@ -99,7 +99,7 @@ def test_layers_inside_of_an_if_are_told_by_inspect_and_before_a_search(tmp_path
     assert "inside of" not in said(model)
 
 
-def test_a_layer_without_a_choice_is_told_with_its_share_of_the_work(tmp_path: Path) -> None:
+def test_a_layer_without_a_choice_is_reported_with_its_share_of_the_work(tmp_path: Path) -> None:
     b = GraphBuilder()
     x = b.op("Conv", b.input([1, 8, 6, 6]), b.weight(16, 8, 1, 1))
     b.output(b.op("ConvTranspose", x, b.weight(16, 4, 2, 2), strides=[2, 2]))

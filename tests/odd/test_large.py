@@ -1,4 +1,4 @@
-"""Models of more than 2 GB: weights stay outside, and lowering needs less memory than they."""
+"""Models of more than 2 GB: weights stay outside, and lowering needs less memory than they take."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ SENTENCES = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_used_is_refused_in_a_sentence(
+def test_unusable_models_are_refused_in_one_sentence(
     name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = saved(REFUSED[name], tmp_path)

@@ -83,7 +83,7 @@ def quantized(events: list[Event]) -> list[tuple[TrialFinished, Accuracy]]:
     ]
 
 
-def test_an_output_of_another_size_is_a_verdict_of_its_own(tmp_path: Path) -> None:
+def test_an_output_of_another_size_has_a_verdict_of_its_own(tmp_path: Path) -> None:
     result, events = optimized(tmp_path, odd_outputs.found, x=rows()[:, None])
     (event, accuracy), *_ = quantized(events)
     assert sizes_alone(accuracy.mismatches)
@@ -111,7 +111,7 @@ def missed(outputs, reference, labels):
 """
 
 
-def test_ones_own_metric_is_asked_of_such_engines_and_they_ship(tmp_path: Path) -> None:
+def test_a_custom_metric_judges_such_engines_and_they_ship(tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     (tmp_path / "own.py").write_text(METRIC.format(log=str(log)))
     metric = f"{tmp_path / 'own.py'}:missed"
@@ -178,14 +178,14 @@ def test_nan_in_an_input_is_refused_only_where_the_model_passes_it_on(tmp_path: 
         (odd_outputs.undefined, "output 'y' is NaN throughout"),
     ],
 )
-def test_where_nothing_can_be_compared_a_run_is_refused(
+def test_a_run_without_a_comparable_output_is_refused(
     tmp_path: Path, make: Make, said: str
 ) -> None:
     with pytest.raises(DataError, match=f"nothing can be compared: {said}"):
         optimized(tmp_path, make, x=rows())
 
 
-def test_a_constant_output_and_equal_samples_are_warned_of(tmp_path: Path) -> None:
+def test_a_constant_output_and_equal_samples_cause_warnings(tmp_path: Path) -> None:
     result, _ = optimized(tmp_path, odd_outputs.constant, x=rows())
     assert "output 'y' is 3.0 in all samples: a loss of 0 says nothing there" in warnings(result)
     result, _ = optimized(tmp_path, odd_outputs.plain, x=np.zeros((32, WIDTH), np.float32))
@@ -202,14 +202,14 @@ def test_a_constant_output_and_equal_samples_are_warned_of(tmp_path: Path) -> No
         (np.full((32, WIDTH), np.nan, np.float32), "holds NaN where the model's own output holds"),
     ],
 )
-def test_references_that_are_not_this_models_are_refused_before_the_search(
+def test_references_of_another_model_are_refused_before_the_search(
     tmp_path: Path, reference: np.ndarray, said: str
 ) -> None:
     with pytest.raises(DataError, match=f"the reference '__ref__y' does not fit: it {said}"):
         optimized(tmp_path, odd_outputs.plain, x=rows(), __ref__y=reference)
 
 
-def test_references_that_are_this_models_are_taken_and_a_holdouts_are_looked_at_in_time(
+def test_references_of_this_model_are_used_and_those_of_a_holdout_are_checked_early(
     tmp_path: Path,
 ) -> None:
     x = rows()
@@ -231,7 +231,7 @@ def test_references_that_are_this_models_are_taken_and_a_holdouts_are_looked_at_
         )
 
 
-def test_which_output_misses_the_bound_is_known(tmp_path: Path) -> None:
+def test_the_output_that_misses_the_bound_is_named(tmp_path: Path) -> None:
     _, events = optimized(tmp_path, odd_outputs.ranked, x=rows())
     (_, accuracy), *_ = quantized(events)
     assert accuracy.loss == max(accuracy.by_output.values()) == accuracy.by_output["classes"]

@@ -122,7 +122,7 @@ def test_without_sets_samples_per_second_are_those_of_the_batch(tmp_path: Path) 
     assert only.samples_per_second == pytest.approx(4 / only.seconds)
 
 
-def test_what_cannot_be_is_said(tmp_path: Path) -> None:
+def test_impossible_requests_are_reported(tmp_path: Path) -> None:
     path = model(tmp_path, batch=2)
     with pytest.raises(OptionError, match="--shapes x:1x64 does not fit input"):
         precsearch.optimize(path, shapes=SETS, output=tmp_path / "plan.json")

@@ -23,9 +23,9 @@ def check(used: Sequence[dict[str, int]], trials: int) -> None:
         assert late[what] <= before * GROWTH, f"{what}: {before} after 20 %, {late[what]} at last"
 
 
-def test_500_trials_on_the_fake(tmp_path: Path) -> None:
+def test_a_search_of_500_trials_on_the_fake_backend_stays_small(tmp_path: Path) -> None:
     check(on_the_fake(500, tmp_path), 500)
 
 
-def test_100_trials_on_onnx_runtime(tmp_path: Path) -> None:
+def test_a_search_of_100_trials_on_onnx_runtime_stays_small(tmp_path: Path) -> None:
     check(on_onnx_runtime(100, tmp_path), 100)

@@ -51,7 +51,7 @@ def said(*more: Trial, ships: Choice | None = None) -> str:
     return " | ".join(hidden_by_loss(PROBLEM, (PLAIN, FINE, *more), ships or chosen(FINE)))
 
 
-def test_where_nothing_is_hidden_nothing_is_said() -> None:
+def test_without_hidden_layers_there_is_no_caveat() -> None:
     assert said() == ""
     assert said(engine(2, "a", 0.9, Accuracy(0.5, 0.5))) == ""
 
@@ -61,7 +61,7 @@ def scattered(spread: float, count: int = 16) -> Accuracy:
     return Accuracy(4e-3, 4e-3, {}, errors, (1.0,) * count, Aggregation.RMS)
 
 
-def test_how_few_samples_there_are_is_said_where_losses_scatter() -> None:
+def test_a_small_number_of_samples_is_reported_where_losses_scatter() -> None:
     words = said(ships=chosen(FINE, scattered(1.0)))
     assert "16 samples tell the loss to" in words
     assert "such samples would tell it to 10 %" in words
@@ -74,13 +74,13 @@ def test_the_shapes_of_the_largest_loss_are_named_where_there_are_several() -> N
     assert said(ships=several) == "the loss is that at x:2x3, the largest of all --shapes"
 
 
-def test_what_the_chosen_engine_loses_is_said() -> None:
+def test_losses_of_the_chosen_engine_in_parts_are_reported() -> None:
     words = said(ships=chosen(FINE, Accuracy(4e-3, 4e-3, lost=(LOST,))))
     assert "the chosen engine keeps its loss within the bound, but" in words
     assert "masks" in words
 
 
-def test_what_another_engine_within_the_bound_loses_is_said_once() -> None:
+def test_losses_of_another_engine_within_the_bound_are_reported_once() -> None:
     loses = [engine(n, k, 0.9, Accuracy(2e-3, 2e-3, lost=(LOST,))) for n, k in ((2, "a"), (3, "b"))]
     words = said(*loses)
     assert words.startswith("engine 2 is within the bound, but")

@@ -95,7 +95,7 @@ def test_models_that_no_engine_has_tested_conclude_nothing() -> None:
     assert "FP32 is the answer: no engine within the bound was faster" in tried
 
 
-def test_what_the_models_still_expect_is_told_with_how_far_they_were_off() -> None:
+def test_remaining_predicted_gains_are_reported_with_the_prediction_errors() -> None:
     one = said(replace(SEARCHED, expected_gain=0.00034))
     assert "no other candidate is expected to gain 0.1 % or more, by models that were off" in one
     assert "off by 9.1 % in latency (of the one engine)" in one
@@ -136,7 +136,7 @@ def test_where_no_engine_of_lower_precision_was_built_none_was_compared() -> Non
     assert "compared with no other" not in said(SEARCHED)
 
 
-def test_where_all_engines_failed_fp32_is_what_is_left() -> None:
+def test_where_all_engines_failed_fp32_remains() -> None:
     words = said(replace(SEARCHED, trials=(PLAIN, failed(1, "abc"), failed(2, "ab"))))
     assert "No engine of lower precision ran: all 2 failed." in words
     assert "not the answer" in words
@@ -188,7 +188,7 @@ def test_the_cheapest_group_is_over_the_bound_or_within_it() -> None:
     assert "cheapest" not in said(SEARCHED)
 
 
-def test_what_missed_on_the_holdout_is_named() -> None:
+def test_finalists_that_missed_on_the_holdout_are_named() -> None:
     words = said(MISSED)
     assert "FP32 is the answer" not in words
     assert "within the bound on the search samples and on the holdout" in words
@@ -201,7 +201,7 @@ def test_what_missed_on_the_holdout_is_named() -> None:
     assert "and an output that is not finite on the holdout." in said(broken)
 
 
-def test_how_often_the_search_went_on_and_looked_is_said() -> None:
+def test_the_number_of_continuations_and_holdout_checks_is_reported() -> None:
     assert "went on" not in said(MISSED)
     again = replace(MISSED, continued=2)
     assert "went on 2 times with a tighter bound; the holdout was looked at 2 times" in said(again)
@@ -210,12 +210,12 @@ def test_how_often_the_search_went_on_and_looked_is_said() -> None:
     assert "missed it on the holdout" in once, "also where another engine ships"
 
 
-def test_a_miss_on_the_search_samples_alone_is_none_on_the_holdout() -> None:
+def test_a_miss_on_the_search_samples_is_not_reported_as_one_on_the_holdout() -> None:
     without = replace(SEARCHED, looks=(Finalist(0, 1.0, 0.0, None, True),))
     assert "holdout" not in said(without)
 
 
-def test_an_engine_that_was_not_faster_again_is_said() -> None:
+def test_an_engine_that_was_not_faster_when_timed_again_is_reported() -> None:
     seemed = replace(SEARCHED, trials=(PLAIN, FINE), looks=(look(0, 1.0, 0.0, 0.0),))
     assert "that seemed 1.67x as fast as FP32 was not chosen" in said(seemed)
     assert "seemed" not in said(MISSED), "it was faster, and not within the bound"
@@ -226,7 +226,7 @@ def bounds(words: str) -> list[float]:
     return [float(b) for b in re.findall(r"A bound of (\S+) would buy", words)]
 
 
-def test_a_wider_bound_is_advised_that_would_have_sufficed() -> None:
+def test_the_advised_wider_bound_would_have_sufficed() -> None:
     tight, far = trial(1, "abc", 0.0149, 0.5), trial(2, "ab", 0.5, 0.4)
     words = said(replace(SEARCHED, trials=(PLAIN, tight, far)))
     assert bounds(words) == [0.0152, 0.51]
@@ -247,7 +247,7 @@ def test_a_wider_bound_is_advised_that_would_have_sufficed() -> None:
         (PLAIN, FINE),
     ],
 )
-def test_no_bound_is_advised_that_buys_nothing_or_is_met_already(trials: Sequence[Trial]) -> None:
+def test_no_useless_or_already_met_bound_is_advised(trials: Sequence[Trial]) -> None:
     assert bounds(said(replace(SEARCHED, trials=trials))) == []
 
 
@@ -295,5 +295,5 @@ def test_no_output_is_named_where_there_is_one_or_none_is_over() -> None:
     assert "the output" not in said(ships, FINE, 0.6)
 
 
-def test_where_an_engine_of_lower_precision_ships_little_is_left_to_say() -> None:
+def test_where_an_engine_of_lower_precision_ships_the_conclusion_is_short() -> None:
     assert conclusions(replace(SEARCHED, trials=(PLAIN, OVER, FINE)), FINE, 0.6) == ()

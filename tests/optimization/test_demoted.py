@@ -1,4 +1,4 @@
-"""A group that was asked for FP32 and ran in less is said: search, plan, report and `verify`."""
+"""Groups asked for FP32 that ran in less are reported: by search, plan, report and `verify`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OWNERS = {"a": "first", "b": "second", "c": "second"}
 KERNELS = [KernelTime(("a",), "Conv", 1e-6, INT8)]
 
 
-def test_every_command_says_which_fp32_group_ran_in_less(
+def test_every_command_names_fp32_groups_that_ran_in_lower_precision(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_world(tmp_path)
@@ -61,7 +61,7 @@ def test_every_command_says_which_fp32_group_ran_in_less(
         ({"a": None}, {}),
     ],
 )
-def test_what_products_ran_in_stands_before_the_profile(
+def test_the_precision_of_products_overrides_the_profile(
     told: dict[str, Precision | None], achieved: dict[str, Precision]
 ) -> None:
     assert achieved_precisions(KERNELS, {"a": INT8}, OWNERS, told=told) == achieved

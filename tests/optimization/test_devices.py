@@ -33,7 +33,7 @@ def test_the_same_text_names_gpus_or_sets_of_cores() -> None:
 
 @pytest.mark.parametrize("text", ["", "a", "0;1", "-1", "3-1", "0,,1", "0-", "1e3", "0-9999"])
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])
-def test_what_names_no_devices_is_refused(text: str, kind: str) -> None:
+def test_an_option_that_names_no_devices_is_refused(text: str, kind: str) -> None:
     with pytest.raises(OptionError, match="--devices takes devices separated by commas"):
         parse_devices(text, kind)
 
@@ -53,7 +53,7 @@ def test_a_gpu_is_one_index() -> None:
         ("4094", 0, "this process may not use core 4094, which --devices names; it may use"),
     ],
 )
-def test_devices_that_disturb_each_other_or_are_not_there_are_refused(
+def test_devices_that_overlap_or_are_missing_are_refused(
     monkeypatch: pytest.MonkeyPatch, text: str, threads: int, said: str
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3})

@@ -34,7 +34,7 @@ def test_the_edited_plan_is_valid_and_builds(world: Path) -> None:
     assert built.sha256 == after.recipe.materialised_sha256
 
 
-def test_its_evidence_says_that_nobody_measured_it(world: Path) -> None:
+def test_the_evidence_of_an_edited_plan_says_that_it_was_not_measured(world: Path) -> None:
     api.edit("plan.json", {"op:MatMul": "fp32"}, "edited.json", model="model.onnx")
     evidence = api.load_plan("edited.json").evidence
     assert math.isnan(evidence.latency.ratio)
@@ -44,7 +44,7 @@ def test_its_evidence_says_that_nobody_measured_it(world: Path) -> None:
     assert "set to fp32 by hand, was int8" in {g.reason for g in evidence.groups}
 
 
-def test_what_cannot_be_set_is_refused(world: Path) -> None:
+def test_an_impossible_edit_is_refused(world: Path) -> None:
     for changes, said in (
         ({"op:MatMult": "fp32"}, "matches nothing"),
         ({"op:MatMul": "int8"}, "changes nothing"),

@@ -58,7 +58,7 @@ def keep_run(world: Path, shares: dict[str, float], name: str = "model.precsearc
     return run
 
 
-def test_a_run_beside_the_model_tells_the_time_its_noise_and_its_source(world: Path) -> None:
+def test_a_run_beside_the_model_gives_the_fp32_time_its_noise_and_its_source(world: Path) -> None:
     conv, matmul = (g.key for g in inspected(world).space.free)
     keep_run(world, {conv: 0.6, matmul: 0.3, "": 0.1})
     found = inspected(world)
@@ -80,7 +80,7 @@ def test_a_run_of_another_model_beside_it_is_left_alone(world: Path) -> None:
     assert "not measured" in time_of(found, Page())[0][1]
 
 
-def test_programs_get_the_seconds_of_each_group(world: Path) -> None:
+def test_json_has_the_seconds_of_each_group(world: Path) -> None:
     conv, matmul = (g.key for g in inspected(world).space.free)
     run = keep_run(world, {conv: 0.25, matmul: 0.75}, "elsewhere")
     assert inspect_fields(inspected(world))["fp32"] is None

@@ -88,7 +88,7 @@ def test_the_bound_of_the_run_gives_its_own_plan(own: Plan) -> None:
     assert any(line.startswith("the holdout confirms it") for line in report.lines)
 
 
-def test_what_was_not_confirmed_is_said(own: Plan) -> None:
+def test_unconfirmed_engines_are_reported(own: Plan) -> None:
     report = plan_at("model.precsearch", 1.0, "wide.plan.json")
     evidence = api.load_plan("wide.plan.json").evidence
     assert evidence.latency.ratio < own.evidence.latency.ratio
@@ -99,7 +99,7 @@ def test_what_was_not_confirmed_is_said(own: Plan) -> None:
     assert any("not confirmed" in line for line in report.lines)
 
 
-def test_what_cannot_be_a_plan_is_refused(own: Plan, tmp_path: Path) -> None:
+def test_an_engine_that_cannot_be_a_plan_is_refused(own: Plan, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the most accurate one is off by"):
         plan_at("model.precsearch", 1e-12, "none.plan.json")
     with pytest.raises(InputError, match="exists already"):

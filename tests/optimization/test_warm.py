@@ -67,7 +67,7 @@ def test_a_run_of_another_tolerance_is_taken_over(tmp_path: Path) -> None:
     assert reasons == {"measured by an earlier run: a reason"}
 
 
-def test_what_was_killed_from_outside_is_tried_again(tmp_path: Path) -> None:
+def test_trials_that_were_killed_from_outside_are_tried_again(tmp_path: Path) -> None:
     killed = replace(trial(1, "a"), outcome=Failed("build", KILLED, "gone"))
     failed = replace(trial(2, "b"), outcome=Failed("build", "error", "no kernel"))
     found = warm_start([recorded(tmp_path / "run", killed, failed)], IDENTITY, SPACE)
@@ -103,7 +103,7 @@ def test_engines_that_are_lowered_otherwise_now_are_refused() -> None:
         warm.check(lambda _: replace(lowered, digest="another"))
 
 
-def test_what_earlier_runs_have_stored_is_taken_over(tmp_path: Path) -> None:
+def test_stored_data_of_earlier_runs_is_taken_over(tmp_path: Path) -> None:
     for folder in ("one", "two", "own"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "ranges-a.json").write_text(folder)
@@ -121,7 +121,7 @@ def test_a_run_of_other_data_is_refused(tmp_path: Path) -> None:
         warm_start([other], IDENTITY, SPACE)
 
 
-def test_a_plan_is_a_guess_as_far_as_the_model_has_its_groups(tmp_path: Path) -> None:
+def test_a_plan_is_a_first_candidate_as_far_as_the_model_has_its_groups(tmp_path: Path) -> None:
     path = tmp_path / "a.plan.json"
     made = plan()
     path.write_text(made.to_json())

@@ -196,13 +196,13 @@ OTHER = {
 
 
 @pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(Recipe)])
-def test_every_field_of_a_recipe_counts(name: str) -> None:
+def test_every_field_of_a_recipe_is_in_the_digest(name: str) -> None:
     recipe = plan().recipe
     other = dataclasses.replace(recipe, **{name: OTHER[name]})  # type: ignore[arg-type]
     assert other.digest != recipe.digest
 
 
-def test_evidence_does_not_count() -> None:
+def test_evidence_is_not_in_the_digest() -> None:
     made = plan()
     other = dataclasses.replace(made.evidence, noise=0.2, warnings=("hot",))
     assert dataclasses.replace(made, evidence=other).digest == made.digest
@@ -224,7 +224,7 @@ STRICTER = {
 
 
 @pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(Criteria)])
-def test_everything_that_verify_judges_by_counts(name: str) -> None:
+def test_every_criterion_of_verify_is_in_the_digest(name: str) -> None:
     made = plan()
     other = dataclasses.replace(made.criteria, **{name: STRICTER[name]})  # type: ignore[arg-type]
     assert dataclasses.replace(made, criteria=other).digest != made.digest
@@ -234,7 +234,7 @@ def test_everything_that_verify_judges_by_counts(name: str) -> None:
         Plan.from_json(json.dumps({**document, "criteria": changed}))
 
 
-def test_evidence_that_was_edited_is_read_and_said() -> None:
+def test_edited_evidence_is_read_and_reported() -> None:
     document = json.loads(plan().to_json())
     document["evidence"]["accuracy"]["loss"] = 0.0
     read = Plan.from_json(json.dumps(document))
@@ -271,7 +271,9 @@ def test_a_plan_without_evidence_knows_its_recipe_and_refuses_to_tell_what_was_m
             known()
 
 
-def test_evidence_of_another_plan_is_not_taken_and_an_edited_one_is_said(tmp_path: Path) -> None:
+def test_evidence_of_another_plan_is_not_taken_and_edited_evidence_is_reported(
+    tmp_path: Path,
+) -> None:
     made, path = plan(), tmp_path / "m.plan.json"
     path.write_text(made.without_evidence())
     other = dataclasses.replace(made, criteria=dataclasses.replace(made.criteria, seed=5))
@@ -295,7 +297,7 @@ def test_evidence_of_another_plan_is_not_taken_and_an_edited_one_is_said(tmp_pat
         ("\udcff", "not text"),
     ],
 )
-def test_a_file_beside_a_plan_that_is_no_evidence_is_refused(
+def test_a_file_in_the_place_of_the_evidence_that_is_not_evidence_is_refused(
     tmp_path: Path, text: str, message: str
 ) -> None:
     path = tmp_path / "m.plan.json"
@@ -325,7 +327,7 @@ def as_schema_1() -> dict[str, Any]:
     return {**document, "schema": 1, "digest": plan().recipe.digest, "evidence": evidence}
 
 
-def test_a_plan_of_the_first_schema_is_read_and_said() -> None:
+def test_a_plan_of_the_first_schema_is_read_and_reported() -> None:
     read = Plan.from_json(json.dumps(as_schema_1()))
     assert read == plan()
     assert "has schema 1, whose digest does not cover what verify judges by" in read.notes[0]

@@ -1,4 +1,4 @@
-"""The schemas are those of the records, real files fit them, and the pages tell every field."""
+"""The schemas are those of the records, real files fit them, and the pages describe every field."""
 
 from __future__ import annotations
 
@@ -97,7 +97,9 @@ def test_real_plans_fit_the_schema(tmp_path: Path) -> None:
         (("criteria", "seed"), True, "$.criteria.seed is no integer"),
     ],
 )
-def test_edited_plans_do_not(path: tuple[Any, ...], value: object, said: str) -> None:
+def test_edited_plans_do_not_fit_the_schema(
+    path: tuple[Any, ...], value: object, said: str
+) -> None:
     document = json.loads(read_plan(EXAMPLE).to_json())
     owner = document
     for key in path[:-1]:
@@ -116,14 +118,14 @@ def test_events_fit_their_schema() -> None:
     assert {"RunStarted", "SearchStarted", "TrialFinished", "PlanWritten"} <= seen
 
 
-def test_the_page_tells_every_event_and_field() -> None:
+def test_the_page_describes_every_event_and_field() -> None:
     page = (DOCS / "json.md").read_text(encoding="utf-8")
     assert page.endswith(event_tables()), "replace its end: python -m precsearch.plan.schema tables"
     for name, record in event_schema()["$defs"].items():
         assert name == "number" or all(f"`{field}`" in page for field in record["properties"])
 
 
-def test_the_page_tells_every_field_of_the_last_line_and_of_doctor() -> None:
+def test_the_page_describes_every_field_of_the_last_line_and_of_doctor() -> None:
     page = (DOCS / "json.md").read_text(encoding="utf-8")
     told = set(re.findall(r"`(\w+)`", page.split("<!--")[0]))
     assert set(result_fields(result("met"))) | {"exit"} <= told

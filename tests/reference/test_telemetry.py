@@ -73,7 +73,7 @@ def test_a_program_that_imports_precsearch_first_leaves_nothing(tmp_path: Path) 
     assert left(tmp_path, [sys.executable, "-c", f"import precsearch; {PLAIN}"]) == []
 
 
-def test_who_decides_otherwise_is_left_alone() -> None:
+def test_a_setting_of_the_user_is_left_alone() -> None:
     code = f"import precsearch, os; print(os.environ['{TELEMETRY}'])"
     for given, wanted in (({}, "1"), ({TELEMETRY: ""}, "1"), ({TELEMETRY: "0"}, "0")):
         env = {k: v for k, v in os.environ.items() if k != TELEMETRY} | given

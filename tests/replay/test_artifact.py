@@ -72,7 +72,7 @@ def planned(
     return path
 
 
-def test_the_engine_is_what_is_written_and_told(
+def test_the_engine_is_written_and_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = planned(tmp_path, monkeypatch)

@@ -60,7 +60,7 @@ def edit(change: Any) -> None:
     Path("p.json").write_text(json.dumps(document))
 
 
-def test_plan_journal_and_summary_say_the_name_and_no_place(
+def test_plan_journal_and_summary_hold_the_name_and_no_path(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = read_plan("p.json").criteria
@@ -151,7 +151,7 @@ def test_a_raised_tolerance_is_an_edited_plan(here: Path) -> None:
         read_plan("p.json")
 
 
-def test_who_pins_the_digest_sees_a_plan_that_was_forged_throughout(here: Path) -> None:
+def test_a_pinned_digest_exposes_a_plan_that_was_forged_completely(here: Path) -> None:
     reviewed = read_plan("plan.json")
     (here / "q.json").write_text(
         replace(reviewed, criteria=replace(reviewed.criteria, tolerance=1e9)).to_json()
@@ -165,7 +165,7 @@ def test_who_pins_the_digest_sees_a_plan_that_was_forged_throughout(here: Path) 
     assert run(verify) == 4
 
 
-def test_edited_evidence_is_said_wherever_a_plan_is_used(
+def test_edited_evidence_is_reported_wherever_a_plan_is_used(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     document = json.loads(Path("plan.json").read_text())

@@ -33,7 +33,7 @@ from tests.graph.small_graphs import GraphBuilder, gemm_head, linear, view
 
 
 @pytest.mark.parametrize("external", [True, False])
-def test_a_model_that_differs_in_what_a_plan_does_not_hold_is_told_as_such(
+def test_a_model_that_differs_in_parts_outside_of_the_plan_is_reported_as_such(
     external: bool, tmp_path: Path
 ) -> None:
     model = gemm_head()
@@ -49,7 +49,7 @@ def test_a_model_that_differs_in_what_a_plan_does_not_hold_is_told_as_such(
         api.build(path, None, tmp_path / "b.onnx")
 
 
-def test_a_model_of_other_layers_is_told_as_such(tmp_path: Path) -> None:
+def test_a_model_of_other_layers_is_reported_as_such(tmp_path: Path) -> None:
     path = write_plan(tmp_path, gemm_head(), "typed", {})
     b = GraphBuilder()
     b.output(linear(b, b.input(["n", 12]), 12, 4))
@@ -86,7 +86,7 @@ def test_a_pair_has_two_entries(data: list[object], said: str) -> None:
 
 
 @pytest.mark.parametrize("interrupted", [True, False])
-def test_the_function_raises_what_the_command_tells(
+def test_the_function_raises_the_error_that_the_command_prints(
     interrupted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def events(config: OptimizeConfig) -> Generator[Event, None, OptimizeResult]:
@@ -127,13 +127,13 @@ def test_a_rewritten_model_is_written_or_its_lack_is_said(
     assert ("no rewrite is exact in FP32, so none was written" in out) != repaired
 
 
-def test_no_memory_for_tensors_is_no_diagnosis(sick: Path) -> None:
+def test_without_memory_for_tensors_there_is_no_diagnosis(sick: Path) -> None:
     with pytest.raises(OptionError, match="--memory takes megabytes of at least 1, not 0"):
         diagnose(DiagnoseConfig(sick / "log.onnx", sick / "data.npz", memory_mb=0))
 
 
 @pytest.mark.parametrize(("tolerance", "told"), [(0.01, True), (0.5, False)])
-def test_samples_too_few_for_the_tolerance_are_told(
+def test_too_few_samples_for_the_tolerance_are_reported(
     tolerance: float, told: bool, tmp_path: Path
 ) -> None:
     onnx.save(gemm_head(), tmp_path / "m.onnx")

@@ -62,7 +62,7 @@ def test_without_evidence_a_plan_builds_and_verify_says_what_it_cannot_compare(
     assert "what was measured is not known, since" in capsys.readouterr().err
 
 
-def test_nothing_is_replaced_without_force_and_the_given_plan_never(
+def test_nothing_is_replaced_without_force_and_the_given_plan_is_never_replaced(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = (here / OLD).read_bytes()

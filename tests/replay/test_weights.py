@@ -338,7 +338,7 @@ def test_too_many_bytes_for_a_message_are_refused(
     assert read_model(put(here, in_initializer)).external
 
 
-def test_a_pipe_is_no_file_of_weights(here: Path) -> None:
+def test_a_pipe_is_refused_as_a_file_of_weights(here: Path) -> None:
     (here / "w.bin").unlink()
     os.mkfifo(here / "w.bin")
     with pytest.raises(ModelError, match="is missing"):

@@ -40,7 +40,7 @@ def test_a_uniform_engine_over_the_bound_says_so(known: Facts) -> None:
     assert "over bound" in answer(known)[1].loss
 
 
-def test_a_uniform_engine_is_told_by_the_journal_and_shown_as_timed_beside_the_plan(
+def test_a_uniform_engine_of_the_journal_is_shown_as_timed_beside_the_plan(
     known: Facts,
 ) -> None:
     assert known.story.search is not None
@@ -61,7 +61,7 @@ def test_a_uniform_engine_that_missed_the_holdout_says_so(known: Facts) -> None:
     assert bars(known)[1].verdict == "over bound on the holdout"
 
 
-def test_one_engine_alone_is_no_answer(known: Facts) -> None:
+def test_a_single_engine_draws_no_bars(known: Facts) -> None:
     known.trials = known.trials[:1]
     assert bars(known) == ()
     assert answer(known) == ()

@@ -30,7 +30,7 @@ def page(finished: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("width", "mobile"), [(1200, False), (390, True)])
-def test_a_page_is_drawn_without_a_word_of_complaint(
+def test_a_page_is_drawn_without_a_console_message(
     page: Path, tmp_path: Path, width: int, mobile: bool
 ) -> None:
     with opened(page, tmp_path, width, 900, mobile=mobile) as shown:

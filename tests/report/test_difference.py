@@ -35,7 +35,7 @@ def other(finished: Run, tmp_path: Path) -> tuple[Path, str, str]:
     return path, raised.key, doubled.tensor
 
 
-def test_what_differs_is_said_and_nothing_else(
+def test_differences_are_reported_and_nothing_else(
     finished: Run, other: tuple[Path, str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, group, tensor = other
@@ -58,6 +58,18 @@ def test_a_plan_and_itself_are_the_same(finished: Run) -> None:
     assert difference_lines(found)[0].endswith("the same engine")
 
 
+def test_plans_for_different_models_share_no_group(finished: Run, tmp_path: Path) -> None:
+    plan = read_plan(finished.plan)
+    count = len(plan.recipe.groups)
+    groups = tuple(replace(g, key=f"other {g.key}") for g in plan.recipe.groups)
+    recipe = replace(plan.recipe, groups=groups, model_sha256="0" * 64)
+    path = tmp_path / "different.plan.json"
+    path.write_text(Plan(recipe, plan.criteria, plan.evidence).to_json(), encoding="utf-8")
+    lines = difference_lines(compare(finished.plan, path))
+    assert lines[0].endswith("plans for different models")
+    assert f"groups ({2 * count} of {2 * count} differ)" in lines
+
+
 def test_the_page_shows_both(finished: Run, other: tuple[Path, str, str], tmp_path: Path) -> None:
     path, group, _ = other
     page = Html(difference_page(compare(finished.plan, path)))
@@ -69,7 +81,7 @@ def test_the_page_shows_both(finished: Run, other: tuple[Path, str, str], tmp_pa
     assert "1 of " in Html(target.read_text(encoding="utf-8")).words
 
 
-def test_a_file_that_is_no_plan_is_said(
+def test_a_file_that_is_not_a_plan_is_reported(
     finished: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wrong = tmp_path / "wrong.json"

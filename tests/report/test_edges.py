@@ -38,7 +38,7 @@ def written(folder: Path, events: list[Event]) -> Path:
     return folder / "some.precsearch"
 
 
-def test_the_headline_says_what_came_of_it(tmp_path: Path) -> None:
+def test_the_headline_states_the_result(tmp_path: Path) -> None:
     won = plan()
     assert "1.82x FP32's speed" in page(tmp_path, won).words
     looked = (Finalist(1, 0.5, 0.009, 0.02, False), Finalist(2, 0.6, 0.008, 0.03, False))
@@ -67,7 +67,7 @@ def test_a_speed_up_in_doubt_has_no_good_headline(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("holdout", [True, False])
-def test_a_holdout_is_told_if_there_was_one(holdout: bool, tmp_path: Path) -> None:
+def test_a_holdout_is_shown_if_there_was_one(holdout: bool, tmp_path: Path) -> None:
     made = plan(holdout=holdout)
     words = page(tmp_path, made).words
     assert ("0.0091" in words) == holdout
@@ -100,7 +100,7 @@ def test_before_the_bound_is_known_a_page_draws_what_there_is(tmp_path: Path) ->
     assert "no plan yet: no engine within the bound so far" in shown.words
 
 
-def test_a_loss_that_is_no_number_is_drawn_at_the_edge(tmp_path: Path) -> None:
+def test_a_loss_that_is_not_a_number_is_drawn_at_the_edge(tmp_path: Path) -> None:
     events = list(synthetic_run(builds=6, proxies=2))
     (started,) = [e for e in events if isinstance(e, SearchStarted)]
     untold = replace(

@@ -100,7 +100,7 @@ def test_every_trial_is_on_the_plane_and_the_front_is_marked(page: Html, finishe
             assert not trial.assignment or row["assignment"].startswith("int8: ")
 
 
-def test_groups_are_told_as_the_plan_has_them(page: Html, finished: Run) -> None:
+def test_groups_are_shown_as_in_the_plan(page: Html, finished: Run) -> None:
     plan = read_plan(finished.plan)
     rows = page.json["rows"]["groups"]
     assert [r["group"] for r in rows] == [g.key for g in plan.recipe.groups]
@@ -125,7 +125,7 @@ def test_ranges_are_those_that_were_calibrated(page: Html, finished: Run) -> Non
         assert max(row["high"], 0) - min(row["low"], 0) <= step * 255 * 1.001
 
 
-def test_models_are_held_to_what_they_predicted(page: Html, finished: Run) -> None:
+def test_predictions_are_shown_beside_measurements(page: Html, finished: Run) -> None:
     evidence = read_plan(finished.plan).evidence
     assert evidence.predictions is not None
     said = [t for t in evidence.trials if t.predicted is not None and t.ratio is not None]
@@ -143,7 +143,7 @@ def test_a_plan_alone_is_enough_for_a_page(finished: Run, tmp_path: Path) -> Non
     assert "precsearch verify alone.plan.json" in page.words
 
 
-def test_a_run_that_was_killed_is_told_in_graph_order(finished: Run, tmp_path: Path) -> None:
+def test_a_killed_run_is_shown_in_graph_order(finished: Run, tmp_path: Path) -> None:
     lines = (finished.run_dir / "journal.jsonl").read_bytes().splitlines(keepends=True)
     here = next(i for i, line in enumerate(lines) if b'"SearchFinished"' in line)
     killed = tmp_path / "journal.jsonl"
@@ -206,7 +206,7 @@ def test_a_resumed_run_keeps_what_it_had(finished: Run, tmp_path: Path) -> None:
     assert resumed.finished == whole.finished
 
 
-def test_a_plan_of_another_run_is_left_out_with_a_word(finished: Run, tmp_path: Path) -> None:
+def test_a_plan_of_another_run_is_left_out_with_a_note(finished: Run, tmp_path: Path) -> None:
     shutil.copytree(finished.run_dir, tmp_path / "digits.precsearch")
     plan = shutil.copy(finished.plan, tmp_path / "digits.plan.json")
     kept = shutil.copy(evidence_path(finished.plan), evidence_path(Path(plan)))
@@ -218,7 +218,7 @@ def test_a_plan_of_another_run_is_left_out_with_a_word(finished: Run, tmp_path: 
         assert any("was not found" in w for w in story.warnings)
 
 
-def test_what_is_missing_is_named(
+def test_missing_files_are_named(
     finished: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     real = builtins.__import__
@@ -250,7 +250,7 @@ def test_what_is_missing_is_named(
         (["empty", "./empty"], "'empty' is named twice; name each run once"),
     ],
 )
-def test_what_cannot_be_read_is_said(
+def test_unreadable_files_are_reported(
     given: list[str],
     said: str,
     tmp_path: Path,

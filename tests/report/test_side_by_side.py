@@ -37,7 +37,7 @@ def changed(story: Story, ratio: float = 0.0, **latency: Any) -> Story:
     return replace(story, plan=replace(story.plan, evidence=evidence))
 
 
-def test_equal_runs_ship_the_same_model_and_are_told_apart_by_their_folders(
+def test_equal_runs_ship_the_same_model_and_are_distinguished_by_their_folders(
     finished: Run, again: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["report", str(finished.run_dir), str(again)]) == 0
@@ -66,7 +66,7 @@ def test_intervals_and_doubts_decide_what_is_said_of_speed(finished: Run) -> Non
     assert "something else uses this machine" in second
 
 
-def test_other_models_devices_and_bounds_are_said_and_no_run_is_called_the_fastest(
+def test_other_models_devices_and_bounds_are_reported_and_no_run_is_called_the_fastest(
     finished: Run,
 ) -> None:
     story = tell([finished.run_dir])
@@ -115,7 +115,7 @@ def test_groups_that_differ_are_listed_and_drawn(finished: Run) -> None:
         assert vl_convert.vegalite_to_svg({**page.filled(chart), "width": 600}).count("<path") > 3
 
 
-def test_a_run_that_goes_on_and_a_plan_stand_beside_a_finished_run(
+def test_an_unfinished_run_and_a_plan_stand_beside_a_finished_run(
     finished: Run, again: Path, tmp_path: Path
 ) -> None:
     going = tmp_path / "going.precsearch"

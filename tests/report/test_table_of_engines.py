@@ -32,7 +32,7 @@ def several(folder: Path, events: list[Event]) -> Path:
     return folder
 
 
-def test_the_page_has_a_line_for_each_engine_and_tells_the_run_that_ships(tmp_path: Path) -> None:
+def test_the_page_has_a_line_for_each_engine_and_shows_the_run_that_ships(tmp_path: Path) -> None:
     run = several(tmp_path / "m.precsearch", list(synthetic_run()))
     story = tell([run])
     assert story.engines == EngineTable("other", ROWS)
@@ -48,7 +48,7 @@ def test_the_page_of_one_engine_has_no_such_table(tmp_path: Path) -> None:
     assert "Engines beside each other" not in Html(run_page(tell([run / "one"]))).words
 
 
-def test_a_later_run_on_one_engine_in_the_same_directory_is_told_instead(tmp_path: Path) -> None:
+def test_a_later_run_on_one_engine_in_the_same_directory_is_shown_instead(tmp_path: Path) -> None:
     run = several(tmp_path / "m.precsearch", list(synthetic_run()))
     (run / NAME).write_bytes((run / "one" / NAME).read_bytes())
     os.utime(run / ENGINES, (0, 0))

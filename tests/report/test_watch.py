@@ -153,7 +153,7 @@ def test_showing_does_not_disturb_a_run(tmp_path: Path) -> None:
         (b"\x00\xff not JSON\n", "holds a damaged event"),
     ],
 )
-def test_what_is_no_journal_is_said(
+def test_a_file_that_is_not_a_journal_is_reported(
     content: bytes | None, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "run"

@@ -69,16 +69,18 @@ def test_the_rewrite_that_fits_is_named(place: Path, model: onnx.ModelProto, rew
     assert f"(likely: {rewrite})" in message
 
 
-def test_a_hazard_without_a_rewrite_is_no_reason_nor_a_mask_that_is_no_hazard(place: Path) -> None:
+def test_neither_a_hazard_without_a_rewrite_nor_a_harmless_mask_is_a_reason_to_rewrite(
+    place: Path,
+) -> None:
     assert said(place, underflowing(), name="underflowing") == []
     assert said(place, masked(), name="masked") == []
 
 
-def test_no_word_where_pins_are_kept(place: Path) -> None:
+def test_rewrites_are_not_advised_where_pins_are_kept(place: Path) -> None:
     assert said(place, overflowing(), backend="half") == []
     assert said(place, overflowing(), precisions=(Precision.FP32, Precision.FP16)) == []
 
 
-def test_no_word_to_whom_asked_for_it(place: Path) -> None:
+def test_rewrites_are_not_advised_where_they_are_tried_already(place: Path) -> None:
     (message,) = said(place, overflowing(), rewrite=True)
     assert message.startswith("rewritten by ")

@@ -1,4 +1,4 @@
-"""Equalization leaves FP32 as it is, repairs INT8, and is made again from a plan's numbers."""
+"""Equalization leaves FP32 as it is, repairs INT8, and is repeated from a plan's numbers."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_like_channels_are_left_alone(tmp_path: Path) -> None:
     assert chosen_scales(graph, statistics_of(graph, model, feed)) == {}
 
 
-def test_numbers_that_fit_nothing_change_nothing(tmp_path: Path) -> None:
+def test_factors_that_fit_nothing_change_nothing(tmp_path: Path) -> None:
     graph, _, source, _ = unequal()
     assert "t1" in {tensor for (tensor, _), _ in channel_classes(graph).free()}
     short, wrong = encode_vector(np.ones(2, np.int64)), "i1:?"
@@ -168,7 +168,7 @@ def test_a_vector_is_read_as_it_was_written(values: list[int]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "i1", "i8:AA==", "i2:AA==", "i1:%%", "i1:AA"])
-def test_what_is_no_vector_is_refused(text: str) -> None:
+def test_text_that_is_not_a_vector_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no vector"):
         decode_vector(text)
 

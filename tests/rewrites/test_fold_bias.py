@@ -159,7 +159,7 @@ def test_a_tensor_that_a_subgraph_reads_stays() -> None:
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
 
 
-def test_models_with_nothing_to_fold_are_told_at_once() -> None:
+def test_models_with_nothing_to_fold_are_recognized_at_once() -> None:
     chain = Chain(0)
     conv(chain)
     chain.node("Relu", [chain.tensor])
@@ -193,7 +193,7 @@ def test_a_search_with_int8_folds_unless_corrections_are_off(place: OptimizeConf
     assert rewrites(dataclasses.replace(place, corrections=())) == ()
 
 
-def test_nothing_is_folded_where_the_user_settled_a_node_that_would_be_gone(
+def test_nothing_is_folded_where_the_user_pinned_a_node_that_would_vanish(
     place: OptimizeConfig,
 ) -> None:
     inner = onnx.load("model.onnx").graph.node[0].output[0]

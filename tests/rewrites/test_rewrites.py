@@ -1,4 +1,4 @@
-"""Rewrites are exact in FP32, apply only where they fit, and can be made again by name."""
+"""Rewrites are exact in FP32, apply only where they fit, and can be repeated by name."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ CASES: list[tuple[Callable[[], onnx.ModelProto], Recorded]] = [
 
 
 @pytest.mark.parametrize(("make", "named"), CASES)
-def test_fp32_stays_what_it_was_and_a_rewrite_is_made_again(
+def test_fp32_is_unchanged_and_a_rewrite_can_be_repeated(
     make: Callable[[], onnx.ModelProto], named: Recorded, tmp_path: Path
 ) -> None:
     source = source_of(make(), tmp_path)
@@ -75,7 +75,7 @@ def test_fp32_stays_what_it_was_and_a_rewrite_is_made_again(
 
 
 @pytest.mark.parametrize(("make", "named"), CASES)
-def test_what_is_rewritten_is_not_rewritten_again(
+def test_a_rewritten_model_is_not_rewritten_again(
     make: Callable[[], onnx.ModelProto], named: Recorded, tmp_path: Path
 ) -> None:
     graph = prepare(with_rewrites(source_of(make(), tmp_path), [named]))
@@ -155,7 +155,7 @@ def test_a_norm_whose_difference_others_read_is_not_scaled(tmp_path: Path) -> No
     )
 
 
-def test_what_only_looks_like_a_norm_is_left(tmp_path: Path) -> None:
+def test_similar_graphs_are_not_rewritten_as_norms(tmp_path: Path) -> None:
     m = Maker()
     mean = m.node("ReduceMean", "mean", "x", axes=[1], keepdims=1)
     sub = m.node("Sub", "sub", "x", mean)
@@ -172,7 +172,7 @@ def test_what_only_looks_like_a_norm_is_left(tmp_path: Path) -> None:
     assert fused_norms(graph_of(m, "n", tmp_path)) is None, "another power"
 
 
-def test_a_constant_that_is_no_mask_is_left(tmp_path: Path) -> None:
+def test_a_constant_that_is_not_a_mask_is_left(tmp_path: Path) -> None:
     m = Maker()
     big = m.weight(np.full((WIDTH, WIDTH), 1e6))
     graph = graph_of(m, m.node("MatMul", "out", "x", big), tmp_path)

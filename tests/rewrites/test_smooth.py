@@ -51,7 +51,7 @@ def source_of(model: onnx.ModelProto) -> SourceModel:
     return SourceModel(Path("model.onnx"), model, "", ())
 
 
-def test_what_a_norm_feeds_beside_a_residual_is_smoothable() -> None:
+def test_readers_of_a_norm_beside_a_residual_are_smoothable() -> None:
     graph = prepare(source_of(post_norm()))
     assert [(t, [n.key for n in nodes]) for t, nodes in smoothable(graph).items()] == [
         ("t1", ["t2"]),
@@ -83,7 +83,7 @@ def test_the_residual_reads_the_norm_as_it_is() -> None:
         {"none": encode_vector(np.ones(WIDTH, np.int64))},
     ],
 )
-def test_numbers_that_fit_nothing_change_nothing(parameters: dict[str, str]) -> None:
+def test_factors_that_fit_nothing_change_nothing(parameters: dict[str, str]) -> None:
     source = source_of(post_norm())
     assert with_rewrites(source, [(SMOOTH, parameters)]).proto is source.proto
 

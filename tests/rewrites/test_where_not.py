@@ -1,4 +1,4 @@
-"""Models that look like one that a named is for, and are not: they stay what they were."""
+"""Models that only resemble what a rewrite is for stay unchanged."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def over_two_axes(m: Maker, nodes: dict[str, onnx.NodeProto]) -> None:
         over_two_axes,
     ],
 )
-def test_what_only_looks_like_a_norm_is_left(edit: Edit, tmp_path: Path) -> None:
+def test_similar_graphs_are_not_rewritten_as_norms(edit: Edit, tmp_path: Path) -> None:
     graph = graph_of(edited(edit), "n", tmp_path)
     assert fused_norms(graph) is None
     assert norm_exponents(graph, {"n/sub": 1e5}) == {}

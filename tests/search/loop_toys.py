@@ -1,4 +1,4 @@
-"""Small parts that the tests of the loop share: spaces, a strategy that reacts, a bench, runs."""
+"""Small parts that the tests of the loop share: spaces, a reacting strategy, a service, runs."""
 
 from __future__ import annotations
 

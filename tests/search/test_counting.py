@@ -46,7 +46,7 @@ def test_proxies_are_not_counted() -> None:
 
 
 @given(st.lists(st.booleans(), max_size=200), st.randoms())
-def test_failures_are_free_up_to_a_row_of_forty_in_any_order(
+def test_up_to_forty_failures_in_a_row_are_free_in_any_order(
     runs: list[bool], random: Random
 ) -> None:
     trials = [trial(n, ran) for n, ran in enumerate(runs)]

@@ -100,12 +100,12 @@ def test_a_message_is_one_short_sentence() -> None:
 @pytest.mark.parametrize(
     "error", [OptionError("x"), ModelError("x"), KeyboardInterrupt(), WorkerError("stopped")]
 )
-def test_what_is_no_engines_fault_passes(error: BaseException) -> None:
+def test_an_error_that_no_engine_caused_is_raised(error: BaseException) -> None:
     with pytest.raises(type(error)):
         outcome_of(error)
 
 
-def test_what_cannot_be_lowered_has_failed_without_a_digest() -> None:
+def test_an_assignment_that_cannot_be_lowered_has_failed_without_a_digest() -> None:
     def lower(_: Assignment) -> FakeLowered:
         raise IndexError("our bug")
 
@@ -114,7 +114,7 @@ def test_what_cannot_be_lowered_has_failed_without_a_digest() -> None:
     assert evaluated.model_digest == ""
 
 
-def test_a_lowering_that_blames_the_user_passes() -> None:
+def test_an_input_error_of_the_lowering_is_raised() -> None:
     def lower(_: Assignment) -> FakeLowered:
         raise ModelError("external data is missing")
 
@@ -161,7 +161,7 @@ def test_an_engine_of_an_earlier_run_is_not_measured_again() -> None:
     assert each[0](proposal()).outcome == Measured(GOOD)
 
 
-def test_a_proxy_is_no_measurement_of_an_engine() -> None:
+def test_a_proxy_does_not_count_as_a_measurement_of_an_engine() -> None:
     counting = Counting()
     one = evaluators(LOWER, [counting])[0]
     one(Proposal(Assignment(), Fidelity.PROXY))
@@ -169,7 +169,7 @@ def test_a_proxy_is_no_measurement_of_an_engine() -> None:
     assert len(counting.seen) == 2
 
 
-def test_whoever_waited_for_a_measurement_that_was_stopped_hears_of_it() -> None:
+def test_callers_that_wait_for_a_stopped_measurement_are_notified() -> None:
     release = threading.Event()
 
     def measure(_: FakeLowered, __: Fidelity) -> Measurement:

@@ -82,7 +82,7 @@ def lasting(proposal: Proposal) -> float:
     return SECONDS.get(proposal, 0.5)
 
 
-def test_an_answer_comes_as_soon_as_it_is_done_and_more_is_started_meanwhile() -> None:
+def test_an_answer_arrives_as_soon_as_it_is_done_and_more_is_started_meanwhile() -> None:
     script = Kept([Ahead([A, B]), Ahead([C, D]), Ahead(), Ahead()])
     devices = Timed(lasting)
     _, trials = finish(search(toy_problem(), script, devices))
@@ -91,7 +91,7 @@ def test_an_answer_comes_as_soon_as_it_is_done_and_more_is_started_meanwhile() -
     assert [t.proposal for t in trials] == [A, B, C, D], "numbers follow the proposals"
 
 
-def test_what_is_known_is_answered_at_once() -> None:
+def test_known_trials_are_answered_at_once() -> None:
     script = Kept([[B], Ahead([A, B]), Ahead()])
     finish(search(toy_problem(), script, Timed(lasting)))
     assert script.sent == [[B], [B], [A]]
@@ -158,7 +158,7 @@ def test_time_that_runs_out_ends_it() -> None:
     assert events[-1].reason == "time"
 
 
-def test_steps_that_take_no_more_are_asked_for_anew() -> None:
+def test_steps_that_accept_no_more_are_asked_for_again() -> None:
     asked: list[int] = []
 
     def stubborn(proposals: Sequence[Proposal]) -> Steps:

@@ -45,7 +45,7 @@ def write(run_dir: Path, *events: Event, resume: bool = False) -> Path:
     return journal.path
 
 
-def test_what_was_appended_is_read(run_dir: Path) -> None:
+def test_appended_events_are_read(run_dir: Path) -> None:
     events = (STARTED, Warned("ünïcode\nand a line break"), TrialFinished(trial(0), 1, 2.0))
     path = write(run_dir, *events)
     assert tuple(read(path)) == events
@@ -133,7 +133,7 @@ def test_another_run_is_refused_by_what_differs(
     assert "--force" in str(caught.value)
 
 
-def test_a_file_that_is_no_journal_is_refused(run_dir: Path) -> None:
+def test_a_file_that_is_not_a_journal_is_refused(run_dir: Path) -> None:
     run_dir.mkdir()
     path = run_dir / NAME
     for text in ('{"some": "thing"}\n', "hello\n", dumps(unstructure(Warned("x"), Event)) + "\n"):

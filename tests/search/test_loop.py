@@ -139,7 +139,7 @@ def test_assignments_that_differ_in_nothing_are_one_trial() -> None:
     assert [p.assignment for p in proposed[0].proposals] == [Assignment()] * 2
 
 
-def test_a_strategy_that_leaves_the_space_is_told() -> None:
+def test_a_strategy_that_leaves_the_space_is_an_error() -> None:
     script = Script([[on("nowhere")]])
     with pytest.raises(OptionError, match="nowhere"):
         finish(search(toy_problem(), script, Recorder()))
@@ -178,7 +178,7 @@ def test_a_strategy_that_ends_with_its_last_build_is_done() -> None:
         (None, None, "done"),
     ],
 )
-def test_a_strategy_says_why_it_ended_and_cannot_say_what_only_the_loop_knows(
+def test_a_strategy_gives_its_own_endings_and_none_that_only_the_loop_knows(
     given: str | None, builds: int | None, said: str
 ) -> None:
     class Ends:
@@ -190,7 +190,7 @@ def test_a_strategy_says_why_it_ended_and_cannot_say_what_only_the_loop_knows(
     assert reason(events) == said
 
 
-def test_every_ending_is_told_by_the_event() -> None:
+def test_every_ending_is_in_the_event() -> None:
     assert all(f"``{code}``" in (SearchFinished.__doc__ or "") for code in ENDINGS)
 
 
@@ -279,7 +279,7 @@ def test_an_endless_repetition_is_stopped() -> None:
     assert "nothing new" in events[-2].message
 
 
-def test_empty_batches_are_no_progress() -> None:
+def test_empty_batches_do_not_count_as_progress() -> None:
     class Empty:
         def propose(self, problem: Problem, /) -> Proposals:
             while True:

@@ -64,7 +64,7 @@ def test_a_run_that_is_killed_blocks_nobody(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_of_many_at_once_one_has_it(tmp_path: Path) -> None:
+def test_of_many_simultaneous_runs_one_gets_the_file(tmp_path: Path) -> None:
     inside, most = [0], [0]
     guard = threading.Lock()
 
@@ -96,7 +96,7 @@ def test_a_link_in_place_of_the_reservation_is_not_followed(tmp_path: Path) -> N
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_what_appears_meanwhile_is_kept(tmp_path: Path) -> None:
+def test_files_that_appear_meanwhile_are_kept(tmp_path: Path) -> None:
     outputs = Outputs(tmp_path, force=False, resumed=False)
     plan = tmp_path / "p.json"
     plan.write_text("mine")
@@ -123,7 +123,7 @@ def test_a_resumed_run_replaces_what_it_wrote_and_nothing_else(tmp_path: Path) -
     assert plan.read_bytes() == b"edited"
 
 
-def test_what_is_there_already_is_not_written_again(tmp_path: Path) -> None:
+def test_identical_files_are_not_written_again(tmp_path: Path) -> None:
     plan = tmp_path / "p.json"
     outputs = Outputs(tmp_path, force=False, resumed=False)
     outputs.write(plan, b"plan")
@@ -147,7 +147,7 @@ def test_a_new_run_forgets_the_record_of_the_one_before(tmp_path: Path) -> None:
     assert Record.read(tmp_path) == Record()
 
 
-def test_without_hard_links_nothing_is_replaced_either(
+def test_nothing_is_replaced_without_hard_links_either(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -163,7 +163,7 @@ def test_without_hard_links_nothing_is_replaced_either(
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
-def test_what_a_killed_run_was_writing_is_removed_and_nothing_else(tmp_path: Path) -> None:
+def test_unfinished_files_of_a_killed_run_are_removed_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / ".p.json.unfinished-ab12cd34").write_bytes(b"half a pl")
     for other in (".p.json.mine", ".q.json.unfinished-ab12cd34"):
         (tmp_path / other).write_text("a file of somebody else")

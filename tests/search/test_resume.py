@@ -1,4 +1,4 @@
-"""A search that was cut, stopped or given more to spend goes on as if it never had been."""
+"""A search that was cut, stopped or given a larger budget continues as if it had never ended."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def uninterrupted(seed: int) -> list[Trial]:
 
 @given(st.floats(0, 1))
 @settings(max_examples=40, deadline=None)
-def test_cut_anywhere_and_resumed_is_as_if_never_cut(complete: Path, where: float) -> None:
+def test_a_journal_cut_anywhere_resumes_as_if_never_cut(complete: Path, where: float) -> None:
     whole = (complete / NAME).read_bytes()
     cut = int(where * len(whole))
     kept = whole[:cut].count(b'"type":"TrialFinished"}\n')
@@ -79,7 +79,7 @@ def test_cut_anywhere_and_resumed_is_as_if_never_cut(complete: Path, where: floa
 
 @given(st.integers(0, 50), st.lists(st.integers(0, 12), max_size=3), st.integers(1, 4))
 @settings(max_examples=12, deadline=None)
-def test_stopped_and_resumed_with_other_workers_is_as_if_never_stopped(
+def test_a_run_resumed_with_other_workers_ends_as_if_never_stopped(
     seed: int, stops: list[int], workers: int
 ) -> None:
     folder = Path(tempfile.mkdtemp())

@@ -34,7 +34,7 @@ def test_the_tightest_comes_first_and_the_others_know_its_run() -> None:
     ]
 
 
-def test_what_the_user_names_is_named_after_the_tolerance_too() -> None:
+def test_files_that_the_user_names_are_named_after_the_tolerance_too() -> None:
     config = OptimizeConfig(
         Path("m.onnx"), output=Path("out/a.json"), artifact=Path("b.onnx"), run_dir=Path("runs")
     )
@@ -74,7 +74,7 @@ def test_one_bound_is_for_all_metrics() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "1e-2,", "nan", "1e-2,inf", "1e-2;3e-2"])
-def test_what_is_no_number_is_refused(text: str) -> None:
+def test_a_bound_that_is_not_a_number_is_refused(text: str) -> None:
     with pytest.raises(OptionError, match="--tol takes a number such as 1e-2, or several"):
         Tolerances.parse(text)
 

@@ -68,7 +68,7 @@ def mixed(problem: Problem, trials: Sequence[Trial]) -> list[Trial]:
 @pytest.mark.parametrize("tolerance", [0.3, 0.6])
 @pytest.mark.parametrize("proxy", [0.2, 3.0, 30.0])
 @pytest.mark.parametrize("precisions", [TWO, (*TWO[:1], Recipe.precisions[1], INT8)])
-def test_three_engines_fit_then_one_of_them_is_mixed(
+def test_where_three_engines_fit_one_of_them_is_mixed(
     tolerance: float, proxy: float, precisions: tuple[()]
 ) -> None:
     made = Recipe(groups=24, precisions=precisions, tolerance=tolerance).draw(3)

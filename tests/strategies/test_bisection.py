@@ -10,7 +10,7 @@ from tests.strategies.landscapes import FP32, INT8, Recipe
 TWO = (FP32, INT8)
 
 
-def test_bisects_on_the_ranking_and_not_on_the_graph() -> None:
+def test_bisection_follows_the_ranking_and_not_the_graph() -> None:
     recipe = Recipe(groups=64, precisions=TWO, sensitive=4, tolerance=0.6, border=0.0)
     for seed in range(4):
         found = run(Bisection(builds=20), recipe.draw(seed))
@@ -20,13 +20,13 @@ def test_bisects_on_the_ranking_and_not_on_the_graph() -> None:
         assert found.ratio <= blind.ratio
 
 
-def test_stops_at_once_if_everything_may_be_lowered() -> None:
+def test_bisection_stops_at_once_if_everything_may_be_lowered() -> None:
     found = run(Bisection(), Recipe(groups=20, tolerance=2.0).draw(0))
     assert len(found.engines) == 2
     assert len(found.trials) == 2
 
 
-def test_needs_no_more_than_the_logarithm_before_it_splits() -> None:
+def test_bisection_needs_at_most_the_logarithm_before_it_splits() -> None:
     landscape = Recipe(groups=100, precisions=TWO, sensitive=5, border=0.0).draw(2)
     reasons = [t.proposal.reason for t in run(Bisection(), landscape).engines]
     assert sum("least harmful" in r for r in reasons) <= math.ceil(math.log2(100))

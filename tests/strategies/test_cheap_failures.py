@@ -1,4 +1,4 @@
-"""Where a failed build is cheap and one that runs is not, INT8 less the culprits comes early."""
+"""Where a failed build is cheap and one that runs is not, INT8 without the culprits comes early."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ SITUATIONS = {
 
 
 @pytest.mark.parametrize("name", SITUATIONS)
-def test_int8_less_the_culprits_is_built_within_eight_engines_and_wins(name: str) -> None:
+def test_int8_without_the_culprits_is_built_within_eight_engines_and_wins(name: str) -> None:
     culprits, least = SITUATIONS[name]
     found = engines(unet(culprits))
     assert built(found) <= 8
@@ -100,7 +100,7 @@ def test_int8_less_the_culprits_is_built_within_eight_engines_and_wins(name: str
     assert len(best.assignment.keys_at(INT8)) >= 25 - least, "INT8 was tolerated in 25"
 
 
-def test_the_recorded_search_of_the_unet_now_goes_on_to_int8() -> None:
+def test_the_recorded_search_of_the_unet_continues_to_int8() -> None:
     """It ended with FP16 after six engines, four of which were locating and three had failed."""
     found = engines(unet(beside(*CONCATS)))
     failed = [t for t in found if t.measurement is None]
@@ -118,7 +118,7 @@ def test_the_recorded_search_of_the_unet_now_goes_on_to_int8() -> None:
     assert GOAL.better(whole.measurement, half.measurement)
 
 
-def test_fp16_is_the_answer_where_int8_less_the_culprits_is_slower() -> None:
+def test_fp16_is_the_answer_where_int8_without_the_culprits_is_slower() -> None:
     model = unet(beside(*CONCATS))
     slow = model.times.copy()
     slow[:, 2] = 1.2 * slow[:, 1]

@@ -9,7 +9,7 @@ from tests.strategies.landscapes import Recipe
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**6), data=st.data())
-def test_canonical_is_the_space_s_rule(seed: int, data: st.DataObject) -> None:
+def test_the_encoding_uses_the_canonical_rule_of_the_space(seed: int, data: st.DataObject) -> None:
     space = Recipe(groups=9, passive=0.5, skip=0.3, fixed_neighbours=0.1).draw(seed).space
     encoding = Encoding(space)
     asked = {g.key: data.draw(st.sampled_from(g.choices)) for g in space.free}
@@ -20,7 +20,7 @@ def test_canonical_is_the_space_s_rule(seed: int, data: st.DataObject) -> None:
     assert encoding.decode(encoding.encode(canonical)) == canonical
 
 
-def test_undecidable_neighbours_are_walls() -> None:
+def test_undecidable_neighbours_are_fixed_neighbours() -> None:
     space = Recipe(groups=12, fixed_neighbours=0.4).draw(3).space
     encoding = Encoding(space)
     free = {g.key for g in space.free}

@@ -36,6 +36,6 @@ def test_sizes_of_groups_that_engines_have_shown_rule_out_what_would_be_too_larg
     assert not known(None).excludes(large)
 
 
-def test_an_engine_beyond_a_limit_is_none_to_beat() -> None:
+def test_an_engine_beyond_a_limit_is_not_one_to_beat() -> None:
     assert [t.number for t in known(650).passing()] == [1]
     assert [t.number for t in known(None).passing()] == [0, 1]

@@ -42,14 +42,18 @@ def story(found: Found) -> list[tuple[Assignment, Fidelity]]:
 @every
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 10**6))
-def test_finds_a_passing_engine_on_a_monotone_model(strategy: Strategy, seed: int) -> None:
+def test_every_strategy_finds_a_passing_engine_on_a_monotone_model(
+    strategy: Strategy, seed: int
+) -> None:
     landscape = Recipe(groups=6, passive=0.2, border=0.2, skip=0.3).draw(seed)
     assert run(strategy, landscape).best is not None
 
 
 @every
 @pytest.mark.parametrize("seed", range(4))
-def test_copes_with_everything_at_once_and_repeats_itself(strategy: Strategy, seed: int) -> None:
+def test_every_strategy_copes_with_all_difficulties_and_is_repeatable(
+    strategy: Strategy, seed: int
+) -> None:
     first, second = (run(strategy, HARD.draw(seed)) for _ in range(2))
     assert first.best is not None
     assert story(first) == story(second)
@@ -57,7 +61,7 @@ def test_copes_with_everything_at_once_and_repeats_itself(strategy: Strategy, se
 
 
 @every
-def test_asks_for_nothing_twice(strategy: Strategy) -> None:
+def test_no_strategy_proposes_a_trial_twice(strategy: Strategy) -> None:
     landscape = HARD.draw(11)
     seen = set()
     proposals = strategy.propose(landscape.problem)
@@ -78,40 +82,42 @@ def test_asks_for_nothing_twice(strategy: Strategy) -> None:
 
 
 @every
-def test_stops_at_the_gate_if_fp32_is_beyond_the_tolerance(strategy: Strategy) -> None:
+def test_every_strategy_stops_at_the_baseline_if_fp32_is_beyond_the_tolerance(
+    strategy: Strategy,
+) -> None:
     landscape = Recipe(groups=5).draw(0)
     wrong = replace(landscape, base_error=2 * landscape.problem.goal.bound.tolerance)
     assert len(run(strategy, wrong).trials) == 1
 
 
 @every
-def test_copes_with_a_model_without_choices(strategy: Strategy) -> None:
+def test_every_strategy_copes_with_a_model_without_choices(strategy: Strategy) -> None:
     assert len(run(strategy, Recipe(groups=4, fixed_neighbours=1.1).draw(0)).trials) == 1
 
 
 @every
-def test_copes_when_nothing_lowered_builds(strategy: Strategy) -> None:
+def test_every_strategy_copes_when_no_lowered_engine_builds(strategy: Strategy) -> None:
     found = run(strategy, Recipe(groups=6, fails=1.0).draw(0))
     assert found.best is not None
     assert found.best.assignment == Assignment()
 
 
 @every
-def test_copes_when_nothing_is_lossless_and_the_tolerance_is_zero(strategy: Strategy) -> None:
+def test_every_strategy_copes_with_a_tolerance_of_zero(strategy: Strategy) -> None:
     found = run(strategy, Recipe(groups=5, tolerance=0.0).draw(0))
     assert found.best is not None
     assert found.best.assignment == Assignment()
 
 
 @every
-def test_keeps_the_budget(strategy: Strategy) -> None:
+def test_every_strategy_keeps_the_budget(strategy: Strategy) -> None:
     found = run(strategy, Recipe(groups=8, max_builds=5).draw(1))
     assert len(found.engines) <= 5
     assert found.best is not None
 
 
 @every
-def test_works_with_one_lower_precision(strategy: Strategy) -> None:
+def test_every_strategy_works_with_one_lower_precision(strategy: Strategy) -> None:
     found = run(strategy, Recipe(groups=8, precisions=(FP32, INT8)).draw(3))
     assert found.best is not None
 
@@ -128,7 +134,7 @@ for strategy in (Auto(builds=12), Bisection(), Tpe(builds=10)):
 """
 
 
-def test_does_not_depend_on_the_hash_seed() -> None:
+def test_no_strategy_depends_on_the_hash_seed() -> None:
     here = Path(__file__).parent
     path = [str(here), str(here.parents[1]), str(here.parents[1] / "strategies")]
     outputs = {
@@ -162,13 +168,13 @@ def test_importing_the_package_loads_no_optuna() -> None:
         lambda: Tpe(builds=0),
     ],
 )
-def test_refuses_senseless_options(make: "type[Strategy]") -> None:
+def test_invalid_options_of_a_strategy_are_refused(make: "type[Strategy]") -> None:
     with pytest.raises(OptionError):
         make()
 
 
 @every
-def test_is_a_strategy(strategy: Strategy) -> None:
+def test_every_shipped_strategy_is_a_strategy(strategy: Strategy) -> None:
     assert isinstance(strategy, Strategy)
 
 

@@ -10,7 +10,7 @@ import pytest
 from precsearch.system.deferred import deferred
 
 
-def test_it_is_loaded_on_first_use_and_only_while_the_context_lasts(
+def test_a_deferred_module_is_loaded_on_first_use_and_deferral_ends_with_its_context(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("late_one", "early_one"):
@@ -24,6 +24,7 @@ def test_it_is_loaded_on_first_use_and_only_while_the_context_lasts(
         with pytest.raises(ModuleNotFoundError):
             import there_is_none  # type: ignore[import-not-found] # noqa: F401
     assert sys.meta_path == finders
+    assert late_one.__file__ == str(tmp_path / "late_one.py")
     assert capsys.readouterr().out == "loading early_one\n"
     assert late_one.answer == 42
     assert capsys.readouterr().out == "loading late_one\n"

@@ -62,20 +62,20 @@ def test_another_process_that_computes_is_seen_until_the_next_sample() -> None:
     assert watch.look() == Seen()
 
 
-def test_where_the_driver_does_not_know_us_nobody_is_blamed() -> None:
+def test_without_our_process_in_the_list_of_the_driver_no_neighbour_is_seen() -> None:
     driver = Driver(running=(OTHER, 300))
     driver.sample(1, OTHER, 90)
     assert DeviceWatch(driver, "device 0", OURS).look() == Seen()
 
 
 @pytest.mark.parametrize(("devices", "kind"), [(0, NoWatch), (1, DeviceWatch), (2, NoWatch)])
-def test_of_several_devices_none_is_watched(
+def test_several_devices_are_not_watched(
     devices: int, kind: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", Driver((os.getpid(),), devices))
     assert type(device_watch()) is kind
 
 
-def test_without_pynvml_nothing_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pynvml_no_neighbour_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
     assert device_watch().look() == Seen()

@@ -1,4 +1,4 @@
-"""Pipes, devices, links and files without end, wherever precsearch reads or writes."""
+"""Pipes, devices, links and endless files, wherever precsearch reads or writes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     "line", ["watch run", f"watch run/{NAME}", "report run -o r.html", f"{OPTIMIZE} --run-dir run"]
 )
-def test_a_journal_that_is_none_is_refused_at_once(here: Path, line: str, make: Make) -> None:
+def test_a_file_that_is_not_a_journal_is_refused_without_reading_on(
+    here: Path, line: str, make: Make
+) -> None:
     (here / "run").mkdir()
     make(here / "run" / NAME)
     words = [*line.split(), *(["--resume"] if "optimize" in line else [])]
@@ -77,7 +79,7 @@ def test_a_journal_that_is_none_is_refused_at_once(here: Path, line: str, make: 
     assert not (here / "model.plan.json").exists()
 
 
-def test_a_large_journal_is_not_thrown_away_for_want_of_trials(here: Path) -> None:
+def test_a_large_journal_without_trials_is_not_discarded(here: Path) -> None:
     (here / "run").mkdir()
     large(here / "run" / NAME)
     assert run([*OPTIMIZE.split(), "--run-dir", "run"]) == 2
@@ -98,7 +100,7 @@ def test_files_of_a_run_directory_that_are_links_are_neither_read_nor_written_th
     assert not kept.is_symlink()
 
 
-def test_a_run_s_caches_that_are_pipes_are_made_anew_without_waiting(here: Path) -> None:
+def test_caches_of_a_run_that_are_pipes_are_replaced_without_waiting(here: Path) -> None:
     assert run([*OPTIMIZE.split(), "--run-dir", "run", "-o", "a.json"]) == 0
     (kept,) = (here / "run").glob("ranges-*.json")
     kept.unlink()
@@ -121,7 +123,7 @@ def test_a_run_s_caches_that_are_pipes_are_made_anew_without_waiting(here: Path)
         "verify plan.json --model model.onnx --data data.npz --artifact odd",
     ],
 )
-def test_what_a_user_names_is_a_file(
+def test_names_of_the_user_must_be_files(
     here: Path, line: str, make: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (name,) = (w.partition(":")[0] for w in line.split() if w.startswith("odd"))
@@ -130,7 +132,7 @@ def test_what_a_user_names_is_a_file(
     assert name in capsys.readouterr().err
 
 
-def test_a_lock_of_a_device_is_no_link(here: Path) -> None:
+def test_a_link_is_refused_as_a_device_lock(here: Path) -> None:
     linked(here / "device.lock")
     with pytest.raises(OSError, match="it is a link"):
         DeviceLock(str(here / "device.lock"))

@@ -83,7 +83,7 @@ LAYER = Layer(
 
 @settings(max_examples=200)
 @given(st.text() | st.builds(str.__add__, st.sampled_from(list("=+-@\t\r\n ")), st.text()))
-def test_no_cell_is_a_formula_or_moves_a_cursor(name: str) -> None:
+def test_no_csv_cell_is_a_formula_or_moves_a_cursor(name: str) -> None:
     layer = replace(LAYER, tensor=name, group=name)
     text = csv_of(Diagnosis("m", "all", "emulated", {}, (layer,), (), 1, random=False))
     (row,) = csv.DictReader(io.StringIO(text))

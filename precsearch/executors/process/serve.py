@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import importlib
 import io
 import os
@@ -64,6 +65,7 @@ def serve(preload: Sequence[str], memory_limit: int | None) -> None:
     while (parts := inbox.get()) is not None:
         served.answer(parts)
         del parts
+    gc.freeze()  # the process ends: a last look for garbage takes longer than an inference
 
 
 def _listen(requests: BinaryIO, inbox: queue.SimpleQueue[list[bytearray] | None]) -> None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from precsearch.core.backend import Array, Feed
 from precsearch.core.errors import OptionError
-from precsearch.core.trial import Accuracy, Aggregation
+from precsearch.core.trial import Accuracy
 from precsearch.metrics.blocks import compared
 from precsearch.metrics.mismatches import is_float, mismatches, unsound
-from precsearch.metrics.protocol import checked_tolerance
-from precsearch.metrics.resample import Floats, aggregate, upper
+from precsearch.metrics.protocol import PlainScale
+from precsearch.metrics.resample import Floats, mean_accuracy
 
 __all__ = [
     "Losses",
@@ -33,7 +33,7 @@ Losses = tuple[Floats, Floats]
 
 
 @dataclass(frozen=True)
-class SampledMetric(ABC):
+class SampledMetric(PlainScale, ABC):
     """A mean of losses per sample, against the reference's own answer.
 
     Outputs of another size than the reference's are compared as they are: a detector may find more.
@@ -42,7 +42,6 @@ class SampledMetric(ABC):
         name: What the user calls it, with its parameters.
     """
 
-    name: str
     needs_labels: ClassVar[bool] = False
     discrete: ClassVar[bool] = False
     unit: ClassVar[str] = ""
@@ -79,27 +78,7 @@ class SampledMetric(ABC):
         if unsound(odd):
             return Accuracy(math.inf, math.inf, mismatches=odd)
         errors, weights = self.losses(outputs, reference)
-        loss = aggregate(errors, weights, Aggregation.MEAN)
-        return Accuracy(
-            loss=loss,
-            upper=upper(errors, weights, Aggregation.MEAN, loss, seed),
-            per_sample=tuple(errors.tolist()),
-            weights=tuple(weights.tolist()),
-            aggregation=Aggregation.MEAN,
-            mismatches=odd,
-        )
-
-    def bound(self, tolerance: float) -> float:
-        """See `Metric.bound`: a share.
-
-        Raises:
-            OptionError: ``tolerance`` is negative or no number.
-        """
-        return checked_tolerance(tolerance, self.name)
-
-    def display(self, loss: float) -> float:
-        """See `Metric.display`."""
-        return loss
+        return replace(mean_accuracy(errors, weights, seed), mismatches=odd)
 
 
 def floats_of(feed: Feed) -> dict[str, Floats]:

@@ -35,7 +35,7 @@ class BaselineResult:
         fingerprint: Versions and device.
         measurement: Of the engine.
         target: With the build options that it was built with.
-        setup: What the worker's bench goes on with.
+        setup: What the worker's measurement service continues with.
         passed: Whether it is within the bound.
         modes: Every FP32 engine that was measured, the one of the run last; empty where the backend
             has one way alone.
@@ -62,7 +62,7 @@ class BaselineStage:
         config: What the user asked for.
         target: Model and backend.
         inputs: Its data.
-        setup: What the worker's bench was started with.
+        setup: What the worker's measurement service was started with.
         admits: Whether an engine is within the bound.
         known: The mode of the run that is resumed, "" if there is none.
         device: What the run that is resumed was measured on, "" if there is none.

@@ -38,7 +38,7 @@ def test_outputs_are_those_of_a_plain_session(model: onnx.ModelProto) -> None:
         session.run(samples(model))
 
 
-def test_a_feed_is_never_written_to() -> None:
+def test_a_feed_is_never_modified() -> None:
     model = cnn()
     session = StandIn(BackendOptions()).open(model.SerializeToString())
     first = samples(model)
@@ -124,7 +124,7 @@ def test_without_a_graph_the_engine_runs_launch_by_launch_and_says_so(at_opening
         ("CUDA failure 7000", RunError),
     ],
 )
-def test_what_a_failure_means_is_read_from_its_text(text: str, kind: type[Exception]) -> None:
+def test_the_kind_of_a_failure_is_read_from_its_text(text: str, kind: type[Exception]) -> None:
     model = cnn()
     session = StandIn(BackendOptions()).open(model.SerializeToString())
 

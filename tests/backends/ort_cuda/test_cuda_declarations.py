@@ -1,4 +1,4 @@
-"""What the backend says of itself, and what it refuses, without a GPU."""
+"""What the backend declares, and what it refuses, without a GPU."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def test_it_is_a_backend_on_a_gpu() -> None:
         ({"clock": "sun"}, "one of events, host"),
     ],
 )
-def test_an_option_that_makes_no_sense_is_refused(build: dict[str, str], message: str) -> None:
+def test_an_invalid_option_is_refused(build: dict[str, str], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         OnnxRuntimeCudaBackend(BackendOptions(build=build))
 
 
-def test_options_reach_onnx_runtime_by_its_own_names() -> None:
+def test_options_reach_onnx_runtime_under_its_own_names() -> None:
     given = CudaOptions.of(
         {
             "use_tf32": "false",
@@ -113,7 +113,7 @@ def test_a_plan_names_its_scheme_and_form() -> None:
 
 
 @pytest.mark.skipif(HAS_CUDA, reason="this ONNX Runtime has its CUDA provider")
-def test_without_the_provider_the_user_is_told_how_to_install_it() -> None:
+def test_without_the_provider_the_error_says_how_to_install_it() -> None:
     with pytest.raises(OptionError, match=r"no CUDA provider.*precsearch\[cuda\]"):
         load_cuda()
     with pytest.raises(OptionError, match="no CUDA provider"):
@@ -122,7 +122,7 @@ def test_without_the_provider_the_user_is_told_how_to_install_it() -> None:
 
 @pytest.mark.skipif(HAS_CUDA, reason="this ONNX Runtime has its CUDA provider")
 @pytest.mark.filterwarnings("ignore:Specified provider")
-def test_a_session_that_opens_on_the_cpu_alone_is_no_engine() -> None:
+def test_a_session_that_opens_on_the_cpu_alone_is_refused() -> None:
     """ONNX Runtime warns and goes on without a provider that does not load."""
     with pytest.raises(OptionError, match="cannot load its CUDA provider"):
         open_session(SessionRequest(cnn().SerializeToString()))
@@ -177,13 +177,13 @@ def test_events_time_runs_in_a_stream(library: Library) -> None:
     assert library.called.count("cuStreamDestroy_v2") == 1
 
 
-def test_the_driver_tells_the_device(library: Library) -> None:
+def test_the_device_is_read_from_the_driver(library: Library) -> None:
     found = CudaDriver().device()
     assert (found.name, found.driver, found.index) == ("GPU", "13.0", 0)
 
 
 @pytest.mark.parametrize(("status", "kind"), [(2, OutOfMemory), (1, RunError), (719, DeviceLost)])
-def test_what_the_driver_refuses_is_an_error(
+def test_a_refusal_of_the_driver_is_an_error(
     library: Library, status: int, kind: type[Exception]
 ) -> None:
     stream = CudaDriver().stream()
@@ -193,12 +193,12 @@ def test_what_the_driver_refuses_is_an_error(
     assert library.called.count("cuEventDestroy_v2") == 2, "events are freed all the same"
 
 
-def test_a_device_that_is_not_there_is_refused(library: Library) -> None:
+def test_a_missing_device_is_refused(library: Library) -> None:
     with pytest.raises(OptionError, match="no CUDA device 1: the driver shows 1"):
         CudaDriver(1)
 
 
-def test_a_machine_without_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_driver_there_is_no_device(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise OSError(name)
 

@@ -42,7 +42,7 @@ SEEN = (
         ("Could not find an implementation for Conv(22)", ""),
     ],
 )
-def test_the_fusion_that_fails_is_read_from_the_message(message: str, name: str) -> None:
+def test_the_failing_fusion_is_read_from_the_message(message: str, name: str) -> None:
     found = faulty_fusion(message)
     assert name in found if name else found == ()
 
@@ -72,7 +72,7 @@ def test_an_engine_opens_without_the_fusion_and_says_so(monkeypatch: pytest.Monk
     assert "load it with disabled_optimizers=['LayerNormFusion'" in sentence
 
 
-def test_a_fault_that_stays_is_a_failed_build(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_that_remains_is_a_failed_build(monkeypatch: pytest.MonkeyPatch) -> None:
     faulty = Faulty(monkeypatch, always=True)
     with pytest.raises(BuildError, match="bound to different types"):
         StandIn(BackendOptions(build={"enable_cuda_graph": "false"})).open(
@@ -110,7 +110,7 @@ def norms(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_norm_is_one_node_before_anything_is_decided(norms: Path) -> None:
+def test_a_norm_is_fused_into_one_node_before_the_search(norms: Path) -> None:
     target = open_target(read_model(norms / "m.onnx"), installed(), None, "node", 0)
     assert target.rewrites == (("fuse-layernorm", {}),)
     assert [n.op_type for n in target.graph.nodes].count("LayerNormalization") == 2

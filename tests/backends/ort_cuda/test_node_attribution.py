@@ -43,7 +43,7 @@ GELU = graph(
 )
 
 
-def test_a_fused_node_is_what_lies_between_its_outputs_and_its_inputs() -> None:
+def test_a_fused_node_covers_the_nodes_between_its_inputs_and_its_outputs() -> None:
     optimized = graph(
         ("mm", "MatMul", ["x", "w"], ["a"]),
         ("mul/GeluFusion/", "Gelu", ["a"], ["y"]),
@@ -112,7 +112,7 @@ def test_times_are_medians_without_the_cold_run() -> None:
     assert found.float_precision is Precision.FP16
 
 
-def test_what_a_kernel_wrote_is_what_it_ran_in() -> None:
+def test_a_kernel_ran_in_the_type_of_its_output() -> None:
     optimized = graph(
         ("mm", "MatMul", ["x", "w"], ["a"]),
         ("cast", "Cast", ["a"], ["a32"]),
@@ -146,7 +146,7 @@ def test_a_value_that_was_stored_has_a_place_in_the_profile() -> None:
     assert [(k.precision, k.seconds) for k in stored] == [(None, 0.0)]
 
 
-def test_a_profile_that_was_not_written_is_no_empty_one(tmp_path: Path) -> None:
+def test_a_profile_that_was_not_written_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match="TMPDIR"):
         read_profile(tmp_path / "profile.json")
     (tmp_path / "profile.json").write_text("[{")
@@ -154,13 +154,13 @@ def test_a_profile_that_was_not_written_is_no_empty_one(tmp_path: Path) -> None:
         read_profile(tmp_path / "profile.json")
 
 
-def test_nodes_without_a_name_are_no_stumbling_block() -> None:
+def test_nodes_without_a_name_are_handled() -> None:
     plain = graph(("", "Relu", ["x"], ["a"]), ("", "Relu", ["a"], ["y"]))
     assert onnx.ModelProto is type(plain)
     assert set(fused_nodes(plain, plain)) == {""}
 
 
-def test_the_user_is_told_which_nodes_ran_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nodes_that_ran_on_the_cpu_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"n{i}" for i in range(5)]
     rows: list[Row] = [(n, "Relu", [f"t{i}"], [f"t{i + 1}"]) for i, n in enumerate(names)]
     model = graph(*rows, inputs=("t0",))
@@ -185,7 +185,7 @@ def test_the_user_is_told_which_nodes_ran_on_the_cpu(monkeypatch: pytest.MonkeyP
         ("MatMul", "float16", {}, False),
     ],
 )
-def test_the_layout_that_was_not_tried_is_told_where_it_may_matter(
+def test_the_untried_layout_is_reported_where_it_may_matter(
     op_type: str, wrote: str, build: dict[str, str], told: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = graph(("n", op_type, ["x"], ["y"]))

@@ -58,7 +58,9 @@ def loss(model: onnx.ModelProto, precision: Precision, build: Mapping[str, str] 
 
 @pytest.mark.parametrize("model", [cnn(), encoder()], ids=["cnn", "encoder"])
 @pytest.mark.parametrize("precision", [FP32, FP16, BF16])
-def test_each_precision_is_what_it_says(model: onnx.ModelProto, precision: Precision) -> None:
+def test_each_precision_has_the_rounding_of_its_name(
+    model: onnx.ModelProto, precision: Precision
+) -> None:
     found = loss(model, precision)
     assert found <= LOSSES[precision]
     if precision is not FP32:
@@ -79,7 +81,7 @@ def test_tf32_is_coarser_than_strict_fp32() -> None:
 
 @pytest.mark.parametrize("graph", ["true", "false"])
 @pytest.mark.parametrize("clock", ["events", "host"])
-def test_times_are_those_of_the_device(clock: str, graph: str) -> None:
+def test_times_are_measured_on_the_device(clock: str, graph: str) -> None:
     made, model = backend({"clock": clock, "enable_cuda_graph": graph}), product(4096)
     session = made.open(model.SerializeToString())
     times = sorted(session.time(samples(model), 20))
@@ -116,7 +118,7 @@ def _left_to_the_cpu(folder: Path) -> onnx.ModelProto:
     raise AssertionError("every one of these operators has a CUDA kernel: name others")
 
 
-def test_a_node_without_a_kernel_is_named_and_no_graph_is_captured(tmp_path: Path) -> None:
+def test_a_node_without_a_kernel_is_named_and_prevents_graph_capture(tmp_path: Path) -> None:
     model = _left_to_the_cpu(tmp_path)
     made, artifact = backend(), model.SerializeToString()
     session = made.open(artifact, profiled=True)

@@ -1,4 +1,4 @@
-"""What a user is given to run a plan of the GPU with."""
+"""What a user gets in order to run a plan for the GPU."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ def lines(**build: str) -> str:
     return "\n".join(OnnxRuntimeCudaBackend(BackendOptions(build=build)).how_to_load("m.onnx"))
 
 
-def test_loading_takes_the_provider_and_the_options_that_were_measured() -> None:
+def test_the_loading_lines_have_the_provider_and_the_options_that_were_measured() -> None:
     said = lines(use_tf32="false", prefer_nhwc="true")
     assert "'use_tf32': '0'" in said
     assert "'prefer_nhwc': '1'" in said
     compile(said, "lines", "exec")
 
 
-def test_a_plain_run_never_uses_a_graph_and_the_difference_is_said() -> None:
+def test_a_plain_run_never_uses_a_graph_and_the_difference_is_reported() -> None:
     """A graph reads the buffers that it was captured with, whatever a plain run is given."""
     assert "'enable_cuda_graph': '0'" in lines()
     assert "timed as a CUDA graph" in lines()

@@ -18,6 +18,7 @@ from precsearch.emulation.session import Proxy
 from precsearch.graph.prepare import prepare
 from precsearch.graph.reading.read import SourceModel
 from precsearch.grouping.group import group
+from precsearch.lowering.context import LoweringContext
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from precsearch.measurement.profiling import achieved_precisions
@@ -59,7 +60,7 @@ def test_values_are_rounded_to_the_bit_as_the_proxy_rounds_them() -> None:
 
 
 @pytest.mark.parametrize("make", [cnn, encoder])
-def test_every_group_runs_in_bf16_if_it_was_asked_to(make: object) -> None:
+def test_every_group_that_was_asked_for_bf16_runs_in_it(make: object) -> None:
     model, backend = make(), made()  # type: ignore[operator]
     artifact, low = engine(model, backend, BF16)
     kernels = backend.open(artifact, profiled=True).profile(samples(model), 2)
@@ -94,7 +95,7 @@ def both_errors(model: onnx.ModelProto) -> Iterator[tuple[str, float, float]]:
     space = group(graph, backend.scheme, frozenset({FP32, BF16}), "group", backend.form)
     scales = RangeScales({}, backend.scheme)
     lowering = Lowering(graph, space, backend.scheme, scales, backend.form)
-    written = ProxyGraph(graph, space, backend.scheme, scales, backend.form)
+    written = ProxyGraph(LoweringContext(graph, space, backend.scheme, scales, backend.form))
     proxy = Proxy(written.proxy, 1, 1, "")
     (plain,) = proxy.run(written.request(Assignment()), [feed])
     assignments = {"all": space.uniform(BF16)}
@@ -109,13 +110,13 @@ def both_errors(model: onnx.ModelProto) -> Iterator[tuple[str, float, float]]:
 
 
 @pytest.mark.parametrize("make", [cnn, encoder])
-def test_the_proxys_error_is_within_half_of_the_engines(make: object) -> None:
+def test_the_error_of_the_proxy_is_within_half_of_the_error_of_the_engine(make: object) -> None:
     for name, error, guessed in both_errors(make()):  # type: ignore[operator]
         assert guessed < 1e-6 + 1.5 * error, name
         assert error < 1e-6 + 1.5 * guessed, name
 
 
-def test_what_openvino_fuses_is_rounded_once_so_that_the_proxy_is_within_a_tenth() -> None:
+def test_the_proxy_rounds_fused_nodes_once_as_openvino_does_and_is_within_a_tenth() -> None:
     b = GraphBuilder()
     x = layer_norm(b, b.input(["n", 48, 128]), 128)
     x = GELU_FORMS["erf, half last"](b, linear(b, x, 128, 256))

@@ -1,4 +1,4 @@
-"""What the backend says of itself, with and without OpenVINO and whatever the device lists."""
+"""What the backend declares, with and without OpenVINO and whatever the device lists."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_device_without_bf16_and_int8_is_not_asked_for_them(
     assert backend().form.min_opset == 13, "which is only raised for BF16"
 
 
-def test_a_device_that_is_not_there_is_named_with_those_that_are() -> None:
+def test_a_missing_device_is_named_beside_the_available_ones() -> None:
     with pytest.raises(OptionError, match=r"no device 'GPU\.7' here .* it has CPU"):
         backend(device="GPU.7").fingerprint()
     assert Precision.INT8 in backend(device="GPU.7").precisions
@@ -62,7 +62,7 @@ def test_without_openvino_a_plan_can_be_lowered_and_running_says_what_to_install
         openvino_core.cache_clear()
 
 
-def test_a_library_that_does_not_load_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_that_does_not_load_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib
 
     def broken(name: str) -> None:

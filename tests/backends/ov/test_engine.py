@@ -31,7 +31,7 @@ FP32, INT8 = Precision.FP32, Precision.INT8
 
 @pytest.mark.parametrize("make", [cnn, encoder])
 @pytest.mark.parametrize("fixed", [False, True])
-def test_fp32_is_what_onnx_runtime_computes_at_any_shape(make: object, fixed: bool) -> None:
+def test_fp32_outputs_equal_those_of_onnx_runtime_at_any_shape(make: object, fixed: bool) -> None:
     model = make()  # type: ignore[operator]
     feed = samples(model)
     shapes = ({name: value.shape for name, value in feed.items()},) if fixed else ()
@@ -65,7 +65,7 @@ def test_external_weights_are_found_beside_the_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("precision", [FP32, Precision.BF16, INT8])
-def test_a_model_of_several_operator_sets_is_read_whatever_it_runs_in(precision: Precision) -> None:
+def test_a_model_of_several_operator_sets_is_read_in_every_precision(precision: Precision) -> None:
     model = cnn()
     for domain in ("ai.onnx.ml", "com.example.unused"):
         model.opset_import.add(domain=domain, version=2)
@@ -118,7 +118,7 @@ def _asked_and_ran(model: onnx.ModelProto) -> tuple[set[str], set[Precision]]:
     return {k.op_type for k in kernels}, set(ran.values())
 
 
-def test_what_was_asked_for_int8_and_ran_in_fp32_is_told() -> None:
+def test_groups_that_were_asked_for_int8_and_ran_in_fp32_are_reported() -> None:
     b = GraphBuilder()
     x = b.op("Relu", b.input(["n", 8, 8, 8]))
     b.output(b.op("ConvTranspose", x, b.weight(8, 16, 3, 3), strides=[2, 2]))
@@ -127,7 +127,7 @@ def test_what_was_asked_for_int8_and_ran_in_fp32_is_told() -> None:
     assert ran == {FP32}, "OpenVINO dequantizes first; this test notices when it no longer does"
 
 
-def test_a_batched_product_in_int8_is_not_taken_for_what_dequantizes_its_result() -> None:
+def test_a_batched_int8_product_is_told_from_the_dequantization_of_its_result() -> None:
     b = GraphBuilder()
     b.output(b.op("MatMul", b.op("Relu", b.input(["n", 4, 6, 16])), b.weight(4, 16, 8)))
     kinds, ran = _asked_and_ran(b.model())
@@ -146,7 +146,7 @@ def test_a_pool_between_int8_convolutions_runs_in_int8() -> None:
     assert [k.precision for k in kernels if k.op_type == "Pooling"] == [INT8]
 
 
-def test_an_engine_is_what_its_bytes_say_and_other_bytes_are_refused() -> None:
+def test_an_engine_is_loaded_from_its_bytes_and_other_bytes_are_refused() -> None:
     backend, feed = made(), samples(cnn())
     artifact, _ = engine(cnn(), backend, INT8)
     again = EngineArtifact.of(artifact)
@@ -169,7 +169,7 @@ def test_a_profile_needs_a_session_opened_for_it_and_a_closed_one_does_not_run()
         session.run(feed)
 
 
-def test_what_goes_wrong_is_one_line_without_places_in_a_source() -> None:
+def test_an_error_is_one_line_without_source_locations() -> None:
     b = GraphBuilder()
     b.output(b.op("Frobnicate", b.input([1, 4]), domain="nobody"))
     model = b.model().SerializeToString()
@@ -195,14 +195,14 @@ def test_two_readings_of_a_model_give_operations_the_same_names() -> None:
     assert named[0] == named[1]
 
 
-def test_engines_of_equal_kernels_have_one_anatomy() -> None:
+def test_engines_of_equal_kernels_have_equal_layer_summaries() -> None:
     backend = made()
     first, second = (engine(cnn(), backend, INT8)[0] for _ in range(2))
     assert backend.layer_summary(first) == backend.layer_summary(second)
     assert backend.layer_summary(first) != backend.layer_summary(engine(cnn(), backend, FP32)[0])
 
 
-def test_conversions_are_what_computes_nothing() -> None:
+def test_conversions_are_the_layers_that_compute_nothing() -> None:
     model, backend = cnn(), made()
     artifact, _ = engine(model, backend, INT8)
     kernels = backend.open(artifact, profiled=True).profile(samples(model), 2)

@@ -30,7 +30,7 @@ print(" ".join(hashlib.sha256(f).hexdigest() for f in files))
 """
 
 
-def test_the_files_are_the_same_in_another_process_that_did_something_else_before() -> None:
+def test_the_files_do_not_depend_on_what_the_process_did_before() -> None:
     files = made().portable(lowered(encoder(), made(), Precision.INT8).model)
     done = subprocess.run(
         [sys.executable, "-c", _WRITE], capture_output=True, text=True, check=True
@@ -60,7 +60,7 @@ def test_loaded_by_the_printed_lines_it_computes_what_the_engine_does(
     assert (np.asarray(found) == wanted).all()
 
 
-def test_a_backend_without_a_format_of_its_own_says_so() -> None:
+def test_a_backend_without_an_own_format_reports_that() -> None:
     from precsearch.backends.onnxruntime import OnnxRuntimeBackend
     from precsearch.core.backend import BackendOptions
 
@@ -71,7 +71,7 @@ def test_a_backend_without_a_format_of_its_own_says_so() -> None:
 
 
 @pytest.mark.slow
-def test_an_artifact_named_xml_is_two_files_that_build_and_verify_know(
+def test_an_artifact_named_xml_is_two_files_and_build_and_verify_accept_both(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_world(tmp_path)

@@ -1,4 +1,4 @@
-"""The TensorRT backend touches nothing that a version lacks, unless its probe says so."""
+"""The TensorRT backend uses nothing that a version lacks, unless its probe says so."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_probe_knows_each_version(version: str) -> None:
+def test_the_probe_recognizes_each_version(version: str) -> None:
     found = probe(simulated(version).module)
     assert found == replace(EXPECTED[version], version=version)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_nothing_is_touched_that_a_version_lacks(version: str) -> None:
+def test_the_backend_uses_no_name_that_a_version_lacks(version: str) -> None:
     caps = probe(simulated(version).module)
     lacking = [
         f"{t.where}: TensorRT {version} has no {t.path}, and no capability stands for it"
@@ -77,7 +77,7 @@ def test_nothing_is_touched_that_a_version_lacks(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_capability_promises_no_more_than_there_is(version: str) -> None:
+def test_a_capability_is_claimed_only_where_the_version_has_it(version: str) -> None:
     caps = probe(simulated(version).module)
     for path, capability in NEEDS.items():
         assert surface(version).offers(path) or not getattr(caps, capability), path
@@ -100,7 +100,7 @@ def _fits(touch: Touch, version: str) -> bool:
     return any(m.takes(*touch.call) for m in members)
 
 
-def test_tensorrt_rtx_has_what_is_touched_and_what_its_own_folder_touches() -> None:
+def test_tensorrt_rtx_has_every_name_that_its_backend_uses() -> None:
     offered = surface(RTX)
     caps = Caps(
         RTX, typed=True, weak=False, explicit_batch=False, editable_cache=False, targets=True
@@ -128,7 +128,7 @@ def test_layer_types_that_are_never_set_are_real_ones() -> None:
     assert words <= known
 
 
-def test_the_search_for_touches_finds_them() -> None:
+def test_the_scan_for_used_names_finds_them() -> None:
     found = {t.path for t in TOUCHES}
     assert found >= {
         "Builder.build_serialized_network",
@@ -144,7 +144,7 @@ def test_the_search_for_touches_finds_them() -> None:
     assert len(found) > 60
 
 
-def test_a_touch_of_what_a_version_lacks_would_be_found(tmp_path: Path) -> None:
+def test_the_scan_finds_a_name_that_a_version_lacks(tmp_path: Path) -> None:
     (tmp_path / "code.py").write_text(
         "def build(trt, network, config):\n"
         "    flags = trt.BuilderFlag\n"

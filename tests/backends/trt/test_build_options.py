@@ -57,12 +57,12 @@ def test_a_build_option_is_known_by_its_old_name_too() -> None:
         ("layer_precisions", "fp16", "layer_precisions is fp32 or all, not 'fp16'"),
     ],
 )
-def test_options_that_make_no_sense_are_said(name: str, value: str, said: str) -> None:
+def test_invalid_options_are_reported(name: str, value: str, said: str) -> None:
     with pytest.raises(OptionError, match=said):
         TensorRtBackend(BackendOptions(build={name: value}))
 
 
-def test_a_machine_s_tactic_sources_stand_unless_they_are_given(
+def test_the_default_tactic_sources_hold_unless_others_are_given(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(TACTIC_SOURCES_VARIABLE, "none")
@@ -80,7 +80,7 @@ def test_a_machine_s_tactic_sources_stand_unless_they_are_given(
         (OSError("no driver"), r"does not load \(no driver\)"),
     ],
 )
-def test_an_installation_that_does_not_load_says_why(
+def test_an_installation_that_does_not_load_is_reported_with_the_reason(
     error: Exception, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(name: str) -> ModuleType:
@@ -168,7 +168,7 @@ def test_a_type_is_read_by_whole_words(description: str, word: str) -> None:
 
 
 @pytest.mark.parametrize(("word", "label"), [("bfloat16", "bf16"), ("fp8", "fp8")])
-def test_no_layer_of_a_type_without_a_precision_is_taken_for_another(word: str, label: str) -> None:
+def test_a_layer_of_a_type_without_a_precision_has_none(word: str, label: str) -> None:
     known = {p.value: p for p in Precision}
     found = computed_in("gemm", "gemm", [word], ["float"], [word, "float"], word)
     assert found is known.get(label)
@@ -209,7 +209,7 @@ def test_nodes_come_from_metadata_or_else_from_the_name() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"Layers": 3}', "not json"])
-def test_an_answer_of_another_kind_is_said(text: str) -> None:
+def test_an_answer_of_an_unexpected_kind_is_reported(text: str) -> None:
     with pytest.raises(BuildError, match="inspector's answer cannot be read"):
         read_layers(text)
 
@@ -247,7 +247,7 @@ def test_a_backend_builds_opens_and_describes_in_its_version_s_form(
     assert found.warnings(b"another") == ()
 
 
-def test_a_version_that_can_be_told_nothing_is_refused(installed: Any) -> None:
+def test_a_version_without_precision_control_is_refused(installed: Any) -> None:
     made = tensorrt("11.0.0.114")
     made.module.__dict__["NetworkDefinitionCreationFlag"] = enum.IntEnum("Flag", ["NEW"])
     installed(made)
@@ -255,7 +255,7 @@ def test_a_version_that_can_be_told_nothing_is_refused(installed: Any) -> None:
         _ = TensorRtBackend(BackendOptions()).form
 
 
-def test_an_engine_that_is_not_taken_is_said(installed: Any) -> None:
+def test_an_engine_that_cannot_be_deserialized_is_reported(installed: Any) -> None:
     made, _, _ = with_engine("10.0.1")
     installed(made)
     found = TensorRtBackend(BackendOptions())
@@ -274,7 +274,7 @@ def test_an_engine_that_is_not_taken_is_said(installed: Any) -> None:
         found.layer_summary(b"engine")
 
 
-def test_forms_and_schemes_go_by_their_names() -> None:
+def test_forms_and_schemes_are_found_by_name() -> None:
     found = TensorRtBackend(BackendOptions())
     assert [found.form_named(f.name) for f in (TYPED_HALF, WEAK)] == [TYPED_HALF, WEAK]
     with pytest.raises(OptionError, match="builds from no graph form 'typed'"):

@@ -1,4 +1,4 @@
-"""TensorRT computes an FP32 product in FP16 and tells in its layers alone: it is said.
+"""TensorRT may compute an FP32 product in FP16, which its layers alone show: it is reported.
 
 The layers are those that TensorRT-RTX 1.7.1 logged for a product among FP16 ones, built for SM89:
 with the guard of the lowering (`precsearch.lowering.engines.fp32_islands`) and without it. A
@@ -67,7 +67,7 @@ def inspected(line: str, *, eleven: bool, constants: bool) -> dict[str, Any]:
 @pytest.mark.parametrize("constants", [True, False], ids=["constants listed", "not listed"])
 @pytest.mark.parametrize("version", ["10.0.1", "10.16.1.11", "11.0.0.114", "11.4.0.106"])
 @pytest.mark.parametrize("kind", ["conv", "matmul"])
-def test_a_product_between_casts_that_ran_in_fp16_is_told(
+def test_a_product_between_casts_that_ran_in_fp16_is_reported(
     kind: str, version: str, constants: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran = {
@@ -113,6 +113,6 @@ def _measured(
 
 
 @pytest.mark.parametrize("kind", ["conv", "matmul"])
-def test_the_guard_costs_no_layer(kind: str) -> None:
+def test_the_guard_adds_no_layer(kind: str) -> None:
     guarded, demoted = (read_listing(lines(f"{kind}_{form}")) for form in ("guarded", "demoted"))
     assert len(guarded) == len(demoted) == 5

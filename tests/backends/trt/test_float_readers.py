@@ -17,6 +17,7 @@ from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.emulation.single import FlatProxy
 from precsearch.graph.view import GraphView
+from precsearch.lowering.context import LoweringContext
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import FixedScales, RangeScales, TensorRange
@@ -97,14 +98,14 @@ def test_its_values_are_those_of_the_emulation(
     a = asked(graph, space, joined, dict(zip(readers, wanted, strict=False)))
     lowered = Lowering(graph, space, SCHEME, scales, TYPED).lower(a)
     feed = {"in0": np.random.default_rng(0).normal(0, 1, (2, 4, 6, 6)).astype(np.float32)}
-    flat = FlatProxy(graph, space, SCHEME, scales, a, TYPED)
+    flat = FlatProxy(LoweringContext(graph, space, SCHEME, scales, TYPED), a)
     emulated = in_ort(flat.with_outputs(readers), feed)
     for found, value in zip(in_ort(lowered.model, feed), emulated, strict=True):
         np.testing.assert_allclose(found, value, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("form", sorted(FORMS))
-def test_what_nobody_reads_in_int8_has_no_q(form: str) -> None:
+def test_tensors_that_no_int8_layer_reads_have_no_quantize_node(form: str) -> None:
     """The least model of this kind: a Concat that a single Conv reads."""
     b = GraphBuilder(OPSETS[form])
     x = b.input(["n", 4, 6, 6])

@@ -141,7 +141,7 @@ def test_mixed_precisions_build(setting: Setting) -> None:
     assert setting.loss(artifact) < LOSSES[INT8]
 
 
-def test_what_tensorrt_cannot_read_is_a_build_error() -> None:
+def test_a_model_that_tensorrt_cannot_read_is_a_build_error() -> None:
     backend = TensorRtBackend(BackendOptions())
     node = helper.make_node("Nonsense", ["x"], ["y"], domain="nowhere")
     value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])

@@ -75,7 +75,7 @@ def test_each_layer_has_its_types_tactic_and_nodes() -> None:
     assert pool.constants == ()
 
 
-def test_other_lines_are_no_layers() -> None:
+def test_lines_that_are_not_layers_are_skipped() -> None:
     assert [is_layer(text) for text in LOG] == [False, True, True, True, True]
     lines = Lines()
     lines.add_layer("\n".join(LOG))

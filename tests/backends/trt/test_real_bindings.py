@@ -60,7 +60,7 @@ def driven(version: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("version", [v for v, wheel in WHEELS.items() if wheel.fits(HERE)])
-def test_the_backend_gets_as_far_as_the_builder(version: str) -> None:
+def test_the_backend_reaches_the_builder(version: str) -> None:
     found = driven(version)
     assert found["caps"] == asdict(replace(EXPECTED[version], version=version))
     assert found["warnings"] == ["a warning"]

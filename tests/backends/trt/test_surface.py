@@ -1,4 +1,4 @@
-"""The dumps of the real bindings say what is documented of each version, and are obeyed."""
+"""The dumps of the real bindings match the documentation of each version, and are obeyed."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ OFFERED = {
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_each_version_offers_what_its_major_does(version: str) -> None:
+def test_each_version_offers_the_names_of_its_major_version(version: str) -> None:
     major = version.partition(".")[0]
     found = {path for path in OFFERED if surface(version).offers(path)}
     assert found == {path for path, majors in OFFERED.items() if major in majors}
 
 
-def test_what_came_within_a_major_version() -> None:
+def test_names_that_appeared_within_a_major_version_are_known() -> None:
     since = {
         "BuilderFlag.EDITABLE_TIMING_CACHE": "10.16.1.11",
         "ITimingCache.queryKeys": "10.16.1.11",

@@ -27,7 +27,7 @@ def test_a_build_takes_the_tactics_of_the_plan(chosen: Plan) -> None:
     assert Path("again.engine").read_bytes() == Path("first.engine").read_bytes()
 
 
-def test_with_another_driver_they_are_not_taken(
+def test_with_another_driver_the_tactics_are_not_taken(
     chosen: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(DRIVER, "2")
@@ -38,7 +38,7 @@ def test_with_another_driver_they_are_not_taken(
     assert "not the plan's tactics: 1 of 1" in report.lines
 
 
-def test_a_plan_without_tactics_is_built_as_ever(chosen: Plan) -> None:
+def test_a_plan_without_tactics_is_built_without_them(chosen: Plan) -> None:
     write(chosen, {})
     report = precsearch.build(PLAN, MODEL, "again.engine")
     assert report.verdict == "same plan, other kernels"
@@ -55,7 +55,7 @@ def test_verify_measures_the_engine_that_build_builds(
     assert built <= set(chosen.evidence.tactics.values()), "FP32's engine is the search's, too"
 
 
-def test_a_tactic_that_is_none_is_an_edited_plan(chosen: Plan) -> None:
+def test_an_invalid_tactic_means_that_the_plan_was_edited(chosen: Plan) -> None:
     write(chosen, {"key": "0x12"})
     for use in (
         lambda: precsearch.verify(PLAN, MODEL, "data.npz"),

@@ -105,9 +105,7 @@ def model(folder: Path, weak: bool) -> bytes:
 
 
 @pytest.mark.parametrize("version", EDITABLE)
-def test_a_builder_of_another_day_takes_the_tactics_of_the_first(
-    version: str, tmp_path: Path
-) -> None:
+def test_a_later_build_takes_the_tactics_of_the_first(version: str, tmp_path: Path) -> None:
     first, chosen, weak = started(version, 1)
     first.build(model(tmp_path, weak), "", ())
     wanted = first.tactics()
@@ -150,7 +148,7 @@ def test_tactics_that_the_cache_declines_are_left_out(version: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("version", EDITABLE)
-def test_who_does_not_want_tactics_recorded_gets_an_ordinary_cache(
+def test_without_recorded_tactics_the_cache_is_an_ordinary_one(
     version: str, tmp_path: Path
 ) -> None:
     builder, chooser, weak = started(version, 1, record_tactics="false")
@@ -163,7 +161,7 @@ def test_who_does_not_want_tactics_recorded_gets_an_ordinary_cache(
 
 
 @pytest.mark.parametrize("version", PLAIN)
-def test_older_versions_have_none_and_are_held_to_none(version: str, tmp_path: Path) -> None:
+def test_older_versions_record_no_tactics_and_require_none(version: str, tmp_path: Path) -> None:
     made = tensorrt(version)
     trt, lines = made.module, Lines()
     caps = probe(trt)
@@ -175,7 +173,7 @@ def test_older_versions_have_none_and_are_held_to_none(version: str, tmp_path: P
 
 
 @pytest.mark.parametrize("version", EDITABLE)
-def test_a_cache_that_tells_nothing_is_no_error(version: str, tmp_path: Path) -> None:
+def test_a_cache_without_tactics_is_accepted(version: str, tmp_path: Path) -> None:
     builder, chooser, weak = started(version, 1)
 
     def fails(cache: Any) -> Any:

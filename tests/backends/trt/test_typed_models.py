@@ -140,7 +140,7 @@ def spoiled(edit: Callable[[onnx.GraphProto], object], folder: Path) -> list[str
     return Rules(model.SerializeToString(), TYPED_HALF).broken()
 
 
-def test_no_edit_no_complaint(tmp_path: Path) -> None:
+def test_a_graph_without_an_edit_breaks_no_rule(tmp_path: Path) -> None:
     assert spoiled(lambda graph: None, tmp_path) == []
 
 
@@ -216,7 +216,9 @@ def test_types_are_not_trusted_where_they_are_not_obeyed(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("form", sorted(FORMS))
 @pytest.mark.parametrize("name", ["residual", "fire"])
-def test_what_stays_quantized_is_asked_for_int8(name: str, form: str, tmp_path: Path) -> None:
+def test_layers_that_stay_quantized_are_asked_for_int8(
+    name: str, form: str, tmp_path: Path
+) -> None:
     """An Add or Concat that carries INT8 on, and not FP16, as other nodes of its group are."""
     graph, lowered = netted(tmp_path, name, FORMS[form], Precision.INT8, 4.0)
     kept = [n.key for n in graph.nodes if n.is_op("Add", "Concat")]

@@ -33,7 +33,9 @@ def heavier(model: bytes) -> bytes:
 
 
 @pytest.mark.usefixtures("chosen")
-def test_the_engine_of_the_search_has_the_plans_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_engine_of_the_search_has_the_kernels_of_the_plan(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv(BUILT, "built.txt")
     report = verified("first.engine")
     assert report.passed
@@ -42,7 +44,7 @@ def test_the_engine_of_the_search_has_the_plans_kernels(monkeypatch: pytest.Monk
 
 
 @pytest.mark.usefixtures("chosen")
-def test_other_kernels_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_kernels_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(DRIVER, "2")
     precsearch.build(PLAN, MODEL, "other.engine")
     kernel = Path("other.engine").read_bytes()[:16].decode()
@@ -65,7 +67,7 @@ def test_an_engine_that_computes_something_else_is_not_verified(
 
 
 @pytest.mark.usefixtures("chosen")
-def test_what_is_no_engine_here_is_refused() -> None:
+def test_a_file_that_is_not_an_engine_of_this_machine_is_refused() -> None:
     Path("no.engine").write_bytes(b"not an engine of this backend at all")
     with pytest.raises(ReplayError, match=r"'no\.engine' cannot be measured here: .*build it on"):
         verified("no.engine")
@@ -74,7 +76,7 @@ def test_what_is_no_engine_here_is_refused() -> None:
 
 
 @pytest.mark.usefixtures("chosen")
-def test_a_model_has_to_be_the_plans() -> None:
+def test_the_model_must_be_the_one_of_the_plan() -> None:
     precsearch.build(PLAN, MODEL, "lowered.onnx")
     assert verified("lowered.onnx").engine == ""
     Path("edited.onnx").write_bytes(heavier(Path("lowered.onnx").read_bytes()))

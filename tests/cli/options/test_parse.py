@@ -27,7 +27,7 @@ def test_durations(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-5s", "0", "0s", "1d", "5 5", "1e3", "inf", "٣s"])
-def test_no_durations(text: str) -> None:
+def test_invalid_durations_are_refused(text: str) -> None:
     with pytest.raises(OptionError, match="--time-budget takes a time such as 90s"):
         parse_duration(text)
 
@@ -37,7 +37,7 @@ def test_precisions_are_ordered_and_unique() -> None:
 
 
 @pytest.mark.parametrize("text", ["", ",", "fp6", "fp32;int8"])
-def test_no_precisions(text: str) -> None:
+def test_invalid_precisions_are_refused(text: str) -> None:
     with pytest.raises(OptionError, match="--precisions"):
         parse_precisions(text)
 
@@ -51,12 +51,12 @@ def test_shapes() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", ":3", "x:3x", "x:-1", "x:axb", "x:1x1e3"])
-def test_no_shapes(text: str) -> None:
+def test_invalid_shapes_are_refused(text: str) -> None:
     with pytest.raises(OptionError, match="--input-shape takes NAME:SIZExSIZE"):
         parse_shapes([text])
 
 
-def test_an_input_comes_once() -> None:
+def test_an_input_is_named_once() -> None:
     with pytest.raises(OptionError, match="twice"):
         parse_shapes(["x:1", "x:2"])
 
@@ -76,13 +76,13 @@ def test_numbers() -> None:
         (real("--n"), "1,5"),
     ],
 )
-def test_no_numbers(parse: Callable[[str], float], text: str) -> None:
+def test_invalid_numbers_are_refused(parse: Callable[[str], float], text: str) -> None:
     with pytest.raises(OptionError, match="--n takes a"):
         parse(text)
 
 
 @given(st.text())
-def test_parsers_raise_nothing_else(text: str) -> None:
+def test_parsers_raise_option_errors_alone(text: str) -> None:
     parsers: tuple[Callable[[str], object], ...] = (
         parse_duration,
         parse_precisions,

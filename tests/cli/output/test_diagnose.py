@@ -1,4 +1,4 @@
-"""How a diagnosis and a checked engine are told: on a terminal, as JSON and as a table."""
+"""How a diagnosis and a checked engine are shown: on a terminal, as JSON and as a table."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def said(diagnosis: Diagnosis, order: str = "worst") -> str:
         ("Add", 0.2, 0.4, False),
     ],
 )
-def test_what_a_logarithm_reads_is_named_as_the_cause(
+def test_the_input_of_a_logarithm_is_named_as_the_cause(
     op_type: str, nonfinite: float, subnormal: float, told: bool
 ) -> None:
     small = layer("small", "Mul", subnormal=subnormal)
@@ -82,7 +82,7 @@ def test_what_a_logarithm_reads_is_named_as_the_cause(
     assert "90%" not in out.partition("samples")[0]
 
 
-def test_a_cure_that_moves_fp32_is_told_to_be_no_cure() -> None:
+def test_a_rewrite_that_changes_fp32_is_reported_as_useless() -> None:
     inexact = Suggestion("scale-variance", "scale it", ("a", "b"), 0.02, 0.5, 0.5)
     exact = Suggestion("clamp-constants", "clamp it", ("m",), 1e-7, 0.5, 1e-4, b"")
     out = said(found(layer("a"), suggestions=(exact, inexact)))
@@ -90,7 +90,7 @@ def test_a_cure_that_moves_fp32_is_told_to_be_no_cure() -> None:
     assert "✓ clamp-constants (1 place): clamp it; 0.5 → 1.0e-04, FP32 moves by 1.0e-07" in out
 
 
-def test_only_the_worst_are_shown_unless_all_are_asked_for() -> None:
+def test_only_the_worst_tensors_are_shown_unless_all_are_requested() -> None:
     rows = [layer(f"t{i:02d}", relative=(i + 1) * 1e-5) for i in range(26)]
     rows[3] = replace(rows[3], jump=True)
     out = said(found(*rows))
@@ -101,7 +101,7 @@ def test_only_the_worst_are_shown_unless_all_are_asked_for() -> None:
     assert "more: --order" not in said(found(*rows), "graph")
 
 
-def test_constants_and_notes_are_told_of_constants_the_first_three() -> None:
+def test_notes_and_the_first_three_constants_are_shown() -> None:
     many = tuple(Constant(f"mask{i}", 3.4e38, (f"add{i}", "more")) for i in range(5))
     out = said(found(layer("a"), constants=many, notes=("looking inside changed it",), random=True))
     assert "'mask2' holds 3.4e+38, which FP16 has no number for; 'add2' reads it" in out
@@ -115,7 +115,7 @@ def test_a_model_without_tensors_has_an_empty_table() -> None:
     assert values.csv_of(found()) == "tensor\n"
 
 
-def test_json_and_csv_hold_what_json_has_no_numbers_for() -> None:
+def test_json_and_csv_hold_values_that_json_has_no_numbers_for() -> None:
     made = found(layer("a", relative=math.inf, cosine=math.nan, alone=math.inf), loss=math.inf)
     fields = json.loads(json.dumps(values.fields(made), allow_nan=False))
     (row,) = fields["layers"]
@@ -138,7 +138,7 @@ WRONG = Miscompiled(
         (2, 3, "2 engines of a part of the model did not build or run: the fault may be up to 3"),
     ],
 )
-def test_what_could_not_be_told_of_a_wrong_engine_is_said(
+def test_what_stayed_unknown_of_a_wrong_engine_is_reported(
     not_built: int, before: int, words: str
 ) -> None:
     checked = Checked(
@@ -152,7 +152,7 @@ def test_what_could_not_be_told_of_a_wrong_engine_is_said(
     assert (fields["right"], fields["difference"], fields["before"]) == (False, "inf", before)
 
 
-def test_an_engine_that_is_right_is_told_in_a_line() -> None:
+def test_a_correct_engine_is_reported_in_one_line() -> None:
     checked = Checked("m.onnx", "tensorrt", 40, None, True)
     (line,) = cli.engine_lines(checked, Path("r"), PAGE)
     assert str(line) == "m.onnx: the FP32 engine of tensorrt gives what FP32 gives"

@@ -23,7 +23,7 @@ from precsearch.cli.output.doctor import BackendState, diagnose
 ROOT = Path(__file__).parents[3]
 
 
-def test_doctor_tells_versions_backends_and_what_is_missing(
+def test_doctor_shows_versions_backends_and_missing_packages(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
@@ -58,7 +58,7 @@ def test_doctor_as_json(capsys: pytest.CaptureFixture[str]) -> None:
         ((), "only a measurement tells"),
     ],
 )
-def test_what_the_instruction_sets_mean(
+def test_instruction_sets_are_explained(
     features: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "_processor", lambda: (features, 2))
@@ -101,7 +101,7 @@ def test_the_constraints_name_a_tested_version_of_every_dependency() -> None:
         ),
     ],
 )
-def test_a_version_that_was_never_tested_is_told(
+def test_an_untested_version_is_reported(
     version: str, said: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -112,7 +112,7 @@ def test_a_version_that_was_never_tested_is_told(
     assert untested(rows) == said
 
 
-def test_a_broken_backend_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_backend_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(name: str) -> object:
         raise ImportError("libcudart.so.13: cannot open shared object file\nand so on")
 
@@ -122,7 +122,7 @@ def test_a_broken_backend_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     assert any("does not work: libcudart.so.13: cannot open" in m for m in found.missing)
 
 
-def test_a_gpu_is_told_as_the_driver_tells_it(
+def test_a_gpu_is_shown_as_the_driver_reports_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "nvidia-smi"
@@ -150,14 +150,14 @@ def completed(words: str, number: int) -> list[str]:
     return done.stdout.split()
 
 
-def test_words_are_completed() -> None:
+def test_option_values_are_completed() -> None:
     assert completed("precsearch op", 1) == ["optimize"]
     assert "--calibration-method" in completed("precsearch optimize --cal", 2)
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 @pytest.mark.parametrize("option", ["--show-completion", "--install-completion"])
-def test_completion_of_the_shell_in_use(option: str, tmp_path: Path) -> None:
+def test_completion_is_shown_for_the_shell_in_use(option: str, tmp_path: Path) -> None:
     env = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": f"{ROOT}:{ROOT / 'strategies'}"}
     line = f"{sys.executable} -m precsearch.cli.main {option}; exit $?"
     done = subprocess.run(
@@ -170,7 +170,9 @@ def test_completion_of_the_shell_in_use(option: str, tmp_path: Path) -> None:
         assert "precsearch" in (tmp_path / ".bashrc").read_text()
 
 
-def test_a_gpu_build_of_onnx_runtime_is_onnx_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_build_of_onnx_runtime_counts_as_onnx_runtime(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def version(name: str) -> str:
         if name == "onnxruntime":
             raise PackageNotFoundError(name)

@@ -1,4 +1,4 @@
-"""What ``optimize --dry-run`` prints of what it found."""
+"""What ``optimize --dry-run`` prints."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def changed(**fields: object) -> DryRun:
     return replace(CHEAP, **fields)  # type: ignore[arg-type]
 
 
-def test_a_strategy_that_says_how_many_gives_engines_and_time() -> None:
+def test_a_strategy_with_an_estimate_gives_engines_and_time() -> None:
     facts = said(CHEAP)
     assert facts["engines"] == "3 to 60, probably about 20"
     told = "2.5s an engine: from 12s, probably about 1m19s, with set-up, proxies and confirmation"
@@ -40,7 +40,7 @@ def test_set_up_counts_and_a_time_budget_bounds_it() -> None:
     assert "from 30s, probably about 30s" in capped
 
 
-def test_where_engines_take_minutes_none_is_tried() -> None:
+def test_no_engine_is_tried_where_engines_take_minutes() -> None:
     facts = said(changed(engine_seconds=None))
     assert facts["time"] == "not tried: building one engine may take minutes"
     assert facts["engines"] == "3 to 60, probably about 20"
@@ -51,7 +51,7 @@ def test_rules_are_counted(hazards: int, words: str) -> None:
     assert said(changed(hazards=hazards))["rules"] == f"keep {words}out of fp16"
 
 
-def test_a_strategy_that_does_not_say_leaves_the_budget() -> None:
+def test_without_an_estimate_of_the_strategy_the_budget_is_shown() -> None:
     silent = changed(builds=None)
     facts = said(silent, strategy="tpe", max_builds=7)
     assert facts["engines"] == "the strategy 'tpe' does not say how many; --max-builds allows 7"

@@ -1,4 +1,4 @@
-"""What commands print of what the api gives them, and the exit codes of what it raises."""
+"""What commands print of results, and the exit codes of errors."""
 
 import errno
 from dataclasses import replace
@@ -63,7 +63,9 @@ def test_build(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
         (("gemm",), "a.engine", ["a.engine"]),
     ],
 )
-def test_what_to_do_next(kernels: tuple[str, ...], artifact: str | None, steps: list[str]) -> None:
+def test_the_next_commands_are_shown(
+    kernels: tuple[str, ...], artifact: str | None, steps: list[str]
+) -> None:
     """An engine is measured itself: another build of it is another engine."""
     found = plan()
     made = replace(found, evidence=replace(found.evidence, engine=kernels))

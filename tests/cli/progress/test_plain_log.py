@@ -32,7 +32,7 @@ def test_a_run() -> None:
     assert lines[-1].endswith("plan written: resnet20_cifar10.plan.json")
 
 
-def test_many_proxies_give_a_sign_of_life() -> None:
+def test_many_proxies_show_progress() -> None:
     lines = log(list(synthetic_run(builds=3, proxies=2 * PROXIES_PER_LINE + 7)))
     counted = [line.split("] ")[1] for line in lines if "proxy" in line]
     assert counted == [
@@ -55,7 +55,7 @@ def test_a_resumed_run_does_not_repeat_its_past() -> None:
     ]
 
 
-def test_fp32_has_a_name() -> None:
+def test_the_fp32_mode_is_named() -> None:
     assert "engine 0: all fp32, " in log([TrialFinished(engine(0, 0, 0.0, 1.0), 1, 1.0)])[0]
 
 
@@ -73,7 +73,7 @@ def test_every_line_is_one_printable_line(
         assert all(line.isprintable() for line in plain.lines(event, seconds))
 
 
-def test_replayed_trials_still_count_for_the_best() -> None:
+def test_replayed_trials_count_for_the_best_engine() -> None:
     started = SearchStarted("", "auto", 9, 9, Bound(1e-2), Budget(), 0.02)
     best = TrialFinished(engine(0, 5, 0.001, 0.5), 1, 1.0, replayed=True)
     worse = replace(best, trial=engine(1, 4, 0.001, 0.7), replayed=False)

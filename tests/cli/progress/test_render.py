@@ -34,7 +34,7 @@ def drawn(view: View, width: int, height: int, glyphs: Glyphs = UNICODE) -> list
 
 @settings(max_examples=120, deadline=None)
 @given(event_lists, st.integers(20, 200), st.integers(4, 60), GLYPHS, st.floats())
-def test_it_fits_whatever_happens(
+def test_the_view_fits_the_terminal_whatever_happens(
     events: list[Event], width: int, height: int, glyphs: Glyphs, waited: float
 ) -> None:
     view = View()
@@ -60,7 +60,7 @@ def test_a_whole_run_fits(width: int, height: int) -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 23), (80, 49), (140, 23), (140, 39)])
-def test_what_matters_is_on_screen(width: int, height: int) -> None:
+def test_the_important_lines_are_on_screen(width: int, height: int) -> None:
     text = "\n".join(drawn(after(list(synthetic_run())[:120]), width, height))
     for part in (
         "resnet20_cifar10.onnx",
@@ -92,7 +92,7 @@ def test_the_sketch_gives_way_to_the_trials() -> None:
     assert "bound│" not in "\n".join(drawn(view, 30, 40))
 
 
-def test_ascii_is_ascii() -> None:
+def test_ascii_output_is_ascii() -> None:
     view = after(list(synthetic_run())[:120])
     for width in (40, 80, 140):
         assert "\n".join(drawn(view, width, 39, ASCII)).isascii()
@@ -147,7 +147,9 @@ _POINTS = st.builds(
     st.integers(MIN_WIDTH, 120),
     st.integers(MIN_HEIGHT, 30),
 )
-def test_a_sketch_has_its_size(points: list[Point], bound: float, width: int, height: int) -> None:
+def test_a_sketch_has_the_requested_size(
+    points: list[Point], bound: float, width: int, height: int
+) -> None:
     lines = sketch(points, bound, width, height, Scale("rel-l2"))
     assert len(lines) == height
     assert max(line.cell_len for line in lines) <= width

@@ -75,7 +75,7 @@ def test_verdicts() -> None:
     assert View().verdict(measured) is Verdict.OPEN
 
 
-def test_asked_and_ran_are_told_apart() -> None:
+def test_requested_and_achieved_precisions_are_distinguished() -> None:
     trial = engine(1, 5, 0.005, 0.8)
     assert asked(trial.assignment) == {"int8": 5}
     assert ran(trial) == {"fp32": 2, "int8": 3}
@@ -87,7 +87,7 @@ def test_an_untimed_engine_is_never_the_best() -> None:
     assert after([STARTED, TrialFinished(trial, 1, 1.0)]).best is None
 
 
-def test_time_left_follows_the_tighter_limit() -> None:
+def test_the_remaining_time_follows_the_tighter_limit() -> None:
     plain = TrialFinished(engine(0, 0, 0.0, 1.0), 1, 2.0)
     lowered = TrialFinished(engine(1, 5, 0.001, 0.8), 6, 10.0)
     events: list[Event] = [STARTED, plain, lowered]
@@ -102,7 +102,7 @@ def test_time_left_follows_the_tighter_limit() -> None:
     assert done.seconds_left is None
 
 
-def test_without_a_budget_there_is_no_end_in_sight() -> None:
+def test_without_a_budget_no_remaining_time_is_shown() -> None:
     view = after([replace(STARTED, budget=Budget()), TrialFinished(engine(0, 0, 0, 1), 1, 9.0)])
     assert view.fraction is None
     assert view.seconds_left is None

@@ -1,4 +1,4 @@
-"""A backend for tests: ONNX Runtime with made-up times that computes FP32 in TF32 unless told not.
+"""A backend for tests: ONNX Runtime with made-up times whose default FP32 computes in TF32.
 
 What TF32 does is planted: each float output is off by a known share, and the engine is faster. It
 becomes known as `tests.e2e.plugins.frail_backend` does.

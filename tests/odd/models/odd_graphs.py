@@ -1,4 +1,4 @@
-"""Models with what makes tools stumble, each small enough to search in a second."""
+"""Models with structures that break tools, each small enough to search in a second."""
 
 from __future__ import annotations
 

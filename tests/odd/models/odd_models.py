@@ -1,4 +1,4 @@
-"""Every odd model by name: what tests search and `benchmarks/odd_models.py` tells of."""
+"""Every odd model by name: tests search them, `benchmarks/odd_models.py` reports on them."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def plan(place: Path) -> Plan:
     return read_plan("model.plan.json")
 
 
-def test_the_plan_names_its_cure_and_replays_it_byte_for_byte(plan: Plan) -> None:
+def test_the_plan_names_its_rewrite_and_replays_it_byte_for_byte(plan: Plan) -> None:
     (rewrite,) = plan.recipe.rewrites
     assert rewrite.name in ("fuse-layernorm", "scale-variance")
     assert plan.recipe.model_sha256 == read_model("model.onnx").digest
@@ -91,7 +91,7 @@ def test_a_plan_is_not_replayed_with_other_rewrites(plan: Plan) -> None:
     replayed(rewrite)
 
 
-def test_without_it_fp16_everywhere_is_out_of_reach(place: Path) -> None:
+def test_without_the_rewrite_fp16_everywhere_misses_the_bound(place: Path) -> None:
     repaired, inputs, (said,) = open_rewritten(config(), read_model("model.onnx"))
     plain, _, nothing = open_rewritten(config(rewrite=False), read_model("model.onnx"))
     assert said.startswith("rewritten by ")
@@ -103,14 +103,14 @@ def test_without_it_fp16_everywhere_is_out_of_reach(place: Path) -> None:
     assert dry_run(config()).groups == len(repaired.space.groups) != len(plain.space.groups)
 
 
-def test_two_openings_find_the_same(place: Path) -> None:
+def test_two_identical_runs_find_the_same_rewrites(place: Path) -> None:
     first, second = (open_rewritten(config(), read_model("model.onnx"))[0] for _ in range(2))
     assert first.rewrites == second.rewrites != ()
     proto = first.source.proto.SerializeToString(deterministic=True)
     assert proto == second.source.proto.SerializeToString(deterministic=True)
 
 
-def test_a_run_says_that_it_looks_for_cures_also_when_it_is_resumed(place: Path) -> None:
+def test_a_run_reports_that_it_tries_rewrites_also_when_it_is_resumed(place: Path) -> None:
     def begun(given: OptimizeConfig) -> list[Event]:
         events = optimize_events(dataclasses.replace(given, run_dir=place / "run"))
         first: list[Event] = []
@@ -128,7 +128,7 @@ def test_a_run_says_that_it_looks_for_cures_also_when_it_is_resumed(place: Path)
         assert len(begun(dataclasses.replace(given, force=True))) == 1
 
 
-def test_where_there_is_nothing_to_cure_it_says_so(place: Path) -> None:
+def test_without_a_helpful_rewrite_the_run_says_so(place: Path) -> None:
     target, _, said = open_rewritten(config(backend="onnxruntime"), read_model("model.onnx"))
     assert Precision.FP16 not in target.space.precisions
     assert (said[0].startswith("--rewrite does nothing here"), target.rewrites) == (True, ())
@@ -140,7 +140,7 @@ def test_where_there_is_nothing_to_cure_it_says_so(place: Path) -> None:
     )
 
 
-def test_a_model_with_two_nodes_of_one_name_is_still_the_reference(place: Path) -> None:
+def test_a_model_with_two_nodes_of_one_name_still_gives_the_reference(place: Path) -> None:
     model = overflowing()
     model.graph.node[1].name = model.graph.node[0].name
     onnx.save(model, "model.onnx")

@@ -192,12 +192,14 @@ def test_a_search_whose_finalists_miss_goes_on_and_finds_what_passes(tmp_path: P
 
 
 @pytest.mark.parametrize("tolerances", [(2e-3, 6e-3), (4e-3, 3e-2)])
-def test_wider_is_never_slower(tolerances: tuple[float, float], tmp_path: Path) -> None:
+def test_a_wider_bound_never_gives_a_slower_engine(
+    tolerances: tuple[float, float], tmp_path: Path
+) -> None:
     tight, wide = (ratio(run(tmp_path / str(t), t)[0].trial.assignment) for t in tolerances)
     assert wide <= tight * 1.01
 
 
-def test_trials_and_looks_are_numbered_on_and_none_is_built_or_judged_twice(tmp_path: Path) -> None:
+def test_trials_and_holdout_checks_are_numbered_on_and_none_is_repeated(tmp_path: Path) -> None:
     world = World()
     choice, rounds, events = run(tmp_path, 6e-3, world=world)
     finished = [e.trial.number for e in events if isinstance(e, TrialFinished)]
@@ -341,7 +343,7 @@ def test_stopped_anywhere_and_resumed_it_ends_as_if_never_stopped(
     assert [t.assignment for t in second.trials] == [t.assignment for t in rounds.trials]
 
 
-def test_what_an_earlier_run_judged_is_of_no_use_after_other_trials(tmp_path: Path) -> None:
+def test_judgements_of_an_earlier_run_are_dropped_after_other_trials(tmp_path: Path) -> None:
     """A larger budget of engines lets the first search go on: its finalists are others."""
     _, short, _ = run(tmp_path, 6e-3, builds=3)
     choice, rounds, _ = run(tmp_path, 6e-3, resume=True)
@@ -350,7 +352,7 @@ def test_what_an_earlier_run_judged_is_of_no_use_after_other_trials(tmp_path: Pa
     assert choice.holdout.loss <= 6e-3
 
 
-def test_the_bound_is_bisected_down_to_what_was_lost() -> None:
+def test_the_bound_is_bisected_down_to_the_measured_loss() -> None:
     bound = Bound(1e-2)
     look = Finalist(1, 0.5, 0.006, 0.02, False)
     scaled = 0.9 * 1e-2 * 0.3
@@ -372,7 +374,7 @@ def test_the_bound_is_bisected_down_to_what_was_lost() -> None:
         assert tightened(bound, [odd], []) == pytest.approx(1e-2 * math.sqrt(0.9 * 0.5))
 
 
-def test_what_missed_passes_under_no_bound_that_its_holdout_loss_does_not_meet() -> None:
+def test_an_engine_that_missed_passes_only_under_bounds_that_its_holdout_loss_meets() -> None:
     trial = Trial(1, Proposal(SPACE.uniform(INT8)), Measured(Measurement(Accuracy(0.0, 0.0))))
     proxy = Trial(2, Proposal(SPACE.uniform(INT8), Fidelity.PROXY), trial.outcome)
     look = Finalist(1, 0.5, 0.0, 0.02, False)

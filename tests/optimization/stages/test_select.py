@@ -1,4 +1,4 @@
-"""Who is confirmed at the end, what is done without a holdout, and why groups are as they are."""
+"""Which finalists are confirmed at the end, with or without a holdout, and why groups differ."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from precsearch.core.trial import (
 from precsearch.lowering.lower import Lowered
 from precsearch.measurement.config import Candidate
 from precsearch.optimization.explanation.explain import explain_groups, ledger
+from precsearch.optimization.stages import select
 from precsearch.optimization.stages.select import (
     Choice,
     Confirmed,
@@ -38,6 +39,14 @@ from precsearch.system.serialized import SerializedModel
 from tests.cli.runs import latency
 
 FP32, FP16, INT8 = Precision.FP32, Precision.FP16, Precision.INT8
+
+
+@pytest.fixture(autouse=True)
+def as_many_processes_as_users_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches of other tests time their finalists in one new process: tests/e2e/quick.py."""
+    monkeypatch.setattr(select, "PROCESSES", 2)
+
+
 SPACE = SearchSpace(tuple(LayerGroup(k, "conv", (k,), (FP32, FP16, INT8)) for k in ("a", "b", "c")))
 PROBLEM = Problem(SPACE, Goal(Bound(1e-2), noise=0.02))
 
@@ -142,7 +151,7 @@ def test_without_an_engine_within_the_bound_there_is_nothing_to_confirm() -> Non
     assert confirmed([over, failed, trial(3, 0.0, None, a=FP16)], Bench()) == (None, [])
 
 
-def test_the_first_that_is_right_on_the_holdout_is_chosen() -> None:
+def test_the_first_finalist_that_passes_on_the_holdout_is_chosen() -> None:
     chosen, events = confirmed([FP32_ENGINE, FAST, SAFE], Bench([0.02, 0.003]))
     assert chosen is not None
     assert chosen.holdout == Accuracy(0.003, 0.003)
@@ -185,7 +194,7 @@ def test_where_timings_are_sharp_a_process_that_disagrees_is_followed_by_two() -
     assert chosen.measurement.latency.ratio == 0.55
 
 
-def test_where_no_process_can_be_had_the_old_one_times_them_again() -> None:
+def test_without_a_new_process_the_old_one_times_the_finalists_again() -> None:
     chosen, events = confirmed([FP32_ENGINE, FAST], Bench(alone=True), holdout=False)
     assert chosen is not None
     assert chosen.measurement.latency is not None
@@ -206,7 +215,7 @@ def test_processes_that_disagree_are_followed_by_one_more_and_the_middle_stands(
     assert found.unsure == ()
 
 
-def test_a_search_that_was_misled_is_put_right_by_the_processes_after_it() -> None:
+def test_new_processes_correct_a_search_that_was_misled() -> None:
     bench = Bench(times=[latency(0.8), latency(0.81), latency(0.8)])
     chosen, _ = confirmed([FP32_ENGINE, FAST], bench, holdout=False)
     assert bench.processes == 3
@@ -256,7 +265,7 @@ def test_a_gain_within_the_noise_of_one_timing_counts_if_every_process_shows_it(
     assert [(row.number, row.ratio) for row in timed.times] == [(1, max(ratios))]
 
 
-def test_what_turns_out_slower_than_fp32_does_not_ship() -> None:
+def test_an_engine_that_turns_out_slower_than_fp32_does_not_ship() -> None:
     bench = Bench(times=[latency(1.3)] * 3)
     chosen, _ = confirmed([FP32_ENGINE, FAST], bench, holdout=False)
     assert chosen is not None
@@ -282,7 +291,7 @@ def test_a_short_time_left_means_one_process_then_fewer_finalists_then_none() ->
         assert doubted == (timed == 0)
 
 
-def test_without_time_for_another_process_a_disagreement_is_told() -> None:
+def test_without_time_for_another_process_a_disagreement_is_reported() -> None:
     trials = [FP32_ENGINE, FAST]
     bench = Bench(times=[latency(0.9), latency(0.9)])
     chosen, _ = confirmed(trials, bench, holdout=False, seconds=confirm_seconds(PROBLEM, trials))
@@ -292,7 +301,7 @@ def test_without_time_for_another_process_a_disagreement_is_told() -> None:
     assert "there was no time for another" in chosen.measurement.latency.unsure[-1]
 
 
-def test_if_none_is_right_on_the_holdout_none_is_chosen() -> None:
+def test_without_a_finalist_that_passes_on_the_holdout_none_is_chosen() -> None:
     chosen, events = confirmed([FP32_ENGINE, FAST, SAFE], Bench([0.02, 0.03, math.inf, 0.5]))
     assert chosen is None
     assert [e.passed for e in events if isinstance(e, FinalistJudged)] == [False] * 3
@@ -331,14 +340,14 @@ def test_groups_that_ran_in_fp32_all_the_same_are_not_counted_as_lowered() -> No
 
 
 @pytest.mark.parametrize("engine_first", [True, False])
-def test_an_engine_s_loss_of_a_group_stands_whatever_a_proxy_said(engine_first: bool) -> None:
+def test_the_loss_of_an_engine_overrides_the_loss_of_a_proxy(engine_first: bool) -> None:
     rows = [trial(1, 0.3, 0.9, a=INT8), trial(2, 0.1, None, proxy=True, a=INT8)]
     book = ledger(rows if engine_first else rows[::-1])
     assert book.cost == {("a", INT8): 0.3}
     assert ledger(rows[1:]).cost == {("a", INT8): 0.1}
 
 
-def test_what_a_group_ran_in_is_told_where_it_is_not_what_was_asked() -> None:
+def test_the_achieved_precision_is_reported_where_it_differs_from_the_requested_one() -> None:
     chosen = Assignment.of({"a": INT8, "b": INT8, "c": INT8})
     found = explain_groups(PROBLEM, chosen, {"a": INT8, "b": FP32}, ledger([]))
     said = {g.key: g.reason for g in found}
@@ -348,7 +357,7 @@ def test_what_a_group_ran_in_is_told_where_it_is_not_what_was_asked() -> None:
     assert {g.key: g.achieved for g in found} == {"a": INT8, "b": FP32, "c": None}
 
 
-def test_what_engines_do_not_build_with_is_told_of_the_group() -> None:
+def test_choices_that_prevent_a_build_are_reported_at_their_group() -> None:
     refused = Failed("build", "error", "mergeScales")
     alone = Trial(3, Proposal(Assignment.of({"b": INT8})), refused)
     found = explain_groups(
@@ -360,7 +369,7 @@ def test_what_engines_do_not_build_with_is_told_of_the_group() -> None:
     assert "excluded" not in said["c"], "nothing is known of it"
 
 
-def test_time_in_profiles_is_told_as_saved_or_lost() -> None:
+def test_time_in_profiles_is_reported_as_saved_or_lost() -> None:
     plain = trial(0, 0.0, 1.0, {"a": 30e-6, "b": 10e-6})
     low = trial(1, 0.004, 0.6, {"a": 20e-6, "b": 12e-6}, a=INT8, b=INT8)
     found = explain_groups(PROBLEM, low.assignment, {}, ledger([plain, low]))

@@ -7,14 +7,14 @@ from tests.strategies.landscapes import FP32, INT8, Recipe
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_what_a_search_takes_is_within_what_was_expected(seed: int) -> None:
+def test_the_engines_of_a_search_are_within_the_estimate(seed: int) -> None:
     landscape = Recipe(groups=9, precisions=(FP32, INT8)).draw(seed)
     least, likely, most = expected_builds(landscape.problem)
     assert least <= likely <= most
     assert least <= len(run(Auto(), landscape).engines) <= most
 
 
-def test_large_spaces_are_expected_to_take_what_they_took() -> None:
+def test_estimates_for_large_spaces_fit_past_searches() -> None:
     expected = {
         size: expected_builds(Recipe(groups=size, max_builds=100).draw(0).problem)[1]
         for size in (9, 300, 1000)
@@ -28,5 +28,5 @@ def test_the_budget_bounds_the_estimate() -> None:
     assert expected_builds(Recipe(groups=50, max_builds=5).draw(0).problem) == (3, 5, 5)
 
 
-def test_nothing_to_decide_takes_the_gate_alone() -> None:
+def test_a_space_without_a_choice_takes_the_baseline_alone() -> None:
     assert expected_builds(Recipe(groups=3, fixed_neighbours=1.1).draw(0).problem)[0] == 1

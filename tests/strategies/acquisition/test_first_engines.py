@@ -94,7 +94,7 @@ def test_a_hazard_of_fp16_is_no_rule_to_be_tested() -> None:
     assert HINTED not in reasons(run(Auto(builds=12), hinted(drawn({}), hazard)))
 
 
-def test_what_adds_int8_is_not_tried_where_int8_is_beyond_the_bound() -> None:
+def test_placements_that_add_int8_are_not_tried_where_int8_is_beyond_the_bound() -> None:
     found = reasons(run(Auto(builds=12), hinted(drawn({}, 0.01))))
     assert found[:3] == [HALF, LOWEST, ATTENTION]
     assert not {HINTED, BRANCHES} & set(found)
@@ -125,7 +125,7 @@ def test_the_search_goes_on_if_fp16_is_beyond_the_bound_or_int8_is_faster(beyond
     assert len(reasons(run(Auto(builds=30), made))) > 3
 
 
-def test_what_every_lower_precision_is_advised_against_stays_in_fp32() -> None:
+def test_groups_advised_against_every_lower_precision_stay_in_fp32() -> None:
     made = drawn({})
     rules = tuple(Prior(CORE, p, avoid=True, reason="toy") for p in (FP16, INT8))
     problem = replace(made.problem, priors=rules)

@@ -1,4 +1,4 @@
-"""What was given back to FP32 in excess is lowered again; what breaks the bound is not."""
+"""Groups that went back to FP32 needlessly are lowered again; those that break the bound stay."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def after_the_last_gain(landscape: Landscape, engines: list[Trial]) -> int:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_it_ends_soon_after_the_last_gain(seed: int) -> None:
+def test_a_search_ends_soon_after_the_last_gain(seed: int) -> None:
     made = Recipe(groups=10, precisions=TWO, border=0.1, tolerance=0.5, error_noise=0.03).draw(seed)
     found = run(Auto(), made)
     assert found.ratio <= made.optimum * (1 + 2 * made.problem.goal.noise)
@@ -67,6 +67,6 @@ def test_screening_takes_half_of_an_engine_at_most() -> None:
         assert row <= 2
 
 
-def test_what_a_proxy_costs_is_unknown_without_recorded_times() -> None:
+def test_the_cost_of_a_proxy_is_unknown_without_recorded_times() -> None:
     made = Recipe(groups=4).draw(0)
     assert History(made.problem).affordable_screens(12) == 12

@@ -39,13 +39,13 @@ def halved(squared_usage: list[float], most: float) -> tuple[list[int], list[flo
             return asked, end.value[0][:, 1].tolist()
 
 
-def test_the_second_half_is_what_the_first_leaves_where_squares_add() -> None:
+def test_the_loss_of_the_second_half_is_the_difference_where_squared_losses_add() -> None:
     asked, found = halved([1.0, 2.0, 0.5, 0.5, 1.5, 1.0, 1.0, 0.5], 100.0)
     assert asked.count(4) == 1
     assert sum(found) == pytest.approx(8.0, rel=0.05)
 
 
-def test_both_halves_are_asked_about_where_the_first_takes_all() -> None:
+def test_both_halves_are_probed_where_the_first_takes_the_whole_loss() -> None:
     asked, found = halved([9.0] * KEYS, 10.0)
     assert asked.count(4) == 2
     assert min(found) > 5, "no group is thought to be harmless beside the others"
@@ -80,7 +80,7 @@ def batches_of(costly: int) -> list[int]:
     return batches
 
 
-def test_the_second_halves_of_all_sets_are_asked_for_together() -> None:
+def test_the_second_halves_of_all_sets_are_proposed_together() -> None:
     batches = batches_of(48)
     assert sum(batches) > 80
     assert batches.count(1) <= 5, "the whole and its halves; then there are several sets at a time"

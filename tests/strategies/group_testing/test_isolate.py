@@ -1,4 +1,4 @@
-"""Group testing in large spaces: it ends, what it stands on has passed, it finds and gives up."""
+"""Group testing in large spaces: it ends, extends what has passed, finds culprits, and gives up."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def strong(landscape: Landscape, factor: float) -> Landscape:
     fails=st.sampled_from([0.0, 0.1, 1.0]), tolerance=st.sampled_from([0.1, 0.5, 0.9]),
     limit=st.integers(2, 60),
 )  # fmt: skip
-def test_it_ends_and_adds_only_to_what_has_passed(
+def test_isolation_ends_and_only_extends_sets_that_have_passed(
     seed: int, groups: int, sensitive: int, fails: float, tolerance: float, limit: int
 ) -> None:
     recipe = Recipe(
@@ -87,7 +87,7 @@ def test_it_ends_and_adds_only_to_what_has_passed(
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_it_finds_the_culprits_and_lowers_the_others(seed: int) -> None:
+def test_isolation_finds_the_culprits_and_lowers_the_others(seed: int) -> None:
     landscape = strong(SPARSE.draw(seed), 1.6)
     known, before, done = staged(landscape)
     best = known.passing()[0].assignment
@@ -97,7 +97,7 @@ def test_it_finds_the_culprits_and_lowers_the_others(seed: int) -> None:
     assert known.builds - before <= 36
 
 
-def test_it_stands_on_fp16_where_that_passes() -> None:
+def test_isolation_starts_from_fp16_where_fp16_passes() -> None:
     recipe = Recipe(groups=150, sensitive=5, tolerance=0.8, error_noise=0.05, single_noise=0.5)
     landscape = strong(recipe.draw(1), 1.6)
     known, before, _ = staged(landscape)
@@ -108,7 +108,7 @@ def test_it_stands_on_fp16_where_that_passes() -> None:
     assert known.builds - before <= 30
 
 
-def test_it_says_what_culprits_weigh() -> None:
+def test_isolation_reports_the_loss_of_culprits() -> None:
     rng = np.random.default_rng(0)
     sets = np.zeros((3, 40), dtype=bool)
     sets[0, :20] = sets[1, :10] = sets[2, 5:10] = True
@@ -130,14 +130,14 @@ def test_odds_follow_the_proxy_as_far_as_it_proves_right() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_it_gives_up_soon_where_errors_are_dense(seed: int) -> None:
+def test_isolation_gives_up_early_where_errors_are_dense(seed: int) -> None:
     dense = Recipe(groups=200, precisions=TWO, tolerance=0.5, border=0.05, error_noise=0.05)
     known, before, done = staged(dense.draw(seed))
     assert not done
     assert known.builds - before <= 12
 
 
-def test_it_leaves_small_spaces_alone() -> None:
+def test_isolation_leaves_small_spaces_alone() -> None:
     known, before, done = staged(Recipe(groups=90, precisions=TWO, sensitive=5).draw(0))
     assert known.builds == before
     assert not done
@@ -149,7 +149,7 @@ def design(chance: float) -> Design:
     return Design.of(state, np.random.default_rng(0))
 
 
-def test_what_is_left_after_engines_under_way_goes_by_how_probably_they_pass() -> None:
+def test_sets_beside_engines_under_way_are_ordered_by_their_probability_to_pass() -> None:
     rng, half = np.random.default_rng(0), np.arange(40)[None] < 20
     safe, bold = design(0.0005), design(0.2)
     clean = float(np.exp(-safe.chance[:20].sum()))

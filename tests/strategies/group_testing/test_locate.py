@@ -169,7 +169,7 @@ def test_with_eight_engines_there_is_one_with_int8() -> None:
     assert found.best.assignment.keys_at(INT8)
 
 
-def test_output_that_is_not_finite_though_its_proxy_is_is_located_too() -> None:
+def test_output_that_is_not_finite_is_located_where_its_proxy_is_finite() -> None:
     made = Recipe(groups=12, border=0.02, tolerance=0.9).draw(5)
     wrong = Measured(replace(measured(made), accuracy=Accuracy(math.inf, math.inf)))
     found = drive(LIGHT, planted(made, [frozenset({"g0006"})], wrong))
@@ -184,7 +184,7 @@ def measured(landscape: Landscape) -> Measurement:
     return outcome.measurement
 
 
-def test_output_whose_proxy_is_not_finite_either_is_a_matter_of_accuracy() -> None:
+def test_output_whose_proxy_is_not_finite_either_is_an_accuracy_failure() -> None:
     made = Recipe(groups=12, border=0.02, tolerance=0.9).draw(5)
 
     class Overflow(Landscape):
@@ -213,7 +213,7 @@ def test_no_strategy_builds_what_is_known_to_fail(strategy: Bisection | Tpe | Au
         before.append(trial)
 
 
-def test_what_is_excluded_before_a_search_is_not_built_in_it() -> None:
+def test_exclusions_from_before_a_search_are_not_built_in_it() -> None:
     made = Recipe(groups=10, border=0.02, tolerance=0.9).draw(6)
     landscape = planted(made, [frozenset({"g0004"})])
     first = drive(LIGHT, landscape)

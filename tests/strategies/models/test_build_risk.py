@@ -18,7 +18,9 @@ from tests.strategies.landscapes import FP32, INT8, Recipe
         ([("g0000", "g0001"), ("g0000",), ("g0001", "g0002")], [0, 1, 0]),
     ],
 )
-def test_what_ran_once_is_not_suspect(asked: list[tuple[str, ...]], suspect: list[float]) -> None:
+def test_a_choice_that_ran_once_is_no_build_risk(
+    asked: list[tuple[str, ...]], suspect: list[float]
+) -> None:
     landscape = Recipe(groups=3, precisions=(FP32, INT8), passive=0.0).draw(0)
     broken = Failed("build", "error", "no")
     trials = []

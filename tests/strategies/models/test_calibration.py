@@ -46,7 +46,9 @@ def landscape() -> Landscape:
 
 
 @pytest.mark.parametrize("share", [1.0, 0.7])
-def test_it_grows_with_the_engines_that_were_flattered(landscape: Landscape, share: float) -> None:
+def test_the_correction_grows_with_the_engines_that_were_overestimated(
+    landscape: Landscape, share: float
+) -> None:
     found = [calibration(measured(landscape, 1.2, count, share)) for count in (0, 2, 6)]
     assert [o.usage for o in found] == pytest.approx([0, math.log(1.2) / 2, 0.75 * math.log(1.2)])
     assert [o.ratio for o in found] == pytest.approx([0, 0.01, 0.015])
@@ -56,13 +58,13 @@ def test_one_engine_that_is_far_off_does_not_decide(landscape: Landscape) -> Non
     assert calibration(measured(landscape, 1e5, 1)).usage < 0.25
 
 
-def test_models_that_were_never_checked_are_taken_at_their_word(landscape: Landscape) -> None:
+def test_models_that_were_never_checked_keep_their_stated_doubt(landscape: Landscape) -> None:
     found = calibration(measured(landscape, 1.0, 0))
     assert (found.stretch, found.usage_stretch, found.doubt) == (1.0, 1.0, 0.0)
     assert spread(found, 0.03) == pytest.approx(0.03)
 
 
-def test_no_prediction_goes_below_what_is_possible(landscape: Landscape) -> None:
+def test_no_prediction_is_below_the_possible_minimum(landscape: Landscape) -> None:
     found = calibration(measured(landscape, 1.0, 6, slower=-0.09, stated=0.001))
     assert found.ratio < -0.05
     means, spreads = found.corrected(np.array([0.057]), np.array([0.1]), np.array([0.95]))
@@ -92,7 +94,7 @@ def test_the_error_model_is_checked_by_its_first_word_on_each_candidate(
     assert 2 < wrong.usage_stretch <= 4
 
 
-def test_the_margin_is_what_the_samples_leave_in_doubt(landscape: Landscape) -> None:
+def test_the_margin_is_the_sampling_error(landscape: Landscape) -> None:
     known = measured(landscape, 1.0, 3)
     assert known.margin(0.85) == 0.85
     for assignment, trial in known.engines.items():

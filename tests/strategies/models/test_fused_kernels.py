@@ -21,7 +21,7 @@ def with_priors(made: Landscape, *priors: Prior) -> Landscape:
     return replace(made, problem=replace(made.problem, priors=priors))
 
 
-def test_what_loses_a_fused_kernel_is_expected_to_gain_nothing() -> None:
+def test_a_choice_that_loses_a_fused_kernel_is_expected_to_gain_nothing() -> None:
     plain = Recipe(groups=6, border=0.0).draw(3)
     first = plain.space.free[0].key
     made = with_priors(plain, Prior(first, INT8, True, "INT8 left out at first", True))

@@ -57,7 +57,7 @@ def squared_usage_of(landscape: Landscape, *, broken: float = 0.0) -> tuple[Hist
     return found[0]
 
 
-def test_single_squares_are_the_groups_own() -> None:
+def test_squared_losses_of_single_groups_are_their_own() -> None:
     landscape = Recipe(groups=9, passive=0.3, skip=0.3).draw(4)
     _, squared_usage = squared_usage_of(landscape)
     target = landscape.problem.goal.bound.tolerance / 1.01
@@ -75,7 +75,7 @@ def test_without_proxies_the_uniform_engine_s_error_is_shared() -> None:
     assert math.sqrt(squared_usage[:, 2].sum()) == pytest.approx(usage)
 
 
-def test_gains_add_up_to_what_was_measured() -> None:
+def test_gains_add_up_to_the_measured_gain() -> None:
     landscape = Recipe(groups=20, border=0.0).draw(2)
     known = engines(landscape, list(uniform_assignments(landscape.problem)))
     gains = profile_gains(known, Encoding(landscape.space))

@@ -50,7 +50,7 @@ def test_without_profiles_what_was_measured_is_shared_by_the_operations(
     assert np.array_equal(gains[:, 0], np.zeros(4))
 
 
-def test_the_fastest_engine_stands_for_what_slower_ones_show_again() -> None:
+def test_the_fastest_engine_represents_slower_ones_with_the_same_gains() -> None:
     landscape = Recipe(groups=6, border=0.0).draw(4)
     whole = landscape.space.uniform(INT8)
     part = Assignment.of({g.key: INT8 for g in landscape.space.free[:2]})

@@ -27,7 +27,9 @@ def energy(unary: Floats, edges: Labels, pair: Floats, x: tuple[int, ...]) -> fl
     p=st.integers(2, 3),
     density=st.sampled_from([0.0, 0.3, 0.6, 1.0]),
 )
-def test_is_exact_where_the_graph_fits(seed: int, n: int, p: int, density: float) -> None:
+def test_elimination_is_exact_where_the_graph_fits(
+    seed: int, n: int, p: int, density: float
+) -> None:
     rng = np.random.default_rng(seed)
     edges, pair = graph(rng, n, p, density)
     unary = rng.normal(size=(3, n, p))

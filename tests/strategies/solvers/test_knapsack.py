@@ -53,13 +53,13 @@ def gaps(model: Costs, shares: tuple[float, ...]) -> list[float]:
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), n=st.integers(1, 7), p=st.integers(2, 3))
-def test_keeps_bounds_and_finds_most_of_the_gain(seed: int, n: int, p: int) -> None:
+def test_the_knapsack_keeps_bounds_and_finds_most_of_the_gain(seed: int, n: int, p: int) -> None:
     missed = gaps(costs(np.random.default_rng(seed), n, p), (0.05, 0.3, 0.7))
     assert min(missed) > -1e-9
     assert sorted(missed)[1] <= 0.25
 
 
-def test_is_nearly_always_optimal() -> None:
+def test_the_knapsack_is_nearly_always_optimal() -> None:
     missed = [
         m
         for seed in range(40)
@@ -76,7 +76,7 @@ def test_a_bound_of_zero_admits_only_what_costs_nothing() -> None:
 
 
 @pytest.mark.parametrize("n", [1000])
-def test_is_fast_at_a_thousand_groups(n: int) -> None:
+def test_the_knapsack_is_fast_at_a_thousand_groups(n: int) -> None:
     model = costs(np.random.default_rng(0), n, 3)
     total = float(model.squared_usage[:, -1].sum())
     elimination = plan(model)

@@ -11,7 +11,7 @@ from tests.strategies.solvers.test_knapsack import costs
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), n=st.integers(1, 7), share=st.sampled_from([0.0, 0.1, 0.4]))
-def test_is_the_minimum_within_the_bound(seed: int, n: int, share: float) -> None:
+def test_the_solution_is_the_minimum_within_the_bound(seed: int, n: int, share: float) -> None:
     model = costs(np.random.default_rng(seed), n, 3)
     bound = share * float(model.squared_usage[:, -1].sum())
     every = np.array(list(product(range(3), repeat=n)), dtype=np.intp)
@@ -24,7 +24,7 @@ def test_is_the_minimum_within_the_bound(seed: int, n: int, share: float) -> Non
     assert model.total_time(found[None])[0] <= best + 1e-3 * abs(best) + 1e-6
 
 
-def test_improves_the_core_of_a_large_model_and_keeps_the_rest() -> None:
+def test_the_core_of_a_large_model_is_improved_and_the_rest_kept() -> None:
     model = costs(np.random.default_rng(0), 200, 3)
     start = np.zeros(200, dtype=np.intp)
     found = milp(model, 0.1 * float(model.squared_usage[:, -1].sum()), start)

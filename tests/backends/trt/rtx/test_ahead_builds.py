@@ -45,7 +45,7 @@ def test_fp32_matrix_products_are_refused_on_sm75_before_the_builder_does(tmp_pa
         build(plan, None, tmp_path / "model.engine", backend="tensorrt-rtx", target="sm75")
 
 
-def test_two_builds_have_one_layer_summary_and_say_what_runs() -> None:
+def test_two_builds_have_one_layer_summary_and_report_what_runs() -> None:
     model = conv_net()
     model.opset_import[0].version = 19
     for node in model.graph.node:

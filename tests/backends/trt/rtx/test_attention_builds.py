@@ -1,4 +1,4 @@
-"""Which attention cores a real builder computes in one kernel, as the scheme says of them."""
+"""Which attention cores a real builder computes in one kernel, as the scheme declares."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_the_scheme_knows_which_sizes_are_fused(
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("core", [FP16, BF16, FP8, INT8])
-def test_weights_in_int4_around_a_core_are_built_as_such_and_leave_it_whole(
+def test_int4_weights_around_an_attention_core_are_built_and_leave_it_fused(
     core: Precision, target: str
 ) -> None:
     if core is not FP8 or target != "SM80":
@@ -76,7 +76,9 @@ def test_weights_in_int4_around_a_core_are_built_as_such_and_leave_it_whole(
 
 @pytest.mark.parametrize("rest", [FP32, FP16, INT8, FP8])
 @pytest.mark.parametrize("core", [FP16, FP8, INT8])
-def test_what_is_around_a_core_does_not_take_it_apart(core: Precision, rest: Precision) -> None:
+def test_precisions_around_an_attention_core_leave_it_fused(
+    core: Precision, rest: Precision
+) -> None:
     assert fused(attention_net(32, 64, scale="before", mask=True), core, rest)
 
 
@@ -88,13 +90,13 @@ def test_without_its_output_int8_is_fused_beside_an_int8_projection_alone() -> N
 
 
 @pytest.mark.parametrize("target", ["SM80", "SM120"])
-def test_so_it_is_on_other_gpus(target: str) -> None:
+def test_other_gpus_fuse_the_same_attention_cores(target: str) -> None:
     assert fused(attention_net(32, 64), INT8, FP16, target)
     assert fused(attention_net(12, 64), FP16, INT8, target)
     assert not fused(attention_net(12, 64), INT8, INT8, target)
 
 
-def test_a_precision_of_its_own_within_a_core_takes_it_apart() -> None:
+def test_another_precision_within_an_attention_core_breaks_the_fusion() -> None:
     graph = attention_net(32, 64)
     assert fused(graph, FP16, granularity="node")
     assert not fused(graph, FP16, granularity="node", first=FP32)

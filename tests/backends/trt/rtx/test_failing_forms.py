@@ -229,7 +229,7 @@ def make(model: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
-def test_a_form_that_the_builder_refuses_is_written_otherwise_or_refused_before(
+def test_a_form_that_the_builder_refuses_is_avoided_or_refused_earlier(
     name: str, tmp_path: Path
 ) -> None:
     case = CASES[name]
@@ -246,7 +246,7 @@ def mixed_types() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("kind", "slots"), mixed_types())
-def test_operands_of_unlike_types_are_refused_as_no_onnx(
+def test_operands_of_unlike_types_are_refused_as_invalid_onnx(
     kind: str, slots: str, tmp_path: Path
 ) -> None:
     """By the reference, which a search opens before anything is built."""
@@ -259,7 +259,7 @@ def test_operands_of_unlike_types_are_refused_as_no_onnx(
 
 
 @pytest.mark.parametrize("name", sorted(n for n, c in CASES.items() if c.refused))
-def test_the_builder_would_refuse_it_too(name: str, tmp_path: Path) -> None:
+def test_the_builder_refuses_operands_of_unlike_types_too(name: str, tmp_path: Path) -> None:
     """Should a version take one of these, the refusal has become needless."""
     model = lowered(CASES[name], tmp_path)
     with pytest.raises(BuildError):

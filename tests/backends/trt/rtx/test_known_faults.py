@@ -1,4 +1,4 @@
-"""Each model that the builder refused, or ran in other types than asked, and what rewrites it."""
+"""Each model that the builder refused, or ran in other types than asked, and its new form."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def island(factor: float | None, kind: str = "Conv") -> tuple[GraphView, list[st
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("kind", ["Conv", "MatMul"])
 @pytest.mark.parametrize("factor", [None, 1.0001], ids=["bare", "with Mul"])
-def test_an_fp32_product_among_fp16_ones_is_built_and_stays_fp32(
+def test_an_fp32_product_among_fp16_products_stays_in_fp32(
     factor: float | None, kind: str, target: str
 ) -> None:
     graph, inner = island(factor, kind)
@@ -77,7 +77,7 @@ def half_infinities(engine: bytes) -> int:
 
 
 @pytest.mark.parametrize("kind", ["Conv", "MatMul"])
-def test_without_the_guard_the_product_is_demoted_and_that_is_seen(kind: str) -> None:
+def test_without_the_guard_the_product_is_demoted_and_reported(kind: str) -> None:
     """Should a version build this as asked, the guard has become needless."""
     graph, inner = island(None, kind)
     made = lowered(graph, dict.fromkeys(inner, FP32))
@@ -109,7 +109,7 @@ def test_scales_that_fp16_lacks_build_as_int8(head: str, target: str) -> None:
     assert disobeyed(made.model, built(made.model, target), made.asked) == []
 
 
-def test_what_never_runs_in_int8_is_not_offered_it() -> None:
+def test_operators_that_never_run_in_int8_are_not_offered_it() -> None:
     b = GraphBuilder(19)
     x = conv(b, b.input([2, 8, 8, 8]), 8, 8)
     x = b.op("ConvTranspose", x, b.weight(8, 8, 2, 2), strides=[2, 2])
@@ -125,7 +125,7 @@ def test_what_never_runs_in_int8_is_not_offered_it() -> None:
 @pytest.mark.parametrize(
     ("kernel", "obeyed"), [([4, 8], True), ([1, 32], True), ([1, 33], False), ([3, 11], False)]
 )
-def test_fp8_has_no_kernel_for_a_conv_of_more_than_32_taps_and_that_is_seen(
+def test_an_fp8_conv_of_more_than_32_taps_runs_in_fp16_and_is_reported(
     kernel: list[int], obeyed: bool
 ) -> None:
     b = GraphBuilder(19)
@@ -140,7 +140,7 @@ def test_fp8_has_no_kernel_for_a_conv_of_more_than_32_taps_and_that_is_seen(
     assert disobeyed(whole.model, built(whole.model, "SM89"), whole.asked) == []
 
 
-def test_a_refusal_is_in_the_builders_words() -> None:
+def test_a_refusal_quotes_the_builder() -> None:
     b = GraphBuilder(19)
     x = b.input([2, 4])
     b.output(b.op("Add", x, b.op("Cast", b.op("Cast", x, to=10), to=10)), 1)

@@ -73,7 +73,7 @@ NEW = frozenset({FP32, FP16, INT8, Precision.BF16, Precision.INT4})
     st.sampled_from(TARGETS),
     st.data(),
 )
-def test_so_do_bf16_fp8_and_weights_in_int4(
+def test_small_networks_in_bf16_fp8_and_int4_weights_build_and_run_as_asked(
     model: Model, granularity: str, target: str, data: st.DataObject
 ) -> None:
     """In operator set 22: the first that has Conv in BF16. FP8 needs SM89."""

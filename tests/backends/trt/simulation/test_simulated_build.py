@@ -147,7 +147,7 @@ def test_the_newer_formats_are_types_of_the_graph_and_no_flags(
 
 
 @pytest.mark.parametrize("version", WEAKS)
-def test_a_weak_build_pins_fp32_and_obeys(
+def test_a_weakly_typed_build_pins_fp32_layers(
     version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = tensorrt(version)
@@ -167,7 +167,7 @@ def test_a_weak_build_pins_fp32_and_obeys(
 
 
 @pytest.mark.parametrize("version", WEAKS)
-def test_where_nothing_is_pinned_nothing_is_to_be_obeyed(version: str, tmp_path: Path) -> None:
+def test_a_build_without_pins_sets_no_precision_constraint(version: str, tmp_path: Path) -> None:
     made = tensorrt(version)
     int8 = dict.fromkeys(("first", "second", "dense"), "int8")
     halves = dict.fromkeys(("relu", "flat", "bias", "y"), "fp16")
@@ -212,7 +212,9 @@ def test_an_fp32_build_sets_nothing(version: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", TYPEDS)
-def test_a_weak_model_is_never_built_in_fp32_in_silence(version: str, tmp_path: Path) -> None:
+def test_a_weakly_typed_model_that_is_built_in_fp32_is_reported(
+    version: str, tmp_path: Path
+) -> None:
     with pytest.raises(BuildError, match="it would run in FP32"):
         built(tensorrt(version), lowered(tmp_path, WEAK, dense="fp16"), TYPED_HALF)
 

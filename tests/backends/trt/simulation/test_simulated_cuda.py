@@ -1,4 +1,4 @@
-"""The calls of the CUDA runtime, played with the host's memory."""
+"""The calls of the CUDA runtime, simulated with the host's memory."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_no_device_is_said_as_such(runtime: Runtime) -> None:
         Cuda().device()
 
 
-def test_what_is_uploaded_comes_back(runtime: Runtime) -> None:
+def test_uploaded_arrays_are_downloaded_unchanged(runtime: Runtime) -> None:
     cuda = Cuda()
     stream = cuda.stream()
     sent, back = np.arange(6, dtype=np.float32), np.empty(6, np.float32)
@@ -130,7 +130,7 @@ def test_what_is_uploaded_comes_back(runtime: Runtime) -> None:
     ("status", "kind"),
     [(MEMORY, MemoryError), (NO_DEVICE, RunError)],
 )
-def test_too_little_memory_is_no_other_failure(
+def test_too_little_memory_has_an_error_of_its_own(
     runtime: Runtime, status: Status, kind: type[Exception]
 ) -> None:
     runtime.failing["cudaMalloc"] = status
@@ -138,7 +138,7 @@ def test_too_little_memory_is_no_other_failure(
         Cuda().allocate(8)
 
 
-def test_times_are_those_between_events(runtime: Runtime) -> None:
+def test_times_are_measured_between_events(runtime: Runtime) -> None:
     cuda = Cuda()
     events = cuda.events(3)
     for event in events:
@@ -151,7 +151,7 @@ def test_times_are_those_between_events(runtime: Runtime) -> None:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_recorded_graph_is_given_back_whatever_comes_of_it(runtime: Runtime, fails: bool) -> None:
+def test_a_recorded_graph_is_always_released(runtime: Runtime, fails: bool) -> None:
     cuda = Cuda()
     cuda.begin_capture("stream")
     if fails:

@@ -64,7 +64,7 @@ def plain(folder: Path, made: Simulated) -> bytes:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("severity", ["ERROR", "INTERNAL_ERROR"])
-def test_a_refusal_says_the_last_errors_once_and_is_not_tried_again(
+def test_a_refusal_quotes_the_last_errors_once_and_is_not_retried(
     version: str, severity: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     made = tensorrt(version)
@@ -80,7 +80,7 @@ def test_a_refusal_says_the_last_errors_once_and_is_not_tried_again(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_refusal_without_a_word_says_so(version: str, tmp_path: Path) -> None:
+def test_a_refusal_without_a_message_is_reported_as_such(version: str, tmp_path: Path) -> None:
     made = tensorrt(version)
     failing(made)
     with pytest.raises(BuildError, match="engine: it does not say why"):
@@ -90,7 +90,7 @@ def test_a_refusal_without_a_word_says_so(version: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "said", ["Error Code 2: OutOfMemory (no further information)", "CUDA: Out of memory"]
 )
-def test_too_little_memory_is_told_apart(said: str, tmp_path: Path) -> None:
+def test_too_little_memory_is_recognized(said: str, tmp_path: Path) -> None:
     made = tensorrt("10.0.1")
     failing(made, ("ERROR", said))
     with pytest.raises(MemoryError) as caught:
@@ -106,7 +106,7 @@ def test_too_little_memory_is_told_apart(said: str, tmp_path: Path) -> None:
         (2, "it took them as wishes, and nodes up to 2 tensors away were left to it"),
     ],
 )
-def test_pins_without_a_kernel_give_way_step_by_step(
+def test_pins_without_a_kernel_are_dropped_step_by_step(
     version: str, refusals: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = tensorrt(version)
@@ -137,7 +137,7 @@ def test_pins_without_a_kernel_give_way_step_by_step(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_without_qdq_there_is_nothing_to_give_way_to(version: str, tmp_path: Path) -> None:
+def test_without_qdq_no_pin_is_dropped(version: str, tmp_path: Path) -> None:
     made = tensorrt(version)
     tries = failing(made, ("ERROR", CONTRADICTION))
     with pytest.raises(BuildError, match="Could not find any implementation"):
@@ -145,7 +145,7 @@ def test_without_qdq_there_is_nothing_to_give_way_to(version: str, tmp_path: Pat
     assert len(tries) == 1
 
 
-def test_what_the_parser_refuses_is_told_in_its_words(tmp_path: Path) -> None:
+def test_a_refusal_of_the_parser_is_quoted(tmp_path: Path) -> None:
     made = tensorrt("10.0.1")
 
     class Error:
@@ -197,7 +197,7 @@ def test_open_shapes_have_a_profile_each_or_one_across(
     assert [tuple(shape[0] for shape in shapes) for _, *shapes in asked] == profiles
 
 
-def test_open_shapes_that_cannot_be_built_are_said(tmp_path: Path) -> None:
+def test_open_shapes_that_cannot_be_built_are_reported(tmp_path: Path) -> None:
     made = tensorrt("10.0.1")
     model = opened(plain(tmp_path, made))
     with pytest.raises(BuildError, match="no shapes to build for"):
@@ -222,7 +222,7 @@ def test_tactic_sources_are_a_mask(sources: str, wanted: set[str], tmp_path: Pat
     assert {k for k, v in kinds.__members__.items() if mask & 1 << int(v)} == wanted
 
 
-def test_a_tactic_source_that_a_version_lacks_is_said(tmp_path: Path) -> None:
+def test_a_tactic_source_that_a_version_lacks_is_reported(tmp_path: Path) -> None:
     made = tensorrt("11.0.0.114")
     with pytest.raises(OptionError, match=r"TensorRT 11\.\S+ has no tactic source 'cublas'"):
         builder(made, tactic_sources="cublas")[0].build(plain(tmp_path, made), "", ())
@@ -251,7 +251,7 @@ def test_a_kept_cache_begins_the_next_process(tmp_path: Path) -> None:
     assert builder(tensorrt("10.0.1"))[0].cache_bytes() == b""
 
 
-def test_what_another_worker_of_the_device_has_timed_is_taken_over(tmp_path: Path) -> None:
+def test_timings_of_another_worker_on_the_device_are_taken_over(tmp_path: Path) -> None:
     kept = tmp_path / "timing.cache"
     made, beside = tensorrt("10.0.1"), tensorrt("10.0.1")
     first, _ = once(made, tmp_path, kept)
@@ -285,7 +285,7 @@ def test_what_an_equal_device_has_timed_is_taken_over_and_its_file_left(tmp_path
     ]
 
 
-def test_a_cache_of_another_version_is_left_for_an_empty_one(tmp_path: Path) -> None:
+def test_a_cache_of_another_version_is_replaced_by_an_empty_one(tmp_path: Path) -> None:
     kept = tmp_path / "timing.cache"
     kept.write_bytes(b"of another device")
     made = tensorrt("10.0.1")
@@ -297,7 +297,7 @@ def test_a_cache_of_another_version_is_left_for_an_empty_one(tmp_path: Path) -> 
     assert made.named("IBuilderConfig.create_timing_cache") == [(b"of another device",), (b"",)]
 
 
-def test_a_cache_that_cannot_be_written_fails_no_build(tmp_path: Path) -> None:
+def test_a_build_succeeds_when_its_cache_cannot_be_written(tmp_path: Path) -> None:
     kept = tmp_path / "nowhere" / "timing.cache"
     assert once(tensorrt("10.0.1"), tmp_path, kept)[1].engine
     assert not kept.parent.exists()

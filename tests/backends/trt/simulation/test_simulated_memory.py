@@ -1,4 +1,4 @@
-"""Buffers, shapes, graphs and profiles of an engine, with the memory and the clock played."""
+"""Buffers, shapes, graphs and profiles of an engine, with a simulated memory and clock."""
 
 from __future__ import annotations
 
@@ -147,7 +147,9 @@ def test_an_input_of_a_fixed_shape_has_no_range() -> None:
         ({"IExecutionContext.execute_async_v3": lambda *a: False}, "could not run the engine"),
     ],
 )
-def test_what_the_context_refuses_is_said(behaviour: dict[str, Any], said: str) -> None:
+def test_a_refusal_of_the_execution_context_is_reported(
+    behaviour: dict[str, Any], said: str
+) -> None:
     with pytest.raises(RunError, match=said):
         session(behaviour)[0].run(ONES)
 
@@ -183,7 +185,7 @@ def test_an_output_whose_size_depends_on_data_is_read_at_the_size_that_each_run_
     assert sorted(cuda.freed) == sorted(cuda.memory)
 
 
-def test_a_type_that_numpy_lacks_is_said() -> None:
+def test_a_type_that_numpy_lacks_is_reported() -> None:
     def lacks(self: Any, kind: Any) -> None:
         raise TypeError("bfloat16")
 
@@ -191,7 +193,7 @@ def test_a_type_that_numpy_lacks_is_said() -> None:
         session({"nptype": lacks})
 
 
-def test_an_input_that_is_missing_or_of_another_type_is_said() -> None:
+def test_an_input_that_is_missing_or_of_another_type_is_reported() -> None:
     found, _, _ = session()
     with pytest.raises(RunError, match="the feed lacks the input 'x'"):
         found.run({"y": ONES["x"]})
@@ -214,7 +216,7 @@ def test_integers_are_narrowed_only_if_they_fit(given: list[list[int]]) -> None:
 
 
 @pytest.mark.parametrize("how", ["off", "capture", "run"])
-def test_without_a_graph_it_is_timed_all_the_same_and_says_so(how: str) -> None:
+def test_without_a_graph_the_engine_is_timed_and_a_warning_says_so(how: str) -> None:
     warnings: list[str] = []
     runs: list[int] = []
 
@@ -244,7 +246,7 @@ def test_an_engine_of_microseconds_is_run_several_times_between_events(
     assert cuda.launched == 5 + 6 * together, "it is warm"
 
 
-def test_a_profile_tells_what_it_cannot_attribute() -> None:
+def test_a_profile_reports_time_that_it_cannot_attribute() -> None:
     layer = EngineLayer("dense", "gemm", ("dense", "elsewhere"), (), (), None, "")
     found, _, _ = session(layers=(layer,), nodes=("dense", "silent"))
     known, silent = found.profile(ONES, 2)
@@ -257,7 +259,7 @@ def test_a_profile_tells_what_it_cannot_attribute() -> None:
     assert unnamed.profile(ONES, 2)[0].nodes == ("dense", "elsewhere")
 
 
-def test_a_closed_session_gives_all_back_once_and_does_nothing_more() -> None:
+def test_a_closed_session_releases_everything_once() -> None:
     found, cuda, _ = session()
     found.time(ONES, 2)
     found.close()

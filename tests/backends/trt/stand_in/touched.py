@@ -1,4 +1,4 @@
-"""Every attribute of TensorRT that a source file touches, with the class that it is looked up in.
+"""Every attribute of TensorRT that a source file uses, with the class that it is looked up in.
 
 Types are followed from expression to expression through the dumps of the bindings: what
 ``network.get_layer(i)`` gives is an ILayer because the real bindings say so. Where Python code

@@ -13,7 +13,7 @@ from precsearch.backends.auto import backend_name
 from precsearch.core.errors import OptionError
 from precsearch.core.precision import Encoding, Precision
 from precsearch.core.space import SearchSpace
-from precsearch.data.spec import input_specs
+from precsearch.data.spec import InputSpec, input_specs
 from precsearch.graph.reading.read import read_model
 from precsearch.grouping.control import NO_CONTROL, Control
 from precsearch.grouping.group import group
@@ -115,11 +115,7 @@ def inspect(
     target = open_target(source, named, precisions, granularity, threads, control=control)
     source, graph = target.source, target.graph
     specs = input_specs(graph.inputs)
-    given = None
-    if data is not None:
-        from precsearch.data.load import load
-
-        given = load(Path(data), specs, preprocess=preprocess)
+    given = None if data is None else _loaded(Path(data), specs, preprocess)
     offered = precisions or target.facts.offered or target.backend.precisions
     work = counted(target, offered) if given is None else counted_for(target, given, offered)
     statistics = None if given is None else _screened(target, given)
@@ -139,6 +135,12 @@ def inspect(
         judged=judged,
         fp32=_fp32_time(target, run, given if profile else None),
     )
+
+
+def _loaded(data: Path, specs: tuple[InputSpec, ...], preprocess: str) -> Dataset:
+    from precsearch.data.load import load
+
+    return load(data, specs, preprocess=preprocess)
 
 
 def _fp32_time(target: Target, run: str | Path | None, timed: Dataset | None) -> Fp32Time | None:

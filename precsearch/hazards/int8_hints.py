@@ -63,4 +63,5 @@ def _narrow(screened: Screened, node: NodeView, scheme: QuantScheme) -> str:
     least = min(shape[:2]) if node.is_op(*CONVOLUTIONS) else min(shape[-2:])
     if least >= _NARROW:
         return ""
-    return f"{node.op_type} {node.key!r} has only {least} channels"
+    channels = "one channel" if least == 1 else f"{least} channels"
+    return f"{node.op_type} {node.key!r} has only {channels}"

@@ -57,8 +57,8 @@ def built_ahead(
     versions = ", ".join(f"{n} {v}" for n, v in where.versions.items() if n != "numpy")
     never = (
         f"built for {device} by {versions}; the engine has never run: neither its outputs nor its "
-        f"speed are known. Run 'precsearch verify --backend {other} --artifact FILE' where there "
-        "is such a GPU"
+        f"speed are known. Run 'precsearch verify PLAN --backend {other} --artifact FILE' where "
+        "there is such a GPU"
     )
     notes = (*asked_and_ran(lowered, engine.ran), *fused_attention(engine.fused))
     return engine, (*notes, never)

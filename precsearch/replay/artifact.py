@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from precsearch.core.backend import BuildsAhead, Fingerprint
-from precsearch.core.errors import OptionError, PlanError
+from precsearch.core.backend import Fingerprint
+from precsearch.core.errors import PlanError
 from precsearch.executors.open import open_executor
 from precsearch.executors.protocol import Channel
 from precsearch.lowering.lower import Lowered
@@ -152,34 +152,18 @@ def rebuilt(plan: Plan, target: Target, lowered: Lowered) -> Replay:
 
     Raises:
         PlanError: A tactic of the plan is none.
-        OptionError: The backend is not installed here.
+        OptionError: The backend is not installed here, or lacks a device.
         BuildError: It refuses the model.
         WorkerError: It crashed or took too long.
     """
     with _builder(target) as worker:
-        where = _where(worker, target)
+        where = worker.call(BuildService.fingerprint)
         differences = other_place(plan, where.device, dict(where.versions), where.features)
         tactics = tactics_here(plan, where)
         engine = worker.call(BuildService.make, lowered.model, tactics, lowered.products)
     found = Replay(plan, engine, differences)
     found.lines += asked_and_ran(lowered, engine.ran)
     return found
-
-
-def _where(worker: Channel[BuildService], target: Target) -> Fingerprint:
-    """Versions and device of a worker.
-
-    Raises:
-        OptionError: The backend is not installed here, or lacks a device.
-    """
-    try:
-        return worker.call(BuildService.fingerprint)
-    except OptionError as error:
-        if not isinstance(target.backend, BuildsAhead):
-            raise
-        raise OptionError(
-            f"{error}; to build for a GPU that is not here, add --target, such as --target sm89"
-        ) from error
 
 
 def tactics_here(plan: Plan, where: Fingerprint) -> dict[str, str]:
@@ -235,7 +219,7 @@ def portable_files(target: Target, path: Path, lowered: Lowered) -> Mapping[Path
     They are made in a process of their own, for the input shapes of the target's options.
 
     Raises:
-        OptionError: The backend is not installed here.
+        OptionError: The backend is not installed here, or lacks a device.
         BuildError: It refuses the model.
         WorkerError: It crashed or took too long.
     """

@@ -42,6 +42,7 @@ def difference_page(difference: Difference) -> str:
         plane=_plane(bound, span) if rows["trials"] else None,
         differ=len(difference.groups),
         total=total,
+        count=difference.group_count,
         strip=_strip(total, seen),
         groups=_changes("groups", difference.groups, "why in the second"),
         kept=kept_line(difference) if difference.rebuilt else "",

@@ -66,6 +66,11 @@ class Difference:
         )
 
     @property
+    def group_count(self) -> int:
+        """Groups of either plan."""
+        return len({g.key for p in (self.first, self.second) for g in p.recipe.groups})
+
+    @property
     def rebuilt(self) -> tuple[str, ...]:
         """Groups that keep their precision and have other nodes: a cast at a neighbour, say."""
         a = {g.key: (g.precision, g.digest) for g in self.first.recipe.groups}
@@ -74,6 +79,11 @@ class Difference:
             for g in self.second.recipe.groups
             if g.key in a and a[g.key][0] is g.precision and a[g.key][1] != g.digest
         )
+
+    @property
+    def scale_count(self) -> int:
+        """Tensors that either plan quantizes."""
+        return len({s.tensor for p in (self.first, self.second) for s in p.recipe.scales})
 
     @property
     def scales(self) -> tuple[Change, ...]:
@@ -180,8 +190,8 @@ def difference_lines(difference: Difference) -> list[str]:
     sections = (
         ("measured", difference.measured, 0),
         ("options", difference.options, 0),
-        ("groups", difference.groups, len(difference.second.recipe.groups)),
-        ("scales", difference.scales, len(difference.second.recipe.scales)),
+        ("groups", difference.groups, difference.group_count),
+        ("scales", difference.scales, difference.scale_count),
     )
     for title, changes, total in sections:
         if changes:

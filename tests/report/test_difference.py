@@ -58,6 +58,18 @@ def test_a_plan_and_itself_are_the_same(finished: Run) -> None:
     assert difference_lines(found)[0].endswith("the same engine")
 
 
+def test_plans_for_different_models_share_no_group(finished: Run, tmp_path: Path) -> None:
+    plan = read_plan(finished.plan)
+    count = len(plan.recipe.groups)
+    groups = tuple(replace(g, key=f"other {g.key}") for g in plan.recipe.groups)
+    recipe = replace(plan.recipe, groups=groups, model_sha256="0" * 64)
+    path = tmp_path / "different.plan.json"
+    path.write_text(Plan(recipe, plan.criteria, plan.evidence).to_json(), encoding="utf-8")
+    lines = difference_lines(compare(finished.plan, path))
+    assert lines[0].endswith("plans for different models")
+    assert f"groups ({2 * count} of {2 * count} differ)" in lines
+
+
 def test_the_page_shows_both(finished: Run, other: tuple[Path, str, str], tmp_path: Path) -> None:
     path, group, _ = other
     page = Html(difference_page(compare(finished.plan, path)))

@@ -12,7 +12,11 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from precsearch.api import inspect, optimize_events
+from precsearch.cli.output.inspect import inspect_lines
+from precsearch.cli.output.page import Page
 from precsearch.core.errors import OptionError
+from precsearch.core.events import StageStarted, Warned
 from precsearch.core.precision import Precision
 from precsearch.core.space import Assignment
 from precsearch.graph.prepare import prepare
@@ -91,6 +95,29 @@ def outputs(model: bytes) -> np.ndarray:
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     feed = np.random.default_rng(1).normal(0, 1, (3, 4, 6, 6)).astype(np.float32)
     return np.asarray(session.run(None, {"x": feed})[0])
+
+
+@pytest.mark.parametrize("quantized", [True, False])
+def test_products_that_keep_the_authors_qdq_are_said_by_inspect_and_by_a_search(
+    quantized: bool, tmp_path: Path
+) -> None:
+    path, data = author(tmp_path, quantized=quantized), tmp_path / "data.npz"
+    np.savez(data, x=np.random.default_rng(1).normal(0, 1, (8, 4, 6, 6)).astype(np.float32))
+    found = inspect(path, backend="tensorrt-rtx")
+    assert (found.kept, found.products) == (2 if quantized else 0, 2)
+    note = "2 of 2 products stand between the author's Q/DQ"
+    shown = " ".join(line.plain for line in inspect_lines(found, Page()))
+    assert (note in shown) == quantized
+    said: list[str] = []
+    config = OptimizeConfig(path, data=data, backend="onnxruntime", run_dir=tmp_path / "run")
+    events = optimize_events(config)
+    for event in events:
+        if isinstance(event, Warned):
+            said.append(event.message)
+        if isinstance(event, StageStarted) and event.stage == "calibrate":
+            events.close()
+            break
+    assert any(message.startswith(note) for message in said) == quantized
 
 
 def test_lifting_leaves_the_float_model(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from precsearch.cli.cells import clean, magnitude, middle, milliseconds
 from precsearch.cli.output.work import time_of, undecided_lines, work_of
+from precsearch.optimization.explanation.authors_qdq import qdq_note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +55,8 @@ def inspect_lines(inspection: Inspection, page: Page) -> list[Text]:
     if fixed:
         kinds = ", ".join(f"{count} {clean(kind)}" for kind, count in fixed.most_common())
         lines += page.sentence(f"always FP32: {kinds}", "", "dim")
+    if note := qdq_note(inspection.kept, inspection.products):
+        lines += page.sentence(note, "")
     return lines + undecided_lines(inspection.counted, page) + _hazard_lines(inspection, page)
 
 

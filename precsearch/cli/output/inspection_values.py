@@ -41,6 +41,8 @@ def inspect_fields(inspection: Inspection) -> dict[str, object]:
             {"group": p.key, "precision": p.precision.value, "reason": p.reason}
             for p in inspection.hazards
         ],
+        "products": inspection.products,
+        "kept": inspection.kept,
         "samples": inspection.samples,
         "judged": [p.value for p in inspection.judged],
     }

@@ -18,6 +18,7 @@ from precsearch.graph.reading.read import read_model
 from precsearch.grouping.control import NO_CONTROL, Control
 from precsearch.grouping.group import group
 from precsearch.hazards import suspected
+from precsearch.optimization.explanation.authors_qdq import products_kept
 from precsearch.optimization.preview.counted import Counted, counted, counted_for
 from precsearch.optimization.preview.fp32_time import Fp32Time, found_beside
 from precsearch.setup.target import Target, open_target
@@ -51,6 +52,8 @@ class Inspection:
         samples: Samples that hazards were looked for in; 0: in the constants alone.
         judged: Float precisions that hazards were looked for in, the most precise first.
         fp32: Time of the FP32 engine by group, ``None`` where nobody has measured it.
+        products: Convolutions and matrix products of the main graph.
+        kept: How many of them stand between the author's Q/DQ, and keep those.
     """
 
     model: str
@@ -66,6 +69,8 @@ class Inspection:
     samples: int = 0
     judged: tuple[Precision, ...] = ()
     fp32: Fp32Time | None = None
+    products: int = 0
+    kept: int = 0
 
     @property
     def decidable_time(self) -> tuple[float, float, float] | None:
@@ -120,6 +125,7 @@ def inspect(
     work = counted(target, offered) if given is None else counted_for(target, given, offered)
     statistics = None if given is None else _screened(target, given)
     judged = _judged(target, precisions)
+    kept, products = products_kept(graph)
     return Inspection(
         model=source.path.name,
         sha256=source.digest,
@@ -133,6 +139,8 @@ def inspect(
         hazards=_hazards(target, judged, statistics, work.graph),
         samples=0 if given is None else sum(given.sizes),
         judged=judged,
+        products=products,
+        kept=kept,
         fp32=_fp32_time(target, run, given if profile else None),
     )
 

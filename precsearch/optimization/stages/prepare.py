@@ -23,6 +23,7 @@ from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.measurement.build_service import Engine
 from precsearch.measurement.service import Candidate, MeasurementConfig, ReferenceSplit
 from precsearch.metrics import code_digest, scale_notes
+from precsearch.optimization.explanation.authors_qdq import products_kept, qdq_note
 from precsearch.optimization.stages.calibrate import calibrated
 from precsearch.optimization.stages.correct import Correcting
 from precsearch.optimization.stages.rewrite import rewritable
@@ -159,6 +160,9 @@ class Preparation:
         searched = reference_of(self.target, parts.search, worker, beside)
         yield from self.warn(check_comparable(searched))
         yield from self.warn(scale_notes(inputs.metric, searched.reference))
+        if self.config.precisions is None or Precision.INT8 in self.config.precisions:
+            note = qdq_note(*products_kept(self.target.graph))
+            yield from self.warn((note,) if note else ())
         if parts.holdout is not None:
             check_holdout(self.target, parts.holdout, worker)
         yield StageStarted("calibrate", f"{parts.calibration.samples} samples")

@@ -15,7 +15,11 @@ from precsearch.backends.tensorrt.building.precision_constraints import (
     apply_precisions,
     constraint_modes,
 )
-from precsearch.backends.tensorrt.building.profiles import Shapes, add_profiles
+from precsearch.backends.tensorrt.building.profiles import (
+    Shapes,
+    add_profiles,
+    drop_shared_names,
+)
 from precsearch.backends.tensorrt.building.timing_cache import (
     KeptCache,
     overwrite,
@@ -126,6 +130,8 @@ class EngineBuilder:
                 f"the model says by name what runs in FP16, which TensorRT {self._caps.version} is "
                 "told by types: it would run in FP32; make the plan with this version"
             )
+        if drop_shared_names(parsed, shapes):
+            model = parsed.SerializeToString()
         written = node_outputs(parsed)
         names = tuple(dict.fromkeys(written.values()))
         half = self._knobs.layer_precisions == "all"

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import onnx
+
 from precsearch.core.errors import BuildError
 
-__all__ = ["Shapes", "add_profiles"]
+__all__ = ["Shapes", "add_profiles", "drop_shared_names"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Input name → shape."""
@@ -51,3 +53,36 @@ def add_profiles(
             profile.set_shape(tensor.name, least, taken[0], most)
         if config.add_optimization_profile(profile) < 0:
             raise BuildError(f"TensorRT refuses the shapes {members}: {errors()}")
+
+
+def drop_shared_names(model: onnx.ModelProto, shapes: Sequence[Shapes]) -> bool:
+    """Take names off open dimensions of the inputs that share one and do not agree in size.
+
+    Exporters name several dimensions alike that are not ("?" for height and width). ONNX Runtime
+    takes such a model; TensorRT ties dimensions by their names, and does not build.
+
+    Args:
+        model: Changed in place.
+        shapes: Sets of input shapes that the engine must take.
+
+    Returns:
+        Whether there were any.
+    """
+    found = False
+    for one in shapes:
+        sizes: dict[str, set[int]] = {}
+        named = [
+            (dim, size)
+            for value in model.graph.input
+            for dim, size in zip(
+                value.type.tensor_type.shape.dim, one.get(value.name, ()), strict=False
+            )
+            if dim.dim_param
+        ]
+        for dim, size in named:
+            sizes.setdefault(dim.dim_param, set()).add(size)
+        for dim, _ in named:
+            if len(sizes[dim.dim_param]) > 1:
+                dim.Clear()
+                found = True
+    return found

@@ -1,5 +1,7 @@
 """Searches on a local Ray with two actors, one of which is killed on the way; run by `test_ray`.
 
+With ``gpus`` it opens three services on two GPUs, which need not be there: Ray believes it.
+
 It runs in a network namespace of its own, since Ray listens on every interface.
 """
 
@@ -100,8 +102,41 @@ def accuracy(trial: Trial) -> object:
     return trial.number, trial.proposal, trial.measurement.accuracy, trial.model_digest
 
 
+class Seen:
+    """A service that tells which GPUs its process sees."""
+
+    def __init__(self, *_: object) -> None:
+        self.gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+
+    def visible(self) -> str:
+        return self.gpus
+
+
+def shared() -> None:
+    """As many services on a GPU as a search wants: one that searches, one that confirms."""
+    from tests.executors.ray_drill import Seen as Imported  # as a child process knows it
+
+    with tempfile.TemporaryDirectory() as folder:
+        request = Request(
+            read_model(MODEL), BackendFacts(device="gpu"), Path(folder), "0,1", 0, 1, LOCAL
+        )
+        executor = RayExecutor(request)
+        try:
+            devices = executor.devices()
+            channels = [executor.open(d, Imported) for d in (*devices, devices[0])]
+            seen = [c.call(Imported.visible) for c in channels]
+        finally:
+            executor.close()
+    assert sorted(seen[:2]) == ["0", "1"], seen
+    assert seen[2] == seen[0], seen
+    print("shared", *seen)
+
+
 def main() -> None:
     loopback_up()
+    if sys.argv[1] == "gpus":
+        shared()
+        return
     slow = replace(slower(LANDSCAPE, 5.0), sleep=True)  # so that the kill meets a call
     config = replace(config_of(slow), backend=partial(FakeBackend, landscape=slow.to_json()))
     plain = searched(HereExecutor(), config_of(replace(slow, sleep=False)))

@@ -33,17 +33,14 @@ def apart() -> list[str]:
     return words if tried.returncode == 0 else []
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not INSTALLED, reason="NOT TESTED: Ray is not installed (precsearch[ray])")
-def test_a_killed_actor_costs_no_trial() -> None:
-    words = apart()
-    if not words:
+def drill(words: str) -> str:
+    """What the drill prints."""
+    started = apart()
+    if not started:
         pytest.skip("NOT TESTED: Ray listens on every interface, and no network of its own here")
-    cores = sorted(os.sched_getaffinity(0))
-    devices = f"{cores[0]},{cores[1]}" if len(cores) > 1 else ""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "strategies")))}
     done = subprocess.run(
-        [*words, sys.executable, "-m", "tests.executors.ray_drill", devices],
+        [*started, sys.executable, "-m", "tests.executors.ray_drill", words],
         cwd=ROOT,
         env=env,
         capture_output=True,
@@ -52,7 +49,22 @@ def test_a_killed_actor_costs_no_trial() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    assert "killed an actor" in done.stdout
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not INSTALLED, reason="NOT TESTED: Ray is not installed (precsearch[ray])")
+def test_a_killed_actor_costs_no_trial() -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    devices = f"{cores[0]},{cores[1]}" if len(cores) > 1 else ""
+    assert "killed an actor" in drill(devices)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not INSTALLED, reason="NOT TESTED: Ray is not installed (precsearch[ray])")
+def test_a_second_service_on_a_gpu_waits_for_no_other_gpu() -> None:
+    """As where finalists are timed in new processes while the search's actors hold all GPUs."""
+    assert drill("gpus").startswith("shared")
 
 
 @pytest.mark.skipif(INSTALLED, reason="Ray is installed")

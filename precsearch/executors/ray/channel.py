@@ -19,6 +19,9 @@ __all__ = ["RayChannel"]
 _RETURN_S = 60.0
 """How long a lost actor may take to come back."""
 
+_START_S = 300.0
+"""How long Ray may take to find room for an actor on its node."""
+
 _LIVES = 3
 """How often a call is begun, where its actor is lost each time."""
 
@@ -83,9 +86,23 @@ class RayChannel(Channel[S]):
 
     def _reopen(self) -> None:
         """Start the service; wait for an actor that Ray starts again on its node."""
+        self._wait_for_place()
         deadline = time.monotonic() + _RETURN_S
         while not self._opened(deadline):
             time.sleep(_LOOK_S)
+
+    def _wait_for_place(self) -> None:
+        """Wait until Ray has started the actor, which it does once there is a GPU for it."""
+        import ray
+
+        here, deadline = self.actor.pid.remote(), time.monotonic() + _START_S
+        with interruptible():
+            while not ray.wait([here], timeout=_LOOK_S)[0]:
+                if time.monotonic() > deadline:
+                    raise WorkerMissing(
+                        f"Ray has started nothing on device {self._device.name} for "
+                        f"{_START_S:.0f} s: others hold what it needs; see 'ray status'"
+                    )
 
     def _opened(self, deadline: float) -> bool:
         """Whether the service runs now; not yet, if Ray is starting the actor again."""

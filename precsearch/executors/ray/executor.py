@@ -23,6 +23,9 @@ __all__ = ["LOCAL", "RayExecutor", "open_ray"]
 LOCAL = "local"
 """The address that stands for a Ray of this machine, started for the run."""
 
+_ANSWER_S = 60.0
+"""How long an actor may take to say which GPU it has."""
+
 S = TypeVar("S")
 
 
@@ -51,6 +54,7 @@ class RayExecutor(Executor):
             shared=True,
         )
         self._nodes: dict[str, str] = {}
+        self._holders: dict[DeviceSpec, Any] = {}  # actors that Ray gave a GPU to
         gpus = len(request.devices()) if self._local and request.facts.device == "gpu" else None
         _start(self._ray, self._address, local=self._local, gpus=gpus)
         self._devices = self._here.devices() if self._local else self._found(request)
@@ -78,16 +82,18 @@ class RayExecutor(Executor):
         """See `Executor.close`."""
         self._here.close()
         self._objects.clear()
+        self._holders.clear()
         self._ray.shutdown()
 
     def _started(self, device: DeviceSpec) -> Any:  # noqa: ANN401 - Ray's handle
-        """An actor for a device."""
+        """An actor for a device; on a GPU that an actor of this run has already, a second one."""
+        visible = self._visible(device)
         options: dict[str, Any] = {
             "max_restarts": -1,
             "max_task_retries": 0,
             "max_concurrency": 4,  # `stop` while a call runs
             "num_cpus": 0,
-            "num_gpus": 1 if device.kind == "gpu" else 0,
+            "num_gpus": 1 if device.kind == "gpu" and not visible else 0,
         }
         if not self._local:
             from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -97,7 +103,20 @@ class RayExecutor(Executor):
         place = self._here.place(device) if self._local else None
         site, files = (self._site, {}) if self._local else self._shipped()
         actor = self._ray.remote(Node).options(**options)
-        return actor.remote(device, place, site, files)
+        found = actor.remote(device, place, site, files, visible)
+        if options["num_gpus"]:
+            self._holders[device] = found
+        return found
+
+    def _visible(self, device: DeviceSpec) -> str:
+        """The GPU that an actor of this run holds for a device, as CUDA names it; "" for none."""
+        holder = self._holders.get(device)
+        if holder is None:
+            return ""
+        try:
+            return str(self._ray.get(holder.visible.remote(), timeout=_ANSWER_S))
+        except (self._ray.exceptions.RayActorError, self._ray.exceptions.GetTimeoutError):
+            return ""  # it is closed, or its node is gone
 
     def _shipped(self) -> tuple[Site, dict[str, Any]]:
         """The model's files in Ray's store, put there once; a node takes what it lacks."""

@@ -15,15 +15,24 @@ from precsearch.measurement.place import Place
 
 __all__ = ["Node"]
 
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+
 
 class Node:
     """What the actor is: it serves one service from a subprocess on its node."""
 
     def __init__(
-        self, device: DeviceSpec, place: Place | None, site: Site, files: Mapping[str, Any]
+        self,
+        device: DeviceSpec,
+        place: Place | None,
+        site: Site,
+        files: Mapping[str, Any],
+        visible: str,
     ) -> None:
         import ray
 
+        if visible:  # the GPU of another actor, which Ray would hide from this one
+            os.environ[_VISIBLE] = visible
         self._device = device
         if place is None:
             for name in site.missing():
@@ -61,6 +70,10 @@ class Node:
             return "result", self._worker.named(name, args, more, again=again), self._ready
         except PrecsearchError as error:
             return "error", error, self._ready
+
+    def visible(self) -> str:
+        """The GPUs that Ray assigned to this actor, as CUDA names them."""
+        return os.environ.get(_VISIBLE, "")
 
     def stop(self) -> None:
         """Kill the subprocess."""

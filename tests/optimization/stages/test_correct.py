@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,10 @@ import pytest
 import precsearch
 from precsearch.core.errors import OptionError, PlanError, ReplayError
 from precsearch.core.precision import Precision
-from precsearch.optimization.stages.corrections_file import read_corrections
+from precsearch.optimization.stages import correct, correction_judge, correction_ranges
+from precsearch.optimization.stages.correct import BIAS, RANGES, SHARE_OF_BUDGET, Correcting
+from precsearch.optimization.stages.correction_ranges import Ask
+from precsearch.optimization.stages.corrections_file import Corrections, read_corrections
 from precsearch.plan.plan import Plan
 from precsearch.setup.config import CORRECTIONS, OptimizeConfig
 from tests.e2e.plugins.clocked_backend import here
@@ -158,3 +162,41 @@ def test_relative_l2_judges_where_there_are_too_few_answers(place: Path) -> None
     right = judged_by("top1-agree")
     assert right is not None
     assert right == judged_by("rel-l2")
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("used", [0.8, 1.1])
+def test_ranges_leave_time_for_biases_and_no_more_than_the_share_is_used(
+    place: Path, monkeypatch: pytest.MonkeyPatch, used: float
+) -> None:
+    """``used``: what choosing ranges takes of the time that all corrections have."""
+    clock, budget = Clock(), 400.0
+    for module in (correct, correction_judge, correction_ranges):
+        monkeypatch.setattr(module, "time", clock)
+    found, asked = Correcting._candidates, list[str]()
+
+    def slowly(
+        self: Correcting, name: str, kept: Corrections, ask: Ask
+    ) -> Iterator[tuple[Corrections, Corrections]]:
+        asked.append(name)
+        if name != RANGES:
+            yield from found(self, name, kept, ask)
+            return
+        clock.now = used * SHARE_OF_BUDGET * budget
+        yield kept, kept  # too late to be judged
+        raise AssertionError("there was no time for a second set of ranges")
+
+    monkeypatch.setattr(Correcting, "_candidates", slowly)
+    rows = searched(time_budget=budget).evidence.corrections
+    assert RANGES in asked
+    assert all(row.name != RANGES for row in rows)
+    assert (BIAS in asked) == (used < 1)

@@ -9,7 +9,7 @@ import pytest
 
 from precsearch.core.trial import Fidelity, Trial
 from precsearch_strategies import Auto
-from precsearch_strategies.acquisition import rank
+from precsearch_strategies.acquisition.candidates import candidates
 from precsearch_strategies.encoding import Labels
 from precsearch_strategies.history import History
 from tests.strategies.harness import run
@@ -65,14 +65,14 @@ def test_candidates_are_made_for_each_engine_and_not_for_each_proxy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = Recipe(groups=24, precisions=TWO, tolerance=0.4).draw(2)
-    whole, pools = rank.candidates, 0
+    pools = 0
 
     def counted(*given: Any) -> Labels:
         nonlocal pools
         pools += 1
-        return whole(*given)
+        return candidates(*given)
 
-    monkeypatch.setattr(rank, "candidates", counted)
+    monkeypatch.setattr("precsearch_strategies.acquisition.rank.candidates", counted)
     found = run(Auto(), made)
     reasons = [t.proposal.reason for t in found.trials if t.proposal.fidelity is PROXY]
     assert sum("candidate" in reason for reason in reasons) > 2 * len(found.engines)

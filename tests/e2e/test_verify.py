@@ -13,6 +13,7 @@ def test_a_plan_that_is_slower_elsewhere_is_not_verified_there(tmp_path: Path) -
     env = install(tmp_path)
     data = few_samples(tmp_path / "few.npz", 16)
     args = ("--tol", "0.1", "--strategy", "uniform", "--threads", "1", "--backend", "clocked")
+    args += ("--no-corrections",)
     done = run("optimize", MODEL, "--data", data, *args, "-o", tmp_path / "p.json", env=env)
     assert done.returncode == 0, done.stderr
     plan = read_plan(tmp_path / "p.json")

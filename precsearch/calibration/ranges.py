@@ -100,9 +100,9 @@ def ranges_by_method(
     if not calibration.tensors:
         return {method: {} for method in methods}
     until = time.monotonic() + calibration.seconds
-    ranges, sizes = _min_max(calibration, feeds, until)
-    by_method = {method: dict(ranges) for method in methods}
     cut = [method for method in methods if method != "minmax"]
+    ranges, sizes = _min_max(calibration, feeds, until, sized=bool(cut))
+    by_method = {method: dict(ranges) for method in methods}
     for name, counts in _histograms(calibration, feeds, ranges, sizes, until) if cut else ():
         for method in cut:
             by_method[method][name] = CUTS[method](counts, ranges[name], calibration.levels)
@@ -121,11 +121,11 @@ def _output(tensor: str, elem_type: int = _FLOAT) -> onnx.ValueInfoProto:
     return onnx.helper.make_tensor_value_info(tensor, elem_type, None)
 
 
-def _with_statistics(model: bytes, tensors: Sequence[str]) -> bytes:
-    """The model with four numbers per tensor as its only outputs: minimum, maximum, finite, size.
+def _with_statistics(model: bytes, tensors: Sequence[str], *, sized: bool) -> bytes:
+    """The model with three numbers per tensor as its only outputs: minimum, maximum, finite.
 
     *Finite* is 0 unless some value is infinite or NaN, which ReduceMin and ReduceMax skip at some
-    positions. The size is in elements.
+    positions. With ``sized`` a fourth one is the number of elements.
     """
     proto = onnx.ModelProto.FromString(model)
     graph = proto.graph
@@ -133,7 +133,7 @@ def _with_statistics(model: bytes, tensors: Sequence[str]) -> bytes:
     behind: dict[str, list[onnx.NodeProto]] = {}
     del graph.output[:]
     for index, tensor in enumerate(tensors):
-        nodes = _statistics(tensor, f"precsearch_{index}")
+        nodes = _statistics(tensor, f"precsearch_{index}", sized=sized)
         behind.setdefault(tensor, []).extend(nodes)
         shown = (n for n in nodes if n.op_type != "Mul")
         graph.output.extend(
@@ -143,14 +143,15 @@ def _with_statistics(model: bytes, tensors: Sequence[str]) -> bytes:
     return bytes(proto.SerializeToString())
 
 
-def _statistics(tensor: str, stem: str) -> list[onnx.NodeProto]:
+def _statistics(tensor: str, stem: str, *, sized: bool) -> list[onnx.NodeProto]:
     node, zeros = onnx.helper.make_node, f"{stem}_zeros"
+    size = [node("Size", [tensor], [f"{stem}_size"])] if sized else []
     return [
         node("ReduceMin", [tensor], [f"{stem}_min"], keepdims=0),
         node("ReduceMax", [tensor], [f"{stem}_max"], keepdims=0),
         node("Mul", [tensor, _ZERO], [zeros]),
         node("ReduceSum", [zeros], [f"{stem}_finite"], keepdims=0),
-        node("Size", [tensor], [f"{stem}_size"]),
+        *size,
     ]
 
 
@@ -181,21 +182,21 @@ def run_feeds(
 
 
 def _min_max(
-    calibration: Calibration, feeds: Sequence[Feed], until: float
+    calibration: Calibration, feeds: Sequence[Feed], until: float, *, sized: bool
 ) -> tuple[dict[str, TensorRange], dict[str, int]]:
-    """Ranges of the tensors that were always finite, and the bytes of each tensor at most."""
+    """Ranges of the tensors that were always finite; with ``sized`` each one's bytes at most."""
     tensors = calibration.tensors
-    model = _with_statistics(calibration.model, tensors)
+    model = _with_statistics(calibration.model, tensors, sized=sized)
     low = np.full(len(tensors), np.inf, np.float32)
     high = np.full(len(tensors), -np.inf, np.float32)
     finite = np.ones(len(tensors), np.bool_)
     largest = np.zeros(len(tensors))
     for values in run_feeds(model, calibration.model_folder, feeds, until):
-        flat = np.array([float(v) for v in values]).reshape(-1, 4)
+        flat = np.array([float(v) for v in values]).reshape(len(tensors), -1)
         low = np.minimum(low, flat[:, 0].astype(np.float32))
         high = np.maximum(high, flat[:, 1].astype(np.float32))
         finite &= flat[:, 2] == 0
-        largest = np.maximum(largest, 4 * flat[:, 3])
+        largest = np.maximum(largest, 4 * flat[:, -1] if sized else 0)
     ranges = {
         t: TensorRange(float(a), float(b))
         for t, a, b, whole in zip(tensors, low, high, finite, strict=True)

@@ -92,7 +92,8 @@ def table(output: Path) -> str:
         s = seen(read(path))
         if how == "1":
             one[name] = s.wall
-        ratio = f"{one[name] / s.wall:.2f}x" if name in one and how != "1" else ""
+        # A search that was cut off has no end.
+        ratio = f"{one[name] / s.wall:.2f}x" if s.wall and name in one and how != "1" else ""
         idle = ", ".join(f"{d} {v:.0%}" for d, v in s.idle.items())
         took = f"{median(s.seconds):.1f}" if s.seconds else ""
         lines.append(

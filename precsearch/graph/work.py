@@ -87,8 +87,9 @@ def _shape(tensor: str, graph: GraphView) -> tuple[Dim, ...] | None:
 
 
 def _product(dims: Iterable[Dim]) -> Work:
-    dims = tuple(dims)
-    return Work(math.prod(1 if d is None else d for d in dims), None not in dims)
+    # Some exporters write an open dimension as -1.
+    known = [d if d is not None and d >= 0 else None for d in dims]
+    return Work(math.prod(1 if d is None else d for d in known), None not in known)
 
 
 def _einsum(node: NodeView, graph: GraphView) -> Work:

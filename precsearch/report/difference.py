@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,12 +174,16 @@ def _numbers(plan: Plan) -> Iterator[tuple[str, str]]:
     lowered = len(plan.recipe.assignment)
     engines = sum(t.fidelity == "engine" for t in evidence.trials)
     yield "bound", bound
-    yield "loss", scale(evidence.accuracy.loss)
-    if evidence.holdout is not None:
-        yield "loss on the holdout", scale(evidence.holdout.loss)
-    unsure = doubts(latency) if lowered else latency.unsure
-    yield "speed over FP32", "; ".join((f"{speed_of(latency.ratio)} ({interval})", *unsure))
-    yield "latency", milliseconds(latency.seconds)
+    if math.isnan(latency.seconds):  # a plan that was edited by hand
+        for what in ("loss", "speed over FP32", "latency"):
+            yield what, "not measured"
+    else:
+        yield "loss", scale(evidence.accuracy.loss)
+        if evidence.holdout is not None:
+            yield "loss on the holdout", scale(evidence.holdout.loss)
+        unsure = doubts(latency) if lowered else latency.unsure
+        yield "speed over FP32", "; ".join((f"{speed_of(latency.ratio)} ({interval})", *unsure))
+        yield "latency", milliseconds(latency.seconds)
     yield "FP32's latency", milliseconds(evidence.baseline.seconds)
     yield "groups below FP32", f"{lowered} of {len(plan.recipe.groups)}"
     yield "search", f"{many(engines, 'engine')} in {duration(evidence.seconds)}"

@@ -32,8 +32,8 @@ class Found:
         self.folder = folder
         self.plan_path = folder / "digits.plan.json"
         self.artifact = folder / "fast.onnx"
-        self.data = few_samples(folder / "few.npz", 64)
-        self.holdout = few_samples(folder / "holdout.npz", 64, HOLDOUT)
+        self.data = few_samples(folder / "few.npz", 96)
+        self.holdout = few_samples(folder / "holdout.npz", 96, HOLDOUT)
         self.done = run(
             *("optimize", MODEL, "--data", self.data, "--holdout", self.holdout, "--tol", "1e-2"),
             *("--threads", "1", "--max-builds", "4"),

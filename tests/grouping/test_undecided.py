@@ -150,6 +150,17 @@ def test_open_sizes_make_a_lower_bound_and_data_makes_it_exact() -> None:
     assert least.macs <= found.per(2).macs
 
 
+def test_an_open_size_written_as_minus_one_is_open() -> None:
+    """As PaddlePaddle's exporter writes the batch."""
+    model = open_net()
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = -1
+    graph = view(model)
+    least = total_work(graph.nodes, graph)
+    assert not least.exact
+    assert least.macs > 0
+    assert total_work(graph.nodes, sized(graph, {"x": (2, 3, 10, 20)})).exact
+
+
 WORK: dict[str, tuple[Callable[[GraphBuilder, str], str], int]] = {
     "conv": (lambda b, x: b.op("Conv", x, b.weight(4, 8, 3, 3)), 4 * 16 * 72),
     "grouped": (lambda b, x: b.op("Conv", x, b.weight(8, 1, 3, 3), group=8), 8 * 16 * 9),

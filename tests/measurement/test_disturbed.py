@@ -213,8 +213,9 @@ class TestRace:
         plain = Engine(Machine(), 1e-3, spread, seed=2)
         return compare(engine, plain, LOADS, noise, OPTIONS, best=best).rounds
 
-    def test_a_sure_loser_ends_at_the_first_look(self) -> None:
-        assert self.rounds(0.8, 0.15, best=0.5) == OPTIONS.rounds
+    def test_a_sure_loser_ends_at_half_of_the_first_rounds(self) -> None:
+        assert self.rounds(0.8, 0.15, best=0.5) == OPTIONS.rounds // 2
+        assert self.rounds(0.6, 0.15, best=0.58) > OPTIONS.rounds // 2, "it may be faster"
         assert self.rounds(0.8, 0.15, best=None) > OPTIONS.rounds
 
     def test_a_tie_with_fp32_ends_once_it_is_one(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from precsearch.cli.main import run
 from precsearch.core.precision import Precision
+from precsearch.core.trial import Accuracy
 from precsearch.plan.plan import Plan, read_plan
 from precsearch.report import compare, difference_lines, difference_page
 from tests.report.runs import Html, Run
@@ -56,6 +58,17 @@ def test_a_plan_and_itself_are_the_same(finished: Run) -> None:
     found = compare(finished.plan, finished.plan)
     assert (found.groups, found.scales, found.options, found.rebuilt) == ((), (), (), ())
     assert difference_lines(found)[0].endswith("the same engine")
+
+
+def test_a_plan_that_nobody_measured_has_no_numbers(finished: Run, tmp_path: Path) -> None:
+    plan = read_plan(finished.plan)
+    latency = replace(plan.evidence.latency, seconds=math.nan, ratio=math.nan)
+    evidence = replace(plan.evidence, latency=latency, accuracy=Accuracy(math.nan, math.nan))
+    path = tmp_path / "edited.plan.json"
+    path.write_text(Plan(plan.recipe, plan.criteria, evidence).to_json(), encoding="utf-8")
+    found = {c.what: c.second for c in compare(finished.plan, path).measured}
+    assert [found[what] for what in ("loss", "speed over FP32", "latency")] == ["not measured"] * 3
+    assert "nan" not in "\n".join(difference_lines(compare(finished.plan, path)))
 
 
 def test_plans_for_different_models_share_no_group(finished: Run, tmp_path: Path) -> None:

@@ -181,12 +181,21 @@ def test_bisection_asks_ahead_for_the_levels_that_devices_have_room_for(devices:
     assert rounds == {1: 4, 3: 2, 7: 2}[devices], "1, 2 and 3 levels of 4 at a time"
 
 
-def test_uniform_engines_and_their_placements_are_built_side_by_side() -> None:
+@pytest.mark.parametrize(
+    ("devices", "builds", "placed"),
+    [(2, 40, []), (4, 40, [HINTED, BRANCHES]), (4, 12, [])],
+)
+def test_uniform_engines_and_their_placements_are_built_side_by_side(
+    devices: int, builds: int, placed: list[str]
+) -> None:
     made = hinted(drawn({}))
+    problem = on(made, devices)
+    problem = replace(problem, budget=replace(problem.budget, max_builds=builds))
     batches = [
         [p.reason for p in e.proposals]
-        for e in search(on(made, 2), Auto(), simulated(made, 2).evaluate)
+        for e in search(problem, Auto(), simulated(made, devices).evaluate)
         if isinstance(e, BatchProposed)
     ]
-    assert batches[0] == ["FP32 is the baseline", f"{HALF}, beside FP32", f"{LOWEST}, beside FP32"]
-    assert [HINTED, BRANCHES] in batches
+    beside = [f"{reason}, beside FP32" for reason in (HALF, LOWEST, *placed)]
+    assert batches[0] == ["FP32 is the baseline", *beside]
+    assert any(b[:2] == [HINTED, BRANCHES] for b in batches) is not bool(placed)

@@ -23,6 +23,7 @@ from precsearch.backends.tensorrt.options import SHARED, TensorRtOptions
 from precsearch.backends.tensorrt.runtime.cuda import Device
 from precsearch.backends.tensorrt.runtime.engine import TensorRtSession
 from precsearch.backends.tensorrt.scheme import scheme
+from precsearch.backends.tf32 import tf32_modes
 from precsearch.core.backend import (
     GPU_USE,
     TYPED_HALF,
@@ -34,7 +35,7 @@ from precsearch.core.backend import (
     QuantScheme,
 )
 from precsearch.core.backend.facts import COMPILED
-from precsearch.core.errors import BuildError, OptionError
+from precsearch.core.errors import OptionError
 from precsearch.core.precision import Precision
 from precsearch.system.disturbance import Watch
 from precsearch.system.gpu_neighbours import device_watch
@@ -46,8 +47,6 @@ _RUN = frozenset({Precision.FP32, Precision.FP16, Precision.INT8})
 _SINCE = {Precision.BF16: 80, Precision.FP8: 89, Precision.INT4: 80}
 """Compute capability, ten times, from which TensorRT-RTX 1.7.1 builds what not every GPU has.
 Before, it refuses "HW-specific datatypes". Built, and never run by precsearch's own tests."""
-_FIRST_TF32 = 8
-"""Major compute capability from which tensor cores multiply FP32 in TF32."""
 
 
 class TensorRtBackend:
@@ -160,11 +159,8 @@ class TensorRtBackend:
 
     def fp32_modes(self) -> tuple[Fp32Mode, ...]:
         """See `precsearch.core.backend.ChoosesFp32.fp32_modes`: TF32 is there from Ampere on."""
-        strict = Fp32Mode("strict", 24, {"tf32": "false"})
-        if int(self._device().compute.partition(".")[0]) < _FIRST_TF32:
-            return (strict,)
-        coarse = Fp32Mode("tf32", 11, {"tf32": "true"})
-        return (coarse, strict) if self.knobs.tf32 else (strict, coarse)
+        major = int(self._device().compute.partition(".")[0])
+        return tf32_modes(major, "tf32", default=self.knobs.tf32)
 
     def unavailable(self, precisions: Collection[Precision]) -> str:
         """See `precsearch.core.backend.facts.LimitsPrecisions.unavailable`."""
@@ -280,18 +276,11 @@ class TensorRtBackend:
         return tuple(sorted(layer.line for layer in layers))
 
     def _deserialized(self, artifact: bytes) -> tuple[Any, Any]:
-        here = self._here
-        try:
-            runtime = here.trt.Runtime(here.logger)
-        except TypeError as error:  # from pybind11: what TensorRT gave was null
-            raise BuildError(f"TensorRT cannot start: {'; '.join(here.lines.errors)}") from error
-        engine = runtime.deserialize_cuda_engine(artifact)
-        if engine is None:
-            said = "; ".join(here.lines.errors[-2:]) or "it does not say why"
-            raise BuildError(f"TensorRT does not take the engine: {said}")
+        engine = self._here.deserialized(artifact)
         context = self._context(engine)
         if context is None:
-            raise MemoryError("; ".join(here.lines.errors[-2:]) or "no context for the engine")
+            errors = self._here.lines.errors[-2:]
+            raise MemoryError("; ".join(errors) or "no context for the engine")
         return engine, context
 
     def _context(self, engine: Any) -> Any:  # noqa: ANN401

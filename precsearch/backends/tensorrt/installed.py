@@ -10,7 +10,7 @@ from typing import Any
 from precsearch.backends.tensorrt.capabilities import Caps, probe
 from precsearch.backends.tensorrt.logger import Lines, make_logger
 from precsearch.backends.tensorrt.runtime.cuda import Cuda
-from precsearch.core.errors import OptionError
+from precsearch.core.errors import BuildError, OptionError
 
 __all__ = ["Installed", "loaded"]
 
@@ -36,6 +36,22 @@ class Installed:
                 f"TensorRT {self.caps.version} can neither be told types nor precisions; install "
                 "another version"
             )
+
+    def deserialized(self, artifact: bytes) -> Any:  # noqa: ANN401 - the bindings have no types
+        """An engine from its bytes.
+
+        Raises:
+            BuildError: TensorRT does not start, or does not take the engine.
+        """
+        try:
+            runtime = self.trt.Runtime(self.logger)
+        except TypeError as error:  # from pybind11: what TensorRT gave was null
+            raise BuildError(f"TensorRT cannot start: {'; '.join(self.lines.errors)}") from error
+        engine = runtime.deserialize_cuda_engine(artifact)
+        if engine is None:
+            said = "; ".join(self.lines.errors[-2:]) or "it does not say why"
+            raise BuildError(f"TensorRT does not take the engine: {said}")
+        return engine
 
     @cached_property
     def cuda(self) -> Cuda:

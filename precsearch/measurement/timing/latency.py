@@ -112,14 +112,23 @@ def compare(
         RunError: An engine failed.
     """
     timed = Interleaved([candidate, baseline], loads, options, around)
-    first = max(options.min_rounds, options.rounds // 2) if rough else options.rounds
-    rounds = timed.run(min(first, options.rounds))
+    half = min(max(options.min_rounds, options.rounds // 2), options.rounds)
+    early = half if rough or best is not None else options.rounds
+    rounds = timed.run(early)
     while True:
         latency = _latency(rounds[0], rounds[1], loads, options, timed)
         total = latency.rounds + latency.dropped
-        if rough or timed.over or total >= options.max_rounds or _settled(latency, noise, best):
+        if rough or timed.over or total >= options.max_rounds or _lost(latency, noise, best):
             return latency
-        rounds = timed.run(min(options.rounds, options.max_rounds - total))
+        if total >= options.rounds and _settled(latency, noise, best):
+            return latency
+        step = options.rounds - total if total < options.rounds else options.rounds
+        rounds = timed.run(min(step, options.max_rounds - total))
+
+
+def _lost(latency: Latency, noise: float, best: float | None) -> bool:
+    """Whether the candidate cannot be faster than the best engine."""
+    return best is not None and latency.ratio_low > best * (1 + max(noise, _RESOLUTION))
 
 
 def _settled(latency: Latency, noise: float, best: float | None) -> bool:
@@ -128,8 +137,6 @@ def _settled(latency: Latency, noise: float, best: float | None) -> bool:
     low, high = latency.ratio_low, latency.ratio_high
     lines = (1.0,) if best is None else (1.0, best)
     if any(line * (1 - noise) <= low and high <= line * (1 + noise) for line in lines):
-        return True
-    if best is not None and low > best * (1 + noise):
         return True
     outside = low > 1 + noise or high < 1 - noise
     return outside and high - low <= 2 * noise * latency.ratio

@@ -13,7 +13,7 @@ from precsearch.backends.auto import backend_name
 from precsearch.core.errors import OptionError
 from precsearch.core.precision import Encoding, Precision
 from precsearch.core.space import SearchSpace
-from precsearch.data.spec import input_specs
+from precsearch.data.spec import InputSpec, input_specs
 from precsearch.graph.reading.read import read_model
 from precsearch.grouping.control import NO_CONTROL, Control
 from precsearch.grouping.group import group
@@ -112,22 +112,14 @@ def inspect(
         InputError: The model or the data cannot be read, or an option is wrong.
         WorkerError: ONNX Runtime crashed or hung on the model.
     """
-    if profile and data is None:
-        raise OptionError("--profile times the FP32 engine on your samples; add --data")
-    if profile and run is not None:
-        raise OptionError("the FP32 time is either a run's or timed now; drop --run or --profile")
+    _check_profile(profile, data, run)
     source, named = read_model(Path(model)), backend_name(backend)
     target = open_target(source, named, precisions, granularity, threads, control=control)
     source, graph = target.source, target.graph
     specs = input_specs(graph.inputs)
-    given = None
-    if data is not None:
-        from precsearch.data.load import load
-
-        given = load(Path(data), specs, preprocess=preprocess)
+    given = None if data is None else _loaded(Path(data), specs, preprocess)
     offered = precisions or target.facts.offered or target.backend.precisions
     work = counted(target, offered) if given is None else counted_for(target, given, offered)
-    statistics = None if given is None else _screened(target, given)
     judged = _judged(target, precisions)
     kept, products = products_kept(graph)
     return Inspection(
@@ -140,13 +132,26 @@ def inspect(
         outputs=tuple(o.name for o in graph.outputs),
         space=work.space,
         counted=work,
-        hazards=_hazards(target, judged, statistics, work.graph),
+        hazards=_hazards(target, judged, given, work.graph),
         samples=0 if given is None else sum(given.sizes),
         judged=judged,
         products=products,
         kept=kept,
         fp32=_fp32_time(target, run, given if profile else None),
     )
+
+
+def _check_profile(profile: bool, data: str | Path | None, run: str | Path | None) -> None:
+    if profile and data is None:
+        raise OptionError("--profile times the FP32 engine on your samples; add --data")
+    if profile and run is not None:
+        raise OptionError("the FP32 time is either a run's or timed now; drop --run or --profile")
+
+
+def _loaded(data: Path, specs: tuple[InputSpec, ...], preprocess: str) -> Dataset:
+    from precsearch.data.load import load
+
+    return load(data, specs, preprocess=preprocess)
 
 
 def _fp32_time(target: Target, run: str | Path | None, timed: Dataset | None) -> Fp32Time | None:
@@ -180,9 +185,10 @@ def _judged(target: Target, precisions: tuple[Precision, ...] | None) -> tuple[P
 def _hazards(
     target: Target,
     judged: tuple[Precision, ...],
-    statistics: ScreenStatistics | None,
+    samples: Dataset | None,
     sized: GraphView,
 ) -> tuple[Prior, ...]:
+    statistics = None if samples is None else _screened(target, samples)
     if not judged:
         return ()
     if set(judged).isdisjoint(target.space.precisions):

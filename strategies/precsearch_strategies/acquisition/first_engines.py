@@ -22,6 +22,7 @@ from precsearch_strategies.uniform import casts, tolerated
 __all__ = ["baseline", "opening"]
 
 _WHEREVER = "wherever no rule forbids it"
+_ROOMY = 4  # times the number of devices, that the budget has of engines: some will be of no use
 _TWO = 2  # engines that the budget must allow for one of them to be another uniform one
 
 
@@ -45,15 +46,26 @@ class _Placement:
 
 
 def baseline(problem: Problem) -> dict[Assignment, str]:
-    """FP32 and, with several devices, a uniform engine for each; with the reason for each.
+    """FP32 and, with several devices, an engine for each that is likely wanted; with its reason.
 
     FP32 is rarely beyond the bound, and its engine is often there already: the others would wait.
+    Uniform engines come first. Where the budget is roomy, devices that are left take INT8 placed
+    otherwise, as if each placement were faster.
     """
+    devices, most = problem.devices, problem.budget.max_builds
     asked = {problem.all_fp32(): "FP32 is the baseline"}
-    if problem.devices > 1:
-        for precision in problem.space.precisions[1:][: problem.devices]:
-            reason = f"{precision.value.upper()} {_WHEREVER}, beside FP32"
-            asked.setdefault(tolerated(problem, precision), reason)
+    if devices == 1:
+        return asked
+    for precision in problem.space.precisions[1:][:devices]:
+        reason = f"{precision.value.upper()} {_WHEREVER}, beside FP32"
+        asked.setdefault(tolerated(problem, precision), reason)
+    both = casts(problem.space) and Precision.INT8 in problem.space.precisions
+    if both and (most is None or most >= _ROOMY * devices):
+        base = tolerated(problem, Precision.INT8)
+        for placement in _placements(problem, base):
+            base = problem.space.canonical(base.with_(placement.changes))
+            if len(asked) <= devices:
+                asked.setdefault(base, f"{placement.reason}, beside FP32")
     return asked
 
 

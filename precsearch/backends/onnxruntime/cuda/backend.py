@@ -11,7 +11,6 @@ import numpy as np
 
 from precsearch.backends.onnxruntime.cuda.capabilities import (
     FIRST_BF16,
-    FIRST_TF32,
     TYPED_CUDA,
     WITHOUT_QDQ,
 )
@@ -25,6 +24,7 @@ from precsearch.backends.onnxruntime.cuda.provider import (
 )
 from precsearch.backends.onnxruntime.cuda.session import Clock, DeviceSession, HostClock, Profiler
 from precsearch.backends.onnxruntime.fusion_faults import FUSION_FAULT
+from precsearch.backends.tf32 import tf32_modes
 from precsearch.core.backend import (
     BackendFacts,
     BackendOptions,
@@ -130,11 +130,8 @@ class OnnxRuntimeCudaBackend:
 
     def fp32_modes(self) -> tuple[Fp32Mode, ...]:
         """See `precsearch.core.backend.ChoosesFp32.fp32_modes`: TF32 is there from Ampere on."""
-        strict = Fp32Mode("strict", 24, {"use_tf32": "false"})
-        if self._driver.device().compute < FIRST_TF32:
-            return (strict,)
-        coarse = Fp32Mode("tf32", 11, {"use_tf32": "true"})
-        return (coarse, strict) if self.build_options.use_tf32 else (strict, coarse)
+        major, _ = self._driver.device().compute
+        return tf32_modes(major, "use_tf32", default=self.build_options.use_tf32)
 
     def unavailable(self, precisions: Collection[Precision]) -> str:
         """See `precsearch.core.backend.facts.LimitsPrecisions.unavailable`."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 from precsearch.core.formats import BFLOAT16, FLOAT16
 from precsearch.core.quantization import GraphForm, QuantScheme
 
-__all__ = ["FIRST_BF16", "FIRST_TF32", "TYPED_CUDA", "WITHOUT_QDQ"]
+__all__ = ["FIRST_BF16", "TYPED_CUDA", "WITHOUT_QDQ"]
 
 FIRST_BF16 = (8, 0)
 """Compute capability from which the provider's BF16 kernels run."""
-FIRST_TF32 = (8, 0)
-"""Compute capability from which tensor cores multiply FP32 in TF32."""
 
 _NO_BF16 = (
     *("ArgMax", "ArgMin", "AveragePool", "BatchNormalization", "Ceil", "Celu", "Clip", "Conv"),

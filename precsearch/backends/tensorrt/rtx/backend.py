@@ -136,8 +136,11 @@ class TensorRtRtxBackend(TensorRtBackend):
 
         Raises:
             BuildError: The model was refused.
-            OptionError: It has an operator that the target lacks in FP32, or Q/DQ without a form.
+            OptionError: It has an operator that the target lacks in FP32, or Q/DQ without a form; or
+                no target is given, and no GPU is here.
         """
+        if not self.target:
+            self._device()
         if self.target == _NO_FP32_PRODUCTS:
             _refuse_fp32_products(model)
         _refuse_fp32_attention(model)

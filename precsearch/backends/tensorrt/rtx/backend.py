@@ -136,8 +136,8 @@ class TensorRtRtxBackend(TensorRtBackend):
 
         Raises:
             BuildError: The model was refused.
-            OptionError: It has an operator that the target lacks in FP32, or Q/DQ without a form; or
-                no target is given, and no GPU is here.
+            OptionError: It has an operator that the target lacks in FP32, or Q/DQ without a form.
+                Or no target is given, and no GPU is here.
         """
         if not self.target:
             self._device()

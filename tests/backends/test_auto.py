@@ -66,7 +66,7 @@ def test_plan_and_journal_name_the_backend_that_auto_chose(
     )
     write_world(tmp_path)
     monkeypatch.chdir(tmp_path)
-    line = "optimize model.onnx --data data.npz --tol 9 --threads 1 --max-builds 2 -o p.json"
+    line = "optimize model.onnx --data data.npz --tol 9 --threads 1 --max-builds 1 -o p.json"
     assert run([*line.split(), "--backend", "auto"]) == 0
     assert "model.onnx on onnxruntime" in capsys.readouterr().err
     assert read_plan("p.json").recipe.backend == "onnxruntime"

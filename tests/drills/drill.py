@@ -14,7 +14,7 @@ from precsearch.executors.process import Worker
 from precsearch.search.evaluator import pooled
 from precsearch.search.journal import Journal
 from precsearch.search.loop import search
-from tests.search.loop_toys import IDENTITY, Climb, ToyBench, in_workers, toy_problem, toy_space
+from tests.search.loop_toys import IDENTITY, Climb, ToyService, in_workers, toy_problem, toy_space
 
 run_dir, landscape, count, seconds = sys.argv[1:]
 problem = toy_problem(toy_space(4))
@@ -22,7 +22,7 @@ with ExitStack() as stack:
     journal = stack.enter_context(Journal.open(run_dir, IDENTITY, resume=True))
     arguments = (landscape, float(seconds))
     workers = [
-        stack.enter_context(Worker(ToyBench, arguments, limit_s=60.0, preload=()))
+        stack.enter_context(Worker(ToyService, arguments, limit_s=60.0, preload=()))
         for _ in range(int(count))
     ]
     print("workers", *(w.pid for w in workers), flush=True)

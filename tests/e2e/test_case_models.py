@@ -22,6 +22,7 @@ def searched(folder: Path, tol: float, builds: int = 8) -> OptimizeResult:
             threads=1,
             max_builds=builds,
             backend="clocked",
+            corrections=(),
             output=folder / f"{tol}.json",
         )
     )

@@ -40,6 +40,7 @@ def config(
         folder / "data.npz",
         tol,
         backend="coarse",
+        corrections=(),
         threads=1,
         max_builds=3,
         strategy="uniform",

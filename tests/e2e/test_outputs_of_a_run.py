@@ -58,6 +58,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> OptimizeConfig:
         max_builds=3,
         backend="clocked",
         strategy="uniform",
+        corrections=(),
         output=folder / "p.json",
         artifact=folder / "a.onnx",
     )

@@ -79,19 +79,19 @@ def test_the_score_of_the_proxy_is_near_that_of_its_engine(
     scored = ReferenceSplit(data, reference_outputs(str(MODEL), data.feeds))
     config = OptimizeConfig(MODEL, DATA, 1e-2, "rel-l2", threads=1)
     setup = measurement_config(config, target, lowering.lower(Assignment()), scored)
-    bench = open_service(Place(), setup, lambda _: None)
-    assert isinstance(bench, MeasurementService)
+    service = open_service(Place(), setup, lambda _: None)
+    assert isinstance(service, MeasurementService)
     with pytest.raises(BuildError, match="no proxy"):
-        bench.probe(graph.request(Assignment()))
-    bench = MeasurementService(Place(), replace(setup, proxy=graph.proxy), lambda _: None)
+        service.probe(graph.request(Assignment()))
+    service = MeasurementService(Place(), replace(setup, proxy=graph.proxy), lambda _: None)
     free = [g for g in target.space.free if not g.passive]
     for assignment in (
         Assignment(),
         target.space.uniform(INT8),
         Assignment.of({free[0].key: INT8}),
     ):
-        probed = bench.probe(graph.request(assignment))
-        measured = bench.measure(candidate(lowering.lower(assignment)), Fidelity.PROXY)
+        probed = service.probe(graph.request(assignment))
+        measured = service.measure(candidate(lowering.lower(assignment)), Fidelity.PROXY)
         assert probed.latency is None
         assert probed.accuracy.loss == pytest.approx(measured.accuracy.loss, rel=0.3, abs=1e-6)
         assert len(probed.accuracy.per_sample) == 40

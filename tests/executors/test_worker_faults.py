@@ -16,7 +16,7 @@ from precsearch.search.loop import search
 from tests.search.loop_toys import (
     FP16,
     INT8,
-    ToyBench,
+    ToyService,
     finish,
     in_process,
     in_workers,
@@ -51,7 +51,7 @@ def test_a_search_survives_everything_that_an_engine_can_do() -> None:
     with ExitStack() as stack:
         arguments = (landscape.to_json(), 0.0)
         pool = [
-            stack.enter_context(Worker(ToyBench, arguments, limit_s=4.0, preload=()))
+            stack.enter_context(Worker(ToyService, arguments, limit_s=4.0, preload=()))
             for _ in range(2)
         ]
         evaluate = pooled(in_workers(space, pool))

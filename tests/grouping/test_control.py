@@ -102,6 +102,7 @@ def test_pinned_groups_are_never_lowered_and_the_plan_says_why(
         tol=0.9,
         threads=1,
         backend="clocked",
+        corrections=(),
         control=parse_control(["op:MatMul=fp32"]),
     )
     finish(config)
@@ -128,6 +129,7 @@ def test_a_search_in_which_everything_is_pinned_says_that_this_was_asked(
         *(Path("model.onnx"), Path("data.npz")),
         threads=1,
         backend="clocked",
+        corrections=(),
         control=parse_control((), exclude=["*"]),
     )
     assert "FP32 is what was asked for" in " ".join(finish(config).summary)

@@ -76,7 +76,7 @@ def searched(model: Path, backend: str) -> subprocess.CompletedProcess[str]:
     install(folder)
     env = environment()
     env["PYTHONPATH"] += os.pathsep + str(folder)
-    options = ("--backend", backend, "--strategy", "uniform", "--threads", "1")
+    options = ("--backend", backend, "--strategy", "uniform", "--threads", "1", "--no-corrections")
     return run("optimize", model, "--data", folder / "data.npz", *options, cwd=folder, env=env)
 
 

@@ -70,7 +70,7 @@ def in_order(factors: Sequence[float]) -> Callable[[], float]:
 def timed(
     engine: World, fp32: World, rival: Rival, noise: float = NOISE
 ) -> tuple[Latency, list[float]]:
-    """What a bench reports of an engine that a conclusion rests on, and the pauses."""
+    """What a service reports of an engine that a conclusion rests on, and the pauses."""
     pauses: list[float] = []
     timer = EngineTimer(fp32.open, LOADS, noise, TimingOptions(), Surroundings(), pauses.append)
     session = engine.open()

@@ -94,12 +94,12 @@ def test_a_service_accepts_settings_that_are_known_later(
     plain = Lowering(target.graph, target.space, target.scheme, scales).lower(Assignment())
     config = OptimizeConfig(MODEL, DATA, 1e-2, "rel-l2", threads=1)
     early = measurement_config(config, target, plain, ReferenceSplit(data, ()))
-    bench = MeasurementService(Place(), early, lambda _: None)
+    service = MeasurementService(Place(), early, lambda _: None)
     baseline: Candidate = early.baseline
-    assert bench.engine(baseline).artifact
+    assert service.engine(baseline).artifact
     scored = ReferenceSplit(data, reference_outputs(str(MODEL), data.feeds))
-    bench.adopt(measurement_config(config, target, plain, scored))
-    found = bench.measure(baseline, Fidelity.ENGINE)
+    service.adopt(measurement_config(config, target, plain, scored))
+    found = service.measure(baseline, Fidelity.ENGINE)
     assert found.accuracy.loss < 1e-5
     assert len(found.accuracy.per_sample) == 4
     assert len(built) == 1

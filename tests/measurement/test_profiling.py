@@ -59,7 +59,7 @@ FUSED = {"BiasGelu", "Gelu", "SkipLayerNormalization"}
 
 
 class Setting:
-    """A model, its data and a bench."""
+    """A model, its data and a service."""
 
     def __init__(self, make: Make, scheme: QuantScheme | None = None) -> None:
         self.backend = OnnxRuntimeBackend(OPTIONS)
@@ -91,7 +91,7 @@ class Setting:
         setup = MeasurementConfig(
             OnnxRuntimeBackend, OPTIONS, _candidate(baseline), scored, "rel-l2", 0.05, QUICK
         )
-        self.bench = MeasurementService(Place(), setup, _quiet)
+        self.service = MeasurementService(Place(), setup, _quiet)
         self.feed = feeds[0]
 
     def kernels(self, lowered: Lowered) -> tuple[KernelTime, ...]:
@@ -128,7 +128,7 @@ def test_kernels_find_their_groups(setting: Setting, precision: Precision) -> No
 
 def test_what_is_asked_in_int8_is_achieved_in_int8(setting: Setting) -> None:
     chosen = setting.space.uniform(INT8)
-    found = setting.bench.measure(_candidate(setting.lowering.lower(chosen)), Fidelity.ENGINE)
+    found = setting.service.measure(_candidate(setting.lowering.lower(chosen)), Fidelity.ENGINE)
     assert found.achieved == dict.fromkeys(chosen, INT8)
     assert found.latency is not None
     assert found.group_seconds.keys() <= {g.key for g in setting.space.groups} | {""}
@@ -139,12 +139,14 @@ def test_what_is_asked_in_int8_is_achieved_in_int8(setting: Setting) -> None:
 def test_half_of_the_groups_are_achieved_and_no_other(setting: Setting) -> None:
     keys = [g.key for g in setting.space.free if not g.passive]
     chosen = setting.space.canonical(Assignment.of(dict.fromkeys(keys[::2], INT8)))
-    found = setting.bench.measure(_candidate(setting.lowering.lower(chosen)), Fidelity.ENGINE)
+    found = setting.service.measure(_candidate(setting.lowering.lower(chosen)), Fidelity.ENGINE)
     assert found.achieved == dict.fromkeys(chosen, INT8)
 
 
 def test_fp32_groups_claim_no_lower_precision(setting: Setting) -> None:
-    found = setting.bench.measure(_candidate(setting.lowering.lower(Assignment())), Fidelity.ENGINE)
+    found = setting.service.measure(
+        _candidate(setting.lowering.lower(Assignment())), Fidelity.ENGINE
+    )
     assert found.achieved == {}
     assert found.latency is not None
     assert found.latency.ratio == 1.0
@@ -153,8 +155,8 @@ def test_fp32_groups_claim_no_lower_precision(setting: Setting) -> None:
 
 def test_a_proxy_has_an_accuracy_and_no_latency(setting: Setting) -> None:
     lowered = setting.lowering.lower(setting.space.uniform(INT8))
-    engine = setting.bench.measure(_candidate(lowered), Fidelity.ENGINE)
-    proxy = setting.bench.measure(_candidate(lowered), Fidelity.PROXY)
+    engine = setting.service.measure(_candidate(lowered), Fidelity.ENGINE)
+    proxy = setting.service.measure(_candidate(lowered), Fidelity.PROXY)
     assert proxy.latency is None
     assert proxy.accuracy == engine.accuracy
 
@@ -174,7 +176,7 @@ def test_asked_for_int8_and_run_in_float_is_not_called_int8() -> None:
     lowered = setting.lowering.lower(chosen)
     ran = {k.op_type for k in setting.kernels(lowered)}
     assert "QLinearConv" not in ran
-    found = setting.bench.measure(_candidate(lowered), Fidelity.ENGINE)
+    found = setting.service.measure(_candidate(lowered), Fidelity.ENGINE)
     assert found.achieved == {conv.key: FP32}
 
 
@@ -251,7 +253,7 @@ def test_one_quantized_layer_converts_what_goes_in_and_out() -> None:
     setting = Setting(MODELS["digits"])
     key = next(g.key for g in setting.space.free if not g.passive)
     lowered = setting.lowering.lower(setting.space.canonical(Assignment.of({key: INT8})))
-    found = setting.bench.measure(_candidate(lowered), Fidelity.ENGINE)
+    found = setting.service.measure(_candidate(lowered), Fidelity.ENGINE)
     # On a busy machine all of a small kernel's time may be taken for what profiling adds.
     assert sum(found.conversion_seconds.values()) < sum(found.group_seconds.values())
     assert all(t <= found.group_seconds[k] for k, t in found.conversion_seconds.items())

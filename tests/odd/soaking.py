@@ -33,7 +33,7 @@ from precsearch.search.loop import search
 from precsearch.setup.inputs import open_inputs
 from precsearch.setup.target import open_target
 from tests.graph.small_graphs import residual_net
-from tests.search.loop_toys import IDENTITY, ToyBench, in_workers, toy_landscape, toy_space
+from tests.search.loop_toys import IDENTITY, ToyService, in_workers, toy_landscape, toy_space
 
 __all__ = ["on_onnx_runtime", "on_the_fake"]
 
@@ -100,8 +100,8 @@ def _pid(client: ReferenceClient) -> int:
 def on_the_fake(trials: int, folder: Path) -> list[dict[str, int]]:
     """What is in use after each trial of a search on the fake backend."""
     space = toy_space(12)
-    bench = (toy_landscape(space).to_json(), 0.0)
-    with Worker(ToyBench, bench, limit_s=30, preload=()) as worker:
+    service = (toy_landscape(space).to_json(), 0.0)
+    with Worker(ToyService, service, limit_s=30, preload=()) as worker:
         (evaluate,) = in_workers(space, [worker])
         return list(_soak(space, evaluate, trials, folder / "fake", lambda: worker.pid))
 

@@ -19,7 +19,10 @@ from precsearch.plan.plan import Plan, read_plan
 from precsearch.plan.upgrade import digest_of_schema_1
 from tests.hostile.situations.world import write_world
 
-OPTIMIZE = "optimize model.onnx --data data.npz --tol 9 --threads 1 --strategy uniform -o p.json"
+OPTIMIZE = (
+    "optimize model.onnx --data data.npz --tol 9 --threads 1 --strategy uniform --no-corrections"
+    " -o p.json"
+)
 VERIFY = "verify p.json --model model.onnx --data data.npz"
 REPORT = ["report p.json -o r.html"] if importlib.util.find_spec("vl_convert") else []
 LOSS = """

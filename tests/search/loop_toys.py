@@ -103,7 +103,7 @@ def _loss(trial: Trial) -> tuple[float, int]:
     return (measurement.accuracy.loss if measurement else float("inf")), trial.number
 
 
-class ToyBench:
+class ToyService:
     """Measures fake models; made in a worker by name."""
 
     def __init__(
@@ -220,28 +220,30 @@ def in_process(
     delays: random.Random | None = None,
     lower: Callable[[Assignment], FakeLowered] | None = None,
 ) -> Evaluate:
-    """Evaluates in this process, with a thread for each of several benches."""
+    """Evaluates in this process, with a thread for each of several services."""
     text = landscape.to_json()
-    benches = [ToyBench(text, 0.0) for _ in range(workers)]
+    services = [ToyService(text, 0.0) for _ in range(workers)]
 
-    def with_(bench: ToyBench) -> Callable[[FakeLowered, Fidelity], Measurement]:
+    def with_(service: ToyService) -> Callable[[FakeLowered, Fidelity], Measurement]:
         def measure(lowered: FakeLowered, fidelity: Fidelity) -> Measurement:
             if delays is not None:
                 time.sleep(delays.uniform(0, 2e-3))
-            return bench.measure(lowered.model, fidelity)
+            return service.measure(lowered.model, fidelity)
 
         return measure
 
-    each = evaluators(lower or fake_lower(space), [with_(b) for b in benches], known or {})
+    each = evaluators(lower or fake_lower(space), [with_(b) for b in services], known or {})
     return sequential(each[0]) if workers == 1 else pooled(each)
 
 
-def in_workers(space: SearchSpace, workers: Sequence[Worker[ToyBench]]) -> tuple[EvaluateOne, ...]:
-    """Evaluators that call a `ToyBench` in each worker."""
+def in_workers(
+    space: SearchSpace, workers: Sequence[Worker[ToyService]]
+) -> tuple[EvaluateOne, ...]:
+    """Evaluators that call a `ToyService` in each worker."""
 
-    def with_(worker: Worker[ToyBench]) -> Callable[[FakeLowered, Fidelity], Measurement]:
+    def with_(worker: Worker[ToyService]) -> Callable[[FakeLowered, Fidelity], Measurement]:
         def measure(lowered: FakeLowered, fidelity: Fidelity) -> Measurement:
-            return worker.call(ToyBench.measure, lowered.model, fidelity)
+            return worker.call(ToyService.measure, lowered.model, fidelity)
 
         return measure
 

@@ -24,6 +24,7 @@ from tests.hostile.situations.world import model, write_world
 ROOT = Path(__file__).parents[2]
 OPTIMIZE = (
     "optimize model.onnx --data data.npz --tol 9 --threads 1 --strategy uniform --max-builds 1"
+    " --no-corrections"
 )
 Make = Callable[[Path], None]
 

@@ -105,13 +105,9 @@ def opening(known: History, encoding: Encoding, limit: int) -> Subroutine[bool]:
             return False
         best = min(_ratio(known, [first]), _ratio(known, [trial]))
         hopeless = placement.more and not known.passes(trial)
+        far = _ratio(known, [trial]) > placement.reach * best
         other = problem.space.canonical(base.with_(placement.changes))
-        if (
-            hopeless
-            or other == base
-            or known.excludes(other)
-            or _ratio(known, [trial]) > placement.reach * best
-        ):
+        if hopeless or far or other == base or known.excludes(other):
             continue
         (tried,) = yield from known.build([other], placement.reason)
         kept = known.passes(tried) or not known.passes(trial)

@@ -193,10 +193,7 @@ class Ranker:
         rows = [encoding.encode(a) for a in known.pending]
         pending = np.array(rows, dtype=np.intp).reshape(-1, len(encoding.lowest))
         draws = [latency.sample(rng) for _ in range(self._draws)]
-        if self._pool is None:
-            args = known, encoding, errors, latency, self._elimination, draws
-            self._pool, self._made_at = candidates(*args), len(known.proxies)
-        pool = self._pool
+        pool = self._candidates(errors, latency, draws)
         mean, spread = latency.expecting(pending).predict(pool)
         biased = calibration(known, latency.widening)
         probable = pending[errors.chance(pending, biased.usage) > _PROBABLE]
@@ -226,6 +223,13 @@ class Ranker:
             errors.doubt(pool),
             biased,
         )
+
+    def _candidates(self, errors: ErrorModel, latency: LatencyModel, draws: list[Floats]) -> Labels:
+        """The pool, made when it is first needed."""
+        if self._pool is None:
+            args = self._known, self._encoding, errors, latency, self._elimination, draws
+            self._pool, self._made_at = candidates(*args), len(self._known.proxies)
+        return self._pool
 
     def _first(
         self, view: _View, worth: Floats, least: float, most: int, lead: str = ""

@@ -47,6 +47,7 @@ def choosing(tmp_path_factory: pytest.TempPathFactory) -> Path:
         config = OptimizeConfig(
             *(Path("model.onnx"), Path("data.npz"), 1e-1),
             backend="choosing",
+            corrections=(),
             threads=1,
             max_builds=3,
             artifact=Path("first.engine"),

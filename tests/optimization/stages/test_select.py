@@ -66,7 +66,7 @@ def trial(
     return Trial(number, Proposal(Assignment.of(asked), fidelity), Measured(found))
 
 
-class Bench:
+class FakeService:
     """What workers answer: timings, process by process, and the losses on the holdout."""
 
     def __init__(
@@ -82,13 +82,13 @@ class Bench:
         self.alone = alone
         self.processes = 0
 
-    def __enter__(self) -> Bench:
+    def __enter__(self) -> FakeService:
         return self
 
     def __exit__(self, *_: object) -> None:
         return None
 
-    def another(self, *_: object) -> Bench:
+    def another(self, *_: object) -> FakeService:
         if self.alone:
             raise WorkerError("no process can be started")
         self.processes += 1
@@ -117,7 +117,7 @@ def lowered(assignment: Assignment) -> Lowered:
 
 def confirmed(
     trials: Sequence[Trial],
-    bench: Bench,
+    service: FakeService,
     holdout: bool = True,
     seconds: float | None = None,
     problem: Problem = PROBLEM,
@@ -129,8 +129,8 @@ def confirmed(
             problem,
             finalists(problem, trials),
             lowered,
-            bench,  # type: ignore[arg-type]
-            bench.another,  # type: ignore[arg-type]
+            service,  # type: ignore[arg-type]
+            service.another,  # type: ignore[arg-type]
             lambda: object() if holdout else None,  # type: ignore[arg-type,return-value]
             seconds,
         )
@@ -148,11 +148,11 @@ SAFE = trial(2, 0.001, 0.7, a=INT8)
 def test_without_an_engine_within_the_bound_there_is_nothing_to_confirm() -> None:
     over = trial(1, 0.5, 0.4, a=INT8)
     failed = Trial(2, over.proposal, Failed("build", "crash", "died"))
-    assert confirmed([over, failed, trial(3, 0.0, None, a=FP16)], Bench()) == (None, [])
+    assert confirmed([over, failed, trial(3, 0.0, None, a=FP16)], FakeService()) == (None, [])
 
 
 def test_the_first_finalist_that_passes_on_the_holdout_is_chosen() -> None:
-    chosen, events = confirmed([FP32_ENGINE, FAST, SAFE], Bench([0.02, 0.003]))
+    chosen, events = confirmed([FP32_ENGINE, FAST, SAFE], FakeService([0.02, 0.003]))
     assert chosen is not None
     assert chosen.holdout == Accuracy(0.003, 0.003)
     judged = [e for e in events if isinstance(e, FinalistJudged)]
@@ -162,11 +162,11 @@ def test_the_first_finalist_that_passes_on_the_holdout_is_chosen() -> None:
 
 
 def test_finalists_are_timed_in_two_new_processes() -> None:
-    bench = Bench()
-    chosen, events = confirmed([FP32_ENGINE, FAST, SAFE], bench, holdout=False)
+    service = FakeService()
+    chosen, events = confirmed([FP32_ENGINE, FAST, SAFE], service, holdout=False)
     assert chosen is not None
     assert chosen.measurement.latency is not None
-    assert bench.processes == 2
+    assert service.processes == 2
     assert chosen.measurement.latency.apart == (0.5, 0.5)
     assert StageStarted("confirm", "3 finalists, timed in up to 2 new processes") in events
 
@@ -175,9 +175,9 @@ QUIET = replace(PROBLEM, goal=replace(PROBLEM.goal, noise=0.01))
 
 
 def test_where_timings_are_sharp_a_process_that_agrees_with_the_search_is_enough() -> None:
-    bench = Bench(times=[latency(0.503)])
-    chosen, _ = confirmed([FP32_ENGINE, FAST], bench, holdout=False, problem=QUIET)
-    assert bench.processes == 1
+    service = FakeService(times=[latency(0.503)])
+    chosen, _ = confirmed([FP32_ENGINE, FAST], service, holdout=False, problem=QUIET)
+    assert service.processes == 1
     assert chosen is not None
     found = chosen.measurement.latency
     assert found is not None
@@ -186,16 +186,16 @@ def test_where_timings_are_sharp_a_process_that_agrees_with_the_search_is_enough
 
 
 def test_where_timings_are_sharp_a_process_that_disagrees_is_followed_by_two() -> None:
-    bench = Bench(times=[latency(0.55), latency(0.551), latency(0.55)])
-    chosen, _ = confirmed([FP32_ENGINE, FAST], bench, holdout=False, problem=QUIET)
-    assert bench.processes == 3
+    service = FakeService(times=[latency(0.55), latency(0.551), latency(0.55)])
+    chosen, _ = confirmed([FP32_ENGINE, FAST], service, holdout=False, problem=QUIET)
+    assert service.processes == 3
     assert chosen is not None
     assert chosen.measurement.latency is not None
     assert chosen.measurement.latency.ratio == 0.55
 
 
 def test_without_a_new_process_the_old_one_times_the_finalists_again() -> None:
-    chosen, events = confirmed([FP32_ENGINE, FAST], Bench(alone=True), holdout=False)
+    chosen, events = confirmed([FP32_ENGINE, FAST], FakeService(alone=True), holdout=False)
     assert chosen is not None
     assert chosen.measurement.latency is not None
     assert chosen.measurement.latency.apart == (0.5, 0.5)
@@ -203,9 +203,9 @@ def test_without_a_new_process_the_old_one_times_the_finalists_again() -> None:
 
 
 def test_processes_that_disagree_are_followed_by_one_more_and_the_middle_stands() -> None:
-    bench = Bench(times=[latency(0.5), latency(0.8), latency(0.52)])
-    chosen, _ = confirmed([FP32_ENGINE, FAST], bench, holdout=False)
-    assert bench.processes == 3
+    service = FakeService(times=[latency(0.5), latency(0.8), latency(0.52)])
+    chosen, _ = confirmed([FP32_ENGINE, FAST], service, holdout=False)
+    assert service.processes == 3
     assert chosen is not None
     found = chosen.measurement.latency
     assert found is not None
@@ -216,9 +216,9 @@ def test_processes_that_disagree_are_followed_by_one_more_and_the_middle_stands(
 
 
 def test_new_processes_correct_a_search_that_was_misled() -> None:
-    bench = Bench(times=[latency(0.8), latency(0.81), latency(0.8)])
-    chosen, _ = confirmed([FP32_ENGINE, FAST], bench, holdout=False)
-    assert bench.processes == 3
+    service = FakeService(times=[latency(0.8), latency(0.81), latency(0.8)])
+    chosen, _ = confirmed([FP32_ENGINE, FAST], service, holdout=False)
+    assert service.processes == 3
     assert chosen is not None
     assert chosen.measurement.latency is not None
     assert chosen.measurement.latency.ratio == 0.8
@@ -226,8 +226,8 @@ def test_new_processes_correct_a_search_that_was_misled() -> None:
 
 
 def test_timings_of_which_no_two_agree_are_marked_as_unsure() -> None:
-    bench = Bench(times=[latency(0.6), latency(0.7), latency(0.8)])
-    chosen, _ = confirmed([FP32_ENGINE, FAST], bench, holdout=False)
+    service = FakeService(times=[latency(0.6), latency(0.7), latency(0.8)])
+    chosen, _ = confirmed([FP32_ENGINE, FAST], service, holdout=False)
     assert chosen is not None
     assert chosen.measurement.latency is not None
     (said,) = chosen.measurement.latency.unsure
@@ -257,8 +257,8 @@ def test_a_gain_within_the_noise_of_one_timing_counts_if_every_process_shows_it(
 ) -> None:
     half = trial(1, 0.004, 0.97, a=FP16, b=FP16, c=FP16)
     noisy = replace(PROBLEM, goal=replace(PROBLEM.goal, noise=0.03))
-    bench = Bench(times=[latency(r) for r in ratios])
-    chosen, events = confirmed([FP32_ENGINE, half], bench, holdout=False, problem=noisy)
+    service = FakeService(times=[latency(r) for r in ratios])
+    chosen, events = confirmed([FP32_ENGINE, half], service, holdout=False, problem=noisy)
     assert chosen is not None
     assert (chosen.trial is half) is ships
     (timed,) = [e for e in events if isinstance(e, FinalistsTimed)]
@@ -266,8 +266,8 @@ def test_a_gain_within_the_noise_of_one_timing_counts_if_every_process_shows_it(
 
 
 def test_an_engine_that_turns_out_slower_than_fp32_does_not_ship() -> None:
-    bench = Bench(times=[latency(1.3)] * 3)
-    chosen, _ = confirmed([FP32_ENGINE, FAST], bench, holdout=False)
+    service = FakeService(times=[latency(1.3)] * 3)
+    chosen, _ = confirmed([FP32_ENGINE, FAST], service, holdout=False)
     assert chosen is not None
     assert chosen.trial is FP32_ENGINE
 
@@ -281,11 +281,11 @@ def test_a_short_time_left_means_one_process_then_fewer_finalists_then_none() ->
         (one - 0.01, 1, 1),
         (0.0, 0, 0),
     ):
-        bench = Bench()
-        chosen, _ = confirmed(trials, bench, holdout=False, seconds=seconds)
+        service = FakeService()
+        chosen, _ = confirmed(trials, service, holdout=False, seconds=seconds)
         assert chosen is not None
         assert chosen.trial is FAST
-        assert bench.processes == processes
+        assert service.processes == processes
         assert chosen.measurement.latency is not None
         doubted = "it was timed during the search alone" in chosen.measurement.latency.unsure
         assert doubted == (timed == 0)
@@ -293,22 +293,22 @@ def test_a_short_time_left_means_one_process_then_fewer_finalists_then_none() ->
 
 def test_without_time_for_another_process_a_disagreement_is_reported() -> None:
     trials = [FP32_ENGINE, FAST]
-    bench = Bench(times=[latency(0.9), latency(0.9)])
-    chosen, _ = confirmed(trials, bench, holdout=False, seconds=confirm_seconds(PROBLEM, trials))
-    assert bench.processes == 2
+    service = FakeService(times=[latency(0.9), latency(0.9)])
+    chosen, _ = confirmed(trials, service, holdout=False, seconds=confirm_seconds(PROBLEM, trials))
+    assert service.processes == 2
     assert chosen is not None
     assert chosen.measurement.latency is not None
     assert "there was no time for another" in chosen.measurement.latency.unsure[-1]
 
 
 def test_without_a_finalist_that_passes_on_the_holdout_none_is_chosen() -> None:
-    chosen, events = confirmed([FP32_ENGINE, FAST, SAFE], Bench([0.02, 0.03, math.inf, 0.5]))
+    chosen, events = confirmed([FP32_ENGINE, FAST, SAFE], FakeService([0.02, 0.03, math.inf, 0.5]))
     assert chosen is None
     assert [e.passed for e in events if isinstance(e, FinalistJudged)] == [False] * 3
 
 
 def test_without_a_holdout_the_fastest_stands_with_its_loss_on_the_search_samples() -> None:
-    chosen, events = confirmed([FP32_ENGINE, FAST, SAFE], Bench(), holdout=False)
+    chosen, events = confirmed([FP32_ENGINE, FAST, SAFE], FakeService(), holdout=False)
     assert chosen is not None
     assert chosen.holdout is None
     (judged,) = [e for e in events if isinstance(e, FinalistJudged)]
@@ -317,7 +317,7 @@ def test_without_a_holdout_the_fastest_stands_with_its_loss_on_the_search_sample
 
 
 def test_if_timing_again_fails_first_timings_stand() -> None:
-    chosen, events = confirmed([FP32_ENGINE, FAST, SAFE], Bench(broken=True), holdout=False)
+    chosen, events = confirmed([FP32_ENGINE, FAST, SAFE], FakeService(broken=True), holdout=False)
     assert chosen is not None
     assert chosen.trial is FAST
     assert chosen.measurement.latency is not None

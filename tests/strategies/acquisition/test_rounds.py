@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from precsearch.core.trial import Fidelity, Trial
 from precsearch_strategies import Auto
+from precsearch_strategies.acquisition.candidates import candidates
+from precsearch_strategies.encoding import Labels
 from precsearch_strategies.history import History
 from tests.strategies.harness import run
 from tests.strategies.landscapes import FP32, INT8, Landscape, Recipe
@@ -56,6 +59,24 @@ def test_a_proxy_checks_what_the_error_model_alone_rules_out() -> None:
     assert checks
     assert all(found.trials[i].proposal.fidelity is PROXY for i in checks)
     assert len(checks) <= 4 * len(found.engines)
+
+
+def test_candidates_are_made_for_each_engine_and_not_for_each_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = Recipe(groups=24, precisions=TWO, tolerance=0.4).draw(2)
+    pools = 0
+
+    def counted(*given: Any) -> Labels:
+        nonlocal pools
+        pools += 1
+        return candidates(*given)
+
+    monkeypatch.setattr("precsearch_strategies.acquisition.rank.candidates", counted)
+    found = run(Auto(), made)
+    reasons = [t.proposal.reason for t in found.trials if t.proposal.fidelity is PROXY]
+    assert sum("candidate" in reason for reason in reasons) > 2 * len(found.engines)
+    assert pools <= 1.5 * len(found.engines)
 
 
 def test_screening_takes_half_of_an_engine_at_most() -> None:

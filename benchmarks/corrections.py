@@ -5,8 +5,8 @@
 Each model is ``FOLDER/NAME/{model.onnx,data.npz,holdout.npz}``; without ``--model`` all of them.
 Nothing is timed. Losses are relative L2 of ONNX Runtime's engine on the holdout, which neither
 calibration nor the choice of corrections sees. A cell in brackets was tried and not kept. What did
-not end within ``--seconds`` of a model is a dash; corrections that do are found as in a search with
-a time budget.
+not begin within ``--seconds`` of a model is a dash; what did has all the time that it takes, unlike
+in a search with a time budget.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from precsearch.executors.references import reference_of
 from precsearch.graph.reading.read import read_model
 from precsearch.measurement.service import ReferenceSplit
 from precsearch.optimization.stages.calibrate import calibrated
-from precsearch.optimization.stages.correct import SHARE_OF_BUDGET, Correcting
+from precsearch.optimization.stages.correct import Correcting
 from precsearch.optimization.stages.corrected import Corrected
 from precsearch.optimization.stages.rewrite import open_rewritten
 from precsearch.setup.config import CORRECTIONS, OptimizeConfig
@@ -46,8 +46,8 @@ def sets() -> dict[str, tuple[str, ...]]:
 def losses(folder: Path, seconds: float) -> dict[str, str]:
     """Loss of INT8 everywhere on the holdout by `sets`, of those that there is time for."""
     end = time.monotonic() + seconds
-    plain, _ = _corrected(folder, (), seconds)
-    whole, kept = _corrected(folder, CORRECTIONS, end - time.monotonic())
+    plain, _ = _corrected(folder, ())
+    whole, kept = _corrected(folder, CORRECTIONS)
     found = {"none": f"{plain:.4f}", "all": f"{whole:.4f}"}
     print(folder.name, found, kept, flush=True)
     for heading, names in sets().items():
@@ -58,16 +58,14 @@ def losses(folder: Path, seconds: float) -> dict[str, str]:
         elif time.monotonic() > end:
             continue
         else:
-            loss, here = _corrected(folder, names, end - time.monotonic())
+            loss, here = _corrected(folder, names)
         found[heading] = f"({loss:.4f})" if len(names) == 1 and not here else f"{loss:.4f}"
         print(folder.name, heading, found[heading], here, flush=True)
     return found
 
 
-def _corrected(
-    folder: Path, names: tuple[str, ...], seconds: float
-) -> tuple[float, tuple[str, ...]]:
-    """Loss with what is kept of some corrections that take so long at most, and what that is."""
+def _corrected(folder: Path, names: tuple[str, ...]) -> tuple[float, tuple[str, ...]]:
+    """Loss with what is kept of some corrections, and what that is."""
     config = OptimizeConfig(
         folder / "model.onnx",
         folder / "data.npz",
@@ -75,7 +73,6 @@ def _corrected(
         backend="onnxruntime",
         threads=1,
         corrections=names,
-        time_budget=max(seconds, 1.0) / SHARE_OF_BUDGET,
     )
     target, inputs, _ = open_rewritten(config, read_model(config.model))
     held_out = inputs.parts.holdout or inputs.parts.search

@@ -8,6 +8,7 @@ of ``docs/json.md``.
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import sys
@@ -36,7 +37,7 @@ _NUMBER = {
     "description": "JSON has no infinite numbers: they are strings.",
     "anyOf": [{"type": "number"}, {"enum": ["inf", "-inf", "nan"]}],
 }
-_ENTRY = re.compile(r"^ {4,8}(\w[\w, ]*): (.*(?:\n {12,}\S.*)*)", re.MULTILINE)
+_ENTRY = re.compile(r"^ {4}(\w[\w, ]*): (.*(?:\n {8,}\S.*)*)", re.MULTILINE)
 
 
 def plan_schema() -> dict[str, Any]:
@@ -115,7 +116,8 @@ def _told(kind: dict[str, Any]) -> str:
 def described(record: type) -> dict[str, str]:
     """What the docstring of a record says about each of its fields."""
     descriptions: dict[str, str] = {}
-    for names, text in _ENTRY.findall(record.__doc__ or ""):
+    # Python strips the indentation of a docstring itself from 3.13 on.
+    for names, text in _ENTRY.findall(inspect.cleandoc(record.__doc__ or "")):
         for name in names.split(","):
             descriptions[name.strip()] = " ".join(text.replace("``", "`").split())
     return descriptions

@@ -50,7 +50,7 @@ from precsearch.setup.config import OptimizeConfig
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.target import Target
 
-__all__ = ["SHARE_OF_BUDGET", "Correcting"]
+__all__ = ["BIAS", "RANGES", "SHARE_OF_BUDGET", "Correcting"]
 
 _HELPS = 0.9
 """A correction that leaves more of INT8's loss than this only rounds otherwise."""

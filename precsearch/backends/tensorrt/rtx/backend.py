@@ -137,7 +137,10 @@ class TensorRtRtxBackend(TensorRtBackend):
         Raises:
             BuildError: The model was refused.
             OptionError: It has an operator that the target lacks in FP32, or Q/DQ without a form.
+                Or no target is given, and no GPU is here.
         """
+        if not self.target:
+            self._device()
         if self.target == _NO_FP32_PRODUCTS:
             _refuse_fp32_products(model)
         _refuse_fp32_attention(model)

@@ -45,6 +45,16 @@ def test_fp32_matrix_products_are_refused_on_sm75_before_the_builder_does(tmp_pa
         build(plan, None, tmp_path / "model.engine", backend="tensorrt-rtx", target="sm75")
 
 
+def test_without_a_target_and_without_a_gpu_the_way_to_build_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    backend = TensorRtRtxBackend(BackendOptions(shapes=({"in0": (2, 3, 8, 8)},)))
+    with pytest.raises(OptionError, match=r"without a GPU, .* --target sm89"):
+        backend.build(conv_net().SerializeToString())
+    assert backend.unavailable({Precision.FP8}) == "", "a model for another machine's GPU"
+
+
 def test_two_builds_have_one_layer_summary_and_report_what_runs() -> None:
     model = conv_net()
     model.opset_import[0].version = 19

@@ -9,6 +9,7 @@ import pytest
 
 from precsearch.api import build, export
 from precsearch.backends.tensorrt.rtx.backend import TensorRtRtxBackend
+from precsearch.backends.tensorrt.rtx.bindings import installed
 from precsearch.backends.tensorrt.rtx.options import RtxOptions
 from precsearch.core.backend import TYPED_HALF, BackendOptions, BuildsAhead
 from precsearch.core.errors import OptionError
@@ -65,7 +66,8 @@ def test_without_a_gpu_the_way_to_build_for_one_is_named(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     plan = write_plan(tmp_path, residual_net(), "typed-half", {"t0": "int8"})
     said = refused(plan, "tensorrt-rtx", None)
-    assert "precsearch build PLAN --backend tensorrt-rtx --target sm89" in said
+    here = "precsearch build PLAN --backend tensorrt-rtx --target sm89"
+    assert (here if installed() else "pip install 'precsearch[tensorrt-rtx]'") in said
 
 
 def test_an_engine_of_another_backend_that_takes_no_such_graph_is_refused(

@@ -45,7 +45,7 @@ class Run:
 
 def searched(folder: Path, builds: int = 8) -> Run:
     """Search where INT8 is faster for certain, and judge by the same samples: some of it ships."""
-    few_samples(folder / "few.npz")
+    few_samples(folder / "few.npz", 64)
     done = run(
         *("optimize", MODEL, "--data", "few.npz", "--holdout", "few.npz", "--tol", "0.012"),
         *("--threads", "1"),

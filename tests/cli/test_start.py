@@ -41,6 +41,7 @@ def loaded(*args: str, **env: str) -> tuple[set[str], subprocess.CompletedProces
         text=True,
         timeout=60,
         check=False,
+        cwd=Path(__file__).parent,  # a run of the example that lies in the root would be read
         env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'strategies'}", **env},
     )
     names = re.findall(r"^import time:.*\| +([\w.]+)$", done.stderr, re.MULTILINE)

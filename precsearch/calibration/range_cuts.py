@@ -23,8 +23,10 @@ def histogram(value: npt.NDArray[Any], span: TensorRange) -> npt.NDArray[np.int6
     Several times as fast as `numpy.histogram`, which also puts right what rounding moves by a bin.
     """
     width = span.high - span.low or max(1.0, abs(span.low))
-    scale = np.float32(min(BINS / width, 1e38))
-    bins = ((value.ravel() - np.float32(span.low)) * scale).astype(np.int64)
+    # Of a mask and its opposite, the difference is beyond FP32.
+    number = np.float64 if width > float(np.finfo(np.float32).max) else np.float32
+    scale = number(min(BINS / width, 1e38))
+    bins = ((value.ravel() - number(span.low)) * scale).astype(np.int64)
     return np.bincount(np.clip(bins, 0, BINS - 1), minlength=BINS)
 
 

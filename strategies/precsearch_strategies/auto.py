@@ -85,7 +85,7 @@ class Auto:
     def propose(self, problem: Problem, /) -> ReasonedProposals:
         """Search ``problem``; what it knows already is not asked for again."""
         known = History(problem)
-        yield from known.build_for(baseline(problem))
+        yield from known.build_for(baseline(known))
         gate = known.engines[problem.all_fp32()]
         if gate.measurement is None or not problem.goal.admits(gate.measurement):
             return "baseline"

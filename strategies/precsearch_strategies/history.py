@@ -111,12 +111,7 @@ class History(Ledger):
         canonical = [self.problem.space.canonical(a) for a in assignments]
         memory = self.engines if fidelity is Fidelity.ENGINE else self.proxies
         new = [a for a in dict.fromkeys(canonical) if a not in memory]
-        if new:
-            if fidelity is Fidelity.ENGINE:
-                self.owed = 0
-            trials = yield [self.proposal(a, reason, predicted, fidelity) for a in new]
-            for trial in trials:
-                self._record(trial)  # a proxy of what an engine ran is answered by the engine
+        yield from self._answered([self.proposal(a, reason, predicted, fidelity) for a in new])
         return [memory[a] if a in memory else self.engines[a] for a in canonical]
 
     def proposal(
@@ -144,10 +139,13 @@ class History(Ledger):
     def build_for(self, reasons: Mapping[Assignment, str]) -> Subroutine[None]:
         """Build canonical engines side by side, each for a reason of its own."""
         new = [self.proposal(a, reason) for a, reason in reasons.items() if a not in self.engines]
-        if new:
+        yield from self._answered(new)
+
+    def _answered(self, proposals: Sequence[Proposal]) -> Subroutine[None]:
+        if any(p.fidelity is Fidelity.ENGINE for p in proposals):
             self.owed = 0
-            for trial in (yield new):
-                self._record(trial)
+        for trial in (yield proposals) if proposals else ():
+            self._record(trial)  # a proxy of what an engine ran is answered by the engine
 
     def ahead(self, proposals: Sequence[Proposal]) -> Subroutine[Trial]:
         """Start engines without waiting for them, and wait for the first of all that was started.

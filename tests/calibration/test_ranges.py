@@ -187,6 +187,18 @@ def test_the_least_squared_error_is_that_of_trying_every_range(shape: Any) -> No
     assert found.high == pytest.approx(max(span.high, 0.0) * min(shares, key=cost))
 
 
+def test_a_range_wider_than_the_largest_number_has_its_values_in_their_bins() -> None:
+    """As of a mask of -3.4e38 and its opposite."""
+    most = float(np.finfo(np.float32).max)
+    values = np.array([-most, -most, 0.5 * most, most], np.float32)
+    counts = histogram(values, TensorRange(-most, most))
+    assert {int(i): int(counts[i]) for i in np.flatnonzero(counts)} == {
+        0: 2,
+        BINS * 3 // 4: 1,
+        BINS - 1: 1,
+    }
+
+
 @pytest.mark.parametrize("width", [0.0, 1e-45, 1e-6, 1.0, 1e38])
 def test_a_histogram_counts_every_value_however_narrow_the_range(width: float) -> None:
     values = np.float32(1.0 if width < 1 else 0.0) + np.float32(width) * np.arange(5) / 4

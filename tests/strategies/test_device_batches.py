@@ -184,6 +184,7 @@ def test_bisection_asks_ahead_for_the_levels_that_devices_have_room_for(devices:
 @pytest.mark.parametrize(
     ("devices", "builds", "placed"),
     [(2, 40, []), (4, 40, [HINTED, BRANCHES]), (4, 12, [])],
+    ids=["two devices", "four devices", "four devices and few engines"],
 )
 def test_uniform_engines_and_their_placements_are_built_side_by_side(
     devices: int, builds: int, placed: list[str]
@@ -199,3 +200,15 @@ def test_uniform_engines_and_their_placements_are_built_side_by_side(
     beside = [f"{reason}, beside FP32" for reason in (HALF, LOWEST, *placed)]
     assert batches[0] == ["FP32 is the baseline", *beside]
     assert any(b[:2] == [HINTED, BRANCHES] for b in batches) is not bool(placed)
+
+
+def test_engines_beside_fp32_leave_one_of_the_budget_for_a_mixed_engine() -> None:
+    made = drawn({})
+    problem = on(made, 2)
+    problem = replace(problem, budget=replace(problem.budget, max_builds=3))
+    batches = [
+        [p.reason for p in e.proposals]
+        for e in search(problem, Auto(), simulated(made, 2).evaluate)
+        if isinstance(e, BatchProposed)
+    ]
+    assert batches[0] == ["FP32 is the baseline", f"{HALF}, beside FP32"]

@@ -16,13 +16,12 @@ from precsearch.core.space import Assignment, GroupTrait
 from precsearch.core.trial import Trial
 from precsearch_strategies.encoding import Encoding
 from precsearch_strategies.group_testing.locate import soundly
+from precsearch_strategies.group_testing.speculate import ROOMY
 from precsearch_strategies.history import History, Subroutine
 from precsearch_strategies.uniform import casts, tolerated
 
 __all__ = ["baseline", "opening"]
 
-_WHEREVER = "wherever no rule forbids it"
-_ROOMY = 4  # times the number of devices, that the budget has of engines: some will be of no use
 _TWO = 2  # engines that the budget must allow for one of them to be another uniform one
 
 
@@ -45,28 +44,33 @@ class _Placement:
     more: bool
 
 
-def baseline(problem: Problem) -> dict[Assignment, str]:
+def baseline(known: History) -> dict[Assignment, str]:
     """FP32 and, with several devices, an engine for each that is likely wanted; with its reason.
 
     FP32 is rarely beyond the bound, and its engine is often there already: the others would wait.
-    Uniform engines come first. Where the budget is roomy, devices that are left take INT8 placed
-    otherwise, as if each placement were faster.
+    Uniform engines come first, and leave an engine of the budget for a mixed one. Where the budget
+    is roomy, devices that are left take INT8 placed otherwise, as if each placement were faster.
     """
-    devices, most = problem.devices, problem.budget.max_builds
+    problem, room = known.problem, known.engine_room()
     asked = {problem.all_fp32(): "FP32 is the baseline"}
-    if devices == 1:
+    if problem.devices == 1:
         return asked
-    for precision in problem.space.precisions[1:][:devices]:
-        reason = f"{precision.value.upper()} {_WHEREVER}, beside FP32"
-        asked.setdefault(tolerated(problem, precision), reason)
+    most = min(problem.devices + 1, room - 1)
+    likely = {tolerated(problem, p): _uniform_reason(p) for p in problem.space.precisions[1:]}
     both = casts(problem.space) and Precision.INT8 in problem.space.precisions
-    if both and (most is None or most >= _ROOMY * devices):
+    if both and room >= ROOMY * problem.devices:
         base = tolerated(problem, Precision.INT8)
         for placement in _placements(problem, base):
             base = problem.space.canonical(base.with_(placement.changes))
-            if len(asked) <= devices:
-                asked.setdefault(base, f"{placement.reason}, beside FP32")
+            likely.setdefault(base, placement.reason)
+    for assignment, reason in likely.items():
+        if len(asked) < most:
+            asked.setdefault(assignment, f"{reason}, beside FP32")
     return asked
+
+
+def _uniform_reason(precision: Precision) -> str:
+    return f"{precision.value.upper()} wherever no rule forbids it"
 
 
 def opening(known: History, encoding: Encoding, limit: int) -> Subroutine[bool]:
@@ -88,13 +92,13 @@ def opening(known: History, encoding: Encoding, limit: int) -> Subroutine[bool]:
         return False
     half: list[Trial] = []
     for precision in offered:
-        assignment, reason = tolerated(problem, precision), f"{precision.value.upper()} {_WHEREVER}"
+        assignment, reason = tolerated(problem, precision), _uniform_reason(precision)
         half.append((yield from soundly(known, encoding, assignment, reason, limit)))
         if known.engine_room() < _TWO:
             return False  # the last engine is to be a mixed one
     asked = tolerated(problem, Precision.INT8)
     first = min(half, key=lambda t: (not known.passes(t), _ratio(known, [t])))
-    trial = yield from soundly(known, encoding, asked, f"INT8 {_WHEREVER}", limit)
+    trial = yield from soundly(known, encoding, asked, _uniform_reason(Precision.INT8), limit)
     base = trial.assignment
     placements = _placements(problem, base)
     if problem.devices > 1:

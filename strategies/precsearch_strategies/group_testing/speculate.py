@@ -16,9 +16,10 @@ from precsearch.core.trial import (
 )
 from precsearch_strategies.history import History, Subroutine
 
-__all__ = ["speculated"]
+__all__ = ["ROOMY", "speculated"]
 
-_ROOMY = 4  # times the number of devices, that the budget has of engines: some will be of no use
+ROOMY = 4
+"""Times the number of devices that the budget has of engines: some will be of no use."""
 _FORKS = 6  # for each device
 
 _RUNS = Measured(Measurement(Accuracy(0.0, 0.0), Latency(1.0, 1.0, 1.0, 1.0, 1.0, 1.0)))
@@ -45,7 +46,7 @@ def speculated(
         What ``search`` returns.
     """
     most = known.problem.devices
-    while most > 1 and known.engine_room() >= _ROOMY * most:
+    while most > 1 and known.engine_room() >= ROOMY * most:
         questions = _questions(known, fails, search, most)
         if not questions:
             break

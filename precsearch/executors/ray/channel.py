@@ -100,8 +100,8 @@ class RayChannel(Channel[S]):
             while not ray.wait([here], timeout=_LOOK_S)[0]:
                 if time.monotonic() > deadline:
                     raise WorkerMissing(
-                        f"Ray has started nothing on device {self._device.name} for "
-                        f"{_START_S:.0f} s: others hold what it needs; see 'ray status'"
+                        f"Ray has not started a worker on device {self._device.name} within "
+                        f"{_START_S:.0f} s; see 'ray status' for what it waits for"
                     )
 
     def _opened(self, deadline: float) -> bool:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from precsearch.core.errors import OutputError
+from precsearch.system.regular_file import resolved
 
 __all__ = [
     "check_free",
@@ -39,13 +40,13 @@ def check_free(paths: Iterable[Path], *, force: bool, inputs: Iterable[Path | No
     for path in paths:
         try:
             _check_one(path, force, read, seen)
-        except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, a loop of links
+        except (OSError, ValueError) as error:  # too long, a NUL, a loop of links
             raise _unwritable(path, error) from error
         seen.append(path)
 
 
 def _check_one(path: Path, force: bool, read: Iterable[Path], seen: Iterable[Path]) -> None:
-    target = path.resolve()
+    target = resolved(path)
     for other in read:
         if _same(target, other):
             raise OutputError(
@@ -100,10 +101,10 @@ def write_pieces(
         OutputError: It cannot be written.
     """
     try:
-        _place(path.resolve() if follow else path, pieces, replace=replace)
+        _place(resolved(path) if follow else path, pieces, replace=replace)
     except FileExistsError:
         raise
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError) as error:
         raise _unwritable(path, error) from error
 
 

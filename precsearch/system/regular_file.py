@@ -13,7 +13,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["is_regular", "open_descriptor", "open_regular", "read_regular"]
+__all__ = ["is_regular", "open_descriptor", "open_regular", "read_regular", "resolved"]
 
 _BINARY = getattr(os, "O_BINARY", 0)
 _SAFE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOCTTY", 0)
@@ -88,3 +88,19 @@ def is_regular(path: str | Path) -> bool:
         return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 - a path may be any string
     except (OSError, ValueError):
         return False
+
+
+def resolved(path: Path) -> Path:
+    """Where a path leads, absolute and through all links; what it names need not exist.
+
+    Raises:
+        OSError: Links lead in a circle, for which `Path.resolve` raises nothing from Python 3.13 on.
+        ValueError: The path holds a NUL.
+    """
+    try:
+        target = path.resolve()
+    except RuntimeError as error:  # Python 3.12 and earlier
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from error
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    return target

@@ -18,7 +18,13 @@ from precsearch.report import tell
 from precsearch.search.journal import NAME
 from precsearch.search.journal.reading import MAX_BYTES
 from precsearch.setup.files import write_text
-from precsearch.system.regular_file import is_regular, open_descriptor, open_regular, read_regular
+from precsearch.system.regular_file import (
+    is_regular,
+    open_descriptor,
+    open_regular,
+    read_regular,
+    resolved,
+)
 from tests.hostile.situations.world import model, write_world
 
 ROOT = Path(__file__).parents[2]
@@ -191,3 +197,14 @@ def test_a_text_replaces_a_link_or_what_it_points_to(here: Path) -> None:
     write_text(here / "l", "two", follow=False)
     assert (here / "elsewhere").read_text() == "one"
     assert not (here / "l").is_symlink()
+
+
+def test_links_in_a_circle_lead_nowhere_on_every_python(tmp_path: Path) -> None:
+    (tmp_path / "itself").symlink_to("itself")
+    (tmp_path / "one").symlink_to("two")
+    (tmp_path / "two").symlink_to("one")
+    for name in ("itself", "one", "two"):
+        with pytest.raises(OSError, match="symbolic links"):
+            resolved(tmp_path / name)
+    (tmp_path / "link").symlink_to("later")
+    assert resolved(tmp_path / "link") == tmp_path.resolve() / "later"

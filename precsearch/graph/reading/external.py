@@ -23,7 +23,7 @@ import onnx_ir as ir
 
 from precsearch.core.errors import ModelError
 from precsearch.graph.reading.messages import parts, tensors
-from precsearch.system.regular_file import is_regular, open_regular
+from precsearch.system.regular_file import is_regular, open_regular, resolved
 
 __all__ = [
     "Extent",
@@ -118,9 +118,9 @@ def extent(tensor: onnx.TensorProto, folder: Path, model: str) -> Extent:
 
 def _resolved(folder: Path, location: str) -> Path | None:
     try:
-        target = (folder / location).resolve()
+        target = resolved(folder / location)
         target.is_file()
-    except (OSError, ValueError, RuntimeError):  # too long, a NUL, a loop of links
+    except (OSError, ValueError):  # too long, a NUL, a loop of links
         return None
     return target
 

@@ -94,7 +94,7 @@ def resolved(path: Path) -> Path:
     """Where a path leads, absolute and through all links; what it names need not exist.
 
     Raises:
-        OSError: Links lead in a circle, for which `Path.resolve` raises nothing from Python 3.13 on.
+        OSError: Links lead in a circle; from Python 3.13 on `Path.resolve` raises nothing for them.
         ValueError: The path holds a NUL.
     """
     try:

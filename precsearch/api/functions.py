@@ -71,12 +71,30 @@ def _sources(function: FunctionType, done: dict[str, object]) -> Iterator[str]:
             done[name] = value[0]
             yield from _definition(function, name, value[0], done)
     try:
-        yield textwrap.dedent(inspect.getsource(function))
+        yield _own_source(function)
     except (OSError, TypeError) as error:
         raise OptionError(
             f"the source of the metric {function.__name__!r} cannot be had ({error}); put it into "
             "a .py file and give 'file.py:function'"
         ) from error
+
+
+def _own_source(function: FunctionType) -> str:
+    """The source of a function, checked: of what `exec` made, Python 3.13 may give another text.
+
+    Raises:
+        OSError: There is none, or it defines no such function.
+        TypeError: The function is built in.
+    """
+    text = textwrap.dedent(inspect.getsource(function))
+    wanted = function.__code__
+    try:
+        made = [c for c in compile(text, "<metric>", "exec").co_consts if isinstance(c, CodeType)]
+    except SyntaxError as error:
+        raise OSError("could not get source code") from error
+    if not any((c.co_name, c.co_varnames) == (wanted.co_name, wanted.co_varnames) for c in made):
+        raise OSError("could not get source code")
+    return text
 
 
 def _definition(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
+from types import FunctionType
 
 import numpy as np
 import onnx
@@ -204,3 +206,18 @@ def test_importing_loads_no_engine_and_no_library_of_data() -> None:
     heavy = "{'onnxruntime', 'optuna', 'pandas', 'IPython', 'vl_convert', 'PIL'}"
     code = f"import sys, precsearch; precsearch.PlanError; assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_source_that_is_another_text_is_no_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python 3.13 keeps the text of ``python -c`` as what every function of a string stands in."""
+    names = dict[str, object](__name__="__main__")
+    exec("def loss(a, b):\n    return 0.0", names)
+    loss = names["loss"]
+    assert isinstance(loss, FunctionType)
+    monkeypatch.setattr(inspect, "getsource", lambda _: "import sys\nsys.exit(0)\n")
+    with pytest.raises(
+        precsearch.OptionError, match="the source of the metric 'loss' cannot be had"
+    ):
+        metric_name(loss, tmp_path)

@@ -136,7 +136,8 @@ class CorrectionEvidence:
         name: ``equalize``, ``ranges``, …; see docs/corrections.md.
         kept: Whether the plan has it, where it has INT8 at all.
         before, after: Loss of INT8 without and with it, beside those kept before: everywhere, in
-            half of the groups, or where a product has weights, whichever falls most.
+            half of the groups, or where a product has weights, whichever falls most. Of one that
+            was left out in the end for others that it kept from helping: with these and with it.
     """
 
     name: str

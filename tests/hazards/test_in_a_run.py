@@ -70,13 +70,36 @@ def test_a_run_starts_from_its_hazards_and_keeps_them(model: Path, backend: str)
     assert hazardous in spared, "and FP16 less the hazards"
 
 
-def searched(model: Path, backend: str) -> subprocess.CompletedProcess[str]:
+def test_fp16_that_surrounds_int8_is_screened_for(model: Path) -> None:
+    b = GraphBuilder()
+    large = b.op("Mul", b.input([1, 64], name="x"), b.const(1e6))
+    b.output(linear(b, linear(b, large, 64, 64), 64, 64))
+    onnx.save(b.model(), model)
+    done = searched(model, "by-name", "--precisions", "fp32,int8")
+    assert done.returncode == 0, done.stderr
+    events = list(read(model.parent / "norm.precsearch"))
+    (looked,) = (e for e in events if isinstance(e, StageStarted) and e.stage == "screen")
+    assert looked.detail == "values that FP16 would get wrong"
+    plan = read_plan(model.parent / "norm.plan.json")
+    assert all("INT8 excluded: it reads tensor " in g.reason for g in plan.evidence.groups)
+
+
+def searched(model: Path, backend: str, *more: str) -> subprocess.CompletedProcess[str]:
     """A search on one of the backends for tests."""
     folder = model.parent
     install(folder)
     env = environment()
     env["PYTHONPATH"] += os.pathsep + str(folder)
-    options = ("--backend", backend, "--strategy", "uniform", "--threads", "1", "--no-corrections")
+    options = (
+        "--backend",
+        backend,
+        "--strategy",
+        "uniform",
+        "--threads",
+        "1",
+        "--no-corrections",
+        *more,
+    )
     return run("optimize", model, "--data", folder / "data.npz", *options, cwd=folder, env=env)
 
 

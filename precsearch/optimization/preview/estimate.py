@@ -20,7 +20,7 @@ from precsearch.lowering.lower import Lowering
 from precsearch.lowering.qdq.scales import RangeScales
 from precsearch.measurement.timing.estimate import search_seconds
 from precsearch.optimization.stages.rewrite import open_rewritten
-from precsearch.optimization.stages.screen import priors_of
+from precsearch.optimization.stages.screen import floats_beside_fp32, priors_of
 from precsearch.registry import strategy
 from precsearch.setup.config import OptimizeConfig
 from precsearch.setup.inputs import open_inputs
@@ -90,7 +90,7 @@ def dry_run(config: OptimizeConfig) -> DryRun:
     config = replace(config, backend=backend_name(config.backend))
     chosen = strategy(config.strategy, config.strategy_options)
     target, inputs, _ = open_rewritten(config, read_model(config.model))
-    half = Precision.FP16 in target.space.precisions
+    half = Precision.FP16 in floats_beside_fp32(target)
     priors = priors_of(target, None) if half else ()
     problem = Problem(
         target.space,

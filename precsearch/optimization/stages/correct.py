@@ -16,7 +16,6 @@ from functools import cached_property
 from precsearch.calibration.bias_shift import ShiftedLayer, ShiftRequest
 from precsearch.calibration.channels import ChannelRequest
 from precsearch.codec.vectors import encode_halves
-from precsearch.core.errors import ModelError
 from precsearch.core.events import Event, StageStarted
 from precsearch.core.precision import Precision
 from precsearch.core.quantization import Quirk
@@ -29,15 +28,15 @@ from precsearch.lowering.qdq.shifts import bias_holder, weight_axis
 from precsearch.measurement.service import ReferenceSplit
 from precsearch.optimization.stages.calibrate import calibrated
 from precsearch.optimization.stages.corrected import Corrected, CorrectedLowerings
-from precsearch.optimization.stages.correction_judge import Judge, clearest, gain
-from precsearch.optimization.stages.correction_ranges import Ask, range_candidates
+from precsearch.optimization.stages.correction.judge import Judge
+from precsearch.optimization.stages.correction.ranges import Ask, range_candidates
+from precsearch.optimization.stages.correction.trials import Trials
 from precsearch.optimization.stages.corrections_file import (
     Corrections,
     corrections_path,
     read_corrections,
     write_corrections,
 )
-from precsearch.plan.evidence import CorrectionEvidence
 from precsearch.rewrites.scaling.equalize import EQUALIZE
 from precsearch.rewrites.scaling.scale_choice import (
     chosen_scales,
@@ -52,14 +51,8 @@ from precsearch.setup.target import Target
 
 __all__ = ["BIAS", "RANGES", "SHARE_OF_BUDGET", "Correcting"]
 
-_HELPS = 0.9
-"""A correction that leaves more of INT8's loss than this only rounds otherwise."""
-
 SHARE_OF_BUDGET = 0.15
 """Of the time budget: no further correction is tried beyond it."""
-
-_FOR_THE_LAST = 0.25
-"""Of that share, what the others leave for the last correction, which takes little time: bias."""
 
 _STATISTICS_SAMPLES = 64
 """Calibration samples that channels are looked at on: peaks and means change little from there."""
@@ -122,41 +115,21 @@ class Correcting:
         return self._made(known) or plain
 
     def _found(self) -> Corrections:
-        """The corrections that help, one after the other."""
-        start, kept = time.monotonic(), Corrections()
+        """The corrections that help together."""
+        start = time.monotonic()
         space, graph = self.target.space, self.target.graph
         first = len(self.searched.data) // 2 if self._shared else 0
         judge = Judge(space, graph, self.inputs.metric, self.searched, self.worker, first)
-        before = judge.losses(self.lowering)
-        for name in self.config.corrections:
-            ask = Ask(self.worker, start + self._seconds(name))
-            if ask.seconds < 0:
-                continue
-            best, least = kept, before
-            for tried, whole in self._in_time(name, kept, ask):
-                try:
-                    corrected = self._made(tried)
-                    losses = (
-                        None if corrected is None else judge.losses(corrected.lowering, ask.until)
-                    )
-                except TimeoutError:
-                    break
-                if losses is not None and gain(least, losses) < 1:
-                    best, least = whole, losses
-            helps = best is not kept and gain(before, least) <= _HELPS
-            if best is not kept:
-                old, new = clearest(before, least)
-                row = CorrectionEvidence(name, helps, _short(old), _short(new))
-                kept = replace(best if helps else kept, evidence=(*kept.evidence, row))
-            before = least if helps else before
-        return kept
 
-    def _seconds(self, name: str) -> float:
-        """After what time no more of a correction is tried."""
-        if self.config.time_budget is None:
-            return math.inf
-        last = name == self.config.corrections[-1]
-        return (1 - (not last) * _FOR_THE_LAST) * SHARE_OF_BUDGET * self.config.time_budget
+        def losses(tried: Corrections, until: float) -> tuple[float, ...] | None:
+            corrected = self._made(tried)
+            return None if corrected is None else judge.losses(corrected.lowering, until)
+
+        budget = self.config.time_budget
+        seconds = math.inf if budget is None else SHARE_OF_BUDGET * budget
+        names = self.config.corrections
+        trials = Trials(names, self._candidates, losses, self.worker, start, seconds)
+        return trials.best(judge.losses(self.lowering))
 
     @property
     def _shared(self) -> bool:
@@ -168,18 +141,6 @@ class Correcting:
         parts = self.inputs.parts
         alike = parts.calibration.digest == parts.search.digest
         return alike and len(self.searched.data) >= _ENOUGH_TO_HALVE
-
-    def _in_time(
-        self, name: str, kept: Corrections, ask: Ask
-    ) -> Iterator[tuple[Corrections, Corrections]]:
-        """The candidates of a correction that there is time for, to judge and to keep."""
-        try:
-            for pair in self._candidates(name, kept, ask):
-                yield pair
-                if ask.seconds < 0:
-                    return
-        except ModelError:  # a model with statistics that does not run, or no time for its samples
-            return
 
     def _candidates(
         self, name: str, kept: Corrections, ask: Ask
@@ -266,7 +227,3 @@ def _bare(target: Target) -> bytes:
     """The model of a target in FP32, serialized."""
     scales = RangeScales({}, target.scheme)
     return Lowering(target.graph, target.space, target.scheme, scales).lower(Assignment()).model
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.4g}")

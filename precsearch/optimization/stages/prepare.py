@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from precsearch.core.errors import EngineError, ModelError, ResourceError, WorkerError
 from precsearch.core.events import Event, StageStarted
-from precsearch.core.precision import Encoding, Precision
+from precsearch.core.precision import Precision
 from precsearch.core.problem import Prior
 from precsearch.core.space import Assignment
 from precsearch.emulation.multiplexed import ProxyGraph
@@ -27,7 +27,7 @@ from precsearch.optimization.explanation.authors_qdq import products_kept, qdq_n
 from precsearch.optimization.stages.calibrate import calibrated
 from precsearch.optimization.stages.correct import Correcting
 from precsearch.optimization.stages.rewrite import rewritable
-from precsearch.optimization.stages.screen import screened
+from precsearch.optimization.stages.screen import floats_beside_fp32, screened
 from precsearch.plan.evidence import CorrectionEvidence
 from precsearch.setup.config import OptimizeConfig
 from precsearch.setup.inputs import Inputs
@@ -173,12 +173,12 @@ class Preparation:
         ).events()
         target, lowering = corrected.target, corrected.lowering
         priors: tuple[Prior, ...] = ()
-        casts = [p for p in target.space.precisions if p.spec.encoding is Encoding.CAST]
-        if casts:
-            names = " or ".join(p.value.upper() for p in casts)
+        floats = floats_beside_fp32(target)
+        if floats:
+            names = " or ".join(p.value.upper() for p in floats)
             yield StageStarted("screen", f"values that {names} would get wrong")
             priors, warnings = screened(target, inputs, worker, run_dir)
-            fp16 = Precision.FP16 in casts  # what rewrites are there for
+            fp16 = Precision.FP16 in floats  # what rewrites are there for
             helpful = () if self.config.rewrite or not fp16 else rewritable(target, priors)
             yield from self.warn((*warnings, *helpful))
         proxy = proxy_of(target, lowering)

@@ -31,6 +31,7 @@ from precsearch.system.regular_file import read_regular
 
 __all__ = [
     "Screened",
+    "floats_beside_fp32",
     "priors_of",
     "screen_feeds",
     "screened",
@@ -47,7 +48,7 @@ Screened = tuple[tuple[Prior, ...], tuple[str, ...]]
 
 
 def screened(target: Target, inputs: Inputs, worker: ReferenceClient, run_dir: Path) -> Screened:
-    """Priors of a run whose groups may take another float format than FP32.
+    """Priors of a run whose groups may be computed in another float format than FP32.
 
     Args:
         target: Model and backend.
@@ -127,10 +128,26 @@ def _others(target: Target) -> tuple[NumberFormat, ...]:
 
 def priors_of(target: Target, statistics: ScreenStatistics | None) -> tuple[Prior, ...]:
     """The hazards of a model's groups; without statistics, those of its constants alone."""
-    half = target.form.annotated or target.form.float_of(Precision.INT8) is Precision.FP16
+    half = _half_around_int8(target)
     return hazards(
         target.graph, target.space, statistics, target.scheme, int8_half=half, form=target.form
     )
+
+
+def floats_beside_fp32(target: Target) -> tuple[Precision, ...]:
+    """The coarser float formats that a group may be computed in, in the order of precisions.
+
+    FP16 is one of them where it surrounds INT8, though no group may be asked for it.
+    """
+    offered = target.space.precisions
+    floats = {p for p in offered if p.spec.encoding is Encoding.CAST}
+    if _half_around_int8(target) and set(offered) - floats - {Precision.FP32}:
+        floats.add(Precision.FP16)
+    return tuple(Precision.ordered(floats))
+
+
+def _half_around_int8(target: Target) -> bool:
+    return target.form.annotated or target.form.float_of(Precision.INT8) is Precision.FP16
 
 
 def _path(target: Target, data: str, run_dir: Path) -> Path:

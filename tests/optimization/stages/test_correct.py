@@ -14,9 +14,10 @@ import pytest
 import precsearch
 from precsearch.core.errors import OptionError, PlanError, ReplayError
 from precsearch.core.precision import Precision
-from precsearch.optimization.stages import correct, correction_judge, correction_ranges
+from precsearch.optimization.stages import correct
 from precsearch.optimization.stages.correct import BIAS, RANGES, SHARE_OF_BUDGET, Correcting
-from precsearch.optimization.stages.correction_ranges import Ask
+from precsearch.optimization.stages.correction import judge, ranges, trials
+from precsearch.optimization.stages.correction.ranges import Ask
 from precsearch.optimization.stages.corrections_file import Corrections, read_corrections
 from precsearch.plan.plan import Plan
 from precsearch.setup.config import CORRECTIONS, OptimizeConfig
@@ -180,7 +181,7 @@ def test_ranges_leave_time_for_biases_and_no_more_than_the_share_is_used(
 ) -> None:
     """``used``: what choosing ranges takes of the time that all corrections have."""
     clock, budget = Clock(), 400.0
-    for module in (correct, correction_judge, correction_ranges):
+    for module in (correct, judge, ranges, trials):
         monkeypatch.setattr(module, "time", clock)
     found, asked = Correcting._candidates, list[str]()
 

@@ -1,0 +1,1 @@
+"""What corrections of INT8 are judged by, their ranges, and the order of trials."""

@@ -84,6 +84,7 @@ def _samples(config: DiagnoseConfig, graph: GraphView) -> Dataset:
 def _rewrites(
     opened: Configuration, data: Dataset, sums: Mapping[str, Sums], loss: float | None
 ) -> tuple[Suggestion, ...]:
+    """What changes the loss; ``None`` is to be emulated first, as suggestions are."""
     if not opened.assignment.entries:
         return ()
     peaks = {t: s.reference_absmax for t, s in sums.items()}
@@ -119,9 +120,8 @@ def diagnose(config: DiagnoseConfig) -> Diagnosis:
         replace(row, alone=looked.alone(row.group)) if row.jump else row for row in layers
     )
     rules = ruled(opened, data.feeds, config.memory_mb << 20)
-    jumps = frozenset(row.group for row in layers if row.jump)
+    beyond = rules.beyond(frozenset(r.group for r in layers if r.jump)) if rules else ()
     worst = max((v for o, v in losses.items() if o not in resized), default=0.0)
-    # Suggestions are emulated, so that an engine's loss is none to compare theirs with.
     loss = worst if isinstance(inside, OrtTensors) else None
     return Diagnosis(
         model=config.model.name,
@@ -133,10 +133,7 @@ def diagnose(config: DiagnoseConfig) -> Diagnosis:
         constants=tuple(_constants(graph, opened.space, opened, rules)),
         samples=sum(data.sizes),
         random=data.random,
-        notes=(
-            *(*opened.told, *without, *data.notes, *looked.notes()),
-            *(rules.beyond(jumps) if rules else ()),
-        ),
+        notes=(*opened.told, *without, *data.notes, *looked.notes(), *beyond),
         held_bytes=held,
         suggestions=_rewrites(opened, data, sums, loss) if config.suggest else (),
     )

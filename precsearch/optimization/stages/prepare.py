@@ -114,12 +114,16 @@ class Preparation:
             ModelError: ONNX Runtime refuses the model, or the FP32 engine fails.
             WorkerError: It crashed or hung on the model.
         """
-        if not self.target.facts.builds_are_expensive:
+        facts = self.target.facts
+        if not facts.builds_are_expensive and facts.device == "cpu":
             looked = yield from self._looked(worker)
             return looked.measured_by(worker.measuring(looked.setup))
         early = self._early()
         building_worker = worker.measuring(early)
         building_worker.fingerprint()  # a device that is missing is said before anything is done
+        if not facts.builds_are_expensive:
+            looked = yield from self._looked(building_worker)
+            return looked.measured_by(building_worker.measuring(looked.setup))
         with (
             built_beside(building_worker, early.baseline) as builds,
             reference(self.executor, limit_s=self.limit_s) as helper,

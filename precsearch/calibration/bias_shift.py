@@ -98,7 +98,7 @@ def _with_quantized(request: ShiftRequest) -> tuple[bytes, list[str]]:
         weight = None if node is None else weights.get(node.input[1])
         if node is None or weight is None or weight.data_location != onnx.TensorProto.DEFAULT:
             continue
-        stem = f"precsearch_shift_{len(keys)}"
+        stem = f"precsearch//shift_{len(keys)}"
         array = np.asarray(onnx.numpy_helper.to_array(weight), np.float32)
         graph.initializer.extend(_constants(stem, array, layer, node.op_type, request.scheme))
         added += _quantized(stem, node, layer, opset)

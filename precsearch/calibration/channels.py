@@ -97,7 +97,7 @@ def _with_reductions(request: ChannelRequest) -> bytes:
     behind: dict[str, list[onnx.NodeProto]] = {}
     del graph.output[:]
     for index, (tensor, axis) in enumerate(request.axes):
-        stem = f"precsearch_channels_{index}"
+        stem = f"precsearch//channels_{index}"
         others = [d for d in range(request.ranks[tensor]) if d != axis]
         inputs: list[str] = []
         if opset >= AXES_ARE_INPUTS:

@@ -137,7 +137,7 @@ def _with_candidates(
         # The sums need what the readers gave in FP32, so they stand behind the last of them.
         at = max((n.output[0] for n in around), key=lambda t: last[t], default=tensor)
         for method, method_ranges in ranges.items():
-            stem = f"precsearch_range_{index}_{method}"
+            stem = f"precsearch//range_{index}_{method}"
             params = QuantParams.of(method_ranges, scheme.activation(Precision.INT8))
             graph.initializer.extend(_constants(stem, params, scheme))
             behind.setdefault(at, []).extend(_tried(stem, tensor, around))

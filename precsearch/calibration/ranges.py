@@ -38,7 +38,7 @@ METHODS = ("minmax", "percentile", "mse", "entropy")
 _BUDGET_BYTES = 256 << 20
 _AT_ONCE = 64
 """Tensors that are read in one pass, at most."""
-_ZERO = "precsearch_zero"
+_ZERO = "precsearch//zero"
 _FLOAT, _INT64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
 
 
@@ -133,7 +133,7 @@ def _with_statistics(model: bytes, tensors: Sequence[str], *, sized: bool) -> by
     behind: dict[str, list[onnx.NodeProto]] = {}
     del graph.output[:]
     for index, tensor in enumerate(tensors):
-        nodes = _statistics(tensor, f"precsearch_{index}", sized=sized)
+        nodes = _statistics(tensor, f"precsearch//{index}", sized=sized)
         behind.setdefault(tensor, []).extend(nodes)
         shown = (n for n in nodes if n.op_type != "Mul")
         graph.output.extend(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -20,8 +19,10 @@ from precsearch.core.precision import Precision
 from precsearch.diagnosis.compare import DiagnoseConfig, diagnose
 from precsearch.diagnosis.miscompilation import check_engine
 from precsearch.diagnosis.reproducer import write_reproducer
+from precsearch.diagnosis.result import Diagnosis
 from precsearch.graph.reading.read import read_model
 from precsearch.replay.weights import write_model
+from precsearch.rewrites.search import Suggestion
 from precsearch.setup.files import check_free, write_output
 
 __all__ = ["ORDERS", "run_diagnose"]
@@ -91,7 +92,12 @@ def _look_inside(
         return Exit.DONE
     page = Page(out.width, glyphs_of(out))
     page.write(
-        out, [*lines(diagnosis, page, order), *_written(page, table, rewritten, best is not None)]
+        out,
+        [
+            *lines(diagnosis, page, order),
+            *([] if table is None else [page.place("table", table)]),
+            *([] if rewritten is None else _rewritten(page, rewritten, best, diagnosis)),
+        ],
     )
     return Exit.DONE
 
@@ -115,10 +121,14 @@ def _check_engine(
     return Exit.DONE if miscompiled is None else Exit.UNMET
 
 
-def _written(page: Page, table: Path | None, rewritten: Path | None, exact: bool) -> Iterator[Text]:
-    if table is not None:
-        yield page.place("table", table)
-    if rewritten is not None and exact:
-        yield page.place("rewritten", rewritten)
-    elif rewritten is not None:
-        yield from page.sentence("no rewrite is exact in FP32, so none was written", "! ", "yellow")
+def _rewritten(page: Page, path: Path, best: Suggestion | None, diagnosis: Diagnosis) -> list[Text]:
+    """Where the best rewrite was written, or why none was."""
+    if best is None:
+        tried = any(s.rewrites for s in diagnosis.suggestions)
+        why = "is exact in FP32" if tried else "fits this model"
+        return page.sentence(f"no rewrite {why}, so none was written", "! ", "yellow")
+    place = page.place("rewritten", path)
+    if best.helps:
+        return [place]
+    told = f"{best.name} was written, which does not make this configuration clearly more accurate"
+    return [place, *page.sentence(told, "! ", "yellow")]

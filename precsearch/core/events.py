@@ -166,7 +166,7 @@ class SearchFinished:
     Attributes:
         reason: ``builds`` or ``time`` (budget), ``interrupted``, or why the strategy ended:
             ``baseline`` (FP32 does not run or is not within the bound), ``complete`` (every
-            assignment was tried), ``settled`` (the uniform engines answered the question),
+            assignment was tried), ``settled`` (the engines so far promise no more gain),
             ``converged`` (no other candidate is expected to gain anything that matters),
             ``patience`` (several engines in a row brought no gain), ``limit`` (its own limit of
             engines), ``done`` (it gave no reason).

@@ -71,7 +71,7 @@ ENDINGS: Mapping[str, str] = MappingProxyType(
     {
         "baseline": "the FP32 engine did not run or is not within the bound",
         "complete": "every assignment was tried",
-        "settled": "the uniform engines answered the question",
+        "settled": "by the times of the engines so far, no other choice promises a gain",
         "converged": "no other candidate is expected to gain anything that matters",
         "patience": "several engines in a row brought no gain",
         "limit": "the strategy's own limit of engines was reached",

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from precsearch.core.errors import OptionError
+from precsearch.core.errors import DataError, OptionError
 from precsearch.core.formats import FLOAT16
 from precsearch.core.precision import Precision
-from precsearch.core.space import SearchSpace
+from precsearch.core.space import Assignment, SearchSpace
 from precsearch.data import Dataset, input_specs, load
 from precsearch.diagnosis.look import look, open_configuration
 from precsearch.diagnosis.result import Constant, Diagnosis, Layer
 from precsearch.diagnosis.ruled import Ruled, ruled
 from precsearch.emulation.configuration import MAX_EMULATED_FEEDS, Configuration
+from precsearch.formatting import many
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.qdq.reach import node_groups
 from precsearch.metrics.similarity import Similarity, Sums
@@ -81,17 +82,21 @@ def _samples(config: DiagnoseConfig, graph: GraphView) -> Dataset:
 
 
 def _rewrites(
-    opened: Configuration, data: Dataset, sums: Mapping[str, Sums], worst: float
+    opened: Configuration, data: Dataset, sums: Mapping[str, Sums], loss: float | None
 ) -> tuple[Suggestion, ...]:
+    """What changes the loss; ``None`` is to be emulated first, as suggestions are."""
+    if not opened.assignment.entries:
+        return ()
     peaks = {t: s.reference_absmax for t, s in sums.items()}
-    return suggestions(opened, opened.source, data.feeds, peaks, worst)
+    return suggestions(opened, opened.source, data.feeds, peaks, loss)
 
 
 def diagnose(config: DiagnoseConfig) -> Diagnosis:
     """Compare a configuration with FP32.
 
     Raises:
-        InputError: The model, data or plan cannot be read, or an option is wrong.
+        InputError: The model, data or plan cannot be read, an option is wrong, or the samples give
+            no group a range for INT8.
         ReplayError: The plan is another model's.
         RunError: The model fails on the data.
     """
@@ -104,6 +109,8 @@ def diagnose(config: DiagnoseConfig) -> Diagnosis:
     outputs = tuple(o.name for o in graph.outputs)
     data = _samples(config, graph)
     with closing(look(opened, data.feeds)) as looked:
+        without = _without_ranges(opened, looked.assignment)
+        opened = replace(opened, assignment=looked.assignment)
         reference, inside = looked.reference, looked.inside
         sums, held = _compared(reference, inside, data, config.memory_mb << 20)
     layers = tuple(_layers(graph, opened, sums, looked.achieved))
@@ -113,11 +120,9 @@ def diagnose(config: DiagnoseConfig) -> Diagnosis:
         replace(row, alone=looked.alone(row.group)) if row.jump else row for row in layers
     )
     rules = ruled(opened, data.feeds, config.memory_mb << 20)
-    jumps = frozenset(row.group for row in layers if row.jump)
-    rewrites: tuple[Suggestion, ...] = ()
-    if config.suggest and opened.assignment.entries:
-        worst = max((v for o, v in losses.items() if o not in resized), default=0.0)
-        rewrites = _rewrites(opened, data, sums, worst)
+    beyond = rules.beyond(frozenset(r.group for r in layers if r.jump)) if rules else ()
+    worst = max((v for o, v in losses.items() if o not in resized), default=0.0)
+    loss = worst if isinstance(inside, OrtTensors) else None
     return Diagnosis(
         model=config.model.name,
         asked=opened.asked,
@@ -128,10 +133,26 @@ def diagnose(config: DiagnoseConfig) -> Diagnosis:
         constants=tuple(_constants(graph, opened.space, opened, rules)),
         samples=sum(data.sizes),
         random=data.random,
-        notes=(*opened.told, *data.notes, *looked.notes(), *(rules.beyond(jumps) if rules else ())),
+        notes=(*opened.told, *without, *data.notes, *looked.notes(), *beyond),
         held_bytes=held,
-        suggestions=rewrites,
+        suggestions=_rewrites(opened, data, sums, loss) if config.suggest else (),
     )
+
+
+def _without_ranges(opened: Configuration, assignment: Assignment) -> tuple[str, ...]:
+    """How many groups stay in FP32, since the samples give no range for what they hold or read.
+
+    Raises:
+        DataError: No group is left in INT8.
+    """
+    asked, kept = (a.keys_at(Precision.INT8) for a in (opened.assignment, assignment))
+    lost = [g.key for g in opened.space.groups if g.key in asked and g.key not in kept]
+    if not lost:
+        return ()
+    why = f"on these samples, {lost[0]!r} for one, tensors hold NaN or infinity and have no range"
+    if not kept:
+        raise DataError(f"no group can be in INT8: {why}; remove such samples")
+    return (f"INT8 is left out of {many(len(lost), 'group')}: {why}",)
 
 
 def _loss(output: str, sums: Mapping[str, Sums]) -> float:

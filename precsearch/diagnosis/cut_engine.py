@@ -36,7 +36,7 @@ _ROUNDING = 1e-3
 _STORED = ("//dq", "//dqh", "", "//half", "//raw")
 """What the lowering calls a tensor as it is stored, what it was rounded to first."""
 
-_OUTPUT = "precsearch_cut_{}"
+_OUTPUT = "precsearch//cut_{}"
 
 
 class Cutter:

@@ -38,6 +38,7 @@ class OpenedConfiguration:
     Attributes:
         reference: FP32.
         inside: The configuration.
+        assignment: Of the configuration, without INT8 where the samples give no range.
         achieved: What groups ran in, where the engine tells.
         alone: The loss of the outputs if one group alone is in the configuration.
         notes: What looking changed, known once it was looked.
@@ -46,6 +47,7 @@ class OpenedConfiguration:
 
     reference: OrtTensors
     inside: TensorSource
+    assignment: Assignment
     achieved: Mapping[str, Precision]
     alone: Callable[[str], float | None]
     notes: Callable[[], tuple[str, ...]] = field(default=lambda: ())
@@ -78,7 +80,7 @@ def look(configuration: Configuration, feeds: Sequence[Feed]) -> OpenedConfigura
     context = configuration.context(scales)
     alone = SingleGroupLoss(context, assignment, configuration.model_folder, feeds)
     emulated = OpenedConfiguration(
-        reference, configuration.inside(flat, tensors, _ROUNDED), {}, alone.loss
+        reference, configuration.inside(flat, tensors, _ROUNDED), assignment, {}, alone.loss
     )
     asked = {p for _, p in assignment.entries}
     if not asked or not asked <= configuration.backend.precisions:

@@ -11,6 +11,7 @@ from precsearch.core.backend import Array, Feed
 from precsearch.core.errors import DataError, ModelError
 from precsearch.data import Dataset
 from precsearch.executors.client import ReferenceClient
+from precsearch.formatting import many
 from precsearch.measurement.config import ReferenceSplit
 from precsearch.metrics.degenerate import degenerate
 from precsearch.setup.inputs import Inputs
@@ -109,8 +110,8 @@ def _check_nan(feeds: Sequence[Feed], outputs: Sequence[Feed]) -> None:
     if hit:
         source, passed_on = hit[0]
         raise DataError(
-            f"input {source!r} holds NaN in {len(hit)} of {len(feeds)} feeds, and so does the "
-            f"model's output {passed_on!r}; remove such samples"
+            f"input {source!r} holds NaN in {many(len(hit), 'feed')}, and so does the model's "
+            f"output {passed_on!r}; remove such samples"
         )
 
 

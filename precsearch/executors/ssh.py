@@ -8,13 +8,14 @@ stored there is the model, in a folder of its own, with build caches and engines
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from precsearch._version import __version__
 from precsearch.core.device import DeviceSpec
@@ -82,11 +83,11 @@ def parse_target(text: str) -> Host:
     except ValueError:
         raise _malformed(text) from None
     unknown = set(given) - {"python", "root"}
-    # A name that begins with a hyphen would be an option of ssh.
-    if url.scheme != "ssh" or not url.hostname or unknown or url.path not in ("", "/"):
+    plain = url.scheme == "ssh" and url.hostname and url.path in ("", "/")
+    if not plain or url.password is not None or unknown:
         raise _malformed(text)
-    name = f"{url.username}@{url.hostname}" if url.username else url.hostname
-    if name.startswith("-"):
+    name = _host_name(url)
+    if name.startswith("-"):  # it would be an option of ssh
         raise _malformed(text)
     ports = ("-p", str(port)) if port else ()
     return Host(
@@ -97,10 +98,18 @@ def parse_target(text: str) -> Host:
     )
 
 
+def _host_name(url: SplitResult) -> str:
+    """``user@host`` in the user's case: ssh tells the names of its configuration apart by it."""
+    start = url.netloc.lower().rfind(url.hostname or "")
+    host = url.netloc[start : start + len(url.hostname or "")]
+    return f"{url.username}@{host}" if url.username else host
+
+
 def _malformed(text: str) -> OptionError:
+    shown = re.sub(r":[^:@/]*@", ":***@", text)
     return OptionError(
         "--target takes a host such as ssh://user@host, with ?python=PATH and &root=FOLDER if they "
-        f"are others than python3 and ~/.cache/precsearch; not {text!r}"
+        f"are others than python3 and ~/.cache/precsearch, and no password; not {shown!r}"
     )
 
 
@@ -168,9 +177,10 @@ class SshExecutor(Executor):
         except (WorkerCrashed, WorkerKilled) as error:
             lines = keeper.log_tail().strip().splitlines()
             message = f": {lines[-1].strip()}" if lines else ""
+            asked = shlex.join([*self._host.prefix, self._host.python, "-m", "precsearch"])
             raise ResourceError(
                 f"{self._host.name} does not start a worker ({error}{message}); check that this "
-                f"works: ssh {self._host.name} {self._host.python} -m precsearch --version"
+                f"works: {asked} --version"
             ) from error
 
     def _worker(

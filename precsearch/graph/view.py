@@ -167,6 +167,27 @@ class GraphView:
         return {t: tuple(uses) for t, uses in readers.items()}
 
     @cached_property
+    def names(self) -> frozenset[str]:
+        """Every tensor name that is taken, those of subgraphs included."""
+        names = {v.name for v in self.inputs} | self.weights.keys()
+        pending = [n.proto for n in self.nodes]
+        while pending:
+            node = pending.pop()
+            names |= {t for t in node.output if t}
+            for attribute in node.attribute:
+                inner = [attribute.g] if attribute.HasField("g") else []
+                for body in (*inner, *attribute.graphs):
+                    names |= {v.name for v in (*body.input, *body.initializer)}
+                    pending += body.node
+        return frozenset(names)
+
+    def free_name(self, name: str) -> str:
+        """``name``, with underscores behind it as long as a tensor has it."""
+        while name in self.names:
+            name += "_"
+        return name
+
+    @cached_property
     def output_names(self) -> frozenset[str]:
         """Names of the graph's outputs."""
         return frozenset(o.name for o in self.outputs)

@@ -29,7 +29,7 @@ class Degenerate:
 
 
 def degenerate(feeds: Sequence[Feed], reference: Sequence[Feed]) -> Degenerate:
-    """Look for outputs without elements, of NaN alone or constant, and for samples all alike.
+    """Look for outputs without elements, with NaN or constant, and for samples all alike.
 
     Args:
         feeds: Input name → array, a mapping a feed.
@@ -45,6 +45,8 @@ def degenerate(feeds: Sequence[Feed], reference: Sequence[Feed]) -> Degenerate:
             empty.append(f"output {name!r} {why}")
         elif (value := _constant(arrays)) is not None:
             notes.append(f"output {name!r} is {value} in all samples: {_NOTHING}")
+        elif (undefined := _undefined(name, feeds, arrays)) is not None:
+            notes.append(undefined)
     if names and len(empty) == len(names):
         return Degenerate((), "; ".join(empty))
     notes = [*(f"{place}: nothing is compared there" for place in empty), *notes]
@@ -61,6 +63,24 @@ def _incomparable(arrays: Sequence[Array]) -> str:
     if all(is_float(a) and np.isnan(_wide(a)).all() for a in arrays):
         return "is NaN throughout"
     return ""
+
+
+def _undefined(name: str, feeds: Sequence[Feed], arrays: Sequence[Array]) -> str | None:
+    """What the user should know of an output that is NaN in FP32 in some of the samples."""
+    hit = [i for i, a in enumerate(arrays) if is_float(a) and np.isnan(_wide(a)).any()]
+    if not hit or len(arrays) != len(feeds):
+        return None
+    inputs = sorted({n for i in hit for n, a in feeds[i].items() if _infinite(a)})
+    why = f", where input {inputs[0]!r} holds infinity" if inputs else ""
+    return (
+        f"output {name!r} holds NaN in FP32 in {len(hit)} of {len(arrays)} feeds{why}: an engine "
+        "that gives numbers there does not pass"
+    )
+
+
+def _infinite(array: Array) -> bool:
+    array = np.asarray(array)
+    return is_float(array) and bool(np.isinf(_wide(array)).any())
 
 
 def _constant(arrays: Sequence[Array]) -> object | None:

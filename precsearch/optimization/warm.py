@@ -37,14 +37,20 @@ class Warm:
     Attributes:
         trials: Of earlier runs, each proposal once, numbered from 0.
         guesses: Assignments of plans, as far as this model has their groups.
+        unfit: What of the plans cannot be tried, a sentence each.
     """
 
     trials: tuple[Trial, ...] = ()
     guesses: tuple[Assignment, ...] = ()
+    unfit: tuple[str, ...] = ()
 
     @property
     def said(self) -> tuple[str, ...]:
         """What the user should know."""
+        return (*self._taken_over, *self.unfit)
+
+    @property
+    def _taken_over(self) -> tuple[str, ...]:
         engines = sum(t.proposal.fidelity is Fidelity.ENGINE for t in self.trials)
         proxies = len(self.trials) - engines
         if not self.trials:
@@ -93,14 +99,18 @@ def warm_start(sources: Sequence[Path], identity: Mapping[str, str], space: Sear
     """
     trials: dict[Proposal, Trial] = {}
     guesses: dict[Assignment, None] = {}
+    unfit: list[str] = []
     for source in sources:
         if source.is_dir() or source.suffix == ".jsonl":
             for trial in _trials(source, identity):
                 trials.setdefault(trial.proposal, trial)
         else:
-            guesses[_guess(source, space)] = None
+            chosen = read_plan(source).recipe.assignment
+            guess = _guess(chosen, space)
+            guesses[guess] = None
+            unfit += _unfit(source, chosen, guess)
     taken = tuple(_taken(t, number) for number, t in enumerate(trials.values()))
-    return Warm(taken, tuple(a for a in guesses if len(a)))
+    return Warm(taken, tuple(a for a in guesses if len(a)), tuple(unfit))
 
 
 def _taken(trial: Trial, number: int) -> Trial:
@@ -164,9 +174,21 @@ def _unlike(source: Path | str, what: str) -> InputError:
     )
 
 
-def _guess(source: Path, space: SearchSpace) -> Assignment:
+def _unfit(source: Path, chosen: Assignment, guess: Assignment) -> list[str]:
+    """What is lost of a plan's choices."""
+    if not chosen.entries:
+        return [f"the plan {str(source)!r} is FP32 throughout, so there is nothing to start from"]
+    lost = sum(guess[key] is not precision for key, precision in chosen.entries)
+    why = "this model has no such groups, or cannot run them so here"
+    tried = "they are not tried" if lost == len(chosen) else "the others are tried first"
+    return [
+        f"of the {len(chosen)} choices of lower precision of the plan {str(source)!r}, {lost} do "
+        f"not fit: {why}; {tried}"
+    ] * bool(lost)
+
+
+def _guess(chosen: Assignment, space: SearchSpace) -> Assignment:
     """What a plan chose, where a group of this model has its name and offers its precision."""
-    chosen = read_plan(source).recipe.assignment
     offered = {g.key: g.choices for g in space.free}
     kept = {key: p for key, p in chosen.entries if p in offered.get(key, ())}
     return space.canonical(Assignment.of(kept))

@@ -167,7 +167,7 @@ def _sizes(model: bytes, tensors: Sequence[str], feed: Feed, folder: str) -> lis
     behind: dict[str, list[onnx.NodeProto]] = {}
     del graph.output[:]
     for index, tensor in enumerate(tensors):
-        node = onnx.helper.make_node("Size", [tensor], [f"precsearch_size_{index}"])
+        node = onnx.helper.make_node("Size", [tensor], [f"precsearch//size_{index}"])
         behind.setdefault(tensor, []).append(node)
         graph.output.append(onnx.helper.make_tensor_value_info(node.output[0], int64, []))
     put_behind(graph, behind)

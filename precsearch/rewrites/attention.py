@@ -24,8 +24,8 @@ def merged_scales(graph: GraphView) -> NamedRewrite | None:
         (left, first, q), (right, second, k) = sides[0], sides[1]
         if left.index == right.index:
             continue  # (s x)(s x): the one Mul cannot both stay and go
-        by = f"{product.key}/cure/scale"
-        rewrite.constants[by] = np.asarray(np.float32(first) * np.float32(second))
+        scale = np.asarray(np.float32(first) * np.float32(second))
+        by = rewrite.constant(graph, f"{product.key}/cure/scale", scale)
         rewrite.instead[left.index] = [
             helper.make_node("Mul", [q, by], list(left.outputs), left.proto.name)
         ]

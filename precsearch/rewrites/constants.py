@@ -32,8 +32,8 @@ def clamped_constants(graph: GraphView) -> NamedRewrite | None:
             continue
         if not all(u.is_op(*_MASKING) and not u.captures for u in users):
             continue
-        clamped = f"{name}/cure/clamped"
-        rewrite.constants[clamped] = np.clip(values, -_LIMIT, _LIMIT)
+        limited = np.clip(values, -_LIMIT, _LIMIT)
+        clamped = rewrite.constant(graph, f"{name}/cure/clamped", limited)
         for user in users:
             (node,) = rewrite.instead.get(user.index, [user.proto])
             changed = onnx.NodeProto()

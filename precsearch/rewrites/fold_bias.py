@@ -146,10 +146,9 @@ def _folded(
             factor, bias = factor * row, bias * row
     if any(step.is_op("Mul") for step in steps):
         weight = np.asarray(graph.weights[weight_name].load(), np.float32)
-        weight_name = f"{key}/{FOLD_BIAS}/weight"
-        rewrite.constants[weight_name] = weight * factor.reshape(-1, *[1] * (rank - 1))
-    bias_name = f"{key}/{FOLD_BIAS}/bias"
-    rewrite.constants[bias_name] = bias
+        scaled = weight * factor.reshape(-1, *[1] * (rank - 1))
+        weight_name = rewrite.constant(graph, f"{key}/{FOLD_BIAS}/weight", scaled)
+    bias_name = rewrite.constant(graph, f"{key}/{FOLD_BIAS}/bias", bias)
     copy = onnx.NodeProto()
     copy.CopyFrom(node.proto)
     copy.name = steps[-1].proto.name

@@ -96,7 +96,7 @@ def fused_norms(graph: GraphView) -> NamedRewrite | None:
             continue
         if not scale:
             scale = f"{norm.div.key}/cure/ones"
-            rewrite.constants[scale] = np.ones(width, np.float32)
+            scale = rewrite.constant(graph, scale, np.ones(width, np.float32))
         inputs = [norm.source, scale, *([bias] if bias else [])]
         rewrite.instead[last.index] = [
             helper.make_node(
@@ -168,9 +168,10 @@ def scaled_norms(graph: GraphView, exponents: Mapping[str, int]) -> NamedRewrite
             continue
         tensor = norm.sub.outputs[0]
         scale = np.float32(2.0 ** -exponents[norm.div.key])
-        raw, by, epsilon = (f"{tensor}/cure/{part}" for part in ("raw", "scale", "epsilon"))
-        rewrite.constants[by] = np.asarray(scale)
-        rewrite.constants[epsilon] = np.asarray(np.float32(norm.epsilon) * scale * scale)
+        raw = graph.free_name(f"{tensor}/cure/raw")
+        by = rewrite.constant(graph, f"{tensor}/cure/scale", np.asarray(scale))
+        small = np.asarray(np.float32(norm.epsilon) * scale * scale)
+        epsilon = rewrite.constant(graph, f"{tensor}/cure/epsilon", small)
         rewrite.instead[norm.sub.index] = [
             helper.make_node("Sub", list(norm.sub.inputs), [raw], f"{raw}/Sub"),
             helper.make_node("Mul", [raw, by], [tensor], f"{tensor}/cure/Mul"),

@@ -36,6 +36,24 @@ class Rewrite:
     constants: dict[str, npt.NDArray[np.generic]] = field(default_factory=dict)
     sites: list[str] = field(default_factory=list)
 
+    def constant(self, graph: GraphView, name: str, values: npt.NDArray[np.generic]) -> str:
+        """Add a constant.
+
+        A model that was rewritten before has the names that the same rewrite writes, so ``name`` is
+        lengthened where the graph has a tensor of that name.
+
+        Args:
+            graph: What is rewritten.
+            name: Of the constant, the same for the same place.
+            values: Its values.
+
+        Returns:
+            The name that it has.
+        """
+        name = graph.free_name(name)
+        self.constants[name] = values
+        return name
+
 
 @dataclass(frozen=True)
 class NamedRewrite:

@@ -30,10 +30,14 @@ from precsearch.rewrites import (
 from precsearch.rewrites.int8 import int8_corrections, range_sources
 from precsearch.rewrites.rewrite import LAYERNORM_OPSET
 
-__all__ = ["EXACT", "Suggestion", "suggestions"]
+__all__ = ["EXACT", "HELPS", "Suggestion", "suggestions"]
 
 EXACT = 1e-4
 """How far, relative L2, a rewrite may move FP32's outputs: the order of sums, nothing more."""
+
+
+HELPS = 0.9
+"""A rewrite or correction that leaves more of the loss than this only rounds otherwise."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Suggestion:
         what: Half a sentence.
         sites: Keys of the nodes that it is about.
         fp32: Relative L2 that it moves FP32's outputs by.
-        before, after: Loss of the configuration without and with it.
+        before, after: Loss of the configuration without and with it, both emulated.
         model: The rewritten model, serialized; ``None`` if it is not exact, or not rewritten.
         rewrites: Name and parameters of each, for `precsearch.rewrites.with_rewrites`.
     """
@@ -64,13 +68,18 @@ class Suggestion:
         """Whether FP32 gives the same with it."""
         return self.fp32 <= EXACT
 
+    @property
+    def helps(self) -> bool:
+        """Whether it is exact and leaves clearly less of the loss."""
+        return self.exact and self.after <= HELPS * self.before and self.after < self.before
+
 
 def suggestions(
     opened: Configuration,
     source: SourceModel,
     feeds: Sequence[Feed],
     absmax: Mapping[str, float],
-    before: float,
+    before: float | None = None,
 ) -> tuple[Suggestion, ...]:
     """Every rewrite that fits the model, and those that are exact together; the best first.
 
@@ -79,13 +88,15 @@ def suggestions(
         source: The model.
         feeds: Samples.
         absmax: Largest value by tensor, in FP32.
-        before: The configuration's loss.
+        before: The configuration's loss, emulated; ``None`` is not known yet.
 
     Raises:
         ModelError: ONNX Runtime refuses the model itself.
     """
-    plain, _ = opened.assigned(feeds)
+    plain, assignment = opened.assigned(feeds)
     reference = outputs_of(opened, plain, Assignment(), feeds)
+    if before is None:
+        before = worst_relative_l2(outputs_of(opened, plain, assignment, feeds), reference)
     tried: list[Suggestion] = []
     for named, graph in _rewrites(opened, source, absmax, feeds):
         tried.append(_tried(opened, source, graph, [named], feeds, reference, before))

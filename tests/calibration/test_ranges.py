@@ -206,3 +206,16 @@ def test_a_histogram_counts_every_value_however_narrow_the_range(width: float) -
     counts = histogram(values, TensorRange(float(values.min()), float(values.max())))
     assert counts.sum() == 5
     assert counts[0] >= 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_tensors_with_names_that_calibration_might_add_are_calibrated(method: str) -> None:
+    proto = onnx.ModelProto.FromString(chain(("Neg", "Relu", "Abs"), ["n", "m"]))
+    names = {"t0": "precsearch_zero", "t1": "precsearch_0_min", "t2": "precsearch/zero"}
+    for node in proto.graph.node:
+        node.input[:] = [names.get(t, t) for t in node.input]
+        node.output[:] = [names[t] for t in node.output]
+    proto.graph.output[0].name = names["t2"]
+    model, feeds = proto.SerializeToString(), [{"x": np.array([[-2.0, 1.0]], np.float32)}]
+    found = collect_ranges(Calibration(model, "", tuple(names.values()), method), feeds)
+    assert found.keys() == set(names.values())

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 import precsearch
-from precsearch.core.errors import OptionError
+from precsearch.core.errors import DataError, OptionError
 from precsearch.core.precision import Precision
 from precsearch.diagnosis.compare import DiagnoseConfig, diagnose
 from precsearch.diagnosis.miscompilation import check_engine
@@ -165,3 +166,29 @@ def test_factors_in_front_of_products_are_suggested_for_post_norm_blocks(tmp_pat
     smooth = next(s for s in diagnosis.suggestions if s.name == "smooth")
     assert smooth.sites == ("t1/smooth", "t5/smooth")
     assert smooth.after < smooth.before
+
+
+def test_an_infinite_sample_is_no_proof_that_int8_is_exact(tmp_path: Path) -> None:
+    onnx.save(unequal(), tmp_path / "model.onnx")
+    x = np.random.default_rng(0).normal(0, 1, (8, CHANNELS, 8, 8)).astype(np.float32)
+    x[3, 0, 0, 0] = np.inf
+    np.savez(tmp_path / "data.npz", x=x)
+    with pytest.raises(DataError, match=r"no group can be in INT8: .* NaN or infinity"):
+        found(tmp_path, "model", precision=INT8, backend="onnxruntime")
+
+
+def test_groups_without_a_range_are_shown_in_fp32_and_counted(tmp_path: Path) -> None:
+    model = unequal()
+    first = model.graph.node[0].output[0]
+    model.graph.node.append(helper.make_node("Log", [first], ["log"]))
+    ones = np.ones((2, CHANNELS, 1, 1), np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(ones, "late"))
+    model.graph.node.append(helper.make_node("Conv", ["log", "late"], ["odd"]))
+    model.graph.output.append(helper.make_tensor_value_info("odd", TensorProto.FLOAT, None))
+    onnx.save(model, tmp_path / "model.onnx")
+    x = np.random.default_rng(0).normal(0, 1, (8, CHANNELS, 8, 8)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", x=x)
+    diagnosis = found(tmp_path, "model", precision=INT8, backend="onnxruntime")
+    assert any("INT8 is left out of 1 group: " in n and "'odd'" in n for n in diagnosis.notes)
+    assert {r.precision for r in diagnosis.layers if r.tensor == "odd"} == {Precision.FP32}
+    assert Precision.INT8 in {r.precision for r in diagnosis.layers}

@@ -161,6 +161,7 @@ def test_the_end_of_a_remote_worker_is_reported(
     ("text", "words", "python_", "root"),
     [
         ("ssh://me@jetson", ("me@jetson",), "python3", "~/.cache/precsearch"),
+        ("ssh://me@MyJetson", ("me@MyJetson",), "python3", "~/.cache/precsearch"),
         ("ssh://jetson:2222", ("-p", "2222", "jetson"), "python3", "~/.cache/precsearch"),
         ("ssh://me@h?python=/v/bin/python&root=/d", ("me@h",), "/v/bin/python", "/d"),
     ],
@@ -187,6 +188,18 @@ def test_a_target_names_a_host(text: str, words: tuple[str, ...], python_: str, 
 def test_a_target_without_a_host_is_refused(text: str) -> None:
     with pytest.raises(OptionError, match="--target takes a host such as ssh://user@host"):
         parse_target(text)
+
+
+def test_a_password_in_a_target_is_refused_and_not_shown() -> None:
+    with pytest.raises(OptionError, match="and no password") as refused:
+        parse_target("ssh://me:secret@jetson:22")
+    assert "secret" not in str(refused.value)
+
+
+def test_what_a_host_without_an_answer_is_asked_names_the_port(tmp_path: Path) -> None:
+    host = replace(parse_target("ssh://jetson:2222"), prefix=("false", "-p", "2222", "jetson"))
+    with pytest.raises(ResourceError, match="works: false -p 2222 jetson python3 -m precsearch --"):
+        SshExecutor(host, requested(tmp_path))
 
 
 def test_a_host_that_does_not_answer_says_so(tmp_path: Path) -> None:

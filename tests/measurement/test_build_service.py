@@ -24,7 +24,7 @@ from precsearch.measurement.build_service import Engine
 from precsearch.measurement.place import Place
 from precsearch.measurement.reference_service import Announce
 from precsearch.measurement.service import Candidate, MeasurementService, ReferenceSplit
-from precsearch.optimization.stages.prepare import built_beside
+from precsearch.optimization.stages.early_builds import built_beside
 from precsearch.reference.session import reference_outputs
 from precsearch.setup.config import OptimizeConfig
 from precsearch.setup.target import open_target
@@ -56,9 +56,9 @@ def named(path: Path) -> Candidate:
 def test_the_caller_goes_on_while_it_is_built(tmp_path: Path) -> None:
     done = tmp_path / "done"
     with Worker(Slow, (), limit_s=LONG_S) as worker:
-        with built_beside(client_of(worker), named(done)) as building:
+        with built_beside(client_of(worker), named(done)) as builds:
             done.touch()
-            assert building.result(LONG_S).artifact == b"built"
+            assert builds.baseline.result(LONG_S).artifact == b"built"
         assert worker.call(Slow.engine, named(done)).artifact == b"built", "the worker goes on"
 
 
@@ -67,11 +67,11 @@ def test_a_caller_that_leaves_early_ends_the_build(tmp_path: Path) -> None:
     with Worker(Slow, (), limit_s=LONG_S) as worker:
         with (
             pytest.raises(ValueError, match="no data"),
-            built_beside(client_of(worker), named(tmp_path / "never")) as building,
+            built_beside(client_of(worker), named(tmp_path / "never")) as builds,
         ):
             raise ValueError("no data")
         with pytest.raises(WorkerError):
-            building.result(LONG_S)
+            builds.baseline.result(LONG_S)
     assert time.monotonic() - start < LONG_S / 2
 
 

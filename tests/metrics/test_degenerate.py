@@ -54,3 +54,17 @@ def test_equal_samples_are_reported() -> None:
 
 def test_one_number_from_one_feed_is_not_called_constant() -> None:
     assert degenerate(INPUTS[:1], feeds("y", np.ones(()))).notes == ()
+
+
+def test_an_output_that_fp32_leaves_undefined_in_some_samples_is_reported() -> None:
+    inputs = list(INPUTS)
+    outputs = feeds("y", *np.arange(8.0).reshape(4, 1, 2))
+    outputs[2] = {"y": np.array([[np.nan, 1.0]])}
+    told = "an engine that gives numbers there does not pass"
+    assert degenerate(inputs, outputs).notes == (
+        f"output 'y' holds NaN in FP32 in 1 of 4 feeds: {told}",
+    )
+    inputs[2] = {"x": np.full((1, 3), -np.inf)}
+    assert degenerate(inputs, outputs).notes == (
+        f"output 'y' holds NaN in FP32 in 1 of 4 feeds, where input 'x' holds infinity: {told}",
+    )

@@ -130,7 +130,13 @@ def test_a_plan_is_a_first_candidate_as_far_as_the_model_has_its_groups(tmp_path
     whole = warm_start([path], IDENTITY, SearchSpace(groups))
     assert whole.guesses == (made.recipe.assignment,)
     assert whole.trials == ()
-    assert warm_start([path], IDENTITY, SPACE).guesses == ()
+    assert whole.said == ()
+    (half,) = warm_start([path], IDENTITY, SearchSpace(groups[:1])).said
+    assert ", 7 do not fit" in half
+    assert half.endswith("the others are tried first")
+    none = warm_start([path], IDENTITY, SPACE)
+    assert none.guesses == ()
+    assert none.said[0].endswith("they are not tried")
 
 
 def test_a_budget_of_engines_is_for_new_ones_and_earlier_time_is_not_spent() -> None:

@@ -62,6 +62,38 @@ def test_fp32_does_not_change_whatever_the_scales(
     assert difference <= 1e-6 * max(float(np.linalg.norm(np.float64(wanted))), 1e-30)
 
 
+@settings(max_examples=10, deadline=None)
+@given(made=scalable_models(), seed=st.integers(0, 99))
+def test_a_model_that_was_equalized_before_is_equalized_again(
+    made: tuple[onnx.ModelProto, dict[str, np.ndarray]], seed: int
+) -> None:
+    model, feed = made
+    with tempfile.TemporaryDirectory() as folder:
+        source = source_of(model, Path(folder))
+        once = with_rewrites(source, [(EQUALIZE, every_channel(prepare(source), seed))])
+        twice = with_rewrites(once, [(EQUALIZE, every_channel(prepare(once), seed + 1))])
+    names = [w.name for w in twice.proto.graph.initializer]
+    assert len(names) == len(set(names))
+    wanted, found = run(model, feed), run(twice.proto, feed)
+    difference = np.linalg.norm(np.float64(found) - wanted)
+    assert difference <= 1e-6 * max(float(np.linalg.norm(np.float64(wanted))), 1e-30)
+
+
+def test_a_tensor_that_is_named_like_a_new_constant_keeps_its_name(tmp_path: Path) -> None:
+    chain = Chain(0)
+    conv(chain)
+    conv(chain)
+    name = f"{chain.tensor}/{EQUALIZE}/1"
+    chain.node("Relu", [chain.tensor])
+    chain.nodes[-1].output[0] = chain.tensor = name
+    source = source_of(chain.model(["n", CHANNELS, 4, 4]), tmp_path)
+    changed = with_rewrites(source, [(EQUALIZE, every_channel(prepare(source), 1))])
+    assert changed is not source
+    x = np.random.default_rng(0).standard_normal((1, CHANNELS, 4, 4)).astype(np.float32)
+    found, wanted = (run(s.proto, {"x": x}) for s in (changed, source))
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
 def free_channels(steps: list[str], folder: Path) -> dict[str, int]:
     """Tensor → number of channels whose scale may change, after a Conv and before another."""
     chain = Chain(0)

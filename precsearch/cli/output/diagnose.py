@@ -33,7 +33,6 @@ _HEADS = ("diff", "cosine", "euclid", "max abs", "sqnr", "absmax", "inf", "subn"
 
 def lines(diagnosis: Diagnosis, page: Page, order: str) -> list[Text]:
     """A diagnosis for people."""
-    worst = diagnosis.loss
     out = [Text(_verdict(diagnosis), style="bold"), Text()]
     out += page.facts(
         [
@@ -46,9 +45,7 @@ def lines(diagnosis: Diagnosis, page: Page, order: str) -> list[Text]:
         out += page.sentence(sentence, "! ", "yellow")
     out += [Text(), *_table(diagnosis, page, order)]
     for suggestion in diagnosis.suggestions:
-        mark, style = (
-            (page.glyphs.done, "green") if suggestion.after < worst else (page.glyphs.bad, "dim")
-        )
+        mark, style = (page.glyphs.done, "green") if suggestion.helps else (page.glyphs.bad, "dim")
         out += page.sentence(_told(suggestion, page), f"{mark} ", style)
     for note in diagnosis.notes:
         out += page.sentence(note, "! ", "yellow")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -13,19 +12,19 @@ from precsearch.core.precision import Precision
 from precsearch.core.problem import Prior
 from precsearch.core.space import Assignment
 from precsearch.emulation.multiplexed import ProxyGraph
-from precsearch.executors.candidates import measurement_config
+from precsearch.executors.candidates import candidate, measurement_config
 from precsearch.executors.client import MeasurementClient, ReferenceClient
 from precsearch.executors.connect import reference
 from precsearch.executors.protocol import Executor
 from precsearch.executors.references import check_comparable, check_holdout, reference_of
 from precsearch.lowering.lower import Lowering
 from precsearch.lowering.qdq.scales import RangeScales
-from precsearch.measurement.build_service import Engine
-from precsearch.measurement.service import Candidate, MeasurementConfig, ReferenceSplit
+from precsearch.measurement.service import MeasurementConfig, ReferenceSplit
 from precsearch.metrics import code_digest, scale_notes
 from precsearch.optimization.explanation.authors_qdq import products_kept, qdq_note
 from precsearch.optimization.stages.calibrate import calibrated
 from precsearch.optimization.stages.correct import Correcting
+from precsearch.optimization.stages.early_builds import EarlyBuilds, built_beside, wanted_early
 from precsearch.optimization.stages.rewrite import rewritable
 from precsearch.optimization.stages.screen import floats_beside_fp32, screened
 from precsearch.plan.evidence import CorrectionEvidence
@@ -33,7 +32,7 @@ from precsearch.setup.config import OptimizeConfig
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.target import Target
 
-__all__ = ["Preparation", "Prepared", "baseline_errors", "built_beside", "proxy_of"]
+__all__ = ["Preparation", "Prepared", "baseline_errors", "proxy_of"]
 
 Warn = Callable[[Sequence[str]], Generator[Event, None, None]]
 
@@ -115,21 +114,29 @@ class Preparation:
             ModelError: ONNX Runtime refuses the model, or the FP32 engine fails.
             WorkerError: It crashed or hung on the model.
         """
-        if not self.target.facts.builds_are_expensive:
+        facts = self.target.facts
+        if not facts.builds_are_expensive and facts.device == "cpu":
             looked = yield from self._looked(worker)
             return looked.measured_by(worker.measuring(looked.setup))
         early = self._early()
         building_worker = worker.measuring(early)
         building_worker.fingerprint()  # a device that is missing is said before anything is done
+        if not facts.builds_are_expensive:
+            looked = yield from self._looked(building_worker)
+            return looked.measured_by(building_worker.measuring(looked.setup))
         with (
-            built_beside(building_worker, early.baseline) as building,
+            built_beside(building_worker, early.baseline) as builds,
             reference(self.executor, limit_s=self.limit_s) as helper,
         ):
-            looked = yield from self._looked(helper)
-            if not building.done():
+            looked = yield from self._looked(helper, builds)
+            if not builds.baseline.done():
                 yield StageStarted("build", "the FP32 engine, begun before the reference")
             with baseline_errors():
-                building.result()
+                builds.baseline.result()
+            if builds.begun():
+                yield StageStarted("build", "the first engine, begun before INT8's corrections")
+            builds.finish()
+            with baseline_errors():
                 building_worker.adopt(looked.setup)
         return looked.measured_by(building_worker)
 
@@ -151,8 +158,14 @@ class Preparation:
             config, target, plain, searched, inputs.loads, inputs.shapes, digest, also
         )
 
-    def _looked(self, worker: ReferenceClient) -> Generator[Event, None, _Looked]:
-        """Reference outputs of the search part, calibration, and screening where it has a use."""
+    def _looked(
+        self, worker: ReferenceClient, builds: EarlyBuilds | None = None
+    ) -> Generator[Event, None, _Looked]:
+        """Reference outputs of the search part, calibration, and screening where it has a use.
+
+        Screening comes before the corrections, which take longest: it tells the engine to build
+        beside them.
+        """
         inputs, run_dir = self.inputs, self.config.run_path
         parts, method = inputs.parts, self.config.calibration_method
         yield StageStarted("reference", f"{parts.search.samples} samples")
@@ -168,19 +181,14 @@ class Preparation:
         yield StageStarted("calibrate", f"{parts.calibration.samples} samples")
         target, lowering, lost = calibrated(self.target, inputs, method, worker, run_dir)
         yield from self.warn(lost)
+        priors = yield from self._screened(target, worker)
+        if builds is not None and self._begins_as_usual:
+            for assignment in wanted_early(target.space, priors):
+                builds.build(candidate(lowering.lower(assignment)))
         corrected = yield from Correcting(
             self.config, target, lowering, inputs, searched, worker
         ).events()
         target, lowering = corrected.target, corrected.lowering
-        priors: tuple[Prior, ...] = ()
-        floats = floats_beside_fp32(target)
-        if floats:
-            names = " or ".join(p.value.upper() for p in floats)
-            yield StageStarted("screen", f"values that {names} would get wrong")
-            priors, warnings = screened(target, inputs, worker, run_dir)
-            fp16 = Precision.FP16 in floats  # what rewrites are there for
-            helpful = () if self.config.rewrite or not fp16 else rewritable(target, priors)
-            yield from self.warn((*warnings, *helpful))
         proxy = proxy_of(target, lowering)
         setup = replace(
             self._setup(target, lowering, searched),
@@ -190,17 +198,29 @@ class Preparation:
         tried = corrected.corrections.evidence
         return _Looked(target, lowering, setup, proxy, priors, tried)
 
+    def _screened(
+        self, target: Target, worker: ReferenceClient
+    ) -> Generator[Event, None, tuple[Prior, ...]]:
+        """Hazards of the data, where groups may be computed in coarser floats than FP32."""
+        floats = floats_beside_fp32(target)
+        if not floats:
+            return ()
+        names = " or ".join(p.value.upper() for p in floats)
+        yield StageStarted("screen", f"values that {names} would get wrong")
+        priors, warnings = screened(target, self.inputs, worker, self.config.run_path)
+        fp16 = Precision.FP16 in floats  # what rewrites are there for
+        helpful = () if self.config.rewrite or not fp16 else rewritable(target, priors)
+        yield from self.warn((*warnings, *helpful))
+        return priors
 
-@contextmanager
-def built_beside(worker: MeasurementClient, baseline: Candidate) -> Iterator[Future[Engine]]:
-    """Build the FP32 engine while the caller does something else; who leaves early ends it."""
-    with ThreadPoolExecutor(1) as thread:
-        building = thread.submit(worker.engine, baseline)
-        try:
-            yield building
-        finally:
-            if not building.done():
-                worker.close()
+    @property
+    def _begins_as_usual(self) -> bool:
+        """Whether the search will first ask for what `wanted_early` names.
+
+        Not with another strategy, nor where an earlier run has measured engines already.
+        """
+        config = self.config
+        return config.strategy == "auto" and not config.warm_start and not self.noise
 
 
 @contextmanager

@@ -33,9 +33,6 @@ Rewritten = tuple[Target, Inputs, tuple[str, ...]]
 UNREVIEWED_EXACT = EXACT / 10
 """How far, relative L2, a rewrite may move FP32's outputs here, where nobody looks at it first."""
 
-_HELPS = 0.9
-"""A rewrite that leaves more of FP16's loss than this only rounds otherwise."""
-
 
 def open_rewritten(config: OptimizeConfig, source: SourceModel) -> Rewritten:
     """`rewriting` for those who show no events."""
@@ -183,7 +180,7 @@ def _best(target: Target, feeds: Sequence[Feed]) -> Suggestion | None:
     reference = outputs_of(opened, scales, Assignment(), feeds)
     before = worst_relative_l2(outputs_of(opened, scales, assignment, feeds), reference)
     tried = suggestions(opened, target.source, feeds, _peaks(opened, feeds), before)
-    good = [s for s in tried if s.fp32 <= UNREVIEWED_EXACT and s.after < _HELPS * before]
+    good = [s for s in tried if s.fp32 <= UNREVIEWED_EXACT and s.helps]
     return min(good, key=lambda s: s.after, default=None)
 
 

@@ -134,8 +134,7 @@ def _scaled(
     copy.CopyFrom(node.proto)
     for slot, values in changed.items():
         name = f"{node.key}/{EQUALIZE}/{slot}"
-        rewrite.constants[name] = values
-        copy.input[slot] = name
+        copy.input[slot] = rewrite.constant(graph, name, values)
     return copy
 
 

@@ -63,14 +63,13 @@ def smoothed(graph: GraphView, parameters: Parameters) -> NamedRewrite | None:
     for tensor, nodes in smoothable(graph).items():
         steps = _steps(parameters.get(tensor), _channels(nodes[0], graph))
         made = smoothed_tensor(tensor)
-        if steps is None or made in graph.producer or made in graph.weights:
+        if steps is None or made in graph.names:
             continue
-        factor = f"{made}/factor"
-        rewrite.constants[factor] = scale_of(-steps)
+        factor = rewrite.constant(graph, f"{made}/factor", scale_of(-steps))
         mul = onnx.helper.make_node("Mul", [tensor, factor], [made], name=made)
         for position, node in enumerate(nodes):
             weight = f"{node.key}/{SMOOTH}/weight"
-            rewrite.constants[weight] = _scaled(node, graph, steps)
+            weight = rewrite.constant(graph, weight, _scaled(node, graph, steps))
             copy = onnx.NodeProto()
             copy.CopyFrom(node.proto)
             copy.input[:2] = [made, weight]

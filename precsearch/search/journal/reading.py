@@ -101,4 +101,6 @@ class _Events(Sequence[Event]):
         try:
             return event_of(self._lines[index])
         except ValueError as error:
-            raise InputError(f"{str(self._path)!r} holds a damaged event: {error}") from error
+            raise InputError(
+                f"{str(self._path)!r} holds a damaged event: {error}; restore the journal"
+            ) from error

@@ -83,7 +83,7 @@ class Ranker:
 
     Args:
         known: The trials, read again at each ranking. Engines that are being built are taken to
-            come out as predicted.
+            come out as predicted: their latency, and on which side of the bound they are.
         encoding: Of their assignments.
         squared_usage: Prior medians of the single squares, and the deviations of their logarithms.
         elimination: Planned for the space.
@@ -201,7 +201,8 @@ class Ranker:
         # The best of many noisy measurements was lucky: its prediction is what is to be beaten.
         fastest = [encoding.encode(t.assignment) for t in known.passing()]
         than = np.array(fastest or [np.zeros_like(encoding.lowest)])
-        within = _within(known, encoding, errors, pool, biased)
+        believed = errors.expecting(pending, biased.usage, biased.usage_stretch)
+        within = _within(known, encoding, believed, pool, biased)
         sound = 1.0 - build_risk(known, encoding)
         builds = sound[np.arange(pool.shape[1]), pool].prod(axis=1)
         corrected, doubted = biased.corrected(mean, spread, latency.floor(pool))

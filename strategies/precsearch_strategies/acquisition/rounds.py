@@ -84,7 +84,7 @@ class Rounds:
                     )
             tired = stale >= options.sure + many
             # What is merely unknown can wait where engines are being built that will tell.
-            unknown = not tired and (stale == 0 or known.problem.devices == 1)
+            unknown = not (tired or known.pending) and (stale == 0 or known.problem.devices == 1)
             # Engines that are being built count towards patience, unless one brings a gain.
             room = options.patience + many - stale - len(known.pending.keys() - before)
             picks = yield from self._picks(squared_usage, room, unknown=unknown)

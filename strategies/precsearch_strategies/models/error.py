@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -24,6 +24,7 @@ _SURE = 0.3  # standard deviation of the logarithm of a single square that a pro
 _WIDENINGS = (0.5, 1.0, 2.0, 4.0, 7.0, 12.0)
 _ROUGHNESS = (0.1, 0.25, 0.6)
 _ENGINE = 0.08  # standard deviation of the logarithm of an engine's squared usage
+_SURE_SIDE = 8.0  # deviations from the bound, at most that count
 _LEAST = 0.04  # standard deviation of the logarithm of a predicted squared usage
 _MOST = 48  # multi-group proxies that the fit looks at
 _FEW = 12  # the same where there are many groups
@@ -109,6 +110,37 @@ class ErrorModel:
         together = _below(mean / (stretch * np.maximum(deviation, _LEAST)))
         alone = np.exp(cells @ self._alone)
         return np.asarray(np.where(self._finite(many), together * alone, 0.0))
+
+    def expecting(self, many: Labels, optimism: float = 0.0, stretch: float = 1.0) -> ErrorModel:
+        """The model with engines of (c, n) labels measured on the likelier side of the bound.
+
+        For engines that are being built, one after the other: each is taken to use as much of the
+        bound as is expected of it, given that it is on that side (the "kriging believer" of
+        Ginsbourger, Le Riche and Carraro, 2010; the mean of a truncated normal).
+
+        Args:
+            many: The labels.
+            optimism: As for `chance`.
+            stretch: As for `chance`.
+        """
+        model = self
+        for labels in many[self._finite(many)]:
+            model = model._after(labels, optimism, stretch)
+        return model
+
+    def _after(self, labels: Labels, optimism: float, stretch: float) -> ErrorModel:
+        """`expecting` of (n,) labels whose usage is finite."""
+        cells = _cells(self, labels[None])
+        (mean,), (deviation,) = self.fit_.predict(cells)
+        middle = float(mean) + 2 * optimism
+        wide = stretch * max(float(deviation), _LEAST)
+        side = -1.0 if middle <= 0 else 1.0
+        z = min(abs(middle) / wide, _SURE_SIDE)
+        density = math.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+        expected = middle + side * wide * density / float(_below(np.array([-z]))[0])
+        sums = self.fit_.sums.after(cells[0], expected - 2 * optimism, _ENGINE)
+        fit = sums.fit(self.fit_.widening, self.fit_.roughness)
+        return replace(self, kappa=fit.kappa, fit_=fit)
 
     @cached_property
     def _alone(self) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -76,6 +76,22 @@ class LogSums:
             if max(float(np.abs(step).max(initial=0.0)), abs(shift)) < 1e-3:
                 break
         return Fit(self, roughness, widening, logs, common, variance, share, gram, aim)
+
+    def after(self, row: Floats, value: float, noise: float) -> LogSums:
+        """The same with one more measured sum.
+
+        Args:
+            row: (d,) indicators of its parts.
+            value: Its logarithm.
+            noise: Standard deviation of that.
+        """
+        return replace(
+            self,
+            sets=np.concatenate([self.sets, row[None]]),
+            values=np.append(self.values, value),
+            noise=np.append(self.noise, noise),
+            least=np.append(self.least, False),
+        )
 
     def _parts(self, sets: Floats, logs: Floats) -> tuple[Floats, Floats]:
         parts = sets * np.exp(np.clip(logs, -60.0, 60.0))

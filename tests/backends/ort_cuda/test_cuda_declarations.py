@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+from pathlib import Path
 from typing import Any
 
+import onnx
 import onnxruntime as ort
 import pytest
 
 from precsearch.backends.onnxruntime.cuda.backend import OnnxRuntimeCudaBackend
 from precsearch.backends.onnxruntime.cuda.options import CudaOptions
 from precsearch.backends.onnxruntime.cuda.provider import SessionRequest, load_cuda, open_session
+from precsearch.cli.main import run
 from precsearch.core.backend import Backend, BackendOptions, ChoosesFp32, DeclaresUse, facts_of
 from precsearch.core.errors import DeviceLost, OptionError, OutOfMemory, RunError
 from precsearch.core.precision import Precision
@@ -18,6 +21,7 @@ from precsearch.registry import backend_factory
 from precsearch.system.cuda_driver import CudaDriver
 from tests.backends.ort_cuda.stand_in import StandIn
 from tests.backends.ov.small_engines import cnn
+from tests.graph.small_graphs import residual_net
 
 HAS_CUDA = "CUDAExecutionProvider" in ort.get_available_providers()
 
@@ -118,6 +122,18 @@ def test_without_the_provider_the_error_says_how_to_install_it() -> None:
         load_cuda()
     with pytest.raises(OptionError, match="no CUDA provider"):
         OnnxRuntimeCudaBackend(BackendOptions()).fingerprint()
+
+
+@pytest.mark.skipif(HAS_CUDA, reason="this ONNX Runtime has its CUDA provider")
+def test_a_run_without_its_device_ends_before_the_reference_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    onnx.save(residual_net(3), tmp_path / "model.onnx")
+    line = [str(tmp_path / "model.onnx"), "--backend", "onnxruntime-cuda"]
+    assert run(["optimize", *line, "-o", str(tmp_path / "plan.json")]) == 2
+    error = capsys.readouterr().err
+    assert "no CUDA provider" in error
+    assert "reference" not in error
 
 
 @pytest.mark.skipif(HAS_CUDA, reason="this ONNX Runtime has its CUDA provider")

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from precsearch.core.errors import ModelError
 from precsearch.executors.client import ReferenceClient
 from precsearch.optimization.stages.correction import ranges, trials
 from precsearch.optimization.stages.correction.ranges import Ask
-from precsearch.optimization.stages.correction.trials import Trials
+from precsearch.optimization.stages.correction.trials import Candidate, Trials
 from precsearch.optimization.stages.corrections_file import Corrections
 
 NAMES = ("early", "middle", "late")
@@ -22,10 +23,9 @@ NO_WORKER = cast("ReferenceClient", None)  # made-up candidates run nothing
 Table = Mapping[frozenset[str], float]
 
 
-def candidates(name: str, kept: Corrections, _: Ask) -> Iterator[tuple[Corrections, Corrections]]:
+def candidates(name: str, kept: Corrections, _: Ask) -> Iterator[Candidate]:
     """A made-up correction: it adds its own name to what is kept."""
-    one = replace(kept, dynamic=(*kept.dynamic, name))
-    yield one, one
+    yield Candidate(replace(kept, dynamic=(*kept.dynamic, name)))
 
 
 class Judged:
@@ -100,7 +100,7 @@ def test_no_correction_is_left_out_after_the_time(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(module, "time", Clock())
     took: list[float] = []
 
-    def slowly(name: str, kept: Corrections, ask: Ask) -> Iterator[tuple[Corrections, Corrections]]:
+    def slowly(name: str, kept: Corrections, ask: Ask) -> Iterator[Candidate]:
         nonlocal now
         yield from candidates(name, kept, ask)
         now += 4
@@ -117,6 +117,27 @@ def test_no_correction_is_left_out_after_the_time(monkeypatch: pytest.MonkeyPatc
     assert within(100).dynamic == ("middle", "late")
     # `late` cannot begin in time beside `middle`, which is enough of a reason alone.
     assert within(12.5).dynamic == ("middle",)
+
+
+@pytest.mark.parametrize("there_is_time", [True, False])
+def test_what_is_kept_is_made_of_all_samples_where_there_is_time(there_is_time: bool) -> None:
+    made: list[str] = []
+
+    def halved(name: str, kept: Corrections, _: Ask) -> Iterator[Candidate]:
+        def whole() -> Corrections:
+            made.append(name)
+            if not there_is_time:
+                raise ModelError("no time is left for all samples")
+            return replace(judged, shifts={**kept.shifts, name: "whole"})
+
+        judged = replace(kept, dynamic=(*kept.dynamic, name))
+        yield Candidate(judged, whole)
+
+    judged = Judged(table(e=0.95, m=0.4, ml=0.1))
+    found = Trials(NAMES, halved, judged, NO_WORKER, 0.0).best((1.0,))
+    assert found.dynamic == ("middle", "late")
+    assert made == ["middle", "late"]  # and not of what is not kept
+    assert dict(found.shifts) == (dict.fromkeys(made, "whole") if there_is_time else {})
 
 
 @given(st.lists(st.floats(0.01, 2), min_size=8, max_size=8))

@@ -14,7 +14,7 @@ from precsearch.optimization.stages.correction.ranges import Ask
 from precsearch.optimization.stages.corrections_file import Corrections
 from precsearch.plan.evidence import CorrectionEvidence
 
-__all__ = ["Candidates", "Losses", "Trials"]
+__all__ = ["Candidate", "Candidates", "Losses", "Trials"]
 
 _HELPS = 0.9
 """A correction that leaves more of INT8's loss than this only rounds otherwise."""
@@ -26,8 +26,32 @@ for it, and each such trial costs as much as the corrections behind it did."""
 _FOR_THE_LAST = 0.25
 """Of the time, what the others leave for the last correction, which takes little: bias."""
 
-Candidates = Callable[[str, Corrections, Ask], Iterator[tuple[Corrections, Corrections]]]
-"""Forms of a correction beside those kept before it: each to be judged, and to be kept."""
+
+@dataclass(frozen=True)
+class Candidate:
+    """A form of a correction, beside those kept before it.
+
+    Attributes:
+        judged: What is measured.
+        whole: What is kept if it is the best, made of all samples only then; ``None`` if that is
+            the same. Raises `ModelError` where there is no time for all samples.
+    """
+
+    judged: Corrections
+    whole: Callable[[], Corrections] | None = None
+
+    def kept(self) -> Corrections:
+        """``whole``, or what was judged where there is no time for more."""
+        if self.whole is None:
+            return self.judged
+        try:
+            return self.whole()
+        except ModelError:
+            return self.judged
+
+
+Candidates = Callable[[str, Corrections, Ask], Iterator[Candidate]]
+"""The forms of a correction beside those kept before it."""
 
 Losses = Callable[[Corrections, float], tuple[float, ...] | None]
 """Losses of INT8 by assignment, and until when they may be measured; ``None`` where corrections
@@ -127,15 +151,16 @@ class Trials:
 
     def _tried(self, standing: _Standing, name: str, ask: Ask) -> _Standing:
         kept, before = standing.kept, standing.losses
-        best, least = kept, before
-        for tried, whole in self._in_time(name, kept, ask):
+        best: Candidate | None = None
+        least = before
+        for candidate in self._in_time(name, kept, ask):
             try:
-                losses = self.losses(tried, ask.until)
+                losses = self.losses(candidate.judged, ask.until)
             except TimeoutError:
                 break
             if losses is not None and gain(least, losses) < 1:
-                best, least = whole, losses
-        if best is kept:
+                best, least = candidate, losses
+        if best is None:
             return standing
         share = gain(before, least)
         old, new = clearest(before, least)
@@ -144,15 +169,13 @@ class Trials:
         if not row.kept:
             return replace(standing, kept=replace(kept, evidence=evidence))
         steps = (*standing.steps, (name, share, standing))
-        return _Standing(replace(best, evidence=evidence), least, steps)
+        return _Standing(replace(best.kept(), evidence=evidence), least, steps)
 
-    def _in_time(
-        self, name: str, kept: Corrections, ask: Ask
-    ) -> Iterator[tuple[Corrections, Corrections]]:
-        """The candidates of a correction that there is time for, to judge and to keep."""
+    def _in_time(self, name: str, kept: Corrections, ask: Ask) -> Iterator[Candidate]:
+        """The candidates of a correction that there is time for."""
         try:
-            for pair in self.candidates(name, kept, ask):
-                yield pair
+            for candidate in self.candidates(name, kept, ask):
+                yield candidate
                 if ask.seconds < 0:
                     return
         except ModelError:  # a model with statistics that does not run, or no time for its samples

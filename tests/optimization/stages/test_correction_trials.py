@@ -153,3 +153,36 @@ def test_trying_each_left_out_never_ends_with_a_higher_loss(losses: list[float])
     assert best(judged) == found
     assert tuple(row.name for row in found.evidence if row.kept) == found.dynamic
     assert len(judged.asked) <= 2 * (3 + 3 + 3)
+
+
+def rewriting(name: str, kept: Corrections, ask: Ask) -> Iterator[Candidate]:
+    """`candidates`, of which `early` rewrites the model."""
+    for one in candidates(name, kept, ask):
+        rewrites = (*kept.rewrites, *([(name, {})] if name == "early" else []))
+        yield Candidate(replace(one.judged, rewrites=rewrites))
+
+
+@pytest.mark.parametrize(
+    ("losses", "kept"),
+    [
+        (table(e=0.88, m=0.7, ml=0.5, em=0.88, eml=0.88), ("middle", "late")),
+        (table(e=0.88), ("early",)),
+        (table(e=0.88, m=0.8, em=0.4), ("early", "middle")),
+    ],
+)
+def test_a_rewrite_that_barely_helps_waits_for_the_others(
+    losses: Table, kept: tuple[str, ...]
+) -> None:
+    judged = Judged(losses)
+    found = Trials(NAMES, rewriting, judged, NO_WORKER, 0.0).best((1.0,))
+    assert found.dynamic == kept
+    assert judged.asked[1] == {"middle"}
+    assert tuple(row.name for row in found.evidence if row.kept) == kept
+    assert found.evidence[0].name == "early"
+    assert bool(found.rewrites) == ("early" in kept)
+
+
+def test_what_waits_is_kept_without_more_time_where_nothing_else_is() -> None:
+    judged = Judged(table(e=0.88))
+    assert Trials(NAMES, rewriting, judged, NO_WORKER, 0.0).best((1.0,)).dynamic == ("early",)
+    assert judged.asked == [{"early"}, {"middle"}, {"late"}]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -64,7 +65,7 @@ def in_fp64(model: onnx.ModelProto) -> np.ndarray:
         value.type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
     shape = [d.dim_value or 2 for d in wide.graph.input[0].type.tensor_type.shape.dim]
     feed = np.random.default_rng(0).normal(0, 1, shape).astype(np.float32)
-    outputs = ReferenceEvaluator(wide).run(None, {wide.graph.input[0].name: np.float64(feed)})
+    outputs: Any = ReferenceEvaluator(wide).run(None, {wide.graph.input[0].name: np.float64(feed)})
     return np.asarray(outputs[0], np.float64)
 
 

@@ -22,6 +22,7 @@ from precsearch.graph.reading import external
 from precsearch.graph.reading.messages import tensors
 from precsearch.graph.reading.read import read_model
 from precsearch.replay.weights import placed, write_model
+from precsearch.system.regular_file import resolved
 from tests.hostile.situations.world import data_bytes, model
 
 Model = onnx.ModelProto
@@ -362,13 +363,12 @@ def test_a_file_of_many_weights_is_looked_up_once(
     for i, tensor in enumerate(weights):
         move(tensor, "a.bin", 8 * i, 8)
     followed: list[Path] = []
-    follow = external.resolved
 
     def counted(path: Path) -> Path:
         followed.append(path)
-        return follow(path)
+        return resolved(path)
 
-    monkeypatch.setattr(external, "resolved", counted)
+    monkeypatch.setattr("precsearch.graph.reading.external.resolved", counted)
     places = list(external.extents(weights, tmp_path, "m.onnx"))
     assert [(p.file, p.offset, p.length) for p in places] == [
         (tmp_path / "a.bin", 8 * i, 8) for i in range(5)

@@ -8,13 +8,13 @@ r"""One search on one device and on several: how much sooner it ends, and what s
     python -m benchmarks.scaling --judge --devices 0,1 -o OUT
 
 Each search is a process of its own, `precsearch optimize --json`, and is read from its events. A
-search that is there is not run again. ``vit``: a transformer whose LayerNorms overflow in FP16
-(batch 8). ``resnet``: a residual CNN. ``unet``: its INT8 engine does not build. ``detector``: TF32
-puts its FP32 engine beyond the bound. DIR holds ``gen_gpu_vit.py``, ``gen_gpu_resnet.py`` and
-``gen_gpu_more.py``. ``--ray`` searches through a Ray of this machine, ``--kill`` kills one of its
-actors after the fourth trial. ``--judge`` times what was shipped head to head on the first device,
-and one engine ten times while the second device builds. OUT gets events, plans and artifacts; one
-table is printed.
+search that is there and did not fail is not run again. ``vit``: a transformer whose LayerNorms
+overflow in FP16 (batch 8). ``resnet``: a residual CNN. ``unet``: its INT8 engine does not build.
+``detector``: TF32 puts its FP32 engine beyond the bound. DIR holds ``gen_gpu_vit.py``,
+``gen_gpu_resnet.py`` and ``gen_gpu_more.py``. ``--ray`` searches through a Ray of this machine,
+``--kill`` kills one of its actors after the fourth trial. ``--judge`` times what was shipped head
+to head on the first device, and one engine ten times while the second GPU builds. OUT gets events,
+plans and artifacts; one table is printed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.scaling.events import table
+from benchmarks.scaling.events import finished, table
 from benchmarks.scaling.judging import judge
 from benchmarks.scaling.searching import run
 from benchmarks.scaling.stories import NAMES, Story, drawn, own
@@ -50,6 +50,8 @@ def main() -> None:
     parser.add_argument("--generators", type=Path, default=Path())
     parser.add_argument("-o", "--output", type=Path, required=True)
     args = parser.parse_args()
+    if max(args.counts) > len(args.devices):
+        parser.error(f"--counts asks for {max(args.counts)} of {len(args.devices)} devices")
     args.suffix = ".engine" if args.backend == "tensorrt" else ".onnx"
     (args.output / "models").mkdir(parents=True, exist_ok=True)
     sys.path.insert(0, str(args.generators.resolve()))
@@ -59,7 +61,7 @@ def main() -> None:
     for story in stories(args):
         for count in args.counts:
             label = f"{story.name}.{count}{'ray' if args.ray else ''}"
-            if not (args.output / f"{label}.jsonl").exists():
+            if not finished(args.output / f"{label}.jsonl"):
                 run(story, label, args.devices[:count], args)
     print(table(args.output), flush=True)
 

@@ -12,6 +12,9 @@ from typing import Any
 
 Event = dict[str, Any]
 
+_CUT_OFF = 130
+"""Exit code of a search that the time limit of this script ended."""
+
 
 @dataclass
 class Seen:
@@ -26,10 +29,15 @@ class Seen:
     seconds: list[float] = field(default_factory=list)
     idle: dict[str, float] = field(default_factory=dict)
     reason: str = ""
-    ratio: float = 1.0
-    loss: float = 0.0
+    ratio: float | None = None
+    loss: float | None = None
     code: int = -1
     killed: int = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether it came to its end with a plan, so that its wall time says something."""
+        return self.code == 0 and self.ratio is not None
 
 
 def seen(events: Iterator[Event]) -> Seen:
@@ -81,6 +89,11 @@ def read(path: Path) -> Iterator[Event]:
     return (json.loads(line) for line in path.read_text().splitlines())
 
 
+def finished(path: Path) -> bool:
+    """Whether a search is recorded there that need not run again: not one that failed."""
+    return path.exists() and seen(read(path)).code in (0, _CUT_OFF)
+
+
 def table(output: Path) -> str:
     """All searches of the folder, each beside the one on one device."""
     head = "| search | devices | wall, s | of one device | set-up, s | engines (failed) | proxies "
@@ -90,15 +103,17 @@ def table(output: Path) -> str:
     for path in sorted(output.glob("*.jsonl")):
         name, how = path.stem.rsplit(".", 1)
         s = seen(read(path))
-        if how == "1":
+        if how == "1" and s.whole:
             one[name] = s.wall
-        # A search that was cut off has no end.
-        ratio = f"{one[name] / s.wall:.2f}x" if s.wall and name in one and how != "1" else ""
+        # The time of a search that failed or was cut off is no speed.
+        ratio = f"{one[name] / s.wall:.2f}x" if s.whole and name in one and how != "1" else ""
+        of_fp32 = "-" if s.ratio is None else f"{s.ratio:.3f}"
+        loss = "-" if s.loss is None else f"{s.loss:.1e}"
         idle = ", ".join(f"{d} {v:.0%}" for d, v in s.idle.items())
         took = f"{median(s.seconds):.1f}" if s.seconds else ""
         lines.append(
             f"| {name} | {how}{', one actor killed' if s.killed else ''} | {s.wall:.0f} | {ratio} "
             f"| {s.setup:.0f} | {s.engines} ({s.failed}) | {s.proxies} | {took} | {idle} "
-            f"| {s.ratio:.3f} | {s.loss:.1e} | {s.reason} | {s.repeated} | {s.code} |"
+            f"| {of_fp32} | {loss} | {s.reason} | {s.repeated} | {s.code} |"
         )
     return "\n".join(lines)

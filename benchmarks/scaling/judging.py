@@ -45,7 +45,7 @@ def judge(args: argparse.Namespace) -> None:
                 times[name].append(median(session.time(feed, REPEATS)) * 1e3)
         for name, values in times.items():
             print(f"| {name} | {median(values):.4f} | {min(values):.4f} | {max(values):.4f} |")
-        if sessions and len(args.devices) > 1:
+        if sessions and len(args.devices) > 1 and backend.facts.device == "gpu":
             _noise(next(iter(sessions.items())), feed, model, args)
         for session in sessions.values():
             session.close()
@@ -55,6 +55,12 @@ def _artifact(backend: Backend, path: Path) -> bytes:
     """An engine from what was shipped, which may be a model."""
     shipped = path.read_bytes()
     return backend.build(shipped) if backend.facts.artifact_is_model else shipped
+
+
+def _visible(device: str) -> str:
+    """A GPU's index as CUDA_VISIBLE_DEVICES of a child takes it: ours renumbers GPUs, if set."""
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return device if shown is None else shown.split(",")[int(device)].strip()
 
 
 def _noise(one: tuple[str, Session], feed: Feed, model: Path, args: argparse.Namespace) -> None:
@@ -68,7 +74,7 @@ def _noise(one: tuple[str, Session], feed: Feed, model: Path, args: argparse.Nam
         deadline = time.monotonic() + _NOISE_S
         while len(values) < ROUNDS and time.monotonic() < deadline:
             if busy and (builder is None or builder.poll() is not None):
-                env = {**os.environ, "CUDA_VISIBLE_DEVICES": args.devices[1]}
+                env = {**os.environ, "CUDA_VISIBLE_DEVICES": _visible(args.devices[1])}
                 builder = subprocess.Popen(again, env=env, stdout=subprocess.DEVNULL)
                 time.sleep(8)
             values.append(mean(session.time(feed, 4 * REPEATS)) * 1e3)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 from benchmarks.scaling.stories import Story
@@ -45,10 +46,11 @@ def run(story: Story, label: str, devices: Sequence[str], args: argparse.Namespa
             command(story, label, devices, args), stdout=subprocess.PIPE, stderr=err, text=True
         )
         assert child.stdout is not None
+        # A search that hangs writes no line, so that the limit needs a clock of its own.
+        limit = Timer(args.limit, child.send_signal, [signal.SIGINT])
+        limit.start()
         for line in child.stdout:
             at = time.monotonic() - begun
-            if at > args.limit:
-                child.send_signal(signal.SIGINT)
             try:
                 event: dict[str, Any] = json.loads(line)
             except ValueError:
@@ -61,6 +63,7 @@ def run(story: Story, label: str, devices: Sequence[str], args: argparse.Namespa
             if args.kill and not killed and trials >= _KILL_AFTER:
                 killed = _one_actor()
         code = child.wait()
+        limit.cancel()
         last = {"at": time.monotonic() - begun, "type": "Ended", "code": code, "killed": killed}
         out.write(json.dumps(last) + "\n")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from precsearch.core.backend import Feed
 from precsearch.core.errors import ModelError, OptionError
 from precsearch.lowering.qdq.scales import TensorRange
 from precsearch.reference.session import first_line, open_reference, ort_errors
+from precsearch.reference.side_by_side import run_in_order
 from precsearch.reference.taps import put_behind
 
 __all__ = [
@@ -173,12 +174,17 @@ def run_feeds(
     try:
         session = open_reference(model, folder)
         inputs = {i.name for i in session.get_inputs()}
-        for feed in feeds:
-            if time.monotonic() > until:
-                raise ModelError("calibration failed: no time is left for all samples")
-            yield session.run(None, {k: v for k, v in feed.items() if k in inputs})
+        given = ({k: v for k, v in feed.items() if k in inputs} for feed in feeds)
+        yield from run_in_order(session, model, _in_time(given, until))
     except errors as error:
         raise ModelError(f"calibration failed: {first_line(error)}") from error
+
+
+def _in_time(feeds: Iterable[Feed], until: float) -> Iterator[Feed]:
+    for feed in feeds:
+        if time.monotonic() > until:
+            raise ModelError("calibration failed: no time is left for all samples")
+        yield feed
 
 
 def _min_max(

@@ -19,6 +19,7 @@ from precsearch.core.errors import ModelError
 from precsearch.core.formats import FLOAT16, NumberFormat
 from precsearch.hazards.statistics import ScreenStatistics, Tally
 from precsearch.reference.session import first_line, open_reference, ort_errors
+from precsearch.reference.side_by_side import run_in_order
 
 __all__ = ["Screening", "screen", "with_outputs"]
 
@@ -90,8 +91,8 @@ def screen(screening: Screening, feeds: Sequence[Feed]) -> ScreenStatistics:
             model = with_outputs(screening.model, names)
             session = open_reference(model, screening.model_folder)
             inputs = {i.name for i in session.get_inputs()}
-            for feed in feeds:
-                values = session.run(names, {k: v for k, v in feed.items() if k in inputs})
+            given = ({k: v for k, v in feed.items() if k in inputs} for feed in feeds)
+            for values in run_in_order(session, model, given, names):
                 while values:
                     collected.add(names[len(values) - 1], values.pop())
     except errors as error:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from precsearch.core.backend import Array, Feed
 from precsearch.core.errors import ModelError
+from precsearch.reference.side_by_side import run_in_order
 
 __all__ = ["first_line", "open_reference", "ort_errors", "reference_outputs", "session_options"]
 
@@ -106,12 +107,11 @@ def reference_outputs(
             line = f"{line.rstrip('.')}; export a model that ONNX Runtime opens"
         raise ModelError(f"ONNX Runtime refuses the model: {line}") from error
     names = [o.name for o in session.get_outputs()]
-    outputs = []
-    for feed in feeds:
-        try:
-            values = session.run(names, dict(feed))
-        except errors as error:
-            line = first_line(error)
-            raise ModelError(f"the model does not run on the data given: {line}") from error
-        outputs.append(dict(zip(names, values, strict=True)))
+    outputs: list[dict[str, Array]] = []
+    try:
+        ran = run_in_order(session, model, feeds, names)
+        outputs.extend(dict(zip(names, values, strict=True)) for values in ran)
+    except errors as error:
+        line = first_line(error)
+        raise ModelError(f"the model does not run on the data given: {line}") from error
     return tuple(outputs)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -71,6 +73,18 @@ def test_a_second_service_on_a_gpu_waits_for_no_other_gpu() -> None:
 def test_without_ray_the_run_says_what_to_install() -> None:
     with pytest.raises(OptionError, match=r"pip install 'precsearch\[ray\]'"):
         open_ray(Request(read_model(MODEL), BackendFacts(), address="local"))
+
+
+def test_a_cluster_that_nothing_answers_for_is_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ray = ModuleType("ray")
+    monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("Ray would try for minutes"), False)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(OptionError, match=f"Ray does not answer at '127.0.0.1:{port}'.*refused"):
+        open_ray(Request(read_model(MODEL), BackendFacts(), address=f"ray://127.0.0.1:{port}"))
 
 
 def test_devices_of_this_machine_and_a_cluster_exclude_each_other() -> None:

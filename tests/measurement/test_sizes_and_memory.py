@@ -7,8 +7,8 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from precsearch.measurement.memory import peak_growth
 from precsearch.measurement.sizes import group_bytes, shipped_bytes
+from precsearch.system.memory import peak_growth
 
 
 def model(*, external: bool = False) -> bytes:

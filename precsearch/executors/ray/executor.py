@@ -26,6 +26,9 @@ LOCAL = "local"
 _ANSWER_S = 60.0
 """How long an actor may take to say which GPU it has."""
 
+_REACH_S = 10.0
+"""How long the head of a cluster may take to accept a connection; Ray itself tries for minutes."""
+
 S = TypeVar("S")
 
 
@@ -167,6 +170,17 @@ def _installed() -> Any:  # noqa: ANN401 - a module
     return ray
 
 
+def _reach(address: str) -> None:
+    """Connect to ``host:port`` once; other addresses, such as ``auto``, are left to Ray.
+
+    Raises:
+        OSError: Nothing accepts a connection there.
+    """
+    host, _, port = address.rpartition(":")
+    if host and "/" not in host and port.isdecimal() and int(port) < 1 << 16:
+        socket.create_connection((host.strip("[]"), int(port)), _REACH_S).close()
+
+
 def _start(ray: Any, address: str, *, local: bool, gpus: int | None) -> None:  # noqa: ANN401 - a module
     """Connect to the cluster, or start Ray on this machine."""
     quiet = {"logging_level": "error", "log_to_driver": False, "configure_logging": False}
@@ -178,8 +192,9 @@ def _start(ray: Any, address: str, *, local: bool, gpus: int | None) -> None:  #
             # Ray does not find the GPUs of every machine; the user has named them.
             ray.init(num_gpus=gpus, include_dashboard=False, runtime_env=env, **quiet)
         else:
+            _reach(address)
             ray.init(address=address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         message = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise OptionError(
             f"Ray does not answer at {address or LOCAL!r}: {message}; check --ray, and that "

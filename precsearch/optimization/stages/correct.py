@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from precsearch.calibration.bias_shift import ShiftedLayer, ShiftRequest
 from precsearch.calibration.channels import ChannelRequest
@@ -29,8 +29,8 @@ from precsearch.measurement.service import ReferenceSplit
 from precsearch.optimization.stages.calibrate import calibrated
 from precsearch.optimization.stages.corrected import Corrected, CorrectedLowerings
 from precsearch.optimization.stages.correction.judge import Judge
-from precsearch.optimization.stages.correction.ranges import Ask, range_candidates
-from precsearch.optimization.stages.correction.trials import Trials
+from precsearch.optimization.stages.correction.ranges import Ask, RangeCandidate, range_candidates
+from precsearch.optimization.stages.correction.trials import Candidate, Trials
 from precsearch.optimization.stages.corrections_file import (
     Corrections,
     corrections_path,
@@ -142,9 +142,7 @@ class Correcting:
         alike = parts.calibration.digest == parts.search.digest
         return alike and len(self.searched.data) >= _ENOUGH_TO_HALVE
 
-    def _candidates(
-        self, name: str, kept: Corrections, ask: Ask
-    ) -> Iterator[tuple[Corrections, Corrections]]:
+    def _candidates(self, name: str, kept: Corrections, ask: Ask) -> Iterator[Candidate]:
         if name == RANGES:
             yield from self._ranges(kept, ask)
             return
@@ -157,7 +155,7 @@ class Correcting:
             found = self._dynamic(kept)
         elif name == BIAS:
             found = self._shifts(kept, ask)
-        yield from ((one, one) for one in found)
+        yield from map(Candidate, found)
 
     def _scaled(self, kept: Corrections, name: str, ask: Ask) -> Iterator[Corrections]:
         """With channels scaled, in the weights alone or by a Mul in front of products."""
@@ -185,13 +183,13 @@ class Correcting:
         if candidates:
             yield replace(kept, dynamic=candidates)
 
-    def _ranges(self, kept: Corrections, ask: Ask) -> Iterator[tuple[Corrections, Corrections]]:
+    def _ranges(self, kept: Corrections, ask: Ask) -> Iterator[Candidate]:
         corrected = self._made(kept)
         feeds, method = self.inputs.parts.calibration.feeds, self.config.calibration_method
-        if corrected is not None:
-            found = range_candidates(corrected.target, ask, feeds, method, self._shared)
-            for judged, whole in found:
-                yield replace(kept, ranges=judged), replace(kept, ranges=whole)
+        if corrected is None:
+            return
+        for found in range_candidates(corrected.target, ask, feeds, method, self._shared):
+            yield Candidate(replace(kept, ranges=found.judged), partial(_with_ranges, kept, found))
 
     def _shifts(self, kept: Corrections, ask: Ask) -> Iterator[Corrections]:
         corrected = self._made(kept)
@@ -221,6 +219,10 @@ class Correcting:
         }
         if held:
             yield replace(kept, shifts=held)
+
+
+def _with_ranges(kept: Corrections, found: RangeCandidate) -> Corrections:
+    return replace(kept, ranges=found.whole())
 
 
 def _bare(target: Target) -> bytes:

@@ -18,6 +18,7 @@ from precsearch.optimization.stages import correct
 from precsearch.optimization.stages.correct import BIAS, RANGES, SHARE_OF_BUDGET, Correcting
 from precsearch.optimization.stages.correction import judge, ranges, trials
 from precsearch.optimization.stages.correction.ranges import Ask
+from precsearch.optimization.stages.correction.trials import Candidate
 from precsearch.optimization.stages.corrections_file import Corrections, read_corrections
 from precsearch.plan.plan import Plan
 from precsearch.setup.config import CORRECTIONS, OptimizeConfig
@@ -185,15 +186,13 @@ def test_ranges_leave_time_for_biases_and_no_more_than_the_share_is_used(
         monkeypatch.setattr(module, "time", clock)
     found, asked = Correcting._candidates, list[str]()
 
-    def slowly(
-        self: Correcting, name: str, kept: Corrections, ask: Ask
-    ) -> Iterator[tuple[Corrections, Corrections]]:
+    def slowly(self: Correcting, name: str, kept: Corrections, ask: Ask) -> Iterator[Candidate]:
         asked.append(name)
         if name != RANGES:
             yield from found(self, name, kept, ask)
             return
         clock.now = used * SHARE_OF_BUDGET * budget
-        yield kept, kept  # too late to be judged
+        yield Candidate(kept)  # too late to be judged
         raise AssertionError("there was no time for a second set of ranges")
 
     monkeypatch.setattr(Correcting, "_candidates", slowly)

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from precsearch.core.errors import ModelError
 from precsearch.executors.client import ReferenceClient
 from precsearch.optimization.stages.correction import ranges, trials
 from precsearch.optimization.stages.correction.ranges import Ask
-from precsearch.optimization.stages.correction.trials import Trials
+from precsearch.optimization.stages.correction.trials import Candidate, Trials
 from precsearch.optimization.stages.corrections_file import Corrections
 
 NAMES = ("early", "middle", "late")
@@ -22,10 +23,9 @@ NO_WORKER = cast("ReferenceClient", None)  # made-up candidates run nothing
 Table = Mapping[frozenset[str], float]
 
 
-def candidates(name: str, kept: Corrections, _: Ask) -> Iterator[tuple[Corrections, Corrections]]:
+def candidates(name: str, kept: Corrections, _: Ask) -> Iterator[Candidate]:
     """A made-up correction: it adds its own name to what is kept."""
-    one = replace(kept, dynamic=(*kept.dynamic, name))
-    yield one, one
+    yield Candidate(replace(kept, dynamic=(*kept.dynamic, name)))
 
 
 class Judged:
@@ -100,7 +100,7 @@ def test_no_correction_is_left_out_after_the_time(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(module, "time", Clock())
     took: list[float] = []
 
-    def slowly(name: str, kept: Corrections, ask: Ask) -> Iterator[tuple[Corrections, Corrections]]:
+    def slowly(name: str, kept: Corrections, ask: Ask) -> Iterator[Candidate]:
         nonlocal now
         yield from candidates(name, kept, ask)
         now += 4
@@ -119,6 +119,27 @@ def test_no_correction_is_left_out_after_the_time(monkeypatch: pytest.MonkeyPatc
     assert within(12.5).dynamic == ("middle",)
 
 
+@pytest.mark.parametrize("there_is_time", [True, False])
+def test_what_is_kept_is_made_of_all_samples_where_there_is_time(there_is_time: bool) -> None:
+    made: list[str] = []
+
+    def halved(name: str, kept: Corrections, _: Ask) -> Iterator[Candidate]:
+        def whole() -> Corrections:
+            made.append(name)
+            if not there_is_time:
+                raise ModelError("no time is left for all samples")
+            return replace(judged, shifts={**kept.shifts, name: "whole"})
+
+        judged = replace(kept, dynamic=(*kept.dynamic, name))
+        yield Candidate(judged, whole)
+
+    judged = Judged(table(e=0.95, m=0.4, ml=0.1))
+    found = Trials(NAMES, halved, judged, NO_WORKER, 0.0).best((1.0,))
+    assert found.dynamic == ("middle", "late")
+    assert made == ["middle", "late"]  # and not of what is not kept
+    assert dict(found.shifts) == (dict.fromkeys(made, "whole") if there_is_time else {})
+
+
 @given(st.lists(st.floats(0.01, 2), min_size=8, max_size=8))
 def test_trying_each_left_out_never_ends_with_a_higher_loss(losses: list[float]) -> None:
     judged = Judged(dict(zip(table(), losses, strict=True)))
@@ -132,3 +153,36 @@ def test_trying_each_left_out_never_ends_with_a_higher_loss(losses: list[float])
     assert best(judged) == found
     assert tuple(row.name for row in found.evidence if row.kept) == found.dynamic
     assert len(judged.asked) <= 2 * (3 + 3 + 3)
+
+
+def rewriting(name: str, kept: Corrections, ask: Ask) -> Iterator[Candidate]:
+    """`candidates`, of which `early` rewrites the model."""
+    for one in candidates(name, kept, ask):
+        rewrites = (*kept.rewrites, *([(name, {})] if name == "early" else []))
+        yield Candidate(replace(one.judged, rewrites=rewrites))
+
+
+@pytest.mark.parametrize(
+    ("losses", "kept"),
+    [
+        (table(e=0.88, m=0.7, ml=0.5, em=0.88, eml=0.88), ("middle", "late")),
+        (table(e=0.88), ("early",)),
+        (table(e=0.88, m=0.8, em=0.4), ("early", "middle")),
+    ],
+)
+def test_a_rewrite_that_barely_helps_waits_for_the_others(
+    losses: Table, kept: tuple[str, ...]
+) -> None:
+    judged = Judged(losses)
+    found = Trials(NAMES, rewriting, judged, NO_WORKER, 0.0).best((1.0,))
+    assert found.dynamic == kept
+    assert judged.asked[1] == {"middle"}
+    assert tuple(row.name for row in found.evidence if row.kept) == kept
+    assert found.evidence[0].name == "early"
+    assert bool(found.rewrites) == ("early" in kept)
+
+
+def test_what_waits_is_kept_without_more_time_where_nothing_else_is() -> None:
+    judged = Judged(table(e=0.88))
+    assert Trials(NAMES, rewriting, judged, NO_WORKER, 0.0).best((1.0,)).dynamic == ("early",)
+    assert judged.asked == [{"early"}, {"middle"}, {"late"}]

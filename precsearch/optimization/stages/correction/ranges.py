@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from precsearch.calibration.range_choice import RangeRequest
@@ -17,7 +17,7 @@ from precsearch.lowering.qdq.reach import quantizable
 from precsearch.lowering.qdq.scales import RangeScales, TensorRange
 from precsearch.setup.target import Target
 
-__all__ = ["Ask", "Ranges", "range_candidates"]
+__all__ = ["Ask", "RangeCandidate", "Ranges", "range_candidates"]
 
 _CHOOSING_SAMPLES = 4
 """Calibration samples that ranges are chosen by, tensor by tensor: dozens of candidates run."""
@@ -50,12 +50,26 @@ class Ask:
         return replace(calibration, seconds=self.seconds)
 
 
+@dataclass(frozen=True)
+class RangeCandidate:
+    """A set of ranges.
+
+    Attributes:
+        judged: From the samples that leave others to judge by.
+        whole: Makes the set from all samples. Raises `ModelError` where there is no time for that.
+    """
+
+    judged: Ranges
+    whole: Callable[[], Ranges]
+
+
 def range_candidates(
     target: Target, ask: Ask, feeds: Sequence[Feed], method: str, unseen: bool
-) -> Iterator[tuple[Ranges, Ranges]]:
-    """Ranges to judge and, from all samples, to keep; those that cost little to find first.
+) -> Iterator[RangeCandidate]:
+    """Sets of ranges to judge; those that cost little to find first.
 
-    Every set leaves out what saturates behind a tensor (`precsearch.calibration.saturation`).
+    Every set leaves out what saturates behind a tensor (`precsearch.calibration.saturation`). The
+    last ones are left out where there would be no time to make a set from all samples.
 
     Args:
         target: The model.
@@ -75,22 +89,28 @@ def range_candidates(
     calibration = Calibration(model, target.options.model_folder, every)
     curves = curves_behind(every, target.graph)
     shown = feeds[: len(feeds) // 2] if unseen else feeds
+    left = ask.seconds
     ranges = ask.worker.ranges_by_method(ask.within(calibration), shown, METHODS)
-    whole = ranges
-    if unseen:
-        whole = ask.worker.ranges_by_method(ask.within(calibration), feeds, METHODS)
+    reserved = 2 * (left - ask.seconds) if unseen else 0.0  # all samples are twice as many
 
-    def both(methods: Mapping[str, str]) -> tuple[Ranges, Ranges]:
-        judged, kept = (_useful(_of_methods(methods, f), curves) for f in (ranges, whole))
-        return judged, kept
+    def candidate(methods: Mapping[str, str]) -> RangeCandidate:
+        def whole() -> Ranges:
+            found = ranges
+            if unseen:
+                found = ask.worker.ranges_by_method(ask.within(calibration), feeds, METHODS)
+            return _useful(_of_methods(methods, found), curves)
+
+        return RangeCandidate(_useful(_of_methods(methods, ranges), curves), whole)
 
     for name in sorted(METHODS, key=lambda m: m == "minmax"):
-        judged, kept = both(dict.fromkeys(every, name))
-        if name != method or any(how.endswith(_USEFUL) for how, _ in judged.values()):
-            yield judged, kept
+        one = candidate(dict.fromkeys(every, name))
+        if name != method or any(how.endswith(_USEFUL) for how, _ in one.judged.values()):
+            yield one
+            if ask.seconds < reserved:
+                return
     request = RangeRequest(ask.within(calibration), target.scheme, ranges)
     chosen = ask.worker.best_ranges(request, shown[:_CHOOSING_SAMPLES])
-    yield both({tensor: one.method for tensor, one in chosen.items()})
+    yield candidate({tensor: one.method for tensor, one in chosen.items()})
 
 
 def _of_methods(

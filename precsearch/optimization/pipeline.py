@@ -123,7 +123,7 @@ class Run:
             yield from self._told_busy(baseline)
             warm = self._warm(identified)
             warm.check(lowering.lower)
-            yield from self._warn(warm.said)
+            yield from self._warn((*warm.said, *warm.elsewhere(fingerprint.device)))
             noise = self.journal.memo.noise
             with assembled(
                 executor, worker, setup, fingerprint, self._limit_s, noise=noise

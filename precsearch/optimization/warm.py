@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from precsearch.core.errors import InputError
-from precsearch.core.events import RunStarted, TrialFinished
+from precsearch.core.events import RunStarted, SearchStarted, TrialFinished
 from precsearch.core.exclusions import built
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Problem
@@ -38,11 +38,23 @@ class Warm:
         trials: Of earlier runs, each proposal once, numbered from 0.
         guesses: Assignments of plans, as far as this model has their groups.
         unfit: What of the plans cannot be tried, a sentence each.
+        measured_on: Devices that earlier runs measured on, where they got so far as to search.
     """
 
     trials: tuple[Trial, ...] = ()
     guesses: tuple[Assignment, ...] = ()
     unfit: tuple[str, ...] = ()
+    measured_on: tuple[str, ...] = ()
+
+    def elsewhere(self, device: str) -> tuple[str, ...]:
+        """What the user should know of trials that another device than this run's measured."""
+        return tuple(
+            f"the trials that are taken over were timed on {other}, and this is {device}: the "
+            "search goes by times that are not this device's; the plan of that run as "
+            "--warm-start takes over no times"
+            for other in self.measured_on
+            if other != device
+        )
 
     @property
     def said(self) -> tuple[str, ...]:
@@ -100,17 +112,20 @@ def warm_start(sources: Sequence[Path], identity: Mapping[str, str], space: Sear
     trials: dict[Proposal, Trial] = {}
     guesses: dict[Assignment, None] = {}
     unfit: list[str] = []
+    devices: dict[str, None] = {}
     for source in sources:
         if source.is_dir() or source.suffix == ".jsonl":
-            for trial in _trials(source, identity):
+            found, device = _trials(source, identity)
+            for trial in found:
                 trials.setdefault(trial.proposal, trial)
+            devices.update(dict.fromkeys([device] if found and device else []))
         else:
             chosen = read_plan(source).recipe.assignment
             guess = _guess(chosen, space)
             guesses[guess] = None
             unfit += _unfit(source, chosen, guess)
     taken = tuple(_taken(t, number) for number, t in enumerate(trials.values()))
-    return Warm(taken, tuple(a for a in guesses if len(a)), tuple(unfit))
+    return Warm(taken, tuple(a for a in guesses if len(a)), tuple(unfit), tuple(devices))
 
 
 def _taken(trial: Trial, number: int) -> Trial:
@@ -120,14 +135,17 @@ def _taken(trial: Trial, number: int) -> Trial:
     return replace(trial, number=number, proposal=proposal)
 
 
-def _trials(source: Path, identity: Mapping[str, str]) -> list[Trial]:
-    """The trials of a journal, but for those that something outside killed."""
+def _trials(source: Path, identity: Mapping[str, str]) -> tuple[list[Trial], str]:
+    """The trials of a journal, but for those that something outside killed, and their device."""
     trials: list[Trial] = []
+    device = ""
     theirs: Mapping[str, str] = {}
     for event in read(source):
         if isinstance(event, RunStarted):
             theirs = event.identity
             _check(source, theirs, identity, _FREE | {_METRIC})
+        elif isinstance(event, SearchStarted):
+            device = event.device
         elif isinstance(event, TrialFinished):
             outcome = event.trial.outcome
             if not (isinstance(outcome, Failed) and outcome.kind == KILLED):
@@ -136,7 +154,7 @@ def _trials(source: Path, identity: Mapping[str, str]) -> list[Trial]:
     taken = [t for t in judged if t is not None]
     if trials and not any(t.measurement for t in taken):
         _check(source, theirs, identity)  # it did not score by our metric
-    return taken
+    return taken, device
 
 
 def _judged(trial: Trial, theirs: str, ours: str) -> Trial | None:

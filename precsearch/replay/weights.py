@@ -14,7 +14,7 @@ from pathlib import Path
 import onnx
 
 from precsearch.core.errors import ModelError, OutputError
-from precsearch.graph.reading.external import Extent, extent, read_extent
+from precsearch.graph.reading.external import Extent, extents, read_extent
 from precsearch.graph.reading.messages import tensors
 from precsearch.graph.reading.read import SourceModel
 from precsearch.setup.files import check_free, write_bytes, write_pieces
@@ -76,8 +76,8 @@ def placed(source: SourceModel, model: bytes) -> Placed:
     outside = [t for t in tensors(proto) if t.data_location == onnx.TensorProto.EXTERNAL]
     if not outside:
         return Placed(model)
-    extents = [extent(t, source.folder, source.path.name) for t in outside]
-    offsets = _offsets(extents)
+    places = list(extents(outside, source.folder, source.path.name))
+    offsets = _offsets(places)
     placement = Placed(model, extents=tuple((offset, place) for place, offset in offsets.items()))
     try:
         name = f"{_digest(placement.pieces())[:16]}.weights"
@@ -85,16 +85,16 @@ def placed(source: SourceModel, model: bytes) -> Placed:
         raise ModelError(
             f"the weights of {source.path.name!r} cannot be read ({error.strerror}); restore them"
         ) from error
-    for tensor, place in zip(outside, extents, strict=True):
+    for tensor, place in zip(outside, places, strict=True):
         _name(tensor, name, offsets[place], place.length)
     return Placed(proto.SerializeToString(deterministic=True), name, placement.extents)
 
 
-def _offsets(extents: Iterable[Extent]) -> Mapping[Extent, int]:
+def _offsets(places: Iterable[Extent]) -> Mapping[Extent, int]:
     """Where each extent goes, in order of first use."""
     offsets: dict[Extent, int] = {}
     position = 0
-    for place in extents:
+    for place in places:
         if place in offsets:
             continue
         step = _PAGE if place.length >= _PAGE else _WORD

@@ -4,6 +4,9 @@ A pair of QuantizeLinear and DequantizeLinear on an activation is passed by, a d
 becomes a float constant. The graph that is left is the float model whose weights lie on the
 author's grid; `author_ranges` keeps the scales, so that INT8, wherever it is chosen, quantizes an
 activation as the author did.
+
+Quantizers take a Relu or Clip out where QuantizeLinear clips as it did: the range of what the layer
+before it writes then begins at 0. Such a pair becomes a Clip.
 """
 
 from __future__ import annotations
@@ -35,6 +38,13 @@ _LIMITS: Mapping[str, tuple[float, float]] = {
 """ONNX's name of each type that QuantizeLinear writes → its lowest and largest finite value."""
 
 
+_SIGNED = (
+    *("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Sub", "Mul"),
+    *("BatchNormalization", "LayerNormalization", "InstanceNormalization"),
+)
+"""Operators that write negative numbers, behind which quantizers take activations out."""
+
+
 def lifted(graph: GraphView, parameters: Parameters) -> NamedRewrite | None:
     """The model without its author's Q/DQ; ``None`` if it has none.
 
@@ -50,6 +60,12 @@ def lifted(graph: GraphView, parameters: Parameters) -> NamedRewrite | None:
     if not instead and not constants:
         return None
     rewrite = Rewrite(constants={_named(t): values for t, values in constants.items()})
+    clips = _clips(graph)
+    ranges = author_ranges(graph)
+    for tensor, clip in clips.items():
+        for part, limit in zip(("low", "high"), ranges[tensor], strict=True):
+            rewrite.constants[f"{clip}/{part}"] = np.asarray(limit, np.float32)
+    instead = {t: clips.get(source, source) for t, source in instead.items()}
     for node in graph.nodes:
         inputs = [_read(t, instead, constants) for t in node.inputs]
         outputs = [t for t in node.outputs if t in instead and t in graph.output_names]
@@ -62,17 +78,40 @@ def lifted(graph: GraphView, parameters: Parameters) -> NamedRewrite | None:
             changed.CopyFrom(node.proto)
             changed.input[:] = inputs
             rewrite.instead[node.index] = [changed]
+    for tensor, clip in clips.items():
+        index = graph.producer[tensor].index
+        ahead = rewrite.instead.get(index, [graph.nodes[index].proto])
+        rewrite.instead[index] = [*ahead, _clip(tensor, clip)]
     rewrite.sites += sorted({*instead, *constants})
     what = "take the author's Q/DQ out, with the scales kept for INT8"
     return NamedRewrite(LIFT, what, rewrite)
 
 
+def _clips(graph: GraphView) -> dict[str, str]:
+    """Tensor whose pair stands in for an activation → the tensor that a Clip makes of it."""
+    makers = ((t, graph.producer.get(t)) for t, (low, _) in _ranges(graph).items() if low == 0.0)
+    return {
+        t: graph.free_name(f"{t}/clipped") for t, n in makers if n is not None and n.is_op(*_SIGNED)
+    }
+
+
+def _clip(tensor: str, clip: str) -> onnx.NodeProto:
+    return onnx.helper.make_node("Clip", [tensor, f"{clip}/low", f"{clip}/high"], [clip], name=clip)
+
+
 def author_ranges(graph: GraphView) -> dict[str, tuple[float, float]]:
     """Tensor → lowest and highest value that the author's quantization of it holds.
+
+    A tensor that `lifted` puts in the place of another has the other's range.
 
     Args:
         graph: The prepared model with its Q/DQ.
     """
+    ranges = _ranges(graph)
+    return {**ranges, **{clip: ranges[tensor] for tensor, clip in _clips(graph).items()}}
+
+
+def _ranges(graph: GraphView) -> dict[str, tuple[float, float]]:
     ranges: dict[str, tuple[float, float]] = {}
     for quantize, _ in _pairs(graph):
         scale, zero = (graph.weights[t].array for t in quantize.inputs[1:3])

@@ -92,7 +92,8 @@ _TABLE: tuple[RewriteRule, ...] = (
         MIN_OPSET,
         Requires.NOTHING,
         lifted,
-        "those of the float model whose weights lie on the author's grid",
+        "those of the float model whose weights lie on the author's grid, where the author's "
+        "quantization stands in for no activation",
     ),
     RewriteRule(
         FOLD_BIAS,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from precsearch.core.errors import InputError
-from precsearch.core.events import RunStarted, TrialFinished
+from precsearch.core.events import RunStarted, SearchStarted, TrialFinished
 from precsearch.core.precision import Precision
 from precsearch.core.problem import Bound, Budget, Goal, Problem
 from precsearch.core.space import Assignment, LayerGroup, SearchSpace
@@ -150,3 +150,16 @@ def test_a_budget_of_engines_is_for_new_ones_and_earlier_time_is_not_spent() -> 
     assert known.engine_room() == 4
     assert History(replace(warm, earlier=0)).spent == 18.0
     assert Warm()(problem) == problem
+
+
+def test_times_of_another_device_are_pointed_out(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with Journal.open(folder, IDENTITY) as journal:
+        journal.append(RunStarted(IDENTITY, "model.onnx", "0.1.0"))
+        bound, budget = Bound(0.01), Budget()
+        journal.append(SearchStarted("a Xeon", "auto", 3, 3, bound, budget, 0.01))
+        journal.append(TrialFinished(trial(0, ""), 1, 1.0))
+    warm = warm_start([folder], IDENTITY, SPACE)
+    assert warm.elsewhere("a Xeon") == ()
+    (told,) = warm.elsewhere("an EPYC")
+    assert told.startswith("the trials that are taken over were timed on a Xeon, and this is an EP")

@@ -18,9 +18,11 @@ from precsearch import api
 from precsearch.cli.main import run
 from precsearch.core.errors import ModelError, OutputError, ReplayError
 from precsearch.graph.prepare import prepare
+from precsearch.graph.reading import external
 from precsearch.graph.reading.messages import tensors
 from precsearch.graph.reading.read import read_model
 from precsearch.replay.weights import placed, write_model
+from precsearch.system.regular_file import resolved
 from tests.hostile.situations.world import data_bytes, model
 
 Model = onnx.ModelProto
@@ -351,3 +353,36 @@ def test_preparing_reads_no_file_of_the_working_directory(here: Path) -> None:
         graph = prepare(read_model(put(here, place)))
         values = [w.array for w in graph.weights.values() if w.shape == (3,)]
         assert all(v.any() for v in values)
+
+
+def test_a_file_of_many_weights_is_looked_up_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.bin").write_bytes(bytes(40))
+    weights = [outside("a.bin", 2, f"w{i}") for i in range(5)]
+    for i, tensor in enumerate(weights):
+        move(tensor, "a.bin", 8 * i, 8)
+    followed: list[Path] = []
+
+    def counted(path: Path) -> Path:
+        followed.append(path)
+        return resolved(path)
+
+    monkeypatch.setattr("precsearch.graph.reading.external.resolved", counted)
+    places = list(external.extents(weights, tmp_path, "m.onnx"))
+    assert [(p.file, p.offset, p.length) for p in places] == [
+        (tmp_path / "a.bin", 8 * i, 8) for i in range(5)
+    ]
+    assert followed == [tmp_path / "a.bin"]
+
+
+@pytest.mark.parametrize("bad", ["../a.bin", "link.bin", "missing.bin"])
+def test_a_good_file_does_not_vouch_for_the_next_one(tmp_path: Path, bad: str) -> None:
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (folder / "a.bin").write_bytes(bytes(12))
+    (tmp_path / "a.bin").write_bytes(bytes(12))
+    (folder / "link.bin").symlink_to(tmp_path / "a.bin")
+    weights = [outside("a.bin"), outside(bad)]
+    with pytest.raises(ModelError, match=r"outside of the model's folder|is missing"):
+        list(external.extents(weights, folder, "m.onnx"))

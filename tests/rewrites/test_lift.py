@@ -230,3 +230,41 @@ def test_a_model_without_qdq_cannot_be_lifted(tmp_path: Path) -> None:
     config = OptimizeConfig(path, backend="onnxruntime", lift=True)
     with pytest.raises(OptionError, match="no Q/DQ pairs that --lift could take out"):
         open_rewritten(config, read_model(path))
+
+
+@pytest.mark.parametrize(("zero", "top"), [(np.uint8(0), 255), (np.int8(-128), 255)])
+def test_an_activation_that_a_quantizer_took_out_is_put_back(
+    tmp_path: Path, zero: np.integer, top: int
+) -> None:
+    """ONNX Runtime's quantizer leaves it to QuantizeLinear to clip as Relu or Clip did."""
+    rng = np.random.default_rng(0)
+    arrays = {
+        "w": rng.normal(0, 0.3, (6, 4, 3, 3)).astype(np.float32),
+        "v": rng.normal(0, 0.3, (3, 6, 1, 1)).astype(np.float32),
+        "s": np.float32(2.0 / top),
+        "z": zero,
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("QuantizeLinear", ["c", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        helper.make_node("Conv", ["d", "v"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 4, 5, 5])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.asarray(a), n) for n, a in arrays.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "m")
+    source = read_model(tmp_path / "m")
+    changed = with_rewrites(source, [(LIFT, {})])
+    assert not [n for n in changed.proto.graph.node if "Quantize" in n.op_type]
+    feed = {"x": rng.normal(0, 1, (2, 4, 5, 5)).astype(np.float32)}
+    found, wanted = (
+        ort.InferenceSession(s.proto.SerializeToString()).run(None, feed)[0]
+        for s in (changed, source)
+    )
+    assert np.linalg.norm(found - wanted) <= 0.02 * np.linalg.norm(wanted)
+    assert author_ranges(prepare(source))["c/clipped"] == pytest.approx((0.0, 2.0))

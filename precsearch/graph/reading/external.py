@@ -29,7 +29,7 @@ __all__ = [
     "Extent",
     "check_size",
     "digest",
-    "extent",
+    "extents",
     "external_files",
     "read_extent",
     "taken_in",
@@ -72,29 +72,43 @@ def external_files(proto: onnx.ModelProto, path: Path) -> tuple[Path, ...]:
             outside of the model's folder.
     """
     folder = path.resolve().parent
-    files: set[Path] = set()
+    places = extents(_external_tensors(proto), folder, path.name)
+    return tuple(sorted({place.file for place in places}))
+
+
+def _external_tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     for tensor in tensors(proto):
         check_size(tensor)
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            files.add(extent(tensor, folder, path.name).file)
-    return tuple(sorted(files))
+            yield tensor
 
 
-def extent(tensor: onnx.TensorProto, folder: Path, model: str) -> Extent:
-    """Where the bytes of an external tensor lie, once that was checked.
+def extents(outside: Iterable[onnx.TensorProto], folder: Path, model: str) -> Iterator[Extent]:
+    """Where the bytes of external tensors lie, in their order, once that was checked.
+
+    Thousands of tensors name one file. Its path is followed once: that takes longer than all other
+    checks of a tensor together.
 
     Args:
-        tensor: The tensor.
+        outside: The tensors.
         folder: The model's, resolved.
         model: The model's file name, for messages.
 
     Raises:
         ModelError: See `external_files`.
     """
-    entries = {e.key: e.value for e in tensor.external_data}
-    if len(entries) != len(tensor.external_data):  # which of two holds, readers do not agree on
-        raise _malformed(tensor, "a key stands there twice")
-    location = entries.get("location", "")
+    files: dict[str, Path] = {}
+    for tensor in outside:
+        entries = {e.key: e.value for e in tensor.external_data}
+        if len(entries) != len(tensor.external_data):  # readers do not agree on which holds
+            raise _malformed(tensor, "a key stands there twice")
+        location = entries.get("location", "")
+        if location not in files:
+            files[location] = _file_of(tensor, location, folder, model)
+        yield _checked(tensor, entries, files[location])
+
+
+def _file_of(tensor: onnx.TensorProto, location: str, folder: Path, model: str) -> Path:
     # Nothing may leave the folder, by an absolute path, by '..' or through a symbolic link.
     target = _resolved(folder, location)
     if (
@@ -113,7 +127,7 @@ def extent(tensor: onnx.TensorProto, folder: Path, model: str) -> Extent:
         raise ModelError(
             f"the external data file {location!r} is missing; copy it beside {model!r}"
         )
-    return _checked(tensor, entries, target)
+    return target
 
 
 def _resolved(folder: Path, location: str) -> Path | None:
@@ -217,7 +231,7 @@ def taken_in(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         for tensor in tensors(part)
         if tensor.data_location == onnx.TensorProto.EXTERNAL
     ]
-    places = [extent(t, folder, path.name) for t in outside]
+    places = list(extents(outside, folder, path.name))
     total = sum(p.length for p in places)
     if total > _MOST_TAKEN_IN:
         raise ModelError(

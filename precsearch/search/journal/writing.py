@@ -218,7 +218,7 @@ def _check(line: bytes, path: Path, identity: Mapping[str, str]) -> None:
 def _short(value: str | None) -> str:
     if value is None:
         return "not there"
-    return value if len(value) <= 40 else value[:12] + "…"
+    return (value or "nothing") if len(value) <= 40 else value[:12] + "…"
 
 
 def _write(descriptor: int, data: bytes) -> None:

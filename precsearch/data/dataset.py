@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -82,6 +83,12 @@ class Dataset:
             references=None if references is None else tuple(references[i] for i in indices),
             random=self.random,
         )
+
+    def holding(self, samples: int, first: int = 0) -> Dataset:
+        """The fewest feeds from position ``first`` on with so many samples; all, if too few."""
+        ends = itertools.accumulate(self.sizes[first:])
+        count = 1 + sum(end < samples for end in ends)
+        return self.take(range(first, min(first + count, len(self))))
 
     def split(
         self, holdout: Dataset | None = None, calibration: Dataset | None = None, seed: int = 0

@@ -168,7 +168,7 @@ class Correcting:
         ranks = {tensor: len(graph.shapes[tensor]) for tensor, _ in axes}
         folder = target.options.model_folder
         request = ChannelRequest(_bare(target), folder, axes, ranks, ask.seconds)
-        feeds = self.inputs.parts.calibration.feeds[:_STATISTICS_SAMPLES]
+        feeds = self.inputs.parts.calibration.holding(_STATISTICS_SAMPLES).feeds
         found = self.worker.channels(request, feeds)
         scales = (chosen_scales if name == EQUALIZE else smooth_scales)(graph, found)
         if scales:
@@ -212,7 +212,7 @@ class Correcting:
         )
         folder = target.options.model_folder
         request = ShiftRequest(_bare(target), folder, layers, target.scheme, ask.seconds)
-        feeds = self.inputs.parts.calibration.feeds[:_STATISTICS_SAMPLES]
+        feeds = self.inputs.parts.calibration.holding(_STATISTICS_SAMPLES).feeds
         shifts = self.worker.shifts(request, feeds)
         held = {
             one.key: encode_halves(shifts[k]) for k, one in holders.items() if one and k in shifts

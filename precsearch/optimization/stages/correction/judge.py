@@ -22,7 +22,8 @@ from precsearch.metrics import Metric, metric
 
 __all__ = ["Judge", "clearest", "gain"]
 
-_MOST_SAMPLES = 8
+_SAMPLES = 8
+"""To judge by; with a batch, the feeds that hold as many."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,8 @@ class Judge:
         Raises:
             TimeoutError: That time has come before all of them were run.
         """
-        data = self.searched.data
-        last = min(self.first + _MOST_SAMPLES, len(data))
-        part = data.take(range(self.first, last))
-        reference = self.searched.reference[self.first : last]
+        part = self.searched.data.holding(_SAMPLES, self.first)
+        reference = self.searched.reference[self.first : self.first + len(part)]
         # A few samples resolve relative L2, unlike a number of right answers.
         judge = metric("rel-l2") if self.metric.discrete else self.metric
         losses = []

@@ -95,6 +95,7 @@ class SearchStarted:
         fp32: How FP32 is computed (``tf32``, ``strict``), to which speeds are relative; "" where
             the backend has one way alone.
         uniform: The uniform engines; nothing in a journal of version 0.2.0 or before.
+        runtime: What runs engines, with its versions; "" in a journal of 0.2.0 or before.
     """
 
     device: str
@@ -113,6 +114,7 @@ class SearchStarted:
     limits: Limits = NO_LIMITS
     size: int = 0
     uniform: tuple[UniformEngine, ...] = ()
+    runtime: str = ""
 
     @property
     def goal(self) -> Goal:

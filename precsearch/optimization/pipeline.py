@@ -110,9 +110,9 @@ class Run:
             ready = yield from self._prepared(executor, first)
             lowering, worker = ready.lowering, ready.worker
             admits, known = self._problem(0.0).goal.admits, self.journal.memo.fp32
-            device = self.journal.memo.device
+            before = self.journal.memo.device, self.journal.memo.runtime
             gating = BaselineStage(
-                *(self.config, self.target, self.inputs, ready.setup, admits, known, device)
+                *(self.config, self.target, self.inputs, ready.setup, admits, known, before)
             )
             passed = yield from gating.on(worker)
             if not passed.passed:
@@ -123,7 +123,7 @@ class Run:
             yield from self._told_busy(baseline)
             warm = self._warm(identified)
             warm.check(lowering.lower)
-            yield from self._warn((*warm.said, *warm.elsewhere(fingerprint.device)))
+            yield from self._warn((*warm.said, *warm.elsewhere(fingerprint)))
             noise = self.journal.memo.noise
             with assembled(
                 executor, worker, setup, fingerprint, self._limit_s, noise=noise
@@ -204,6 +204,7 @@ class Run:
     def _search_started(self, fingerprint: Fingerprint, problem: Problem) -> SearchStarted:
         return SearchStarted(
             device=fingerprint.device,
+            runtime=fingerprint.runtime,
             strategy=self.config.strategy,
             groups=len(problem.space.free),
             nodes=len(self.target.graph.nodes),

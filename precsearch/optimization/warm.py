@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from precsearch.core.backend import Fingerprint
 from precsearch.core.errors import InputError
 from precsearch.core.events import RunStarted, SearchStarted, TrialFinished
 from precsearch.core.exclusions import built
@@ -19,6 +20,7 @@ from precsearch.core.problem import Problem
 from precsearch.core.space import Assignment, SearchSpace
 from precsearch.core.trial import KILLED, Failed, Fidelity, Measured, Proposal, Trial
 from precsearch.lowering.lower import Lowered
+from precsearch.optimization.stages.baseline import differs, named
 from precsearch.plan.plan import read_plan
 from precsearch.search.journal import read
 
@@ -27,6 +29,10 @@ __all__ = ["Warm", "warm_start"]
 _FREE = frozenset({"tol", "objective", "limits", "strategy", "strategy-option"})
 """Of a run's identity, what no outcome depends on."""
 _METRIC = "metric"
+
+Place = tuple[str, str]
+"""A device and what runs engines there, see `precsearch.core.events.SearchStarted`."""
+
 _BEFORE = "measured by an earlier run: "
 
 
@@ -38,22 +44,24 @@ class Warm:
         trials: Of earlier runs, each proposal once, numbered from 0.
         guesses: Assignments of plans, as far as this model has their groups.
         unfit: What of the plans cannot be tried, a sentence each.
-        measured_on: Devices that earlier runs measured on, where they got so far as to search.
+        measured_on: Device and runtime that earlier runs measured on, where they got so far as to
+            search.
     """
 
     trials: tuple[Trial, ...] = ()
     guesses: tuple[Assignment, ...] = ()
     unfit: tuple[str, ...] = ()
-    measured_on: tuple[str, ...] = ()
+    measured_on: tuple[Place, ...] = ()
 
-    def elsewhere(self, device: str) -> tuple[str, ...]:
-        """What the user should know of trials that another device than this run's measured."""
+    def elsewhere(self, here: Fingerprint) -> tuple[str, ...]:
+        """What the user should know of trials that another device or runtime measured."""
+        now = here.device, here.runtime
         return tuple(
-            f"the trials that are taken over were timed on {other}, and this is {device}: the "
-            "search goes by times that are not this device's; the plan of that run as "
-            "--warm-start takes over no times"
+            f"the trials that are taken over were timed on {named(other)}, and this is "
+            f"{named(now)}: the search goes by times that may not hold here; the plan of that run "
+            "as --warm-start takes over no times"
             for other in self.measured_on
-            if other != device
+            if differs(other, now)
         )
 
     @property
@@ -112,20 +120,20 @@ def warm_start(sources: Sequence[Path], identity: Mapping[str, str], space: Sear
     trials: dict[Proposal, Trial] = {}
     guesses: dict[Assignment, None] = {}
     unfit: list[str] = []
-    devices: dict[str, None] = {}
+    places: dict[Place, None] = {}
     for source in sources:
         if source.is_dir() or source.suffix == ".jsonl":
-            found, device = _trials(source, identity)
+            found, place = _trials(source, identity)
             for trial in found:
                 trials.setdefault(trial.proposal, trial)
-            devices.update(dict.fromkeys([device] if found and device else []))
+            places.update(dict.fromkeys([place] if found and place[0] else []))
         else:
             chosen = read_plan(source).recipe.assignment
             guess = _guess(chosen, space)
             guesses[guess] = None
             unfit += _unfit(source, chosen, guess)
     taken = tuple(_taken(t, number) for number, t in enumerate(trials.values()))
-    return Warm(taken, tuple(a for a in guesses if len(a)), tuple(unfit), tuple(devices))
+    return Warm(taken, tuple(a for a in guesses if len(a)), tuple(unfit), tuple(places))
 
 
 def _taken(trial: Trial, number: int) -> Trial:
@@ -135,17 +143,17 @@ def _taken(trial: Trial, number: int) -> Trial:
     return replace(trial, number=number, proposal=proposal)
 
 
-def _trials(source: Path, identity: Mapping[str, str]) -> tuple[list[Trial], str]:
-    """The trials of a journal, but for those that something outside killed, and their device."""
+def _trials(source: Path, identity: Mapping[str, str]) -> tuple[list[Trial], Place]:
+    """The trials of a journal, but for those that something outside killed, and their place."""
     trials: list[Trial] = []
-    device = ""
+    place = "", ""
     theirs: Mapping[str, str] = {}
     for event in read(source):
         if isinstance(event, RunStarted):
             theirs = event.identity
             _check(source, theirs, identity, _FREE | {_METRIC})
         elif isinstance(event, SearchStarted):
-            device = event.device
+            place = event.device, event.runtime
         elif isinstance(event, TrialFinished):
             outcome = event.trial.outcome
             if not (isinstance(outcome, Failed) and outcome.kind == KILLED):
@@ -154,7 +162,7 @@ def _trials(source: Path, identity: Mapping[str, str]) -> tuple[list[Trial], str
     taken = [t for t in judged if t is not None]
     if trials and not any(t.measurement for t in taken):
         _check(source, theirs, identity)  # it did not score by our metric
-    return taken, device
+    return taken, place
 
 
 def _judged(trial: Trial, theirs: str, ours: str) -> Trial | None:

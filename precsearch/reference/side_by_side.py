@@ -22,7 +22,7 @@ __all__ = ["run_in_order"]
 
 _MOST = 4
 """Runs at a time. On 16 cores, four take 0.41 (INT8 of a transformer) and 0.6 (a residual CNN) of
-the time of one after the other, eight no less (docs/benchmarks/gpu.md)."""
+the time of one after the other, eight hardly less (docs/benchmarks/gpu.md)."""
 
 _ROOM = 2
 """A run is given this times the memory that the first one was seen to take."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from precsearch.core.backend import Fingerprint
 from precsearch.core.errors import InputError
 from precsearch.core.events import RunStarted, SearchStarted, TrialFinished
 from precsearch.core.precision import Precision
@@ -152,14 +153,20 @@ def test_a_budget_of_engines_is_for_new_ones_and_earlier_time_is_not_spent() -> 
     assert Warm()(problem) == problem
 
 
-def test_times_of_another_device_are_pointed_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("runtime", ["", "onnxruntime 1.32.0"])
+def test_times_of_another_device_or_runtime_are_pointed_out(tmp_path: Path, runtime: str) -> None:
     folder = tmp_path / "run"
     with Journal.open(folder, IDENTITY) as journal:
         journal.append(RunStarted(IDENTITY, "model.onnx", "0.1.0"))
         bound, budget = Bound(0.01), Budget()
-        journal.append(SearchStarted("a Xeon", "auto", 3, 3, bound, budget, 0.01))
+        started = SearchStarted("a Xeon", "auto", 3, 3, bound, budget, 0.01, runtime=runtime)
+        journal.append(started)
         journal.append(TrialFinished(trial(0, ""), 1, 1.0))
     warm = warm_start([folder], IDENTITY, SPACE)
-    assert warm.elsewhere("a Xeon") == ()
-    (told,) = warm.elsewhere("an EPYC")
-    assert told.startswith("the trials that are taken over were timed on a Xeon, and this is an EP")
+    newer = {"onnxruntime": "1.32.0", "numpy": "2.5.0"}
+    assert warm.elsewhere(Fingerprint("onnxruntime", newer, "a Xeon")) == ()
+    (told,) = warm.elsewhere(Fingerprint("onnxruntime", newer, "an EPYC"))
+    assert told.startswith("the trials that are taken over were timed on a Xeon")
+    assert "and this is an EPYC, onnxruntime 1.32.0: " in told
+    other = Fingerprint("onnxruntime", {**newer, "onnxruntime": "1.33.0"}, "a Xeon")
+    assert bool(warm.elsewhere(other)) is bool(runtime), "an old journal does not tell"

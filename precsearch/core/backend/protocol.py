@@ -46,6 +46,11 @@ class Fingerprint:
     device: str = ""
     features: tuple[str, ...] = ()
 
+    @property
+    def runtime(self) -> str:
+        """What runs engines, with its versions: what latencies depend on beside the device."""
+        return ", ".join(f"{n} {v}" for n, v in sorted(self.versions.items()) if n != "numpy")
+
 
 @dataclass(frozen=True, slots=True)
 class BackendOptions:

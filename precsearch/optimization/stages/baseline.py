@@ -24,7 +24,7 @@ from precsearch.setup.config import OptimizeConfig, OptimizeResult
 from precsearch.setup.inputs import Inputs
 from precsearch.setup.target import Target
 
-__all__ = ["BaselineResult", "BaselineStage", "refused", "told"]
+__all__ = ["BaselineResult", "BaselineStage", "differs", "named", "refused", "told"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ class BaselineStage:
         setup: What the worker's measurement service was started with.
         admits: Whether an engine is within the bound.
         known: The mode of the run that is resumed, "" if there is none.
-        device: What the run that is resumed was measured on, "" if there is none.
+        before: Device and runtime that the run that is resumed was measured on, "" where they are
+            not known.
     """
 
     config: OptimizeConfig
@@ -74,20 +75,21 @@ class BaselineStage:
     setup: MeasurementConfig
     admits: Callable[[Measurement], bool]
     known: str = ""
-    device: str = ""
+    before: tuple[str, str] = ("", "")
 
     def on(self, worker: MeasurementClient) -> Generator[Event, None, BaselineResult]:
         """Measure the FP32 engine, and a stricter one where the first misses the bound.
 
         Raises:
             ModelError: The model's own FP32 engine fails on this backend.
-            InputError: The run that is resumed was measured on another device.
+            InputError: The run that is resumed was measured on another device or runtime.
         """
         yield StageStarted("baseline", "the FP32 engine against the reference")
         with baseline_errors():
             fingerprint, modes = worker.fingerprint(), worker.fp32_modes()
-        if self.device and self.device != fingerprint.device:
-            raise InputError(_ANOTHER.format(before=self.device, now=fingerprint.device))
+        now = fingerprint.device, fingerprint.runtime
+        if differs(self.before, now):
+            raise InputError(_ANOTHER.format(before=named(self.before), now=named(now)))
         if not modes:
             return self._measured(worker, fingerprint, self.target, self.setup)
         tried: tuple[Fp32Evidence, ...] = ()
@@ -133,9 +135,19 @@ class BaselineStage:
 
 
 _ANOTHER = (
-    "the run cannot be resumed: it was measured on {before}, this is {now}, and latencies of two "
-    "devices do not compare; resume it there, or start afresh with --force"
+    "the run cannot be resumed: it was measured on {before}, this is {now}, and latencies of the "
+    "two do not compare; resume it there, or start afresh with --force"
 )
+
+
+def differs(before: tuple[str, str], now: tuple[str, str]) -> bool:
+    """Whether device or runtime are known to differ; what a journal does not tell, "", does not."""
+    return any(one and one != other for one, other in zip(before, now, strict=True))
+
+
+def named(place: tuple[str, str]) -> str:
+    """A device and its runtime, as far as they are known."""
+    return ", ".join(filter(None, place))
 
 
 def _computing(target: Target, mode: Fp32Mode) -> Target:

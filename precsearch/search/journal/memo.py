@@ -26,7 +26,8 @@ class Memo(Mapping[Proposal, Trial]):
         noise: The latency noise that it works with, 0 if it had not begun.
         fp32: How its FP32 engine was computed, see `precsearch.core.events.SearchStarted`.
         setup_seconds: What it took to begin, 0 if it had not.
-        device: What it ran on, see `precsearch.core.events.SearchStarted`; "" if it had not begun.
+        device, runtime: What it ran on, see `precsearch.core.events.SearchStarted`; "" if it had
+            not begun.
     """
 
     def __init__(self) -> None:
@@ -36,6 +37,7 @@ class Memo(Mapping[Proposal, Trial]):
         self.setup_seconds = 0.0
         self._earlier = 0
         self.device = ""
+        self.runtime = ""
         self._judged: list[bytes] = []
         self._rounds: dict[int, tuple[bytes, tuple[bytes, ...]]] = {}
         self._lines: dict[_Key, bytes] = {}
@@ -93,6 +95,7 @@ class Memo(Mapping[Proposal, Trial]):
                 self.setup_seconds = float(data.get("setup_seconds", 0.0))
                 self._earlier = int(data.get("earlier", 0))
                 self.device = str(data.get("device", ""))
+                self.runtime = str(data.get("runtime", ""))
             self._look(kind, data, line)
             if kind != "TrialFinished":
                 return

@@ -10,7 +10,7 @@ import pytest
 
 from precsearch.api import OptimizeConfig, optimize_events
 from precsearch.core.errors import InputError
-from precsearch.core.events import SearchStarted
+from precsearch.core.events import SearchStarted, TrialFinished
 from tests.hostile.situations.world import write_world
 
 
@@ -34,9 +34,12 @@ def test_another_device_or_version_of_the_engine_is_refused(
         threads=1,
         output=tmp_path / "p.json",
     )
-    started = [e for e in optimize_events(config) if isinstance(e, SearchStarted)]
-    assert started[0].runtime.startswith("onnxruntime ")
-    assert "numpy" not in started[0].runtime
+    run = optimize_events(config)
+    started = next(e for e in run if isinstance(e, SearchStarted))
+    next(e for e in run if isinstance(e, TrialFinished))
+    run.close()
+    assert started.runtime.startswith("onnxruntime ")
+    assert "numpy" not in started.runtime
     journal = config.run_path / "journal.jsonl"
     lines = journal.read_text().splitlines()
     events = [json.loads(line) for line in lines]
@@ -50,6 +53,6 @@ def test_another_device_or_version_of_the_engine_is_refused(
     for event in events:  # as a journal of 0.2.0 has it
         if event["type"] == "SearchStarted":
             event.pop("runtime")
-            event["device"] = started[0].device
+            event["device"] = started.device
     journal.write_text("".join(json.dumps(e) + "\n" for e in events))
     list(optimize_events(replace(config, resume=True)))

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from precsearch.graph.operators import PRODUCTS
 from precsearch.graph.view import GraphView, NodeView
 from precsearch.lowering.tensor_names import LIFTED
 from precsearch.rewrites.rewrite import NamedRewrite, Parameters, Rewrite
@@ -39,7 +40,7 @@ _LIMITS: Mapping[str, tuple[float, float]] = {
 
 
 _SIGNED = (
-    *("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Sub", "Mul"),
+    *(*PRODUCTS, "Add", "Sub", "Mul"),
     *("BatchNormalization", "LayerNormalization", "InstanceNormalization"),
 )
 """Operators that write negative numbers, behind which quantizers take activations out."""

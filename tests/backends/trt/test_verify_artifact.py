@@ -38,7 +38,7 @@ def test_the_engine_of_the_search_has_the_kernels_of_the_plan(
 ) -> None:
     monkeypatch.setenv(BUILT, "built.txt")
     report = verified("first.engine")
-    assert report.passed
+    assert report.loss <= report.tolerance  # whether it is fast enough, too, is measured time
     assert report.engine == "first.engine, made of the kernels that the plan was measured with"
     assert len(Path("built.txt").read_text().split()) == 1, "FP32's engine, and no other"
 

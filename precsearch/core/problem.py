@@ -216,8 +216,6 @@ class Problem:
             (`precsearch.core.strategy.Ahead`).
         earlier: Trials of ``known`` below this number are another run's, which spent their time.
         guesses: Assignments that may be good, such as another version's of the model.
-        confirmed: Assignments of ``known`` that are within the bound that was asked for on data
-            that the search has not seen. They pass, whatever ``goal`` says of their losses.
     """
 
     space: SearchSpace
@@ -230,7 +228,6 @@ class Problem:
     devices: int = 1
     earlier: int = 0
     guesses: tuple[Assignment, ...] = ()
-    confirmed: frozenset[Assignment] = frozenset()
 
     def avoided(self, precision: Precision) -> frozenset[str]:
         """Keys of the groups that a search should start without ``precision``."""

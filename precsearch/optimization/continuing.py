@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 
-from precsearch.core.problem import Bound, Goal, Problem
+from precsearch.core.problem import Bound, Goal
 from precsearch.core.trial import Fidelity, Measured, Trial
 from precsearch.plan.plan import Finalist
 
-__all__ = ["MOST", "as_seen", "gained", "tightened", "under"]
+__all__ = ["MOST", "as_seen", "gained", "tightened"]
 
 MOST = 3
 """Times that a search goes on."""
@@ -69,30 +69,6 @@ def tightened(bound: Bound, looks: Sequence[Finalist], tried: Sequence[float]) -
     if not held and len(tried) == MOST - 1:
         return low
     return None if held and high < _CLOSE * held else math.sqrt(low * high)
-
-
-def under(
-    problem: Problem,
-    tolerance: float,
-    trials: Sequence[Trial],
-    looks: Sequence[Finalist],
-    ships: Trial | None,
-) -> Problem:
-    """The problem of a search that goes on.
-
-    What passed on the holdout ships if nothing faster does. So it passes here, too, although it may
-    lose more than ``tolerance`` on the search samples: an engine that is slower is of no use.
-
-    Args:
-        problem: Under the bound that was asked for.
-        tolerance: Of the search that goes on.
-        trials: All so far.
-        looks: Finalists so far.
-        ships: The fastest engine that passed on the holdout.
-    """
-    goal = replace(problem.goal, bound=replace(problem.goal.bound, tolerance=tolerance))
-    confirmed = frozenset(() if ships is None else (ships.assignment,))
-    return replace(problem, goal=goal, known=as_seen(trials, looks), confirmed=confirmed)
 
 
 def _factor(look: Finalist) -> float:

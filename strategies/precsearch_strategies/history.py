@@ -234,11 +234,10 @@ class History(Ledger):
         return max(0.0, self.problem.goal.usage(trial.measurement))
 
     def passes(self, trial: Trial) -> bool | None:
-        """Whether the trial is within the bound, or confirmed; ``None`` if it failed."""
+        """Whether the trial is within the bound; ``None`` if it failed."""
         if trial.measurement is None:
             return None
-        confirmed = trial.assignment in self.problem.confirmed
-        return confirmed or self.problem.goal.passes(trial.measurement)
+        return self.problem.goal.passes(trial.measurement)
 
     def ratio(self, trial: Trial | None) -> float | None:
         """What is minimized over FP32's, mostly the latency; ``None`` if the trial has none."""
@@ -285,12 +284,11 @@ class History(Ledger):
     def holds(self, share: float) -> bool:
         """Whether an engine as fast as the best uses no more than this share of the bound.
 
-        It should hold on other samples, too, as FP32 does, and what is confirmed.
+        It should hold on other samples, too, as FP32 does.
         """
         best = self.best_ratio() * (1 + self.problem.goal.tie)
         near = [t for t in self.passing() if (self.ratio(t) or 1.0) <= best]
-        sure = {Assignment(), *self.problem.confirmed}
-        return any(t.assignment in sure or (self.usage(t) or 0.0) <= share for t in near)
+        return any(not len(t.assignment) or (self.usage(t) or 0.0) <= share for t in near)
 
     def incumbents(self) -> list[Assignment]:
         """Where to search on: the preferable passing engine, and the fastest one."""

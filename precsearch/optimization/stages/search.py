@@ -21,7 +21,7 @@ from precsearch.core.problem import Problem
 from precsearch.core.space import Assignment
 from precsearch.core.strategy import Strategy
 from precsearch.core.trial import Accuracy, Fidelity, Measured, Measurement, Proposal, Trial
-from precsearch.optimization.continuing import MOST, as_seen, gained, tightened, under
+from precsearch.optimization.continuing import MOST, as_seen, gained, tightened
 from precsearch.optimization.stages.select import Choice, Confirmed, best_so_far, finalists
 from precsearch.optimization.stopwatch import Stopwatch, confirmation
 from precsearch.plan.plan import Continuation, Finalist
@@ -177,9 +177,10 @@ class Rounds:
             self.stopped, self.expected_gain = reason, expected_gain
 
     def _under(self, tolerance: float) -> Problem:
-        """See `precsearch.optimization.continuing.under`."""
-        ships = None if self._passed is None else self._passed.trial
-        return under(self.problem, tolerance, self.trials, self.looks, ships)
+        """The problem under another tolerance, with what is known now."""
+        goal = self.problem.goal
+        goal = replace(goal, bound=replace(goal.bound, tolerance=tolerance))
+        return replace(self.problem, goal=goal, known=as_seen(self.trials, self.looks))
 
     def _replayed(self) -> Generator[Event, None, float | None]:
         """What the journal says of this round: the finalists judged, and the next tolerance.
